@@ -6,7 +6,7 @@ backfill) reads that whole window; a backfill neither stores patterns nor trains
 work into mapped tasks, and publishes when all of them have finished.
 
 #### Inputs
-Opens: `ADWARM_ACCESS_LOG_URL`, a file, folder, glob or fsspec URL, or the open log that `adwarm serve` writes by
+Opens: `ADWARM_ACCESS_LOG__URL`, a file, folder, glob or fsspec URL, or the open log that `adwarm serve` writes by
 itself. With both, an open that both hold counts once (`ADWARM_ACCESS_LOG__OPENS_FROM`).
 #### Outputs
 The assets `adwarm_aggregates` and `adwarm_forecast`, and the access patterns in SQL.

@@ -12,7 +12,7 @@ A connection of type `adwarm_meta`. Only the day: no forecast is needed.
 Stored days, the assets `adwarm_entries` and `adwarm_scores`, and `adwarm_day_complete` with the day as its partition,
 once every active account is complete and scored.
 #### Knobs
-The form, `ADWARM_FRESHNESS__*`, `ADWARM_PLANNING__HISTORY_DAYS` and `ADWARM_FATIGUE__*`.
+The form, `ADWARM_FRESHNESS__*` and `ADWARM_FATIGUE__*`.
 #### Failure modes
 A throttled account is parked, and its batch deferred. An account that fails or is denied leaves the day incomplete; the
 next run tries it again. The run fails only when every account-day failed. While no account is known every task is

@@ -1,7 +1,7 @@
 """### Discover the ad accounts, keep the store healthy and small
 
 Every 15 minutes, in three tasks. Each works by itself, and so does each step of a task: one that fails does not stop
-the others. A step runs for at most `ADWARM_MAINTENANCE__STEP_SECONDS`, and the next run goes on where it stopped. A
+the others. A step runs for at most two minutes, and the next run goes on where it stopped. A
 task names its steps in its log and in its result: what each did, or why it was skipped. `adwarm status` shows what each
 did last; `adwarm maintain` runs the same steps without Airflow.
 

@@ -16,7 +16,7 @@ EXAMPLE_LOG = ROOT / "examples" / "access_log.parquet"
 TOKEN = "simulated-token"
 """The access token of the simulator; it opens nothing else."""
 
-_FIXED = ("ADWARM_HOME", "ADWARM_DATABASE_URL", "ADWARM_DATA_URL", "ADWARM_ACCESS_LOG_URL", "ADWARM_SOURCE__")
+_FIXED = ("ADWARM_HOME", "ADWARM_DATABASE_URL", "ADWARM_DATA_URL", "ADWARM_ACCESS_LOG__URL", "ADWARM_SOURCE__")
 """Settings that a local run sets itself: its folders, its log and its source."""
 _SHELL_VARIABLES = ("AIRFLOW", "ADWARM_", "PYTHONPATH", *ALLOCATOR)
 """Beginnings of the variables that a shell takes over from a local run."""
@@ -57,7 +57,7 @@ def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str
         "ADWARM_HOME": str(home),
         "ADWARM_SOURCE__GRAPH_URL": graph_url,
         "ADWARM_SOURCE__ACCESS_TOKEN": TOKEN,
-        "ADWARM_ACCESS_LOG_URL": log_url,
+        "ADWARM_ACCESS_LOG__URL": log_url,
         **{
             name: value
             for name, value in os.environ.items()
@@ -67,8 +67,8 @@ def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str
 
 
 def log_url() -> str:
-    """Return the log in `ADWARM_ACCESS_LOG_URL` as an absolute path or URL; the example log when it is not set."""
-    configured = os.environ.get("ADWARM_ACCESS_LOG_URL")
+    """Return the log in `ADWARM_ACCESS_LOG__URL` as an absolute path or URL; the example log when it is not set."""
+    configured = os.environ.get("ADWARM_ACCESS_LOG__URL")
     return configured if configured and "://" in configured else str(Path(configured or EXAMPLE_LOG).absolute())
 
 

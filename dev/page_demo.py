@@ -61,7 +61,7 @@ class PageDemo:
             "ADWARM_HOME": str(home),
             "ADWARM_SOURCE__GRAPH_URL": self._platform.url,
             "ADWARM_SOURCE__ACCESS_TOKEN": TOKEN,
-            "ADWARM_ACCESS_LOG_URL": str(home / "access_log.parquet"),
+            "ADWARM_ACCESS_LOG__URL": str(home / "access_log.parquet"),
             "ADWARM_IMPACT__ENABLED": "true",
         }
 
@@ -110,7 +110,7 @@ class PageDemo:
         """Return the objects of this installation."""
         settings = load_settings(
             home=self.home,
-            access_log_url=self._own["ADWARM_ACCESS_LOG_URL"],
+            access_log={"url": self._own["ADWARM_ACCESS_LOG__URL"]},
             source={"graph_url": self._platform.url, "access_token": TOKEN},
             impact={"enabled": True},
             forecast={"model": self._model},

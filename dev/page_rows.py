@@ -29,7 +29,7 @@ SHOPS = (
 _ADS = ("Autumn sale, video", "New arrivals, carousel", "Free shipping, image", "Reviews, story", "Gift guide, video")
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _scopes = t.capacity_scope.c.scope
-_WEEKS, _HELD_OUT_SHARE, _SALT = 7, 0.1, "demo"
+_WEEKS, _HELD_OUT_SHARE = 7, 0.1
 Row = dict[str, Any]
 
 
@@ -325,7 +325,7 @@ def _add_impact(writer: _Writer) -> None:
     engine, now = writer.context.engine, writer.now
     monday = now.date() - timedelta(days=now.weekday())
     first = monday - timedelta(weeks=_WEEKS)
-    design = impact.start_design(engine, now - timedelta(weeks=_WEEKS, days=3), _HELD_OUT_SHARE, _SALT)
+    design = impact.start_design(engine, now - timedelta(weeks=_WEEKS, days=3), _HELD_OUT_SHARE)
     units = [
         _unit(account_id, number, first + timedelta(weeks=week))
         for week in range(_WEEKS)

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from adwarm.maintenance.eviction import KEEP_DAYS
 from adwarm.settings import Settings
 
 FACTS = Path(__file__).with_suffix(".toml")
@@ -126,8 +127,8 @@ def estimate(installation: Installation, settings: Settings | None = None) -> Si
 
 def _estimate_tables(installation: Installation, unit: dict[str, float], settings: Settings) -> dict[str, float]:
     accounts, keys, ads, kept = installation.accounts, installation.keys, installation.ads, settings.retention
-    # A rolling range leaves an entry a day behind, until nobody has read it for `keep_days`.
-    entries = accounts * keys * settings.cache.keep_days
+    # A rolling range leaves an entry a day behind, until nobody has read it for `KEEP_DAYS`.
+    entries = accounts * keys * KEEP_DAYS
     payload = entries * (unit["payload_base"] + unit["payload_ad"] * ads) * unit["kept_versions"]
     return {
         "fatigue_score": accounts * ads * kept.score_days * unit["row_fatigue_score"],
@@ -135,7 +136,7 @@ def _estimate_tables(installation: Installation, unit: dict[str, float], setting
         "entry": entries * unit["row_entry"] * min(1.0, settings.cache.max_bytes / max(1.0, payload)),
         "partition": accounts * kept.partition_days * unit["row_partition"],
         "traffic_hour": accounts * HOURS_OF_TRAFFIC * 2 * kept.traffic_days * unit["row_traffic_hour"],
-        "warm": accounts * (OPENS * WARMS_PER_OPEN + 1) * kept.warm_days * unit["row_warm"],
+        "warm": accounts * (OPENS * WARMS_PER_OPEN + 1) * kept.history_days * unit["row_warm"],
         "access_pattern": accounts * 168 * unit["row_access_pattern"],
     }
 

@@ -162,7 +162,7 @@ def _say_read_api(installation: Installation) -> None:
 
 def is_other_log(before: Installation) -> bool:
     """Return whether the user names another log than the one that the installation was made from."""
-    return bool(os.environ.get("ADWARM_ACCESS_LOG_URL") and before.source_log not in {"", log_url()})
+    return bool(os.environ.get("ADWARM_ACCESS_LOG__URL") and before.source_log not in {"", log_url()})
 
 
 def _port_of(url: str) -> int | None:

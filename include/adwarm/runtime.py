@@ -7,7 +7,6 @@ import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import Admission, BlockAdmission, GuardedAdmission, MachineGuard, RequestQueue, SqlAdmission
 from adwarm.backpressure.call_switch import SwitchedAdmission
+from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
 from adwarm.foundation import telemetry, tracing
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import StorageError
@@ -91,9 +91,8 @@ class Runtime:
         """Let the settings return the queries of reports that are in use, which a change of settings replaces later."""
         settings, now = self.settings, self.clock.now()
         configured = {name: settings.configured_spec(name) for name in settings.reports}
-        deadline = timedelta(hours=settings.planning.switch_hours)
         try:
-            settings.use_specs(report_versions.register(engine, configured, now, deadline))
+            settings.use_specs(report_versions.register(engine, configured, now))
         except StorageError as error:  # a database that cannot be written can still be read
             log.warning("the queries of reports were not registered: %s", error)
             settings.use_specs(report_versions.load_specs(engine, configured))
@@ -127,8 +126,7 @@ class Runtime:
     @cached_property
     def block_admission(self) -> BlockAdmission:
         """Admission in blocks of permits, which this process hands out without further database access."""
-        permits, longest = self.settings.backpressure.block_permits, self.settings.account_seconds
-        return BlockAdmission(self.admission, permits, longest_call_seconds=longest)
+        return BlockAdmission(self.admission, longest_call_seconds=self.settings.account_seconds)
 
     @cached_property
     def single_call_admission(self) -> SwitchedAdmission:
@@ -147,8 +145,7 @@ class Runtime:
     @cached_property
     def queue(self) -> RequestQueue:
         """The queue of requests."""
-        keep_days = self.settings.retention.request_days
-        return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner, keep_days=keep_days)
+        return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner)
 
     @cached_property
     def pipeline(self) -> RecoveryPipeline:
@@ -252,11 +249,10 @@ class Runtime:
         self.pipeline.heal(error, call=Call(STORED_DATA, account_id=account_id, subject=subject))
 
     def _alert_long_park(self, scope: Scope, seconds: float) -> None:
-        """Alert that the platform asked for a longer park than the settings allow, which is probably a fault."""
-        longest = self.settings.backpressure.longest_park_seconds
+        """Alert that the platform asked for a longer park than any is, which is probably a fault."""
         message = (
-            f"the platform asked for a pause of {seconds:,.0f} s; {scope} is parked for at most {longest:,.0f} s "
-            "(ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS)"
+            f"the platform asked for a pause of {seconds:,.0f} s; {scope} is parked for at most "
+            f"{MAX_PARK_SECONDS:,.0f} s; `adwarm status` shows it, and `adwarm unpark` ends it"
         )
         self.pipeline.alert(str(scope), "OverlongPark", message)
 
@@ -419,7 +415,7 @@ class Runtime:
         from adwarm.pages.sessions import SessionAccess, add_session_routes
         from adwarm.pages.tabs import TABS
 
-        access = SessionAccess(self.engine, self.clock, authenticator, self.settings.serving.session_hours)
+        access = SessionAccess(self.engine, self.clock, authenticator)
         page = build_page(TABS, lambda: self.page_services, access)
         add_session_routes(page, access)
         return page

@@ -44,7 +44,7 @@ def use_data_connection(settings: Settings) -> None:
             code="no_connection",
         ) from None
     family, parse = _find_parser(str(connection.conn_type or ""), conn_id)
-    urls = [url for url in (settings.data, settings.log_url) if url]
+    urls = [url for url in (settings.data, settings.access_log.url) if url]
     if not any(find_family(url) == family for url in urls):
         raise BadRequest(
             f"ADWARM_DATA_CONNECTION: connection {conn_id!r} of type {connection.conn_type!r} is for {family}:// URLs, "

@@ -47,7 +47,7 @@ def airflow_home(simulator: SimulatorServer) -> Iterator[Path]:
     values = {
         "AIRFLOW_CONN_FACEBOOK_DEFAULT": json.dumps({"conn_type": "facebook_social", "extra": extra}),
         "ADWARM_HOME": str(HOME / "adwarm"),
-        "ADWARM_ACCESS_LOG_URL": str(ROOT / "examples" / "access_log.parquet"),
+        "ADWARM_ACCESS_LOG__URL": str(ROOT / "examples" / "access_log.parquet"),
         "ADWARM_PLANNING__STEP_MINUTES": "60",
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adwarm.fetch_plan.planner import HISTORY_DAYS
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account
 from adwarm.runtime import Runtime
@@ -73,7 +74,7 @@ def test_the_first_task_pushes_an_estimate(
 
     assert _planned(runtime, kind) == ranges
     assert (cost["accounts"], cost["rows_from"]) == (2, "assumed")
-    assert cost["days"] >= 2 * runtime.settings.planning.history_days
+    assert cost["days"] >= 2 * HISTORY_DAYS
     assert cost["requests"] - summaries == 2 * -(-cost["days"] // 2 * 50 // 500)
     assert 0 < cost["hours_alone"] < cost["hours_shared"]
 

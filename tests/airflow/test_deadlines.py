@@ -105,7 +105,7 @@ def test_the_setting_adds_the_deadline(airflow_home: Path, monkeypatch: pytest.M
     monkeypatch.delenv("ADWARM_WARM_BY", raising=False)
     assert warming_deadline() == {}
     config = tmp_path / "adwarm.toml"
-    config.write_text("batch_size = 10\n", encoding="utf-8")
+    config.write_text("max_batches = 10\n", encoding="utf-8")
     monkeypatch.setenv("ADWARM_CONFIG", str(config))
     assert warming_deadline() == {}
     monkeypatch.setenv("ADWARM_WARM_BY", "07:30")

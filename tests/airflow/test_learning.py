@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.patterns.ingest import splits
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
@@ -24,10 +25,10 @@ CONF = {"window_start": WINDOW[0].isoformat(), "window_end": WINDOW[1].isoformat
 
 @pytest.fixture
 def home(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """A home whose settings split even a small log, and whose forecast is trained in no time."""
+    """A home that splits even a small log, and whose forecast is trained in no time."""
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
-    monkeypatch.setenv("ADWARM_ACCESS_LOG__SHARE_EVENTS", "6000")
+    monkeypatch.setattr(splits, "SPLIT_EVENTS", 6_000)
     return Runtime(load_settings())
 
 
@@ -93,7 +94,7 @@ def test_a_failed_split_publishes_nothing(dags: dict[str, Any], home: Runtime, m
 @pytest.mark.slow
 def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """By default one task reads a log of this size and those for splits are skipped; patterns and forecast follow."""
-    monkeypatch.delenv("ADWARM_ACCESS_LOG__SHARE_EVENTS")
+    monkeypatch.setattr(splits, "SPLIT_EVENTS", 1_000_000)
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
     task_states = states(run)
@@ -139,8 +140,7 @@ def test_the_log_of_a_run_names_samples_paths_and_skipped_files(
     (folder / "notes.md").write_text("x")
     line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET /board/1?key=secret HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
     (folder / "access.log").write_text(f"{line}junk\n")
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(folder))
-    monkeypatch.delenv("ADWARM_ACCESS_LOG__URL", raising=False)
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(folder))
     runtime = Runtime()
     lines = [line for _, line in describe_ingest(ingest(runtime.context, NOW), runtime)]
     (path,) = [Path(line.removeprefix("all samples are in ")) for line in lines if "samples are in" in line]

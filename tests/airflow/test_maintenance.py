@@ -57,7 +57,7 @@ def platform() -> Any:
 def home(airflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fresh home without any connection and without a log."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
-    monkeypatch.delenv("ADWARM_ACCESS_LOG_URL")
+    monkeypatch.delenv("ADWARM_ACCESS_LOG__URL")
     monkeypatch.delenv("AIRFLOW_CONN_FACEBOOK_DEFAULT")
 
 
@@ -173,7 +173,7 @@ def test_what_is_past_its_retention_is_deleted() -> None:
     """The task deletes old rows and old files of the open log, says how many of each, and is then not due."""
     runtime = Runtime(load_settings())
     now = runtime.clock.now()
-    for age in (0, 400):
+    for age in (0, 401):
         counts = {"zstd": CompressionCounts(packed=1)}
         compression_days.add_counts(runtime.engine, now - timedelta(days=age), counts)
     files = OpenFiles(runtime.settings.data)
@@ -279,7 +279,7 @@ def test_sampled_accounts_are_reconciled(platform: SimulatorServer, monkeypatch:
     """The step reads through the DAG's connection, and finds that an honest platform agrees with itself."""
     connect(monkeypatch, platform, "facebook_default", "simulated-token")
     monkeypatch.setenv("ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS", "1")
-    monkeypatch.setenv("ADWARM_SOURCE__REPORT_POLL_SECONDS", "0.2")
+    monkeypatch.setattr("adwarm.maintenance.reconciliation.POLL_SECONDS", 0.2)
     run()
     context, report = _form(), {"status": "more"}
     while report["status"] == "more":

@@ -58,7 +58,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(tmp_path / "log.jsonl"))
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
     monkeypatch.setenv("ADWARM_PLANNING__STEP_MINUTES", "240")
     home = Runtime(load_settings())

@@ -35,7 +35,7 @@ BLOCK_SIZES = sized((8, 64), (8,))
 PEERS = ("limits", "pybreaker", "pyrate_limiter", "psycopg_pool")
 KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
 OK = CallOutcome(CallOutcomeKind.OK, 0.2)
-WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000, block_permits=1_000)
+WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000)
 Loop = Callable[[str, int, float], list[float]]
 """Admits in one process for some seconds, and returns the latency of each admission."""
 

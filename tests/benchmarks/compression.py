@@ -42,7 +42,7 @@ from tests.benchmarks.targets import TargetResults
 DAYS = sized(30, 10)
 ADS = {"1 MB": sized(50, 2), "10 MB": sized(350, 3)}
 """Ads of the larger reports."""
-LEVEL = CompressionSettings().zstd_level
+LEVEL = CompressionSettings().get_level("zstd")
 LEVELS = (3, 5, 6, 7, 9, 12)
 """zstd levels that are compared for columns; the default is one of them."""
 BYTES = {"50 KB": 0.9, "1 MB": 0.75, "10 MB": 0.75}
@@ -140,7 +140,7 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def _encode_and_compress(rows: Sequence[Row], level: int) -> bytes:
-    return encode(encode_columns(rows), "zstd", CompressionSettings(zstd_level=level))
+    return encode(encode_columns(rows), "zstd", CompressionSettings(level=level))
 
 
 def measure_first_visit(name: str, rows: Sequence[Row], results: TargetResults | None) -> Rows:

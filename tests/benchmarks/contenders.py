@@ -27,7 +27,7 @@ def adwarm() -> Callable[[Path], None]:
     def run(folder: Path) -> None:
         engine = open_engine(f"sqlite:///{folder}/adwarm.db")
         upgrade(engine)
-        settings = Settings(access_log_url=str(folder / "log.parquet"))
+        settings = Settings(access_log={"url": str(folder / "log.parquet")})
         ingest(Context(engine, ObjectStore(str(folder / "data")), settings), NOW)
 
     return run

@@ -16,6 +16,7 @@ from adwarm.fatigue.alarm import Handover, detect
 from adwarm.fatigue.as_of import month_before
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior, measure_priors
+from adwarm.fatigue.score import SCAN_DAYS
 from adwarm.settings import FatigueSettings
 from tests.benchmarks.fatigue_ads import SimulationSettings, simulate_ads
 from tests.benchmarks.fatigue_product import cut_days
@@ -54,8 +55,8 @@ def _list_months(panel: AdPanel) -> list[date]:
 def _scan(panel: AdPanel, month: date, until: date, *, takes_over: bool) -> tuple[Any, int]:
     """Return the alarms of the month's scan up to a day, and the column in which it begins."""
     settings = FatigueSettings()
-    first_of_scan = month - timedelta(days=settings.history_days)
-    start = month_before(month) - timedelta(days=settings.history_days) if takes_over else first_of_scan
+    first_of_scan = month - timedelta(days=SCAN_DAYS)
+    start = month_before(month) - timedelta(days=SCAN_DAYS) if takes_over else first_of_scan
     first = panel.column(start)
     shown = cut_days(panel, first, panel.column(until) + 1)
     handover = None

@@ -1,6 +1,6 @@
 """The product's alarm and score as detectors, run as they run daily.
 
-The results of a calendar month come from one scan that begins `fatigue.history_days` before it, with the prior that
+The results of a calendar month come from one scan that begins `SCAN_DAYS` before it, with the prior that
 each account's days before the month give, and with the alarms that last in the scan of the month before; of the first
 month nothing is measured, so its prior is the default.
 """
@@ -9,15 +9,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Final
+from unittest.mock import patch
 
 import numpy as np
 
+from adwarm.fatigue import alarm
 from adwarm.fatigue.alarm import Handover, detect
 from adwarm.fatigue.compat import compat_scores
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
-from adwarm.fatigue.score import score_panel
+from adwarm.fatigue.score import SCAN_DAYS, score_panel
 from adwarm.settings import FatigueSettings
 from tests.benchmarks.fatigue_detectors import Detector, DetectorRun, Runner
 from tests.benchmarks.fatigue_signals import AdSeries
@@ -28,7 +30,7 @@ _UNLIMITED: Final = 1e12
 
 
 def alarm_detector(name: str = "adwarm alarm", *, limited: bool = True) -> Detector:
-    """Return the product's alarm; its threshold is the logarithm of `fatigue.alarm_days`.
+    """Return the product's alarm; its threshold is the logarithm of `ALARM_DAYS`.
 
     Args:
         name: in tables.
@@ -40,15 +42,13 @@ def alarm_detector(name: str = "adwarm alarm", *, limited: bool = True) -> Detec
         months = list(monthly_scans(series.panel))
 
         def run(threshold: float) -> DetectorRun:
-            changes: dict[str, Any] = {"alarm_days": math.exp(min(threshold, _LARGEST))}
-            if not limited:
-                changes["false_alarms_per_account_week"] = _UNLIMITED
-            # Thresholds below the smallest setting are part of a sweep, so the bounds are not checked.
-            return run_alarms(months, FatigueSettings().model_copy(update=changes))
+            budget = {} if limited else {"false_alarms_per_account_week": _UNLIMITED}
+            with patch.object(alarm, "ALARM_DAYS", math.exp(min(threshold, _LARGEST))):
+                return run_alarms(months, FatigueSettings(**budget))
 
         return run
 
-    return Detector(name, start, 0.5, 60.0, math.log(FatigueSettings().alarm_days))
+    return Detector(name, start, 0.5, 60.0, math.log(alarm.ALARM_DAYS))
 
 
 def run_alarms(months: "list[MonthlyScan]", settings: FatigueSettings) -> DetectorRun:
@@ -92,13 +92,12 @@ def _measure(whole: AdPanel, month: date) -> Mapping[str, AccountPrior]:
 
 def monthly_scans(panel: AdPanel) -> Iterator[MonthlyScan]:
     """Yield the scan of each calendar month that the panel has days of."""
-    history = FatigueSettings().history_days
     since = 0
     while since < panel.days:
         day = panel.first_day + timedelta(days=since)
         following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
         until = min(panel.days, panel.column(following))
-        yield MonthlyScan(panel, since, until, history)
+        yield MonthlyScan(panel, since, until, SCAN_DAYS)
         since = until
 
 

@@ -23,7 +23,7 @@ import orjson
 
 from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
-from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
+from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine, fetcher
 from adwarm.runtime import Runtime
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
@@ -146,8 +146,9 @@ class Result:
 
 def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
     """Fetch with adwarm until every account is read or has a reason."""
+    fetcher.REPORT_DAYS = 20  # both ways of reading are in the storm
     clock, result = PlatformClock(server, scene.scale), Result()
-    source = {"graph_url": server.url, "access_token": "simulated-token", "report_days": 20}
+    source = {"graph_url": server.url, "access_token": "simulated-token"}
     with temporary_runtime(
         server.url, clock, workers=8, source=source, connections={MORTAL_CONNECTION: source}
     ) as runtime:

@@ -81,7 +81,7 @@ class Bench:
 
     def __init__(self, folder: Path, place: Place) -> None:
         self.name, self.url, self.options = place
-        settings = Settings(home=folder, data_url=self.url, access_log_url=f"{self.url}/log/*.jsonl.gz", workers=8)
+        settings = Settings(home=folder, data_url=self.url, access_log={"url": f"{self.url}/log/*.jsonl.gz"}, workers=8)
         use_settings(self.options)
         engine = open_engine(f"sqlite:///{folder}/adwarm.db")
         upgrade(engine)

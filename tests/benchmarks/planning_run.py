@@ -75,7 +75,7 @@ def write_log(path: Path, accounts: int) -> int:
 
 def prepare(home: Path, accounts: int) -> dict[str, Any]:
     """Read the log into the store of `home`, and train the forecasts."""
-    os.environ |= {"ADWARM_HOME": str(home), "ADWARM_ACCESS_LOG_URL": str(home / "log.parquet")}
+    os.environ |= {"ADWARM_HOME": str(home), "ADWARM_ACCESS_LOG__URL": str(home / "log.parquet")}
     events = write_log(home / "log.parquet", accounts)
     from adwarm.forecast.snapshot import save_snapshot
     from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, load_training_opens

@@ -73,7 +73,7 @@ class Worker:
         settings = BackpressureSettings.model_validate(task.settings)
         engine = open_engine(task.database)
         shared = SqlAdmission(engine, settings, owner=task.name, rng=random.Random(task.name))
-        self.admission: Admission = BlockAdmission(shared, settings.block_permits) if task.blocks else shared
+        self.admission: Admission = BlockAdmission(shared) if task.blocks else shared
         self.lines = [Line(priority, deque(), threading.Semaphore(0)) for priority in Priority]
         self.waits = Path(task.waits).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 -- until it is killed
 

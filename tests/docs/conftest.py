@@ -22,7 +22,7 @@ _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "PYTHONDONTWRITEBYT
 _MAKE = """#!/bin/bash
 # What is installed stays as it is. The demo has run already; another log of another run would take as long again.
 if [ "$*" = demo ]; then
-    log=$(realpath "${{ADWARM_ACCESS_LOG_URL:-examples/access_log.parquet}}")
+    log=$(realpath "${{ADWARM_ACCESS_LOG__URL:-examples/access_log.parquet}}")
     test "$log" = "$PWD/examples/access_log.parquet" && cat .adwarm/demo/output.txt && exit 0
 fi
 exec {make} -o .venv/.ready "$@"

@@ -157,7 +157,7 @@ def airflow_stack(home: Path, server_url: str, graph_url: str, settings: Mapping
     port = _free_port(0)
     url = f"http://127.0.0.1:{port}"
     env = local_environment(home, graph_url, "")
-    del env["ADWARM_ACCESS_LOG_URL"]
+    del env["ADWARM_ACCESS_LOG__URL"]
     connection = {"conn_type": "facebook_social", "extra": {"access_token": TOKEN, "graph_url": graph_url}}
     env.update({
         **_QUICK,

@@ -44,7 +44,7 @@ def stack(tmp_path: Path) -> Iterator[AirflowStack]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(tmp_path / "passwords.json"),
-        "ADWARM_ACCESS_LOG_URL": str(tmp_path / "log.jsonl"),
+        "ADWARM_ACCESS_LOG__URL": str(tmp_path / "log.jsonl"),
         "ADWARM_FORECAST__MODEL": "population",
         "ADWARM_PLANNING__STEP_MINUTES": "240",
         "ADWARM_REVIEW__POLICIES": '["forecast-hour-of-week"]',

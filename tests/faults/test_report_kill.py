@@ -28,9 +28,11 @@ pytestmark = pytest.mark.slow
 WORKER = """
 import sys
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import KeyRequest
+from adwarm.prefetch import KeyRequest, async_reports
 from adwarm.runtime import Runtime
 from adwarm.store import leases
+
+async_reports.POLL_SECONDS = 0.3
 
 if sys.argv[1] == "stop":
     def stop(*_):
@@ -59,7 +61,6 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
         "WORKERS": "2",
         "SOURCE__GRAPH_URL": platform.url,
         "SOURCE__ACCESS_TOKEN": "simulated-token",
-        "SOURCE__REPORT_POLL_SECONDS": "0.3",
         "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS),
         "RECOVERY__INITIAL_DELAY_SECONDS": "0",
     }

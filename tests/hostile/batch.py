@@ -10,13 +10,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import KeyOutcome, KeyRequest
+from adwarm.prefetch import KeyOutcome, KeyRequest, async_reports
 from adwarm.runtime import Runtime
 from tests.benchmarks.measure import peak_mb
 
 
+def hurry() -> None:
+    """Let reports be polled often, and abandoned soon."""
+    async_reports.POLL_SECONDS, async_reports.LONGEST_POLL_SECONDS = 0.3, 1.0
+    async_reports.STUCK_SECONDS, async_reports.LONGEST_REPORT_SECONDS = 5.0, 20.0
+
+
 def main(keys: Sequence[Sequence[str]]) -> None:
     """Make every key fresh, and print each outcome."""
+    hurry()
     reported: set[str] = set()
 
     def progress(outcomes: Sequence[KeyOutcome]) -> None:

@@ -18,7 +18,7 @@ def call_upstream(url: str) -> Callable[[], Any]:
     from adwarm.sources.meta.credentials import MetaCredentials
     from adwarm.sources.meta.transport import GraphTransport
 
-    settings = SourceSettings(graph_url=url, max_response_bytes=CAP_MIB * MIB)
+    settings = SourceSettings(graph_url=url)
     transport = GraphTransport(MetaCredentials(SecretStr("test-token-of-bombs")), settings, SystemClock())
     good = ("act_1002",)
     assert transport.get(good, {}).body["id"] == "act_1002"

@@ -33,13 +33,8 @@ PLAIN = 8
 """The number of plain healthy accounts; the first of them fetches an async report."""
 
 SHORT = {
-    "SOURCE__CONNECT_TIMEOUT": "2",
     "SOURCE__READ_TIMEOUT": "2",
     "SOURCE__CALL_TIMEOUT": "5",
-    "SOURCE__REPORT_POLL_SECONDS": "0.3",
-    "SOURCE__REPORT_POLL_MAX_SECONDS": "1",
-    "SOURCE__REPORT_STUCK_SECONDS": "5",
-    "SOURCE__REPORT_MAX_SECONDS": "20",
     "WORKERS": "16",
     "ACCOUNT_SECONDS": "40",
     "RECOVERY__MAX_ATTEMPTS": "2",
@@ -51,7 +46,7 @@ SHORT = {
     # Three accounts of four fail on purpose, which would rightly open the breaker of the source as a whole.
     "BACKPRESSURE__BREAKER_MIN_CALLS": "10000",
 }
-"""Deadlines and limits that make the batch short; names that the settings do not have are left out."""
+"""Deadlines and limits that make the batch short, beside those of `batch`; names that are no setting are left out."""
 
 BehaviorByAccount = dict[str, Behavior | None]
 """The behavior of each account; None for a healthy one."""

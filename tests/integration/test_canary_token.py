@@ -243,7 +243,7 @@ def test_no_failure_of_a_report_reveals_the_secret(
 
     inner.answer = refuse  # type: ignore[method-assign]
     inner.set_fault_profile(parse_fault_profile({"reports": {"base_seconds": 0.1, "full_seconds": 0}}, "quick"))
-    monkeypatch.setenv("ADWARM_SOURCE__REPORT_POLL_SECONDS", "0.2")
+    monkeypatch.setattr("adwarm.prefetch.async_reports.POLL_SECONDS", 0.2)
     report = (
         Runtime().prefetch_engine().run([KeyRequest(ReportKey("act_1", "last_90d"))], Priority.LOW, wait_seconds=0.5)
     )

@@ -65,7 +65,7 @@ FORMATS: dict[str, Callable[[], bytes]] = {
 def _ingest(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, Settings]:
     engine, objects = open_engine(f"sqlite:///{home}/adwarm.db"), ObjectStore(str(home / "data"))
     upgrade(engine)
-    settings = Settings(access_log_url=str(url))
+    settings = Settings(access_log={"url": str(url)})
     ingest(Context(engine, objects, settings), until)
     return engine, objects, settings
 

@@ -65,7 +65,7 @@ def emitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emitted]:
         log = str(ROOT / "examples" / "access_log.parquet")
         runtime = Runtime(
             load_settings(
-                home=home, source=source, planning=planning, forecast={"model": "hour_of_week"}, access_log_url=log
+                home=home, source=source, planning=planning, forecast={"model": "hour_of_week"}, access_log={"url": log}
             ),
             VirtualClock(NOW),
         )

@@ -38,7 +38,7 @@ class WarmedFleet:
             home=home,
             database_url=engine.url.render_as_string(hide_password=False),
             workers=4,
-            source={"graph_url": server.url, "access_token": "simulated-token", "report_days": 400},
+            source={"graph_url": server.url, "access_token": "simulated-token"},
             backpressure={"rate_per_second": 1_000, "burst": 10_000, "max_concurrent": 100},
         )
         self.runtime = Runtime(settings, clock)
@@ -80,6 +80,12 @@ def counting_statements(engine: Engine) -> Iterator[list[str]]:
         yield statements
     finally:
         event.remove(engine, "before_cursor_execute", record)
+
+
+@pytest.fixture(autouse=True)
+def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetch by pages, however many days are missing."""
+    monkeypatch.setattr("adwarm.prefetch.fetcher.REPORT_DAYS", 400)
 
 
 def measure(engine: Engine, home: Path, number: int) -> dict[str, float]:

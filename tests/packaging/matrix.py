@@ -122,7 +122,7 @@ def check(environment: Environment) -> list[str]:
         trial.run("airflow", "dags", "test", "adwarm_intelligent_warming")
         status = json.loads(trial.run("adwarm", "get", "act_1", "last_7d", "--meta").stdout)["status"]
         problems += [] if status == "hit" else [f"the warmed report is read as {status}"]
-        learning = replace(trial, variables={**trial.variables, "ADWARM_ACCESS_LOG_URL": str(LOG)})
+        learning = replace(trial, variables={**trial.variables, "ADWARM_ACCESS_LOG__URL": str(LOG)})
         conf = json.dumps({"decision_time": LEARNED_AT, "train_now": True})
         learning.run("airflow", "dags", "test", "adwarm_access_patterns", "--conf", conf, seconds=_LEARNING_SECONDS)
         planned = json.loads(learning.run("adwarm", "plan", "--at", LEARNED_AT, "--json").stdout)

@@ -114,7 +114,7 @@ class Stage:
                 at = (now - timedelta(days=day)).replace(hour=9, minute=minute)
                 log.append(at, ReportKey("act_1", "yesterday"))
         log.append(now - timedelta(hours=2), ReportKey("act_1", "yesterday"))
-        self.set(ACCESS_LOG_URL=str(self.folder / "log"))
+        self.set(ACCESS_LOG__URL=str(self.folder / "log"))
         return log.path
 
     def read_log(self) -> None:

@@ -102,7 +102,7 @@ class SimulatedAccount:
     def plan_close(self, day: date, now: datetime) -> list[Call]:
         """Return the calls that close `day`: the summary of its week, and the days that are due."""
         last_closed = local_day(now, self.account.data_zone) - ONE_DAY
-        week, history = get_day_close_windows(day, PLANNING.history_days, last_closed)
+        week, history = get_day_close_windows(day, last_closed)
         return self._plan([week], [history], now)
 
     def plan_backfill(self, day: date, now: datetime) -> list[Call]:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TOML = """
 default_zone = "Asia/Tokyo"
-batch_size = 7
+max_batches = 7
 
 [planning]
 min_confidence = 0.4
@@ -48,7 +48,7 @@ def test_defaults_need_no_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found.home == load_settings().home == home_choice().path
     assert found.database == f"sqlite:///{found.home}/adwarm.db"
     assert found.data == str(found.home / "data")
-    assert found.log_url is None
+    assert found.access_log.url is None
     assert found.step == timedelta(minutes=15)
     assert found.freshness_rules.today == timedelta(hours=3)
 
@@ -56,13 +56,14 @@ def test_defaults_need_no_environment(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_environment_reaches_every_section(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two underscores separate nested names; lists are JSON; an empty value counts as unset."""
     monkeypatch.setenv("ADWARM_DATABASE_URL", "postgresql://db/adwarm")
-    monkeypatch.setenv("ADWARM_COMPRESSION__GZIP_LEVEL", "0")
+    monkeypatch.setenv("ADWARM_COMPRESSION__CODEC", "gzip")
+    monkeypatch.setenv("ADWARM_COMPRESSION__LEVEL", "0")
     monkeypatch.setenv("ADWARM_FATIGUE__WEIGHTS", "[0.4, 0.3, 0.3]")
     monkeypatch.setenv("ADWARM_FRESHNESS__TODAY_HOURS", "1.5")
     monkeypatch.setenv("ADWARM_DATA_URL", "")
     found = load_settings()
     assert found.database == "postgresql://db/adwarm"
-    assert found.compression.gzip_level == 0
+    assert found.compression.get_level("gzip") == 0
     assert found.fatigue.weights == (0.4, 0.3, 0.3)
     assert found.freshness_rules.today == timedelta(hours=1.5)
     assert found.data_url is None
@@ -79,10 +80,10 @@ def test_the_file_is_read(toml: Path) -> None:
 
 def test_arguments_win_over_the_environment_and_that_over_the_file(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One variable overrides one setting of a section and no other."""
-    monkeypatch.setenv("ADWARM_BATCH_SIZE", "8")
+    monkeypatch.setenv("ADWARM_MAX_BATCHES", "8")
     monkeypatch.setenv("ADWARM_PLANNING__MIN_CONFIDENCE", "0.6")
     found = load_settings(default_zone="UTC")
-    assert (found.default_zone, found.batch_size) == ("UTC", 8)
+    assert (found.default_zone, found.max_batches) == ("UTC", 8)
     assert (found.planning.min_confidence, found.planning.step_minutes) == (0.6, 30)
 
 
@@ -96,10 +97,11 @@ def test_a_missing_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("ADWARM_BATCH_SIZE", "many", "integer"),
+        ("ADWARM_MAX_BATCHES", "many", "integer"),
         ("ADWARM_WORKERS", "0", "greater than or equal to 1"),
         ("ADWARM_PLANNING__MIN_CONFIDENCE", "1.5", "less than 1"),
         ("ADWARM_COMPRESSION__CODEC", "lz4", "'zstd', 'gzip', 'brotli' or 'identity'"),
+        ("ADWARM_COMPRESSION__LEVEL", "20", "levels of zstd are 1 to 19"),
         ("ADWARM_DEFAULT_ZONE", "Mars/Olympus", "Europe/Berlin"),
         ("ADWARM_BACKPRESSURE__SHARES", "[0.5, 0.5, 0.5, 0.5]", "add up to 1"),
         ("ADWARM_SERVING__CORS_ORIGINS", '["https://dash.example.com/"]', "without a path"),
@@ -137,17 +139,9 @@ def test_settings_are_immutable() -> None:
     """Assigning a setting is an error."""
     found = load_settings()
     with pytest.raises(ValidationError):
-        found.batch_size = 3  # type: ignore[misc]
+        found.max_batches = 3  # type: ignore[misc]
     with pytest.raises(ValidationError):
         found.planning.step_minutes = 5  # type: ignore[misc]
-
-
-def test_the_short_name_of_the_log_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`ADWARM_ACCESS_LOG_URL` is the short form of the section's own `url`."""
-    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", "long.parquet")
-    assert load_settings().log_url == "long.parquet"
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", "short.parquet")
-    assert load_settings().log_url == "short.parquet"
 
 
 def test_an_unknown_report_lists_the_configured_ones(toml: Path) -> None:
@@ -214,7 +208,8 @@ def test_a_misspelled_name_is_refused_wherever_it_stands(tmp_path: Path, monkeyp
     """Variables and keys of the file, on top and in sections, with the names that were probably meant, all at once."""
     (tmp_path / "adwarm.toml").write_text("workrs = 3\n[planing]\nstep_minutes = 5\n", encoding="utf-8")
     monkeypatch.setenv("ADWARM_CONFIG", str(tmp_path / "adwarm.toml"))
-    for name in ("ADWARM_DATABSE_URL", "ADWARM_SOURCE_ACCESS_TOKEN", "ADWARM_PLANNING__MIN_CONFIDENC"):
+    misspelled = ("ADWARM_DATABSE_URL", "ADWARM_SOURCE_ACCESS_TOKEN", "ADWARM_ACCESS_LOG_URL")
+    for name in (*misspelled, "ADWARM_PLANNING__MIN_CONFIDENC"):
         monkeypatch.setenv(name, "hush")
     with pytest.raises(BadRequest) as caught:
         load_settings()
@@ -222,6 +217,7 @@ def test_a_misspelled_name_is_refused_wherever_it_stands(tmp_path: Path, monkeyp
     assert dict(meant) == {
         "ADWARM_DATABSE_URL": "ADWARM_DATABASE_URL",
         "ADWARM_SOURCE_ACCESS_TOKEN": "ADWARM_SOURCE__ACCESS_TOKEN",
+        "ADWARM_ACCESS_LOG_URL": "ADWARM_ACCESS_LOG__URL",
         "ADWARM_PLANNING__MIN_CONFIDENC": "ADWARM_PLANNING__MIN_CONFIDENCE",
         "ADWARM_WORKRS": "ADWARM_WORKERS",
         "ADWARM_PLANING": "ADWARM_PLANNING",
@@ -254,7 +250,7 @@ def test_every_name_in_the_repository_is_known() -> None:
 def test_secrets_come_from_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What neither the environment nor the file sets may come from the user's own function."""
     (tmp_path / "my_vault.py").write_text(
-        "def read():\n    return {'source': {'access_token': 'from-vault', 'app_id': '7'}, 'batch_size': 9}\n"
+        "def read():\n    return {'source': {'access_token': 'from-vault', 'app_id': '7'}, 'max_batches': 9}\n"
         "def fail():\n    raise ValueError('hvs.secret-of-the-vault')\n"
         "def nothing():\n    return None\n"
         "def misspelled():\n    return {'sauce': {}}\n"
@@ -266,7 +262,7 @@ def test_secrets_come_from_a_function(tmp_path: Path, monkeypatch: pytest.Monkey
     settings = load_settings()
     token = settings.source.access_token
     assert token is not None
-    assert (token.get_secret_value(), settings.source.app_id, settings.batch_size) == ("from-vault", "8", 9)
+    assert (token.get_secret_value(), settings.source.app_id, settings.max_batches) == ("from-vault", "8", 9)
     for name, words in {
         "my_vault:fail": "ValueError",
         "my_vault:nothing": "no mapping",

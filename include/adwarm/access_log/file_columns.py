@@ -70,9 +70,9 @@ def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
         if file.format == "parquet":
             names = parquet_log.read_columns(file)
         elif file.format == "csv":
-            names, delimiter = read_csv_header(read_header(file, settings.max_line_bytes)[0])
+            names, delimiter = read_csv_header(read_header(file)[0])
         else:
-            names = _list_json_columns(file, settings.max_line_bytes)
+            names = _list_json_columns(file)
     except FILE_ERRORS as error:
         if not is_file_error(error):
             raise
@@ -126,10 +126,10 @@ def _how(name: str, found: Mapping[str, str], mapping: ColumnMapping) -> str:
     return "constant" if name in mapping.constants else "not found"
 
 
-def _list_json_columns(file: LogFile, max_line: int) -> list[str]:
+def _list_json_columns(file: LogFile) -> list[str]:
     names: dict[str, None] = {}
     with file.open() as stream:
-        block = next(line_blocks(stream, _skip_line, max_line=max_line), None)
+        block = next(line_blocks(stream, _skip_line), None)
     for line in (block.lines if block else [])[:_OBJECTS]:
         try:
             found = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))

@@ -14,6 +14,8 @@ RejectAt = Callable[[str, int, bytes], None]
 """Called with the reason, the offset of the line and the beginning of the line."""
 
 BLOCK_BYTES = 1 << 20
+MAX_LINE_BYTES = 65_536
+"""Longer lines are quarantined: an open is some hundred bytes, and a line has to fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class LineBlock:
 
 
 def line_blocks(
-    stream: IO[bytes], reject: RejectAt, *, start: int = 0, stop: int | None = None, max_line: int = 65_536
+    stream: IO[bytes], reject: RejectAt, *, start: int = 0, stop: int | None = None, max_line: int = MAX_LINE_BYTES
 ) -> Iterator[LineBlock]:
     """Yield the lines of `stream`, which is positioned at `start`, up to the offset `stop`.
 

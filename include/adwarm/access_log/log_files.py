@@ -133,7 +133,7 @@ def list_files(url: str) -> list[LogFile]:
     """
     files = sorted(_files(url), key=lambda file: file.path)
     if not files:
-        raise NotFound(f"there is no access log at {url}; give a file, a folder or a glob in ADWARM_ACCESS_LOG_URL")
+        raise NotFound(f"there is no access log at {url}; give a file, a folder or a glob in ADWARM_ACCESS_LOG__URL")
     return files
 
 

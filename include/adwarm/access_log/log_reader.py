@@ -15,7 +15,7 @@ import pyarrow as pa
 from adwarm.access_log import parquet_log as columnar
 from adwarm.access_log.advice import describe_unmatched_paths
 from adwarm.access_log.events import EventBuilder
-from adwarm.access_log.lines import LineBlock, line_blocks
+from adwarm.access_log.lines import MAX_LINE_BYTES, LineBlock, line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files, reading_ahead
 from adwarm.access_log.parsers import (
     CombinedLogParser,
@@ -68,7 +68,6 @@ class LogReader:
         self.quarantine = quarantine if quarantine is not None else Quarantine()
         self.unreadable: set[str] = set()
         log = settings.access_log
-        self._max_line = log.max_line_bytes
         self._layout = columnar.ParquetLayout.from_settings(log, with_request_ids=with_request_ids)
         self._mapping = self._layout.mapping
         self._events = EventBuilder(settings, with_request_ids=with_request_ids)
@@ -156,7 +155,7 @@ class LogReader:
         parser, first = self._parser(file)
         start = max(start, first)
         with file.open_at(start) as stream:
-            for block in line_blocks(stream, reject, start=start, stop=stop, max_line=self._max_line):
+            for block in line_blocks(stream, reject, start=start, stop=stop):
                 yield EventBatch(self._parse_lines(parser, block, reject), block.start, block.end)
 
     def _parse_lines(self, parser: Parser, block: LineBlock, reject: Any) -> pa.RecordBatch:
@@ -176,17 +175,17 @@ class LogReader:
             return JsonLinesParser(self._mapping), 0
         if file.format == "combined":
             return CombinedLogParser(self.requests), 0
-        header, start = read_header(file, self._max_line)
+        header, start = read_header(file)
         return CsvParser(header, self._mapping), start
 
 
-def read_header(file: LogFile, max_line: int) -> tuple[bytes, int]:
+def read_header(file: LogFile) -> tuple[bytes, int]:
     """Return the header of a CSV file, and the offset of the line after it."""
     with file.open() as stream:
-        first = stream.readline(max_line)
+        first = stream.readline(MAX_LINE_BYTES)
         if not is_separator_line(first):
             return first, len(first)
-        header = stream.readline(max_line)
+        header = stream.readline(MAX_LINE_BYTES)
         return header, len(first) + len(header)
 
 

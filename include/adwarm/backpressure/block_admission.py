@@ -46,6 +46,8 @@ from adwarm.model import Priority, Scope
 
 log = logging.getLogger(__name__)
 
+BLOCK_PERMITS = 8
+"""Permits of a block at most: admission then costs a process one transaction for eight calls, and holds few slots."""
 RECHECK_SECONDS = 0.02
 IDLE_SECONDS = 0.05
 """A block without a call in flight is released after this time, so that its slot is free for others."""
@@ -166,7 +168,7 @@ class BlockAdmission:
     def __init__(
         self,
         source: BlockSource,
-        permits: int,
+        permits: int = BLOCK_PERMITS,
         *,
         maintain_in_background: bool = True,
         longest_call_seconds: float = 900.0,

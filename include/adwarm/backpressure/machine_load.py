@@ -2,10 +2,10 @@
 
 | a reading of the machine                        | calls that it may have in flight                               |
 |-------------------------------------------------|----------------------------------------------------------------|
-| above a limit for `load_seconds`                | half of those in flight at most since then, one at least       |
-| still above it after another `load_seconds`     | half of that                                                   |
-| below both limits for `load_seconds`            | twice as many; from as many as before the first cut on, no limit|
-| none for `load_seconds`: the machine was idle   | unchanged; the time begins anew                                |
+| above a limit for `LOAD_SECONDS`                | half of those in flight at most since then, one at least       |
+| still above it after another `LOAD_SECONDS`     | half of that                                                   |
+| below both limits for `LOAD_SECONDS`            | twice as many; from as many as before the first cut on, no limit|
+| none for `LOAD_SECONDS`: the machine was idle   | unchanged; the time begins anew                                |
 
 All processes of a machine share its readings and its limit through one row of the database, so that tasks that make a
 single call count as well. Critical calls always pass: somebody waits for them, and they are few.
@@ -27,6 +27,8 @@ from adwarm.settings import BackpressureSettings
 from adwarm.store import machine_loads
 from adwarm.store.machine_loads import MachineLoad
 
+LOAD_SECONDS = 60.0
+"""How long a machine is above a limit, or below both, before its calls change: longer than an import or a training."""
 READ_SECONDS = 10.0
 """How old a reading may be that a call acts on."""
 WAIT_SECONDS = 1.0
@@ -72,10 +74,10 @@ def advance(
     if last is None:
         return load
     load = replace(load, limit=last.limit, full=last.full, limited_at=last.limited_at)
-    if last.is_high is not is_high or not 0 <= now - last.read_at <= settings.load_seconds:
+    if last.is_high is not is_high or not 0 <= now - last.read_at <= LOAD_SECONDS:
         return load
     load = replace(load, since=last.since, calls=max(calls, last.calls))
-    if now - load.since < settings.load_seconds:
+    if now - load.since < LOAD_SECONDS:
         return load
     return replace(_cut(load) if is_high else _lift(load), since=now, calls=calls)
 

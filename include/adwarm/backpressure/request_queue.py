@@ -25,6 +25,7 @@ above it are pure. Times are seconds since the epoch.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -37,6 +38,8 @@ from adwarm.store import requests
 from adwarm.store.database import database_time, read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus
 
+KEEP_ENDED = timedelta(days=7)
+"""An ended request and its result can be looked up for this long: over a weekend, and more."""
 _MAX_HINT_SECONDS = 60.0
 _FIRST_BACKOFF_SECONDS = 5.0
 
@@ -52,7 +55,8 @@ class QueueRules:
         size: the most pending requests.
         timeout_seconds: time until the deadline of a request that no caller waits for.
         max_caller_wait_seconds: the longest time until the deadline of a request that a caller waits for.
-        max_attempts: attempts after which a request fails.
+        ageing_seconds: what a class is worth; a low request of six minutes comes before a new critical one.
+        max_attempts: attempts after which a request fails, each with its retries.
         lease_seconds: a worker that does not renew for this long loses its requests.
     """
 
@@ -70,8 +74,6 @@ class QueueRules:
             size=settings.queue_size,
             timeout_seconds=settings.queue_timeout_seconds,
             max_caller_wait_seconds=settings.timeout_seconds,
-            ageing_seconds=settings.queue_ageing_seconds,
-            max_attempts=settings.queue_max_attempts,
             lease_seconds=settings.lease_seconds,
         )
 
@@ -222,7 +224,6 @@ class RequestQueue:
         engine: the database.
         settings: of the queue.
         owner: names this process in leases.
-        keep_days: how long an ended request and its result can be looked up.
         database_time: returns the time in seconds since the epoch; the database's own by default.
     """
 
@@ -232,12 +233,10 @@ class RequestQueue:
         settings: BackpressureSettings,
         *,
         owner: str,
-        keep_days: float = 7.0,
         database_time: Callable[[Connection], float] = database_time,
     ) -> None:
         self._engine = engine
         self._owner = owner
-        self._keep_seconds = keep_days * 86_400.0
         self._time = database_time
         self.rules = QueueRules.from_settings(settings)
 
@@ -401,9 +400,9 @@ class RequestQueue:
             return summarize_queue(requests.list_open(connection), self.rules, self._time(connection))
 
     def delete_old(self) -> int:
-        """Delete requests that ended more than `keep_days` ago, a batch of them, and return how many."""
+        """Delete requests that ended more than `KEEP_ENDED` ago, a batch of them, and return how many."""
         with write_transaction(self._engine) as connection:
-            return requests.delete_finished(connection, self._time(connection) - self._keep_seconds)
+            return requests.delete_finished(connection, self._time(connection) - KEEP_ENDED.total_seconds())
 
     def _lock_and_sweep(self, connection: Connection) -> float:
         """Lock the queue, bring it up to date, and return the current time."""

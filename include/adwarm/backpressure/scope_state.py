@@ -102,7 +102,7 @@ class ScopeRules:
     @classmethod
     def from_settings(cls, scope: Scope, settings: BackpressureSettings) -> "ScopeRules":
         """Return the rules of `scope`."""
-        window, max_park = settings.quota_window_seconds, settings.longest_park_seconds
+        window, max_park = settings.quota_window_seconds, MAX_PARK_SECONDS
         if scope.kind is ScopeKind.ACCOUNT:
             bucket = _window_bucket(settings.account_calls_per_window, settings)
             return cls(LimitRules(maximum=settings.per_account_concurrent), bucket, window, False, max_park)

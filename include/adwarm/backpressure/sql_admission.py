@@ -129,7 +129,7 @@ class _Operation(Generic[T]):
 
 
 def log_overlong_park(scope: Scope, seconds: float) -> None:
-    """Log that the platform asked for a longer park than `longest_park_seconds` allows."""
+    """Log that the platform asked for a longer park than `MAX_PARK_SECONDS` allows."""
     log.warning(
         "%s: the platform asked not to be called for %.3g s; the scope is parked for the longest time allowed",
         scope,
@@ -146,7 +146,7 @@ class SqlAdmission:
         owner: names this process in grants.
         rng: spreads the ends of parks.
         database_time: returns the time in seconds since the epoch; the database's own by default.
-        on_overlong_park: called after the commit for each scope whose park was cut to `longest_park_seconds`, with the
+        on_overlong_park: called after the commit for each scope whose park was cut to `MAX_PARK_SECONDS`, with the
             seconds that the platform asked for.
     """
 

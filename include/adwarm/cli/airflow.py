@@ -24,7 +24,7 @@ _YOURS = """\
 # Yours to decide, each with a default:
 #   ADWARM_DATABASE_URL=postgresql://adwarm:...@db.internal/adwarm    for more than one machine
 #   ADWARM_DATA_URL=s3://bucket/adwarm
-#   ADWARM_ACCESS_LOG_URL=/var/log/dashboard/*.parquet
+#   ADWARM_ACCESS_LOG__URL=/var/log/dashboard/*.parquet
 # The connection: in the UI one of the type "Meta Insights (adwarm)", or
 #   airflow connections add facebook_default --conn-type adwarm_meta --conn-extra '{"access_token": "..."}'
 """

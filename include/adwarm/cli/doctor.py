@@ -248,7 +248,7 @@ def _list_log_checks(runtime: "Runtime") -> list[Check]:
     missing = Check("access log", lambda: _require_log(runtime), needs_database=True)
     if not run_check(missing).ok:
         return [missing]
-    url = runtime.settings.log_url
+    url = runtime.settings.access_log.url
     users = [Check("access log", lambda: _check_log(runtime, url), needs_database=True, is_slow=True)] if url else []
     own = Check("open log", lambda: _check_open_log(runtime))
     return [*users, own, Check("log age", lambda: check_log_age(runtime), needs_database=True)]

@@ -61,9 +61,11 @@ def check(
 
     settings = load_settings()
     files = OpenFiles(settings.data)
-    url = log or settings.log_url or (files.url if files.list_days() else None)
+    url = log or settings.access_log.url or (files.url if files.list_days() else None)
     if not url:
-        raise BadRequest("no access log is set; name one, or point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
+        raise BadRequest(
+            "no access log is set; name one, or point ADWARM_ACCESS_LOG__URL at a file, a folder or a glob"
+        )
     with _progress() as on_progress:
         found = check_log(url, settings, on_progress)
     step = find_next_step(found, settings)

@@ -1,6 +1,5 @@
 """The state of a queued request, and where its answer is, as the commands print it."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from adwarm.cli.output import format_value
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
 def request_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any]:
     """Return a request, its position and its answer as JSON values."""
+    from adwarm.backpressure.request_queue import KEEP_ENDED
     from adwarm.store.requests import to_datetime
 
     finished = None if queued.finished_at is None else to_datetime(queued.finished_at)
@@ -28,7 +28,7 @@ def request_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any
         "error_kind": queued.error_kind,
         "result": queued.result,
         "finished_at": finished,
-        "kept_until": finished and finished + timedelta(days=runtime.settings.retention.request_days),
+        "kept_until": finished and finished + KEEP_ENDED,
         **_queue_fields(runtime, queued),
         "answer": answer_fields(runtime, queued.key),
     }

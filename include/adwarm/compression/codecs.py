@@ -31,11 +31,11 @@ def encode(raw: bytes, codec: Codec, settings: CompressionSettings) -> bytes:
     """Return `raw` encoded by `codec`, at the codec's level in the settings."""
     match codec:
         case "gzip":
-            return _gzip(raw, settings.gzip_level)
+            return _gzip(raw, settings.get_level("gzip"))
         case "brotli":
-            return bytes(brotli.compress(raw, quality=settings.brotli_quality))
+            return bytes(brotli.compress(raw, quality=settings.get_level("brotli")))
         case "zstd":
-            return _zstd(raw, settings.zstd_level)
+            return _zstd(raw, settings.get_level("zstd"))
         case "identity":
             return raw
 

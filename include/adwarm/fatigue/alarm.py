@@ -27,7 +27,7 @@ is lighter than Gaussian for Poisson and gamma-Poisson counts); and an over-disp
 and a rate that wanders is not stationary, so on real ads the figure is measured rather than proven. Residuals are
 limited to three sd, so that one bad day raises no alarm.
 
-**Levels.** `watch`: evidence of at least `A = alarm_days`. `alarm`: evidence of at least `max(A, 7 * N / max(B, share
+**Levels.** `watch`: evidence of at least `A = ALARM_DAYS`. `alarm`: evidence of at least `max(A, 7 * N / max(B, share
 * k))` for the `k` ads of the account with the most evidence, with the largest such `k`; `N` is the number of ads with
 a baseline and a usable day, the largest of the last 32 days. This is the e-BH procedure (Wang and Ramdas, False
 discovery rate control with e-values, 2022) with a budget of `B` false alarms. Let `R` ads alarm on a day, `V` of them
@@ -38,7 +38,7 @@ Hence the mean of `V / max(B, share * R)` per account and week, over the weeks s
 however the ads depend on each other.
 
 **After an alarm** a new baseline begins on the next day. The alarm lasts until the ad is back at its usual rate (a
-CUSUM of the log-likelihood ratio of the usual rate against the reduced one reaches `log(alarm_days)`), until 28
+CUSUM of the log-likelihood ratio of the usual rate against the reduced one reaches `log(ALARM_DAYS)`), until 28
 usable days have passed without new evidence (the lower rate is the usual one now), until a pause of seven days
 without delivery, or until another creative or audience. Evidence that passes the limit while an alarm lasts prolongs
 it and begins a new baseline, but raises no second one. Days that are not stored, and unknown clicks, change nothing;
@@ -63,6 +63,10 @@ from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
 from adwarm.settings import FatigueSettings
 
+ALARM_DAYS: Final = 180.0
+"""Mean days between two false alarms of an ad whose rate does not change, at least; what is watched has as much."""
+FALSE_SHARE: Final = 0.1
+"""Share of false alarms that is allowed instead when an account raises many on a day."""
 BLOCK_ADS: Final = 1024
 """Ads that are scanned together; more when an account has more."""
 NEW_USUAL_DAYS: Final = 28
@@ -204,9 +208,9 @@ class _BlockScan:
         detector, alarms, rows = self._detector, self.alarms, self._rows
         evidence = detector.evidence
         table.evidence[rows, day] = np.where(detector.armed, evidence, np.nan)
-        watch = np.flatnonzero(evidence >= self._settings.alarm_days)
+        watch = np.flatnonzero(evidence >= ALARM_DAYS)
         raised = self._raise(day, figures.usable & detector.armed)
-        alarms.follow(figures, detector.level, math.log(self._settings.alarm_days))
+        alarms.follow(figures, detector.level, math.log(ALARM_DAYS))
         onset, decline, sd = np.full(len(raised), -1), np.full(len(raised), np.nan), np.full(len(raised), np.nan)
         usual = detector.level.copy()
         if len(watch):
@@ -219,13 +223,13 @@ class _BlockScan:
         paused = detector.pause(impressions == 0, figures.usable, impressions > 0)
         alarms.close(paused)
         lasting = alarms.since >= 0
-        quiet = ~lasting & ~(evidence >= self._settings.alarm_days)
+        quiet = ~lasting & ~(evidence >= ALARM_DAYS)
         onset[quiet], decline[quiet], sd[quiet] = -1, np.nan, np.nan
         table.evidence[rows, day][quiet & (paused | alarms.recovered)] = np.nan
-        after = lasting & ~raised & ~(evidence >= self._settings.alarm_days)
+        after = lasting & ~raised & ~(evidence >= ALARM_DAYS)
         decline = np.where(after, np.clip(1 - detector.level / alarms.usual, -1, 1), decline)
         sd = np.where(after, np.sqrt(detector.level_variance + alarms.usual_variance), sd)
-        table.level[rows, day] = np.where(lasting, 2, evidence >= self._settings.alarm_days)
+        table.level[rows, day] = np.where(lasting, 2, evidence >= ALARM_DAYS)
         table.raised[rows, day] = raised & (alarms.since == day)
         table.alarm_since[rows, day] = alarms.since
         table.onset[rows, day] = np.where(lasting, alarms.onset, onset)
@@ -240,7 +244,7 @@ class _BlockScan:
         self._watched[day % LAGS] = np.add.reduceat(watched, self._starts, dtype=np.int64)
         evidence = self._detector.evidence
         raised = np.zeros(len(evidence), bool)
-        candidates = np.flatnonzero(watched & (evidence >= settings.alarm_days))
+        candidates = np.flatnonzero(watched & (evidence >= ALARM_DAYS))
         if not len(candidates):
             return raised
         account = self._account[candidates]
@@ -249,7 +253,7 @@ class _BlockScan:
         firsts = np.flatnonzero(np.r_[True, account[1:] != account[:-1]])
         rank = np.arange(len(account)) - np.repeat(firsts, np.diff(np.r_[firsts, len(account)])) + 1
         ads = self._watched.max(axis=0)[account]
-        limit = 7 * ads / np.maximum(settings.false_alarms_per_account_week, settings.alarm_false_share * rank)
+        limit = 7 * ads / np.maximum(settings.false_alarms_per_account_week, FALSE_SHARE * rank)
         steps = np.where(evidence[candidates] >= limit, rank, 0)
         largest = np.maximum.reduceat(steps, firsts)
         raised[candidates[rank <= np.repeat(largest, np.diff(np.r_[firsts, len(account)]))]] = True

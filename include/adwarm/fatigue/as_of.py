@@ -17,6 +17,8 @@ from typing import Final
 
 import orjson
 
+from adwarm.fatigue.score import SCAN_DAYS
+from adwarm.fetch_plan.planner import HISTORY_DAYS
 from adwarm.model import Window
 from adwarm.settings import Settings
 from adwarm.store.fatigue_days import ScoreInputs
@@ -38,12 +40,12 @@ def month_before(month: date) -> date:
     return month_of(month - _DAY)
 
 
-def scan_start(month: date, settings: Settings) -> date:
-    """Return the first day that scores of a month look at: `history_days` before the month before.
+def scan_start(month: date) -> date:
+    """Return the first day that scores of a month look at: `SCAN_DAYS` before the month before.
 
     The alarms that last at the beginning of the month are those of a scan that begins there.
     """
-    return month_before(month) - timedelta(days=settings.fatigue.history_days)
+    return month_before(month) - timedelta(days=SCAN_DAYS)
 
 
 def prior_window(month: date, settings: Settings) -> Window:
@@ -55,7 +57,7 @@ def prior_window(month: date, settings: Settings) -> Window:
 def first_day_used(day: date, settings: Settings) -> date:
     """Return the first day that scores as of a day, or their prior, may look at."""
     month = month_of(day)
-    return min(scan_start(month, settings), prior_window(month_before(month), settings).since)
+    return min(scan_start(month), prior_window(month_before(month), settings).since)
 
 
 def short_hash(parts: Iterable[str]) -> str:
@@ -68,7 +70,7 @@ def settings_hash(settings: Settings, calculator_version: str) -> str:
     values = orjson.dumps(
         settings.fatigue.model_dump(mode="json", exclude={"alert_at"}), option=orjson.OPT_SORT_KEYS
     ).decode()
-    return short_hash([values, str(settings.planning.history_days), calculator_version])
+    return short_hash([values, calculator_version])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def month_inputs(
     """
     of_settings = settings_hash(settings, calculator_version)
     stored = [item.day for item in contents]
-    position = start = bisect_left(stored, scan_start(month_of(min(days)), settings))
+    position = start = bisect_left(stored, scan_start(month_of(min(days))))
     digest, version, unsettled = hashlib.sha256(), 0, 0
     results = {}
     for as_of in sorted(days):
@@ -154,8 +156,8 @@ def month_inputs(
         position = end
         if end == start:
             continue
-        history = end - bisect_left(stored, as_of - timedelta(days=settings.planning.history_days - 1), start)
-        settled = not unsettled and history == settings.planning.history_days
+        history = end - bisect_left(stored, as_of - timedelta(days=HISTORY_DAYS - 1), start)
+        settled = not unsettled and history == HISTORY_DAYS
         frequency = frequencies.get(as_of, Frequency())
         data_hash = short_hash([digest.hexdigest(), prior_hash, frequency.hash, str(settled)])
         inputs = ScoreInputs(

@@ -18,7 +18,7 @@ from adwarm.fatigue.as_of import AccountWork, PriorInputs, month_before, month_o
 from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, cut_panel, empty_figures
 from adwarm.fatigue.panel_rows import AccountRows, parse_rows
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
-from adwarm.fatigue.score import CALCULATOR_VERSION, score_panel
+from adwarm.fatigue.score import CALCULATOR_VERSION, SCAN_DAYS, score_panel
 from adwarm.fatigue.score_columns import make_columns
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, TooMuchData
 from adwarm.model import Window
@@ -69,8 +69,7 @@ def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, Adwarm
     """Return the rows of all days that the account's scores use; None when they cannot be read."""
     settings = inputs.settings
     windows = [
-        Window(scan_start(month, settings), max(day for day in work.days if month_of(day) == month))
-        for month in work.months
+        Window(scan_start(month), max(day for day in work.days if month_of(day) == month)) for month in work.months
     ]
     windows += [
         prior_window(month, settings)
@@ -98,13 +97,13 @@ def _score_month(
     days = {work.account_id: sorted(day for day in work.days if month_of(day) == month) for work in works}
     if not days:
         return
-    span = Window(scan_start(month, inputs.settings), max(listed[-1] for listed in days.values()))
+    span = Window(scan_start(month), max(listed[-1] for listed in days.values()))
     stored = {work.account_id: [item.day for item in work.contents] for work in works}
     panel = cut_panel({name: tables[name] for name in days}, span.since, span.until, stored)
     earlier, priors = (_get_priors(inputs, works, tables, wanted, measured) for wanted in (month_before(month), month))
     settings = inputs.settings.fatigue
     table = score_panel(panel, priors, _frequencies(inputs, panel, days, result.errors), settings)
-    handover = Handover(panel.column(month - timedelta(days=settings.history_days)), panel.column(month), earlier)
+    handover = Handover(panel.column(month - timedelta(days=SCAN_DAYS)), panel.column(month), earlier)
     made = make_columns(table, detect(panel, priors, settings, handover), days)
     for work in works:
         for day in days[work.account_id]:

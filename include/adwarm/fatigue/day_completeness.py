@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from adwarm.fetch_plan.planner import HISTORY_DAYS
 from adwarm.foundation.local_time import local_midnight
 from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Account, Window
@@ -64,7 +65,7 @@ def _list_waiting(context: Context, group: Sequence[Account], day: date, now: da
     """Return the accounts of `group` whose day is not complete or not scored."""
     settings = context.settings
     ids = [item.id for item in group]
-    history = Window(day - timedelta(days=settings.planning.history_days - 1), day)
+    history = Window(day - timedelta(days=HISTORY_DAYS - 1), day)
     stored = partitions.list_states_by_account(context.engine, ids, settings.spec("default").hash, history)
     scored = scores.list_scored_accounts(context.engine, ids, day)
     waiting = []

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
+from adwarm.fatigue.alarm import ALARM_DAYS
 from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore
@@ -115,7 +116,7 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
     if score.total is None:
         return _recommend_pending(score, settings)
     driver = find_driver(score, settings)
-    reasons = (*_describe_figures(score), *_describe_cost(score), *describe_alarm(score, settings))
+    reasons = (*_describe_figures(score), *_describe_cost(score), *describe_alarm(score))
     action, note = _choose_action(score, driver), _explain_difference(score, driver)
     return Recommendation(action, reasons, _describe_caution(score), note)
 
@@ -175,28 +176,28 @@ def describe_projection(score: FatigueScore) -> str:
     return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"
 
 
-def describe_evidence(score: FatigueScore, settings: FatigueSettings) -> str:
+def describe_evidence(score: FatigueScore) -> str:
     """Return how rare the evidence of a decline would be by chance alone; empty without a watch or an alarm.
 
-    Each of them began with evidence of at least `settings.alarm_days`, which bounds how often chance reaches it; the
+    Each of them began with evidence of at least `ALARM_DAYS`, which bounds how often chance reaches it; the
     evidence of a later day may be lower, because it is measured against the newer level.
     """
     if score.alarm == "none":
         return ""
-    value = max(score.evidence or 0.0, settings.alarm_days)
+    value = max(score.evidence or 0.0, ALARM_DAYS)
     if value >= _MOST_EVIDENCE:
         return f"chance alone would show this less than once in {_MOST_EVIDENCE:,.0f} days per ad"
     rounded = round(value, min(0, 1 - math.floor(math.log10(value))))
-    return f"chance alone would show this about once in {max(rounded, settings.alarm_days):,.0f} days per ad"
+    return f"chance alone would show this about once in {max(rounded, ALARM_DAYS):,.0f} days per ad"
 
 
-def describe_alarm(score: FatigueScore, settings: FatigueSettings) -> tuple[str, ...]:
+def describe_alarm(score: FatigueScore) -> tuple[str, ...]:
     """Return what an alarm or a watch says about the click-through rate; nothing without one."""
     if score.alarm == "none":
         return ()
     since = f" since about {score.onset:%b} {score.onset.day}" if score.onset else ""
     kind = "click-through rate falling" if score.alarm == "alarm" else "first signs of a falling click-through rate"
-    return (f"{kind}{since} ({describe_evidence(score, settings)})",)
+    return (f"{kind}{since} ({describe_evidence(score)})",)
 
 
 def list_flags(score: FatigueScore) -> list[str]:
@@ -307,7 +308,7 @@ def _recommend_pending(score: FatigueScore, settings: FatigueSettings) -> Recomm
     if "history_missing" in list_flags(score):
         reasons = ("too many days of the account are not stored; the run that stores them makes the score",)
         return Recommendation("Wait, or backfill the missing days with the DAG adwarm_daily_insights.", reasons)
-    needs = (*describe_alarm(score, settings), *_list_needs(score.baseline, settings))
+    needs = (*describe_alarm(score), *_list_needs(score.baseline, settings))
     if score.alarm == "alarm":
         return Recommendation("Look at the ad today: its click-through rate falls, and there is no score yet.", needs)
     return Recommendation("Wait: there is too little data for a score.", needs)

@@ -298,7 +298,7 @@ def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
         "note": advice.note,
         "caution": advice.caution,
         "status": score.status if score.total is None else f"{score.status}, score {score.total:.0f} of 100",
-        "alarm": _alarm(score, settings),
+        "alarm": _alarm(score),
         "critical": describe_time_to_critical(score),
         "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+.1f} points a day",
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
@@ -313,10 +313,10 @@ def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
     return {name: text for name, text in lines.items() if text}
 
 
-def _alarm(score: FatigueScore, settings: FatigueSettings) -> str:
+def _alarm(score: FatigueScore) -> str:
     """Return the level and day of an alarm, and what it says."""
     since = f" since {score.alarm_since}" if score.alarm_since else ""
-    return ": ".join([f"{score.alarm}{since}", *describe_alarm(score, settings)]) if score.alarm != "none" else ""
+    return ": ".join([f"{score.alarm}{since}", *describe_alarm(score)]) if score.alarm != "none" else ""
 
 
 def _component(value: float | None, figures: Mapping[str, Any], name: str, pattern: str, meaning: str) -> str:

@@ -27,6 +27,8 @@ from adwarm.model import ColumnTable, FatigueScore
 from adwarm.settings import FatigueSettings
 
 CALCULATOR_VERSION: Final = "canonical-3"
+SCAN_DAYS: Final = 60
+"""Days before the preceding month that scores of a month look back on; what is not stored of them is unknown."""
 HEALTHY_UP_TO: Final = 30.0
 WARNING_UP_TO: Final = 60.0
 _BLOCK_ADS: Final = 256
@@ -56,7 +58,7 @@ def score_account(
         by_account.setdefault(read_ad_key(row)[0], []).append(row)
     tables = {name: ColumnTable.from_rows([dict(row) for row in of_account]) for name, of_account in by_account.items()}
     month = as_of.replace(day=1)
-    panel = read_panel(tables, month - timedelta(days=settings.history_days), as_of)
+    panel = read_panel(tables, month - timedelta(days=SCAN_DAYS), as_of)
     frequency = empty_figures(len(panel.ad_ids), panel.days)
     known = read_frequencies(range_rows, as_of)
     for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):

@@ -24,6 +24,10 @@ MAX_PLAUSIBLE_CTR: Final = 0.10
 NOTABLE_FREQUENCY: Final = 20.0
 MAX_MISSING: Final = 0.30
 NEEDED_DAYS: Final = 30
+RECENT_DAYS: Final = 3
+"""Recent days that are compared with the baseline: one is noise, and after a week the money is spent."""
+BASELINE_DAYS: Final = 60
+"""Days with delivery before them; the best week of these is what is usual, also for an ad worn out for a month."""
 """Days before the recent ones that must be stored for the most part; the best week may be older."""
 """Share of the days looked back on that may be missing from the store."""
 PENDING_DAYS: Final = 2
@@ -67,7 +71,7 @@ class ScoreBlock:
         panel: daily figures.
         priors: what is usual in the account of each ad.
         frequency: impressions per person in the week up to each day; nan where unknown.
-        settings: weights, spans and minimums.
+        settings: weights and minimums.
     """
 
     def __init__(
@@ -78,15 +82,15 @@ class ScoreBlock:
             self.delivered: BoolArray = panel.impressions > 0
         self.impressions = np.where(self.delivered, panel.impressions, 0.0)
         self.timeline = Timeline.of(self.delivered, panel.changed)
-        number, recent = self.timeline.rank, settings.recent_days
+        number = self.timeline.rank
         self.last = number[:, 1:]
         # A change of audience or creative starts a new history.
         self.start = np.zeros_like(self.last)
         if panel.changed is not None:
             self.start = np.maximum.accumulate(np.where(panel.changed, number[:, :-1], 0), axis=1)
-        padded = np.concatenate([np.zeros((len(number), recent), np.int64), number], axis=1)
+        padded = np.concatenate([np.zeros((len(number), RECENT_DAYS), np.int64), number], axis=1)
         self.cut = np.maximum(padded[:, 1 : panel.days + 1], self.start)  # the last day of the baseline
-        self.first = np.maximum(self.start, self.cut - settings.baseline_days)
+        self.first = np.maximum(self.start, self.cut - BASELINE_DAYS)
         self.totals = Sums(
             *(self._accumulate(values) for values in (self.impressions, self.impressions, self.delivered))
         )
@@ -105,7 +109,7 @@ class ScoreBlock:
         adjusted = Sums(counts, self._accumulate(shown * weekdays[:, day]), days)
         plain = Sums(counts, raw, days)
         recent, past = plain.between(self.cut, self.last), plain.between(self.first, self.cut)
-        by_number = measure_usual(self.timeline, adjusted, prior, self.settings.baseline_days, highest=highest)
+        by_number = measure_usual(self.timeline, adjusted, prior, BASELINE_DAYS, highest=highest)
         usual = np.where(self.cut > self.start, np.take_along_axis(by_number, self.cut, 1), np.nan)
         usual = np.where((past.events > 0) & (usual > 0), usual, np.nan)
         return Change(
@@ -167,12 +171,12 @@ class ScoreBlock:
     @cached_property
     def span(self) -> int:
         """Days that decide whether an ad is listed, and whether enough of them is stored."""
-        return self.settings.recent_days + min(self.settings.baseline_days, NEEDED_DAYS)
+        return RECENT_DAYS + min(BASELINE_DAYS, NEEDED_DAYS)
 
     @cached_property
     def history_missing(self) -> BoolArray:
         """Whether more than 30 % of the days looked back on, those of the trend included, are not stored."""
-        days = self.span + TREND_DAYS - self.settings.recent_days
+        days = self.span + TREND_DAYS - RECENT_DAYS
         seen = np.minimum(np.arange(1, self.panel.days + 1), days)
         missing: BoolArray = _sum_last(~self.panel.is_stored, days) > MAX_MISSING * seen
         return missing
@@ -236,7 +240,7 @@ class ScoreBlock:
         _, weight = _weigh(self.components, self.settings.weights)
         kinds = np.isfinite(creative) + 2.0 * np.isfinite(algorithm)
         known = np.where(np.isfinite(self.total) & ((kinds > 0) | np.isfinite(audience)), value, np.nan)
-        slope, error = measure_slopes(known, kinds, self.settings.recent_days)
+        slope, error = measure_slopes(known, kinds, RECENT_DAYS)
         weight = np.where(weight > 0, weight, 1.0)
         return slope / weight, error / weight
 
@@ -258,7 +262,7 @@ class ScoreBlock:
         """
         known = np.isfinite(self.panel.spend) & np.isfinite(self.panel.results)
         spend, results = (np.where(known, values, 0.0) for values in (self.panel.spend, self.panel.results))
-        days = min(self.settings.baseline_days, NEEDED_DAYS)
+        days = min(BASELINE_DAYS, NEEDED_DAYS)
         recent_spend, recent_results = _sum_last(spend, WEEK), _sum_last(results, WEEK)
         past_spend, past_results = (
             _sum_last(spend, WEEK + days) - recent_spend,

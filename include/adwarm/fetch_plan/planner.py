@@ -18,6 +18,8 @@ from adwarm.store.partitions import PartitionState
 
 BLOCK_DAYS = 30
 PAGE_ROWS = 500
+HISTORY_DAYS = 37
+"""Days of rows that closing a day completes: what the score of the day looks at, a month and the week before it."""
 _BLOCK_EPOCH = date(2000, 1, 1)
 
 
@@ -128,11 +130,11 @@ def aligned_blocks(window: Window) -> list[Window]:
     return blocks
 
 
-def get_day_close_windows(day: date, history_days: int, last_closed: date) -> tuple[Window, Window]:
+def get_day_close_windows(day: date, last_closed: date) -> tuple[Window, Window]:
     """Return what closing `day` needs: the week that ends on it, and the days of history to complete.
 
     The history is the look-back of the fatigue score plus the day's aligned block, up to `last_closed`.
     """
     block = aligned_block(day)
-    since = min(block.since, day - timedelta(days=history_days - 1))
+    since = min(block.since, day - timedelta(days=HISTORY_DAYS - 1))
     return Window(day - timedelta(days=6), day), Window(since, max(day, min(block.until, last_closed)))

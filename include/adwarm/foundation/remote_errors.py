@@ -47,12 +47,12 @@ _SKEWED: Final = _Cause("objects_clock", "the clock of this machine is wrong", "
 _BUSY: Final = _Cause(
     "objects_busy",
     "the storage is overloaded or failing",
-    "it is tried again; if it stays so, lower ADWARM_OBJECT_STORAGE__PARALLEL_REQUESTS",
+    "it is tried again; if it stays so, lower ADWARM_MAX_BATCHES, so that fewer tasks run at once",
 )
 _TIMEOUT: Final = _Cause(
     "objects_timeout",
     "the storage did not answer in time",
-    "check the network; ADWARM_OBJECT_STORAGE__READ_SECONDS is the limit",
+    "check the network and the storage; it is tried again",
 )
 _UNREACHABLE: Final = _Cause(
     "objects_unreachable",

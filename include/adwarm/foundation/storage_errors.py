@@ -13,7 +13,7 @@ from adwarm.foundation.wording import format_bytes
 
 DATA_SETTING: Final = "ADWARM_DATA_URL"
 DATABASE_SETTING: Final = "ADWARM_DATABASE_URL"
-LOG_SETTING: Final = "ADWARM_ACCESS_LOG_URL"
+LOG_SETTING: Final = "ADWARM_ACCESS_LOG__URL"
 SOURCE_SETTING: Final = "ADWARM_SOURCE__URL"
 
 

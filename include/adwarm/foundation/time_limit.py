@@ -26,7 +26,7 @@ class TimeLimit:
     Args:
         seconds: how long the work may take.
         subject: what takes the time, such as "the account".
-        setting: the setting to change, for the error.
+        setting: the setting to change, for the error; empty when there is none.
         waits_for_call: whether the time begins with `start` instead of at once.
         monotonic: a clock in seconds that never goes back.
     """
@@ -35,7 +35,7 @@ class TimeLimit:
         self,
         seconds: float,
         subject: str,
-        setting: str,
+        setting: str = "",
         *,
         waits_for_call: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,8 +65,9 @@ class TimeLimit:
             TimeLimitReached: there is none.
         """
         if self.seconds_left <= 0:
-            message = f"{self._subject} took longer than {self._seconds:g} s ({self._setting})"
-            raise TimeLimitReached(message, retry_after=_RETRY_AFTER_SECONDS)
+            message = f"{self._subject} took longer than {self._seconds:g} s"
+            advice = f" ({self._setting})" if self._setting else ""
+            raise TimeLimitReached(message + advice, retry_after=_RETRY_AFTER_SECONDS)
 
 
 _limits: ContextVar[tuple[TimeLimit, ...]] = ContextVar("adwarm_time_limits", default=())

@@ -58,7 +58,7 @@ def find_next_step(check: LogCheck, settings: Settings) -> NextStep | None:
     if not values:
         return None
     words = [f"{_PREFIX}{name}={shlex.quote(value)}" for name, value in values.items()]
-    file = [] if check.url == settings.log_url else [shlex.quote(redact(check.url))]
+    file = [] if check.url == settings.access_log.url else [shlex.quote(redact(check.url))]
     matched = sum(re.search(pattern, path) is not None for path in paths) if pattern else 0
     return NextStep(columns, pattern, matched, len(paths), " ".join([*words, "adwarm log check", *file]))
 

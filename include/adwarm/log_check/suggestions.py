@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from adwarm.access_log.advice import describe_path_pattern
 from adwarm.access_log.column_mapping import REQUEST_FIELDS
+from adwarm.access_log.lines import MAX_LINE_BYTES
 from adwarm.access_log.quarantine import FILE_REASONS
 from adwarm.foundation.redaction import redact
 from adwarm.log_check.check import LogCheck
@@ -19,7 +20,7 @@ _REASONS = {
     "columns": "these lines have another number of fields than the header; quote fields that hold the delimiter",
     "format": "these lines are not of the common or combined log format; the format of a file with another suffix than "
     ".csv, .jsonl or .parquet is detected by its first line",
-    "too_long": f"raise {_PREFIX}MAX_LINE_BYTES",
+    "too_long": f"a line has {MAX_LINE_BYTES:,} bytes at most; write the log without its long fields",
     "truncated": "the gzip file ends early; copy it again",
     "future": "these times are more than a year after the file was written; check the unit and the clock",
     "ts": f"no time is read there; map `ts` in {_PREFIX}COLUMNS, or describe it in {_PREFIX}TIMESTAMP_FORMAT",

@@ -2,7 +2,7 @@
 
 | entry                                                              | is deleted                              |
 |--------------------------------------------------------------------|-----------------------------------------|
-| its date range means other days by now, and it was unread for `keep_days` | always                           |
+| its date range means other days by now, and it was unread for `KEEP_DAYS` | always                           |
 | any other, while the entries exceed `max_bytes`                    | least likely to be opened first         |
 
 The chance of an open within a day comes from the live forecast; of two entries with the same chance the one that was
@@ -27,6 +27,9 @@ from adwarm.settings import Settings
 from adwarm.store import Context, accounts, entries
 from adwarm.store.entries import Entry
 
+KEEP_DAYS = 35
+"""How long an entry stays unread once its date range means other days: scores of days that the platform still restates,
+28 of them, read the summary of their week."""
 _DELETED_AT_ONCE = 500
 
 
@@ -111,20 +114,20 @@ def _describe(
 
 def find_evictions(stored: Sequence[StoredEntry], settings: Settings, now: datetime) -> list[Eviction]:
     """Return the entries to delete, in the order in which they go. A pure function of its arguments."""
-    rules = settings.cache
-    past = [item for item in stored if not item.is_current and _is_unused(item, timedelta(days=rules.keep_days), now)]
+    limit = settings.cache.max_bytes
+    past = [item for item in stored if not item.is_current and _is_unused(item, timedelta(days=KEEP_DAYS), now)]
     evictions = [
-        Eviction(item.entry, f"its date range means other days, and it was not read for {rules.keep_days} days")
+        Eviction(item.entry, f"its date range means other days, and it was not read for {KEEP_DAYS} days")
         for item in past
     ]
     gone = {item.entry.key for item in past}
     left = [item for item in stored if item.entry.key not in gone]
-    excess = sum(item.entry.stored_bytes for item in left) - rules.max_bytes
+    excess = sum(item.entry.stored_bytes for item in left) - limit
     for item in sorted(left, key=_value):
         if excess <= 0:
             break
         excess -= item.entry.stored_bytes
-        evictions.append(Eviction(item.entry, _describe_excess(item, rules.max_bytes)))
+        evictions.append(Eviction(item.entry, _describe_excess(item, limit)))
     return evictions
 
 

@@ -1,7 +1,7 @@
 """Deletes objects and payloads that nothing references, once they are too old to be about to be referenced.
 
 An object is in use when a row of any table references it in a column `object_hash` or `copy_name`. Quarantined lines of
-the access log, which only messages reference, are deleted after `retention.quarantine_days`. The unfinished files of
+the access log, which only messages reference, are deleted after `retention.history_days`. The unfinished files of
 writers that were killed are deleted too.
 """
 
@@ -78,7 +78,7 @@ def collect_garbage(
     """
     result = GarbageResult()
     if not after:
-        version_age = VersionLimits.of(context.settings.compression).age
+        version_age = VersionLimits().age
         result.versions = sum(entry_versions.delete_old(context.engine, now - version_age))
         result.payloads = sum(entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE))
         result.unfinished = delete_stale_temporaries(context, now - MIN_ORPHAN_AGE)
@@ -106,7 +106,7 @@ def _collect_folder(
     context: Context, now: datetime, folder: str, items: Iterable[StoredObject], result: GarbageResult
 ) -> None:
     listed, before = list(items), now - MIN_ORPHAN_AGE
-    oldest_lines = now - timedelta(days=context.settings.retention.quarantine_days)
+    oldest_lines = now - timedelta(days=context.settings.retention.history_days)
     lines = [item for item in listed if item.suffix == _LINES_SUFFIX and item.modified_at < oldest_lines]
     result.lines += _delete_older(context.objects, lines, oldest_lines)
     old = [item for item in listed if item.suffix != _LINES_SUFFIX and item.modified_at < before]

@@ -28,6 +28,7 @@ from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import Account, QuerySpec, Row, Window
+from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, POLL_SECONDS
 from adwarm.recovery import RecoveryPipeline
 from adwarm.sources.bounds import PageTrail
 from adwarm.sources.formats import ADDITIVE_FIELDS
@@ -43,6 +44,8 @@ from adwarm.store.partition_rows import daily_rows
 from adwarm.store.reconciliations import ComparedFigure, insert_figures
 
 log = logging.getLogger(__name__)
+TOLERANCE = 0.005
+"""Relative difference of sums that counts as rounding: platforms round clicks of many ads, and spend to cents."""
 RECENT_DAYS = 3
 SETTLED_DAYS = 7
 _HALF_A_CENT = Decimal("0.005")
@@ -248,17 +251,16 @@ class _Run:
         Raises:
             AdwarmError: it failed, or took too long.
         """
-        rules = self.calls.context.settings.source
         while True:
             progress = self.calls.call(case.source, case.account.id, lambda: case.source.poll([handle])[handle])
             if progress.state is AsyncReportState.READY:
                 return True
             age = self.clock.now().timestamp() - requested_at
-            if progress.state in _ENDED or age > rules.report_max_seconds:
+            if progress.state in _ENDED or age > LONGEST_REPORT_SECONDS:
                 raise progress.error or AdwarmError(f"the async report {handle.id} ended as {progress.state}")
             if self.budget.is_used_up:
                 return False
-            self.clock.sleep(rules.report_poll_seconds)
+            self.clock.sleep(POLL_SECONDS)
 
     def _fetch_sums(self, case: _Case, target: FetchUnit | AsyncReportHandle) -> Sums:
         """Return the sums over every page of a request or report."""
@@ -281,7 +283,7 @@ class _Run:
         return Sums.of(daily_rows(context.objects, states, case.window), case.metrics)
 
     def _compare(self, case: _Case, comparison: str, expected: Sums, actual: Sums) -> list[ComparedFigure]:
-        tolerance, at = self.calls.context.settings.maintenance.reconcile_tolerance, self.clock.now()
+        at = self.clock.now()
         rows = max(expected.rows, actual.rows)
         return [
             ComparedFigure(
@@ -293,7 +295,7 @@ class _Run:
                 name,
                 float(expected.by_metric[name]),
                 float(actual.by_metric[name]),
-                differ(name, expected.by_metric[name], actual.by_metric[name], tolerance, rows),
+                differ(name, expected.by_metric[name], actual.by_metric[name], TOLERANCE, rows),
             )
             for name in case.metrics
         ]

@@ -8,7 +8,7 @@ An entry needs repair when it is degraded, or when something of it could not be 
 | its account is not active, or isolated                   | left until that ends                           |
 | its key is in the queue                                  | left to the queue                              |
 | it was requested lately and still needs repair           | left for a pause that doubles with each attempt|
-| any other                                                | requested, up to `maintenance.repair_requests` |
+| any other                                                | requested, up to `MAX_REQUESTS`                |
 """
 
 from collections import Counter
@@ -26,6 +26,8 @@ from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
 from adwarm.store import Context, accounts, entries, read_transaction, requests
 from adwarm.store.entries import Entry
 
+MAX_REQUESTS = 20
+"""Refetches that one run enqueues, with low priority: a fifth of the queue, which readers use too."""
 _PAGE = 200
 _FIRST_PAUSE = timedelta(minutes=30)
 _LONGEST_PAUSE = timedelta(days=1)
@@ -93,13 +95,10 @@ class _Run:
     _accounts: dict[str, Account] = field(default_factory=dict)
 
     def repair(self, after: list[str] | None, budget: StepBudget) -> StepResult:
-        limit = self.context.settings.maintenance.repair_requests
-        if not limit:
-            return StepResult(skipped="repair is switched off (ADWARM_MAINTENANCE__REPAIR_REQUESTS=0)")
         position = None if after is None else _key(after)
         while page := entries.list_to_repair(self.context.engine, position, self.now, _PAGE):
             for entry in page:
-                if self.counts["requested"] >= limit or budget.is_used_up:
+                if self.counts["requested"] >= MAX_REQUESTS or budget.is_used_up:
                     return self._stop(position)
                 try:
                     self.counts[self._handle(entry)] += 1

@@ -22,7 +22,10 @@ from adwarm.store.error_events import ErrorLog
 
 Rule = Callable[[], Iterator[int]]
 """Deletes batch by batch, and yields how many rows or files each batch deleted."""
-_LONGEST_COOLDOWN_DAYS = 30
+_LEASE_DAYS = 30
+"""A released lease has no use but its token, which the row `(floor)` keeps; a month of them explains a fetch."""
+_TOKEN_DAYS = 7
+"""Daily counts of tokens limit one day; a week of them shows who uses a token up."""
 
 
 class IsolationRows(Protocol):
@@ -63,17 +66,15 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
     """Return the rule of each table that grows, by its name, in the order in which they are applied."""
     engine, keep = context.engine, context.settings.retention
     aggregate_days = max(keep.aggregate_days, context.settings.forecast.history_days)
-    healed_days = max(keep.healing_days, _LONGEST_COOLDOWN_DAYS)  # a cool-down outlives its row's retention
-    quarantined_before = now - timedelta(days=keep.quarantine_days)
-    removed_before = now - timedelta(days=keep.warm_days)
+    before = now - timedelta(days=keep.history_days)
     defaults = {item.name for item in DEFAULT_STRATEGIES}
 
     def older(column: ColumnElement[Any], days: float, condition: ColumnElement[bool] | None = None) -> Rule:
         return lambda: retention.delete_older(engine, column, timedelta(days=days), now, condition)
 
     return {
-        "warm": older(t.warm.c.decided_at, keep.warm_days),
-        "warming_job": older(t.warming_job.c.started_at, keep.job_days),
+        "warm": older(t.warm.c.decided_at, keep.history_days),
+        "warming_job": older(t.warming_job.c.started_at, keep.history_days),
         "call_hour": older(t.call_hour.c.hour, keep.traffic_days),
         "traffic_hour": older(t.traffic_hour.c.hour, keep.traffic_days),
         "latency_count": older(t.latency_count.c.since, keep.traffic_days),
@@ -83,30 +84,30 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "fatigue_prior": older(t.fatigue_prior.c.month, keep.score_days),
         "fatigue_alert": older(t.fatigue_alert.c.alerted_at, keep.score_days),
         "request": lambda: _repeat(queue.delete_old, BATCH_ROWS),
-        "lease": lambda: retention.delete_leases(engine, timedelta(days=keep.lease_days)),
+        "lease": lambda: retention.delete_leases(engine, timedelta(days=_LEASE_DAYS)),
         "capacity_grant": lambda: retention.delete_grants(engine),
-        "policy_review": older(t.policy_review.c.at, keep.review_days),
-        "forecast_snapshot": lambda: iter([snapshots.delete_unused(engine, now - timedelta(days=keep.snapshot_days))]),
+        "policy_review": older(t.policy_review.c.at, keep.action_days),
+        "forecast_snapshot": lambda: iter([snapshots.delete_unused(engine, before)]),
         "access_aggregate": older(t.access_aggregate.c.hour, aggregate_days),
         "partition": lambda: retention.delete_partitions(engine, timedelta(days=keep.partition_days), now),
-        "healing_run": older(t.healing_run.c.at, keep.healing_days),
-        "healing_action": older(t.healing_action.c.last_run, healed_days),
-        "alert": lambda: iter([alerts.delete_resolved(engine, now - timedelta(days=keep.alert_days))]),
-        "quarantined_item": lambda: iter([quarantine.delete_before(context, quarantined_before)]),
-        "integrity_day": older(t.integrity_day.c.day, keep.compression_days),
-        "compression_day": older(t.compression_day.c.day, keep.compression_days),
-        "token_day": older(t.token_day.c.day, keep.token_days),
-        "reconciliation": older(t.reconciliation.c.at, keep.reconciliation_days),
-        "strategy_state": lambda: retention.delete_removed_strategies(engine, removed_before, defaults),
+        "healing_run": older(t.healing_run.c.at, keep.history_days),
+        "healing_action": older(t.healing_action.c.last_run, keep.history_days),
+        "alert": lambda: iter([alerts.delete_resolved(engine, before)]),
+        "quarantined_item": lambda: iter([quarantine.delete_before(context, before)]),
+        "integrity_day": older(t.integrity_day.c.day, keep.traffic_days),
+        "compression_day": older(t.compression_day.c.day, keep.traffic_days),
+        "token_day": older(t.token_day.c.day, _TOKEN_DAYS),
+        "reconciliation": older(t.reconciliation.c.at, keep.history_days),
+        "strategy_state": lambda: retention.delete_removed_strategies(engine, before, defaults),
         "page_session": older(t.page_session.c.expires_at, 1),
         "action_event": older(t.action_event.c.at, keep.action_days),
         "data_arrival": older(t.data_arrival.c.arrived_at, keep.action_days),
         "report_version": older(t.report_version.c.since, keep.action_days, t.report_version.c.state == "retired"),
-        "plan_hour": older(t.plan_hour.c.hour, keep.capacity_days),
-        "capacity_sample": older(t.capacity_sample.c.at, keep.capacity_days),
-        "impact_design": older(t.impact_design.c.since, keep.impact_days, t.impact_design.c.ended_at.is_not(None)),
-        "impact_unit": older(t.impact_unit.c.week, keep.impact_days),
-        "impact_estimate": older(t.impact_estimate.c.week, keep.impact_days),
+        "plan_hour": older(t.plan_hour.c.hour, keep.history_days),
+        "capacity_sample": older(t.capacity_sample.c.at, keep.history_days),
+        "impact_design": older(t.impact_design.c.since, aggregate_days, t.impact_design.c.ended_at.is_not(None)),
+        "impact_unit": older(t.impact_unit.c.week, aggregate_days),
+        "impact_estimate": older(t.impact_estimate.c.week, aggregate_days),
         "isolation": lambda: iter([isolations.delete_healthy(now)]),
         "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }

@@ -97,7 +97,7 @@ def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float
         return StepReport(name, "held", reason=_describe_holder(other), held_seconds=held_seconds)
     result, error = StepResult(cursor=state.cursor), None
     try:
-        with limited(TimeLimit(seconds + GRACE_SECONDS, f"the step {name}", "ADWARM_MAINTENANCE__STEP_SECONDS")):
+        with limited(TimeLimit(seconds + GRACE_SECONDS, f"the step {name}")):
             result = step(state.cursor, StepBudget.of(clock, seconds))
     except Exception as failure:
         error = failure

@@ -17,6 +17,8 @@ from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, integrity_days
 from adwarm.store.context import OnDamage, ignore_damage
 
+BYTES_PER_SECOND = 20e6
+"""Rate at which stored bytes are read: slow enough to leave a disk to readers, and a terabyte takes 14 hours."""
 _AHEAD: Final = timedelta(days=1)
 _SLEEP_SECONDS: Final = 0.05
 """Shorter waits are collected."""
@@ -27,7 +29,7 @@ def make_scrub(context: Context, clock: Clock, on_damage: OnDamage = ignore_dama
     """Return the step that verifies what is stored.
 
     Args:
-        context: database, objects and the settings `maintenance.scrub_mb_per_second` and `maintenance.scrub_days`.
+        context: database, objects and the setting `maintenance.scrub_days`.
         clock: measures and waits.
         on_damage: called with each damaged or unreadable thing.
     """
@@ -111,7 +113,7 @@ class _Scrub:
 
     def _check_due(self, position: _Position, recorder: Recorder, budget: StepBudget) -> bool:
         """Check what is due; return whether the pass is over."""
-        pace = _Pace(self.clock, self.context.settings.maintenance.scrub_mb_per_second * 1e6)
+        pace = _Pace(self.clock, BYTES_PER_SECOND)
         due = self._count_due(position)
         while position.kind < len(KINDS):
             kind = KINDS[position.kind]

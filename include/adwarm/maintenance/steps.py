@@ -31,6 +31,8 @@ from adwarm.recovery import RecoveryPipeline, StoredAlerts
 from adwarm.store import Context, maintenance_steps
 
 ALWAYS, HOURLY, DAILY = timedelta(0), timedelta(hours=1), timedelta(days=1)
+STEP_SECONDS = 120.0
+"""Longest time of one step: the task runs several, and the next run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def check_step_names(names: Iterable[str]) -> list[str]:
 
 
 def run_if_due(parts: MaintenanceParts, name: str, *, run_now: bool = False) -> StepReport:
-    """Run one step within `maintenance.step_seconds`, unless its last complete pass is young.
+    """Run one step within `STEP_SECONDS`, unless its last complete pass is young.
 
     Args:
         parts: what it works with.
@@ -129,8 +131,7 @@ def run_if_due(parts: MaintenanceParts, name: str, *, run_now: bool = False) -> 
     pause = None if run_now else find_pause(state, STEPS[name].every, parts.clock.now())
     if pause is not None:
         return StepReport(name, "skipped", reason=pause)
-    step, seconds = build_steps(parts)[name], parts.context.settings.maintenance.step_seconds
-    return run_step(parts.context.engine, name, step, parts.clock, seconds, parts.owner)
+    return run_step(parts.context.engine, name, build_steps(parts)[name], parts.clock, STEP_SECONDS, parts.owner)
 
 
 def describe_steps(context: Context, now: datetime) -> list[dict[str, Any]]:

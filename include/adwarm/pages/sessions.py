@@ -43,6 +43,8 @@ from adwarm.store.page_sessions import StoredSession
 
 T = TypeVar("T")
 COOKIE: Final = "__Secure-adwarm"
+SESSION_LIFE: Final = timedelta(hours=12)
+"""How long a login lasts: a day at work. It never outlives its token."""
 """Name of the cookie; browsers take a name with this prefix only with the attribute `Secure`."""
 _ID_BYTES: Final = 32
 _MAX_ID_CHARACTERS: Final = 64
@@ -75,7 +77,6 @@ class SessionAccess:
         engine: the database.
         clock: judges expiry.
         authenticator: checks tokens at the login, with the limits of the read API.
-        hours: how long a session lasts.
         sleep: waits for some seconds.
     """
 
@@ -84,13 +85,11 @@ class SessionAccess:
         engine: Engine,
         clock: Clock,
         authenticator: Authenticator,
-        hours: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._authenticator = authenticator
-        self._life = timedelta(hours=hours)
         self._threads = CapacityLimiter(_THREADS)
         self._read: TTLCache[str, StoredSession | None] = TTLCache(
             _CACHED, _LIFE_SECONDS, timer=lambda: clock.now().timestamp()
@@ -138,7 +137,7 @@ class SessionAccess:
         session_id = secrets.token_urlsafe(_ID_BYTES)
         register_secret(session_id)
         now = self._clock.now()
-        values = (_hash(session_id), token.id, now, now + self._life)
+        values = (_hash(session_id), token.id, now, now + SESSION_LIFE)
         await self._run(partial(page_sessions.insert_session, self._engine, *values))
         await self._end(_hash(request.cookies.get(COOKIE, "")))
         return session_id, fields.get("next", "")

@@ -10,6 +10,8 @@ from adwarm.model import Account, Priority, ReportKey, WarmReason
 from adwarm.planning.recommendation import Recommendation
 from adwarm.settings import PlanningSettings
 
+SPREAD_MINUTES = 150
+"""Minutes over which a zone's accounts are spread, so that the closing of days leaves the quota to readers."""
 _DAY = timedelta(days=1)
 
 
@@ -17,10 +19,10 @@ def get_close_time(account: Account, day: date, planning: PlanningSettings) -> d
     """Return the moment (UTC) at which `day` of the account is closed.
 
     That is the account's midnight after `day`, plus `day_close_after_minutes`, plus an offset below
-    `day_close_spread_minutes` that depends only on the account's id.
+    `SPREAD_MINUTES` that depends only on the account's id.
     """
     digest = hashlib.sha256(account.id.encode()).digest()
-    spread = int.from_bytes(digest[:8], "big") % (planning.day_close_spread_minutes * 60)
+    spread = int.from_bytes(digest[:8], "big") % (SPREAD_MINUTES * 60)
     delay = timedelta(minutes=planning.day_close_after_minutes, seconds=spread)
     return local_midnight(day + _DAY, account.data_zone) + delay
 
@@ -33,7 +35,7 @@ def find_closing_accounts(
     Adjacent intervals return each account and day exactly once.
     """
     since, until = utc(since), utc(until)
-    latest = timedelta(minutes=planning.day_close_after_minutes + planning.day_close_spread_minutes)
+    latest = timedelta(minutes=planning.day_close_after_minutes + SPREAD_MINUTES)
     closing = []
     for account in accounts:
         if account.status != "active":

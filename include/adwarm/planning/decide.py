@@ -54,6 +54,8 @@ from adwarm.store import Context, impact, plan_hours, warms
 from adwarm.store.switches import find_stop
 
 MIN_PROBABILITY = 0.01
+_BATCH_KEYS = 50
+"""Keys of a mapped task, or more where `max_batches` requires it: some minutes of work beside seconds to start it."""
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-6
 log = logging.getLogger(__name__)
@@ -224,7 +226,7 @@ def update_design(context: Context, at: datetime) -> ImpactDesign | None:
     """
     wanted = context.settings.impact
     if wanted.enabled:
-        return impact.start_design(context.engine, at, wanted.share, wanted.salt)
+        return impact.start_design(context.engine, at, wanted.share)
     if impact.find_design(context.engine):
         impact.end_design(context.engine, at)
     return None
@@ -242,7 +244,7 @@ def save_plan(
 
     All keys of an account share a batch. What is left out, cut or held out, is stored with its reason.
     """
-    batches = batch_by_account(chosen, context.settings.batch_size, context.settings.max_batches)
+    batches = batch_by_account(chosen, _BATCH_KEYS, context.settings.max_batches)
     return save_batches(context.engine, run_id, decided_at, mode, batches, left_out)
 
 
@@ -321,7 +323,7 @@ def _plan_forecast(
     seen = HoldOutView(view, hold_out) if hold_out else view
     min_confidence = context.settings.planning.min_confidence
     likely = find_likely_keys(get_timing(context, decided_at), probabilities, seen, min_confidence)
-    plan = plan_likely_keys(likely, seen, context.settings.planning, _get_quota(context, decided_at, run_id))
+    plan = plan_likely_keys(likely, seen, _get_quota(context, decided_at, run_id))
     return hold_out.withhold(plan) if hold_out else plan, likely.slots
 
 

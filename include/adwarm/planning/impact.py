@@ -40,8 +40,8 @@ class ImpactRules:
 
     Attributes:
         confidence: of the interval, such as 0.95.
-        samples: draws of the bootstrap.
-        min_weeks: whole weeks before an interval is given.
+        samples: draws of the bootstrap; twice as many move the ends of the interval by less than they are rounded.
+        min_weeks: whole weeks before an interval is given; fewer are not like each other.
         seed: of the draws; equal units and seeds give equal intervals.
     """
 

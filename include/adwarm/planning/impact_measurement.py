@@ -21,6 +21,7 @@ import numpy as np
 from adwarm.foundation.arrow_arrays import Ints
 from adwarm.foundation.clock import utc
 from adwarm.model import Account, ImpactDesign, ImpactUnit, OpenSource, ReportKey
+from adwarm.patterns.ingest.plan import LATE
 from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.patterns.opens import Opens
 from adwarm.planning.expiry import NEVER, useful_until
@@ -47,7 +48,7 @@ def list_due_weeks(context: Context, now: datetime) -> list[date]:
         return []
     log_end = find_log_end(context.engine)
     known_until = min(now, log_end) if log_end else now
-    end = known_until - timedelta(hours=context.settings.access_log.late_hours)
+    end = known_until - LATE
     end = min(end, design.ended_at) if design.ended_at else end
     newest = impact.find_newest_week(context.engine, design.id)
     week = _find_first_week(design.since) if newest is None else newest + WEEK
@@ -72,9 +73,8 @@ def measure_week(context: Context, week: date, now: datetime) -> ImpactEstimate:
     units = _measure_units(context, design, week)
     impact.save_units(context.engine, design.id, units)
     counted = [unit for unit in impact.list_units(context.engine, design.id) if unit.week <= week]
-    rules = context.settings.impact
     seed = int.from_bytes(hashlib.sha256(design.salt.encode()).digest()[:8], "big")
-    estimate = estimate_impact(counted, ImpactRules(rules.confidence, rules.bootstrap_samples, rules.min_weeks, seed))
+    estimate = estimate_impact(counted, ImpactRules(seed=seed))
     since = min(unit.week for unit in counted) if counted else week
     exempt = impact.count_exempt(context.engine, _begin(since), _begin(week + WEEK))
     impact.save_estimate(context.engine, design.id, week, now, describe_estimate(estimate, counted, exempt))
@@ -103,8 +103,7 @@ def _explain_next(context: Context, design: ImpactDesign | None, stored: StoredE
     if design is None:
         return "the first run of adwarm_intelligent_warming begins the measurement"
     if stored is None:
-        late = timedelta(hours=context.settings.access_log.late_hours)
-        due = _begin(_find_first_week(design.since) + WEEK) + LATEST + late
+        due = _begin(_find_first_week(design.since) + WEEK) + LATEST + LATE
         when = f"at {due:%Y-%m-%d %H:%M} UTC" if due > now else "at the next maintenance, when the log is read that far"
         return f"the first whole week is measured {when}"
     left = stored.figures["weeks_left"]

@@ -178,8 +178,8 @@ def _describe_history(facts: KeyFacts) -> str:
         return f"No entry was fresh. The last one before was fetched at {fetched} and ended at {end}."
     if facts.warms_from is not None and facts.at < facts.warms_from:
         return (
-            f"Not recorded: warms before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS keeps "
-            "them longer."
+            f"Not recorded: warms before {format_utc(facts.warms_from)} are deleted. "
+            "ADWARM_RETENTION__HISTORY_DAYS keeps them longer."
         )
     if facts.entry is not None:
         return f"No entry was fresh. The stored one was fetched later, at {format_utc(facts.entry.fetched_at)}."

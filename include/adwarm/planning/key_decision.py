@@ -126,7 +126,7 @@ def decide_key(
     quota = CallQuota(
         planning.open_value, planning.max_calls_per_hour, max_account_calls=planning.max_account_calls_per_hour
     )
-    selected = select_likely_keys(likely, view, planning, quota)
+    selected = select_likely_keys(likely, view, quota)
     if key in selected.fresh.keys:
         return replace(found, rule=Rule.FRESH, fresh_until=selected.stored[selected.fresh.keys.index(key)])
     if key not in selected.stale.keys:

@@ -104,7 +104,7 @@ class KeyExplainer:
                 self._find_spans(connection, question, warms, entry),
                 row,
                 strategies,
-                now - timedelta(days=settings.retention.warm_days),
+                now - timedelta(days=settings.retention.history_days),
                 self._find_run(connection, question, warms),
                 **_load_obstacles(connection, row, question),
                 min_confidence=settings.planning.min_confidence,

@@ -162,5 +162,5 @@ class _PastView(StoreView):
 
 def _describe_absence(*, is_assumed: bool) -> str:
     if is_assumed:
-        return "no forecast of that time is stored any more; ADWARM_RETENTION__SNAPSHOT_DAYS keeps unused ones longer"
+        return "no forecast of that time is stored any more; ADWARM_RETENTION__HISTORY_DAYS keeps unused ones longer"
     return "no forecast is live yet; the DAG adwarm_access_patterns trains one"

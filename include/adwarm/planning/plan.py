@@ -25,10 +25,11 @@ from adwarm.planning.expiry import NEVER
 from adwarm.planning.explanations import Chance, Evidence, explain_cut, explain_price, explain_warm, format_amount
 from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, WarmSelection, select_warms
 from adwarm.planning.recommendation import Recommendation, WarmPlan
-from adwarm.settings import PlanningSettings
 
 LOOKAHEAD = timedelta(hours=24)
 """How far ahead of the decision the probabilities should reach."""
+SESSION = timedelta(minutes=30)
+"""An entry must stay fresh for this long after the predicted open: whoever opens one report opens others after it."""
 MIN_PEAK_RATIO = 0.25
 """A slot is warmed for when its probability is at least this fraction of the highest before the entry's expiry."""
 MAX_LISTED_CUTS = 200
@@ -183,7 +184,7 @@ class LikelyKeys:
 
     def get_lasting(self, session: timedelta) -> Bools:
         """Return, per key, whether an entry fetched for it lasts through the predicted session."""
-        return np.array([end >= open_ + session for end, open_ in zip(self.ends, self.opens, strict=True)], np.bool_)
+        return np.array([end >= open_ + SESSION for end, open_ in zip(self.ends, self.opens, strict=True)], np.bool_)
 
     def take(self, indexes: Ints) -> "LikelyKeys":
         """Return the keys at `indexes`."""
@@ -268,16 +269,15 @@ def select_expected_keys(
     return _describe_selection(selected, quota)
 
 
-def plan_likely_keys(likely: LikelyKeys, view: PlanningView, planning: PlanningSettings, quota: CallQuota) -> WarmPlan:
+def plan_likely_keys(likely: LikelyKeys, view: PlanningView, quota: CallQuota) -> WarmPlan:
     """Return the plan of a run.
 
     Args:
         likely: the result of `find_likely_keys`.
         view: reads expiries, stored entries and requests.
-        planning: the least probability, and the length of a session.
         quota: the upstream calls of the hour.
     """
-    selected = select_likely_keys(likely, view, planning, quota)
+    selected = select_likely_keys(likely, view, quota)
     planned, cut = _describe_selection(selected, quota)
     fresh, expiring = selected.fresh, selected.expiring
     kept = [
@@ -295,17 +295,14 @@ def plan_likely_keys(likely: LikelyKeys, view: PlanningView, planning: PlanningS
     )
 
 
-def select_likely_keys(
-    likely: LikelyKeys, view: PlanningView, planning: PlanningSettings, quota: CallQuota
-) -> SelectedKeys:
+def select_likely_keys(likely: LikelyKeys, view: PlanningView, quota: CallQuota) -> SelectedKeys:
     """Return the decision on each likely key, without explanations; arguments as for `plan_likely_keys`."""
-    session = timedelta(minutes=planning.session_minutes)
-    lasts = likely.get_lasting(session)
+    lasts = likely.get_lasting(SESSION)
     lasting = likely.take(np.flatnonzero(lasts))
     expiring = likely.take(np.flatnonzero(~lasts & (likely.chance * quota.open_value > 1.0)))
     stored = view.get_fresh_until(lasting.keys, lasting.opens)
     fresh = np.array(
-        [end is not None and end >= open_ + session for end, open_ in zip(stored, lasting.opens, strict=True)], bool
+        [end is not None and end >= open_ + SESSION for end, open_ in zip(stored, lasting.opens, strict=True)], bool
     )
     stale = lasting.take(np.flatnonzero(~fresh))
     kept = np.flatnonzero(fresh)

@@ -8,6 +8,7 @@ from adwarm.model import Warm
 from adwarm.planning.explanations import BUDGET_CUT, explain_opens, format_amount
 from adwarm.planning.key_checks import check_account, check_report, check_stored, check_strategies, check_switches
 from adwarm.planning.key_decision import Rule
+from adwarm.planning.plan import SESSION
 from adwarm.planning.rule_sentences import explain_rule
 from adwarm.planning.why_not_warm import (
     Check,
@@ -21,8 +22,8 @@ from adwarm.planning.why_not_warm import (
 _SHOWN_ERRORS = 3
 _ADVICE_BY_CUT: Final = {"not warmed": "Switch it on again on the tab Actions when the reason no longer applies."}
 _ADVICE_OTHERWISE: Final = (
-    "No budget cut it: a reader's request fetches it. ADWARM_PLANNING__SESSION_MINUTES says how long an entry has to "
-    "last."
+    f"No budget cut it: a reader's request fetches it. An entry has to last {SESSION.seconds // 60} minutes after an "
+    "expected open."
 )
 _SEVERAL_RUNS = 2.5
 """A run that is this many steps old at the moment means that later ones are missing."""
@@ -40,8 +41,8 @@ def check_plan(facts: KeyFacts) -> Step:
         text = "No plan of the days before has a warm of it that would have answered it at the moment."
         if facts.warms_from is not None and facts.at < facts.warms_from:
             text = (
-                f"Not recorded: plans before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS "
-                "keeps them longer."
+                f"Not recorded: plans before {format_utc(facts.warms_from)} are deleted. "
+                "ADWARM_RETENTION__HISTORY_DAYS keeps them longer."
             )
         return Step("plan", "Plan", StepStatus.OK, text)
     text = f"The run {row.run_id}, decided at {format_utc(row.decided_at)}, has it: {_describe_row(row)}."
@@ -66,7 +67,7 @@ def check_run(facts: KeyFacts) -> Step:
             {"last_run": run.run_id if run else None, "last_started_at": run.started_at if run else None},
             f"because no run of adwarm_intelligent_warming decided then ({last})",
             "Check in Airflow that the DAG is not paused and that scheduler and workers are up. Runs older than "
-            "ADWARM_RETENTION__JOB_DAYS are deleted.",
+            "ADWARM_RETENTION__HISTORY_DAYS are deleted.",
         )
     if run.started_at is None:
         text = f"The next decision before the moment is that of {format_utc(run.decided_at)}; it is still to come."

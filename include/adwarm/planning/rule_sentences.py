@@ -7,7 +7,10 @@ from typing import Final, NamedTuple
 from adwarm.foundation.wording import format_utc
 from adwarm.planning.explanations import explain_opens, format_amount, format_percent
 from adwarm.planning.key_decision import KeyDecision, Rule
+from adwarm.planning.plan import SESSION
 from adwarm.planning.why_not_warm import ForecastState, KeyFacts
+
+_SESSION_MINUTES: Final = SESSION.seconds // 60
 
 
 class RuleSentences(NamedTuple):
@@ -68,9 +71,7 @@ def _explain_fresh(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
         f"was expected at {opens}; {_opens(found)}."
     )
     because = f"because the run found an entry that was fresh until {until}, past the open that it expected at {opens}"
-    advice = (
-        "Nothing to do; ADWARM_PLANNING__SESSION_MINUTES says how long after an expected open an entry has to last."
-    )
+    advice = f"Nothing to do; an entry has to last {_SESSION_MINUTES} minutes after an expected open."
     return RuleSentences(text, because, advice)
 
 
@@ -84,7 +85,7 @@ def _explain_too_short(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
     because = f"because an entry fetched for it would have expired at {end}, before the session ends"
     advice = (
         "The range changes at the account's midnight, or its data is fresh for a short time; a reader's request "
-        "fetches it. ADWARM_PLANNING__SESSION_MINUTES says how long an entry has to last."
+        f"fetches it. An entry has to last {_SESSION_MINUTES} minutes after an expected open."
     )
     return RuleSentences(text, because, advice)
 

@@ -2,7 +2,7 @@
 
 While a query is prepared, each plan warms the reports that are likely to be opened under the new query too, with the
 calls that are left after everything else. When the share of the expected opens that would find a fresh answer of the
-new query reaches `planning.switch_coverage`, or after `planning.switch_hours`, readers and warms use it.
+new query reaches `SWITCH_COVERAGE`, or after `PREPARE_FOR`, readers and warms use it.
 """
 
 import logging
@@ -24,6 +24,8 @@ from adwarm.store import Context, report_versions
 from adwarm.store.report_versions import ReportVersion, VersionState
 
 log = logging.getLogger(__name__)
+SWITCH_COVERAGE = 0.95
+"""Share of the opens of the next day that have to find the new query warm; the last reports are rarely opened."""
 
 
 def list_preparing(context: Context, now: datetime) -> list[ReportVersion]:
@@ -114,7 +116,7 @@ def switch_covered(
             continue
         share = coverage.get(item.report, 1.0)
         report_versions.save_coverage(context.engine, item.report, item.spec.hash, share)
-        if share >= context.settings.planning.switch_coverage:
+        if share >= SWITCH_COVERAGE:
             report_versions.switch(context.engine, item.report, now)
             switched.append(item.report)
     if switched:

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from uuid import uuid4
 
+from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
 from adwarm.fetch_plan.planner import plan_fetch
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import (
@@ -40,7 +41,7 @@ from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.foundation.time_limit import seconds_left
 from adwarm.foundation.tracing import span
 from adwarm.model import Account, EntryKey, QuerySpec, Window, matches_key, resolve_key
-from adwarm.prefetch.async_reports import ReportPending
+from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped, FetchContext
 from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, list_ids
 from adwarm.prefetch.fetch_lease import (
@@ -56,6 +57,7 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.fresh_entries import find_whole_expiries
 from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
+from adwarm.sources.bounds import CONNECT_SECONDS
 from adwarm.store import accounts, denials, entries, leases, quarantine
 from adwarm.store.call_causes import count_calls
 from adwarm.store.entries import Entry
@@ -193,10 +195,10 @@ class AccountFetch:
         self._mark_fresh({index: key for index, key in keys.items() if index not in stale})
         if not stale:
             return
-        fetcher, rules = self._fetcher, self.context.settings.source
+        fetcher = self._fetcher
         fetcher.lease = lease
         fetcher.leased_report = LeasedReport(
-            self.context.engine, lease.record, self.context.clock, self._record_orphan, rules.report_max_seconds
+            self.context.engine, lease.record, self.context.clock, self._record_orphan, LONGEST_REPORT_SECONDS
         )
         old_hints = leases.read_hints(lease.record.learned, now - HINT_LIFETIME)
         fetcher.restore_learned(old_hints)
@@ -265,8 +267,7 @@ class AccountFetch:
 
     def _history_windows(self, account: Account, indexes: Iterable[int], now: datetime) -> list[Window]:
         yesterday = local_day(now, account.data_zone) - timedelta(days=1)
-        days = self.context.settings.planning.history_days
-        windows = (self.requests[index].get_history_window(days, yesterday) for index in indexes)
+        windows = (self.requests[index].get_history_window(yesterday) for index in indexes)
         return [window for window in windows if window is not None]
 
     def _get_account(self) -> Account:
@@ -327,7 +328,7 @@ class AccountFetch:
     def _acquire_lease(self, name: str) -> FetchLease:
         """Wait for a lease. Each call has its own owner, so two fetches of one process exclude each other too."""
         owner, settings = f"{self.context.owner}/{uuid4().hex[:12]}", self.context.settings
-        stall = settings.source.connect_timeout + settings.source.call_timeout
+        stall = CONNECT_SECONDS + settings.source.call_timeout
         wait = min(self.batch.wait_seconds, seconds_left())
         timing = LeaseTiming(settings.backpressure.lease_seconds, wait, stall)
         return acquire_lease(self.context.engine, self.context.clock, name, owner, timing)
@@ -378,9 +379,8 @@ class AccountFetch:
         if isinstance(error, Denied):
             return KeyStatus.DENIED, None, False
         if isinstance(error, Throttled):
-            longest = self.context.settings.backpressure.longest_park_seconds
             seconds = (error.until - self.context.clock.now()).total_seconds()
-            return KeyStatus.PARKED, min(longest, max(0.0, seconds)), False
+            return KeyStatus.PARKED, min(MAX_PARK_SECONDS, max(0.0, seconds)), False
         if isinstance(error, Refused):
             # Admission knows nothing of an isolation: it would say at once that there is capacity.
             return KeyStatus.PARKED, error.retry_after, isinstance(error, Isolated)

@@ -7,8 +7,8 @@ polled later. Between polls no grant is held. The pause between two polls of a r
 |---------------------------------------------------|-----------|
 | is ready, failed or expired, says the platform    | that      |
 | is unknown to the platform for a minute           | expired   |
-| made no progress for `report_stuck_seconds`       | failed    |
-| is older than `report_max_seconds`                | failed    |
+| made no progress for `STUCK_SECONDS`              | failed    |
+| is older than `LONGEST_REPORT_SECONDS`            | failed    |
 
 A thread that waits for a report blocks in `ReportPoller.wait` and holds neither a connection nor rows. The batch's own
 thread runs `ReportPoller.run_until_done`, which polls the reports of all threads and wakes those whose reports ended.
@@ -29,11 +29,18 @@ from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead,
 from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.prefetch.fetch_lease import RunningReport
-from adwarm.settings import SourceSettings
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import AsyncReportHandle, AsyncReportProgress, AsyncReportState, InsightsSource
 
 log = logging.getLogger(__name__)
+POLL_SECONDS = 2.0
+"""First interval between polls; later ones grow. The smallest reports are ready by then."""
+LONGEST_POLL_SECONDS = 30.0
+"""A poll is a call like any other, and a report that ran for minutes is not late by half of one."""
+STUCK_SECONDS = 300.0
+"""A report without progress for this long is abandoned; honest ones move a percent in a minute."""
+LONGEST_REPORT_SECONDS = 3_600.0
+"""The age at which a report is abandoned, whatever it says about its progress."""
 _INTERVAL_GROWTH = 1.6
 _EARLY_FRACTION = 0.5
 _UNKNOWN_SECONDS = 60.0
@@ -88,13 +95,12 @@ class ReportSchedule:
     admission: Admission
     clock: Clock
     priority: Priority
-    rules: SourceSettings
     _reports: dict[str, PolledReport] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, report: RunningReport) -> None:
-        """Schedule a report; its first poll is due after `report_poll_seconds`."""
-        first = self.rules.report_poll_seconds
+        """Schedule a report; its first poll is due after `POLL_SECONDS`."""
+        first = POLL_SECONDS
         polled = PolledReport(report.handle, first, first, report.age_seconds, report.stalled_seconds, report.percent)
         with self._lock:
             self._reports[report.handle.id] = polled
@@ -142,7 +148,7 @@ class ReportSchedule:
 
     def _back_off(self, chosen: Sequence[PolledReport]) -> None:
         for report in chosen:
-            report.interval = min(self.rules.report_poll_max_seconds, report.interval * _INTERVAL_GROWTH)
+            report.interval = min(LONGEST_POLL_SECONDS, report.interval * _INTERVAL_GROWTH)
             report.due_in = report.interval
 
     def _list_due(self, limit: int) -> list[PolledReport]:
@@ -173,7 +179,7 @@ class ReportSchedule:
             postponed = of_account or chosen
             seconds = max(0.0, (error.until - self.clock.now()).total_seconds())
         for report in postponed:
-            report.due_in = max(seconds, self.rules.report_poll_seconds)
+            report.due_in = max(seconds, POLL_SECONDS)
         return [report for report in chosen if report not in postponed]
 
     def _find_finished(self, polled: dict[AsyncReportHandle, AsyncReportProgress]) -> dict[str, AsyncReportProgress]:
@@ -193,15 +199,15 @@ class ReportSchedule:
         return ended
 
     def _check_stalled(self, report: PolledReport, progress: AsyncReportProgress) -> AsyncReportProgress | None:
-        rules, name = self.rules, f"report {report.handle.id}"
+        name = f"report {report.handle.id}"
         if progress.state is AsyncReportState.UNKNOWN and report.stalled_seconds >= _UNKNOWN_SECONDS:
             return AsyncReportProgress(
                 AsyncReportState.EXPIRED, error=Transient(f"{name} is not known to the platform")
             )
-        if report.stalled_seconds >= rules.report_stuck_seconds:
+        if report.stalled_seconds >= STUCK_SECONDS:
             message = f"{name} made no progress beyond {report.percent:.0f} % for {report.stalled_seconds:.0f} s"
             return AsyncReportProgress(AsyncReportState.FAILED, error=Transient(message, code="stuck"))
-        if report.age_seconds >= rules.report_max_seconds:
+        if report.age_seconds >= LONGEST_REPORT_SECONDS:
             message = f"{name} was not ready after {report.age_seconds:.0f} s"
             return AsyncReportProgress(AsyncReportState.FAILED, error=Transient(message, code="stuck"))
         return None

@@ -37,6 +37,8 @@ from adwarm.store import Context, ObjectStore, accounts, denials
 
 log = logging.getLogger(__name__)
 MAX_CLOCK_OFFSET_SECONDS = 3_600.0
+BATCH_SECONDS = 3_600.0
+"""A batch may take as long as four accounts may, one after another; the next attempt fetches what is left."""
 """Beyond this difference one of the two clocks is wrong; the platform's decides when data settles."""
 
 
@@ -130,7 +132,7 @@ class Batch:
 
     Attributes:
         settings: `workers` accounts work at the same time (one that waits for a report does not count); a batch ends
-            after `batch_seconds`, an account after `account_seconds`, calls that are under way included.
+            after `BATCH_SECONDS`, an account after `account_seconds`, calls that are under way included.
         priority: the class in which calls are admitted.
         wait_seconds: how long a call may wait for admission.
         poller: polls the async reports.
@@ -154,9 +156,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         self._slots = threading.Semaphore(self.settings.workers)
-        self._limit = TimeLimit(
-            self.settings.batch_seconds, "the batch", "ADWARM_BATCH_SECONDS", monotonic=self.monotonic
-        )
+        self._limit = TimeLimit(BATCH_SECONDS, "the batch", monotonic=self.monotonic)
 
     @contextmanager
     def acquire_slot(self) -> Iterator["AccountSlot"]:
@@ -185,8 +185,7 @@ class Batch:
             BatchStopped: the batch is stopped, or its time is over.
         """
         if self._stop_error is None and self._limit.seconds_left <= 0:
-            seconds = self.settings.batch_seconds
-            self.stop(f"the batch took longer than {seconds:g} s (ADWARM_BATCH_SECONDS)")
+            self.stop(f"the batch took longer than {BATCH_SECONDS:g} s; the next attempt fetches the rest")
         if self._stop_error is not None:
             raise self._stop_error
 

@@ -49,11 +49,11 @@ class KeyRequest:
     origin: str = "warm"
     cause: CallCause = MANUAL_CAUSE
 
-    def get_history_window(self, history_days: int, last_closed: date) -> Window | None:
+    def get_history_window(self, last_closed: date) -> Window | None:
         """Return the days to complete besides the key's own; None when there are none."""
         if self.close_day is None:
             return self.history
-        return get_day_close_windows(self.close_day, history_days, last_closed)[1]
+        return get_day_close_windows(self.close_day, last_closed)[1]
 
 
 def list_ids(requests: Sequence[KeyRequest]) -> list[str]:

@@ -22,6 +22,8 @@ from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
 log = logging.getLogger(__name__)
 Progress = Callable[[Sequence[KeyOutcome]], None]
 Heartbeat = Callable[[int], None]
+_MAX_THREADS = 32
+"""Threads of a batch, unless more workers are set: a thread that waits for an async report costs little but memory."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class PrefetchEngine(FetchContext):
         batch = self.make_batch(priority, wait_seconds)
         batch.on_heartbeat = heartbeat
         fetches = [AccountFetch(self, batch, group, progress) for group in groups.values()]
-        threads = max(1, min(len(fetches), max(self.settings.max_threads, self.settings.workers)))
+        threads = max(1, min(len(fetches), max(_MAX_THREADS, self.settings.workers)))
         # By identity: two requests may be equal, and each has an outcome of its own.
         by_request: dict[int, KeyOutcome] = {}
         try:
@@ -100,7 +102,7 @@ class PrefetchEngine(FetchContext):
         wait = self.settings.backpressure.timeout_seconds if wait_seconds is None else wait_seconds
 
         def make_schedule() -> ReportSchedule:
-            return ReportSchedule(self.admission, self.clock, priority, self.settings.source)
+            return ReportSchedule(self.admission, self.clock, priority)
 
         poller = ReportPoller(self.clock, wait, make_schedule, self.get_source, self.heal_dead_token)
         return Batch(self.settings, priority, wait, poller)

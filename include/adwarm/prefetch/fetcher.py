@@ -57,6 +57,8 @@ from adwarm.store.partition_rows import pack_rows, unpack_rows
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+REPORT_DAYS, REPORT_ROWS = 45, 10_000
+"""More days or expected rows than these go as an async report: by pages they take minutes, one call after another."""
 _SMALLEST_PAGE = 20
 _PAGE_STEP = 4
 _REPORT_TRIES = 2
@@ -227,9 +229,8 @@ class Fetcher:
         """Whether a unit is large: by its days, or by their expected rows."""
         if not self._can_report or unit.increment is not Increment.DAY or is_single_object(unit):
             return False
-        rules = self.context.settings.source
         days = sum(len(window) for window in unit.windows)
-        return days > rules.report_days or days * self.rows_per_day > rules.report_rows
+        return days > REPORT_DAYS or days * self.rows_per_day > REPORT_ROWS
 
     def _resume_pages(self, unit: FetchUnit) -> FetchResult:
         """Read the pages of a unit that follow those an earlier fetch has read."""

@@ -31,7 +31,7 @@ from adwarm.prefetch.entry_builder import (
     version_sum,
 )
 from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost
-from adwarm.prefetch.fetcher import Fetcher
+from adwarm.prefetch.fetcher import REPORT_ROWS, Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
 from adwarm.prefetch.splitting import FetchResult
 from adwarm.recovery import Call
@@ -139,7 +139,7 @@ class AccountRefresh:
         rows = max((state.rows for state in self._states.values()), default=0)
         self.fetcher.rows_per_day = rows
         source = self.fetcher.source
-        max_rows = min(source.capabilities.max_page_rows, self.context.settings.source.report_rows)
+        max_rows = min(source.capabilities.max_page_rows, REPORT_ROWS)
         combined = combine_request(plan.spans, due, source.capabilities, rows, max_rows)
         if combined:
             yield from source.plan(self.account, combined, Increment.RANGE, self.spec)
@@ -265,7 +265,7 @@ class AccountRefresh:
                 for digest, (entry, _) in zip(hashes, built.values(), strict=True)
                 if entry.content_hash
             ]
-            entry_versions.save(connection, versions, VersionLimits.of(self.context.settings.compression))
+            entry_versions.save(connection, versions, VersionLimits())
         quarantine.mark_entries_healed(self.context.engine, [self.account.id], self.now)
         for key, (entry, _) in built.items():
             del self._remaining[key]

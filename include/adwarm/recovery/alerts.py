@@ -5,7 +5,7 @@
 | errors of a kind cross their threshold           | an alert opens, unless one is open; each channel gets a notice |
 | further errors                                   | only its count and the time of its last error change          |
 | errors of other accounts join an account's alert | it becomes one of the source; no further notice               |
-| no error for `resolve_after_seconds`             | it is resolved; channels that got a notice get another, except |
+| no error for `RESOLVE_AFTER`                     | it is resolved; channels that got a notice get another, except |
 |                                                  | about a single event, which is over when it happens           |
 | it stays open for `repeat_hours`                 | each channel gets its notice again                            |
 
@@ -34,6 +34,8 @@ from adwarm.store.error_events import ErrorCount, ErrorEvent
 IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
 """Kinds of errors that may be recorded and never count for an alert."""
 _CONNECTION_KINDS = frozenset({TokenDead.__name__, Blocked.__name__})
+RESOLVE_AFTER = timedelta(minutes=15)
+"""An alert without a further error is resolved after this long: three windows of five minutes."""
 _WRITE_EVERY_SECONDS = 5.0
 _RESOLVE_EVERY_SECONDS = 60.0
 _MAX_SCOPES = 1_000
@@ -200,20 +202,18 @@ class StoredAlerts:
             self._sender.start()
 
     def _quiet_before(self, at: datetime) -> datetime:
-        return at - timedelta(seconds=self._settings.resolve_after_seconds)
+        return at - RESOLVE_AFTER
 
     def _is_up_to_date(self, kind: str, scope: str, at: datetime) -> bool:
         """Return whether this process has updated the open alert within the last seconds."""
-        limit = min(_WRITE_EVERY_SECONDS, self._settings.resolve_after_seconds)
         with self._lock:
             written = self._written.get((kind, scope))
-        return written is not None and abs((at - written).total_seconds()) < limit
+        return written is not None and abs((at - written).total_seconds()) < _WRITE_EVERY_SECONDS
 
     def _resolving_is_due(self, at: datetime) -> bool:
         """Return whether it is time to look for quiet alerts, once a minute in this process."""
-        limit = min(_RESOLVE_EVERY_SECONDS, self._settings.resolve_after_seconds)
         with self._lock:
-            if self._resolved_at is not None and abs((at - self._resolved_at).total_seconds()) < limit:
+            if self._resolved_at is not None and abs((at - self._resolved_at).total_seconds()) < _RESOLVE_EVERY_SECONDS:
                 return False
             self._resolved_at = at
             return True

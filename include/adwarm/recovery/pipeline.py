@@ -41,7 +41,7 @@ from adwarm.recovery.isolation import (
     list_scopes,
 )
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, build_error_event
-from adwarm.recovery.retry import Retrier, RetryBudget
+from adwarm.recovery.retry import RETRY_BUDGET, Retrier, RetryBudget
 from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.settings import RecoverySettings
 
@@ -182,7 +182,7 @@ class RecoveryPipeline:
         self._ledger = options.ledger or MemoryLedger(clock)
         self._alerts = options.alerts
         self._owner = options.owner
-        self._budgets = {settings.retry_budget: RetryBudget(settings.retry_budget)}
+        self._budget = RetryBudget(RETRY_BUDGET)
         self._token_checks: dict[str, float] = {}
         self._lock = threading.Lock()
         self._checking_token = threading.Lock()
@@ -276,18 +276,13 @@ class RecoveryPipeline:
 
     def _attempt(self, run: _Run[T]) -> Outcome[T]:
         """Call the operation, with retries."""
-        retrier = Retrier(run.policy, self._budget_for(run.policy), self._rng, self._clock.sleep, run.call.source)
+        retrier = Retrier(run.policy, self._budget, self._rng, self._clock.sleep, run.call.source)
         try:
             value = retrier.run(run.attempt, lambda error: self._record(run, error))
         finally:
             if run.attempts > 1:
                 run.actions.append("retried once" if run.attempts == 2 else f"retried {run.attempts - 1} times")
         return Outcome(value, run.call.source, attempts=run.attempts, actions=tuple(run.actions))
-
-    def _budget_for(self, policy: RecoverySettings) -> RetryBudget:
-        """Return the retry budget of the process for a policy: those with the same ratio share one."""
-        with self._lock:
-            return self._budgets.setdefault(policy.retry_budget, RetryBudget(policy.retry_budget))
 
     def _find_isolation(self, run: _Run[T]) -> Isolated | None:
         if not run.policy.isolate:

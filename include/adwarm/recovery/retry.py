@@ -25,6 +25,8 @@ _INITIAL_RETRIES = 10.0
 """Lets a process with few calls retry at all."""
 _MAX_RETRIES = 100.0
 _PROPORTIONAL_SPREAD = 0.25
+RETRY_BUDGET = 0.1
+"""Retries per first attempt: an upstream that fails every call gets a tenth more calls, not three times as many."""
 
 
 class RetryBudget:

@@ -60,7 +60,7 @@ class DeployedPlan:
             return
         self._open_until(at)
         self._store.update()
-        selected = select_likely_keys(likely, self._store, self._settings.planning, self._get_quota(at))
+        selected = select_likely_keys(likely, self._store, self._get_quota(at))
         indexes = np.flatnonzero(selected.selection.chosen)
         chosen = selected.stale.take(indexes)
         for name, calls in zip(chosen.keys, selected.selection.calls[indexes].tolist(), strict=True):

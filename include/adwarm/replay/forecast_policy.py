@@ -21,7 +21,7 @@ from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens
 from adwarm.planning.decide import MIN_PROBABILITY
 from adwarm.planning.expiry import NEVER
-from adwarm.planning.plan import LOOKAHEAD, LikelyKeys, PlanTiming, find_likely_keys
+from adwarm.planning.plan import LOOKAHEAD, SESSION, LikelyKeys, PlanTiming, find_likely_keys
 from adwarm.replay.entry_lifetimes import FOREVER, EntryLifetime
 from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming
 from adwarm.settings import Settings
@@ -131,7 +131,7 @@ class ForecastPolicy:
         value, warm_at = np.zeros(size), np.full(size, to_micros(chances.start), np.int64)
         if likely is not None:
             chosen = view.get_numbers(likely.keys)
-            lasts = likely.get_lasting(timedelta(minutes=self._settings.planning.session_minutes))
+            lasts = likely.get_lasting(SESSION)
             value[chosen] = np.where(lasts, np.round(likely.chance, _DIGITS), 0.0)
             warm_at[chosen] = [to_micros(moment) for moment in likely.warm_at]
         soon = np.round(chances.get_chance_until(chances.start + self._entry_lifetime)[known], _DIGITS)

@@ -31,7 +31,14 @@ from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policy import Policy
 from adwarm.replay.replay_page import render_page
 from adwarm.replay.replay_run import ReplayConfig, get_lifetime, replay
-from adwarm.replay.review_rules import POLICY_BY_KIND, PolicyEvaluation, ReviewResult, evaluate_policies
+from adwarm.replay.review_rules import (
+    MAX_ECE,
+    MIN_CASES,
+    POLICY_BY_KIND,
+    PolicyEvaluation,
+    ReviewResult,
+    evaluate_policies,
+)
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import Context, aggregates, read_transaction, write_transaction
 from adwarm.store.page_files import PageFolder
@@ -40,6 +47,8 @@ from adwarm.store.snapshots import find_deployed_snapshot, record_choice, set_po
 
 HOUR = timedelta(hours=1)
 TARGETS = (1.5, 2.0, 3.0)
+MAX_KEYS = 5_000
+"""A larger log is sampled by whole accounts: the replay then takes minutes, and the interval is narrow enough."""
 REVIEW_ACTOR = "adwarm_policy_review"
 """Who chose a kind that no human chose."""
 
@@ -98,23 +107,26 @@ def review_log(
         settings: of the review, of training and of planning.
         stored: the stored forecasts, which are replayed as they are; without them each kind is trained in the replay.
     """
-    rules, (start, test, end) = settings.review, split.micros()
+    start, test, end = split.micros()
     live = POLICY_BY_KIND[live_kind]
     config = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS, reference=live)
     lifetime = get_lifetime(opens, config, settings, split)
     forecasts = {name: ForecastPolicy(kind, settings, lifetime, stored=stored) for kind, name in POLICY_BY_KIND.items()}
     monitored = MonitoredPolicy(forecasts[live], opens, test, end)
-    names: list[str | Policy] = [monitored, *(forecasts.get(name, name) for name in rules.policies if name != live)]
+    names: list[str | Policy] = [
+        monitored,
+        *(forecasts.get(name, name) for name in settings.review.policies if name != live),
+    ]
     document = replay(opens, split, config, names, settings).document
-    evaluation = evaluate_policies(document, live_kind, rules)
+    evaluation = evaluate_policies(document, live_kind)
     document["review"] = {
         "verdict": str(evaluation.result),
         "why": evaluation.reason,
         "live_kind": live_kind,
         "source": _describe_source(split, live_kind, settings, stored),
         "proposed_kind": evaluation.new_kind,
-        "max_ece": rules.max_ece,
-        "min_cases": rules.min_cases,
+        "max_ece": MAX_ECE,
+        "min_cases": MIN_CASES,
         "figures": evaluation.figures,
         "drift": measure_drift(opens, start, test, end, monitored),
     }
@@ -210,7 +222,7 @@ def _load_opens(context: Context, split: TrainTestSplit) -> Opens:
     since = split.train_from - FIRST_OPEN_QUIET
     opens = load_opens(context, since, split.test_to)
     opens = opens.since(to_micros(split.train_from))
-    return sample_accounts(opens.select_keys(opens.opened_keys()), context.settings.review.max_keys)
+    return sample_accounts(opens.select_keys(opens.opened_keys()), MAX_KEYS)
 
 
 def _train_new_kind(context: Context, draft: _ReviewDraft, now: datetime) -> Snapshot | None:

@@ -11,13 +11,18 @@ from typing import Any
 from adwarm.forecast.models import boosted, population, seasonal
 from adwarm.model import PolicyReview
 from adwarm.replay.forecast_policy import get_policy_name
-from adwarm.settings import ReviewSettings
 
 COMPARED_AT = 2.0
 """The multiple of the calls without warming at which policies are compared."""
 POLICY_BY_KIND = {kind: get_policy_name(kind) for kind in (seasonal.KIND, boosted.KIND, population.KIND)}
 """The policy that replays each kind of forecast."""
 FALLBACK_KIND = population.KIND
+MAX_ECE = 0.1
+"""Overstatement above which the review falls back: a plan that pays for one open in ten more than come true."""
+MIN_CASES = 2_000
+"""Predictions of 10 % and more that calibration needs: chance alone then moves it by about a tenth of `MAX_ECE`."""
+MIN_GAIN = 0.005
+"""Gain in the first-open hit ratio that a policy needs to be proposed: less is not worth a human's decision."""
 MIN_FIRST_OPENS = 100
 """First opens in the test weeks that calling a policy better needs, whatever the interval is."""
 
@@ -52,13 +57,13 @@ class PolicyEvaluation:
     figures: dict[str, dict[str, Any]]
 
 
-def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: ReviewSettings) -> PolicyEvaluation:
+def evaluate_policies(document: Mapping[str, Any], live_kind: str) -> PolicyEvaluation:
     """Apply the rules to the document of a replay (see `adwarm.replay.replay_run.ReplayResult`)."""
     live = POLICY_BY_KIND[live_kind]
     figures = {policy["name"]: _figures(policy, document["compared"]) for policy in document["policies"]}
-    if is_miscalibrated(figures[live], rules):
+    if is_miscalibrated(figures[live]):
         over = f"{figures[live]['overstated']:.3f}"
-        gap = f"the probabilities of {live} promise {over} more on average than comes true, above {rules.max_ece:g}"
+        gap = f"the probabilities of {live} promise {over} more on average than comes true, above {MAX_ECE:g}"
         if live_kind != FALLBACK_KIND:
             return PolicyEvaluation(ReviewResult.FELL_BACK, gap, FALLBACK_KIND, figures)
         return PolicyEvaluation(
@@ -70,7 +75,7 @@ def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: Review
             f"{MIN_FIRST_OPENS}; more scored weeks hold more"
         )
         return PolicyEvaluation(ReviewResult.KEPT, reason, None, figures)
-    better = [kind for kind, name in POLICY_BY_KIND.items() if name in figures and _is_better(figures[name], rules)]
+    better = [kind for kind, name in POLICY_BY_KIND.items() if name in figures and _is_better(figures[name])]
     if not better:
         return PolicyEvaluation(ReviewResult.KEPT, f"no policy is surely better than {live}", None, figures)
     best = max(better, key=lambda kind: figures[POLICY_BY_KIND[kind]]["gain"])
@@ -83,19 +88,19 @@ def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: Review
     return PolicyEvaluation(ReviewResult.PROPOSED, reason, best, figures)
 
 
-def is_miscalibrated(figures: Mapping[str, Any], rules: ReviewSettings) -> bool:
+def is_miscalibrated(figures: Mapping[str, Any]) -> bool:
     """Return whether the probabilities are clearly too high, over enough cases.
 
     Only probabilities that are too high count, because they spend the budget. Probabilities that are too low, as those
     learned from few weeks are on purpose, cost warms that are not made; the hit ratio shows that, and the fallback's
     are lower still.
     """
-    return bool(figures["cases"] >= rules.min_cases and figures["overstated"] > rules.max_ece)
+    return bool(figures["cases"] >= MIN_CASES and figures["overstated"] > MAX_ECE)
 
 
-def _is_better(figures: Mapping[str, Any], rules: ReviewSettings) -> bool:
+def _is_better(figures: Mapping[str, Any]) -> bool:
     surely = figures["gain"] is not None and figures["gain_interval"][0] > 0
-    return surely and figures["gain"] >= rules.min_gain and not is_miscalibrated(figures, rules)
+    return surely and figures["gain"] >= MIN_GAIN and not is_miscalibrated(figures)
 
 
 def _figures(policy: Mapping[str, Any], compared: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from adwarm.store import Context, entry_versions
 from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion
 
+CACHE_BYTES = 16 * 2**20
+"""Deltas of one process: some thousand, a few kilobytes each; one that is gone is computed again in milliseconds."""
 _MAX_UNKNOWN = 10_000
 _THREADS = 2
 
@@ -64,7 +66,7 @@ class Deltas:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._lock = Lock()
-        self._made: LRUCache[Hashable, bytes] = LRUCache(context.settings.compression.delta_cache_bytes, getsizeof=len)
+        self._made: LRUCache[Hashable, bytes] = LRUCache(CACHE_BYTES, getsizeof=len)
         # Keys without a delta have a cache of their own, so that unknown hashes displace no delta.
         self._without: LRUCache[Hashable, bool] = LRUCache(_MAX_UNKNOWN)
         self._running: dict[DeltaKey, Future[bytes | None]] = {}

@@ -35,6 +35,8 @@ from adwarm.serving.request_check import RequestCheck
 from adwarm.settings import Settings
 from adwarm.store.requests import RequestStatus
 
+MAX_WAITERS = 256
+"""Requests that wait at a time in one process, each with a connection; all of them together wait for few fetches."""
 REVALIDATE_SECONDS = 5.0
 """How long a stale report is not requested again in this process."""
 _MAX_REVALIDATED = 10_000
@@ -177,10 +179,7 @@ class QueueMissHandler:
     @contextmanager
     def _waiter_slot(self, token_id: str, seconds: float) -> Iterator[bool]:
         """Hold one of the slots of waiting readers while the block runs, if one is free; say whether there was one."""
-        is_full = (
-            self._slots.total() >= self._limits.max_waiters
-            or self._slots[token_id] >= self._limits.max_waiters_per_token
-        )
+        is_full = self._slots.total() >= MAX_WAITERS or self._slots[token_id] >= self._limits.max_waiters_per_token
         if not seconds > 0 or is_full:
             yield False
             return

@@ -2,7 +2,7 @@
 
 - `record` keeps an open in memory, which is bounded: the newest are dropped and counted when it is full.
 - One thread appends them to `opens/<instance>.jsonl` in `home`, at least every second.
-- When that file is `log_rotate_seconds` old or has `MAX_FILE_BYTES`, and at the end, it moves to the data folder as
+- When that file is `ROTATE_SECONDS` old or has `MAX_FILE_BYTES`, and at the end, it moves to the data folder as
   Parquet, as `opens/<day>/<instance>-<time>-<number>-<digest>.parquet`.
 
 A file is closed by renaming it, and what is closed never changes, so that publishing it twice publishes the same files.
@@ -38,6 +38,8 @@ from adwarm.model import Actor
 from adwarm.serving.ports import Open
 from adwarm.settings import Settings
 
+ROTATE_SECONDS = 300.0
+"""Age at which the file moves to the data folder, where it is read: soon enough for the next plan, and few files."""
 APPEND_SECONDS = 0.5
 """How long an open is in memory only; a process that is killed loses no more than that and the time of a write."""
 BUFFER_LIMIT = 100_000
@@ -55,7 +57,7 @@ class OpenLog:
     """Records opens; implements `OpenRecorder`. One per process, made after it was forked.
 
     Args:
-        settings: `home`, the data folder, `serving.log_opens` and `serving.log_rotate_seconds`.
+        settings: `home`, the data folder and `serving.log_opens`.
         monotonic: seconds of a clock that only runs forward.
         limit: opens that are kept in memory.
     """
@@ -66,7 +68,6 @@ class OpenLog:
         self.instance = make_instance_id()
         self.dropped = 0
         self._enabled = settings.serving.log_opens
-        self._rotate_seconds = settings.serving.log_rotate_seconds
         self._folder = settings.home / "opens"
         self._files = OpenFiles(settings.data)
         self._monotonic, self._limit = monotonic, limit
@@ -155,7 +156,7 @@ class OpenLog:
         """Whether the file is large, or has waited for long enough; one that could not be published only waits."""
         waits = self._handle is not None or self._has_failed
         is_large = self._size >= MAX_FILE_BYTES and not self._has_failed
-        return waits and (is_large or self._monotonic() - self._waits_since >= self._rotate_seconds)
+        return waits and (is_large or self._monotonic() - self._waits_since >= ROTATE_SECONDS)
 
     def _write(self, data: bytes) -> None:
         handle = self._open_file()

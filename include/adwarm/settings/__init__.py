@@ -113,7 +113,6 @@ class Settings(BaseSettings):
         description="Options of the fsspec file system of the data URL as JSON, such as credentials; unset: the "
         "storage's own variables and files are used.",
     )
-    access_log_url: str | None = Field(None, description="Short form of ADWARM_ACCESS_LOG__URL.")
     default_zone: str = Field("UTC", description="Time zone of accounts and readers whose own is unknown.")
     warm_by: time | None = Field(
         None,
@@ -122,9 +121,6 @@ class Settings(BaseSettings):
     docs_url: HttpUrl | None = Field(
         None, description="Where you publish the site of `make docs-build`: the owner of the DAGs links there."
     )
-    batch_size: int = Field(
-        50, ge=1, le=5_000, description="Keys per mapped task, or more if `MAX_BATCHES` requires it."
-    )
     warming_queue: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_.-]{1,100}$",
@@ -132,14 +128,8 @@ class Settings(BaseSettings):
     )
     max_batches: int = Field(16, ge=1, le=128, description="Maximum mapped tasks per run.")
     workers: int = Field(8, ge=1, le=128, description="Accounts of a batch that are fetched concurrently.")
-    max_threads: int = Field(
-        32, ge=1, le=512, description="Maximum threads per batch, including those that wait for async reports."
-    )
     account_seconds: float = Field(
         900, gt=0, description="Maximum time for one account of a batch: its calls, retries, pages and async reports."
-    )
-    batch_seconds: float = Field(
-        3_600, gt=0, description="Maximum time for a batch; the remaining keys are fetched by the next attempt."
     )
     log: LogSettings = LogSettings()
     sql: SqlSettings = SqlSettings()
@@ -220,11 +210,6 @@ class Settings(BaseSettings):
     def data(self) -> str:
         """The effective folder or URL of the object store."""
         return self.data_url or str(self.home / "data")
-
-    @cached_property
-    def log_url(self) -> str | None:
-        """The effective URL of the access log, or None."""
-        return self.access_log_url or self.access_log.url
 
     @cached_property
     def freshness_rules(self) -> FreshnessRules:

@@ -16,18 +16,13 @@ def make_storage_options(data_url: str, options: SecretStr | None, section: Obje
     Args:
         data_url: the effective data URL; options are for its storage, or for every one when it is a local folder.
         options: options of the fsspec file system as JSON.
-        section: timeouts, retries and sizes.
+        section: the address of the storage.
     """
     return StorageOptions(
         {} if options is None else parse_options(options),
         find_family(data_url),
         None if section.endpoint_url is None else str(section.endpoint_url).rstrip("/"),
         section.region,
-        section.connect_seconds,
-        section.read_seconds,
-        section.attempts,
-        section.parallel_requests,
-        section.memory_mb * 1_000_000,
     )
 
 

@@ -5,11 +5,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationInfo, field_validator
 
 from adwarm.settings.section import Section
 
 CodecName = Literal["zstd", "gzip", "brotli", "identity"]
+_LEVELS = {"zstd": range(1, 20), "gzip": range(10), "brotli": range(12)}
+_USUAL_LEVELS: dict[CodecName, int] = {"zstd": 6, "gzip": 6, "brotli": 5, "identity": 0}
+"""A report of 50 ads takes at most some milliseconds; the strongest levels take up to 100 times as long."""
 
 
 class CompressionSettings(Section):
@@ -17,9 +20,11 @@ class CompressionSettings(Section):
 
     enabled: bool = Field(True, description="Whether entries are compressed; false stores them as they are.")
     codec: CodecName = Field("zstd", description="Codec of stored entries.")
-    gzip_level: int = Field(6, ge=0, le=9, description="gzip level.")
-    brotli_quality: int = Field(5, ge=0, le=11, description="brotli quality.")
-    zstd_level: int = Field(6, ge=1, le=19, description="zstd level.")
+    level: int | None = Field(
+        None,
+        description="Its level: 1 to 19 of zstd, 0 to 9 of gzip, 0 to 11 of brotli; unset: 6, 6 and 5. Readers who do "
+        "not accept the codec get another one at that level.",
+    )
     threshold_bytes: int = Field(512, ge=0, description="Smaller payloads are stored uncompressed.")
     content_types: tuple[str, ...] = Field(
         ("application/*", "text/*"), description="Content types that are compressed, as JSON; `*` matches any text."
@@ -32,17 +37,6 @@ class CompressionSettings(Section):
         64 * 2**20, ge=1024, description="Larger decompressed payloads are refused (decompression bombs)."
     )
     cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of decompressed payloads.")
-    version_bytes: int = Field(
-        2 * 2**20,
-        ge=0,
-        description="Compressed bytes of earlier documents kept for each report key, so that a returning reader gets "
-        "only what changed; 0: none.",
-    )
-    version_count: int = Field(16, ge=1, le=1_000, description="Earlier documents kept for each report key.")
-    version_days: int = Field(
-        8, ge=1, le=400, description="How long they are kept; browsers use a document for 7 days."
-    )
-    delta_cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of deltas of one process.")
 
     def is_compressed(self, content_type: str, name: str | None = None) -> bool:
         """Return whether a payload of this type and name is compressed, if it is large enough.
@@ -60,16 +54,21 @@ class CompressionSettings(Section):
         is_included = any(fnmatchcase(name, pattern) for pattern in self.include)
         return is_included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
-    def level(self, codec: CodecName) -> int:
-        """Return the level at which `codec` compresses; 0 for identity."""
-        levels = {"gzip": self.gzip_level, "brotli": self.brotli_quality, "zstd": self.zstd_level, "identity": 0}
-        return levels[codec]
+    def get_level(self, codec: CodecName) -> int:
+        """Return the level at which `codec` compresses: that of the settings for their codec, else its usual one."""
+        return self.level if self.level is not None and codec == self.codec else _USUAL_LEVELS[codec]
 
     def with_codec(self, codec: CodecName, level: int) -> "CompressionSettings":
         """Return the same settings with another codec of stored entries, and its level."""
-        names = {"gzip": "gzip_level", "brotli": "brotli_quality", "zstd": "zstd_level"}
-        levels = {names[codec]: level} if codec in names else {}
-        return self.model_copy(update={"codec": codec, **levels})
+        return self.model_copy(update={"codec": codec, "level": level})
+
+    @field_validator("level")
+    @classmethod
+    def _codec_has_the_level(cls, level: int | None, info: ValidationInfo) -> int | None:
+        levels = _LEVELS.get(info.data.get("codec", "identity"))
+        if level is not None and levels is not None and level not in levels:
+            raise ValueError(f"the levels of {info.data['codec']} are {levels[0]} to {levels[-1]}")
+        return level
 
 
 class CacheSettings(Section):
@@ -77,12 +76,6 @@ class CacheSettings(Section):
 
     max_bytes: int = Field(
         20 * 2**30, ge=2**20, description="Compressed bytes of all entries; above it the least likely reads go first."
-    )
-    keep_days: int = Field(
-        35,
-        ge=8,
-        description="How long an entry stays unread once its date range means other days; scores of days that are "
-        "still restated read it.",
     )
 
 
@@ -97,12 +90,13 @@ class ServingSettings(Section):
     memory_bytes: int = Field(64 * 2**20, ge=0, description="Size of the cache of response bodies in memory.")
     disk_bytes: int = Field(2**30, ge=0, description="Size of the cache of response bodies in `home`.")
     max_wait_seconds: float = Field(30, gt=0, le=30, description="Longest wait of a request for a missing report.")
-    max_waiters: int = Field(256, ge=1, le=10_000, description="Requests that wait at a time in one process.")
-    max_waiters_per_token: int = Field(8, ge=1, le=1_000, description="The same for one token.")
-    max_queued_per_token: int = Field(10, ge=1, le=10_000, description="Queued requests of one token.")
-    rate_per_second: float = Field(
-        1_000, gt=0, description="Requests per second and process of a token that has no rate of its own."
+    max_waiters_per_token: int = Field(
+        8,
+        ge=1,
+        le=1_000,
+        description="Requests of one token that wait at a time in one process; more for a backend that reads for many.",
     )
+    max_queued_per_token: int = Field(10, ge=1, le=10_000, description="Queued requests of one token.")
     outage_token_seconds: float = Field(
         900,
         ge=0,
@@ -114,18 +108,11 @@ class ServingSettings(Section):
     dashboard: Path | None = Field(
         None, description="Folder of the built dashboard; its files are served at `/dashboard/` without a token."
     )
-    session_hours: float = Field(
-        12, gt=0, le=24 * 30, description="How long a login at the page lasts, `/adwarm/` beside the API."
-    )
     airflow_url: HttpUrl | None = Field(
         None, description="Airflow's base URL; with a token, a miss triggers the DAG that drains the queue."
     )
     airflow_token: SecretStr | None = Field(None, description="Token of Airflow's API for that.")
     log_opens: bool = Field(True, description="Whether opens are added to adwarm's own access log.")
-    log_rotate_seconds: float = Field(
-        300, ge=1, le=300, description="Age at which that log moves to the data folder, where it is read."
-    )
-    log_days: int = Field(400, ge=60, description="How long that log is kept.")
 
     @field_validator("cors_origins")
     @classmethod

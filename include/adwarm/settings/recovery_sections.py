@@ -158,7 +158,6 @@ class RecoverySettings(Section):
         description="Classes of errors that are retried within a call, by source; `*` for every other source. "
         "`Throttled` is never retried there.",
     )
-    retry_budget: float = Field(0.1, ge=0, le=1, description="Retries per first attempt.")
     heal: bool = Field(True, description="Whether healers run.")
     healers: tuple[HealerSettings, ...] = Field(
         DEFAULT_HEALERS,
@@ -258,9 +257,6 @@ class AlertSettings(Section):
         description="Other thresholds and windows by kind, as JSON. `TokenDead` and `Blocked` keep their threshold of "
         "1 unless a rule names them.",
     )
-    resolve_after_seconds: float = Field(
-        900, gt=0, le=30 * 86_400, description="An alert without a further error is resolved after this long."
-    )
     repeat_hours: float = Field(24, gt=0, description="An alert that stays open is sent again after this long.")
     channels: tuple[AlertChannel, ...] = Field(
         (), description="Channels beside the log, as JSON; see [Get alerts](../how-to/alerts.md#channels)."
@@ -293,48 +289,37 @@ class AlertSettings(Section):
 class RetentionSettings(Section):
     """How long rows are kept that would otherwise grow without bound, in days."""
 
-    warm_days: int = Field(
-        90, ge=61, description="Warms and removed strategies; the budget of a strategy looks back over 60 days."
+    history_days: int = Field(
+        90,
+        ge=61,
+        description="What explains the past: warms, jobs, errors, resolved alerts, healing actions, unused forecast "
+        "snapshots, copies of damaged data, reconciliations, samples of capacity scopes, and removed strategies. The "
+        "budget of a strategy looks back over 60 days.",
     )
-    job_days: int = Field(90, ge=1, description="Warming jobs.")
-    traffic_days: int = Field(400, ge=1, description="Reads and calls by hour.")
-    error_days: int = Field(30, ge=1, description="Errors.")
-    max_errors: int = Field(20_000, ge=100, description="Errors that are kept at most.")
-    alert_days: int = Field(90, ge=1, description="Resolved alerts.")
-    healing_days: int = Field(90, ge=1, description="Healing actions.")
+    traffic_days: int = Field(
+        400, ge=60, description="Reads and calls by hour, statistics of compression and integrity, and the open log."
+    )
     score_days: int = Field(400, ge=1, description="Fatigue scores.")
-    lease_days: int = Field(30, ge=1, description="Released leases.")
-    request_days: int = Field(7, ge=1, description="Requests that ended.")
-    review_days: int = Field(730, ge=1, description="Policy reviews.")
-    snapshot_days: int = Field(60, ge=7, description="Forecast snapshots that nothing uses.")
     aggregate_days: int = Field(
-        800, ge=60, description="Hours of the access log; never less than `ADWARM_FORECAST__HISTORY_DAYS`."
+        800,
+        ge=90,
+        description="Hours of the access log, and what live impact measured in them; never less than "
+        "`ADWARM_FORECAST__HISTORY_DAYS`.",
     )
     partition_days: int = Field(1_130, ge=95, description="Days of insights.")
-    token_days: int = Field(7, ge=1, description="Daily counts of tokens.")
-    compression_days: int = Field(365, ge=1, description="Statistics of compression and integrity.")
-    quarantine_days: int = Field(30, ge=1, description="Copies of damaged data.")
-    reconciliation_days: int = Field(90, ge=1, description="Results of the reconciliation.")
     action_days: int = Field(
         400,
         ge=1,
-        description="Actions on the page or the command line, arrivals of data, and retired queries of reports.",
+        description="Actions on the page or the command line, policy reviews, arrivals of data, and retired queries of "
+        "reports.",
     )
-    impact_days: int = Field(800, ge=90, description="Measured weeks and estimates of live impact.")
-    capacity_days: int = Field(30, ge=1, description="Samples of capacity scopes, and past hours of the outlook.")
 
 
 class MaintenanceSettings(Section):
     """The steps of `adwarm_maintenance` and `adwarm maintain`."""
 
-    step_seconds: float = Field(120, gt=0, le=3_600, description="Longest time of one step; the next run goes on.")
-    scrub_mb_per_second: float = Field(20, gt=0, description="Rate at which stored bytes are read by the scrub.")
     scrub_days: float = Field(7, gt=0, description="Everything that is stored is checked once in this time.")
-    repair_requests: int = Field(20, ge=0, le=1_000, description="Refetches that one run enqueues, with low priority.")
     probe_calls: int = Field(10, ge=0, le=1_000, description="Calls that one run makes to probe isolated sources.")
     reconcile_accounts: int = Field(
         2, ge=0, le=1_000, description="Accounts that are reconciled with the platform a day; 0 switches it off."
-    )
-    reconcile_tolerance: float = Field(
-        0.005, ge=0, lt=1, description="Relative difference of sums that counts as rounding."
     )

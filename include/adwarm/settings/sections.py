@@ -20,7 +20,6 @@ class SqlSettings(Section):
     """Connections to adwarm's database, and its timeouts."""
 
     pool_size: int = Field(4, ge=1, le=100, description="Maximum connections per process; its threads share them.")
-    pool_timeout_seconds: float = Field(30, gt=0, le=600, description="How long a thread waits for a free connection.")
     lock_timeout_seconds: float = Field(
         20, gt=0, le=600, description="How long a statement waits for a lock, and a writer for the SQLite file."
     )
@@ -31,7 +30,6 @@ class SqlSettings(Section):
         description="PostgreSQL: longer statements are canceled, except schema upgrades, and so is a transaction that "
         "does nothing for as long.",
     )
-    connect_timeout_seconds: int = Field(10, ge=2, le=120, description="PostgreSQL: timeout of connecting.")
 
 
 class ObjectStorageSettings(Section):
@@ -41,15 +39,6 @@ class ObjectStorageSettings(Section):
         None, description="Address of a storage that speaks the protocol of S3; unset: AWS, or that of the environment."
     )
     region: str | None = Field(None, description="Region of the bucket; unset: that of the environment.")
-    parallel_requests: int = Field(
-        16, ge=1, le=256, description="Maximum requests at once, per process; they hide the latency of the storage."
-    )
-    connect_seconds: float = Field(5, gt=0, le=120, description="Timeout of connecting.")
-    read_seconds: float = Field(30, gt=0, le=600, description="Timeout of an answer.")
-    attempts: int = Field(4, ge=1, le=20, description="How often a request is made that fails for the moment.")
-    memory_mb: int = Field(
-        32, ge=0, le=4_096, description="How much of what was read or written last stays in the memory of a process."
-    )
 
 
 class AccessLogSettings(Section):
@@ -79,13 +68,6 @@ class AccessLogSettings(Section):
         "both",
         description="Whose log counts opens: yours, adwarm's own, or both without counting an open twice; an account "
         "may have its own choice.",
-    )
-    late_hours: int = Field(48, ge=0, le=24 * 14, description="Events up to this late reopen their hour.")
-    max_line_bytes: int = Field(65_536, ge=256, description="Longer lines are quarantined.")
-    share_events: int = Field(
-        5_000_000,
-        ge=1,
-        description="A run with more unread events splits the log over mapped tasks of about this many events.",
     )
 
     @field_validator("timestamp_zone")
@@ -122,13 +104,6 @@ class ForecastSettings(Section):
     log_every_minutes: int = Field(
         60, ge=15, le=24 * 60, description="How often the access log is read. A plan uses opens up to the last reading."
     )
-    half_life_days: float = Field(28, gt=0, description="Age at which the weight of an open has halved.")
-    key_strength: float = Field(
-        4.0, gt=0, description="Weight of the account's profile for a key, in weeks of observations."
-    )
-    account_strength: float = Field(
-        20.0, gt=0, description="Weight of the population's profile for an account, in weeks."
-    )
 
 
 class PlanningSettings(Section):
@@ -142,7 +117,6 @@ class PlanningSettings(Section):
     )
     step_minutes: int = Field(15, ge=5, le=1440, description="Time between two decisions.")
     lead_seconds: float = Field(60, ge=0, description="Start latency, added to the p95 duration of a fetch.")
-    session_minutes: float = Field(30, ge=0, description="How long after the predicted open an entry must stay fresh.")
     max_calls_per_hour: int = Field(
         600, ge=1, description="Upstream calls per hour for warms that the forecast plans; each strategy has its own."
     )
@@ -150,21 +124,9 @@ class PlanningSettings(Section):
     day_close_after_minutes: int = Field(
         30, ge=0, description="Minutes from an account's midnight to finalizing its day."
     )
-    day_close_spread_minutes: int = Field(150, ge=1, description="Minutes over which a zone's accounts are spread.")
-    switch_coverage: float = Field(
-        0.95,
-        gt=0,
-        le=1,
-        description="A changed report is switched to its new query once this share of the opens expected in the next "
-        "24 hours would find a fresh answer of the new query.",
-    )
-    switch_hours: float = Field(
-        24, ge=0, description="A changed report is switched after this many hours at the latest; 0: at once."
-    )
     arrival_asset: str | None = Field(
         None, description="URI of an Airflow asset of yours whose events say that data of an account has arrived."
     )
-    history_days: int = Field(37, ge=8, le=90, description="Days of rows that finalizing a day completes.")
     confirm_backfill_above: int | None = Field(
         None,
         ge=0,
@@ -185,16 +147,6 @@ class ImpactSettings(Section):
         le=0.5,
         description="Share of accounts and weeks that is held out. A change begins the measurement anew.",
     )
-    salt: str | None = Field(
-        None,
-        min_length=1,
-        max_length=200,
-        description="Text that goes into the draw. Unset: the moment at which the measurement began, which nobody "
-        "picks by its result. A change begins the measurement anew, and the page counts how often that happened.",
-    )
-    min_weeks: int = Field(4, ge=2, le=52, description="Whole weeks before an interval is shown.")
-    confidence: float = Field(0.95, ge=0.5, le=0.999, description="Confidence of the interval.")
-    bootstrap_samples: int = Field(2_000, ge=200, le=20_000, description="Draws of the bootstrap.")
 
 
 class ReviewSettings(Section):
@@ -205,19 +157,6 @@ class ReviewSettings(Section):
     policies: tuple[str, ...] = Field(
         ("forecast-hour-of-week", "forecast-adwarm", "forecast-population"),
         description="Policies to compare with the live one; only those named forecast-... can be proposed.",
-    )
-    max_keys: int = Field(
-        5_000, ge=1, description="Maximum keys to replay; with more, a sample of whole accounts is replayed."
-    )
-    max_ece: float = Field(
-        0.1,
-        gt=0,
-        lt=1,
-        description="Calibration error (ECE), overstated probabilities only, above which the review falls back.",
-    )
-    min_cases: int = Field(2_000, ge=1, description="Predictions of 0.1 and more that calibration needs.")
-    min_gain: float = Field(
-        0.005, ge=0, lt=1, description="Gain in first-open hit ratio that a policy needs to be proposed."
     )
     approval_hours: float = Field(72, gt=0, description="A proposal without a response is rejected after this long.")
 
@@ -235,7 +174,6 @@ class BackpressureSettings(Section):
     account_calls_per_window: int | None = Field(
         None, ge=1, description="Maximum calls of one account in that window, for platforms that report no usage."
     )
-    block_permits: int = Field(8, ge=1, le=1_000, description="Maximum permits that a worker acquires at once.")
     shares: tuple[float, float, float, float] = Field(
         (0.4, 0.3, 0.2, 0.1),
         description="Shares of concurrency and rate of the classes critical, high, normal and low.",
@@ -252,12 +190,6 @@ class BackpressureSettings(Section):
         30, gt=0, description="How long a breaker stays open before it admits probes."
     )
     breaker_probes: int = Field(3, ge=1, description="Probes that must succeed to close a breaker.")
-    longest_park_seconds: float = Field(
-        86_400,
-        gt=0,
-        le=30 * 86_400,
-        description="Longest park. A longer one that the platform asks for is cut to this and raises an alert.",
-    )
     lease_seconds: float = Field(
         30, gt=0, description="Grants, request leases and fetch leases of a worker that died expire after this long."
     )
@@ -265,10 +197,6 @@ class BackpressureSettings(Section):
     queue_timeout_seconds: float = Field(
         900, gt=0, description="Deadline of a queued request that no caller waits for."
     )
-    queue_ageing_seconds: float = Field(
-        120, gt=0, description="A request gains one priority class per this much waiting."
-    )
-    queue_max_attempts: int = Field(3, ge=1, le=100, description="Attempts before a queued request fails.")
     timeout_seconds: float = Field(30, gt=0, description="How long a caller waits for admission.")
     memory_percent: float = Field(
         80,
@@ -278,12 +206,6 @@ class BackpressureSettings(Section):
     )
     cpu_percent: float = Field(
         70, gt=0, le=100, description="Percentage of its processors above which it does so, too."
-    )
-    load_seconds: float = Field(
-        60,
-        gt=0,
-        le=3_600,
-        description="How long a machine is above one of them, or below both, before its calls change.",
     )
 
     @property
@@ -315,34 +237,13 @@ class FatigueSettings(Section):
         description="Audience score by frequency: through fixed points, or the loss by Meta's wear law (power -0.43).",
     )
     min_days: int = Field(7, ge=2, description="Minimum days with delivery; with fewer the score is pending.")
-    recent_days: int = Field(3, ge=1, description="Recent days that are compared with the baseline.")
-    baseline_days: int = Field(
-        60, ge=7, description="Days with delivery before them; the ad's best week of these is its baseline."
-    )
     min_impressions: int = Field(500, ge=0, description="Minimum impressions; with fewer the score is pending.")
     alert_at: Literal["off", "warning", "critical", "alarm"] = Field(
         "critical",
         description="Least that an alert names an ad for: a status that got this bad, or an alarm; `off`: nothing.",
     )
-    history_days: int = Field(
-        60,
-        ge=40,
-        le=365,
-        description="Days before the preceding month that scores of a month look back on; unknown where not stored.",
-    )
-    alarm_days: float = Field(
-        180.0,
-        ge=7,
-        description="Alarm: mean days between two false alarms of an ad whose rate does not change, at least.",
-    )
     false_alarms_per_account_week: float = Field(
         1.0, gt=0, description="Alarm: false alarms of an account in a week, at most on average."
-    )
-    alarm_false_share: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="Alarm: share of false ones that is allowed instead when an account raises many on a day.",
     )
 
 
@@ -367,28 +268,14 @@ class SourceSettings(Section):
         description="Meta: access tier of the app; determines how long an account is parked by a rate limit.",
     )
     page_size: int = Field(500, ge=1, le=1000, description="Rows per page.")
-    report_days: int = Field(45, ge=1, description="Spans of more days than this are fetched as async reports.")
-    report_rows: int = Field(10_000, ge=1, description="The same for requests that expect more rows than this.")
-    report_poll_seconds: float = Field(2.0, gt=0, description="First interval between polls; later ones grow.")
-    report_poll_max_seconds: float = Field(30.0, gt=0, description="Longest interval between polls.")
-    report_stuck_seconds: float = Field(300.0, gt=0, description="An async report without progress is abandoned then.")
-    report_max_seconds: float = Field(3_600.0, gt=0, description="Maximum age of an async report.")
-    connect_timeout: float = Field(3.05, gt=0, description="Timeout of connecting to one address, in seconds.")
     read_timeout: float = Field(
         30.0, gt=0, description="Timeout of the response headers, and between two bytes of the body, in seconds."
     )
     call_timeout: float = Field(120.0, gt=0, description="Timeout of a whole call with its retries, in seconds.")
-    max_response_bytes: int = Field(
-        16 * 2**20, ge=1024, description="Larger responses are refused, also once decompressed."
-    )
     max_pages: int = Field(
         100,
         ge=1,
         description="Pages of one request that are not full although another follows; with more, the request fails.",
-    )
-    max_rows: int = Field(500_000, ge=1, description="Maximum rows of one request; a larger one is split.")
-    max_bytes: int = Field(
-        512 * 2**20, ge=1024, description="Maximum bytes of one request over all its pages; a larger one is split."
     )
     url: str | None = Field(None, description="Parquet: a file, folder or fsspec URL. SQL: an SQLAlchemy URL.")
     table: str | None = Field(

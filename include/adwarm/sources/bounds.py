@@ -5,6 +5,15 @@ from adwarm.foundation.time_limit import TimeLimit
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import CursorTrail
 
+CONNECT_SECONDS = 3.05
+"""Timeout of connecting to one address: a little more than the time after which TCP repeats its first packet."""
+MAX_RESPONSE_BYTES = 16 * 2**20
+"""Larger responses are refused, also once decompressed; a full page of insights is below a tenth of it."""
+MAX_ROWS = 500_000
+"""Rows of one request; a larger one is split. A year of an account with a thousand ads fits."""
+MAX_BYTES = 512 * 2**20
+"""Bytes of one request over all its pages; a larger one is split. They are kept compressed while they are read."""
+
 
 class PageTrail:
     """The pages of one result that were read so far: one place for the bounds that every list of pages keeps.
@@ -60,12 +69,11 @@ class PageTrail:
                 code="pages",
             )
         for name, value, limit in (
-            ("rows", self._rows, rules.max_rows),
-            ("bytes", self.size_bytes, rules.max_bytes),
+            ("rows", self._rows, MAX_ROWS),
+            ("bytes", self.size_bytes, MAX_BYTES),
         ):
             if value >= limit:
-                bound = f"{limit:,} {name} (ADWARM_SOURCE__MAX_{name.upper()})"
-                raise TooMuchData(f"{self._subject}: the result exceeds {bound}; request fewer days or fields")
+                raise TooMuchData(f"{self._subject}: the result exceeds {limit:,} {name}; request fewer days or fields")
 
 
 def call_limit(rules: SourceSettings) -> TimeLimit:

@@ -29,6 +29,7 @@ from adwarm.foundation.time_limit import seconds_left
 from adwarm.model import Window
 from adwarm.settings import SqlSettings
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
+from adwarm.store.database import CONNECT_SECONDS, POOL_SECONDS
 
 _SESSION_ZONE = {
     "postgresql": "SET LOCAL TIME ZONE '{}'",
@@ -202,11 +203,11 @@ def _open(url: str, limits: SqlSettings) -> Engine:
             else {
                 "pool_size": limits.pool_size,
                 "max_overflow": 0,
-                "pool_timeout": limits.pool_timeout_seconds,
+                "pool_timeout": POOL_SECONDS,
                 "pool_recycle": 1_800,
             }
         )
-        arguments = {"connect_timeout": limits.connect_timeout_seconds} if backend in _CONNECT_LIMIT else {}
+        arguments = {"connect_timeout": CONNECT_SECONDS} if backend in _CONNECT_LIMIT else {}
         return create_engine(url, pool_pre_ping=True, connect_args=arguments, **pool)
     except (ArgumentError, NoSuchModuleError, ImportError):
         raise BadRequest(

@@ -58,6 +58,10 @@ _CURSORS = "adwarm_cursors"
 _RETURNED = "adwarm_returned"
 IDLE_SECONDS = 1.0
 """A pooled connection to PostgreSQL that was idle for longer is checked before use; no server restarts faster."""
+CONNECT_SECONDS = 10
+"""PostgreSQL: timeout of connecting; a server that is reached answers in far less."""
+POOL_SECONDS = 30.0
+"""How long a thread waits for a free connection: as long as a reader waits for a report."""
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """Detects a server that has disappeared within a minute."""
 
@@ -172,7 +176,7 @@ def _pool(limits: SqlSettings) -> dict[str, Any]:
     return {
         "pool_size": limits.pool_size,
         "max_overflow": 0,
-        "pool_timeout": limits.pool_timeout_seconds,
+        "pool_timeout": POOL_SECONDS,
         "hide_parameters": True,  # errors are logged, and parameters may be payloads
         "execution_options": {_LIMITS: limits},
     }
@@ -185,7 +189,7 @@ def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
             "run pip install 'adwarm[postgres]'",
             code="no_driver",
         )
-    arguments = {"connect_timeout": limits.connect_timeout_seconds, "application_name": "adwarm", **_KEEPALIVE}
+    arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "adwarm", **_KEEPALIVE}
     engine = create_engine(
         # SQLAlchemy's default driver for PostgreSQL is not the one that Airflow's provider installs.
         url.set(drivername="postgresql+psycopg2"),

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, and_, delete, select, tuple_
 
 from adwarm.model import ReportKey, Window
-from adwarm.settings import CompressionSettings
 from adwarm.store.database import BATCH_ROWS, read_transaction, upsert, write_transaction
 from adwarm.store.tables import entry_version as table
 from adwarm.store.tables import payload
@@ -50,19 +49,14 @@ class VersionLimits:
     """What is kept of each report key.
 
     Attributes:
-        stored_bytes: sum of the compressed bytes; 0 keeps nothing.
-        count: number of versions.
-        age: older ones are deleted.
+        stored_bytes: sum of the compressed bytes; 0 keeps nothing. A large report keeps a few, a small one all.
+        count: number of versions: two days of a report that is fetched every three hours.
+        age: older ones are deleted; browsers use a document for 7 days.
     """
 
-    stored_bytes: int
-    count: int
-    age: timedelta
-
-    @classmethod
-    def of(cls, settings: CompressionSettings) -> "VersionLimits":
-        """Return the limits in the settings."""
-        return cls(settings.version_bytes, settings.version_count, timedelta(days=settings.version_days))
+    stored_bytes: int = 2 * 2**20
+    count: int = 16
+    age: timedelta = timedelta(days=8)
 
 
 class StoredVersion(NamedTuple):

@@ -18,6 +18,8 @@ from adwarm.store.tables import error_event
 
 Period = Literal["hour", "day"]
 _PRUNE_EVERY = 100
+MAX_ERRORS = 20_000
+"""A platform that fails for days writes no more rows than this; alerts and counts need the newest ones."""
 _SECONDS: Final[dict[str, int]] = {"hour": 3_600, "day": 86_400}
 
 
@@ -112,13 +114,12 @@ class ErrorFilter:
 
 
 class ErrorLog:
-    """Errors in the table `error_event`, at most about `max_errors` of them and none older than `error_days`."""
+    """Errors in the table `error_event`, at most about `MAX_ERRORS` of them and none older than `history_days`."""
 
     def __init__(self, engine: Engine, retention: RetentionSettings | None = None) -> None:
         retention = retention or RetentionSettings()
         self._engine = engine
-        self._max_rows = retention.max_errors
-        self._max_age = timedelta(days=retention.error_days)
+        self._max_age = timedelta(days=retention.history_days)
         self._recorded = 0
         self._lock = threading.Lock()
 
@@ -186,7 +187,7 @@ class ErrorLog:
 
     def _prune(self, connection: Connection, now: datetime) -> int:
         table = error_event.c
-        newest_to_go = select(table.id).order_by(table.id.desc()).offset(self._max_rows).limit(1).scalar_subquery()
+        newest_to_go = select(table.id).order_by(table.id.desc()).offset(MAX_ERRORS).limit(1).scalar_subquery()
         old = connection.execute(delete(error_event).where(table.at < now - self._max_age)).rowcount
         excess = connection.execute(delete(error_event).where(table.id <= newest_to_go)).rowcount
         return int(old + excess)

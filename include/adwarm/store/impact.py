@@ -59,23 +59,24 @@ def find_newest_design(engine: Engine) -> ImpactDesign | None:
     return None if row is None else ImpactDesign(**row._mapping)
 
 
-def start_design(engine: Engine, at: datetime, share: float, salt: str | None) -> ImpactDesign:
-    """Return the running design of this share and salt; any other one ends, and this one begins at `at`.
+def start_design(engine: Engine, at: datetime, share: float) -> ImpactDesign:
+    """Return the running design of this share; any other one ends, and this one begins at `at`.
+
+    The salt of its draw is that moment, which nobody picks by its result.
 
     Args:
         engine: the database.
         at: when it begins, UTC.
         share: share of the units that is held out.
-        salt: of the draw; None makes one of `at`, and keeps that of a running design of the same share.
     """
     with write_transaction(engine) as connection:
         running = _find_running(connection)
-        if running and running.share == share and salt in {None, running.salt}:
+        if running and running.share == share:
             return running
         _end_running(connection, at)
-        drawn_with = salt or at.isoformat()
-        query = impact_design.insert().values(since=at, share=share, salt=drawn_with).returning(impact_design.c.id)
-        return ImpactDesign(int(connection.execute(query).scalar_one()), at, share, drawn_with)
+        salt = at.isoformat()
+        query = impact_design.insert().values(since=at, share=share, salt=salt).returning(impact_design.c.id)
+        return ImpactDesign(int(connection.execute(query).scalar_one()), at, share, salt)
 
 
 def end_design(engine: Engine, at: datetime) -> None:

@@ -4,7 +4,7 @@ from sqlalchemy import JSON, Boolean, Column, Date, Float, Index, Integer, Strin
 
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
 
-# One row each time that the measurement begins or its share or salt changes. Maintenance deletes old rows.
+# One row each time that the measurement begins or its share changes. Maintenance deletes old rows.
 impact_design = Table(
     "impact_design",
     metadata,

@@ -105,7 +105,7 @@ class ObjectStore:
     def read_many(self, digests: Sequence[str], suffix: str = ".parquet") -> Iterator[bytes | Corrupt | NotFound]:
         """Yield the bytes of each object in order, or why it is lost.
 
-        Behind a URL the next objects are read ahead, `object_storage.parallel_requests` at once.
+        Behind a URL the next objects are read ahead, `StorageOptions.parallel` at once.
 
         Raises:
             StorageError: an object cannot be read.

@@ -25,6 +25,8 @@ from adwarm.model.keys import name_next
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 from adwarm.store.tables import report_version as table
 
+PREPARE_FOR = timedelta(hours=24)
+"""A new query is prepared for this long at most: whoever changes a report sees the change the next day."""
 SEEN_EVERY = timedelta(minutes=15)
 """How often a process notes that it is configured with a preparing query."""
 ABANDONED_AFTER = timedelta(hours=2)
@@ -70,7 +72,7 @@ def load_specs(engine: Engine, reports: Iterable[str]) -> dict[str, QuerySpec]:
 
 
 def register(
-    engine: Engine, configured: Mapping[str, QuerySpec], now: datetime, deadline: timedelta
+    engine: Engine, configured: Mapping[str, QuerySpec], now: datetime, deadline: timedelta = PREPARE_FOR
 ) -> dict[str, QuerySpec]:
     """Note the queries of this process's settings, switch what is overdue, and return what `load_specs` returns.
 

@@ -102,4 +102,4 @@ def _compression_settings(settings: Settings, codec: str) -> CompressionSettings
     from adwarm.compression.envelope import parse_codec
 
     compression, name = settings.compression, parse_codec(codec)
-    return compression.with_codec(name, compression.level(name)).model_copy(update={"enabled": True})
+    return compression.with_codec(name, compression.get_level(name)).model_copy(update={"enabled": True})

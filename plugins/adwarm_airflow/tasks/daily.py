@@ -123,9 +123,7 @@ def _estimate_pairs(
     by_id = {item.id: item for item, _ in pairs}
     for item, day in pairs:
         yesterday = local_day(now, item.data_zone) - DAY
-        history.setdefault(item.id, []).append(
-            get_day_close_windows(day, runtime.settings.planning.history_days, yesterday)[1]
-        )
+        history.setdefault(item.id, []).append(get_day_close_windows(day, yesterday)[1])
     missing = []
     for account_id, windows in history.items():
         account = by_id[account_id]

@@ -92,7 +92,7 @@ def describe_ingest(result: IngestResult, runtime: Runtime) -> Iterator[tuple[in
     pattern = runtime.settings.access_log.path_pattern
     if not result.events and (hint := describe_path_pattern(result.ignored, result.unmatched_paths, pattern)):
         yield logging.WARNING, f"{hint}; try `adwarm log check`"
-    url = runtime.settings.log_url
+    url = runtime.settings.access_log.url
     skipped = list_skipped(url, _SKIPPED_SHOWN) if url else None
     if skipped is not None and skipped.count:
         names = "; ".join(f"{path}: {reason}" for path, reason in skipped.samples)

@@ -21,7 +21,7 @@ from adwarm.store.tables import request as table
 from ..memory_queue import MemoryQueue  # noqa: TID252 -- pytest does not put the root on the path
 from . import SEARCH
 
-SETTINGS = BackpressureSettings(queue_size=4, queue_timeout_seconds=200, lease_seconds=20, queue_max_attempts=2)
+SETTINGS = BackpressureSettings(queue_size=4, queue_timeout_seconds=200, lease_seconds=20)
 KEYS = st.builds(ReportKey, st.sampled_from(["act_1", "act_2", "act_3", "act_4", "act_5", "act_6"]), st.just("today"))
 _ENGINES: list[Engine] = []
 
@@ -45,6 +45,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.now = 1_764_072_000.0
         self.engine = _empty_engine()
         self.queue = RequestQueue(self.engine, SETTINGS, owner="one", database_time=self._time)
+        self.queue.rules = replace(self.queue.rules, max_attempts=2)
         self.model = MemoryQueue(self.queue.rules)
         self.claims: list[tuple[ClaimedRequest, QueuedRequest]] = []
 

@@ -105,7 +105,7 @@ def test_a_log_behind_a_url_is_read_like_a_local_one() -> None:
 
 def test_no_log_is_an_error_that_says_what_to_set(tmp_path: Path) -> None:
     """A wrong path is not an empty log."""
-    with pytest.raises(NotFound, match="ADWARM_ACCESS_LOG_URL"):
+    with pytest.raises(NotFound, match="ADWARM_ACCESS_LOG__URL"):
         _rows(tmp_path / "nothing.jsonl")
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(NotFound, match="no event"):

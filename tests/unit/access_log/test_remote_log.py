@@ -87,7 +87,7 @@ def test_it_holds_the_events_of_the_same_files_in_a_folder(tmp_path: Path, bucke
 
 def test_an_absent_log_is_named(bucket_url: str) -> None:
     """The setting is named, as with a local one."""
-    with pytest.raises(NotFound, match="ADWARM_ACCESS_LOG_URL"):
+    with pytest.raises(NotFound, match="ADWARM_ACCESS_LOG__URL"):
         list_files(f"{bucket_url}/absent")
 
 
@@ -96,7 +96,7 @@ def test_what_the_storage_refuses_stops_the_run(object_server: ObjectServer, buc
     url = bucket("log/a.jsonl", b"\n".join(json.dumps(event).encode() for event in _events(0, 3)))
     for method in ("HEAD", "GET"):
         object_server.faults.extend([Fault("403 Forbidden", "AccessDenied", method)] * 9)
-        with pytest.raises(StorageError, match=r"^ADWARM_ACCESS_LOG_URL: s3://.*access is denied"):
+        with pytest.raises(StorageError, match=r"^ADWARM_ACCESS_LOG__URL: s3://.*access is denied"):
             _rows(url)
         object_server.faults.clear()
 
@@ -158,5 +158,5 @@ def test_a_new_log_setting_reads_the_same(bucket: Any, bucket_url: str) -> None:
     """The setting of the section works as its short form does."""
     bucket("log/a.jsonl", b"\n".join(json.dumps(event).encode() for event in _events(0, 3)))
     settings = Settings(access_log=AccessLogSettings(url=f"{bucket_url}/log"))
-    assert settings.log_url is not None
-    assert len(_rows(settings.log_url)) == 3
+    assert settings.access_log.url is not None
+    assert len(_rows(settings.access_log.url)) == 3

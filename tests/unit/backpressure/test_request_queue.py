@@ -1,6 +1,7 @@
 """Tests of the request queue: size, joins, shedding, deadlines, leases, poison; random histories against a model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -236,7 +237,7 @@ def test_a_wait_is_a_positive_number(queue_of: MakeQueue) -> None:
 
 def test_concurrent_workers_never_share_a_request(engine: Engine) -> None:
     """Callers and workers on real threads: no request is served twice, and none is left."""
-    budget = BackpressureSettings(queue_size=40, queue_ageing_seconds=120)
+    budget = BackpressureSettings(queue_size=40)
     queues = [RequestQueue(engine, budget, owner=str(n)) for n in range(4)]
     taken: list[int] = []
 
@@ -271,10 +272,12 @@ class QueueMachine(RuleBasedStateMachine):
         with write_transaction(self.engine) as connection:
             connection.execute(delete(table))
         self.time = DatabaseClock()
-        budget = BackpressureSettings(queue_size=2, queue_timeout_seconds=200, queue_max_attempts=2)
+        budget = BackpressureSettings(queue_size=2, queue_timeout_seconds=200)
         self.workers = [
             RequestQueue(self.engine, budget, owner=name, database_time=self.time) for name in ("one", "two")
         ]
+        for worker in self.workers:
+            worker.rules = replace(worker.rules, max_attempts=2)
         self.accepted: set[int] = set()
         self.ended: dict[int, QueuedRequest] = {}
         self.held: dict[int, ClaimedRequest] = {}
@@ -406,7 +409,8 @@ def test_many_histories_are_bounded_fenced_and_complete(engine: Engine) -> None:
 
 def test_a_wait_keeps_the_error_of_an_earlier_attempt(queue_of: MakeQueue, time: DatabaseClock) -> None:
     """Before any failed attempt the wait is the reason; after one, its error stays until the next."""
-    queue = queue_of(queue_max_attempts=9)
+    queue = queue_of()
+    queue.rules = replace(queue.rules, max_attempts=9)
     ticket = queue.enqueue(key(1), NORMAL)
     seen_errors = []
     for reason, wait in (

@@ -94,7 +94,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, schema_template: SchemaTem
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "upgrade_to_newest", schema_template.upgrade)
-        runtime = Runtime(Settings(home=folder / "home", access_log_url=str(folder / "log")))
+        runtime = Runtime(Settings(home=folder / "home", access_log={"url": str(folder / "log")}))
         until = datetime(2026, 10, 29, tzinfo=UTC)
         ingest(runtime.context, until)
         train_and_promote(runtime.context, until, until)
@@ -108,6 +108,6 @@ def learn_forecast(home: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -
 
     def learn() -> None:
         shutil.copytree(learned / "home", home)
-        monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(learned / "log"))
+        monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(learned / "log"))
 
     return learn

@@ -71,11 +71,11 @@ def test_an_invalid_setting_is_one_line_without_its_secret(
     """Every command names the variable; the message on a missing database contains no password."""
     monkeypatch.setenv("ADWARM_DATABASE_URL", "postgresql://adwarm:hunter2@127.0.0.1:1/adwarm")
     gone = adwarm(*command)
-    monkeypatch.setenv("ADWARM_BATCH_SIZE", "hunter2")
+    monkeypatch.setenv("ADWARM_MAX_BATCHES", "hunter2")
     bad = adwarm(*command)
     assert (gone.exit_code, gone.stderr.count("\n"), bad.exit_code, bad.stderr.count("\n")) == (1, 1, 1, 1)
     assert "ADWARM_DATABASE_URL" in gone.stderr
-    assert "ADWARM_BATCH_SIZE" in bad.stderr
+    assert "ADWARM_MAX_BATCHES" in bad.stderr
     assert "hunter2" not in gone.stderr + bad.stderr + gone.stdout + bad.stdout
 
 

@@ -42,7 +42,7 @@ def test_without_a_log_two_checks_fail(adwarm: Adwarm) -> None:
     assert result.exit_code == 1
     wrong = {check["name"]: check["detail"] for check in result.json if not check["ok"]}
     assert set(wrong) == {"access log", "forecast"}
-    assert "ADWARM_ACCESS_LOG_URL" in wrong["access log"]
+    assert "ADWARM_ACCESS_LOG__URL" in wrong["access log"]
 
 
 def test_every_check_passes(adwarm: Adwarm, wall_clock: WallClock, learn_forecast: Callable[[], None]) -> None:
@@ -75,7 +75,7 @@ def test_both_logs_are_shown(adwarm: Adwarm, home: Path, learned: Path, monkeypa
     assert list(logs()) == ["open log"]
     assert "from 2026-10-03 to 2026-10-03, 1 files on the last day; opens count from both" in logs()["open log"]
     assert adwarm("log", "check", "--json").json["accepted"] == 1
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(learned / "log"))
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(learned / "log"))
     assert list(logs()) == ["access log", "open log"]
 
 
@@ -127,7 +127,7 @@ def test_the_doctor_names_skipped_files_and_unmatched_paths(
         (found,) = [item for item in adwarm("doctor", "--json").json if item["name"] == "access log"]
         return dict(found)
 
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log"))
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(tmp_path / "log"))
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "notes.md").write_text("x")
     line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET %s HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'

@@ -17,8 +17,8 @@ def test_a_log_is_checked(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "a.jsonl").write_bytes(LINE + b"[02/Mar/2026] junk\n")
     missing = adwarm("log", "check")
     assert missing.exit_code == 1
-    assert "ADWARM_ACCESS_LOG_URL" in missing.stderr
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "a.jsonl"))
+    assert "ADWARM_ACCESS_LOG__URL" in missing.stderr
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(tmp_path / "a.jsonl"))
     result = adwarm("log", "check")
     assert result.exit_code == 0
     assert all(word in result.stdout for word in ("same name", "[02/Mar/2026] junk", "2026-03-02 10:00 UTC", "Advice:"))

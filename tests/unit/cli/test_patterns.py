@@ -87,7 +87,7 @@ def test_the_stored_opens_of_an_account(adwarm: Adwarm, tmp_path: Path, monkeypa
     writer = UserLog(tmp_path / "log" / "a.jsonl")
     for day in range(1, 29):
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log"))
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(tmp_path / "log"))
     ingest(Runtime().context, datetime(2026, 10, 29, tzinfo=UTC))
     page = tmp_path / "pages" / "week.html"
     document = adwarm("patterns", "--account", "1", "--json", "--html", str(page)).json

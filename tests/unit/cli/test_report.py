@@ -21,16 +21,6 @@ def test_a_changed_query_is_listed_and_switched(adwarm: Adwarm, monkeypatch: pyt
     assert (again.exit_code, "adwarm report list" in again.stderr) == (1, True)
 
 
-def test_without_time_to_prepare_the_query_changes_at_once(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deadline of 0 hours is the behavior without preparation."""
-    adwarm("report", "list")
-    monkeypatch.setenv("ADWARM_REPORTS__DEFAULT__LEVEL", "campaign")
-    monkeypatch.setenv("ADWARM_PLANNING__SWITCH_HOURS", "0")
-    shown = adwarm("report", "switch", "default", "--json")
-    rows = {row["level"]: row["state"] for row in adwarm("report", "list", "--json").json}
-    assert (shown.exit_code, rows) == (1, {"ad": "retired", "campaign": "active"})
-
-
 def test_the_sql_of_a_report_is_printed(adwarm: Adwarm) -> None:
     """The script attaches the database of this home; a report that is not configured is refused."""
     printed, refused = adwarm("report", "list", "--sql", "default"), adwarm("report", "list", "--sql", "unknown")

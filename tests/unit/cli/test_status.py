@@ -132,7 +132,7 @@ def test_an_overlong_park_is_cut_and_alerts(adwarm: Adwarm) -> None:
         ("account:act_1", "OverlongPark"),
         ("account:act_0", "OverlongPark"),
     ]
-    assert "ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS" in raised[0].reason
+    assert "at most 86,400 s" in raised[0].reason
     assert all(scope["parked_until"] < "2100" for scope in shown if scope["parked_until"])
 
 

@@ -12,7 +12,7 @@ def test_a_shell_takes_over_the_run(tmp_path: Path) -> None:
     path, log = tmp_path / "env", tmp_path / "a log's file.parquet"
     environment = local_environment(tmp_path, "http://127.0.0.1:9", str(log)) | {"SECRET_OF_THE_SHELL": "x"}
     write_shell_environment(path, environment, DEMO_TIME="2013-03-30T16:00:00+00:00")
-    script = f'source {path}; printf "%s\\n" "$ADWARM_HOME" "$ADWARM_ACCESS_LOG_URL" "$DEMO_TIME"; which adwarm'
+    script = f'source {path}; printf "%s\\n" "$ADWARM_HOME" "$ADWARM_ACCESS_LOG__URL" "$DEMO_TIME"; which adwarm'
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
     )

@@ -21,7 +21,7 @@ def test_a_later_start_neither_reads_nor_trains(tmp_path: Path, monkeypatch: pyt
     days = [datetime(2026, 9, 1, 9, tzinfo=UTC) + timedelta(days=day) for day in range(28)]
     pd.DataFrame({"ts": days, "account_id": "act_1", "date_range": "today", "time_zone": "UTC"}).to_parquet(source)
     clock = VirtualClock(datetime(2026, 11, 26, 8, tzinfo=UTC))
-    runtime = Runtime(Settings(home=tmp_path / "home", access_log_url=str(target)), clock)
+    runtime = Runtime(Settings(home=tmp_path / "home", access_log={"url": str(target)}), clock)
 
     assert prepare(runtime, str(source), target).startswith("trained on ")
     snapshot, content = get_live_snapshot(runtime.engine), target.read_bytes()

@@ -71,9 +71,9 @@ def test_another_log_is_refused(
     """Data of another log is not mixed in: the message says what to remove. Naming no log keeps the first one."""
     Installation(source_log="/logs/first.parquet").save(home)
     assert not up.is_other_log(Installation.load(home))
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", "/logs/first.parquet")
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", "/logs/first.parquet")
     assert not up.is_other_log(Installation.load(home))
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", "/logs/second.parquet")
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", "/logs/second.parquet")
     assert up.main() == 1
     assert f"to use /logs/second.parquet, remove {home} first" in capsys.readouterr().out
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.fatigue.alarm import AlarmTable, Handover, _BlockScan, _OpenAlarms, detect
+from adwarm.fatigue import alarm
+from adwarm.fatigue.alarm import ALARM_DAYS, AlarmTable, Handover, _BlockScan, _OpenAlarms, detect
 from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, BlockPriors, ChangeDetector, DayFigures
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior
@@ -87,12 +88,12 @@ def test_evidence_of_a_stationary_ad_grows_by_one_a_day_at_most(seed: int, click
 
 
 def test_false_alarms_of_healthy_ads_are_rarer_than_the_setting() -> None:
-    """Healthy simulated ads, and their days in random order, have fewer alarms than one per `alarm_days`."""
+    """Healthy simulated ads, and their days in random order, have fewer alarms than one in `ALARM_DAYS`."""
     panel = _simulate(3, ads=600, fatigued=0.0)
 
     for healthy in (panel, permute_days(panel, 1)):
         table = detect(healthy, {}, SETTINGS)
-        assert table.raised.sum() * SETTINGS.alarm_days < healthy.impressions.size
+        assert table.raised.sum() * ALARM_DAYS < healthy.impressions.size
 
 
 def test_a_lower_rate_raises_one_alarm_soon() -> None:
@@ -110,9 +111,10 @@ def test_a_lower_rate_raises_one_alarm_soon() -> None:
     assert np.all(table.alarm_since[ads, days] == days)
 
 
-def test_a_day_with_evidence_has_an_estimate_and_no_other() -> None:
+def test_a_day_with_evidence_has_an_estimate_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Days of level 1, and they alone before an alarm, have an onset and a decline."""
-    table = detect(_steady(lost=0.15), {}, _settings(false_alarms_per_account_week=0.001, alarm_false_share=0.001))
+    monkeypatch.setattr(alarm, "FALSE_SHARE", 0.001)
+    table = detect(_steady(lost=0.15), {}, _settings(false_alarms_per_account_week=0.001))
     before = np.cumsum(table.raised, axis=1) == 0
     assert np.any(table.level[before] == 1)
     assert np.array_equal(table.onset[before] >= 0, table.level[before] == 1)
@@ -252,12 +254,13 @@ def test_no_later_day_changes_an_earlier_figure(days: int, seed: int) -> None:
     assert _equal(detect(_first_days(panel, days), {}, SETTINGS), whole)
 
 
-def test_the_limit_of_an_account_grows_with_its_ads() -> None:
+def test_the_limit_of_an_account_grows_with_its_ads(monkeypatch: pytest.MonkeyPatch) -> None:
     """With many ads and a small budget the same evidence is a watch; many declines at once pass by their share."""
     panel = replace(_steady(ads=60, lost=0.2, noise=0.08), account_ids=("act_1",) * 60)
     healthy = _steady(ads=60, noise=0.08)
     panel.clicks[1:] = healthy.clicks[1:]
-    strict = _settings(false_alarms_per_account_week=0.001, alarm_false_share=0.0)
+    strict = _settings(false_alarms_per_account_week=0.001)
+    monkeypatch.setattr(alarm, "FALSE_SHARE", 0.0)
     table = detect(panel, {}, strict)
 
     assert (table.level == 1).any()
@@ -265,7 +268,8 @@ def test_the_limit_of_an_account_grows_with_its_ads() -> None:
     many = replace(_steady(ads=60, lost=0.2, noise=0.08), account_ids=("act_1",) * 60)
     delays = []
     for share in (0.0, 1.0):
-        limits = _settings(false_alarms_per_account_week=0.01, alarm_false_share=share)
+        limits = _settings(false_alarms_per_account_week=0.01)
+        monkeypatch.setattr(alarm, "FALSE_SHARE", share)
         raised = detect(many, {"act_1": AccountPrior(market_sd=1e-4)}, limits).raised
         delays.append(np.where(raised.any(axis=1), raised.argmax(axis=1), 99).mean())
 
@@ -279,13 +283,15 @@ evidences = st.lists(st.sampled_from([0.0, 9.0, 10.0, 14.0, 20.0, 28.0, 35.0, 70
 def test_the_limit_is_that_of_the_procedure(
     one: list[float], other: list[float], watched: list[bool], budget: tuple[float, float]
 ) -> None:
-    """Per account: of the ads with the most evidence as many as pass the limit for so many, `alarm_days` at least."""
+    """Per account: of the ads with the most evidence as many as pass the limit for so many, `ALARM_DAYS` at least."""
     panel = _simulate(ads=8, ads_per_account=4, days=20)
-    limits = _settings(alarm_days=10.0, false_alarms_per_account_week=budget[0], alarm_false_share=budget[1])
-    scan = _BlockScan(panel, np.array([0, 4, 8]), {}, limits)
+    scan = _BlockScan(panel, np.array([0, 4, 8]), {}, _settings(false_alarms_per_account_week=budget[0]))
     scan._detector.evidence = np.array([*one, *other])
-    scan._raise(0, np.array([True] * 4 + [False] * 4))
-    raised = scan._raise(1, np.array(watched))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alarm, "ALARM_DAYS", 10.0)
+        patch.setattr(alarm, "FALSE_SHARE", budget[1])
+        scan._raise(0, np.array([True] * 4 + [False] * 4))
+        raised = scan._raise(1, np.array(watched))
     for first, most in ((0, 4), (4, sum(watched[4:]))):
         values = sorted((scan._detector.evidence[ad] for ad in range(first, first + 4) if watched[ad]), reverse=True)
         passing = [
@@ -300,9 +306,10 @@ def test_the_limit_is_that_of_the_procedure(
         )
 
 
-def test_no_evidence_is_forgotten_for_32_days() -> None:
+def test_no_evidence_is_forgotten_for_32_days(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit counts the ads that were watched on any of the last 32 days."""
-    scan = _BlockScan(_simulate(ads=4, ads_per_account=4, days=20), np.array([0, 4]), {}, _settings(alarm_days=10.0))
+    monkeypatch.setattr(alarm, "ALARM_DAYS", 10.0)
+    scan = _BlockScan(_simulate(ads=4, ads_per_account=4, days=20), np.array([0, 4]), {}, SETTINGS)
     scan._detector.evidence = np.array([14.0, 0.0, 0.0, 0.0])
     scan._raise(0, np.ones(4, bool))
     alone = np.array([True, False, False, False])
@@ -367,7 +374,7 @@ def test_account_wide_moves_and_weekdays_are_no_decline() -> None:
 
     for factor in (together, weekend):
         table = detect(replace(panel, clicks=np.round(panel.clicks * factor)), prior, SETTINGS)
-        assert table.raised.sum() * SETTINGS.alarm_days <= panel.impressions.size
+        assert table.raised.sum() * ALARM_DAYS <= panel.impressions.size
 
 
 def test_an_empty_panel_has_an_empty_table() -> None:

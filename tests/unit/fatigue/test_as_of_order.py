@@ -170,9 +170,13 @@ def test_a_backfill_in_any_order_equals_daily_runs(on_any: Context) -> None:
     assert _stored(on_any.engine) == daily
 
 
-def test_an_alarm_lasts_from_one_month_into_the_next(sqlite_engine: Engine, objects: ObjectStore) -> None:
+def test_an_alarm_lasts_from_one_month_into_the_next(
+    sqlite_engine: Engine, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The change of the month alone neither ends a stored alarm nor moves its first day."""
-    context = Context(sqlite_engine, objects, Settings(fatigue={"history_days": 40}))
+    for module in ("as_of", "block_scores"):
+        monkeypatch.setattr(f"adwarm.fatigue.{module}.SCAN_DAYS", 40)
+    context = Context(sqlite_engine, objects, Settings())
     decline = date(2026, 2, 4)
     rows: list[Row] = []
     for day in _days(date(2025, 12, 10), date(2026, 3, 1)):

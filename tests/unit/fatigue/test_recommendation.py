@@ -187,8 +187,8 @@ def test_evidence_is_at_least_what_raised_the_alarm(subtests: pytest.Subtests) -
     """An alarm began with evidence of the setting; a later day may have less, and no number is absurdly exact."""
     for evidence, words in ((None, "once in 180 days"), (7.0, "once in 180 days"), (2e9, "less than once in 100,000")):
         with subtests.test(evidence=evidence, words=words):
-            assert words in describe_evidence(_score(50.0, alarm="alarm", evidence=evidence), SETTINGS)
-            assert describe_evidence(_score(50.0, evidence=evidence), SETTINGS) == ""
+            assert words in describe_evidence(_score(50.0, alarm="alarm", evidence=evidence))
+            assert describe_evidence(_score(50.0, evidence=evidence)) == ""
 
 
 def test_a_healthy_ad_needs_nothing() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from adwarm.fatigue.alarm import detect
+from adwarm.fatigue.alarm import ALARM_DAYS, detect
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import measure_priors
 from adwarm.fatigue.recommendation import describe_evidence, recommend
@@ -103,17 +103,16 @@ def _check_projection(score: FatigueScore) -> None:
         assert 0 <= low <= days <= (math.inf if high is None else high)
 
 
-def _check_alarm(score: FatigueScore, settings: FatigueSettings) -> None:
+def _check_alarm(score: FatigueScore, limit: float = ALARM_DAYS) -> None:
     assert (score.alarm == "alarm") == (score.alarm_since is not None)
     assert (score.alarm == "none") == (score.onset is None)
     if score.onset is not None:
         assert score.onset <= (score.alarm_since or score.as_of) <= score.as_of
-    limit = settings.alarm_days
     if score.alarm == "none":
         assert score.evidence is None or score.evidence <= limit * (1 + 1e-5)
     else:
         assert score.alarm == "alarm" or (score.evidence or 0) >= limit * (1 - 1e-5)
-        stated = describe_evidence(score, settings).rpartition(" in ")[2].partition(" ")[0]
+        stated = describe_evidence(score).rpartition(" in ")[2].partition(" ")[0]
         assert float(stated.replace(",", "")) >= limit
     assert score.alarm == "none" or "suspended" not in score.baseline["flags"]
 
@@ -122,13 +121,10 @@ def _check_alarm(score: FatigueScore, settings: FatigueSettings) -> None:
     "changes",
     [
         {},
-        {"recent_days": 1, "min_days": 2, "min_impressions": 0},
-        {"recent_days": 14, "baseline_days": 7, "alarm_days": 30, "alarm_false_share": 1.0},
-        {"recent_days": 60, "baseline_days": 200},
+        {"min_days": 2, "min_impressions": 0},
         {"min_days": 30, "audience_curve": "meta_power_law", "weights": (0.0, 0.5, 0.5)},
-        {"weights": (0.0, 0.0, 1.0), "alarm_days": 7, "false_alarms_per_account_week": 0.1},
-        {"alarm_days": 3650, "alarm_false_share": 0.0},
-        {"alarm_days": 7, "false_alarms_per_account_week": 100},
+        {"weights": (0.0, 0.0, 1.0), "false_alarms_per_account_week": 0.1},
+        {"false_alarms_per_account_week": 100},
     ],
 )
 def test_a_score_does_not_contradict_itself(ads: tuple[AdPanel, FloatArray], changes: dict[str, Any]) -> None:
@@ -140,17 +136,18 @@ def test_a_score_does_not_contradict_itself(ads: tuple[AdPanel, FloatArray], cha
     for score in found:
         _check_total(score, dict(zip(COMPONENTS, settings.weights, strict=True)))
         _check_projection(score)
-        _check_alarm(score, settings)
+        _check_alarm(score)
         assert recommend(score, settings).action
 
 
 @pytest.mark.parametrize("size", [1, 2, 500])
-def test_accounts_of_any_size(size: int) -> None:
+def test_accounts_of_any_size(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account of one ad, of two, and of hundreds has an alarm for its ads that wear out."""
+    for module in ("alarm", "recommendation"):
+        monkeypatch.setattr(f"adwarm.fatigue.{module}.ALARM_DAYS", 30.0)
     simulated = simulate_ads(6, SimulationSettings(ads=size, ads_per_account=size, exponent=-0.43, fatigued=1.0))
-    settings = FatigueSettings(alarm_days=30)
-    found = _list_scores(simulated.panel, simulated.frequency, settings)
+    found = _list_scores(simulated.panel, simulated.frequency, FatigueSettings())
     assert len({score.ad_id for score in found}) == size
     assert any(score.alarm == "alarm" for score in found)
     for score in found:
-        _check_alarm(score, settings)
+        _check_alarm(score, 30.0)

@@ -266,9 +266,10 @@ def test_a_suspended_ad_is_pending_with_the_reason() -> None:
     assert table.to_scores(FIRST + timedelta(days=62)) == []
 
 
-def test_an_ad_is_pending_for_two_days() -> None:
+def test_an_ad_is_pending_for_two_days(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when few days are asked for."""
-    settings = FatigueSettings(min_days=2, recent_days=1)
+    monkeypatch.setattr("adwarm.fatigue.score_block.RECENT_DAYS", 1)
+    settings = FatigueSettings(min_days=2)
     late = _with(_steady(), "impressions", lambda values: values.__setitem__((0, slice(0, 50)), 0.0))
     table = _table(late, settings=settings)
     statuses = [table.to_scores(FIRST + timedelta(days=day))[0].status for day in (50, 51, 52)]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.fetch_plan.planner import (
+    HISTORY_DAYS,
     FetchPlan,
     aligned_block,
     aligned_blocks,
@@ -130,15 +131,15 @@ def test_the_blocks_of_a_window_are_its_days(since: date, length: int) -> None:
     assert all(aligned_block(block.since) == aligned_block(block.until) for block in blocks)
 
 
-@given(st.dates(date(2020, 1, 1), date(2026, 11, 24)), st.integers(8, 90))
-def test_closing_a_day_looks_back_far_enough(day: date, history_days: int) -> None:
+@given(st.dates(date(2020, 1, 1), date(2026, 11, 24)))
+def test_closing_a_day_looks_back_far_enough(day: date) -> None:
     """The history covers the score's look-back and never a day that has not closed."""
     last_closed = date(2026, 11, 24)
 
-    week, history = get_day_close_windows(day, history_days, last_closed)
+    week, history = get_day_close_windows(day, last_closed)
 
     assert Window(day - timedelta(days=6), day) == week
-    assert history.since <= day - timedelta(days=history_days - 1)
+    assert history.since <= day - timedelta(days=HISTORY_DAYS - 1)
     assert day <= history.until <= last_closed
 
 

@@ -17,7 +17,7 @@ from tests.unit.stored_damage import store_bomb
 
 KEY, OTHER = ReportKey("act_1", "last_30d"), ReportKey("act_2", "last_30d")
 PLAIN = CompressionSettings(codec="identity")
-CHEAP = CompressionSettings(codec="gzip", gzip_level=1, threshold_bytes=0)
+CHEAP = CompressionSettings(codec="gzip", level=1, threshold_bytes=0)
 STRONG = CHEAP.with_codec("gzip", 9)
 
 

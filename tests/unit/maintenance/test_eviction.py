@@ -29,7 +29,7 @@ from adwarm.store.entries import Entry
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 MIB = 2**20
-SETTINGS = Settings(cache=CacheSettings(max_bytes=MIB, keep_days=35))
+SETTINGS = Settings(cache=CacheSettings(max_bytes=MIB))
 SPEC = SETTINGS.spec("default").hash
 
 

@@ -74,7 +74,7 @@ def test_every_table_that_references_objects_counts(engine: Engine) -> None:
 
 def test_versions_that_no_reader_can_use_are_deleted(engine: Engine, objects: ObjectStore) -> None:
     """Versions older than the setting go with their payloads; younger ones stay."""
-    limits = VersionLimits.of(Settings().compression)
+    limits = VersionLimits()
     ages = {"old": limits.age + timedelta(hours=1), "young": limits.age - timedelta(hours=1)}
     with write_transaction(engine) as connection:
         for name, age in ages.items():
@@ -93,8 +93,8 @@ def test_versions_that_no_reader_can_use_are_deleted(engine: Engine, objects: Ob
 
 def test_quarantined_lines_are_deleted_after_their_retention(engine: Engine, objects: ObjectStore) -> None:
     """Lines of the access log that could not be read stay for as long as the setting says."""
-    kept = _put(objects, b"young", NOW - timedelta(days=29), ".jsonl")
-    _put(objects, b"old", NOW - timedelta(days=31), ".jsonl")
+    kept = _put(objects, b"young", NOW - timedelta(days=89), ".jsonl")
+    _put(objects, b"old", NOW - timedelta(days=91), ".jsonl")
 
     assert collect_garbage(Context(engine, objects, Settings()), NOW).lines == 1
     assert list(objects.list_objects()) == [(kept, ".jsonl")]

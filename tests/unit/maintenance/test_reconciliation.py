@@ -31,8 +31,9 @@ MakeRuntime = Callable[..., Runtime]
 
 
 @pytest.fixture
-def runtime_of(engine: Engine, tmp_path: Path) -> Iterator[MakeRuntime]:
+def runtime_of(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRuntime]:
     """Return a function that makes a runtime whose platform falsifies the given sums."""
+    monkeypatch.setattr("adwarm.maintenance.reconciliation.POLL_SECONDS", 0.01)
     servers: list[SimulatorServer] = []
 
     def make(*false: FalseSum, reports: ReportSetting = FAST) -> Runtime:
@@ -43,7 +44,7 @@ def runtime_of(engine: Engine, tmp_path: Path) -> Iterator[MakeRuntime]:
             Settings(
                 home=tmp_path,
                 database_url=engine.url.render_as_string(hide_password=False),
-                source=SourceSettings(graph_url=server.url, access_token="simulated-token", report_poll_seconds=0.01),
+                source=SourceSettings(graph_url=server.url, access_token="simulated-token"),
                 maintenance=MaintenanceSettings(reconcile_accounts=1),
             )
         )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 
 from adwarm.backpressure import RequestQueue
@@ -12,7 +13,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.maintenance.repair import make_repair_degraded
 from adwarm.maintenance.step import StepBudget, StepResult
 from adwarm.model import Account, Priority, ReportKey, resolve_key
-from adwarm.settings import BackpressureSettings, MaintenanceSettings, Settings
+from adwarm.settings import BackpressureSettings, Settings
 from adwarm.store import Context, ObjectStore, accounts, entries, write_transaction
 from adwarm.store.entries import Entry
 from tests.unit.conftest import SQLITE_ONLY
@@ -33,10 +34,9 @@ class OneIsolated(NothingIsolated):
 class Stage:
     """A store with degraded entries, its queue, and the step."""
 
-    def __init__(self, engine: Engine, objects: ObjectStore, requests: int = 20, size: int = 100) -> None:
+    def __init__(self, engine: Engine, objects: ObjectStore, size: int = 100) -> None:
         self.clock = VirtualClock(datetime(2026, 11, 25, 12, tzinfo=UTC))
-        settings = Settings(maintenance=MaintenanceSettings(repair_requests=requests))
-        self.context = Context(engine, objects, settings)
+        self.context = Context(engine, objects, Settings())
         self.queue = RequestQueue(engine, BackpressureSettings(queue_size=size), owner="test")
         self.cursor: Any = None
 
@@ -86,9 +86,12 @@ def test_what_a_request_can_help_is_requested(engine: Engine, objects: ObjectSto
     assert stage.queued() == [("act_1", Priority.LOW), ("act_4", Priority.HIGH), ("act_6", Priority.LOW)]
 
 
-def test_a_run_requests_a_few_and_the_next_goes_on(engine: Engine, objects: ObjectStore) -> None:
+def test_a_run_requests_a_few_and_the_next_goes_on(
+    engine: Engine, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two requests a run; a pass over five entries takes three runs, and requests each once."""
-    stage = Stage(engine, objects, requests=2)
+    monkeypatch.setattr("adwarm.maintenance.repair.MAX_REQUESTS", 2)
+    stage = Stage(engine, objects)
     for number in range(4, 9):
         stage.save(f"act_{number}")
     assert [(stage.run().counts["requested"], stage.cursor["after"][0]) for _ in range(2)] == [
@@ -130,8 +133,3 @@ def test_a_full_queue_ends_the_run(engine: Engine, objects: ObjectStore) -> None
     assert "the queue takes no more requests" in first.problems[0]
     stage.queue.fail(stage.queue.dequeue(1)[0], "no")
     assert stage.run().counts == {"requested": 1}
-
-
-def test_it_can_be_switched_off(engine: Engine, objects: ObjectStore) -> None:
-    """With no request a run the step is skipped and says which setting did that."""
-    assert "REPAIR_REQUESTS=0" in str(Stage(engine, objects, requests=0).run().skipped)

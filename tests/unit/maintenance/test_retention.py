@@ -62,7 +62,9 @@ RULES_OF_OTHERS = {"alert_delivery"}
 @pytest.fixture
 def context(engine: Engine, objects: ObjectStore, tmp_path: Path) -> Context:
     """A store with the default settings and a folder of its own."""
-    return Context(engine, objects, Settings(data_url=str(tmp_path / "data"), access_log_url=str(tmp_path / "log")))
+    return Context(
+        engine, objects, Settings(data_url=str(tmp_path / "data"), access_log={"url": str(tmp_path / "log")})
+    )
 
 
 @pytest.fixture
@@ -83,13 +85,13 @@ def test_every_table_is_bounded(context: Context, queue: RequestQueue, clock: Vi
 def test_old_rows_are_deleted_and_counted(context: Context, queue: RequestQueue, clock: VirtualClock) -> None:
     """Each table keeps what its setting says; a second run has nothing to do."""
     engine, now = context.engine, clock.now()
-    for age in (0, 364, 366):
+    for age in (0, 399, 401):
         compression_days.add_counts(engine, now - age * DAY, {"zstd": CompressionCounts(packed=1)})
     with write_transaction(engine) as connection:
         rows = [{"token_id": "t", "day": (now - age * DAY).date(), "new_keys": 1} for age in (0, 7, 8)]
         connection.execute(token_day.insert(), rows)
     log = ErrorLog(engine)
-    for age in (0, 31):
+    for age in (0, 91):
         log.record(ErrorEvent(now - age * DAY, "meta", "Transient", "x"))
     files = OpenFiles(context.settings.data)
     for age in (10, 500):
@@ -106,7 +108,7 @@ def test_a_run_without_time_goes_on_with_its_rule(
 ) -> None:
     """One batch a run: every rule has its turn in the end, and a rule with more rows keeps its turn."""
     monkeypatch.setattr(retention, "BATCH_ROWS", 2)
-    for age in [0, *range(400, 405)]:
+    for age in [0, *range(401, 406)]:
         compression_days.add_counts(context.engine, clock.now() - age * DAY, {"zstd": CompressionCounts(packed=1)})
     step, cursor, visited = make_apply_retention(context, queue, NothingIsolated(), clock), "compression_day", []
     while cursor is not None:

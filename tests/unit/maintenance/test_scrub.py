@@ -23,9 +23,9 @@ KEYS = [ReportKey(f"act_{number}", name) for number in range(1, 4) for name in (
 class Scrubber:
     """Runs of the scrub over a store with six entries, each in a process of its own."""
 
-    def __init__(self, desk: ReaderHarness, **settings: float) -> None:
+    def __init__(self, desk: ReaderHarness, scrub_days: float = 1.0) -> None:
         context = desk.bench.prefetch.context
-        maintenance = MaintenanceSettings(**{"scrub_days": 1.0, **settings})
+        maintenance = MaintenanceSettings(scrub_days=scrub_days)
         self.context: Context = replace(
             context, settings=context.settings.model_copy(update={"maintenance": maintenance})
         )
@@ -73,9 +73,10 @@ def test_a_pass_is_spread_over_its_days(full: ReaderHarness) -> None:
     assert max(checked) < total
 
 
-def test_a_run_that_is_cut_goes_on_where_it_stopped(full: ReaderHarness) -> None:
+def test_a_run_that_is_cut_goes_on_where_it_stopped(full: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a budget of one thing a run, each is checked once."""
-    scrub, cursor, runs = Scrubber(full, scrub_mb_per_second=1e-3), None, 0
+    monkeypatch.setattr("adwarm.maintenance.scrub.BYTES_PER_SECOND", 1e3)
+    scrub, cursor, runs = Scrubber(full), None, 0
     names: list[int] = []
     while True:
         result = scrub.run(cursor, seconds=1e-6)
@@ -89,9 +90,10 @@ def test_a_run_that_is_cut_goes_on_where_it_stopped(full: ReaderHarness) -> None
     assert max(names) == 1
 
 
-def test_reading_is_slow(full: ReaderHarness) -> None:
+def test_reading_is_slow(full: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run takes as long as its bytes take at the rate, by the clock that is given."""
-    scrub = Scrubber(full, scrub_mb_per_second=0.001)
+    monkeypatch.setattr("adwarm.maintenance.scrub.BYTES_PER_SECOND", 1e3)
+    scrub = Scrubber(full)
     began = scrub.clock.now()
     read = scrub.run().counts["bytes"]
     seconds = (scrub.clock.now() - began).total_seconds()

@@ -63,7 +63,7 @@ def _mark(page: Page, chances: list[float], used: list[bool | None], status: War
 
 
 def _estimate(page: Page, **changes: Any) -> None:
-    design = impact.start_design(page.runtime.engine, START - 80 * DAY, 0.1, None)
+    design = impact.start_design(page.runtime.engine, START - 80 * DAY, 0.1)
     impact.save_estimate(page.runtime.engine, design.id, date(2026, 2, 23), START, {**FIGURES, **changes})
 
 

@@ -99,7 +99,7 @@ def site(page: Page, clock: VirtualClock) -> Site:
     """The page with its login, mounted beside an API."""
     runtime = page.runtime
     authenticator = TokenAuthenticator(runtime.engine, clock, ServingSettings(), sleep=_skip)
-    access = SessionAccess(runtime.engine, clock, authenticator, hours=12, sleep=_skip)
+    access = SessionAccess(runtime.engine, clock, authenticator, sleep=_skip)
     app = build_page((*TABS, PROBE), lambda: runtime.page_services, access)
     add_session_routes(app, access)
     return Site(page, clock, PageMount(answer_as_api, app), access, authenticator)
@@ -293,7 +293,7 @@ def test_invented_sessions_refuse_no_valid_one(site: Site, monkeypatch: pytest.M
         return Request({"type": "http", "headers": [(b"cookie", f"{COOKIE}={cookie}".encode())]})
 
     async def work() -> list[Any]:
-        access = SessionAccess(site.page.runtime.engine, site.clock, site.authenticator, 12, sleep)
+        access = SessionAccess(site.page.runtime.engine, site.clock, site.authenticator, sleep)
         guesses = [access.identify(ask(f"guess-{number}")) for number in range(3_000)]
         return await asyncio.gather(*guesses, access.identify(ask(browser.cookies[COOKIE])))
 

@@ -18,7 +18,7 @@ from adwarm.store.objects import ObjectStore
 def _write(path: Path, moments: list[datetime]) -> Settings:
     rows = [{"ts": at.isoformat(), "account_id": "act_1", "date_range": "today"} for at in moments]
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    return Settings(access_log_url=str(path))
+    return Settings(access_log={"url": str(path)})
 
 
 def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_stored_slots_take_the_accounts_zone_where_the_log_names_none(
     moments = [at, at, at + timedelta(days=1), at + timedelta(days=2)]
     names = ["act_1", "act_2", "act_1", "act_1"]
     pd.DataFrame({"ts": moments, "account_id": names, "date_range": "today"}).to_parquet(path, index=False)
-    context = Context(sqlite_engine, objects, Settings(access_log_url=str(path), default_zone="Europe/Berlin"))
+    context = Context(sqlite_engine, objects, Settings(access_log={"url": str(path)}, default_zone="Europe/Berlin"))
     ingest(context, at + timedelta(days=3))
     counts = count_first_opens(context, at, at + timedelta(days=2))
     zones = {(counts.accounts[a], counts.zone_names[z]): n for a, z, n in counts.zones.T.tolist()}
@@ -116,5 +116,5 @@ def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path) -> Non
     frame = pd.read_parquet(shared_log).sort_values(["account_id", "date_range", "ts"])
     gap = frame.groupby(["account_id", "date_range"])["ts"].diff()
     expected = frame[gap.isna() | (gap >= QUIET)]["account_id"].value_counts().to_dict()
-    profiles, _ = profile_and_count_log(str(shared_log), Settings(access_log_url=str(shared_log)))
+    profiles, _ = profile_and_count_log(str(shared_log), Settings(access_log={"url": str(shared_log)}))
     assert dict(zip(profiles.ids[1:], profiles.opens[1:].sum(axis=1).tolist(), strict=True)) == expected

@@ -36,7 +36,7 @@ def _events(seed: int, size: int) -> pd.DataFrame:
 def _store(engine: Engine, objects: ObjectStore, tmp_path: Path, events: pd.DataFrame) -> None:
     path = tmp_path / "log.parquet"
     events.to_parquet(path)
-    settings = Settings(access_log_url=str(path), reports={"default": {}, "creatives": {}})
+    settings = Settings(access_log={"url": str(path)}, reports={"default": {}, "creatives": {}})
     ingest(Context(engine, objects, settings), END)
 
 
@@ -98,7 +98,7 @@ def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: Object
         writer.append(START, ReportKey(account, "today"), actor=actor)
     accounts.save(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
     context = Context(
-        sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log"), default_zone="Europe/Rome")
+        sqlite_engine, objects, Settings(access_log={"url": str(tmp_path / "log")}, default_zone="Europe/Rome")
     )
     ingest(context, END)
     found = load_opens(context, START - timedelta(hours=1), END)

@@ -298,7 +298,7 @@ def test_stored_slots_are_loaded_without_reloads(sqlite_engine: Engine, objects:
     screen = _reload(300, 12)
     human = [START + timedelta(minutes=minutes) for minutes in (3, 191, 423)]
     path = tmp_path / "log.jsonl"
-    context = Context(sqlite_engine, objects, Settings(access_log_url=str(path)))
+    context = Context(sqlite_engine, objects, Settings(access_log={"url": str(path)}))
     for hour in range(13):
         until = START + (hour + 1) * HOUR
         with path.open("ab") as file:

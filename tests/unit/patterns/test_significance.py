@@ -112,7 +112,7 @@ def test_decisions_are_consistent(counts: list[list[list[int]]], chance: npt.NDA
 @pytest.mark.slow
 def test_real_logs_have_nights(shared_log: Path) -> None:
     """All accounts of each real log together have quiet nights, busy days, and never both."""
-    profiles, _ = profile_and_count_log(str(shared_log), Settings(access_log_url=str(shared_log)))
+    profiles, _ = profile_and_count_log(str(shared_log), Settings(access_log={"url": str(shared_log)}))
     everyone = profiles.get()
     nights = {day * 24 + hour for day in range(7) for hour in (3, 4)}
     assert nights <= set(everyone.quiet_hours)

@@ -29,7 +29,7 @@ def context(engine: Engine, objects: ObjectStore, tmp_path: Path) -> Context:
         for part, name in zip(opens, ("act_1", "act_1", "act_2"), strict=True)
     ])
     frame.assign(time_zone="Europe/Berlin").sort_values("ts").to_parquet(tmp_path / "log.parquet", index=False)
-    context = Context(engine, objects, Settings(access_log_url=str(tmp_path / "log.parquet")))
+    context = Context(engine, objects, Settings(access_log={"url": str(tmp_path / "log.parquet")}))
     ingest(context, END)
     return context
 

@@ -13,4 +13,4 @@ def plan_warms(
 ) -> WarmPlan:
     """Return the plan of one run over a frame of probabilities."""
     likely = find_likely_keys(timing, probabilities, view, planning.min_confidence)
-    return plan_likely_keys(likely, view, planning, quota)
+    return plan_likely_keys(likely, view, quota)

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adwarm.model import Account
-from adwarm.planning.day_close import find_closing_accounts, get_close_time
+from adwarm.planning.day_close import SPREAD_MINUTES, find_closing_accounts, get_close_time
 from adwarm.settings import PlanningSettings
 
 PLANNING = PlanningSettings()
@@ -19,9 +19,7 @@ def test_days_close_soon_after_their_own_midnight(zone: str, day: date, number: 
     """Every day closes 30 to 180 minutes after the account's midnight, clock changes included."""
     moment = get_close_time(Account(f"act_{number}", zone), day, PLANNING)
     wait = timedelta(minutes=PLANNING.day_close_after_minutes)
-    assert (moment - wait - timedelta(minutes=PLANNING.day_close_spread_minutes)).astimezone(
-        ZoneInfo(zone)
-    ).date() <= day
+    assert (moment - wait - timedelta(minutes=SPREAD_MINUTES)).astimezone(ZoneInfo(zone)).date() <= day
     assert (moment - wait).astimezone(ZoneInfo(zone)).date() == day + timedelta(days=1)
 
 

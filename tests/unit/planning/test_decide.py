@@ -173,8 +173,8 @@ def test_closings_over_budget_are_cut(learned: Engine, objects: ObjectStore) -> 
 
 
 def _measuring(engine: Engine, objects: ObjectStore, **planning: Any) -> Context:
-    """Return a context in which `act_1` and `act_3` are held out in the week of `NINE`, and `act_2` is not."""
-    measured = ImpactSettings(enabled=True, share=0.5, salt="salt 5")
+    """Return a context in which `act_1` and `act_2` are held out from `NINE` on, and `act_3` is not."""
+    measured = ImpactSettings(enabled=True, share=0.5)
     return Context(engine, objects, Settings(planning={"step_minutes": 60, **planning}, impact=measured))
 
 
@@ -187,12 +187,12 @@ def test_held_out_accounts_are_planned_and_not_fetched(learned: Engine, objects:
     summary = decide(_measuring(learned, objects), NINE, RUN, Mode.LIVE)
     by_account = {row.key.account_id: row for row in warms.list_by_run(learned, RUN)}
     held = {name for name, row in by_account.items() if row.status is WarmStatus.HELD_OUT}
-    assert (summary.planned, summary.held_out, held) == (1, 2, {"act_1", "act_3"})
+    assert (summary.planned, summary.held_out, held) == (1, 2, {"act_1", "act_2"})
     assert "2 held out to measure what warming gains" in str(summary)
     assert summary.to_dict()["held_out"] == 2
     assert "opened in" in by_account["act_1"].explanation["why"]
     assert "held out to measure" in by_account["act_1"].explanation["held_out"]
-    assert [row.key.account_id for row in warms.list_planned(learned, RUN, 0)] == ["act_2"]
+    assert [row.key.account_id for row in warms.list_planned(learned, RUN, 0)] == ["act_3"]
 
 
 def test_without_the_measurement_a_plan_is_the_same(learned: Engine, objects: ObjectStore) -> None:

@@ -157,10 +157,7 @@ def _change(home: Home, hours: float = 0) -> Settings:
 
 def _register(home: Home, settings: Settings, hours: float = 0) -> Settings:
     configured = {name: settings.configured_spec(name) for name in settings.reports}
-    deadline = timedelta(hours=settings.planning.switch_hours)
-    settings.use_specs(
-        report_versions.register(home.context.engine, configured, NOW + timedelta(hours=hours), deadline)
-    )
+    settings.use_specs(report_versions.register(home.context.engine, configured, NOW + timedelta(hours=hours)))
     return settings
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from adwarm.maintenance.step import StepBudget
 from adwarm.model import Account, Mode, OpenSource, ReportKey, WarmResult, WarmStatus
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
+from adwarm.planning import impact_measurement
 from adwarm.planning.decide import decide
 from adwarm.planning.hold_out import is_held_out
+from adwarm.planning.impact import ImpactRules
 from adwarm.planning.impact_measurement import list_due_weeks, measure_week, replay_first_opens, report_impact
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, impact, read_traffic, warms
@@ -37,8 +40,8 @@ def context(engine: Engine, objects: ObjectStore, tmp_path: Path) -> Context:
     """Eight accounts whose report was opened every day shortly after nine for eight weeks; half are held out."""
     settings = Settings(
         planning={"step_minutes": 60},
-        access_log_url=str(tmp_path / "log"),
-        impact={"enabled": True, "share": 0.5, "salt": "salt 1", "min_weeks": 2},
+        access_log={"url": str(tmp_path / "log")},
+        impact={"enabled": True, "share": 0.5},
     )
     rows = [
         {"account_id": name, "date_range": "today", "ts": MONDAY - day * DAY + 9 * HOUR + (10 + n) * MINUTE}
@@ -89,9 +92,10 @@ def _end(day: int) -> datetime:
     return MONDAY + day * DAY
 
 
-def test_a_measured_fortnight(context: Context, tmp_path: Path) -> None:
+def test_a_measured_fortnight(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Warmed accounts find every first open fresh and held-out ones none, so each call gains one hit."""
-    impact.start_design(context.engine, MONDAY - DAY, 0.5, "salt 1")
+    monkeypatch.setattr(impact_measurement, "ImpactRules", partial(ImpactRules, min_weeks=2))
+    impact.start_design(context.engine, MONDAY - DAY, 0.5)
     assert "the first whole week" in report_impact(context, MONDAY)["next"]
     _live_through(context, tmp_path, range(14))
     UserLog(tmp_path / "log" / "opens.jsonl").append(_end(19) + 20 * HOUR, ReportKey("act_99", "today"))
@@ -118,7 +122,7 @@ def test_a_measured_fortnight(context: Context, tmp_path: Path) -> None:
 
 def test_reads_that_were_served_are_preferred(context: Context, tmp_path: Path) -> None:
     """When the read API counted nearly all first opens of the log, its own hits are used."""
-    impact.start_design(context.engine, MONDAY - DAY, 0.5, "salt 1")
+    impact.start_design(context.engine, MONDAY - DAY, 0.5)
     _live_through(context, tmp_path, range(8))
     counts: dict[tuple[datetime, str, str], dict[str, float]] = {
         (MONDAY + day * DAY + 9 * HOUR, name, "human"): {"first_opens": 2, "first_hits": 1}
@@ -156,14 +160,14 @@ def test_what_the_report_says_before_there_is_anything(context: Context) -> None
     assert list_due_weeks(context, MONDAY + 30 * DAY) == []
     with pytest.raises(ValueError, match="no measurement"):
         measure_week(context, FIRST, MONDAY)
-    impact.start_design(context.engine, MONDAY + HOUR, 0.5, "salt 1")
+    impact.start_design(context.engine, MONDAY + HOUR, 0.5)
     assert "2026-03-18 12:00 UTC" in report_impact(context, MONDAY)["next"]
     assert "at the next maintenance" in report_impact(context, MONDAY + 30 * DAY)["next"]
 
 
 def test_a_measurement_that_ended_measures_whole_weeks_only(context: Context) -> None:
     """A week in which it was switched off is not measured, because part of it was warmed."""
-    impact.start_design(context.engine, MONDAY - DAY, 0.5, "salt 1")
+    impact.start_design(context.engine, MONDAY - DAY, 0.5)
     impact.end_design(context.engine, MONDAY + 12 * DAY)
     assert list_due_weeks(context, MONDAY + 40 * DAY) == [FIRST]
 

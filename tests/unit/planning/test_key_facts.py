@@ -288,10 +288,10 @@ def test_a_later_hour_is_waited_for(world: World) -> None:
     assert "2026-03-02 09:" in answer.because
 
 
-def test_a_fresh_entry_was_enough_for_the_expected_session(world: World) -> None:
+def test_a_fresh_entry_was_enough_for_the_expected_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that finds an entry fresh through the session plans nothing, and the entry may end before another open."""
     first, fetched = f"{LIVE_DAG}/r0", NINE - 30 * MINUTE
-    world.planning["session_minutes"] = 5
+    monkeypatch.setattr("adwarm.planning.plan.SESSION", 5 * MINUTE)
     world.run(NINE, first)
     world.finish(WarmStatus.FETCHED, run=first, fetched_at=fetched, expires_at=NINE + 40 * MINUTE)
     jobs.start(world.engine, RUN, LIVE_DAG, 0, NINE + 30 * MINUTE)
@@ -372,12 +372,12 @@ def test_what_is_not_recorded_is_said_to_be_so(world: World) -> None:
     """Where retention has deleted the history, the setting that keeps it longer is named."""
     answer = world.explain(NINE, now=NINE + timedelta(days=200))
     texts = {step.name: step.text for step in answer.steps}
-    assert "ADWARM_RETENTION__WARM_DAYS" in texts["stored_entry"]
-    assert "ADWARM_RETENTION__WARM_DAYS" in texts["plan"]
-    assert "ADWARM_RETENTION__JOB_DAYS" in answer.advice
+    assert "ADWARM_RETENTION__HISTORY_DAYS" in texts["stored_entry"]
+    assert "ADWARM_RETENTION__HISTORY_DAYS" in texts["plan"]
+    assert "ADWARM_RETENTION__HISTORY_DAYS" in answer.advice
     jobs.start(world.engine, RUN, LIVE_DAG, 0, MONDAY - timedelta(days=30))
     earlier = world.explain(MONDAY - timedelta(days=30) + MINUTE, now=NINE)
-    assert "no forecast of that time is stored any more; ADWARM_RETENTION__SNAPSHOT_DAYS" in earlier.because
+    assert "no forecast of that time is stored any more; ADWARM_RETENTION__HISTORY_DAYS" in earlier.because
 
 
 def test_another_forecast_of_that_time_is_said_to_be_assumed(world: World) -> None:

@@ -65,7 +65,11 @@ def learned(
 def _read(engine: Engine, objects: ObjectStore, log: pd.DataFrame, folder: pytest.TempPathFactory) -> None:
     path = folder.mktemp("log") / "log.parquet"
     log.to_parquet(path)
-    ingest(Context(engine, objects, Settings(access_log_url=str(path))), END, window=(MONDAY - timedelta(days=19), END))
+    ingest(
+        Context(engine, objects, Settings(access_log={"url": str(path)})),
+        END,
+        window=(MONDAY - timedelta(days=19), END),
+    )
     with write_transaction(engine) as connection:
         aggregates.set_watermark(connection, END, END)
 

@@ -84,7 +84,7 @@ def _plan(
     value: float = 10 / 3,
 ) -> WarmPlan:
     frame = _frame(rows)
-    planning = PlanningSettings(min_confidence=0.05, session_minutes=30)
+    planning = PlanningSettings(min_confidence=0.05)
     timing = PlanTiming(at, horizon, MINUTE)
     return plan_warms(timing, frame, _View(stored, expires), planning, CallQuota(value, calls))
 

@@ -15,6 +15,7 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies, expand_keys, recommend_strategy
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, StrategySelection, load_strategies, select_due
 from adwarm.prefetch import KeyRequest
+from adwarm.settings import AccessLogSettings
 from adwarm.store import accounts, aggregates, jobs, warms, write_transaction
 from adwarm.store.aggregates import HourAggregate
 from adwarm.store.strategies import remove_strategy, save_strategy
@@ -116,7 +117,7 @@ def _open(bench: PrefetchHarness, folder: Path, *opens: tuple[datetime, str, str
     lines = [orjson.dumps({**dict(zip(names, each, strict=True)), "date_range": "last_7d"}) for each in opens]
     (folder / "log.jsonl").write_bytes(b"\n".join(lines))
     context = bench.prefetch.context
-    settings = context.settings.model_copy(update={"access_log_url": str(folder / "log.jsonl")})
+    settings = context.settings.model_copy(update={"access_log": AccessLogSettings(url=str(folder / "log.jsonl"))})
     ingest(replace(context, settings=settings), NOW, window=(NOW - timedelta(days=60), NOW))
 
 

@@ -22,7 +22,7 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
     writer = UserLog(tmp_path / "log" / "a.jsonl")
     for account, at in opens:
         writer.append(at, ReportKey(account, "today"))
-    ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), until)
+    ingest(Context(engine, objects, Settings(access_log={"url": str(tmp_path / "log")})), until)
 
 
 def _mark(engine: Engine, objects: ObjectStore, *args: datetime, as_: WarmStatus = WarmStatus.FETCHED) -> WarmOutcomes:
@@ -173,7 +173,7 @@ def test_only_humans_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path: 
     writer = UserLog(tmp_path / "log" / "a.jsonl")
     for number, actor in enumerate((Actor.API, Actor.WARMER, Actor.EMBEDDED, Actor.HUMAN), start=1):
         writer.append(AT + HOUR, ReportKey(f"act_{number}", "today"), actor=actor)
-    ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), AT + 5 * HOUR)
+    ingest(Context(engine, objects, Settings(access_log={"url": str(tmp_path / "log")})), AT + 5 * HOUR)
     assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=2, wasted=2, open=0)
     assert {name for name, (used, _) in _verdicts(engine).items() if used} == {"act_3", "act_4"}
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,6 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import NotFound, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, QuerySpec, Scope, ScopeKind
 from adwarm.prefetch.async_reports import ReportPending, ReportPoller, ReportSchedule, RunningReport
-from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
@@ -68,11 +66,11 @@ class PolledSource:
 class ScheduleStage:
     """A schedule, its source, and a clock."""
 
-    def __init__(self, **rules: Any) -> None:
+    def __init__(self) -> None:
         self.clock = VirtualClock(NOW)
         self.source = PolledSource(self.clock)
         self.admission = UnlimitedAdmission(self.clock)
-        self.schedule = ReportSchedule(self.admission, self.clock, Priority.LOW, SourceSettings(**rules))
+        self.schedule = ReportSchedule(self.admission, self.clock, Priority.LOW)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -92,9 +90,10 @@ class ScheduleStage:
         return ended
 
 
-def test_the_polling_interval_grows() -> None:
+def test_the_polling_interval_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first poll is soon, each next one later, and none later than the longest interval."""
-    bench = ScheduleStage(report_stuck_seconds=1e6, report_max_seconds=1e6)
+    monkeypatch.setattr("adwarm.prefetch.async_reports.STUCK_SECONDS", 1e6)
+    bench = ScheduleStage()
     bench.schedule.add(report(1))
     times = []
     for _ in range(12):
@@ -130,9 +129,11 @@ def test_every_report_ends_and_polls_are_shared(starts: list[float], poll_batch:
     )
 
 
-def test_a_stalled_report_fails() -> None:
+def test_a_stalled_report_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report fails when its percentage stalls; while it rises the report may run up to the longest time."""
-    bench = ScheduleStage(report_stuck_seconds=100, report_max_seconds=500)
+    monkeypatch.setattr("adwarm.prefetch.async_reports.STUCK_SECONDS", 100.0)
+    monkeypatch.setattr("adwarm.prefetch.async_reports.LONGEST_REPORT_SECONDS", 500.0)
+    bench = ScheduleStage()
     bench.source.respond = lambda report, age: AsyncReportProgress(
         AsyncReportState.PENDING, 40.0 if report.id == "1" else age / 100
     )
@@ -145,9 +146,11 @@ def test_a_stalled_report_fails() -> None:
     assert set(bench.run(600)) == {"2"}
 
 
-def test_time_stalled_before_counts() -> None:
+def test_time_stalled_before_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report that stalled while an earlier worker waited for it fails without waiting as long again."""
-    bench = ScheduleStage(report_stuck_seconds=100, report_max_seconds=500)
+    monkeypatch.setattr("adwarm.prefetch.async_reports.STUCK_SECONDS", 100.0)
+    monkeypatch.setattr("adwarm.prefetch.async_reports.LONGEST_REPORT_SECONDS", 500.0)
+    bench = ScheduleStage()
     bench.source.respond = lambda report, age: AsyncReportProgress(AsyncReportState.PENDING, 40.0)
     bench.schedule.add(report(1, percent=40, stalled_seconds=95, age_seconds=120))
     bench.schedule.add(report(2, percent=30, stalled_seconds=95, age_seconds=120))
@@ -246,7 +249,7 @@ class PollerStage:
         )
 
         def schedule() -> ReportSchedule:
-            return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW, SourceSettings())
+            return ReportSchedule(UnlimitedAdmission(clock), clock, Priority.LOW)
 
         self.poller = ReportPoller(clock, self.idle_timeout, schedule, lambda connection: self.source)  # type: ignore[arg-type]
 

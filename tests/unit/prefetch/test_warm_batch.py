@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adwarm.fetch_plan.planner import HISTORY_DAYS
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import (
@@ -113,7 +114,7 @@ def test_closing_a_day_fetches_its_history(bench: PrefetchHarness) -> None:
     bench.source.script = {"act_1": lambda unit: (seen.append(unit), one_ad_page(unit))[1]}
     warm_batch(bench.prefetch, RUN, 0)
     days = {day for unit in seen for window in unit.windows for day in window.days()}
-    assert len(days) >= bench.settings.planning.history_days
+    assert len(days) >= HISTORY_DAYS
     assert [row.status for row in warms.list_by_run(bench.engine, RUN)] == ["fetched"]
 
 

@@ -23,6 +23,7 @@ from adwarm.foundation.errors import (
 )
 from adwarm.recovery import Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
 from adwarm.recovery.isolation import MemoryIsolationStore
+from adwarm.recovery.retry import RETRY_BUDGET
 from adwarm.settings import RecoverySettings
 from adwarm.store.healing_runs import HealingRun
 from adwarm.store.isolated_sources import Change, IsolationRow, IsolationState
@@ -108,11 +109,12 @@ Make = Callable[..., RecoveryPipeline]
 
 
 @pytest.fixture
-def make(clock: VirtualClock, journal: MemoryJournal) -> Make:
-    """Makes pipelines on the test's clock."""
+def make(clock: VirtualClock, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Makes pipelines on the test's clock, with a retry for each first attempt."""
+    monkeypatch.setattr("adwarm.recovery.pipeline.RETRY_BUDGET", 1.0)
 
     def _make(*, settings: dict[str, Any] | None = None, **parts: Any) -> RecoveryPipeline:
-        chosen = RecoverySettings(**{"retry_budget": 1.0, **(settings or {})})
+        chosen = RecoverySettings(**(settings or {}))
         journal_used = parts.pop("journal", journal)
         return RecoveryPipeline(chosen, journal_used, clock, Random(1), RecoveryOptions(**parts))
 
@@ -440,7 +442,7 @@ def test_a_run_may_have_its_own_policy_and_healers(make: Make) -> None:
     """Attempts and healers of the options replace those of the process for this run only."""
     own, other = Renewal(), Renewal()
     pipeline = make(healers=[own])
-    patient = RunOptions(policy=RecoverySettings(max_attempts=5, initial_delay_seconds=0, retry_budget=1.0))
+    patient = RunOptions(policy=RecoverySettings(max_attempts=5, initial_delay_seconds=0))
     operation = Script(*[Transient("down")] * 4, "rows")
     assert pipeline.run(operation, call=Call("meta"), options=patient).attempts == 5
     pipeline.run(Script(TokenDead(), "rows"), call=Call("meta", "main"), options=RunOptions(healers=[other]))
@@ -479,10 +481,11 @@ def test_healing_can_be_switched_off(make: Make) -> None:
     assert healer.runs == 0
 
 
-def test_policies_with_the_same_budget_share_it(make: Make) -> None:
+def test_policies_share_the_budget(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy of its own does not give a failing upstream more retries than the ratio allows."""
-    pipeline = make(settings={"retry_budget": 0.1})
-    policy = RunOptions(policy=RecoverySettings(retry_budget=0.1, isolate=False))
+    monkeypatch.setattr("adwarm.recovery.pipeline.RETRY_BUDGET", RETRY_BUDGET)
+    pipeline = make()
+    policy = RunOptions(policy=RecoverySettings(isolate=False))
     operation = Script(Transient("down"))
     for _ in range(50):
         for options in (None, policy):

@@ -45,7 +45,11 @@ def replays() -> Callable[..., ReviewedLog]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, replays: Callable[..., ReviewedLog]) -> None:
-    """Replay equal logs once, and train the plainest kind in place of the slowest, which no test here deploys."""
+    """Replay equal logs once, and train the plainest kind in place of the slowest, which no test here deploys.
+
+    The small log has some hundred cases for calibration.
+    """
+    monkeypatch.setattr("adwarm.replay.review_rules.MIN_CASES", 100)
     monkeypatch.setattr(review, "review_log", replays)
     monkeypatch.setitem(TRAINERS, "adwarm", TRAINERS["population"])
 
@@ -88,9 +92,9 @@ def deploy(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW,
     log.write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\n")
     settings = Settings.model_validate({
         "home": root / "home",
-        "access_log_url": str(log),
+        "access_log": {"url": str(log)},
         "planning": {"step_minutes": 480},
-        "review": {"policies": POLICIES, "scored_weeks": 2, "min_cases": 100, **review},
+        "review": {"policies": POLICIES, "scored_weeks": 2, **review},
     })
     objects = ObjectStore(settings.data)
     context = Context(engine, objects, settings)

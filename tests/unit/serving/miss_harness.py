@@ -188,7 +188,7 @@ def make_harness(
     def database_time(_connection: Connection) -> float:
         return NOW.timestamp() + loop.now
 
-    limits = {"max_waiters": 2_000, "max_waiters_per_token": 1_000, **(serving or {})}
+    limits = {"max_waiters_per_token": 1_000, **(serving or {})}
     settings = Settings(serving=ServingSettings(**limits), backpressure=BackpressureSettings(**backpressure))
     queue = CountingQueue(engine, settings.backpressure, owner="one", database_time=database_time)
     drainer = RecordingDrainer()

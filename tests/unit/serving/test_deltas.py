@@ -220,15 +220,15 @@ def test_an_unknown_hash_is_looked_up_once(desk: ReaderHarness, monkeypatch: pyt
 
 
 @SQLITE_ONLY
-def test_the_cache_is_bounded(desk: ReaderHarness) -> None:
+def test_the_cache_is_bounded(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A delta of the size of the cache is kept; a larger one is made again."""
     old, new = _publish_two(desk)
     context, wanted = _context(desk), _wanted(new, old)
     body = Deltas(context).get(wanted, ZONE, lambda: new, PLAIN)
     assert body is not None
     for size, cached in ((0, None), (len(body) - 1, None), (len(body), CachedDelta(body))):
-        small = context.settings.compression.model_copy(update={"delta_cache_bytes": size})
-        deltas = Deltas(replace(context, settings=context.settings.model_copy(update={"compression": small})))
+        monkeypatch.setattr("adwarm.serving.deltas.CACHE_BYTES", size)
+        deltas = Deltas(context)
         assert deltas.get(wanted, ZONE, lambda: new, PLAIN) == deltas.get(wanted, ZONE, lambda: new, PLAIN) == body
         assert deltas.peek(wanted, PLAIN) == cached
 

@@ -50,7 +50,7 @@ class Process:
     drainer: QueueDrainer = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = Settings(serving=ServingSettings(max_waiters=4_000, max_waiters_per_token=1_000))
+        settings = Settings(serving=ServingSettings(max_waiters_per_token=1_000))
         self.queue = CountingQueue(
             self.bench.engine, settings.backpressure, owner=self.owner, database_time=self._database_time
         )
@@ -67,6 +67,12 @@ class Process:
     async def read(self, key: ReportKey = KEY, wait: float = 30.0) -> FetchOutcome:
         """Fetch a report as a reader does."""
         return await self.misses.fetch(key, make_token(), Priority.NORMAL, wait)
+
+
+@pytest.fixture(autouse=True)
+def many_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let more readers wait than a process takes."""
+    monkeypatch.setattr("adwarm.serving.misses.MAX_WAITERS", 4_000)
 
 
 @pytest.fixture
@@ -144,7 +150,7 @@ def test_a_runtime_serves_misses(bench: PrefetchHarness, tmp_path: Path) -> None
     """What a process builds from its settings drains the queue itself when it has a source, and serves all readers."""
     accounts.save(bench.engine, [Account("act_1", "UTC", "UTC")], NOW)
     url = bench.engine.url.render_as_string(hide_password=False)
-    limits = ServingSettings(max_waiters=4_000, max_waiters_per_token=1_000)
+    limits = ServingSettings(max_waiters_per_token=1_000)
     settings = Settings(home=tmp_path / "home", database_url=url, serving=limits)
     runtime = Runtime(settings, bench.clock, make_source=lambda: bench.source, sources={})
 

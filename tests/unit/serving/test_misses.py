@@ -20,8 +20,9 @@ MakeHarness = Callable[..., MissHarness]
 
 
 @pytest.fixture
-def make(engine: Engine) -> Iterator[MakeHarness]:
-    """Makes handlers, and closes their loops."""
+def make(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeHarness]:
+    """Makes handlers at which many readers may wait, and closes their loops."""
+    monkeypatch.setattr("adwarm.serving.misses.MAX_WAITERS", 2_000)
     made: list[MissHarness] = []
 
     def make_one(serving: dict[str, Any] | None = None, **backpressure: Any) -> MissHarness:
@@ -216,9 +217,12 @@ def test_when_every_reader_leaves_only_the_request_is_left(harness: MissHarness,
         assert request.deadline - request.enqueued_at == 30
 
 
-def test_over_the_limit_of_waiters_a_reader_gets_the_request_at_once(make: MakeHarness) -> None:
+def test_over_the_limit_of_waiters_a_reader_gets_the_request_at_once(
+    make: MakeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Readers beyond the slots of their token, or of the process, do not wait; slots are free again afterwards."""
-    harness = make({"max_waiters": 3, "max_waiters_per_token": 2})
+    harness = make({"max_waiters_per_token": 2})
+    monkeypatch.setattr("adwarm.serving.misses.MAX_WAITERS", 3)
 
     async def read() -> None:
         waiting = [asyncio.create_task(harness.start(name=name)) for name in ("t1", "t1", "t2")]

@@ -15,7 +15,7 @@ from adwarm.access_log import read_events
 from adwarm.access_log.open_files import OpenFiles
 from adwarm.model import Actor, ReportKey
 from adwarm.serving import open_log
-from adwarm.serving.open_log import MAX_FILE_BYTES, OpenLog, publish_lines
+from adwarm.serving.open_log import MAX_FILE_BYTES, ROTATE_SECONDS, OpenLog, publish_lines
 from adwarm.serving.ports import Open
 from adwarm.settings import ServingSettings, Settings
 
@@ -179,7 +179,7 @@ def test_a_data_folder_that_is_away_keeps_the_opens(settings: Settings, monkeypa
     log.record(_open(1))
     log.append()
     assert not log.is_rotation_due()
-    now[0] = settings.serving.log_rotate_seconds
+    now[0] = ROTATE_SECONDS
     assert log.is_rotation_due()
 
     def fail(*_: object) -> None:

@@ -12,7 +12,7 @@ from adwarm.settings.credentials import register_environment
 SECRETS = {
     "ADWARM_DATABASE_URL": ("postgresql://u:db%40pass-1@host/x", "db@pass-1"),
     "ADWARM_DATA_URL": ("s3://key:data-pass-2@bucket/x", "data-pass-2"),
-    "ADWARM_ACCESS_LOG_URL": ("sftp://u:log-pass-3@host/x", "log-pass-3"),
+    "ADWARM_ACCESS_LOG__URL": ("sftp://u:log-pass-3@host/x", "log-pass-3"),
     "ADWARM_SOURCE__ACCESS_TOKEN": ("source-token-4", "source-token-4"),
     "ADWARM_SOURCE__APP_SECRET": ("app-secret-5", "app-secret-5"),
     "ADWARM_CONNECTIONS": ('{"b": {"kind": "sql", "url": "mysql://u:sql-pass-6@h/d"}}', "sql-pass-6"),

@@ -94,7 +94,8 @@ def scripted() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-def meta(scripted: ScriptedServer, clock: VirtualClock) -> MetaSource:
-    """The Meta source on the scripted server."""
-    settings = SourceSettings(graph_url=scripted.url, max_response_bytes=50_000, read_timeout=5)
+def meta(scripted: ScriptedServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> MetaSource:
+    """The Meta source on the scripted server, for responses of at most 50 kB."""
+    monkeypatch.setattr("adwarm.sources.meta.transport.MAX_RESPONSE_BYTES", 50_000)
+    settings = SourceSettings(graph_url=scripted.url, read_timeout=5)
     return MetaSource(MetaCredentials(SecretStr(TOKEN), app_id="77"), settings, "facebook_default", clock)

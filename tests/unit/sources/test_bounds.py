@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, TooMuchData
 from adwarm.settings import SourceSettings
-from adwarm.sources.bounds import PageTrail
+from adwarm.sources.bounds import MAX_ROWS, PageTrail
 
 SIZE = 500
 
@@ -23,9 +23,8 @@ def _read(trail: PageTrail, rows: int, pages: int) -> AdwarmError | None:
 
 def test_an_honest_account_of_any_size_is_read() -> None:
     """Full pages up to the largest result, and some that are not full, stay within the default settings."""
-    rules = SourceSettings()
-    trail = PageTrail(rules, "act_1")
-    assert _read(trail, SIZE, rules.max_rows // SIZE - 60) is None
+    trail = PageTrail(SourceSettings(), "act_1")
+    assert _read(trail, SIZE, MAX_ROWS // SIZE - 60) is None
     assert _read(trail, 30, 50) is None
     trail.add(None, 7, 7 / SIZE)
     assert trail.cursor is None
@@ -46,7 +45,7 @@ def test_full_pages_without_an_end_are_too_much_data() -> None:
     """Their rows are bounded, so the request is split."""
     error = _read(PageTrail(SourceSettings(), "act_1"), SIZE, 10_000)
     assert isinstance(error, TooMuchData)
-    assert "ADWARM_SOURCE__MAX_ROWS" in str(error)
+    assert "exceeds 500,000 rows; request fewer days or fields" in str(error)
 
 
 def test_pages_read_before_count_as_full() -> None:

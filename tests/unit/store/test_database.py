@@ -35,7 +35,7 @@ from adwarm.store.tables import watermark
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 _CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'adwarm'"
-SHORT = SqlSettings(pool_size=2, pool_timeout_seconds=0.2, lock_timeout_seconds=0.2, statement_timeout_seconds=0.5)
+SHORT = SqlSettings(pool_size=2, lock_timeout_seconds=0.2, statement_timeout_seconds=0.5)
 
 
 def _row(name: str, at: datetime = AT) -> dict[str, object]:
@@ -154,8 +154,9 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+def hasty(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """A database with short timeouts and two connections."""
+    monkeypatch.setattr(database, "POOL_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path}/a.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     engine = open_engine(url, SHORT)
     upgrade(engine)
@@ -287,7 +288,7 @@ def test_a_full_server_says_what_to_do(postgres_url: str, server: Engine) -> Non
     """When the server has no connection left, the message names the setting and nothing of the URL."""
     with read_transaction(server) as connection:
         most = int(connection.execute(text("SHOW max_connections")).scalar_one())
-    fresh, held = open_engine(postgres_url, SqlSettings(pool_size=1, pool_timeout_seconds=1)), []
+    fresh, held = open_engine(postgres_url, SqlSettings(pool_size=1)), []
     try:
         with contextlib.suppress(psycopg2.OperationalError):
             for _ in range(most + 1):

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.model import EntryKey, ReportKey, Window
-from adwarm.settings import CompressionSettings
 from adwarm.store import entries, entry_versions
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import Entry
@@ -102,12 +101,6 @@ def test_a_document_above_the_limit_is_not_kept(engine: Engine) -> None:
     assert _contents(engine) == []
     _save(engine, _version("c"), limits=replace(LIMITS, stored_bytes=0))
     assert _contents(engine) == []
-
-
-def test_limits_come_from_the_settings() -> None:
-    """Every limit is a setting."""
-    chosen = CompressionSettings(version_bytes=5, version_count=6, version_days=7)
-    assert VersionLimits.of(chosen) == VersionLimits(5, 6, timedelta(days=7))
 
 
 def test_payloads_of_versions_are_no_orphans(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 
 from adwarm.settings import RetentionSettings
@@ -94,14 +95,15 @@ def test_long_values_are_cut_to_their_columns(engine: Engine) -> None:
     assert len(log.list_recent()[0].kind) == 40
 
 
-def test_the_table_stays_bounded(engine: Engine) -> None:
-    """Recording deletes rows by number and by age, as the settings of the retention say."""
-    log = ErrorLog(engine, RetentionSettings(max_errors=100, error_days=3))
+def test_the_table_stays_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recording deletes rows by number, and by age as the retention says."""
+    monkeypatch.setattr("adwarm.store.error_events.MAX_ERRORS", 100)
+    log = ErrorLog(engine, RetentionSettings(history_days=61))
     for second in range(200):
         log.record(event(second))
     assert len(log.list_recent(limit=1000)) == 100
     assert log.list_recent(limit=1)[0].at == NOON + timedelta(seconds=199)
 
-    assert log.prune(NOON + timedelta(days=2)) == 0
-    assert log.prune(NOON + timedelta(days=3, seconds=300)) == 100
+    assert log.prune(NOON + timedelta(days=60)) == 0
+    assert log.prune(NOON + timedelta(days=61, seconds=300)) == 100
     assert list(log.list_recent()) == []

@@ -41,21 +41,21 @@ def _withhold(engine: Engine, run: str, at: datetime, expires_at: datetime | Non
 
 
 def test_a_design_runs_until_its_settings_change(engine: Engine) -> None:
-    """The same share keeps the design and its salt; another share, another salt or a pause begins a new one."""
+    """The same share keeps the design and its salt; another share or a pause begins a new one."""
     assert impact.find_design(engine) is None
-    first = impact.start_design(engine, AT, 0.1, None)
+    first = impact.start_design(engine, AT, 0.1)
     assert first.salt == AT.isoformat()
-    assert impact.start_design(engine, AT + DAY, 0.1, None) == first
-    second = impact.start_design(engine, AT + DAY, 0.2, None)
-    third = impact.start_design(engine, AT + 2 * DAY, 0.2, "own")
+    assert impact.start_design(engine, AT + DAY, 0.1) == first
+    second = impact.start_design(engine, AT + DAY, 0.2)
+    third = impact.start_design(engine, AT + 2 * DAY, 0.1)
     assert len({first.id, second.id, third.id}) == 3
-    assert third.salt == "own"
+    assert third.salt == (AT + 2 * DAY).isoformat()
     impact.end_design(engine, AT + 3 * DAY)
     assert impact.find_design(engine) is None
     ended = impact.find_newest_design(engine)
     assert ended is not None
     assert (ended.id, ended.ended_at) == (third.id, AT + 3 * DAY)
-    assert impact.start_design(engine, AT + 4 * DAY, 0.2, "own").id > third.id
+    assert impact.start_design(engine, AT + 4 * DAY, 0.1).id > third.id
 
 
 def test_units_are_replaced(engine: Engine) -> None:
@@ -69,10 +69,10 @@ def test_units_are_replaced(engine: Engine) -> None:
 def test_the_newest_estimate(engine: Engine) -> None:
     """That of the newest design and week, with how many designs there were."""
     assert impact.find_newest_estimate(engine) is None
-    first = impact.start_design(engine, AT, 0.1, None)
+    first = impact.start_design(engine, AT, 0.1)
     for week in (MONDAY, MONDAY + 7 * DAY):
         impact.save_estimate(engine, first.id, week, AT, {"week": week.isoformat()})
-    second = impact.start_design(engine, AT + DAY, 0.2, None)
+    second = impact.start_design(engine, AT + DAY, 0.2)
     stored = impact.find_newest_estimate(engine)
     assert stored is not None
     assert (stored.design.id, stored.week, stored.designs) == (first.id, MONDAY + 7 * DAY, 2)

@@ -27,8 +27,8 @@ FAULTS = {
     "NoSuchBucket": ("404 Not Found", "objects_no_bucket", "create it"),
     "AuthorizationHeaderMalformed": ("400 Bad Request", "objects_region", "ADWARM_OBJECT_STORAGE__REGION"),
     "RequestTimeTooSkewed": ("403 Forbidden", "objects_clock", "clock"),
-    "SlowDown": ("503 Slow Down", "objects_busy", "PARALLEL_REQUESTS"),
-    "InternalError": ("500 Internal Server Error", "objects_busy", "PARALLEL_REQUESTS"),
+    "SlowDown": ("503 Slow Down", "objects_busy", "ADWARM_MAX_BATCHES"),
+    "InternalError": ("500 Internal Server Error", "objects_busy", "ADWARM_MAX_BATCHES"),
 }
 
 
@@ -82,7 +82,7 @@ def test_a_storage_that_does_not_answer_is_a_timeout(object_server: ObjectServer
     options = {"endpoint_url": object_server.endpoint, "region": REGION, "attempts": 1}
     use_settings(StorageOptions(**options, read_seconds=0.2))  # type: ignore[arg-type]
     object_server.latency = 1.0
-    with pytest.raises(StorageError, match="READ_SECONDS") as raised:
+    with pytest.raises(StorageError, match="did not answer in time") as raised:
         ObjectStore(bucket_url).get(digest)
     assert raised.value.code == "objects_timeout"
 

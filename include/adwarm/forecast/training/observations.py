@@ -30,14 +30,14 @@ class PriorStrengths:
     """How fast observations decay, and what the priors are worth.
 
     Attributes:
-        half_life_days: age at which an observation counts half.
-        key: weeks that the prior of a key is worth.
-        account: weeks that the prior of an account is worth.
+        half_life_days: age at which an observation counts half; half the history, so that habits may change.
+        key: weeks that the prior of a key, its account's profile, is worth; few, since keys differ.
+        account: weeks that the prior of an account, the population's profile, is worth; many, since it has many opens.
     """
 
-    half_life_days: float
-    key: float
-    account: float
+    half_life_days: float = 28.0
+    key: float = 4.0
+    account: float = 20.0
 
     def decay(self, age_hours: Any) -> Any:
         """Return the weight, 0 to 1, of an observation that is `age_hours` old."""
@@ -98,8 +98,7 @@ def build_observations(first_opens: pd.DataFrame, settings: Settings, trained_un
     keys = _keys(frame, row, settings.default_zone)
     events = _events(frame, row, keys, until)
     newcomer, span = _observed_spans(events, first_open.iloc[recent_keys], since, until, len(keys))
-    params = settings.forecast
-    strengths = PriorStrengths(params.half_life_days, params.key_strength, params.account_strength)
+    strengths = PriorStrengths()
     cells = _cells(events, newcomer, strengths)
     early_key, early_cell = early_minutes(events, len(keys))
     return Observations(

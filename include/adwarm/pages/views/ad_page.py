@@ -11,6 +11,7 @@ from adwarm.fatigue.recommendation import (
     recommend,
 )
 from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
+from adwarm.fatigue.score_block import BASELINE_DAYS, RECENT_DAYS
 from adwarm.foundation.charts import Mark, Series
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import FatigueScore, Window, normalize_account_id
@@ -47,7 +48,8 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "recommendation": recommend(score, settings),
         "flags": describe_flags(score),
         "figures": _list_figures(score),
-        "settings": settings,
+        "recent_days": RECENT_DAYS,
+        "baseline_days": BASELINE_DAYS,
     }
 
 

@@ -4,7 +4,7 @@ The days are taken in order, one at a time. An open of the user's log that is th
 counted, but gives it its reader zone, which the open log does not have. What is near midnight waits for the next day.
 
 The result depends on what both logs hold, not on how the user's log is split. It is exact for entries that arrive
-within `late_hours`. At the start of a run's window, opens are matched from the hour before it on: only opens of one
+within `LATE`. At the start of a run's window, opens are matched from the hour before it on: only opens of one
 report that follow each other by less than 5 s for a whole hour could be matched otherwise than in an earlier run.
 """
 

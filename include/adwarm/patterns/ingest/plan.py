@@ -16,6 +16,8 @@ from adwarm.patterns.ingest.open_sources import OpenSources
 from adwarm.store.aggregates import LogFileProgress
 
 ONE_HOUR = timedelta(hours=1)
+LATE = timedelta(hours=48)
+"""Events up to this late reopen their hour: a log that is delivered once a day may miss a delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,12 @@ def plan_window(
 
 
 def find_live_start(
-    files: list[LogFile], rows: dict[str, LogFileProgress], watermark: datetime | None, late: timedelta
+    files: list[LogFile], rows: dict[str, LogFileProgress], watermark: datetime | None
 ) -> datetime | None:
     """Return from when on a run recomputes hours; None when it reads everything: the first run, and with a new log."""
     if watermark is None or (files and not any(file.path in rows for file in files)):
         return None
-    return floor_to(watermark, ONE_HOUR) - late
+    return floor_to(watermark, ONE_HOUR) - LATE
 
 
 def plan_live(

@@ -7,7 +7,7 @@ unreferenced objects behind, and the next run does its work.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
@@ -87,7 +87,7 @@ class IngestRun:
         now: the time the run acts as of.
         live: whether it moves the watermark; False for an explicit window.
         watermark: its value at planning.
-        splits: what to read, in the order of the log; several when there is more than `share_events`.
+        splits: what to read, in the order of the log; several when there is more than `SPLIT_EVENTS`.
     """
 
     now: datetime
@@ -113,7 +113,7 @@ def plan_ingest(context: Context, now: datetime, *, window: tuple[datetime, date
 
     With a window, the hours that touch it are recomputed and replaced; an hour without an event loses its row, and the
     watermark stays. Without a window, events added since the watermark are read up to `now`. A late event recomputes
-    its hour for `late_hours`; older ones are counted as rejected with the reason `late`. The open log of the read API,
+    its hour for `LATE`; older ones are counted as rejected with the reason `late`. The open log of the read API,
     which is small, is read here, so that all splits see the same opens.
 
     Raises:
@@ -123,14 +123,14 @@ def plan_ingest(context: Context, now: datetime, *, window: tuple[datetime, date
     settings, sources = context.settings, OpenSources.load(context)
     require_log(context, sources)
     now = utc(now)
-    files = list_files(settings.log_url) if settings.log_url and sources.reads_user_log else []
+    files = list_files(settings.access_log.url) if settings.access_log.url and sources.reads_user_log else []
     with read_transaction(context.engine) as connection:
         rows, watermark = aggregates.list_log_files(connection), aggregates.get_watermark(connection)
     if window:
         hours = find_window_hours(utc(window[0]), utc(window[1]))
         plan = plan_window(files, rows, hours, _read_open_log(context, sources, *hours), sources)
     else:
-        since = find_live_start(files, rows, watermark, timedelta(hours=settings.access_log.late_hours))
+        since = find_live_start(files, rows, watermark)
         until = max(now, watermark or now)
         unread = IngestPlan(
             since, now, [], [], open_days=_read_open_log(context, sources, since, until), sources=sources
@@ -146,11 +146,11 @@ def require_log(context: Context, sources: OpenSources) -> None:
     Raises:
         BadRequest: says how to set or get one.
     """
-    if context.settings.log_url:
+    if context.settings.access_log.url:
         return
     if not (sources.reads_open_log and has_open_files(context)):
         raise BadRequest(
-            "no access log is set; point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob, or serve reports with "
+            "no access log is set; point ADWARM_ACCESS_LOG__URL at a file, a folder or a glob, or serve reports with "
             "`adwarm serve`, which logs their opens"
         )
 

@@ -14,6 +14,8 @@ from adwarm.access_log.log_reader import parquet_groups
 from adwarm.patterns.ingest.plan import FileRange, IngestPlan
 from adwarm.settings import AccessLogSettings
 
+SPLIT_EVENTS = 5_000_000
+"""A run with more unread events splits the log over mapped tasks of about this many: some minutes of work each."""
 _LINE_BYTES = 100
 _ROW_BYTES = 6
 _PACKED = 8
@@ -48,16 +50,15 @@ def single_split(plan: IngestPlan) -> list[LogSplit]:
 
 
 def make_splits(plan: IngestPlan, settings: AccessLogSettings, limit: int) -> list[LogSplit]:
-    """Return about `limit` splits or fewer, of about `share_events` events each.
+    """Return about `limit` splits or fewer, of about `SPLIT_EVENTS` events each.
 
     There are a few more than `limit` where files cannot be divided evenly, one when there are no more than
-    `share_events` events in all, and none when there is nothing to read.
+    `SPLIT_EVENTS` events in all, and none when there is nothing to read.
     """
-    split_events = settings.share_events
     weights = [_estimate_events(file_range) for file_range in plan.ranges]
-    if sum(weights) <= split_events:
+    if sum(weights) <= SPLIT_EVENTS:
         return single_split(plan)
-    size = max(split_events, -(-sum(weights) // limit))
+    size = max(SPLIT_EVENTS, -(-sum(weights) // limit))
     splits: list[LogSplit] = []
     small: list[SplitRange] = []
     small_weight = 0

@@ -26,6 +26,7 @@ from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
+from adwarm.sources.bounds import CONNECT_SECONDS, MAX_RESPONSE_BYTES
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.graph_errors import CallContext, parse_error, too_many_requests
 from adwarm.sources.meta.response_headers import ClockOffset, parse_retry_after, parse_usage_headers
@@ -86,11 +87,10 @@ class GraphTransport:
         self._credentials = credentials
         self._clock = clock
         self._offset = ClockOffset(clock)
-        self._bounds = CallBounds(settings.read_timeout, settings.call_timeout, settings.max_response_bytes)
+        self._bounds = CallBounds(settings.read_timeout, settings.call_timeout, MAX_RESPONSE_BYTES)
         self._full_access = settings.access_tier == "standard_access"
         self._received: _Received | None = None
         self._session = _session(credentials, settings)
-        self._connect_timeout = settings.connect_timeout
         self._http = self._session.requests
         apply_bounds(self._http, self._bounds)
         self._http.hooks["response"].append(self._receive)
@@ -156,7 +156,7 @@ class GraphTransport:
     def _call(self, method: str, path: tuple[str, ...], params: Mapping[str, Any]) -> _Received:
         self._received = None
         self._bounds.start()
-        self._session.timeout = self._bounds.connect_timeout_seconds(self._connect_timeout)
+        self._session.timeout = self._bounds.connect_timeout_seconds(CONNECT_SECONDS)
         failure: AdwarmError | None = None
         try:
             self._api.call(method, path, params=dict(params))

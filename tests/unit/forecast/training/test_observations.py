@@ -25,8 +25,8 @@ def test_one_open_counts_per_hour_and_week(make_opens: MakeOpens) -> None:
 
 def test_observations_decay_with_age(make_opens: MakeOpens) -> None:
     """An open one half-life ago counts half."""
-    old, settings = MONDAY - timedelta(days=28), Settings(forecast={"half_life_days": 28})
-    seen = build_observations(make_opens([old, MONDAY - timedelta(hours=1)]), settings, MONDAY)
+    old = MONDAY - timedelta(days=28)
+    seen = build_observations(make_opens([old, MONDAY - timedelta(hours=1)]), SETTINGS, MONDAY)
     assert dict(zip(seen.cell_hour.tolist(), seen.cell_weight.tolist(), strict=True)) == {
         0: pytest.approx(0.5),
         167: pytest.approx(0.5 ** (1 / 672)),

@@ -44,7 +44,7 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **for
         for n in range(1, 5)
     ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    settings = Settings(access_log_url=str(tmp_path / "log.jsonl"), forecast=forecast)
+    settings = Settings(access_log={"url": str(tmp_path / "log.jsonl")}, forecast=forecast)
     context = Context(engine, objects, settings)
     ingest(context, MONDAY, window=(MONDAY - days * DAY, MONDAY))
     return context

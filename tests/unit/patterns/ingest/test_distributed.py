@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
-from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest
+from adwarm.patterns.ingest.run import IngestResult, IngestRun, ingest, plan_ingest
 from adwarm.settings import Settings
 from adwarm.store import Context, aggregates
 from adwarm.store.database import open_engine, read_transaction
@@ -37,11 +37,8 @@ class Pipeline:
         self.engine = engine or open_engine(f"sqlite:///{root}/adwarm.db")
         if engine is None:
             upgrade(self.engine)
-        self.settings = Settings.model_validate({
-            "access_log_url": str(log),
-            "access_log": {"share_events": share_events},
-            "max_batches": 128,
-        })
+        self.share_events = share_events
+        self.settings = Settings.model_validate({"access_log": {"url": str(log)}, "max_batches": 128})
 
     @property
     def context(self) -> Context:
@@ -50,9 +47,15 @@ class Pipeline:
     def whole(self, now: datetime, window: Window = None) -> IngestResult:
         return ingest(self.context, now, window=window)
 
+    def plan(self, now: datetime, window: Window = None) -> IngestRun:
+        """Plan splits of `share_events`."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("adwarm.patterns.ingest.splits.SPLIT_EVENTS", self.share_events)
+            return plan_ingest(self.context, now, window=window)
+
     def shared(self, now: datetime, window: Window = None, tries: int = 1) -> IngestResult:
         """Read as mapped tasks do, each of them `tries` times."""
-        planned = plan_ingest(self.context, now, window=window)
+        planned = self.plan(now, window)
         assert len(planned.splits) > 1
         plan = save_plan(self.objects, planned)
         return commit_saved_plan(self.context, plan, self.read(plan, len(planned.splits), tries))
@@ -158,7 +161,7 @@ def test_nothing_is_published_before_the_commit(tmp_path: Path, engine: Engine) 
     log = tmp_path / "log"
     _write(log, 60)
     pipeline = Pipeline(log, tmp_path / "many", engine)
-    planned = plan_ingest(pipeline.context, START + timedelta(days=5))
+    planned = pipeline.plan(START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
     partials = pipeline.read(plan, len(planned.splits))
     assert (pipeline.published(), pipeline.files()) == ([], [])
@@ -176,7 +179,7 @@ def test_a_run_with_an_old_watermark_is_not_committed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     _write(log, 60)
     pipeline = Pipeline(log, tmp_path / "many")
-    planned = plan_ingest(pipeline.context, START + timedelta(days=5))
+    planned = pipeline.plan(START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
     pipeline.whole(START + timedelta(days=6))
     before = pipeline.published()
@@ -199,7 +202,7 @@ def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callab
     log = tmp_path / "log"
     _write(log, 60)
     pipeline = Pipeline(log, tmp_path / "many")
-    planned = plan_ingest(pipeline.context, START + timedelta(days=5))
+    planned = pipeline.plan(START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
     number = next(
         n for n, share in enumerate(planned.splits) if share.ranges[0].file_range.file.path == str(log / name)
@@ -247,6 +250,6 @@ def test_a_small_log_is_one_split(tmp_path: Path) -> None:
     _write(log, 100)
     pipeline = Pipeline(log, tmp_path / "one", share_events=1_000_000)
     now = START + timedelta(days=5)
-    assert len(plan_ingest(pipeline.context, now).splits) == 1
+    assert len(pipeline.plan(now).splits) == 1
     pipeline.whole(now)
-    assert plan_ingest(pipeline.context, now + timedelta(days=5)).splits == []
+    assert pipeline.plan(now + timedelta(days=5)).splits == []

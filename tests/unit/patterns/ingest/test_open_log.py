@@ -58,8 +58,8 @@ class Pipeline:
         self.settings = log
 
     def context(self) -> Context:
-        given = {"access_log": self.settings, "home": self.log.parent}
-        given |= {"access_log_url": str(self.log)} if self.has_log else {}
+        log = {**self.settings, "url": str(self.log)} if self.has_log else self.settings
+        given = {"access_log": log, "home": self.log.parent}
         return Context(self.engine, self.objects, Settings.model_validate(given))
 
     def user(self, entries: Iterable[Entry | datetime], name: str = "a.jsonl", **more: object) -> None:
@@ -119,7 +119,7 @@ def small(tmp_path: Path) -> Pipeline:
 
 def test_without_any_log_a_run_says_what_to_do(small: Pipeline) -> None:
     """Neither a log of the user's nor an open: the message names both ways."""
-    with pytest.raises(BadRequest, match=r"ADWARM_ACCESS_LOG_URL.*adwarm serve"):
+    with pytest.raises(BadRequest, match=r"ADWARM_ACCESS_LOG__URL.*adwarm serve"):
         small.ingest(START)
 
 
@@ -295,16 +295,18 @@ def test_neither_files_nor_splits_nor_runs_matter(
     whole.own(ours)
     whole.ingest(now)
 
-    split = Pipeline(root / "split", share_events=1)
+    split = Pipeline(root / "split")
     for number, entry in enumerate(data.draw(st.permutations(theirs))):
         split.user([entry], name=f"{number % 3}.jsonl")
     split.user([], name="3.jsonl")
     for entry in data.draw(st.permutations(ours)):
         split.own([entry])
-    if len(plan_ingest(split.context(), now).splits) > 1:
-        split.distributed(now)
-    else:
-        split.ingest(now)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adwarm.patterns.ingest.splits.SPLIT_EVENTS", 1)
+        if len(plan_ingest(split.context(), now).splits) > 1:
+            split.distributed(now)
+        else:
+            split.ingest(now)
 
     steps = Pipeline(root / "steps")
     steps.user([])

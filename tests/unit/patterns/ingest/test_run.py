@@ -52,7 +52,7 @@ class Pipeline:
         return ingest(self.context(), now, window=window)
 
     def context(self, **settings: Any) -> Context:
-        return Context(self.engine, self.objects, Settings(access_log_url=str(self.log), **settings))
+        return Context(self.engine, self.objects, Settings(access_log={"url": str(self.log)}, **settings))
 
     def hours(self) -> list[tuple[datetime, int]]:
         with read_transaction(self.engine) as connection:
@@ -361,14 +361,14 @@ def test_a_clock_that_was_set_back_cuts_nothing(small: Pipeline) -> None:
 
 def test_a_log_must_be_set(small: Pipeline) -> None:
     """The error names the setting."""
-    with pytest.raises(BadRequest, match="ADWARM_ACCESS_LOG_URL"):
+    with pytest.raises(BadRequest, match="ADWARM_ACCESS_LOG__URL"):
         ingest(Context(small.engine, small.objects, Settings()), START)
 
 
 @pytest.mark.slow
 def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small: Pipeline) -> None:
     """The first opens of the stored slots equal those of the log's events."""
-    log = Settings(access_log_url=str(shared_log))
+    log = Settings(access_log={"url": str(shared_log)})
     first, last, events = log_span(str(shared_log), log)
     report = ingest(Context(small.engine, small.objects, log), last + HOUR)
     found = first_opens(load_slots(small.context(), first - HOUR, last + HOUR))
@@ -406,7 +406,7 @@ def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: Pipel
     small.ingest(START + 2 * HOUR)
     small.append([START + 2 * HOUR], "a.jsonl")
     small.append([START + 2 * HOUR], "b.jsonl", "act_2")
-    log = Settings(access_log_url=str(small.log))
+    log = Settings(access_log={"url": str(small.log)})
     planned = plan_ingest(Context(small.engine, small.objects, log), START + 3 * HOUR)
     (small.log / "b.jsonl").unlink()
     report = run_locally(Context(small.engine, small.objects, log), planned)
@@ -456,7 +456,8 @@ def test_planning_survives_a_file_that_changes_under_it(
         return opened(path, *args, **more)
 
     monkeypatch.setattr(Path, "open", refusing)
-    context = small.context(access_log={"share_events": 5})
+    monkeypatch.setattr("adwarm.patterns.ingest.splits.SPLIT_EVENTS", 5)
+    context = small.context()
     report = run_locally(context, plan_ingest(context, START + 2 * HOUR))
     assert report.rejected_by_reason == {"unreadable": 1}
     assert small.hours() == [(START, 51)]

@@ -21,9 +21,10 @@ HTML = b"<html><body>502 Bad Gateway</body></html>"
 
 
 @pytest.fixture
-def graph(scripted: ScriptedServer, clock: VirtualClock) -> GraphTransport:
-    """A transport to the scripted server."""
-    settings = SourceSettings(graph_url=f"{scripted.url}/", max_response_bytes=50_000, read_timeout=5)
+def graph(scripted: ScriptedServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> GraphTransport:
+    """A transport to the scripted server, for responses of at most 50 kB."""
+    monkeypatch.setattr("adwarm.sources.meta.transport.MAX_RESPONSE_BYTES", 50_000)
+    settings = SourceSettings(graph_url=f"{scripted.url}/", read_timeout=5)
     return GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
 
 

@@ -103,9 +103,10 @@ def raw() -> Iterator[RawServer]:
 
 
 @pytest.fixture
-def graph(raw: RawServer, clock: VirtualClock) -> GraphTransport:
+def graph(raw: RawServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> GraphTransport:
     """A transport with short deadlines."""
-    settings = SourceSettings(graph_url=raw.url, read_timeout=0.3, call_timeout=0.6, max_response_bytes=MOST)
+    monkeypatch.setattr("adwarm.sources.meta.transport.MAX_RESPONSE_BYTES", MOST)
+    settings = SourceSettings(graph_url=raw.url, read_timeout=0.3, call_timeout=0.6)
     return GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
 
 
@@ -140,8 +141,9 @@ def test_no_trickle_outlives_its_deadline(raw: RawServer, clock: VirtualClock, n
     assert (type(error), error.code) in {(Transient, "timeout"), (Transient, "connection")}
 
 
-def test_no_handshake_outlives_its_deadline(clock: VirtualClock) -> None:
+def test_no_handshake_outlives_its_deadline(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """So does a TLS handshake."""
+    monkeypatch.setattr("adwarm.sources.meta.transport.CONNECT_SECONDS", 0.3)
 
     def trickle(server: socket.socket) -> None:
         with suppress(OSError):
@@ -155,7 +157,7 @@ def test_no_handshake_outlives_its_deadline(clock: VirtualClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=trickle, args=(server,), daemon=True).start()
         url = f"https://127.0.0.1:{server.getsockname()[1]}"
-        settings = SourceSettings(graph_url=url, connect_timeout=0.3, read_timeout=0.3, call_timeout=0.6)
+        settings = SourceSettings(graph_url=url, read_timeout=0.3, call_timeout=0.6)
         began = time.monotonic()
         error = failure(GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock))
         assert time.monotonic() - began < PROMPT

@@ -35,7 +35,7 @@ from adwarm.store.entries import Entry
 router = APIRouter(tags=["reports"])
 MAX_DECODED_BYTES = 16 * 2**20
 """The most bytes of documents in one answer; reports beyond it are read by themselves."""
-_FAST = {"zstd_level": 3, "gzip_level": 1, "brotli_quality": 4}
+_FAST_LEVELS = {"zstd": 3, "gzip": 1, "brotli": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +206,10 @@ def _encode(services: ServingServices, reads: Sequence[_Read], accept_encoding: 
     ]
     content = orjson.dumps({"items": items})
     codec = choose_encoding(accept_encoding, "zstd")
-    settings = services.context.settings.compression.model_copy(update=_FAST)
+    settings = services.context.settings.compression
     if len(content) < settings.threshold_bytes:
         codec = "identity"
-    return encode(content, codec, settings), content_coding(codec)
+    return encode(content, codec, settings.with_codec(codec, _FAST_LEVELS.get(codec, 0))), content_coding(codec)
 
 
 def _fragment(document: bytes | None) -> Any:
