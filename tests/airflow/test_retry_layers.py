@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.errors import AdwarmError, Isolated
+from adwarm.recovery.isolation import ISOLATION_FAILURES
 from adwarm.runtime import Runtime
 from adwarm.settings import RecoverySettings
 from graph_simulator.fault_profile import parse_fault_profile
@@ -68,7 +69,7 @@ def test_an_isolated_account_ends_the_calls(failing: SimulatorServer) -> None:
     from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 
     settings = RecoverySettings()
-    for _ in range(settings.isolation_failures):
+    for _ in range(ISOLATION_FAILURES):
         Runtime().isolation.record("account:act_511", failed=True, reason="Transient: down", kind="Transient")
     before = failing.calls()["total"]
     error = _run_task()

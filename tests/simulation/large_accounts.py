@@ -8,7 +8,6 @@ from functools import lru_cache
 from random import Random
 
 from adwarm.fetch_plan.planner import (
-    PAGE_ROWS,
     aligned_block,
     combine_request,
     get_day_close_windows,
@@ -20,7 +19,7 @@ from adwarm.model import Account, FreshnessRules, Window, resolve_window
 from adwarm.model.freshness import expires_at, is_settled
 from adwarm.model.windows import ONE_DAY
 from adwarm.planning.day_close import get_close_time
-from adwarm.settings import PlanningSettings
+from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
@@ -44,7 +43,6 @@ MEDIAN_ADS, ADS_SPREAD = 20, 1.0
 """Median of the ads of an account, and the deviation of their logarithm."""
 
 FRESHNESS = FreshnessRules()
-PLANNING = PlanningSettings()
 
 
 def at(moment: float) -> datetime:
@@ -191,7 +189,7 @@ def _fill(item: SimulatedAccount, now: datetime) -> None:
     """Store the days of the last weeks as their closes have fetched them."""
     zone, today = item.account.data_zone, local_day(now, item.account.data_zone)
     last = today - ONE_DAY
-    while get_close_time(item.account, last, PLANNING) > now:
+    while get_close_time(item.account, last) > now:
         last -= ONE_DAY
     # A close comes the day after the day that it closes, and counts for the week when that is the account's weekday.
     weekly = last - timedelta(days=(last.weekday() + 1 - item.schedule.weekday) % 7)
@@ -200,6 +198,6 @@ def _fill(item: SimulatedAccount, now: datetime) -> None:
         # Until it is a week old a day is fetched at each close; then on the account's weekday, until it is settled.
         closed = last if age < FRESHNESS.daily_days else max(weekly, day + ONE_DAY * (FRESHNESS.daily_days - 1))
         closed = min(closed, day + timedelta(days=FRESHNESS.settle_days + 6))
-        moment = get_close_time(item.account, closed, PLANNING).replace(second=0, microsecond=0)
+        moment = get_close_time(item.account, closed).replace(second=0, microsecond=0)
         moment = moment.replace(minute=moment.minute - moment.minute % 15)
         item.stored[day] = partition_state(day, zone, moment, item.ads)

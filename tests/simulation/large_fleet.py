@@ -29,7 +29,7 @@ from tests.benchmarks.targets import TargetResults
 from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
-from .large_accounts import PLANNING, RANGES, ZONES, Call, SimulatedAccount, at, make_accounts
+from .large_accounts import RANGES, ZONES, Call, SimulatedAccount, at, make_accounts
 from .platform import APP, CallResult, PlatformRules, SimulatedPlatform
 from .watch import InvariantChecker, InvariantViolation
 
@@ -190,7 +190,7 @@ class LargeFleet:
         first = datetime.fromtimestamp(START, UTC).date() - 2 * ONE_DAY
         for item in self.accounts:
             for day in (first + timedelta(days=offset) for offset in range(4)):
-                passed = get_close_time(item.account, day, PLANNING).timestamp() - START
+                passed = get_close_time(item.account, day).timestamp() - START
                 if 0 <= passed < self.plan.hours * HOUR:
                     self._add(SimulatedJob(item, Priority.LOW, START + passed, close=day))
 

@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.planning.day_close import get_close_time
 
-from .large_accounts import PLANNING, make_accounts
+from .large_accounts import make_accounts
 from .large_fleet import HOUR, START, LargeFleet, LargeFleetScenario
 
 
@@ -50,7 +50,7 @@ def test_the_days_in_store_are_those_of_a_fleet_that_has_run_for_weeks() -> None
         today = item.schedule.today(now)
         is_weekly = today.weekday() == item.schedule.weekday
         assert is_weekly or all((today - day).days <= 8 for day in due), (item.account, due)
-        closed = get_close_time(item.account, today, PLANNING)
+        closed = get_close_time(item.account, today)
         calls = item.plan_close(today, closed)
         days = {day for call in calls for day in call.days}
         assert today in days

@@ -15,6 +15,11 @@ from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 from adwarm.model import Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 
+BREAKER_ACCOUNTS = 3
+"""Failing accounts that open the breaker of a whole source: two may fail by chance, each for its own reason."""
+BREAKER_PROBES = 3
+"""Probes that must succeed to close a breaker; one may have been lucky."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScopedBreaker:
@@ -39,9 +44,9 @@ class BreakerRegistry:
             window_seconds=settings.breaker_window_seconds,
             min_calls=settings.breaker_min_calls,
             cooldown_seconds=settings.breaker_cooldown_seconds,
-            probes=settings.breaker_probes,
+            probes=BREAKER_PROBES,
         )
-        self.source_rules = replace(self.account_rules, min_accounts=settings.breaker_min_accounts, opens_on_burst=True)
+        self.source_rules = replace(self.account_rules, min_accounts=BREAKER_ACCOUNTS, opens_on_burst=True)
 
     def find_breakers(self, source: str, scopes: Sequence[Scope], now: float) -> tuple[ScopedBreaker, ...]:
         """Return the breakers that a call on `scopes` must pass, the source's first."""

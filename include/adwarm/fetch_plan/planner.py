@@ -13,11 +13,11 @@ from datetime import date, datetime, timedelta
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.model import Window
 from adwarm.model.windows import ONE_DAY
+from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
 BLOCK_DAYS = 30
-PAGE_ROWS = 500
 HISTORY_DAYS = 37
 """Days of rows that closing a day completes: what the score of the day looks at, a month and the week before it."""
 _BLOCK_EPOCH = date(2000, 1, 1)

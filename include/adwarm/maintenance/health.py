@@ -31,6 +31,8 @@ from adwarm.sources.protocol import InsightsSource
 from adwarm.store import accounts, read_transaction
 from adwarm.store.tables import entry
 
+PROBE_CALLS = 10
+"""Calls that one run makes to probe what is isolated: few beside the quota, and the next run is minutes away."""
 _NO_HASH = "0" * 64
 
 
@@ -60,11 +62,8 @@ def make_check_health(calls: PlatformCalls, isolations: Isolations, get_status: 
     """
 
     def step(_cursor: Any, budget: StepBudget) -> StepResult:
-        limit = calls.context.settings.maintenance.probe_calls
-        if not limit:
-            return StepResult(skipped="probes are switched off (ADWARM_MAINTENANCE__PROBE_CALLS=0)")
-        run = _Run(calls, isolations, limit, budget)
-        run.probe_isolated(isolations.list_due_probes(limit))
+        run = _Run(calls, isolations, PROBE_CALLS, budget)
+        run.probe_isolated(isolations.list_due_probes(PROBE_CALLS))
         run.probe_breakers(get_status())
         if not +run.counts:
             return StepResult(skipped="nothing is due to be probed")

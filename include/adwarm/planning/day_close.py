@@ -8,34 +8,33 @@ from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, Priority, ReportKey, WarmReason
 from adwarm.planning.recommendation import Recommendation
-from adwarm.settings import PlanningSettings
 
+CLOSE_AFTER_MINUTES = 30
+"""Minutes from an account's midnight to closing its day: the platform is still counting the last ones before."""
 SPREAD_MINUTES = 150
 """Minutes over which a zone's accounts are spread, so that the closing of days leaves the quota to readers."""
 _DAY = timedelta(days=1)
 
 
-def get_close_time(account: Account, day: date, planning: PlanningSettings) -> datetime:
+def get_close_time(account: Account, day: date) -> datetime:
     """Return the moment (UTC) at which `day` of the account is closed.
 
-    That is the account's midnight after `day`, plus `day_close_after_minutes`, plus an offset below
+    That is the account's midnight after `day`, plus `CLOSE_AFTER_MINUTES`, plus an offset below
     `SPREAD_MINUTES` that depends only on the account's id.
     """
     digest = hashlib.sha256(account.id.encode()).digest()
     spread = int.from_bytes(digest[:8], "big") % (SPREAD_MINUTES * 60)
-    delay = timedelta(minutes=planning.day_close_after_minutes, seconds=spread)
+    delay = timedelta(minutes=CLOSE_AFTER_MINUTES, seconds=spread)
     return local_midnight(day + _DAY, account.data_zone) + delay
 
 
-def find_closing_accounts(
-    accounts: Iterable[Account], since: datetime, until: datetime, planning: PlanningSettings
-) -> list[tuple[Account, date]]:
+def find_closing_accounts(accounts: Iterable[Account], since: datetime, until: datetime) -> list[tuple[Account, date]]:
     """Return the active accounts and their days that close in `[since, until)`, ordered by closing time.
 
     Adjacent intervals return each account and day exactly once.
     """
     since, until = utc(since), utc(until)
-    latest = timedelta(minutes=planning.day_close_after_minutes + SPREAD_MINUTES)
+    latest = timedelta(minutes=CLOSE_AFTER_MINUTES + SPREAD_MINUTES)
     closing = []
     for account in accounts:
         if account.status != "active":
@@ -43,7 +42,7 @@ def find_closing_accounts(
         day = local_day(since - latest, account.data_zone) - _DAY
         last = local_day(until, account.data_zone)
         while day < last:
-            close_time = get_close_time(account, day, planning)
+            close_time = get_close_time(account, day)
             if since <= close_time < until:
                 closing.append((close_time, account.id, account, day))
             day += _DAY

@@ -29,6 +29,7 @@ from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.kill_switch import WarmingStopped
 from adwarm.prefetch.progress_log import ProgressLog, Write
 from adwarm.settings import Settings
+from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.pool import SourceFactory
 from adwarm.store import Context, jobs, partitions, warms
 
@@ -182,7 +183,7 @@ def get_account_missing_spans(
     """Return the spans of `window` that are missing for an account, or due."""
     stored = partitions.list_states(context.engine, account.id, context.settings.spec(report).hash, window)
     schedule = RefetchSchedule.for_account(account, context.settings.freshness_rules)
-    return plan_fetch([], stored, schedule, now, [window], context.settings.source.page_size).spans
+    return plan_fetch([], stored, schedule, now, [window]).spans
 
 
 def estimate(context: Context, account_spans: Iterable[AccountSpans], report: str, summaries: int = 0) -> Estimate:
@@ -199,9 +200,7 @@ def estimate(context: Context, account_spans: Iterable[AccountSpans], report: st
     measured = partitions.get_rows_per_day(context.engine, settings.spec(report).hash)
     average = sum(measured.values()) / len(measured) if measured else ASSUMED_ROWS
     pages = sum(
-        _count_pages(len(span), measured.get(account.id, average), settings.source.page_size)
-        for account, spans in missing
-        for span in spans
+        _count_pages(len(span), measured.get(account.id, average)) for account, spans in missing for span in spans
     )
     accounts = {account.id: account for account, _ in missing}
     requests = pages + summaries + sum(not account.is_verified for account in accounts.values())
@@ -346,8 +345,8 @@ def _record_outcome(engine: Engine, run_id: str, done: BackfillResult, gap: Miss
     jobs.add_progress(engine, run_id, done=int(served), failed=int(not served), requests=outcome.calls, errors=errors)
 
 
-def _count_pages(days: int, rows: float, page_rows: int) -> int:
-    return max(1, math.ceil(days * rows / page_rows))
+def _count_pages(days: int, rows: float) -> int:
+    return max(1, math.ceil(days * rows / PAGE_ROWS))
 
 
 def _hours(requests: int, seconds: float, settings: Settings, share: float) -> float:

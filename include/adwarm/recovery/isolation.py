@@ -47,6 +47,15 @@ from adwarm.settings import RecoverySettings
 from adwarm.store.isolated_sources import MAX_SCOPE_LENGTH, Change, IsolationRow, IsolationState, new_row
 
 CONNECTION, ACCOUNT, FALLBACK = "connection", "account", "fallback"
+ISOLATION_FAILURES = 5
+"""Failures within the window that isolate, when they are more than half of the calls: two tries with their retries."""
+_WINDOW_SECONDS = 300.0
+_GROWTH = 2.0
+"""Factor by which an isolation grows with each relapse."""
+MAX_ISOLATION_SECONDS = 3_600.0
+"""Longest isolation: what was repaired is called again within the hour, whoever looks."""
+_PROBES = 5
+"""Probes of which the success rate is taken: with the default of .8 one of them may fail."""
 _CACHE_SECONDS = 1.0
 _MAX_REASON = 500
 _CLOSED, _OPEN = BreakerState.CLOSED.value, BreakerState.OPEN.value
@@ -96,13 +105,13 @@ def isolation_rules(settings: RecoverySettings) -> BreakerRules:
     """Return the rules by which a scope is isolated and comes back."""
     return BreakerRules(
         error_rate=nextafter(0.5, 1.0),  # more than half of the calls
-        window_seconds=settings.isolation_window_seconds,
-        min_calls=settings.isolation_failures,
-        min_failures=settings.isolation_failures,
+        window_seconds=_WINDOW_SECONDS,
+        min_calls=ISOLATION_FAILURES,
+        min_failures=ISOLATION_FAILURES,
         cooldown_seconds=settings.isolation_seconds,
-        cooldown_growth=settings.isolation_growth,
-        max_cooldown_seconds=settings.max_isolation_seconds,
-        probes=settings.isolation_probes,
+        cooldown_growth=_GROWTH,
+        max_cooldown_seconds=MAX_ISOLATION_SECONDS,
+        probes=_PROBES,
         recovery_rate=settings.recovery_threshold,
     )
 
@@ -164,7 +173,7 @@ class IsolationTracker:
         self._store = store
         self._clock = clock
         self._rules = isolation_rules(settings)
-        accounts = min(ACCOUNTS_OF_AN_OUTAGE, settings.isolation_failures)
+        accounts = min(ACCOUNTS_OF_AN_OUTAGE, ISOLATION_FAILURES)
         self._connection_rules = replace(self._rules, min_accounts=accounts)
         self._failing: dict[str, IsolationState] = {}
         self._read_at: float | None = None

@@ -170,18 +170,8 @@ class RecoverySettings(Section):
     isolate: bool = Field(
         True, description="Whether connections, accounts and fallbacks that keep failing are isolated."
     )
-    isolation_failures: int = Field(
-        5,
-        ge=1,
-        le=1_000,
-        description="Failures within the window that isolate, when they are more than half of the calls counted.",
-    )
-    isolation_window_seconds: float = Field(300, gt=0, le=86_400, description="That window.")
     isolation_seconds: float = Field(300, gt=0, description="How long an isolation lasts at first.")
-    isolation_growth: float = Field(2.0, ge=1, le=10, description="Factor by which it grows with each relapse.")
-    max_isolation_seconds: float = Field(3_600, gt=0, description="Longest isolation.")
     recovery_threshold: float = Field(0.8, gt=0, le=1, description="Success rate of probes that ends an isolation.")
-    isolation_probes: int = Field(5, ge=1, le=100, description="Probes of which that rate is taken.")
 
     @field_validator("retryable")
     @classmethod
@@ -319,7 +309,6 @@ class MaintenanceSettings(Section):
     """The steps of `adwarm_maintenance` and `adwarm maintain`."""
 
     scrub_days: float = Field(7, gt=0, description="Everything that is stored is checked once in this time.")
-    probe_calls: int = Field(10, ge=0, le=1_000, description="Calls that one run makes to probe isolated sources.")
     reconcile_accounts: int = Field(
         2, ge=0, le=1_000, description="Accounts that are reconciled with the platform a day; 0 switches it off."
     )

@@ -121,9 +121,6 @@ class PlanningSettings(Section):
         600, ge=1, description="Upstream calls per hour for warms that the forecast plans; each strategy has its own."
     )
     max_account_calls_per_hour: int = Field(60, ge=1, description="The same for one account.")
-    day_close_after_minutes: int = Field(
-        30, ge=0, description="Minutes from an account's midnight to finalizing its day."
-    )
     arrival_asset: str | None = Field(
         None, description="URI of an Airflow asset of yours whose events say that data of an account has arrived."
     )
@@ -181,15 +178,9 @@ class BackpressureSettings(Section):
     breaker_error_rate: float = Field(0.5, gt=0, le=1, description="Share of failed calls that opens a breaker.")
     breaker_window_seconds: float = Field(60, gt=0, description="Window of that share.")
     breaker_min_calls: int = Field(10, ge=1, description="Minimum calls in the window to open a breaker.")
-    breaker_min_accounts: int = Field(
-        3,
-        ge=1,
-        description="Failing accounts that open the breaker of a whole source; not used for an account's own breaker.",
-    )
     breaker_cooldown_seconds: float = Field(
         30, gt=0, description="How long a breaker stays open before it admits probes."
     )
-    breaker_probes: int = Field(3, ge=1, description="Probes that must succeed to close a breaker.")
     lease_seconds: float = Field(
         30, gt=0, description="Grants, request leases and fetch leases of a worker that died expire after this long."
     )
@@ -267,7 +258,6 @@ class SourceSettings(Section):
         "standard_access",
         description="Meta: access tier of the app; determines how long an account is parked by a rate limit.",
     )
-    page_size: int = Field(500, ge=1, le=1000, description="Rows per page.")
     read_timeout: float = Field(
         30.0, gt=0, description="Timeout of the response headers, and between two bytes of the body, in seconds."
     )

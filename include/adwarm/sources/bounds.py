@@ -5,6 +5,8 @@ from adwarm.foundation.time_limit import TimeLimit
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import CursorTrail
 
+PAGE_ROWS = 500
+"""Rows of a page. Platforms allow more, and time out on them; a request that does is tried with smaller pages."""
 CONNECT_SECONDS = 3.05
 """Timeout of connecting to one address: a little more than the time after which TCP repeats its first packet."""
 MAX_RESPONSE_BYTES = 16 * 2**20

@@ -9,6 +9,7 @@ import pytest
 
 from adwarm.backpressure import BlockAdmission, CallRequest, Decision, acquire_grant
 from adwarm.backpressure.admission import ReturnedBlock
+from adwarm.backpressure.breakers import BREAKER_PROBES
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.model import Priority, Scope, ScopeKind
@@ -127,7 +128,7 @@ def test_calls_succeed_within_one_cool_down_of_the_recovery(worker: Worker, acco
 
     assert worker.seconds() - healed <= COOLDOWN
     calls = worker.called.total()
-    assert calls < 60 + outage / COOLDOWN * (SETTINGS.breaker_probes + 1) * 2
+    assert calls < 60 + outage / COOLDOWN * (BREAKER_PROBES + 1) * 2
 
 
 def test_a_rejected_batch_takes_one_query(worker: Worker) -> None:

@@ -368,9 +368,10 @@ def test_a_stored_endless_park_is_cut(make: Make, time: "DatabaseClock", engine:
     acquire(admission)
 
 
-def test_a_skipped_probe_frees_its_place(make: Make, time: "DatabaseClock") -> None:
+def test_a_skipped_probe_frees_its_place(make: Make, time: "DatabaseClock", monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe that called nothing neither closes nor blocks the breaker."""
-    admission = make(breaker_probes=1)
+    monkeypatch.setattr("adwarm.backpressure.breakers.BREAKER_PROBES", 1)
+    admission = make()
     open_source_breaker(admission)
     time.now += 30
     admission.release(acquire(admission), CallOutcome(CallOutcomeKind.SKIPPED))

@@ -16,7 +16,7 @@ from adwarm.maintenance.step import StepBudget, StepResult
 from adwarm.model import Account, Priority, Scope, ScopeKind
 from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
-from adwarm.settings import BackpressureSettings, MaintenanceSettings, RecoverySettings, Settings, SourceSettings
+from adwarm.settings import BackpressureSettings, RecoverySettings, Settings, SourceSettings
 from adwarm.store import accounts
 from adwarm.store.isolated_sources import SqlIsolationStore
 from graph_simulator.config import SimulatorConfig
@@ -53,16 +53,17 @@ def platform() -> Iterator[SimulatorServer]:
 
 
 @pytest.fixture
-def runtime(engine: Engine, platform: SimulatorServer, tmp_path: object) -> Runtime:
+def runtime(engine: Engine, platform: SimulatorServer, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A runtime with the platform as the source, and a second connection whose token is wrong."""
+    monkeypatch.setattr("adwarm.maintenance.health.PROBE_CALLS", 5)
+    monkeypatch.setattr("adwarm.backpressure.breakers.BREAKER_PROBES", 1)
     source = SourceSettings(graph_url=platform.url, access_token="simulated-token")
     settings = Settings(
         home=tmp_path,
         database_url=engine.url.render_as_string(hide_password=False),
         source=source,
         connections={"eu": source.model_copy(update={"access_token": source.access_token.__class__("wrong")})},
-        maintenance=MaintenanceSettings(probe_calls=5),
-        backpressure=BackpressureSettings(breaker_min_calls=2, breaker_cooldown_seconds=0.05, breaker_probes=1),
+        backpressure=BackpressureSettings(breaker_min_calls=2, breaker_cooldown_seconds=0.05),
     )
     return Runtime(settings)
 
@@ -91,10 +92,11 @@ def test_each_scope_has_its_probe(runtime: Runtime, platform: SimulatorServer) -
     assert "wrong" not in result.problems[0]
 
 
-def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime) -> None:
+def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """The class of the error and the refused credential stay, by which a call notices that the token was renewed."""
+    monkeypatch.setattr("adwarm.recovery.isolation.ISOLATION_FAILURES", 1)
     clock = VirtualClock(runtime.clock.now())
-    rules = RecoverySettings(isolation_failures=1, isolation_seconds=10)
+    rules = RecoverySettings(isolation_seconds=10)
     tracker = IsolationTracker(SqlIsolationStore(runtime.engine), rules, clock)
     tracker.record_failure("connection:eu", Blocked("ended", scope="app:1", until=clock.now()))
     clock.sleep(11)
@@ -114,7 +116,7 @@ def test_a_connection_that_is_not_known_here_is_not_probed(runtime: Runtime, pla
 
 
 def test_a_run_makes_a_bounded_number_of_calls(runtime: Runtime, platform: SimulatorServer) -> None:
-    """Of what is due, no more is probed than the setting says, and the rest is left uncounted."""
+    """Of what is due, no more is probed than a run may, and the rest is left uncounted."""
     before = platform.calls()["total"]
     isolations = Recorded([f"account:act_{number % 2 + 1}" for number in range(9)])
     check(runtime, isolations)

@@ -72,7 +72,7 @@ def test_without_a_forecast_only_days_are_closed(engine: Engine, objects: Object
     with pytest.raises(NotFound, match="adwarm_access_patterns"):
         build_forecast_plan(context, NINE)
     accounts.save(engine, [Account("act_1", "UTC", "UTC", "EUR"), Account("act_2", status="closed")], NINE)
-    closes_at = get_close_time(Account("act_1"), MONDAY.date(), context.settings.planning)
+    closes_at = get_close_time(Account("act_1"), MONDAY.date())
     summary = decide(context, closes_at, RUN, Mode.LIVE)
     assert (summary.planned, summary.closing, summary.batches) == (0, 1, 1)
     assert "adwarm_access_patterns" in summary.without_forecast
@@ -153,7 +153,7 @@ def test_warms_over_budget_are_stored_with_a_reason(learned: Engine, objects: Ob
 def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, objects: ObjectStore) -> None:
     """The run in whose step an account's day closes plans its week; a denied account is left out."""
     accounts.save(learned, [Account("act_1"), Account("act_2", status="denied")], MONDAY)
-    closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
+    closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date())
     hour = closes.replace(minute=0, second=0, microsecond=0)
     summary = decide(_context(learned, objects), hour, RUN, Mode.LIVE)
     assert summary.closing == 1
@@ -165,7 +165,7 @@ def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, ob
 def test_closings_over_budget_are_cut(learned: Engine, objects: ObjectStore) -> None:
     """A closing without calls left is stored as cut."""
     accounts.save(learned, [Account("act_1"), *CLOSED], MONDAY)
-    closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
+    closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date())
     hour = closes.replace(minute=0, second=0, microsecond=0)
     summary = decide(_context(learned, objects, max_calls_per_hour=1), hour, RUN, Mode.LIVE)
     assert (summary.closing, summary.cut) == (0, 1)
@@ -241,7 +241,7 @@ def test_closing_days_is_exempt(learned: Engine, objects: ObjectStore) -> None:
     """The day of a held-out account is closed all the same."""
     accounts.save(learned, [Account("act_1", "UTC", "UTC", "EUR"), *CLOSED], MONDAY - timedelta(days=1))
     context = _measuring(learned, objects)
-    closes_at = get_close_time(Account("act_1"), MONDAY.date(), context.settings.planning)
+    closes_at = get_close_time(Account("act_1"), MONDAY.date())
     assert decide(context, closes_at, RUN, Mode.LIVE).closing == 1
 
 

@@ -40,7 +40,7 @@ def test_a_plan_is_cut_while_warming_is_off(engine: Engine, objects: ObjectStore
     """Every warm of a live plan says why it is not fetched; a shadow plan is saved as ever; later runs plan again."""
     context = Context(engine, objects, Settings())
     accounts.save(engine, [Account("act_1", "UTC", "UTC", "EUR")], NOW)
-    at = get_close_time(Account("act_1"), NOW.date(), context.settings.planning)
+    at = get_close_time(Account("act_1"), NOW.date())
     _turn(engine, Switch.WARMING, is_on=False)
     summary = decide(context, at, "dag/1", Mode.LIVE)
     [row] = warms.list_by_run(engine, "dag/1")

@@ -261,9 +261,12 @@ def test_a_refused_submit_leaves_no_announcement(staging: PlatformHarness) -> No
     assert staging.events("OrphanReport") == []
 
 
-def test_throttled_while_reading_keeps_the_report(make_staging: Callable[..., PlatformHarness]) -> None:
+def test_throttled_while_reading_keeps_the_report(
+    make_staging: Callable[..., PlatformHarness], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An account that is parked before its rows are read continues its report after the park, not before."""
-    staging = make_staging(page_size=100)
+    monkeypatch.setattr("adwarm.sources.meta.source.PAGE_ROWS", 100)
+    staging = make_staging()
     staging.set_faults(fault=[{"kind": "load_shedding", "routes": ["result"], "calls": 1}])
     report = staging.run("act_1")
     assert statuses(report) == ["parked"]

@@ -53,11 +53,12 @@ def until_done(staging: PlatformHarness, accounts: list[str], rounds: int = 40) 
 
 @pytest.mark.parametrize(("count", "ads"), [(7, 2), pytest.param(24, 8, marks=pytest.mark.slow)])
 def test_every_readable_account_ends_with_the_platforms_rows(
-    make_staging: Callable[..., PlatformHarness], count: int, ads: int
+    make_staging: Callable[..., PlatformHarness], monkeypatch: pytest.MonkeyPatch, count: int, ads: int
 ) -> None:
     """No row is lost or duplicated, each unreadable account has a reason, and no parked account is called."""
     accounts = [f"act_{number}" for number in range(1, count + 1)]
-    staging = make_staging({"ads": ads}, page_size=200)
+    monkeypatch.setattr("adwarm.sources.meta.source.PAGE_ROWS", 200)
+    staging = make_staging({"ads": ads})
     staging.set_faults(**STORM)
     ended, _ = until_done(staging, accounts)
     assert Counter(str(outcome.status) for outcome in ended.values()) == {"fetched": count - 1, "denied": 1}

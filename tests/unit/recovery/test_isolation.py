@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker, MemoryIsolationStore
+from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, IsolationStateStore, IsolationTracker, MemoryIsolationStore
 from adwarm.settings import RecoverySettings
 from adwarm.store.isolated_sources import IsolationState, SqlIsolationStore
 
@@ -145,8 +145,8 @@ def test_isolation_always_ends(steps: list[tuple[float, bool]]) -> None:
     for seconds, failed in steps:
         clock.sleep(seconds)
         tracker.record(SCOPE, failed=failed)
-        assert tracker.remaining_seconds(SCOPE) <= SETTINGS.max_isolation_seconds
-    clock.sleep(SETTINGS.max_isolation_seconds)
+        assert tracker.remaining_seconds(SCOPE) <= MAX_ISOLATION_SECONDS
+    clock.sleep(MAX_ISOLATION_SECONDS)
     assert tracker.remaining_seconds(SCOPE) == 0
 
 
@@ -155,7 +155,7 @@ def test_a_clock_that_jumps_back_prolongs_no_isolation(tracker: IsolationTracker
     isolate(tracker)
     clock.set(BEGIN - timedelta(days=300))
 
-    assert tracker.remaining_seconds(SCOPE) <= SETTINGS.max_isolation_seconds
+    assert tracker.remaining_seconds(SCOPE) <= MAX_ISOLATION_SECONDS
 
 
 def test_other_processes_see_it(engine: Engine, clock: VirtualClock) -> None:
@@ -169,13 +169,15 @@ def test_other_processes_see_it(engine: Engine, clock: VirtualClock) -> None:
     assert other.remaining_seconds("account:act_2") == 0
 
 
-def test_concurrent_failures_are_all_counted(engine: Engine, clock: VirtualClock) -> None:
+def test_concurrent_failures_are_all_counted(
+    engine: Engine, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of twenty failures that twenty threads record at the same time, none is lost."""
-    settings = RecoverySettings(isolation_failures=20)
+    monkeypatch.setattr("adwarm.recovery.isolation.ISOLATION_FAILURES", 20)
     barrier = threading.Barrier(20)
 
     def fail() -> None:
-        tracker = IsolationTracker(SqlIsolationStore(engine), settings, clock)
+        tracker = IsolationTracker(SqlIsolationStore(engine), SETTINGS, clock)
         barrier.wait()
         tracker.record(SCOPE, failed=True)
 
@@ -185,7 +187,7 @@ def test_concurrent_failures_are_all_counted(engine: Engine, clock: VirtualClock
     for thread in threads:
         thread.join()
 
-    (state,) = IsolationTracker(SqlIsolationStore(engine), settings, clock).list_isolated()
+    (state,) = IsolationTracker(SqlIsolationStore(engine), SETTINGS, clock).list_isolated()
     assert state.failures == 20
 
 

@@ -84,8 +84,9 @@ def platform() -> Iterator[SimulatorServer]:
 @pytest.fixture(scope="module")
 def meta(platform: SimulatorServer) -> MetaSource:
     """Meta, with small pages."""
-    settings = SourceSettings(graph_url=platform.url, page_size=40)
-    return MetaSource(MetaCredentials(SecretStr("simulated-token")), settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adwarm.sources.meta.source.PAGE_ROWS", 40)
+        return MetaSource(MetaCredentials(SecretStr("simulated-token")), SourceSettings(graph_url=platform.url))
 
 
 @pytest.fixture(scope="module")

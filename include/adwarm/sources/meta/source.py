@@ -7,6 +7,7 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
+from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.meta.account_bodies import parse_account, parse_account_list
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.params import async_report_params, object_params, request_params
@@ -58,12 +59,11 @@ class MetaSource:
         self._credentials = credentials
         self.connection, self.credential = connection, credentials.digest
         self._version = settings.api_version
-        self._page_size = settings.page_size
         self._clock = clock or SystemClock()
         self._graph = GraphTransport(credentials, settings, self._clock)
         self.capabilities = Capabilities(
             levels=frozenset({"ad", "adset", "campaign", "account"}),
-            max_page_rows=settings.page_size,
+            max_page_rows=PAGE_ROWS,
             has_async_reports=True,
             can_list_objects=True,
             quota_scopes=(ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN),
@@ -162,7 +162,7 @@ class MetaSource:
             Corrupt: a row was not requested or is malformed; no row of the page may be kept.
         """
         unit = target.unit if isinstance(target, AsyncReportHandle) else target
-        size = unit.page_size or self._page_size
+        size = unit.page_size or self.capabilities.max_page_rows
         if isinstance(target, FetchUnit):
             page = self._page((unit.account_id, "insights"), request_params(target, size, cursor), unit.account_id)
         else:
@@ -187,7 +187,9 @@ class MetaSource:
         if len(ids) > 1:
             raise BadRequest(f"objects can be listed below one object, not below {len(ids)}")
         parent = ids[0] if ids else unit.account_id
-        page = self._page((parent, _EDGES[level]), object_params(level, self._page_size, cursor), unit.account_id)
+        page = self._page(
+            (parent, _EDGES[level]), object_params(level, self.capabilities.max_page_rows, cursor), unit.account_id
+        )
         check_ids(page.rows)
         return page
 
