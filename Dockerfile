@@ -19,7 +19,8 @@ RUN python -m venv --without-pip /opt/venv \
 COPY pyproject.toml README.md LICENSE ./
 COPY include include
 COPY plugins plugins
-RUN uv pip install --python /opt/venv/bin/python --no-deps .
+COPY clients/python clients/python
+RUN uv pip install --python /opt/venv/bin/python --no-deps ./clients/python .
 
 
 FROM python:3.12.13-slim-bookworm

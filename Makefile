@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 INTEROP := .adwarm/interop
 WORKERS := 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
+export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins:$(CURDIR)/clients/python
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
@@ -23,13 +23,14 @@ help: ## Show what can be made
 
 setup: $(READY) ## Install everything into .venv, from the hash-pinned locks
 
-$(READY): requirements-bootstrap.txt requirements-dev.txt pyproject.toml
+$(READY): requirements-bootstrap.txt requirements-dev.txt pyproject.toml clients/python/pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 is older than 3.11"; exit 1; }
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-bootstrap.txt requirements-dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
+		--editable ./clients/python --editable .
 	@touch $@
 
 # Read when the process starts; later changes have no effect.
@@ -232,7 +233,7 @@ docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fai
 # Days that a release of a package must be old before a lock takes it, so that a malicious one is found by others first.
 COOL_DOWN_DAYS := 7
 lock_python = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-	--no-header --no-emit-index-url --exclude-newer "$(COOL_DOWN_DAYS) days" $(if $(UPGRADE),--upgrade)
+	--no-header --no-emit-index-url --no-emit-package adwarm-client --exclude-newer "$(COOL_DOWN_DAYS) days" $(if $(UPGRADE),--upgrade)
 
 lock: $(READY) ## Compile the locks again: pins stay, new packages are a week old; UPGRADE=1 raises the pins
 	@$(lock_python) --all-extras pyproject.toml -o requirements.txt

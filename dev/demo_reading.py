@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import numpy as np
 
-from adwarm.client import Client, ReportAnswer
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope, resolve_key
@@ -24,6 +23,7 @@ from adwarm.runtime import Runtime
 from adwarm.serving.api.server import serve_in_thread
 from adwarm.serving.tokens import make_token
 from adwarm.store import access_tokens, entries
+from adwarm_client import Client, ReportAnswer
 from dev.demo_day import ReplayDay
 
 BEFORE_MIDNIGHT = timedelta(minutes=30)

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
 sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "include"), str(ROOT / "plugins")]
+sys.path.insert(0, str(ROOT / "clients/python"))
 
 
 def pages() -> dict[Path, str]:

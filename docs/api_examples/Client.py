@@ -1,5 +1,5 @@
 from adwarm import Client
-from adwarm.client import NotReady
+from adwarm_client import NotReady
 
 
 def print_spend(url: str, token: str) -> None:

@@ -15,7 +15,6 @@ from adwarm.foundation.version import __version__
 
 if TYPE_CHECKING:
     from adwarm.access_log import read_events
-    from adwarm.client import AsyncClient, Client
     from adwarm.fatigue import score_account
     from adwarm.forecast.protocol import Forecast
     from adwarm.foundation.errors import (
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from adwarm.settings import Settings, load_settings
     from adwarm.sources.protocol import InsightsSource
     from adwarm.stored_days import load_days
+    from adwarm_client import AsyncClient, Client
 
 
 __all__ = [
@@ -90,7 +90,7 @@ __all__ = [
     "score_account",
 ]
 
-_CLIENT = "adwarm.client"
+_CLIENT = "adwarm_client"
 _ERRORS = "adwarm.foundation.errors"
 _MODEL = "adwarm.model"
 _STORED_PATTERNS = "adwarm.patterns.stored_patterns"

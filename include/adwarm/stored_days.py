@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import make_url
 
-from adwarm.client import NotReady, ReportWarning
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.home import absolute_path
 from adwarm.foundation.wording import format_count
 from adwarm.model import ColumnTable, QuerySpec, Window, normalize_account_id
-from adwarm.model.report_fields import AMOUNT_FIELDS, COUNT_FIELDS, DAY_FIELDS, to_frame
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import Context, partitions
 from adwarm.store.partition_rows import daily_table
 from adwarm.store.partitions import PartitionState
+from adwarm_client import NotReady, ReportWarning
+from adwarm_client.report_fields import AMOUNT_FIELDS, COUNT_FIELDS, DAY_FIELDS, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,11 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataInterv
 from airflow.sdk.definitions.asset import BaseAsset
 
 from adwarm.model.job import LONGEST_RUN
-from adwarm.model.keys import ACCOUNT_ID_PATTERN
-from adwarm.model.windows import DATE_RANGE_PATTERN, PRESETS
 from adwarm_airflow.assets import DATA_ARRIVED, GROUP, REQUESTS_NAME, REQUESTS_URI
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger
+from adwarm_client.date_ranges import DATE_RANGE_PATTERN, PRESETS
+from adwarm_client.keys import ACCOUNT_ID_PATTERN
 
 OWNER = "adwarm"
 START_DATE = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from adwarm.cli.app import app
-from adwarm.client.report_answer import read_strings
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
@@ -21,6 +20,7 @@ from adwarm.serving.tokens import make_token
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS
 from adwarm.store import access_tokens, write_transaction
 from adwarm.store.tables import payload
+from adwarm_client.report_answer import read_strings
 from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, FaultRule
 from graph_simulator.server import SimulatorServer

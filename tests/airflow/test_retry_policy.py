@@ -18,7 +18,7 @@ def _decide(error: BaseException) -> Any:
 def _below(kind: type[errors.AdwarmError]) -> Iterator[type[errors.AdwarmError]]:
     yield kind
     for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if vars(errors).get(child.__name__) is child:
             yield from _below(child)
 
 

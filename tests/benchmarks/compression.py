@@ -29,11 +29,12 @@ import zstandard
 
 from adwarm.compression.codecs import encode
 from adwarm.compression.dictionaries import encode_delta
-from adwarm.compression.document import CONTENT_TYPE, Document, Header, QueryFields, encode_document
+from adwarm.compression.document import encode_document
 from adwarm.compression.shapes import Shape, render_shape
 from adwarm.model import ColumnTable, Row
 from adwarm.settings import CompressionSettings
 from adwarm.store.partition_rows import in_order, pack_rows
+from adwarm_client.document import CONTENT_TYPE, Document, Header, QueryFields
 from tests.benchmarks.measure import print_table, sized
 from tests.benchmarks.parse_time import parse_times
 from tests.benchmarks.report_rows import FIELDS, UNTIL, noon_after, simulated_rows

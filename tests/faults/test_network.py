@@ -86,7 +86,7 @@ def run_until_served(home: BatchHome, server: ForkServer, most_workers: int = 12
     for number in range(1, most_workers + 1):
         worker = server.start(RETRY, environment=home.environment)
         code = worker.finish(120)
-        assert code == 0 or "adwarm.foundation.errors.Transient" in worker.output, worker.output
+        assert code == 0 or "adwarm_client.errors.Transient" in worker.output, worker.output
         assert verify_store(home.context).corrupt == [], "nothing partial is published"
         for row in warms.list_by_run(home.engine, RUN):
             assert row.status.is_served or row.error or row.status == "planned", "what is not served has a reason"

@@ -84,7 +84,7 @@ def test_a_run_survives_a_crash_of_its_database(
         damage = home.check(before)
         assert (damage.lost, damage.duplicated) == (0, 0)
         assert before, "something was published before the crash"
-        assert code == 0 or "adwarm.foundation.errors.Transient" in output, output
+        assert code == 0 or "adwarm_client.errors.Transient" in output, output
         assert str(make_url(server.url).host or "") not in output or not make_url(server.url).host
     if times > 1:
         fault = "PostgreSQL stopped with -m immediate during a batch, and restarted"

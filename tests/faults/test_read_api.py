@@ -19,11 +19,11 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.model import Priority, ReportKey, TokenScope
-from adwarm.model.windows import ONE_DAY
 from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.store import open_engine, read_traffic, upgrade, write_transaction
 from adwarm.store.tables import payload
+from adwarm_client.date_ranges import ONE_DAY
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, FaultRule

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from .environments import LOCK, Environment, build_distributions, find_interpreter
+from .environments import LOCK, Distributions, Environment, build_distributions, find_interpreter
 
 PYTHON = "3.11"
 
 
 @pytest.fixture(scope="session")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The source distribution and the wheel."""
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    """The distributions of adwarm and of its client."""
     return build_distributions(tmp_path_factory.mktemp("dist"))
 
 
@@ -26,11 +26,11 @@ def python() -> str:
 
 
 @pytest.fixture(scope="session")
-def bare(distributions: tuple[Path, Path], python: str, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def bare(distributions: Distributions, python: str, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Airflow in an environment of its own, and into it the wheel, as a user installs it."""
     environment = Environment.create(tmp_path_factory.mktemp("bare"), python)
     environment.install("--constraint", str(LOCK), "apache-airflow")
-    environment.install("--constraint", str(LOCK), str(distributions[1]))
+    environment.install("--constraint", str(LOCK), str(distributions.client), str(distributions.wheel))
     return environment
 
 

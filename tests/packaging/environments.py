@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -37,11 +37,20 @@ def uv(*arguments: str, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-def build_distributions(folder: Path) -> tuple[Path, Path]:
-    """Build the source distribution, and from that the wheel, and return the paths of both."""
-    uv("build", "--quiet", "--out-dir", str(folder), str(ROOT))
-    [sdist], [wheel] = folder.glob("*.tar.gz"), folder.glob("*.whl")
-    return sdist, wheel
+class Distributions(NamedTuple):
+    """What `uv build --all-packages` makes of a clone: adwarm's two distributions, and the wheel of its client."""
+
+    sdist: Path
+    wheel: Path
+    client: Path
+
+
+def build_distributions(folder: Path) -> Distributions:
+    """Build each source distribution, and from that its wheel."""
+    uv("build", "--quiet", "--all-packages", "--out-dir", str(folder), str(ROOT))
+    [sdist], [wheel] = folder.glob("adwarm-*.tar.gz"), folder.glob("adwarm-*.whl")
+    [client] = folder.glob("adwarm_client-*.whl")
+    return Distributions(sdist, wheel, client)
 
 
 def find_interpreter(version: str) -> str | None:

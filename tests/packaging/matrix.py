@@ -20,7 +20,7 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-from .environments import ROOT, Environment, build_distributions, find_interpreter, uv
+from .environments import ROOT, Distributions, Environment, build_distributions, find_interpreter, uv
 from .test_bare_airflow import DAGS, SECONDS, trial_shell
 
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -45,15 +45,15 @@ def main() -> int:
     cells = [(python, airflow) for python in chosen.python or PYTHONS for airflow in chosen.airflow or AIRFLOWS]
     cells += [] if chosen.no_lowest else [((chosen.python or PYTHONS)[0], LOWEST)]
     with tempfile.TemporaryDirectory(prefix="adwarm-matrix-") as folder:
-        _, wheel = build_distributions(Path(folder) / "dist")
-        rows = list(run_cells(cells, wheel, Path(folder)))
+        built = build_distributions(Path(folder) / "dist")
+        rows = list(run_cells(cells, built, Path(folder)))
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print(f"written to {RESULT.relative_to(ROOT)}")
     return int(any(row["result"] == "failed" for row in rows))
 
 
-def run_cells(cells: list[Cell], wheel: Path, folder: Path) -> Iterator[dict[str, Any]]:
+def run_cells(cells: list[Cell], built: Distributions, folder: Path) -> Iterator[dict[str, Any]]:
     """Run each cell, print its line, and yield its result."""
     heads = ("Python", "Airflow", "pandas", "SQLAlchemy", "result")
     print("".join(f"{text:{width}}" for text, width in zip(heads, WIDTHS, strict=True)), "seconds")
@@ -62,7 +62,7 @@ def run_cells(cells: list[Cell], wheel: Path, folder: Path) -> Iterator[dict[str
         if path is None:
             row = {"python": python, "airflow": airflow, "result": "skipped", "why": "not on this machine"}
         else:
-            row = {"python": python, "airflow": airflow} | run_cell((path, airflow), wheel, folder / f"cell-{number}")
+            row = {"python": python, "airflow": airflow} | run_cell((path, airflow), built, folder / f"cell-{number}")
         row = {"cell": f"{python} {airflow}", **row, "seconds": round(time.monotonic() - started)}
         columns = [str(row.get(name, "–")) for name in ("python", "airflow", "pandas", "sqlalchemy", "result")]
         print("".join(f"{text:{width}}" for text, width in zip(columns, WIDTHS, strict=True)), row["seconds"])
@@ -72,13 +72,13 @@ def run_cells(cells: list[Cell], wheel: Path, folder: Path) -> Iterator[dict[str
         yield row
 
 
-def run_cell(cell: Cell, wheel: Path, folder: Path) -> dict[str, Any]:
+def run_cell(cell: Cell, built: Distributions, folder: Path) -> dict[str, Any]:
     """Install one cell, check it, and return its versions with the result."""
     folder.mkdir()
     environment = Environment.create(folder, cell[0])
     row: dict[str, Any] = {}
     try:
-        install(environment, cell[1], wheel)
+        install(environment, cell[1], built)
         versions = environment.smoke("versions")["versions"]
         row |= {**versions, "airflow": versions["apache-airflow"]}
         uv("pip", "check", "--python", environment.python)
@@ -89,20 +89,21 @@ def run_cell(cell: Cell, wheel: Path, folder: Path) -> dict[str, Any]:
     return {**row, "result": "failed", "why": "\n".join(problems)} if problems else {**row, "result": "ok"}
 
 
-def install(environment: Environment, airflow: str, wheel: Path) -> None:
+def install(environment: Environment, airflow: str, built: Distributions) -> None:
     """Install a bare Airflow and the wheel into it, or, for `lowest`, the lower bounds with every extra."""
     if airflow != LOWEST:
         wanted = "apache-airflow" if airflow == "newest" else f"apache-airflow=={airflow}"
         environment.install(wanted)
-        environment.install(wanted, str(wheel))
+        environment.install(wanted, str(built.client), str(built.wheel))
         return
     pins = environment.home / "lowest.txt"
     uv(
-        "pip", "compile", "--quiet", "--resolution", "lowest-direct", "--all-extras", "--python", environment.python,
+        "pip", "compile", "--quiet", "--resolution", "lowest-direct", "--all-extras",
+        "--no-emit-package", "adwarm-client", "--python", environment.python,
         str(ROOT / "pyproject.toml"), "--output-file", str(pins),
     )  # fmt: skip
     environment.install("--requirement", str(pins))
-    environment.install("--no-deps", str(wheel))
+    environment.install("--no-deps", str(built.client), str(built.wheel))
 
 
 def check(environment: Environment) -> list[str]:

@@ -33,9 +33,9 @@ EXTRA_MODULES = (
 
 
 def imports() -> list[str]:
-    """Import every module of the three packages, and return those that cannot be."""
+    """Import every module of the four packages, and return those that cannot be."""
     broken = []
-    for name in ("adwarm", "adwarm_airflow", "graph_simulator"):
+    for name in ("adwarm", "adwarm_airflow", "adwarm_client", "graph_simulator"):
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
             if module.name in NOT_IMPORTED or module.name.startswith("adwarm_airflow.dags"):

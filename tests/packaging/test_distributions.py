@@ -4,21 +4,20 @@ import tarfile
 import zipfile
 from email import message_from_string
 from email.message import Message
-from pathlib import Path
 
 import pytest
 
 import adwarm
 
-from .environments import ROOT
+from .environments import ROOT, Distributions
 
 EXTRAS = {"celery", "fab", "gcs", "otel", "postgres", "s3", "serve"}
 
 
 @pytest.fixture
-def wheel(distributions: tuple[Path, Path]) -> dict[str, str]:
+def wheel(distributions: Distributions) -> dict[str, str]:
     """The text files of the wheel by name."""
-    with zipfile.ZipFile(distributions[1]) as archive:
+    with zipfile.ZipFile(distributions.wheel) as archive:
         return {name: archive.read(name).decode("utf-8", "replace") for name in archive.namelist()}
 
 
@@ -49,9 +48,9 @@ def test_the_wheel_built_from_the_source_distribution_is_whole(wheel: dict[str, 
     assert not {name for name in wheel if name.startswith(("tests", "dev", "examples")) or name.endswith(".parquet")}
 
 
-def test_the_source_distribution_holds_no_tests_and_no_data(distributions: tuple[Path, Path]) -> None:
+def test_the_source_distribution_holds_no_tests_and_no_data(distributions: Distributions) -> None:
     """It holds what the wheel is built from, the changelog and the licence."""
-    with tarfile.open(distributions[0]) as archive:
+    with tarfile.open(distributions.sdist) as archive:
         top = {name.split("/")[1] for name in archive.getnames() if "/" in name}
     source = {"include", "plugins", "dags", "pyproject.toml"}
     assert top - {".gitignore"} == source | {"CHANGELOG.md", "LICENSE", "README.md", "PKG-INFO"}

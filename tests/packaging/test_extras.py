@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .environments import LOCK, Environment, uv
+from .environments import LOCK, Distributions, Environment, uv
 from .test_bare_airflow import SECONDS, free_port, trial_shell
 
 pytestmark = pytest.mark.timeout(900)
@@ -23,10 +23,11 @@ PACKAGES = {
 
 
 @pytest.fixture(scope="module")
-def extras(distributions: tuple[Path, Path], python: str, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def extras(distributions: Distributions, python: str, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """A fresh environment with the three extras."""
     environment = Environment.create(tmp_path_factory.mktemp("extras"), python)
-    environment.install("--constraint", str(LOCK), f"{distributions[1]}[celery,postgres,s3]")
+    wheel = f"{distributions.wheel}[celery,postgres,s3]"
+    environment.install("--constraint", str(LOCK), str(distributions.client), wheel)
     return environment
 
 

@@ -17,11 +17,11 @@ from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.local_time import local_day
 from adwarm.model import Account, FreshnessRules, Window, resolve_window
 from adwarm.model.freshness import expires_at, is_settled
-from adwarm.model.windows import ONE_DAY
 from adwarm.planning.day_close import get_close_time
 from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
+from adwarm_client.date_ranges import ONE_DAY
 
 ZONES = {
     "America/New_York": 0.22,

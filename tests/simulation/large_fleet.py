@@ -20,9 +20,9 @@ from zoneinfo import ZoneInfo
 
 from adwarm.backpressure import CallOutcomeKind, Grant, Granted, Rejected
 from adwarm.model import Priority, Scope, ScopeKind
-from adwarm.model.windows import ONE_DAY
 from adwarm.planning.day_close import get_close_time
 from adwarm.settings import BackpressureSettings
+from adwarm_client.date_ranges import ONE_DAY
 from graph_simulator.fault_profile import QuotaSetting
 from tests.benchmarks.measure import sized
 from tests.benchmarks.targets import TargetResults

@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow as pa
 
 from adwarm.access_log.open_files import OpenFiles
-from adwarm.foundation.api_headers import REQUEST
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, Mode, ReportKey, TokenScope
 from adwarm.patterns.ingest.run import ingest
@@ -28,6 +27,7 @@ from adwarm.serving.misses import QueueMissHandler
 from adwarm.serving.tokens import make_token
 from adwarm.settings import PlanningSettings, ServingSettings, Settings
 from adwarm.store import access_tokens, accounts
+from adwarm_client.api_headers import REQUEST
 from tests.unit.conftest import ScriptedSource
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from adwarm.client.http_clients import AsyncClient
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
 from adwarm.store import write_transaction
 from adwarm.store.tables import metadata
+from adwarm_client.http_clients import AsyncClient
 from tests.simulation.served import ServedHome
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
-from adwarm.client import Client, NotReady, ReportAnswer
 from adwarm.foundation.errors import NotFound, Transient
 from adwarm.model import ReportKey
+from adwarm_client import Client, NotReady, ReportAnswer
 
 _PAUSE_SECONDS = 0.05
 

@@ -18,8 +18,13 @@ from tests.wall_clock import REAL
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "include/adwarm/store/migrations/versions"
-SHIPPED = ("include", "plugins", "dags", "dev")
-PACKAGES = {"adwarm": "include", "graph_simulator": "include", "adwarm_airflow": "plugins"}
+SHIPPED = ("include", "plugins", "dags", "dev", "clients/python")
+PACKAGES = {
+    "adwarm": "include",
+    "adwarm_client": "clients/python",
+    "graph_simulator": "include",
+    "adwarm_airflow": "plugins",
+}
 
 FILE_LINES = 500
 MEDIAN_LINES = 150

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("include", "plugins", "dags", "dev", "tests", "docs", "examples")
-CLIENT_PAGES = [ROOT / "clients/typescript/README.md", ROOT / "examples/dashboard/README.md"]
+CODE = ("include", "plugins", "dags", "dev", "tests", "docs", "examples", "clients/python")
+CLIENT_PAGES = [ROOT / name / "README.md" for name in ("clients/typescript", "clients/python", "examples/dashboard")]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *CLIENT_PAGES])
 
 PHRASES = {
@@ -141,7 +141,7 @@ def _public_names(tree: ast.Module) -> Iterator[str]:
 def _private_language() -> set[str]:
     """Return the public names of the product that hold a private word; a method counts by its own name only."""
     names: set[str] = set()
-    for path in _sources("include", "plugins"):
+    for path in _sources("include", "plugins", "clients/python"):
         if "versions" not in path.parts:
             names |= set(_public_names(ast.parse(path.read_text(encoding="utf-8"))))
     return {n for n in names if not n.startswith("_") and _word_parts(n.rpartition(".")[2]) & PRIVATE_WORDS}

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm import load_days
-from adwarm.client import NotReady, ReportWarning
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Row
@@ -21,6 +20,7 @@ from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.stored_days import write_duckdb_view
+from adwarm_client import NotReady, ReportWarning
 
 AT = datetime(2026, 11, 25, 5, 30, tzinfo=UTC)
 DAYS = [date(2026, 10, day) for day in (1, 2, 3)]

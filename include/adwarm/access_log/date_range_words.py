@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import PRESETS
-from adwarm.model.windows import validate_date_range
+from adwarm_client.date_ranges import validate_date_range
 
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 _DAYS = re.compile(r"(?:the)?(?:last|past|previous|prev|trailing)?([0-9]{1,4})(?:d|days?)")

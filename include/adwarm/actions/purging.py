@@ -18,12 +18,12 @@ from adwarm.foundation.errors import Refused
 from adwarm.foundation.wording import format_bytes, format_count
 from adwarm.maintenance.eviction import Eviction, EvictionResult, delete_entries, is_current
 from adwarm.model import ReportKey, Window, normalize_account_id
-from adwarm.model.windows import validate_date_range
 from adwarm.planning.store_view import StoreView
 from adwarm.store import accounts, entries, leases, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.leases import Lease
+from adwarm_client.date_ranges import validate_date_range
 
 _LEASE_SECONDS = 60.0
 _RETRY_SECONDS = 60.0

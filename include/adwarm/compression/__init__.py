@@ -7,7 +7,7 @@ from adwarm.compression.choice import (
     decompress_envelope,
     open_envelope,
 )
-from adwarm.compression.document import CONTENT_TYPE, Document, decode_document, encode_document, unpack_document
+from adwarm.compression.document import encode_document, unpack_document
 from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
 from adwarm.compression.files import FileCompressionResult, compress_path
 from adwarm.compression.negotiation import NotAcceptable, choose_encoding, content_coding
@@ -19,6 +19,7 @@ from adwarm.compression.statistics import (
     get_compression_totals,
 )
 from adwarm.compression.transcodes import RepresentationKey, TranscodeCache, hash_blob
+from adwarm_client.document import CONTENT_TYPE, Document, decode_document
 
 __all__ = [
     "CODECS",

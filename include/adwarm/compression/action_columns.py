@@ -16,14 +16,13 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-from adwarm.foundation.errors import Corrupt
-from adwarm.model.column_table import ColumnTable, read_fields
+from adwarm_client.column_table import ColumnTable, read_fields
+from adwarm_client.document import BY
 
-BY: Final = "action_type"
 _MAX_EXCEPTIONS = 1 / 8
 """Of the cells with a value; a column with more of them is not pivoted."""
 _MAX_SPARSENESS = 12
@@ -49,55 +48,6 @@ def pivot_columns(table: ColumnTable) -> dict[str, list[Any] | orjson.Fragment]:
         for column in columns.values():
             column.add_block(start)
     return {name: column.finish() for name, column in columns.items()}
-
-
-def unpivot_column(column: Any, rows: int) -> list[Any]:
-    """Return the cells of a column of a document with `rows` rows; the inverse of `pivot_column`.
-
-    Raises:
-        Corrupt: the column has another form or length.
-    """
-    if isinstance(column, list):
-        if len(column) != rows:
-            raise Corrupt(f"a column of the document has {len(column)} values and should have {rows}; fetch it again")
-        return column
-    try:
-        if column["by"] != BY:
-            raise Corrupt("a column of the document is pivoted by an unknown field; fetch it again")
-        cells: list[Any] = [None] * rows
-        items = column["items"]
-        for kind, fields in items.items():
-            _add_items(cells, kind, items[fields] if isinstance(fields, str) else fields)
-        for row, cell in column.get("exceptions", {}).items():
-            cells[_read_row_number(row)] = cell
-    except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
-        raise Corrupt("a pivoted column of the document is malformed; fetch it again") from error
-    return cells
-
-
-def _read_row_number(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError("an exception has no row number")
-    return int(text)
-
-
-def _add_items(cells: list[Any], kind: str, fields: dict[str, list[Any]]) -> None:
-    """Append an item of a type to each cell that has one."""
-    if any(len(values) != len(cells) for values in fields.values()):
-        raise ValueError("a list of values has another length than the table")
-    if len(fields) == 1:
-        [(name, values)] = fields.items()
-        items = [value if value is None else {BY: kind, name: value} for value in values]
-    else:
-        present = ColumnTable(len(cells), fields).to_rows()
-        items = [{BY: kind, **item} if item else None for item in present]
-    for row, item in enumerate(items):
-        if item is not None:
-            cell = cells[row]
-            if cell is None:
-                cells[row] = [item]
-            else:
-                cell.append(item)
 
 
 class _PlainColumn:

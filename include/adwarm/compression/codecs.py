@@ -13,12 +13,11 @@ import zstandard
 from isal import igzip_lib, isal_zlib
 
 from adwarm.compression.envelope import Codec
-from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
+from adwarm_client.codings import check_size, make_damaged, unbrotli, unzstd
 
 _GZIP_FORMAT = 31
 _ISAL_LEVELS = range(1, 4)  # much faster than zlib at about the same size; other levels use zlib
-_BROTLI_STEP = 1 << 20
 _LARGE_BYTES = 1 << 17
 _LEVELS_WITH_SHORT_MATCHES = range(5, 13)
 _MIN_MATCH = 6
@@ -51,12 +50,12 @@ def decode(body: bytes, codec: Codec, max_bytes: int) -> bytes:
         case "gzip":
             raw = _gunzip(body, max_bytes)
         case "brotli":
-            raw = _unbrotli(body, max_bytes)
+            raw = unbrotli(body, max_bytes)
         case "zstd":
-            raw = _unzstd(body, max_bytes)
+            raw = unzstd(body, max_bytes)
         case "identity":
             raw = body
-    _check_size(len(raw), max_bytes)
+    check_size(len(raw), max_bytes)
     return raw
 
 
@@ -83,48 +82,8 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     try:
         raw = bytes(unpacker.decompress(body, max_bytes + 1))
     except (_ISAL_ERROR, zlib.error, EOFError) as error:
-        raise _damaged("gzip", error) from error
-    _check_size(len(raw), max_bytes)
+        raise make_damaged("gzip", error) from error
+    check_size(len(raw), max_bytes)
     if not unpacker.eof or unpacker.unused_data:
-        raise _damaged("gzip")
+        raise make_damaged("gzip")
     return raw
-
-
-def _unbrotli(body: bytes, max_bytes: int) -> bytes:
-    unpacker = brotli.Decompressor()
-    parts: list[bytes] = []
-    size, pending = 0, body
-    try:
-        while not unpacker.is_finished():
-            part = unpacker.process(pending, output_buffer_limit=min(max_bytes - size + 1, _BROTLI_STEP))
-            if not part and not unpacker.is_finished():
-                raise _damaged("brotli")
-            pending = b""
-            parts.append(part)
-            size += len(part)
-            _check_size(size, max_bytes)
-    except brotli.error as error:
-        raise _damaged("brotli", error) from error
-    return b"".join(parts)
-
-
-def _unzstd(body: bytes, max_bytes: int) -> bytes:
-    try:
-        declared = zstandard.get_frame_parameters(body).content_size
-        if declared != zstandard.CONTENTSIZE_UNKNOWN:
-            _check_size(declared, max_bytes)
-        return zstandard.ZstdDecompressor().decompress(body, max_output_size=max_bytes, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise _damaged("zstd", error) from error
-
-
-def _check_size(size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise TooMuchData(
-            f"the payload decodes to more than {max_bytes} bytes; "
-            "request less at a time, or raise ADWARM_COMPRESSION__MAX_DECODED_BYTES"
-        )
-
-
-def _damaged(codec: str, error: Exception | None = None) -> Corrupt:
-    return Corrupt(f"the {codec} stream is truncated or damaged{f' ({error})' if error else ''}; fetch it again")

@@ -6,20 +6,14 @@ browser too notices when the document that it restored is not the one that was s
 """
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from binascii import Error as Base64Error
 from hashlib import sha256
-from typing import Final
 
 import zstandard
 
-from adwarm.foundation.errors import Corrupt, TooMuchData
+from adwarm_client.codings import HASH_BYTES, MAGIC, raw_dictionary
 
-CODING: Final = "dcz"
-MAGIC: Final = bytes.fromhex("5e2a4d1820000000")
-
-_HASH_BYTES = 32
-_HEADER_BYTES = len(MAGIC) + _HASH_BYTES
 _LEAST_WINDOW = 8 * 2**20
 _LARGEST_WINDOW = 128 * 2**20
 _SMALLEST_WINDOW_LOG = 10
@@ -46,7 +40,7 @@ def encode_delta(document: bytes, dictionary: bytes) -> bytes:
         document: the body to send.
         dictionary: an earlier body that the client holds.
     """
-    raw = _raw_dictionary(dictionary)
+    raw = raw_dictionary(dictionary)
     window_log = max((len(document) + len(dictionary)).bit_length(), _SMALLEST_WINDOW_LOG)
     window_log = min(window_log, largest_window(len(dictionary)).bit_length() - 1)
     frame = _compress(document, raw, _quick_parameters(window_log))
@@ -60,31 +54,6 @@ def encode_delta(document: bytes, dictionary: bytes) -> bytes:
         )
         frame = min(frame, _compress(document, raw, thorough), key=len)
     return b"".join((MAGIC, sha256(dictionary).digest(), frame))
-
-
-def decode_delta(body: bytes, dictionary: bytes, max_bytes: int) -> bytes:
-    """Return the document of a delta, at most `max_bytes` of it.
-
-    Raises:
-        Corrupt: the body is no delta, was made against another dictionary, is truncated or damaged, or does not declare
-            the length of its document.
-        TooMuchData: it decodes to more than `max_bytes`.
-    """
-    if len(body) < _HEADER_BYTES or not body.startswith(MAGIC):
-        raise Corrupt("the body is not a delta of the coding dcz; fetch it again without a dictionary")
-    if body[len(MAGIC) : _HEADER_BYTES] != sha256(dictionary).digest():
-        raise Corrupt("the delta was made against another dictionary; fetch it again without a dictionary")
-    frame = body[_HEADER_BYTES:]
-    try:
-        declared = zstandard.get_frame_parameters(frame).content_size
-        if declared == zstandard.CONTENTSIZE_UNKNOWN:
-            raise Corrupt("the delta does not declare the length of its document; fetch it again without a dictionary")
-        if declared > max_bytes:
-            raise TooMuchData(f"the delta decodes to more than {max_bytes} bytes; request less at a time")
-        unpacker = zstandard.ZstdDecompressor(dict_data=_raw_dictionary(dictionary))
-        return unpacker.decompress(frame, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise Corrupt(f"the delta is truncated or damaged ({error}); fetch it again without a dictionary") from error
 
 
 def largest_window(dictionary_bytes: int) -> int:
@@ -102,12 +71,7 @@ def parse_available_dictionary(header: str | None) -> bytes | None:
         digest = b64decode(f"{match[1].rstrip('=')}=", validate=True)
     except Base64Error:
         return None
-    return digest if len(digest) == _HASH_BYTES else None
-
-
-def format_available_dictionary(digest: bytes) -> str:
-    """Return the value of Available-Dictionary for the SHA-256 of a dictionary."""
-    return f":{b64encode(digest).decode('ascii')}:"
+    return digest if len(digest) == HASH_BYTES else None
 
 
 def format_use_as_dictionary(match: str, dictionary_id: str | None = None) -> str:
@@ -139,10 +103,6 @@ def _quote(text: str) -> str:
     if not (text.isascii() and text.isprintable()):
         raise ValueError("a header holds printable ASCII only; percent-encode the rest")
     return '"' + _QUOTED.sub(r"\\\g<0>", text) + '"'
-
-
-def _raw_dictionary(dictionary: bytes) -> zstandard.ZstdCompressionDict:
-    return zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
 
 
 def _compress(

@@ -18,18 +18,10 @@ from typing import Any, Final, Literal, cast, get_args
 import orjson
 import pyarrow as pa
 
-from adwarm.compression.document import (
-    CONTENT_TYPE,
-    ROW_CONTENT_TYPE,
-    Document,
-    Header,
-    decode_document,
-    encode_document,
-    header_fields,
-    summary_fields,
-)
+from adwarm.compression.document import encode_document, header_fields, summary_fields
 from adwarm.foundation.errors import BadRequest, TooMuchData
 from adwarm.model import ColumnTable
+from adwarm_client.document import CONTENT_TYPE, ROW_CONTENT_TYPE, Document, Header, decode_document
 
 TableName = Literal["daily", "summary"]
 """The daily rows, or one row per object over the whole window."""

@@ -8,11 +8,11 @@ from typing import Final
 from cachetools import LRUCache
 
 from adwarm.compression.choice import decompress_envelope, open_envelope
-from adwarm.compression.document import decode_document, read_format_version
 from adwarm.compression.envelope import Envelope
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
 from adwarm.store.entries import Entry
+from adwarm_client.document import decode_document, read_format_version
 
 _REMEMBERED: Final = 100_000
 """Payload hashes that a verifier remembers, about 20 MB at most."""

@@ -12,10 +12,10 @@ from datetime import date, datetime, timedelta
 
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.model import Window
-from adwarm.model.windows import ONE_DAY
 from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
+from adwarm_client.date_ranges import ONE_DAY
 
 BLOCK_DAYS = 30
 HISTORY_DAYS = 37

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, FreshnessRules, Window, is_settled
-from adwarm.model.windows import ONE_DAY
+from adwarm_client.date_ranges import ONE_DAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adwarm.compression import decode_document
-from adwarm.compression.document import Document
 from adwarm.compression.stored_bytes import verify_bytes, verify_document
 from adwarm.forecast.snapshot import read_snapshot
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError, Transient
@@ -23,6 +22,7 @@ from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import read_partition_table
 from adwarm.store.partitions import PartitionState
 from adwarm.store.quarantine import DamagedKind
+from adwarm_client.document import Document
 
 KINDS: Final[tuple[DamagedKind, ...]] = ("snapshot", "aggregate", "partition", "entry")
 """What is checked, in this order: first what is small and used by everything."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from adwarm.model.enums import Actor, Priority
+from adwarm_client.keys import Actor, Priority
 
 
 class TokenScope(StrEnum):

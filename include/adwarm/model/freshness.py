@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from adwarm.foundation.local_time import local_day
-from adwarm.model.windows import Window
+from adwarm_client.date_ranges import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,15 @@
-"""Report keys, and the only function that resolves them to entry keys."""
+"""Queries and entry keys, and the only function that resolves report keys to entry keys."""
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from adwarm.foundation.errors import BadRequest
 from adwarm.model.account import Account
-from adwarm.model.windows import Window, resolve_window, validate_date_range
+from adwarm.model.windows import resolve_window
+from adwarm_client.date_ranges import Window
+from adwarm_client.keys import ReportKey
 
-ACCOUNT_ID_PATTERN = r"(act_)?([0-9]{1,20})"
-"""What every surface accepts as an account id, without the spaces around it."""
-_ACCOUNT = re.compile(ACCOUNT_ID_PATTERN)
-_REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NEXT = "@next"
 MAX_NEXT_NAME = 40
 """Most characters of a report's name in the database."""
@@ -47,18 +43,6 @@ def name_report(name: str) -> str:
     return name.removesuffix(_NEXT)
 
 
-def normalize_account_id(text: str) -> str:
-    """Return the canonical account id, `act_` and digits.
-
-    Raises:
-        BadRequest: `text` is not a valid account id.
-    """
-    match = _ACCOUNT.fullmatch(text.strip())
-    if not match:
-        raise BadRequest(f"account id {text[:60]!r} is not valid; write act_ and up to 20 digits, such as act_1234")
-    return f"act_{match[2]}"
-
-
 @dataclass(frozen=True, slots=True)
 class QuerySpec:
     """The query of a report. Its hash is part of every partition, entry and lease key."""
@@ -72,36 +56,6 @@ class QuerySpec:
         """Twelve hex digits, different for every query."""
         text = json.dumps([self.level, sorted(self.fields), sorted(self.attribution_windows)])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ReportKey:
-    """What a dashboard opens: an account, a date range and a report.
-
-    Attributes:
-        account_id: `act_` and digits.
-        date_range: a preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.
-        report: name of the query in the settings.
-    """
-
-    account_id: str
-    date_range: str
-    report: str = "default"
-
-    @classmethod
-    def parse(cls, account: str, date_range: str, report: str = "default") -> "ReportKey":
-        """Return the key of external input.
-
-        Raises:
-            BadRequest: a part is not valid; the message says which one and what to write.
-        """
-        if not _REPORT.fullmatch(report):
-            raise BadRequest(f"report {report[:60]!r} is not a valid name; use lower-case letters, digits and _")
-        return cls(normalize_account_id(account), validate_date_range(date_range.strip()), report)
-
-    def __str__(self) -> str:
-        suffix = "" if self.report == "default" else f" [{self.report}]"
-        return f"{self.account_id} {self.date_range}{suffix}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,8 +8,7 @@ from typing import Any
 from adwarm.foundation.cron import check_cron
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model.enums import Priority
-from adwarm.model.keys import ReportKey, normalize_account_id
+from adwarm_client.keys import Priority, ReportKey, normalize_account_id
 
 _SYNONYMS = {"medium": "normal"}
 _LIMITS = {

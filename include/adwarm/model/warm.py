@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from adwarm.model.enums import Mode, Priority, WarmReason
-from adwarm.model.keys import ReportKey
+from adwarm.model.enums import Mode, WarmReason
+from adwarm_client.keys import Priority, ReportKey
 
 
 class WarmStatus(StrEnum):

@@ -9,15 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from adwarm.compression.document import (
-    CONTENT_TYPE,
-    Document,
-    Header,
-    QueryFields,
-    Summary,
-    pack_document,
-    unpack_document,
-)
+from adwarm.compression.document import pack_document, unpack_document
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
@@ -27,6 +19,7 @@ from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import daily_table, in_order
 from adwarm.store.partitions import PartitionState
+from adwarm_client.document import CONTENT_TYPE, Document, Header, QueryFields, Summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from adwarm.compression.dictionaries import format_use_as_dictionary
-from adwarm.foundation import api_headers
+from adwarm_client import api_headers
 
 VARY: Final = f"Authorization, Accept, Accept-Encoding, Available-Dictionary, {api_headers.CLIENT}"
 _HOOK_SECONDS = 604_800

@@ -19,10 +19,10 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Transient
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, ReportKey, Window, resolve_key
-from adwarm.model.windows import ONE_DAY, PRESETS
 from adwarm.serving.local_caches import CacheSelection, run_in_loop
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
+from adwarm_client.date_ranges import ONE_DAY, PRESETS
 
 MAX_POINTERS: Final = 20_000
 _EVER: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from adwarm.compression.choice import decode_counted, encode_counted
-from adwarm.compression.document import CONTENT_TYPE
 from adwarm.compression.envelope import Codec, parse_codec
 from adwarm.compression.negotiation import content_coding
 from adwarm.compression.shapes import parse_shape, parse_table, render_shape
@@ -23,6 +22,7 @@ from adwarm.settings import CompressionSettings
 from adwarm.store import Context
 from adwarm.store.damage import mark_damaged
 from adwarm.store.entries import Entry
+from adwarm_client.document import CONTENT_TYPE
 
 COLUMNAR: Final = "columnar"
 """The shape in which documents are stored."""

@@ -18,11 +18,12 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day
 from adwarm.model import AccessToken, Account, ReportKey
-from adwarm.model.windows import check_served, validate_date_range
+from adwarm.model.windows import check_served
 from adwarm.serving.flights import loop_time
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.settings import Settings
 from adwarm.store import accounts
+from adwarm_client.date_ranges import validate_date_range
 
 _ACCOUNT_SECONDS = 1.0
 _MAX_ACCOUNTS = 10_000

@@ -11,7 +11,6 @@ from typing import Any
 
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import QuerySpec, Row, Window, normalize_account_id
-from adwarm.model.report_fields import TEXT_SUFFIXES
 from adwarm.sources.formats import (
     ADDITIVE_FIELDS,
     compute_ratios,
@@ -22,6 +21,7 @@ from adwarm.sources.formats import (
     parse_decimal,
 )
 from adwarm.sources.units import LEVELS
+from adwarm_client.report_fields import TEXT_SUFFIXES
 
 _NOT_TOTALS = frozenset({"reach", "frequency", "cpp"})
 

@@ -11,7 +11,7 @@ import orjson
 
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.foundation.local_time import zone
-from adwarm.model.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
+from adwarm_client.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
 
 ADDITIVE_FIELDS = ("impressions", "clicks", "inline_link_clicks", "spend")
 _RATIO_PARTS = {

@@ -13,8 +13,8 @@ from typing import Any
 
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Row
-from adwarm.model.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
 from adwarm.sources.protocol import FetchUnit, Increment
+from adwarm_client.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
 
 ROW_ERROR_CODE = "row"
 """`code` of the error; distinguishes a refused response from stored bytes that do not verify."""

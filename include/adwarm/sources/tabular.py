@@ -18,8 +18,6 @@ from typing import Any
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
 from adwarm.model import Account, QuerySpec, Row, Window, normalize_account_id
-from adwarm.model.report_fields import TEXT_SUFFIXES
-from adwarm.model.windows import ONE_DAY
 from adwarm.sources.daily import (
     DailyRow,
     TableFormat,
@@ -52,6 +50,8 @@ from adwarm.sources.protocol import (
 from adwarm.sources.row_check import check_rows
 from adwarm.sources.synchronous import SynchronousSource, page_of, unknown_report
 from adwarm.sources.units import LEVELS, plan_units
+from adwarm_client.date_ranges import ONE_DAY
+from adwarm_client.report_fields import TEXT_SUFFIXES
 
 _PAGE_ROWS = 5_000
 

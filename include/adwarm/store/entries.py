@@ -23,11 +23,11 @@ from sqlalchemy import (
 )
 
 from adwarm.model import PRESETS, EntryKey, ReportKey, Window
-from adwarm.model.windows import absolute_window
 from adwarm.store import entry_versions
 from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
 from adwarm.store.tables import account, entry_version, payload
 from adwarm.store.tables import entry as table
+from adwarm_client.date_ranges import absolute_window
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""

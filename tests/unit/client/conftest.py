@@ -13,10 +13,11 @@ import orjson
 import pytest
 import zstandard
 
-from adwarm.client import Client
 from adwarm.compression.dictionaries import encode_delta
-from adwarm.compression.document import CONTENT_TYPE, Document, Header, QueryFields, Summary, encode_document
+from adwarm.compression.document import encode_document
 from adwarm.model import ColumnTable, Row
+from adwarm_client import Client
+from adwarm_client.document import CONTENT_TYPE, Document, Header, QueryFields, Summary
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 TOKEN = "adwarm_id1234_very-secret-part"

@@ -11,8 +11,6 @@ from hashlib import sha256
 import httpx
 import pytest
 
-from adwarm.client import AsyncClient, NotReady, ReportWarning
-from adwarm.compression.dictionaries import format_available_dictionary
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
@@ -25,6 +23,8 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import ReportKey
+from adwarm_client import AsyncClient, NotReady, ReportWarning
+from adwarm_client.codings import format_available_dictionary
 from tests.unit.client.conftest import TOKEN, URL, ClientHarness, Sent, json_answer, make_document
 
 PENDING = json_answer(202, {"status": "queued"}, Location="/v1/requests/17", Retry_After="3")
@@ -424,8 +424,8 @@ def test_the_async_client_does_the_same(stub: ClientHarness) -> None:
 
 
 def test_importing_the_client_is_light() -> None:
-    """Neither pandas, numpy nor a database driver is loaded."""
-    heavy = ("pandas", "numpy", "sqlalchemy", "pyarrow")
-    code = f"import sys, adwarm.client; print(*(name for name in {heavy} if name in sys.modules))"
+    """Neither Airflow, adwarm nor a library of frames, arrays or databases is loaded."""
+    heavy = ("adwarm", "airflow", "pandas", "numpy", "sqlalchemy", "pyarrow", "msgspec")
+    code = f"import sys, adwarm_client; print(*(name for name in {heavy} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.client.exchange import ApiResponse
-from adwarm.client.report_answer import make_answer, read_cache_status
 from adwarm.model import ReportKey
 from adwarm.serving.http_headers import cache_status
+from adwarm_client.exchange import ApiResponse
+from adwarm_client.report_answer import make_answer, read_cache_status
 
 KEY = ReportKey("act_1", "last_7d")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adwarm.client.report_cache import ReportCache, StoredReport
+from adwarm_client.report_cache import ReportCache, StoredReport
 
 ORIGIN = "https://adwarm.example.com"
 REPORT = StoredReport('"abc:columnar:zstd"', "application/json", b'{"rows": []}' * 100)

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 
-from adwarm.compression.document import Document, Header, QueryFields, Summary, header_fields
+from adwarm.compression.document import header_fields
 from adwarm.model import ColumnTable, Row
+from adwarm_client.document import Document, Header, QueryFields, Summary
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HEADER = Header(

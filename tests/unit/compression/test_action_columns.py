@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression.action_columns import pivot_columns, unpivot_column
+from adwarm.compression.action_columns import pivot_columns
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable
+from adwarm_client.document import unpivot_column
 
 TYPES = st.sampled_from(["link_click", "purchase", "video_view", "omni_purchase"])
 VALUES = st.one_of(

@@ -11,15 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.compression.dictionaries import (
-    MAGIC,
-    decode_delta,
     encode_delta,
-    format_available_dictionary,
     format_use_as_dictionary,
     largest_window,
     parse_available_dictionary,
 )
 from adwarm.foundation.errors import Corrupt, TooMuchData
+from adwarm_client.codings import MAGIC, decode_delta, format_available_dictionary
 
 MIB = 2**20
 

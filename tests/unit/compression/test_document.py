@@ -11,19 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.compression import compress, decode_envelope, decompress
-from adwarm.compression.document import (
-    CONTENT_TYPE,
-    ROW_CONTENT_TYPE,
-    Document,
-    decode_document,
-    encode_document,
-    pack_document,
-    read_format_version,
-    unpack_document,
-)
+from adwarm.compression.document import encode_document, pack_document, unpack_document
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, Row
 from adwarm.settings import CompressionSettings
+from adwarm_client.document import CONTENT_TYPE, ROW_CONTENT_TYPE, Document, decode_document, read_format_version
 
 from .documents import ACTIONS, DAILY, HEADER, SUMMARY, encode_version_1, make_document
 

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.compression import shapes
-from adwarm.compression.document import CONTENT_TYPE, ROW_CONTENT_TYPE, Document, encode_document
+from adwarm.compression.document import encode_document
 from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table, render_shape
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.model import Row
+from adwarm_client.document import CONTENT_TYPE, ROW_CONTENT_TYPE, Document
 
 from .documents import ACTIONS, DAILY, SUMMARY, encode_version_1, make_document
 

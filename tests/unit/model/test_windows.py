@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day, zone
 from adwarm.model import PRESETS, ReportKey, Window, resolve_window
-from adwarm.model.windows import DATE_RANGE_PATTERN, MAX_DAYS, check_served, validate_date_range
+from adwarm.model.windows import check_served
+from adwarm_client.date_ranges import DATE_RANGE_PATTERN, MAX_DAYS, validate_date_range
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Apia"]
 DAYS = st.dates(date(1990, 1, 1), date(2090, 1, 1))

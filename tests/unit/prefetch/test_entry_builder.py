@@ -7,7 +7,6 @@ from hashlib import sha256
 import pytest
 
 from adwarm.compression import CONTENT_TYPE, decode_envelope, decompress, unpack_document
-from adwarm.compression.document import QueryFields, Summary
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt, NotFound, Transient
 from adwarm.model import Account, ColumnTable, EntryKey, Priority, QuerySpec, ReportKey, Row, Window
@@ -25,6 +24,7 @@ from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, ObjectStore, entries, open_engine
 from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
+from adwarm_client.document import QueryFields, Summary
 from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, one_ad_page
 from tests.unit.stored_damage import store_bomb
 

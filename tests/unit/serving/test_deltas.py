@@ -10,7 +10,6 @@ from hashlib import sha256
 import pytest
 
 from adwarm.compression import compress, decode_envelope, decompress
-from adwarm.compression.dictionaries import decode_delta
 from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
 from adwarm.model import Account, ReportKey, Window
 from adwarm.serving import deltas as module
@@ -18,6 +17,7 @@ from adwarm.serving.deltas import CachedDelta, DeltaKey, Deltas, DeltaThreads, f
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries, entry_versions
 from adwarm.store.database import write_transaction
+from adwarm_client.codings import decode_delta
 from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
 
 KEY = ReportKey("act_1", "last_7d")

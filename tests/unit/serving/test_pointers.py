@@ -15,9 +15,9 @@ from sqlalchemy import event
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, ReportKey, resolve_window
-from adwarm.model.windows import PRESETS
 from adwarm.serving.pointers import PointerCache, _validity
 from adwarm.store import Context, accounts
+from adwarm_client.date_ranges import PRESETS
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 
 KEY = ReportKey("act_1", "yesterday")

@@ -9,13 +9,13 @@ from adwarm.actions.switching import EFFECTS
 from adwarm.actions.unparking import list_blocks
 from adwarm.actions.warm_now import MAX_KEYS
 from adwarm.foundation.errors import BadRequest
-from adwarm.model.windows import PRESETS
 from adwarm.pages.access import Permission
 from adwarm.pages.queries.actions_queries import list_failed_runs, list_requests
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views import actions_forms
 from adwarm.store.action_events import find_action, list_actions
 from adwarm.store.switches import Switch, list_switches
+from adwarm_client.date_ranges import PRESETS
 
 _PAGE_SIZE = 20
 _MAX_REQUESTS = 200

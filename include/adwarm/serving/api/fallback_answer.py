@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Final
 
 from adwarm.compression import choose_encoding, decode_envelope
-from adwarm.foundation import api_headers
 from adwarm.serving import http_headers
 from adwarm.serving.api.insights_request import InsightsQuery, choose_shape
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header
 from adwarm.serving.reader import ReadResult, ReadStatus
 from adwarm.serving.representations import Representations, Selection
+from adwarm_client import api_headers
 
 _STORED_SOURCES: Final = frozenset({"cache", "entry", "upstream"})
 

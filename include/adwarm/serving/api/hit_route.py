@@ -31,13 +31,12 @@ from typing import Final
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adwarm.compression.dictionaries import CODING, parse_available_dictionary
-from adwarm.foundation import api_headers
+from adwarm.compression.dictionaries import parse_available_dictionary
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.stored_errors import restore_error
 from adwarm.model import Actor, Priority, ReportKey, TokenScope
-from adwarm.model.windows import PRESETS, check_served
+from adwarm.model.windows import check_served
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
@@ -70,6 +69,9 @@ from adwarm.serving.representations import COLUMNAR, Selection
 from adwarm.serving.services import ServingServices
 from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry
+from adwarm_client import api_headers
+from adwarm_client.codings import CODING
+from adwarm_client.date_ranges import PRESETS
 
 _VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
 _LOST_SECONDS: Final = 0.5

@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 
 from adwarm.compression import Codec, choose_encoding
 from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
-from adwarm.foundation.api_headers import ALLOW_PARTIAL
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
 from adwarm.serving.api.guard import check_path_bytes, check_single
+from adwarm_client.api_headers import ALLOW_PARTIAL
 
 PREFIX: Final = "/v1/insights/"
 _ONE_TABLE: Final = (Shape.NDJSON, Shape.CSV, Shape.ARROW)

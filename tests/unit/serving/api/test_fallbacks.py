@@ -13,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from adwarm.client.exchange import ApiResponse
-from adwarm.client.report_answer import make_answer, read_strings
 from adwarm.foundation.errors import NotFound, Refused, Transient
 from adwarm.model import Account, Priority, ReportKey, TokenScope
 from adwarm.serving import http_headers
@@ -27,6 +25,8 @@ from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, F
 from adwarm.store import accounts, entries
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import entry as entry_table
+from adwarm_client.exchange import ApiResponse
+from adwarm_client.report_answer import make_answer, read_strings
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.serving.api.conftest import Api
 from tests.unit.serving.hit_harness import Answer, HitHarness

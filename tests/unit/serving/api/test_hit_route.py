@@ -15,7 +15,6 @@ import orjson
 import pytest
 import zstandard
 
-from adwarm.compression.dictionaries import format_available_dictionary
 from adwarm.compression.shapes import Shape
 from adwarm.model import Account, Actor, Priority, ReportKey, TokenScope
 from adwarm.serving import representations
@@ -33,6 +32,7 @@ from adwarm.serving.problems import Problem, unknown_report
 from adwarm.store import accounts, entries, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.tables import payload
+from adwarm_client.codings import format_available_dictionary
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.serving.hit_harness import HitHarness
 

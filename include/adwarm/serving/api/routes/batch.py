@@ -11,7 +11,6 @@ from fastapi.concurrency import run_in_threadpool
 
 from adwarm.compression import choose_encoding, content_coding, decode_envelope
 from adwarm.compression.codecs import encode
-from adwarm.foundation.api_headers import ALLOW_PARTIAL
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
@@ -31,6 +30,7 @@ from adwarm.serving.services import ServingServices
 from adwarm.serving.token_rights import check_key, cut_priority
 from adwarm.store import accounts
 from adwarm.store.entries import Entry
+from adwarm_client.api_headers import ALLOW_PARTIAL
 
 router = APIRouter(tags=["reports"])
 MAX_DECODED_BYTES = 16 * 2**20

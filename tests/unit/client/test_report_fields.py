@@ -1,7 +1,7 @@
 """The types of a report's fields as a DataFrame."""
 
 from adwarm.model import ColumnTable
-from adwarm.model.report_fields import to_frame
+from adwarm_client.report_fields import to_frame
 
 
 def test_types_do_not_depend_on_the_values_of_known_fields() -> None:

@@ -11,7 +11,9 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
-from adwarm.client.exchange import (
+from adwarm_client import api_headers
+from adwarm_client.errors import BadRequest, Corrupt, Transient
+from adwarm_client.exchange import (
     ApiRequest,
     ApiResponse,
     Pause,
@@ -24,11 +26,9 @@ from adwarm.client.exchange import (
     to_error,
     to_not_ready,
 )
-from adwarm.client.report_answer import ReportAnswer, make_answer
-from adwarm.client.report_cache import ReportCache, StoredReport
-from adwarm.foundation import api_headers
-from adwarm.foundation.errors import BadRequest, Corrupt, Transient
-from adwarm.model import Priority, ReportKey, normalize_account_id
+from adwarm_client.keys import Priority, ReportKey, normalize_account_id
+from adwarm_client.report_answer import ReportAnswer, make_answer
+from adwarm_client.report_cache import ReportCache, StoredReport
 
 _CLIENT_NAME = "python/1"
 _PLAIN_CODINGS = "zstd, br, gzip"
@@ -215,7 +215,7 @@ class Operations:
         if stored is not None:
             headers["If-None-Match"] = stored.etag
             if self._may_use_dictionary:
-                from adwarm.compression.dictionaries import CODING, format_available_dictionary
+                from adwarm_client.codings import CODING, format_available_dictionary
 
                 headers["Accept-Encoding"] = f"{CODING}, {_PLAIN_CODINGS}"
                 headers["Available-Dictionary"] = format_available_dictionary(sha256(stored.document).digest())

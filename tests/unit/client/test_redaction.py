@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import Denied, TokenDead
-from adwarm.foundation.known_secrets import register_secret
-from adwarm.foundation.redaction import HIDDEN, MAX_CHARACTERS, describe_traceback, log_unexpected, redact
+from adwarm_client.known_secrets import register_secret
+from adwarm_client.redaction import HIDDEN, MAX_CHARACTERS, describe_traceback, log_unexpected, redact
 
 ROOT = Path(__file__).resolve().parents[3]
 OWN_TEXT = ("include/adwarm", "plugins", "dags")

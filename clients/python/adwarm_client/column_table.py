@@ -1,4 +1,4 @@
-"""Rows by column: one list per field, the field's name once."""
+"""Rows, and rows by column: one list per field, the field's name once."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -8,8 +8,11 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from adwarm.model.row import Row
+Row = dict[str, Any]
+"""One insights row: numbers as the platform's numeric strings, ids as text, lists of actions as lists.
 
+It always has `date_start`, `date_stop` and the id of its level; a metric that is zero or undefined may be missing.
+"""
 _BLOCK_ROWS = 512
 """Rows that are read at a time: few enough that they stay in the processor's cache."""
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 import httpx
 
-from adwarm.client.exchange import MAX_DOCUMENT_BYTES, ApiRequest, ApiResponse, Pause, Steps, T
-from adwarm.client.operations import Operations, ReadOptions, check_base_url, find_token_id
-from adwarm.client.report_answer import ReportAnswer, TableName
-from adwarm.client.report_cache import ReportCache
-from adwarm.foundation.clock import SystemClock
-from adwarm.foundation.errors import BadRequest, TooMuchData, Transient
-from adwarm.foundation.known_secrets import register_secret
-from adwarm.model import Actor, Priority, ReportKey
+from adwarm_client.errors import BadRequest, TooMuchData, Transient
+from adwarm_client.exchange import MAX_DOCUMENT_BYTES, ApiRequest, ApiResponse, Pause, Steps, T
+from adwarm_client.keys import Actor, Priority, ReportKey
+from adwarm_client.known_secrets import register_secret
+from adwarm_client.operations import Operations, ReadOptions, check_base_url, find_token_id
+from adwarm_client.report_answer import ReportAnswer, TableName
+from adwarm_client.report_cache import ReportCache
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +100,7 @@ class Client(_BaseClient):
         super().__init__(base_url, token, cache_folder, actor)
         self._http = httpx.Client() if http is None else http
         self._is_owner = http is None
-        self._sleep = sleep or SystemClock().sleep
+        self._sleep = sleep or time.sleep
 
     def __enter__(self) -> Self:
         return self

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from adwarm.foundation import api_headers
-from adwarm.foundation.errors import (
+from adwarm_client import api_headers
+from adwarm_client.errors import (
     AdwarmError,
     BadRequest,
     Corrupt,
@@ -22,8 +22,8 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
-from adwarm.foundation.redaction import redact
-from adwarm.model import ReportKey
+from adwarm_client.keys import ReportKey
+from adwarm_client.redaction import redact
 
 MAX_DOCUMENT_BYTES: Final = 64 * 2**20
 """Larger answers are refused, also once decompressed."""
@@ -132,20 +132,13 @@ def decode_body(response: ApiResponse, dictionary: bytes | None = None) -> bytes
         Corrupt: the body is damaged, or its coding was not asked for.
         TooMuchData: it decodes to more than `MAX_DOCUMENT_BYTES`.
     """
-    # Imported here: with them come the libraries of the store, which a program may never need.
-    from adwarm.compression.codecs import decode
-    from adwarm.compression.dictionaries import CODING, decode_delta
-    from adwarm.compression.negotiation import parse_coding
+    from adwarm_client.codings import CODING, decode, decode_delta  # with them come libraries that take time to load
 
     if response.coding == CODING:
         if dictionary is None:
             raise Corrupt("the server sent a delta and no dictionary was announced")
         return decode_delta(response.body, dictionary, MAX_DOCUMENT_BYTES)
-    try:
-        codec = parse_coding(response.coding)
-    except BadRequest as error:
-        raise Corrupt(str(error)) from None
-    return decode(response.body, codec, MAX_DOCUMENT_BYTES)
+    return decode(response.body, response.coding, MAX_DOCUMENT_BYTES)
 
 
 def decode_json(response: ApiResponse) -> Any:

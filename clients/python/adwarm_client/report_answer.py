@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from adwarm.client.exchange import ApiResponse
-from adwarm.foundation import api_headers
-from adwarm.foundation.wording import format_duration
-from adwarm.model import ReportKey, Row
-from adwarm.model.report_fields import to_frame
+from adwarm_client import api_headers
+from adwarm_client.column_table import Row
+from adwarm_client.exchange import ApiResponse
+from adwarm_client.keys import ReportKey
+from adwarm_client.report_fields import to_frame
+from adwarm_client.wording import format_duration
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from adwarm.compression.document import Document
+    from adwarm_client.document import Document
 
 AnswerStatus = Literal["hit", "stale", "miss"]
 TableName = Literal["daily", "summary"]
@@ -79,7 +80,7 @@ class ReportAnswer:
         Raises:
             Corrupt: this version of adwarm cannot read it.
         """
-        from adwarm.compression.document import decode_document
+        from adwarm_client.document import decode_document
 
         return decode_document(self.raw, self.content_type)
 

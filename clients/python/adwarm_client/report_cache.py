@@ -16,9 +16,8 @@ from typing import Any
 import orjson
 from platformdirs import user_cache_path
 
-from adwarm.client.exchange import MAX_DOCUMENT_BYTES
-from adwarm.foundation.errors import Corrupt, TooMuchData
-from adwarm.foundation.home import make_private_folder
+from adwarm_client.errors import Corrupt, TooMuchData
+from adwarm_client.exchange import MAX_DOCUMENT_BYTES
 
 log = logging.getLogger(__name__)
 MAX_CACHE_BYTES = 256 * 2**20
@@ -81,7 +80,7 @@ class ReportCache:
         if len(data) > self._max_bytes:
             return
         try:
-            make_private_folder(self._folder)
+            _make_private_folder(self._folder)
             if not self._is_private():
                 return
             _write_atomically(self._path(target), data)
@@ -116,7 +115,7 @@ def _pack(report: StoredReport) -> bytes:
 
 
 def _unpack(data: bytes) -> StoredReport:
-    from adwarm.compression.codecs import decode
+    from adwarm_client.codings import decode
 
     digest, rest = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if sha256(rest).digest() != digest:
@@ -136,3 +135,9 @@ def _write_atomically(path: Path, data: bytes) -> None:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def _make_private_folder(folder: Path) -> None:
+    """Create a folder and its missing parents for this user alone; what exists keeps its rights."""
+    for path in [*reversed(folder.parents), folder]:
+        path.mkdir(mode=0o700, exist_ok=True)

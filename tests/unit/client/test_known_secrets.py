@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adwarm.foundation.known_secrets import (
+from adwarm_client.known_secrets import (
     MAX_SECRETS,
     MIN_SECRET,
     SecretRegistry,
@@ -14,7 +14,7 @@ from adwarm.foundation.known_secrets import (
     register_secret,
     register_url,
 )
-from adwarm.foundation.redaction import HIDDEN, redact
+from adwarm_client.redaction import HIDDEN, redact
 from tests.secret_encodings import ENCODINGS
 
 SECRETS = st.one_of(
@@ -28,8 +28,8 @@ SECRETS = st.one_of(
 def registry(monkeypatch: pytest.MonkeyPatch) -> SecretRegistry:
     """A registry without the secrets of other tests."""
     fresh = SecretRegistry()
-    monkeypatch.setattr("adwarm.foundation.known_secrets.REGISTRY", fresh)
-    monkeypatch.setattr("adwarm.foundation.redaction.REGISTRY", fresh)
+    monkeypatch.setattr("adwarm_client.known_secrets.REGISTRY", fresh)
+    monkeypatch.setattr("adwarm_client.redaction.REGISTRY", fresh)
     return fresh
 
 

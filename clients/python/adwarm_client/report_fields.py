@@ -3,8 +3,8 @@
 import re
 from typing import TYPE_CHECKING, Final
 
-from adwarm.model.column_table import ColumnTable
-from adwarm.model.keys import normalize_account_id
+from adwarm_client.column_table import ColumnTable
+from adwarm_client.keys import normalize_account_id
 
 if TYPE_CHECKING:
     import pandas as pd

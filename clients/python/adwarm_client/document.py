@@ -1,0 +1,237 @@
+"""The document of a report, which is columnar JSON, and how it is read; adwarm's store writes it.
+
+One object: the fields of `Header`, then `summary` (null for a window of one day) and `daily`. A table is
+`{"rows": N, "columns": {name: [...]}}`; its rows are sorted by day, then by ad. A column is a list with a value per
+row, null where the source sent none, or a column of actions pivoted by type, as `unpivot_column` reads it. The content
+type names the version of the format.
+
+Version 1 (`application/json`, rows instead of columns) is read as well, and never written.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from adwarm_client.column_table import ColumnTable, Row
+from adwarm_client.errors import Corrupt
+
+FORMAT_VERSION: Final = 2
+CONTENT_TYPE: Final = f"application/vnd.adwarm.report+json;version={FORMAT_VERSION}"
+ROW_CONTENT_TYPE: Final = "application/json"
+"""Content type of version 1."""
+_TYPE = re.compile(r"application/vnd\.adwarm\.report\+json; ?version=([0-9]{1,9})")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFields:
+    """The query of a report: its hash, the level of its rows, and its fields."""
+
+    hash: str
+    level: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a document says about its data.
+
+    Attributes:
+        account_id: `act_` and digits.
+        date_range: the date range of the report key.
+        report: name of the report.
+        since: first day of the window.
+        until: last day of the window.
+        time_zone: the zone of the days.
+        currency: the currency of amounts.
+        query: the query.
+        source: name of the source.
+        api_version: version of the platform's API.
+        fetched_at: when the data was fetched, UTC.
+        days_fetched_at: when the oldest day was fetched, UTC; None without a stored day.
+        complete: whether nothing is missing.
+        settled: whether the data is final.
+        data_version: grows when a day is restated.
+        missing: what could not be read, and why.
+    """
+
+    account_id: str
+    date_range: str
+    report: str
+    since: date
+    until: date
+    time_zone: str
+    currency: str
+    query: QueryFields
+    source: str
+    api_version: str
+    fetched_at: datetime
+    days_fetched_at: datetime | None
+    complete: bool
+    settled: bool
+    data_version: int
+    missing: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One row per object over the whole window.
+
+    Attributes:
+        table: the rows.
+        fetched_at: when they were fetched, UTC.
+        versions: sum of the data versions of the window's days when the rows were fetched.
+        missing: what could not be read, and why.
+    """
+
+    table: ColumnTable
+    fetched_at: datetime
+    versions: int
+    missing: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document: its header, the summary (None for a window of one day) and the daily rows."""
+
+    header: Header
+    summary: Summary | None
+    daily: ColumnTable
+
+    @property
+    def window_table(self) -> ColumnTable:
+        """The rows over the whole window: the summary's, or the daily rows of a window of one day."""
+        return self.daily if self.summary is None else self.summary.table
+
+
+def decode_document(raw: bytes, content_type: str) -> Document:
+    """Return the document in `raw`, of this version of the format or an older one.
+
+    Args:
+        raw: the decoded payload of an entry.
+        content_type: the content type in its envelope.
+
+    Raises:
+        Corrupt: the version is unknown, or the document is malformed; treat it as absent, so that it is fetched again.
+    """
+    version = read_format_version(content_type)
+    try:
+        body = orjson.loads(raw)
+        header = msgspec.convert(body, Header)
+        read_tables = _read_row_tables if version == 1 else _read_column_tables
+        if body.get("format_version", 1) != version:
+            raise Corrupt(f"the document is not of version {version} as its content type says; fetch it again")
+        return Document(header, *read_tables(body))
+    except (orjson.JSONDecodeError, msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(f"the document is malformed ({type(error).__name__}); fetch it again") from error
+
+
+def read_format_version(content_type: str) -> int:
+    """Return the version of the format that a content type names.
+
+    Raises:
+        Corrupt: this version of adwarm cannot read it.
+    """
+    if content_type == ROW_CONTENT_TYPE:
+        return 1
+    match = _TYPE.fullmatch(content_type)
+    version = int(match[1]) if match else None
+    if version is None:
+        raise Corrupt(f"content type {content_type[:80]!r} is not that of a report; fetch the report again")
+    if version != FORMAT_VERSION:
+        raise Corrupt(
+            f"the report is stored in version {version} of the format and this adwarm reads versions 1 and "
+            f"{FORMAT_VERSION}; it is fetched again, or upgrade adwarm to the version that wrote it"
+        )
+    return version
+
+
+def _read_column_tables(body: Mapping[str, Any]) -> tuple[Summary | None, ColumnTable]:
+    summary = body["summary"]
+    return None if summary is None else _read_summary(summary, _read_table(summary)), _read_table(body["daily"])
+
+
+def _read_row_tables(body: Mapping[str, Any]) -> tuple[Summary | None, ColumnTable]:
+    """Return the tables of version 1, whose `rows` are the summary's, or the days of a window without a summary."""
+    rows = _read_rows(body["rows"])
+    if body["summary"] is None:
+        return None, rows
+    return _read_summary(body["summary"], rows), _read_rows(body["daily"])
+
+
+def _read_rows(rows: Sequence[Row]) -> ColumnTable:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise TypeError("rows are not a list of objects")
+    return ColumnTable.from_rows(rows)
+
+
+def _read_summary(fields: Mapping[str, Any], table: ColumnTable) -> Summary:
+    return Summary(
+        table,
+        fetched_at=msgspec.convert(fields["fetched_at"], datetime),
+        versions=msgspec.convert(fields["versions"], int),
+        missing=msgspec.convert(fields["missing"], str | None),
+    )
+
+
+def _read_table(fields: Mapping[str, Any]) -> ColumnTable:
+    rows = fields["rows"]
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
+        raise TypeError("the number of rows is no number")
+    return ColumnTable(rows, {name: unpivot_column(column, rows) for name, column in fields["columns"].items()})
+
+
+BY: Final = "action_type"
+
+
+def unpivot_column(column: Any, rows: int) -> list[Any]:
+    """Return the cells of a column of a document with `rows` rows; the inverse of `pivot_column`.
+
+    Raises:
+        Corrupt: the column has another form or length.
+    """
+    if isinstance(column, list):
+        if len(column) != rows:
+            raise Corrupt(f"a column of the document has {len(column)} values and should have {rows}; fetch it again")
+        return column
+    try:
+        if column["by"] != BY:
+            raise Corrupt("a column of the document is pivoted by an unknown field; fetch it again")
+        cells: list[Any] = [None] * rows
+        items = column["items"]
+        for kind, fields in items.items():
+            _add_items(cells, kind, items[fields] if isinstance(fields, str) else fields)
+        for row, cell in column.get("exceptions", {}).items():
+            cells[_read_row_number(row)] = cell
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
+        raise Corrupt("a pivoted column of the document is malformed; fetch it again") from error
+    return cells
+
+
+def _read_row_number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("an exception has no row number")
+    return int(text)
+
+
+def _add_items(cells: list[Any], kind: str, fields: dict[str, list[Any]]) -> None:
+    """Append an item of a type to each cell that has one."""
+    if any(len(values) != len(cells) for values in fields.values()):
+        raise ValueError("a list of values has another length than the table")
+    if len(fields) == 1:
+        [(name, values)] = fields.items()
+        items = [value if value is None else {BY: kind, name: value} for value in values]
+    else:
+        present = ColumnTable(len(cells), fields).to_rows()
+        items = [{BY: kind, **item} if item else None for item in present]
+    for row, item in enumerate(items):
+        if item is not None:
+            cell = cells[row]
+            if cell is None:
+                cells[row] = [item]
+            else:
+                cell.append(item)

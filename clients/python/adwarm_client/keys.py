@@ -1,0 +1,91 @@
+"""What a dashboard opens, who opens it, and how urgent it is."""
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from adwarm_client.date_ranges import validate_date_range
+from adwarm_client.errors import BadRequest
+
+ACCOUNT_ID_PATTERN = r"(act_)?([0-9]{1,20})"
+"""What every surface accepts as an account id, without the spaces around it."""
+_ACCOUNT = re.compile(ACCOUNT_ID_PATTERN)
+_REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+def normalize_account_id(text: str) -> str:
+    """Return the canonical account id, `act_` and digits.
+
+    Raises:
+        BadRequest: `text` is not a valid account id.
+    """
+    match = _ACCOUNT.fullmatch(text.strip())
+    if not match:
+        raise BadRequest(f"account id {text[:60]!r} is not valid; write act_ and up to 20 digits, such as act_1234")
+    return f"act_{match[2]}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReportKey:
+    """What a dashboard opens: an account, a date range and a report.
+
+    Attributes:
+        account_id: `act_` and digits.
+        date_range: a preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.
+        report: name of the query in the settings.
+    """
+
+    account_id: str
+    date_range: str
+    report: str = "default"
+
+    @classmethod
+    def parse(cls, account: str, date_range: str, report: str = "default") -> "ReportKey":
+        """Return the key of external input.
+
+        Raises:
+            BadRequest: a part is not valid; the message says which one and what to write.
+        """
+        if not _REPORT.fullmatch(report):
+            raise BadRequest(f"report {report[:60]!r} is not a valid name; use lower-case letters, digits and _")
+        return cls(normalize_account_id(account), validate_date_range(date_range.strip()), report)
+
+    def __str__(self) -> str:
+        suffix = "" if self.report == "default" else f" [{self.report}]"
+        return f"{self.account_id} {self.date_range}{suffix}"
+
+
+class Actor(StrEnum):
+    """Who opened a report. Only `human` and `embedded` opens train the forecast and count in scores."""
+
+    HUMAN = "human"
+    EMBEDDED = "embedded"
+    API = "api"
+    WARMER = "warmer"
+
+    @property
+    def is_human(self) -> bool:
+        """Whether a human was waiting for the answer."""
+        return self in {Actor.HUMAN, Actor.EMBEDDED}
+
+
+class Priority(IntEnum):
+    """Priority class of a call to the platform; the smaller number goes first."""
+
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+
+    @classmethod
+    def parse(cls, text: str) -> "Priority":
+        """Return the priority named `text`, ignoring case.
+
+        Raises:
+            ValueError: no priority has that name; the message lists them.
+        """
+        try:
+            return cls[text.strip().upper()]
+        except KeyError:
+            names = ", ".join(p.name.lower() for p in cls)
+            raise ValueError(f"priority {text!r} is not one of {names}") from None
