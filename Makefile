@@ -10,16 +10,18 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins:$(CURDIR)/clients/pytho
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
-.PHONY: help setup demo up down dashboard test test-clients test-browser sizing screenshots test-wheel test-matrix \
-	test-docs rehearse test-hostile faults faults-syscalls test-all test-slow test-times test-dates topology-test \
-	test-simulation test-stateful mutants test-interop test-smoke lint format bench bench-forecast bench-admission \
-	bench-adaptive bench-impact bench-planning \
-	bench-quota bench-week bench-large-fleet bench-sizing bench-storm bench-requests bench-serve bench-strategies \
-	bench-backfill bench-compression bench-memory bench-patterns bench-pages bench-objects bench-log-check bench-scale \
-	bench-fatigue docs docs-build lock licences sbom surface clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*## .*/\1/p' Makefile)
 
-help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+SHOWN := setup|demo|up|down|test|lint|format|docs
+
+help: ## Show the targets that are used most
+	@sed -nE 's/^($(SHOWN)):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
+	@echo "make help-all shows all targets, and make bench all benchmarks"
+
+help-all: ## Show every target
+	@sed -nE -e 's/^## (.*)/\n\1/p' -e 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 18
+
+## Set up and try
 
 setup: $(READY) ## Install everything into .venv, from the hash-pinned locks
 
@@ -56,8 +58,22 @@ dashboard: ## Build the example dashboard into examples/dashboard/dist; needs No
 	@$(call npm_install,examples/dashboard)
 	@npm --prefix examples/dashboard run --silent build
 
+## Check
+
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
 	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+lint: $(READY) ## Check style, types and the layers of the product
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --config pyproject.toml
+
+format: $(READY) ## Format the code and sort the imports
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+## More tests
 
 # Everything that needs no browser, no Redis and no other package's environment.
 ALL_TESTS := tests/unit tests/airflow tests/integration tests/faults tests/simulation tests/hostile tests/docs tests/rehearsal
@@ -85,12 +101,6 @@ test-browser: $(READY) ## Drive the dashboard, and the page in a real Airflow, i
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard; fi
 	@$(BIN)/pytest -q tests/browser
 
-sizing: $(READY) ## What an installation of ACCOUNTS=1000 KEYS=4 ADS=30 needs: calls, workers, database, storage
-	@$(BIN)/python -m dev.sizing --accounts $(or $(ACCOUNTS),1000) --keys $(or $(KEYS),4) --ads $(or $(ADS),30)
-
-screenshots: $(READY) ## Take pictures of every tab of the page over demo data; needs Chromium
-	@$(BIN)/python -m dev.screenshots
-
 test-wheel: $(READY) ## Install the wheel into a bare Airflow, warm a report, open the page in Chromium; again with [celery,postgres,s3]
 	@$(BIN)/pytest -q tests/packaging
 
@@ -106,11 +116,8 @@ rehearse: $(READY) ## Make each incident of the runbook for real, and compare wh
 test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 51 ways, beside healthy accounts
 	@$(BIN)/pytest -q tests/hostile
 
-faults: $(READY) ## Kill, stop, crash and cut off workers, databases and networks in every way; prints what each cost
-	@$(BIN)/python -m tests.faults
-
-faults-syscalls: $(READY) ## Kill a batch at each of its system calls; Linux with a C compiler
-	@$(BIN)/python -m tests.faults syscalls
+faults: $(READY) ## Kill, stop, crash and cut off workers, databases and networks; SET=syscalls: at each system call of a batch
+	@$(BIN)/python -m tests.faults $(SET)
 
 topology-test: $(READY) ## Run every service of docker-compose.yaml as a process, kill a worker and a read API; needs Linux and redis-server
 	@$(BIN)/python -m tests.topology
@@ -121,7 +128,7 @@ test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check ev
 test-stateful: $(READY) ## Search for a sequence of events that breaks breaker, limiter, queue or shares
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q tests/simulation/stateful
 
-test-smoke: $(READY) ## Start every benchmark and set of faults on a tiny input, and check what each writes; TARGETS="bench faults" runs some
+test-smoke: $(READY) ## Start every benchmark and set of faults on a tiny input, and check what each writes; TARGETS="bench:storm faults" runs some
 	@$(BIN)/python -m tests.smoke $(TARGETS)
 
 mutants: $(READY) ## Change the rules that decide in 400 places, drawn by SEED=1, and see that tests fail; writes docs/reference/mutants.md
@@ -136,92 +143,21 @@ $(INTEROP)/%/.ready: tests/interop/requirements-%.txt | $(READY)
 	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@
 
-lint: $(READY) ## Check style, types and the layers of the product
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config pyproject.toml
-
-format: $(READY) ## Format the code and sort the imports
-	@$(BIN)/ruff check --fix --quiet . || true
-	@$(BIN)/ruff format .
+## Measure
 
 # BENCH_SIZE=tiny makes any benchmark and any set of faults a matter of seconds, whose figures say nothing; results go to
 # .adwarm/tiny then. Peers that need an installation of their own are left out.
 install_peers = test "$(BENCH_SIZE)" = tiny || $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes \
 	-r requirements-bench.txt
 
-bench: $(READY) ## Run the benchmarks; results go to .adwarm/bench
-	@$(BIN)/python -m tests.benchmarks
+bench: $(READY) ## Run the benchmark NAME=storm, with further ARGS="...", into .adwarm/bench; without a NAME, list all
+	@$(if $(filter admission patterns,$(NAME)),$(install_peers))
+	@$(BIN)/python -m tests.benchmarks $(NAME) $(ARGS)
 
-bench-forecast: $(READY) ## Replay the logs in LOGS=folder (else the example) against every baseline
-	@$(BIN)/python -m tests.benchmarks.forecast $(LOGS)
+sizing: $(READY) ## What an installation of ACCOUNTS=1000 KEYS=4 ADS=30 needs: calls, workers, database, storage
+	@$(BIN)/python -m dev.sizing --accounts $(or $(ACCOUNTS),1000) --keys $(or $(KEYS),4) --ads $(or $(ADS),30)
 
-bench-admission: $(READY) ## Admissions inside a block and committed by four processes, beside other limiters
-	@$(install_peers)
-	@$(BIN)/python -m tests.benchmarks.admission
-
-bench-adaptive: $(READY) ## Halve and double the platform under adaptive limits, fixed ones, and Airflow's pools
-	@$(BIN)/python -m tests.benchmarks.adaptive
-
-bench-impact: $(READY) ## Estimate planted effects of warming over 200 seeds, beside a naive interval
-	@$(BIN)/python -m tests.benchmarks.impact
-
-bench-planning: $(READY) ## Plan once over 100,000 keys, from the stored log to prices
-	@$(BIN)/python -m tests.benchmarks.planning_run
-
-bench-quota: $(READY) ## Four processes on PostgreSQL against the platform's quota for 120 s, then again with kill -9
-	@$(BIN)/python -m tests.benchmarks.quota_run
-
-bench-week: $(READY) ## Simulate a week of two thousand accounts, and plot it
-	@$(BIN)/python -m tests.simulation.week
-
-bench-large-fleet: $(READY) ## Simulate a day of 100 to 100,000 accounts with the real planner and budget
-	@$(BIN)/python -m tests.simulation.large_fleet
-
-bench-sizing: $(READY) ## Measure the unit costs of the sizing page on PostgreSQL, beside the recorded ones
-	@$(BIN)/python -m tests.benchmarks.sizing
-
-bench-storm: $(READY) ## Fetch 200 accounts in a storm, beside Airflow's own Facebook hook
-	@$(BIN)/python -m tests.benchmarks.meta_storm
-
-bench-requests: $(READY) ## Count requests for a warmed key over a day
-	@$(BIN)/python -m tests.benchmarks.requests_per_key
-
-bench-serve: $(READY) ## Hits of the read API beside nginx, granian and FastAPI; MINUTES=5 soaks for longer
-	@$(BIN)/python -m tests.benchmarks.serve $(if $(MINUTES),--minutes $(MINUTES))
-
-bench-strategies: $(READY) ## Rotate 1,200 reports through a budget of 100, run two strategies through a day, measure freshness
-	@$(BIN)/python -m tests.benchmarks.strategies
-
-bench-backfill: $(READY) ## Backfill 90 days of 200 accounts, and kill it halfway
-	@$(BIN)/python -m tests.benchmarks.backfill
-
-bench-compression: $(READY) ## Bytes and time of reports as rows and as columns, of deltas, and of parsing; ROWS=file.parquet adds your own
-	@$(BIN)/python -m tests.benchmarks.compression $(ROWS)
-
-bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and without the allocator's settings
-	@$(BIN)/python -m tests.benchmarks.memory
-
-bench-patterns: $(READY) ## Ingest 10 and 50 million events beside DuckDB and Polars
-	@$(install_peers)
-	@$(BIN)/python -m tests.benchmarks.patterns
-
-bench-pages: $(READY) ## Load each tile of the page over 100,000 reports and 3 million warms in PostgreSQL
-	@$(BIN)/python -m tests.benchmarks.pages
-
-bench-objects: $(READY) ## Read and write a bucket at 20 and 50 ms a request: one request at a time, in parallel, beside a folder
-	@$(BIN)/python -m tests.benchmarks.object_store
-
-bench-log-check: $(READY) ## Check logs of 1 GB in every format, beside a plain loop; SIZE_MB makes them smaller
-	@$(BIN)/python -m tests.benchmarks.log_check
-
-bench-scale: $(READY) ## Warm 20,000 keys through a real Airflow over PostgreSQL, locally and on object storage; KEYS=2000 for a quick look
-	@$(BIN)/python -m tests.benchmarks.scale $(if $(KEYS),--keys $(KEYS)) --s3
-
-bench-fatigue: $(READY) ## Simulated and real ads: delay, recall and false alarms of the fatigue alarm beside every baseline; ADS=my.csv for your own
-	@$(if $(ADS),true,$(BIN)/python -m tests.benchmarks.fatigue_months)
-	@$(BIN)/python -m tests.benchmarks.fatigue $(if $(ADS),--ads $(ADS))
+## Write and release
 
 docs: docs-build ## Build the documentation and serve it on http://127.0.0.1:8001
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --quiet --dev-addr 127.0.0.1:8001
@@ -229,6 +165,9 @@ docs: docs-build ## Build the documentation and serve it on http://127.0.0.1:800
 docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 	@echo "The documentation is in .adwarm/site"
+
+screenshots: $(READY) ## Take pictures of every tab of the page over demo data; needs Chromium
+	@$(BIN)/python -m dev.screenshots
 
 # Days that a release of a package must be old before a lock takes it, so that a malicious one is found by others first.
 COOL_DOWN_DAYS := 7

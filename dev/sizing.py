@@ -35,13 +35,13 @@ CPU_IN_USE = 0.6
 """Share of a core that is planned for: the rest is for imports, Airflow and bursts."""
 
 PROCESS_MB = 450
-"""Memory of a task process at its peak, imports included (`make bench-memory`)."""
+"""Memory of a task process at its peak, imports included (`make bench NAME=memory`)."""
 
 PERMITS_PER_SECOND = 4_800
-"""Permits that one budget grants on PostgreSQL at blocks of eight (`make bench-admission`)."""
+"""Permits that one budget grants on PostgreSQL at blocks of eight (`make bench NAME=admission`)."""
 
 PLAN_KEYS_PER_SECOND = 100_000 / 30
-"""Keys that one planning run covers a second, at the target of `make bench-planning`."""
+"""Keys that one planning run covers a second, at the target of `make bench NAME=planning`."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ _SIZE: Final = os.environ.get("BENCH_SIZE", "full")
 if _SIZE not in ("full", "tiny"):
     raise SystemExit(f"BENCH_SIZE is {_SIZE}; it can be full, which is the default, or tiny")
 IS_TINY: Final = _SIZE == "tiny"
-"""Whether this run only shows that the benchmark works: `make bench-requests BENCH_SIZE=tiny`."""
+"""Whether this run only shows that the benchmark works: `make bench NAME=requests BENCH_SIZE=tiny`."""
 RESULTS: Final = Path(__file__).resolve().parents[2] / ".adwarm" / ("tiny" if IS_TINY else "")
 """Where results are written; those of tiny runs stay apart from real figures."""
 FOLDER: Final = RESULTS / "bench"

@@ -72,3 +72,7 @@ def run() -> None:
         for row in rows:
             row["time / pandas"] = row["seconds"] / rows[0]["seconds"]
     save_results("reading", f"{EVENTS:,} events of Parquet into slots of 15 minutes", rows)
+
+
+if __name__ == "__main__":
+    run()

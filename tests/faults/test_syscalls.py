@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 KEYS, FEWEST_POINTS, DIED = 6, 150, 0.95
 ALL = sized(None, 1)
-"""How many of the system calls `make faults-syscalls` tries; None for each of them."""
+"""How many of the system calls `make faults SET=syscalls` tries; None for each of them."""
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ BUSIEST_HOUR = 2.5
 """The busiest hour / the mean hour."""
 SERVICE_SECONDS = 2.0
 HOURS = sized(24.0, 1.0)
-"""How long `make bench-large-fleet` simulates."""
+"""How long `make bench NAME=large-fleet` simulates."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ MONDAY = 1_764_547_200.0
 HOUR, DAY = 3_600.0, 86_400.0
 STEP_SECONDS = 600.0
 DAYS = sized(7.0, 1 / 24)
-"""How long `make bench-week` simulates."""
+"""How long `make bench NAME=week` simulates."""
 FIRST_DAY = date(2026, 1, 2)
 _COLUMNS = ("asked", "refused", *map(str, RequestStatus))
 

@@ -50,13 +50,13 @@ def run_target(target: SmokeTarget) -> SmokeRun:
     faults += [fault for name in target.results for fault in find_faults(TINY / "bench" / f"{name}.json")]
     cpu = usage.ru_utime + usage.ru_stime
     run = SmokeRun(target, time.monotonic() - started, cpu, "\n".join(lines[-LAST_LINES:]), faults)
-    print(f"{target.name}: {'; '.join(faults) or 'ok'}", flush=True)
+    print(f"{target.label}: {'; '.join(faults) or 'ok'}", flush=True)
     return run
 
 
 def main(names: Sequence[str]) -> int:
     """Run the targets, all by default, print a table, and return 0 if every one works."""
-    targets = {target.name: target for target in SMOKE}
+    targets = {target.label: target for target in SMOKE}
     if unknown := set(names) - set(targets):
         print(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(targets)}", file=sys.stderr)
         return 2
@@ -65,10 +65,10 @@ def main(names: Sequence[str]) -> int:
         runs = list(pool.map(run_target, [targets[name] for name in names or targets]))
     for run in runs:
         if run.faults:
-            print(f"--- {run.target.name}\n{run.output}\n")
+            print(f"--- {run.target.label}\n{run.output}\n")
     rows = [
         {
-            "what": run.target.name,
+            "what": run.target.label,
             "seconds": run.seconds,
             "CPU seconds": run.cpu_seconds,
             "result": "; ".join(run.faults) or "ok",

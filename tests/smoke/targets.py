@@ -28,33 +28,39 @@ class SmokeTarget:
     pytest: str = ""
     variables: tuple[str, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """The name, with that of a benchmark or of a set of faults: `bench:storm`."""
+        pairs = (text.partition("=") for text in self.variables)
+        return ":".join([self.name, *(value for name, _, value in pairs if name in {"NAME", "SET"})])
+
 
 SMOKE: Final = (
-    SmokeTarget("bench-scale", ("scale",)),
-    SmokeTarget("bench-memory", ("memory",)),
-    SmokeTarget("bench-serve", ("serve",)),
+    SmokeTarget("bench", ("scale",), variables=("NAME=scale",)),
+    SmokeTarget("bench", ("memory",), variables=("NAME=memory",)),
+    SmokeTarget("bench", ("serve",), variables=("NAME=serve",)),
     SmokeTarget("faults", ("faults",)),
-    SmokeTarget("faults-syscalls"),
-    SmokeTarget("bench", ("compression", "reading")),
-    SmokeTarget("bench-adaptive", ("adaptive",)),
-    SmokeTarget("bench-admission", ("admission", "admission_inside", "admission_shared")),
-    SmokeTarget("bench-backfill", ("backfill",)),
-    SmokeTarget("bench-compression", ("compression",)),
-    SmokeTarget("bench-fatigue", ("fatigue", "fatigue_months")),
-    SmokeTarget("bench-forecast", ("forecast", "forecast-example-no-lag")),
-    SmokeTarget("bench-impact", ("impact",)),
-    SmokeTarget("bench-large-fleet", ("large_fleet",)),
-    SmokeTarget("bench-log-check", ("log_check",)),
-    SmokeTarget("bench-objects", ("object_store",)),
-    SmokeTarget("bench-pages", ("pages",)),
-    SmokeTarget("bench-patterns", ("patterns",)),
-    SmokeTarget("bench-planning", ("planning_run",)),
-    SmokeTarget("bench-quota", ("quota",)),
-    SmokeTarget("bench-requests", ("requests",)),
-    SmokeTarget("bench-sizing", ("sizing",)),
-    SmokeTarget("bench-storm", ("storm",)),
-    SmokeTarget("bench-strategies", ("strategies",)),
-    SmokeTarget("bench-week", ("week",)),
+    SmokeTarget("faults", variables=("SET=syscalls",)),
+    SmokeTarget("bench", ("reading",), variables=("NAME=reading",)),
+    SmokeTarget("bench", ("adaptive",), variables=("NAME=adaptive",)),
+    SmokeTarget("bench", ("admission", "admission_inside", "admission_shared"), variables=("NAME=admission",)),
+    SmokeTarget("bench", ("backfill",), variables=("NAME=backfill",)),
+    SmokeTarget("bench", ("compression",), variables=("NAME=compression",)),
+    SmokeTarget("bench", ("fatigue", "fatigue_months"), variables=("NAME=fatigue",)),
+    SmokeTarget("bench", ("forecast", "forecast-example-no-lag"), variables=("NAME=forecast",)),
+    SmokeTarget("bench", ("impact",), variables=("NAME=impact",)),
+    SmokeTarget("bench", ("large_fleet",), variables=("NAME=large-fleet",)),
+    SmokeTarget("bench", ("log_check",), variables=("NAME=log-check",)),
+    SmokeTarget("bench", ("object_store",), variables=("NAME=objects",)),
+    SmokeTarget("bench", ("pages",), variables=("NAME=pages",)),
+    SmokeTarget("bench", ("patterns",), variables=("NAME=patterns",)),
+    SmokeTarget("bench", ("planning_run",), variables=("NAME=planning",)),
+    SmokeTarget("bench", ("quota",), variables=("NAME=quota",)),
+    SmokeTarget("bench", ("requests",), variables=("NAME=requests",)),
+    SmokeTarget("bench", ("sizing",), variables=("NAME=sizing",)),
+    SmokeTarget("bench", ("storm",), variables=("NAME=storm",)),
+    SmokeTarget("bench", ("strategies",), variables=("NAME=strategies",)),
+    SmokeTarget("bench", ("week",), variables=("NAME=week",)),
     SmokeTarget("rehearse", pytest="-k wrong-clock"),
     SmokeTarget("test-all", variables=(f"ALL_TESTS={_QUICK_TEST}",)),
     SmokeTarget("test-simulation", ("simulated_hours",)),

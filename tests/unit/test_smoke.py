@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dev import ci
+from tests.benchmarks.__main__ import BENCHMARKS
 from tests.smoke.result_shape import find_faults
 from tests.smoke.targets import ELSEWHERE, SMOKE, list_makefile_targets
 
@@ -22,14 +23,16 @@ def test_every_target_of_the_makefile_is_started() -> None:
     """A new benchmark, set of faults or test is in exactly one list: tiny in CI, as it is in CI, or elsewhere."""
     targets = list_makefile_targets()
     parts = [part.name for part in (*ci.FIRST, *ci.OTHERS) if part.name in targets]
-    listed = Counter([*(target.name for target in SMOKE), *parts, *ELSEWHERE])
+    listed = Counter([*{target.name for target in SMOKE}, *parts, *ELSEWHERE])
 
     assert listed == Counter(targets)
+    assert len({target.label for target in SMOKE}) == len(SMOKE)
+    assert {target.label for target in SMOKE if target.name == "bench"} == {f"bench:{name}" for name in BENCHMARKS}
 
 
 def test_benchmarks_have_results() -> None:
     """Each benchmark names the files that are checked."""
-    assert [target.name for target in SMOKE if target.name.startswith("bench") and not target.results] == []
+    assert [target.label for target in SMOKE if target.name == "bench" and not target.results] == []
 
 
 @pytest.mark.parametrize(
