@@ -21,7 +21,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import FIRST_OPEN_QUIET, Account, Actor, ReportKey, Warm, WarmReason
-from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.open_history import load_slots
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.expiry import useful_until
 from adwarm.planning.explanations import format_amount

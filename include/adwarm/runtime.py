@@ -426,7 +426,7 @@ def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[H
     from adwarm.prefetch.healers import PartitionRefetch, SessionRestart, TokenRefresh
     from adwarm.recovery.custom_healer import CustomHealer
     from adwarm.recovery.error_filter import ErrorFilter
-    from adwarm.serving.cache_healer import CacheClear
+    from adwarm.serving.local_caches import CacheClear
 
     def build(entry: HealerSettings) -> Healer:
         errors, cooldown = ErrorFilter.of(entry), entry.cooldown_seconds

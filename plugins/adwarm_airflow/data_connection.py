@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.storage_options import find_family, use_connection, uses_connection
+from adwarm.foundation.storage import find_family, use_connection, uses_connection
 from adwarm.settings import Settings
 from adwarm.settings.credentials import register_options
 

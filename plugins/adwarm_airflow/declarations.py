@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataIntervalTimetable, Param
 from airflow.sdk.definitions.asset import BaseAsset
 
-from adwarm.model.job import LONGEST_RUN
+from adwarm.model.warm import LONGEST_RUN
 from adwarm_airflow.assets import DATA_ARRIVED, GROUP, REQUESTS_NAME, REQUESTS_URI
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger

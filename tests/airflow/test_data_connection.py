@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from adwarm.foundation import storage_options
+from adwarm.foundation import storage
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
-from adwarm.foundation.storage_options import options_for
+from adwarm.foundation.storage import options_for
 from adwarm.settings import Settings
 from tests.object_server import KEY_ID, REGION, SECRET, ObjectServer
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("airflow_home", "no_connection_of_another_t
 @pytest.fixture
 def no_connection_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process uses no connection yet."""
-    monkeypatch.setattr(storage_options._process, "connections", {})
-    monkeypatch.setattr(storage_options._process, "connection_names", set())
+    monkeypatch.setattr(storage._process, "connections", {})
+    monkeypatch.setattr(storage._process, "connection_names", set())
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_web_server_reads_a_connection_of_the_database(airflow_home: Path, b
         "from airflow.utils.session import create_session\n"
         f"row = Connection(conn_id='bucket_page', conn_type='aws', login={KEY_ID!r}, password={SECRET!r})\n"
         "with create_session() as session: session.add(row)\n"
-        "from adwarm.foundation.storage_options import options_for\n"
+        "from adwarm.foundation.storage import options_for\n"
         "from adwarm_airflow.task_context import open_runtime\n"
         "open_runtime()\n"
         f"print('key:', options_for({bucket_url!r})['key'])\n"

@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from adwarm.fatigue.account_scores import score_accounts
-from adwarm.foundation.storage_options import StorageOptions, options_for, use_settings
+from adwarm.foundation.storage import StorageOptions, options_for, use_settings
 from adwarm.maintenance.integrity import verify_store
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.patterns.ingest.run import ingest

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adwarm.patterns.load_slots import iter_slots
+from adwarm.patterns.open_history import iter_slots
 from adwarm.patterns.slot_counts import SLOT_MICROS
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, open_engine

@@ -15,7 +15,7 @@ import httpx
 from adwarm.access_log.open_files import OpenFiles
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.open_history import load_slots
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from graph_simulator.config import SimulatorConfig

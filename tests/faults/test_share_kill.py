@@ -10,8 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
-from adwarm.patterns.ingest.run import ingest, plan_ingest
+from adwarm.patterns.ingest.run import commit_saved_plan, ingest, plan_ingest, read_saved_split, save_plan
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import Context, aggregates, open_engine, read_transaction, upgrade
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 WORKER = """
 import os, signal, sys
-from adwarm.patterns.ingest.distributed import read_saved_split
+from adwarm.patterns.ingest.run import read_saved_split
 from adwarm.runtime import Runtime
 
 runtime = Runtime()

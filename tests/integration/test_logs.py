@@ -17,7 +17,7 @@ from adwarm.access_log import log_span
 from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.open_history import load_slots
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from tests.unit.patterns.conftest import first_opens

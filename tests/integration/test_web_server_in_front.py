@@ -16,8 +16,8 @@ import uvicorn
 
 from adwarm.model import Actor, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load_slots import load_slots
-from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, is_reload
+from adwarm.patterns.open_history import load_slots
+from adwarm.serving.api.visit import ACTOR_HEADER, TRIGGER_HEADER, is_reload
 from adwarm.serving.open_log import OpenLog
 from adwarm.serving.ports import Open
 from adwarm.settings import AccessLogSettings, Settings

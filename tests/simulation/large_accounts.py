@@ -16,7 +16,7 @@ from adwarm.fetch_plan.planner import (
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.local_time import local_day
 from adwarm.model import Account, FreshnessRules, Window, resolve_window
-from adwarm.model.freshness import expires_at, is_settled
+from adwarm.model.windows import expires_at, is_settled
 from adwarm.planning.day_close import get_close_time
 from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.protocol import Capabilities

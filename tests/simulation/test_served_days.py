@@ -14,7 +14,7 @@ import pytest
 
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.model import TokenScope
-from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.open_history import load_slots
 from tests.conftest import SHARED_DATA
 from tests.simulation.served import (
     DAY,

@@ -6,7 +6,7 @@ from typing import Any
 from adwarm.fatigue.account_scores import ScoringResult
 from adwarm.maintenance.entry_compression import describe_compression
 from adwarm.model import Mode
-from adwarm.model.job import Job
+from adwarm.model.warm import Job
 from adwarm.patterns.ingest.run import IngestResult
 from adwarm.planning.decide import PlanSummary
 from adwarm.planning.strategies import StrategyPlanSummary

@@ -10,10 +10,10 @@ import pyarrow as pa
 from adwarm.foundation.arrow_arrays import (
     CONVERSION_ERRORS,
     Codes,
+    DictionaryEncoder,
     to_numpy,
     to_python_values,
 )
-from adwarm.foundation.dictionary_encoder import DictionaryEncoder
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
 from adwarm.model import Actor, normalize_account_id

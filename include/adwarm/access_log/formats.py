@@ -2,10 +2,12 @@
 
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Literal
 
 from adwarm.access_log.parsers import is_separator_line, is_web_log_line
+from adwarm.access_log.quarantine import Quarantine
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]
 
@@ -105,3 +107,25 @@ def _sniff_format(head: bytes) -> Format:
     columns = 1 + max(map(first.count, (b",", b";", b"\t", b"|")))
     is_header = columns >= _MIN_COLUMNS and b'"GET ' not in first and not first.startswith(b"#")
     return "csv" if is_separator_line(first) or is_header else "combined"
+
+
+_PATHS_SHOWN = 5
+
+
+def describe_unmatched_paths(quarantine: Quarantine, pattern: str) -> str:
+    """Return that no request matched the path pattern, with some of their paths; empty without ignored requests."""
+    return describe_path_pattern(quarantine.ignored, quarantine.unmatched_paths, pattern)
+
+
+def describe_path_pattern(ignored: int, paths: Sequence[str], pattern: str) -> str:
+    """Return that none of the requests matched the path pattern, with some of their paths; empty when there are none.
+
+    Args:
+        ignored: requests that opened no report.
+        paths: some of those that were answered.
+        pattern: the path pattern in use.
+    """
+    if not ignored:
+        return ""
+    seen = f"; paths in the log: {', '.join(paths[:_PATHS_SHOWN])}" if paths else "; no answered GET is among them"
+    return f"none of {ignored:,} requests matches ADWARM_ACCESS_LOG__PATH_PATTERN, which is {pattern}{seen}"

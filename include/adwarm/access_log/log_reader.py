@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from adwarm.access_log import parquet_log as columnar
-from adwarm.access_log.advice import describe_unmatched_paths
 from adwarm.access_log.events import EventBuilder
+from adwarm.access_log.formats import describe_unmatched_paths
 from adwarm.access_log.lines import MAX_LINE_BYTES, LineBlock, line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files, reading_ahead
 from adwarm.access_log.parsers import (

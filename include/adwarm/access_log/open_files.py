@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from adwarm.foundation.home import make_private_folder, write_private_file
 from adwarm.foundation.remote_files import RemoteFolder
-from adwarm.foundation.storage_errors import DATA_SETTING, translating_storage_errors
+from adwarm.foundation.storage import DATA_SETTING, translating_storage_errors
 
 OPEN_FILE_SCHEMA = pa.schema([
     pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),

@@ -11,10 +11,8 @@ from datetime import datetime
 from typing import IO, Any, Final, cast
 
 from adwarm.foundation.clock import utc
-from adwarm.foundation.parallel import map_ordered
-from adwarm.foundation.remote_files import find_modified, open_path, translating_remote_errors
-from adwarm.foundation.storage_errors import LOG_SETTING
-from adwarm.foundation.storage_options import get_storage_settings
+from adwarm.foundation.remote_files import find_modified, map_ordered, open_path, translating_remote_errors
+from adwarm.foundation.storage import LOG_SETTING, get_storage_settings
 
 HEAD_BYTES: Final = 4096
 _FIRST_BLOCK, _START_BLOCK, _BLOCK = 64 * 1024, 1024 * 1024, 4 * 1024 * 1024

@@ -255,7 +255,7 @@ def _list_log_checks(runtime: "Runtime") -> list[Check]:
 
 
 def _require_log(runtime: "Runtime") -> str:
-    from adwarm.patterns.ingest.open_sources import OpenSources
+    from adwarm.patterns.ingest.open_days import OpenSources
     from adwarm.patterns.ingest.run import require_log
 
     require_log(runtime.context, OpenSources.load(runtime.context))

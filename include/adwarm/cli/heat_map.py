@@ -18,8 +18,8 @@ def draw_heat_map(
     A terminal that cannot show bars gets digits. Peak hours have an asterisk and quiet hours a dot, so color is not
     needed.
     """
-    from adwarm.patterns.hour_ranges import SHORT_DAYS
-    from adwarm.patterns.pattern_document import heat_levels
+    from adwarm.patterns.hour_of_week import SHORT_DAYS
+    from adwarm.patterns.pattern_page import heat_levels
 
     symbols, dot = (_BARS, "\u00b7") if console.encoding.lower().startswith("utf") else (_DIGITS, ".")
     levels = heat_levels(rate, len(symbols) - 1)

@@ -90,7 +90,7 @@ def _print_profile(
     *,
     as_json: bool,
 ) -> None:
-    from adwarm.patterns.pattern_document import describe_profiles
+    from adwarm.patterns.pattern_page import describe_profiles
 
     document = describe_profiles(profiles, account_id, limit)
     if html is not None:
@@ -120,7 +120,7 @@ def _write_page(path: Path, document: dict[str, Any]) -> None:
 def _print_week(document: dict[str, Any]) -> None:
     """Print title, heat map, and what is significant."""
     from adwarm.cli.heat_map import draw_heat_map
-    from adwarm.patterns.pattern_document import describe_title, describe_zones
+    from adwarm.patterns.pattern_page import describe_title, describe_zones
 
     console = make_console()
     hours = (set(document[name]) for name in ("busy_hours", "peak_hours", "quiet_hours"))
@@ -194,7 +194,7 @@ def _report_counts(frame: "pd.DataFrame", account_id: str, date_range: str, open
 
 
 def _format_hours(busiest: list[dict[str, int]]) -> str:
-    from adwarm.patterns.hour_ranges import SHORT_DAYS, format_time
+    from adwarm.patterns.hour_of_week import SHORT_DAYS, format_time
 
     return ", ".join(
         f"{SHORT_DAYS[row['hour_of_week'] // 24]} {format_time(row['hour_of_week'])} ({row['opens']:,})"

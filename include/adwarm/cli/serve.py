@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _USED_LATER = (
     "adwarm.prefetch.healers",
     "adwarm.recovery.custom_healer",
-    "adwarm.serving.cache_healer",
+    "adwarm.serving.local_caches",
     "encodings.unicode_escape",
     "psutil",
     "pyarrow.pandas_compat",

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adwarm.foundation.errors import Corrupt, StorageError
-from adwarm.foundation.storage_errors import (
+from adwarm.foundation.storage import (
     DATA_SETTING,
     DATABASE_SETTING,
     DiskSpace,

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
+from adwarm.foundation.clock import floor_to
 from adwarm.foundation.local_time import LocalSlot
 from adwarm.patterns.opens import Opens
+from adwarm.settings import Settings
 
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 PROBABILITY_COLUMNS = [
@@ -179,3 +181,23 @@ class Forecast(Protocol):
     def to_bytes(self) -> bytes:
         """Return the stored form: data, no code."""
         ...
+
+
+ARRIVAL_DELAY = timedelta(minutes=5)
+"""Time that an event may take to reach the log, and an ingest to finish."""
+
+
+def data_cutoff_at(at: datetime, settings: Settings) -> datetime:
+    """Return the cutoff of a decision at `at`: the last ingest of the log that has certainly finished."""
+    return floor_to(at - ARRIVAL_DELAY, timedelta(minutes=settings.forecast.log_every_minutes))
+
+
+def find_unseen(trained_until: datetime, settings: Settings) -> datetime:
+    """Return a full hour from which on each decision's cutoff is no earlier than the end of a training."""
+    step = timedelta(minutes=settings.forecast.log_every_minutes)
+    return floor_to(trained_until + step + ARRIVAL_DELAY, timedelta(hours=1)) + timedelta(hours=1)
+
+
+def max_data_age(settings: Settings) -> timedelta:
+    """Return how long before a decision the cutoff is at most, for decisions every 15 minutes."""
+    return timedelta(minutes=settings.forecast.log_every_minutes)

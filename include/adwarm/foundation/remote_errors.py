@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, StorageError
-from adwarm.foundation.storage_errors import describe_storage_problem
-from adwarm.foundation.storage_options import find_extra
+from adwarm.foundation.storage import describe_storage_problem, find_extra
 
 _CREDENTIALS: Final = (
     "name a connection of Airflow in ADWARM_DATA_CONNECTION, or set ADWARM_DATA_OPTIONS, or the variables that the "

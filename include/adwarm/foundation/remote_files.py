@@ -6,23 +6,56 @@ no folders. Safe to share between threads; after a fork the process opens connec
 
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeVar
 
 from upath import UPath
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import AdwarmError
-from adwarm.foundation.parallel import map_ordered
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.remote_errors import MissingBucket, is_broken_body, is_missing_bucket, remote_storage_error
-from adwarm.foundation.storage_options import RETRIES_INSIDE_S3FS, find_family, get_storage_settings, options_for
+from adwarm.foundation.storage import RETRIES_INSIDE_S3FS, find_family, get_storage_settings, options_for
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], width: int) -> Iterator[Result]:
+    """Yield the result of each item, in order; up to `width` of them are computed at once, in threads.
+
+    With a width of 1, or for a single item, the function runs in this thread, when its result is asked for. An error
+    is raised where its result would have been; what has not started by then never does.
+
+    Args:
+        function: called once for each item; must be safe to call from several threads.
+        items: read in this thread, `width` items ahead.
+        width: maximum calls at once; one result more may be in memory.
+    """
+    iterator = iter(items)
+    first = list(islice(iterator, 2))
+    if width <= 1 or len(first) < 2:
+        yield from map(function, chain(first, iterator))
+        return
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(width, "adwarm-parallel") as pool:
+        try:
+            for item in chain(first, iterator):
+                pending.append(pool.submit(function, item))
+                if len(pending) > width:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
 _MODIFIED: Final = ("LastModified", "last_modified", "mtime", "updated", "created")
 _CONTENT_TYPE: Final = {"s3": "ContentType", "gs": "content_type"}
 

@@ -18,7 +18,7 @@ from adwarm.foundation.local_hours import DAY_MICROS
 from adwarm.log_check.learnable import Learnable, measure_learnable
 from adwarm.log_check.repeats import RepeatCounter
 from adwarm.patterns.arrow_memory import system_memory_pool
-from adwarm.patterns.background_iterator import iterate_in_background
+from adwarm.patterns.ingest.read_split import iterate_in_background
 from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import AccessLogSettings, Settings

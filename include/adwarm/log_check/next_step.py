@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import unquote
 
-from adwarm.access_log.date_range_words import date_range_reader
+from adwarm.access_log.events import date_range_reader
 from adwarm.access_log.log_reader import LogReader
 from adwarm.access_log.quarantine import Quarantine
 from adwarm.foundation.errors import BadRequest

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from adwarm.access_log.advice import describe_path_pattern
 from adwarm.access_log.column_mapping import REQUEST_FIELDS
+from adwarm.access_log.formats import describe_path_pattern
 from adwarm.access_log.lines import MAX_LINE_BYTES
 from adwarm.access_log.quarantine import FILE_REASONS
 from adwarm.foundation.redaction import redact

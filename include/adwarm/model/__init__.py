@@ -3,23 +3,44 @@
 Everything here is immutable and does no I/O. Warmer and reader resolve keys through `resolve_key` only.
 """
 
-from adwarm.model.access_profile import ALL_ACCOUNTS, WEEKDAYS, AccessProfile, PopularRange
-from adwarm.model.access_token import AccessToken, TokenScope
-from adwarm.model.account import Account, AccountRecord
-from adwarm.model.call_cause import MANUAL_CAUSE, CallCause, CauseKind, find_cause
-from adwarm.model.capacity import Scope, ScopeKind, UsageSample
-from adwarm.model.compression_counts import CompressionCounts
+from adwarm.model.accounts import (
+    ALL_ACCOUNTS,
+    WEEKDAYS,
+    AccessProfile,
+    AccessToken,
+    Account,
+    AccountRecord,
+    PopularRange,
+    TokenScope,
+)
 from adwarm.model.enums import FIRST_OPEN_QUIET, Mode, WarmReason
 from adwarm.model.fatigue_score import AlarmLevel, Component, FatigueScore, FatigueStatus
-from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
-from adwarm.model.impact import ImpactDesign, ImpactUnit, OpenSource
-from adwarm.model.job import Job
+from adwarm.model.figures import (
+    CompressionCounts,
+    ImpactDesign,
+    ImpactUnit,
+    Latencies,
+    OpenSource,
+    Scope,
+    ScopeKind,
+    UsageSample,
+)
 from adwarm.model.keys import EntryKey, QuerySpec, matches_key, resolve_key
-from adwarm.model.latencies import Latencies
 from adwarm.model.policy import DeployedPolicy, PolicyReview, Snapshot
 from adwarm.model.strategy import StoredStrategy, Strategy, StrategyState
-from adwarm.model.warm import PlannedWarm, Warm, WarmResult, WarmStatus, WarmUse
-from adwarm.model.windows import resolve_window
+from adwarm.model.warm import (
+    MANUAL_CAUSE,
+    CallCause,
+    CauseKind,
+    Job,
+    PlannedWarm,
+    Warm,
+    WarmResult,
+    WarmStatus,
+    WarmUse,
+    find_cause,
+)
+from adwarm.model.windows import FreshnessRules, expires_at, is_settled, resolve_window
 from adwarm_client.column_table import ColumnTable, Row
 from adwarm_client.date_ranges import PRESETS, Window
 from adwarm_client.keys import Actor, Priority, ReportKey, normalize_account_id

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from adwarm.model.account import Account
+from adwarm.model.accounts import Account
 from adwarm.model.windows import resolve_window
 from adwarm_client.date_ranges import Window
 from adwarm_client.keys import ReportKey

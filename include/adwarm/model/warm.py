@@ -1,11 +1,12 @@
-"""Warms: a fetch that a run plans, its stored row, and what is recorded about it later."""
+"""Warms: a fetch that a run plans, its stored row, and what is recorded about it later; jobs; why calls are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
+from adwarm.foundation.wording import format_count
 from adwarm.model.enums import Mode, WarmReason
 from adwarm_client.keys import Priority, ReportKey
 
@@ -132,3 +133,129 @@ class WarmUse:
     used: bool | None
     first_use: datetime | None = None
     superseded_by: int | None = None
+
+
+LONGEST_RUN: Final = timedelta(hours=6)
+"""After this time a run of a warming DAG is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The progress of one run.
+
+    Attributes:
+        run_id: DAG id and Airflow's run id, separated by `/`.
+        dag_id: id of the DAG.
+        status: `running`, `completed`, or `failed` when every key failed.
+        total: number of keys to fetch.
+        done: keys served.
+        failed: keys that failed.
+        requests: upstream calls so far.
+        started_at: when the run started.
+        finished_at: None while the run is going.
+        errors: the first errors, one line each.
+    """
+
+    run_id: str
+    dag_id: str
+    status: str
+    total: int
+    done: int
+    failed: int
+    requests: int
+    started_at: datetime
+    finished_at: datetime | None
+    errors: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.total:
+            return "nothing was planned, so nothing was fetched"
+        reports = f"{self.done:,} of {format_count(self.total, 'report')} are fresh, {self.failed:,} failed"
+        return f"{reports}; {format_count(self.requests, 'request')}"
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether nothing more comes: the run has ended, or it failed or was stopped without closing its job."""
+        return self.finished_at is not None or now - self.started_at > LONGEST_RUN
+
+    def get_state(self, now: datetime) -> str:
+        """Return the status, or `stopped` for a run that is over and did not close its job."""
+        return "stopped" if self.finished_at is None and self.is_over(now) else self.status
+
+    def remaining_seconds(self, now: datetime) -> float | None:
+        """Return how long the job still takes at its average pace; None before its first key, 0 when it is over."""
+        if self.is_over(now):
+            return 0.0
+        processed = self.done + self.failed
+        if not processed:
+            return None
+        elapsed = (now - self.started_at).total_seconds()
+        return max(0.0, elapsed / processed * (self.total - processed))
+
+
+class CauseKind(StrEnum):
+    """What makes adwarm call the platform."""
+
+    FORECAST = "forecast"
+    STRATEGY = "strategy"
+    DAY_CLOSE = "day_close"
+    DATA_ARRIVAL = "data_arrival"
+    NEW_QUERY = "new_query"
+    READER = "reader"
+    MANUAL = "manual"
+    BACKFILL = "backfill"
+    CHECK = "check"
+    UNKNOWN = "unknown"
+
+
+_TEXTS = {
+    CauseKind.FORECAST: "forecast: a reader is expected",
+    CauseKind.DAY_CLOSE: "day closing: a day has ended",
+    CauseKind.DATA_ARRIVAL: "arrived data",
+    CauseKind.NEW_QUERY: "a changed query of a report",
+    CauseKind.READER: "readers who opened a missing or old report",
+    CauseKind.MANUAL: "somebody: a command, a form or a DAG of yours",
+    CauseKind.BACKFILL: "backfill",
+    CauseKind.CHECK: "checks: accounts, health, capacity and reconciliation",
+    CauseKind.UNKNOWN: "not recorded: before this version",
+}
+_BY_REASON = {
+    WarmReason.PREDICTED_OPEN: CauseKind.FORECAST,
+    WarmReason.DAY_CLOSED: CauseKind.DAY_CLOSE,
+    WarmReason.DATA_ARRIVAL: CauseKind.DATA_ARRIVAL,
+    WarmReason.SPEC_CHANGED: CauseKind.NEW_QUERY,
+}
+_BACKFILL_RUN = "backfill__"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CallCause:
+    """What makes a call.
+
+    Attributes:
+        kind: what it is.
+        strategy: the strategy, when that is what it is.
+    """
+
+    kind: CauseKind
+    strategy: str = ""
+
+    def __str__(self) -> str:
+        return f"strategy {self.strategy}" if self.kind is CauseKind.STRATEGY else _TEXTS[self.kind]
+
+
+MANUAL_CAUSE = CallCause(CauseKind.MANUAL)
+
+
+def find_cause(reason: WarmReason, strategy: str | None, run_id: str) -> CallCause:
+    """Return what makes the calls of a planned warm; what a trigger form describes is of no strategy.
+
+    Args:
+        reason: why it was planned.
+        strategy: the strategy that planned it.
+        run_id: the run that planned it: DAG, a slash, and the run's id in Airflow.
+    """
+    if strategy is not None:
+        return CallCause(CauseKind.STRATEGY, strategy)
+    if run_id.partition("/")[2].startswith(_BACKFILL_RUN):
+        return CallCause(CauseKind.BACKFILL)
+    return CallCause(_BY_REASON.get(reason, CauseKind.MANUAL))

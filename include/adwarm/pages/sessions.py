@@ -34,7 +34,7 @@ from adwarm.model import AccessToken, TokenScope
 from adwarm.pages.access import Permission, Visitor
 from adwarm.pages.application import PageRefused
 from adwarm.pages.forms import check_csrf, check_origin, read_fields
-from adwarm.serving.api.client_recognition import recognize_client
+from adwarm.serving.api.connections import recognize_client
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
 from adwarm.serving.tokens import StoredIds

@@ -9,8 +9,8 @@ from adwarm.access_log.log_reader import read_events
 from adwarm.foundation.local_hours import HOUR_MICROS
 from adwarm.model import ALL_ACCOUNTS, normalize_account_id
 from adwarm.patterns.arrow_memory import system_memory_pool
-from adwarm.patterns.background_iterator import iterate_in_background
 from adwarm.patterns.hour_of_week import count_slots
+from adwarm.patterns.ingest.read_split import iterate_in_background
 from adwarm.patterns.open_counts import FirstOpenCounter
 from adwarm.patterns.profile import AccessProfiles, build_profiles
 from adwarm.patterns.reloads import drop_reloads

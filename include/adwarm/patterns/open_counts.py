@@ -13,13 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from adwarm.access_log.log_reader import timestamp_column
-from adwarm.foundation.arrow_arrays import Bools, Codes, Ints, Micros
-from adwarm.foundation.dictionary_encoder import DictionaryEncoder
+from adwarm.foundation.arrow_arrays import Bools, Codes, DictionaryEncoder, Ints, Micros
 from adwarm.foundation.local_hours import DAY_MICROS, local_hours_in_zones
 from adwarm.model import FIRST_OPEN_QUIET
-from adwarm.patterns.cell_counts import CellCounts
-from adwarm.patterns.load_slots import iter_slots
+from adwarm.patterns.open_history import iter_slots
 from adwarm.patterns.opens import first_open_mask
+from adwarm.patterns.slot_counts import CellCounts
 from adwarm.store import Context, accounts
 
 ReaderZones = Callable[[Sequence[str]], Mapping[str, str]]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from adwarm.model import ALL_ACCOUNTS, AccessProfile, normalize_account_id
-from adwarm.patterns.hour_ranges import format_peaks, format_week
+from adwarm.patterns.hour_of_week import format_peaks, format_week
 from adwarm.patterns.open_counts import count_first_opens
 from adwarm.patterns.open_history import find_log_end
 from adwarm.patterns.profile import build_profiles

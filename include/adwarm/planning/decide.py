@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
-from adwarm.forecast.data_cutoff import data_cutoff_at
-from adwarm.forecast.protocol import KEY_COLUMNS, Forecast, RecentOpens
+from adwarm.forecast.protocol import KEY_COLUMNS, Forecast, RecentOpens, data_cutoff_at
 from adwarm.forecast.snapshot import OnProblem, get_live_forecast
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to

@@ -23,7 +23,7 @@ from adwarm.model import (
     resolve_window,
 )
 from adwarm.model.strategy import USE_PERIOD
-from adwarm.patterns.opened_keys import list_opened_keys
+from adwarm.patterns.open_history import list_opened_keys
 from adwarm.planning.decide import LIVE_DAG
 from adwarm.planning.expiry import NEVER, find_range_change, useful_until
 from adwarm.planning.key_forecast import KeyForecasts

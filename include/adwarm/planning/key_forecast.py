@@ -9,8 +9,7 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 import pandas as pd
 
-from adwarm.forecast.data_cutoff import data_cutoff_at
-from adwarm.forecast.protocol import Forecast
+from adwarm.forecast.protocol import Forecast, data_cutoff_at
 from adwarm.forecast.snapshot import read_snapshot
 from adwarm.foundation.arrow_arrays import Bools
 from adwarm.foundation.errors import Corrupt, NotFound

@@ -9,7 +9,7 @@ from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.model import Account, ReportKey, Window, resolve_key
 from adwarm.model.strategy import USE_PERIOD
-from adwarm.patterns.opened_keys import list_opened_keys
+from adwarm.patterns.open_history import list_opened_keys
 from adwarm.planning.expiry import useful_until
 from adwarm.store import Context, accounts, entries, partitions
 

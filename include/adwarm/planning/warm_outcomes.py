@@ -24,8 +24,7 @@ from datetime import datetime, timedelta
 
 from adwarm.foundation import telemetry
 from adwarm.model import ReportKey, Warm, WarmReason, WarmStatus, WarmUse
-from adwarm.patterns.load_slots import load_slots
-from adwarm.patterns.open_history import find_log_end
+from adwarm.patterns.open_history import find_log_end, load_slots
 from adwarm.store import Context, warms
 
 FINAL_DATA_LIFETIME = timedelta(days=7)

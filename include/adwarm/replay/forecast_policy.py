@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.forecast.data_cutoff import data_cutoff_at
-from adwarm.forecast.protocol import Forecast, SlotChances
+from adwarm.forecast.protocol import Forecast, SlotChances, data_cutoff_at
 from adwarm.forecast.snapshot import StoredForecasts
 from adwarm.forecast.training.train import TRAINERS, RepeatedTraining, fit_forecast
 from adwarm.foundation.arrow_arrays import Ints

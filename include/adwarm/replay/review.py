@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.data_cutoff import data_cutoff_at, find_unseen
+from adwarm.forecast.protocol import data_cutoff_at, find_unseen
 from adwarm.forecast.snapshot import StoredForecasts, get_live_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc

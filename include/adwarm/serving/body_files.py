@@ -18,7 +18,7 @@ from typing import Final
 from adwarm.compression import encode_envelope
 from adwarm.compression.envelope import parse_codec
 from adwarm.foundation.home import make_private_folder, write_private_file
-from adwarm.foundation.storage_errors import storage_error
+from adwarm.foundation.storage import storage_error
 from adwarm.store.entries import Entry
 
 OLD_CONTENT_TYPE: Final = "application/json"

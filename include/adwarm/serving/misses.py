@@ -12,7 +12,7 @@ No method blocks the event loop, and no reader that waits holds a thread or a co
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
@@ -23,17 +23,76 @@ from sqlalchemy import Engine
 from adwarm.backpressure import RequestQueue, TokenLimits
 from adwarm.backpressure.token_limits import FAILED_LATELY, TOKEN_LIMITS
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Refused, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient
+from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.stored_errors import name_error
-from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
+from adwarm.model import AccessToken, Account, Priority, ReportKey, TokenScope
+from adwarm.model.windows import check_served
 from adwarm.serving.drainers import Drainer
 from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
 from adwarm.serving.ports import FetchOutcome
-from adwarm.serving.problems import Problem, too_many
-from adwarm.serving.request_check import RequestCheck
+from adwarm.serving.problems import Problem, too_many, unknown_report
 from adwarm.settings import Settings
+from adwarm.store import accounts
 from adwarm.store.requests import RequestStatus
+from adwarm_client.date_ranges import validate_date_range
+
+_ACCOUNT_SECONDS = 1.0
+_MAX_ACCOUNTS = 10_000
+
+
+class RequestCheck:
+    """Checks requests. It remembers for a second which accounts exist. Use it from one event loop.
+
+    Args:
+        engine: the database.
+        settings: of the process.
+        clock: the current time.
+        executor: runs the queries.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, clock: Clock, executor: Executor) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+        self._executor = executor
+        self._accounts: TTLCache[str, asyncio.Future[Account | None]] = TTLCache(
+            _MAX_ACCOUNTS, _ACCOUNT_SECONDS, loop_time
+        )
+
+    async def find_refusal(self, key: ReportKey, token: AccessToken) -> str | None:
+        """Return why the report is not requested although the token may read it; None when it may be requested.
+
+        Raises:
+            Problem: 404, the account or the report is unknown, or the token may not read it; 400, the range is not one
+                that the platform serves.
+        """
+        if not token.may_read(key.account_id) or key.report not in self._settings.reports:
+            raise unknown_report()
+        account = await self._find_account(key.account_id)
+        if not token.names(key.account_id) and (account is None or account.status != "active"):
+            raise unknown_report()
+        zone = self._settings.default_zone if account is None else account.data_zone
+        try:
+            check_served(validate_date_range(key.date_range), local_day(self._clock.now(), zone))
+        except BadRequest as error:
+            raise Problem(400, "Bad Request", str(error)) from None
+        if account is not None and account.status != "active":
+            return f"the account is {account.status}; what is stored can be read"
+        return None
+
+    async def _find_account(self, account_id: str) -> Account | None:
+        """Return the account; concurrent readers share one query."""
+        query = self._accounts.get(account_id)
+        if query is None or (query.done() and (query.cancelled() or query.exception() is not None)):
+            query = self._run(lambda: accounts.get_as_of(self._engine, account_id, self._clock.now()))
+            self._accounts[account_id] = query
+        return await asyncio.shield(query)
+
+    def _run(self, work: Callable[[], Account | None]) -> asyncio.Future[Account | None]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
+
 
 MAX_WAITERS = 256
 """Requests that wait at a time in one process, each with a connection; all of them together wait for few fetches."""

@@ -33,7 +33,7 @@ from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.clock import utc
 from adwarm.foundation.home import make_private_folder
 from adwarm.foundation.redaction import log_unexpected, redact
-from adwarm.foundation.storage_errors import storage_error
+from adwarm.foundation.storage import storage_error
 from adwarm.model import Actor
 from adwarm.serving.ports import Open
 from adwarm.settings import Settings

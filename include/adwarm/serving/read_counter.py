@@ -16,12 +16,47 @@ from adwarm.compression import flush_statistics
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
-from adwarm.model import Actor, EntryKey, Latencies, ReportKey
-from adwarm.serving.first_opens import FirstOpenTracker
+from adwarm.model import FIRST_OPEN_QUIET, Actor, EntryKey, Latencies, ReportKey
 from adwarm.store import entries, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.latencies import READ, LatencyKey
 from adwarm.store.read_traffic import TrafficKey
+
+MAX_KEYS: Final = 50_000
+"""Keys that a process remembers, about 15 MB; the one whose last open is the oldest is forgotten first."""
+
+
+class FirstOpenTracker:
+    """Remembers when each key was last opened by a human. Safe for many threads; memory is bounded."""
+
+    def __init__(self, max_keys: int = MAX_KEYS) -> None:
+        self._max_keys = max_keys
+        self._last_opens: dict[ReportKey, datetime] = {}
+        self._lock = threading.Lock()
+
+    def count(self, at: datetime, key: ReportKey, actor: Actor, *, is_hit: bool) -> dict[str, int]:
+        """Record an open, and return what it adds to the traffic of its hour.
+
+        Args:
+            at: when it was opened, UTC.
+            key: the report key.
+            actor: who opened it; only humans count.
+            is_hit: whether a fresh entry answered.
+
+        Returns:
+            `first_opens` and `first_hits` for a first open; empty for any other.
+        """
+        if not actor.is_human:
+            return {}
+        with self._lock:
+            before = self._last_opens.pop(key, None)  # taken out, so that the oldest open stays the first of the dict
+            self._last_opens[key] = at if before is None else max(at, before)
+            if len(self._last_opens) > self._max_keys:
+                del self._last_opens[next(iter(self._last_opens))]
+        if before is not None and at - before < FIRST_OPEN_QUIET:
+            return {}
+        return {"first_opens": 1, "first_hits": int(is_hit)}
+
 
 FLUSH_SECONDS: Final = 0.5
 MAX_COUNTS: Final = 20_000

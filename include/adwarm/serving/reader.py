@@ -13,6 +13,7 @@ What is done when the entry is no hit is decided by `adwarm.serving.read_chain`.
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -35,8 +36,8 @@ from adwarm.compression.stored_bytes import StoredBytesVerifier
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Corrupt, NotFound, Transient
 from adwarm.model import Account, Actor, EntryKey, ReportKey, Window, resolve_key
-from adwarm.serving.first_opens import FirstOpenTracker
 from adwarm.serving.local_caches import CacheSelection
+from adwarm.serving.read_counter import FirstOpenTracker
 from adwarm.store import Context, accounts, entries, read_traffic
 from adwarm.store.damage import mark_damaged
 from adwarm.store.entries import Entry
@@ -278,3 +279,37 @@ def _require_blob(result: ReadResult) -> bytes:
     if result.blob is None:
         raise NotFound(f"{result.key}: {result.reason}")
     return result.blob
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryResult:
+    """The result of reading keys back.
+
+    Attributes:
+        read: keys that were read.
+        misses: keys that were not a hit, and why.
+    """
+
+    read: int
+    misses: tuple[str, ...]
+
+
+def read_back(reader: Reader, keys: Sequence[ReportKey], limit: int = 20) -> CanaryResult:
+    """Read up to `limit` of `keys`, evenly spread, as the actor `warmer`; anything but a verified hit is a miss."""
+    step = max(1, len(keys) // limit)
+    chosen = list(keys[::step])[:limit]
+    misses = []
+    for key in chosen:
+        result = reader.read(key, Actor.WARMER)
+        if result.status is not ReadStatus.HIT:
+            misses.append(f"{key}: {result.status}, {result.reason}")
+    return CanaryResult(len(chosen), tuple(misses))
+
+
+def list_cold(reader: Reader, keys: Sequence[ReportKey]) -> list[ReportKey]:
+    """Return those of `keys` that a reader would not find fresh now. Counts no read and fetches nothing.
+
+    Raises:
+        BadRequest: a report is not configured.
+    """
+    return [key for key in keys if reader.read(key, Actor.WARMER, record_traffic=False).status is not ReadStatus.HIT]

@@ -26,12 +26,11 @@ from pydantic_settings import (
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.home import HomeChoice, absolute_path, choose_home
 from adwarm.foundation.local_time import zone
-from adwarm.foundation.secrets_hook import call_secrets_hook
-from adwarm.foundation.storage_options import use_settings
+from adwarm.foundation.storage import use_settings
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
 from adwarm.model.keys import name_report
-from adwarm.settings.credentials import register_environment, register_settings
+from adwarm.settings.credentials import call_secrets_hook, register_environment, register_settings
 from adwarm.settings.object_storage import make_storage_options, parse_options
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
 from adwarm.settings.recovery_sections import (

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 from urllib.parse import unquote
 
 from pydantic import BaseModel, SecretStr
 
+from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.known_secrets import register_secret, register_url
 
 _VARIABLE = re.compile(r"(?:AWS|AZURE|FSSPEC|GCS|GOOGLE|PG|SNOWFLAKE)\w*", re.ASCII)
@@ -86,3 +88,25 @@ def _register_values(options: Any) -> None:
     elif isinstance(options, list):
         for value in options:
             _register_values(value)
+
+
+def call_secrets_hook(name: str, variable: str) -> dict[str, Any]:
+    """Return what the function `name` returns: settings by name, sections as nested mappings.
+
+    Args:
+        name: `package.module:function`; the function takes no argument.
+        variable: where the name comes from, for messages.
+
+    Raises:
+        BadRequest: there is no such function, it failed, or it returned something else. The message contains no value.
+    """
+    module, _, function = name.partition(":")
+    try:
+        values = getattr(import_module(module), function)()
+    except Exception as error:  # the user's own code; the text of its error may be a secret
+        raise BadRequest(
+            f"{variable} names {name!r}, which cannot be called ({type(error).__name__}); write package.module:function"
+        ) from None
+    if not isinstance(values, Mapping):
+        raise BadRequest(f"{variable} names {name!r}, which returned no mapping of settings")
+    return dict(values)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from adwarm.foundation.storage_options import StorageOptions, find_family
+from adwarm.foundation.storage import StorageOptions, find_family
 from adwarm.settings.sections import ObjectStorageSettings
 
 _OPTIONS: Final = TypeAdapter(dict[str, Any])

@@ -13,8 +13,7 @@ from fsspec.core import url_to_fs
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.known_secrets import register_url
 from adwarm.foundation.remote_errors import missing_package_error
-from adwarm.foundation.storage_errors import SOURCE_SETTING
-from adwarm.foundation.storage_options import options_for
+from adwarm.foundation.storage import SOURCE_SETTING, options_for
 from adwarm.model import Window
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 

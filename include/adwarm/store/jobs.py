@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, and_, case, func, select, update
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Job
-from adwarm.model.job import LONGEST_RUN
+from adwarm.model.warm import LONGEST_RUN
 from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.tables import warming_job as table
 

@@ -20,7 +20,7 @@ from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound
 from adwarm.foundation.home import make_private_folder, write_private_file
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.remote_files import RemoteFolder
-from adwarm.foundation.storage_errors import DATA_SETTING, storage_error
+from adwarm.foundation.storage import DATA_SETTING, storage_error
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

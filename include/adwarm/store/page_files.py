@@ -9,7 +9,7 @@ from pathlib import Path
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.home import make_private_folder, write_private_file
 from adwarm.foundation.remote_files import RemoteFolder
-from adwarm.foundation.storage_errors import DATA_SETTING, translating_storage_errors
+from adwarm.foundation.storage import DATA_SETTING, translating_storage_errors
 
 _FOLDER = "reports"
 _CONTENT_TYPES = {"html": "text/html; charset=utf-8", "json": "application/json"}

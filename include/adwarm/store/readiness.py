@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from adwarm.foundation.errors import StorageError
-from adwarm.foundation.storage_errors import DATA_SETTING, describe_storage_problem
+from adwarm.foundation.storage import DATA_SETTING, describe_storage_problem
 from adwarm.store.context import Context
 from adwarm.store.database import read_transaction
 from adwarm.store.schema import require_current

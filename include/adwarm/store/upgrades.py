@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, column, create_engine, event, table
 
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.foundation.storage_errors import DATABASE_SETTING, translating_storage_errors
+from adwarm.foundation.storage import DATABASE_SETTING, translating_storage_errors
 from adwarm.store.database import open_connection, read_transaction, translating_errors
 from adwarm.store.migration_scripts import (
     VERSION_TABLE,

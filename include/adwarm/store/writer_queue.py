@@ -23,7 +23,7 @@ from weakref import finalize
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Transient
-from adwarm.foundation.storage_errors import DATABASE_SETTING, translating_storage_errors
+from adwarm.foundation.storage import DATABASE_SETTING, translating_storage_errors
 from adwarm.store.database import get_limits
 
 Files = tuple[int, int]

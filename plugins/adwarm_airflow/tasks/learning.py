@@ -6,14 +6,20 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from adwarm.access_log.advice import describe_path_pattern
+from adwarm.access_log.formats import describe_path_pattern
 from adwarm.access_log.log_files import list_skipped
 from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.errors import NotFound
 from adwarm.foundation.wording import format_count
-from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
-from adwarm.patterns.ingest.run import IngestResult, plan_ingest, run_locally
+from adwarm.patterns.ingest.run import (
+    IngestResult,
+    commit_saved_plan,
+    plan_ingest,
+    read_saved_split,
+    run_locally,
+    save_plan,
+)
 from adwarm.patterns.stored_patterns import update_patterns
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, read_transaction

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.checkpoints import Checkpoints
+from adwarm.access_log.lines import Checkpoints
 from adwarm.access_log.timestamps import HOUR
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.date_range_words import date_range_reader
+from adwarm.access_log.events import date_range_reader
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import PRESETS
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log import dictionary_columns
-from adwarm.access_log.date_range_words import date_range_reader
 from adwarm.access_log.dictionary_columns import REJECTED
+from adwarm.access_log.events import date_range_reader
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner), max_leaves=3

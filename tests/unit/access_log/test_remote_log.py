@@ -17,7 +17,7 @@ from adwarm.access_log import list_files
 from adwarm.access_log.log_files import LogFile, list_skipped, reading_ahead
 from adwarm.access_log.log_reader import read_events
 from adwarm.foundation.errors import NotFound, StorageError
-from adwarm.foundation.storage_options import options_for
+from adwarm.foundation.storage import options_for
 from adwarm.settings import AccessLogSettings, Settings
 from tests.object_server import Fault, ObjectServer
 

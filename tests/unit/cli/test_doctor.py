@@ -11,7 +11,7 @@ import pytest
 
 from adwarm.cli import storage_checks
 from adwarm.forecast.snapshot import get_live_snapshot
-from adwarm.foundation.storage_errors import DiskSpace
+from adwarm.foundation.storage import DiskSpace
 from adwarm.model import Actor, ReportKey
 from adwarm.prefetch.healers import TOKEN_REFRESH_GROUP, list_token_hooks
 from adwarm.runtime import Runtime

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adwarm.forecast.data_cutoff import data_cutoff_at, max_data_age
+from adwarm.forecast.protocol import data_cutoff_at, max_data_age
 from adwarm.settings import Settings
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)

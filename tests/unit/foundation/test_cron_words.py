@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.cron_words import describe_cron
+from adwarm.foundation.cron import describe_cron
 
 
 def test_usual_expressions_have_words(subtests: pytest.Subtests) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.parallel import map_ordered
+from adwarm.foundation.remote_files import map_ordered
 
 
 @given(st.lists(st.integers()), st.integers(1, 5))

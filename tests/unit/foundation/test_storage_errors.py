@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.foundation.errors import StorageError, Transient
-from adwarm.foundation.storage_errors import (
+from adwarm.foundation.storage import (
     describe_free_space,
     measure_space,
     storage_error,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns import cell_counts
+from adwarm.patterns import slot_counts
 from adwarm.patterns.hour_of_week import HOUR_SCHEMA, count_slots
 from adwarm.patterns.log_profile import profile_and_count_log
 from adwarm.patterns.slot_counts import SlotAggregator
@@ -77,7 +77,7 @@ def test_counts_do_not_depend_on_how_slots_are_split(events: list[Event], size: 
     whole = _table(events)
     pieces = [events[at : at + size] for at in range(0, len(events), size)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cell_counts, "_MERGE_ROWS", merge_rows)
+        patch.setattr(slot_counts, "_MERGE_ROWS", merge_rows)
         assert _table(*pieces).equals(whole)
     slots = SlotAggregator()
     slots.add(event_batch(START, events))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.hour_ranges import SHORT_DAYS, format_day, format_peaks, format_week, list_times
+from adwarm.patterns.hour_of_week import SHORT_DAYS, format_day, format_peaks, format_week, list_times
 
 NIGHTS = {day * 24 + hour for day in range(5) for hour in (22, 23)} | {
     (day * 24 + hour) % 168 for day in range(1, 6) for hour in range(7)

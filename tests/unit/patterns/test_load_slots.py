@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.open_history import load_slots
 from adwarm.settings import Settings
 from adwarm.store import Context, accounts
 from adwarm.store.objects import ObjectStore

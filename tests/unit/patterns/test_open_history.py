@@ -10,8 +10,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account, Actor, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load_slots import load_slots
-from adwarm.patterns.open_history import load_opens
+from adwarm.patterns.open_history import load_opens, load_slots
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts

@@ -6,8 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from adwarm.patterns.pattern_document import describe_profiles, describe_zones, heat_levels
-from adwarm.patterns.pattern_page import render_page
+from adwarm.patterns.pattern_page import describe_profiles, describe_zones, heat_levels, render_page
 from adwarm.patterns.profile import build_profiles
 from tests.unit.patterns.conftest import count_opens
 

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from adwarm.access_log import read_events
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.open_history import load_slots
 from adwarm.patterns.opens import keep_human_events
 from adwarm.patterns.reloads import drop_reloads, drop_reloads_of_events
 from adwarm.patterns.slot_counts import SlotAggregator

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adwarm.foundation.arrow_arrays import Bools, Floats
 from adwarm.patterns.log_profile import profile_and_count_log
-from adwarm.patterns.significance import (
+from adwarm.patterns.profile import (
     BUSY_RATIO,
     MIN_WEEKS,
     QUIET_RATIO,

@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.forecast.data_cutoff import data_cutoff_at
-from adwarm.forecast.protocol import RecentOpens
+from adwarm.forecast.protocol import RecentOpens, data_cutoff_at
 from adwarm.forecast.snapshot import StoredForecasts, save_snapshot
 from adwarm.forecast.training.train import TRAINERS, fit_forecast
 from adwarm.model import ReportKey

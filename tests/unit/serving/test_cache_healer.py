@@ -11,9 +11,8 @@ from adwarm.foundation.errors import Corrupt, Transient
 from adwarm.model import ReportKey
 from adwarm.recovery import Call, Failure
 from adwarm.recovery.error_filter import ErrorFilter
-from adwarm.serving.cache_healer import CacheClear
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.local_caches import CacheSelection, LocalCaches
+from adwarm.serving.local_caches import CacheClear, CacheSelection, LocalCaches
 from adwarm.store import Context, entries
 from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, ReaderHarness
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import FIRST_OPEN_QUIET, Actor, ReportKey
-from adwarm.serving.first_opens import FirstOpenTracker
+from adwarm.serving.read_counter import FirstOpenTracker
 from tests.unit.conftest import NOW
 
 KEY = ReportKey("act_1", "yesterday")

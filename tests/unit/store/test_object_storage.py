@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.foundation import storage_options
+from adwarm.foundation import storage
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError
-from adwarm.foundation.storage_options import (
+from adwarm.foundation.storage import (
     StorageOptions,
     options_for,
     use_connection,
@@ -226,7 +226,7 @@ def test_options_of_the_settings_are_for_the_storage_of_the_data_url(monkeypatch
     assert options_for("s3://other/log")["secret"] == "secret-of-settings"
     assert "secret" not in options_for("gs://bucket/log")
     assert options_for("/var/log") == {}
-    monkeypatch.setattr(storage_options._process, "connections", {})
+    monkeypatch.setattr(storage._process, "connections", {})
     use_connection("bucket", "s3", {"secret": "secret-of-connection", "client_kwargs": {"region_name": "eu-west-1"}})
     options = options_for("s3a://other/log")
     assert (options["key"], options["secret"]) == ("id-of-settings", "secret-of-connection")

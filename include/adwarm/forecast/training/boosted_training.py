@@ -10,11 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
+from adwarm.forecast.features.feature_context import WorkingDays
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
-from adwarm.forecast.features.key_features import build_features
+from adwarm.forecast.features.key_features import SiblingReports, build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
-from adwarm.forecast.features.sibling_reports import SiblingReports
-from adwarm.forecast.features.working_days import WorkingDays
 from adwarm.forecast.models.boosted import HISTORY_MICROS, SEASONAL_ONLY, BoostedModel, Horizons, predict_in_blocks
 from adwarm.forecast.models.calibration import calibrate
 from adwarm.forecast.models.classifiers import (

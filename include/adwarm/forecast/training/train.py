@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.forecast.data_cutoff import max_data_age
 from adwarm.forecast.features.grid import SLOT_MICROS
 from adwarm.forecast.models.boosted import KIND as ADWARM
 from adwarm.forecast.models.boosted import VERSION, BoostedForecast, Horizons
@@ -20,7 +19,7 @@ from adwarm.forecast.models.population import KIND as POPULATION
 from adwarm.forecast.models.population import PopulationForecast
 from adwarm.forecast.models.seasonal import KIND as HOUR_OF_WEEK
 from adwarm.forecast.models.seasonal import SeasonalForecast
-from adwarm.forecast.protocol import Forecast
+from adwarm.forecast.protocol import Forecast, max_data_age
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.boosted_training import train_model
 from adwarm.forecast.training.metrics import Holdout, Metrics, sample_keys

@@ -11,7 +11,7 @@ from adwarm.model import ALL_ACCOUNTS, ReportKey, WarmReason, WarmStatus, normal
 from adwarm.pages.queries import plan_queries
 from adwarm.pages.queries.plan_queries import KeyFilter
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.patterns.hour_ranges import SHORT_DAYS
+from adwarm.patterns.hour_of_week import SHORT_DAYS
 from adwarm.planning.why_not_warm import Step
 from adwarm.store import access_patterns, plan_hours
 from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from adwarm.foundation.cron_words import describe_cron
+from adwarm.foundation.cron import describe_cron
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone, zone_or_default
 from adwarm.foundation.wording import format_count, format_some

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, Final
 from zoneinfo import available_timezones
 
-from adwarm.foundation.cron_words import describe_cron
+from adwarm.foundation.cron import describe_cron
 from adwarm.model import Priority, Strategy
 from adwarm.planning.strategy_preview import StrategyPreview
 from adwarm.settings import Settings

@@ -12,14 +12,14 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adwarm.access_log.checkpoints import Checkpoints
+from adwarm.access_log.lines import Checkpoints
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.patterns.ingest.open_matching import add_zones
 from adwarm.patterns.ingest.plan import IngestPlan, archived_rows, expired_paths
 from adwarm.patterns.ingest.read_split import SplitResult, save_day
 from adwarm.patterns.ingest.splits import LogSplit
-from adwarm.patterns.reader_zones import add_zones
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.store import Context, accounts, aggregates
 from adwarm.store.aggregates import HourAggregate, LogFileProgress

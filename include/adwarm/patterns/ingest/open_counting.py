@@ -22,9 +22,8 @@ from adwarm.access_log.events import EVENT_SCHEMA
 from adwarm.access_log.log_reader import filter_window
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.model import Actor
-from adwarm.patterns.ingest.open_candidates import DAY
 from adwarm.patterns.ingest.open_days import load_open_day
-from adwarm.patterns.ingest.open_matching import Key, OwnOpen, UserOpen, find_repeats, match_opens
+from adwarm.patterns.ingest.open_matching import DAY, Key, OwnOpen, UserOpen, find_repeats, match_opens
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.ingest.read_split import SplitResult, save_day
 from adwarm.patterns.slot_counts import SlotAggregator

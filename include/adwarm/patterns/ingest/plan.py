@@ -7,12 +7,11 @@ opens too, the hour before is read as well, to find the opens that both logs hol
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from adwarm.access_log.checkpoints import Checkpoints
+from adwarm.access_log.lines import Checkpoints
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
-from adwarm.patterns.ingest.open_days import OpenDay
-from adwarm.patterns.ingest.open_sources import OpenSources
+from adwarm.patterns.ingest.open_days import OpenDay, OpenSources
 from adwarm.store.aggregates import LogFileProgress
 
 ONE_HOUR = timedelta(hours=1)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
+from pydantic import TypeAdapter
+
 from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
 from adwarm.foundation import telemetry
@@ -17,20 +19,13 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
 from adwarm.patterns.ingest.commit import combine_results, commit_hours, require_readable, select_readable
 from adwarm.patterns.ingest.open_counting import count_open_log
-from adwarm.patterns.ingest.open_days import OpenDay, has_open_files, list_open_files, read_open_days
-from adwarm.patterns.ingest.open_sources import OpenSources
-from adwarm.patterns.ingest.plan import (
-    ONE_HOUR,
-    IngestPlan,
-    find_live_start,
-    find_window_hours,
-    plan_live,
-    plan_window,
-)
-from adwarm.patterns.ingest.read_split import SplitResult, read_split
+from adwarm.patterns.ingest.open_days import OpenDay, OpenSources, has_open_files, list_open_files, read_open_days
+from adwarm.patterns.ingest.plan import ONE_HOUR, IngestPlan, find_live_start, find_window_hours, plan_live, plan_window
+from adwarm.patterns.ingest.read_split import SplitResult, read_split, require_unchanged
 from adwarm.patterns.ingest.splits import LogSplit, make_splits, single_split
 from adwarm.store import Context, aggregates
 from adwarm.store.database import read_transaction
+from adwarm.store.objects import ObjectStore
 
 _SAMPLES_SHOWN = 5
 
@@ -202,3 +197,32 @@ def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResul
         unmatched_paths=result.unmatched_paths,
         duplicates=result.duplicates,
     )
+
+
+_SUFFIX = ".json"
+_PLANNED, _PARTIAL = TypeAdapter(IngestRun), TypeAdapter(SplitResult)
+
+
+def save_plan(objects: ObjectStore, run: IngestRun) -> str:
+    """Store the plan of a run; return its hash."""
+    return objects.put(_PLANNED.dump_json(run), _SUFFIX)
+
+
+def read_saved_split(context: Context, plan: str, number: int) -> str:
+    """Read the split with this number of a stored plan, store the result, and return its hash.
+
+    Raises:
+        Transient: a file of the split has changed since planning.
+    """
+    run = _PLANNED.validate_json(context.objects.get(plan, _SUFFIX))
+    split = run.splits[number]
+    require_unchanged(split)
+    result = read_split(context, run.plan, split, run.now)
+    return context.objects.put(_PARTIAL.dump_json(result), _SUFFIX)
+
+
+def commit_saved_plan(context: Context, plan: str, results: Sequence[str]) -> IngestResult:
+    """Commit a stored plan with the results of its splits, given by hash in their order; see `commit_ingest`."""
+    run = _PLANNED.validate_json(context.objects.get(plan, _SUFFIX))
+    loaded = [_PARTIAL.validate_json(context.objects.get(digest, _SUFFIX)) for digest in results]
+    return commit_ingest(context, run, loaded)

@@ -14,13 +14,24 @@ A client is known from its first valid token or session on (`recognize_client`),
 """
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.serving.api.client_recognition import RECOGNITION
-from adwarm.serving.api.problem_response import SECURITY_HEADERS, describe_problem
+from adwarm.serving.api.errors import SECURITY_HEADERS, describe_problem
 from adwarm.serving.problems import Problem
+
+RECOGNITION: Final = "adwarm.recognition"
+"""Extension of a request's ASGI scope: a function that `recognize_client` calls."""
+
+
+def recognize_client(scope: Mapping[str, Any]) -> None:
+    """Note that a request has a valid token or session, so that its connection does not give way to new ones."""
+    note = (scope.get("extensions") or {}).get(RECOGNITION)
+    if note is not None:
+        note()
+
 
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle

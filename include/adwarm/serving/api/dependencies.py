@@ -11,7 +11,7 @@ from adwarm.serving.api.guard import check_single, get_token
 from adwarm.serving.api.models import ActorName
 from adwarm.serving.problems import unauthorized
 from adwarm.serving.services import ServingServices
-from adwarm.serving.token_rights import require_scope
+from adwarm.serving.tokens import require_scope
 
 
 class _Bearer(HTTPBearer):

@@ -12,9 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AccessToken
-from adwarm.serving.api.client_recognition import recognize_client
-from adwarm.serving.api.errors import describe_error
-from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, describe_problem
+from adwarm.serving.api.connections import recognize_client
+from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, describe_error, describe_problem
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
 

@@ -39,10 +39,8 @@ from adwarm.model import Actor, Priority, ReportKey, TokenScope
 from adwarm.model.windows import check_served
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.serving import http_headers
-from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
-from adwarm.serving.api.client_recognition import recognize_client
-from adwarm.serving.api.errors import describe_error, retry_headers
-from adwarm.serving.api.fallback_answer import describe_fallback
+from adwarm.serving.api.connections import recognize_client
+from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_error, retry_headers
 from adwarm.serving.api.insights_request import (
     InsightsQuery,
     accepts_deltas,
@@ -56,8 +54,19 @@ from adwarm.serving.api.insights_request import (
     parse_query,
     parse_wait,
 )
-from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header
-from adwarm.serving.api.visit import Reading, Visit, collect_headers, send, send_problem, unless_gone
+from adwarm.serving.api.visit import (
+    ACTOR_HEADER,
+    TRIGGER_HEADER,
+    Reading,
+    Visit,
+    choose_actor,
+    collect_headers,
+    describe_fallback,
+    is_reload,
+    send,
+    send_problem,
+    unless_gone,
+)
 from adwarm.serving.api_chain import ApiChain
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts

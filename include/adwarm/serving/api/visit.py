@@ -1,17 +1,125 @@
 """One request of the report route: what it has sent, who reads, and how it is answered."""
 
 import asyncio
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import Awaitable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from adwarm.compression import choose_encoding, decode_envelope
 from adwarm.model import AccessToken, Actor, Window
-from adwarm.serving.api.insights_request import InsightsQuery
-from adwarm.serving.api.problem_response import SECURITY_HEADERS, Header, describe_problem
+from adwarm.serving import http_headers
+from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_problem
+from adwarm.serving.api.insights_request import InsightsQuery, choose_shape
 from adwarm.serving.problems import Problem
+from adwarm.serving.reader import ReadResult, ReadStatus
+from adwarm.serving.representations import Representations, Selection
+from adwarm_client import api_headers
+
+ACTOR_HEADER: Final = b"adwarm-actor"
+"""Names the actor of a request; only a token of a trusted backend may."""
+TRIGGER_HEADER: Final = b"adwarm-trigger"
+"""Why the client asks: `open`, `poll` or `revalidate`."""
+_RELOADS = frozenset({b"poll", b"revalidate"})
+_ACTORS = {actor.value: actor for actor in (Actor.HUMAN, Actor.EMBEDDED, Actor.API)}
+
+
+def is_reload(trigger: bytes | None) -> bool:
+    """Whether the value of `Adwarm-Trigger` says that nobody asked: the client polls or revalidates by itself."""
+    return trigger is not None and trigger.strip().lower() in _RELOADS
+
+
+def choose_actor(token: AccessToken, header: bytes | None = None, *, is_hook_poll: bool = False) -> Actor:
+    """Return who opens a report.
+
+    Args:
+        token: whose request it is; its class is the default.
+        header: the value of `Adwarm-Actor`, which counts for a trusted token only.
+        is_hook_poll: whether the client announced that it polls or revalidates; see `is_reload`.
+
+    Raises:
+        Problem: 400, a trusted token names an unknown actor.
+    """
+    if is_hook_poll:
+        return Actor.API
+    if header is None or not token.is_trusted:
+        return token.actor
+    actor = _ACTORS.get(header.decode("latin-1").strip().lower())
+    if actor is None:
+        raise Problem(400, "Bad Request", f"Adwarm-Actor is one of {', '.join(_ACTORS)}")
+    return actor
+
+
+_STORED_SOURCES: Final = frozenset({"cache", "entry", "upstream"})
+
+
+async def describe_fallback(
+    result: ReadResult,
+    request_headers: Mapping[bytes, bytes],
+    query: InsightsQuery,
+    representations: Representations,
+    now: datetime,
+) -> tuple[int, list[Header], bytes] | None:
+    """Return status, headers and body of the answer with a result; None when its bytes are damaged.
+
+    Args:
+        result: of the chain, with an entry.
+        request_headers: by lower-case name.
+        query: what the request names.
+        representations: encode and shape the document.
+        now: the current time, UTC.
+
+    Raises:
+        NotAcceptable: the client excludes every coding.
+        BadRequest: the document has no such shape or table.
+        TooMuchData: the document decodes to more than the settings allow.
+    """
+    entry, blob = result.entry, result.blob
+    if entry is None or blob is None:
+        return None
+    shape = choose_shape(request_headers.get(b"accept", b"").decode("latin-1"), query)
+    codec = choose_encoding(request_headers.get(b"accept-encoding", b"").decode("latin-1"), entry.codec)
+    selection = Selection(codec, shape)
+    common = [*_describe(result, now), (b"vary", http_headers.VARY.encode()), *SECURITY_HEADERS]
+    coded: list[Header] = [NO_STORE]
+    if result.source in _STORED_SOURCES and result.other_window is None:
+        content_hash = entry.content_hash or entry.payload_hash
+        common.append((b"cache-control", http_headers.cache_control(None).encode()))
+        condition = request_headers.get(b"if-none-match", b"").decode("latin-1")
+        current = http_headers.find_etag(condition or None, content_hash, shape)
+        if current is not None:
+            return 304, [(b"etag", current.encode("latin-1")), *common], b""
+        coded = [(b"etag", http_headers.make_etag(content_hash, selection.coding, shape).encode())]
+    if codec != "identity":
+        coded.append((b"content-encoding", selection.coding.encode()))
+    found = await representations.load(entry, selection, decode_envelope(blob).body)
+    if found is None:
+        return None
+    length = (b"content-length", b"%d" % len(found.body))
+    return 200, [(b"content-type", found.content_type), length, *coded, *common], found.body
+
+
+def _describe(result: ReadResult, now: datetime) -> list[Header]:
+    """Return age, `Cache-Status`, and where the answer came from."""
+    entry = result.entry
+    if entry is None:
+        return []
+    ttl = None if entry.expires_at is None else (entry.expires_at - now).total_seconds()
+    detail = None
+    if result.status is ReadStatus.STALE:
+        ttl, detail = min(-1.0, ttl or 0.0), "degraded" if result.is_degraded else "expired"
+    status = http_headers.cache_status(f"{result.key} {entry.key.window}", ttl, detail=detail)
+    explained = http_headers.explain(
+        result.source, is_degraded=result.is_degraded, reason=result.reason, actions=result.actions
+    )
+    age = (now - entry.fetched_at).total_seconds()
+    named = [("Age", http_headers.age(age)), ("Cache-Status", status), *explained]
+    if result.other_window is not None:
+        named.append((api_headers.WINDOW, str(result.other_window)))
+    return [(name.lower().encode(), text.encode()) for name, text in named]
+
 
 T = TypeVar("T")
 

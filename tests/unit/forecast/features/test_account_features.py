@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.forecast.features.account_features import add_arrivals, add_sibling_recency
 from adwarm.forecast.features.feature_context import FeatureContext
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
-from adwarm.forecast.features.key_features import build_features
-from adwarm.forecast.features.sibling_reports import SiblingReports
+from adwarm.forecast.features.key_features import SiblingReports, add_arrivals, add_sibling_recency, build_features
 from adwarm.patterns.opens import Opens, opens_from_frame
 
 MONDAY = datetime(2026, 3, 2, tzinfo=ZoneInfo("Europe/Berlin"))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid
-from adwarm.forecast.features.sibling_reports import MAX_KINDS, NO_KIND, SiblingReports
+from adwarm.forecast.features.key_features import MAX_KINDS, NO_KIND, SiblingReports
 from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adwarm.forecast.features.feature_context import DAYS, WorkingDays
 from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, PopulationTotals
-from adwarm.forecast.features.working_days import DAYS, WorkingDays
 from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = pd.Timestamp("2026-01-05", tz="UTC")

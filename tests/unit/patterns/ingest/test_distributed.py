@@ -15,8 +15,15 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
-from adwarm.patterns.ingest.run import IngestResult, IngestRun, ingest, plan_ingest
+from adwarm.patterns.ingest.run import (
+    IngestResult,
+    IngestRun,
+    commit_saved_plan,
+    ingest,
+    plan_ingest,
+    read_saved_split,
+    save_plan,
+)
 from adwarm.settings import Settings
 from adwarm.store import Context, aggregates
 from adwarm.store.database import open_engine, read_transaction

@@ -18,9 +18,8 @@ from sqlalchemy import Engine
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account
-from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
-from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest
-from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.ingest.run import IngestResult, commit_saved_plan, ingest, plan_ingest, read_saved_split, save_plan
+from adwarm.patterns.open_history import load_slots
 from adwarm.settings import Settings
 from adwarm.store import Context, accounts, aggregates
 from adwarm.store.database import open_engine, read_transaction

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from adwarm.access_log import LogReader, list_files, log_span
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest, run_locally
-from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.open_history import load_slots
 from adwarm.settings import Settings
 from adwarm.store import Context, aggregates
 from adwarm.store.database import open_engine, read_transaction, write_transaction

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from adwarm.serving.api.client_recognition import recognize_client
 from adwarm.serving.api.connections import (
     MAX_HEAD_BYTES,
     MAX_WAITING_BYTES,
@@ -19,6 +18,7 @@ from adwarm.serving.api.connections import (
     STALLED_SECONDS,
     ConnectionLimit,
     build_protocol,
+    recognize_client,
 )
 from adwarm.serving.api.server import _configure
 

@@ -4,8 +4,8 @@ from fastapi import APIRouter
 
 from adwarm.model import PRESETS
 from adwarm.serving.api.dependencies import ReadToken, Services
+from adwarm.serving.api.errors import problems
 from adwarm.serving.api.models import AccountItem, AccountPage
-from adwarm.serving.api.responses import problems
 from adwarm.store import accounts
 
 router = APIRouter(tags=["reports"], responses=problems())

@@ -5,9 +5,9 @@ from fastapi import APIRouter
 from adwarm.backpressure import TokenLimits
 from adwarm.planning.data_arrival import Reporter, notify_data
 from adwarm.serving.api.dependencies import EnqueueToken, Services
+from adwarm.serving.api.errors import problems
 from adwarm.serving.api.models import ArrivalState, NewArrival
-from adwarm.serving.api.responses import problems
-from adwarm.serving.token_rights import check_account
+from adwarm.serving.tokens import check_account
 
 router = APIRouter(tags=["requests"])
 

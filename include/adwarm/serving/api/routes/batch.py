@@ -16,18 +16,18 @@ from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope, Window
 from adwarm.model.windows import check_served
-from adwarm.serving.actors import choose_actor
 from adwarm.serving.api.dependencies import PARTIAL_TEXT, ActorHeader, ReadToken, Services
+from adwarm.serving.api.errors import problems
 from adwarm.serving.api.insights_request import allows_partial
 from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, OpenRequest
-from adwarm.serving.api.responses import problems
 from adwarm.serving.api.routes.requests import request_path
+from adwarm.serving.api.visit import choose_actor
 from adwarm.serving.ports import Open
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.serving.read_chain import StoreUnreachable
 from adwarm.serving.reader import ReadResult, ReadStatus
 from adwarm.serving.services import ServingServices
-from adwarm.serving.token_rights import check_key, cut_priority
+from adwarm.serving.tokens import check_key, cut_priority
 from adwarm.store import accounts
 from adwarm.store.entries import Entry
 from adwarm_client.api_headers import ALLOW_PARTIAL

@@ -11,6 +11,7 @@ from adwarm.backpressure.status import ScopeStatus
 from adwarm.compression import get_compression_totals
 from adwarm.model import AccessToken, Scope, ScopeKind
 from adwarm.serving.api.dependencies import NEEDS_ADMIN, NEEDS_READ, ReadToken, Services
+from adwarm.serving.api.errors import problems
 from adwarm.serving.api.models import (
     BreakerItem,
     BreakerPage,
@@ -23,7 +24,6 @@ from adwarm.serving.api.models import (
     QueueState,
     ScopeItem,
 )
-from adwarm.serving.api.responses import problems
 from adwarm.store.call_causes import get_day_calls
 
 

@@ -11,8 +11,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from adwarm.serving.api.dependencies import ACTOR_TEXT, PARTIAL_TEXT, AccountPath, ReadToken
+from adwarm.serving.api.errors import Responses, problems, text_header
 from adwarm.serving.api.models import ActorName, PriorityName, QueuedReport
-from adwarm.serving.api.responses import Responses, problems, text_header
 from adwarm.serving.problems import Problem
 
 router = APIRouter(tags=["reports"])

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adwarm.model import AccessToken, TokenScope
 from adwarm.serving.api.dependencies import ReadToken, Services
+from adwarm.serving.api.errors import problems
 from adwarm.serving.api.models import DamagedData, IntegrityKind, IntegrityPage
-from adwarm.serving.api.responses import problems
 from adwarm.store import integrity_days, quarantine
 
 _MAX_ITEMS = 100

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from adwarm.serving.api.dependencies import NEEDS_ADMIN, Services
-from adwarm.serving.api.responses import problems
+from adwarm.serving.api.errors import problems
 from adwarm.serving.metrics import METRICS_TYPE
 
 router = APIRouter(tags=["state"])

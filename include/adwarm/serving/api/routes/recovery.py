@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adwarm.model import AccessToken
 from adwarm.serving.api.dependencies import ReadToken, Services
+from adwarm.serving.api.errors import problems
 from adwarm.serving.api.models import HealingItem, HealingPage, IsolationItem, IsolationPage
-from adwarm.serving.api.responses import problems
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
 

@@ -9,13 +9,12 @@ from fastapi.concurrency import run_in_threadpool
 from adwarm.foundation.redaction import redact
 from adwarm.model import Priority, ReportKey
 from adwarm.serving.api.dependencies import EnqueueToken, ReadToken, Services
-from adwarm.serving.api.errors import retry_headers
+from adwarm.serving.api.errors import problems, retry_headers, text_header
 from adwarm.serving.api.models import NewRequest, NewRequestState, RequestState
-from adwarm.serving.api.responses import problems, text_header
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadStatus
 from adwarm.serving.services import ServingServices
-from adwarm.serving.token_rights import check_key, cut_priority
+from adwarm.serving.tokens import check_key, cut_priority
 from adwarm.store.requests import QueuedRequest, RequestStatus, to_datetime
 
 router = APIRouter(tags=["requests"])

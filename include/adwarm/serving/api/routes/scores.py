@@ -21,8 +21,8 @@ from adwarm.fatigue.report import describe_document, format_scores_csv, list_cha
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AlarmLevel, FatigueStatus
 from adwarm.serving.api.dependencies import AccountPath, ReadToken, Services
+from adwarm.serving.api.errors import problems, text_header
 from adwarm.serving.api.models import Document
-from adwarm.serving.api.responses import problems, text_header
 from adwarm.serving.api.score_models import (
     Score,
     ScoreChange,
@@ -35,7 +35,7 @@ from adwarm.serving.api.score_models import (
 from adwarm.serving.http_headers import find_etag, make_etag
 from adwarm.serving.problems import unknown_report
 from adwarm.serving.services import ServingServices
-from adwarm.serving.token_rights import check_account
+from adwarm.serving.tokens import check_account
 from adwarm.settings import FatigueSettings
 from adwarm.store import accounts, score_queries
 from adwarm.store.score_queries import ScoreOrder, ScorePosition, ScoreQuery

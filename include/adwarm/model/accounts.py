@@ -1,0 +1,200 @@
+"""Ad accounts, when their reports are opened, and the tokens that read them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from adwarm_client.keys import Actor, Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An ad account.
+
+    Attributes:
+        id: `act_` and digits.
+        data_zone: IANA time zone of the account, in which its days and windows are counted.
+        reader_zone: IANA time zone of its readers, in which opens are aggregated.
+        currency: ISO code; empty for an account that only the access log names. Its data zone is then a guess.
+        connection: name of the connection whose token reads it.
+        status: `active`, `denied` or `closed`.
+        name: what the platform calls it; empty where it has none.
+        status_reason: why it is not simply active, for a human; empty when there is nothing to say.
+    """
+
+    id: str
+    data_zone: str = "UTC"
+    reader_zone: str = "UTC"
+    currency: str = "USD"
+    connection: str = "default"
+    status: str = "active"
+    name: str = field(default="", compare=False)
+    status_reason: str = field(default="", compare=False)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether zone and currency come from the upstream."""
+        return bool(self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """A stored account with what its user has set and when discovery saw it.
+
+    Attributes:
+        account: the account as it is used: what the user has set replaces what the platform says.
+        platform_status: the status without the user's: `active`, `denied` or `closed`.
+        platform_reason: the reason for that status.
+        platform_connection: the connection without the user's choice.
+        updated_at: when its status was last written.
+        last_seen: when discovery last found it in the list of a connection; None if never.
+        user_reader_zone: the reader zone that the user has set; empty when none.
+        user_status: the status that the user has set, `active` or `closed`; empty when none.
+        user_connection: the connection that the user has chosen; empty when none.
+        holiday_country: ISO code of the country whose holidays its readers have; empty: that of their time zone.
+        opens_from: whose log counts its opens, as the user has set it: `user`, `adwarm` or `both`; empty when not set.
+        denials: by connection, the credential that was denied less than a day ago.
+    """
+
+    account: Account
+    platform_status: str
+    platform_reason: str
+    platform_connection: str
+    updated_at: datetime
+    last_seen: datetime | None = None
+    user_reader_zone: str = ""
+    user_status: str = ""
+    user_connection: str = ""
+    holiday_country: str = ""
+    opens_from: str = ""
+    denials: dict[str, str] = field(default_factory=dict)
+
+
+ALL_ACCOUNTS = "all"
+"""The account id of a profile over all accounts."""
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+class PopularRange(NamedTuple):
+    """How often a date range is opened.
+
+    Attributes:
+        share: fraction of the account's first opens.
+    """
+
+    date_range: str
+    opens: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccessProfile:
+    """When the reports of an account are opened.
+
+    Hours of the week run from 0, Monday 00:00 on the reader's clock, to 167. Counts are of first opens.
+
+    Attributes:
+        account_id: the account, or `all`.
+        first_opens: first opens in the profile.
+        keys: report keys that were opened.
+        since: first observed moment, the start of the local day of the first open.
+        until: end of the observed period.
+        weeks: observed weeks.
+        time_zones: first opens by reader zone, the zone with the most first.
+        hour_of_week: first opens in each hour of the week.
+        observed: how often each hour of the week was observed.
+        rate: first opens per observed hour, for each hour of the week.
+        active_weeks: in how many weeks each hour of the week had a first open.
+        weekday: first opens per observed day, Monday first.
+        busy_hours: hours of the week with a rate significantly above the mean of the week.
+        peak_hours: the up to three busiest of each weekday's busy hours.
+        quiet_hours: hours of the week that are very likely opened at less than half the mean rate.
+        popular_ranges: the most popular date ranges, the most popular first.
+        evidence: what is missing for a statement on busy or quiet hours; empty when there are some.
+    """
+
+    account_id: str
+    first_opens: int
+    keys: int
+    since: datetime
+    until: datetime
+    weeks: float
+    time_zones: dict[str, int]
+    hour_of_week: tuple[int, ...]
+    observed: tuple[float, ...]
+    rate: tuple[float, ...]
+    active_weeks: tuple[int, ...]
+    weekday: tuple[float, ...]
+    busy_hours: tuple[int, ...]
+    peak_hours: tuple[int, ...]
+    quiet_hours: tuple[int, ...]
+    popular_ranges: tuple[PopularRange, ...]
+    evidence: str
+
+
+class TokenScope(StrEnum):
+    """What a token allows.
+
+    `read` returns what is stored and never causes an upstream call. `enqueue` also requests what is missing or old.
+    `admin` also shows the state of the whole system, and may read every account.
+    """
+
+    READ = "read"
+    ENQUEUE = "enqueue"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A token of the read API, without its secret.
+
+    Attributes:
+        id: public id, the first part of the token that its holder sends.
+        name: what it is for, in its owner's words.
+        scopes: what it allows.
+        accounts: the accounts it may read; None for all.
+        actor: who opens reports with it, unless a trusted backend says otherwise.
+        is_trusted: whether its holder is a backend that may name the actor of each request (`Adwarm-Actor`).
+        highest_priority: the most urgent class its requests may have.
+        daily_new_keys: how many report keys it may request in a UTC day that were never stored.
+        daily_refetches: how many fetches of stored reports it may cause in a UTC day: for stale ones, and for those
+            that its notices of arrived data make old.
+        rate_per_second: its requests per second; None for the setting's.
+        created_at: when it was made, UTC.
+        expires_at: when it stops working; None for never.
+        revoked_at: when it was revoked; None while it is not.
+    """
+
+    id: str
+    name: str
+    scopes: frozenset[TokenScope]
+    accounts: frozenset[str] | None = None
+    actor: Actor = Actor.HUMAN
+    is_trusted: bool = False
+    highest_priority: Priority = Priority.NORMAL
+    daily_new_keys: int = 100
+    daily_refetches: int = 1_000
+    rate_per_second: float | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def is_valid(self, at: datetime) -> bool:
+        """Whether it is neither revoked nor expired at `at`."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+    def allows(self, scope: TokenScope) -> bool:
+        """Whether it has the scope; `admin` includes the others, and `enqueue` includes `read`."""
+        if TokenScope.ADMIN in self.scopes or scope in self.scopes:
+            return True
+        return scope is TokenScope.READ and TokenScope.ENQUEUE in self.scopes
+
+    def names(self, account_id: str) -> bool:
+        """Whether the account is on its list; a token without one names none."""
+        return self.accounts is not None and account_id in self.accounts
+
+    def may_read(self, account_id: str) -> bool:
+        """Whether the account is on its list, or it has none."""
+        return self.accounts is None or account_id in self.accounts or TokenScope.ADMIN in self.scopes
