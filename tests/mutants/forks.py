@@ -27,7 +27,8 @@ from tests.mutants.sites import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "include/adwarm"
-_OWN = ("adwarm", "adwarm_airflow", "graph_simulator", "tests", "conftest", "__main__")
+_CLIENT = "../../clients/python/"
+_OWN = ("adwarm", "adwarm_airflow", "adwarm_client", "graph_simulator", "tests", "conftest", "__main__")
 _ARGUMENTS = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore", "--no-header")
 _WALL_SECONDS = 300.0
 
@@ -83,7 +84,8 @@ class _MutatedFinder(importlib.abc.MetaPathFinder):
     """Finds the mutated module."""
 
     def __init__(self, mutant: Mutant) -> None:
-        self._name = "adwarm." + mutant.path.removesuffix(".py").replace("/", ".")
+        path = mutant.path.removeprefix(_CLIENT) if mutant.path.startswith(_CLIENT) else f"adwarm/{mutant.path}"
+        self._name = path.removesuffix(".py").replace("/", ".")
         self._loader = _MutatedLoader(self._name, str(SOURCES / mutant.path), mutant.code)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:

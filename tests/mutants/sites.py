@@ -44,7 +44,7 @@ class Mutant:
     """One mutation of a module.
 
     Attributes:
-        path: of the module, below `include/adwarm`.
+        path: of the module, from `include/adwarm`.
         function: the class or function that holds it; empty at the top of the module.
         line: its line.
         operator: of cosmic-ray.
