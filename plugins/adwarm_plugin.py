@@ -11,6 +11,6 @@ if not entry_points(group="airflow.plugins", name="adwarm"):
         from adwarm_airflow.plugin import AdwarmPlugin  # noqa: F401 - read by Airflow
     except ImportError as error:
         raise ImportError(
-            "adwarm_airflow cannot be imported: PYTHONPATH must hold this project's include/ and plugins/ folders "
-            "on every Airflow service"
+            "adwarm_airflow cannot be imported: PYTHONPATH must hold this project's folders include/, plugins/ and "
+            "clients/python/ on every Airflow service"
         ) from error
