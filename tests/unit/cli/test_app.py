@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import adwarm as adwarm_package
+from adwarm.cli.app import COMMANDS
 from adwarm.settings import load_settings
 
 from .conftest import Adwarm
@@ -84,6 +85,20 @@ def test_the_version_is_the_running_codes(adwarm: Adwarm, option: str) -> None:
     """Both spellings print the version of the package that runs, which is the one that the wheel carries."""
     result = adwarm(option)
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"adwarm {adwarm_package.__version__}\n", "")
+
+
+def test_help_lists_the_commands_in_panels(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns each command has one whole line, in the order of the list, below the title of its panel."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip("\u2502\u256d\u256e\u2500 ") for line in adwarm("--help").stdout.splitlines()]
+    expected = [
+        text
+        for panel, commands in COMMANDS.items()
+        for text in (panel, *(f"{name:11}  {line}" for name, (_, line) in commands.items()))
+    ]
+    start = lines.index("Read")
+    assert [line for line in lines[start:] if line and "\u2570" not in line] == expected
+    assert len(COMMANDS) == 6
 
 
 def test_help_imports_nothing_heavy() -> None:
