@@ -367,4 +367,16 @@ def _add_reviews(writer: _Writer) -> None:
             }
             at = monday - timedelta(weeks=back)
             run_id = f"adwarm_policy_review/scheduled__{at:%Y-%m-%d}"
-            save_review(connection, PolicyReview(run_id, at, "kept", "boosted", None, None, None, figures))
+            save_review(
+                connection,
+                PolicyReview(
+                    run_id=run_id,
+                    at=at,
+                    result="kept",
+                    live_kind="boosted",
+                    proposed_kind=None,
+                    proposed_snapshot=None,
+                    page=None,
+                    figures=figures,
+                ),
+            )

@@ -65,12 +65,12 @@ def main() -> int:
     docs = _free_port(_port_of(before.docs) or 8002)
     read_api = _free_port(_port_of(before.read_api) or 8950)
     now = Installation(
-        f"http://127.0.0.1:{port}",
-        f"http://127.0.0.1:{simulator}",
-        f"http://127.0.0.1:{docs}/",
-        f"http://127.0.0.1:{read_api}",
-        before.source_log or log_url(),
-        before.dags_unpaused,
+        url=f"http://127.0.0.1:{port}",
+        simulator=f"http://127.0.0.1:{simulator}",
+        docs=f"http://127.0.0.1:{docs}/",
+        read_api=f"http://127.0.0.1:{read_api}",
+        source_log=before.source_log or log_url(),
+        dags_unpaused=before.dags_unpaused,
     )
     env = _environment(now, before, _start_metadata_server())
     now.save(UP_HOME)

@@ -259,12 +259,12 @@ class Runtime:
     def prefetch_engine(self) -> PrefetchEngine:
         """Return a new engine that fetches keys."""
         return PrefetchEngine(
-            self.context,
-            self.source_pool,
-            self._guard(self.block_admission),
-            self.pipeline,
-            self.clock,
-            self.owner,
+            context=self.context,
+            sources=self.source_pool,
+            admission=self._guard(self.block_admission),
+            pipeline=self.pipeline,
+            clock=self.clock,
+            owner=self.owner,
             release_grants=self.block_admission.release_idle,
             verified=self.verified,
         )
@@ -295,15 +295,15 @@ class Runtime:
         clock = SystemClock()
         calls = PlatformCalls(self.context, self.single_call_admission, clock, self.source_factories)
         return MaintenanceParts(
-            self.context,
-            self.queue,
-            self.admission,
-            calls,
-            self.pipeline,
-            self.isolation,
-            self.alerts,
-            clock,
-            self.owner,
+            context=self.context,
+            queue=self.queue,
+            admission=self.admission,
+            calls=calls,
+            pipeline=self.pipeline,
+            isolations=self.isolation,
+            alerts=self.alerts,
+            clock=clock,
+            owner=self.owner,
         )
 
     def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
@@ -325,7 +325,14 @@ class Runtime:
         """What the actions of people work with."""
         from adwarm.actions.services import ActionServices
 
-        return ActionServices(self.context, self.clock, self.queue, self.admission, self.isolation, self.owner)
+        return ActionServices(
+            context=self.context,
+            clock=self.clock,
+            queue=self.queue,
+            admission=self.admission,
+            isolation=self.isolation,
+            owner=self.owner,
+        )
 
     @cached_property
     def key_explainer(self) -> "KeyExplainer":
@@ -340,16 +347,16 @@ class Runtime:
         from adwarm.pages.services import PageServices
 
         return PageServices(
-            self.context,
-            self.clock,
-            self.admission,
-            self.queue,
-            self.read_chain,
-            self.isolation,
-            self.alerts,
-            self.errors,
-            self.action_services,
-            self.key_explainer,
+            context=self.context,
+            clock=self.clock,
+            admission=self.admission,
+            queue=self.queue,
+            chain=self.read_chain,
+            isolation=self.isolation,
+            alerts=self.alerts,
+            errors=self.errors,
+            actions=self.action_services,
+            explainer=self.key_explainer,
         )
 
     def serving_application(self) -> "ASGIApp":
@@ -376,17 +383,17 @@ class Runtime:
         authenticator = TokenAuthenticator(self.engine, self.clock, self.settings.serving)
         opens, misses = OpenLog(self.settings), self.miss_handler()
         services = ServingServices(
-            self.context,
-            self.clock,
-            self.read_chain,
-            self.queue,
-            self.admission,
-            authenticator,
-            misses,
-            opens,
-            parts.counter,
-            metrics,
-            misses.drainer.mode.mode,
+            context=self.context,
+            clock=self.clock,
+            chain=self.read_chain,
+            queue=self.queue,
+            admission=self.admission,
+            authenticator=authenticator,
+            misses=misses,
+            opens=opens,
+            counter=parts.counter,
+            metrics=metrics,
+            fetch_mode=misses.drainer.mode.mode,
         )
 
         async def close() -> None:

@@ -129,7 +129,13 @@ def generate_ad(profile: AccountProfile, ad_id: str, slot: int, generation: int,
     onset = int(life * rng.uniform(0.4, 0.7)) if kind is AdKind.FATIGUED else None
     base = rng.uniform(20, 120) if kind is AdKind.LOW_VOLUME else rng.lognormal(np.log(2_600), 0.8)
     audience = base * (rng.uniform(4, 7) if onset is not None else rng.uniform(5, 16))
-    daily = _daily(rng, profile, _Shape(kind, first_day, life, onset, float(base), float(audience)))
+    daily = _daily(
+        rng,
+        profile,
+        _Shape(
+            kind=kind, first_day=first_day, days=life, onset=onset, impressions=float(base), audience=float(audience)
+        ),
+    )
     turn = None
     if kind is AdKind.HEALTHY and profile.decoys:
         kind, turn, daily = _decoy(profile, slot, generation, daily)

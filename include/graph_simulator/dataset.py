@@ -98,7 +98,9 @@ class Dataset:
         totals = (sums[:, :, until] - sums[:, :, since]).swapaxes(1, 2)
         audience = np.array([ad.audience for ad in ads])
         reach = estimate_reach(totals[Metric.FRESH], audience) if ads else totals[Metric.FRESH]
-        return AdTotals(account, profile, tuple(windows), ads, totals, reach)
+        return AdTotals(
+            account_id=account, profile=profile, windows=tuple(windows), ads=ads, totals=totals, reach=reach
+        )
 
     def truth(self, account: str, ad_id: str) -> AdTruth:
         """Return the planted truth of an ad.
@@ -138,7 +140,9 @@ class Dataset:
     def _ad(self, profile: AccountProfile, slot: int, generation: int) -> Ad:
         length, phase = _cycle(profile, slot)
         ad_id = object_id("1", profile, slot, generation)
-        return generate_ad(profile, ad_id, slot, generation, phase + generation * length, length)
+        return generate_ad(
+            profile, ad_id, slot, generation=generation, first_day=phase + generation * length, cycle=length
+        )
 
     def _ads_between(self, profile: AccountProfile, first: int, last: int) -> list[Ad]:
         ads = []

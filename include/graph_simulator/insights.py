@@ -68,7 +68,15 @@ def select(dataset: Dataset, account: str, query: Query, now: datetime) -> Selec
 
     table = aggregate(ad_totals, query.level, is_included)
     windows, objects = delivered(table, query.more_impressions_than)
-    return Selection(account, query, table, windows, objects, is_included, account_totals)
+    return Selection(
+        account=account,
+        query=query,
+        table=table,
+        windows=windows,
+        objects=objects,
+        is_included=is_included,
+        account_totals=account_totals,
+    )
 
 
 def falsified(selection: Selection, sums: Sequence[FalseSum], *, is_report: bool) -> Selection:

@@ -3,7 +3,6 @@
 import ast
 import graphlib
 import re
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -27,11 +26,24 @@ PACKAGES = {
 }
 
 FILE_LINES = 500
-MEDIAN_LINES = 150
 FUNCTION_LINES = 60
 DAG_LINES = 120
 DAG_FUNCTION_LINES = 5
-PARAMETERS = 6
+POSITIONAL_ARGUMENTS = 5
+ANY_NUMBER = {
+    "Index",
+    "Table",
+    "UniqueConstraint",
+    "create_table",
+    "order_by",
+    "run_in_executor",
+    "select",
+    "submit",
+    "where",
+}
+"""Functions of others that take any number of things."""
+TO_MEND = ("backpressure", "cli", "recovery", "store")
+"""Packages of adwarm whose calls still pass more arguments by position."""
 UNFORMATTED = 20
 HEAVY_IMPORTS = {"pandas", "numpy", "sqlalchemy", "pyarrow", "airflow"}
 
@@ -126,20 +138,24 @@ def _long_dag_functions(tree: ast.AST) -> list[str]:
     return [f.name for f in _functions(tree) if length(f) > DAG_FUNCTION_LINES]
 
 
-def _many_parameters(tree: ast.AST) -> list[str]:
-    """Functions with too many parameters; `self`, `cls`, `*args` and `**kwargs` do not count."""
+def _many_positional_arguments(tree: ast.AST) -> list[str]:
+    """Calls that pass many arguments by position: nobody sees there which is which."""
+    calls = [node for node in _nodes(tree) if isinstance(node, ast.Call)]
+    many = [call for call in calls if sum(not isinstance(arg, ast.Starred) for arg in call.args) > POSITIONAL_ARGUMENTS]
+    names = [(_dotted(call.func).rpartition(".")[2] or ast.unparse(call.func), call.lineno) for call in many]
+    return [f"{name}, line {line}" for name, line in names if name not in ANY_NUMBER | _functions_of_any_number()]
 
-    def count(function: Function) -> int:
-        names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
-        own = names[1:] if names[:1] in (["self"], ["cls"]) else names
-        return len(own) + len(function.args.kwonlyargs)
 
-    return [f.name for f in _functions(tree) if count(f) > PARAMETERS]
+@cache
+def _functions_of_any_number() -> frozenset[str]:
+    """Return the names of our own functions that take any number of values."""
+    functions = (function for path in _sources(*SHIPPED) for function in _functions(_tree(path)))
+    return frozenset(function.name for function in functions if function.args.vararg)
 
 
 def _many_positional_parameters(tree: ast.AST) -> list[str]:
     """Functions with too many positional parameters: the options of a command are keyword-only."""
-    return [f.name for f in _functions(tree) if len(f.args.posonlyargs) + len(f.args.args) > PARAMETERS]
+    return [f.name for f in _functions(tree) if len(f.args.posonlyargs) + len(f.args.args) > POSITIONAL_ARGUMENTS + 1]
 
 
 def _asserts(tree: ast.AST) -> list[str]:
@@ -221,7 +237,8 @@ def _offences(rule: Rule, paths: Iterable[Path]) -> dict[str, list[str]]:
 
 
 BREACHES: list[tuple[Rule, str]] = [
-    (_many_parameters, "def f(self, a, b, c, d, *, e, f, g): ..."),
+    (_many_positional_arguments, "f(a, b, c, d, e, f)"),
+    (_many_positional_arguments, "a.f(a, b, c, d, e, f, g=g)"),
     (_many_positional_parameters, "def f(a, b, c, d, e, f, g): ..."),
     (_long_functions, "def f():\n" + "    x = 1\n" * FUNCTION_LINES),
     (_long_dag_functions, "def f():\n    'Doc.'\n" + "    x = 1\n" * (DAG_FUNCTION_LINES + 1)),
@@ -261,11 +278,10 @@ def test_functions_are_found_wherever_they_stand() -> None:
 
 
 def test_files_stay_small() -> None:
-    """No file is longer than the limit, and most are far shorter. Migrations are exempt."""
+    """No file is longer than the limit. Migrations are exempt."""
     lengths = {_name(p): _lines(p) for p in _sources(*SHIPPED) if MIGRATIONS not in p.parents}
 
     assert {name: length for name, length in lengths.items() if length > FILE_LINES} == {}
-    assert statistics.median(lengths.values()) <= MEDIAN_LINES
 
 
 @pytest.fixture(scope="module")
@@ -334,14 +350,13 @@ def test_names_say_what_is_inside() -> None:
     assert [part for part in sorted(parts) if VAGUE & set(part.lower().split("_"))] == []
 
 
-def test_few_functions_have_many_parameters(shipped: list[Path]) -> None:
-    """No function has more than six parameters, except those on the reviewed list; commands may have more options."""
-    commands = ROOT / "include/adwarm/cli"
-    long = _offences(_many_parameters, (path for path in shipped if commands not in path.parents))
-    found = {f"{path.removesuffix('.py').split('/', 1)[1]}:{name}" for path, names in long.items() for name in names}
+def test_arguments_are_named_where_they_are_many(shipped: list[Path]) -> None:
+    """No call passes more than five arguments by position, constructors included; options of commands are named."""
+    adwarm = ROOT / "include/adwarm"
+    mended = [path for path in shipped if not {adwarm / name for name in TO_MEND} & set(path.parents)]
 
-    assert sorted(found) == []
-    assert _offences(_many_positional_parameters, commands.glob("*.py")) == {}
+    assert _offences(_many_positional_arguments, mended) == {}
+    assert _offences(_many_positional_parameters, (adwarm / "cli").glob("*.py")) == {}
 
 
 def test_the_formatter_is_rarely_switched_off() -> None:

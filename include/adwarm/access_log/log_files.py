@@ -307,11 +307,21 @@ def _detect(name: str, size: int, mtime: float, head: bytes) -> LogFile:
     gzipped = is_gzip(head)
     content = decompress_head(head) if gzipped else head
     form = detect_format(name.replace("\\", "/").rpartition("/")[2], content)
-    return LogFile(name, size, mtime, form, gzipped, describe_unsupported(content, form))
+    return LogFile(
+        path=name, size=size, mtime=mtime, format=form, is_gzipped=gzipped, problem=describe_unsupported(content, form)
+    )
 
 
 def _unreadable_file(name: str, problem: str, reason: str) -> LogFile:
-    return LogFile(name, 0, 0.0, detect_format(name.rpartition("/")[2], b""), False, problem, reason)
+    return LogFile(
+        path=name,
+        size=0,
+        mtime=0.0,
+        format=detect_format(name.rpartition("/")[2], b""),
+        is_gzipped=False,
+        problem=problem,
+        reason=reason,
+    )
 
 
 def _scan_folder(folder: Path, name_filter: _NameFilter) -> Iterator[_FileCandidate]:

@@ -125,7 +125,9 @@ def select_purge(services: ActionServices, choice: PurgeChoice) -> PurgeSelectio
     count = sum(partitions.count_days(context.engine, choice.account_id, spec, window) for spec, window in days)
     lately = sum(item.last_read_at is not None and item.last_read_at >= now - _READ_LATELY for item in chosen)
     calls = _estimate_refetch(services, choice, chosen, now)
-    return PurgeSelection(choice, chosen, days, count, lately, calls)
+    return PurgeSelection(
+        choice=choice, chosen=chosen, days=days, day_count=count, read_lately=lately, refetch_calls=calls
+    )
 
 
 def purge(

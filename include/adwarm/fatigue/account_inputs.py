@@ -173,12 +173,14 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
     since = first_day_used(min(days), settings)
     weeks = entries.list_weeks(context.engine, requested, spec_hash, min(days))
     return BlockInputs(
-        context,
-        partitions.list_contents(context.engine, requested, spec_hash, since),
-        stored,
-        {(key.account_id, key.window.until): entry for key, entry in weeks.items()},
-        fatigue_priors.list_newest(context.engine, requested, sorted(months | {month_before(day) for day in months})),
-        since,
+        context=context,
+        contents=partitions.list_contents(context.engine, requested, spec_hash, since),
+        stored=stored,
+        weeks={(key.account_id, key.window.until): entry for key, entry in weeks.items()},
+        priors=fatigue_priors.list_newest(
+            context.engine, requested, sorted(months | {month_before(day) for day in months})
+        ),
+        since=since,
     )
 
 

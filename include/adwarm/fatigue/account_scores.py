@@ -167,9 +167,9 @@ class _Run:
                     work.contents,
                     days,
                     inputs.prior_hash(account_id, month),
-                    inputs.frequencies(account_id, days, requested),
-                    self.context.settings,
-                    CALCULATOR_VERSION,
+                    frequencies=inputs.frequencies(account_id, days, requested),
+                    settings=self.context.settings,
+                    calculator_version=CALCULATOR_VERSION,
                 ).items()
             }
         except DAMAGE as error:

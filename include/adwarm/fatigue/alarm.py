@@ -156,7 +156,15 @@ def _empty_table(ads: int, days: int) -> AlarmTable:
     evidence, usual, decline, low, high = unknown
     since, onset = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
     return AlarmTable(
-        evidence, np.zeros(shape, np.int8), np.zeros(shape, bool), since, onset, usual, decline, low, high
+        evidence=evidence,
+        level=np.zeros(shape, np.int8),
+        raised=np.zeros(shape, bool),
+        alarm_since=since,
+        onset=onset,
+        usual_ctr=usual,
+        decline=decline,
+        decline_low=low,
+        decline_high=high,
     )
 
 
@@ -217,7 +225,7 @@ class _BlockScan:
             estimate = detector.estimate(day, watch)
             onset[watch], decline[watch], sd[watch] = day - estimate.age, estimate.mean, estimate.sd
             usual[watch] = self._levels[day - estimate.age - 1, watch]
-            alarms.open(day, raised, onset, usual, decline, detector.level_variance)
+            alarms.open(day, raised, onset, usual=usual, decline=decline, variance=detector.level_variance)
             detector.level[raised] = usual[raised] * (1 - decline[raised])
         detector.restart(raised | alarms.recovered)
         paused = detector.pause(impressions == 0, figures.usable, impressions > 0)

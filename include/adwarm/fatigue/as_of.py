@@ -161,13 +161,13 @@ def month_inputs(
         frequency = frequencies.get(as_of, Frequency())
         data_hash = short_hash([digest.hexdigest(), prior_hash, frequency.hash, str(settled)])
         inputs = ScoreInputs(
-            short_hash([data_hash, of_settings]),
-            data_hash,
-            version,
-            end - start,
-            frequency.source,
-            frequency.hash,
-            calculator_version,
+            input_hash=short_hash([data_hash, of_settings]),
+            data_hash=data_hash,
+            data_version=version,
+            stored_days=end - start,
+            frequency_source=frequency.source,
+            frequency_hash=frequency.hash,
+            calculator_version=calculator_version,
         )
         results[as_of] = DayInputs(inputs, settled, stored[end - 1] == as_of)
     return results

@@ -58,7 +58,7 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
     measured: dict[MonthKey, StoredPrior] = {}
     for month in sorted({month for work in block for month in work.months}):
         works = [work for work in block if month in work.months and work.account_id not in result.errors]
-        _score_month(inputs, works, tables, month, result, measured)
+        _score_month(inputs, works, tables, month=month, result=result, measured=measured)
     fatigue_priors.save(inputs.context.engine, measured, now)
     for account_id in result.errors:
         result.scores.pop(account_id, None)
@@ -111,7 +111,16 @@ def _score_month(
             replaces = None if before is None else before.input_hash
             first, last = made.spans.get((work.account_id, day), (0, 0))
             result.scores[work.account_id].append(
-                DayScores(work.account_id, day, made.columns, first, last, item.inputs, item.settled, replaces)
+                DayScores(
+                    account_id=work.account_id,
+                    as_of=day,
+                    columns=made.columns,
+                    first=first,
+                    last=last,
+                    inputs=item.inputs,
+                    settled=item.settled,
+                    replaces=replaces,
+                )
             )
 
 

@@ -233,7 +233,19 @@ class ChangeDetector:
         self._move_variance = self._move_variance * (1 - gain)
         move = np.maximum(1 + self._move, _LOWEST_MOVE)
         total_noise, factor = noise + self._move_variance, factor[self._account]
-        return DayFigures(usable, impressions, expected, clicks, total_noise, move, factor), relative, ready
+        return (
+            DayFigures(
+                usable=usable,
+                impressions=impressions,
+                expected=expected,
+                clicks=clicks,
+                noise=total_noise,
+                move=move,
+                factor=factor,
+            ),
+            relative,
+            ready,
+        )
 
     def _weekday_factor(self, weekday: int) -> FloatArray:
         """Return the factor of a weekday per account; the seven have mean 1."""

@@ -207,7 +207,7 @@ def _locate_rows(table: pa.Table) -> _Cells:
     ads = np.array([index[str(text)] for text in ad_texts], np.int64)[ad_codes]
     columns, count = offsets[day_codes], int(offsets.max(initial=-1)) + 1
     is_unique = len(np.unique(ads * count + columns)) == table.num_rows
-    return _Cells(ad_ids, first_day, count, ads, columns, is_unique)
+    return _Cells(ad_ids=ad_ids, first_day=first_day, days=count, ads=ads, columns=columns, are_unique=is_unique)
 
 
 def _read_day(ad_ids: pa.Array, codes: IntArray, code: int, text: str | None) -> date:

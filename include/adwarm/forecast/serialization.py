@@ -161,18 +161,18 @@ def _observations(table: Any, meta: dict[str, Any]) -> Observations:
     order = np.lexsort((row, cells["cell_hour"]))
     names = [*KEY_COLUMNS, "time_zone"]
     return Observations(
-        table.select(names).to_pandas(),
-        _numbers(table.column("span_hours")),
-        _numbers(table.column("newcomer")),
-        _numbers(table.column("early")),
-        row[order],
-        cells["cell_hour"][order],
-        cells["cell_weight"][order],
-        cells["cell_opens"][order],
-        cells["cell_early"][order],
-        datetime.fromisoformat(meta["trained_from"]),
-        datetime.fromisoformat(meta["trained_until"]),
-        PriorStrengths(meta["half_life_days"], meta["key"], meta["account"]),
+        keys=table.select(names).to_pandas(),
+        span_hours=_numbers(table.column("span_hours")),
+        newcomer=_numbers(table.column("newcomer")),
+        early=_numbers(table.column("early")),
+        cell_key=row[order],
+        cell_hour=cells["cell_hour"][order],
+        cell_weight=cells["cell_weight"][order],
+        cell_opens=cells["cell_opens"][order],
+        cell_early=cells["cell_early"][order],
+        trained_from=datetime.fromisoformat(meta["trained_from"]),
+        trained_until=datetime.fromisoformat(meta["trained_until"]),
+        strengths=PriorStrengths(meta["half_life_days"], meta["key"], meta["account"]),
     )
 
 

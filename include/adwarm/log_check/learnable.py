@@ -149,7 +149,17 @@ def measure_learnable(days: Iterable[tuple[int, pa.Table]], history_days: int) -
         ends = pc.min_max(table["first_ts"].cast(pa.int64())), pc.max(table["last_ts"].cast(pa.int64()))
         first, last = first if first is not None else ends[0]["min"].as_py(), ends[1].as_py()
     if first is None or last is None:
-        return Learnable(0, 0, 0, 0, 0, 0, 0.0, 0, _list_requirements(0, 0))
+        return Learnable(
+            opens=0,
+            first_opens=0,
+            accounts=0,
+            keys=0,
+            days_with_opens=0,
+            days_without_opens=0,
+            first_opens_per_key=0.0,
+            keys_with_enough_opens=0,
+            requirements=_list_requirements(0, 0),
+        )
     with_opens = sum(map(bool, opens_by_day.values()))
     recent = sum(day > max(opens_by_day) - history_days for day in opens_by_day)
     return Learnable(

@@ -124,7 +124,9 @@ class AccountDiscovery:
             credential = make_source().credential  # another one than before when the token was renewed
         except AdwarmError as failure:
             error = failure
-        return AccountList(name, credential, found, tuple(problems), error, is_cut)
+        return AccountList(
+            connection=name, credential=credential, accounts=found, problems=tuple(problems), error=error, is_cut=is_cut
+        )
 
     def _read_page(self, make_source: SourceFactory, name: str, cursor: str | None) -> AccountPage:
         """Read a page under admission, and a smaller one when the platform says that it is too large."""
@@ -165,7 +167,18 @@ def _save_attempt(connection: Connection, item: AccountList, now: datetime) -> N
         save_success(connection, item.connection, item.credential, len(item.accounts), now)
     elif not is_postponed(item.error):
         text, is_temporary = describe_error(item.error), isinstance(item.error, Transient)
-        save_failure(connection, DiscoveryAttempt(item.connection, item.credential, now, None, 0, text, is_temporary))
+        save_failure(
+            connection,
+            DiscoveryAttempt(
+                connection=item.connection,
+                credential=item.credential,
+                attempted_at=now,
+                completed_at=None,
+                listed=0,
+                error=text,
+                is_temporary=is_temporary,
+            ),
+        )
 
 
 def _identify(name: str, make_source: Callable[[], InsightsSource]) -> tuple[str, str]:

@@ -127,7 +127,15 @@ def _check_entry(context: Context, entry: Entry) -> Checked:
 
     def problem(reason: str, *, is_damaged: bool) -> Problem:
         subject = f"{entry.key.account_id} {entry.key.window}"
-        return Problem("entry", entry.payload_hash, subject, reason, entry.key.account_id, is_damaged, key)
+        return Problem(
+            kind="entry",
+            name=entry.payload_hash,
+            subject=subject,
+            reason=reason,
+            account_id=entry.key.account_id,
+            is_damaged=is_damaged,
+            key=key,
+        )
 
     def check() -> None:
         nonlocal size
@@ -175,7 +183,9 @@ def _check_object(
     size = 0
 
     def problem(reason: str, *, is_damaged: bool) -> Problem:
-        return Problem(kind, digest, digest[:12], reason, None, is_damaged)
+        return Problem(
+            kind=kind, name=digest, subject=digest[:12], reason=reason, account_id=None, is_damaged=is_damaged
+        )
 
     def read() -> None:
         nonlocal size
@@ -214,7 +224,14 @@ def _check_snapshot(context: Context, snapshot: Snapshot, is_deployed: bool) -> 
     size = 0
 
     def problem(reason: str, *, is_damaged: bool) -> Problem:
-        return Problem("snapshot", snapshot.object_hash, name, reason, None, is_damaged)
+        return Problem(
+            kind="snapshot",
+            name=snapshot.object_hash,
+            subject=name,
+            reason=reason,
+            account_id=None,
+            is_damaged=is_damaged,
+        )
 
     def check() -> None:
         nonlocal size

@@ -217,7 +217,14 @@ class _Run:
         until = yesterday - timedelta(days=settings.freshness.settle_days + 1 if is_settled else 0)
         metrics = tuple(name for name in ADDITIVE_FIELDS if name in spec.fields)
         window = Window(until - timedelta(days=days - 1), until)
-        return _Case(account, self.calls.get_source(account.connection), window, is_settled, spec, metrics)
+        return _Case(
+            account=account,
+            source=self.calls.get_source(account.connection),
+            window=window,
+            is_settled=is_settled,
+            spec=spec,
+            metrics=metrics,
+        )
 
     def _load_or_compare(self, case: _Case, state: dict[str, Any]) -> Sums | None:
         """Return the sums of the ads; compare them with account and stored days, unless an earlier run has."""
@@ -287,15 +294,15 @@ class _Run:
         rows = max(expected.rows, actual.rows)
         return [
             ComparedFigure(
-                at,
-                case.account.id,
-                comparison,
-                case.window.since,
-                case.window.until,
-                name,
-                float(expected.by_metric[name]),
-                float(actual.by_metric[name]),
-                differ(name, expected.by_metric[name], actual.by_metric[name], TOLERANCE, rows),
+                at=at,
+                account_id=case.account.id,
+                comparison=comparison,
+                since=case.window.since,
+                until=case.window.until,
+                metric=name,
+                expected=float(expected.by_metric[name]),
+                actual=float(actual.by_metric[name]),
+                differs=differ(name, expected.by_metric[name], actual.by_metric[name], TOLERANCE, rows),
             )
             for name in case.metrics
         ]

@@ -156,7 +156,14 @@ def _describe(name: str, result: StepResult, error: Exception | None, seconds: f
         reason = redact(f"{type(error).__name__}: {error}")
         return StepReport(name, "failed", seconds=seconds, reason=reason, error=error)
     if result.skipped is not None:
-        return StepReport(name, "skipped", result.counts, problems, seconds, redact(result.skipped))
+        return StepReport(
+            name=name,
+            status="skipped",
+            counts=result.counts,
+            problems=problems,
+            seconds=seconds,
+            reason=redact(result.skipped),
+        )
     status = "done" if result.is_complete else "more"
     return StepReport(name, status, result.counts, problems, seconds)
 
@@ -169,12 +176,12 @@ def _outcome(report: StepReport, result: StepResult, at: datetime) -> StepOutcom
     }
     failed = report.status == "failed"
     return StepOutcome(
-        result.cursor,
-        at,
-        report.seconds,
-        None if failed else stored,
-        report.reason if failed else None,
-        report.status == "done",
+        cursor=result.cursor,
+        finished_at=at,
+        seconds=report.seconds,
+        result=None if failed else stored,
+        error=report.reason if failed else None,
+        is_complete=report.status == "done",
     )
 
 

@@ -131,7 +131,9 @@ def run_if_due(parts: MaintenanceParts, name: str, *, run_now: bool = False) -> 
     pause = None if run_now else find_pause(state, STEPS[name].every, parts.clock.now())
     if pause is not None:
         return StepReport(name, "skipped", reason=pause)
-    return run_step(parts.context.engine, name, build_steps(parts)[name], parts.clock, STEP_SECONDS, parts.owner)
+    return run_step(
+        parts.context.engine, name, build_steps(parts)[name], clock=parts.clock, seconds=STEP_SECONDS, owner=parts.owner
+    )
 
 
 def describe_steps(context: Context, now: datetime) -> list[dict[str, Any]]:

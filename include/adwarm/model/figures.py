@@ -85,16 +85,16 @@ class CompressionCounts:
 
     def __add__(self, other: "CompressionCounts") -> "CompressionCounts":
         return CompressionCounts(
-            self.packed + other.packed,
-            self.unpacked + other.unpacked,
-            self.raw_bytes + other.raw_bytes,
-            self.stored_bytes + other.stored_bytes,
-            self.pack_seconds + other.pack_seconds,
-            self.unpack_seconds + other.unpack_seconds,
-            self.errors + other.errors,
-            self.cache_hits + other.cache_hits,
-            self.pack_latencies + other.pack_latencies,
-            self.unpack_latencies + other.unpack_latencies,
+            packed=self.packed + other.packed,
+            unpacked=self.unpacked + other.unpacked,
+            raw_bytes=self.raw_bytes + other.raw_bytes,
+            stored_bytes=self.stored_bytes + other.stored_bytes,
+            pack_seconds=self.pack_seconds + other.pack_seconds,
+            unpack_seconds=self.unpack_seconds + other.unpack_seconds,
+            errors=self.errors + other.errors,
+            cache_hits=self.cache_hits + other.cache_hits,
+            pack_latencies=self.pack_latencies + other.pack_latencies,
+            unpack_latencies=self.unpack_latencies + other.unpack_latencies,
         )
 
     @property

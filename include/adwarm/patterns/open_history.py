@@ -147,16 +147,16 @@ def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     latest = (len(key) - 1 - np.unique(key[::-1], return_index=True)[1])[appearance]
     zones = _zones(context, _decode(encoders["time_zone"], zone[latest]), account_id)
     return Opens(
-        first,
-        number[sorted_number],
-        is_first,
-        account_id,
-        date_range,
-        report,
-        zones,
-        factorize(account_id),
-        first[at],
-        accounts.get_holiday_countries(context.engine),
+        ts=first,
+        key=number[sorted_number],
+        first=is_first,
+        account_id=account_id,
+        date_range=date_range,
+        report=report,
+        zone=zones,
+        account=factorize(account_id),
+        first_ts=first[at],
+        holiday_countries=accounts.get_holiday_countries(context.engine),
     )
 
 

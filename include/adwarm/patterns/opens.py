@@ -68,16 +68,16 @@ class Opens:
         rows = int(np.searchsorted(self.ts, moment, "left"))
         keys = int(np.searchsorted(self.first_ts, moment, "left"))
         return Opens(
-            self.ts[:rows],
-            self.key[:rows],
-            self.first[:rows],
-            self.account_id[:keys],
-            self.date_range[:keys],
-            self.report[:keys],
-            self.zone[:keys],
-            self.account[:keys],
-            self.first_ts[:keys],
-            self.holiday_countries,
+            ts=self.ts[:rows],
+            key=self.key[:rows],
+            first=self.first[:rows],
+            account_id=self.account_id[:keys],
+            date_range=self.date_range[:keys],
+            report=self.report[:keys],
+            zone=self.zone[:keys],
+            account=self.account[:keys],
+            first_ts=self.first_ts[:keys],
+            holiday_countries=self.holiday_countries,
         )
 
     def since(self, moment: int) -> "Opens":
@@ -95,16 +95,16 @@ class Opens:
         number[keys] = np.arange(len(keys), dtype=np.int32)
         rows = np.flatnonzero(number[self.key] >= 0)
         return Opens(
-            self.ts[rows],
-            number[self.key[rows]],
-            self.first[rows],
-            self.account_id[keys],
-            self.date_range[keys],
-            self.report[keys],
-            self.zone[keys],
-            factorize(self.account[keys]),
-            self.first_ts[keys],
-            self.holiday_countries,
+            ts=self.ts[rows],
+            key=number[self.key[rows]],
+            first=self.first[rows],
+            account_id=self.account_id[keys],
+            date_range=self.date_range[keys],
+            report=self.report[keys],
+            zone=self.zone[keys],
+            account=factorize(self.account[keys]),
+            first_ts=self.first_ts[keys],
+            holiday_countries=self.holiday_countries,
         )
 
     def opened_keys(self) -> Ints:
@@ -143,15 +143,15 @@ def opens_from_frame(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
     first = np.empty(len(ts), np.bool_)
     first[order] = first_open_mask(key[order], ts[order], ts[order])
     return Opens(
-        ts,
-        key,
-        first,
-        names["account_id"],
-        names["date_range"],
-        names["report"],
-        zones,
-        account,
-        ts[at],
+        ts=ts,
+        key=key,
+        first=first,
+        account_id=names["account_id"],
+        date_range=names["date_range"],
+        report=names["report"],
+        zone=zones,
+        account=account,
+        first_ts=ts[at],
     )
 
 

@@ -130,7 +130,9 @@ def notify_data(
         raise BadRequest(f"{at:%Y-%m-%d %H:%M:%S} UTC, when the data arrived, is in the future")
     hashes = [context.settings.spec(report).hash for report in context.settings.reports]
     with write_transaction(context.engine) as connection:
-        result = data_arrivals.save(connection, account_id, list(window.days()), at, by.origin, hashes)
+        result = data_arrivals.save(
+            connection, account_id, list(window.days()), arrived_at=at, origin=by.origin, spec_hashes=hashes
+        )
         if by.limits is not None and result.has_changed:
             by.limits.take_refetches(connection, max(1, result.entries), database_time(connection))
     return ArrivalNotice(account_id, window, at, result)

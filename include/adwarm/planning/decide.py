@@ -156,7 +156,7 @@ def decide(
     if scope is not PlanScope.ONLY_FURTHER:
         try:
             design = update_design(context, decided_at) if mode is Mode.LIVE else None
-            plan, slots = _plan_forecast(context, decided_at, run_id, view, on_problem, design)
+            plan, slots = _plan_forecast(context, decided_at, run_id, view=view, on_problem=on_problem, design=design)
             if scope is PlanScope.ALL:
                 _save_outlook(context, slots, plan, decided_at)
         except (NotFound, Corrupt) as error:
@@ -171,26 +171,26 @@ def decide(
     stopped = cut_all(chosen, stop) if stop else []
     cut = [*stopped, *[*plan.cut, *over_budget, *further.arrivals.cut][:MAX_LISTED_CUTS]]
     cut += [] if stop else plan.held_out
-    batches = save_plan(context, run_id, decided_at, mode, [] if stop else chosen, cut)
+    batches = save_plan(context, run_id, decided_at, mode=mode, chosen=[] if stop else chosen, left_out=cut)
     if not stop:  # what has arrived waits for the first plan after the switch
         finish_further(context, further, run_id, decided_at, mode)
     summary = PlanSummary(
-        run_id,
-        decided_at,
-        mode,
-        plan.considered,
-        0 if stop else len(plan.recommendations),
-        0 if stop else len(closings),
-        plan.cut_total + len(over_budget) + len(further.arrivals.cut),
-        plan.fresh_total,
-        batches,
-        without_forecast,
-        stop or "",
-        0 if stop else len(plan.held_out),
-        0 if stop else len(further.arrivals.planned),
-        0 if stop else len(further.switch.planned),
-        plan.expiring_total,
-        len(stopped),
+        run_id=run_id,
+        decided_at=decided_at,
+        mode=mode,
+        considered=plan.considered,
+        planned=0 if stop else len(plan.recommendations),
+        closing=0 if stop else len(closings),
+        cut=plan.cut_total + len(over_budget) + len(further.arrivals.cut),
+        fresh=plan.fresh_total,
+        batches=batches,
+        without_forecast=without_forecast,
+        stopped=stop or "",
+        held_out=0 if stop else len(plan.held_out),
+        arrived=0 if stop else len(further.arrivals.planned),
+        prepared=0 if stop else len(further.switch.planned),
+        expiring=plan.expiring_total,
+        stopped_warms=len(stopped),
     )
     _report(summary)
     return summary
@@ -244,7 +244,7 @@ def save_plan(
     All keys of an account share a batch. What is left out, cut or held out, is stored with its reason.
     """
     batches = batch_by_account(chosen, _BATCH_KEYS, context.settings.max_batches)
-    return save_batches(context.engine, run_id, decided_at, mode, batches, left_out)
+    return save_batches(context.engine, run_id, decided_at, mode=mode, batches=batches, left_out=left_out)
 
 
 def save_batches(
@@ -305,7 +305,7 @@ def build_forecast_plan(
         Corrupt: neither the live forecast nor an older one can be read.
     """
     view = view or StoreView(context, decided_at)
-    return _plan_forecast(context, decided_at, run_id, view, on_problem, design)[0]
+    return _plan_forecast(context, decided_at, run_id, view=view, on_problem=on_problem, design=design)[0]
 
 
 def _plan_forecast(

@@ -134,13 +134,24 @@ def estimate_impact(units: Sequence[ImpactUnit], rules: ImpactRules) -> ImpactEs
     treated = [unit for unit in counted if not unit.is_held_out]
     held_out = [unit for unit in counted if unit.is_held_out]
     totals = get_totals(treated), get_totals(held_out)
-    gain, missing = _get_gain(*totals), _explain_missing(weeks, totals, rules)
-    if gain is None or missing:
+    gain, why = _get_gain(*totals), _explain_missing(weeks, totals, rules)
+    low = high = None
+    if gain is None or why:
         left = _project_start(weeks, totals[1].units, rules)
-        return ImpactEstimate(weeks, *totals, gain, None, None, rules.confidence, left, missing)
-    low, high = get_interval(treated, held_out, rules)
-    left, why = _project(gain, low, high, weeks)
-    return ImpactEstimate(weeks, *totals, gain, low, high, rules.confidence, left, why)
+    else:
+        low, high = get_interval(treated, held_out, rules)
+        left, why = _project(gain, low, high, weeks)
+    return ImpactEstimate(
+        weeks=weeks,
+        treated=totals[0],
+        held_out=totals[1],
+        gain_per_call=gain,
+        low=low,
+        high=high,
+        confidence=rules.confidence,
+        weeks_left=left,
+        why=why,
+    )
 
 
 def get_totals(units: Sequence[ImpactUnit]) -> GroupTotals:

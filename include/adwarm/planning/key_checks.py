@@ -43,7 +43,15 @@ def check_account(facts: KeyFacts) -> Step:
         "closed": f"the account is closed{reason}; plans leave closed accounts out",
     }.get(account.status, f"the account is {account.status}{reason}")
     text = f"The account is {account.status}{reason}."
-    return Step("account", "Account", StepStatus.DECISIVE, text, known, f"because {what}", advice)
+    return Step(
+        name="account",
+        title="Account",
+        status=StepStatus.DECISIVE,
+        text=text,
+        facts=known,
+        because=f"because {what}",
+        advice=advice,
+    )
 
 
 def check_report(facts: KeyFacts) -> Step:
@@ -72,13 +80,13 @@ def check_switches(facts: KeyFacts) -> Step:
         what = "warming is switched off" if switch.name == "warming" else "shadow mode is on, so nothing is fetched"
         why = f' ("{switch.why}")' if switch.why else ""
         return Step(
-            "switches",
-            "Switches",
-            StepStatus.DECISIVE,
-            f"{what.capitalize()} since {format_utc(switch.changed_at)}, by {switch.changed_by}{why}.",
-            known,
-            f"because {what} since {format_utc(switch.changed_at)}, by {switch.changed_by}",
-            "Switch it back on the tab Actions of the page.",
+            name="switches",
+            title="Switches",
+            status=StepStatus.DECISIVE,
+            text=f"{what.capitalize()} since {format_utc(switch.changed_at)}, by {switch.changed_by}{why}.",
+            facts=known,
+            because=f"because {what} since {format_utc(switch.changed_at)}, by {switch.changed_by}",
+            advice="Switch it back on the tab Actions of the page.",
         )
     text = "Warming is switched on, and shadow mode is off."
     if later:
@@ -99,37 +107,37 @@ def check_stored(facts: KeyFacts) -> Step:
         verb = "is" if facts.is_future else "was"
         end = "for good" if span.until is None else f"until {format_utc(span.until)}"
         return Step(
-            "stored_entry",
-            "Stored entry",
-            StepStatus.DECISIVE,
-            f"An entry {verb} fresh: {_describe_span(span)}.",
-            known,
-            f"because it was fetched at {format_utc(span.fetched_at)} and {verb} fresh {end}",
-            "Nothing to do. If a reader still waited, look at the errors of the read API on the tab Flow.",
+            name="stored_entry",
+            title="Stored entry",
+            status=StepStatus.DECISIVE,
+            text=f"An entry {verb} fresh: {_describe_span(span)}.",
+            facts=known,
+            because=f"because it was fetched at {format_utc(span.fetched_at)} and {verb} fresh {end}",
+            advice="Nothing to do. If a reader still waited, look at the errors of the read API on the tab Flow.",
         )
     entry = facts.entry
     if entry is not None and entry.degraded and entry.fetched_at <= facts.at:
         why = entry.degraded_reason or "no reason is recorded"
         return Step(
-            "stored_entry",
-            "Stored entry",
-            StepStatus.DECISIVE,
-            f"The stored entry of {format_utc(entry.fetched_at)} is degraded: {why}.",
-            {**known, "degraded_reason": why},
-            f"because the stored entry is degraded ({why}), and a degraded entry is never fresh",
-            "Maintenance repairs it; `adwarm warm` fetches it now.",
+            name="stored_entry",
+            title="Stored entry",
+            status=StepStatus.DECISIVE,
+            text=f"The stored entry of {format_utc(entry.fetched_at)} is degraded: {why}.",
+            facts={**known, "degraded_reason": why},
+            because=f"because the stored entry is degraded ({why}), and a degraded entry is never fresh",
+            advice="Maintenance repairs it; `adwarm warm` fetches it now.",
         )
     restated = next((item for item in facts.spans if item.restated_at and item.restated_at <= facts.at), None)
     if restated is not None and (restated.until is None or restated.until > facts.at):
         ended = format_utc(restated.restated_at)
         return Step(
-            "stored_entry",
-            "Stored entry",
-            StepStatus.DECISIVE,
-            f"The entry of {format_utc(restated.fetched_at)} ended at {ended}, when new data of its days arrived.",
-            known,
-            f"because data of its days arrived again at {ended}, after it was fetched",
-            "The next run warms it again if the forecast expects an open; `adwarm warm` fetches it now.",
+            name="stored_entry",
+            title="Stored entry",
+            status=StepStatus.DECISIVE,
+            text=f"The entry of {format_utc(restated.fetched_at)} ended at {ended}, when new data of its days arrived.",
+            facts=known,
+            because=f"because data of its days arrived again at {ended}, after it was fetched",
+            advice="The next run warms it again if the forecast expects an open; `adwarm warm` fetches it now.",
         )
     return Step("stored_entry", "Stored entry", StepStatus.OK, _describe_history(facts), known)
 
@@ -160,13 +168,13 @@ def _explain_gone(facts: KeyFacts, span: FreshSpan, known: dict[str, str]) -> St
     what = f"is degraded: {facts.entry.degraded_reason}" if damaged and facts.entry else "is gone: evicted or purged"
     past = "" if facts.at >= facts.now else " Whether that was before or after the moment is not recorded."
     return Step(
-        "stored_entry",
-        "Stored entry",
-        StepStatus.DECISIVE,
-        f"It was fetched at {format_utc(span.fetched_at)} and would be fresh {end}, but the entry {what}.{past}",
-        known,
-        f"because the entry that was fetched at {format_utc(span.fetched_at)} {what}",
-        "Warm it again with `adwarm warm`; the tab Actions lists purges.",
+        name="stored_entry",
+        title="Stored entry",
+        status=StepStatus.DECISIVE,
+        text=f"It was fetched at {format_utc(span.fetched_at)} and would be fresh {end}, but the entry {what}.{past}",
+        facts=known,
+        because=f"because the entry that was fetched at {format_utc(span.fetched_at)} {what}",
+        advice="Warm it again with `adwarm warm`; the tab Actions lists purges.",
     )
 
 

@@ -200,7 +200,7 @@ def _candidates(key: ReportKey, slots: SlotArrays, rows: Ints, view: PlanningVie
     expiry = _to_ms(ends, decided_at)
     chance = slots.get_coverage(rows, expiry)[0]
     chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance).round(6)
-    return LikelyKeys(slots, rows, chance, keys, warm_at, ends)
+    return LikelyKeys(slots=slots, rows=rows, chance=chance, keys=keys, warm_at=warm_at, ends=ends)
 
 
 def _find_peak(slots: SlotArrays, row: int, end: datetime, timing: PlanTiming) -> tuple[float, datetime]:

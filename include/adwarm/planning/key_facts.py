@@ -94,18 +94,18 @@ class KeyExplainer:
             entry = key_history.find_entry(connection, question.resolved)
             row = self._find_plan_row(warms, question)
             return KeyFacts(
-                key,
-                at,
-                now,
-                stored,
-                problem,
-                tuple(switches),
-                entry,
-                self._find_spans(connection, question, warms, entry),
-                row,
-                strategies,
-                now - timedelta(days=settings.retention.history_days),
-                self._find_run(connection, question, warms),
+                key=key,
+                at=at,
+                now=now,
+                account=stored,
+                report_problem=problem,
+                switches=tuple(switches),
+                entry=entry,
+                spans=self._find_spans(connection, question, warms, entry),
+                plan_row=row,
+                strategies=strategies,
+                warms_from=now - timedelta(days=settings.retention.history_days),
+                run=self._find_run(connection, question, warms),
                 **_load_obstacles(connection, row, question),
                 min_confidence=settings.planning.min_confidence,
                 open_value=settings.planning.open_value,
@@ -186,13 +186,13 @@ class KeyExplainer:
         upcoming = floor_to(now, step) + step
         row = next((warm for warm in warms if warm.run_id == job.run_id and warm.key == question.key), None)
         return RunState(
-            decided_at,
-            job.run_id,
-            job.started_at,
-            missed,
-            step.total_seconds(),
-            upcoming if now - at < step else None,
-            row,
+            decided_at=decided_at,
+            run_id=job.run_id,
+            started_at=job.started_at,
+            is_missed=missed,
+            step_seconds=step.total_seconds(),
+            next_at=upcoming if now - at < step else None,
+            row=row,
         )
 
 

@@ -61,12 +61,12 @@ def build_outlook(
     calls = np.bincount(pairs[pays] // size, minlength=HOURS) * _get_calls_per_group(plan)
     return [
         PlanHour(
-            first + index * _HOUR,
-            round(float(opens[index]), 3),
-            int(warms[index]),
-            round(float(calls[index]), 2),
-            float(settings.planning.max_calls_per_hour),
-            decided_at,
+            hour=first + index * _HOUR,
+            expected_opens=round(float(opens[index]), 3),
+            due_warms=int(warms[index]),
+            expected_calls=round(float(calls[index]), 2),
+            call_quota=float(settings.planning.max_calls_per_hour),
+            planned_at=decided_at,
         )
         for index in range(HOURS)
     ]

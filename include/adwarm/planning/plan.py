@@ -114,7 +114,7 @@ class SlotArrays:
         start, end, opens = (
             _column_to_ms(frame[name], decided_at) for name in ("slot_start", "slot_end", "predicted_open")
         )
-        return cls(frame, key, start, end, opens, probability, survival)
+        return cls(frame=frame, key=key, start=start, end=end, open=opens, probability=probability, survival=survival)
 
     @property
     def key_count(self) -> int:
@@ -258,7 +258,7 @@ def find_expected_keys(
     ends = list(view.get_expiries(keys, now))
     expiry: Ints = np.array([min(_ms(end - utc(decided_at)), _NEVER_MS) for end in ends], np.int64)
     chance, _ = slots.get_coverage(rows, expiry) if len(rows) else (np.zeros(0), None)
-    return LikelyKeys(slots, rows, chance.round(_DIGITS), keys, now, ends)
+    return LikelyKeys(slots=slots, rows=rows, chance=chance.round(_DIGITS), keys=keys, warm_at=now, ends=ends)
 
 
 def select_expected_keys(
@@ -347,7 +347,7 @@ def _find_likely(
     chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance).round(_DIGITS)
     good = np.flatnonzero((chance >= min_confidence) & (slots.probability[rows] >= MIN_PEAK_RATIO * highest))
     _, first = np.unique(slots.key[rows][good], return_index=True)
-    return LikelyKeys(slots, rows, chance, keys, warm_at, ends).take(good[first])
+    return LikelyKeys(slots=slots, rows=rows, chance=chance, keys=keys, warm_at=warm_at, ends=ends).take(good[first])
 
 
 def _describe_selection(selected: SelectedKeys, quota: CallQuota) -> tuple[list[Recommendation], list[Recommendation]]:

@@ -51,7 +51,9 @@ def check_plan(facts: KeyFacts) -> Step:
     why = row.explanation.get("why")
     known = {**_row_facts(row), **promised}
     text = f"{text} {str(why)[:1].upper()}{str(why)[1:]}." if why else text
-    return Step("plan", "Plan", StepStatus.DECISIVE, text, known, because, advice)
+    return Step(
+        name="plan", title="Plan", status=StepStatus.DECISIVE, text=text, facts=known, because=because, advice=advice
+    )
 
 
 def check_run(facts: KeyFacts) -> Step:
@@ -60,13 +62,13 @@ def check_run(facts: KeyFacts) -> Step:
     if run is None or run.is_missed:
         last = "none in the two days before" if run is None else f"the last one started at {format_utc(run.started_at)}"
         return Step(
-            "run",
-            "Run",
-            StepStatus.DECISIVE,
-            f"No run of adwarm_intelligent_warming decided near the moment: {last} is recorded.",
-            {"last_run": run.run_id if run else None, "last_started_at": run.started_at if run else None},
-            f"because no run of adwarm_intelligent_warming decided then ({last})",
-            "Check in Airflow that the DAG is not paused and that scheduler and workers are up. Runs older than "
+            name="run",
+            title="Run",
+            status=StepStatus.DECISIVE,
+            text=f"No run of adwarm_intelligent_warming decided near the moment: {last} is recorded.",
+            facts={"last_run": run.run_id if run else None, "last_started_at": run.started_at if run else None},
+            because=f"because no run of adwarm_intelligent_warming decided then ({last})",
+            advice="Check in Airflow that the DAG is not paused and that scheduler and workers are up. Runs older than "
             "ADWARM_RETENTION__HISTORY_DAYS are deleted.",
         )
     if run.started_at is None:
@@ -87,7 +89,15 @@ def check_forecast(facts: KeyFacts) -> Step:
         problem = state.problem if state is not None else "the forecast was not read"
         text = f"What the forecast said then cannot be computed again: {problem}."
         because = f"because no plan had it; the reason is not recorded: {problem}"
-        return Step("forecast", "Forecast", StepStatus.DECISIVE, text, {}, because, "Ask again for a later moment.")
+        return Step(
+            name="forecast",
+            title="Forecast",
+            status=StepStatus.DECISIVE,
+            text=text,
+            facts={},
+            because=because,
+            advice="Ask again for a later moment.",
+        )
     decision = state.decision
     text, because, advice = explain_rule(facts, state, decision)
     known: dict[str, Any] = {
@@ -111,7 +121,15 @@ def check_forecast(facts: KeyFacts) -> Step:
             f" Which forecast was live then is not recorded; the newest {state.kind} one that was stored by then "
             "stands for it."
         )
-    return Step("forecast", "Forecast", StepStatus.DECISIVE, text, known, because, advice)
+    return Step(
+        name="forecast",
+        title="Forecast",
+        status=StepStatus.DECISIVE,
+        text=text,
+        facts=known,
+        because=because,
+        advice=advice,
+    )
 
 
 CHECKS: Final = MappingProxyType[str, Check]({

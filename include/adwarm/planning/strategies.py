@@ -240,7 +240,7 @@ def decide_strategies(
         for counts in summary.strategies.values():
             counts.update(planned=0, lanes=0, stopped=counts["planned"])
         summary.rechecks = dict.fromkeys(summary.strategies, decided_at)
-    save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, cut)
+    save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, left_out=cut)
     summary.lanes = [] if dry_run else summary.lanes
     summary.rechecks = {} if dry_run else record_rechecks(context.engine, run_id, summary.rechecks)
     summary.examples = [str(item.key) for lane in lanes for item in lane][:5]
@@ -313,7 +313,14 @@ class StrategyPlanner:
         expiries = {key: end for key, end in zip(keys, fresh_until, strict=True) if key not in tried}
         recheck_at = None if is_form else self._find_recheck(strategy, slot, keys, expiries, is_cut=bool(cut))
         calls, cut_calls = (sum(item.calls for item in items) for items in (planned, cut))
-        return StrategyPlan(lanes, cut[:MAX_LISTED_CUTS], counts, recheck_at, calls, cut_calls)
+        return StrategyPlan(
+            lanes=lanes,
+            cut=cut[:MAX_LISTED_CUTS],
+            counts=counts,
+            recheck_at=recheck_at,
+            calls=calls,
+            cut_calls=cut_calls,
+        )
 
     def _is_tried(self, key: ReportKey, tried_at: datetime | None, slot: datetime) -> bool:
         """Whether the days that the key covers now were tried since the due time `slot`."""

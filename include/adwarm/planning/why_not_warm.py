@@ -273,4 +273,12 @@ def explain_chain(facts: KeyFacts, checks: Mapping[str, Check]) -> Explanation:
         decisive = step if step.status is StepStatus.DECISIVE else None
     because, advice = (decisive.because, decisive.advice) if decisive else (UNEXPLAINED, "Look at the log of the run.")
     is_warm = facts.was_warm or bool(decisive and decisive.facts.get("will_be_warm"))
-    return Explanation(facts.key, facts.at, is_warm, facts.is_future, tuple(steps), because, advice)
+    return Explanation(
+        key=facts.key,
+        at=facts.at,
+        is_warm=is_warm,
+        is_future=facts.is_future,
+        steps=tuple(steps),
+        because=because,
+        advice=advice,
+    )

@@ -204,12 +204,12 @@ class AccountFetch:
         fetcher.restore_learned(old_hints)
         names = {key: self.requests[index].key for index, key in stale.items()}
         refresh = AccountRefresh(
-            fetcher,
-            account,
-            self._spec,
-            lease,
-            now,
-            lambda key, entry, rows: self._mark_fetched(stale, key, entry, rows),
+            fetcher=fetcher,
+            account=account,
+            spec=self._spec,
+            lease=lease,
+            now=now,
+            on_published=lambda key, entry, rows: self._mark_fetched(stale, key, entry, rows),
         )
         hints = FetchHints()
         try:
@@ -263,7 +263,7 @@ class AccountFetch:
         stored = load_states(self.context.context, account.id, self._spec, [key.window, *history])
         schedule = RefetchSchedule.for_account(account, self.context.settings.freshness_rules)
         page_rows = self._fetcher.source.capabilities.max_page_rows
-        return not plan_fetch([key.window], stored, schedule, now, history, page_rows).is_empty
+        return not plan_fetch([key.window], stored, schedule, now=now, history=history, page_rows=page_rows).is_empty
 
     def _history_windows(self, account: Account, indexes: Iterable[int], now: datetime) -> list[Window]:
         yesterday = local_day(now, account.data_zone) - timedelta(days=1)
@@ -393,7 +393,7 @@ class AccountFetch:
         context, name, source = self.context, self._account_id, self._fetcher.source
         now = context.clock.now()
         accounts.add_named(context.engine, [name], context.settings.default_zone, now)
-        denials.record(context.engine, name, source.connection, source.credential, str(error), now)
+        denials.record(context.engine, name, source.connection, credential=source.credential, reason=str(error), at=now)
 
     def _find_with_older_entry(self, indexes: Iterable[int]) -> set[int]:
         """Return the requests for which an older entry is stored."""

@@ -101,7 +101,14 @@ class ReportSchedule:
     def add(self, report: RunningReport) -> None:
         """Schedule a report; its first poll is due after `POLL_SECONDS`."""
         first = POLL_SECONDS
-        polled = PolledReport(report.handle, first, first, report.age_seconds, report.stalled_seconds, report.percent)
+        polled = PolledReport(
+            handle=report.handle,
+            interval=first,
+            due_in=first,
+            age_seconds=report.age_seconds,
+            stalled_seconds=report.stalled_seconds,
+            percent=report.percent,
+        )
         with self._lock:
             self._reports[report.handle.id] = polled
 

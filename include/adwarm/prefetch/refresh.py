@@ -117,7 +117,7 @@ class AccountRefresh:
             return
         page_rows = self.fetcher.source.capabilities.max_page_rows
         self._states = load_states(self.context, self.account.id, self.spec, [*windows, *history])
-        plan = plan_fetch(windows, self._states, self._schedule, self.now, history, page_rows)
+        plan = plan_fetch(windows, self._states, self._schedule, now=self.now, history=history, page_rows=page_rows)
         self._pending_days = {day for span in plan.spans for day in span.days()}
         descriptions = {state.missing for state in self._states.values() if state.missing}
         self.fetcher.start([gap for text in sorted(descriptions) for gap in MissingData.parse_objects(text)])
@@ -205,7 +205,18 @@ class AccountRefresh:
         version = 1 if before is None else before.data_version + (before.content_hash != content)
         settled, missing = self._schedule.is_final(day, at), describe_missing(gaps, Window(day, day))
         version_name = self.fetcher.api_version
-        return PartitionState(day, digest, len(rows), content, at, True, settled, version, version_name, missing)
+        return PartitionState(
+            day=day,
+            object_hash=digest,
+            rows=len(rows),
+            content_hash=content,
+            fetched_at=at,
+            complete=True,
+            settled=settled,
+            data_version=version,
+            api_version=version_name,
+            missing=missing,
+        )
 
     def _fetched_at(self, result: FetchResult | None = None) -> datetime:
         """Return when data was fetched, by the platform's clock where the local one is clearly wrong."""

@@ -92,7 +92,14 @@ def warm_batch(
             noted.extend(outcomes)
             progress.add(outcomes)
 
-        batch = _RunningBatch(prefetch, run_id, pace, wait_seconds, record, prefetch.kill_switch.watch(progress.tick))
+        batch = _RunningBatch(
+            prefetch=prefetch,
+            run_id=run_id,
+            pace=pace,
+            wait_seconds=wait_seconds,
+            record=record,
+            heartbeat=prefetch.kill_switch.watch(progress.tick),
+        )
         try:
             return batch.fetch(planned)
         except WarmingStopped as stop:

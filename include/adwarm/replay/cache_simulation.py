@@ -107,7 +107,19 @@ class SimulationCounts:
         hits, first_hits, warms, used, misses = np.zeros((5, cells, columns), np.int32)
         ages = np.zeros((columns, AGE_BINS), np.int32)
         wait_micros, joined_opens = np.zeros(columns), np.zeros(columns, np.int64)
-        return cls(opens, first_opens, hits, first_hits, warms, used, misses, wait_micros, joined_opens, ages, weeks)
+        return cls(
+            opens=opens,
+            first_opens=first_opens,
+            hits=hits,
+            first_hits=first_hits,
+            warms=warms,
+            used=used,
+            misses=misses,
+            wait_micros=wait_micros,
+            joined_opens=joined_opens,
+            ages=ages,
+            weeks=weeks,
+        )
 
     def calls(self) -> Ints32:
         """Return the upstream calls, cells x columns, if each fetched key is one call."""

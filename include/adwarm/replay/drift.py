@@ -166,7 +166,13 @@ def _account_drift(
     if max(stated, came) >= MIN_ACCOUNT_OPENS and abs(gap) > max(sure, MIN_RELATIVE_ERROR * stated):
         why.append(f"{'more' if gap > 0 else 'fewer'} opens than stated")
     return AccountDrift(
-        account_id, int(before.sum()), int(after.sum()), index, round(stated, 1), int(came), "; ".join(why)
+        account_id=account_id,
+        before=int(before.sum()),
+        after=int(after.sum()),
+        stability=index,
+        stated=round(stated, 1),
+        came=int(came),
+        why="; ".join(why),
     )
 
 

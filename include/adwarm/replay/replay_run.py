@@ -197,7 +197,9 @@ def replay(
     )
     results, warms = [], []
     for policy in load_policies(names, opens, inputs.lifetime, settings):
-        result, counts = _replay_policy(policy, inputs, config, periods, settings, on_progress or _ignore_progress)
+        result, counts = _replay_policy(
+            policy, inputs, config, periods=periods, settings=settings, on_progress=on_progress or _ignore_progress
+        )
         results.append(result)
         warms.append(_warms(policy.name, result, counts, opens))
     document: dict[str, Any] = {
@@ -252,7 +254,9 @@ def _replay_policy(
     counts = simulate(inputs, test_period, metrics.observe(rankings), thresholds.curve, target_columns)
     calls = inputs.calls(counts, test_period)
     measured = PolicyMeasurements(metrics.compute(), plan.finish() if plan else None)
-    return policy_result(policy, thresholds, counts, calls, config.fetch.total_seconds(), measured), counts
+    return policy_result(
+        policy, thresholds, counts, calls=calls, fetch_seconds=config.fetch.total_seconds(), measured=measured
+    ), counts
 
 
 def _observe_plan(

@@ -115,7 +115,13 @@ def find_other_window(reader: Reader, key: ReportKey) -> ReadResult:
             f"fetched at {stored.fetched_at:%Y-%m-%d %H:%M} UTC"
         )
         return ReadResult(
-            key, ReadStatus.STALE, reader.clock.now(), stored, blob, reason, window=wanted.entry_key.window
+            key=key,
+            status=ReadStatus.STALE,
+            read_at=reader.clock.now(),
+            entry=stored,
+            blob=blob,
+            reason=reason,
+            window=wanted.entry_key.window,
         )
     raise damaged or NotFound("no other days are stored that cover or lie inside the requested ones")
 
@@ -176,7 +182,15 @@ def _unpublished(reader: Reader, key: ReportKey, built: tuple[Entry, bytes], why
         payload_hash=sha256(blob).hexdigest(),
     )
     window = entry.key.window
-    return ReadResult(key, ReadStatus.STALE, reader.clock.now(), entry, blob, reason, window=window)
+    return ReadResult(
+        key=key,
+        status=ReadStatus.STALE,
+        read_at=reader.clock.now(),
+        entry=entry,
+        blob=blob,
+        reason=reason,
+        window=window,
+    )
 
 
 def _list_other_windows(reader: Reader, key: ReportKey, wanted: EntryQuery) -> Iterator[Entry]:

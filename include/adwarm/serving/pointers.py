@@ -139,8 +139,17 @@ class PointerCache:
             entry_key = resolve_key(key, Account(key.account_id, zone, zone), spec, now)
             entry, stored_zone = entries.find_with_zone(self._engine, entry_key)
             if (stored_zone or default) == zone:
-                valid = _validity(key.date_range, zone, now)
-                return Pointer(key, entry_key.window, entry, zone, stored_zone is not None, *valid, started)
+                valid_from, valid_until = _validity(key.date_range, zone, now)
+                return Pointer(
+                    key=key,
+                    window=entry_key.window,
+                    entry=entry,
+                    data_zone=zone,
+                    is_known=stored_zone is not None,
+                    valid_from=valid_from,
+                    valid_until=valid_until,
+                    read_at=started,
+                )
             zone = stored_zone or default
         raise Transient(f"the time zone of {key.account_id} keeps changing; try again", retry_after=1)
 

@@ -338,7 +338,15 @@ class _Steps:
         entry, now = known.entry, self._reader.clock.now()
         reason = f"a copy in memory covers {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
         window = resolve_window(self._key.date_range, known.data_zone, now)
-        return ReadResult(self._key, ReadStatus.STALE, now, entry, known.blob, reason, window=window)
+        return ReadResult(
+            key=self._key,
+            status=ReadStatus.STALE,
+            read_at=now,
+            entry=entry,
+            blob=known.blob,
+            reason=reason,
+            window=window,
+        )
 
     def _read_entry(self) -> ReadResult:
         result = self._request.first

@@ -72,6 +72,6 @@ class ServingServices:
     def record(self, item: Open, entry: Entry | None = None) -> None:
         """Record an open, and count it as a read of `entry`; never blocks and never fails."""
         self.metrics.observe_read(item.status, item.actor, item.latency_ms / 1000)
-        self.counter.count(item.at, item.key, item.actor, item.status, item.latency_ms, entry)
+        self.counter.count(item.at, item.key, item.actor, status=item.status, latency_ms=item.latency_ms, entry=entry)
         if item.actor is not Actor.WARMER:
             self.opens.record(item)

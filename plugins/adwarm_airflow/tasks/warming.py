@@ -57,7 +57,7 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     only_further = record_arrivals(context, runtime)
     whole = PlanScope.WITHOUT_OUTLOOK if run.is_backfill else PlanScope.ALL
     scope = PlanScope.ONLY_FURTHER if only_further else whole
-    summary = decide(runtime.context, decided_at, run.run_id, mode, on_problem, scope)
+    summary = decide(runtime.context, decided_at, run.run_id, mode=mode, on_problem=on_problem, scope=scope)
     if summary.without_forecast:
         log.warning("no open is predicted, only ended days are completed: %s", summary.without_forecast)
     log.log(logging.WARNING if summary.stopped else logging.INFO, "%s", summary)
@@ -203,7 +203,7 @@ def record_arrivals(context: Mapping[str, Any], runtime: Runtime) -> bool:
             account, days = str(extra.get("account_id", "")), str(extra.get("days", ""))
             by, at = Reporter(f"asset:{name}"[:80]), min(event.timestamp, now)
             try:
-                log.info("%s", notify_data(runtime.context, account, days, now, by, at))
+                log.info("%s", notify_data(runtime.context, account, days, now=now, by=by, arrived_at=at))
             except (BadRequest, NotFound) as error:
                 log.warning("an event of the asset %s is left out: %s", name, error)
     run_type = context["dag_run"].run_type

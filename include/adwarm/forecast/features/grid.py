@@ -84,19 +84,21 @@ class OpenGrid:
         appeared = np.clip((opens.first_ts + delay) // SLOT_MICROS - first, -1, size)
         account_keys = _appearances(opens.account, appeared, int(opens.account.max(initial=0)) + 1, size)
         return cls(
-            first,
-            0,
-            _totals(key, column, opens.key_count, size),
-            _totals(key[is_first], column[is_first], opens.key_count, size),
-            opens.account.astype(np.int64),
-            offset,
-            tuple(map(str, names)),
-            zone_of.astype(np.int64),
-            tuple(map(str, kinds)),
-            kind_of.astype(np.int64),
-            np.maximum(account_keys, 1),
-            population,
-            np.array([opens.holiday_countries.get(name, "") for name in opens.account_id.tolist()], dtype=object),
+            origin=first,
+            start=0,
+            opens=_totals(key, column, opens.key_count, size),
+            firsts=_totals(key[is_first], column[is_first], opens.key_count, size),
+            account=opens.account.astype(np.int64),
+            offset=offset,
+            zones=tuple(map(str, names)),
+            zone_of=zone_of.astype(np.int64),
+            report_kinds=tuple(map(str, kinds)),
+            report_kind_of=kind_of.astype(np.int64),
+            account_keys=np.maximum(account_keys, 1),
+            population=population,
+            own_country=np.array(
+                [opens.holiday_countries.get(name, "") for name in opens.account_id.tolist()], dtype=object
+            ),
         )
 
     @property

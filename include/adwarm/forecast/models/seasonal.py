@@ -212,9 +212,23 @@ class _Profiles:
         population = _population_profile(opens, exposed, observations.strengths.account)
         profiles = _account_profiles(opens, exposed, population, observations.strengths.account)
         without_levels = cls(
-            observations, clock, account_of, bounds, population, profiles, np.ones(len(observations.keys))
+            observations=observations,
+            clock=clock,
+            account_of=account_of,
+            bounds=bounds,
+            population=population,
+            accounts=profiles,
+            level=np.ones(len(observations.keys)),
         )
-        return cls(observations, clock, account_of, bounds, population, profiles, without_levels._levels())
+        return cls(
+            observations=observations,
+            clock=clock,
+            account_of=account_of,
+            bounds=bounds,
+            population=population,
+            accounts=profiles,
+            level=without_levels._levels(),
+        )
 
     def _levels(self) -> Floats:
         """Per key, its opens divided by those that its account's profile expects."""

@@ -171,7 +171,14 @@ def _choose_blend(
     chance = classifier.predict_proba(held_out.rows)[-1]
     calibration = calibrate(chance, held_out.labels[-1], held_out.weight).shrunk(_CALIBRATION_TRUST)
     never_warms = not results[name].pays
-    return BoostedModel(horizons, classifier, history.siblings, calibration, name, never_warms)
+    return BoostedModel(
+        horizons=horizons,
+        classifier=classifier,
+        siblings=history.siblings,
+        calibration=calibration,
+        blend=name,
+        never_warms=never_warms,
+    )
 
 
 def _sample_accounts(history: _History, split: int) -> Ints:

@@ -157,14 +157,14 @@ def _metrics(chance: Floats, happened: Bools, hits: float) -> Metrics:
     bounded = np.where(happened, np.maximum(chance, _TINY), np.minimum(chance, 1.0 - _TINY))
     likely = chance >= MIN_LIKELY_CHANCE
     return Metrics(
-        hits,
-        brier,
-        1.0 - brier / brier_of_rate if brier_of_rate else 0.0,
-        float(log_loss(happened, bounded, labels=[False, True])),
-        _ece(chance[likely], happened[likely]),
-        float(likely.mean()),
-        rate,
-        float(len(chance)),
+        hits=hits,
+        brier=brier,
+        skill=1.0 - brier / brier_of_rate if brier_of_rate else 0.0,
+        log_loss=float(log_loss(happened, bounded, labels=[False, True])),
+        ece=_ece(chance[likely], happened[likely]),
+        likely_share=float(likely.mean()),
+        base_rate=rate,
+        cases=float(len(chance)),
     )
 
 

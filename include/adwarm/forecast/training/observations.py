@@ -102,18 +102,18 @@ def build_observations(first_opens: pd.DataFrame, settings: Settings, trained_un
     cells = _cells(events, newcomer, strengths)
     early_key, early_cell = early_minutes(events, len(keys))
     return Observations(
-        keys,
-        span,
-        newcomer,
-        early_key,
-        cells["row"].to_numpy(np.int32),
-        cells["hour_of_week"].to_numpy(np.int16),
-        cells["weight"].to_numpy(np.float64),
-        cells["opens"].to_numpy(np.int32),
-        early_cell,
-        since,
-        until,
-        strengths,
+        keys=keys,
+        span_hours=span,
+        newcomer=newcomer,
+        early=early_key,
+        cell_key=cells["row"].to_numpy(np.int32),
+        cell_hour=cells["hour_of_week"].to_numpy(np.int16),
+        cell_weight=cells["weight"].to_numpy(np.float64),
+        cell_opens=cells["opens"].to_numpy(np.int32),
+        cell_early=early_cell,
+        trained_from=since,
+        trained_until=until,
+        strengths=strengths,
     )
 
 

@@ -58,12 +58,12 @@ def list_requests(
         rows = connection.execute(query).all()
     return [
         RequestRow(
-            row.id,
-            f"{row.account_id} {row.date_range}" + ("" if row.report == "default" else f" [{row.report}]"),
-            "expired" if row.status == "pending" and row.deadline <= now else row.status,
-            row.enqueued_at,
-            row.finished_at,
-            row.error,
+            id=row.id,
+            report=f"{row.account_id} {row.date_range}" + ("" if row.report == "default" else f" [{row.report}]"),
+            status="expired" if row.status == "pending" and row.deadline <= now else row.status,
+            enqueued_at=row.enqueued_at,
+            finished_at=row.finished_at,
+            error=row.error,
         )
         for row in rows
     ]

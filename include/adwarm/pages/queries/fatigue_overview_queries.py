@@ -326,7 +326,16 @@ def _sum_columns(when: str, is_day: ColumnElement[bool], score: Any) -> list[Any
 def _account_sums(row: Any) -> AccountSums:
     values = row._mapping
     now, before = (_account_day(values, when, is_money=row.currency is not None) for when in ("now", "before"))
-    return AccountSums(row.id, row.name, row.currency, now, before, int(row.accounts), row.first_day, row.last_day)
+    return AccountSums(
+        account_id=row.id,
+        name=row.name,
+        currency=row.currency,
+        now=now,
+        before=before,
+        accounts=int(row.accounts),
+        first_day=row.first_day,
+        last_day=row.last_day,
+    )
 
 
 def _account_day(values: Any, when: str, *, is_money: bool) -> AccountDay:

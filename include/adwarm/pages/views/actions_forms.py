@@ -94,12 +94,12 @@ def _switch(request: TileRequest) -> Redirect | FormPage:
     if is_same and state.changed_at is not None:
         return Redirect(_TO, f"Nothing changed: {state}")
     asked = _Confirmation(
-        title,
-        "switch",
-        {"switch": str(name), "position": position},
-        make_digest([str(state), position]),
-        f"Switch {position}",
-        [("What it does", EFFECTS[name, is_on]), ("Now", str(state))],
+        title=title,
+        form="switch",
+        fields={"switch": str(name), "position": position},
+        digest=make_digest([str(state), position]),
+        button=f"Switch {position}",
+        facts=[("What it does", EFFECTS[name, is_on]), ("Now", str(state))],
     )
     if not asked.is_confirmed(request):
         return asked.to_page(request)
@@ -149,7 +149,17 @@ def _confirm_warm(request: TileRequest, preview: WarmPreview, fields: Mapping[st
     ]
     title = f"Warm {format_count(stale, 'report')} now?"
     columns = ("Report", "State", "Fresh until")
-    return _Confirmation(title, "warm-now", fields, preview.digest, "Warm now", facts, warnings, columns, rows)
+    return _Confirmation(
+        title=title,
+        form="warm-now",
+        fields=fields,
+        digest=preview.digest,
+        button="Warm now",
+        facts=facts,
+        warnings=warnings,
+        columns=columns,
+        rows=rows,
+    )
 
 
 def _unpark(request: TileRequest) -> Redirect | FormPage:
@@ -164,15 +174,15 @@ def _unpark(request: TileRequest) -> Redirect | FormPage:
         if block.human_cause
     ]
     asked = _Confirmation(
-        f"Let {scope} be called again?" if blocks else f"Nothing holds {scope} back",
-        "unpark",
-        {"scope": scope},
-        digest_blocks(blocks),
-        "Call it again" if blocks else "",
-        [] if blocks else [("Now", "it may be called; it was un-parked already, or its time is over")],
-        warnings,
-        ("What", "Since", "Until", "Why"),
-        [(block.kind, block.since, block.until, block.why) for block in blocks],
+        title=f"Let {scope} be called again?" if blocks else f"Nothing holds {scope} back",
+        form="unpark",
+        fields={"scope": scope},
+        digest=digest_blocks(blocks),
+        button="Call it again" if blocks else "",
+        facts=[] if blocks else [("Now", "it may be called; it was un-parked already, or its time is over")],
+        warnings=warnings,
+        columns=("What", "Since", "Until", "Why"),
+        rows=[(block.kind, block.since, block.until, block.why) for block in blocks],
     )
     if not asked.is_confirmed(request):
         return asked.to_page(request)
@@ -192,16 +202,16 @@ def _retry(request: TileRequest, form: str, failed: FailedReports, run_id: str |
     count = len(failed.failures)
     denied = f"{failed.denied:,} more are of accounts that deny access, and are left out; `adwarm allow` lifts that."
     asked = _Confirmation(
-        f"Request {format_count(count, 'failed report')} again?" if count else "Nothing to request again",
-        form,
-        {"run": run_id} if run_id else {},
-        failed.digest,
-        "Request again" if count else "",
-        [("Of", run_id or "requests that ended in the last 24 hours without their report")]
+        title=f"Request {format_count(count, 'failed report')} again?" if count else "Nothing to request again",
+        form=form,
+        fields={"run": run_id} if run_id else {},
+        digest=failed.digest,
+        button="Request again" if count else "",
+        facts=[("Of", run_id or "requests that ended in the last 24 hours without their report")]
         + [(f"{number:,} failed because", reason) for reason, number in failed.count_reasons()[:10]],
-        [denied] if failed.denied else [],
-        ("Report", "State", "Why"),
-        [(str(item.key), item.status, item.reason) for item in failed.failures],
+        warnings=[denied] if failed.denied else [],
+        columns=("Report", "State", "Why"),
+        rows=[(str(item.key), item.status, item.reason) for item in failed.failures],
     )
     if not asked.is_confirmed(request):
         return asked.to_page(request)
@@ -248,15 +258,15 @@ def _confirm_purge(selection: PurgeSelection) -> _Confirmation:
         for entry in selection.chosen
     ]
     return _Confirmation(
-        f"Delete {describe_selection(selection)}?" if has_any else "Nothing to delete",
-        "purge",
-        fields,
-        selection.digest,
-        "Delete" if has_any else "",
-        facts,
-        ["This cannot be undone."] if has_any else [],
-        ("Date range", "Report", "Days", "Size", "Last read"),
-        rows,
+        title=f"Delete {describe_selection(selection)}?" if has_any else "Nothing to delete",
+        form="purge",
+        fields=fields,
+        digest=selection.digest,
+        button="Delete" if has_any else "",
+        facts=facts,
+        warnings=["This cannot be undone."] if has_any else [],
+        columns=("Date range", "Report", "Days", "Size", "Last read"),
+        rows=rows,
     )
 
 

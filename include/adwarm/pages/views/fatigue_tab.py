@@ -230,14 +230,14 @@ def _show_ad(
 ) -> ShownAd:
     score, settings = ad.stored.score, request.services.context.settings.fatigue
     return ShownAd(
-        ad,
-        list_components(score, settings),
-        describe_projection(score),
-        recommend(score, settings),
-        describe_driver(score, settings),
-        totals[ad.key],
-        _describe_since(score, totals[ad.key], kind),
-        request.link("ad", account=score.account_id, ad=score.ad_id),
+        ad=ad,
+        components=list_components(score, settings),
+        projection=describe_projection(score),
+        recommendation=recommend(score, settings),
+        driver=describe_driver(score, settings),
+        totals=totals[ad.key],
+        since=_describe_since(score, totals[ad.key], kind),
+        link=request.link("ad", account=score.account_id, ad=score.ad_id),
     )
 
 

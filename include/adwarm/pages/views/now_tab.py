@@ -159,7 +159,14 @@ def estimate_calls(row: Row[Any], first_opens: int) -> CallEstimates:
     everything = (
         keys * DAY.total_seconds() / lifetime * per_fetch if keys and lifetime and per_fetch is not None else None
     )
-    return CallEstimates(first_opens, per_fetch, without, everything, keys, lifetime)
+    return CallEstimates(
+        first_opens=first_opens,
+        calls_per_fetch=per_fetch,
+        without_warming=without,
+        warming_everything=everything,
+        keys=keys,
+        lifetime_seconds=lifetime,
+    )
 
 
 def read_scope(row: Row[Any], settings: BackpressureSettings, now: float) -> dict[str, Any]:

@@ -64,13 +64,13 @@ def _show(request: TileRequest, report: StrategyReport) -> ShownStrategy:
     values = report.stored.values
     local = zone(zone_or_default(values.get("time_zone"), "UTC"))
     return ShownStrategy(
-        report,
-        values,
-        describe_cron(str(values.get("cron"))),
-        report.next_run and report.next_run.astimezone(local),
-        report.next_run == request.now,
-        _describe_reports(values),
-        request.link("strategy", name=report.stored.name),
+        report=report,
+        values=values,
+        schedule=describe_cron(str(values.get("cron"))),
+        next_due=report.next_run and report.next_run.astimezone(local),
+        is_due=report.next_run == request.now,
+        reports=_describe_reports(values),
+        link=request.link("strategy", name=report.stored.name),
     )
 
 

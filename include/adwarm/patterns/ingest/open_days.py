@@ -97,7 +97,16 @@ class OpenDay:
     def progress(self, now: datetime) -> LogFileProgress:
         """Return the day as a file that has been read."""
         checkpoints = [[self.newest_hour, 0]]
-        return LogFileProgress(self.path, self.size, 0.0, self.size, checkpoints, self.opens, 0, now)
+        return LogFileProgress(
+            path=self.path,
+            size=self.size,
+            mtime=0.0,
+            offset=self.size,
+            checkpoints=checkpoints,
+            events=self.opens,
+            rejected=0,
+            read_at=now,
+        )
 
 
 def list_open_files(
@@ -144,7 +153,14 @@ def _read_day(context: Context, sources: OpenSources, day: date, files: Sequence
     number = day.toordinal() - date(1970, 1, 1).toordinal()
     newest = int(pc.max(opens["ts"]).cast(pa.int64()).as_py()) // HOUR if len(opens) else number * 24
     size = sum(file.size for file in files)
-    return OpenDay(number, f"{reader.url}/{day}", size, newest, _store(context.objects, opens), len(opens))
+    return OpenDay(
+        day=number,
+        path=f"{reader.url}/{day}",
+        size=size,
+        newest_hour=newest,
+        digest=_store(context.objects, opens),
+        opens=len(opens),
+    )
 
 
 def _select(opens: pa.Table, sources: OpenSources, reports: list[str]) -> pa.Table:

@@ -161,16 +161,16 @@ def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetim
     if candidates is not None:
         add_zones(zones, candidates.zones)
     return SplitResult(
-        days,
-        state.files,
-        sorted(state.reader.unreadable),
-        state.events,
-        state.slots.count_keys(),
-        quarantine.ignored,
-        dict(sorted(quarantine.by_reason.items())),
-        quarantine.samples,
-        quarantine.unmatched_paths,
-        aside,
+        days=days,
+        files=state.files,
+        unreadable=sorted(state.reader.unreadable),
+        events=state.events,
+        keys=state.slots.count_keys(),
+        ignored=quarantine.ignored,
+        by_reason=dict(sorted(quarantine.by_reason.items())),
+        samples=quarantine.samples,
+        unmatched_paths=quarantine.unmatched_paths,
+        candidates=aside,
         zones=zones,
     )
 
@@ -244,9 +244,17 @@ def _read_range(state: _SplitState, split_range: SplitRange) -> None:
     if file.format == "parquet" and (span := parquet_span(file, state.settings)):
         checkpoints = Checkpoints()
         checkpoints.add(span[1], 0)
-    counts = (state.events - events, quarantine.count - rejected)
     state.files.append(
-        LogFileProgress(file.path, file.size, file.mtime, end, checkpoints.to_rows(), *counts, state.now)
+        LogFileProgress(
+            path=file.path,
+            size=file.size,
+            mtime=file.mtime,
+            offset=end,
+            checkpoints=checkpoints.to_rows(),
+            events=state.events - events,
+            rejected=quarantine.count - rejected,
+            read_at=state.now,
+        )
     )
 
 

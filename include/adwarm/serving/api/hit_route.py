@@ -426,7 +426,15 @@ class HitRoute:
         own_id = find_request_id(visit.headers)
         # A queued request is named by its number, so that the client that comes back for it is the same open.
         name = own_id if b"adwarm-request" in visit.headers else request_id or own_id
-        item = Open(reading.at, key, reading.actor, status, latency_ms, sent_bytes, name)
+        item = Open(
+            at=reading.at,
+            key=key,
+            actor=reading.actor,
+            status=status,
+            latency_ms=latency_ms,
+            sent_bytes=sent_bytes,
+            request_id=name,
+        )
         self._services.record(item, entry)
 
 

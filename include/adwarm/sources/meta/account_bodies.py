@@ -90,7 +90,16 @@ def _parse(body: Mapping[str, Any], account_id: str, connection: str) -> tuple[A
     code = body.get("account_status")
     status = "closed" if isinstance(code, int) and code in _CLOSED else "active"
     reason = _status_reason(code)
-    return Account(account_id, time_zone, time_zone, currency, connection, status, _name(body), reason), problem
+    return Account(
+        id=account_id,
+        data_zone=time_zone,
+        reader_zone=time_zone,
+        currency=currency,
+        connection=connection,
+        status=status,
+        name=_name(body),
+        status_reason=reason,
+    ), problem
 
 
 def _describe_zone(account_id: str, time_zone: str) -> str:

@@ -192,14 +192,16 @@ def parse_error(
         scope = _parked_scope(rule, caller)
         requested = [sample.regain_seconds for sample in usage if sample.scope == scope and sample.regain_seconds]
         requested += [retry_after] if retry_after else []
-        return _throttled(message, number, rule, caller, requested, now)
+        return _throttled(message, number, rule, caller=caller, requested=requested, now=now)
     return _unparked_error(message, number, rule, caller, retry_after)
 
 
 def too_many_requests(caller: CallContext, now: datetime, retry_after: float | None) -> Throttled:
     """Return the error of an HTTP 429 response without an error body."""
     message = "Meta responded with HTTP 429 and no error of its own"
-    return _throttled(message, "http_429", _ACCOUNT_SOON, caller, [retry_after] if retry_after else [], now)
+    return _throttled(
+        message, "http_429", _ACCOUNT_SOON, caller=caller, requested=[retry_after] if retry_after else [], now=now
+    )
 
 
 def describe_error(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> str:

@@ -195,7 +195,7 @@ class GraphTransport:
         if "error" in body:
             error = body["error"] if isinstance(body["error"], dict) else {"message": body["error"]}
             usage = parse_usage_headers(received.headers, caller.account, caller.app, error.get("code"))
-            raise parse_error(error, received.status, caller, usage, now, retry_after)
+            raise parse_error(error, received.status, caller, usage=usage, now=now, retry_after=retry_after)
         if received.status != 200:
             raise self._status_error(received, caller)
         usage = parse_usage_headers(received.headers, caller.account, caller.app)

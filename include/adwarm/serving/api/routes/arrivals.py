@@ -27,5 +27,7 @@ def report_data_arrival(token: EnqueueToken, services: Services, body: NewArriva
     account_id = check_account(token, body.account)
     limits = TokenLimits.of(token, services.context.settings.serving.max_queued_per_token)
     by = Reporter(f"api:{token.id}", limits)
-    notice = notify_data(services.context, account_id, body.days, services.clock.now(), by, body.arrived_at)
+    notice = notify_data(
+        services.context, account_id, body.days, now=services.clock.now(), by=by, arrived_at=body.arrived_at
+    )
     return ArrivalState.model_validate(notice.to_dict())

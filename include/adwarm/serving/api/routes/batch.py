@@ -195,7 +195,12 @@ async def _request_missing(services: ServingServices, token: AccessToken, priori
 def _record(services: ServingServices, actor: Actor, read: _Read) -> None:
     if read.key is not None and read.is_open:
         at, size = services.clock.now(), len(read.document or b"")
-        services.record(Open(at, read.key, actor, read.item.status, read.latency_ms, size), read.entry)
+        services.record(
+            Open(
+                at=at, key=read.key, actor=actor, status=read.item.status, latency_ms=read.latency_ms, sent_bytes=size
+            ),
+            read.entry,
+        )
 
 
 def _encode(services: ServingServices, reads: Sequence[_Read], accept_encoding: str) -> tuple[bytes, str]:

@@ -212,7 +212,14 @@ def _read_page(
     """
     engine = services.context.engine
     after = None if query.cursor is None else _decode_cursor(query.cursor)
-    wanted = ScoreQuery(account_id, query.as_of, query.ad_id, query.status, query.alarm, query.order)
+    wanted = ScoreQuery(
+        account_id=account_id,
+        as_of=query.as_of,
+        ad_id=query.ad_id,
+        status=query.status,
+        alarm=query.alarm,
+        order=query.order,
+    )
     _check_known(engine, account_id)
     found = score_queries.list_page(engine, wanted, limit + 1, after)
     page = found[:limit]
