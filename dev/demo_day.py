@@ -29,7 +29,7 @@ from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, read_or_fetch
 from adwarm.settings import Settings
-from adwarm.store import entries, scores, warms
+from adwarm.store import entries, scores, warm_usage, warms
 from graph_simulator.calls import CallCounts
 
 LOOK_BACK = timedelta(days=28)
@@ -205,7 +205,7 @@ class DemoReport:
         read = read_figures(learned)
         slots = load_slots(runtime.context, day.start - FIRST_OPEN_QUIET, day.end)
         mark_warm_outcomes(runtime.context, day.end, log_end=day.end)
-        statuses = warms.count_by_status(runtime.engine)
+        statuses = warm_usage.count_by_status(runtime.engine)
         planned = warms.list_by_reason(runtime.engine, WarmReason.PREDICTED_OPEN)
         insights = sum(count for path, count in calls["paths"].items() if path.rstrip("/").endswith("insights"))
         return cls(
@@ -223,9 +223,9 @@ class DemoReport:
             plan={
                 "warms_planned": len(planned),
                 "days_closed": len(warms.list_by_reason(runtime.engine, WarmReason.DAY_CLOSED)),
-                "days_left_to_the_daily_run": warms.count_cut(runtime.engine, WarmReason.DAY_CLOSED),
+                "days_left_to_the_daily_run": warm_usage.count_cut(runtime.engine, WarmReason.DAY_CLOSED),
                 "strategy_warms": len(warms.list_by_reason(runtime.engine, WarmReason.STRATEGY)),
-                "cut_by_the_budget": warms.count_cut(runtime.engine, WarmReason.PREDICTED_OPEN),
+                "cut_by_the_budget": warm_usage.count_cut(runtime.engine, WarmReason.PREDICTED_OPEN),
                 "used": statuses["used"],
                 "wasted": statuses["wasted"],
                 "failed": statuses.get("failed", 0),

@@ -17,7 +17,7 @@ from adwarm.store import Context, impact, read_transaction, write_transaction
 from adwarm.store import tables as t
 from adwarm.store.action_events import record_action
 from adwarm.store.database import upsert
-from adwarm.store.reviews import save_review
+from adwarm.store.snapshots import save_review
 from adwarm.store.strategies import save_strategy
 from adwarm.store.switches import Switch, SwitchState, set_switch
 

@@ -19,7 +19,7 @@ since 1970.
 """
 KINDS = {
     "string": "text", "biginteger": "integer", "largebinary": "bytes", "float": "number", "moment": "timestamp",
-    "utcdatetime": "timestamp",
+    "utcdatetime": "timestamp", "enumtext": "text",
 }  # fmt: skip
 
 

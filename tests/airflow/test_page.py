@@ -15,7 +15,7 @@ from adwarm.pages.forms import make_csrf_token
 from adwarm.runtime import Runtime
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
-from adwarm.store.reviews import save_review
+from adwarm.store.snapshots import save_review
 from tests.unit.pages.probes import PROBE, check_forms
 
 RUN = "adwarm_policy_review/manual__2026-03-02T03:00:00+00:00/Ä %"

@@ -20,8 +20,7 @@ from adwarm.replay import review
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import read_transaction
-from adwarm.store.reviews import find_newest_review
-from adwarm.store.snapshots import find_policy
+from adwarm.store.snapshots import find_newest_review, find_policy
 from tests.remembered_replays import ReviewedLog, remember_replays
 
 pytestmark = pytest.mark.slow

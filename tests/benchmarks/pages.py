@@ -33,7 +33,7 @@ from adwarm.pages.tab import Tab
 from adwarm.pages.tabs import TABS
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
-from adwarm.store import warms
+from adwarm.store import warm_usage
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 from tests.benchmarks.measure import median_seconds, sized
@@ -138,9 +138,9 @@ def measure_tile(client: TestClient, engine: Engine, rows: Mapping[str, int], pa
 
 def measure_peer(engine: Engine, since: datetime) -> dict[str, float]:
     """Return the seconds of the outcomes of a week, read from the index alone, and read from the rows."""
-    warms.get_usage(engine, since)
+    warm_usage.get_usage(engine, since)
     with collecting(engine) as statements:
-        warms.get_usage(engine, since)
+        warm_usage.get_usage(engine, since)
     ((statement, parameters),) = statements
     seconds = {}
     with engine.connect() as connection:

@@ -15,9 +15,8 @@ from adwarm.pages.sessions import COOKIE
 from adwarm.prefetch import KeyRequest
 from adwarm.store import accounts, entries
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.serving_tables import token_day
 from adwarm.store.tables import account as account_table
-from adwarm.store.tables import data_arrival, request
+from adwarm.store.tables import data_arrival, request, token_day
 from tests.simulation.served import ServedHome
 
 ORIGIN: Final = "https://localhost"

@@ -42,10 +42,10 @@ from adwarm.store import (
     entries,
     leases,
     partitions,
+    payloads,
     quarantine,
     read_traffic,
     retention,
-    score_queries,
     scores,
     warms,
 )
@@ -130,7 +130,7 @@ def look_up_entries(store: Store) -> None:
     """Find an entry as the read API and as a fetch do."""
     entries.find_with_zone(store.engine, ENTRY)
     entries.find(store.engine, ENTRY)
-    entries.find_payload(store.engine, "0" * 64)
+    payloads.find(store.engine, "0" * 64)
     entries.find_lifetimes(store.engine, [ENTRY])
     list(entries.find_each(store.engine, [ENTRY, EntryKey(ACCOUNT, ENTRY.window, "ab0123456789")]))
     quarantine.list_lost_days(store.engine, ACCOUNT)
@@ -188,8 +188,8 @@ def read_days(store: Store) -> None:
 def read_scores(store: Store) -> None:
     """Find an account's newest scores."""
     scores.list_latest(store.engine, ACCOUNT)
-    day = score_queries.find_newest_day(store.engine, ACCOUNT)
-    score_queries.list_day(store.engine, ACCOUNT, day or NOW.date())
+    day = scores.find_newest_day(store.engine, ACCOUNT)
+    scores.list_day(store.engine, ACCOUNT, day or NOW.date())
 
 
 def delete_old_rows(store: Store) -> None:

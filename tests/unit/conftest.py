@@ -219,7 +219,7 @@ def desk(bench: PrefetchHarness) -> ReaderHarness:
 _MIGRATION = """import sqlalchemy as sa
 from alembic import op
 
-from adwarm.store.online_indexes import ConcurrentIndex
+from adwarm.store.migration_scripts import ConcurrentIndex
 
 branch_labels = depends_on = None
 """

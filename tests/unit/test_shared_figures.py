@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from adwarm.store import tables as t
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "include/adwarm"
 STATUS, NOW, FLOW = "cli/status.py", "pages/views/now_tab.py", "pages/views/flow_tab.py"
-EVIDENCE = "pages/views/evidence_tab.py"
+EVIDENCE, PLAN = "pages/views/evidence_tab.py", "pages/views/plan_tab.py"
 ERRORS = "serving/api/routes/errors.py"
 
 FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "reads, first opens and their hits of a day": ("store.read_traffic:get_day_totals", (STATUS, NOW)),
-    "calls of a day by cause": ("store.call_causes:get_day_calls", (STATUS, NOW, "serving/api/routes/capacity.py")),
-    "warms used and wasted by reason, and their age": ("store.warms:get_usage", (STATUS, NOW)),
-    "running and latest jobs": ("store.jobs:list_latest", (STATUS, NOW)),
+    "calls of a day by cause": ("store.read_traffic:get_day_calls", (STATUS, NOW, "serving/api/routes/capacity.py")),
+    "warms used and wasted by reason, and their age": ("store.warm_usage:get_usage", (STATUS, NOW)),
+    "running and latest jobs": ("store.jobs:list_latest", (STATUS, NOW, PLAN)),
     "alerts": ("store.alerts:list_alerts", ("cli/alerts.py", "cli/schedule_checks.py", NOW, ERRORS)),
     "failed calls": ("store.error_events:ErrorLog.list_recent", ("cli/errors.py", FLOW, ERRORS)),
     "failed calls over time": ("store.error_events:ErrorLog.count_by_period", ("cli/errors.py", ERRORS)),
@@ -25,6 +27,10 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
         (STATUS, FLOW, "serving/api/routes/recovery.py"),
     ),
     "requests that wait, by class": ("backpressure.request_queue:RequestQueue.status", (STATUS, FLOW)),
+    "newest requests": (
+        "backpressure.request_queue:RequestQueue.list_newest",
+        ("cli/status_lists.py", "pages/views/actions_tab.py"),
+    ),
     "limits, parked scopes and breakers": (
         "backpressure:SqlAdmission.status",
         (STATUS, "serving/api/routes/capacity.py"),
@@ -47,6 +53,8 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fatigue of an account": ("fatigue.report:summarize", ("cli/fatigue.py", "serving/api/routes/scores.py")),
 }
 """By what is shown: its function, and the modules that show it."""
+OF_FLOW_CONTROL = {"pages/queries/flow_queries.py", "pages/queries/now_queries.py"}
+"""What holds calls back: the page reads it by statements of its own."""
 
 
 def _called(path: Path) -> set[str]:
@@ -71,24 +79,19 @@ def test_surfaces_call_the_one_function(figure: str) -> None:
     assert [surface for surface in surfaces if function.rpartition(".")[2] not in _called(PACKAGE / surface)] == []
 
 
-def test_the_page_has_no_queries_of_its_own_for_them() -> None:
-    """The tables of shared figures are read by their own functions alone."""
-    shared = {
-        "traffic_hour",
-        "call_hour",
-        "error_event",
-        "healing_run",
-        "alert_delivery",
-        "machine_load",
-        "latency_count",
-        "compression_day",
+def _imports(path: Path) -> set[str]:
+    """Return what a module imports, as `module.name`."""
+    found = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom))
+    return {f"{node.module}.{alias.name}" for node in found for alias in node.names}
+
+
+@pytest.mark.parametrize("surface", ["cli", "pages", "serving", "actions"])
+def test_surfaces_have_no_queries_of_their_own(surface: str) -> None:
+    """A query over one table stands beside it in the store, one over several in `adwarm.queries`, for all surfaces."""
+    tables = {f"adwarm.store.tables.{name}" for name in t.__all__ if name != "metadata"}
+    own = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in (PACKAGE / surface).rglob("*.py")
+        if _imports(path) & {"sqlalchemy.select", *tables} or any(name.endswith(".table") for name in _imports(path))
     }
-    sources = [path.read_text("utf-8") for path in (PACKAGE / "pages").rglob("*.py")]
-    imported = {
-        alias.name
-        for source in sources
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.ImportFrom) and node.module == "adwarm.store.tables"
-        for alias in node.names
-    }
-    assert imported & shared == set()
+    assert own - OF_FLOW_CONTROL == set()

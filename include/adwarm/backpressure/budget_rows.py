@@ -16,8 +16,8 @@ from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.model import Priority, Scope
+from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope
 from adwarm.store.database import clock_column, database_time, insert_new, upsert
-from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 
 _PREFIX = "source:"
 _SCOPES, _GRANTS, _BREAKERS = select(capacity_scope), select(capacity_grant), select(breaker)

@@ -370,24 +370,29 @@ class RequestQueue:
         """Return a request as it is now; a pending one past its deadline reads as expired. None for an unknown id."""
         with read_transaction(self._engine) as connection:
             request, now = requests.find(connection, request_id), self._time(connection)
-        return _as_of(request, now) if request else None
+        return requests.as_of(request, now) if request else None
 
     def find_many(self, ids: Collection[int]) -> tuple[dict[int, QueuedRequest], float]:
         """Return requests by id as `find` does, unknown ids left out, and the current time."""
         with read_transaction(self._engine) as connection:
             found, now = requests.find_many(connection, ids), self._time(connection)
-        return {request.id: _as_of(request, now) for request in found}, now
+        return {request.id: requests.as_of(request, now) for request in found}, now
 
     def find_position(self, request_id: int) -> int | None:
         """Return the position of a pending request in the order of service; None when it is not pending."""
         with read_transaction(self._engine) as connection:
             return get_position(requests.list_open(connection), self.rules, request_id, self._time(connection))
 
-    def list_newest(self, limit: int) -> list[QueuedRequest]:
-        """Return the newest requests, of any status; a pending one past its deadline reads as expired."""
+    def list_newest(
+        self, limit: int, ids: Collection[int] | None = None, before_id: int | None = None, now: float | None = None
+    ) -> list[QueuedRequest]:
+        """Return the newest requests, of any status; a pending one past its deadline reads as expired.
+
+        `ids` and `before_id` narrow them down; `now` spares the statement that reads the database's clock.
+        """
         with read_transaction(self._engine) as connection:
-            now = self._time(connection)
-            return [_as_of(item, now) for item in requests.list_newest(connection, limit)]
+            at = self._time(connection) if now is None else now
+            return [requests.as_of(item, at) for item in requests.list_newest(connection, limit, ids, before_id)]
 
     def find_newest_completed(self, key: ReportKey) -> QueuedRequest | None:
         """Return the newest completed request for a report; None when none is kept."""
@@ -458,12 +463,6 @@ class RequestQueue:
         """Return the deadline in force; another caller may have joined since the request was dequeued."""
         request = requests.find(connection, claim.request.id)
         return claim.request.deadline if request is None else request.deadline
-
-
-def _as_of(request: QueuedRequest, now: float) -> QueuedRequest:
-    if request.status is RequestStatus.PENDING and request.deadline <= now:
-        return replace(request, status=RequestStatus.EXPIRED, error=request.error or "no worker took it in time")
-    return request
 
 
 def _end(

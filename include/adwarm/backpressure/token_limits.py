@@ -25,9 +25,9 @@ from adwarm.foundation.errors import Refused
 from adwarm.foundation.stored_errors import restore_error
 from adwarm.foundation.wording import format_count
 from adwarm.model import AccessToken, ReportKey
-from adwarm.store import entries, requests, token_days
+from adwarm.store import access_tokens, entries, requests
+from adwarm.store.access_tokens import Counter
 from adwarm.store.requests import QueuedRequest, RequestStatus
-from adwarm.store.token_days import Counter
 
 FAILED_LATELY: Final = "failed"
 OPEN_REQUESTS: Final = "open_requests"
@@ -99,12 +99,12 @@ class TokenLimits:
 
     def _take(self, connection: Connection, counter: Counter, count: int, now: float) -> None:
         name = (self.token_id, _day_of(now), counter)
-        if not token_days.add(connection, name, count, self._get_limit(counter)):
+        if not access_tokens.add_day_count(connection, name, count, self._get_limit(counter)):
             raise self._refuse(counter, now, count)
 
     def _find_day_refusal(self, connection: Connection, key: ReportKey, now: float) -> Refused | None:
         counter = _choose_counter(connection, key)
-        count = token_days.get_count(connection, self.token_id, _day_of(now), counter)
+        count = access_tokens.get_day_count(connection, self.token_id, _day_of(now), counter)
         return None if count < self._get_limit(counter) else self._refuse(counter, now)
 
     def _get_limit(self, counter: Counter) -> int:

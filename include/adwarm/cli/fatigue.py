@@ -108,15 +108,16 @@ def _select(account: str, ad: str | None, as_of: date | None, statuses: set[str]
     """
     from adwarm.model import Account, normalize_account_id
     from adwarm.runtime import Runtime
-    from adwarm.store import accounts, score_queries
+    from adwarm.store import accounts
+    from adwarm.store.scores import find_newest_day, list_day
 
     runtime = Runtime()
     account_id = normalize_account_id(account)
     stored = accounts.get(runtime.engine, account_id)
-    day = score_queries.find_newest_day(runtime.engine, account_id, as_of)
+    day = find_newest_day(runtime.engine, account_id, as_of)
     if day is None:
         raise NotFound(_explain_no_scores(runtime, account_id, as_of, is_known=stored is not None))
-    scores = score_queries.list_day(runtime.engine, account_id, day)
+    scores = list_day(runtime.engine, account_id, day)
     shown = [item for item in scores if not statuses or item.score.status in statuses]
     if ad is not None:
         shown = [item for item in shown if item.score.ad_id == ad]
@@ -131,9 +132,9 @@ def _select(account: str, ad: str | None, as_of: date | None, statuses: set[str]
 
 
 def _explain_no_scores(runtime: "Runtime", account_id: str, as_of: date | None, *, is_known: bool) -> str:
-    from adwarm.store import score_queries
+    from adwarm.store import scores
 
-    first = None if as_of is None else score_queries.find_newest_day(runtime.engine, account_id)
+    first = None if as_of is None else scores.find_newest_day(runtime.engine, account_id)
     if first is not None:
         return f"{account_id} has no scores up to {as_of}; its newest ones are of {first}"
     if not is_known:
@@ -172,10 +173,10 @@ def _write(path: Path, option: str, text: str) -> None:
 
 
 def _list_history(selection: _Selection, ad: str) -> "list[StoredScore]":
-    from adwarm.store import score_queries
+    from adwarm.store import scores
 
     since = selection.day - timedelta(days=_HISTORY_DAYS - 1)
-    return score_queries.list_ad_history(selection.runtime.engine, selection.account.id, ad, since, selection.day)
+    return scores.list_ad_history(selection.runtime.engine, selection.account.id, ad, since, selection.day)
 
 
 def _changes(selection: _Selection, ad: str | None = None) -> "list[AdChange]":
@@ -187,11 +188,11 @@ def _changes(selection: _Selection, ad: str | None = None) -> "list[AdChange]":
 
 def _list_before(selection: _Selection) -> "list[StoredScore]":
     """Return the scores of the newest earlier day; none for the account's first scored day."""
-    from adwarm.store import score_queries
+    from adwarm.store import scores
 
     engine, account_id = selection.runtime.engine, selection.account.id
-    day = score_queries.find_newest_day(engine, account_id, selection.day - timedelta(days=1))
-    return [] if day is None else score_queries.list_day(engine, account_id, day)
+    day = scores.find_newest_day(engine, account_id, selection.day - timedelta(days=1))
+    return [] if day is None else scores.list_day(engine, account_id, day)
 
 
 def _show_changes(selection: _Selection, ad: str | None, files: dict[str, Path], *, as_json: bool) -> None:

@@ -49,7 +49,7 @@ def review(
 def _print_list(context: "Context", limit: int, *, as_json: bool) -> None:
     from adwarm.replay.review_pages import describe_review
     from adwarm.store import read_transaction
-    from adwarm.store.reviews import list_reviews
+    from adwarm.store.snapshots import list_reviews
 
     with read_transaction(context.engine) as connection:
         reviews = [describe_review(stored) for stored in list_reviews(connection, limit)]

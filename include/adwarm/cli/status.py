@@ -82,9 +82,9 @@ def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
     from adwarm.compression import get_compression_totals
     from adwarm.planning.impact_measurement import report_impact
     from adwarm.planning.strategy_use import report_strategies
-    from adwarm.store import entries, jobs, read_traffic, warms
-    from adwarm.store.call_causes import get_day_calls
+    from adwarm.store import entries, jobs, read_traffic, warm_usage
     from adwarm.store.healing_runs import HealingStore
+    from adwarm.store.read_traffic import get_day_calls
 
     now, admission = runtime.clock.now(), runtime.admission.status()
     strategies = report_strategies(runtime.context, now)
@@ -93,8 +93,8 @@ def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
         "switches": switch_fields(runtime.engine),
         "entries": entries.get_totals(runtime.engine),
         "compression_7d": get_compression_totals(runtime.engine, now - timedelta(days=6)).to_dict(),
-        "warms": warms.count_by_status(runtime.engine),
-        "usage_7d": [asdict(usage) for usage in warms.get_usage(runtime.engine, now - timedelta(days=7))],
+        "warms": warm_usage.count_by_status(runtime.engine),
+        "usage_7d": [asdict(usage) for usage in warm_usage.get_usage(runtime.engine, now - timedelta(days=7))],
         "forecast": _forecast_fields(runtime),
         "review": _review_fields(runtime),
         "impact": report_impact(runtime.context, now),
@@ -196,7 +196,7 @@ def _choice_fields(runtime: "Runtime") -> dict[str, Any]:
 def _review_fields(runtime: "Runtime") -> dict[str, Any]:
     """Return the result of the newest policy review, and the path of its page."""
     from adwarm.store import read_transaction
-    from adwarm.store.reviews import find_newest_review
+    from adwarm.store.snapshots import find_newest_review
 
     with read_transaction(runtime.engine) as connection:
         review = find_newest_review(connection)

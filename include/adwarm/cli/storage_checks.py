@@ -30,8 +30,7 @@ def check_database(runtime: "Runtime") -> str:
     Raises:
         StorageError: the file is damaged.
     """
-    from adwarm.store.schema import get_current_revision
-    from adwarm.store.sqlite_check import quick_check
+    from adwarm.store.schema import get_current_revision, quick_check
 
     engine = runtime.engine
     state = f"{engine.dialect.name}, schema up to date ({get_current_revision(engine)})"
@@ -67,7 +66,7 @@ def check_stored_days(runtime: "Runtime") -> str:
     Raises:
         StorageError: it is gone.
     """
-    from adwarm.store.readiness import require_objects
+    from adwarm.store.schema import require_objects
 
     require_objects(runtime.context)
     return "no folder yet, and no day is stored" if runtime.objects.is_lost else "their folder is there"

@@ -25,10 +25,9 @@ from adwarm.fatigue.score import CALCULATOR_VERSION
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import ColumnTable
 from adwarm.settings import Settings
-from adwarm.store import Context, entries, fatigue_days, fatigue_priors, partitions, scores
+from adwarm.store import Context, entries, fatigue_days, partitions, scores
 from adwarm.store.entries import Entry
-from adwarm.store.fatigue_days import DayKey, ScoreInputs
-from adwarm.store.fatigue_priors import MonthKey, StoredPrior
+from adwarm.store.fatigue_days import DayKey, MonthKey, ScoreInputs, StoredPrior
 from adwarm.store.partitions import DayContent
 
 _PAYLOADS_AT_ONCE: Final = 100
@@ -177,7 +176,7 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
         contents=partitions.list_contents(context.engine, requested, spec_hash, since),
         stored=stored,
         weeks={(key.account_id, key.window.until): entry for key, entry in weeks.items()},
-        priors=fatigue_priors.list_newest(
+        priors=fatigue_days.list_priors(
             context.engine, requested, sorted(months | {month_before(day) for day in months})
         ),
         since=since,

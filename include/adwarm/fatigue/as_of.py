@@ -21,8 +21,7 @@ from adwarm.fatigue.score import SCAN_DAYS
 from adwarm.fetch_plan.planner import HISTORY_DAYS
 from adwarm.model import Window
 from adwarm.settings import Settings
-from adwarm.store.fatigue_days import ScoreInputs
-from adwarm.store.fatigue_priors import StoredPrior
+from adwarm.store.fatigue_days import ScoreInputs, StoredPrior
 from adwarm.store.partitions import DayContent
 
 PRIOR_DAYS: Final = 90

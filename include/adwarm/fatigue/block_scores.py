@@ -22,8 +22,8 @@ from adwarm.fatigue.score import CALCULATOR_VERSION, SCAN_DAYS, score_panel
 from adwarm.fatigue.score_columns import make_columns
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, TooMuchData
 from adwarm.model import Window
-from adwarm.store import fatigue_priors
-from adwarm.store.fatigue_priors import MonthKey, StoredPrior
+from adwarm.store import fatigue_days
+from adwarm.store.fatigue_days import MonthKey, StoredPrior
 from adwarm.store.partition_rows import daily_texts
 from adwarm.store.scores import DayScores
 
@@ -59,7 +59,7 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
     for month in sorted({month for work in block for month in work.months}):
         works = [work for work in block if month in work.months and work.account_id not in result.errors]
         _score_month(inputs, works, tables, month=month, result=result, measured=measured)
-    fatigue_priors.save(inputs.context.engine, measured, now)
+    fatigue_days.save_priors(inputs.context.engine, measured, now)
     for account_id in result.errors:
         result.scores.pop(account_id, None)
     return result

@@ -22,10 +22,10 @@ from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.recovery import RecoveryPipeline
 from adwarm.recovery.alert_messages import AD_FATIGUE
-from adwarm.store import Context, fatigue_alerts, score_queries
+from adwarm.store import Context, fatigue_alerts
 from adwarm.store.alerts import NewAlert
 from adwarm.store.fatigue_alerts import AdAlert
-from adwarm.store.score_queries import EarlierScore
+from adwarm.store.scores import EarlierScore, find_earlier, find_newest_days, list_worst
 
 _WARNING, _CRITICAL, _ALARM = 1, 2, 3
 _LEAST: Final = {"warning": _WARNING, "critical": _CRITICAL, "alarm": _ALARM}
@@ -68,10 +68,10 @@ def alert_on_crossings(
         return 0
     ids, named = sorted({account_id for account_id, _ in days}), 0
     for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
-        newest = score_queries.find_newest_days(context.engine, ids[start : start + _ACCOUNTS_PER_QUERY])
+        newest = find_newest_days(context.engine, ids[start : start + _ACCOUNTS_PER_QUERY])
         for account_id, day in sorted(newest.items()):
             if (account_id, day) in days:
-                scores = score_queries.list_worst(context.engine, account_id, day, _STATUSES[level])
+                scores = list_worst(context.engine, account_id, day, _STATUSES[level])
                 crossings = _find_crossings(context, account_id, scores, _LEAST[level])
                 named += _alert(context, account_id, crossings, now, pipeline) if crossings else 0
     return named
@@ -87,7 +87,7 @@ def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueS
         return []
     day = scores[0].as_of
     ads = {account_id: [score.ad_id for score in scores]}
-    before = score_queries.find_earlier(context.engine, ads, day - _LOOK_BACK, day)
+    before = find_earlier(context.engine, ads, day - _LOOK_BACK, day)
     found = []
     for score in scores:
         earlier = before.get((account_id, score.ad_id))

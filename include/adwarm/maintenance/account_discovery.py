@@ -29,7 +29,7 @@ from adwarm.sources.pool import SourceFactory, naming_credential
 from adwarm.sources.protocol import AccountPage, InsightsSource
 from adwarm.store import Context, accounts, denials, write_transaction
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
-from adwarm.store.call_causes import count_calls
+from adwarm.store.read_traffic import count_calls
 
 INTERVAL = timedelta(days=1)
 """How often a connection's accounts are listed."""

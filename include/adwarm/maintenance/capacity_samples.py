@@ -9,8 +9,7 @@ from adwarm.foundation.clock import Clock, floor_to
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import Scope, ScopeKind
 from adwarm.store import Context
-from adwarm.store.database import upsert, write_transaction
-from adwarm.store.tables import capacity_sample
+from adwarm.store.capacity_samples import CapacitySample, save_samples
 
 MAX_SCOPES: Final = 200
 """Scopes of one sample; an installation has a few tokens and apps, and accounts are left out."""
@@ -33,21 +32,20 @@ def make_sample_capacity(context: Context, status: Callable[[], AdmissionStatus]
         shared = [scope for scope in status().scopes if Scope.parse(scope.scope).kind is not ScopeKind.ACCOUNT]
         if not shared:
             return StepResult(skipped="nothing was called yet")
-        rows = [
-            {
-                "at": at,
-                "scope": scope.scope,
-                "limit": float(scope.limit),
-                "in_flight": sum(scope.in_flight.values()),
-                "usage": scope.usage,
-                "is_parked": scope.parked_until is not None,
-            }
+        samples = [
+            CapacitySample(
+                at=at,
+                scope=scope.scope,
+                limit=float(scope.limit),
+                in_flight=sum(scope.in_flight.values()),
+                usage=scope.usage,
+                is_parked=scope.parked_until is not None,
+            )
             for scope in shared[:MAX_SCOPES]
         ]
-        with write_transaction(context.engine) as connection:
-            upsert(connection, capacity_sample, rows)
-        left = len(shared) - len(rows)
+        save_samples(context.engine, samples)
+        left = len(shared) - len(samples)
         problems = [f"{left:,} more shared scopes are not sampled"] if left else []
-        return StepResult({"scopes": len(rows)}, problems=problems)
+        return StepResult({"scopes": len(samples)}, problems=problems)
 
     return sample_capacity

@@ -17,9 +17,8 @@ from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.foundation.wording import format_count
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries
-from adwarm.store.damage import mark_damaged
 from adwarm.store.database import write_transaction
-from adwarm.store.entries import Entry
+from adwarm.store.entries import Entry, mark_damaged
 
 
 def compress_entries(

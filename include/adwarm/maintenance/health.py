@@ -29,7 +29,7 @@ from adwarm.maintenance.retention import IsolationRows
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import accounts, read_transaction
-from adwarm.store.tables import entry
+from adwarm.store.entries import table as entry
 
 PROBE_CALLS = 10
 """Calls that one run makes to probe what is isolated: few beside the quota, and the next run is minutes away."""

@@ -10,7 +10,7 @@ from adwarm.model import CallCause, CauseKind, Priority
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import AccountPage, AsyncReportProgress, InsightsSource, ResultPage
 from adwarm.store import Context
-from adwarm.store.call_causes import count_calls
+from adwarm.store.read_traffic import count_calls
 
 T = TypeVar("T")
 CHECK = CallCause(CauseKind.CHECK)

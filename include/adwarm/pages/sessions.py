@@ -38,8 +38,8 @@ from adwarm.serving.api.connections import recognize_client
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
 from adwarm.serving.tokens import StoredIds
-from adwarm.store import page_sessions
-from adwarm.store.page_sessions import StoredSession
+from adwarm.store import access_tokens
+from adwarm.store.access_tokens import StoredSession
 
 T = TypeVar("T")
 COOKIE: Final = "__Secure-adwarm"
@@ -94,7 +94,7 @@ class SessionAccess:
         self._read: TTLCache[str, StoredSession | None] = TTLCache(
             _CACHED, _LIFE_SECONDS, timer=lambda: clock.now().timestamp()
         )
-        self._ids = StoredIds(lambda: self._run(partial(page_sessions.list_hashes, engine)), clock, sleep)
+        self._ids = StoredIds(lambda: self._run(partial(access_tokens.list_session_hashes, engine)), clock, sleep)
 
     async def identify(self, request: Request) -> Visitor | None:
         """Return who is logged in with the session of a request; None without a valid one.
@@ -138,7 +138,7 @@ class SessionAccess:
         register_secret(session_id)
         now = self._clock.now()
         values = (_hash(session_id), token.id, now, now + SESSION_LIFE)
-        await self._run(partial(page_sessions.insert_session, self._engine, *values))
+        await self._run(partial(access_tokens.insert_session, self._engine, *values))
         await self._end(_hash(request.cookies.get(COOKIE, "")))
         return session_id, fields.get("next", "")
 
@@ -161,14 +161,14 @@ class SessionAccess:
             return self._read[id_hash]
         if not await self._ids.contains(id_hash):
             return None
-        session: StoredSession | None = await self._run(partial(page_sessions.find_session, self._engine, id_hash))
+        session: StoredSession | None = await self._run(partial(access_tokens.find_session, self._engine, id_hash))
         self._read[id_hash] = session
         if session is None:
             self._ids.discard(id_hash)
         return session
 
     async def _end(self, id_hash: str) -> None:
-        await self._run(partial(page_sessions.delete_session, self._engine, id_hash))
+        await self._run(partial(access_tokens.delete_session, self._engine, id_hash))
         self._read.pop(id_hash, None)
 
     async def _run(self, work: Callable[[], T]) -> T:

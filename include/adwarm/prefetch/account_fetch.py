@@ -59,9 +59,9 @@ from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
 from adwarm.sources.bounds import CONNECT_SECONDS
 from adwarm.store import accounts, denials, entries, leases, quarantine
-from adwarm.store.call_causes import count_calls
 from adwarm.store.entries import Entry
 from adwarm.store.leases import FetchHints
+from adwarm.store.read_traffic import count_calls
 
 log = logging.getLogger(__name__)
 HINT_LIFETIME = timedelta(hours=1)

@@ -15,7 +15,7 @@ from adwarm.compression.stored_bytes import verify_bytes, verify_document
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import EntryKey
 from adwarm.store import Context, entries
-from adwarm.store.damage import mark_damaged
+from adwarm.store.entries import mark_damaged
 
 _REMEMBERED: Final = 100_000
 _LOADED_AT_ONCE: Final = 50

@@ -10,7 +10,7 @@ from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing
 from adwarm.sources.protocol import Increment
-from adwarm.store.call_causes import count_calls
+from adwarm.store.read_traffic import count_calls
 
 
 @dataclass(slots=True)

@@ -42,8 +42,14 @@ from adwarm.replay.review_rules import (
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import Context, aggregates, read_transaction, write_transaction
 from adwarm.store.page_files import PageFolder
-from adwarm.store.reviews import find_review, save_decision, save_review
-from adwarm.store.snapshots import find_deployed_snapshot, record_choice, set_policy
+from adwarm.store.snapshots import (
+    find_deployed_snapshot,
+    find_review,
+    record_choice,
+    save_decision,
+    save_review,
+    set_policy,
+)
 
 HOUR = timedelta(hours=1)
 TARGETS = (1.5, 2.0, 3.0)

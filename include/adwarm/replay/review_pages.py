@@ -8,7 +8,7 @@ from adwarm.model import PolicyReview
 from adwarm.replay.review_rules import get_review_headline
 from adwarm.store import Context, read_transaction
 from adwarm.store.page_files import PageFolder
-from adwarm.store.reviews import find_newest_review, find_review
+from adwarm.store.snapshots import find_newest_review, find_review
 
 NEWEST = "newest"
 """Stands for the run of the newest review."""

@@ -16,9 +16,8 @@ from adwarm.foundation.errors import Corrupt, StorageError
 from adwarm.foundation.home import BODY_FOLDER
 from adwarm.serving.body_files import BodyFiles
 from adwarm.serving.local_caches import CacheSelection, run_in_loop
-from adwarm.store import Context, entries
-from adwarm.store.damage import mark_damaged
-from adwarm.store.entries import Entry
+from adwarm.store import Context, payloads
+from adwarm.store.entries import Entry, mark_damaged
 
 
 class BodyCache:
@@ -80,7 +79,7 @@ class BodyCache:
         return body
 
     def _read_verified(self, entry: Entry) -> bytes:
-        sealed = entries.find_payload(self._context.engine, entry.payload_hash)
+        sealed = payloads.find(self._context.engine, entry.payload_hash)
         if sealed is None:
             raise Corrupt("the stored bytes are lost; fetch them again")
         envelope = verify_bytes(entry, sealed)

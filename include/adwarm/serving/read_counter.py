@@ -19,8 +19,7 @@ from adwarm.foundation.redaction import redact
 from adwarm.model import FIRST_OPEN_QUIET, Actor, EntryKey, Latencies, ReportKey
 from adwarm.store import entries, read_traffic
 from adwarm.store.entries import Entry
-from adwarm.store.latencies import READ, LatencyKey
-from adwarm.store.read_traffic import TrafficKey
+from adwarm.store.read_traffic import READ, LatencyKey, TrafficKey
 
 MAX_KEYS: Final = 50_000
 """Keys that a process remembers, about 15 MB; the one whose last open is the oldest is forgotten first."""

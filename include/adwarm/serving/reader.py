@@ -39,8 +39,7 @@ from adwarm.model import Account, Actor, EntryKey, ReportKey, Window, resolve_ke
 from adwarm.serving.local_caches import CacheSelection
 from adwarm.serving.read_counter import FirstOpenTracker
 from adwarm.store import Context, accounts, entries, read_traffic
-from adwarm.store.damage import mark_damaged
-from adwarm.store.entries import Entry
+from adwarm.store.entries import Entry, mark_damaged
 
 log = logging.getLogger(__name__)
 _RECENT_BYTES: Final = 16 * 2**20

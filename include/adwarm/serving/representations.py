@@ -20,8 +20,7 @@ from adwarm.serving.body_files import OLD_CONTENT_TYPE
 from adwarm.serving.local_caches import CacheSelection
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context
-from adwarm.store.damage import mark_damaged
-from adwarm.store.entries import Entry
+from adwarm.store.entries import Entry, mark_damaged
 from adwarm_client.document import CONTENT_TYPE
 
 COLUMNAR: Final = "columnar"

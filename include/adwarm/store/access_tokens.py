@@ -1,19 +1,63 @@
-"""Access tokens of the read API.
+"""Access tokens of the read API, what they have caused by day, and the logins at the page of `adwarm serve`.
 
-Only the hash of a token's secret is stored. A token is never deleted: a revoked one stays listed.
+Only hashes are stored: of a token's secret, and of a session's id. A token is never deleted; a revoked one stays.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Final, Literal
 
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import JSON, Boolean, Date, Float, Integer, String
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import AccessToken, Actor, Priority, TokenScope
-from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.tables import access_token as table
+from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.database import insert_new, read_transaction, write_transaction
+
+# One row per token; an administrator makes and revokes them.
+table = Table(
+    "access_token",
+    metadata,
+    key_column("id", String(16)),
+    value_column("secret_hash", String(64)),
+    value_column("name", String(80)),
+    value_column("scopes", JSON, list),
+    Column("accounts", JSON),
+    value_column("actor", EnumText(Actor), Actor.HUMAN),
+    value_column("is_trusted", Boolean, False),
+    value_column("highest_priority", EnumText(Priority), Priority.NORMAL),
+    value_column("daily_new_keys", Integer, 100),
+    Column("daily_refetches", Integer, nullable=False, default=1_000, server_default="1000"),
+    Column("rate_per_second", Float),
+    value_column("created_at", UtcDateTime()),
+    Column("expires_at", UtcDateTime()),
+    Column("revoked_at", UtcDateTime()),
+    Column("last_used_at", UtcDateTime()),
+)
+
+# One row per token and UTC day on which it caused a fetch. Maintenance deletes old rows.
+token_day = Table(
+    "token_day",
+    metadata,
+    key_column("token_id", String(16)),
+    key_column("day", Date),
+    value_column("new_keys", Integer, 0),
+    Column("refetches", Integer, nullable=False, default=0, server_default="0"),
+)
+
+# One row per login at the page of `adwarm serve`. Maintenance deletes expired ones.
+page_session = Table(
+    "page_session",
+    metadata,
+    key_column("id_hash", String(64)),
+    value_column("token_id", String(16)),
+    value_column("created_at", UtcDateTime()),
+    value_column("expires_at", UtcDateTime()),
+    Index(None, "expires_at"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +78,10 @@ class StoredToken:
 def insert_token(engine: Engine, token: AccessToken, secret_hash: str) -> None:
     """Store a new token with the hash of its secret."""
     row = {
-        "id": token.id,
+        **to_row(token),
         "secret_hash": secret_hash,
-        "name": token.name,
         "scopes": sorted(token.scopes),
         "accounts": None if token.accounts is None else sorted(token.accounts),
-        "actor": token.actor.value,
-        "is_trusted": token.is_trusted,
-        "highest_priority": token.highest_priority.name.lower(),
-        "daily_new_keys": token.daily_new_keys,
-        "daily_refetches": token.daily_refetches,
-        "rate_per_second": token.rate_per_second,
-        "created_at": token.created_at,
-        "expires_at": token.expires_at,
-        "revoked_at": token.revoked_at,
     }
     with write_transaction(engine) as connection:
         connection.execute(insert(table).values(**row))
@@ -97,22 +131,98 @@ def save_last_used(engine: Engine, used: Mapping[str, datetime]) -> None:
 
 def read_token(row: Row[Any]) -> AccessToken:
     """Return the token in a row with the columns of the table."""
-    return AccessToken(
-        id=row.id,
-        name=row.name,
-        scopes=frozenset(TokenScope(name) for name in row.scopes),
-        accounts=None if row.accounts is None else frozenset(row.accounts),
-        actor=Actor(row.actor),
-        is_trusted=row.is_trusted,
-        highest_priority=Priority.parse(row.highest_priority),
-        daily_new_keys=row.daily_new_keys,
-        daily_refetches=row.daily_refetches,
-        rate_per_second=row.rate_per_second,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-    )
+    scopes = frozenset(TokenScope(name) for name in row.scopes)
+    accounts = None if row.accounts is None else frozenset(row.accounts)
+    return from_row(AccessToken, row, scopes=scopes, accounts=accounts)
 
 
 def _stored(row: Row[Any]) -> StoredToken:
     return StoredToken(read_token(row), row.secret_hash, row.last_used_at)
+
+
+Counter = Literal["new_keys", "refetches"]
+
+
+def add_day_count(connection: Connection, name: tuple[str, date, Counter], count: int, limit: int) -> bool:
+    """Add to the count of a token, unless that would exceed its limit.
+
+    Args:
+        connection: a write transaction; the count is rolled back with it.
+        name: public id of the token, the UTC day, and what is counted.
+        count: how many.
+        limit: the most of the day.
+
+    Returns:
+        Whether they were counted.
+    """
+    token_id, day, counter = name
+    insert_new(connection, token_day, [{"token_id": token_id, "day": day}])
+    column = token_day.c[counter]
+    same = (token_day.c.token_id == token_id, token_day.c.day == day, column + count <= limit)
+    return bool(connection.execute(update(token_day).where(*same).values({column: column + count})).rowcount)
+
+
+def get_day_count(connection: Connection, token_id: str, day: date, counter: Counter) -> int:
+    """Return one count of a token on a UTC day."""
+    query = select(token_day.c[counter]).where(token_day.c.token_id == token_id, token_day.c.day == day)
+    return int(connection.execute(query).scalar_one_or_none() or 0)
+
+
+MAX_SESSIONS: Final = 20
+"""Sessions of one token; a login beyond it ends the oldest one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A login.
+
+    Attributes:
+        id_hash: SHA-256 of the session's id, 64 hex digits.
+        token: the token that was exchanged for it, as it is stored now.
+        expires_at: when it ends, UTC.
+    """
+
+    id_hash: str = field(repr=False)
+    token: AccessToken
+    expires_at: datetime
+
+    def is_valid(self, at: datetime) -> bool:
+        """Whether the session and its token are valid."""
+        return at < self.expires_at and self.token.is_valid(at)
+
+
+def insert_session(engine: Engine, id_hash: str, token_id: str, at: datetime, expires_at: datetime) -> None:
+    """Store a new session; the oldest ones of its token beyond `MAX_SESSIONS` end."""
+    own = page_session.c.token_id == token_id
+    newest = (
+        select(page_session.c.id_hash).where(own).order_by(page_session.c.created_at.desc(), page_session.c.id_hash)
+    )
+    with write_transaction(engine) as connection:
+        row = {"id_hash": id_hash, "token_id": token_id, "created_at": at, "expires_at": expires_at}
+        connection.execute(insert(page_session).values(**row))
+        kept = list(connection.execute(newest.limit(MAX_SESSIONS)).scalars())
+        connection.execute(delete(page_session).where(own, page_session.c.id_hash.not_in([*kept, id_hash])))
+
+
+def find_session(engine: Engine, id_hash: str) -> StoredSession | None:
+    """Return a session with its token, valid or not; None for an unknown one."""
+    query = (
+        select(page_session.c.expires_at.label("session_expires_at"), table)
+        .join(table, table.c.id == page_session.c.token_id)
+        .where(page_session.c.id_hash == id_hash)
+    )
+    with read_transaction(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else StoredSession(id_hash, read_token(row), row.session_expires_at)
+
+
+def list_session_hashes(engine: Engine) -> set[str]:
+    """Return the hashes of the ids of all sessions."""
+    with read_transaction(engine) as connection:
+        return set(connection.execute(select(page_session.c.id_hash)).scalars())
+
+
+def delete_session(engine: Engine, id_hash: str) -> None:
+    """End a session; does nothing when there is none."""
+    with write_transaction(engine) as connection:
+        connection.execute(delete(page_session).where(page_session.c.id_hash == id_hash))

@@ -15,12 +15,35 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import JSON, Column, Connection, Engine, Row, String, Table, Text, func, select, update
 
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, AccountRecord, normalize_account_id
+from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
-from adwarm.store.tables import account as table
+
+# One row per ad account.
+table = Table(
+    "account",
+    metadata,
+    key_column("id", String(24)),
+    value_column("connection", String(250), "default"),
+    value_column("data_zone", String(64)),
+    value_column("reader_zone", String(64)),
+    value_column("currency", String(8), "USD"),
+    value_column("status", String(16), "active"),
+    Column("status_reason", Text),
+    value_column("updated_at", UtcDateTime()),
+    Column("denials", JSON),
+    Column("name", String(255)),
+    Column("last_seen_at", UtcDateTime()),
+    Column("user_reader_zone", String(64)),
+    Column("user_status", String(16)),
+    Column("user_connection", String(250)),
+    Column("holiday_country", String(2)),
+    Column("opens_from", String(8)),
+)
+
 
 DENIAL_PERIOD = timedelta(days=1)
 """A denied account is tried again after this long, because its owner may have granted access."""

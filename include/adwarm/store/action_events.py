@@ -9,11 +9,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Engine, Row, insert, select
+from sqlalchemy import JSON, Boolean, Column, Engine, Index, String, Table, Text, insert, select
 
 from adwarm.foundation.redaction import redact
+from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, value_column
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.page_tables import action_event as table
+
+# One row per action of a person on the page or the command line. Maintenance deletes old rows.
+table = Table(
+    "action_event",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("at", UtcDateTime()),
+    value_column("actor", String(250)),
+    value_column("via", String(16)),
+    value_column("action", String(40)),
+    Column("subject", String(250)),
+    value_column("arguments", JSON, dict),
+    value_column("succeeded", Boolean),
+    value_column("detail", Text, ""),
+    Index(None, "at"),
+)
+
 
 _MAX_NAME, _MAX_VALUE, _MAX_DETAIL, _MAX_ITEMS = 250, 500, 2_000, 500
 _UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -80,14 +97,14 @@ def list_actions(engine: Engine, before_id: int | None = None, limit: int = 50) 
     if before_id is not None:
         query = query.where(table.c.id < before_id)
     with read_transaction(engine) as connection:
-        return [_event(row) for row in connection.execute(query)]
+        return [from_row(ActionEvent, row) for row in connection.execute(query)]
 
 
 def find_action(engine: Engine, action_id: int) -> ActionEvent | None:
     """Return one action; None when there is none with that number."""
     with read_transaction(engine) as connection:
         row = connection.execute(select(table).where(table.c.id == action_id)).one_or_none()
-    return None if row is None else _event(row)
+    return None if row is None else from_row(ActionEvent, row)
 
 
 def clean_text(text: str, longest: int) -> str:
@@ -103,7 +120,3 @@ def _clean_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_clean_value(item) for item in value[:_MAX_ITEMS]]
     return clean_text(str(value), _MAX_VALUE)
-
-
-def _event(row: Row[Any]) -> ActionEvent:
-    return ActionEvent(**row._mapping)

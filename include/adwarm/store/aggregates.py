@@ -4,13 +4,49 @@ All functions take the caller's connection, so that hours, files and watermark c
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import JSON, BigInteger, Connection, Float, Index, Integer, String, Table, delete, func, select
 
+from adwarm.store.columns import UtcDateTime, columns_of, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import upsert
-from adwarm.store.tables import access_aggregate, log_file, watermark
+
+# One row per file of the access log, deleted when the file is gone.
+log_file = Table(
+    "log_file",
+    metadata,
+    key_column("path", String(1024)),
+    value_column("size", BigInteger),
+    value_column("mtime", Float),
+    value_column("offset", BigInteger, 0),
+    value_column("checkpoints", JSON, list),
+    value_column("events", BigInteger, 0),
+    value_column("rejected", BigInteger, 0),
+    value_column("read_at", UtcDateTime()),
+)
+
+# Grows by 24 rows a day. Maintenance deletes old hours.
+access_aggregate = Table(
+    "access_aggregate",
+    metadata,
+    key_column("hour", UtcDateTime()),
+    value_column("object_hash", String(64)),
+    value_column("opens", BigInteger),
+    value_column("keys", Integer),
+    value_column("updated_at", UtcDateTime()),
+    Index(None, "object_hash"),
+)
+
+# One row per reader of the log.
+watermark = Table(
+    "watermark",
+    metadata,
+    key_column("name", String(80)),
+    value_column("until", UtcDateTime()),
+    value_column("updated_at", UtcDateTime()),
+)
+
 
 WATERMARK = "access_log"
 
@@ -54,8 +90,7 @@ def list_hours(
     connection: Connection, since: datetime | None = None, until: datetime | None = None
 ) -> list[HourAggregate]:
     """Return the hours that start in the half-open window, oldest first."""
-    names = ("hour", "object_hash", "opens", "keys")
-    query = select(*(access_aggregate.c[name] for name in names)).order_by(access_aggregate.c.hour)
+    query = select(*columns_of(HourAggregate, access_aggregate)).order_by(access_aggregate.c.hour)
     if since is not None:
         query = query.where(access_aggregate.c.hour >= since)
     if until is not None:
@@ -88,19 +123,19 @@ def replace_hours(
     connection.execute(
         delete(access_aggregate).where(access_aggregate.c.hour >= since, access_aggregate.c.hour < until)
     )
-    values = [{**asdict(row), "updated_at": at} for row in rows]
+    values = [{**to_row(row), "updated_at": at} for row in rows]
     if values:
         connection.execute(access_aggregate.insert(), values)
 
 
 def list_log_files(connection: Connection) -> dict[str, LogFileProgress]:
     """Return the files read so far, by path."""
-    return {row.path: LogFileProgress(*row) for row in connection.execute(select(log_file))}
+    return {row.path: from_row(LogFileProgress, row) for row in connection.execute(select(log_file))}
 
 
 def save_log_files(connection: Connection, rows: Iterable[LogFileProgress]) -> None:
     """Store how far files have been read."""
-    upsert(connection, log_file, [asdict(row) for row in rows])
+    upsert(connection, log_file, [to_row(row) for row in rows])
 
 
 def delete_log_files(connection: Connection, paths: Iterable[str]) -> None:

@@ -11,12 +11,56 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Engine, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import Column, ForeignKey, Index, Table
+from sqlalchemy.types import Float, Integer, String, Text
 
+from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.error_events import count_errors, find_accounts
-from adwarm.store.tables import alert, alert_delivery
+
+# One row per alert that was raised. Maintenance deletes resolved ones.
+alert = Table(
+    "alert",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("kind", String(40)),
+    value_column("scope", String(200)),
+    value_column("opened_at", UtcDateTime()),
+    value_column("last_at", UtcDateTime()),
+    value_column("errors", Integer),
+    value_column("window_seconds", Float),
+    Column("example", String(200)),
+    value_column("reason", Text),
+    value_column("next_step", Text),
+    Column("resolved_at", UtcDateTime()),
+    Index(None, "opened_at"),
+    Index(
+        "uq_alert_open",
+        "kind",
+        "scope",
+        unique=True,
+        sqlite_where=text("resolved_at IS NULL"),
+        postgresql_where=text("resolved_at IS NULL"),
+    ),
+)
+
+# One row per notice of an alert and channel; deleted with its alert.
+alert_delivery = Table(
+    "alert_delivery",
+    metadata,
+    Column("alert_id", ROW_ID, ForeignKey("alert.id"), primary_key=True, autoincrement=False),
+    key_column("notice", String(40)),
+    key_column("channel", String(80)),
+    value_column("created_at", UtcDateTime()),
+    Column("claimed_until", UtcDateTime()),
+    value_column("attempts", Integer, 0),
+    Column("delivered_at", UtcDateTime()),
+    Column("error", Text),
+    Index(None, "delivered_at"),
+)
+
 
 OPENED = "opened"
 RESOLVED = "resolved"
@@ -168,7 +212,7 @@ def resolve_quiet(engine: Engine, quiet_before: datetime, at: datetime, channels
     """
     with write_transaction(engine) as connection:
         for row in connection.execute(select(alert).where(alert.c.resolved_at.is_(None)).order_by(alert.c.id)).all():
-            _refresh(connection, _stored(row))
+            _refresh(connection, from_row(StoredAlert, row))
         return _resolve(connection, quiet_before, at, channels)
 
 
@@ -217,9 +261,9 @@ def claim_notice(
                 .values(claimed_until=until, attempts=alert_delivery.c.attempts + 1)
             )
             if claimed.rowcount:
-                delivery = replace(_delivery(candidate), claimed_until=until, attempts=candidate.attempts + 1)
+                delivery = replace(from_row(Delivery, candidate), claimed_until=until, attempts=candidate.attempts + 1)
                 row = connection.execute(select(alert).where(alert.c.id == candidate.alert_id)).one()
-                return ClaimedNotice(_stored(row), delivery)
+                return ClaimedNotice(from_row(StoredAlert, row), delivery)
     return None
 
 
@@ -276,7 +320,7 @@ def list_alerts(
     if accounts is not None:
         query = query.where(alert.c.scope.in_(sorted(f"{_ACCOUNT}{account}" for account in accounts)))
     with read_transaction(engine) as connection:
-        return [_stored(row) for row in connection.execute(query)]
+        return [from_row(StoredAlert, row) for row in connection.execute(query)]
 
 
 def list_deliveries(engine: Engine, alert_ids: Sequence[int]) -> list[Delivery]:
@@ -285,7 +329,7 @@ def list_deliveries(engine: Engine, alert_ids: Sequence[int]) -> list[Delivery]:
     query = select(alert_delivery).where(table.alert_id.in_(alert_ids))
     query = query.order_by(table.alert_id, table.created_at, table.notice, table.channel)
     with read_transaction(engine) as connection:
-        return [_delivery(row) for row in connection.execute(query)]
+        return [from_row(Delivery, row) for row in connection.execute(query)]
 
 
 def delete_resolved(engine: Engine, before: datetime) -> int:
@@ -302,7 +346,7 @@ def _find_covering(connection: Connection, new: NewAlert) -> StoredAlert | None:
     scopes = [scope[:_SCOPE_LENGTH] for scope in (new.scope, new.wider_scope) if scope]
     rows = connection.execute(select(alert).where(is_open, alert.c.scope.in_(scopes)).order_by(alert.c.id)).all()
     if rows:
-        return _stored(min(rows, key=lambda row: scopes.index(row.scope)))
+        return from_row(StoredAlert, min(rows, key=lambda row: scopes.index(row.scope)))
     if new.scope.startswith((_ACCOUNT, "connection:")) or not new.window_seconds:
         return None
     narrow = connection.execute(
@@ -311,21 +355,18 @@ def _find_covering(connection: Connection, new: NewAlert) -> StoredAlert | None:
     accounts = [row.scope.removeprefix(_ACCOUNT) for row in narrow]
     since = new.at - timedelta(seconds=new.window_seconds)
     found = find_accounts(connection, new.scope, new.kind, since, accounts) if accounts else frozenset()
-    return next((_stored(row) for row in narrow if row.scope.removeprefix(_ACCOUNT) in found), None)
+    return next((from_row(StoredAlert, row) for row in narrow if row.scope.removeprefix(_ACCOUNT) in found), None)
 
 
 def _insert(connection: Connection, new: NewAlert, channels: Channels) -> StoredAlert | None:
     """Insert the alert and its notices; return None when another worker has opened it."""
     row: dict[str, Any] = {
+        **to_row(new, without=("at", "wider_scope")),
         "kind": new.kind[:40],
         "scope": new.scope[:_SCOPE_LENGTH],
         "opened_at": new.at,
         "last_at": new.at,
-        "errors": new.errors,
-        "window_seconds": new.window_seconds,
         "example": new.example[:200] if new.example else None,
-        "reason": new.reason,
-        "next_step": new.next_step,
         "resolved_at": None,
     }
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -369,9 +410,8 @@ def _resolve(
     quiet = [alert.c.resolved_at.is_(None), alert.c.last_at < quiet_before]
     if kind is not None:
         quiet.append(alert.c.kind == kind[:40])
-    resolved = [
-        _stored(row) for row in connection.execute(update(alert).where(*quiet).values(resolved_at=at).returning(alert))
-    ]
+    rows = connection.execute(update(alert).where(*quiet).values(resolved_at=at).returning(alert))
+    resolved = [from_row(StoredAlert, row) for row in rows]
     for item in resolved:
         if channels.send_resolved and item.window_seconds:  # a single event is over when it happens
             _insert_notices(connection, _notices(item.id, RESOLVED, _that_got_opening(connection, item, channels), at))
@@ -390,19 +430,9 @@ def _that_got_opening(connection: Connection, item: StoredAlert, channels: Chann
 
 
 def _notices(alert_id: int, notice: str, channels: Channels, at: datetime) -> list[dict[str, Any]]:
-    def row(channel: str, delivered_at: datetime | None) -> dict[str, Any]:
-        return {
-            "alert_id": alert_id,
-            "notice": notice,
-            "channel": channel,
-            "created_at": at,
-            "claimed_until": None,
-            "attempts": 0 if delivered_at is None else 1,
-            "delivered_at": delivered_at,
-            "error": None,
-        }
-
-    return [*(row(name, at) for name in channels.delivered), *(row(name, None) for name in channels.queued)]
+    new = {"alert_id": alert_id, "notice": notice, "created_at": at, "claimed_until": None, "error": None}
+    delivered = [{**new, "channel": name, "attempts": 1, "delivered_at": at} for name in channels.delivered]
+    return delivered + [{**new, "channel": name, "attempts": 0, "delivered_at": None} for name in channels.queued]
 
 
 def _insert_notices(connection: Connection, rows: list[dict[str, Any]]) -> bool:
@@ -443,11 +473,3 @@ def _due_notices(channels: Collection[str], now: datetime) -> Any:
 def _is_row(item: Any) -> Any:
     table = alert_delivery.c
     return and_(table.alert_id == item.alert_id, table.notice == item.notice, table.channel == item.channel)
-
-
-def _stored(row: Row[Any]) -> StoredAlert:
-    return StoredAlert(**row._mapping)
-
-
-def _delivery(row: Row[Any]) -> Delivery:
-    return Delivery(**row._mapping)

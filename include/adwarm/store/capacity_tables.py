@@ -44,24 +44,6 @@ capacity_grant = Table(
     Index(None, "expires_at"),
 )
 
-# One row per machine that made a call within a day.
-machine_load = Table(
-    "machine_load",
-    metadata,
-    key_column("machine", String(60)),
-    value_column("read_at", Float),
-    value_column("memory_percent", Float),
-    Column("cpu_percent", Float),
-    value_column("cpu_busy", Float),
-    value_column("cpu_total", Float),
-    value_column("is_high", Boolean),
-    value_column("since", Float),
-    value_column("calls", Integer),
-    Column("limit", Integer),
-    Column("full", Integer),
-    Column("limited_at", Float),
-)
-
 # One row per source and failing account; the row of an account is deleted once the account works again.
 breaker = Table(
     "breaker",

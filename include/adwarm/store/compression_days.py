@@ -5,12 +5,29 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import BigInteger, Column, Date, Engine, Float, String, Table, select, update
 
 from adwarm.model import CompressionCounts, Latencies
-from adwarm.store import latencies
+from adwarm.store.columns import key_column, metadata, value_column
 from adwarm.store.database import insert_new, read_transaction, write_transaction
-from adwarm.store.tables import compression_day as table
+from adwarm.store.read_traffic import add_latencies, get_latencies
+
+# One row per UTC day and codec. Maintenance deletes old rows.
+table = Table(
+    "compression_day",
+    metadata,
+    key_column("day", Date),
+    key_column("codec", String(16)),
+    value_column("packed", BigInteger, 0),
+    value_column("unpacked", BigInteger, 0),
+    value_column("raw_bytes", BigInteger, 0),
+    value_column("stored_bytes", BigInteger, 0),
+    value_column("pack_seconds", Float, 0.0),
+    value_column("unpack_seconds", Float, 0.0),
+    value_column("errors", BigInteger, 0),
+    Column("cache_hits", BigInteger, nullable=False, default=0, server_default="0"),
+)
+
 
 _NAMES = tuple(field.name for field in fields(CompressionCounts) if field.name in table.c)
 
@@ -59,7 +76,7 @@ def add_counts(engine: Engine, at: datetime, counts: Mapping[str, CompressionCou
         for codec, added in sorted(counts.items()):
             changes: dict[str, Any] = {name: table.c[name] + getattr(added, name) for name in _NAMES}
             connection.execute(update(table).where(table.c.day == day, table.c.codec == codec).values(changes))
-        latencies.add_latencies(connection, times)
+        add_latencies(connection, times)
 
 
 def list_days(engine: Engine, since: date) -> list[CompressionDay]:
@@ -76,7 +93,7 @@ def get_totals(engine: Engine, since: datetime) -> CompressionTotals:
     """Return the counts from the UTC day of `since` on."""
     first = since.astimezone(UTC).date()
     start, end = datetime.combine(first, time(), UTC), datetime.max.replace(tzinfo=UTC)
-    took = latencies.get_latencies(engine, start, end)
+    took = get_latencies(engine, start, end)
     codecs: dict[str, CompressionCounts] = {}
     for item in list_days(engine, first):
         codecs[item.codec] = codecs.get(item.codec, CompressionCounts()) + item.counts

@@ -10,11 +10,27 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, bindparam, func, or_, select, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import Date, String
 
 from adwarm.model import Window
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, value_column
 from adwarm.store.database import read_transaction, upsert, write_transaction
-from adwarm.store.tables import data_arrival as table
-from adwarm.store.tables import entry, partition
+from adwarm.store.entries import table as entry
+from adwarm.store.partitions import table as partition
+
+# One row per account, report and day whose data has arrived or was restated. Maintenance deletes old rows.
+table = Table(
+    "data_arrival",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("day", Date),
+    value_column("arrived_at", UtcDateTime()),
+    value_column("origin", String(80)),
+    Column("planned_at", UtcDateTime()),
+    Column("planned_run", String(250)),
+    Index(None, "arrived_at"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,7 @@ def list_pending(engine: Engine, since: datetime) -> list[DataArrival]:
     query = select(table).where(table.c.planned_at.is_(None), table.c.arrived_at >= since)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(table.c.account_id, table.c.day)).all()
-    return [DataArrival(row.account_id, row.day, row.arrived_at, row.origin) for row in rows]
+    return [from_row(DataArrival, row) for row in rows]
 
 
 def mark_again(engine: Engine, arrivals: Iterable[DataArrival]) -> None:

@@ -23,9 +23,7 @@ from sqlalchemy import (
     URL,
     ColumnElement,
     Connection,
-    DateTime,
     Engine,
-    Float,
     create_engine,
     event,
     func,
@@ -39,6 +37,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.types import DateTime, Float
 
 from adwarm.foundation.errors import BadRequest, StorageError, Transient
 from adwarm.foundation.home import make_private_folder

@@ -10,9 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, null, select, update
 
-from adwarm.store.accounts import DENIAL_PERIOD
+from adwarm.store.accounts import DENIAL_PERIOD, table
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.tables import account as table
 
 _MAX_REASON = 500
 _IDS_PER_QUERY = 500

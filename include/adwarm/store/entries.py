@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     Connection,
     Engine,
-    Row,
     Select,
     and_,
     bindparam,
@@ -18,16 +17,55 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     tuple_,
     union,
 )
+from sqlalchemy.schema import Column, ForeignKey, Index, Table
+from sqlalchemy.types import BigInteger, Boolean, Date, Integer, String, Text
 
 from adwarm.model import PRESETS, EntryKey, ReportKey, Window
-from adwarm.store import entry_versions
+from adwarm.store import entry_versions, payloads
+from adwarm.store.accounts import table as account
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.context import Context
 from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
-from adwarm.store.tables import account, entry_version, payload
-from adwarm.store.tables import entry as table
+from adwarm.store.entry_versions import table as entry_version
+from adwarm.store.payloads import table as payload
 from adwarm_client.date_ranges import absolute_window
+
+# Grows with the windows fetched; a rolling range adds one a day for each key. Eviction deletes past ones.
+table = Table(
+    "entry",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("since", Date),
+    key_column("until", Date),
+    key_column("spec_hash", String(12)),
+    value_column("date_range", String(40)),
+    value_column("report", String(40)),
+    Column("payload_hash", String(64), ForeignKey("payload.hash"), nullable=False),
+    value_column("codec", String(16)),
+    value_column("raw_bytes", Integer),
+    value_column("stored_bytes", Integer),
+    value_column("fetched_at", UtcDateTime()),
+    Column("expires_at", UtcDateTime()),
+    value_column("source", String(40)),
+    value_column("complete", Boolean, True),
+    value_column("settled", Boolean, False),
+    value_column("degraded", Boolean, False),
+    Column("degraded_reason", Text),
+    value_column("data_version", Integer, 1),
+    value_column("api_version", String(16), ""),
+    value_column("token", BigInteger, 0),
+    Column("content_hash", String(64)),
+    Column("content_type", String(255)),
+    Column("reads", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("last_read_at", UtcDateTime()),
+    Index(None, "expires_at"),
+    Index("ix_entry_degraded", "account_id", sqlite_where=text("degraded"), postgresql_where=text("degraded")),
+)
+
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""
@@ -78,12 +116,31 @@ class EntryLifetime(NamedTuple):
     payload_hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class DegradedEntries:
+    """The entries that are degraded for one reason.
+
+    Attributes:
+        reason: why; None when none is given.
+        entries: how many.
+        oldest: when the oldest was fetched.
+        example: an account with one.
+        total: degraded entries, whatever their reason.
+    """
+
+    reason: str | None
+    entries: int
+    oldest: datetime
+    example: str
+    total: int
+
+
 def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
     """Return an entry and its sealed bytes, or None."""
     query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash).where(_matches(key))
     with read_transaction(engine) as connection:
         row = connection.execute(query).one_or_none()
-    return None if row is None else (_entry(row), bytes(row.body))
+    return None if row is None else (from_row(Entry, row), bytes(row.body))
 
 
 def find_each(engine: Engine, keys: Iterable[EntryKey]) -> Iterator[tuple[Entry, bytes]]:
@@ -93,10 +150,10 @@ def find_each(engine: Engine, keys: Iterable[EntryKey]) -> Iterator[tuple[Entry,
     remaining = sorted(set(keys))
     while remaining:
         some, remaining = remaining[:_LOADED_AT_ONCE], remaining[_LOADED_AT_ONCE:]
-        values = [(key.account_id, key.window.since, key.window.until, key.spec_hash) for key in some]
+        values = [tuple(to_row(key).values()) for key in some]
         with read_transaction(engine) as connection:
             rows = connection.execute(query.where(tuple_(*names).in_(values))).all()
-        yield from ((_entry(row), bytes(row.body)) for row in rows)
+        yield from ((from_row(Entry, row), bytes(row.body)) for row in rows)
 
 
 def find_with_zone(engine: Engine, key: EntryKey) -> tuple[Entry | None, str | None]:
@@ -104,15 +161,9 @@ def find_with_zone(engine: Engine, key: EntryKey) -> tuple[Entry | None, str | N
 
     The caller compares the zone with the one that it has resolved `key` by.
     """
-    values = {
-        "account_id": key.account_id,
-        "since": key.window.since,
-        "until": key.window.until,
-        "spec_hash": key.spec_hash,
-    }
     with read_statement(engine) as connection:
-        row = connection.execute(_WITH_ZONE, values).one()
-    return None if row.payload_hash is None else _entry(row), row.data_zone
+        row = connection.execute(_WITH_ZONE, to_row(key)).one()
+    return None if row.payload_hash is None else from_row(Entry, row), row.data_zone
 
 
 def is_stored(connection: Connection, key: ReportKey) -> bool:
@@ -125,20 +176,13 @@ def is_stored(connection: Connection, key: ReportKey) -> bool:
     return connection.execute(select(literal(1)).where(*mine, or_(*same)).limit(1)).one_or_none() is not None
 
 
-def find_payload(engine: Engine, payload_hash: str) -> bytes | None:
-    """Return sealed bytes by their hash, or None."""
-    with read_statement(engine) as connection:
-        body = connection.execute(select(payload.c.body).where(payload.c.hash == payload_hash)).scalar_one_or_none()
-    return None if body is None else bytes(body)
-
-
 def list_entries(engine: Engine, account_id: str | None = None) -> list[Entry]:
     """Return entries without their bytes, newest first."""
     query = select(table).order_by(table.c.fetched_at.desc())
     if account_id:
         query = query.where(table.c.account_id == account_id)
     with read_transaction(engine) as connection:
-        return [_entry(row) for row in connection.execute(query)]
+        return [from_row(Entry, row) for row in connection.execute(query)]
 
 
 def list_after(engine: Engine, after: EntryKey | None, limit: int) -> list[Entry]:
@@ -150,7 +194,7 @@ def list_after(engine: Engine, after: EntryKey | None, limit: int) -> list[Entry
         values = zip(names, (after.account_id, after.window.since, after.window.until, after.spec_hash), strict=True)
         query = query.where(tuple_(*names) > tuple_(*(literal(value, name.type) for name, value in values)))
     with read_transaction(engine) as connection:
-        return [_entry(row) for row in connection.execute(query)]
+        return [from_row(Entry, row) for row in connection.execute(query)]
 
 
 def count(connection: Connection) -> int:
@@ -179,7 +223,7 @@ def find_many(engine: Engine, hashes: Mapping[EntryKey, str]) -> list[tuple[Entr
     query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.where(*where)).all()
-    found = [(_entry(row), bytes(row.body)) for row in rows]
+    found = [(from_row(Entry, row), bytes(row.body)) for row in rows]
     return [(entry, sealed) for entry, sealed in found if hashes.get(entry.key) == entry.payload_hash]
 
 
@@ -208,7 +252,7 @@ def list_weeks(engine: Engine, account_ids: Iterable[str], spec_hash: str, since
         table.c.account_id.in_(sorted(account_ids)), table.c.spec_hash == spec_hash, table.c.until >= since
     )
     with read_transaction(engine) as connection:
-        found = [_entry(row) for row in connection.execute(query) if (row.until - row.since).days == 6]
+        found = [from_row(Entry, row) for row in connection.execute(query) if (row.until - row.since).days == 6]
     return {item.key: item for item in found}
 
 
@@ -220,10 +264,13 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
     """
     hashes = [sha256(blob).hexdigest() for _, blob in items]
     blobs = {digest: blob for digest, (_, blob) in zip(hashes, items, strict=True)}
-    _store_payloads(connection, blobs, at)
+    payloads.save(connection, blobs, at)
     pairs = zip(hashes, (item for item, _ in items), strict=True)
     # In one order, as in `add_reads`, so that the two cannot wait for each other's rows.
-    rows = [_row(item, digest, token) for digest, item in sorted(pairs, key=lambda pair: pair[1].key)]
+    rows = [
+        {**to_row(item, without=("reads", "last_read_at")), "payload_hash": digest, "token": token}
+        for digest, item in sorted(pairs, key=lambda pair: pair[1].key)
+    ]
     upsert(connection, table, rows)
     return hashes
 
@@ -235,13 +282,9 @@ def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: date
         False when the entry has changed meanwhile; then nothing is replaced.
     """
     digest = sha256(sealed).hexdigest()
-    _store_payloads(connection, {digest: sealed}, at)
+    payloads.save(connection, {digest: sealed}, at)
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
-    values = {
-        "payload_hash": digest,
-        "codec": item.codec,
-        "stored_bytes": item.stored_bytes,
-    }
+    values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
     is_replaced = bool(connection.execute(table.update().where(same).values(**values)).rowcount)
     if is_replaced:
         entry_versions.move_payload(connection, item.payload_hash, digest, item.stored_bytes)
@@ -265,7 +308,22 @@ def list_to_repair(engine: Engine, after: EntryKey | None, now: datetime, limit:
         position = tuple_(after.account_id, after.window.since, after.window.until, after.spec_hash)
         query = query.where(tuple_(*table.primary_key.columns) > position)
     with read_transaction(engine) as connection:
-        return [_entry(row) for row in connection.execute(query)]
+        return [from_row(Entry, row) for row in connection.execute(query)]
+
+
+def list_degraded(engine: Engine, limit: int) -> list[DegradedEntries]:
+    """Return the reasons of degraded entries, the most frequent first."""
+    columns = (
+        table.c.degraded_reason.label("reason"),
+        func.count().label("entries"),
+        func.min(table.c.fetched_at).label("oldest"),
+        func.min(table.c.account_id).label("example"),
+        func.sum(func.count()).over().label("total"),
+    )
+    query = select(*columns).where(table.c.degraded).group_by(table.c.degraded_reason)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query.order_by(func.count().desc(), table.c.degraded_reason).limit(limit))
+        return [DegradedEntries(**row._mapping) for row in rows]
 
 
 def add_reads(engine: Engine, counts: Mapping[EntryKey, int], at: datetime) -> None:
@@ -280,21 +338,10 @@ def add_reads(engine: Engine, counts: Mapping[EntryKey, int], at: datetime) -> N
         return
     # In one order, so that two processes cannot wait for each other's rows.
     rows = [
-        {
-            "b_account": key.account_id,
-            "b_since": key.window.since,
-            "b_until": key.window.until,
-            "b_spec": key.spec_hash,
-            "b_reads": count,
-        }
+        {"b_reads": count, **{f"b_{name}": value for name, value in to_row(key).items()}}
         for key, count in sorted(counts.items())
     ]
-    same = and_(
-        table.c.account_id == bindparam("b_account"),
-        table.c.since == bindparam("b_since"),
-        table.c.until == bindparam("b_until"),
-        table.c.spec_hash == bindparam("b_spec"),
-    )
+    same = and_(*(column == bindparam(f"b_{column.name}") for column in table.primary_key))
     with write_transaction(engine) as connection:
         changes = {"reads": table.c.reads + bindparam("b_reads"), "last_read_at": at}
         connection.execute(table.update().where(same).values(changes), rows)
@@ -305,6 +352,22 @@ def mark_degraded(engine: Engine, item: Entry, reason: str) -> None:
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash, table.c.fetched_at == item.fetched_at)
     with write_transaction(engine) as connection:
         connection.execute(table.update().where(same).values(degraded=True, degraded_reason=reason[:500]))
+
+
+def mark_damaged(context: Context, entry: Entry, error: Exception) -> None:
+    """Mark an entry as degraded, so that it is fetched again, and report the damage.
+
+    Args:
+        context: the database, and what records damage.
+        entry: the entry whose bytes fail verification.
+        error: what is wrong with them.
+
+    Raises:
+        Transient: the database cannot be reached; the next reader notices the damage again.
+    """
+    mark_degraded(context.engine, entry, str(error))
+    key = ReportKey(entry.key.account_id, entry.date_range, entry.report)
+    context.on_damage(error, key.account_id, str(key))
 
 
 def delete_unchanged(engine: Engine, items: Iterable[Entry]) -> list[Entry]:
@@ -344,11 +407,6 @@ def delete_orphans(engine: Engine, before: datetime) -> Iterator[int]:
         yield count
 
 
-def _store_payloads(connection: Connection, blobs: dict[str, bytes], at: datetime) -> None:
-    """Write payloads even if their hash exists: the stored one may be damaged, or about to be deleted as an orphan."""
-    upsert(connection, payload, [{"hash": digest, "body": body, "created_at": at} for digest, body in blobs.items()])
-
-
 def _build_with_zone() -> Select[Any]:
     same = and_(*(table.c[name] == bindparam(name) for name in ("account_id", "since", "until", "spec_hash")))
     zone = select(account.c.data_zone).where(account.c.id == bindparam("account_id")).scalar_subquery()
@@ -360,61 +418,4 @@ _WITH_ZONE = _build_with_zone()
 
 
 def _matches(key: EntryKey) -> Any:
-    return and_(
-        table.c.account_id == key.account_id,
-        table.c.since == key.window.since,
-        table.c.until == key.window.until,
-        table.c.spec_hash == key.spec_hash,
-    )
-
-
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(
-        key=EntryKey(row.account_id, Window(row.since, row.until), row.spec_hash),
-        date_range=row.date_range,
-        report=row.report,
-        codec=row.codec,
-        raw_bytes=row.raw_bytes,
-        stored_bytes=row.stored_bytes,
-        fetched_at=row.fetched_at,
-        expires_at=row.expires_at,
-        source=row.source,
-        complete=row.complete,
-        settled=row.settled,
-        degraded=row.degraded,
-        degraded_reason=row.degraded_reason,
-        data_version=row.data_version,
-        api_version=row.api_version,
-        payload_hash=row.payload_hash,
-        reads=row.reads,
-        last_read_at=row.last_read_at,
-        content_hash=row.content_hash,
-        content_type=row.content_type,
-    )
-
-
-def _row(item: Entry, payload_hash: str, token: int) -> dict[str, Any]:
-    return {
-        "account_id": item.key.account_id,
-        "since": item.key.window.since,
-        "until": item.key.window.until,
-        "spec_hash": item.key.spec_hash,
-        "date_range": item.date_range,
-        "report": item.report,
-        "payload_hash": payload_hash,
-        "codec": item.codec,
-        "raw_bytes": item.raw_bytes,
-        "stored_bytes": item.stored_bytes,
-        "fetched_at": item.fetched_at,
-        "expires_at": item.expires_at,
-        "source": item.source,
-        "complete": item.complete,
-        "settled": item.settled,
-        "degraded": item.degraded,
-        "degraded_reason": item.degraded_reason,
-        "data_version": item.data_version,
-        "api_version": item.api_version,
-        "content_hash": item.content_hash,
-        "content_type": item.content_type,
-        "token": token,
-    }
+    return and_(*(table.c[name] == value for name, value in to_row(key).items()))

@@ -10,11 +10,33 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, and_, delete, select, tuple_
+from sqlalchemy.schema import Column, ForeignKey, Index, Table
+from sqlalchemy.types import Date, Integer, String
 
 from adwarm.model import ReportKey, Window
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import BATCH_ROWS, read_transaction, upsert, write_transaction
-from adwarm.store.tables import entry_version as table
-from adwarm.store.tables import payload
+from adwarm.store.payloads import table as payload
+
+# Earlier documents of a report key, as dictionaries for returning readers. Bounded by bytes, number and age per key.
+table = Table(
+    "entry_version",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("date_range", String(40)),
+    key_column("report", String(40)),
+    key_column("content_hash", String(64)),
+    Column("payload_hash", String(64), ForeignKey("payload.hash"), nullable=False),
+    value_column("since", Date),
+    value_column("until", Date),
+    value_column("spec_hash", String(12)),
+    value_column("raw_bytes", Integer),
+    value_column("stored_bytes", Integer),
+    value_column("created_at", UtcDateTime()),
+    Index(None, "payload_hash"),
+    Index(None, "created_at"),
+)
+
 
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 
@@ -73,7 +95,7 @@ def save(connection: Connection, versions: Collection[EntryVersion], limits: Ver
     """
     if limits.stored_bytes <= 0:
         return
-    rows = {(version.key, version.content_hash): _row(version) for version in versions}
+    rows = {(version.key, version.content_hash): to_row(version) for version in versions}
     upsert(connection, table, [rows[key] for key in sorted(rows)])
     excess = [
         (key.account_id, key.date_range, key.report, version.content_hash)
@@ -101,13 +123,13 @@ def find(engine: Engine, account_id: str, report: str, spec_hash: str, content_h
         .order_by(table.c.date_range)
     )
     with read_transaction(engine) as connection:
-        return [StoredVersion(_version(row), bytes(row.body)) for row in connection.execute(query)]
+        return [StoredVersion(from_row(EntryVersion, row), bytes(row.body)) for row in connection.execute(query)]
 
 
 def list_versions(connection: Connection, key: ReportKey) -> list[EntryVersion]:
     """Return the versions kept for a report key, newest first."""
     query = select(table).where(_is_of(key)).order_by(table.c.created_at.desc(), table.c.content_hash)
-    return [_version(row) for row in connection.execute(query)]
+    return [from_row(EntryVersion, row) for row in connection.execute(query)]
 
 
 def move_payload(connection: Connection, old: str, new: str, stored_bytes: int) -> None:
@@ -133,7 +155,7 @@ def _list_by_key(connection: Connection, keys: Collection[ReportKey]) -> dict[Re
     query = select(table).where(tuple_(*_KEY).in_(names))
     found: dict[ReportKey, list[EntryVersion]] = {}
     for row in connection.execute(query.order_by(table.c.created_at.desc(), table.c.content_hash)):
-        version = _version(row)
+        version = from_row(EntryVersion, row)
         found.setdefault(version.key, []).append(version)
     return found
 
@@ -150,35 +172,4 @@ def _find_excess(versions: Sequence[EntryVersion], limits: VersionLimits) -> lis
 
 
 def _is_of(key: ReportKey) -> Any:
-    return and_(
-        table.c.account_id == key.account_id, table.c.date_range == key.date_range, table.c.report == key.report
-    )
-
-
-def _row(version: EntryVersion) -> dict[str, Any]:
-    return {
-        "account_id": version.key.account_id,
-        "date_range": version.key.date_range,
-        "report": version.key.report,
-        "content_hash": version.content_hash,
-        "payload_hash": version.payload_hash,
-        "since": version.window.since,
-        "until": version.window.until,
-        "spec_hash": version.spec_hash,
-        "raw_bytes": version.raw_bytes,
-        "stored_bytes": version.stored_bytes,
-        "created_at": version.created_at,
-    }
-
-
-def _version(row: Any) -> EntryVersion:
-    return EntryVersion(
-        key=ReportKey(row.account_id, row.date_range, row.report),
-        window=Window(row.since, row.until),
-        spec_hash=row.spec_hash,
-        content_hash=row.content_hash,
-        payload_hash=row.payload_hash,
-        raw_bytes=row.raw_bytes,
-        stored_bytes=row.stored_bytes,
-        created_at=row.created_at,
-    )
+    return and_(*(table.c[name] == value for name, value in to_row(key).items()))

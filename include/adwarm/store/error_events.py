@@ -9,12 +9,33 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, Row, cast, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, cast, delete, func, insert, select
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import BigInteger, String, Text
 
 from adwarm.foundation import telemetry
 from adwarm.settings import RetentionSettings
+from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.tables import error_event
+
+# Grows with failed calls. `ErrorLog` and maintenance prune it by age and number.
+error_event = Table(
+    "error_event",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("at", UtcDateTime()),
+    value_column("source", String(80)),
+    value_column("kind", String(40)),
+    Column("code", String(40)),
+    Column("connection", String(80)),
+    Column("account_id", String(24)),
+    Column("subject", String(200)),
+    value_column("message", Text),
+    Index(None, "source", "kind", "at"),
+    Index(None, "account_id", "at"),
+    Index(None, "at"),
+)
+
 
 Period = Literal["hour", "day"]
 _PRUNE_EVERY = 100
@@ -151,7 +172,7 @@ class ErrorLog:
             conditions.append(error_event.c.id < before_id)
         query = select(error_event).where(*conditions).order_by(error_event.c.id.desc()).limit(limit)
         with read_transaction(self._engine) as connection:
-            return [_event(row) for row in connection.execute(query)]
+            return [from_row(ErrorEvent, row) for row in connection.execute(query)]
 
     def count_by_period(self, period: Period, wanted: ErrorFilter | None = None) -> list[PeriodCount]:
         """Return the errors of each UTC hour or day by source and kind, the newest period first; none of them is 0."""
@@ -240,20 +261,13 @@ def _period_start(dialect: str, seconds: int) -> ColumnElement[Any]:
     return cast(epoch, BigInteger) // seconds * seconds
 
 
-def _event(row: Row[Any]) -> ErrorEvent:
-    return ErrorEvent(
-        row.at, row.source, row.kind, row.message, row.subject, row.code, row.connection, row.account_id, row.id
-    )
-
-
 def _row(event: ErrorEvent) -> dict[str, object]:
     return {
-        "at": event.at,
+        **to_row(event, without=("id",)),
         "source": event.source[:80],
         "kind": event.kind[:40],
         "code": event.code[:40] if event.code else None,
         "connection": event.connection[:80] if event.connection else None,
         "account_id": event.account_id[:24] if event.account_id else None,
         "subject": event.subject[:200] if event.subject else None,
-        "message": event.message,
     }

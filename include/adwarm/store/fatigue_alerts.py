@@ -4,10 +4,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Date, Index, Integer, String, Table, select
 
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import insert_new, upsert
-from adwarm.store.tables import fatigue_alert as table
+
+# Grows with ads that got worse. Maintenance deletes old rows.
+table = Table(
+    "fatigue_alert",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("ad_id", String(64)),
+    value_column("as_of", Date),
+    value_column("level", Integer),
+    value_column("alerted_at", UtcDateTime()),
+    Index(None, "alerted_at"),
+)
+
 
 _NEVER = date(1, 1, 1)
 
@@ -36,22 +49,9 @@ def lock(connection: Connection, account_id: str, ad_ids: Collection[str], now: 
     insert_new(connection, table, [{**new, "ad_id": ad_id} for ad_id in ids])
     query = select(table).where(table.c.account_id == account_id, table.c.ad_id.in_(ids)).order_by(table.c.ad_id)
     rows = connection.execute(query.with_for_update())
-    return {row.ad_id: AdAlert(row.ad_id, row.as_of, row.level, row.alerted_at if row.level else None) for row in rows}
+    return {row.ad_id: from_row(AdAlert, row, alerted_at=row.alerted_at if row.level else None) for row in rows}
 
 
 def save(connection: Connection, account_id: str, alerts: Sequence[AdAlert]) -> None:
     """Store what ads of an account are alerted for, within the transaction that opens the alert."""
-    upsert(
-        connection,
-        table,
-        [
-            {
-                "account_id": account_id,
-                "ad_id": item.ad_id,
-                "as_of": item.as_of,
-                "level": item.level,
-                "alerted_at": item.alerted_at,
-            }
-            for item in alerts
-        ],
-    )
+    upsert(connection, table, [{"account_id": account_id, **to_row(item)} for item in alerts])

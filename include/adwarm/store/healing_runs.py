@@ -9,9 +9,40 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import Boolean, Float, Integer, String, Text
 
+from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
-from adwarm.store.tables import healing_action, healing_run
+
+# One row per healing action and what it heals, for the cool-down.
+healing_action = Table(
+    "healing_action",
+    metadata,
+    key_column("name", String(240)),
+    value_column("last_run", UtcDateTime()),
+    value_column("runs", Integer, 1),
+    value_column("succeeded", Boolean),
+    Column("detail", Text),
+)
+
+# Grows with healing runs: at most one per action, scope and cool-down. Maintenance deletes old rows.
+healing_run = Table(
+    "healing_run",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("at", UtcDateTime()),
+    value_column("action", String(40)),
+    value_column("scope", String(200)),
+    value_column("source", String(80)),
+    value_column("error_kind", String(40)),
+    value_column("succeeded", Boolean),
+    value_column("detail", Text),
+    value_column("seconds", Float, 0.0),
+    value_column("owner", String(80), ""),
+    Index(None, "at"),
+)
+
 
 _NAME_LENGTH = 240
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)

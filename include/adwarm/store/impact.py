@@ -1,15 +1,58 @@
 """Live impact: the designs, the measured units, the estimates, and the warms that they are measured from."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, or_, select, update
+from sqlalchemy import Connection, Engine, func, or_, select, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import JSON, Boolean, Date, Float, Integer, String
 
 from adwarm.model import ImpactDesign, ImpactUnit, Mode, OpenSource, ReportKey, WarmReason, WarmStatus
+from adwarm.store.columns import ROW_ID, EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import read_transaction, upsert, write_transaction
-from adwarm.store.tables import impact_design, impact_estimate, impact_unit, warm
+from adwarm.store.warms import table as warm
+
+# One row each time that the measurement begins or its share changes. Maintenance deletes old rows.
+impact_design = Table(
+    "impact_design",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("since", UtcDateTime()),
+    value_column("share", Float),
+    value_column("salt", String(200)),
+    Column("ended_at", UtcDateTime()),
+    Index(None, "since"),
+)
+
+# One row per account and week while impact is measured. Maintenance deletes old rows.
+impact_unit = Table(
+    "impact_unit",
+    metadata,
+    key_column("design_id", ROW_ID),
+    key_column("week", Date),
+    key_column("account_id", String(24)),
+    value_column("is_held_out", Boolean),
+    value_column("first_opens", Integer),
+    value_column("first_hits", Integer),
+    value_column("calls", Integer),
+    value_column("withheld", Integer, 0),
+    value_column("source", EnumText(OpenSource)),
+    Index(None, "week"),
+)
+
+# One row per week while impact is measured. Maintenance deletes old rows.
+impact_estimate = Table(
+    "impact_estimate",
+    metadata,
+    key_column("design_id", ROW_ID),
+    key_column("week", Date),
+    value_column("at", UtcDateTime()),
+    value_column("figures", JSON, dict),
+    Index(None, "week"),
+)
+
 
 _ROWS = 1_000
 _LONGEST_WITHHELD = timedelta(days=8)
@@ -56,7 +99,7 @@ def find_newest_design(engine: Engine) -> ImpactDesign | None:
     query = select(impact_design).order_by(impact_design.c.id.desc()).limit(1)
     with read_transaction(engine) as connection:
         row = connection.execute(query).one_or_none()
-    return None if row is None else ImpactDesign(**row._mapping)
+    return None if row is None else from_row(ImpactDesign, row)
 
 
 def start_design(engine: Engine, at: datetime, share: float) -> ImpactDesign:
@@ -87,7 +130,7 @@ def end_design(engine: Engine, at: datetime) -> None:
 
 def save_units(engine: Engine, design_id: int, units: Iterable[ImpactUnit]) -> None:
     """Store measured units; those stored before are replaced."""
-    rows = [{"design_id": design_id, **asdict(unit), "source": str(unit.source)} for unit in units]
+    rows = [{"design_id": design_id, **to_row(unit)} for unit in units]
     for start in range(0, len(rows), _ROWS):
         with write_transaction(engine) as connection:
             upsert(connection, impact_unit, rows[start : start + _ROWS])
@@ -101,7 +144,7 @@ def list_units(engine: Engine, design_id: int) -> list[ImpactUnit]:
         .order_by(impact_unit.c.week, impact_unit.c.account_id)
     )
     with read_transaction(engine) as connection:
-        return [_unit(row) for row in connection.execute(query)]
+        return [from_row(ImpactUnit, row) for row in connection.execute(query)]
 
 
 def save_estimate(engine: Engine, design_id: int, week: date, at: datetime, figures: dict[str, Any]) -> None:
@@ -132,8 +175,7 @@ def find_newest_estimate(engine: Engine) -> StoredEstimate | None:
         row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    design = ImpactDesign(row.id, row.since, row.share, row.salt, row.ended_at)
-    return StoredEstimate(design, row.week, row.at, row.figures, int(row.designs))
+    return from_row(StoredEstimate, row, design=from_row(ImpactDesign, row))
 
 
 def get_withheld_until(engine: Engine, before: datetime) -> dict[ReportKey, datetime]:
@@ -144,7 +186,7 @@ def get_withheld_until(engine: Engine, before: datetime) -> dict[ReportKey, date
     key = (warm.c.account_id, warm.c.date_range, warm.c.report)
     query = (
         select(*key, warm.c.warm_at, warm.c.expires_at)
-        .where(warm.c.status == WarmStatus.HELD_OUT.value)
+        .where(warm.c.status == WarmStatus.HELD_OUT)
         .where(warm.c.decided_at >= before - _LONGEST_WITHHELD, warm.c.decided_at < before)
         .where(or_(warm.c.expires_at > before, warm.c.expires_at.is_(None)))
     )
@@ -163,14 +205,14 @@ def iter_predicted(engine: Engine, since: datetime, until: datetime) -> Iterator
     query = select(*columns).where(
         warm.c.decided_at >= since,
         warm.c.decided_at < until,
-        warm.c.reason == WarmReason.PREDICTED_OPEN.value,
-        warm.c.mode == Mode.LIVE.value,
-        warm.c.status != WarmStatus.CUT.value,
+        warm.c.reason == WarmReason.PREDICTED_OPEN,
+        warm.c.mode == Mode.LIVE,
+        warm.c.status != WarmStatus.CUT,
         warm.c.predicted_open.is_not(None),
     )
     with read_transaction(engine) as connection:
         for row in connection.execute(query):
-            is_withheld = row.status == WarmStatus.HELD_OUT.value
+            is_withheld = row.status is WarmStatus.HELD_OUT
             yield PredictedWarm(row.account_id, row.predicted_open, is_withheld, int(row.requests))
 
 
@@ -181,7 +223,7 @@ def list_fetched_spans(
     key = (warm.c.account_id, warm.c.date_range, warm.c.report)
     query = (
         select(*key, warm.c.fetched_at, warm.c.expires_at)
-        .where(warm.c.decided_at >= since, warm.c.decided_at < until, warm.c.status == WarmStatus.FETCHED.value)
+        .where(warm.c.decided_at >= since, warm.c.decided_at < until, warm.c.status == WarmStatus.FETCHED)
         .order_by(warm.c.fetched_at, warm.c.id)
     )
     with read_transaction(engine) as connection:
@@ -192,26 +234,21 @@ def count_exempt(engine: Engine, since: datetime, until: datetime) -> dict[str, 
     """Return, by reason, the fetched warms decided in the half-open window that are never withheld, and their calls."""
     query = (
         select(warm.c.reason, func.count().label("warms"), func.sum(warm.c.requests).label("calls"))
-        .where(warm.c.decided_at >= since, warm.c.decided_at < until, warm.c.status == WarmStatus.FETCHED.value)
-        .where(warm.c.reason != WarmReason.PREDICTED_OPEN.value)
+        .where(warm.c.decided_at >= since, warm.c.decided_at < until, warm.c.status == WarmStatus.FETCHED)
+        .where(warm.c.reason != WarmReason.PREDICTED_OPEN)
         .group_by(warm.c.reason)
         .order_by(warm.c.reason)
     )
     with read_transaction(engine) as connection:
-        return {row.reason: {"warms": int(row.warms), "calls": int(row.calls)} for row in connection.execute(query)}
+        rows = connection.execute(query).all()
+    return {str(row.reason): {"warms": int(row.warms), "calls": int(row.calls)} for row in rows}
 
 
 def _find_running(connection: Connection) -> ImpactDesign | None:
     query = select(impact_design).where(impact_design.c.ended_at.is_(None)).order_by(impact_design.c.id.desc()).limit(1)
     row = connection.execute(query).one_or_none()
-    return None if row is None else ImpactDesign(**row._mapping)
+    return None if row is None else from_row(ImpactDesign, row)
 
 
 def _end_running(connection: Connection, at: datetime) -> None:
     connection.execute(update(impact_design).where(impact_design.c.ended_at.is_(None)).values(ended_at=at))
-
-
-def _unit(row: Row[Any]) -> ImpactUnit:
-    values = dict(row._mapping)
-    values.pop("design_id")
-    return ImpactUnit(**{**values, "source": OpenSource(values["source"])})

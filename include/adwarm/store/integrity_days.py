@@ -5,10 +5,23 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import BigInteger, Connection, Date, Engine, String, Table, delete, func, select, update
 
+from adwarm.store.columns import key_column, metadata, value_column
 from adwarm.store.database import insert_new, read_transaction, write_transaction
-from adwarm.store.tables import integrity_day as table
+
+# One row per UTC day and kind of data: what was verified. Maintenance deletes old rows.
+table = Table(
+    "integrity_day",
+    metadata,
+    key_column("day", Date),
+    key_column("kind", String(16)),
+    value_column("checked", BigInteger, 0),
+    value_column("damaged", BigInteger, 0),
+    value_column("healed", BigInteger, 0),
+    value_column("bytes", BigInteger, 0),
+)
+
 
 _PASS_STARTED, _PASS_ENDED = "pass_started", "pass_ended"
 """Kinds of rows that count no data: a pass over everything began or ended on that day."""

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Engine, delete, func, or_, select
 
 from adwarm.foundation.circuit import BreakerState
+from adwarm.store.capacity_tables import isolation
 from adwarm.store.database import insert_new, read_statement, upsert, write_transaction
-from adwarm.store.tables import isolation
 
 MAX_SCOPE_LENGTH = 200
 _CLOSED = BreakerState.CLOSED.value

@@ -6,32 +6,41 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, and_, case, func, select, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import JSON, Integer, String
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Job
 from adwarm.model.warm import LONGEST_RUN
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import read_transaction, upsert, write_transaction
-from adwarm.store.tables import warming_job as table
+
+# Grows with every run. Maintenance deletes old rows.
+table = Table(
+    "warming_job",
+    metadata,
+    key_column("run_id", String(250)),
+    value_column("dag_id", String(250)),
+    value_column("status", String(16)),
+    value_column("total", Integer, 0),
+    value_column("done", Integer, 0),
+    value_column("failed", Integer, 0),
+    value_column("requests", Integer, 0),
+    value_column("started_at", UtcDateTime()),
+    Column("finished_at", UtcDateTime()),
+    value_column("errors", JSON, list),
+    Index(None, "started_at"),
+)
+
 
 MAX_ERRORS = 50
 
 
 def start(engine: Engine, run_id: str, dag_id: str, total: int, at: datetime) -> None:
     """Insert the job of a run; a rerun resets it."""
-    row = {
-        "run_id": run_id,
-        "dag_id": dag_id,
-        "status": "running",
-        "total": total,
-        "done": 0,
-        "failed": 0,
-        "requests": 0,
-        "started_at": at,
-        "finished_at": None,
-        "errors": [],
-    }
+    job = Job(run_id, dag_id, "running", total, 0, 0, 0, started_at=at, finished_at=None, errors=())
     with write_transaction(engine) as connection:
-        upsert(connection, table, [row])
+        upsert(connection, table, [to_row(job)])
 
 
 def add_progress(
@@ -73,7 +82,7 @@ def finish(engine: Engine, run_id: str, at: datetime) -> Job:
         row = connection.execute(select(table).where(table.c.run_id == run_id)).one_or_none()
         if row is None:
             raise NotFound(f"the run {run_id!r} has no job; its plan was never made")
-        job = replace(_job(row), status=_final_status(row.failed, row.total), finished_at=at)
+        job = replace(read_job(row), status=_final_status(row.failed, row.total), finished_at=at)
         connection.execute(update(table).where(table.c.run_id == run_id).values(status=job.status, finished_at=at))
     return job
 
@@ -86,7 +95,21 @@ def list_latest(engine: Engine, limit: int = 10, running_at: datetime | None = N
         query = query.order_by(case((is_running, 0), else_=1))
     query = query.order_by(table.c.started_at.desc())
     with read_transaction(engine) as connection:
-        return [_job(row) for row in connection.execute(query)]
+        return [read_job(row) for row in connection.execute(query)]
+
+
+def list_failed(engine: Engine, limit: int) -> list[Job]:
+    """Return the newest jobs in which reports failed."""
+    query = select(table).where(table.c.failed > 0).order_by(table.c.started_at.desc()).limit(limit)
+    with read_transaction(engine) as connection:
+        return [read_job(row) for row in connection.execute(query)]
+
+
+def find_newest_run(engine: Engine, dag_id: str) -> str | None:
+    """Return the run of the newest job of a DAG; None when it has none."""
+    query = select(table.c.run_id).where(table.c.dag_id == dag_id).order_by(table.c.started_at.desc()).limit(1)
+    with read_transaction(engine) as connection:
+        return connection.execute(query).scalar_one_or_none()
 
 
 def find_last_start(engine: Engine, dag_id: str) -> datetime | None:
@@ -102,13 +125,13 @@ def find_completed(engine: Engine, dag_id: str, since: datetime) -> Job | None:
     query = select(table).where(table.c.dag_id == dag_id, table.c.started_at >= since, table.c.status == "completed")
     with read_transaction(engine) as connection:
         row = connection.execute(query.order_by(table.c.started_at.desc()).limit(1)).one_or_none()
-    return None if row is None else _job(row)
+    return None if row is None else read_job(row)
 
 
 def lock(connection: Connection, run_id: str) -> Job | None:
     """Return a job and lock its row until the end of the transaction; None when the run has no job."""
     row = connection.execute(select(table).where(table.c.run_id == run_id).with_for_update()).one_or_none()
-    return None if row is None else _job(row)
+    return None if row is None else read_job(row)
 
 
 def _update_counts(connection: Connection, job: Job, **values: Any) -> None:
@@ -122,5 +145,6 @@ def _final_status(failed: int, total: int) -> str:
     return "failed" if failed and failed >= total else "completed"
 
 
-def _job(row: Row[Any]) -> Job:
-    return Job(**{**row._mapping, "errors": tuple(row.errors)})
+def read_job(row: Row[Any]) -> Job:
+    """Return the job in a row with the columns of the table."""
+    return from_row(Job, row, errors=tuple(row.errors))

@@ -8,20 +8,17 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, literal, null, or_, select, union_all
 
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
-from adwarm.store import snapshots
-from adwarm.store.error_events import ErrorEvent
-from adwarm.store.tables import (
-    account,
-    breaker,
-    capacity_sample,
-    control_switch,
-    data_arrival,
-    entry,
-    error_event,
-    warm,
-    warming_job,
-)
-from adwarm.store.warms import row_to_warm
+from adwarm.store import jobs, snapshots
+from adwarm.store.accounts import table as account
+from adwarm.store.capacity_samples import table as capacity_sample
+from adwarm.store.capacity_tables import breaker
+from adwarm.store.columns import from_row
+from adwarm.store.data_arrivals import table as data_arrival
+from adwarm.store.entries import table as entry
+from adwarm.store.error_events import ErrorEvent, error_event
+from adwarm.store.jobs import table as warming_job
+from adwarm.store.switches import table as control_switch
+from adwarm.store.warms import table as warm
 
 _OWN_PERIOD, _ACCOUNT_PERIOD = timedelta(days=8), timedelta(days=1)
 _MOST_WARMS, _MOST_OTHERS = 400, 20
@@ -140,7 +137,7 @@ def list_warms_around(connection: Connection, key: ReportKey, at: datetime, unti
         .order_by(warm.c.decided_at.desc(), warm.c.id.desc())
         .limit(_MOST_WARMS)
     )
-    return [row_to_warm(row) for row in connection.execute(query)]
+    return [from_row(Warm, row) for row in connection.execute(query)]
 
 
 def find_run_before(connection: Connection, dag_id: str, at: datetime) -> Job | None:
@@ -149,7 +146,7 @@ def find_run_before(connection: Connection, dag_id: str, at: datetime) -> Job | 
     is_near = and_(table.started_at <= at, table.started_at >= at - _RUN_PERIOD)
     query = select(warming_job).where(is_near, table.dag_id == dag_id).order_by(table.started_at.desc()).limit(1)
     row = connection.execute(query).one_or_none()
-    return None if row is None else Job(**{**row._mapping, "errors": tuple(row.errors)})
+    return None if row is None else jobs.read_job(row)
 
 
 def find_decision_time(connection: Connection, run_id: str) -> datetime | None:

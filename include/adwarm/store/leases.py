@@ -25,9 +25,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, select, update
+from sqlalchemy.schema import Column, Table
+from sqlalchemy.types import JSON, BigInteger, Float, String
 
+from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import clock_column, database_clock, insert_new, write_transaction
-from adwarm.store.tables import lease as table
+
+# Grows with accounts times queries times 30-day blocks. Maintenance deletes old rows; a floor lets tokens only grow.
+table = Table(
+    "lease",
+    metadata,
+    key_column("name", String(200)),
+    value_column("owner", String(80)),
+    value_column("token", BigInteger),
+    value_column("expires_at", UtcDateTime()),
+    Column("report_run_id", String(40)),
+    Column("report_unit", String(16)),
+    Column("report_at", UtcDateTime()),
+    Column("report_percent", Float),
+    Column("report_moved_at", UtcDateTime()),
+    Column("report_pages", JSON),
+    Column("learned", JSON),
+)
+
 
 FLOOR = "(floor)"
 """Name of the row whose token every new token exceeds."""

@@ -1,13 +1,35 @@
 """The load of each machine that makes calls: one row, which whichever of its processes comes first renews."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, select
+from sqlalchemy.schema import Column, Table
+from sqlalchemy.types import Boolean, Float, Integer, String
 
+from adwarm.store.capacity_tables import capacity_grant
+from adwarm.store.columns import from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import database_time, read_transaction, upsert, write_transaction
-from adwarm.store.tables import capacity_grant, machine_load
+
+# One row per machine that made a call within a day.
+machine_load = Table(
+    "machine_load",
+    metadata,
+    key_column("machine", String(60)),
+    value_column("read_at", Float),
+    value_column("memory_percent", Float),
+    Column("cpu_percent", Float),
+    value_column("cpu_busy", Float),
+    value_column("cpu_total", Float),
+    value_column("is_high", Boolean),
+    value_column("since", Float),
+    value_column("calls", Integer),
+    Column("limit", Integer),
+    Column("full", Integer),
+    Column("limited_at", Float),
+)
+
 
 FORGOTTEN_AFTER_SECONDS = 86_400.0
 """Rows of machines that made no call for this long are deleted; a container is a machine of its own."""
@@ -56,7 +78,7 @@ def renew_load(engine: Engine, machine: str, advance: Callable[[MachineLoad | No
     with write_transaction(engine) as connection:
         last = _load(connection.execute(_select(machine).with_for_update()).one_or_none())
         load = advance(last)
-        upsert(connection, machine_load, [asdict(load)])
+        upsert(connection, machine_load, [to_row(load)])
         if last is None:
             connection.execute(
                 delete(machine_load).where(machine_load.c.read_at < load.read_at - FORGOTTEN_AFTER_SECONDS)
@@ -69,14 +91,14 @@ def _select(machine: str) -> Select[Any]:
 
 
 def _load(row: Row[Any] | None) -> MachineLoad | None:
-    return None if row is None else MachineLoad(**row._mapping)
+    return None if row is None else from_row(MachineLoad, row)
 
 
 def list_loads(engine: Engine, since: float) -> list[MachineLoad]:
     """Return the loads that were read after `since`, by the name of the machine."""
     query = select(machine_load).where(machine_load.c.read_at > since).order_by(machine_load.c.machine)
     with read_transaction(engine) as connection:
-        return [MachineLoad(**row._mapping) for row in connection.execute(query)]
+        return [from_row(MachineLoad, row) for row in connection.execute(query)]
 
 
 def count_calls_of_others(

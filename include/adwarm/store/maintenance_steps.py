@@ -8,10 +8,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, select, update
+from sqlalchemy import JSON, Column, Engine, Float, String, Table, Text, select, update
 
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
-from adwarm.store.tables import maintenance_step as table
+
+# One row per step of maintenance: where it goes on, and its last result.
+table = Table(
+    "maintenance_step",
+    metadata,
+    key_column("name", String(40)),
+    Column("cursor", JSON),
+    Column("round_started_at", UtcDateTime()),
+    Column("round_finished_at", UtcDateTime()),
+    value_column("started_at", UtcDateTime()),
+    Column("finished_at", UtcDateTime()),
+    Column("seconds", Float),
+    Column("result", JSON),
+    Column("error", Text),
+    value_column("owner", String(80), ""),
+    Column("lease_until", UtcDateTime()),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +94,8 @@ def acquire(engine: Engine, name: str, owner: str, at: datetime, seconds: float)
     """
     with write_transaction(engine) as connection:
         insert_new(connection, table, [{"name": name, "started_at": at, "owner": ""}])
-        state = _state(connection.execute(select(table).where(table.c.name == name).with_for_update()).one())
+        row = connection.execute(select(table).where(table.c.name == name).with_for_update()).one()
+        state = from_row(StepState, row)
         now = database_time(connection)
         if state.lease_until is not None and state.lease_until.timestamp() > now:
             return None
@@ -94,14 +112,7 @@ def acquire(engine: Engine, name: str, owner: str, at: datetime, seconds: float)
 
 def save(engine: Engine, name: str, owner: str, started_at: datetime, outcome: StepOutcome) -> bool:
     """Store what a run did and end its lease, in one transaction; False when the step was taken over meanwhile."""
-    values: dict[str, Any] = {
-        "cursor": outcome.cursor,
-        "finished_at": outcome.finished_at,
-        "seconds": outcome.seconds,
-        "result": outcome.result,
-        "error": outcome.error,
-        "lease_until": None,
-    }
+    values: dict[str, Any] = {**to_row(outcome, without=("is_complete",)), "lease_until": None}
     if outcome.is_complete:
         values |= {"round_started_at": None, "round_finished_at": outcome.finished_at}
     own = (table.c.name == name, table.c.owner == owner, table.c.started_at == started_at)
@@ -112,15 +123,11 @@ def save(engine: Engine, name: str, owner: str, started_at: datetime, outcome: S
 def list_states(engine: Engine) -> dict[str, StepState]:
     """Return the state of every step that ever ran, by name."""
     with read_transaction(engine) as connection:
-        return {row.name: _state(row) for row in connection.execute(select(table).order_by(table.c.name))}
+        return {row.name: from_row(StepState, row) for row in connection.execute(select(table).order_by(table.c.name))}
 
 
 def find_state(engine: Engine, name: str) -> StepState | None:
     """Return the state of a step; None before its first run."""
     with read_transaction(engine) as connection:
         row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
-    return None if row is None else _state(row)
-
-
-def _state(row: Row[Any]) -> StepState:
-    return StepState(**row._mapping)
+    return None if row is None else from_row(StepState, row)

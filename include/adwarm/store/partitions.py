@@ -4,13 +4,36 @@ import calendar
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, case, delete, extract, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, extract, func, select, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import BigInteger, Boolean, Date, Integer, String, Text
 
 from adwarm.model import Window
+from adwarm.store.columns import UtcDateTime, columns_of, key_column, metadata, to_row, value_column
 from adwarm.store.database import read_transaction, upsert
-from adwarm.store.tables import partition as table
+
+# Grows with accounts times days fetched. Maintenance deletes old days; final months share one object.
+table = Table(
+    "partition",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("day", Date),
+    key_column("spec_hash", String(12)),
+    value_column("object_hash", String(64)),
+    value_column("rows", Integer),
+    value_column("content_hash", String(64)),
+    value_column("fetched_at", UtcDateTime()),
+    value_column("complete", Boolean, True),
+    value_column("settled", Boolean, False),
+    value_column("data_version", Integer, 1),
+    value_column("api_version", String(16), ""),
+    value_column("token", BigInteger, 0),
+    Column("missing", Text),
+    Column("restated_at", UtcDateTime()),
+    Index(None, "object_hash"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,9 @@ class PartitionState:
         return self.restated_at is not None and self.fetched_at < self.restated_at
 
 
+_STATES = select(table.c.account_id, *columns_of(PartitionState, table))
+
+
 def list_states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> dict[date, PartitionState]:
     """Return the partitions of an account within `window`, by day."""
     return list_states_by_account(engine, [account_id], spec_hash, window).get(account_id, {})
@@ -53,15 +79,16 @@ def list_states_by_account(
     engine: Engine, account_ids: Iterable[str], spec_hash: str, window: Window
 ) -> dict[str, dict[date, PartitionState]]:
     """Return the partitions of up to some hundreds of accounts within `window`, by account and day."""
-    query = select(table).where(
+    query = _STATES.where(
         table.c.account_id.in_(sorted(account_ids)),
         table.c.spec_hash == spec_hash,
         table.c.day.between(window.since, window.until),
     )
     states: dict[str, dict[date, PartitionState]] = {}
     with read_transaction(engine) as connection:
-        for row in connection.execute(query):
-            states.setdefault(row.account_id, {})[row.day] = _state(row)
+        for account_id, *values in connection.execute(query):
+            state = PartitionState(*values)
+            states.setdefault(account_id, {})[state.day] = state
     return states
 
 
@@ -114,45 +141,13 @@ def sum_of(contents: Sequence[DayContent]) -> ContentSums:
     return len(contents), sum(item.data_version for item in contents), sum(item.settled for item in contents)
 
 
-def _state(row: Row[Any]) -> PartitionState:
-    return PartitionState(
-        row.day,
-        row.object_hash,
-        row.rows,
-        row.content_hash,
-        row.fetched_at,
-        row.complete,
-        row.settled,
-        row.data_version,
-        row.api_version,
-        row.missing,
-        row.restated_at,
-    )
-
-
 def publish(
     connection: Connection, account_id: str, spec_hash: str, items: Sequence[PartitionState], token: int
 ) -> None:
     """Point each day at its new object, within the caller's fenced transaction."""
-    rows: list[dict[str, Any]] = [
-        {
-            "account_id": account_id,
-            "spec_hash": spec_hash,
-            "day": item.day,
-            "object_hash": item.object_hash,
-            "rows": item.rows,
-            "content_hash": item.content_hash,
-            "fetched_at": item.fetched_at,
-            "complete": item.complete,
-            "settled": item.settled,
-            "data_version": item.data_version,
-            "api_version": item.api_version,
-            "missing": item.missing,
-            "token": token,
-        }
-        for item in items
-    ]
-    upsert(connection, table, rows)
+    owner = {"account_id": account_id, "spec_hash": spec_hash, "token": token}
+    # A restatement that was reported during the fetch stays.
+    upsert(connection, table, [{**owner, **to_row(item, without=("restated_at",))} for item in items])
 
 
 def count_days(engine: Engine, account_id: str, spec_hash: str, window: Window | None = None) -> int:
@@ -260,9 +255,9 @@ def count_objects(connection: Connection) -> int:
 
 def list_by_object(engine: Engine, object_hash: str) -> list[tuple[str, PartitionState]]:
     """Return the days whose rows are in an object, each with its account."""
-    query = select(table).where(table.c.object_hash == object_hash).order_by(table.c.account_id, table.c.day)
+    query = _STATES.where(table.c.object_hash == object_hash).order_by(table.c.account_id, table.c.day)
     with read_transaction(engine) as connection:
-        return [(row.account_id, _state(row)) for row in connection.execute(query)]
+        return [(account_id, PartitionState(*values)) for account_id, *values in connection.execute(query)]
 
 
 def list_spans_of_object(engine: Engine, object_hash: str) -> list[tuple[str, str, Window]]:

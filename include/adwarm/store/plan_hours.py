@@ -1,13 +1,25 @@
 """The outlook of the newest plan: what it expects of each of the next 24 hours."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, func, select
+from sqlalchemy import Engine, Float, Integer, Table, delete, func, select
 
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import read_transaction, upsert, write_transaction
-from adwarm.store.tables import plan_hour as table
+
+# One row per hour that the last plan looked ahead to. Maintenance deletes past hours.
+table = Table(
+    "plan_hour",
+    metadata,
+    key_column("hour", UtcDateTime()),
+    value_column("expected_opens", Float),
+    value_column("due_warms", Integer),
+    value_column("expected_calls", Float),
+    value_column("call_quota", Float),
+    value_column("planned_at", UtcDateTime()),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ def replace_outlook(engine: Engine, hours: Sequence[PlanHour]) -> bool:
         if newest is not None and newest > hours[0].planned_at:
             return False
         connection.execute(delete(table).where(table.c.hour > hours[-1].hour))
-        upsert(connection, table, [asdict(hour) for hour in hours])
+        upsert(connection, table, [to_row(hour) for hour in hours])
     return True
 
 
@@ -43,4 +55,4 @@ def list_hours(engine: Engine, since: datetime, until: datetime) -> list[PlanHou
     """Return the hours of the half-open window, in order."""
     query = select(table).where(table.c.hour >= since, table.c.hour < until).order_by(table.c.hour)
     with read_transaction(engine) as connection:
-        return [PlanHour(*row) for row in connection.execute(query)]
+        return [from_row(PlanHour, row) for row in connection.execute(query)]

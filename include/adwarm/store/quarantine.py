@@ -12,15 +12,48 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, exists, func, select, update
+from sqlalchemy import Connection, Engine, and_, delete, exists, func, select, text, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import Date, String, Text
 
 from adwarm.foundation.errors import AdwarmError, NotFound
 from adwarm.model import Window
+from adwarm.store import payloads
+from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.context import Context
 from adwarm.store.database import insert_new, read_statement, read_transaction, write_transaction
+from adwarm.store.entries import table as entry
 from adwarm.store.integrity_days import IntegrityCounts, add_within
-from adwarm.store.tables import entry, forecast_snapshot, partition, payload, policy, policy_review
-from adwarm.store.tables import quarantined_item as table
+from adwarm.store.partitions import table as partition
+from adwarm.store.snapshots import forecast_snapshot, policy, policy_review
+
+# One row per damaged object, payload or snapshot that was found. Maintenance deletes old rows with their copies.
+table = Table(
+    "quarantined_item",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("found_at", UtcDateTime()),
+    value_column("kind", String(16)),
+    value_column("name", String(200)),
+    Column("account_id", String(24)),
+    value_column("reason", Text),
+    Column("copy_name", String(80)),
+    Column("healed_at", UtcDateTime()),
+    Column("outcome", Text),
+    Column("spec_hash", String(12)),
+    Column("since", Date),
+    Column("until", Date),
+    Index(None, "found_at"),
+    Index(
+        "uq_quarantined_item_open",
+        "kind",
+        "name",
+        unique=True,
+        sqlite_where=text("healed_at IS NULL"),
+        postgresql_where=text("healed_at IS NULL"),
+    ),
+)
+
 
 DamagedKind = Literal["entry", "partition", "snapshot", "aggregate"]
 COPY_SUFFIX = ".damaged"
@@ -77,14 +110,7 @@ def set_aside(context: Context, item: DamagedItem) -> None:
     """
     copy_name = _copy(context, item)
     with write_transaction(context.engine) as connection:
-        row = {
-            "found_at": item.found_at,
-            "kind": item.kind,
-            "name": item.name,
-            "account_id": item.account_id,
-            "reason": item.reason[:_REASON_LENGTH],
-            "copy_name": copy_name,
-        }
+        row = {**to_row(item), "reason": item.reason[:_REASON_LENGTH], "copy_name": copy_name}
         if item.kind == "partition":
             row |= _find_days(connection, item.name)
         insert_new(connection, table, [row])
@@ -134,7 +160,8 @@ def list_open(engine: Engine, limit: int) -> list[QuarantinedItem]:
     """Return up to `limit` rows of damaged data that nothing has replaced yet, newest first."""
     query = select(table).where(table.c.healed_at.is_(None)).order_by(table.c.found_at.desc(), table.c.id.desc())
     with read_transaction(engine) as connection:
-        return [_item(row) for row in connection.execute(query.limit(limit))]
+        rows = connection.execute(query.limit(limit)).all()
+    return [from_row(QuarantinedItem, row, item=from_row(DamagedItem, row)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +188,7 @@ def list_lost_days(engine: Engine, account_id: str | None = None) -> list[LostDa
         query = query.where(table.c.account_id == account_id)
     with read_statement(engine) as connection:
         rows = connection.execute(query.order_by(table.c.id)).all()
-    return [LostDays(row.account_id, row.spec_hash, Window(row.since, row.until)) for row in rows]
+    return [from_row(LostDays, row) for row in rows]
 
 
 def list_open_names(engine: Engine) -> set[tuple[str, str]]:
@@ -210,9 +237,7 @@ def _copy(context: Context, item: DamagedItem) -> str | None:
     """Keep a copy of the damaged bytes and return its hash; None when they cannot be read."""
     data: bytes | None = None
     if item.kind == "entry":
-        with read_statement(context.engine) as connection:
-            body = connection.execute(select(payload.c.body).where(payload.c.hash == item.name)).scalar_one_or_none()
-        data = None if body is None else bytes(body)
+        data = payloads.find(context.engine, item.name)
     else:
         with suppress(AdwarmError, OSError):
             data = context.objects.read_unverified(item.name)
@@ -265,8 +290,3 @@ def _close(engine: Engine, which: Any, at: datetime, outcome: str) -> int:
         counts = {kind: IntegrityCounts(healed=number) for kind, number in Counter(closed).items()}
         add_within(connection, at, counts)
     return len(closed)
-
-
-def _item(row: Row[Any]) -> QuarantinedItem:
-    found = DamagedItem(row.kind, row.name, row.account_id, row.reason, row.found_at)
-    return QuarantinedItem(found, row.copy_name, row.healed_at, row.outcome)

@@ -1,16 +1,99 @@
-"""Traffic by hour, account and actor: reads by result, their latency, and upstream calls."""
+"""Traffic by hour: reads by account, actor and result, how long they took, and calls to the platform with their causes.
+
+Latencies are counted by hour or day and by what was done, in buckets; see `adwarm.model.Latencies`.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Label, Update, bindparam, case, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Label,
+    Update,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import BigInteger, Float, Integer, String
 
 from adwarm.foundation.clock import floor_to
-from adwarm.model import Actor, Latencies
+from adwarm.model import Actor, CallCause, CauseKind, Latencies
+from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import insert_new, read_transaction, write_transaction
-from adwarm.store.latencies import READ, LatencyKey, add_latencies, get_latencies
-from adwarm.store.tables import traffic_hour as table
+
+# Grows with hours times accounts times actors. Maintenance deletes old rows.
+table = Table(
+    "traffic_hour",
+    metadata,
+    key_column("hour", UtcDateTime()),
+    key_column("account_id", String(24)),
+    key_column("actor", String(16)),
+    value_column("hits", Integer, 0),
+    value_column("stale", Integer, 0),
+    value_column("misses", Integer, 0),
+    value_column("errors", Integer, 0),
+    value_column("upstream_calls", Integer, 0),
+    value_column("throttles", Integer, 0),
+    value_column("latency_ms", Float, 0.0),
+    Column("first_opens", Integer, nullable=False, default=0, server_default="0"),
+    Column("first_hits", Integer, nullable=False, default=0, server_default="0"),
+    Index(None, "hour"),  # rows come in the order of hours, which the planner does not see in the primary key
+)
+
+# One row per hour or day, operation and bucket of time. Maintenance deletes old rows.
+latency_count = Table(
+    "latency_count",
+    metadata,
+    key_column("since", UtcDateTime()),
+    key_column("operation", String(24)),
+    key_column("bucket", Integer),
+    value_column("count", BigInteger),
+)
+
+
+READ = "read"
+"""Answering a reader of the read API or of the command line."""
+LatencyKey = tuple[datetime, str]
+"""First moment of an hour or of a day (UTC), and what was done."""
+_ADD_LATENCY = (
+    update(latency_count)
+    .where(latency_count.c.since == bindparam("of_since"), latency_count.c.operation == bindparam("of_operation"))
+    .where(latency_count.c.bucket == bindparam("of_bucket"))
+    .values(count=latency_count.c.count + bindparam("more"))
+)
+
+
+def add_latencies(connection: Connection, latencies: Mapping[LatencyKey, Latencies]) -> None:
+    """Add to the counts, in the transaction of `connection`."""
+    # In one order, so that two processes cannot wait for each other's rows.
+    added = sorted((*key, bucket, count) for key, item in latencies.items() for bucket, count in item.counts.items())
+    if added:
+        new = [{"since": s, "operation": o, "bucket": b, "count": 0} for s, o, b, _ in added]
+        changes = [{"of_since": s, "of_operation": o, "of_bucket": b, "more": more} for s, o, b, more in added]
+        insert_new(connection, latency_count, new)
+        connection.execute(_ADD_LATENCY, changes)
+
+
+def get_latencies(engine: Engine, since: datetime, until: datetime) -> dict[str, Latencies]:
+    """Return the counts of the half-open window by what was done."""
+    key = (latency_count.c.operation, latency_count.c.bucket)
+    query = select(*key, func.sum(latency_count.c.count)).group_by(*key)
+    query = query.where(latency_count.c.since >= since, latency_count.c.since < until)
+    counts: dict[str, dict[int, int]] = {}
+    with read_transaction(engine) as connection:
+        for operation, bucket, count in connection.execute(query):
+            counts.setdefault(operation, {})[bucket] = int(count)
+    return {operation: Latencies(by_bucket) for operation, by_bucket in counts.items()}
+
 
 _FIRST = ("first_opens", "first_hits")
 _READS = ("hits", "stale", "misses", "latency_ms", *_FIRST)
@@ -140,3 +223,94 @@ def _build_add() -> Update:
 
 
 _ADD = _build_add()
+
+
+# Grows with hours times causes. Maintenance deletes old rows.
+call_hour = Table(
+    "call_hour",
+    metadata,
+    key_column("hour", UtcDateTime()),
+    key_column("cause", String(16)),
+    key_column("strategy", String(80)),
+    value_column("calls", Integer, 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CauseCalls:
+    """The calls of one cause."""
+
+    cause: CallCause
+    calls: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "cause": str(self.cause.kind),
+            "strategy": self.cause.strategy or None,
+            "text": str(self.cause),
+            "calls": self.calls,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DayCalls:
+    """The calls of the last 24 hours.
+
+    Attributes:
+        made: all of them.
+        causes: their causes, the most frequent first; the sum of their calls is `made`.
+    """
+
+    made: int
+    causes: tuple[CauseCalls, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"made": self.made, "causes": [item.to_dict() for item in self.causes]}
+
+
+def count_calls(
+    engine: Engine, at: datetime, account_id: str, cause: CallCause, *, calls: int, **failures: int
+) -> None:
+    """Count calls in the hour of `at`: those of an account, and those of a cause. The one place that counts calls.
+
+    Args:
+        engine: the database.
+        at: when they were made.
+        account_id: the account that they are about; empty: none.
+        cause: what made them necessary.
+        calls: how many they are.
+        failures: `throttles`, by the platform, and `errors`, fetches that have failed.
+    """
+    hour = floor_to(at, timedelta(hours=1))
+    counts = {"upstream_calls": calls, **failures}
+    if not any(counts.values()):
+        return
+    key = {"hour": hour, "cause": str(cause.kind), "strategy": cause.strategy}
+    same = [call_hour.c[name] == value for name, value in key.items()]
+    with write_transaction(engine) as connection:
+        add_counts(connection, {(hour, account_id, Actor.WARMER.value): counts})
+        if calls:
+            insert_new(connection, call_hour, [{**key, "calls": 0}])
+            connection.execute(update(call_hour).where(*same).values(calls=call_hour.c.calls + calls))
+
+
+def get_day_calls(engine: Engine, now: datetime) -> DayCalls:
+    """Return the calls of the last 24 hours and what caused them. Command line, read API and page all show this.
+
+    Hours that were counted before there was a record of causes count as `unknown`.
+    """
+    since, of_cause = get_day_start(now), (call_hour.c.cause, call_hour.c.strategy)
+    causes_of_day = select(*of_cause, func.sum(call_hour.c.calls)).where(call_hour.c.hour >= since).group_by(*of_cause)
+    made = func.coalesce(func.sum(table.c.upstream_calls), 0)
+    all_of_day = select(literal(""), literal(""), made).where(table.c.hour >= since)
+    query = union_all(all_of_day, causes_of_day)
+    with read_transaction(engine) as connection:
+        rows = [(str(cause), str(strategy), int(count)) for cause, strategy, count in connection.execute(query)]
+    [total] = [count for cause, _, count in rows if not cause]
+    causes = [CauseCalls(CallCause(CauseKind(cause), strategy), count) for cause, strategy, count in rows if cause]
+    causes.sort(key=lambda item: (-item.calls, item.cause))
+    rest = total - sum(item.calls for item in causes)
+    causes += [CauseCalls(CallCause(CauseKind.UNKNOWN), rest)] if rest else []
+    return DayCalls(total, tuple(causes))

@@ -1,14 +1,31 @@
 """Figures of sampled accounts that were read from the platform in two ways, and whether they agree."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
-from sqlalchemy import Engine, Row, insert, select
+from sqlalchemy import Boolean, Date, Engine, Float, Index, String, Table, insert, select
 
+from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.tables import reconciliation as table
+
+# Grows with reconciled accounts a day. Maintenance deletes old rows.
+table = Table(
+    "reconciliation",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("at", UtcDateTime()),
+    value_column("account_id", String(24)),
+    value_column("comparison", String(24)),
+    value_column("since", Date),
+    value_column("until", Date),
+    value_column("metric", String(40)),
+    value_column("expected", Float),
+    value_column("actual", Float),
+    value_column("differs", Boolean),
+    Index(None, "at"),
+    Index(None, "account_id", "at"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +54,7 @@ def insert_figures(engine: Engine, figures: Sequence[ComparedFigure]) -> None:
     """Store figures in one transaction."""
     if figures:
         with write_transaction(engine) as connection:
-            connection.execute(insert(table), [asdict(figure) for figure in figures])
+            connection.execute(insert(table), [to_row(figure) for figure in figures])
 
 
 def list_figures(
@@ -48,10 +65,4 @@ def list_figures(
     if only_differing:
         query = query.where(table.c.differs)
     with read_transaction(engine) as connection:
-        return [_figure(row) for row in connection.execute(query)]
-
-
-def _figure(row: Row[Any]) -> ComparedFigure:
-    values = dict(row._mapping)
-    del values["id"]
-    return ComparedFigure(**values)
+        return [from_row(ComparedFigure, row) for row in connection.execute(query)]

@@ -13,24 +13,17 @@ A plan that finds enough of the preparing query warmed switches before the deadl
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, select, update
+from sqlalchemy import JSON, Column, Connection, Engine, Float, Index, Row, String, Table, and_, delete, select, update
 
 from adwarm.model import QuerySpec
 from adwarm.model.keys import name_next
+from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
-from adwarm.store.tables import report_version as table
-
-PREPARE_FOR = timedelta(hours=24)
-"""A new query is prepared for this long at most: whoever changes a report sees the change the next day."""
-SEEN_EVERY = timedelta(minutes=15)
-"""How often a process notes that it is configured with a preparing query."""
-ABANDONED_AFTER = timedelta(hours=2)
-"""A preparing query that no process is configured with for this long is dropped."""
 
 
 class VersionState(StrEnum):
@@ -39,6 +32,29 @@ class VersionState(StrEnum):
     ACTIVE = "active"
     PREPARING = "preparing"
     RETIRED = "retired"
+
+
+# One row per report and query that it has had since its settings changed. Maintenance deletes old retired ones.
+table = Table(
+    "report_version",
+    metadata,
+    key_column("report", String(40)),
+    key_column("spec_hash", String(12)),
+    value_column("spec", JSON, dict),
+    value_column("state", EnumText(VersionState, 12)),
+    value_column("since", UtcDateTime()),
+    value_column("seen_at", UtcDateTime()),
+    Column("coverage", Float),
+    Index(None, "since"),
+)
+
+
+PREPARE_FOR = timedelta(hours=24)
+"""A new query is prepared for this long at most: whoever changes a report sees the change the next day."""
+SEEN_EVERY = timedelta(minutes=15)
+"""How often a process notes that it is configured with a preparing query."""
+ABANDONED_AFTER = timedelta(hours=2)
+"""A preparing query that no process is configured with for this long is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +177,7 @@ def _switch(connection: Connection, report: str, now: datetime) -> ReportVersion
     connection.execute(update(table).where(was_active).values(state=VersionState.RETIRED, since=now))
     own = _matches(report, found.spec.hash)
     connection.execute(update(table).where(own).values(state=VersionState.ACTIVE, since=now))
-    return ReportVersion(report, found.spec, VersionState.ACTIVE, now, found.seen_at, found.coverage)
+    return replace(found, state=VersionState.ACTIVE, since=now)
 
 
 def _choose(versions: Iterable[ReportVersion], reports: set[str]) -> dict[str, QuerySpec]:
@@ -183,11 +199,10 @@ def _matches(report: str, spec_hash: str) -> Any:
 
 
 def _row(item: ReportVersion) -> dict[str, Any]:
-    values = {name: getattr(item, name) for name in ("report", "state", "since", "seen_at", "coverage")}
-    return {**values, "spec_hash": item.spec.hash, "spec": asdict(item.spec)}
+    return {**to_row(item), "spec_hash": item.spec.hash, "spec": asdict(item.spec)}
 
 
 def _version(row: Row[Any]) -> ReportVersion:
     values = row.spec
     spec = QuerySpec(values["level"], tuple(values["fields"]), tuple(values["attribution_windows"]))
-    return ReportVersion(row.report, spec, VersionState(row.state), row.since, row.seen_at, row.coverage)
+    return from_row(ReportVersion, row, spec=spec)

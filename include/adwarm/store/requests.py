@@ -13,16 +13,18 @@ pending | processing ──> expired        the deadline has passed, and no work
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import JSON, BigInteger, Integer, String, Text
 
 from adwarm.model import Priority, ReportKey
-from adwarm.store.database import BATCH_ROWS
-from adwarm.store.tables import request as table
+from adwarm.store.columns import ROW_ID, EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.database import BATCH_ROWS, read_transaction
 
 
 class RequestStatus(StrEnum):
@@ -41,7 +43,45 @@ class RequestStatus(StrEnum):
         return self not in {RequestStatus.PENDING, RequestStatus.PROCESSING}
 
 
+# At most `ADWARM_BACKPRESSURE__QUEUE_SIZE` pending rows; finished ones are deleted after some days.
+table = Table(
+    "request",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("account_id", String(24)),
+    value_column("date_range", String(40)),
+    value_column("report", String(40), "default"),
+    value_column("priority", Integer),
+    value_column("status", EnumText(RequestStatus), RequestStatus.PENDING),
+    value_column("enqueued_at", UtcDateTime()),
+    value_column("deadline", UtcDateTime()),
+    value_column("attempts", Integer, 0),
+    Column("owner", String(80)),
+    Column("lease_until", UtcDateTime()),
+    Column("error", Text),
+    Column("error_kind", String(40)),
+    Column("finished_at", UtcDateTime()),
+    Column("token", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("not_before", UtcDateTime()),
+    Column("result", JSON),
+    Column("token_id", String(16)),
+    Index(None, "status", "priority", "enqueued_at"),
+    Index(None, "finished_at"),
+    Index(None, "account_id", "date_range", "report", "id"),
+    Index(
+        "uq_request_in_flight",
+        "account_id",
+        "date_range",
+        "report",
+        unique=True,
+        sqlite_where=text("status IN ('pending', 'processing')"),
+        postgresql_where=text("status IN ('pending', 'processing')"),
+    ),
+)
+
+
 _OPEN = (RequestStatus.PENDING, RequestStatus.PROCESSING)
+_DEAD = (RequestStatus.FAILED, RequestStatus.EXPIRED, RequestStatus.SHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +129,9 @@ def insert_pending(
 ) -> int:
     """Insert a pending request and return its id; `token_id` is the token of the read API that requests it."""
     row = {
-        "account_id": key.account_id,
-        "date_range": key.date_range,
-        "report": key.report,
+        **to_row(key),
         "priority": int(priority),
-        "status": RequestStatus.PENDING.value,
+        "status": RequestStatus.PENDING,
         "enqueued_at": to_datetime(now),
         "deadline": to_datetime(deadline),
         "token_id": token_id,
@@ -113,9 +151,16 @@ def find_many(connection: Connection, ids: Collection[int]) -> list[QueuedReques
     return [_request(row) for row in rows]
 
 
-def list_newest(connection: Connection, limit: int) -> list[QueuedRequest]:
-    """Return the newest requests of any status, newest first."""
-    return [_request(row) for row in connection.execute(select(table).order_by(table.c.id.desc()).limit(limit))]
+def list_newest(
+    connection: Connection, limit: int, ids: Collection[int] | None = None, before_id: int | None = None
+) -> list[QueuedRequest]:
+    """Return the newest requests of any status, newest first: of those with `ids`, and before `before_id`."""
+    query = select(table).order_by(table.c.id.desc()).limit(limit)
+    if ids is not None:
+        query = query.where(table.c.id.in_(ids))
+    if before_id is not None:
+        query = query.where(table.c.id < before_id)
+    return [_request(row) for row in connection.execute(query)]
 
 
 def find_newest_completed(connection: Connection, key: ReportKey) -> QueuedRequest | None:
@@ -151,13 +196,29 @@ def list_unfulfilled(connection: Connection, since: datetime, limit: int) -> lis
         )
         .scalar_subquery()
     )
-    failed = table.c.status.in_((RequestStatus.FAILED, RequestStatus.EXPIRED, RequestStatus.SHED))
+    failed = table.c.status.in_(_DEAD)
     query = (
         select(table)
         .where(failed, table.c.finished_at >= since, table.c.id == newest)
         .order_by(table.c.finished_at.desc())
     )
     return [_request(row) for row in connection.execute(query.limit(limit))]
+
+
+def list_dead(engine: Engine, since: datetime, limit: int) -> tuple[list[QueuedRequest], int]:
+    """Return the newest requests that ended since then without their report, and how many there are."""
+    is_dead = table.c.status.in_(_DEAD)
+    query = select(table, func.count().over().label("total")).where(table.c.finished_at >= since, is_dead)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query.order_by(table.c.finished_at.desc(), table.c.id.desc()).limit(limit)).all()
+    return [_request(row) for row in rows], rows[0].total if rows else 0
+
+
+def as_of(request: QueuedRequest, now: float) -> QueuedRequest:
+    """Return a request as it reads at `now`: a pending one past its deadline has expired."""
+    if request.status is RequestStatus.PENDING and request.deadline <= now:
+        return replace(request, status=RequestStatus.EXPIRED, error=request.error or "no worker took it in time")
+    return request
 
 
 def count_open_of_token(connection: Connection, token_id: str) -> int:
@@ -254,9 +315,6 @@ def _lease_expired(now: float) -> ColumnElement[bool]:
 
 
 def _request(row: Row[Any]) -> QueuedRequest:
-    values = dict(row._mapping)
-    key = ReportKey(values.pop("account_id"), values.pop("date_range"), values.pop("report"))
-    for name in _TIMESTAMP_COLUMNS:
-        values[name] = None if values[name] is None else values[name].timestamp()
-    values["priority"], values["status"] = Priority(values["priority"]), RequestStatus(values["status"])
-    return QueuedRequest(key=key, **values)
+    times = {name: row._mapping[name] for name in _TIMESTAMP_COLUMNS}
+    seconds = {name: None if at is None else at.timestamp() for name, at in times.items()}
+    return from_row(QueuedRequest, row, priority=Priority(row.priority), **seconds)

@@ -10,9 +10,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Table, and_, delete, func, or_, select, tuple_, update
 
+from adwarm.store.capacity_tables import capacity_grant
 from adwarm.store.database import BATCH_ROWS, database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.leases import FLOOR
-from adwarm.store.tables import capacity_grant, lease, partition, strategy, strategy_state
+from adwarm.store.leases import table as lease
+from adwarm.store.partitions import table as partition
+from adwarm.store.strategies import states as strategy_state
+from adwarm.store.strategies import table as strategy
 
 _BATCH_ACCOUNTS = 20
 _EXPIRED_GRANT = timedelta(days=1)

@@ -1,15 +1,24 @@
-"""Creates, upgrades, checks and resets the schema; the migrations live in `migrations/`."""
+"""Creates, upgrades, checks and resets the schema, and says whether database and objects can be used.
 
-from typing import Any
+The migrations live in `migrations/`.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, MetaData, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, inspect, select, text
+from sqlalchemy.exc import OperationalError
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.errors import BadRequest, StorageError
+from adwarm.foundation.storage import DATA_SETTING, describe_storage_problem
+from adwarm.store.context import Context
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations, list_pending
+from adwarm.store.partitions import table as partition
 from adwarm.store.schema_changes import get_compatible_from
 from adwarm.store.tables import metadata
 from adwarm.store.upgrades import downgrade_to, read_revision, render_plan, upgrade_to_newest
@@ -172,3 +181,53 @@ def _check_upgradable(revision: str | None) -> None:
             "is stored and start anew with `adwarm db reset --yes`"
         )
     raise BadRequest(f"the database has schema {revision}, made by a newer adwarm; upgrade this installation")
+
+
+def require_objects(context: Context) -> None:
+    """Check that the folder of the objects is there while the database has days in it; behind a URL, nothing is read.
+
+    Raises:
+        StorageError: it is gone.
+        Transient: the database cannot be reached.
+    """
+    path = context.objects.local_path
+    if path is None or not context.objects.is_lost:
+        return
+    with read_transaction(context.engine) as connection:
+        is_used = connection.execute(select(partition.c.account_id).limit(1)).first() is not None
+    if is_used:
+        text, advice = "the folder of the stored days is gone", "mount it, or restore a backup"
+        raise StorageError(describe_storage_problem(path, DATA_SETTING, text, advice), code="objects_gone")
+
+
+_STEPS = 1_000
+"""Instructions of SQLite's machine between two looks at the time."""
+
+
+class QuickCheck(NamedTuple):
+    """The result of a check: the first problem, None without one, and whether all of the file was looked at."""
+
+    problem: str | None
+    is_complete: bool
+
+
+def quick_check(engine: Engine, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> QuickCheck:
+    """Look for damaged pages in the SQLite file of an engine, for at most about `seconds`.
+
+    Raises:
+        StorageError: the file is so damaged that it cannot be read.
+        Transient: it cannot be reached.
+    """
+    end = monotonic() + seconds
+    with read_transaction(engine) as connection:
+        raw: Any = connection.connection.dbapi_connection
+        raw.set_progress_handler(lambda: monotonic() > end, _STEPS)
+        try:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_INTERRUPT":
+                raise
+            return QuickCheck(None, is_complete=False)
+        finally:
+            raw.set_progress_handler(None, 0)
+    return QuickCheck(None if found == "ok" else str(found), is_complete=True)

@@ -2,10 +2,19 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, String, Table, select
 
+from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import upsert
-from adwarm.store.tables import schema_change
+
+# One row per migration.
+schema_change = Table(
+    "schema_change",
+    metadata,
+    key_column("revision", String(32)),
+    value_column("compatible_from", String(32)),
+    value_column("applied_at", UtcDateTime()),
+)
 
 
 def save_change(connection: Connection, revision: str, compatible_from: str, at: datetime) -> None:

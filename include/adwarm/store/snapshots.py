@@ -1,13 +1,63 @@
-"""Trained forecasts, and the policy row that names the deployed one."""
+"""Trained forecasts, the policy row that names the deployed one, and the reviews that propose another."""
 
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, case, delete, select, update
+from sqlalchemy.schema import Column, ForeignKey, Index, Table
+from sqlalchemy.types import JSON, Integer, String, Text
 
-from adwarm.model import DeployedPolicy, Mode, Snapshot
+from adwarm.model import DeployedPolicy, Mode, PolicyReview, Snapshot
+from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import insert_new, upsert, write_transaction
-from adwarm.store.tables import forecast_snapshot, policy, policy_review
+
+# Grows by about one row a day. Maintenance deletes old ones that nothing uses.
+forecast_snapshot = Table(
+    "forecast_snapshot",
+    metadata,
+    key_column("id", String(64)),
+    value_column("kind", String(40)),
+    value_column("version", String(24)),
+    value_column("object_hash", String(64)),
+    value_column("trained_from", UtcDateTime()),
+    value_column("trained_until", UtcDateTime()),
+    value_column("keys", Integer),
+    value_column("features", JSON, list),
+    value_column("metrics", JSON, dict),
+    value_column("created_at", UtcDateTime()),
+)
+
+# One row.
+policy = Table(
+    "policy",
+    metadata,
+    key_column("name", String(40)),
+    Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id")),
+    value_column("mode", EnumText(Mode), Mode.LIVE),
+    value_column("updated_at", UtcDateTime()),
+    Column("chosen_kind", String(40)),
+    Column("chosen_by", String(250)),
+    Column("chosen_at", UtcDateTime()),
+    Column("chosen_why", Text),
+)
+
+# Grows by one row a week. Maintenance deletes old rows.
+policy_review = Table(
+    "policy_review",
+    metadata,
+    key_column("run_id", String(250)),
+    value_column("at", UtcDateTime()),
+    value_column("verdict", String(24)),
+    Column("live_kind", String(40)),
+    Column("proposed_kind", String(40)),
+    Column("proposed_snapshot", String(64), ForeignKey("forecast_snapshot.id")),
+    Column("report", Text),
+    value_column("figures", JSON, dict),
+    Column("decided_by", String(250)),
+    Column("decided_at", UtcDateTime()),
+    Index(None, "at"),
+)
+
 
 LIVE = "live"
 _KEPT_OF_EACH_KIND = 2
@@ -15,19 +65,7 @@ _KEPT_OF_EACH_KIND = 2
 
 def insert_snapshot(connection: Connection, snapshot: Snapshot) -> None:
     """Insert a snapshot. One with the same id stays as it is, because the id is a hash of the content."""
-    row = {
-        "id": snapshot.id,
-        "kind": snapshot.kind,
-        "version": snapshot.version,
-        "object_hash": snapshot.object_hash,
-        "trained_from": snapshot.trained_from,
-        "trained_until": snapshot.trained_until,
-        "keys": snapshot.keys,
-        "features": list(snapshot.features),
-        "metrics": dict(snapshot.metrics),
-        "created_at": snapshot.created_at,
-    }
-    insert_new(connection, forecast_snapshot, [row])
+    insert_new(connection, forecast_snapshot, [to_row(snapshot)])
 
 
 def find_snapshot(connection: Connection, snapshot_id: str) -> Snapshot | None:
@@ -40,7 +78,7 @@ def find_snapshot(connection: Connection, snapshot_id: str) -> Snapshot | None:
 def find_policy(connection: Connection, name: str = LIVE) -> DeployedPolicy | None:
     """Return a policy, or None before the first forecast is deployed."""
     row = connection.execute(select(policy).where(policy.c.name == name)).one_or_none()
-    return None if row is None else DeployedPolicy(**{**row._mapping, "mode": Mode(row.mode)})
+    return None if row is None else from_row(DeployedPolicy, row)
 
 
 def find_deployed_snapshot(connection: Connection, name: str = LIVE) -> Snapshot | None:
@@ -82,7 +120,7 @@ def set_policy(
     connection: Connection, snapshot_id: str, at: datetime, *, name: str = LIVE, mode: Mode = Mode.LIVE
 ) -> None:
     """Deploy a snapshot under a policy. The recorded choice of a kind stays."""
-    row = {"name": name, "snapshot_id": snapshot_id, "mode": str(mode), "updated_at": at}
+    row = {"name": name, "snapshot_id": snapshot_id, "mode": mode, "updated_at": at}
     upsert(connection, policy, [row])
 
 
@@ -110,5 +148,38 @@ def delete_unused(engine: Engine, before: datetime) -> int:
         return connection.execute(delete(forecast_snapshot).where(*unused)).rowcount
 
 
+def save_review(connection: Connection, review: PolicyReview) -> None:
+    """Insert a review; one of the same run is replaced."""
+    row = to_row(review, without=("result", "page"))
+    upsert(connection, policy_review, [{**row, "verdict": review.result, "report": review.page}])
+
+
+def find_review(connection: Connection, run_id: str) -> PolicyReview | None:
+    """Return the review of a run, or None."""
+    row = connection.execute(select(policy_review).where(policy_review.c.run_id == run_id)).one_or_none()
+    return None if row is None else _review(row)
+
+
+def list_reviews(connection: Connection, limit: int) -> list[PolicyReview]:
+    """Return at most `limit` reviews, the latest first."""
+    query = select(policy_review).order_by(policy_review.c.at.desc(), policy_review.c.run_id.desc()).limit(limit)
+    return [_review(row) for row in connection.execute(query)]
+
+
+def find_newest_review(connection: Connection) -> PolicyReview | None:
+    """Return the latest review, or None."""
+    return next(iter(list_reviews(connection, 1)), None)
+
+
+def save_decision(connection: Connection, run_id: str, decision: str, *, by: str, at: datetime) -> None:
+    """Record what was decided on a review's proposal, and who decided."""
+    values = {"verdict": decision, "decided_by": by[:250], "decided_at": at}
+    connection.execute(update(policy_review).where(policy_review.c.run_id == run_id).values(values))
+
+
 def _snapshot(row: Row[Any]) -> Snapshot:
-    return Snapshot(**{**row._mapping, "features": tuple(row.features)})
+    return from_row(Snapshot, row, features=tuple(row.features))
+
+
+def _review(row: Row[Any]) -> PolicyReview:
+    return from_row(PolicyReview, row, result=row.verdict, page=row.report)

@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, Engine, and_, case, exists, func, null, or
 from adwarm.model import ReportKey, Warm
 from adwarm.store import jobs
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.jobs import table as warming_job
 from adwarm.store.strategies import request_recheck
-from adwarm.store.tables import strategy, warming_job
-from adwarm.store.tables import warm as table
+from adwarm.store.strategies import table as strategy
+from adwarm.store.warms import table
 
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 _ENOUGH_CALLS = 20.0

@@ -12,10 +12,21 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Boolean, Connection, Engine, String, Table, Text, select
 
+from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import read_statement, upsert, write_transaction
-from adwarm.store.page_tables import control_switch as table
+
+# One row per switch that was ever changed: `warming` (the kill switch) and `shadow`.
+table = Table(
+    "control_switch",
+    metadata,
+    key_column("name", String(40)),
+    value_column("is_on", Boolean),
+    value_column("changed_at", UtcDateTime()),
+    value_column("changed_by", String(250)),
+    value_column("why", Text, ""),
+)
 
 
 class Switch(StrEnum):

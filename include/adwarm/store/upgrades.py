@@ -25,13 +25,13 @@ from adwarm.store.database import open_connection, read_transaction, translating
 from adwarm.store.migration_scripts import (
     VERSION_TABLE,
     Migration,
+    is_invalid,
     list_migrations,
     list_pending,
     render_postgresql,
     run_down,
     run_up,
 )
-from adwarm.store.online_indexes import is_invalid
 from adwarm.store.schema_changes import forget_change, save_change
 
 LOCK_SECONDS = 3

@@ -3,31 +3,85 @@
 `adwarm.model.WarmStatus` lists the states of a warm and the transitions between them.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    Row,
-    Select,
-    and_,
-    bindparam,
-    case,
-    delete,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Engine, Select, and_, bindparam, delete, func, or_, select, text, update
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import JSON, BigInteger, Boolean, Float, Integer, String, Text
 
 from adwarm.model import Mode, PlannedWarm, Priority, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
 from adwarm.store import jobs
+from adwarm.store.columns import ROW_ID, EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.tables import warm as table
+
+# Grows with every planned warm. Maintenance deletes old rows.
+table = Table(
+    "warm",
+    metadata,
+    key_column("id", ROW_ID),
+    value_column("run_id", String(250)),
+    value_column("batch", Integer, 0),
+    value_column("account_id", String(24)),
+    value_column("date_range", String(40)),
+    value_column("report", String(40), "default"),
+    value_column("reason", EnumText(WarmReason, 24)),
+    value_column("mode", EnumText(Mode)),
+    value_column("priority", EnumText(Priority), Priority.LOW),
+    value_column("decided_at", UtcDateTime()),
+    Column("predicted_open", UtcDateTime()),
+    Column("warm_at", UtcDateTime()),
+    value_column("confidence", Float, 0.0),
+    value_column("benefit", Float, 0.0),
+    value_column("price", Float, 0.0),
+    value_column("explanation", JSON, dict),
+    value_column("status", EnumText(WarmStatus), WarmStatus.PLANNED),
+    Column("error", Text),
+    Column("fetched_at", UtcDateTime()),
+    Column("expires_at", UtcDateTime()),
+    value_column("requests", Integer, 0),
+    Column("seconds", Float),
+    Column("used", Boolean),
+    Column("first_use", UtcDateTime()),
+    Column("strategy", String(80)),
+    Column("superseded_by", BigInteger),
+    Index(None, "run_id", "batch"),
+    Index(None, "account_id", "date_range", "fetched_at"),
+    Index(None, "account_id", "decided_at"),
+    # What the page counts of a week, so that it reads no rows.
+    Index(
+        None,
+        "decided_at",
+        postgresql_include=["mode", "reason", "status", "used", "superseded_by", "fetched_at", "warm_at", "first_use"],
+    ),
+    Index(None, "used", "status"),
+    Index(
+        "ix_warm_strategy_use",  # holds all that the use of strategies over 30 days is counted from
+        "strategy",
+        "decided_at",
+        "status",
+        "used",
+        "superseded_by",
+        "requests",
+        sqlite_where=text("strategy IS NOT NULL"),
+        postgresql_where=text("strategy IS NOT NULL"),
+    ),
+    Index(
+        "ix_warm_marked",
+        *("decided_at", "reason", "mode", "status", "used", "confidence"),
+        sqlite_where=text("used IS NOT NULL OR superseded_by IS NOT NULL"),
+        postgresql_where=text("used IS NOT NULL OR superseded_by IS NOT NULL"),
+    ),
+    Index(
+        "ix_warm_held_out",
+        "decided_at",
+        sqlite_where=text("status = 'held_out'"),
+        postgresql_where=text("status = 'held_out'"),
+    ),
+)
+
 
 FAILED = frozenset({WarmStatus.FAILED, WarmStatus.STALE})
 """Statuses that another attempt tries again."""
@@ -39,35 +93,6 @@ _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 _CHANGE = update(table).where(table.c.id == bindparam("changed_id"))
 """Changes many warms in one round trip: run it with a list of values, each with the `changed_id` of its warm."""
 _IS_UNMARKED = and_(table.c.used.is_(None), table.c.superseded_by.is_(None))
-_AGES: Final = (0, 15, 30, 60, 120, 240, 480, 1_440)
-"""Minutes up to which ages are counted, so that the database returns no row of a warm."""
-
-
-@dataclass(frozen=True, slots=True)
-class WarmUsage:
-    """How many warms of one mode and reason were used.
-
-    Attributes:
-        used: opened while fresh.
-        wasted: expired unopened.
-        superseded: replaced by a newer warm of its key before anybody opened it.
-        open: not known yet.
-        age: about the median seconds from the fetch to the first use; None when none was used.
-    """
-
-    mode: Mode
-    reason: WarmReason
-    used: int
-    wasted: int
-    superseded: int
-    open: int
-    age: float | None
-
-    @property
-    def share(self) -> float | None:
-        """The share that was used of those of which it is known."""
-        marked = self.used + self.wasted
-        return self.used / marked if marked else None
 
 
 def replace_plan(engine: Engine, run_id: str, plan: Sequence[PlannedWarm]) -> None:
@@ -76,7 +101,7 @@ def replace_plan(engine: Engine, run_id: str, plan: Sequence[PlannedWarm]) -> No
         undone = table.c.status.in_(("planned", "cut", "held_out", "shadow", *FAILED, *DENIED))
         connection.execute(delete(table).where(table.c.run_id == run_id, undone))
         if plan:
-            connection.execute(table.insert(), [{**_row(warm), "run_id": run_id} for warm in plan])
+            connection.execute(table.insert(), [{**to_row(warm), "run_id": run_id} for warm in plan])
 
 
 def list_planned(engine: Engine, run_id: str, number: int) -> list[Warm]:
@@ -169,7 +194,7 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
             is_retry = row is not None and served and row.status in FAILED | DENIED
             if row is None or not (is_retry or row.status == "planned"):
                 continue
-            changes.append({"changed_id": result.warm_id, **_result_row(result)})
+            changes.append({"changed_id": result.warm_id, **to_row(result, without=("warm_id",))})
             done += served
             failed += int(not served and result.status is not WarmStatus.PLANNED)
             if is_retry:
@@ -189,17 +214,9 @@ def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = 
         covered: ids of shadow warms that would have found their key fresh; they become `fresh`.
     """
     with write_transaction(engine) as connection:
-        changes = [
-            {
-                "changed_id": use.warm_id,
-                "used": use.used,
-                "first_use": use.first_use,
-                "superseded_by": use.superseded_by,
-            }
-            for use in uses
-        ]
-        if changes:
-            connection.execute(_CHANGE, changes)
+        if uses:
+            rows = [{"changed_id": use.warm_id, **to_row(use, without=("warm_id",))} for use in uses]
+            connection.execute(_CHANGE, rows)
         if covered:
             connection.execute(_CHANGE, [{"changed_id": warm_id, "status": "fresh"} for warm_id in covered])
 
@@ -275,47 +292,42 @@ def list_fresh_until(engine: Engine, since: datetime, at: datetime) -> dict[Repo
         return {ReportKey(*row[:3]): row[3] for row in connection.execute(query)}
 
 
-def get_usage(engine: Engine, since: datetime) -> list[WarmUsage]:
-    """Return how many of the warms decided since then were used, by mode and reason; the database counts them."""
-    is_used = table.c.used.is_(True)
+@dataclass(frozen=True, slots=True)
+class WarmFilter:
+    """Which warms of a run to list; an empty text leaves a field free.
+
+    Attributes:
+        account_id: the account.
+        range_text: part of the date range.
+        status: of the warm.
+        reason: why it is in the plan.
+    """
+
+    account_id: str = ""
+    range_text: str = ""
+    status: str = ""
+    reason: str = ""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return the filter as SQL."""
+        equal = {table.c.account_id: self.account_id, table.c.status: self.status, table.c.reason: self.reason}
+        set_fields = [column == value for column, value in equal.items() if value]
+        if self.range_text:
+            set_fields.append(table.c.date_range.contains(self.range_text, autoescape=True))
+        return set_fields
+
+
+def find_newest_run(engine: Engine) -> str | None:
+    """Return the run with the newest plan; None without any."""
     with read_transaction(engine) as connection:
-        age = _minutes_between(connection, func.coalesce(table.c.fetched_at, table.c.warm_at), table.c.first_use)
-        query = select(
-            table.c.mode,
-            table.c.reason,
-            _count_if(is_used).label("used"),
-            _count_if(table.c.used.is_(False)).label("wasted"),
-            _count_if(and_(table.c.used.is_(None), table.c.superseded_by.is_not(None))).label("superseded"),
-            _count_if(and_(table.c.used.is_(None), table.c.superseded_by.is_(None))).label("open"),
-            *(_count_if(and_(is_used, age < limit)).label(f"age_{place}") for place, limit in enumerate(_AGES)),
-        ).where(table.c.decided_at >= since, table.c.status.in_((WarmStatus.FETCHED, WarmStatus.SHADOW)))
-        rows = connection.execute(query.group_by(table.c.mode, table.c.reason).order_by(table.c.mode, table.c.reason))
-        return [_usage(dict(row._mapping)) for row in rows]
+        newest = select(table.c.run_id).order_by(table.c.decided_at.desc()).limit(1)
+        return connection.execute(newest).scalar_one_or_none()
 
 
-def count_cut(engine: Engine, reason: WarmReason) -> int:
-    """Return how many warms with this reason were cut from their plans."""
-    query = select(func.count()).where(table.c.reason == reason, table.c.status == "cut")
-    with read_transaction(engine) as connection:
-        return int(connection.execute(query).scalar_one())
-
-
-def count_by_status(engine: Engine) -> dict[str, int]:
-    """Return the number of warms by status, and of the live ones how many were `used`, `wasted` and `superseded`."""
-    with read_transaction(engine) as connection:
-        counts = {
-            row.status: int(row.n)
-            for row in connection.execute(select(table.c.status, func.count().label("n")).group_by(table.c.status))
-        }
-        marks = {
-            "used": table.c.used.is_(True),
-            "wasted": table.c.used.is_(False),
-            "superseded": table.c.superseded_by.is_not(None),
-        }
-        for name, mark in marks.items():
-            marked = select(func.count()).where(mark, table.c.status.not_in(("held_out", "shadow")))
-            counts[name] = int(connection.execute(marked).scalar_one())
-    return counts
+def list_page(engine: Engine, run_id: str, chosen: WarmFilter, offset: int, limit: int) -> list[Warm]:
+    """Return up to `limit` warms of a run after the first `offset`, the greatest benefit first."""
+    query = select(table).where(table.c.run_id == run_id, *chosen.conditions())
+    return _list(engine, query.order_by(table.c.benefit.desc(), table.c.id).offset(offset).limit(limit))
 
 
 def _is_within(column: ColumnElement[datetime], since: datetime, until: datetime) -> ColumnElement[bool]:
@@ -324,89 +336,4 @@ def _is_within(column: ColumnElement[datetime], since: datetime, until: datetime
 
 def _list(engine: Engine, query: Select[Any]) -> list[Warm]:
     with read_transaction(engine) as connection:
-        return [row_to_warm(row) for row in connection.execute(query)]
-
-
-def row_to_warm(row: Row[Any]) -> Warm:
-    """Return a row with every column of the table as a warm."""
-    values = dict(row._mapping)
-    return Warm(
-        key=ReportKey(values.pop("account_id"), values.pop("date_range"), values.pop("report")),
-        reason=WarmReason(values.pop("reason")),
-        mode=Mode(values.pop("mode")),
-        status=WarmStatus(values.pop("status")),
-        priority=Priority.parse(values.pop("priority")),
-        **values,
-    )
-
-
-def _row(warm: PlannedWarm) -> dict[str, Any]:
-    return {
-        "batch": warm.batch,
-        "account_id": warm.key.account_id,
-        "date_range": warm.key.date_range,
-        "report": warm.key.report,
-        "reason": str(warm.reason),
-        "mode": str(warm.mode),
-        "priority": warm.priority.name.lower(),
-        "decided_at": warm.decided_at,
-        "predicted_open": warm.predicted_open,
-        "warm_at": warm.warm_at,
-        "confidence": warm.confidence,
-        "benefit": warm.benefit,
-        "price": warm.price,
-        "explanation": warm.explanation,
-        "status": str(warm.status),
-        "expires_at": warm.expires_at,
-        "strategy": warm.strategy,
-        "requests": warm.requests,
-    }
-
-
-def _result_row(result: WarmResult) -> dict[str, Any]:
-    return {
-        "status": str(result.status),
-        "error": result.error,
-        "fetched_at": result.fetched_at,
-        "expires_at": result.expires_at,
-        "requests": result.requests,
-        "seconds": result.seconds,
-    }
-
-
-def _usage(row: Mapping[str, Any]) -> WarmUsage:
-    return WarmUsage(
-        mode=Mode(row["mode"]),
-        reason=WarmReason(row["reason"]),
-        used=row["used"],
-        wasted=row["wasted"],
-        superseded=row["superseded"],
-        open=row["open"],
-        age=_find_median([row[f"age_{place}"] for place in range(len(_AGES))], row["used"]),
-    )
-
-
-def _find_median(younger: Sequence[int], count: int) -> float | None:
-    """Return about the median age in seconds: on a straight line between the two limits around half of the warms.
-
-    Args:
-        younger: how many warms are younger than each of `_AGES`.
-        count: how many warms there are.
-    """
-    if not count:
-        return None
-    for place in range(1, len(_AGES)):
-        if younger[place] * 2 >= count:
-            share = (count / 2 - younger[place - 1]) / (younger[place] - younger[place - 1])
-            return 60.0 * (_AGES[place - 1] + (_AGES[place] - _AGES[place - 1]) * share)
-    return 60.0 * _AGES[-1]
-
-
-def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
-
-def _minutes_between(connection: Connection, start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[Any]:
-    if connection.dialect.name == "postgresql":
-        return func.date_part("epoch", end - start) / 60.0  # a float; `extract` gives a slow numeric
-    return (func.julianday(end) - func.julianday(start)) * 1_440.0
+        return [from_row(Warm, row) for row in connection.execute(query)]

@@ -20,7 +20,7 @@ from adwarm.serving.ports import Open
 from adwarm.settings import Settings
 from adwarm.store import aggregates
 from adwarm.store.database import write_transaction
-from adwarm.store.sqlite_check import QuickCheck
+from adwarm.store.schema import QuickCheck
 from adwarm.store.tables import access_aggregate
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -180,7 +180,7 @@ def test_the_doctor_sees_a_damaged_database(adwarm: Adwarm, monkeypatch: pytest.
     """A page that does not add up is something to fix."""
     checks = {check["name"]: check for check in adwarm("doctor", "--json").json}
     assert "sqlite, schema up to date (" in checks["database"]["detail"]
-    monkeypatch.setattr("adwarm.store.sqlite_check.quick_check", lambda *_: QuickCheck("row 7 missing", True))
+    monkeypatch.setattr("adwarm.store.schema.quick_check", lambda *_: QuickCheck("row 7 missing", True))
     checks = {check["name"]: check for check in adwarm("doctor", "--json").json}
     assert not checks["database"]["ok"]
     assert "ADWARM_DATABASE_URL" in checks["database"]["detail"]

@@ -13,7 +13,7 @@ from adwarm.model import PolicyReview
 from adwarm.runtime import Runtime
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
-from adwarm.store.reviews import save_review
+from adwarm.store.snapshots import save_review
 
 RUN = "adwarm_policy_review/manual__2026-03-02T03:00:00+00:00"
 TEXT = "With 1.52 x the calls of no warming, 95.6 % of first opens found a fresh report (no warming: 12.3 %)"

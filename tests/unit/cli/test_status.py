@@ -13,8 +13,7 @@ from adwarm.settings import Settings
 from adwarm.store import write_transaction
 from adwarm.store.alerts import list_alerts
 from adwarm.store.healing_runs import HealingRun, HealingStore
-from adwarm.store.reviews import save_review
-from adwarm.store.snapshots import insert_snapshot, record_choice, set_policy
+from adwarm.store.snapshots import insert_snapshot, record_choice, save_review, set_policy
 
 from .conftest import Adwarm
 

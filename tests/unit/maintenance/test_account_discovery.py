@@ -29,7 +29,7 @@ from adwarm.settings import Settings
 from adwarm.sources.protocol import AccountPage
 from adwarm.store import ObjectStore, accounts
 from adwarm.store.account_discoveries import list_attempts
-from adwarm.store.call_causes import get_day_calls
+from adwarm.store.read_traffic import get_day_calls
 from tests.unit.conftest import ScriptedSource
 from tests.wall_clock import database_now
 

@@ -18,7 +18,7 @@ from adwarm.pages.rendering import render
 from adwarm.pages.tabs import TABS
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
-from adwarm.store.reviews import save_review
+from adwarm.store.snapshots import save_review
 from tests.asgi_client import AsgiClient
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import ADMIN, START, VIEWER, NamedAccess, Page

@@ -17,10 +17,10 @@ from adwarm.model import (
     WarmStatus,
     WarmUse,
 )
-from adwarm.pages.queries.evidence_queries import MarkCounts, count_marks
 from adwarm.pages.views.evidence_tab import get_calibration, get_calibration_error, get_usage
 from adwarm.store import compression_days, impact, read_traffic, warms, write_transaction
-from adwarm.store.reviews import save_review
+from adwarm.store.snapshots import save_review
+from adwarm.store.warm_usage import MarkCounts, count_marks
 from tests.unit.pages.conftest import START, Page
 
 HOSTILE = "<script>alert(1)</script>"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from adwarm.model import Account, FatigueScore
-from adwarm.pages.queries import fatigue_overview_queries as overview
-from adwarm.pages.queries import fatigue_queries
-from adwarm.pages.queries.fatigue_queries import AccountFilter, AdQuery
+from adwarm.queries import fatigue_ads
+from adwarm.queries import fatigue_overview as overview
+from adwarm.queries.fatigue_ads import AccountFilter, AdQuery
 from adwarm.store import accounts
 from tests import fatigue_scores
 from tests.unit.conftest import SQLITE_ONLY
@@ -225,7 +225,7 @@ def test_filters_and_pages_cover_every_ad_once(page: Page, subtests: pytest.Subt
             seen: list[str] = []
             for number in (1, 2, 3):
                 query = AdQuery(AccountFilter("ACT_77"), sort=sort, page=number)  # type: ignore[arg-type]
-                ads, has_more = fatigue_queries.list_ads(page.runtime.engine, query)
+                ads, has_more = fatigue_ads.list_ads(page.runtime.engine, query)
                 seen += [ad.stored.score.ad_id for ad in ads]
                 assert has_more == (number < 3)
             assert len(seen) == 60
@@ -239,7 +239,7 @@ def test_status_and_alarm_filters_look_at_the_newest_day_only(page: Page) -> Non
     """An ad that was critical or in alarm yesterday and is not today is not listed as such."""
     earlier = [_score("1", 90.0, YESTERDAY, alarm="alarm"), _score("3", 20.0, YESTERDAY)]
     _store(page, [*earlier, _score("1", 20.0), _score("2", 80.0), _score("3", 20.0, alarm="alarm")])
-    for sort in fatigue_queries.AdOrder.__args__:  # type: ignore[attr-defined]
+    for sort in fatigue_ads.AdOrder.__args__:  # type: ignore[attr-defined]
         assert _names(page.tile("fatigue", "ads", status="critical", sort=sort)) == ["ad 2"]
         assert _names(page.tile("fatigue", "ads", alarm="alarm", sort=sort)) == ["ad 3"]
 

@@ -10,8 +10,8 @@ from adwarm.model import CallCause, CauseKind
 from adwarm.pages.views.now_tab import TABS
 from adwarm.store import jobs, read_traffic
 from adwarm.store import tables as t
-from adwarm.store.call_causes import count_calls
 from adwarm.store.database import write_transaction
+from adwarm.store.read_traffic import count_calls
 from tests.unit.pages.conftest import START, Page
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

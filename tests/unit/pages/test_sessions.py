@@ -22,9 +22,9 @@ from adwarm.pages.sessions import COOKIE, MAX_LOGIN_BYTES, SessionAccess, add_se
 from adwarm.pages.tabs import TABS
 from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.settings import ServingSettings
-from adwarm.store import access_tokens, accounts, page_sessions, read_transaction
-from adwarm.store.page_sessions import MAX_SESSIONS
-from adwarm.store.page_tables import page_session
+from adwarm.store import access_tokens, accounts, read_transaction
+from adwarm.store.access_tokens import MAX_SESSIONS
+from adwarm.store.tables import page_session
 from tests.asgi_client import AsgiClient
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import START, Page
@@ -280,7 +280,7 @@ def test_invented_sessions_refuse_no_valid_one(site: Site, monkeypatch: pytest.M
     """Amid thousands of invented sessions, one that the process has never seen is valid; no invented one is read."""
     browser = site.log_in(site.issue("read")[1])
     found: list[str] = []
-    find = page_sessions.find_session
+    find = access_tokens.find_session
 
     def counted(engine: Any, id_hash: str) -> Any:
         found.append(id_hash)
@@ -297,7 +297,7 @@ def test_invented_sessions_refuse_no_valid_one(site: Site, monkeypatch: pytest.M
         guesses = [access.identify(ask(f"guess-{number}")) for number in range(3_000)]
         return await asyncio.gather(*guesses, access.identify(ask(browser.cookies[COOKIE])))
 
-    monkeypatch.setattr(page_sessions, "find_session", counted)
+    monkeypatch.setattr(access_tokens, "find_session", counted)
     visitors = asyncio.run(work())
     assert [visitor.name for visitor in visitors if visitor is not None] == ["ada"]
     assert len(found) == 1

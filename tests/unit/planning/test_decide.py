@@ -17,7 +17,17 @@ from adwarm.planning.day_close import get_close_time
 from adwarm.planning.decide import PlanScope, build_forecast_plan, decide, get_calls_left_this_hour, get_open_chances
 from adwarm.settings import Settings
 from adwarm.settings.sections import ImpactSettings
-from adwarm.store import Context, ObjectStore, accounts, impact, plan_hours, tables, warms, write_transaction
+from adwarm.store import (
+    Context,
+    ObjectStore,
+    accounts,
+    impact,
+    plan_hours,
+    tables,
+    warm_usage,
+    warms,
+    write_transaction,
+)
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
@@ -124,7 +134,7 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
 def test_a_preview_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
     """The forecast's plan can be built without storing it."""
     assert len(build_forecast_plan(_context(learned, objects), NINE).recommendations) == 3
-    assert warms.count_by_status(learned) == {"used": 0, "wasted": 0, "superseded": 0}
+    assert warm_usage.count_by_status(learned) == {"used": 0, "wasted": 0, "superseded": 0}
 
 
 def test_shadow_plans_are_stored_and_not_carried_out(learned: Engine, objects: ObjectStore) -> None:

@@ -10,7 +10,7 @@ from adwarm.model import Actor, Mode, PlannedWarm, ReportKey, WarmReason, WarmRe
 from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.warm_outcomes import WarmOutcomes, mark_warm_outcomes
 from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, warms
+from adwarm.store import Context, ObjectStore, warm_usage, warms
 from tests.user_log import UserLog
 
 AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -134,9 +134,9 @@ def test_an_open_credits_the_newest_warm_before_it(engine: Engine, objects: Obje
     assert (rows[old].used, rows[old].superseded_by) == (None, new)
     assert (rows[new].used, rows[new].superseded_by, rows[new].first_use) == (True, None, AT + 90 * MINUTE)
     assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 0, 0)
-    (usage,) = warms.get_usage(engine, AT - HOUR)
+    (usage,) = warm_usage.get_usage(engine, AT - HOUR)
     assert (usage.used, usage.wasted, usage.superseded, usage.open) == (1, 0, 1, 0)
-    assert warms.count_by_status(engine)["superseded"] == 1
+    assert warm_usage.count_by_status(engine)["superseded"] == 1
 
 
 def test_both_warms_are_used_when_each_was_opened(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_shadow_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectSt
         ("shadow", None),
     ]
     assert [row.fetched_at for row in rows] == [None] * 4
-    (figures,) = warms.get_usage(engine, AT - HOUR)
+    (figures,) = warm_usage.get_usage(engine, AT - HOUR)
     assert asdict(figures) == {
         "mode": "shadow",
         "reason": "predicted_open",
@@ -217,7 +217,7 @@ def test_shadow_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectSt
         "open": 1,
         "age": 5400.0,
     }
-    assert warms.count_by_status(engine)["used"] == 0
+    assert warm_usage.count_by_status(engine)["used"] == 0
 
 
 def test_a_shadow_warm_marked_before_still_covers(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -238,9 +238,9 @@ def test_usage_is_by_mode_and_reason(engine: Engine, objects: ObjectStore, tmp_p
     _fetched(engine, "act_3", reason="strategy")
     _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 5 * HOUR - MINUTE))
     _mark(engine, objects, AT + 5 * HOUR)
-    result = {item.reason: (item.used, item.wasted, item.age) for item in warms.get_usage(engine, AT - HOUR)}
+    result = {item.reason: (item.used, item.wasted, item.age) for item in warm_usage.get_usage(engine, AT - HOUR)}
     assert result == {"predicted_open": (1, 1, 90 * 60.0), "strategy": (0, 1, None)}  # between one hour and two
-    assert warms.get_usage(engine, AT + HOUR) == []
+    assert warm_usage.get_usage(engine, AT + HOUR) == []
 
 
 def test_held_out_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
@@ -261,4 +261,4 @@ def test_held_out_warms_are_marked_as_if_fetched(engine: Engine, objects: Object
     assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.HELD_OUT) == WarmOutcomes(used=1, wasted=1, open=1)
     rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in (1, 2, 3)]
     assert [(row.status, row.used) for row in rows] == [("held_out", True), ("held_out", False), ("held_out", None)]
-    assert warms.count_by_status(engine) == {"held_out": 3, "used": 0, "wasted": 0, "superseded": 0}
+    assert warm_usage.count_by_status(engine) == {"held_out": 3, "used": 0, "wasted": 0, "superseded": 0}

@@ -18,7 +18,7 @@ from adwarm.prefetch.backfill import (
 )
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import jobs, partitions
-from adwarm.store.call_causes import get_day_calls
+from adwarm.store.read_traffic import get_day_calls
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
 RANGE = Window(date(2026, 6, 1), date(2026, 8, 29))

@@ -14,7 +14,7 @@ from adwarm.model import CauseKind, Priority, ReportKey
 from adwarm.prefetch.queue_worker import DrainResult, QueueWorker
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from adwarm.store.call_causes import get_day_calls
+from adwarm.store.read_traffic import get_day_calls
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 

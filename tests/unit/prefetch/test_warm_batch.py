@@ -24,7 +24,7 @@ from adwarm.prefetch import BatchResult
 from adwarm.prefetch.warm_batch import Pace, lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, read_traffic, warms, write_transaction
-from adwarm.store.call_causes import get_day_calls
+from adwarm.store.read_traffic import get_day_calls
 from adwarm.store.strategies import claim_slot, list_strategies, save_strategy
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 

@@ -21,8 +21,7 @@ from adwarm.replay import review
 from adwarm.replay.review import REVIEW_ACTOR, choose_split, promote, reject, review_policies, sample_accounts
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import Context, ObjectStore, read_transaction
-from adwarm.store.reviews import find_newest_review
-from adwarm.store.snapshots import find_policy
+from adwarm.store.snapshots import find_newest_review, find_policy
 from tests.remembered_replays import ReviewedLog, remember_replays
 
 from .conftest import MONDAY, simulated_opens

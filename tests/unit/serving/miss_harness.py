@@ -18,12 +18,12 @@ from adwarm.serving.drainers import FetchMode
 from adwarm.serving.misses import QueueMissHandler
 from adwarm.serving.ports import FetchOutcome
 from adwarm.settings import BackpressureSettings, ServingSettings, Settings
-from adwarm.store import accounts, entries, token_days
+from adwarm.store import access_tokens, accounts, entries
+from adwarm.store.access_tokens import Counter
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.requests import QueuedRequest
 from adwarm.store.tables import request as request_table
-from adwarm.store.token_days import Counter
 from tests.unit.conftest import NOW
 
 Result = TypeVar("Result")
@@ -153,7 +153,7 @@ class MissHarness:
     def count(self, counter: Counter, token_id: str = "t1") -> int:
         """Return one count of a token on the first day."""
         with read_transaction(self.engine) as connection:
-            return token_days.get_count(connection, token_id, NOW.date(), counter)
+            return access_tokens.get_day_count(connection, token_id, NOW.date(), counter)
 
     def claim(self) -> ClaimedRequest:
         """Take the next request, as a worker does."""

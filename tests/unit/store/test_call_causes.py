@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import MANUAL_CAUSE, CallCause, CauseKind, WarmReason, find_cause
 from adwarm.store import read_traffic
-from adwarm.store.call_causes import count_calls, get_day_calls
+from adwarm.store.read_traffic import count_calls, get_day_calls
 from tests.unit.conftest import NOW, SQLITE_ONLY
 
 PRODUCT = Path(__file__).parents[3] / "include/adwarm"
@@ -77,13 +77,13 @@ def test_one_function_tells_the_calls_of_a_day() -> None:
     texts = {path.relative_to(PRODUCT).as_posix(): path.read_text() for path in PRODUCT.rglob("*.py")}
     shown = {name for name, text in texts.items() if re.search(r"\bget_day_calls\(", text)}
     assert shown == {
-        "store/call_causes.py",
+        "store/read_traffic.py",
         "cli/status.py",
         "pages/views/now_tab.py",
         "serving/api/routes/capacity.py",
     }
     counted = {name for name, text in texts.items() if "upstream_calls" in text and "migrations" not in name}
-    assert counted == {"store/call_causes.py", "store/read_traffic.py", "store/tables.py"}
+    assert counted == {"store/read_traffic.py"}
     makers = {name for name, text in texts.items() if "acquire_grant(" in text} - {"backpressure/admission.py"}
     assert makers == {
         "prefetch/fetcher.py",  # counted by `account_fetch` and `window_read`

@@ -11,8 +11,7 @@ from adwarm.foundation.errors import BadRequest, StorageError, Transient
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
 from adwarm.store.database import open_engine, write_transaction
-from adwarm.store.readiness import require_database, require_objects
-from adwarm.store.schema import upgrade
+from adwarm.store.schema import require_current, require_objects, upgrade
 from adwarm.store.tables import partition
 
 
@@ -37,15 +36,15 @@ def test_a_dropped_database_is_not_ready(postgres_url: str, tmp_path: Path) -> N
         make_url(postgres_url).set(database="readiness").render_as_string(hide_password=False), tmp_path
     )
     with pytest.raises(BadRequest, match="adwarm db upgrade"):
-        require_database(context)
+        require_current(context.engine)
     upgrade(context.engine)
-    require_database(context)
+    require_current(context.engine)
     require_objects(context)
     with server.connect() as connection:
         connection.execute(text("DROP DATABASE readiness WITH (FORCE)"))
     for _ in range(2):  # over the connection that was cut, and over a new one
         with pytest.raises(Transient):
-            require_database(context)
+            require_current(context.engine)
     context.engine.dispose()
     server.dispose()
 

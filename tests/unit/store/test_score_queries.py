@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.model import FatigueScore
-from adwarm.store import score_queries
-from adwarm.store.score_queries import ScoreOrder, ScorePosition, ScoreQuery
+from adwarm.store import scores
+from adwarm.store.scores import ScoreOrder, ScorePosition, ScoreQuery
 from tests import fatigue_scores
 
 DAY = date(2026, 11, 24)
@@ -49,12 +49,12 @@ def test_pages_hold_each_score_once(engine: Engine, order: ScoreOrder, expected:
     fatigue_scores.publish(engine, MIXED, 1, False, AT)
     found: list[str] = []
     after = None
-    while page := score_queries.list_page(engine, ScoreQuery("act_1", order=order), size, after):
+    while page := scores.list_page(engine, ScoreQuery("act_1", order=order), size, after):
         found += [item.score.ad_id for item in page]
         last = page[-1].score
         after = ScorePosition(last.as_of, last.total, last.ad_id, last.alarm)
     assert found == expected
-    assert [item.score.ad_id for item in score_queries.list_day(engine, "act_1", DAY)] == list("56427138")
+    assert [item.score.ad_id for item in scores.list_day(engine, "act_1", DAY)] == list("56427138")
 
 
 def test_filters_select(engine: Engine) -> None:
@@ -62,7 +62,7 @@ def test_filters_select(engine: Engine) -> None:
     fatigue_scores.publish(engine, MIXED, 1, False, AT)
 
     def ads(**filters: Any) -> list[str]:
-        return [item.score.ad_id for item in score_queries.list_page(engine, ScoreQuery("act_1", **filters), 100)]
+        return [item.score.ad_id for item in scores.list_page(engine, ScoreQuery("act_1", **filters), 100)]
 
     assert ads(status="critical") == ["2", "4", "7"]
     assert ads(alarm="alarm") == ["5", "6"]
@@ -75,10 +75,10 @@ def test_newest_days(engine: Engine) -> None:
     """The newest day up to a day; None before the first one and for other accounts."""
     for back in (0, 3):
         fatigue_scores.publish(engine, [_score("1", as_of=DAY - timedelta(days=back))], 1, False, AT)
-    assert score_queries.find_newest_day(engine, "act_1") == DAY
-    assert score_queries.find_newest_day(engine, "act_1", DAY - timedelta(days=1)) == DAY - timedelta(days=3)
-    assert score_queries.find_newest_day(engine, "act_1", DAY - timedelta(days=4)) is None
-    assert score_queries.find_newest_days(engine, ["act_1", "act_2"]) == {"act_1": DAY}
+    assert scores.find_newest_day(engine, "act_1") == DAY
+    assert scores.find_newest_day(engine, "act_1", DAY - timedelta(days=1)) == DAY - timedelta(days=3)
+    assert scores.find_newest_day(engine, "act_1", DAY - timedelta(days=4)) is None
+    assert scores.find_newest_days(engine, ["act_1", "act_2"]) == {"act_1": DAY}
 
 
 def test_one_ad_over_time(engine: Engine) -> None:
@@ -89,7 +89,7 @@ def test_one_ad_over_time(engine: Engine) -> None:
             engine, [_score("1", 10.0 + back, as_of=day), _score("2", None, as_of=day)], 1, False, AT
         )
     span = (DAY - timedelta(days=2), DAY)
-    assert [item.score.total for item in score_queries.list_ad_history(engine, "act_1", "1", *span)] == [
+    assert [item.score.total for item in scores.list_ad_history(engine, "act_1", "1", *span)] == [
         12.0,
         11.0,
         10.0,
@@ -101,7 +101,7 @@ def test_earlier_scores(engine: Engine) -> None:
     for back, total in ((1, 70.0), (2, 10.0)):
         fatigue_scores.publish(engine, [_score("1", total, as_of=DAY - timedelta(days=back))], 1, False, AT)
     fatigue_scores.publish(engine, [_score("2", as_of=DAY - timedelta(days=9))], 1, False, AT)
-    found = score_queries.find_earlier(engine, {"act_1": ["1", "2"]}, DAY - timedelta(days=7), DAY)
+    found = scores.find_earlier(engine, {"act_1": ["1", "2"]}, DAY - timedelta(days=7), DAY)
     assert {key: (item.as_of, item.status) for key, item in found.items()} == {
         ("act_1", "1"): (DAY - timedelta(days=1), "critical")
     }

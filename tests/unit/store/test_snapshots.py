@@ -1,4 +1,4 @@
-"""Stored forecasts and the deployed policy."""
+"""Stored forecasts, the deployed policy, and reviews of it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,19 +6,24 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.model import DeployedPolicy, Mode, Snapshot
+from adwarm.model import DeployedPolicy, Mode, PolicyReview, Snapshot
 from adwarm.store import read_transaction, write_transaction
 from adwarm.store.snapshots import (
     LIVE,
     find_deployed_snapshot,
+    find_newest_review,
     find_policy,
+    find_review,
     find_snapshot,
     insert_snapshot,
     record_choice,
+    save_decision,
+    save_review,
     set_policy,
 )
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
+REVIEW = PolicyReview("a", NOW, "proposed", "population", "adwarm", None, "/reports/a.html", {"ece": 0.02})
 
 
 def _snapshot(name: str, **values: Any) -> Snapshot:
@@ -77,3 +82,17 @@ def test_a_choice_outlives_the_next_training(engine: Engine) -> None:
             chosen_at=NOW,
             chosen_why="it is calm",
         )
+
+
+def test_reviews_survive_the_table(engine: Engine) -> None:
+    """Every field comes back; a second review of the same run replaces the first; a decision is recorded."""
+    newer = replace(REVIEW, run_id="b", at=NOW + timedelta(days=7))
+    with write_transaction(engine) as connection:
+        assert find_newest_review(connection) is None
+        for review in (REVIEW, newer, newer):
+            save_review(connection, review)
+        save_decision(connection, "b", "promoted", by="somebody", at=NOW)
+        decided = replace(newer, result="promoted", decided_by="somebody", decided_at=NOW)
+        assert find_newest_review(connection) == decided
+        assert find_review(connection, "a") == REVIEW
+        assert find_review(connection, "c") is None

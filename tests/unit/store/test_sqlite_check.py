@@ -7,8 +7,7 @@ from sqlalchemy import text
 
 from adwarm.foundation.errors import StorageError
 from adwarm.store.database import open_engine, read_transaction, write_transaction
-from adwarm.store.schema import upgrade
-from adwarm.store.sqlite_check import QuickCheck, quick_check
+from adwarm.store.schema import QuickCheck, quick_check, upgrade
 
 
 def _make(path: Path, rows: int = 200) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.model import PlannedWarm, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
-from adwarm.store import jobs, warms
+from adwarm.store import jobs, warm_usage, warms
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -127,7 +127,7 @@ def test_unmarked_warms(engine: Engine) -> None:
     _finish(engine, rows[3], fetched_at=AT + HOUR)
     warms.mark_uses(engine, [WarmUse(rows[1].id, True, AT)])
     assert [row.key.account_id for row in warms.list_unmarked(engine, AT + HOUR)] == ["act_1"]
-    assert warms.count_by_status(engine) == {"fetched": 3, "failed": 1, "used": 1, "wasted": 0, "superseded": 0}
+    assert warm_usage.count_by_status(engine) == {"fetched": 3, "failed": 1, "used": 1, "wasted": 0, "superseded": 0}
 
 
 def test_warms_of_a_reason_leave_out_cut_and_shadow_warms(engine: Engine) -> None:

@@ -1,41 +1,24 @@
 """SQL of the tab *Flow*. Each function runs one statement; error events, requests and samples are read by an index."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Engine, Row, Select, case, cast, func, literal, null, or_, select, union_all
 from sqlalchemy.types import JSON, Float, Text
 
+from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
 from adwarm.store.database import read_transaction
-from adwarm.store.tables import (
-    breaker,
-    capacity_grant,
-    capacity_sample,
-    capacity_scope,
-    isolation,
-    request,
-)
 
 DAY: Final = timedelta(days=1)
 MAX_ROWS: Final = 20
-MAX_SAMPLES: Final = 2_000
 ACCOUNT_SCOPE: Final = "account:"
 BREAKER_PREFIX: Final = "source:"
-DEAD: Final = ("failed", "expired", "shed")
 
 
 def list_shared_scopes(engine: Engine) -> list[Row[Any]]:
     """Return the rows of the capacity scopes that accounts share."""
     query = select(capacity_scope).where(capacity_scope.c.scope.not_like(f"{ACCOUNT_SCOPE}%"))
     return _list(engine, query.order_by(capacity_scope.c.scope).limit(MAX_ROWS))
-
-
-def list_samples(engine: Engine, since: datetime, scopes: Sequence[str]) -> list[Row[Any]]:
-    """Return the samples of scopes since then, the oldest first."""
-    table = capacity_sample.c
-    query = select(capacity_sample).where(table.at >= since, table.scope.in_(scopes))
-    return _list(engine, query.order_by(table.at, table.scope).limit(MAX_SAMPLES))
 
 
 def list_parked(engine: Engine, now: datetime) -> list[Row[Any]]:
@@ -76,14 +59,6 @@ def list_barred(engine: Engine) -> list[Row[Any]]:
     rows = union_all(breakers, isolated).subquery()
     query = select(rows, func.count().over().label("total"))
     return _list(engine, query.order_by(rows.c.place, rows.c.changed_at.desc(), rows.c.name).limit(2 * MAX_ROWS))
-
-
-def list_dead_requests(engine: Engine, since: datetime) -> list[Row[Any]]:
-    """Return the requests that ended without a report since then, the newest first; `total` is how many there are."""
-    table = request.c
-    query = select(request, func.count().over().label("total"))
-    query = query.where(table.finished_at >= since, table.status.in_(DEAD))
-    return _list(engine, query.order_by(table.finished_at.desc(), table.id.desc()).limit(MAX_ROWS))
 
 
 def list_grants(engine: Engine, now: datetime) -> list[Row[Any]]:

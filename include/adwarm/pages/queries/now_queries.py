@@ -6,37 +6,24 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Engine,
     Row,
     Select,
     and_,
-    cast,
     func,
-    literal,
-    null,
     or_,
     select,
     true,
-    union_all,
 )
-from sqlalchemy.types import Integer, String, Text
 
-from adwarm.model import Mode, WarmStatus
+from adwarm.store.alerts import alert
+from adwarm.store.capacity_tables import breaker, capacity_scope
 from adwarm.store.database import read_transaction
-from adwarm.store.tables import (
-    alert,
-    breaker,
-    capacity_scope,
-    control_switch,
-    entry,
-    forecast_snapshot,
-    maintenance_step,
-    policy,
-    request,
-    warm,
-    warming_job,
-)
+from adwarm.store.entries import table as entry
+from adwarm.store.jobs import table as warming_job
+from adwarm.store.requests import table as request
+from adwarm.store.snapshots import policy
+from adwarm.store.switches import table as control_switch
 
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
@@ -70,25 +57,6 @@ def get_situation(engine: Engine, now: datetime) -> list[Row[Any]]:
     return _list(engine, query.select_from(figures.outerjoin(control_switch, true())).order_by(switch.name))
 
 
-def get_calls(engine: Engine, since: datetime) -> Row[Any]:
-    """Return what a fetch since then took, and how many reports are known."""
-    with read_transaction(engine) as connection:
-        lifetime = _seconds_between(connection, warm.c.fetched_at, warm.c.expires_at)
-        fetched = (
-            select(
-                func.count().label("fetches"),
-                func.sum(warm.c.requests).label("requests"),
-                func.avg(lifetime).label("lifetime"),
-            )
-            .where(warm.c.decided_at >= since, warm.c.mode == Mode.LIVE, warm.c.status == WarmStatus.FETCHED)
-            .subquery()
-        )
-        keys = select(forecast_snapshot.c["keys"]).where(
-            forecast_snapshot.c.id == select(policy.c.snapshot_id).limit(1).scalar_subquery()
-        )
-        return connection.execute(select(fetched, keys.scalar_subquery().label("keys"))).one()
-
-
 def list_quota(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
     """Return the rows of every shared capacity scope, and those of the accounts that use most of their quota."""
     scope = capacity_scope.c
@@ -100,58 +68,9 @@ def list_quota(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
     return _list(engine, query.limit(10 * limit))
 
 
-def list_degraded(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
-    """Return the reasons of degraded entries, the most frequent first: how many, since when, and an example."""
-    columns = (
-        func.count().label("entries"),
-        func.min(entry.c.fetched_at).label("oldest"),
-        func.min(entry.c.account_id).label("example"),
-        func.sum(func.count()).over().label("total"),
-    )
-    reason = entry.c.degraded_reason
-    query = select(reason, *columns).where(entry.c.degraded).group_by(reason)
-    return _list(engine, query.order_by(func.count().desc(), reason).limit(limit))
-
-
-def list_failures(engine: Engine, since: datetime) -> list[Row[Any]]:
-    """Return what failed when it ran last: DAGs that made a plan since then, and steps of maintenance."""
-    job, step = warming_job.c, maintenance_step.c
-    order = func.row_number().over(partition_by=job.dag_id, order_by=job.started_at.desc())
-    ended = select(job.dag_id, job.run_id, job.status, job.started_at, job.failed, order.label("place")).where(
-        job.started_at >= since, job.finished_at.is_not(None)
-    )
-    newest = ended.subquery()
-    dags = select(
-        literal("DAG").label("kind"),
-        newest.c.dag_id.label("name"),
-        newest.c.started_at.label("at"),
-        newest.c.run_id,
-        newest.c.failed,
-        cast(null(), Text).label("error"),
-    ).where(newest.c.place == 1, newest.c.status == "failed")
-    steps = select(
-        literal("step of maintenance"),
-        step.name,
-        step.started_at,
-        cast(null(), String),
-        cast(null(), Integer),
-        step.error,
-    ).where(step.error.is_not(None))
-    rows = union_all(dags, steps).subquery()
-    return _list(engine, select(rows).order_by(rows.c.at.desc()).limit(2 * MAX_ROWS))
-
-
 def _of_first(column: ColumnElement[Any], condition: ColumnElement[bool], order: Sequence[Any]) -> Select[Any]:
     """Return a column of the first row that meets a condition, in an order that is total."""
     return select(column).where(condition).order_by(*order).limit(1)
-
-
-def _seconds_between(
-    connection: Connection, start: ColumnElement[datetime], end: ColumnElement[datetime]
-) -> ColumnElement[Any]:
-    if connection.dialect.name == "postgresql":
-        return func.date_part("epoch", end - start)  # a float; `extract` gives a slow numeric
-    return (func.julianday(end) - func.julianday(start)) * 86_400.0
 
 
 def _list(engine: Engine, query: Any) -> list[Row[Any]]:

@@ -10,10 +10,11 @@ from adwarm.actions.unparking import list_blocks
 from adwarm.actions.warm_now import MAX_KEYS
 from adwarm.foundation.errors import BadRequest
 from adwarm.pages.access import Permission
-from adwarm.pages.queries.actions_queries import list_failed_runs, list_requests
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views import actions_forms
+from adwarm.store import jobs
 from adwarm.store.action_events import find_action, list_actions
+from adwarm.store.requests import QueuedRequest, to_datetime
 from adwarm.store.switches import Switch, list_switches
 from adwarm_client.date_ranges import PRESETS
 
@@ -21,7 +22,7 @@ _PAGE_SIZE = 20
 _MAX_REQUESTS = 200
 _MAX_BLOCKS = 50
 _MAX_REASONS = 5
-_OPEN = frozenset({"pending", "processing"})
+_SHOWN_RUNS = 10
 _SWITCH_TITLES = {Switch.CALLS: "Calls", Switch.WARMING: "Warming", Switch.SHADOW: "Shadow mode"}
 
 
@@ -41,16 +42,29 @@ def _show_warm_now(request: TileRequest) -> Mapping[str, Any]:
 
 def _show_requests(request: TileRequest) -> Mapping[str, Any]:
     engine, action_id = request.services.context.engine, _number(request, "action")
+    queue, now = request.services.queue, request.now.timestamp()
     if action_id is None:
         before = _number(request, "before_request")
-        rows = list_requests(engine, request.now, _PAGE_SIZE + 1, before_id=before)
-        older = rows[_PAGE_SIZE - 1].id if len(rows) > _PAGE_SIZE else None
-        return {"rows": rows[:_PAGE_SIZE], "action": None, "older": older, "open": 0, "forgotten": 0}
+        found = queue.list_newest(_PAGE_SIZE + 1, before_id=before, now=now)
+        older = found[_PAGE_SIZE - 1].id if len(found) > _PAGE_SIZE else None
+        shown = [_describe_request(item) for item in found[:_PAGE_SIZE]]
+        return {"rows": shown, "action": None, "older": older, "open": 0, "forgotten": 0}
     event = find_action(engine, action_id)
     ids = [int(item) for item in event.arguments.get("requests") or []] if event else []
-    rows = list_requests(engine, request.now, _MAX_REQUESTS, ids) if ids else []
-    still_open = sum(row.status in _OPEN for row in rows)
+    found = queue.list_newest(_MAX_REQUESTS, ids=ids, now=now) if ids else []
+    rows, still_open = [_describe_request(item) for item in found], sum(not item.status.is_final for item in found)
     return {"rows": rows, "action": event, "older": None, "open": still_open, "forgotten": len(ids) - len(rows)}
+
+
+def _describe_request(item: QueuedRequest) -> Mapping[str, Any]:
+    return {
+        "id": item.id,
+        "report": str(item.key),
+        "status": item.status,
+        "enqueued_at": to_datetime(item.enqueued_at),
+        "finished_at": None if item.finished_at is None else to_datetime(item.finished_at),
+        "error": item.error,
+    }
 
 
 def _show_blocks(request: TileRequest) -> Mapping[str, Any]:
@@ -66,7 +80,7 @@ def _show_failed(request: TileRequest) -> Mapping[str, Any]:
         "count": len(failed.failures),
         "reasons": reasons[:_MAX_REASONS],
         "more_reasons": max(0, len(reasons) - _MAX_REASONS),
-        "runs": list_failed_runs(request.services.context.engine),
+        "runs": jobs.list_failed(request.services.context.engine, _SHOWN_RUNS),
         **_access(request, Permission.WARM),
     }
 

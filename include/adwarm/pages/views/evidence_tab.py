@@ -7,14 +7,13 @@ from typing import Any, Final
 
 from adwarm.compression import get_compression_totals
 from adwarm.foundation.charts import CalibrationPoint, Series, bar_chart, calibration_chart, interval_chart
-from adwarm.pages.queries.evidence_queries import BINS, MarkCounts, count_marks
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.planning.impact import USEFUL_HALF_WIDTH
 from adwarm.planning.impact_measurement import report_impact
 from adwarm.replay.review_rules import get_review_headline
 from adwarm.store import read_traffic, read_transaction
-from adwarm.store.reviews import list_reviews
-from adwarm.store.snapshots import find_deployed_snapshot
+from adwarm.store.snapshots import find_deployed_snapshot, list_reviews
+from adwarm.store.warm_usage import BINS, MarkCounts, count_marks
 
 DAYS: Final = 28
 """Days of warms that are evaluated."""

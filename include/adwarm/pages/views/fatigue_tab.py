@@ -11,11 +11,10 @@ from adwarm.fatigue.score import WARNING_UP_TO
 from adwarm.foundation.csv_text import format_csv
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, normalize_account_id
-from adwarm.pages.queries import fatigue_overview_queries as overview
-from adwarm.pages.queries import fatigue_queries as queries
-from adwarm.pages.queries.fatigue_overview_queries import ChangedAd, ChangeKind, DueKind
-from adwarm.pages.queries.fatigue_queries import AccountFilter, AdKey, AdQuery, ListedAd
 from adwarm.pages.tab import Download, Tab, Tile, TileRequest
+from adwarm.queries import fatigue_ads, fatigue_overview
+from adwarm.queries.fatigue_ads import AccountFilter, AdKey, AdQuery, ListedAd
+from adwarm.queries.fatigue_overview import ChangedAd, ChangeKind, DueKind
 from adwarm.settings import FatigueSettings
 
 STATUSES: Final[tuple[FatigueStatus, ...]] = ("critical", "warning", "healthy", "pending")
@@ -110,10 +109,10 @@ def describe_driver(score: FatigueScore, settings: FatigueSettings) -> str:
 def _load_today(request: TileRequest) -> Mapping[str, Any]:
     engine, accounts = request.services.context.engine, _read_accounts(request)
     since = _first_fresh_day(request)
-    counts = overview.count_due(engine, accounts, since)
-    due = overview.list_due(engine, accounts, since) if counts.total else []
+    counts = fatigue_overview.count_due(engine, accounts, since)
+    due = fatigue_overview.list_due(engine, accounts, since) if counts.total else []
     ads = [item.ad for item in due]
-    totals = queries.list_totals(engine, ads)
+    totals = fatigue_ads.list_totals(engine, ads)
     chosen = _accounts_query(accounts)
     return {
         "counts": counts,
@@ -134,10 +133,10 @@ def _load_today(request: TileRequest) -> Mapping[str, Any]:
 
 def _load_overview(request: TileRequest) -> Mapping[str, Any]:
     engine = request.services.context.engine
-    overall, worst = overview.sum_accounts(engine, _read_accounts(request))
+    overall, worst = fatigue_overview.sum_accounts(engine, _read_accounts(request))
     ids = [item.account_id for item in worst if item.account_id is not None]
-    days = queries.SPARK_DAYS
-    trends = overview.list_account_scores(engine, ids, overall.last_day, days) if overall.last_day else {}
+    days = fatigue_ads.SPARK_DAYS
+    trends = fatigue_overview.list_account_scores(engine, ids, overall.last_day, days) if overall.last_day else {}
     return {
         "overall": overall,
         "worst": worst,
@@ -149,7 +148,9 @@ def _load_overview(request: TileRequest) -> Mapping[str, Any]:
 
 
 def _load_changes(request: TileRequest) -> Mapping[str, Any]:
-    changes = overview.list_changes(request.services.context.engine, _read_accounts(request), _first_fresh_day(request))
+    changes = fatigue_overview.list_changes(
+        request.services.context.engine, _read_accounts(request), _first_fresh_day(request)
+    )
     groups: dict[ChangeKind, list[tuple[ChangedAd, str]]] = {}
     for item in changes:
         link = request.link("ad", account=item.ad.key[0], ad=item.ad.key[1])
@@ -160,19 +161,19 @@ def _load_changes(request: TileRequest) -> Mapping[str, Any]:
 def _load_ads(request: TileRequest) -> Mapping[str, Any]:
     context = request.services.context
     query = _read_query(request)
-    ads, has_more = queries.list_ads(context.engine, query)
-    totals = queries.list_totals(context.engine, ads)
+    ads, has_more = fatigue_ads.list_ads(context.engine, query)
+    totals = fatigue_ads.list_totals(context.engine, ads)
     filters = {"status": query.status, "alarm": query.alarm, "sort": query.sort}
     chosen = {**_accounts_query(query.accounts), **filters}
-    more = has_more and query.page < queries.MOST_PAGES
+    more = has_more and query.page < fatigue_ads.MOST_PAGES
     return {
         "ads": [_show_ad(request, ad, totals) for ad in ads],
         "query": query,
         "statuses": STATUSES,
         "alarms": ALARMS,
         "sorts": SORTS,
-        "first": (query.page - 1) * queries.PAGE_SIZE + 1,
-        "days": queries.SPARK_DAYS,
+        "first": (query.page - 1) * fatigue_ads.PAGE_SIZE + 1,
+        "days": fatigue_ads.SPARK_DAYS,
         "is_filtered": bool(_accounts_query(query.accounts) or query.status or query.alarm or query.page > 1),
         "previous": request.link("fatigue", **chosen, page=query.page - 1) + "#ads" if query.page > 1 else None,
         "next": request.link("fatigue", **chosen, page=query.page + 1) + "#ads" if more else None,
@@ -185,7 +186,7 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
 def _load_csv(request: TileRequest) -> str:
     """Return the ads of the filter of the URL as CSV, at most `MOST_ROWS`, in their order."""
     context = request.services.context
-    ads, _ = queries.list_ads(context.engine, _read_query(request, page="1"), MOST_ROWS)
+    ads, _ = fatigue_ads.list_ads(context.engine, _read_query(request, page="1"), MOST_ROWS)
     settings = context.settings.fatigue
     rows = ([ad.account_name, ad.currency, ad.change, *list_csv_cells(ad.stored, settings)] for ad in ads)
     return format_csv(("account_name", "currency", "change", *CSV_COLUMNS), rows)
@@ -220,8 +221,8 @@ def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
         raise BadRequest(f"there is no alarm level {str(alarm)[:40]!r}; choose one of {', '.join(ALARMS)}")
     if sort not in SORTS:
         raise BadRequest(f"ads cannot be sorted by {sort[:40]!r}; choose one of {', '.join(SORTS)}")
-    if not (page.isascii() and page.isdigit() and 1 <= int(page) <= queries.MOST_PAGES):
-        raise BadRequest(f"page must be a number from 1 to {queries.MOST_PAGES}")
+    if not (page.isascii() and page.isdigit() and 1 <= int(page) <= fatigue_ads.MOST_PAGES):
+        raise BadRequest(f"page must be a number from 1 to {fatigue_ads.MOST_PAGES}")
     return AdQuery(_read_accounts(request), status, alarm, sort, int(page))  # type: ignore[arg-type]
 
 

@@ -17,8 +17,10 @@ from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.now_tab import read_scope
 from adwarm.pages.views.scope_names import describe_breaker, describe_scope
 from adwarm.recovery.next_steps import get_next_step
+from adwarm.store.capacity_samples import CapacitySample, list_samples
 from adwarm.store.error_events import ErrorFilter
 from adwarm.store.healing_runs import HealingStore
+from adwarm.store.requests import list_dead
 
 REFRESH_SECONDS: Final = 30
 DAY, HALF_HOUR = timedelta(days=1), timedelta(minutes=30)
@@ -41,7 +43,7 @@ def load_limits(request: TileRequest) -> Values:
     scopes = [read_scope(row, settings, now.timestamp()) for row in flow_queries.list_shared_scopes(engine)]
     shown = [scope["name"] for scope in scopes][: len(_COLORS)]
     start = floor_to(now, HALF_HOUR) - (_PLACES - 1) * HALF_HOUR
-    samples = flow_queries.list_samples(engine, start, shown)
+    samples = list_samples(engine, start, shown)
     return {
         "scopes": scopes,
         "has_samples": bool(samples),
@@ -87,8 +89,18 @@ def load_queue(request: TileRequest) -> Values:
 
 def load_dead(request: TileRequest) -> Values:
     """Return the requests of the last day that ended without a report."""
-    rows = flow_queries.list_dead_requests(request.services.context.engine, request.now - DAY)
-    return {"requests": rows, "total": rows[0].total if rows else 0}
+    dead, total = list_dead(request.services.context.engine, request.now - DAY, flow_queries.MAX_ROWS)
+    rows = [
+        {
+            "key": item.key,
+            "status": item.status,
+            "finished_at": _to_datetime(item.finished_at),
+            "attempts": item.attempts,
+            "error": item.error,
+        }
+        for item in dead
+    ]
+    return {"requests": rows, "total": total}
 
 
 def load_grants(request: TileRequest) -> Values:
@@ -127,17 +139,19 @@ def load_healing(request: TileRequest) -> Values:
     return {"runs": store.list_recent(flow_queries.MAX_ROWS, since=request.now - DAY)}
 
 
-def _draw_series(samples: Sequence[Row[Any]], scopes: Sequence[str], start: datetime, column: str) -> list[Series]:
+def _draw_series(
+    samples: Sequence[CapacitySample], scopes: Sequence[str], start: datetime, column: str
+) -> list[Series]:
     """Return a line per scope over half hours: the last sample of each; a gap where none was taken."""
     lines: dict[str, list[float | None]] = {name: [None] * _PLACES for name in scopes}
     for row in samples:
         place = int((row.at - start) / HALF_HOUR)
         if 0 <= place < _PLACES:
-            lines[row.scope][place] = row._mapping[column]
+            lines[row.scope][place] = getattr(row, column)
     return [Series(describe_scope(name), lines[name], kind) for name, kind in zip(scopes, _COLORS, strict=False)]
 
 
-def _describe_range(samples: Sequence[Row[Any]], scope: str) -> dict[str, Any]:
+def _describe_range(samples: Sequence[CapacitySample], scope: str) -> dict[str, Any]:
     """Return the least and greatest figures of a scope, which say in text what the charts show."""
     own = [row for row in samples if row.scope == scope]
     usages = [row.usage for row in own if row.usage is not None]

@@ -17,10 +17,10 @@ from adwarm.pages.queries import now_queries
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.headline import Situation, Switch, evaluate_situation
 from adwarm.pages.views.scope_names import describe_scope
+from adwarm.queries.operation import FetchCosts, get_fetch_costs, list_failures
 from adwarm.settings import BackpressureSettings
-from adwarm.store import alerts, jobs, warms
-from adwarm.store.call_causes import get_day_calls
-from adwarm.store.read_traffic import add_up, get_day_start, get_day_totals, list_hours
+from adwarm.store import alerts, entries, jobs, warm_usage
+from adwarm.store.read_traffic import add_up, get_day_calls, get_day_start, get_day_totals, list_hours
 
 REFRESH_SECONDS: Final = 15
 _SHOWN_PERCENT: Final = 0.5
@@ -85,7 +85,7 @@ def load_hits(request: TileRequest) -> Values:
 
 def load_efficiency(request: TileRequest) -> Values:
     """Return how many warms of the last week were used, by reason."""
-    rows = warms.get_usage(request.services.context.engine, request.now - WEEK)
+    rows = warm_usage.get_usage(request.services.context.engine, request.now - WEEK)
     live = [row for row in rows if row.mode is not Mode.SHADOW]
     used, marked = sum(row.used for row in live), sum(row.used + row.wasted for row in live)
     share = used / marked if marked else None
@@ -95,8 +95,8 @@ def load_efficiency(request: TileRequest) -> Values:
 def load_calls(request: TileRequest) -> Values:
     """Return the calls of the last day by cause, beside estimates for no warming and for warming everything."""
     engine = request.services.context.engine
-    row, opens = now_queries.get_calls(engine, get_day_start(request.now)), get_day_totals(engine, request.now)
-    return {"calls": estimate_calls(row, int(opens["first_opens"])), "day": get_day_calls(engine, request.now)}
+    costs, opens = get_fetch_costs(engine, get_day_start(request.now)), get_day_totals(engine, request.now)
+    return {"calls": estimate_calls(costs, int(opens["first_opens"])), "day": get_day_calls(engine, request.now)}
 
 
 def load_quota(request: TileRequest) -> Values:
@@ -120,7 +120,7 @@ def _is_busy(scope: Mapping[str, Any]) -> bool:
 def load_stale(request: TileRequest) -> Values:
     """Return the answers of the last day that were not fresh, and the entries that are degraded now."""
     engine = request.services.context.engine
-    served, degraded = get_day_totals(engine, request.now), now_queries.list_degraded(engine)
+    served, degraded = get_day_totals(engine, request.now), entries.list_degraded(engine, now_queries.MAX_ROWS)
     reads = served["hits"] + served["stale"] + served["misses"]
     return {"served": served, "reads": reads, "degraded": degraded, "total": int(degraded[0].total) if degraded else 0}
 
@@ -143,18 +143,18 @@ def load_alerts(request: TileRequest) -> Values:
 
 def load_failures(request: TileRequest) -> Values:
     """Return the DAGs and steps of maintenance whose last run failed."""
-    return {"failures": now_queries.list_failures(request.services.context.engine, request.now - WEEK)}
+    return {"failures": list_failures(request.services.context.engine, request.now - WEEK, 2 * now_queries.MAX_ROWS)}
 
 
-def estimate_calls(row: Row[Any], first_opens: int) -> CallEstimates:
-    """Return the estimates of a day's calls from its fetches and first opens; see `now_queries.get_calls`.
+def estimate_calls(costs: FetchCosts, first_opens: int) -> CallEstimates:
+    """Return the estimates of a day's calls from its fetches and first opens; see `get_fetch_costs`.
 
     A fetch is counted with the calls that fetches of the same day took on average, so that shared requests and stored
     days count as they did. Without warming, a report that another reader has just fetched would still be
     fresh for the next one; the estimate leaves that out and is an upper bound.
     """
-    per_fetch = float(row.requests) / row.fetches if row.fetches and row.requests is not None else None
-    keys, lifetime = row._mapping["keys"], float(row.lifetime) if row.lifetime else None
+    per_fetch = float(costs.requests) / costs.fetches if costs.fetches and costs.requests is not None else None
+    keys, lifetime = costs.keys, float(costs.lifetime) if costs.lifetime else None
     without = first_opens * per_fetch if per_fetch is not None and first_opens else None
     everything = (
         keys * DAY.total_seconds() / lifetime * per_fetch if keys and lifetime and per_fetch is not None else None

@@ -7,17 +7,19 @@ from typing import Any, Final
 from adwarm.foundation import charts
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import ALL_ACCOUNTS, ReportKey, WarmReason, WarmStatus, normalize_account_id
-from adwarm.pages.queries import plan_queries
-from adwarm.pages.queries.plan_queries import KeyFilter
+from adwarm.model import ALL_ACCOUNTS, ReportKey, Warm, WarmReason, WarmStatus, normalize_account_id
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.patterns.hour_of_week import SHORT_DAYS
 from adwarm.planning.why_not_warm import Step
-from adwarm.store import access_patterns, plan_hours
+from adwarm.store import access_patterns, jobs, plan_hours, warm_usage, warms
 from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour
+from adwarm.store.warms import WarmFilter
 
 _HOUR: Final = timedelta(hours=1)
 _OUTLOOK_HOURS: Final = 24
+_RUNS: Final = 12
+PAGE_ROWS: Final = 50
+MOST_PAGES: Final = 200
 _FILTERS: Final = ("run", "dag", "account", "range", "status", "reason")
 
 
@@ -71,30 +73,32 @@ def load_outlook(request: TileRequest) -> Mapping[str, Any]:
 
 def load_runs(request: TileRequest) -> Mapping[str, Any]:
     """Return the newest runs, each with a link to its plan."""
-    return {"runs": plan_queries.list_runs(request.services.context.engine)}
+    return {"runs": jobs.list_latest(request.services.context.engine, _RUNS)}
 
 
 def load_keys(request: TileRequest) -> Mapping[str, Any]:
     """Return a page of the keys of one plan: planned, cut, held out."""
     engine = request.services.context.engine
     page, account = _read_page(request), _read_account(request)
-    run_id = read_run(request) or plan_queries.find_newest_run(engine, request.get("dag"))
+    dag = request.get("dag")
+    run_id = read_run(request) or (jobs.find_newest_run(engine, dag) if dag else warms.find_newest_run(engine))
     choices = {"statuses": [*map(str, WarmStatus)], "reasons": [*map(str, WarmReason)]}
     chosen = {name: request.get(name) for name in _FILTERS}
     if run_id is None:
         return {"run_id": None, "chosen": chosen, **choices}
-    wanted = KeyFilter(account, chosen["range"][:40], chosen["status"][:16], chosen["reason"][:24])
-    counts = plan_queries.count_warms(engine, run_id)
-    rows, has_more = plan_queries.list_page(engine, run_id, wanted, page)
+    fields = WarmFilter(account, chosen["range"][:40], chosen["status"][:16], chosen["reason"][:24])
+    counts = warm_usage.count_run(engine, run_id)
+    rows = warms.list_page(engine, run_id, fields, page * PAGE_ROWS, PAGE_ROWS + 1)
+    has_more = len(rows) > PAGE_ROWS
     return {
         "run_id": run_id,
         "chosen": chosen,
         **choices,
         "counts": counts,
-        "rows": [_describe_row(request, row) for row in rows],
+        "rows": [_describe_row(request, row) for row in rows[:PAGE_ROWS]],
         "page": page,
         "previous": _link_page(request, page - 1) if page else None,
-        "next": _link_page(request, page + 1) if has_more and page + 1 < plan_queries.MOST_PAGES else None,
+        "next": _link_page(request, page + 1) if has_more and page + 1 < MOST_PAGES else None,
     }
 
 
@@ -136,17 +140,17 @@ def link_why(request: TileRequest, key: ReportKey, at: datetime) -> str:
     return request.link("why", account=key.account_id, range=key.date_range, report=key.report, at=moment)
 
 
-def _describe_row(request: TileRequest, row: Any) -> dict[str, Any]:
+def _describe_row(request: TileRequest, row: Warm) -> dict[str, Any]:
     explanation = row.explanation or {}
-    key = ReportKey(row.account_id, row.date_range, row.report)
     rejected = explanation.get("cut") or row.error
+    moment = row.predicted_open or row.warm_at or row.decided_at  # when a reader would ask for it
     return {
         "row": row,
-        "key": key,
+        "key": row.key,
         "why": explanation.get("why") or "",
         "cost": explanation.get("cost") or "",
         "rejected": rejected or "",
-        "link": link_why(request, key, plan_queries.describe_moment(row)),
+        "link": link_why(request, row.key, moment),
     }
 
 
@@ -162,8 +166,8 @@ def _read_account(request: TileRequest) -> str:
 
 def _read_page(request: TileRequest) -> int:
     text = request.get("page") or "0"
-    if not text.isascii() or not text.isdigit() or int(text[:6]) >= plan_queries.MOST_PAGES:
-        raise BadRequest(f"page {text[:20]!r} is not valid; write a number below {plan_queries.MOST_PAGES}")
+    if not text.isascii() or not text.isdigit() or int(text[:6]) >= MOST_PAGES:
+        raise BadRequest(f"page {text[:20]!r} is not valid; write a number below {MOST_PAGES}")
     return int(text)
 
 

@@ -22,7 +22,7 @@ from adwarm.serving.chain_steps import read_partitions
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
-from adwarm.store import accounts, entries
+from adwarm.store import accounts, entries, payloads
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import entry as entry_table
 from adwarm_client.exchange import ApiResponse
@@ -71,8 +71,9 @@ def lose_store(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) 
     def fail(*args: object, **options: object) -> Any:
         raise error or Transient("the sqlite database cannot be reached; check ADWARM_DATABASE_URL")
 
-    for name in ("find", "find_with_zone", "find_payload", "list_entries"):
+    for name in ("find", "find_with_zone", "list_entries"):
         monkeypatch.setattr(entries, name, fail)
+    monkeypatch.setattr(payloads, "find", fail)
 
 
 def is_degraded(answer: Answer, source: str) -> bool:

@@ -14,9 +14,9 @@ from adwarm.model import Actor, CallCause, CauseKind, CompressionCounts, Priorit
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.store import compression_days, integrity_days, quarantine
-from adwarm.store.call_causes import count_calls, get_day_calls
 from adwarm.store.integrity_days import IntegrityCounts
 from adwarm.store.quarantine import DamagedItem
+from adwarm.store.read_traffic import count_calls, get_day_calls
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
@@ -190,7 +190,7 @@ def test_readiness_without_a_database(api: Api, monkeypatch: pytest.MonkeyPatch)
     def down(engine: object) -> None:
         raise Transient("postgresql://user:secret@host cannot be reached")
 
-    monkeypatch.setattr("adwarm.serving.api.routes.health.require_database", down)
+    monkeypatch.setattr("adwarm.serving.api.routes.health.require_current", down)
     assert api.client.get("/readyz").status_code == 200
     api.clock.sleep(1)
     answer = api.client.get("/readyz")

@@ -24,7 +24,7 @@ from adwarm.serving.api.models import (
     QueueState,
     ScopeItem,
 )
-from adwarm.store.call_causes import get_day_calls
+from adwarm.store.read_traffic import get_day_calls
 
 
 class CompressionFilter(BaseModel):

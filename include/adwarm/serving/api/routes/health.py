@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.serving.api.models import Health, Readiness
 from adwarm.serving.services import ServingServices
-from adwarm.store.readiness import require_database, require_objects
+from adwarm.store.schema import require_current, require_objects
 
 router = APIRouter(tags=["health"])
 _CHECK_SECONDS = 1.0
@@ -55,7 +55,7 @@ class ReadinessCheck:
 
 def _read_state(services: ServingServices) -> StoreState:
     try:
-        require_database(services.context)
+        require_current(services.context.engine)
     except BadRequest:
         return StoreState("needs_upgrade")
     except AdwarmError:

@@ -37,9 +37,8 @@ from adwarm.serving.problems import unknown_report
 from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import check_account
 from adwarm.settings import FatigueSettings
-from adwarm.store import accounts, score_queries
-from adwarm.store.score_queries import ScoreOrder, ScorePosition, ScoreQuery
-from adwarm.store.scores import STATUSES, StoredScore
+from adwarm.store import accounts, scores
+from adwarm.store.scores import STATUSES, ScoreOrder, ScorePosition, ScoreQuery, StoredScore
 
 router = APIRouter(tags=["scores"])
 _JSON, _CSV = "application/json", "text/csv; charset=utf-8"
@@ -151,14 +150,14 @@ def list_score_changes(
     account_id = check_account(token, account)
     engine = services.context.engine
     _check_known(engine, account_id)
-    day = score_queries.find_newest_day(engine, account_id, query.as_of)
+    day = scores.find_newest_day(engine, account_id, query.as_of)
     if day is not None and query.since is not None and query.since >= day:
         raise BadRequest(f"since must be before {day}, the day of the scores; leave it out for the scored day before")
     until = None if day is None else query.since or day - timedelta(days=1)
-    since = None if until is None else score_queries.find_newest_day(engine, account_id, until)
+    since = None if until is None else scores.find_newest_day(engine, account_id, until)
     found = []
     if day is not None and since is not None:
-        found = list_changes(*(score_queries.list_day(engine, account_id, each) for each in (since, day)))
+        found = list_changes(*(scores.list_day(engine, account_id, each) for each in (since, day)))
     changes = [ScoreChange(**change.to_dict()) for change in found]
     return _respond_json(ScoreChanges(account=account_id, since=since, as_of=day, changes=changes), if_none_match)
 
@@ -183,12 +182,12 @@ def get_score_summary(
     stored = accounts.get(engine, account_id)
     if stored is None:
         raise unknown_report()
-    day = score_queries.find_newest_day(engine, account_id, query.as_of)
+    day = scores.find_newest_day(engine, account_id, query.as_of)
     currency = stored.currency or None
     if day is None:
         document = _empty_summary(account_id, currency)
     else:
-        values = summarize(score_queries.list_day(engine, account_id, day)).to_dict()
+        values = summarize(scores.list_day(engine, account_id, day)).to_dict()
         document = ScoreSummary(account=values.pop("account_id"), currency=currency, **values)
     return _respond_json(document, if_none_match)
 
@@ -221,7 +220,7 @@ def _read_page(
         order=query.order,
     )
     _check_known(engine, account_id)
-    found = score_queries.list_page(engine, wanted, limit + 1, after)
+    found = scores.list_page(engine, wanted, limit + 1, after)
     page = found[:limit]
     return page, _encode_cursor(page[-1]) if len(found) > len(page) else None
 

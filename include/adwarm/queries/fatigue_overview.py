@@ -1,4 +1,4 @@
-"""The SQL of the upper tiles of the tab *Fatigue*: what needs action, what changed, and sums by account.
+"""Fatigue over many accounts: what needs action, what changed, and sums by account.
 
 Everything about all ads is read from the index `ix_fatigue_score_newest` alone; the wide rows are read for the listed
 ads only. Sums of spend are by currency, because accounts have different ones.
@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, Engine, Select, Subquery, and_, case, func, literal, or_, select, union_all
 
 from adwarm.fatigue.recommendation import SOON_DAYS
-from adwarm.pages.queries.fatigue_queries import AccountFilter, ListedAd, newest_days, read_listed, select_listed
+from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, newest_days, read_listed, select_listed
 from adwarm.store import read_transaction
 from adwarm.store.columns import day_before
 from adwarm.store.scores import STATUSES
-from adwarm.store.tables import fatigue_score
+from adwarm.store.scores import table as fatigue_score
 
 DUE_ROWS: Final = 12
 CHANGED_ROWS: Final = 6

@@ -1,4 +1,4 @@
-"""The SQL of the list of ads in the tab *Fatigue*.
+"""Ads of many accounts by their newest score.
 
 Accounts are scored at different times, so each has its own newest day: one probe of an index per account. Everything
 about many ads is read from that index alone; the wide rows are read for the ads of one page only.
@@ -14,9 +14,10 @@ from sqlalchemy import CTE, Engine, Select, and_, case, func, or_, select, tuple
 
 from adwarm.model import AlarmLevel, FatigueStatus
 from adwarm.store import read_transaction
+from adwarm.store.accounts import table as account
 from adwarm.store.columns import day_before
 from adwarm.store.scores import StoredScore, read_score
-from adwarm.store.tables import account, fatigue_score
+from adwarm.store.scores import table as fatigue_score
 
 PAGE_SIZE: Final = 25
 MOST_PAGES: Final = 200

@@ -1,15 +1,18 @@
-"""Stored logins: found with the token as it is now, bounded per token, and gone when they are deleted."""
+"""What tokens have caused by day; and logins, which are found with the token as it is now and bounded per token."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from threading import Thread
 
 from sqlalchemy import Engine
 
 from adwarm.model import AccessToken, TokenScope
 from adwarm.store import access_tokens
-from adwarm.store.page_sessions import MAX_SESSIONS, delete_session, find_session, insert_session
+from adwarm.store.access_tokens import MAX_SESSIONS, delete_session, find_session, insert_session
+from adwarm.store.database import read_transaction, write_transaction
 
 NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
 END = NOW + timedelta(hours=12)
+DAY = date(2026, 11, 25)
 
 
 def add_token(engine: Engine, token_id: str) -> None:
@@ -49,3 +52,27 @@ def test_a_token_keeps_its_newest_sessions(engine: Engine) -> None:
     found = [number for number in range(MAX_SESSIONS + 1) if find_session(engine, f"session-{number}") is not None]
     assert found == list(range(1, MAX_SESSIONS + 1))
     assert find_session(engine, "other") is not None
+
+
+def test_new_keys_are_counted_up_to_the_limit(engine: Engine) -> None:
+    """Each token and day has its own count; concurrent callers never exceed the limit; old days are deleted."""
+    counted: list[bool] = []
+
+    def add() -> None:
+        for _ in range(5):
+            with write_transaction(engine) as connection:
+                counted.append(access_tokens.add_day_count(connection, ("t1", DAY, "new_keys"), 1, 7))
+
+    threads = [Thread(target=add) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with write_transaction(engine) as connection:
+        assert access_tokens.add_day_count(connection, ("t1", DAY + timedelta(days=1), "new_keys"), 1, 1)
+        assert not access_tokens.add_day_count(connection, ("t2", DAY, "new_keys"), 1, 0)
+        assert access_tokens.add_day_count(connection, ("t1", DAY, "refetches"), 3, 3)
+        assert not access_tokens.add_day_count(connection, ("t2", DAY, "refetches"), 4, 3)
+    with read_transaction(engine) as connection:
+        counts = [access_tokens.get_day_count(connection, name, DAY, "new_keys") for name in ("t1", "t2", "t3")]
+    assert (sum(counted), counts) == (7, [7, 0, 0])

@@ -1,0 +1,101 @@
+"""How the work goes: what fetches take, and what failed when it ran last. Each function runs one statement."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, cast, func, literal, null, select, union_all
+from sqlalchemy.types import Integer, String, Text
+
+from adwarm.model import Mode, WarmStatus
+from adwarm.store.columns import seconds_between
+from adwarm.store.database import read_transaction
+from adwarm.store.jobs import table as warming_job
+from adwarm.store.maintenance_steps import table as maintenance_step
+from adwarm.store.snapshots import forecast_snapshot, policy
+from adwarm.store.warms import table as warm
+
+
+@dataclass(frozen=True, slots=True)
+class FetchCosts:
+    """What fetches took.
+
+    Attributes:
+        fetches: number of fetches.
+        requests: their calls; None without one.
+        lifetime: mean seconds that a fetched report stayed fresh; None without one.
+        keys: reports that the deployed forecast knows; None before the first one.
+    """
+
+    fetches: int
+    requests: int | None
+    lifetime: float | None
+    keys: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedWork:
+    """Something whose last run failed.
+
+    Attributes:
+        kind: `DAG` or `step of maintenance`.
+        name: of the DAG or the step.
+        at: when the run started.
+        run_id: the run; None for a step.
+        failed: reports that failed in it; None for a step.
+        error: why the step failed; None for a DAG.
+    """
+
+    kind: str
+    name: str
+    at: datetime
+    run_id: str | None
+    failed: int | None
+    error: str | None
+
+
+def get_fetch_costs(engine: Engine, since: datetime) -> FetchCosts:
+    """Return what a fetch since then took, and how many reports are known."""
+    fetched = (
+        select(
+            func.count().label("fetches"),
+            func.sum(warm.c.requests).label("requests"),
+            func.avg(seconds_between(warm.c.fetched_at, warm.c.expires_at)).label("lifetime"),
+        )
+        .where(warm.c.decided_at >= since, warm.c.mode == Mode.LIVE, warm.c.status == WarmStatus.FETCHED)
+        .subquery()
+    )
+    deployed = select(policy.c.snapshot_id).limit(1).scalar_subquery()
+    keys = select(forecast_snapshot.c["keys"]).where(forecast_snapshot.c.id == deployed).scalar_subquery()
+    with read_transaction(engine) as connection:
+        row = connection.execute(select(fetched, keys.label("keys"))).one()
+    return FetchCosts(**row._mapping)
+
+
+def list_failures(engine: Engine, since: datetime, limit: int) -> list[FailedWork]:
+    """Return what failed when it ran last: DAGs that made a plan since then, and steps of maintenance."""
+    job, step = warming_job.c, maintenance_step.c
+    order = func.row_number().over(partition_by=job.dag_id, order_by=job.started_at.desc())
+    ended = select(job.dag_id, job.run_id, job.status, job.started_at, job.failed, order.label("place")).where(
+        job.started_at >= since, job.finished_at.is_not(None)
+    )
+    newest = ended.subquery()
+    dags = select(
+        literal("DAG").label("kind"),
+        newest.c.dag_id.label("name"),
+        newest.c.started_at.label("at"),
+        newest.c.run_id,
+        newest.c.failed,
+        cast(null(), Text).label("error"),
+    ).where(newest.c.place == 1, newest.c.status == "failed")
+    steps = select(
+        literal("step of maintenance"),
+        step.name,
+        step.started_at,
+        cast(null(), String),
+        cast(null(), Integer),
+        step.error,
+    ).where(step.error.is_not(None))
+    rows = union_all(dags, steps).subquery()
+    with read_transaction(engine) as connection:
+        found = connection.execute(select(rows).order_by(rows.c.at.desc()).limit(limit))
+        return [FailedWork(**row._mapping) for row in found]
