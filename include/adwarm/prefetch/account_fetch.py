@@ -15,10 +15,12 @@ turned out to be dead keeps its outcomes to itself until the batch knows whether
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
@@ -42,7 +44,7 @@ from adwarm.foundation.time_limit import seconds_left
 from adwarm.foundation.tracing import span
 from adwarm.model import Account, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, ReportPending
-from adwarm.prefetch.batch import Batch, BatchStopped, FetchContext
+from adwarm.prefetch.batch import Batch, BatchStopped
 from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, list_ids
 from adwarm.prefetch.fetch_lease import (
     FetchLease,
@@ -63,12 +65,22 @@ from adwarm.store.entries import Entry
 from adwarm.store.leases import FetchHints
 from adwarm.store.read_traffic import count_calls
 
+if TYPE_CHECKING:
+    from adwarm.prefetch.engine import PrefetchEngine
+
 log = logging.getLogger(__name__)
 HINT_LIFETIME = timedelta(hours=1)
 """How long a request that was too large is not repeated; later the platform may have capacity for it."""
 _RETRY_AFTER_SECONDS = 5.0
 _PREVIOUSLY_DENIED = "before"
 """Code of a `Denied` that was raised without a call, because of a recorded denial."""
+
+
+@dataclass
+class _Caught:
+    """The error of a block, if it had one."""
+
+    error: AdwarmError | None = None
 
 
 @dataclass
@@ -83,7 +95,7 @@ class AccountFetch:
         earlier_calls: calls that an earlier attempt of the same batch has made; None for the first attempt.
     """
 
-    context: FetchContext
+    context: "PrefetchEngine"
     batch: Batch
     requests: Sequence[KeyRequest]
     progress: Callable[[Sequence[KeyOutcome]], None] | None = None
@@ -104,9 +116,14 @@ class AccountFetch:
             log_context(account=self._account_id, ids=list_ids(self.requests)),
         ):
             self._fetcher = Fetcher(self.context, slot, calls=self.earlier_calls or 0)
-            error = self._run_catching(self._fetch)
-            if error is not None and (failure := self._run_catching(lambda: self._finish_with_error(error))):
-                log.error("%s: its error could not be recorded: %s", self._account_id, failure)
+            with self._catching() as caught:
+                self._fetch()
+            error = caught.error
+            if error is not None:
+                with self._catching() as failed:
+                    self._finish_with_error(error)
+                if failed.error:
+                    log.error("%s: its error could not be recorded: %s", self._account_id, failed.error)
             outcomes = self._build_outcomes(error)
             if isinstance(error, TokenDead) and self.earlier_calls is None:
                 self._dead_token = error
@@ -135,24 +152,26 @@ class AccountFetch:
         return self._report(self._build_outcomes(self._dead_token), self._dead_token)
 
     def _report(self, outcomes: list[KeyOutcome], error: AdwarmError | None) -> list[KeyOutcome]:
-        failure = self._run_catching(lambda: self._report_outcomes(outcomes, error))
+        with self._catching() as failed:
+            self._report_outcomes(outcomes, error)
+        failure = failed.error
         if failure is None:
             return outcomes
         message = f"the outcome could not be recorded: {failure}"
         return [replace(outcome, status=KeyStatus.FAILED, reason=message, error=failure) for outcome in outcomes]
 
-    def _run_catching(self, work: Callable[[], None]) -> AdwarmError | None:
-        """Run `work` and return its error; an unexpected exception is logged with its traceback."""
+    @contextmanager
+    def _catching(self) -> Iterator[_Caught]:
+        """Keep the error of a block; an unexpected exception is logged with its traceback."""
+        caught = _Caught()
         try:
-            work()
+            yield caught
         except AdwarmError as error:
-            return error
+            caught.error = error
         except Exception as error:
             log_unexpected(log, error, "%s: unexpected error; this account ends, the others continue", self._account_id)
-            unexpected = AdwarmError(redact(f"unexpected {type(error).__name__}: {error}; the log has the traceback"))
-            unexpected.__cause__ = error
-            return unexpected
-        return None
+            caught.error = AdwarmError(redact(f"unexpected {type(error).__name__}: {error}; the log has the traceback"))
+            caught.error.__cause__ = error
 
     @property
     def _account_id(self) -> str:
@@ -162,26 +181,21 @@ class AccountFetch:
         """Fetch with one connection after another until one may read the account."""
         while True:
             try:
-                return self._fetch_with_next()
+                account = self._get_account()
+                self._fetcher.connection = self._source_name(account.connection)
+                now = self.context.clock.now()
+                keys = self._resolve_keys(account, now)
+                if not self._find_stale(account, keys, now):
+                    return self._mark_fresh(keys)
+                self._check_calls()
+                with self.batch.renewing(self._acquire_lease(f"fetch:{account.id}:{self._spec.hash}")) as lease:
+                    return self._refresh(account, lease)
             except Denied as error:
                 if error.code == _PREVIOUSLY_DENIED:
                     raise
                 self._save_denial(error)
                 if not self._list_allowed_connections(""):
                     raise
-
-    def _fetch_with_next(self) -> None:
-        account = self._get_account()
-        self._fetcher.connection = self._source_name(account.connection)
-        now = self.context.clock.now()
-        keys = self._resolve_keys(account, now)
-        if not self._find_stale(account, keys, now):
-            self._mark_fresh(keys)
-            return
-        self._check_calls()
-        name = f"fetch:{account.id}:{self._spec.hash}"
-        with self.batch.renewing(self._acquire_lease(name)) as lease:
-            self._refresh(account, lease)
 
     def _check_calls(self) -> None:
         """Check that calls may be made at all before acquiring a lease for them; a refused key then costs few reads."""

@@ -18,22 +18,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine
-
-from adwarm.backpressure import Admission
-from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
 from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import FetchLease, RunningReport
-from adwarm.prefetch.fresh_entries import VerifiedPayloads
-from adwarm.prefetch.kill_switch import KillSwitch
-from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.settings import Settings
-from adwarm.sources.pool import SourcePool
-from adwarm.sources.protocol import AsyncReportProgress, InsightsSource
-from adwarm.store import Context, ObjectStore, accounts, denials
+from adwarm.sources.protocol import AsyncReportProgress
 
 log = logging.getLogger(__name__)
 MAX_CLOCK_OFFSET_SECONDS = 3_600.0
@@ -46,73 +37,6 @@ class BatchStopped(Transient):
     """The batch is stopped; the next attempt continues with what is left."""
 
     own_refusal = True
-
-
-@dataclass
-class FetchContext:
-    """The parts that every fetch of one process works with.
-
-    Attributes:
-        context: database, objects and settings.
-        sources: builds the sources; each account is read by the source of its own connection.
-        admission: grants calls.
-        pipeline: retries, heals, alerts.
-        clock: the time that data is fetched at.
-        owner: names this worker in leases and grants.
-        release_grants: called at the end of a batch, to return grants that admission still holds for this worker.
-        verified: the payloads that are known to be whole.
-        kill_switch: stops planned warms.
-    """
-
-    context: Context
-    sources: SourcePool
-    admission: Admission
-    pipeline: RecoveryPipeline
-    clock: Clock
-    owner: str
-    release_grants: Callable[[], None] = field(default=lambda: None)
-    verified: VerifiedPayloads = field(default_factory=VerifiedPayloads)
-    kill_switch: KillSwitch = field(init=False)
-    _lifted: set[tuple[str, str]] = field(default_factory=set, init=False)
-
-    def __post_init__(self) -> None:
-        self.kill_switch = KillSwitch(self.context.engine)
-
-    @property
-    def engine(self) -> Engine:
-        """The database."""
-        return self.context.engine
-
-    @property
-    def objects(self) -> ObjectStore:
-        """The object store."""
-        return self.context.objects
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of the process."""
-        return self.context.settings
-
-    def get_source(self, connection: str) -> InsightsSource:
-        """Return the calling thread's source of a connection.
-
-        The first use of a credential lifts the denials that an older one of its connection has received.
-        """
-        source = self.sources.get(connection)
-        if (source.connection, source.credential) not in self._lifted:
-            self._lifted.add((source.connection, source.credential))
-            denials.lift_outdated(self.engine, source.connection, source.credential)
-        return source
-
-    def heal_dead_token(self, connection: str, error: TokenDead) -> bool:
-        """Let the pipeline heal a dead token that was met outside of it; return whether another attempt may succeed."""
-        source = self.sources.get(connection)
-        return self.pipeline.heal(error, call=Call(source.name, source.connection)) is not None
-
-    def is_token_renewed(self, account_id: str, error: TokenDead) -> bool:
-        """Return whether the connection of an account has another token by now than the one that was refused."""
-        stored = accounts.get(self.engine, account_id)
-        return self.sources.is_renewed(stored.connection if stored else "", error.credential)
 
 
 def platform_time(now: datetime, offset_seconds: float | None) -> datetime:

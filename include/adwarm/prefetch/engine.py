@@ -8,16 +8,28 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sqlalchemy import Engine
+
+from adwarm.backpressure import Admission
 from adwarm.compression import flush_statistics
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import TokenDead
 from adwarm.foundation.tracing import span
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority
 from adwarm.prefetch.account_fetch import AccountFetch
 from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
-from adwarm.prefetch.batch import Batch, FetchContext
+from adwarm.prefetch.batch import Batch
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
+from adwarm.prefetch.fresh_entries import VerifiedPayloads
+from adwarm.prefetch.kill_switch import KillSwitch
+from adwarm.recovery import Call, RecoveryPipeline
+from adwarm.settings import Settings
+from adwarm.sources.pool import SourcePool
+from adwarm.sources.protocol import InsightsSource
+from adwarm.store import Context, ObjectStore, accounts, denials
 
 log = logging.getLogger(__name__)
 Progress = Callable[[Sequence[KeyOutcome]], None]
@@ -27,8 +39,36 @@ _MAX_THREADS = 32
 
 
 @dataclass
-class PrefetchEngine(FetchContext):
-    """Makes keys fresh. Use it from one thread at a time; it starts its own worker threads."""
+class PrefetchEngine:
+    """Makes keys fresh, with the parts that every fetch of a process works with.
+
+    Call `run` from one thread at a time; it starts its own worker threads.
+
+    Attributes:
+        context: database, objects and settings.
+        sources: builds the sources; each account is read by the source of its own connection.
+        admission: grants calls.
+        pipeline: retries, heals, alerts.
+        clock: the time that data is fetched at.
+        owner: names this worker in leases and grants.
+        release_grants: called at the end of a batch, to return grants that admission still holds for this worker.
+        verified: the payloads that are known to be whole.
+        kill_switch: stops planned warms.
+    """
+
+    context: Context
+    sources: SourcePool
+    admission: Admission
+    pipeline: RecoveryPipeline
+    clock: Clock
+    owner: str
+    release_grants: Callable[[], None] = field(default=lambda: None)
+    verified: VerifiedPayloads = field(default_factory=VerifiedPayloads)
+    kill_switch: KillSwitch = field(init=False)
+    _lifted: set[tuple[str, str]] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self.kill_switch = KillSwitch(self.context.engine)
 
     def run(
         self,
@@ -106,3 +146,39 @@ class PrefetchEngine(FetchContext):
 
         poller = ReportPoller(self.clock, wait, make_schedule, self.get_source, self.heal_dead_token)
         return Batch(self.settings, priority, wait, poller)
+
+    @property
+    def engine(self) -> Engine:
+        """The database."""
+        return self.context.engine
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The object store."""
+        return self.context.objects
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the process."""
+        return self.context.settings
+
+    def get_source(self, connection: str) -> InsightsSource:
+        """Return the calling thread's source of a connection.
+
+        The first use of a credential lifts the denials that an older one of its connection has received.
+        """
+        source = self.sources.get(connection)
+        if (source.connection, source.credential) not in self._lifted:
+            self._lifted.add((source.connection, source.credential))
+            denials.lift_outdated(self.engine, source.connection, source.credential)
+        return source
+
+    def heal_dead_token(self, connection: str, error: TokenDead) -> bool:
+        """Let the pipeline heal a dead token that was met outside of it; return whether another attempt may succeed."""
+        source = self.sources.get(connection)
+        return self.pipeline.heal(error, call=Call(source.name, source.connection)) is not None
+
+    def is_token_renewed(self, account_id: str, error: TokenDead) -> bool:
+        """Return whether the connection of an account has another token by now than the one that was refused."""
+        stored = accounts.get(self.engine, account_id)
+        return self.sources.is_renewed(stored.connection if stored else "", error.credential)

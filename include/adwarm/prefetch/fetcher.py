@@ -16,7 +16,8 @@ is followed once.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from adwarm.backpressure import CallRequest, acquire_grant
 from adwarm.foundation.errors import (
@@ -34,7 +35,7 @@ from adwarm.foundation.errors import (
 from adwarm.foundation.time_limit import TimeLimitReached, limited
 from adwarm.model import Row
 from adwarm.prefetch.async_reports import ReportPending
-from adwarm.prefetch.batch import AccountSlot, BatchStopped, FetchContext
+from adwarm.prefetch.batch import AccountSlot, BatchStopped
 from adwarm.prefetch.fetch_lease import FetchLease, LeasedReport, LeaseLost, RunningReport
 from adwarm.prefetch.gap_filling import MissingData
 from adwarm.prefetch.row_buffer import RowBuffer
@@ -54,6 +55,9 @@ from adwarm.sources.protocol import (
 from adwarm.sources.units import is_single_object, split_by_time
 from adwarm.store.leases import FetchHints, PagesRead
 from adwarm.store.partition_rows import pack_rows, unpack_rows
+
+if TYPE_CHECKING:
+    from adwarm.prefetch.engine import PrefetchEngine
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -88,7 +92,7 @@ class Fetcher:
         api_version: the API version of the last response.
     """
 
-    context: FetchContext
+    context: "PrefetchEngine"
     slot: AccountSlot
     connection: str = ""
     calls: int = 0
@@ -118,7 +122,7 @@ class Fetcher:
             known_missing: what could not be read the last time.
         """
         list_objects = self._list_object_ids if self.source.capabilities.can_list_objects else None
-        self._splitter = Splitter(self._fetch_whole, self.source.split, list_objects, known_missing)
+        self._splitter = Splitter(self._fetch_unit, self.source.split, list_objects, self.too_large, known_missing)
 
     def iter_results(self, unit: FetchUnit) -> Iterator[FetchResult]:
         """Yield every row of `unit` that can be read, each result as soon as it is complete for its windows.
@@ -190,15 +194,8 @@ class Fetcher:
                 raise
             self.slot.check_call_allowed(source.connection, source.name, self.source.credential)
 
-    def _fetch_whole(self, unit: FetchUnit) -> FetchResult:
-        """Fetch a unit without splitting it, and remember when it was too large."""
-        try:
-            return self._fetch_unit(unit)
-        except TooMuchData as error:
-            self.too_large.setdefault(unit.hash, str(error))
-            raise
-
     def _fetch_unit(self, unit: FetchUnit) -> FetchResult:
+        """Fetch a unit without splitting it."""
         reason = self.too_large.get(unit.hash)
         running = self.leased_report.get_running(unit) if self.leased_report else None
         if running and running.handle.id == _NO_REPORT:
@@ -356,8 +353,9 @@ class Fetcher:
     ) -> tuple[ResultPage | AsyncReportHandle, FetchUnit | AsyncReportHandle]:
         """Return a page and the target for the next one: its pages are smaller after one that was too large."""
         while True:
+            unit = target.unit if isinstance(target, AsyncReportHandle) else target
             try:
-                return self._request_page(target, cursor), target
+                return self.call(unit.account_id, partial(self._read_page, target, cursor)), target
             except TooMuchData as error:
                 smaller = self._with_smaller_page(target) if error.smaller_page else None
                 if smaller is None or not (self._smaller_pages_help or cursor or isinstance(target, AsyncReportHandle)):
@@ -365,14 +363,10 @@ class Fetcher:
                     raise
                 target = smaller
 
-    def _request_page(
-        self, target: FetchUnit | AsyncReportHandle, cursor: str | None
-    ) -> ResultPage | AsyncReportHandle:
+    def _read_page(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage | AsyncReportHandle:
         if isinstance(target, FetchUnit) and cursor is None:
-            unit = target
-            return self.call(unit.account_id, lambda: self.source.submit(unit))
-        account_id = target.unit.account_id if isinstance(target, AsyncReportHandle) else target.account_id
-        return self.call(account_id, lambda: self.source.read(target, cursor))
+            return self.source.submit(target)
+        return self.source.read(target, cursor)
 
     def _page_size(self, target: FetchUnit | AsyncReportHandle) -> int:
         unit = target.unit if isinstance(target, AsyncReportHandle) else target

@@ -86,6 +86,7 @@ class Splitter:
         fetch_whole: fetches a unit without splitting it, or raises `TooMuchData`.
         split: returns smaller units, without a call.
         list_objects: returns the ids of the objects of a level that a unit covers; None where the source cannot.
+        too_large: gets why a unit was too large, by its hash.
         known_missing: what could not be read the last time; it is requested separately from the beginning.
     """
 
@@ -94,9 +95,15 @@ class Splitter:
         fetch_whole: Callable[[FetchUnit], FetchResult],
         split: Callable[[FetchUnit], list[FetchUnit]],
         list_objects: Callable[[FetchUnit, str], list[str]] | None,
+        too_large: dict[str, str],
         known_missing: Sequence[MissingData] = (),
     ) -> None:
-        self._fetch_whole, self._split, self._list_objects = fetch_whole, split, list_objects
+        self._fetch_whole, self._split, self._list_objects, self._too_large = (
+            fetch_whole,
+            split,
+            list_objects,
+            too_large,
+        )
         self._missing: list[MissingData] = list(known_missing)
         self._request_count = 0
 
@@ -133,12 +140,6 @@ class Splitter:
             FetchResult(RowBuffer(unit.spec.level), unit.windows), (self.fetch(part) for part in smaller)
         )
         return replace(result, windows=unit.windows)
-
-    def _fetch_counted(self, unit: FetchUnit) -> FetchResult:
-        self._request_count += 1
-        if self._request_count > MAX_SPLIT_REQUESTS:
-            raise _SplitLimitReached(f"{unit.account_id}: still too large after {MAX_SPLIT_REQUESTS} smaller requests")
-        return self._fetch_whole(unit)
 
     def _split_by_objects(self, unit: FetchUnit) -> list[FetchUnit]:
         """Return units by the objects below; a level with one object is skipped, because it would be the same unit."""
@@ -180,11 +181,13 @@ class Splitter:
 
     def _try_fetch(self, unit: FetchUnit) -> FetchResult | TooMuchData:
         """Return the result, or the error without its traceback, whose frames would keep the rows in memory."""
+        self._request_count += 1
+        if self._request_count > MAX_SPLIT_REQUESTS:
+            raise _SplitLimitReached(f"{unit.account_id}: still too large after {MAX_SPLIT_REQUESTS} smaller requests")
         try:
-            return self._fetch_counted(unit)
-        except _SplitLimitReached:
-            raise
+            return self._fetch_whole(unit)
         except TooMuchData as error:
+            self._too_large.setdefault(unit.hash, str(error))
             return clear_tracebacks(error)
 
     def _as_missing(self, unit: FetchUnit, error: TooMuchData) -> FetchResult:

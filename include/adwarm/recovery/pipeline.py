@@ -101,10 +101,6 @@ class _Run(Generic[T]):
     last_event: ErrorEvent | None = None
     actions: list[str] = field(default_factory=list)
 
-    def attempt(self) -> T:
-        self.attempts += 1
-        return self.operation()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryOptions:
@@ -214,7 +210,15 @@ class RecoveryPipeline:
         healers = self._healers if options.healers is None else options.healers
         run = _Run(operation, call, options.policy or self._settings, healers)
         try:
-            return self._run(run, fallbacks)
+            result = self._call(run)
+            if isinstance(result, Outcome):
+                return result
+            degraded = self._fall_back(run, result, fallbacks)
+            if degraded is not None:
+                return degraded
+            for note in run.actions:
+                result.add_note(note)
+            raise result
         finally:
             if run.last_event is not None:
                 event = run.last_event
@@ -246,17 +250,6 @@ class RecoveryPipeline:
         healed = self._heal(run, error)
         return None if healed is None else healed.action
 
-    def _run(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
-        result = self._call(run)
-        if isinstance(result, Outcome):
-            return result
-        degraded = self._fall_back(run, result, fallbacks)
-        if degraded is not None:
-            return degraded
-        for note in run.actions:
-            result.add_note(note)
-        raise result
-
     def _call(self, run: _Run[T]) -> Outcome[T] | Exception:
         """Call the operation unless it is isolated, with retries and healing; return its result or its error."""
         isolated = self._find_isolation(run)
@@ -278,8 +271,9 @@ class RecoveryPipeline:
         """Call the operation, with retries."""
         retrier = Retrier(run.policy, self._budget, self._rng, self._clock.sleep, run.call.source)
         try:
-            value = retrier.run(run.attempt, lambda error: self._record(run, error))
+            value = retrier.run(run.operation, lambda error: self._record(run, error))
         finally:
+            run.attempts = retrier.attempts
             if run.attempts > 1:
                 run.actions.append("retried once" if run.attempts == 2 else f"retried {run.attempts - 1} times")
         return Outcome(value, run.call.source, attempts=run.attempts, actions=tuple(run.actions))
@@ -340,8 +334,9 @@ class RecoveryPipeline:
         healed = self._heal(run, first)
         if healed is None or seconds_left() <= 0:
             return first
+        run.attempts += 1
         try:
-            value = run.attempt()
+            value = run.operation()
         except Exception as second:
             self._record(run, second)
             return _chained(second, first)

@@ -104,6 +104,8 @@ class Retrier:
         self._sleep = sleep
         self._source = source
         self._delay = 0.0
+        self.attempts = 0
+        """How often the operation was called."""
 
     def run(self, operation: Callable[[], T], on_failure: Callable[[Exception], None]) -> T:
         """Return the operation's result, or raise its last error unchanged.
@@ -115,20 +117,6 @@ class Retrier:
             on_failure: called with the error of every failed attempt, the last one included.
         """
         last_error: Exception | None = None
-
-        def attempt() -> T:
-            nonlocal last_error
-            try:
-                return operation()
-            except Exception as error:
-                on_failure(error)
-                if isinstance(error, Refused):
-                    raise
-                if last_error is not None and isinstance(error, AdwarmError) and error.own_refusal:
-                    error.__cause__ = error.__cause__ or last_error  # keeps the reason of the retry visible
-                last_error = error
-                raise
-
         self._budget.record_first_attempt()
         retrying = Retrying(
             retry=self._may_retry,
@@ -138,11 +126,22 @@ class Retrier:
             reraise=True,
         )
         try:
-            return retrying(attempt)
+            for attempt in retrying:
+                with attempt:
+                    self.attempts += 1
+                    try:
+                        value = operation()
+                    except Exception as error:
+                        on_failure(error)
+                        if not isinstance(error, Refused):
+                            _keep_reason(error, last_error)
+                            last_error = error
+                        raise
         except Refused as refused:
             if last_error is None:
                 raise
             raise last_error from refused
+        return value
 
     def _may_retry(self, state: RetryCallState) -> bool:
         """Return whether to retry; the budget comes last, so that it is used only by retries that happen."""
@@ -155,6 +154,12 @@ class Retrier:
             return False
         self._delay = backoff_seconds(self._settings, state.attempt_number, error, self._rng)
         return self._delay < seconds_left() and self._budget.try_acquire()
+
+
+def _keep_reason(error: Exception, last_error: Exception | None) -> None:
+    """Keep the reason of a retry visible that adwarm itself did not admit."""
+    if last_error is not None and isinstance(error, AdwarmError) and error.own_refusal:
+        error.__cause__ = error.__cause__ or last_error
 
 
 def _error(state: RetryCallState) -> BaseException | None:

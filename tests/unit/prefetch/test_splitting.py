@@ -69,7 +69,7 @@ class Model:
 
     def splitter(self) -> Splitter:
         """Return a splitter over this platform."""
-        return Splitter(self.ask, lambda unit: split_by_time(unit) or split_by_ids(unit), self.listed)
+        return Splitter(self.ask, lambda unit: split_by_time(unit) or split_by_ids(unit), self.listed, {})
 
 
 def cells_of(rows: list[Row]) -> set[tuple[str, str, str]]:
