@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Table, insert, select, update
 
-from adwarm.foundation.circuit import BreakerState
+from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.foundation.cron import find_latest
+from adwarm.foundation.gate import Gate, Lift, Rule
 from adwarm.model import ImpactUnit, PolicyReview, Strategy, WarmReason
 from adwarm.planning.impact import ImpactRules, estimate_impact
 from adwarm.planning.impact_measurement import describe_estimate
@@ -17,6 +18,7 @@ from adwarm.store import Context, impact, read_transaction, write_transaction
 from adwarm.store import tables as t
 from adwarm.store.action_events import record_action
 from adwarm.store.database import upsert
+from adwarm.store.gates import to_row
 from adwarm.store.snapshots import save_review
 from adwarm.store.strategies import save_strategy
 from adwarm.store.switches import Switch, SwitchState, set_switch
@@ -94,31 +96,15 @@ def _add_earlier_days(writer: _Writer) -> None:
 
 def _add_trouble(writer: _Writer) -> None:
     now, (parked, failing, denied, slow) = writer.now, writer.accounts[4:8]
-    writer.insert(
-        t.breaker,
-        [
-            {
-                "source": f"source:meta account:{failing}",
-                "state": BreakerState.OPEN.value,
-                "changed_at": (now - timedelta(minutes=9)).timestamp(),
-                "probe_at": (now + timedelta(minutes=21)).timestamp(),
-                "data": {},
-            }
-        ],
-    )
-    writer.insert(
-        t.isolation,
-        [
-            {
-                "scope": f"account:{denied}",
-                "state": BreakerState.OPEN.value,
-                "changed_at": (now - timedelta(minutes=40)).timestamp(),
-                "until": (now + timedelta(minutes=20)).timestamp(),
-                "reason": "Denied: the user has not granted ads_read for this account",
-                "data": {"failures": 5, "kind": "Denied"},
-            }
-        ],
-    )
+    opened, isolated = (now - timedelta(minutes=9)).timestamp(), (now - timedelta(minutes=40)).timestamp()
+    breaker = Breaker(BreakerState.OPEN, opened, opened + 1_800)
+    why = "Denied: the user has not granted ads_read for this account"
+    data = {**Breaker(BreakerState.OPEN, isolated, isolated + 3_600).to_dict(), "failures": 5, "kind": "Denied"}
+    gates = [
+        Gate(f"source:meta account:{failing}", Rule.BREAKER, opened, opened + 1_800, data=breaker.to_dict()),
+        Gate(f"account:{denied}", Rule.ISOLATION, isolated, isolated + 3_600, why, data=data),
+    ]
+    writer.insert(t.gate, [to_row(gate) for gate in gates])
     errors = [
         (3, "Throttled", "17", parked, "User request limit reached"),
         (9, "Transient", "2", failing, "An unexpected error has occurred. Please retry your request later."),
@@ -189,7 +175,10 @@ def _add_limits(writer: _Writer) -> None:
     app = "app:4711"
     usage = {app: 61.0, token: 38.0, **{f"account:{name}": 22.0 + 9 * n for n, name in enumerate(writer.accounts[:6])}}
     writer.insert(t.capacity_scope, [_scope(now, name, percent) for name, percent in usage.items()])
-    writer.insert(t.capacity_scope, [_scope(now, f"account:{writer.accounts[4]}", 100.0, is_parked=True)])
+    name, moment = f"account:{writer.accounts[4]}", now.timestamp()
+    why = "the platform reports that 100% of the quota is used"
+    writer.insert(t.capacity_scope, [_scope(now, name, 100.0)])
+    writer.insert(t.gate, [to_row(Gate(name, Rule.PARK, moment - 180, moment + 1_500, why, lifted_by=Lift.TIME))])
     samples = [
         {
             "at": now.replace(second=0, microsecond=0) - n * timedelta(minutes=15),
@@ -205,18 +194,15 @@ def _add_limits(writer: _Writer) -> None:
     writer.insert(t.capacity_sample, samples)
 
 
-def _scope(now: datetime, name: str, usage: float, *, is_parked: bool = False) -> Row:
+def _scope(now: datetime, name: str, usage: float) -> Row:
     moment = now.timestamp()
-    state: Row = {"meter": [usage, moment, 0.01, 100.0, 1.0, []]}
     return {
         "scope": name,
         "limit": 12.0,
         "tokens": 3.0,
         "refilled_at": moment,
-        "parked_until": moment + 1_500 if is_parked else None,
-        "parked_why": "the platform reports that 100% of the quota is used" if is_parked else None,
         "usage": usage,
-        "state": {**state, "parked_since": moment - 180} if is_parked else state,
+        "state": {"meter": [usage, moment, 0.01, 100.0, 1.0, []]},
     }
 
 

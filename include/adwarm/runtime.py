@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from adwarm.backpressure import Admission, BlockAdmission, GuardedAdmission, MachineGuard, RequestQueue, SqlAdmission
-from adwarm.backpressure.call_switch import SwitchedAdmission
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
 from adwarm.foundation import telemetry, tracing
 from adwarm.foundation.clock import Clock, SystemClock
@@ -34,8 +33,8 @@ from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
 from adwarm.sources.pool import Reload, SourceFactory, SourcePool
 from adwarm.store import Context, ObjectStore, open_engine, report_versions, upgrade
 from adwarm.store.error_events import ErrorLog
+from adwarm.store.gates import SqlGates
 from adwarm.store.healing_runs import HealingStore
-from adwarm.store.isolated_sources import SqlIsolationStore
 from adwarm.store.schema import needs_upgrade, require_current
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ class Runtime:
         return BlockAdmission(self.admission, longest_call_seconds=self.settings.account_seconds)
 
     @cached_property
-    def single_call_admission(self) -> SwitchedAdmission:
+    def single_call_admission(self) -> GuardedAdmission:
         """Admission for a process that makes one call."""
         return self._guard(self.admission)
 
@@ -138,9 +137,9 @@ class Runtime:
         """Holds the calls of this process to the limit of its machine."""
         return MachineGuard(self.engine, self.settings.backpressure, self.owner, SystemClock())
 
-    def _guard(self, admission: Admission) -> SwitchedAdmission:
+    def _guard(self, admission: Admission) -> GuardedAdmission:
         """Return an admission that every call of this process passes."""
-        return SwitchedAdmission(GuardedAdmission(admission, self.machine_guard), self.engine)
+        return GuardedAdmission(admission, self.machine_guard)
 
     @cached_property
     def queue(self) -> RequestQueue:
@@ -158,7 +157,7 @@ class Runtime:
             RecoveryOptions(
                 alerts=self.alerts,
                 ledger=HealingStore(self.engine),
-                isolation=SqlIsolationStore(self.engine),
+                gates=SqlGates(self.engine),
                 is_source_failing=self.admission.is_source_failing,
                 owner=self.owner,
                 healers=build_healers(self.settings.recovery.healers, self),
@@ -168,7 +167,7 @@ class Runtime:
     @cached_property
     def isolation(self) -> IsolationTracker:
         """Which connections, accounts and fallbacks are isolated."""
-        return IsolationTracker(SqlIsolationStore(self.engine), self.settings.recovery, self.clock)
+        return IsolationTracker(SqlGates(self.engine), self.settings.recovery, self.clock)
 
     @cached_property
     def errors(self) -> ErrorLog:

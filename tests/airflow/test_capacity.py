@@ -4,20 +4,23 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
 from adwarm.backpressure.sql_admission import CapacityPreview
+from adwarm.foundation.gate import Rule
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Scope, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, warms, write_transaction
-from adwarm.store.tables import breaker, capacity_scope
+from adwarm.store.gates import read_row, save_gates
+from adwarm.store.tables import gate
 from graph_simulator.server import SimulatorServer
 
 TASK = SimpleNamespace(retries=2)
@@ -47,7 +50,7 @@ def park(runtime: Runtime, name: str) -> None:
 def unpark(runtime: Runtime) -> None:
     """Lift every park, as an operator may do by hand."""
     with write_transaction(runtime.engine) as connection:
-        connection.execute(update(capacity_scope).values(parked_until=None, parked_why=None))
+        connection.execute(delete(gate).where(gate.c.rule == Rule.PARK))
 
 
 def break_upstream(runtime: Runtime) -> None:
@@ -59,7 +62,9 @@ def break_upstream(runtime: Runtime) -> None:
 def mend_upstream(runtime: Runtime) -> None:
     """End the cool-down of every breaker."""
     with write_transaction(runtime.engine) as connection:
-        connection.execute(update(breaker).values(probe_at=0.0))
+        rows = connection.execute(select(gate).where(gate.c.rule == Rule.BREAKER)).mappings().all()
+        ended = [replace(item, closed_until=0.0, data={**item.data, "probe_at": 0.0}) for item in map(read_row, rows)]
+        save_gates(connection, ended)
 
 
 def _chains(*names: str) -> list[list[str]]:

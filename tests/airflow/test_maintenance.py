@@ -31,7 +31,7 @@ from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts, compression_days, entries, maintenance_steps, write_transaction
 from adwarm.store.entries import Entry
-from adwarm.store.isolated_sources import SqlIsolationStore
+from adwarm.store.gates import SqlGates
 from adwarm.store.strategies import save_strategy
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.tasks import maintenance
@@ -303,13 +303,13 @@ def test_connections_of_accounts_are_probed(platform: SimulatorServer, monkeypat
     after = {state.scope: state for state in runtime.isolation.list_isolated()}
     assert set(after) & set(names) >= {names[1], names[2]}
     assert after[names[2]] == before[names[2]]
-    assert after[names[1]].reason != before[names[1]].reason
+    assert after[names[1]].why != before[names[1]].why
 
 
 def isolate(runtime: Runtime, scope: str) -> Any:
     """Isolate a scope whose time is over, and return its state."""
     long_ago = VirtualClock(datetime.now(UTC) - timedelta(hours=1))
-    tracker = IsolationTracker(SqlIsolationStore(runtime.engine), runtime.settings.recovery, long_ago)
+    tracker = IsolationTracker(SqlGates(runtime.engine), runtime.settings.recovery, long_ago)
     for number in range(10):
         tracker.record(scope, failed=True, reason="down", kind="Transient", account=f"act_{number}")
     return next(state for state in tracker.list_isolated() if state.scope == scope)

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table
 
-from adwarm.foundation.circuit import BreakerState
 from adwarm.model import Scope
 from adwarm.store import tables as t
+from tests.gates import breaker_row, isolation_row, park_row, switch_row
 
 SHARED_SCOPES: Final = ("app:4711", "fleet", "token:default", "token:second")
 HOSTILE: Final = "<b>Sale</b> \"50 %\" & 'more' \u202egnp.exe"
@@ -29,8 +29,8 @@ Row = dict[str, Any]
 
 def fill_small(connection: Connection, now: datetime, accounts: int) -> None:
     """Insert the rows."""
-    limits = {t.capacity_scope: _scopes(now, accounts), t.breaker: _breakers(now), t.isolation: _isolations(now)}
-    events = {t.alert: _alerts(now), t.maintenance_step: _steps(now), t.control_switch: _switches(now)}
+    limits = {t.capacity_scope: _scopes(now, accounts), t.gate: _gates(now, accounts)}
+    events = {t.alert: _alerts(now), t.maintenance_step: _steps(now)}
     planning = {
         t.forecast_snapshot: _snapshots(now),
         t.policy: [_policy(now)],
@@ -51,7 +51,6 @@ def _scopes(now: datetime, accounts: int) -> list[Row]:
 
 
 def _scope(name: str, number: int, now: float) -> Row:
-    is_parked = number % 100 == 3
     usage = None if name == str(Scope.parse("fleet")) else 15.0 + number % 80
     meter = [usage, now, 0.01, 100.0, 1.0, []] if usage is not None else None
     return {
@@ -59,40 +58,27 @@ def _scope(name: str, number: int, now: float) -> Row:
         "limit": 12.0,
         "tokens": 3.0,
         "refilled_at": now,
-        "parked_until": now + 3_600 if is_parked else None,
-        "parked_why": f"usage at 100 % {HOSTILE}" if is_parked else None,
         "usage": usage,
-        "state": {"parked_since": now - 60 if is_parked else None, **({"meter": meter} if meter else {})},
+        "state": {"meter": meter} if meter else {},
     }
 
 
-def _breakers(now: datetime) -> list[Row]:
-    names = ["source:meta", *(f"source:meta account:act_{1_000_000 + number}" for number in range(40))]
-    states = [BreakerState.OPEN if number % 10 == 1 else BreakerState.CLOSED for number in range(len(names))]
-    return [
-        {
-            "source": name,
-            "state": state.value,
-            "changed_at": now.timestamp() - 900,
-            "probe_at": now.timestamp() + 30,
-            "data": {},
-        }
-        for name, state in zip(names, states, strict=True)
-    ]
-
-
-def _isolations(now: datetime) -> list[Row]:
+def _gates(now: datetime, accounts: int) -> list[Row]:
     moment = now.timestamp()
+    names = [*SHARED_SCOPES, *(f"account:act_{1_000_000 + number}" for number in range(accounts))]
+    sources = ["source:meta", *(f"source:meta account:act_{1_000_000 + number}" for number in range(40))]
+    why = f"Denied: the user may not read {HOSTILE}"
     return [
-        {
-            "scope": f"account:act_{1_000_000 + number}",
-            "state": BreakerState.OPEN.value if number < 5 else BreakerState.CLOSED.value,
-            "changed_at": moment - 1_800,
-            "until": moment + 1_800,
-            "reason": f"Denied: the user may not read {HOSTILE}",
-            "data": {"failures": 5, "kind": "Denied"},
-        }
-        for number in range(30)
+        *(park_row(name, moment + 3_600, f"usage at 100 % {HOSTILE}", moment - 60) for name in names[3::100]),
+        *(
+            breaker_row(name, "open" if number % 10 == 1 else "closed", moment - 900, moment + 30)
+            for number, name in enumerate(sources)
+        ),
+        *(
+            isolation_row(name, "open" if number < 5 else "closed", moment - 1_800, moment + 1_800, why)
+            for number, name in enumerate(names[len(SHARED_SCOPES) :][:30])
+        ),
+        *(switch_row(name, moment - 3 * 86_400, HOSTILE) for name in ("warming", "shadow")),
     ]
 
 
@@ -127,11 +113,6 @@ def _steps(now: datetime) -> list[Row]:
         }
         for name in _STEPS
     ]
-
-
-def _switches(now: datetime) -> list[Row]:
-    shared = {"changed_at": now - timedelta(days=3), "changed_by": HOSTILE, "why": "after the sale"}
-    return [{"name": "warming", "is_on": True, **shared}, {"name": "shadow", "is_on": False, **shared}]
 
 
 def _snapshots(now: datetime) -> list[Row]:

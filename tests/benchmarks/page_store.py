@@ -13,7 +13,7 @@
 | `request`                               | 20,000 that ended, 600 open                                          |
 | `warming_job`                           | 8,640; one of them runs                                              |
 | `capacity_sample`                       | 11,520: four shared scopes over 30 days                              |
-| `capacity_scope`, `breaker`             | 2,004 and 41                                                         |
+| `capacity_scope`, `gate`                | 2,004 and 91                                                         |
 | the rest                                | tens to thousands                                                    |
 
 Names come from people and contain markup, quotes and a right-to-left override.

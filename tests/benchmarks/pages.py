@@ -28,9 +28,9 @@ from starlette.testclient import TestClient
 from adwarm.foundation.clock import FrozenClock, SystemClock
 from adwarm.pages.access import Permission, Visitor
 from adwarm.pages.application import build_page
-from adwarm.pages.queries import now_queries
 from adwarm.pages.tab import Tab
 from adwarm.pages.tabs import TABS
+from adwarm.pages.views import now_tab
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import warm_usage
@@ -161,7 +161,7 @@ def run(url: str, scale: float) -> int:
     if newest is None:
         filled = fill(engine, clock.now(), scale=scale)
     else:
-        clock = FrozenClock(newest + now_queries.DAY / 96)
+        clock = FrozenClock(newest + now_tab.DAY / 96)
     rows, results = count_rows(engine), TargetResults("pages", "The page over 3 million warms")
     with tempfile.TemporaryDirectory() as folder:
         runtime = Runtime(Settings(home=Path(folder), database_url=url), clock)
@@ -182,7 +182,7 @@ def run(url: str, scale: float) -> int:
         {"what": f"{item.tab}/{item.name}", "p95 ms": 1_000 * item.p95, "statements": len(item.statements)}
         for item in figures
     ]
-    peers = measure_peer(engine, clock.now() - now_queries.WEEK)
+    peers = measure_peer(engine, clock.now() - now_tab.WEEK)
     table += [
         {"what": f"outcomes of a week {name}", "p95 ms": 1_000 * value, "statements": 1}
         for name, value in peers.items()

@@ -69,12 +69,14 @@ OK = CallOutcome(CallOutcomeKind.OK, 0.2)
 ROOMY = BackpressureSettings(max_concurrent=10_000, rate_per_second=1_000, burst=10_000, per_account_concurrent=10)
 _SEEDS = count()
 COPIES = """
-INSERT INTO capacity_scope (scope, "limit", tokens, refilled_at, parked_until, parked_why, usage, state)
-  SELECT 'account:many_' || i, "limit", tokens, refilled_at, parked_until, parked_why, usage, state
+INSERT INTO capacity_scope (scope, "limit", tokens, refilled_at, usage, state)
+  SELECT 'account:many_' || i, "limit", tokens, refilled_at, usage, state
   FROM capacity_scope, generate_series(1, 100000) AS i WHERE scope = :scope;
-INSERT INTO breaker (source, state, changed_at, probe_at, data)
-  SELECT 'source:meta account:many_' || i, state, changed_at, probe_at, data
-  FROM breaker, generate_series(1, 4000) AS i WHERE source = 'source:meta';
+INSERT INTO gate (scope, rule, since, closed_until, why, lifted_by, kept_until, data)
+  SELECT 'source:meta account:many_' || i, rule, since, closed_until, why, lifted_by, kept_until, data
+  FROM gate, generate_series(1, 4000) AS i WHERE scope = 'source:meta';
+INSERT INTO gate (scope, rule, since, closed_until, why, lifted_by, kept_until, data)
+  SELECT 'account:many_' || i, 'park', 0, 1, '', 'time', 1e12, '{}' FROM generate_series(1, 100000) AS i;
 INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, permits, counted, owner, granted_at,
     spend_until, expires_at)
   SELECT 'many-' || i, i, '[]', 2, 1, 'meta', false, 1, false, 'one', 0, 0, 1e12 FROM generate_series(1, 4000) AS i;
@@ -113,6 +115,7 @@ def take_permits(store: Store) -> None:
         decision = admission.acquire_block(scopes, Priority.NORMAL, source="meta", permits=4)
         assert isinstance(decision, Granted), decision
         admission.check_hard_limits(scopes, Priority.NORMAL, source="meta")
+        admission.status(accounts=0)
         admission.release(admission.renew(decision.grant), OK)
 
 
@@ -269,7 +272,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         with write_transaction(engine) as connection:
             connection.execute(capacity_grant.delete())
             connection.execute(capacity_scope.delete())
-            connection.exec_driver_sql("DELETE FROM breaker")
+            connection.exec_driver_sql("DELETE FROM gate")
         store = Store(engine, tmp_path_factory.mktemp("home"))
         take_permits(store)
         with write_transaction(engine) as connection:
@@ -337,7 +340,7 @@ LARGE_TABLES = {
     "lease",
     "capacity_scope",
     "capacity_grant",
-    "breaker",
+    "gate",
     "fatigue_score",
     "request",
     "traffic_hour",

@@ -111,7 +111,7 @@ def test_the_statements_of_a_key_do_not_grow_with_the_batch(
     """A batch of 1,000 keys takes as many statements per key as one of 200."""
     large = measure(engine, tmp_path, 100)
     # The second fleet has accounts of the same names.
-    for name in ("entry", "partition", "lease", "capacity_scope", "capacity_grant", "breaker"):
+    for name in ("entry", "partition", "lease", "capacity_scope", "capacity_grant", "gate"):
         with engine.begin() as connection:
             connection.exec_driver_sql(f"DELETE FROM {name}")
     small = measure(engine, tmp_path_factory.mktemp("small"), 20)

@@ -17,7 +17,7 @@ from adwarm.foundation.circuit import BreakerState
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.recovery import Call, ErrorEvent, Fallback, IsolationTracker, RecoveryOptions, RecoveryPipeline
-from adwarm.recovery.isolation import MemoryIsolationStore
+from adwarm.recovery.isolation import MemoryGates
 from adwarm.settings import BackpressureSettings, RecoverySettings
 from graph_simulator.fault_profile import QuotaSetting
 from tests.benchmarks.measure import save_results
@@ -159,10 +159,10 @@ class Simulation:
             max_concurrent=2 * WORKERS, per_account_concurrent=4, rate_per_second=1_000, burst=1_000
         )
         self.admission = LocalAdmission(limits, rng=Random(self.seed + 2), time=self.scheduler.time)
-        self.journal, states = EventList(), MemoryIsolationStore()
+        self.journal, states = EventList(), MemoryGates()
         settings = RecoverySettings()
         self.isolation = IsolationTracker(states, settings, self.clock)
-        options = RecoveryOptions(alerts=self.journal, isolation=states, is_source_failing=self._is_source_failing)
+        options = RecoveryOptions(alerts=self.journal, gates=states, is_source_failing=self._is_source_failing)
         self.pipeline = RecoveryPipeline(settings, self.journal, self.clock, Random(self.seed + 3), options)
         self._order = count()
 

@@ -389,7 +389,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/isolations": {
+    "/v1/gates": {
         parameters: {
             query?: never;
             header?: never;
@@ -397,10 +397,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What is isolated
-         * @description Isolated connections, fallbacks, and those of the accounts that the token may read.
+         * What is not called now
+         * @description Parks, breakers, isolations and switches, but for those of accounts that the token may not read.
          */
-        get: operations["list_isolations"];
+        get: operations["list_gates"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1116,6 +1116,68 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * GateItem
+         * @description Something that is not called now, by one rule.
+         */
+        GateItem: {
+            /**
+             * Scope
+             * @description What: `account:ID`, `app:ID`, `source:NAME`, `connection:NAME`, `fallback:NAME` ...
+             */
+            scope: string;
+            /**
+             * Rule
+             * @description Who closed it: a person, the platform, failed calls, or work that kept failing.
+             * @enum {string}
+             */
+            rule: "switch" | "park" | "breaker" | "isolation";
+            /**
+             * State
+             * @description `closed`: no call; `testing`: a few calls are tests.
+             * @enum {string}
+             */
+            state: "closed" | "testing";
+            /**
+             * Since
+             * Format: date-time
+             * @description When the state began.
+             */
+            since: string;
+            /**
+             * Until
+             * @description Until when no call is made; null while it is being tested.
+             */
+            until: string | null;
+            /**
+             * Lifted By
+             * @description What opens it: its time, tests that succeed, a new token, or a person.
+             * @enum {string}
+             */
+            lifted_by: "time" | "probes" | "credential" | "person";
+            /**
+             * Why
+             * @description What closed it.
+             */
+            why: string;
+        };
+        /**
+         * GatePage
+         * @description What is not called now, as far as the token may see it.
+         */
+        GatePage: {
+            /**
+             * At
+             * Format: date-time
+             * @description Time of the state.
+             */
+            at: string;
+            /**
+             * Gates
+             * @description What accounts share first, then what is closed longest.
+             */
+            gates: components["schemas"]["GateItem"][];
+        };
+        /**
          * HealingItem
          * @description One run of a healing action.
          */
@@ -1249,61 +1311,6 @@ export interface components {
              * @description The newest of what the token may see, at most 100.
              */
             open: components["schemas"]["DamagedData"][];
-        };
-        /**
-         * IsolationItem
-         * @description A connection, an account or a fallback that keeps failing and is not called.
-         */
-        IsolationItem: {
-            /**
-             * Scope
-             * @description What is isolated: `connection:NAME`, `account:ID` or `fallback:NAME`.
-             */
-            scope: string;
-            /**
-             * State
-             * @description `open`: not called until then; `half_open`: being tested.
-             * @enum {string}
-             */
-            state: "open" | "half_open";
-            /**
-             * Since
-             * Format: date-time
-             * @description When the state began.
-             */
-            since: string;
-            /**
-             * Until
-             * @description When it is tested next; null while it is being tested.
-             */
-            until: string | null;
-            /**
-             * Reason
-             * @description What isolated it.
-             */
-            reason: string;
-            /**
-             * Failures
-             * @description Failures since it last worked.
-             */
-            failures: number;
-        };
-        /**
-         * IsolationPage
-         * @description What is isolated, as far as the token may see it.
-         */
-        IsolationPage: {
-            /**
-             * At
-             * Format: date-time
-             * @description Time of the state.
-             */
-            at: string;
-            /**
-             * Isolations
-             * @description By scope.
-             */
-            isolations: components["schemas"]["IsolationItem"][];
         };
         /**
          * KeyBody
@@ -4008,7 +4015,7 @@ export interface operations {
             };
         };
     };
-    list_isolations: {
+    list_gates: {
         parameters: {
             query?: never;
             header?: never;
@@ -4023,7 +4030,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["IsolationPage"];
+                    "application/json": components["schemas"]["GatePage"];
                 };
             };
             /** @description There is no valid token. */

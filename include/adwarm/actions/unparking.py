@@ -1,83 +1,53 @@
-"""Lets a scope be called again before its time: a parked scope, an open breaker, or an isolated connection or account.
+"""Opens a gate before its time, so that a scope is called again.
 
-| what holds the scope back | what un-parking does                                                                   |
-|---------------------------|---------------------------------------------------------------------------------------|
-| a park                    | ends now; if the platform still throttles, the next call parks the scope again         |
-| an open breaker           | the next calls test the upstream; when they fail, it opens again                       |
-| an isolation              | ends now; the next failures isolate the scope again, for longer                        |
+| closed by    | what un-parking does                                                                   |
+|--------------|-----------------------------------------------------------------------------------------|
+| a park       | ends now; if the platform still throttles, the next call parks the scope again          |
+| a breaker    | the next calls test the upstream; when they fail, it opens again                        |
+| an isolation | ends now; the next failures isolate the scope again, for longer                         |
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
 
 from adwarm.actions.audit import Doer, audited, make_digest
 from adwarm.actions.services import ActionServices
-from adwarm.backpressure.breakers import account_breaker_name, source_scope
-from adwarm.backpressure.status import BreakerStatus
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.gate import Gate, GateState, Rule, to_datetime
 from adwarm.model import Scope, ScopeKind
+from adwarm.store.gates import list_closed
 
-BlockKind = Literal["parked", "breaker", "isolated"]
 _HUMAN_CAUSES = {"Blocked": "the platform blocks it", "TokenDead": "its access token is dead"}
+_VERBS = {Rule.PARK: "parked", Rule.BREAKER: "not called after failures", Rule.ISOLATION: "isolated"}
+_SOURCE = "source:"
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Something that keeps a scope from being called.
-
-    Attributes:
-        scope: such as `account:act_1`, `source:meta` or `connection:NAME`; what `unpark` takes.
-        kind: a park that the platform asked for, an open breaker, or an isolation.
-        since: when it began; None when that is not known.
-        until: until when, as the platform asked or the rules say; None while the scope is being tested.
-        why: the reason.
-        breaker: name of the breaker; empty for the other kinds.
-        human_cause: what only a human can fix, such as a block by the platform; empty when it passes by itself.
-    """
-
-    scope: str
-    kind: BlockKind
-    since: datetime | None
-    until: datetime | None
-    why: str
-    breaker: str = ""
-    human_cause: str = ""
-
-    def __str__(self) -> str:
-        until = f" until {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else ""
-        names = {"parked": "parked", "breaker": "not called after failures", "isolated": "isolated"}
-        cause = f" ({self.human_cause}: fix that first, or it is held back again at once)" if self.human_cause else ""
-        return f"{self.scope} is {names[self.kind]}{until}: {self.why}{cause}"
-
-
-def list_blocks(services: ActionServices, scope: str | None = None) -> list[Block]:
-    """Return what keeps scopes, or one scope, from being called now, widest first."""
-    status = services.admission.list_blocked()
-    blocks = [
-        Block(item.scope, "parked", item.parked_since, item.parked_until, item.parked_why or "no reason given")
-        for item in status.parked
+def list_gates(services: ActionServices, scope: str | None = None) -> list[Gate]:
+    """Return what keeps scopes, or one scope, from being called now, but for switches: shared scopes first."""
+    closed = list_closed(services.context.engine)
+    return [
+        gate
+        for gate in closed
+        if gate.rule is not Rule.SWITCH and (scope is None or scope in {gate.scope, gate.scope.rpartition(" ")[2]})
     ]
-    blocks += [_breaker_block(item) for item in status.breakers]
-    blocks += [
-        Block(
-            item.scope,
-            "isolated",
-            item.since,
-            item.until,
-            item.reason or "no reason given",
-            human_cause=_HUMAN_CAUSES.get(item.kind or "", ""),
-        )
-        for item in services.isolation.list_isolated()
-    ]
-    chosen = [block for block in blocks if scope is None or block.scope == scope]
-    return sorted(chosen, key=lambda block: (block.scope.startswith("account:"), block.scope, block.kind))
 
 
-def digest_blocks(blocks: Sequence[Block]) -> str:
-    """Return a digest of blocks that were shown."""
-    return make_digest([[block.scope, block.kind, block.until, block.why] for block in blocks])
+def digest_gates(gates: Sequence[Gate]) -> str:
+    """Return a digest of gates that were shown."""
+    return make_digest([[gate.scope, str(gate.rule), gate.closed_until, gate.why] for gate in gates])
+
+
+def find_human_cause(gate: Gate) -> str:
+    """Return what only a human can fix, such as a block by the platform; empty when it passes by itself."""
+    return _HUMAN_CAUSES.get(gate.data.get("kind") or "", "")
+
+
+def describe_gate(gate: Gate) -> str:
+    """Return a closed gate in words."""
+    until = to_datetime(gate.closed_until)
+    end = f" until {until:%Y-%m-%d %H:%M:%S} UTC" if until and gate.state is GateState.CLOSED else ""
+    cause = find_human_cause(gate)
+    note = f" ({cause}: fix that first, or it is held back again at once)" if cause else ""
+    return f"{gate.scope} is {_VERBS[gate.rule]}{end}: {gate.why or 'no reason given'}{note}"
 
 
 def unpark(services: ActionServices, doer: Doer, scope: str, why: str = "") -> str:
@@ -91,16 +61,17 @@ def unpark(services: ActionServices, doer: Doer, scope: str, why: str = "") -> s
     """
     with audited(services, doer, "unpark", scope, {"why": why}) as action:
         check_scope(scope)
-        blocks = list_blocks(services, scope)
-        action.arguments["ended"] = [str(block) for block in blocks]
-        parked = [Scope.parse(block.scope) for block in blocks if block.kind == "parked"]
-        breakers = [block.breaker for block in blocks if block.kind == "breaker"]
+        gates = list_gates(services, scope)
+        ended = [describe_gate(gate) for gate in gates]
+        action.arguments["ended"] = ended
+        parked = [Scope.parse(gate.scope) for gate in gates if gate.rule is Rule.PARK]
+        breakers = [gate.scope.removeprefix(_SOURCE) for gate in gates if gate.rule is Rule.BREAKER]
         if parked or breakers:
             services.admission.unpark(parked, breakers)
-        for block in blocks:
-            if block.kind == "isolated":
-                services.isolation.release(block.scope)
-        action.detail = " | ".join(f"ended: {block}" for block in blocks) or (
+        for gate in gates:
+            if gate.rule is Rule.ISOLATION:
+                services.isolation.release(gate.scope)
+        action.detail = " | ".join(f"ended: {text}" for text in ended) or (
             f"nothing holds {scope} back now; it may have been un-parked already, or its time is over"
         )
     return action.detail
@@ -118,20 +89,3 @@ def check_scope(name: str) -> None:
         raise BadRequest(
             f"{name[:80]!r} is not a scope; `adwarm unpark` lists those that are held back, such as account:act_1"
         )
-
-
-def _breaker_block(item: BreakerStatus) -> Block:
-    if item.account is None:
-        scope, name = source_scope(item.source), item.source
-    else:
-        account = Scope(ScopeKind.ACCOUNT, item.account)
-        scope, name = str(account), account_breaker_name(item.source, account)
-    until = item.probe_at if item.state == "open" else None
-    return Block(
-        scope,
-        "breaker",
-        item.since,
-        until,
-        item.why or ("too many calls failed" if until else "it is being tested"),
-        breaker=name,
-    )

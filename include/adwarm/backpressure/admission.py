@@ -120,6 +120,12 @@ class Rejected:
 Decision = Granted | Wait | Rejected
 
 
+class CallsStopped(Transient):
+    """Calls are switched off, so a grant is not renewed; the message says by whom and why."""
+
+    own_refusal = True
+
+
 class CallOutcomeKind(StrEnum):
     """How a granted call ended. `SKIPPED` says nothing about the upstream."""
 

@@ -2,8 +2,9 @@
 
 Rules, in the order in which they are checked. The first group that has an answer decides; within it, the longest wait:
 
-1. Hard limits, whoever holds a slot: a parked scope; a scope whose quota is used up to the ceiling of the class (90 %,
-   critical calls 98 %); then an open breaker (the call is rejected), and a breaker whose probes are all in flight.
+1. Hard limits, whoever holds a slot: the gates (`adwarm.foundation.gate.may_call`), and a scope whose quota is used
+   up to the ceiling of the class (90 %, critical calls 98 %). A park and a quota come before a breaker: an open one
+   rejects the call, one whose probes are all in flight lets it wait.
 2. Capacity: a slot in every scope, within the shares of the classes (the first scope without one), and the rate of
    every scope (the longest wait). The longer of the two waits counts.
 
@@ -19,15 +20,22 @@ from adwarm.backpressure.quota_usage import USAGE_FRESH_SECONDS, WINDOW_INTERVAL
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shares import Shares
 from adwarm.foundation.circuit import BreakerState
+from adwarm.foundation.gate import Gate, GateState, Rule, may_call
 from adwarm.model import Priority
 
 MIN_POLL_SECONDS = 0.05
 MAX_POLL_SECONDS = 1.0
+SWITCH_POLL_SECONDS = 60.0
+"""When a call is worth another attempt that was stopped because calls are switched off."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """Everything the rules depend on. `states` are ordered from the narrowest scope to the fleet."""
+    """Everything the rules depend on. `states` are ordered from the narrowest scope to the fleet.
+
+    Attributes:
+        switch: the gate of all calls; None when it was never turned.
+    """
 
     states: Sequence[ScopeState]
     breakers: Sequence[ScopedBreaker]
@@ -36,27 +44,49 @@ class AdmissionRequest:
     cost: float
     source: str
     now: float
+    switch: Gate | None = None
 
     @property
     def is_probe(self) -> bool:
         """Whether the call would test an upstream whose breaker is not closed."""
         return any(guard.breaker.state is not BreakerState.CLOSED for guard in self.breakers)
 
+    @property
+    def gates(self) -> list[Gate]:
+        """What may forbid the call: the switch of calls, parks, and breakers that are not closed."""
+        switches = [] if self.switch is None else [self.switch]
+        parks = [state.parking.to_gate(state.name) for state in self.states if state.parking.until is not None]
+        failing = (guard for guard in self.breakers if guard.breaker.state is not BreakerState.CLOSED)
+        return [*switches, *parks, *(guard.to_gate(self.now) for guard in failing)]
+
 
 def check_hard_limits(request: AdmissionRequest) -> Wait | Rejected | None:
     """Return the longest wait for a park or a quota, else the answer of the breakers, else None."""
     longest: Wait | None = None
     for state in request.states:
-        wait = _check_scope(state, request)
-        if wait is not None and (longest is None or wait.seconds > longest.seconds):
-            longest = wait
-    return longest or _check_breakers(request)
+        longest = longer_wait(longest, _check_quota(state, request))
+    gate = may_call(request.gates, request.now)
+    if gate is None or (longest is not None and gate.rule is Rule.BREAKER):
+        return longest
+    answer = _answer_of(gate, gate.remaining_seconds(request.now))
+    if isinstance(answer, Rejected) or gate.rule is Rule.SWITCH:
+        return answer
+    return longer_wait(answer, longest)
 
 
-def _check_scope(state: ScopeState, request: AdmissionRequest) -> Wait | None:
+def _answer_of(gate: Gate, seconds: float) -> Wait | Rejected:
+    """Return the answer to a caller at a closed gate."""
+    if gate.rule is Rule.SWITCH:
+        return Wait(SWITCH_POLL_SECONDS, gate.why, gate.scope)
+    if gate.rule is Rule.PARK:
+        return Wait(seconds, f"{gate.scope} is parked for {seconds:.0f} s: {gate.why}", gate.scope)
+    if gate.state is GateState.TESTING:
+        return Wait(min(seconds, MAX_POLL_SECONDS), f"{gate.scope} is being tested by probes", gate.scope)
+    return Rejected(f"{gate.scope} failed too often and is not called for {seconds:.0f} s", seconds, gate.scope)
+
+
+def _check_quota(state: ScopeState, request: AdmissionRequest) -> Wait | None:
     now = request.now
-    if state.parking.until is not None and (left := state.parking.remaining_seconds(now)) > 0:
-        return Wait(left, f"{state.name} is parked for {left:.0f} s: {state.parking.reason}", state.name)
     if state.meter.percent is None or state.pace(now) is Pace.FREE:
         return None
     if state.calls_left(request.priority, now) >= request.cost:
@@ -65,19 +95,6 @@ def _check_scope(state: ScopeState, request: AdmissionRequest) -> Wait | None:
     note = "; only critical calls go" if request.priority is not Priority.CRITICAL else ""
     wait = min(USAGE_FRESH_SECONDS, state.rules.window_seconds / WINDOW_INTERVALS)
     return Wait(wait, f"{state.name} is at {percent:.0f} % of its quota{note}", state.name)
-
-
-def _check_breakers(request: AdmissionRequest) -> Wait | Rejected | None:
-    """Return a rejection by the first open breaker, else a wait for the first that probes are testing."""
-    waits = [(guard, guard.breaker.wait_seconds(guard.rules, request.now)) for guard in request.breakers]
-    waits = [(guard, seconds) for guard, seconds in waits if seconds > 0]
-    for guard, seconds in waits:
-        if guard.breaker.state is BreakerState.OPEN:
-            reason = f"{guard.scope} failed too often and is not called for {seconds:.0f} s"
-            return Rejected(reason, seconds, guard.scope)
-    for guard, seconds in waits:
-        return Wait(min(seconds, MAX_POLL_SECONDS), f"{guard.scope} is being tested by probes", guard.scope)
-    return None
 
 
 def check_capacity(request: AdmissionRequest) -> Wait | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Grant
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
+from adwarm.foundation.gate import Gate, Rule
 from adwarm.model import Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 
@@ -28,6 +29,11 @@ class ScopedBreaker:
     scope: str
     breaker: Breaker
     rules: BreakerRules
+
+    def to_gate(self, now: float) -> Gate:
+        """Return the gate at `now`: closed while no call passes."""
+        closed_until = now + self.breaker.wait_seconds(self.rules, now)
+        return Gate(self.scope, Rule.BREAKER, closed_until=closed_until, data={"state": str(self.breaker.state)})
 
 
 class BreakerRegistry:

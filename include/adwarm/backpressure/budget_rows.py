@@ -5,29 +5,33 @@ The row of the fleet is the only lock, so writers cannot deadlock.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, or_, select, union, update
 
 from adwarm.backpressure.admission import FLEET, Grant
-from adwarm.backpressure.scope_state import ScopeState
+from adwarm.backpressure.scope_state import Parking, ScopeState
 from adwarm.backpressure.shared_budget import SharedBudget
-from adwarm.foundation.circuit import Breaker, BreakerState
-from adwarm.model import Priority, Scope
-from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope
+from adwarm.foundation.circuit import Breaker, BreakerRules
+from adwarm.foundation.gate import CALLS_SWITCH, Gate, Lift, Rule
+from adwarm.model import Priority, Scope, ScopeKind
+from adwarm.store.capacity_tables import capacity_grant, capacity_scope
 from adwarm.store.database import clock_column, database_time, insert_new, upsert
+from adwarm.store.gates import read_row, save_gates
+from adwarm.store.gates import table as gate
 
 _PREFIX = "source:"
-_SCOPES, _GRANTS, _BREAKERS = select(capacity_scope), select(capacity_grant), select(breaker)
-_EVERY_BREAKER = _BREAKERS.where(breaker.c.source.startswith(_PREFIX, autoescape=True))
+_IS_ACCOUNT = capacity_scope.c.scope.like(f"{ScopeKind.ACCOUNT}:%")
+_SCOPES, _GRANTS = select(capacity_scope), select(capacity_grant)
+_EVERY_GATE = select(gate).where(gate.c.rule.in_([Rule.SWITCH, Rule.PARK, Rule.BREAKER]))
 _NAMED_SCOPES = _SCOPES.where(capacity_scope.c.scope.in_(bindparam("names", expanding=True)))
 _NAMED_GRANTS = _GRANTS.where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
-_NAMED_BREAKERS = _BREAKERS.where(breaker.c.source.in_(bindparam("names", expanding=True)))
+_NAMED_GATES = _EVERY_GATE.where(gate.c.scope.in_(bindparam("names", expanding=True)))
 _ADD_GRANT = insert(capacity_grant)
 _CHANGE_GRANT = update(capacity_grant).where(capacity_grant.c.id == bindparam("key"))
-_DROP_BREAKERS = delete(breaker).where(breaker.c.source.in_(bindparam("names", expanding=True)))
+_DROP_BREAKERS = delete(gate).where(gate.c.rule == Rule.BREAKER, gate.c.scope.in_(bindparam("names", expanding=True)))
 _DROP_GRANTS = delete(capacity_grant).where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
 
 
@@ -50,6 +54,7 @@ class LoadedRows:
     """The rows as they were read, to find out what changed."""
 
     scopes: dict[Scope, dict[str, Any]] = field(default_factory=dict)
+    parkings: dict[Scope, Parking] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
     grants: dict[str, tuple[Grant, bool]] = field(default_factory=dict)
 
@@ -77,45 +82,65 @@ def _lock_query(dialect: str) -> Select[Any]:
 
 def load(connection: Connection, budget: SharedBudget, keys: BudgetKeys, now: float) -> LoadedRows:
     """Load the rows of `keys` into the budget, and every grant once one has expired."""
-    loaded = LoadedRows()
-    _load_scopes(connection, budget, keys.scopes | {FLEET}, loaded, now)
+    loaded, scopes = LoadedRows(), keys.scopes | {FLEET}
+    _load_scopes(connection, budget, scopes, loaded)
     has_expired = budget.next_expiry <= now
     if has_expired or keys.grant_ids:
         _load_grants(connection, budget, None if has_expired else keys.grant_ids, loaded)
         granted = {scope for grant, _ in loaded.grants.values() for scope in grant.scopes}
-        _load_scopes(connection, budget, granted - budget.scopes.keys(), loaded, now)
-    _load_breakers(connection, budget, keys.breaker_names, loaded)
+        _load_scopes(connection, budget, granted - budget.scopes.keys(), loaded)
+        scopes |= granted
+    names = [CALLS_SWITCH, *map(str, scopes), *map(breaker_row_name, keys.breaker_names)]
+    _read_gates(connection.execute(_NAMED_GATES, {"names": sorted(names)}).mappings(), budget, loaded, now)
     return loaded
 
 
-def load_all(connection: Connection, budget: SharedBudget) -> None:
+def load_all(connection: Connection, budget: SharedBudget, now: float) -> None:
     """Load every row into the budget."""
     loaded = LoadedRows()
-    _load_scopes(connection, budget, None, loaded, None)
+    _load_scopes(connection, budget, None, loaded)
     _load_grants(connection, budget, None, loaded)
-    _load_breakers(connection, budget, None, loaded)
+    _read_gates(connection.execute(_EVERY_GATE).mappings(), budget, loaded, now)
 
 
-def load_blocked(connection: Connection, budget: SharedBudget, now: float) -> None:
-    """Load the parked scopes and the breakers that are not closed into the budget; no grants."""
-    parked = select(capacity_scope).where(capacity_scope.c.parked_until > now).order_by(capacity_scope.c.scope)
-    for row in connection.execute(parked).mappings():
-        scope = Scope.parse(row["scope"])
-        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules_for(scope), dict(row), now)
-    for row in connection.execute(_EVERY_BREAKER.where(breaker.c.state != BreakerState.CLOSED)).mappings():
-        value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
-        budget.breakers[row["source"].removeprefix(_PREFIX)] = value
+def load_notable(connection: Connection, budget: SharedBudget, accounts: int, now: float) -> None:
+    """Load what accounts share, what is parked or not closed, and the `accounts` that use most of their quota.
+
+    Every part but the last is found by an index, however many accounts there are.
+    """
+    scope = capacity_scope.c
+    shared = select(scope.scope).where(~_IS_ACCOUNT)
+    names = [shared, select(gate.c.scope).where(gate.c.rule == Rule.PARK, gate.c.closed_until > now)]
+    if accounts:
+        top = select(scope.scope).where(_IS_ACCOUNT, scope.usage.is_not(None)).order_by(scope.usage.desc())
+        names.append(select(top.limit(accounts).subquery().c.scope))
+    loaded = LoadedRows()
+    _read_scopes(connection.execute(_SCOPES.where(scope.scope.in_(union(*names)))).mappings(), budget, loaded)
+    if budget.next_expiry <= now:
+        _load_grants(connection, budget, None, loaded)
+        for id_, grant in budget.grants.items():  # their other scopes are not shown
+            budget.grants[id_] = replace(grant, scopes=tuple(s for s in grant.scopes if s in budget.scopes))
+    of_source = gate.c.scope.not_like(f"% {ScopeKind.ACCOUNT}:%")
+    is_breaker = (gate.c.rule == Rule.BREAKER) & or_(gate.c.closed_until.is_not(None), of_source)
+    rows = connection.execute(_EVERY_GATE.where(or_(gate.c.closed_until > now, is_breaker))).mappings()
+    _read_gates(rows, budget, loaded, now)
 
 
 def save(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner: str) -> None:
     """Save the rows that changed since they were loaded."""
     rows = [_scope_row(state, budget) for state in budget.scopes.values()]
     upsert(connection, capacity_scope, [row for row in rows if row != loaded.scopes.get(Scope.parse(row["scope"]))])
-    upsert(
-        connection,
-        breaker,
-        [_breaker_row(name, value) for name, value in budget.breakers.items() if value != loaded.breakers.get(name)],
-    )
+    changed = [
+        state.parking.to_gate(state.name)
+        for scope, state in budget.scopes.items()
+        if state.parking.until is not None and state.parking != loaded.parkings.get(scope)
+    ]
+    changed += [
+        _breaker_gate(name, value, budget.breaker_registry.rules_for(name))
+        for name, value in budget.breakers.items()
+        if value != loaded.breakers.get(name)
+    ]
+    save_gates(connection, changed)
     if removed := loaded.breakers.keys() - budget.breakers.keys():
         connection.execute(_DROP_BREAKERS, {"names": sorted(map(breaker_row_name, removed))})
     _save_grants(connection, budget, loaded, owner)
@@ -141,12 +166,16 @@ def _load_scopes(
     budget: SharedBudget,
     scopes: Collection[Scope] | None,
     loaded: LoadedRows,
-    now: float | None,
 ) -> None:
     """Load the scopes; None means all."""
-    for row in _rows(connection, _SCOPES, _NAMED_SCOPES, None if scopes is None else map(str, scopes)):
+    names = None if scopes is None else map(str, scopes)
+    _read_scopes(_rows(connection, _SCOPES, _NAMED_SCOPES, names), budget, loaded)
+
+
+def _read_scopes(rows: Iterable[RowMapping], budget: SharedBudget, loaded: LoadedRows) -> None:
+    for row in rows:
         scope, stored = Scope.parse(row["scope"]), dict(row)
-        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules_for(scope), stored, now)
+        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules_for(scope), stored)
         loaded.scopes[scope] = stored
         if scope == FLEET:
             ledger = row["state"].get("ledger", {})
@@ -165,15 +194,18 @@ def _load_grants(connection: Connection, budget: SharedBudget, ids: Collection[s
         loaded.grants[grant.id] = (grant, row["counted"])
 
 
-def _load_breakers(
-    connection: Connection, budget: SharedBudget, breaker_names: Iterable[str] | None, loaded: LoadedRows
-) -> None:
-    """Load the breakers by name; None means all."""
-    names = None if breaker_names is None else list(map(breaker_row_name, breaker_names))
-    for row in _rows(connection, _EVERY_BREAKER, _NAMED_BREAKERS, names):
-        name = row["source"].removeprefix(_PREFIX)
-        value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
-        budget.breakers[name] = loaded.breakers[name] = value
+def _read_gates(rows: Iterable[RowMapping], budget: SharedBudget, loaded: LoadedRows, now: float) -> None:
+    """Take in the switch of calls, parks, cut to the longest one of the rules, and breakers."""
+    for row in rows:
+        if row["rule"] == Rule.BREAKER:
+            name = row["scope"].removeprefix(_PREFIX)
+            budget.breakers[name] = loaded.breakers[name] = Breaker.from_dict(row["data"])
+        elif row["rule"] == Rule.SWITCH:
+            budget.switch = read_row(row) if row["scope"] == CALLS_SWITCH else budget.switch
+        else:
+            state = budget.scope_state(Scope.parse(row["scope"]), now)
+            parking = loaded.parkings[state.scope] = Parking.from_gate(read_row(row))
+            state.parking = parking.bounded(now, state.rules.max_park_seconds)
 
 
 def _rows(
@@ -233,11 +265,8 @@ def breaker_row_name(name: str) -> str:
     return _PREFIX + name
 
 
-def _breaker_row(name: str, value: Breaker) -> dict[str, Any]:
-    return {
-        "source": breaker_row_name(name),
-        "state": str(value.state),
-        "changed_at": value.changed_at,
-        "probe_at": value.probe_at,
-        "data": value.to_dict(),
-    }
+def _breaker_gate(name: str, value: Breaker, rules: BreakerRules) -> Gate:
+    closed_until, why = value.closed_until(rules), value.reason or ""
+    return Gate(
+        breaker_row_name(name), Rule.BREAKER, value.changed_at, closed_until, why, Lift.PROBES, data=value.to_dict()
+    )

@@ -1,4 +1,4 @@
-"""The state of one capacity scope: its limit, rate, parking, usage, and the calls in flight; one row in the database.
+"""The state of one capacity scope: its limit, rate, usage and the calls in flight, one row; and its parking, a gate.
 
 A parked scope must not be called before a known time. Transitions of `Parking`:
 
@@ -31,12 +31,15 @@ from adwarm.backpressure.concurrency import ConcurrencyLimit, LatencyBaseline, L
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, CRITICAL_CEILING_PERCENT, Pace, UsageMeter, pace_for
 from adwarm.backpressure.shares import PRIORITY_CLASSES, ClassDemand, Shares, free_slots
 from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
+from adwarm.foundation.gate import Gate, Lift, Rule
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 
 DEFAULT_PARK_SECONDS = 60.0
 PARK_JITTER = 0.1
 MAX_PARK_SECONDS = 86_400.0
+_KEPT_SECONDS = 86_400.0
+"""How long a parking is known after its end: usage figures from before it count no more."""
 LATENCY_WEIGHT = 0.2
 """The weight of a call in the moving average of latencies."""
 
@@ -71,6 +74,18 @@ class Parking:
         if self.until is not None and self.until >= until:
             return self
         return Parking(until, reason, self.since if self.remaining_seconds(now) > 0 else now)
+
+    def to_gate(self, scope: str) -> Gate:
+        """Return the gate of a scope with this parking, as it is stored."""
+        until = self.until or 0.0
+        since = until if self.since is None else self.since
+        kept_until = until + _KEPT_SECONDS
+        return Gate(scope, Rule.PARK, since, self.until, self.reason or "", Lift.TIME, kept_until)
+
+    @classmethod
+    def from_gate(cls, gate: Gate) -> "Parking":
+        """Return the stored parking."""
+        return cls(gate.closed_until, gate.why or None, gate.since)
 
     def ended(self, now: float) -> "Parking":
         """Return the parking with its end at `now` at the latest."""
@@ -304,11 +319,8 @@ class ScopeState:
             "limit": self.limit.value,
             "tokens": self.bucket.tokens,
             "refilled_at": self.bucket.refilled_at,
-            "parked_until": self.parking.until,
-            "parked_why": self.parking.reason,
             "usage": self.meter.percent,
             "state": {
-                "parked_since": self.parking.since,
                 "cut_at": self.limit.decreased_at,
                 "credits": self.bucket.to_list(),
                 "meter": self.meter.to_list(),
@@ -321,16 +333,11 @@ class ScopeState:
         }
 
     @classmethod
-    def from_row(
-        cls, scope: Scope, rules: ScopeRules, row: Mapping[str, Any], now: float | None = None
-    ) -> "ScopeState":
-        """Return the scope stored as `row`; with `now`, its parking is cut to the longest park of the rules."""
+    def from_row(cls, scope: Scope, rules: ScopeRules, row: Mapping[str, Any]) -> "ScopeState":
+        """Return the scope stored as `row`, not parked."""
         state, data = cls(scope, rules, row["refilled_at"]), row["state"]
         state.limit = ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0))
         state.bucket = TokenBucket.from_row(row["tokens"], row["refilled_at"], data.get("credits"))
-        state.parking = Parking(row["parked_until"], row["parked_why"], data.get("parked_since"))
-        if now is not None:
-            state.parking = state.parking.bounded(now, rules.max_park_seconds)
         state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
         state.latency_baseline = msgspec.convert(data.get("running") or (), LatencyBaseline)
         state.mean_latency = data.get("latency", 0.0)

@@ -23,6 +23,7 @@ from adwarm.backpressure.admission import (
     FLEET,
     CallOutcome,
     CallOutcomeKind,
+    CallsStopped,
     Decision,
     Grant,
     Granted,
@@ -44,6 +45,7 @@ from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, build_status
 from adwarm.foundation.circuit import Breaker
 from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.gate import Gate
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 
@@ -58,6 +60,7 @@ class SharedBudget:
     Attributes:
         scopes: states by scope; a new scope starts with its highest limit.
         breaker_registry: the breakers of sources and of their accounts.
+        switch: the gate of all calls; None when it was never turned.
         grants: the counted grants, and expired ones whose outcome may still come.
         counted_grant_ids: ids of the grants whose slots count.
         next_expiry: no counted grant expires before this time.
@@ -72,6 +75,7 @@ class SharedBudget:
         self.next_expiry = float("inf")
         self.last_token = 0
         self.breaker_registry = BreakerRegistry(settings)
+        self.switch: Gate | None = None
         self._rng = rng
         self._rules: dict[ScopeKind, ScopeRules] = {}
 
@@ -125,14 +129,17 @@ class SharedBudget:
         self.expire_grants(now)
         states = [self.scope_state(scope, now) for scope in narrowest_first(scopes)]
         breakers = self.breaker_registry.find_breakers(source, scopes, now)
-        return AdmissionRequest(states, breakers, self.settings.shares, priority, cost, source, now)
+        return AdmissionRequest(states, breakers, self.settings.shares, priority, cost, source, now, self.switch)
 
     def renew(self, grant: Grant, now: float) -> Grant:
         """Extend the grant's lease by `lease_seconds` from now, under a new fencing token.
 
         Raises:
+            CallsStopped: calls are switched off, so a long response ends between two of its pages.
             Transient: the lease had expired or another holder renewed it, so another caller may hold its slot.
         """
+        if self.switch is not None and self.switch.remaining_seconds(now) > 0:
+            raise CallsStopped(self.switch.why)
         self.expire_grants(now)
         current = self.grants.get(grant.id)
         if current is None or current.token != grant.token or grant.id not in self.counted_grant_ids:

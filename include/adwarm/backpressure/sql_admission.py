@@ -138,7 +138,7 @@ def log_overlong_park(scope: Scope, seconds: float) -> None:
 
 
 class SqlAdmission:
-    """Admission over the tables `capacity_scope`, `capacity_grant` and `breaker`. Safe to share between threads.
+    """Admission over the tables `capacity_scope`, `capacity_grant` and `gate`. Safe to share between threads.
 
     Args:
         engine: the database.
@@ -206,6 +206,7 @@ class SqlAdmission:
         """Extend the grant's lease by `lease_seconds` from now, and return the renewed grant.
 
         Raises:
+            CallsStopped: calls are switched off.
             Transient: the lease had expired, so another caller may hold the slot; request admission again.
         """
         keys = BudgetKeys(grant_ids=frozenset([grant.id]))
@@ -235,14 +236,6 @@ class SqlAdmission:
         breaker = budget.breakers.get(source)
         return breaker is not None and breaker.state is not BreakerState.CLOSED
 
-    def list_blocked(self) -> AdmissionStatus:
-        """Return the parked scopes and the breakers that are not closed. Only reads those, however many there are."""
-        budget = SharedBudget(self._settings, self._rng)
-        with read_transaction(self._engine) as connection:
-            now = self._time(connection)
-            budget_rows.load_blocked(connection, budget, now)
-        return budget.status(now)
-
     def unpark(self, scopes: Sequence[Scope], breaker_names: Sequence[str]) -> list[str]:
         """End the parks of scopes, and let open breakers test their upstream with the next calls.
 
@@ -252,12 +245,21 @@ class SqlAdmission:
         keys = BudgetKeys(frozenset(scopes), frozenset(breaker_names))
         return self._submit(keys, lambda budget, now: budget.unpark(scopes, breaker_names, now))
 
-    def status(self) -> AdmissionStatus:
-        """Return limits, calls in flight, parked scopes and breakers, as they are now."""
+    def status(self, accounts: int | None = None, at: float | None = None) -> AdmissionStatus:
+        """Return limits, calls in flight, parked scopes and breakers, as they are now.
+
+        Args:
+            accounts: of the accounts return those that are parked or behind a breaker, and so many that use most of
+                their quota; None means every account that was called.
+            at: the time; the database's own by default.
+        """
         budget = SharedBudget(self._settings, self._rng)
         with read_transaction(self._engine) as connection:
-            now = self._time(connection)
-            budget_rows.load_all(connection, budget)
+            now = self._time(connection) if at is None else at
+            if accounts is None:
+                budget_rows.load_all(connection, budget, now)
+            else:
+                budget_rows.load_notable(connection, budget, accounts, now)
         return budget.status(now)
 
     def _submit(self, keys: BudgetKeys, run_on: Callable[[SharedBudget, float], T]) -> T:

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from adwarm.backpressure.breakers import BreakerRegistry, account_in_breaker_name
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.foundation.circuit import Breaker, BreakerState
-from adwarm.model import Priority
-
-_MAX_SECONDS = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
-"""The latest time that is shown: a stored number may exceed what a datetime can hold."""
+from adwarm.foundation.gate import to_datetime
+from adwarm.model import Priority, ScopeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,11 @@ class ScopeStatus:
     parked_why: str | None
     parked_since: datetime | None
     quota: float | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether accounts share it."""
+        return not self.scope.startswith(f"{ScopeKind.ACCOUNT}:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,14 @@ class AdmissionStatus:
 
     @property
     def parked(self) -> tuple[ScopeStatus, ...]:
-        """The scopes that must not be called now."""
-        return tuple(scope for scope in self.scopes if scope.parked_until is not None)
+        """The scopes that must not be called now: shared ones first, then those parked longest."""
+        parked = [(not scope.is_shared, scope.parked_until, scope) for scope in self.scopes if scope.parked_until]
+        return tuple(scope for *_, scope in sorted(parked, key=lambda item: (item[0], -item[1].timestamp())))
+
+    @property
+    def shared(self) -> tuple[ScopeStatus, ...]:
+        """The scopes that accounts share."""
+        return tuple(scope for scope in self.scopes if scope.is_shared)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as plain JSON values; times in ISO 8601."""
@@ -78,7 +87,7 @@ class AdmissionStatus:
 def build_status(states: Sequence[ScopeState], breakers: BreakerRegistry, now: float) -> AdmissionStatus:
     """Return the status of the scopes and breakers at `now`."""
     return AdmissionStatus(
-        _datetime(now),
+        to_datetime(now),
         tuple(_scope_status(state, now) for state in states),
         tuple(_breaker_status(name, breakers.by_name[name], breakers, now) for name in sorted(breakers.by_name)),
     )
@@ -98,9 +107,9 @@ def _scope_status(state: ScopeState, now: float) -> ScopeStatus:
         tokens=_tokens(state, now),
         pace=state.pace(now).name.lower(),
         usage=None if usage is None else round(usage, 1),
-        parked_until=_datetime(state.parking.until) if parked and state.parking.until is not None else None,
+        parked_until=to_datetime(state.parking.until) if parked else None,
         parked_why=state.parking.reason if parked else None,
-        parked_since=_datetime(state.parking.since) if parked and state.parking.since is not None else None,
+        parked_since=to_datetime(state.parking.since) if parked else None,
         quota=state.meter.quota,
     )
 
@@ -123,14 +132,10 @@ def _breaker_status(name: str, breaker: Breaker, breakers: BreakerRegistry, now:
         state=str(breaker.state),
         error_rate=round(rate, 4),
         calls=calls,
-        since=_datetime(breaker.changed_at),
-        probe_at=None if closed else _datetime(breaker.probe_at),
+        since=to_datetime(breaker.changed_at),
+        probe_at=None if closed else to_datetime(breaker.probe_at),
         why=None if closed else breaker.reason,
     )
-
-
-def _datetime(seconds: float) -> datetime:
-    return datetime.fromtimestamp(min(max(seconds, 0.0), _MAX_SECONDS), UTC)
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
     from adwarm.backpressure.status import ScopeStatus
+    from adwarm.foundation.gate import Gate
     from adwarm.runtime import Runtime
     from adwarm.settings import SourceSettings
     from adwarm.sources.pool import SourceFactory
@@ -87,24 +88,26 @@ def check_fetching(runtime: "Runtime") -> Finding:
 
 
 def check_quota(runtime: "Runtime") -> Finding:
-    """Return how much of the platform's quota is used, what is parked or broken, and settings above the quota."""
+    """Return how much of the platform's quota is used, what is not called now, and settings above the quota."""
+    from adwarm.foundation.gate import Rule
+    from adwarm.store.gates import list_closed
+
     status = runtime.admission.status()
     used = [scope for scope in status.scopes if scope.usage is not None]
     high = [scope for scope in used if (scope.usage or 0.0) >= _NEARLY_USED_PERCENT]
-    broken = [breaker.account or breaker.source for breaker in status.breakers if breaker.why is not None]
+    closed = list_closed(runtime.engine)
+    gates = [gate for gate in closed if gate.rule is not Rule.SWITCH]  # which has a check of its own
     parts = [_describe_usage(used)]
-    if status.parked:
-        parts.append(f"{format_count(len(status.parked), 'scope')} parked by the platform: {_list(status.parked)}")
+    if gates:
+        parts.append(f"{format_count(len(gates), 'scope')} not called now: {_list(gates)}")
     if high:
         names = ", ".join(scope.scope for scope in high[:_SHOWN])
         parts.append(f"{format_count(len(high), 'scope')} above {_NEARLY_USED_PERCENT:.0f} %: {names}")
-    if broken:
-        parts.append(f"{format_count(len(broken), 'breaker')} not closed: {', '.join(broken[:_SHOWN])}")
-    if status.parked or broken:
-        parts.append("calls resume by themselves at that time; `adwarm unpark` lists all, and ends one early")
+    if gates:
+        parts.append("calls resume by themselves; `adwarm unpark` says why, lists all, and ends one early")
     if excess := _find_excess(runtime, status.scopes):
         parts.append(excess)
-    return Finding("; ".join(parts), warning=bool(status.parked or high or broken or excess))
+    return Finding("; ".join(parts), warning=bool(gates or high or excess))
 
 
 def _describe_usage(used: "list[ScopeStatus]") -> str:
@@ -116,9 +119,12 @@ def _describe_usage(used: "list[ScopeStatus]") -> str:
     )
 
 
-def _list(parked: "tuple[ScopeStatus, ...]") -> str:
-    latest = sorted(parked, key=lambda scope: str(scope.parked_until), reverse=True)
-    return ", ".join(f"{scope.scope} until {scope.parked_until:%Y-%m-%d %H:%M} UTC" for scope in latest[:_SHOWN])
+def _list(gates: "list[Gate]") -> str:
+    shown = [gate.to_dict() for gate in gates[:_SHOWN]]
+    return ", ".join(
+        f"{gate['scope']} until {gate['until']:%Y-%m-%d %H:%M} UTC" if gate["until"] else f"{gate['scope']}, tested now"
+        for gate in shown
+    )
 
 
 def _find_excess(runtime: "Runtime", scopes: "Sequence[ScopeStatus]") -> str:

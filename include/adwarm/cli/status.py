@@ -1,4 +1,4 @@
-"""`adwarm status`: what is stored, planned, queued, running, limited, isolated and healed."""
+"""`adwarm status`: what is stored, planned, queued, running, limited, closed and healed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from adwarm.cli.switch import print_switches, switch_fields
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
-    from adwarm.backpressure import AdmissionStatus, ScopeStatus
+    from adwarm.backpressure import AdmissionStatus
     from adwarm.model import Job, Snapshot
     from adwarm.runtime import Runtime
 
@@ -55,7 +55,7 @@ def status(
     limit: Annotated[int, typer.Option(help="With --requests or --actions: how many to list.", min=1, max=1000)] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is stored, planned, queued, running, limited, isolated and healed; or follow one id.
+    """Show what is stored, planned, queued, running, limited, closed and healed; or follow one id.
 
     With ID: each step from plan or request over errors and fetch to the stored entry and its reads; of a request also
     its state, position and deadline, and where its answer is. Log lines carry the same ids: `ADWARM_LOG__FORMAT=json`
@@ -83,6 +83,7 @@ def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
     from adwarm.planning.impact_measurement import report_impact
     from adwarm.planning.strategy_use import report_strategies
     from adwarm.store import entries, jobs, read_traffic, warm_usage
+    from adwarm.store.gates import list_closed
     from adwarm.store.healing_runs import HealingStore
     from adwarm.store.read_traffic import get_day_calls
 
@@ -110,7 +111,7 @@ def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
         "preparing": list_preparing_fields(runtime.engine),
         "admission": admission.to_dict(),
         "machines": [asdict(machine) for machine in list_machines(runtime.engine, now)],
-        "isolated": [asdict(state) for state in runtime.isolation.list_isolated()],
+        "gates": [gate.to_dict() for gate in list_closed(runtime.engine)],
         "healing": [run._asdict() for run in HealingStore(runtime.engine).list_recent(_MAX_ROWS)],
         "integrity": report_integrity(runtime.engine, now),
     }
@@ -148,7 +149,8 @@ def _print_document(
     print_preparing(document["preparing"])
     _print_limits(admission)
     _print_machines(document["machines"])
-    _print_recovery(document["isolated"], document["healing"])
+    _print_gates(document["gates"])
+    _print_healing(document["healing"])
 
 
 def _forecast_fields(runtime: "Runtime") -> dict[str, Any]:
@@ -262,33 +264,13 @@ def _print_queue(queue: dict[str, Any]) -> None:
 
 
 def _print_limits(admission: "AdmissionStatus") -> None:
-    """Print the limits of shared and busy scopes, the parked scopes, and the breakers.
-
-    The breaker of an account is shown only when it is not closed.
-    """
-    busy = [scope for scope in admission.scopes if scope.in_flight or _is_shared(scope)]
+    """Print the limits of shared and busy scopes. Idle accounts are left out, because they may be thousands."""
+    busy = [scope for scope in admission.scopes if scope.in_flight or scope.is_shared]
     print_table(
         f"Limits{_truncation_note(busy)}",
         ("scope", "limit", "in flight", "pace", "% used", "tokens"),
         [(s.scope, s.limit, s.in_flight, s.pace, s.usage, s.tokens) for s in busy[:_MAX_ROWS]],
         "nothing was called yet",
-    )
-    parked = sorted(admission.parked, key=lambda scope: (not _is_shared(scope), scope.parked_until))
-    print_table(
-        f"Parked{_truncation_note(parked)}",
-        ("scope", "since", "until", "why"),
-        [(s.scope, s.parked_since, s.parked_until, s.parked_why) for s in parked[:_MAX_ROWS]],
-        "nothing; every scope may be called",
-    )
-    breakers = [breaker for breaker in admission.breakers if breaker.account is None or breaker.why is not None]
-    print_table(
-        f"Breakers{_truncation_note(breakers)}",
-        ("source", "account", "state", "since", "tested next", "failed", "calls", "why"),
-        [
-            (b.source, b.account, b.state, b.since, b.probe_at, b.error_rate, b.calls, b.why)
-            for b in breakers[:_MAX_ROWS]
-        ],
-        "no calls yet",
     )
 
 
@@ -298,17 +280,17 @@ def _print_machines(machines: Sequence[dict[str, Any]]) -> None:
     print_table("Machines that made a call within an hour", columns, rows, "none")
 
 
-def _print_recovery(isolated: Sequence[dict[str, Any]], healing: Sequence[dict[str, Any]]) -> None:
-    """Print what is isolated, and the last healing actions."""
+def _print_gates(gates: Sequence[dict[str, Any]]) -> None:
+    columns = ("scope", "rule", "state", "since", "until", "lifted_by", "why")
     print_table(
-        f"Isolated{_truncation_note(isolated)}",
-        ("scope", "state", "since", "until", "failures", "why"),
-        [
-            (row["scope"], row["state"], row["since"], row["until"], row["failures"], row["reason"])
-            for row in isolated[:_MAX_ROWS]
-        ],
-        "nothing; every connection, account and fallback may be used",
+        f"Not called now{_truncation_note(gates)}",
+        [name.replace("_", " ") for name in columns],
+        [[gate[name] for name in columns] for gate in gates[:_MAX_ROWS]],
+        "nothing; every scope may be called",
     )
+
+
+def _print_healing(healing: Sequence[dict[str, Any]]) -> None:
     print_table(
         "Healing: the last actions",
         ("at", "action", "of", "after", "result", "detail"),
@@ -325,11 +307,6 @@ def _print_recovery(isolated: Sequence[dict[str, Any]], healing: Sequence[dict[s
         ],
         "none yet",
     )
-
-
-def _is_shared(scope: "ScopeStatus") -> bool:
-    """Whether a scope is wider than one account. Idle accounts are left out, because they may be thousands."""
-    return not scope.scope.startswith("account:")
 
 
 def _truncation_note(rows: Sequence[object]) -> str:

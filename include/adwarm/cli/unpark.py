@@ -1,6 +1,5 @@
 """`adwarm unpark`: lets a scope be called again before its time."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from adwarm.cli.options import JsonOption, get_doer
 from adwarm.cli.output import print_json, print_table
 
-_COLUMNS = ("scope", "kind", "since", "until", "why", "for a human")
+_COLUMNS = ("scope", "rule", "state", "since", "until", "lifted by", "why", "for a human")
 
 
 def unpark(
@@ -24,22 +23,22 @@ def unpark(
     The platform asked for a park: calls before its end may make it longer. Without SCOPE, lists what is held back,
     until when and why.
     """
-    from adwarm.actions.unparking import list_blocks
-    from adwarm.actions.unparking import unpark as end_blocks
+    from adwarm.actions.unparking import find_human_cause, list_gates
+    from adwarm.actions.unparking import unpark as open_gates
     from adwarm.runtime import Runtime
 
     services = Runtime().action_services
     if scope is None:
-        blocks = list_blocks(services)
+        gates = list_gates(services)
         if as_json:
-            print_json([asdict(block) for block in blocks])
+            print_json([gate.to_dict() for gate in gates])
             return
-        rows = [(x.scope, x.kind, x.since, x.until, x.why, x.human_cause or None) for x in blocks]
+        rows = [(*gate.to_dict().values(), find_human_cause(gate) or None) for gate in gates]
         print_table("Held back", _COLUMNS, rows, "nothing; every scope may be called")
         return
-    blocks = list_blocks(services, scope)
-    done = end_blocks(services, get_doer(), scope, why)
+    gates = list_gates(services, scope)
+    done = open_gates(services, get_doer(), scope, why)
     if as_json:
-        print_json({"scope": scope, "ended": [asdict(block) for block in blocks], "detail": done})
+        print_json({"scope": scope, "ended": [gate.to_dict() for gate in gates], "detail": done})
     else:
         typer.echo(done)

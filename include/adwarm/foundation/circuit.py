@@ -35,7 +35,7 @@ failed).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
@@ -126,7 +126,6 @@ _STORED_NAMES = {
     "failed_probe_accounts": "failed",
     "reason": "why",
 }
-_COLUMNS = ("state", "changed_at", "probe_at")
 
 
 class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
@@ -156,15 +155,21 @@ class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
 
     def wait_seconds(self, rules: BreakerRules, now: float) -> float:
         """Return 0 when a call may pass, else the seconds after which to check again."""
+        until = self.closed_until(rules)
+        if until is None:
+            return 0.0
+        longest = rules.cooldown_after(self.openings_in_a_row) if self.state is BreakerState.OPEN else float("inf")
+        return min(longest, max(0.0, until - now))  # large clock readings round up
+
+    def closed_until(self, rules: BreakerRules) -> float | None:
+        """Return until when no call passes; None while it is closed, a past time where the next call is a probe."""
         if self.state is BreakerState.CLOSED:
-            return 0.0
+            return None
         if self.state is BreakerState.OPEN:
-            longest = rules.cooldown_after(self.openings_in_a_row)
-            return min(longest, max(0.0, self.probe_at - now))  # large clock readings round up
-        expiries = [expires_at for _, expires_at in self.probes if expires_at > now]
-        if len(expiries) + self.successful_probes < rules.probes:
-            return 0.0
-        return min(expiries, default=now) - now
+            return self.probe_at
+        excess = len(self.probes) + self.successful_probes - rules.probes
+        expiries = sorted(expires_at for _, expires_at in self.probes)
+        return expiries[excess] if 0 <= excess < len(expiries) else self.changed_at
 
     def after_admission(self, now: float, ticket: str, expires_at: float) -> "Breaker":
         """Return the breaker after the call `ticket` passed; call it only where `wait_seconds` is 0."""
@@ -234,14 +239,14 @@ class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
         return sum(interval.failures for interval in self._in_window(rules, now))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is stored beside the columns `state`, `changed_at` and `probe_at`."""
+        """Return what is stored."""
         stored: dict[str, Any] = msgspec.to_builtins(self)
-        return {name: value for name, value in stored.items() if name not in _COLUMNS}
+        return stored
 
     @classmethod
-    def from_dict(cls, state: str, changed_at: float, probe_at: float, data: dict[str, Any]) -> "Breaker":
-        """Return the stored breaker."""
-        return msgspec.convert({**data, "state": state, "changed_at": changed_at, "probe_at": probe_at}, cls)
+    def from_dict(cls, data: Mapping[str, Any]) -> "Breaker":
+        """Return the stored breaker; other values in `data` are left out."""
+        return msgspec.convert(data, cls)
 
     def _with_call(self, rules: BreakerRules, now: float, failed: bool, account: str | None) -> "Breaker":
         intervals = self._in_window(rules, now)

@@ -21,22 +21,21 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
-from adwarm.backpressure import AdmissionStatus
 from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.repair import IsolationView
-from adwarm.maintenance.retention import IsolationRows
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import accounts, read_transaction
 from adwarm.store.entries import table as entry
+from adwarm.store.gates import list_due_breakers
 
 PROBE_CALLS = 10
 """Calls that one run makes to probe what is isolated: few beside the quota, and the next run is minutes away."""
 _NO_HASH = "0" * 64
 
 
-class Isolations(IsolationView, IsolationRows, Protocol):
+class Isolations(IsolationView, Protocol):
     """Knows what is isolated, and counts calls. `adwarm.recovery.isolation.IsolationTracker` is one."""
 
     def list_due_probes(self, limit: int) -> list[str]:
@@ -52,19 +51,18 @@ class Isolations(IsolationView, IsolationRows, Protocol):
         ...
 
 
-def make_check_health(calls: PlatformCalls, isolations: Isolations, get_status: Callable[[], AdmissionStatus]) -> Step:
+def make_check_health(calls: PlatformCalls, isolations: Isolations) -> Step:
     """Return the step `check_health`.
 
     Args:
         calls: makes the probes.
         isolations: says what is due, and counts what the probes show.
-        get_status: returns the state of the breakers.
     """
 
     def step(_cursor: Any, budget: StepBudget) -> StepResult:
         run = _Run(calls, isolations, PROBE_CALLS, budget)
         run.probe_isolated(isolations.list_due_probes(PROBE_CALLS))
-        run.probe_breakers(get_status())
+        run.probe_breakers()
         if not +run.counts:
             return StepResult(skipped="nothing is due to be probed")
         return StepResult(dict(+run.counts), problems=run.problems)
@@ -113,15 +111,13 @@ class _Run:
         except AdwarmError:
             return True  # the probe says what is wrong
 
-    def probe_breakers(self, status: AdmissionStatus) -> None:
+    def probe_breakers(self) -> None:
         """Make one call through each open breaker whose time is over; admission counts what it shows."""
-        for item in status.breakers:
-            if item.probe_at is None or item.probe_at > status.at or not self._may_probe():
+        for gate in list_due_breakers(self.calls.context.engine):
+            if not self._may_probe():
                 continue
-            if item.account is not None:
-                self._try(f"breaker of {item.account}", item.account, self._probe_account)
-            else:
-                self._try(f"breaker of {item.source}", item.source, self._probe_source)
+            name = gate.account_id or gate.scope.removeprefix("source:")
+            self._try(f"breaker of {name}", name, self._probe_account if gate.account_id else self._probe_source)
 
     def _may_probe(self) -> bool:
         """Whether there are calls and time left for another probe; what is left out is counted."""

@@ -6,7 +6,7 @@ deleted rows referred to are deleted by garbage collection.
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import ColumnElement
 
@@ -19,6 +19,7 @@ from adwarm.store import Context, alerts, quarantine, retention, snapshots
 from adwarm.store import tables as t
 from adwarm.store.database import BATCH_ROWS
 from adwarm.store.error_events import ErrorLog
+from adwarm.store.gates import SqlGates
 
 Rule = Callable[[], Iterator[int]]
 """Deletes batch by batch, and yields how many rows or files each batch deleted."""
@@ -28,26 +29,17 @@ _TOKEN_DAYS = 7
 """Daily counts of tokens limit one day; a week of them shows who uses a token up."""
 
 
-class IsolationRows(Protocol):
-    """The rows of what failed lately. `adwarm.recovery.isolation.IsolationTracker` is one."""
-
-    def delete_healthy(self, before: datetime) -> int:
-        """Delete what has no failure that still counted at `before`, and return how many rows that were."""
-        ...
-
-
-def make_apply_retention(context: Context, queue: RequestQueue, isolations: IsolationRows, clock: Clock) -> Step:
+def make_apply_retention(context: Context, queue: RequestQueue, clock: Clock) -> Step:
     """Return the step `apply_retention`.
 
     Args:
         context: database, objects and settings, which say how long each table keeps its rows.
         queue: the request queue, which knows when its requests ended.
-        isolations: deletes what works again.
         clock: the time of the run.
     """
 
     def step(cursor: Any, budget: StepBudget) -> StepResult:
-        rules = build_rules(context, queue, isolations, clock.now())
+        rules = build_rules(context, queue, clock.now())
         names = list(rules)
         start = names.index(cursor) if cursor in rules else 0
         result = StepResult()
@@ -62,7 +54,7 @@ def make_apply_retention(context: Context, queue: RequestQueue, isolations: Isol
     return step
 
 
-def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows, now: datetime) -> Mapping[str, Rule]:
+def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping[str, Rule]:
     """Return the rule of each table that grows, by its name, in the order in which they are applied."""
     engine, keep = context.engine, context.settings.retention
     aggregate_days = max(keep.aggregate_days, context.settings.forecast.history_days)
@@ -108,7 +100,7 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "impact_design": older(t.impact_design.c.since, aggregate_days, t.impact_design.c.ended_at.is_not(None)),
         "impact_unit": older(t.impact_unit.c.week, aggregate_days),
         "impact_estimate": older(t.impact_estimate.c.week, aggregate_days),
-        "isolation": lambda: iter([isolations.delete_healthy(now)]),
+        "gate": lambda: iter([SqlGates(engine).delete_ended(now.timestamp())]),
         "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }
 

@@ -10,10 +10,11 @@ from adwarm.backpressure.status import AdmissionStatus
 from adwarm.compression import get_compression_totals
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
+from adwarm.foundation.gate import GateState, Rule
 from adwarm.foundation.telemetry import Metric
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, access_tokens, alerts, entries
-from adwarm.store.isolated_sources import SqlIsolationStore
+from adwarm.store.gates import SqlGates
 
 _BREAKER_STATES: Final = ("closed", "half_open", "open")
 _SCOPE_KINDS: Final = ("account", "app", "token", "fleet")
@@ -87,8 +88,8 @@ class StateReader:
         yield from (Sample(telemetry.PARKED, kinds.count(kind), (kind,)) for kind in _SCOPE_KINDS)
 
     def _read_recovery(self) -> Iterator[Sample]:
-        isolated = SqlIsolationStore(self.context.engine).count_isolated()
-        yield Sample(telemetry.ISOLATED, isolated)
+        gates = SqlGates(self.context.engine).list_gates(Rule.ISOLATION, self.clock.now().timestamp())
+        yield Sample(telemetry.ISOLATED, sum(gate.state is not GateState.OPEN for gate in gates))
         yield Sample(telemetry.OPEN_ALERTS, alerts.count_open(self.context.engine))
 
     def _read_stored(self) -> Iterator[Sample]:

@@ -91,13 +91,13 @@ def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
     """Return every step by name, in their order."""
     context, clock = parts.context, parts.clock
     steps = {
-        "check_health": make_check_health(parts.calls, parts.isolations, parts.admission.status),
+        "check_health": make_check_health(parts.calls, parts.isolations),
         "scrub": make_scrub(context, clock, recording_damage(parts.pipeline)),
         "repair_degraded": make_repair_degraded(context, parts.queue, clock, parts.isolations),
         "compact": make_compact(context),
         "evict_entries": make_evict_entries(context, clock),
         "collect_garbage": make_collect_garbage(context, clock),
-        "apply_retention": make_apply_retention(context, parts.queue, parts.isolations, clock),
+        "apply_retention": make_apply_retention(context, parts.queue, clock),
         "measure_impact": make_measure_impact(context, clock),
         "deliver_alerts": make_deliver_alerts(parts.alerts),
         "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue, parts.admission)),

@@ -2,8 +2,14 @@
 
 from adwarm.foundation.wording import format_some, format_utc
 from adwarm.planning.why_not_warm import FreshSpan, KeyFacts, Step, StepStatus, StrategyState
-from adwarm.store.key_history import SwitchState
+from adwarm.store.switches import Switch
 
+_STOPPED = {
+    Switch.CALLS: "calls are switched off",
+    Switch.WARMING: "warming is switched off",
+    Switch.SHADOW: "shadow mode is on, so nothing is fetched",
+}
+"""What each switch says while it is not in its default position."""
 _SHOWN_SPANS = 3
 _SHOWN_STRATEGIES = 5
 
@@ -70,27 +76,26 @@ def check_report(facts: KeyFacts) -> Step:
 
 def check_switches(facts: KeyFacts) -> Step:
     """Check whether warming was switched off, or in shadow mode, at the moment."""
-    stops = [switch for switch in facts.switches if _stops(switch) and switch.changed_at <= facts.at]
-    later = [switch for switch in facts.switches if switch.changed_at > facts.at]
-    known = {
-        switch.name: f"{'on' if switch.is_on else 'off'} since {format_utc(switch.changed_at)}" for switch in stops
-    }
+    turned = [(switch, switch.changed_at) for switch in facts.switches if switch.changed_at is not None]
+    stops = [(switch, at) for switch, at in turned if switch.is_turned and at <= facts.at]
+    later = [(switch, at) for switch, at in turned if at > facts.at]
+    known = {str(switch.name): f"{'on' if switch.is_on else 'off'} since {format_utc(at)}" for switch, at in stops}
     if stops and not facts.was_warm:
-        switch = stops[0]
-        what = "warming is switched off" if switch.name == "warming" else "shadow mode is on, so nothing is fetched"
+        switch, since = stops[0]
+        what = _STOPPED[switch.name]
         why = f' ("{switch.why}")' if switch.why else ""
         return Step(
             name="switches",
             title="Switches",
             status=StepStatus.DECISIVE,
-            text=f"{what.capitalize()} since {format_utc(switch.changed_at)}, by {switch.changed_by}{why}.",
+            text=f"{what.capitalize()} since {format_utc(since)}, by {switch.changed_by}{why}.",
             facts=known,
-            because=f"because {what} since {format_utc(switch.changed_at)}, by {switch.changed_by}",
+            because=f"because {what} since {format_utc(since)}, by {switch.changed_by}",
             advice="Switch it back on the tab Actions of the page.",
         )
-    text = "Warming is switched on, and shadow mode is off."
+    text = "Calls and warming are switched on, and shadow mode is off."
     if later:
-        names = format_some([f"{switch.name} at {format_utc(switch.changed_at)}" for switch in later], 3)
+        names = format_some([f"{switch.name} at {format_utc(at)}" for switch, at in later], 3)
         text = f"Changed after the moment: {names}. What it was before is not recorded here; see the list of actions."
     elif stops:
         text = "A switch stops warming, but an entry that was fetched before was still fresh."
@@ -156,10 +161,6 @@ def check_strategies(facts: KeyFacts) -> Step:
         reasons = [f"{item.name} {item.excluded_because}" for item in others]
         text = f"No strategy keeps it warm: {format_some(reasons, _SHOWN_STRATEGIES, '; ')}."
     return Step("strategies", "Strategies", StepStatus.OK, text, known)
-
-
-def _stops(switch: SwitchState) -> bool:
-    return (switch.name == "warming" and not switch.is_on) or (switch.name == "shadow" and switch.is_on)
 
 
 def _explain_gone(facts: KeyFacts, span: FreshSpan, known: dict[str, str]) -> Step:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from adwarm.model import ReportKey, Warm
 from adwarm.planning.key_decision import KeyDecision
 from adwarm.store.error_events import ErrorEvent
-from adwarm.store.key_history import AccountHistory, Obstacle, StoredEntry, SwitchState
+from adwarm.store.key_history import AccountHistory, Obstacle, StoredEntry
+from adwarm.store.switches import SwitchState
 
 
 class StepStatus(StrEnum):

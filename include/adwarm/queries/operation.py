@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, cast, func, literal, null, select, union_all
+from sqlalchemy import Engine, Row, and_, case, cast, func, literal, null, select, union_all
 from sqlalchemy.types import Integer, String, Text
 
 from adwarm.model import Mode, WarmStatus
+from adwarm.store.alerts import alert
+from adwarm.store.capacity_tables import capacity_grant
 from adwarm.store.columns import seconds_between
 from adwarm.store.database import read_transaction
+from adwarm.store.entries import table as entry
 from adwarm.store.jobs import table as warming_job
 from adwarm.store.maintenance_steps import table as maintenance_step
+from adwarm.store.requests import table as request
 from adwarm.store.snapshots import forecast_snapshot, policy
 from adwarm.store.warms import table as warm
 
@@ -99,3 +104,34 @@ def list_failures(engine: Engine, since: datetime, limit: int) -> list[FailedWor
     with read_transaction(engine) as connection:
         found = connection.execute(select(rows).order_by(rows.c.at.desc()).limit(limit))
         return [FailedWork(**row._mapping) for row in found]
+
+
+def get_situation(engine: Engine, now: datetime) -> Row[Any]:
+    """Return whether anything is stored, the newest run, open alerts, and requests that wait: one row."""
+    waits = and_(request.c.status == "pending", request.c.deadline > now)
+    columns = {
+        "any_entry": select(func.min(entry.c.account_id)),
+        "mode": select(policy.c.mode).limit(1),
+        "newest_run": select(func.max(warming_job.c.started_at)),
+        "open_alerts": select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None)),
+        "waiting": select(func.count()).select_from(request).where(waits),
+        "oldest_wait": select(func.min(request.c.enqueued_at)).where(waits),
+    }
+    query = select(*(part.scalar_subquery().label(name) for name, part in columns.items()))
+    with read_transaction(engine) as connection:
+        return connection.execute(query).one()
+
+
+def list_grants(engine: Engine, now: datetime) -> list[Row[Any]]:
+    """Return the grants that have not expired, by worker and class: permits, calls' cost, and since when."""
+    table = capacity_grant.c
+    columns = (
+        func.sum(table.permits).label("permits"),
+        func.min(table.granted_at).label("oldest"),
+        func.min(table.expires_at).label("expires_at"),
+        func.sum(case((table.probe, 1), else_=0)).label("probes"),
+    )
+    query = select(table.owner, table.priority, *columns).where(table.expires_at > now.timestamp())
+    with read_transaction(engine) as connection:
+        grouped = query.group_by(table.owner, table.priority).order_by(table.owner, table.priority)
+        return list(connection.execute(grouped.limit(100)))

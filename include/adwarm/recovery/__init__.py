@@ -4,7 +4,7 @@ from adwarm.recovery.alerts import Alerts, LogAlerts, StoredAlerts
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback
 from adwarm.recovery.healing import CooldownLedger, Healer
-from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker
+from adwarm.recovery.isolation import Gates, IsolationTracker
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal
 from adwarm.recovery.pipeline import Outcome, RecoveryOptions, RecoveryPipeline, RunOptions
 
@@ -16,8 +16,8 @@ __all__ = [
     "ErrorJournal",
     "Failure",
     "Fallback",
+    "Gates",
     "Healer",
-    "IsolationStateStore",
     "IsolationTracker",
     "LogAlerts",
     "Outcome",

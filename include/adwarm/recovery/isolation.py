@@ -15,17 +15,17 @@ An outage of the platform is the business of the source's breaker, which lasts s
 count for nothing while that breaker is not closed, nor when several accounts fail without a success in between
 (`adwarm.recovery.source_evidence`). A connection is isolated only when several of its accounts fail.
 
-Each scope has a circuit breaker (`adwarm.foundation.circuit`, which lists the transitions) in a store, because every
-task is another process. The first calls after an isolation are its probes. A scope without recent failures has no row:
+Each scope has a circuit breaker (`adwarm.foundation.circuit`, which lists the transitions) in its gate, a row of the
+database, because every task is another process. The first calls after an isolation are its probes. A scope without
+recent failures has no row:
 its calls write nothing, and read a list of all failing scopes that is a second old at most.
 """
 
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from math import nextafter
-from typing import Any, Protocol
+from typing import Protocol
 
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 from adwarm.foundation.clock import Clock
@@ -39,12 +39,13 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
+from adwarm.foundation.gate import Gate, GateState, Lift, Rule, may_call, to_datetime
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.stored_errors import name_error
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.recovery.source_evidence import ACCOUNTS_OF_AN_OUTAGE
 from adwarm.settings import RecoverySettings
-from adwarm.store.isolated_sources import MAX_SCOPE_LENGTH, Change, IsolationRow, IsolationState, new_row
+from adwarm.store.gates import MAX_SCOPE_LENGTH, Change
 
 CONNECTION, ACCOUNT, FALLBACK = "connection", "account", "fallback"
 ISOLATION_FAILURES = 5
@@ -58,7 +59,6 @@ _PROBES = 5
 """Probes of which the success rate is taken: with the default of .8 one of them may fail."""
 _CACHE_SECONDS = 1.0
 _MAX_REASON = 500
-_CLOSED, _OPEN = BreakerState.CLOSED.value, BreakerState.OPEN.value
 
 
 def connection_scope(call: Call) -> str:
@@ -116,89 +116,78 @@ def isolation_rules(settings: RecoverySettings) -> BreakerRules:
     )
 
 
-class IsolationStateStore(Protocol):
-    """Where the states live. `adwarm.store.isolated_sources.SqlIsolationStore` keeps them in SQL."""
+class Gates(Protocol):
+    """Where the gates live. `adwarm.store.gates.SqlGates` keeps them in SQL."""
 
-    def list_states(self, now: float) -> list[IsolationState]:
-        """Return the scopes that are isolated or probed, and those whose failures still count."""
+    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
+        """Return the gates of a rule that are not open, and those whose failures count at `now`, by scope."""
         ...
 
-    def change(self, scope: str, change: Change) -> IsolationRow:
-        """Replace the row of a scope by what `change` returns for it, and return that."""
-        ...
-
-    def delete_closed(self, before: float) -> int:
-        """Delete the closed scopes whose failures stopped counting before `before`, and return how many."""
+    def change(self, scope: str, rule: Rule, change: Change) -> Gate:
+        """Replace the gate by what `change` returns for it, and return that."""
         ...
 
 
-class MemoryIsolationStore:
-    """The states of one process, for callers without a database."""
+class MemoryGates:
+    """The gates of one process, for callers without a database."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, IsolationRow] = {}
+        self._gates: dict[tuple[str, Rule], Gate] = {}
         self._lock = threading.Lock()
 
-    def list_states(self, now: float) -> list[IsolationState]:
-        """Return the scopes that are isolated or probed, and those whose failures still count."""
+    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
+        """Return the gates of a rule that are not open, and those whose failures count at `now`, by scope."""
         with self._lock:
-            rows = sorted(self._rows.values(), key=lambda row: row.scope)
-        return [_to_state(row) for row in rows if row.state != _CLOSED or (row.until or 0.0) > now]
+            gates = sorted(self._gates.values(), key=lambda gate: gate.scope)
+        return [gate for gate in gates if gate.rule is rule and (gate.kept_until is None or gate.kept_until > now)]
 
-    def change(self, scope: str, change: Change) -> IsolationRow:
-        """Replace the row of a scope by what `change` returns for it, and return that."""
+    def change(self, scope: str, rule: Rule, change: Change) -> Gate:
+        """Replace the gate by what `change` returns for it, and return that."""
         with self._lock:
-            after = self._rows[scope] = change(self._rows.get(scope) or new_row(scope))
+            after = self._gates[scope, rule] = change(self._gates.get((scope, rule)) or Gate(scope, rule))
         return after
-
-    def delete_closed(self, before: float) -> int:
-        """Delete the closed scopes whose failures stopped counting before `before`, and return how many."""
-        with self._lock:
-            old = [s for s, row in self._rows.items() if row.state == _CLOSED and (row.until or 0.0) < before]
-            for scope in old:
-                del self._rows[scope]
-        return len(old)
 
 
 class IsolationTracker:
     """Counts the failures of scopes and tells which are isolated. Safe to share between threads.
 
     Args:
-        store: where the states live.
+        gates: where the states live.
         settings: when a scope is isolated, and for how long.
         clock: gives the time.
     """
 
-    def __init__(self, store: IsolationStateStore, settings: RecoverySettings, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, gates: Gates, settings: RecoverySettings, clock: Clock) -> None:
+        self._gates = gates
         self._clock = clock
         self._rules = isolation_rules(settings)
         accounts = min(ACCOUNTS_OF_AN_OUTAGE, ISOLATION_FAILURES)
         self._connection_rules = replace(self._rules, min_accounts=accounts)
-        self._failing: dict[str, IsolationState] = {}
+        self._failing: dict[str, Gate] = {}
         self._read_at: float | None = None
         self._lock = threading.Lock()
 
     def remaining_seconds(self, scope: str) -> float:
         """Return the seconds of isolation left, 0 when the scope may be called. Reads at most once a second."""
-        state = self._find(scope)
-        return 0.0 if state is None else self._remaining(state)
+        gate = self._find(scope)
+        return 0.0 if gate is None else gate.remaining_seconds(self._now())
 
     def find_isolation(self, scopes: Sequence[str]) -> Isolated | None:
         """Return the error to raise instead of a call: that of the longest isolation; None when it may be made."""
-        states = [state for scope in scopes if (state := self._find(scope)) is not None]
-        longest = max(states, key=self._remaining, default=None)
-        if longest is None or (seconds := self._remaining(longest)) <= 0:
+        now = self._now()
+        longest = may_call((gate for scope in scopes if (gate := self._find(scope)) is not None), now)
+        if longest is None:
             return None
-        until = "" if longest.until is None else f" until {longest.until:%Y-%m-%d %H:%M:%S}"
+        since, until = to_datetime(longest.since), to_datetime(longest.closed_until)
         message = (
-            f"{longest.scope} is isolated since {longest.since:%Y-%m-%d %H:%M:%S}{until} UTC: {longest.reason}; "
-            "it is tested then"
+            f"{longest.scope} is isolated since {since:%Y-%m-%d %H:%M:%S} until {until:%Y-%m-%d %H:%M:%S} UTC: "
+            f"{longest.why}; it is tested then"
         )
-        if longest.kind == TokenDead.__name__:  # a human may renew the token long before the isolation is over
+        seconds, kind = longest.remaining_seconds(now), longest.data.get("kind")
+        if longest.lifted_by is Lift.CREDENTIAL:  # a human may renew the token long before the isolation is over
             seconds = min(seconds, self._rules.cooldown_seconds)
-        isolated = Isolated(message, retry_after=seconds, scope=longest.scope, kind=longest.kind)
-        isolated.credential = longest.credential
+        isolated = Isolated(message, retry_after=seconds, scope=longest.scope, kind=kind)
+        isolated.credential = longest.data.get("credential", "")
         return isolated
 
     def record(
@@ -226,23 +215,31 @@ class IsolationTracker:
             return
         rules = self._rules_of(scope)
 
-        def change(row: IsolationRow) -> IsolationRow:
-            before = _to_breaker(row, now)
+        def change(gate: Gate) -> Gate:
+            before = _to_breaker(gate, now)
             after = before.after_unadmitted_call(rules, now, failed=failed, account=account)
             is_healthy = after.state is BreakerState.CLOSED and not after.has_failures(rules, now)
             data = {
                 **after.to_dict(),
-                "failures": 0 if is_healthy else row.data.get("failures", 0) + int(failed),
-                "kind": kind if failed else row.data.get("kind"),
-                "credential": credential if failed else row.data.get("credential", ""),
+                "failures": 0 if is_healthy else gate.data.get("failures", 0) + int(failed),
+                "kind": kind if failed else gate.data.get("kind"),
+                "credential": credential if failed else gate.data.get("credential", ""),
             }
-            why = _reason(after, reason) if failed and after.state is not before.state else row.reason
+            why = _reason(after, reason) if failed and after.state is not before.state else gate.why
             if failed and after.state is BreakerState.CLOSED:
-                why = reason
-            until = _until(row, after, now + rules.window_seconds if failed else None)
-            return IsolationRow(scope, str(after.state), after.changed_at, until, why and why[:_MAX_REASON], data)
+                why = reason or ""
+            return Gate(
+                scope,
+                Rule.ISOLATION,
+                after.changed_at,
+                after.closed_until(rules),
+                why[:_MAX_REASON],
+                Lift.CREDENTIAL if data["kind"] == TokenDead.__name__ else Lift.PROBES,
+                _kept_until(gate, after, now + rules.window_seconds if failed else None),
+                data,
+            )
 
-        self._remember(self._store.change(scope, change))
+        self._remember(self._gates.change(scope, Rule.ISOLATION, change))
 
     def record_failure(self, scope: str, error: Exception, account: str | None = None) -> None:
         """Count one call that failed with `error`.
@@ -263,25 +260,24 @@ class IsolationTracker:
         """End an isolation whose cause is fixed. The next one starts with the longer time of a relapse."""
         now = self._now()
 
-        def change(row: IsolationRow) -> IsolationRow:
-            closed = Breaker(changed_at=now, openings_in_a_row=_to_breaker(row, now).openings_in_a_row)
-            return replace(row, state=_CLOSED, changed_at=now, until=now, data={**closed.to_dict(), "failures": 0})
+        def change(gate: Gate) -> Gate:
+            closed = Breaker(changed_at=now, openings_in_a_row=_to_breaker(gate, now).openings_in_a_row)
+            data = {**closed.to_dict(), "failures": 0}
+            return replace(gate, since=now, closed_until=None, kept_until=now, data=data)
 
-        self._remember(self._store.change(scope[:MAX_SCOPE_LENGTH], change))
+        self._remember(self._gates.change(scope[:MAX_SCOPE_LENGTH], Rule.ISOLATION, change))
 
-    def list_isolated(self) -> list[IsolationState]:
+    def list_isolated(self) -> list[Gate]:
         """Return the scopes that are isolated or being probed, by scope. Not cached."""
-        return [state for state in self._store.list_states(self._now()) if state.is_isolated]
+        gates = self._gates.list_gates(Rule.ISOLATION, self._now())
+        return [self._bounded(gate) for gate in gates if gate.state is not GateState.OPEN]
 
     def list_due_probes(self, limit: int) -> list[str]:
         """Return up to `limit` scopes that wait for a probe: those whose time is over first, the longest over first."""
-        due = [state for state in self.list_isolated() if self._remaining(state) <= 0]
-        due.sort(key=lambda state: (state.state != _OPEN, state.until or state.since))
-        return [state.scope for state in due[:limit]]
-
-    def delete_healthy(self, before: datetime) -> int:
-        """Delete the scopes without a failure that still counted at `before`, and return how many."""
-        return self._store.delete_closed(before.timestamp())
+        now = self._now()
+        due = [gate for gate in self.list_isolated() if gate.remaining_seconds(now) <= 0]
+        due.sort(key=lambda gate: (gate.state is GateState.TESTING, gate.closed_until))
+        return [gate.scope for gate in due[:limit]]
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
@@ -289,64 +285,39 @@ class IsolationTracker:
     def _rules_of(self, scope: str) -> BreakerRules:
         return self._connection_rules if scope.startswith(f"{CONNECTION}:") else self._rules
 
-    def _remaining(self, state: IsolationState) -> float:
-        if state.state != _OPEN or state.until is None:
-            return 0.0
-        # Clocks of workers differ; no isolation is longer than the longest.
-        longest = max(self._rules.cooldown_seconds, self._rules.max_cooldown_seconds)
-        return min(longest, max(0.0, state.until.timestamp() - self._now()))
+    def _bounded(self, gate: Gate) -> Gate:
+        return gate.bounded(self._now(), max(self._rules.cooldown_seconds, self._rules.max_cooldown_seconds))
 
-    def _find(self, scope: str) -> IsolationState | None:
-        """Return the state of a failing scope, from a list that is a second old at most."""
+    def _find(self, scope: str) -> Gate | None:
+        """Return the gate of a failing scope, from a list that is a second old at most."""
         now = self._now()
         with self._lock:
             if self._read_at is None or not 0 <= now - self._read_at < _CACHE_SECONDS:
                 self._read_at = now  # also when the store fails: the older list serves for another second
-                self._failing = {state.scope: state for state in self._store.list_states(now)}
-            state = self._failing.get(scope[:MAX_SCOPE_LENGTH])
-        is_past = (
-            state is not None and not state.is_isolated and (state.until is None or state.until.timestamp() <= now)
-        )
-        return None if is_past else state
+                self._failing = {gate.scope: gate for gate in self._gates.list_gates(Rule.ISOLATION, now)}
+            gate = self._failing.get(scope[:MAX_SCOPE_LENGTH])
+        is_past = gate is None or (gate.kept_until is not None and gate.kept_until <= now)
+        return None if gate is None or is_past else self._bounded(gate)
 
-    def _remember(self, row: IsolationRow) -> None:
+    def _remember(self, gate: Gate) -> None:
         with self._lock:
-            self._failing[row.scope] = _to_state(row)
+            self._failing[gate.scope] = gate
 
 
-def _reason(breaker: Breaker, last: str | None) -> str | None:
+def _reason(breaker: Breaker, last: str | None) -> str:
     """Return what opened the breaker, with the last failure."""
-    return f"{breaker.reason}; the last: {last}" if last else breaker.reason
+    return f"{breaker.reason}; the last: {last}" if last else breaker.reason or ""
 
 
-def _until(row: IsolationRow, breaker: Breaker, failures_count_until: float | None) -> float | None:
-    """Return the end of the isolation; while closed, until when the failures count; None while it is probed."""
-    if breaker.state is BreakerState.OPEN:
-        return breaker.probe_at
-    if breaker.state is BreakerState.HALF_OPEN:
+def _kept_until(gate: Gate, breaker: Breaker, failures_count_until: float | None) -> float | None:
+    """Return until when the failures of a scope that may be called count; None while it is isolated or probed."""
+    if breaker.state is not BreakerState.CLOSED:
         return None
     if failures_count_until is not None:
         return failures_count_until
-    return row.until if row.state == _CLOSED else breaker.changed_at
+    was_failing = gate.closed_until is None and gate.kept_until is not None
+    return gate.kept_until if was_failing else breaker.changed_at
 
 
-def _to_breaker(row: IsolationRow, now: float) -> Breaker:
-    if not row.data:
-        return Breaker(changed_at=now)
-    return Breaker.from_dict(row.state, row.changed_at, row.until or 0.0, dict(row.data))
-
-
-def _to_state(row: IsolationRow) -> IsolationState:
-    until = None if row.until is None else datetime.fromtimestamp(row.until, UTC)
-    since = datetime.fromtimestamp(row.changed_at, UTC)
-    data: dict[str, Any] = dict(row.data)
-    return IsolationState(
-        row.scope,
-        row.state,
-        since,
-        until,
-        row.reason,
-        data.get("failures", 0),
-        data.get("kind"),
-        data.get("credential") or "",
-    )
+def _to_breaker(gate: Gate, now: float) -> Breaker:
+    return Breaker.from_dict(gate.data) if gate.data else Breaker(changed_at=now)

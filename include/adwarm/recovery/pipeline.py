@@ -34,9 +34,9 @@ from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
 from adwarm.recovery.healing import CooldownLedger, Healed, Healer, MemoryLedger, heal
 from adwarm.recovery.isolation import (
-    IsolationStateStore,
+    Gates,
     IsolationTracker,
-    MemoryIsolationStore,
+    MemoryGates,
     fallback_scope,
     list_scopes,
 )
@@ -110,7 +110,7 @@ class RecoveryOptions:
         healers: tried in order until a matching one succeeds.
         alerts: decides which errors raise an alert; without a database they only reach the log.
         ledger: cool-downs of healers; in this process's memory by default.
-        isolation: states of isolated connections, accounts and fallbacks; in this process's memory by default.
+        gates: those of connections, accounts and fallbacks; in this process's memory by default.
         is_source_failing: returns whether the circuit breaker of a whole source is not closed, so that its errors are
             nobody else's; by default none is known.
         owner: names this process in the history of healing.
@@ -119,7 +119,7 @@ class RecoveryOptions:
     healers: Sequence[Healer] = ()
     alerts: Alerts = field(default_factory=LogAlerts)
     ledger: CooldownLedger | None = None
-    isolation: IsolationStateStore | None = None
+    gates: Gates | None = None
     is_source_failing: Callable[[str], bool] | None = None
     owner: str = ""
 
@@ -182,7 +182,7 @@ class RecoveryPipeline:
         self._token_checks: dict[str, float] = {}
         self._lock = threading.Lock()
         self._checking_token = threading.Lock()
-        self._isolation = IsolationTracker(options.isolation or MemoryIsolationStore(), settings, clock)
+        self._isolation = IsolationTracker(options.gates or MemoryGates(), settings, clock)
         self._outcomes = RunOutcomes(self._isolation, clock, options.is_source_failing)
 
     def run(

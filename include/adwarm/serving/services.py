@@ -20,8 +20,8 @@ from adwarm.store.entries import Entry
 class AdmissionState(Protocol):
     """Reads the shared budget."""
 
-    def status(self) -> AdmissionStatus:
-        """Return limits, parked scopes and breakers now."""
+    def status(self, accounts: int | None = None, at: float | None = None) -> AdmissionStatus:
+        """Return limits, parked scopes and breakers; see `SqlAdmission.status`."""
 
 
 class TrafficCounter(Protocol):

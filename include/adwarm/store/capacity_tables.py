@@ -1,10 +1,9 @@
-"""The tables of flow control: capacity scopes, grants, breakers and isolated sources."""
+"""The tables of the shared budget: capacity scopes and grants."""
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text, text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, String, Table, text
 
 from adwarm.store.columns import key_column, metadata, value_column
 
-_IS_PARKED = text("parked_until IS NOT NULL")
 _IS_SHARED = text("scope NOT LIKE 'account:%'")
 
 # One row per account, app and token that was called.
@@ -15,12 +14,9 @@ capacity_scope = Table(
     value_column("limit", Float),
     value_column("tokens", Float),
     value_column("refilled_at", Float),
-    Column("parked_until", Float),
-    Column("parked_why", Text),
     Column("usage", Float),
     value_column("state", JSON, dict),
-    # The few parked scopes and the few shared ones are looked for among those of all accounts.
-    Index(None, "parked_until", sqlite_where=_IS_PARKED, postgresql_where=_IS_PARKED),
+    # The few shared ones are looked for among those of all accounts.
     Index("ix_capacity_scope_shared", "scope", sqlite_where=_IS_SHARED, postgresql_where=_IS_SHARED),
 )
 
@@ -42,27 +38,4 @@ capacity_grant = Table(
     value_column("spend_until", Float),
     value_column("expires_at", Float),
     Index(None, "expires_at"),
-)
-
-# One row per source and failing account; the row of an account is deleted once the account works again.
-breaker = Table(
-    "breaker",
-    metadata,
-    key_column("source", String(200)),
-    value_column("state", String(16)),
-    value_column("changed_at", Float),
-    value_column("probe_at", Float, 0.0),
-    value_column("data", JSON, dict),
-)
-
-# One row per connection, account or fallback that has failed; maintenance deletes healthy ones.
-isolation = Table(
-    "isolation",
-    metadata,
-    key_column("scope", String(200)),
-    value_column("state", String(16)),
-    value_column("changed_at", Float),
-    Column("until", Float),
-    Column("reason", Text),
-    value_column("data", JSON, dict),
 )

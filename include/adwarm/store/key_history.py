@@ -7,17 +7,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, literal, null, or_, select, union_all
 
+from adwarm.foundation.gate import Rule
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
 from adwarm.store import jobs, snapshots
 from adwarm.store.accounts import table as account
 from adwarm.store.capacity_samples import table as capacity_sample
-from adwarm.store.capacity_tables import breaker
 from adwarm.store.columns import from_row
 from adwarm.store.data_arrivals import table as data_arrival
 from adwarm.store.entries import table as entry
 from adwarm.store.error_events import ErrorEvent, error_event
+from adwarm.store.gates import read_row
+from adwarm.store.gates import table as gate
 from adwarm.store.jobs import table as warming_job
-from adwarm.store.switches import table as control_switch
+from adwarm.store.switches import SwitchState, to_switches
 from adwarm.store.warms import table as warm
 
 _OWN_PERIOD, _ACCOUNT_PERIOD = timedelta(days=8), timedelta(days=1)
@@ -47,17 +49,6 @@ class AccountHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class SwitchState:
-    """A switch and its last change; `is_on` of `warming` is False while nothing may be warmed."""
-
-    name: str
-    is_on: bool
-    changed_at: datetime
-    changed_by: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class StoredEntry:
     """The entry that is stored now for the days that a key covered at a moment."""
 
@@ -78,14 +69,15 @@ class Obstacle:
 def find_account(connection: Connection, account_id: str) -> tuple[AccountHistory | None, list[SwitchState]]:
     """Return the account, or None, and every switch that was ever changed."""
     one = select(literal(1).label("one")).subquery()
-    switches = [column.label(f"switch_{column.name}") for column in control_switch.c]
-    query = (
-        select(account, *switches)
-        .select_from(one.outerjoin(account, account.c.id == account_id).outerjoin(control_switch, literal(value=True)))
-        .order_by(control_switch.c.name)
-    )
-    rows = connection.execute(query).all()
-    states = [SwitchState(*row[-len(switches) :]) for row in rows if row.switch_name is not None]
+    switches = [column.label(f"gate_{column.name}") for column in gate.c]
+    from_ = one.outerjoin(account, account.c.id == account_id).outerjoin(gate, gate.c.rule == Rule.SWITCH)
+    rows = connection.execute(select(account, *switches).select_from(from_)).all()
+    turned = [
+        read_row({column.name: row._mapping[f"gate_{column.name}"] for column in gate.c})
+        for row in rows
+        if row.gate_scope is not None
+    ]
+    states = [state for state in to_switches(turned).values() if state.changed_at is not None]
     return _describe_account(rows[0]), states
 
 
@@ -191,7 +183,8 @@ def list_obstacles(
     """
     samples = capacity_sample.c
     parked = select(samples.at, samples.scope).where(samples.at >= since, samples.at < until, samples.is_parked)
-    refused = select(null().label("at"), breaker.c.source).where(breaker.c.state != "closed", literal(with_breakers))
+    is_refused = (gate.c.rule == Rule.BREAKER, gate.c.closed_until.is_not(None), literal(with_breakers))
+    refused = select(null().label("at"), gate.c.scope).where(*is_refused)
     query = union_all(parked, refused).subquery()
     order = (query.c.at.is_(None), query.c.at, query.c.scope)
     rows = connection.execute(select(query.c.at, query.c.scope).order_by(*order).limit(_MOST_OTHERS))

@@ -5,28 +5,24 @@
 | `calls`   | on           | off: no platform is called by any process, also not for readers                     |
 | `warming` | on           | off: no planned warm is fetched; what readers request is fetched as before           |
 | `shadow`  | off          | on: plans are stored as shadow plans, and no batch carries them out                  |
+
+Each is a gate that is closed while it is not in the position of one that was never turned. Every call is admitted by
+that of `calls`; `warming` and `shadow` are read by what plans and carries out plans.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Boolean, Connection, Engine, String, Table, Text, select
+from sqlalchemy import Connection, Engine, select
 
-from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
-from adwarm.store.database import read_statement, upsert, write_transaction
+from adwarm.foundation.gate import FOREVER, Gate, GateState, Lift, Rule, to_datetime
+from adwarm.store.database import read_statement, write_transaction
+from adwarm.store.gates import read_row, save_gates, table
 
-# One row per switch that was ever changed: `warming` (the kill switch) and `shadow`.
-table = Table(
-    "control_switch",
-    metadata,
-    key_column("name", String(40)),
-    value_column("is_on", Boolean),
-    value_column("changed_at", UtcDateTime()),
-    value_column("changed_by", String(250)),
-    value_column("why", Text, ""),
-)
+_PREFIX: Final = "switch:"
 
 
 class Switch(StrEnum):
@@ -59,6 +55,11 @@ class SwitchState:
     changed_by: str = ""
     why: str = ""
 
+    @property
+    def is_turned(self) -> bool:
+        """Whether it is in another position than one that was never turned, so that it stops something."""
+        return self.is_on is not DEFAULTS[self.name]
+
     def __str__(self) -> str:
         position = "on" if self.is_on else "off"
         verb = "are" if self.name is Switch.CALLS else "is"
@@ -71,7 +72,7 @@ class SwitchState:
 def list_switches(engine: Engine) -> dict[Switch, SwitchState]:
     """Return every switch; one that was never turned is in its default position."""
     with read_statement(engine) as connection:
-        return _read(connection)
+        return read_switches(connection)
 
 
 def find_stop(engine: Engine) -> str | None:
@@ -81,30 +82,36 @@ def find_stop(engine: Engine) -> str | None:
     return next((str(state) for state in stops), None)
 
 
-def find_call_stop(engine: Engine) -> str | None:
-    """Return why no platform may be called now; None when calls are on."""
-    state = list_switches(engine)[Switch.CALLS]
-    return None if state.is_on else str(state)
-
-
 def set_switch(engine: Engine, state: SwitchState) -> SwitchState:
     """Turn a switch, and return its state before. One that is in that position already stays as it is."""
     with write_transaction(engine) as connection:
-        before = _read(connection)[state.name]
+        before = read_switches(connection)[state.name]
         if before.is_on is not state.is_on or before.changed_at is None:
-            row: dict[str, Any] = {
-                "name": state.name.value,
-                "is_on": state.is_on,
-                "changed_at": state.changed_at,
-                "changed_by": state.changed_by,
-                "why": state.why,
-            }
-            upsert(connection, table, [row])
+            save_gates(connection, [_to_gate(state)])
     return before
 
 
-def _read(connection: Connection) -> dict[Switch, SwitchState]:
+def read_switches(connection: Connection) -> dict[Switch, SwitchState]:
+    """Return every switch, like `list_switches`, in a transaction."""
+    rows = connection.execute(select(table).where(table.c.rule == Rule.SWITCH)).mappings()
+    return to_switches(map(read_row, rows))
+
+
+def to_switches(gates: Iterable[Gate]) -> dict[Switch, SwitchState]:
+    """Return every switch, given the gates of those that were ever turned, among any others."""
     states = {name: SwitchState(name, is_on) for name, is_on in DEFAULTS.items()}
-    for row in connection.execute(select(table).where(table.c.name.in_([str(name) for name in Switch]))):
-        states[Switch(row.name)] = SwitchState(Switch(row.name), row.is_on, row.changed_at, row.changed_by, row.why)
+    for gate in gates:
+        if gate.rule is not Rule.SWITCH:
+            continue
+        name = Switch(gate.scope.removeprefix(_PREFIX))
+        is_on = DEFAULTS[name] is (gate.state is GateState.OPEN)
+        states[name] = SwitchState(name, is_on, to_datetime(gate.since), gate.data["by"], gate.data["why"])
     return states
+
+
+def _to_gate(state: SwitchState) -> Gate:
+    """Return the gate of a switch, which is open in the position of one that was never turned."""
+    since = state.changed_at.timestamp() if state.changed_at else 0.0
+    closed_until = FOREVER if state.is_turned else None
+    data = {"by": state.changed_by, "why": state.why}
+    return Gate(f"{_PREFIX}{state.name}", Rule.SWITCH, since, closed_until, str(state), Lift.PERSON, data=data)

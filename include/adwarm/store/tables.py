@@ -12,7 +12,7 @@ from adwarm.store.action_events import table as action_event
 from adwarm.store.aggregates import access_aggregate, log_file, watermark
 from adwarm.store.alerts import alert, alert_delivery
 from adwarm.store.capacity_samples import table as capacity_sample
-from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
+from adwarm.store.capacity_tables import capacity_grant, capacity_scope
 from adwarm.store.columns import metadata
 from adwarm.store.compression_days import table as compression_day
 from adwarm.store.data_arrivals import table as data_arrival
@@ -22,6 +22,7 @@ from adwarm.store.error_events import error_event
 from adwarm.store.fatigue_alerts import table as fatigue_alert
 from adwarm.store.fatigue_days import fatigue_prior
 from adwarm.store.fatigue_days import table as fatigue_day
+from adwarm.store.gates import table as gate
 from adwarm.store.healing_runs import healing_action, healing_run
 from adwarm.store.impact import impact_design, impact_estimate, impact_unit
 from adwarm.store.integrity_days import table as integrity_day
@@ -43,7 +44,6 @@ from adwarm.store.scores import table as fatigue_score
 from adwarm.store.snapshots import forecast_snapshot, policy, policy_review
 from adwarm.store.strategies import states as strategy_state
 from adwarm.store.strategies import table as strategy
-from adwarm.store.switches import table as control_switch
 from adwarm.store.warms import table as warm
 
 __all__ = [
@@ -56,13 +56,11 @@ __all__ = [
     "action_event",
     "alert",
     "alert_delivery",
-    "breaker",
     "call_hour",
     "capacity_grant",
     "capacity_sample",
     "capacity_scope",
     "compression_day",
-    "control_switch",
     "data_arrival",
     "entry",
     "entry_version",
@@ -72,13 +70,13 @@ __all__ = [
     "fatigue_prior",
     "fatigue_score",
     "forecast_snapshot",
+    "gate",
     "healing_action",
     "healing_run",
     "impact_design",
     "impact_estimate",
     "impact_unit",
     "integrity_day",
-    "isolation",
     "latency_count",
     "lease",
     "log_file",

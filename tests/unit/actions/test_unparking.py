@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from adwarm.actions.audit import Doer
 from adwarm.actions.services import ActionServices
-from adwarm.actions.unparking import list_blocks, unpark
+from adwarm.actions.unparking import find_human_cause, list_gates, unpark
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import BadRequest, Blocked
@@ -47,10 +47,12 @@ def test_an_open_breaker_is_tested_at_once(services: ActionServices) -> None:
     """The next call passes as a probe; when it fails, the breaker opens again."""
     _open_breaker(services)
     assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Rejected)
-    [block] = list_blocks(services)
-    assert (block.scope, block.kind) == ("account:act_1", "breaker")
+    [gate] = list_gates(services)
+    assert (gate.scope, gate.rule) == ("source:meta account:act_1", "breaker")
 
-    assert unpark(services, DOER, block.scope).startswith("ended: account:act_1 is not called after failures")
+    assert unpark(services, DOER, "account:act_1").startswith(
+        "ended: source:meta account:act_1 is not called after failures"
+    )
     probe = services.admission.admit([ACCOUNT], Priority.LOW, source="meta")
     assert isinstance(probe, Granted)
     assert probe.grant.is_probe
@@ -63,7 +65,7 @@ def test_the_usage_before_a_released_park_counts_no_more(services: ActionService
     _call(services, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600.0))
     unpark(services, DOER, "account:act_1")
     assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Granted)
-    assert list_blocks(services) == []
+    assert list_gates(services) == []
 
 
 def test_an_isolation_ends_and_names_what_only_a_human_fixes(services: ActionServices) -> None:
@@ -71,8 +73,8 @@ def test_an_isolation_ends_and_names_what_only_a_human_fixes(services: ActionSer
     for number in range(40):
         error = Blocked("the app is blocked", scope="app:1", until=NOW)
         services.isolation.record_failure("connection:default", error, account=f"act_{number}")
-    [block] = list_blocks(services)
-    assert (block.kind, block.human_cause) == ("isolated", "the platform blocks it")
+    [gate] = list_gates(services)
+    assert (gate.rule, find_human_cause(gate)) == ("isolation", "the platform blocks it")
     unpark(services, DOER, "connection:default", "appeal granted")
     assert services.isolation.remaining_seconds("connection:default") == 0
     [event] = list_actions(services.context.engine)

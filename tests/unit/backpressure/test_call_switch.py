@@ -1,6 +1,6 @@
 """The switch `calls`: no call of any flow is made while it is off, and each goes on afterwards."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.backpressure.admission import CallOutcome, Decision, Grant, Wait
-from adwarm.backpressure.call_switch import CHECK_SECONDS, CallsStopped, SwitchedAdmission
+from adwarm.backpressure import Granted, SqlAdmission, Wait
+from adwarm.backpressure.admission import CallsStopped
 from adwarm.foundation.errors import AdwarmError
 from adwarm.maintenance.steps import run_if_due
 from adwarm.model import Account, Priority, ReportKey, Scope, ScopeKind, Window
@@ -31,48 +31,22 @@ def _turn(engine: Engine, *, is_on: bool) -> None:
     set_switch(engine, SwitchState(Switch.CALLS, is_on, NOW, "ops", "asked to stop"))
 
 
-class OpenAdmission:
-    """Admits everything, and counts."""
-
-    admitted = renewed = 0
-
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Admit."""
-        self.admitted += 1
-        return Wait(1.0, "wrapped")
-
-    def renew(self, grant: Grant) -> Grant:
-        """Renew."""
-        self.renewed += 1
-        return grant
-
-    def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Take it back."""
-
-
-def test_the_switch_is_seen_within_two_seconds(engine: Engine) -> None:
-    """A call is admitted until the switch was read again, then waits with who and why; a grant is not renewed."""
-    now, inner = [0.0], OpenAdmission()
-    admission = SwitchedAdmission(inner, engine, lambda: now[0])
-    scopes = [Scope(ScopeKind.ACCOUNT, "act_1")]
-
-    def admit() -> str:
-        decision = admission.admit(scopes, Priority.CRITICAL, source="meta")
-        assert isinstance(decision, Wait)
-        return decision.reason
-
-    assert admit() == "wrapped"
+def test_the_switch_is_seen_by_the_next_admission(make: Callable[..., SqlAdmission], engine: Engine) -> None:
+    """A call waits with who and why, whatever its class; a grant is not renewed; then both go on."""
+    admission, scopes = make(), [Scope(ScopeKind.ACCOUNT, "act_1")]
+    held = admission.admit(scopes, Priority.LOW, source="meta")
+    assert isinstance(held, Granted)
     _turn(engine, is_on=False)
-    assert admit() == "wrapped"
-    now[0] += CHECK_SECONDS
-    assert "calls are switched off" in admit()
-    assert "by ops: asked to stop" in admit()
+    stopped = admission.admit(scopes, Priority.CRITICAL, source="meta")
+    assert isinstance(stopped, Wait)
+    assert "calls are switched off" in stopped.reason
+    assert "by ops: asked to stop" in stopped.reason
+    assert admission.check_hard_limits(scopes, Priority.CRITICAL, source="meta") == stopped
     with pytest.raises(CallsStopped, match="asked to stop"):
-        admission.renew(None)  # type: ignore[arg-type]  # not reached
+        admission.renew(held.grant)
     _turn(engine, is_on=True)
-    now[0] += CHECK_SECONDS
-    assert admit() == "wrapped"
-    assert (inner.admitted, inner.renewed) == (3, 0)
+    assert isinstance(admission.admit(scopes, Priority.LOW, source="meta"), Granted)
+    assert admission.renew(held.grant).token > held.grant.token
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview, prev
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import read_transaction
-from adwarm.store.tables import breaker, capacity_grant, capacity_scope
+from adwarm.store.tables import capacity_grant, capacity_scope, gate
 
 from .conftest import DatabaseClock
 
@@ -95,8 +95,7 @@ def test_many_calls_take_one_set_of_queries_that_only_read(
     def rows() -> list[object]:
         with read_transaction(engine) as connection:
             return [
-                connection.execute(select(table)).mappings().all()
-                for table in (capacity_scope, capacity_grant, breaker)
+                connection.execute(select(table)).mappings().all() for table in (capacity_scope, capacity_grant, gate)
             ]
 
     statements: list[str] = []

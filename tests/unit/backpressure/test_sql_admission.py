@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, insert, select
 
 from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, Grant, Granted, Rejected, SqlAdmission, Wait
 from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
@@ -14,7 +14,8 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.tables import capacity_grant, capacity_scope
+from adwarm.store.tables import capacity_grant, gate
+from tests.gates import park_row
 
 if TYPE_CHECKING:
     from tests.unit.backpressure.conftest import DatabaseClock
@@ -360,7 +361,7 @@ def test_a_stored_endless_park_is_cut(make: Make, time: "DatabaseClock", engine:
     admission = make()
     admission.release(acquire(admission), OK)
     with write_transaction(engine) as connection:
-        connection.execute(update(capacity_scope).values(parked_until=1e15, parked_why="asked for"))
+        connection.execute(insert(gate), [park_row(str(ACCOUNT), 1e15)])
 
     assert admission.status().parked[0].parked_until is not None
     assert isinstance(request(admission), Wait)

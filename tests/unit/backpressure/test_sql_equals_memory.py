@@ -19,6 +19,7 @@ from adwarm.backpressure import (
     budget_rows,
 )
 from adwarm.backpressure.admission import ReturnedBlock
+from adwarm.backpressure.scope_state import ScopeState
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
@@ -135,14 +136,19 @@ class Pair:
         """Compare every scope, breaker and grant."""
         stored = SharedBudget(self.memory.settings, FixedRandom(3))
         with read_transaction(self.engine) as connection:
-            budget_rows.load_all(connection, stored)
-        ours = {state.name: state.to_row() for state in stored.scopes.values()}
-        theirs = {state.name: state.to_row() for state in self.memory.scopes.values() if state.name in ours}
+            budget_rows.load_all(connection, stored, self.time.now)
+        ours = {state.name: describe_scope(state) for state in stored.scopes.values()}
+        theirs = {state.name: describe_scope(state) for state in self.memory.scopes.values() if state.name in ours}
         assert differences(ours, theirs) == []
         # In memory a scope exists from its first request, a source's breaker from its first grant.
         assert differences(describe_breakers(stored), describe_breakers(self.memory)) == []
         assert stored.last_token == self.memory.last_token
         assert len(stored.counted_grant_ids) == len(self.memory.counted_grant_ids)
+
+
+def describe_scope(state: ScopeState) -> dict[str, Any]:
+    """Return a scope as it is stored, with its parking."""
+    return {**state.to_row(), "parking": [state.parking.until, state.parking.reason, state.parking.since]}
 
 
 def describe_breakers(budget: SharedBudget) -> dict[str, Any]:
@@ -219,7 +225,7 @@ RULES = st.builds(
 def check_sequence(engine: Engine, rules: BackpressureSettings, steps: list[Any]) -> None:
     """Run the steps through the database and in memory, and compare after each."""
     with write_transaction(engine) as connection:
-        for name in ("capacity_grant", "capacity_scope", "breaker"):
+        for name in ("capacity_grant", "capacity_scope", "gate"):
             connection.execute(metadata.tables[name].delete())
     pair = Pair(engine, rules)
     for seconds, batch in steps:

@@ -124,14 +124,13 @@ def test_parked_scopes_and_usage_are_shown(runtime: Runtime) -> None:
     admission.release(grant.grant, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=3600.0, parked_scope=account))
     parked = _run(check_quota, runtime)
     assert (parked.mark, parked.fix) == ("note", "adwarm unpark")
-    assert "1 scope parked by the platform: account:act_1 until " in parked.detail
+    assert "1 scope not called now: account:act_1 until " in parked.detail
 
 
 def test_a_setting_above_the_quota_is_a_note(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the platform's figures allow fewer calls of an account than planning may make, the setting is named."""
-    status = runtime.admission.status()
     scope = type("Scope", (), {"scope": "account:act_1", "usage": 10.0, "quota": 30.0})()
-    shown = type("Status", (), {"scopes": (scope,), "parked": (), "breakers": status.breakers})()
+    shown = type("Status", (), {"scopes": (scope,)})()
     monkeypatch.setattr(SqlAdmission, "status", lambda _self: shown)
     result = _run(check_quota, runtime)
 

@@ -94,16 +94,18 @@ def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:
     runtime.admission.admit([Scope.parse("account:act_3")], Priority.LOW, source="meta")
     _settle(runtime, "account:act_1", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
     _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
-    document = adwarm("status", "--json").json["admission"]
+    parked, breaker = adwarm("status", "--json").json["gates"]
     shown = adwarm("status").stdout
 
-    [parked] = [scope for scope in document["scopes"] if scope["parked_until"]]
-    source, breaker = document["breakers"]
     assert "every scope may be called" in quiet
-    assert (parked["scope"], source["account"], source["state"]) == ("account:act_1", None, "closed")
-    assert (breaker["source"], breaker["account"], breaker["state"]) == ("meta", "act_2", "open")
-    assert parked["parked_since"] < parked["parked_until"]
-    assert parked["parked_why"]
+    assert (parked["scope"], parked["rule"], parked["lifted_by"]) == ("account:act_1", "park", "time")
+    assert (breaker["scope"], breaker["state"], breaker["lifted_by"]) == (
+        "source:meta account:act_2",
+        "closed",
+        "probes",
+    )
+    assert parked["since"] < parked["until"]
+    assert parked["why"]
     assert breaker["why"]
     assert all(words in shown for words in ("low 1", "act_1", "throttled", breaker["why"].split()[0]))
 
@@ -173,11 +175,11 @@ def test_the_newest_review_is_named(runtime: Runtime) -> None:
 
 def test_status_shows_what_is_isolated_and_healed(adwarm: Adwarm) -> None:
     """Nothing at first; then since when, why and until when, and each healing action with its result."""
-    assert {name: adwarm("status", "--json").json[name] for name in ("isolated", "healing")} == {
-        "isolated": [],
+    assert {name: adwarm("status", "--json").json[name] for name in ("gates", "healing")} == {
+        "gates": [],
         "healing": [],
     }
-    assert "Isolated: nothing" in adwarm("status").stdout
+    assert "Not called now: nothing" in adwarm("status").stdout
     runtime = Runtime()
     for _ in range(5):
         runtime.isolation.record("connection:main", failed=True, reason="TokenDead: expired", kind="TokenDead")
@@ -186,8 +188,8 @@ def test_status_shows_what_is_isolated_and_healed(adwarm: Adwarm) -> None:
     HealingStore(runtime.engine).finish("token_refresh:main", succeeded=False, detail=run.detail, run=run)
 
     document = adwarm("status", "--json").json
-    (isolated,), (healing,) = document["isolated"], document["healing"]
-    assert (isolated["scope"], isolated["state"], isolated["failures"]) == ("connection:main", "open", 5)
+    (isolated,), (healing,) = document["gates"], document["healing"]
+    assert (isolated["scope"], isolated["state"], isolated["lifted_by"]) == ("connection:main", "closed", "credential")
     since, until = (datetime.fromisoformat(isolated[name]) for name in ("since", "until"))
     assert (until - since).total_seconds() == 300
     assert (healing["action"], healing["scope"], healing["succeeded"]) == ("token_refresh", "main", False)

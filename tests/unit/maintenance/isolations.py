@@ -1,7 +1,5 @@
 """A stand-in for what knows the isolations."""
 
-from datetime import datetime
-
 
 class NothingIsolated:
     """Knows of no isolation."""
@@ -21,8 +19,3 @@ class NothingIsolated:
 
     def record_failure(self, scope: str, error: Exception) -> None:
         """Count nothing."""
-
-    def delete_healthy(self, before: datetime) -> int:
-        """Delete nothing."""
-        del before
-        return 0

@@ -18,7 +18,7 @@ from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
 from adwarm.settings import BackpressureSettings, RecoverySettings, Settings, SourceSettings
 from adwarm.store import accounts
-from adwarm.store.isolated_sources import SqlIsolationStore
+from adwarm.store.gates import SqlGates
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -72,7 +72,7 @@ def check(runtime: Runtime, isolations: Isolations) -> StepResult:
     """Run the step."""
     clock = SystemClock()
     calls = PlatformCalls(runtime.context, runtime.single_call_admission, clock, runtime.source_factories)
-    return make_check_health(calls, isolations, runtime.admission.status)(None, StepBudget.of(clock, 60))
+    return make_check_health(calls, isolations)(None, StepBudget.of(clock, 60))
 
 
 def test_each_scope_has_its_probe(runtime: Runtime, platform: SimulatorServer) -> None:
@@ -97,13 +97,13 @@ def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime, monkeypa
     monkeypatch.setattr("adwarm.recovery.isolation.ISOLATION_FAILURES", 1)
     clock = VirtualClock(runtime.clock.now())
     rules = RecoverySettings(isolation_seconds=10)
-    tracker = IsolationTracker(SqlIsolationStore(runtime.engine), rules, clock)
+    tracker = IsolationTracker(SqlGates(runtime.engine), rules, clock)
     tracker.record_failure("connection:eu", Blocked("ended", scope="app:1", until=clock.now()))
     clock.sleep(11)
     check(runtime, tracker)
     (isolated,) = tracker.list_isolated()
     source = runtime.source_factories()["eu"]()
-    assert (isolated.kind, isolated.credential) == ("TokenDead", source.credential)
+    assert (isolated.data["kind"], isolated.data["credential"]) == ("TokenDead", source.credential)
 
 
 def test_a_connection_that_is_not_known_here_is_not_probed(runtime: Runtime, platform: SimulatorServer) -> None:

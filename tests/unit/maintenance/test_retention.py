@@ -28,8 +28,6 @@ from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.tables import metadata, token_day
 from tests.user_log import UserLog
 
-from .isolations import NothingIsolated
-
 DAY = timedelta(days=1)
 KEY = ReportKey("act_1", "today")
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,9 +37,7 @@ BOUNDED_OTHERWISE = {
     "access_token": "an administrator makes them",
     "account": "number of accounts",
     "account_discovery": "number of connections",
-    "breaker": "number of accounts that fail",
     "capacity_scope": "number of scopes",
-    "control_switch": "number of switches",
     "entry": "evict_entries",
     "entry_version": "collect_garbage",
     "log_file": "deleted with the file",
@@ -75,7 +71,7 @@ def queue(context: Context) -> RequestQueue:
 
 def test_every_table_is_bounded(context: Context, queue: RequestQueue, clock: VirtualClock) -> None:
     """A table has a rule or another bound that is stated here, and the reference names no table without one."""
-    rules = set(build_rules(context, queue, NothingIsolated(), clock.now())) | RULES_OF_OTHERS
+    rules = set(build_rules(context, queue, clock.now())) | RULES_OF_OTHERS
     assert set(metadata.tables) - rules == set(BOUNDED_OTHERWISE)
     assert rules - set(metadata.tables) == {"open_log_files"}
     described = tomllib.loads((ROOT / "docs" / "reference_pages" / "tables.toml").read_text("utf-8"))
@@ -96,7 +92,7 @@ def test_old_rows_are_deleted_and_counted(context: Context, queue: RequestQueue,
     files = OpenFiles(context.settings.data)
     for age in (10, 500):
         files.put((now - age * DAY).date(), "a", OPEN_FILE_SCHEMA.empty_table())
-    step = make_apply_retention(context, queue, NothingIsolated(), clock)
+    step = make_apply_retention(context, queue, clock)
     first = step(None, StepBudget.of(clock, 60))
     deleted = {name: count for name, count in first.counts.items() if count}
     assert deleted == {"compression_day": 1, "token_day": 1, "error_event": 1, "open_log_files": 1}
@@ -110,7 +106,7 @@ def test_a_run_without_time_goes_on_with_its_rule(
     monkeypatch.setattr(retention, "BATCH_ROWS", 2)
     for age in [0, *range(401, 406)]:
         compression_days.add_counts(context.engine, clock.now() - age * DAY, {"zstd": CompressionCounts(packed=1)})
-    step, cursor, visited = make_apply_retention(context, queue, NothingIsolated(), clock), "compression_day", []
+    step, cursor, visited = make_apply_retention(context, queue, clock), "compression_day", []
     while cursor is not None:
         result = step(cursor, StepBudget.of(clock, 0))
         cursor = result.cursor
@@ -126,7 +122,7 @@ def test_hours_that_were_deleted_are_not_read_again(
     for age in (900, 850, 10):
         log.append(clock.now() - age * DAY, KEY)
     ingest(context, clock.now())
-    step = make_apply_retention(context, queue, NothingIsolated(), clock)
+    step = make_apply_retention(context, queue, clock)
     assert step(None, StepBudget.of(clock, 60)).counts["access_aggregate"] == 2
     for days in (0, 1):
         log.append(clock.now() - timedelta(hours=1), KEY)

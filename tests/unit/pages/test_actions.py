@@ -192,7 +192,7 @@ def test_a_parked_scope_is_released(page: Page) -> None:
 
     assert "ended%3A+account%3Aact_1+is+parked" in done.headers["location"]
     assert (again.status_code, "was done already" in again.text) == (422, True)
-    assert page.runtime.admission.list_blocked().parked == ()
+    assert page.runtime.admission.status().parked == ()
     assert isinstance(page.runtime.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Granted)
     assert [event.arguments["why"] for event in _events(page)] == ["the limit was raised"]
 

@@ -11,6 +11,7 @@ from adwarm.store import tables as t
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorEvent
 from adwarm.store.healing_runs import HealingRun
+from tests.gates import breaker_row, isolation_row, park_row
 from tests.unit.pages.conftest import START, Page
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -30,8 +31,7 @@ def _text(html: str) -> str:
 
 
 def _scope(name: str, **more: Any) -> dict[str, Any]:
-    empty = {"parked_until": None, "parked_why": None, "usage": None, "state": {}}
-    return {"scope": name, "limit": 5.0, "tokens": 1.0, "refilled_at": NOW, **empty, **more}
+    return {"scope": name, "limit": 5.0, "tokens": 1.0, "refilled_at": NOW, "usage": None, "state": {}, **more}
 
 
 def _request(number: int, status: str, **more: Any) -> dict[str, Any]:
@@ -78,44 +78,29 @@ def test_limits_without_samples_say_who_takes_them(page: Page) -> None:
     assert "sample_capacity" in page.tile("flow", "limits")
 
 
-def test_paused_scopes_say_until_when_and_why(page: Page) -> None:
-    """Shared scopes come first; a pause that is over is not shown."""
-    parked = {"parked_until": NOW + 600, "parked_why": HOSTILE, "state": {"parked_since": NOW - 60}}
-    _insert(page, t.capacity_scope, _scope("account:act_1", **parked), _scope("app:7", **parked))
-    _insert(page, t.capacity_scope, _scope("token:old", parked_until=NOW - 1))
-    text = _text(page.tile("flow", "parked"))
+def test_closed_gates_say_who_closed_and_what_opens_them(page: Page) -> None:
+    """Shared scopes come first; a pause that is over, and what may be called, is not shown."""
+    since, until = NOW - 60, NOW + 600
+    _insert(
+        page,
+        t.gate,
+        park_row("account:act_1", until, HOSTILE, since),
+        park_row("app:7", until, HOSTILE, since),
+        park_row("token:old", NOW - 1),
+        breaker_row("source:meta", "closed", since, until),
+        breaker_row("source:meta account:act_2", "open", since, until, HOSTILE),
+        breaker_row("source:meta account:act_3", "closed", since, until),
+        isolation_row("connection:x", "open", since, until, "Denied"),
+        isolation_row("connection:y", "closed", since, until, "Denied"),
+    )
+    text = _text(page.tile("flow", "gates"))
     assert text.index("the app 7") < text.index("the account act_1")
     assert "2026-03-04 10:10 UTC, in 10 min" in text
+    assert "meta, the account act_2</th><td>calls that failed" in text
+    assert "the connection x</th><td>work that kept failing" in text
     assert ESCAPED in text
-    assert "token" not in text
+    assert not any(name in text for name in ("token:old", "access token", "act_3", "connection y"))
     assert 'href="actions"' in text
-
-
-def test_breakers_and_isolated_scopes_differ(page: Page) -> None:
-    """A closed breaker of a source is shown as called; closed ones of accounts and isolations are left out."""
-    shared = {"changed_at": NOW - 60, "probe_at": NOW + 30}
-    _insert(
-        page,
-        t.breaker,
-        {"source": "source:meta", "state": "closed", "data": {}, **shared},
-        {"source": "source:meta account:act_1", "state": "open", "data": {"why": HOSTILE}, **shared},
-        {"source": "source:meta account:act_2", "state": "closed", "data": {}, **shared},
-    )
-    isolated = {"changed_at": NOW - 60, "until": NOW + 60, "reason": "Denied", "data": {}}
-    _insert(
-        page,
-        t.isolation,
-        {"scope": "connection:x", "state": "open", **isolated},
-        {"scope": "connection:y", "state": "closed", **isolated},
-    )
-    text = _text(page.tile("flow", "barred"))
-    assert "meta, the account act_1</th><td>breaker" in text
-    assert ESCAPED in text
-    assert "connection x</th><td>isolation" in text
-    assert "act_2" not in text
-    assert "connection y" not in text
-    assert "calls succeed" in text
-    assert "or to one fallback.</caption>" in text
 
 
 def test_the_queue_is_counted_by_class_with_the_oldest_wait(page: Page) -> None:

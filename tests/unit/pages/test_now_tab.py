@@ -12,6 +12,8 @@ from adwarm.store import jobs, read_traffic
 from adwarm.store import tables as t
 from adwarm.store.database import write_transaction
 from adwarm.store.read_traffic import count_calls
+from adwarm.store.switches import Switch, SwitchState, set_switch
+from tests.gates import breaker_row, park_row
 from tests.unit.pages.conftest import START, Page
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -92,8 +94,7 @@ def test_the_last_24_hours_are_the_same_hours_in_every_figure(page: Page) -> Non
 
 def test_the_headline_says_who_switched_warming_off(page: Page) -> None:
     """The state, the reason with a hostile name as text, and the switch are in the first tile."""
-    switch = {"name": "warming", "is_on": False, "changed_at": START - HOUR, "changed_by": HOSTILE, "why": "the sale"}
-    _insert(page, t.control_switch, switch)
+    set_switch(page.runtime.engine, SwitchState(Switch.WARMING, False, START - HOUR, HOSTILE, "the sale"))
     text = _text(page.tile("now", "headline"))
     assert "Warming is switched off" in text
     assert f"{ESCAPED} switched it off 60 min ago: the sale." in text
@@ -103,19 +104,19 @@ def test_the_headline_says_who_switched_warming_off(page: Page) -> None:
 def test_the_headline_knows_breakers_pauses_and_the_queue(page: Page) -> None:
     """A breaker of a source is stuck; one of an account is not, and neither is an account's pause."""
     _entry(page, degraded=None)
-    late = START.timestamp() + 600
-    shared = {"changed_at": START.timestamp(), "probe_at": late, "state": "open", "data": {}}
-    _insert(page, t.breaker, {"source": "source:meta account:act_1", **shared})
-    scope = {"limit": 5.0, "tokens": 1.0, "refilled_at": 0.0, "state": {}, "parked_until": late, "parked_why": "full"}
-    _insert(page, t.capacity_scope, {"scope": "account:act_1", **scope})
+    now = START.timestamp()
+    scope = {"limit": 5.0, "tokens": 1.0, "refilled_at": 0.0, "state": {}}
+    _insert(page, t.capacity_scope, *({"scope": name, **scope} for name in ("account:act_1", "app:7", "fleet")))
+    _insert(page, t.gate, breaker_row("source:meta account:act_1", "open", now, now + 600))
+    _insert(page, t.gate, park_row("account:act_1", now + 600))
     read_traffic.increment(page.runtime.engine, START, "act_1", "human", first_opens=20, first_hits=20)
     assert "The cache is warm." in page.tile("now", "headline")
-    _insert(page, t.capacity_scope, {"scope": "app:7", **scope})
+    _insert(page, t.gate, park_row("app:7", now + 600))
     assert "calls of the app 7 are paused" in page.tile("now", "headline")
-    _insert(page, t.capacity_scope, {"scope": "fleet", **scope, "parked_until": late + 600, "parked_why": "told to"})
+    _insert(page, t.gate, park_row("fleet", now + 1200, "told to"))
     text = page.tile("now", "headline")
     assert all(words in text for words in ("calls of all accounts together are paused", "told to; calls pause until"))
-    _insert(page, t.breaker, {"source": "source:meta", **shared})
+    _insert(page, t.gate, breaker_row("source:meta", "open", now, now + 600))
     assert "Stuck: meta does not answer." in page.tile("now", "headline")
 
 

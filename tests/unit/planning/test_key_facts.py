@@ -22,7 +22,9 @@ from adwarm.planning.why_not_warm import Explanation, StepStatus
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, denials, jobs, warms, write_transaction
 from adwarm.store.error_events import ErrorEvent, ErrorLog
-from adwarm.store.tables import breaker, capacity_sample, control_switch, data_arrival
+from adwarm.store.switches import Switch, SwitchState, set_switch
+from adwarm.store.tables import capacity_sample, data_arrival, gate
+from tests.gates import breaker_row
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
@@ -166,9 +168,7 @@ def test_an_unconfigured_report_is_named(world: World) -> None:
 )
 def test_switches_explain_moments_after_their_change(world: World, name: str, is_on: bool, text: str) -> None:
     """A switch explains the time since its last change; what it was before is not guessed."""
-    row = {"name": name, "is_on": is_on, "changed_at": NINE, "changed_by": "<b>ops</b>", "why": "quota"}
-    with write_transaction(world.engine) as connection:
-        connection.execute(control_switch.insert().values(row))
+    set_switch(world.engine, SwitchState(Switch(name), is_on, NINE, "<b>ops</b>", "quota"))
     off = world.explain(NINE + HOUR)
     assert _decisive(off) == "switches"
     assert f"because {text}" in off.because
@@ -238,16 +238,15 @@ def test_failed_fetches_name_what_was_in_their_way(world: World, status: WarmSta
     world.finish(status, error="Throttled: too many calls")
     ErrorLog(world.engine).record(ErrorEvent(NINE + MINUTE, "meta", "Throttled", "too many", account_id="act_1"))
     sample = {"at": NINE + MINUTE, "scope": "account:act_1", "limit": 1.0, "in_flight": 0, "is_parked": True}
-    source = {"source": "meta", "state": "open", "changed_at": 0.0, "probe_at": 0.0, "data": {}}
     with write_transaction(world.engine) as connection:
         connection.execute(capacity_sample.insert().values(sample))
-        connection.execute(breaker.insert().values(source))
+        connection.execute(gate.insert().values(breaker_row("source:meta", "open", 0.0, 0.0)))
     at = NINE + 20 * MINUTE
     answer = world.explain(at, now=at)
     assert _decisive(answer) == "plan"
     assert text in answer.because
     if status is WarmStatus.FAILED:
-        for part in ("Throttled at 09:01 UTC", "parked by account:act_1", "refused now by meta"):
+        for part in ("Throttled at 09:01 UTC", "parked by account:act_1", "refused now by source:meta"):
             assert part in answer.because
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, IsolationStateStore, IsolationTracker, MemoryIsolationStore
+from adwarm.foundation.gate import Gate, Rule
+from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, Gates, IsolationTracker, MemoryGates
 from adwarm.settings import RecoverySettings
-from adwarm.store.isolated_sources import IsolationState, SqlIsolationStore
+from adwarm.store.gates import SqlGates
 
 BEGIN = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SETTINGS = RecoverySettings()
@@ -19,15 +20,15 @@ SCOPE = "account:act_1"
 
 
 @pytest.fixture
-def store(engine: Engine) -> IsolationStateStore:
+def store(engine: Engine) -> Gates:
     """The states in SQL, on both databases."""
-    return SqlIsolationStore(engine)
+    return SqlGates(engine)
 
 
 @pytest.fixture
 def tracker(clock: VirtualClock) -> IsolationTracker:
     """A tracker whose states are in memory."""
-    return IsolationTracker(MemoryIsolationStore(), SETTINGS, clock)
+    return IsolationTracker(MemoryGates(), SETTINGS, clock)
 
 
 def record(tracker: IsolationTracker, failures: int, successes: int = 0) -> None:
@@ -47,7 +48,7 @@ def isolate(tracker: IsolationTracker) -> float:
     raise AssertionError("never isolated")
 
 
-def test_five_failures_isolate_for_five_minutes(store: IsolationStateStore, clock: VirtualClock) -> None:
+def test_five_failures_isolate_for_five_minutes(store: Gates, clock: VirtualClock) -> None:
     """The state says since when, why and until when; after that time calls may be made."""
     tracker = IsolationTracker(store, SETTINGS, clock)
     record(tracker, 4)
@@ -55,27 +56,23 @@ def test_five_failures_isolate_for_five_minutes(store: IsolationStateStore, cloc
     record(tracker, 1)
 
     (state,) = tracker.list_isolated()
-    assert (state.scope, state.state, state.failures, state.kind) == (SCOPE, "open", 5, "Transient")
-    assert (state.since, state.until) == (clock.now(), clock.now() + timedelta(seconds=300))
-    assert state.reason == "5 of 5 calls failed in 300 s; the last: Transient: down"
+    assert (state.scope, state.state, state.data["failures"], state.data["kind"]) == (SCOPE, "closed", 5, "Transient")
+    assert (state.since, state.closed_until) == (clock.now().timestamp(), clock.now().timestamp() + 300)
+    assert state.why == "5 of 5 calls failed in 300 s; the last: Transient: down"
     clock.sleep(100)
     assert tracker.remaining_seconds(SCOPE) == pytest.approx(200)
     clock.sleep(200)
     assert tracker.remaining_seconds(SCOPE) == 0
 
 
-def test_a_dead_token_is_looked_at_again_before_its_isolation_is_over(
-    store: IsolationStateStore, clock: VirtualClock
-) -> None:
+def test_a_dead_token_is_looked_at_again_before_its_isolation_is_over(store: Gates, clock: VirtualClock) -> None:
     """Callers learn which credential was refused, and wait five minutes at most, also after relapses."""
     scope = "connection:main"
     for _ in range(3):  # each relapse doubles the isolation
         tracker = IsolationTracker(store, SETTINGS, clock)
         for number in range(5):
             tracker.record(scope, failed=True, kind="TokenDead", account=f"act_{number}", credential="old")
-        until = tracker.list_isolated()[0].until
-        assert until is not None
-        clock.sleep((until - clock.now()).total_seconds() - 400)
+        clock.sleep(tracker.list_isolated()[0].remaining_seconds(clock.now().timestamp()) - 400)
         isolated = IsolationTracker(store, SETTINGS, clock).find_isolation([scope])
         clock.sleep(401)
 
@@ -102,9 +99,7 @@ def test_failures_leave_the_window(tracker: IsolationTracker, clock: VirtualCloc
 
 
 @pytest.mark.parametrize(("successes", "is_isolated"), [(4, False), (3, True)])
-def test_four_of_five_probes_must_succeed(
-    store: IsolationStateStore, clock: VirtualClock, successes: int, is_isolated: bool
-) -> None:
+def test_four_of_five_probes_must_succeed(store: Gates, clock: VirtualClock, successes: int, is_isolated: bool) -> None:
     """The first five calls after the isolation decide, at a success rate of 0.8."""
     tracker = IsolationTracker(store, SETTINGS, clock)
     record(tracker, 5)
@@ -141,7 +136,7 @@ def test_a_quiet_window_resets_the_growth(tracker: IsolationTracker, clock: Virt
 def test_isolation_always_ends(steps: list[tuple[float, bool]]) -> None:
     """Whatever happens, calls may be made again after the longest isolation."""
     clock = VirtualClock(BEGIN)
-    tracker = IsolationTracker(MemoryIsolationStore(), SETTINGS, clock)
+    tracker = IsolationTracker(MemoryGates(), SETTINGS, clock)
     for seconds, failed in steps:
         clock.sleep(seconds)
         tracker.record(SCOPE, failed=failed)
@@ -160,9 +155,9 @@ def test_a_clock_that_jumps_back_prolongs_no_isolation(tracker: IsolationTracker
 
 def test_other_processes_see_it(engine: Engine, clock: VirtualClock) -> None:
     """The state is in the database, so another task knows it within a second."""
-    other = IsolationTracker(SqlIsolationStore(engine), SETTINGS, clock)
+    other = IsolationTracker(SqlGates(engine), SETTINGS, clock)
     assert other.remaining_seconds(SCOPE) == 0
-    record(IsolationTracker(SqlIsolationStore(engine), SETTINGS, clock), 5)
+    record(IsolationTracker(SqlGates(engine), SETTINGS, clock), 5)
     clock.sleep(1)
 
     assert other.remaining_seconds(SCOPE) == pytest.approx(299)
@@ -177,7 +172,7 @@ def test_concurrent_failures_are_all_counted(
     barrier = threading.Barrier(20)
 
     def fail() -> None:
-        tracker = IsolationTracker(SqlIsolationStore(engine), SETTINGS, clock)
+        tracker = IsolationTracker(SqlGates(engine), SETTINGS, clock)
         barrier.wait()
         tracker.record(SCOPE, failed=True)
 
@@ -187,8 +182,8 @@ def test_concurrent_failures_are_all_counted(
     for thread in threads:
         thread.join()
 
-    (state,) = IsolationTracker(SqlIsolationStore(engine), SETTINGS, clock).list_isolated()
-    assert state.failures == 20
+    (state,) = IsolationTracker(SqlGates(engine), SETTINGS, clock).list_isolated()
+    assert state.data["failures"] == 20
 
 
 def test_calls_that_succeed_cost_one_read_a_second(engine: Engine, clock: VirtualClock) -> None:
@@ -199,13 +194,13 @@ def test_calls_that_succeed_cost_one_read_a_second(engine: Engine, clock: Virtua
     def _note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         statements.append(statement)
 
-    tracker = IsolationTracker(SqlIsolationStore(engine), SETTINGS, clock)
+    tracker = IsolationTracker(SqlGates(engine), SETTINGS, clock)
     for second in range(3):
         for number in range(100):
             assert tracker.find_isolation(["connection:meta", f"account:act_{number}"]) is None
             tracker.record("connection:meta", failed=False)
             tracker.record(f"account:act_{number}", failed=False)
-        assert len([text for text in statements if text.startswith("SELECT isolation")]) == second + 1
+        assert len([text for text in statements if text.startswith("SELECT gate")]) == second + 1
         assert not [text for text in statements if text.startswith(("INSERT", "UPDATE"))]
         clock.sleep(1)
     record(tracker, 1, successes=1)
@@ -228,7 +223,7 @@ def test_the_longest_isolation_is_the_error(tracker: IsolationTracker, clock: Vi
     )
 
 
-def test_idle_scopes_wait_for_a_probe(store: IsolationStateStore, clock: VirtualClock) -> None:
+def test_idle_scopes_wait_for_a_probe(store: Gates, clock: VirtualClock) -> None:
     """Scopes whose time is over come first, the longest over first; then those that lack probes."""
     tracker = IsolationTracker(store, SETTINGS, clock)
     for scope in ("account:act_1", "account:act_2", "account:act_3", "account:act_4"):
@@ -240,24 +235,25 @@ def test_idle_scopes_wait_for_a_probe(store: IsolationStateStore, clock: Virtual
 
     assert tracker.list_due_probes(10) == ["account:act_2", "account:act_1"]
     assert tracker.list_due_probes(1) == ["account:act_2"]
-    assert [state.state for state in tracker.list_isolated()] == ["half_open", "open", "open", "open"]
+    assert [state.state for state in tracker.list_isolated()] == ["testing", "closed", "closed", "closed"]
 
 
-def test_healthy_scopes_are_deleted(store: IsolationStateStore, clock: VirtualClock) -> None:
+def test_healthy_scopes_are_deleted(engine: Engine, clock: VirtualClock) -> None:
     """Only those that are not isolated, and whose failures had stopped counting."""
-    tracker = IsolationTracker(store, SETTINGS, clock)
+    gates = SqlGates(engine)
+    tracker = IsolationTracker(gates, SETTINGS, clock)
     record(tracker, 5)
     tracker.record("account:act_2", failed=True)
     clock.sleep(200)
     tracker.record("account:act_3", failed=True)
-    assert tracker.delete_healthy(clock.now()) == 0
+    assert gates.delete_ended(clock.now().timestamp()) == 0
     clock.sleep(200)
 
-    assert tracker.delete_healthy(clock.now()) == 1
+    assert gates.delete_ended(clock.now().timestamp()) == 1
     assert [state.scope for state in tracker.list_isolated()] == [SCOPE]
 
 
-def test_an_isolation_can_be_released(store: IsolationStateStore, clock: VirtualClock) -> None:
+def test_an_isolation_can_be_released(store: Gates, clock: VirtualClock) -> None:
     """Calls may be made at once; a relapse is isolated for the longer time."""
     tracker = IsolationTracker(store, SETTINGS, clock)
     isolate(tracker)
@@ -283,7 +279,7 @@ def test_a_connection_needs_failures_of_several_accounts(tracker: IsolationTrack
 
 def test_long_names_are_cut_everywhere(engine: Engine, clock: VirtualClock) -> None:
     """A name longer than its column is still isolated."""
-    tracker = IsolationTracker(SqlIsolationStore(engine), SETTINGS, clock)
+    tracker = IsolationTracker(SqlGates(engine), SETTINGS, clock)
     scope = "fallback:" + "x" * 300
     for _ in range(5):
         tracker.record(scope, failed=True, reason="y" * 5_000)
@@ -292,17 +288,17 @@ def test_long_names_are_cut_everywhere(engine: Engine, clock: VirtualClock) -> N
     assert tracker.remaining_seconds(scope) == pytest.approx(298)
 
 
-class FailingStore(MemoryIsolationStore):
+class FailingStore(MemoryGates):
     """A store whose database is gone for a while."""
 
     is_gone = False
     reads = 0
 
-    def list_states(self, now: float) -> list[IsolationState]:
+    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
         self.reads += 1
         if self.is_gone:
             raise OSError("the database is gone")
-        return super().list_states(now)
+        return super().list_gates(rule, now)
 
 
 def test_a_store_that_fails_is_asked_once_a_second(clock: VirtualClock) -> None:

@@ -21,12 +21,13 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
+from adwarm.foundation.gate import Gate, Rule
 from adwarm.recovery import Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
-from adwarm.recovery.isolation import MemoryIsolationStore
+from adwarm.recovery.isolation import MemoryGates
 from adwarm.recovery.retry import RETRY_BUDGET
 from adwarm.settings import RecoverySettings
+from adwarm.store.gates import Change
 from adwarm.store.healing_runs import HealingRun
-from adwarm.store.isolated_sources import Change, IsolationRow, IsolationState
 
 from .conftest import MemoryJournal
 
@@ -331,15 +332,12 @@ class BrokenLedger:
 
 
 class BrokenStore:
-    """An isolation store whose database is gone."""
+    """Gates whose database is gone."""
 
-    def list_states(self, now: float) -> list[IsolationState]:
+    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
         raise OSError("the database is gone")
 
-    def change(self, scope: str, change: Change) -> IsolationRow:
-        raise OSError("the database is gone")
-
-    def delete_closed(self, before: float) -> int:
+    def change(self, scope: str, rule: Rule, change: Change) -> Gate:
         raise OSError("the database is gone")
 
 
@@ -348,7 +346,7 @@ class BrokenStore:
     [
         {"journal": BrokenJournal()},
         {"ledger": BrokenLedger()},
-        {"isolation": BrokenStore()},
+        {"gates": BrokenStore()},
         {"alerts": Inbox(broken=True)},
     ],
 )
@@ -458,14 +456,14 @@ def test_a_later_process_uses_the_renewed_token_of_an_isolated_connection(make: 
     """The healer compares the token with the one that was refused, which this process may never have used."""
     dead = TokenDead("expired")
     dead.credential = "old"
-    store, healer, call = MemoryIsolationStore(), Renewal(), Call("meta", "main")
+    store, healer, call = MemoryGates(), Renewal(), Call("meta", "main")
     for number in range(5):
         with pytest.raises(TokenDead):
-            make(isolation=store).run(Script(dead), call=replace(call, account_id=f"act_{number}"))
+            make(gates=store).run(Script(dead), call=replace(call, account_id=f"act_{number}"))
     with pytest.raises(Isolated):
-        make(isolation=store).run(Script("rows"), call=call)
+        make(gates=store).run(Script("rows"), call=call)
 
-    assert make(isolation=store, healers=[healer]).run(Script("rows"), call=call).value == "rows"
+    assert make(gates=store, healers=[healer]).run(Script("rows"), call=call).value == "rows"
     assert healer.refused == ["old"]
 
 

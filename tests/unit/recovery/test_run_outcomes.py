@@ -22,8 +22,9 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
+from adwarm.foundation.gate import Rule
 from adwarm.recovery import Call, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
-from adwarm.recovery.isolation import IsolationTracker, MemoryIsolationStore
+from adwarm.recovery.isolation import IsolationTracker, MemoryGates
 from adwarm.settings import RecoverySettings
 
 from .conftest import MemoryJournal
@@ -37,7 +38,7 @@ class Bench:
     """A pipeline, its isolations, and an upstream that the test breaks."""
 
     def __init__(self, clock: VirtualClock, journal: MemoryJournal) -> None:
-        self.store = MemoryIsolationStore()
+        self.store = MemoryGates()
         self.failing_sources: set[str] = set()
         self.tracker = IsolationTracker(self.store, ONE_TRY, clock)
         self.journal = journal
@@ -47,7 +48,7 @@ class Bench:
             journal,
             clock,
             Random(1),
-            RecoveryOptions(isolation=self.store, is_source_failing=self.failing_sources.__contains__),
+            RecoveryOptions(gates=self.store, is_source_failing=self.failing_sources.__contains__),
         )
 
     def run(self, call: Call, error: Exception | None = None, options: RunOptions | None = None) -> Exception | None:
@@ -171,7 +172,7 @@ def test_an_outage_of_the_platform_isolates_no_account(bench: Bench) -> None:
             bench.run(Call("meta", "main", f"act_{number}"), Transient("down"))
 
     assert bench.isolated() == []
-    assert sum(state.failures for state in bench.store.list_states(0.0)) == 2
+    assert sum(gate.data["failures"] for gate in bench.store.list_gates(Rule.ISOLATION, 0.0)) == 2
 
 
 def test_while_the_breaker_of_the_source_is_open_nothing_counts(bench: Bench) -> None:

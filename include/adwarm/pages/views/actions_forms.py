@@ -12,9 +12,10 @@ from adwarm.actions.audit import Doer, make_digest
 from adwarm.actions.purging import PurgeChoice, PurgeSelection, describe_selection, purge, select_purge
 from adwarm.actions.retrying import FailedReports, find_failed_requests, find_failed_warms, retry_reports
 from adwarm.actions.switching import EFFECTS, turn_switch
-from adwarm.actions.unparking import check_scope, digest_blocks, list_blocks, unpark
+from adwarm.actions.unparking import check_scope, digest_gates, find_human_cause, list_gates, unpark
 from adwarm.actions.warm_now import WarmPreview, parse_keys, preview_warm, warm_now
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.gate import Rule, to_datetime
 from adwarm.foundation.wording import format_bytes, format_count
 from adwarm.pages.access import Permission
 from adwarm.pages.tab import Form, FormPage, Redirect, TileRequest
@@ -165,24 +166,23 @@ def _confirm_warm(request: TileRequest, preview: WarmPreview, fields: Mapping[st
 def _unpark(request: TileRequest) -> Redirect | FormPage:
     services, scope = request.services.actions, request.fields.get("scope", "")
     check_scope(scope)
-    blocks = list_blocks(services, scope)
+    gates = list_gates(services, scope)
     warnings = ["The platform asked for a park: calls before its end may make it longer."]
-    warnings = warnings if any(block.kind == "parked" for block in blocks) else []
+    warnings = warnings if any(gate.rule is Rule.PARK for gate in gates) else []
     warnings += [
-        f"Only a human can fix this: {block.human_cause}. Un-parking does not help before that."
-        for block in blocks
-        if block.human_cause
+        f"Only a human can fix this: {cause}. Un-parking does not help before that."
+        for cause in filter(None, map(find_human_cause, gates))
     ]
     asked = _Confirmation(
-        title=f"Let {scope} be called again?" if blocks else f"Nothing holds {scope} back",
+        title=f"Let {scope} be called again?" if gates else f"Nothing holds {scope} back",
         form="unpark",
         fields={"scope": scope},
-        digest=digest_blocks(blocks),
-        button="Call it again" if blocks else "",
-        facts=[] if blocks else [("Now", "it may be called; it was un-parked already, or its time is over")],
+        digest=digest_gates(gates),
+        button="Call it again" if gates else "",
+        facts=[] if gates else [("Now", "it may be called; it was un-parked already, or its time is over")],
         warnings=warnings,
         columns=("What", "Since", "Until", "Why"),
-        rows=[(block.kind, block.since, block.until, block.why) for block in blocks],
+        rows=[(str(gate.rule), to_datetime(gate.since), gate.to_dict()["until"], gate.why) for gate in gates],
     )
     if not asked.is_confirmed(request):
         return asked.to_page(request)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from adwarm.actions.audit import Doer
 from adwarm.actions.retrying import find_failed_requests
 from adwarm.actions.switching import EFFECTS
-from adwarm.actions.unparking import list_blocks
+from adwarm.actions.unparking import find_human_cause, list_gates
 from adwarm.actions.warm_now import MAX_KEYS
 from adwarm.foundation.errors import BadRequest
 from adwarm.pages.access import Permission
@@ -68,9 +68,9 @@ def _describe_request(item: QueuedRequest) -> Mapping[str, Any]:
 
 
 def _show_blocks(request: TileRequest) -> Mapping[str, Any]:
-    blocks = list_blocks(request.services.actions)
-    shown = blocks[:_MAX_BLOCKS]
-    return {"blocks": shown, "more": len(blocks) - len(shown), **_access(request, Permission.CONTROL)}
+    gates = list_gates(request.services.actions)
+    shown = [{**gate.to_dict(), "human_cause": find_human_cause(gate)} for gate in gates[:_MAX_BLOCKS]]
+    return {"blocks": shown, "more": len(gates) - len(shown), **_access(request, Permission.CONTROL)}
 
 
 def _show_failed(request: TileRequest) -> Mapping[str, Any]:

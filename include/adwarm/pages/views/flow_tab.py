@@ -2,31 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
-
-from sqlalchemy import Row
 
 from adwarm.backpressure.machine_load import list_machines
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
 from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
+from adwarm.foundation.gate import to_datetime
 from adwarm.model import Priority
-from adwarm.pages.queries import flow_queries
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.pages.views.now_tab import read_scope
-from adwarm.pages.views.scope_names import describe_breaker, describe_scope
+from adwarm.pages.views.now_tab import show_scope
+from adwarm.pages.views.scope_names import describe_gated, describe_scope
+from adwarm.queries.operation import list_grants
 from adwarm.recovery.next_steps import get_next_step
 from adwarm.store.capacity_samples import CapacitySample, list_samples
 from adwarm.store.error_events import ErrorFilter
+from adwarm.store.gates import list_closed
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.requests import list_dead
 
 REFRESH_SECONDS: Final = 30
 DAY, HALF_HOUR = timedelta(days=1), timedelta(minutes=30)
 _PLACES: Final = 48
+_MAX_ROWS: Final = 20
+_MOST_GATES: Final = 40
 _COLORS: Final = ("c1", "c2", "c3", "c4", "c5", "c6")
-_LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _CLASSES: Final = {
     Priority.CRITICAL: "critical: a reader waits",
     Priority.HIGH: "high",
@@ -38,12 +39,11 @@ Values = Mapping[str, Any]
 
 def load_limits(request: TileRequest) -> Values:
     """Return the shared capacity scopes as they are now, and their limits and quotas over the last day."""
-    services, now = request.services, request.now
-    engine, settings = services.context.engine, services.context.settings.backpressure
-    scopes = [read_scope(row, settings, now.timestamp()) for row in flow_queries.list_shared_scopes(engine)]
+    shared = request.services.admission.status(0, request.now.timestamp()).shared
+    scopes = [show_scope(scope) for scope in shared[:_MAX_ROWS]]
     shown = [scope["name"] for scope in scopes][: len(_COLORS)]
-    start = floor_to(now, HALF_HOUR) - (_PLACES - 1) * HALF_HOUR
-    samples = list_samples(engine, start, shown)
+    start = floor_to(request.now, HALF_HOUR) - (_PLACES - 1) * HALF_HOUR
+    samples = list_samples(request.services.context.engine, start, shown)
     return {
         "scopes": scopes,
         "has_samples": bool(samples),
@@ -56,26 +56,11 @@ def load_limits(request: TileRequest) -> Values:
     }
 
 
-def load_parked(request: TileRequest) -> Values:
-    """Return what must not be called until a time that the platform has named, and why."""
-    rows = flow_queries.list_parked(request.services.context.engine, request.now)
-    items = [
-        {
-            "words": describe_scope(row.scope),
-            "since": _to_datetime(row.state.get("parked_since")),
-            "until": _to_datetime(row.parked_until),
-            "why": row.parked_why,
-        }
-        for row in rows
-    ]
-    return {"items": items, "total": rows[0].total if rows else 0}
-
-
-def load_barred(request: TileRequest) -> Values:
-    """Return breakers, and isolated connections, accounts and fallbacks."""
-    rows = flow_queries.list_barred(request.services.context.engine)
-    items = [_describe_barred(row) for row in rows]
-    return {"items": items, "total": rows[0].total if rows else 0}
+def load_gates(request: TileRequest) -> Values:
+    """Return what is not called now, and why: what the platform, failures or a person have closed."""
+    gates = list_closed(request.services.context.engine, request.now.timestamp())
+    items = [{**gate.to_dict(), "words": describe_gated(gate.scope)} for gate in gates[:_MOST_GATES]]
+    return {"items": items, "total": len(gates)}
 
 
 def load_queue(request: TileRequest) -> Values:
@@ -89,12 +74,12 @@ def load_queue(request: TileRequest) -> Values:
 
 def load_dead(request: TileRequest) -> Values:
     """Return the requests of the last day that ended without a report."""
-    dead, total = list_dead(request.services.context.engine, request.now - DAY, flow_queries.MAX_ROWS)
+    dead, total = list_dead(request.services.context.engine, request.now - DAY, _MAX_ROWS)
     rows = [
         {
             "key": item.key,
             "status": item.status,
-            "finished_at": _to_datetime(item.finished_at),
+            "finished_at": to_datetime(item.finished_at),
             "attempts": item.attempts,
             "error": item.error,
         }
@@ -106,15 +91,15 @@ def load_dead(request: TileRequest) -> Values:
 def load_grants(request: TileRequest) -> Values:
     """Return the calls that workers may make now, by worker and class, and the load of their machines."""
     engine = request.services.context.engine
-    rows = flow_queries.list_grants(engine, request.now)
+    rows = list_grants(engine, request.now)
     grants = [
         {
             "owner": row.owner,
             "class": _CLASSES.get(row.priority, row.priority),
             "permits": row.permits,
             "probes": row.probes,
-            "oldest": _to_datetime(row.oldest),
-            "expires_at": _to_datetime(row.expires_at),
+            "oldest": to_datetime(row.oldest),
+            "expires_at": to_datetime(row.expires_at),
         }
         for row in rows
     ]
@@ -125,18 +110,18 @@ def load_grants(request: TileRequest) -> Values:
 def load_errors(request: TileRequest) -> Values:
     """Return the errors of the last day by kind and source, and the newest ones."""
     errors, recent = request.services.errors, ErrorFilter(since=request.now - DAY)
-    counts = errors.count_by_kind(recent, flow_queries.MAX_ROWS)
+    counts = errors.count_by_kind(recent, _MAX_ROWS)
     steps = [get_next_step(row.kind, row.source) for row in counts]
     return {
         "counts": list(zip(counts, steps, strict=True)),
-        "newest": errors.list_recent(flow_queries.MAX_ROWS, recent),
+        "newest": errors.list_recent(_MAX_ROWS, recent),
     }
 
 
 def load_healing(request: TileRequest) -> Values:
     """Return the newest healing actions of the last day."""
     store = HealingStore(request.services.context.engine)
-    return {"runs": store.list_recent(flow_queries.MAX_ROWS, since=request.now - DAY)}
+    return {"runs": store.list_recent(_MAX_ROWS, since=request.now - DAY)}
 
 
 def _draw_series(
@@ -165,31 +150,13 @@ def _describe_range(samples: Sequence[CapacitySample], scope: str) -> dict[str, 
     }
 
 
-def _describe_barred(row: Row[Any]) -> dict[str, Any]:
-    is_breaker = row.kind == "breaker"
-    return {
-        "is_breaker": is_breaker,
-        "words": describe_breaker(row.name) if is_breaker else row.name.replace(":", " ", 1),
-        "state": row.state,
-        "since": _to_datetime(row.changed_at),
-        "until": _to_datetime(row.until) if row.state != "closed" else None,
-        "why": (row.data or {}).get("why") if is_breaker else row.reason,
-    }
-
-
-def _to_datetime(seconds: float | None) -> datetime | None:
-    """Return seconds since the epoch as UTC; a stored number may exceed what a datetime can hold."""
-    return None if seconds is None else datetime.fromtimestamp(min(max(seconds, 0.0), _LATEST), UTC)
-
-
 TABS: Final = (
     Tab(
         "flow",
         "Flow",
         (
             Tile("limits", "Limits and quota over the last day", load_limits, refresh_seconds=60, is_wide=True),
-            Tile("parked", "Paused by the platform", load_parked, refresh_seconds=REFRESH_SECONDS, is_wide=True),
-            Tile("barred", "Not called after failures", load_barred, refresh_seconds=REFRESH_SECONDS, is_wide=True),
+            Tile("gates", "Not called now", load_gates, refresh_seconds=REFRESH_SECONDS, is_wide=True),
             Tile("queue", "Request queue", load_queue, refresh_seconds=REFRESH_SECONDS),
             Tile("grants", "Calls that workers may make now", load_grants, refresh_seconds=REFRESH_SECONDS),
             Tile("errors", "Errors", load_errors, refresh_seconds=REFRESH_SECONDS, is_wide=True),

@@ -22,14 +22,15 @@ what is wrong and leave that to the figures.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode
 from adwarm.pages.formats import format_ago, format_share, format_time, format_visible
-from adwarm.pages.views.scope_names import describe_breaker, describe_scope
+from adwarm.pages.views.scope_names import describe_scope
+from adwarm.store.switches import SwitchState
 
 LATE_AFTER: Final = timedelta(hours=3)
 LONG_WAIT: Final = timedelta(minutes=30)
@@ -48,20 +49,9 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """A switch, who set it, when and why."""
-
-    name: str
-    is_on: bool
-    changed_at: datetime
-    changed_by: str
-    why: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """The figures that the headline rests on; see `now_queries.get_situation`.
+    """The figures that the headline rests on; see `queries.operation.get_situation` and `store.gates`.
 
     Attributes:
         first_opens: of the last 24 hours.
@@ -71,13 +61,13 @@ class Situation:
         newest_run: when the last warming run started.
         open_alerts: number of open alerts.
         parked_scope: the shared capacity scope that is parked the longest; None without one.
-        parked_until: when it is called again, seconds since the epoch.
+        parked_until: when it is called again.
         parked_why: why it is parked.
         broken_source: a source whose breaker is not closed, the one that is tested last; None without one.
-        probe_at: when it is tested next, seconds since the epoch.
+        probe_at: when it is tested next.
         waiting: pending requests.
         oldest_wait: when the oldest of them was made.
-        switches: by name.
+        switches: those that were ever turned, by name.
     """
 
     first_opens: int = 0
@@ -87,13 +77,13 @@ class Situation:
     newest_run: datetime | None = None
     open_alerts: int = 0
     parked_scope: str | None = None
-    parked_until: float | None = None
+    parked_until: datetime | None = None
     parked_why: str | None = None
     broken_source: str | None = None
-    probe_at: float | None = None
+    probe_at: datetime | None = None
     waiting: int = 0
     oldest_wait: datetime | None = None
-    switches: dict[str, Switch]
+    switches: dict[str, SwitchState]
 
     @property
     def first_hit_ratio(self) -> float | None:
@@ -141,7 +131,7 @@ def _stopped(situation: Situation, now: datetime) -> Headline | None:
         return None
     switch = next(item for name, item in situation.switches.items() if name != "shadow" and not item.is_on)
     why = f": {format_visible(switch.why)}" if switch.why else ""
-    reason = f"{format_visible(switch.changed_by)} switched it off {format_ago(switch.changed_at, now)}{why}."
+    reason = f"{format_visible(switch.changed_by)} switched it off {format_ago(switch.changed_at or now, now)}{why}."
     step = f"Switch {switch.name} on under Actions when the reason no longer applies."
     sentence = "Warming is switched off: nothing is fetched ahead."
     if switch.name == "calls":
@@ -152,7 +142,7 @@ def _stopped(situation: Situation, now: datetime) -> Headline | None:
 def _broken(situation: Situation, now: datetime) -> Headline | None:
     if situation.broken_source is None:
         return None
-    name, probe = describe_breaker(situation.broken_source), _moment(situation.probe_at)
+    name, probe = situation.broken_source, situation.probe_at
     is_ahead = probe is not None and probe > now
     test = f"the next test is {format_ago(probe, now)}" if is_ahead else "the next call is a test"
     reason = f"Calls to {name} kept failing, so they are paused; {test}."
@@ -161,7 +151,7 @@ def _broken(situation: Situation, now: datetime) -> Headline | None:
 
 
 def _parked(situation: Situation, now: datetime) -> Headline | None:
-    until = _moment(situation.parked_until)
+    until = situation.parked_until
     if situation.parked_scope is None or until is None or until <= now:
         return None
     name = describe_scope(situation.parked_scope)
@@ -252,10 +242,6 @@ def _describe_hits(situation: Situation) -> str:
         return "Nobody opened a report through adwarm in the last 24 hours."
     opens = format_count(situation.first_opens, "first open", "first opens")
     return f"{format_share(ratio)} of {opens} in the last 24 hours found a fresh report."
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(min(seconds, 253_402_300_799.0), UTC)
 
 
 _RULES: Final[tuple[Callable[[Situation, datetime], Headline | None], ...]] = (

@@ -7,22 +7,24 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from adwarm.backpressure import ScopeStatus
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
-from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
-from adwarm.model import Mode, Scope, ScopeKind
+from adwarm.foundation.gate import Gate, Rule, to_datetime
+from adwarm.model import Mode
 from adwarm.pages.formats import format_share
-from adwarm.pages.queries import now_queries
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.pages.views.headline import Situation, Switch, evaluate_situation
+from adwarm.pages.views.headline import Situation, evaluate_situation
 from adwarm.pages.views.scope_names import describe_scope
-from adwarm.queries.operation import FetchCosts, get_fetch_costs, list_failures
-from adwarm.settings import BackpressureSettings
+from adwarm.queries.operation import FetchCosts, get_fetch_costs, get_situation, list_failures
 from adwarm.store import alerts, entries, jobs, warm_usage
+from adwarm.store.gates import list_closed
 from adwarm.store.read_traffic import add_up, get_day_calls, get_day_start, get_day_totals, list_hours
+from adwarm.store.switches import to_switches
 
 REFRESH_SECONDS: Final = 15
+_MAX_ROWS: Final = 10
 _SHOWN_PERCENT: Final = 0.5
 """Accounts below it use nothing that a reader of the page would act on."""
 DAY, HOUR, WEEK = timedelta(days=1), timedelta(hours=1), timedelta(days=7)
@@ -60,7 +62,9 @@ def load_headline(request: TileRequest) -> Values:
     """Return the state of everything, and the switches."""
     engine = request.services.context.engine
     day = get_day_totals(engine, request.now)
-    situation = _read_situation(now_queries.get_situation(engine, request.now), day)
+    figures = get_situation(engine, request.now)
+    gates = list_closed(engine, request.now.timestamp(), also=Rule.SWITCH)
+    situation = _build_situation(figures, gates, day)
     return {"headline": evaluate_situation(situation, request.now), "situation": situation}
 
 
@@ -101,33 +105,34 @@ def load_calls(request: TileRequest) -> Values:
 
 def load_quota(request: TileRequest) -> Values:
     """Return what the platform reports as used of its quota, for shared scopes and the accounts that use most."""
-    services, now = request.services, request.now.timestamp()
-    rows = now_queries.list_quota(services.context.engine)
-    scopes = [read_scope(row, services.context.settings.backpressure, now) for row in rows]
+    limits = request.services.admission.status(_MAX_ROWS, request.now.timestamp())
+    accounts = sorted(filter(_is_busy, limits.scopes), key=lambda scope: -(scope.usage or 0.0))
     return {
-        "shared": [scope for scope in scopes if scope["kind"] is not ScopeKind.ACCOUNT],
-        "accounts": [scope for scope in scopes if scope["kind"] is ScopeKind.ACCOUNT and _is_busy(scope)],
+        "shared": [show_scope(scope) for scope in limits.shared],
+        "accounts": [show_scope(scope) for scope in accounts[:_MAX_ROWS]],
         "slow_percent": SLOW_PERCENT,
         "ceiling_percent": CEILING_PERCENT,
     }
 
 
-def _is_busy(scope: Mapping[str, Any]) -> bool:
-    """Whether an account is paused, or uses enough of its quota to say so."""
-    return scope["usage"] is not None and (scope["is_parked"] or scope["usage"] >= _SHOWN_PERCENT)
+def _is_busy(scope: ScopeStatus) -> bool:
+    """Whether it is an account that is paused, or uses enough of its quota to say so."""
+    if scope.is_shared or scope.usage is None:
+        return False
+    return scope.parked_until is not None or scope.usage >= _SHOWN_PERCENT
 
 
 def load_stale(request: TileRequest) -> Values:
     """Return the answers of the last day that were not fresh, and the entries that are degraded now."""
     engine = request.services.context.engine
-    served, degraded = get_day_totals(engine, request.now), entries.list_degraded(engine, now_queries.MAX_ROWS)
+    served, degraded = get_day_totals(engine, request.now), entries.list_degraded(engine, _MAX_ROWS)
     reads = served["hits"] + served["stale"] + served["misses"]
     return {"served": served, "reads": reads, "degraded": degraded, "total": int(degraded[0].total) if degraded else 0}
 
 
 def load_jobs(request: TileRequest) -> Values:
     """Return the running jobs with their progress, and the newest ones that ended."""
-    latest = jobs.list_latest(request.services.context.engine, now_queries.MAX_ROWS, request.now)
+    latest = jobs.list_latest(request.services.context.engine, _MAX_ROWS, request.now)
     return {
         "running": [job for job in latest if not job.is_over(request.now)],
         "ended": [job for job in latest if job.is_over(request.now)][:5],
@@ -137,13 +142,13 @@ def load_jobs(request: TileRequest) -> Values:
 def load_alerts(request: TileRequest) -> Values:
     """Return the open alerts."""
     engine = request.services.context.engine
-    newest = alerts.list_alerts(engine, open_only=True, limit=now_queries.MAX_ROWS)
+    newest = alerts.list_alerts(engine, open_only=True, limit=_MAX_ROWS)
     return {"alerts": newest, "total": alerts.count_open(engine) if newest else 0}
 
 
 def load_failures(request: TileRequest) -> Values:
     """Return the DAGs and steps of maintenance whose last run failed."""
-    return {"failures": list_failures(request.services.context.engine, request.now - WEEK, 2 * now_queries.MAX_ROWS)}
+    return {"failures": list_failures(request.services.context.engine, request.now - WEEK, 2 * _MAX_ROWS)}
 
 
 def estimate_calls(costs: FetchCosts, first_opens: int) -> CallEstimates:
@@ -169,35 +174,36 @@ def estimate_calls(costs: FetchCosts, first_opens: int) -> CallEstimates:
     )
 
 
-def read_scope(row: Row[Any], settings: BackpressureSettings, now: float) -> dict[str, Any]:
-    """Return a row of `capacity_scope` as it is at `now`: limit, calls in flight, quota in use, and parking."""
-    scope = Scope.parse(row.scope)
-    state = ScopeState.from_row(scope, ScopeRules.from_settings(scope, settings), dict(row._mapping), now)
+def show_scope(scope: ScopeStatus) -> dict[str, Any]:
+    """Return a capacity scope as tiles show it."""
     return {
-        "kind": scope.kind,
-        "name": row.scope,
-        "words": describe_scope(row.scope),
-        "limit": state.slots(),
-        "in_flight": state.in_flight,
-        "usage": state.usage_percent(now),
-        "pace": state.pace(now).name.lower(),
-        "is_parked": state.parking.remaining_seconds(now) > 0,
+        "name": scope.scope,
+        "words": describe_scope(scope.scope),
+        "limit": scope.limit,
+        "in_flight": sum(scope.in_flight.values()),
+        "usage": scope.usage,
+        "pace": scope.pace,
+        "is_parked": scope.parked_until is not None,
     }
 
 
-def _read_situation(rows: Sequence[Row[Any]], day: Mapping[str, Any]) -> Situation:
-    first = rows[0]
-    switches = {
-        row.name: Switch(row.name, row.is_on, row.changed_at, row.changed_by, row.why) for row in rows if row.name
-    }
-    names = ("mode", "newest_run", "open_alerts", "parked_scope", "parked_until", "parked_why", "broken_source")
-    more = ("probe_at", "waiting", "oldest_wait")
+def _build_situation(figures: Row[Any], gates: Sequence[Gate], day: Mapping[str, Any]) -> Situation:
+    """Return the figures of the headline: of shared scopes that parked longest, of sources the one tested last."""
+    shared = [gate for gate in gates if gate.account_id is None]
+    parked = next((gate for gate in shared if gate.rule is Rule.PARK), None)
+    broken = next((gate for gate in shared if gate.rule is Rule.BREAKER), None)
+    names = ("mode", "newest_run", "open_alerts", "waiting", "oldest_wait")
     return Situation(
         first_opens=int(day["first_opens"]),
         first_hits=int(day["first_hits"]),
-        has_entries=first.any_entry is not None,
-        switches=switches,
-        **{name: first._mapping[name] for name in (*names, *more)},
+        has_entries=figures.any_entry is not None,
+        switches={str(name): state for name, state in to_switches(gates).items() if state.changed_at is not None},
+        parked_scope=parked.scope if parked else None,
+        parked_until=to_datetime(parked.closed_until) if parked else None,
+        parked_why=parked.why if parked else None,
+        broken_source=broken.scope.removeprefix("source:") if broken else None,
+        probe_at=to_datetime(broken.closed_until) if broken else None,
+        **{name: figures._mapping[name] for name in names},
     )
 
 

@@ -1,8 +1,6 @@
-"""Names of capacity scopes, breakers and isolated things in words."""
+"""Names of capacity scopes and of what gates guard, in words."""
 
 from typing import Final
-
-from adwarm.pages.queries.flow_queries import BREAKER_PREFIX
 
 _KINDS: Final = {"fleet": "all accounts together", "app": "the app", "token": "the access token"}
 
@@ -13,7 +11,8 @@ def describe_scope(name: str) -> str:
     return f"{_KINDS.get(kind, f'the {kind}')} {rest}".strip()
 
 
-def describe_breaker(name: str) -> str:
-    """Return what a breaker guards: `source:meta account:act_1` as `meta, the account act_1`."""
-    source, separator, account = name.removeprefix(BREAKER_PREFIX).rpartition(" account:")
-    return f"{source}, the account {account}" if separator else name.removeprefix(BREAKER_PREFIX)
+def describe_gated(name: str) -> str:
+    """Return what a gate guards: `source:meta account:act_1` as `meta, the account act_1`."""
+    first, _, account = name.partition(" ")
+    words = first.removeprefix("source:") if first.startswith("source:") else describe_scope(first)
+    return f"{words}, {describe_scope(account)}" if account else words

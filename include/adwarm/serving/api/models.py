@@ -245,22 +245,29 @@ class BreakerPage(Document):
     breakers: list[BreakerItem] = Field(description="By source and account.")
 
 
-class IsolationItem(Document):
-    """A connection, an account or a fallback that keeps failing and is not called."""
+class GateItem(Document):
+    """Something that is not called now, by one rule."""
 
-    scope: str = Field(description="What is isolated: `connection:NAME`, `account:ID` or `fallback:NAME`.")
-    state: Literal["open", "half_open"] = Field(description="`open`: not called until then; `half_open`: being tested.")
+    scope: str = Field(
+        description="What: `account:ID`, `app:ID`, `source:NAME`, `connection:NAME`, `fallback:NAME` ..."
+    )
+    rule: Literal["switch", "park", "breaker", "isolation"] = Field(
+        description="Who closed it: a person, the platform, failed calls, or work that kept failing."
+    )
+    state: Literal["closed", "testing"] = Field(description="`closed`: no call; `testing`: a few calls are tests.")
     since: datetime = Field(description="When the state began.")
-    until: datetime | None = Field(description="When it is tested next; null while it is being tested.")
-    reason: str = Field(description="What isolated it.")
-    failures: int = Field(description="Failures since it last worked.")
+    until: datetime | None = Field(description="Until when no call is made; null while it is being tested.")
+    lifted_by: Literal["time", "probes", "credential", "person"] = Field(
+        description="What opens it: its time, tests that succeed, a new token, or a person."
+    )
+    why: str = Field(description="What closed it.")
 
 
-class IsolationPage(Document):
-    """What is isolated, as far as the token may see it."""
+class GatePage(Document):
+    """What is not called now, as far as the token may see it."""
 
     at: datetime = Field(description="Time of the state.")
-    isolations: list[IsolationItem] = Field(description="By scope.")
+    gates: list[GateItem] = Field(description="What accounts share first, then what is closed longest.")
 
 
 class HealingItem(Document):

@@ -1,4 +1,4 @@
-"""Routes that show how the system repairs itself: what is isolated, and which healing actions ran."""
+"""Routes that show what is not called now, and how the system repairs itself: which healing actions ran."""
 
 import re
 from typing import Annotated
@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from adwarm.foundation.gate import Gate, Rule
 from adwarm.model import AccessToken
 from adwarm.serving.api.dependencies import ReadToken, Services
 from adwarm.serving.api.errors import problems
-from adwarm.serving.api.models import HealingItem, HealingPage, IsolationItem, IsolationPage
+from adwarm.serving.api.models import GateItem, GatePage, HealingItem, HealingPage
+from adwarm.store.gates import list_closed
 from adwarm.store.healing_runs import HealingStore
-from adwarm.store.isolated_sources import SqlIsolationStore
 
 _ACCOUNT_ID = re.compile(r"act_[0-9A-Za-z]+")
 _HIDDEN = "hidden: it names accounts that the token may not read"
@@ -28,24 +29,17 @@ class HealingFilter(BaseModel):
 router = APIRouter(tags=["state"], responses=problems())
 
 
-@router.get("/isolations", summary="What is isolated", operation_id="list_isolations")
-def list_isolations(token: ReadToken, services: Services) -> IsolationPage:
-    """Isolated connections, fallbacks, and those of the accounts that the token may read."""
+@router.get("/gates", summary="What is not called now", operation_id="list_gates")
+def list_gates(token: ReadToken, services: Services) -> GatePage:
+    """Parks, breakers, isolations and switches, but for those of accounts that the token may not read."""
     now = services.clock.now()
-    states = SqlIsolationStore(services.context.engine).list_states(now.timestamp())
+    gates = list_closed(services.context.engine, now.timestamp())
     items = [
-        IsolationItem(
-            scope=state.scope,
-            state="open" if state.state == "open" else "half_open",
-            since=state.since,
-            until=state.until,
-            reason=_visible(token, state.reason or ""),
-            failures=state.failures,
-        )
-        for state in states
-        if state.is_isolated and _names_only_own(token, state.scope)
+        GateItem.model_validate({**gate.to_dict(), "why": _describe_why(token, gate)})
+        for gate in gates
+        if _names_only_own(token, gate.scope)
     ]
-    return IsolationPage(at=now, isolations=items)
+    return GatePage(at=now, gates=items)
 
 
 @router.get("/healing", summary="Healing actions", operation_id="list_healing", responses=problems(400))
@@ -67,6 +61,11 @@ def list_healing(token: ReadToken, services: Services, query: Annotated[HealingF
         if _names_only_own(token, run.scope)
     ]
     return HealingPage(at=services.clock.now(), runs=items)
+
+
+def _describe_why(token: AccessToken, gate: Gate) -> str:
+    """Return why a gate is closed; who turned a switch is nothing for readers."""
+    return "a person has switched it" if gate.rule is Rule.SWITCH else _visible(token, gate.why)
 
 
 def _visible(token: AccessToken, text: str) -> str:

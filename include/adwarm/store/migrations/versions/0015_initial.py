@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "14"  # 1 to 13 were never released
+revision = "15"  # 1 to 14 were never released
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -21,13 +21,11 @@ _TABLES = (
     "account_discovery",
     "action_event",
     "alert",
-    "breaker",
     "call_hour",
     "capacity_grant",
     "capacity_sample",
     "capacity_scope",
     "compression_day",
-    "control_switch",
     "data_arrival",
     "error_event",
     "fatigue_alert",
@@ -35,13 +33,13 @@ _TABLES = (
     "fatigue_prior",
     "fatigue_score",
     "forecast_snapshot",
+    "gate",
     "healing_action",
     "healing_run",
     "impact_design",
     "impact_estimate",
     "impact_unit",
     "integrity_day",
-    "isolation",
     "latency_count",
     "lease",
     "log_file",
@@ -205,15 +203,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_alert_opened_at"), "alert", ["opened_at"])
     op.create_index("uq_alert_open", "alert", ["kind", "scope"], unique=True, **_where("resolved_at IS NULL"))
     op.create_table(
-        "breaker",
-        sa.Column("source", sa.String(length=200), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("changed_at", sa.Float(), nullable=False),
-        sa.Column("probe_at", sa.Float(), nullable=False),
-        sa.Column("data", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("source", name=op.f("pk_breaker")),
-    )
-    op.create_table(
         "call_hour",
         sa.Column("hour", _TIMESTAMP, nullable=False),
         sa.Column("cause", sa.String(length=16), nullable=False),
@@ -255,14 +244,9 @@ def upgrade() -> None:
         sa.Column("limit", sa.Float(), nullable=False),
         sa.Column("tokens", sa.Float(), nullable=False),
         sa.Column("refilled_at", sa.Float(), nullable=False),
-        sa.Column("parked_until", sa.Float()),
-        sa.Column("parked_why", sa.Text()),
         sa.Column("usage", sa.Float()),
         sa.Column("state", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("scope", name=op.f("pk_capacity_scope")),
-    )
-    op.create_index(
-        op.f("ix_capacity_scope_parked_until"), "capacity_scope", ["parked_until"], **_where("parked_until IS NOT NULL")
     )
     op.create_index("ix_capacity_scope_shared", "capacity_scope", ["scope"], **_where("scope NOT LIKE 'account:%'"))
     op.create_table(
@@ -278,15 +262,6 @@ def upgrade() -> None:
         sa.Column("errors", sa.BigInteger(), nullable=False),
         sa.Column("cache_hits", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("day", "codec", name=op.f("pk_compression_day")),
-    )
-    op.create_table(
-        "control_switch",
-        sa.Column("name", sa.String(length=40), nullable=False),
-        sa.Column("is_on", sa.Boolean(), nullable=False),
-        sa.Column("changed_at", _TIMESTAMP, nullable=False),
-        sa.Column("changed_by", sa.String(length=250), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_control_switch")),
     )
     op.create_table(
         "data_arrival",
@@ -406,6 +381,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_forecast_snapshot")),
     )
     op.create_table(
+        "gate",
+        sa.Column("scope", sa.String(length=250), nullable=False),
+        sa.Column("rule", sa.String(length=16), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
+        sa.Column("closed_until", sa.Float()),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("lifted_by", sa.String(length=16), nullable=False),
+        sa.Column("kept_until", sa.Float()),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "rule", name=op.f("pk_gate")),
+    )
+    op.create_index(op.f("ix_gate_closed_until"), "gate", ["closed_until"], **_where("closed_until IS NOT NULL"))
+    op.create_index(op.f("ix_gate_rule_kept_until"), "gate", ["rule", "kept_until"])
+    op.create_table(
         "healing_action",
         sa.Column("name", sa.String(length=240), nullable=False),
         sa.Column("last_run", _TIMESTAMP, nullable=False),
@@ -471,16 +460,6 @@ def upgrade() -> None:
         sa.Column("healed", sa.BigInteger(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("day", "kind", name=op.f("pk_integrity_day")),
-    )
-    op.create_table(
-        "isolation",
-        sa.Column("scope", sa.String(length=200), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("changed_at", sa.Float(), nullable=False),
-        sa.Column("until", sa.Float()),
-        sa.Column("reason", sa.Text()),
-        sa.Column("data", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("scope", name=op.f("pk_isolation")),
     )
     op.create_table(
         "latency_count",

@@ -1,0 +1,135 @@
+"""The table `gate`: what is not called now, and whose failures count. Every process reads and writes the same rows."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    delete,
+    or_,
+    select,
+    text,
+)
+
+from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.store.columns import key_column, metadata, value_column
+from adwarm.store.database import (
+    database_time,
+    insert_new,
+    read_statement,
+    read_transaction,
+    upsert,
+    write_transaction,
+)
+
+MAX_SCOPE_LENGTH = 250
+_IS_CLOSED = text("closed_until IS NOT NULL")
+
+# One row per scope and rule that forbids calls, or whose failures count; see `adwarm.foundation.gate`. Maintenance
+# deletes those without an effect.
+table = Table(
+    "gate",
+    metadata,
+    key_column("scope", String(MAX_SCOPE_LENGTH)),
+    key_column("rule", String(16)),
+    value_column("since", Float),
+    Column("closed_until", Float),
+    value_column("why", Text),
+    value_column("lifted_by", String(16)),
+    Column("kept_until", Float),
+    value_column("data", JSON, dict),
+    # The few closed ones are looked for among those whose failures count, and among parks that are over.
+    Index(None, "closed_until", sqlite_where=_IS_CLOSED, postgresql_where=_IS_CLOSED),
+    Index(None, "rule", "kept_until"),
+)
+
+Change = Callable[[Gate], Gate]
+
+
+class SqlGates:
+    """The gates of all processes. Safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
+        """Return the gates of a rule that are not open, and those whose failures count at `now`, by scope."""
+        counts = or_(table.c.kept_until.is_(None), table.c.kept_until > now)
+        query = select(table).where(table.c.rule == rule, counts).order_by(table.c.scope)
+        with read_statement(self._engine) as connection:
+            return [read_row(row) for row in connection.execute(query).mappings()]
+
+    def change(self, scope: str, rule: Rule, change: Change) -> Gate:
+        """Replace the gate by what `change` returns for it, and return that; concurrent changes wait."""
+        query = select(table).where(table.c.scope == scope, table.c.rule == rule).with_for_update()
+        with write_transaction(self._engine) as connection:
+            # PostgreSQL locks only rows that exist; of two callers that insert one, the second waits for the first.
+            insert_new(connection, table, [to_row(Gate(scope, rule))])
+            after = change(read_row(connection.execute(query).mappings().one()))
+            save_gates(connection, [after])
+        return after
+
+    def delete_ended(self, before: float) -> int:
+        """Delete the gates that had no effect any more at `before`, and return how many."""
+        with write_transaction(self._engine) as connection:
+            return int(connection.execute(delete(table).where(table.c.kept_until < before)).rowcount)
+
+
+def list_closed(engine: Engine, now: float | None = None, also: Rule | None = None) -> list[Gate]:
+    """Return the gates that let no call pass, or only probes: shared scopes first, then those closed longest.
+
+    Args:
+        engine: the database.
+        now: the time; the database's own by default.
+        also: a rule whose open gates are returned too.
+    """
+    with read_transaction(engine) as connection:
+        return _read_closed(connection, database_time(connection) if now is None else now, also)
+
+
+def list_due_breakers(engine: Engine) -> list[Gate]:
+    """Return the breakers whose time is over, so that the next call is a probe."""
+    with read_transaction(engine) as connection:
+        now = database_time(connection)
+        gates = _read_closed(connection, now)
+    return [gate for gate in gates if gate.rule is Rule.BREAKER and gate.remaining_seconds(now) <= 0]
+
+
+def _read_closed(connection: Connection, now: float, also: Rule | None = None) -> list[Gate]:
+    is_tested = table.c.rule.in_([Rule.BREAKER, Rule.ISOLATION]) & table.c.closed_until.is_not(None)
+    query = select(table).where(or_(table.c.closed_until > now, is_tested, table.c.rule == (also or "")))
+    gates = map(read_row, connection.execute(query).mappings())
+    return sorted(gates, key=lambda gate: (gate.account_id is not None, -(gate.closed_until or 0.0), gate.scope))
+
+
+def save_gates(connection: Connection, gates: list[Gate]) -> None:
+    """Insert gates, or replace those of the same scope and rule."""
+    upsert(connection, table, [to_row(item) for item in gates])
+
+
+def to_row(gate: Gate) -> dict[str, Any]:
+    """Return the row that stores a gate."""
+    return {
+        "scope": gate.scope,
+        "rule": gate.rule.value,
+        "since": gate.since,
+        "closed_until": gate.closed_until,
+        "why": gate.why,
+        "lifted_by": gate.lifted_by.value,
+        "kept_until": gate.kept_until,
+        "data": dict(gate.data),
+    }
+
+
+def read_row(row: RowMapping | Mapping[str, Any]) -> Gate:
+    """Return the gate that is stored as `row`."""
+    return Gate(**{**row, "rule": Rule(row["rule"]), "lifted_by": Lift(row["lifted_by"])})
