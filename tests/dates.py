@@ -45,7 +45,7 @@ TURN_PARTS = (
     "tests/unit/fetch_plan",
     "tests/unit/model",
     "tests/unit/planning",
-    "tests/unit/cli/test_request.py",
+    "tests/unit/cli/test_warm_queue.py",
     "tests/unit/cli/test_maintain.py",
     "tests/unit/cli/test_doctor.py",
     "tests/unit/cli/test_notify_data.py",

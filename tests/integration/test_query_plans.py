@@ -145,7 +145,6 @@ def plan_candidates(store: Store) -> None:
     view.get_lifetimes([KEY], [NOW])
     view.get_request_costs([KEY], [NOW])
     warms.list_fresh_until(store.engine, NOW - timedelta(hours=6), NOW)
-    warms.get_shadow_expiries(store.engine, NOW)
 
 
 def record_warms(store: Store) -> None:

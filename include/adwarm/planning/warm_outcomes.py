@@ -73,7 +73,7 @@ def mark_warm_outcomes(
         return WarmOutcomes(0, 0, len(pending))
     covered: list[Warm] = []
     if status is WarmStatus.SHADOW:
-        pending, covered = _simulate_fetches(pending, warms.get_shadow_expiries(context.engine, now))
+        pending, covered = _simulate_fetches(pending)
     since = min((_start(warm) for warm in pending), default=now)
     opens = _load_opens(context, since - timedelta(minutes=15), now)
     is_real = status is WarmStatus.FETCHED
@@ -108,15 +108,12 @@ def _find_successors(
     return successors
 
 
-def _simulate_fetches(
-    shadow_warms: list[Warm], fresh_until: dict[ReportKey, datetime]
-) -> tuple[list[Warm], list[Warm]]:
+def _simulate_fetches(shadow_warms: list[Warm]) -> tuple[list[Warm], list[Warm]]:
     """Return shadow warms as if fetched at their warm time, and those that would have found their key fresh.
 
-    Args:
-        shadow_warms: unmarked shadow warms.
-        fresh_until: by key, when the latest warm marked before expires.
+    One that was marked has ended before every warm that is unmarked.
     """
+    fresh_until: dict[ReportKey, datetime] = {}
     fetched, covered = [], []
     for warm in sorted(shadow_warms, key=lambda warm: (_start(warm), warm.id)):
         at = _start(warm)
@@ -155,13 +152,13 @@ def _evaluate(
     replaced_by = None
     if newer is not None and newer[0] < end:
         end, replaced_by = newer
+    if end > now:  # also when it was opened already: else the shares of used warms would lack those nobody opens
+        return None
     spans = opens.get(warm.key, [])
     opens_since = (first if first >= fetched else last for first, last in spans)
     uses = [moment for moment in opens_since if fetched <= moment < end]
     if uses:
         return WarmUse(warm.id, True, min(uses))
-    if end > now:
-        return None
     return WarmUse(warm.id, False if replaced_by is None else None, superseded_by=replaced_by)
 
 

@@ -267,17 +267,6 @@ def get_seconds_per_request(engine: Engine, sample: int = 500) -> float | None:
     return float(seconds) / int(requests) if requests else None
 
 
-def get_shadow_expiries(engine: Engine, after: datetime) -> dict[ReportKey, datetime]:
-    """Return by key when its latest marked shadow warm would have expired, for expiries in the week before `after`."""
-    query = (
-        select(*_KEY, func.max(table.c.expires_at))
-        .where(table.c.status == "shadow", table.c.used.is_not(None), table.c.expires_at > after - timedelta(days=7))
-        .group_by(*_KEY)
-    )
-    with read_transaction(engine) as connection:
-        return {ReportKey(*row[:3]): row[3] for row in connection.execute(query)}
-
-
 def list_fresh_until(engine: Engine, since: datetime, at: datetime) -> dict[ReportKey, datetime]:
     """Return by key until when its entry is fresh, for warms that were decided in the half-open window.
 

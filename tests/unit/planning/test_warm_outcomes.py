@@ -147,13 +147,13 @@ def test_both_warms_are_used_when_each_was_opened(engine: Engine, objects: Objec
     assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=1, wasted=1, open=0)
 
 
-def test_a_warm_marked_by_an_earlier_run_still_supersedes(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """A newer warm that an earlier run has marked replaces an older one that the log did not cover then."""
-    _fetch_at(engine, "dag/2", AT + HOUR)
-    _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + 70 * MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
-    assert _mark(engine, objects, AT + 2 * HOUR) == WarmOutcomes(1, 0, 0)
-    _fetch_at(engine, "dag/1", AT)
-    assert _mark(engine, objects, AT + 2 * HOUR) == WarmOutcomes(0, 0, 0, superseded=1)
+def test_an_opened_warm_is_open_until_it_ends(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A warm is known to be used when it would be known to be wasted, so that no share is of opened warms alone."""
+    _fetched(engine, "act_1", "act_2")
+    _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
+    assert _mark(engine, objects, AT + 2 * HOUR) == WarmOutcomes(0, 0, 2)
+    _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_9", AT + 5 * HOUR - MINUTE))
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(1, 1, 0)
 
 
 def test_a_failed_or_stale_warm_is_neither_used_nor_wasted(
@@ -218,18 +218,6 @@ def test_shadow_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectSt
         "age": 5400.0,
     }
     assert warm_usage.count_by_status(engine)["used"] == 0
-
-
-def test_a_shadow_warm_marked_before_still_covers(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """A later run knows until when the shadow warms marked by an earlier one would have been fresh."""
-    _shadow(engine, "dag/1", "act_1", AT)
-    _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
-    assert _mark(engine, objects, AT + 2 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(1, 0, 0)
-    _shadow(engine, "dag/2", "act_1", AT + 90 * MINUTE)
-    _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
-    _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
-    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(0, 0, 1)
-    assert warms.list_by_run(engine, "dag/2")[0].status == "fresh"
 
 
 def test_usage_is_by_mode_and_reason(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
