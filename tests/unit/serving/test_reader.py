@@ -10,7 +10,7 @@ import pytest
 from adwarm.compression import Document, Shape, compress, encode_document, unpack_document
 from adwarm.foundation.errors import BadRequest, NotFound, StorageError
 from adwarm.model import Account, Actor, ReportKey, Window
-from adwarm.serving import ReadStatus
+from adwarm.serving import ReadStatus, read_back
 from adwarm.serving.read_chain import read_or_fetch
 from adwarm.serving.reader import Reader
 from adwarm.settings import CompressionSettings
@@ -236,3 +236,24 @@ def test_a_read_that_cannot_be_counted_is_answered(desk: ReaderHarness, monkeypa
     assert desk.reader.read(WEEK).status == ReadStatus.HIT
     desk.corrupt_payloads()
     assert desk.reader.read(WEEK).status == ReadStatus.MISS
+
+
+KEYS = [ReportKey(f"act_{n}", "yesterday") for n in range(1, 8)]
+
+
+def test_warmed_keys_are_read_back(desk: ReaderHarness) -> None:
+    """Keys spread over the warmed ones are read, each a hit."""
+    desk.warm(*KEYS)
+    result = read_back(desk.reader, KEYS, limit=3)
+    assert (result.read, result.misses) == (3, ())
+    assert read_back(desk.reader, []).read == 0
+
+
+def test_each_miss_is_named(desk: ReaderHarness) -> None:
+    """Absent, old and damaged entries are reported, each with its reason."""
+    desk.warm(KEYS[0])
+    assert "act_2 yesterday: miss, nothing is stored" in read_back(desk.reader, KEYS[:2]).misses[0]
+    desk.bench.clock.sleep(timedelta(hours=7).total_seconds())
+    assert "stale" in read_back(desk.reader, KEYS[:1]).misses[0]
+    desk.corrupt_payloads()
+    assert "act_1 yesterday: miss" in read_back(desk.reader, KEYS[:1]).misses[0]
