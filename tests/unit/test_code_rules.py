@@ -42,7 +42,7 @@ ANY_NUMBER = {
     "where",
 }
 """Functions of others that take any number of things."""
-TO_MEND = ("backpressure", "cli", "recovery", "store")
+TO_MEND = ("backpressure", "cli", "recovery")
 """Packages of adwarm whose calls still pass more arguments by position."""
 UNFORMATTED = 20
 HEAVY_IMPORTS = {"pandas", "numpy", "sqlalchemy", "pyarrow", "airflow"}

@@ -238,4 +238,4 @@ def _hours(profile: AccessProfile, at: datetime) -> Iterable[PatternHour]:
 
 def _ranges(profile: AccessProfile, at: datetime) -> Iterable[StoredRange]:
     for position, (name, opens, share) in enumerate(profile.popular_ranges, 1):
-        yield StoredRange(profile.account_id, name, position, opens, share, at)
+        yield StoredRange(profile.account_id, name, position=position, opens=opens, share=share, computed_at=at)

@@ -270,12 +270,12 @@ def _account(row: Row[Any]) -> Account:
     return Account(
         row.id,
         row.data_zone,
-        row.user_reader_zone or row.reader_zone or row.data_zone,
-        row.currency,
-        row.user_connection or row.connection,
-        status,
-        row.name or "",
-        reason,
+        reader_zone=row.user_reader_zone or row.reader_zone or row.data_zone,
+        currency=row.currency,
+        connection=row.user_connection or row.connection,
+        status=status,
+        name=row.name or "",
+        status_reason=reason,
     )
 
 

@@ -38,7 +38,18 @@ MAX_ERRORS = 50
 
 def start(engine: Engine, run_id: str, dag_id: str, total: int, at: datetime) -> None:
     """Insert the job of a run; a rerun resets it."""
-    job = Job(run_id, dag_id, "running", total, 0, 0, 0, started_at=at, finished_at=None, errors=())
+    job = Job(
+        run_id,
+        dag_id,
+        "running",
+        total,
+        done=0,
+        failed=0,
+        requests=0,
+        started_at=at,
+        finished_at=None,
+        errors=(),
+    )
     with write_transaction(engine) as connection:
         upsert(connection, table, [to_row(job)])
 

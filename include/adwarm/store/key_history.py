@@ -87,13 +87,13 @@ def _describe_account(row: Row[Any]) -> AccountHistory | None:
     denied = [datetime.fromisoformat(denial["at"]) for denial in (row.denials or {}).values()]
     status = row.user_status or row.status
     denied_at = max(denied, default=row.updated_at if row.status == "denied" else None)
-    return AccountHistory(
-        status,
-        row.status_reason or "",
-        row.data_zone,
-        row.user_reader_zone or row.reader_zone or row.data_zone,
-        denied_at,
-        row.updated_at,
+    return from_row(
+        AccountHistory,
+        row,
+        status=status,
+        status_reason=row.status_reason or "",
+        reader_zone=row.user_reader_zone or row.reader_zone or row.data_zone,
+        denied_at=denied_at,
     )
 
 

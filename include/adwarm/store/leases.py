@@ -144,7 +144,7 @@ def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | No
         token = max(row.token, row.floor or 0) + 1
         values = {"owner": owner, "token": token, "expires_at": until}
         connection.execute(update(table).where(table.c.name == name).values(**values))
-        return Lease(name, owner, token, until, read_report(row), row.learned)
+        return Lease(name, owner, token, until, report=read_report(row), learned=row.learned)
 
 
 def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
@@ -173,7 +173,8 @@ def read_report(row: Row[Any]) -> SavedReport | None:
         return None
     moved_at = row.report_moved_at or row.report_at
     pages = PagesRead(**row.report_pages) if row.report_pages else None
-    return SavedReport(row.report_unit, row.report_at, row.report_run_id, row.report_percent or 0.0, moved_at, pages)
+    percent = row.report_percent or 0.0
+    return SavedReport(row.report_unit, row.report_at, row.report_run_id, percent, moved_at, pages=pages)
 
 
 def announce_report(engine: Engine, lease: Lease, unit: str, at: datetime) -> bool:

@@ -186,8 +186,9 @@ def _stored(row: Row[Any]) -> StoredStrategy:
     try:
         strategy = Strategy(**{name: _value(name, value) for name, value in values.items()})
     except BadRequest as error:
-        return StoredStrategy(row.name, bool(row.enabled), None, str(error)[:_MAX_PROBLEM], state, values)
-    return StoredStrategy(row.name, strategy.enabled, strategy, state.problem, state, values)
+        problem = str(error)[:_MAX_PROBLEM]
+        return StoredStrategy(row.name, bool(row.enabled), None, problem, state, values=values)
+    return StoredStrategy(row.name, strategy.enabled, strategy, state.problem, state, values=values)
 
 
 def _value(name: str, value: Any) -> Any:

@@ -241,4 +241,4 @@ def list_strategies_of_run(engine: Engine, run_id: str) -> set[str]:
 def _usage(first_at: datetime, last_at: datetime, *counts: int | None) -> StrategyUsage:
     used, wasted, unmarked, calls = (int(count or 0) for count in counts[:4])
     runs = None if counts[4] is None else int(counts[4])
-    return StrategyUsage(used, wasted, unmarked, calls, runs, first_at, last_at)
+    return StrategyUsage(used, wasted, unmarked, calls, runs, first_at=first_at, last_at=last_at)

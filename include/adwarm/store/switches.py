@@ -114,4 +114,6 @@ def _to_gate(state: SwitchState) -> Gate:
     since = state.changed_at.timestamp() if state.changed_at else 0.0
     closed_until = FOREVER if state.is_turned else None
     data = {"by": state.changed_by, "why": state.why}
-    return Gate(f"{_PREFIX}{state.name}", Rule.SWITCH, since, closed_until, str(state), Lift.PERSON, data=data)
+    return Gate(
+        f"{_PREFIX}{state.name}", Rule.SWITCH, since, closed_until, why=str(state), lifted_by=Lift.PERSON, data=data
+    )
