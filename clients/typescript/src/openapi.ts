@@ -1127,10 +1127,10 @@ export interface components {
             scope: string;
             /**
              * Rule
-             * @description Who closed it: a person, the platform, failed calls, or work that kept failing.
+             * @description Who closed it: a person, the platform, failed calls, failing work, or a lack of permission.
              * @enum {string}
              */
-            rule: "switch" | "park" | "breaker" | "isolation";
+            rule: "switch" | "park" | "breaker" | "isolation" | "denial";
             /**
              * State
              * @description `closed`: no call; `testing`: a few calls are tests.

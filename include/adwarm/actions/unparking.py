@@ -5,6 +5,7 @@
 | a park       | ends now; if the platform still throttles, the next call parks the scope again          |
 | a breaker    | the next calls test the upstream; when they fail, it opens again                        |
 | an isolation | ends now; the next failures isolate the scope again, for longer                         |
+| a denial     | is lifted, as `adwarm allow` does; the next call finds out whether access was granted    |
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,16 @@ from adwarm.actions.services import ActionServices
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Gate, GateState, Rule, to_datetime
 from adwarm.model import Scope, ScopeKind
+from adwarm.store import denials
 from adwarm.store.gates import list_closed
 
 _HUMAN_CAUSES = {"Blocked": "the platform blocks it", "TokenDead": "its access token is dead"}
-_VERBS = {Rule.PARK: "parked", Rule.BREAKER: "not called after failures", Rule.ISOLATION: "isolated"}
+_VERBS = {
+    Rule.PARK: "parked",
+    Rule.BREAKER: "not called after failures",
+    Rule.ISOLATION: "isolated",
+    Rule.DENIAL: "denied",
+}
 _SOURCE = "source:"
 
 
@@ -71,6 +78,7 @@ def unpark(services: ActionServices, doer: Doer, scope: str, why: str = "") -> s
         for gate in gates:
             if gate.rule is Rule.ISOLATION:
                 services.isolation.release(gate.scope)
+        denials.lift(services.context.engine, {str(gate.account_id) for gate in gates if gate.rule is Rule.DENIAL})
         action.detail = " | ".join(f"ended: {text}" for text in ended) or (
             f"nothing holds {scope} back now; it may have been un-parked already, or its time is over"
         )

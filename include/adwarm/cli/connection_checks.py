@@ -96,7 +96,8 @@ def check_quota(runtime: "Runtime") -> Finding:
     used = [scope for scope in status.scopes if scope.usage is not None]
     high = [scope for scope in used if (scope.usage or 0.0) >= _NEARLY_USED_PERCENT]
     closed = list_closed(runtime.engine)
-    gates = [gate for gate in closed if gate.rule is not Rule.SWITCH]  # which has a check of its own
+    # A switch has a check of its own; a denied account is the owner's choice.
+    gates = [gate for gate in closed if gate.rule not in {Rule.SWITCH, Rule.DENIAL}]
     parts = [_describe_usage(used)]
     if gates:
         parts.append(f"{format_count(len(gates), 'scope')} not called now: {_list(gates)}")

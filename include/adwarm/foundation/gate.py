@@ -7,6 +7,7 @@
 | `breaker`   | a source, an account of a source     | failed calls                  | probes                       |
 | `isolation` | a connection, an account, a fallback | failed runs                   | probes; a new credential     |
 |             |                                      |                               | where a token is dead        |
+| `denial`    | an account of a connection           | the platform: no permission   | a new credential; a day      |
 
 How each rule closes its gate is decided beside the rule: `adwarm.backpressure.scope_state` (parks),
 `adwarm.backpressure.breakers`, `adwarm.recovery.isolation`, `adwarm.store.switches`. This module is pure.
@@ -33,6 +34,7 @@ class Rule(StrEnum):
     PARK = "park"
     BREAKER = "breaker"
     ISOLATION = "isolation"
+    DENIAL = "denial"
 
 
 class Lift(StrEnum):

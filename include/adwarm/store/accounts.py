@@ -7,7 +7,7 @@ user's own log opens it (`add_logged`). A read creates none. Whoever has to know
 
 What the user has set is stored in columns of its own (`user_...`) and replaces what the upstream says whenever an
 account is read, so nothing that comes from the upstream can overwrite it. An account is `denied` once every configured
-connection was denied; `denials` records which ones.
+connection was denied; the gates of the rule `denial` record which ones.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +15,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Engine, Row, String, Table, Text, func, select, update
+from sqlalchemy import Column, Connection, Engine, Row, String, Table, Text, func, select, update
 
 from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.foundation.gate import Rule
 from adwarm.model import Account, AccountRecord, normalize_account_id
 from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
+from adwarm.store.gates import read_row
+from adwarm.store.gates import table as gate
 
 # One row per ad account.
 table = Table(
@@ -34,7 +37,6 @@ table = Table(
     value_column("status", String(16), "active"),
     Column("status_reason", Text),
     value_column("updated_at", UtcDateTime()),
-    Column("denials", JSON),
     Column("name", String(255)),
     Column("last_seen_at", UtcDateTime()),
     Column("user_reader_zone", String(64)),
@@ -122,7 +124,18 @@ def read_records(connection: Connection, at: datetime, *, lock: bool = False) ->
     """
     query = select(table).order_by(table.c.id)
     rows = connection.execute(query.with_for_update() if lock else query).all()
-    return {row.id: _record(row, at) for row in rows}
+    denials = _read_denials(connection, at)
+    return {row.id: _record(row, at, denials.get(row.id, {})) for row in rows}
+
+
+def _read_denials(connection: Connection, at: datetime) -> dict[str, dict[str, str]]:
+    """Return the denied credential of each connection, by account, of the denials that are valid at `at`."""
+    query = select(gate).where(gate.c.rule == Rule.DENIAL, gate.c.kept_until > at.timestamp())
+    denials: dict[str, dict[str, str]] = {}
+    for item in map(read_row, connection.execute(query).mappings()):
+        name = item.scope.rpartition(" ")[0].removeprefix("connection:")
+        denials.setdefault(str(item.account_id), {})[name] = item.data["credential"]
+    return denials
 
 
 def get_user_zones(engine: Engine) -> dict[str, str]:
@@ -285,7 +298,7 @@ def _user_reason(row: Row[Any]) -> str:
     return f"set by hand; without that: {row.status}" + (f" ({row.status_reason})" if row.status_reason else "")
 
 
-def _record(row: Row[Any], at: datetime) -> AccountRecord:
+def _record(row: Row[Any], at: datetime, denials: dict[str, str]) -> AccountRecord:
     is_expired = row.status == "denied" and row.updated_at <= at - DENIAL_PERIOD
     account = _with_expired_denial(row) if is_expired else _account(row)
     return AccountRecord(
@@ -300,11 +313,7 @@ def _record(row: Row[Any], at: datetime) -> AccountRecord:
         user_connection=row.user_connection or "",
         holiday_country=row.holiday_country or "",
         opens_from=row.opens_from or "",
-        denials={
-            connection: denial["credential"]
-            for connection, denial in (row.denials or {}).items()
-            if at - datetime.fromisoformat(denial["at"]) < DENIAL_PERIOD
-        },
+        denials=denials,
     )
 
 

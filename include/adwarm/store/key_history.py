@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, literal, null, or_, select, union_all
 
-from adwarm.foundation.gate import Rule
+from adwarm.foundation.gate import Rule, to_datetime
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
 from adwarm.store import jobs, snapshots
 from adwarm.store.accounts import table as account
@@ -69,22 +69,24 @@ class Obstacle:
 def find_account(connection: Connection, account_id: str) -> tuple[AccountHistory | None, list[SwitchState]]:
     """Return the account, or None, and every switch that was ever changed."""
     one = select(literal(1).label("one")).subquery()
+    of_account = gate.c.scope.endswith(f" account:{account_id}", autoescape=True)
+    is_shown = or_(gate.c.rule == Rule.SWITCH, and_(gate.c.rule == Rule.DENIAL, of_account))
     switches = [column.label(f"gate_{column.name}") for column in gate.c]
-    from_ = one.outerjoin(account, account.c.id == account_id).outerjoin(gate, gate.c.rule == Rule.SWITCH)
+    from_ = one.outerjoin(account, account.c.id == account_id).outerjoin(gate, is_shown)
     rows = connection.execute(select(account, *switches).select_from(from_)).all()
-    turned = [
+    gates = [
         read_row({column.name: row._mapping[f"gate_{column.name}"] for column in gate.c})
         for row in rows
         if row.gate_scope is not None
     ]
-    states = [state for state in to_switches(turned).values() if state.changed_at is not None]
-    return _describe_account(rows[0]), states
+    states = [state for state in to_switches(gates).values() if state.changed_at is not None]
+    denied = [to_datetime(item.since) for item in gates if item.rule is Rule.DENIAL]
+    return _describe_account(rows[0], denied), states
 
 
-def _describe_account(row: Row[Any]) -> AccountHistory | None:
+def _describe_account(row: Row[Any], denied: Sequence[datetime]) -> AccountHistory | None:
     if row.id is None:
         return None
-    denied = [datetime.fromisoformat(denial["at"]) for denial in (row.denials or {}).values()]
     status = row.user_status or row.status
     denied_at = max(denied, default=row.updated_at if row.status == "denied" else None)
     return from_row(

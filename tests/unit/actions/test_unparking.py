@@ -1,5 +1,6 @@
 """Un-parking goes through the state machines: a park ends, a breaker tests its upstream, an isolation ends."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from adwarm.foundation.errors import BadRequest, Blocked
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
+from adwarm.store import denials
 from adwarm.store.action_events import list_actions
 from tests.unit.conftest import NOW
 
@@ -79,6 +81,16 @@ def test_an_isolation_ends_and_names_what_only_a_human_fixes(services: ActionSer
     assert services.isolation.remaining_seconds("connection:default") == 0
     [event] = list_actions(services.context.engine)
     assert (event.actor, event.subject, event.arguments["why"]) == ("ops", "connection:default", "appeal granted")
+
+
+def test_a_denial_is_lifted(services: ActionServices) -> None:
+    """The account of a connection that was denied is called again, as after `adwarm allow`."""
+    engine = services.context.engine
+    denials.record(engine, "act_1", "default", "digest", "no role on it", datetime(9000, 1, 1, tzinfo=UTC))
+    [gate] = list_gates(services, "account:act_1")
+    assert (gate.rule, gate.lifted_by, gate.account_id) == ("denial", "credential", "act_1")
+    assert "connection:default account:act_1 is denied until" in unpark(services, DOER, "account:act_1")
+    assert list_gates(services) == []
 
 
 def test_a_name_that_is_no_scope_is_a_recorded_failure(services: ActionServices) -> None:

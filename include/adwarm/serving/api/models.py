@@ -251,8 +251,8 @@ class GateItem(Document):
     scope: str = Field(
         description="What: `account:ID`, `app:ID`, `source:NAME`, `connection:NAME`, `fallback:NAME` ..."
     )
-    rule: Literal["switch", "park", "breaker", "isolation"] = Field(
-        description="Who closed it: a person, the platform, failed calls, or work that kept failing."
+    rule: Literal["switch", "park", "breaker", "isolation", "denial"] = Field(
+        description="Who closed it: a person, the platform, failed calls, failing work, or a lack of permission."
     )
     state: Literal["closed", "testing"] = Field(description="`closed`: no call; `testing`: a few calls are tests.")
     since: datetime = Field(description="When the state began.")

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "15"  # 1 to 14 were never released
+revision = "16"  # 1 to 15 were never released
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -150,7 +150,6 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("status_reason", sa.Text()),
         sa.Column("updated_at", _TIMESTAMP, nullable=False),
-        sa.Column("denials", sa.JSON()),
         sa.Column("name", sa.String(length=255)),
         sa.Column("last_seen_at", _TIMESTAMP),
         sa.Column("user_reader_zone", sa.String(length=64)),
