@@ -268,5 +268,11 @@ def breaker_row_name(name: str) -> str:
 def _breaker_gate(name: str, value: Breaker, rules: BreakerRules) -> Gate:
     closed_until, why = value.closed_until(rules), value.reason or ""
     return Gate(
-        breaker_row_name(name), Rule.BREAKER, value.changed_at, closed_until, why, Lift.PROBES, data=value.to_dict()
+        scope=breaker_row_name(name),
+        rule=Rule.BREAKER,
+        since=value.changed_at,
+        closed_until=closed_until,
+        why=why,
+        lifted_by=Lift.PROBES,
+        data=value.to_dict(),
     )

@@ -160,7 +160,7 @@ class MachineGuard:
         def renew(last: MachineLoad | None) -> MachineLoad:
             if last is not None and _is_fresh(last, now):  # another process was first
                 return last
-            return advance(last, self._machine, reading, calls, self._settings, now)
+            return advance(last, self._machine, reading, calls=calls, settings=self._settings, now=now)
 
         return machine_loads.renew_load(self._engine, self._machine, renew)
 
@@ -223,13 +223,13 @@ def list_machines(engine: Engine, now: datetime) -> list[MachineStatus]:
     loads = machine_loads.list_loads(engine, now.timestamp() - SHOWN_SECONDS)
     return [
         MachineStatus(
-            load.machine,
-            datetime.fromtimestamp(load.read_at, UTC),
-            round(load.memory_percent, 1),
-            None if load.cpu_percent is None else round(load.cpu_percent, 1),
-            load.limit,
-            None if load.limited_at is None else datetime.fromtimestamp(load.limited_at, UTC),
-            describe_limit(load),
+            machine=load.machine,
+            read_at=datetime.fromtimestamp(load.read_at, UTC),
+            memory_percent=round(load.memory_percent, 1),
+            cpu_percent=None if load.cpu_percent is None else round(load.cpu_percent, 1),
+            limit=load.limit,
+            limited_since=None if load.limited_at is None else datetime.fromtimestamp(load.limited_at, UTC),
+            effect=describe_limit(load),
         )
         for load in loads
     ]

@@ -275,7 +275,9 @@ class RequestQueue:
                 if limits:
                     limits.count_request(connection, key, now)
                 token_id = limits.token_id if limits else None
-                number = requests.insert_pending(connection, key, priority, now, deadline, token_id)
+                number = requests.insert_pending(
+                    connection, key, priority, now=now, deadline=deadline, token_id=token_id
+                )
                 return Ticket(number, False, deadline)
         raise refusal  # after the commit, so that the sweep is kept
 
@@ -313,7 +315,7 @@ class RequestQueue:
             if late_seconds > 0:
                 status = RequestStatus.EXPIRED
                 failure = _Failure(f"it was done {late_seconds:.1f} s after its deadline; the answer is kept")
-            return _end(connection, claim.request, status, now, failure, dict(result))
+            return _end(connection, claim.request, status, now=now, failure=failure, result=dict(result))
 
     def fail(self, claim: ClaimedRequest, reason: str, *, error_kind: str | None = None) -> bool:
         """End a request that no further attempt would help; False when the claim was lost.

@@ -80,7 +80,15 @@ class Parking:
         until = self.until or 0.0
         since = until if self.since is None else self.since
         kept_until = until + _KEPT_SECONDS
-        return Gate(scope, Rule.PARK, since, self.until, self.reason or "", Lift.TIME, kept_until)
+        return Gate(
+            scope=scope,
+            rule=Rule.PARK,
+            since=since,
+            closed_until=self.until,
+            why=self.reason or "",
+            lifted_by=Lift.TIME,
+            kept_until=kept_until,
+        )
 
     @classmethod
     def from_gate(cls, gate: Gate) -> "Parking":
@@ -187,7 +195,9 @@ class ScopeState:
 
     def free_slots(self, shares: Shares, priority: Priority, now: float) -> int:
         """Return how many more calls the class may have in flight."""
-        return free_slots(self.slots(), shares, priority, self.in_flight_by_class, self.slot_demand, now)
+        return free_slots(
+            self.slots(), shares, priority, in_flight=self.in_flight_by_class, demand=self.slot_demand, now=now
+        )
 
     def has_waiters(self, now: float) -> bool:
         """Whether any class waits for a slot or for the rate."""
@@ -237,7 +247,7 @@ class ScopeState:
         may_borrow = priority is Priority.CRITICAL and self.bucket.may_borrow(rules, shares, cost)
         if may_borrow and self.bucket.tokens + self._critical_reserve(now) >= cost:
             return 0.0
-        return self.bucket.wait_seconds(rules, shares, priority, cost, self._rate_division(now), now)
+        return self.bucket.wait_seconds(rules, shares, priority, cost, demand=self._rate_division(now), now=now)
 
     def _critical_reserve(self, now: float) -> float:
         """Return the tokens that critical calls may take ahead of the rate: a part of the quota above the ceiling."""

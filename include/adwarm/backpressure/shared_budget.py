@@ -129,7 +129,16 @@ class SharedBudget:
         self.expire_grants(now)
         states = [self.scope_state(scope, now) for scope in narrowest_first(scopes)]
         breakers = self.breaker_registry.find_breakers(source, scopes, now)
-        return AdmissionRequest(states, breakers, self.settings.shares, priority, cost, source, now, self.switch)
+        return AdmissionRequest(
+            states=states,
+            breakers=breakers,
+            shares=self.settings.shares,
+            priority=priority,
+            cost=cost,
+            source=source,
+            now=now,
+            switch=self.switch,
+        )
 
     def renew(self, grant: Grant, now: float) -> Grant:
         """Extend the grant's lease by `lease_seconds` from now, under a new fencing token.

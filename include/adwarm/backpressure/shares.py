@@ -94,7 +94,8 @@ def free_slots(
         return 0 if _is_overtaken(priority, demand, now) else free
     own = entitlement(slots, shares, priority) - in_flight[priority]
     above = sum(
-        _slots_reserved_for(slots, shares, other, in_flight, demand, now) for other in PRIORITY_CLASSES[:priority]
+        _slots_reserved_for(slots, shares, other, in_flight=in_flight, demand=demand, now=now)
+        for other in PRIORITY_CLASSES[:priority]
     )
     below = sum(
         max(0, entitlement(slots, shares, other) - in_flight[other])

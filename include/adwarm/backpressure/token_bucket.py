@@ -82,7 +82,7 @@ class TokenBucket:
         missing = need + reserved - self.tokens
         if missing > _TOLERANCE:
             return missing / rules.rate
-        if demand is None or self._has_claim(rules, shares, priority, need, demand, now):
+        if demand is None or self._has_claim(rules, shares, priority, need=need, demand=demand, now=now):
             return 0.0
         # Other classes may leave tokens over, so check again when the credit suffices, then once per token.
         earning = max(shares[priority], _MIN_SHARE) * rules.rate

@@ -28,7 +28,7 @@ def notify_data(
 
     runtime = Runtime()
     at = parse_timestamp(arrived, "--arrived") if arrived else None
-    notice = notify(runtime.context, account, days, runtime.clock.now(), Reporter("cli"), at)
+    notice = notify(runtime.context, account, days, now=runtime.clock.now(), by=Reporter("cli"), arrived_at=at)
     if as_json:
         print_json(notice.to_dict())
     else:

@@ -69,20 +69,20 @@ def replay(
     if cost not in {"key", "requests"}:
         raise BadRequest(f"--cost {cost!r} is neither key nor requests")
     config = ReplayConfig(
-        None if ttl == "class" else parse_duration(ttl, "h"),
-        parse_duration(step, "m"),
-        parse_duration(lag, "m"),
-        parse_duration(latency, "s"),
-        parse_duration(fetch, "s"),
-        parse_multiples(at),
-        "requests" if cost == "requests" else "key",
+        ttl=None if ttl == "class" else parse_duration(ttl, "h"),
+        step=parse_duration(step, "m"),
+        lag=parse_duration(lag, "m"),
+        latency=parse_duration(latency, "s"),
+        fetch=parse_duration(fetch, "s"),
+        targets=parse_multiples(at),
+        cost="requests" if cost == "requests" else "key",
     )
     settings = load_settings()
     split = _parse_split(log, settings, (train_from, test_from, test_to), (train_weeks, weeks))
     opens = read_opens(log, settings, split, min_opens)
     names = [name.strip() for name in policy.split(",") if name.strip()]
     with _progress_bars() as on_progress:
-        result = run(opens, split, config, names, settings, on_progress)
+        result = run(opens, split, config, names=names, settings=settings, on_progress=on_progress)
     _write_files(result, out, html, warms_out)
     if as_json:
         print_json(result.document)

@@ -140,7 +140,9 @@ def run_fallbacks(
         if text := _describe_age(fallback, as_of, now()):
             notes.append(text)
             continue
-        return FallbackRun(fallback, value, as_of, tuple(errors), tuple(notes), attempts)
+        return FallbackRun(
+            used=fallback, value=value, as_of=as_of, errors=tuple(errors), notes=tuple(notes), attempts=attempts
+        )
     return FallbackRun(errors=tuple(errors), notes=tuple(notes), attempts=attempts)
 
 

@@ -229,14 +229,14 @@ class IsolationTracker:
             if failed and after.state is BreakerState.CLOSED:
                 why = reason or ""
             return Gate(
-                scope,
-                Rule.ISOLATION,
-                after.changed_at,
-                after.closed_until(rules),
-                why[:_MAX_REASON],
-                Lift.CREDENTIAL if data["kind"] == TokenDead.__name__ else Lift.PROBES,
-                _kept_until(gate, after, now + rules.window_seconds if failed else None),
-                data,
+                scope=scope,
+                rule=Rule.ISOLATION,
+                since=after.changed_at,
+                closed_until=after.closed_until(rules),
+                why=why[:_MAX_REASON],
+                lifted_by=Lift.CREDENTIAL if data["kind"] == TokenDead.__name__ else Lift.PROBES,
+                kept_until=_kept_until(gate, after, now + rules.window_seconds if failed else None),
+                data=data,
             )
 
         self._remember(self._gates.change(scope, Rule.ISOLATION, change))

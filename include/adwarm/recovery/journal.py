@@ -26,5 +26,12 @@ def build_error_event(error: BaseException, call: Call, at: datetime) -> ErrorEv
     message = redact(str(error)) or type(error).__name__
     subject = redact(call.about) if call.about else None
     return ErrorEvent(
-        at, call.source, name_error(error), message, subject, code, call.connection or None, call.account_id
+        at=at,
+        source=call.source,
+        kind=name_error(error),
+        message=message,
+        subject=subject,
+        code=code,
+        connection=call.connection or None,
+        account_id=call.account_id,
     )

@@ -362,7 +362,16 @@ class RecoveryPipeline:
         run.actions.append(f"fallback {found.used.name}")
         reason = redact(f"{type(error).__name__}: {error}")
         value: T = found.value  # type: ignore[assignment]  # a fallback that is used has a result
-        return Outcome(value, found.used.name, True, reason, run.attempts, found.as_of, error, tuple(run.actions))
+        return Outcome(
+            value=value,
+            source=found.used.name,
+            is_degraded=True,
+            reason=reason,
+            attempts=run.attempts,
+            as_of=found.as_of,
+            error=error,
+            actions=tuple(run.actions),
+        )
 
     def _guard(self, policy: RecoverySettings) -> "_Guard":
         return _Guard(self._isolation, self._outcomes, policy.isolate)
