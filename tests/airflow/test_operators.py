@@ -13,7 +13,7 @@ from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent,
 from adwarm.model import Account, Priority
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, compression_days, denials, entries
-from adwarm.store.machine_loads import MachineLoad, renew_load
+from adwarm.store.capacity import MachineLoad, renew_load
 from graph_simulator.server import SimulatorServer
 
 TASK = SimpleNamespace(retries=2)

@@ -17,7 +17,7 @@ from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.foundation.circuit import Breaker, BreakerRules
 from adwarm.foundation.gate import CALLS_SWITCH, Gate, Lift, Rule
 from adwarm.model import Priority, Scope, ScopeKind
-from adwarm.store.capacity_tables import capacity_grant, capacity_scope
+from adwarm.store.capacity import capacity_grant, capacity_scope
 from adwarm.store.database import clock_column, database_time, insert_new, upsert
 from adwarm.store.gates import read_row, save_gates
 from adwarm.store.gates import table as gate

@@ -24,8 +24,8 @@ from adwarm.backpressure.admission import Admission, CallOutcome, Decision, Gran
 from adwarm.foundation.clock import Clock
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store import machine_loads
-from adwarm.store.machine_loads import MachineLoad
+from adwarm.store import capacity
+from adwarm.store.capacity import MachineLoad
 
 LOAD_SECONDS = 60.0
 """How long a machine is above a limit, or below both, before its calls change: longer than an import or a training."""
@@ -146,7 +146,7 @@ class MachineGuard:
         before = self._load
         if before is not None and _is_fresh(before, now):
             return before
-        load = machine_loads.find_load(self._engine, self._machine)
+        load = capacity.find_load(self._engine, self._machine)
         if load is None or not _is_fresh(load, now):
             load = self._renew(now)
         if before is not None and before.limit != load.limit:
@@ -162,10 +162,10 @@ class MachineGuard:
                 return last
             return advance(last, self._machine, reading, calls=calls, settings=self._settings, now=now)
 
-        return machine_loads.renew_load(self._engine, self._machine, renew)
+        return capacity.renew_load(self._engine, self._machine, renew)
 
     def _count_others(self) -> int:
-        return machine_loads.count_calls_of_others(self._engine, self._machine, self._owner)
+        return capacity.count_calls_of_others(self._engine, self._machine, self._owner)
 
 
 def _is_fresh(load: MachineLoad, now: float) -> bool:
@@ -220,7 +220,7 @@ class MachineStatus:
 
 def list_machines(engine: Engine, now: datetime) -> list[MachineStatus]:
     """Return the machines that made a call within the last hour, by name."""
-    loads = machine_loads.list_loads(engine, now.timestamp() - SHOWN_SECONDS)
+    loads = capacity.list_loads(engine, now.timestamp() - SHOWN_SECONDS)
     return [
         MachineStatus(
             machine=load.machine,

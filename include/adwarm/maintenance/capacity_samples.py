@@ -9,7 +9,7 @@ from adwarm.foundation.clock import Clock, floor_to
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import Scope, ScopeKind
 from adwarm.store import Context
-from adwarm.store.capacity_samples import CapacitySample, save_samples
+from adwarm.store.capacity import CapacitySample, save_samples
 
 MAX_SCOPES: Final = 200
 """Scopes of one sample; an installation has a few tokens and apps, and accounts are left out."""

@@ -9,7 +9,7 @@ from sqlalchemy.types import Integer, String, Text
 
 from adwarm.model import Mode, WarmStatus
 from adwarm.store.alerts import alert
-from adwarm.store.capacity_tables import capacity_grant
+from adwarm.store.capacity import capacity_grant
 from adwarm.store.columns import seconds_between
 from adwarm.store.database import read_transaction
 from adwarm.store.entries import table as entry

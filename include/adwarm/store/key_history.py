@@ -11,7 +11,7 @@ from adwarm.foundation.gate import Rule, to_datetime
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
 from adwarm.store import jobs, snapshots
 from adwarm.store.accounts import table as account
-from adwarm.store.capacity_samples import table as capacity_sample
+from adwarm.store.capacity import capacity_sample
 from adwarm.store.columns import from_row
 from adwarm.store.data_arrivals import table as data_arrival
 from adwarm.store.entries import table as entry

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Table, and_, delete, func, or_, select, tuple_, update
 
-from adwarm.store.capacity_tables import capacity_grant
+from adwarm.store.capacity import capacity_grant
 from adwarm.store.database import BATCH_ROWS, database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.leases import FLOOR
 from adwarm.store.leases import table as lease

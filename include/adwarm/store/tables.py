@@ -11,8 +11,7 @@ from adwarm.store.accounts import table as account
 from adwarm.store.action_events import table as action_event
 from adwarm.store.aggregates import access_aggregate, log_file, watermark
 from adwarm.store.alerts import alert, alert_delivery
-from adwarm.store.capacity_samples import table as capacity_sample
-from adwarm.store.capacity_tables import capacity_grant, capacity_scope
+from adwarm.store.capacity import capacity_grant, capacity_sample, capacity_scope, machine_load
 from adwarm.store.columns import metadata
 from adwarm.store.compression_days import table as compression_day
 from adwarm.store.data_arrivals import table as data_arrival
@@ -28,7 +27,6 @@ from adwarm.store.impact import impact_design, impact_estimate, impact_unit
 from adwarm.store.integrity_days import table as integrity_day
 from adwarm.store.jobs import table as warming_job
 from adwarm.store.leases import table as lease
-from adwarm.store.machine_loads import machine_load
 from adwarm.store.maintenance_steps import table as maintenance_step
 from adwarm.store.partitions import table as partition
 from adwarm.store.payloads import table as payload

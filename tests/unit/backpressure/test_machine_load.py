@@ -24,8 +24,8 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import StorageError
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store import machine_loads, write_transaction
-from adwarm.store.machine_loads import FORGOTTEN_AFTER_SECONDS, MachineLoad
+from adwarm.store import capacity, write_transaction
+from adwarm.store.capacity import FORGOTTEN_AFTER_SECONDS, MachineLoad
 from adwarm.store.tables import capacity_grant
 
 SETTINGS = BackpressureSettings()
@@ -179,7 +179,7 @@ def test_a_call_that_is_not_admitted_does_not_count(
         machine="one", read_at=clock.now().timestamp(), memory_percent=90.0, cpu_percent=10.0, cpu_busy=1.0,
         cpu_total=2.0, is_high=True, since=clock.now().timestamp(), calls=1, limit=1, full=2,
     )  # fmt: skip
-    machine_loads.renew_load(engine, "one", lambda _: load)
+    capacity.renew_load(engine, "one", lambda _: load)
     wrapped = OpenAdmission(answer)
     process = GuardedAdmission(wrapped, MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read))
     for _ in range(3):
@@ -206,18 +206,18 @@ def test_only_calls_of_the_machine_that_run_count(engine: Engine, clock: Virtual
     with write_transaction(engine) as connection:
         rows = [{**grant, "id": owner, "owner": owner, "expires_at": until} for owner, until in owners.items()]
         connection.execute(capacity_grant.insert(), rows)
-    assert machine_loads.count_calls_of_others(engine, "one", "one:1", time=lambda _: now) == 1
-    assert machine_loads.count_calls_of_others(engine, "o_e", "", time=lambda _: now) == 1
+    assert capacity.count_calls_of_others(engine, "one", "one:1", time=lambda _: now) == 1
+    assert capacity.count_calls_of_others(engine, "o_e", "", time=lambda _: now) == 1
 
 
 def test_machines_that_are_gone_are_forgotten(engine: Engine, clock: VirtualClock) -> None:
     """Containers have new names: the first call of one deletes the rows that are a day old; shown is the last hour."""
     now = clock.now().timestamp()
     load = advance(None, "old", Machine(clock).read(), 1, SETTINGS, now)
-    machine_loads.renew_load(engine, "old", lambda _: load)
+    capacity.renew_load(engine, "old", lambda _: load)
     later = now + FORGOTTEN_AFTER_SECONDS + 1
-    machine_loads.renew_load(engine, "new", lambda _: replace(load, machine="new", read_at=later))
-    assert [item.machine for item in machine_loads.list_loads(engine, 0.0)] == ["new"]
+    capacity.renew_load(engine, "new", lambda _: replace(load, machine="new", read_at=later))
+    assert [item.machine for item in capacity.list_loads(engine, 0.0)] == ["new"]
     clock.sleep(FORGOTTEN_AFTER_SECONDS)
     assert [item.machine for item in list_machines(engine, clock.now())] == ["new"]
     clock.sleep(7_200)

@@ -16,7 +16,7 @@ from adwarm.pages.views.now_tab import show_scope
 from adwarm.pages.views.scope_names import describe_gated, describe_scope
 from adwarm.queries.operation import list_grants
 from adwarm.recovery.next_steps import get_next_step
-from adwarm.store.capacity_samples import CapacitySample, list_samples
+from adwarm.store.capacity import CapacitySample, list_samples
 from adwarm.store.error_events import ErrorFilter
 from adwarm.store.gates import list_closed
 from adwarm.store.healing_runs import HealingStore

@@ -1,16 +1,57 @@
-"""The load of each machine that makes calls: one row, which whichever of its processes comes first renews."""
+"""The shared budget as it is stored: scopes, grants in flight, the load of each machine, and samples over time.
 
-from collections.abc import Callable
+`adwarm.backpressure.budget_rows` has the statements of admission. A machine has one row, which the first of its
+processes renews.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, func, select
-from sqlalchemy.schema import Column, Table
-from sqlalchemy.types import Boolean, Float, Integer, String
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, text
+from sqlalchemy.schema import Column, Index, Table
+from sqlalchemy.types import JSON, BigInteger, Boolean, Float, Integer, String
 
-from adwarm.store.capacity_tables import capacity_grant
-from adwarm.store.columns import from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import database_time, read_transaction, upsert, write_transaction
+
+_IS_SHARED = text("scope NOT LIKE 'account:%'")
+
+# One row per account, app and token that was called.
+capacity_scope = Table(
+    "capacity_scope",
+    metadata,
+    key_column("scope", String(200)),
+    value_column("limit", Float),
+    value_column("tokens", Float),
+    value_column("refilled_at", Float),
+    Column("usage", Float),
+    value_column("state", JSON, dict),
+    # The few shared ones are looked for among those of all accounts.
+    Index("ix_capacity_scope_shared", "scope", sqlite_where=_IS_SHARED, postgresql_where=_IS_SHARED),
+)
+
+# One row per call or block in flight, deleted when it is released or has expired.
+capacity_grant = Table(
+    "capacity_grant",
+    metadata,
+    key_column("id", String(40)),
+    Column("token", BigInteger, nullable=False, default=0, server_default="0"),
+    value_column("scopes", JSON, list),
+    value_column("priority", Integer),
+    value_column("cost", Float),
+    value_column("source", String(200)),
+    value_column("probe", Boolean),
+    value_column("permits", Integer),
+    value_column("counted", Boolean),
+    value_column("owner", String(120)),
+    value_column("granted_at", Float),
+    value_column("spend_until", Float),
+    value_column("expires_at", Float),
+    Index(None, "expires_at"),
+)
+
 
 # One row per machine that made a call within a day.
 machine_load = Table(
@@ -111,3 +152,43 @@ def count_calls_of_others(
         is_held = table.expires_at > time(connection)
         query = select(func.count()).select_from(capacity_grant).where(*others, is_held)
         return int(connection.execute(query).scalar_one())
+
+
+# Grows with shared scopes: one row for each, four times an hour. Maintenance deletes old rows.
+capacity_sample = Table(
+    "capacity_sample",
+    metadata,
+    key_column("at", UtcDateTime()),
+    key_column("scope", String(200)),
+    value_column("limit", Float),
+    value_column("in_flight", Integer),
+    Column("usage", Float),
+    value_column("is_parked", Boolean, False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CapacitySample:
+    """A shared scope at a moment; docs/reference/tables.md describes the columns."""
+
+    at: datetime
+    scope: str
+    limit: float
+    in_flight: int
+    usage: float | None
+    is_parked: bool
+
+
+def save_samples(engine: Engine, samples: Sequence[CapacitySample]) -> None:
+    """Store samples; those of the same scopes and moment are replaced."""
+    with write_transaction(engine) as connection:
+        upsert(connection, capacity_sample, [to_row(sample) for sample in samples])
+
+
+def list_samples(engine: Engine, since: datetime, scopes: Sequence[str], limit: int = 2_000) -> list[CapacitySample]:
+    """Return the samples of scopes since then, the oldest first."""
+    sample = capacity_sample.c
+    query = select(capacity_sample).where(sample.at >= since, sample.scope.in_(scopes))
+    query = query.order_by(sample.at, sample.scope)
+    with read_transaction(engine) as connection:
+        return [from_row(CapacitySample, row) for row in connection.execute(query.limit(limit))]
