@@ -24,7 +24,16 @@ def record(engine: Engine, account_id: str, connection: str, credential: str, re
     """Record that `credential` of `connection` may not read an account, in place of its earlier denial."""
     since, end = at.timestamp(), (at + DENIAL_PERIOD).timestamp()
     scope, data = f"connection:{connection} account:{account_id}", {"credential": credential}
-    denial = Gate(scope, Rule.DENIAL, since, end, reason[:_MAX_REASON], Lift.CREDENTIAL, kept_until=end, data=data)
+    denial = Gate(
+        scope=scope,
+        rule=Rule.DENIAL,
+        since=since,
+        closed_until=end,
+        why=reason[:_MAX_REASON],
+        lifted_by=Lift.CREDENTIAL,
+        kept_until=end,
+        data=data,
+    )
     with write_transaction(engine) as transaction:
         save_gates(transaction, [denial])
 
