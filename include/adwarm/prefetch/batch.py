@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
+from adwarm.foundation.gate import FOREVER, Gate, Lift, Rule, may_call
 from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
@@ -73,8 +74,7 @@ class Batch:
     _slots: threading.Semaphore = field(init=False)
     _limit: TimeLimit = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _dead_credentials: set[tuple[str, str]] = field(default_factory=set)
-    _refused_sources: dict[str, tuple[float, Refused]] = field(default_factory=dict)
+    _gates: dict[str, Gate] = field(default_factory=dict)
     _leases: list[FetchLease] = field(default_factory=list)
     _stop_error: AdwarmError | None = None
 
@@ -128,21 +128,25 @@ class Batch:
         """
         self.check_time()
         with self._lock:
-            if (connection, credential) in self._dead_credentials:
+            gates = [self._gates.get(scope) for scope in (_token_scope(connection, credential), f"source:{source}")]
+            gate = may_call(filter(None, gates), self.monotonic())
+            if gate is None:
+                return
+            if gate.lifted_by is Lift.CREDENTIAL:
                 dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
                 dead.credential = credential
                 raise dead
-            until, refused = self._refused_sources.get(source, (0.0, None))
-            if refused is not None and self.monotonic() < until:
-                raise Refused(str(refused), retry_after=until - self.monotonic(), scope=refused.scope)
+            raise Refused(gate.why, retry_after=gate.remaining_seconds(self.monotonic()), scope=gate.scope)
 
     def record_error(self, connection: str, source: str, error: AdwarmError) -> None:
         """Record an error that concerns other accounts of the batch too: a dead token, an open breaker."""
         with self._lock:
             if isinstance(error, TokenDead):
-                self._dead_credentials.add((connection, error.credential))
+                scope = _token_scope(connection, error.credential)
+                self._gates[scope] = Gate(scope, Rule.ISOLATION, closed_until=FOREVER, lifted_by=Lift.CREDENTIAL)
             if isinstance(error, Refused) and error.scope == f"source:{source}":
-                self._refused_sources.setdefault(source, (self.monotonic() + error.retry_after, error))
+                until = self.monotonic() + error.retry_after
+                self._gates.setdefault(error.scope, Gate(error.scope, Rule.BREAKER, closed_until=until, why=str(error)))
 
     @contextmanager
     def renewing(self, lease: FetchLease) -> Iterator[FetchLease]:
@@ -224,3 +228,7 @@ class AccountSlot:
         """
         with self.batch.released_slot(self.limit):
             return self.batch.poller.wait(connection, report, self.limit.seconds_left)
+
+
+def _token_scope(connection: str, credential: str) -> str:
+    return f"connection:{connection} {credential}"
