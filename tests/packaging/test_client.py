@@ -38,7 +38,7 @@ def test_it_works_without_adwarm(alone: Environment) -> None:
         "assert issubclass(a.NotReady, a.Transient) and 'secret' not in repr(client);"
         "print(a.__version__, a.__file__, any(name in sys.modules for name in ('adwarm', 'airflow', 'pandas')))"
     )
-    done = subprocess.run([alone.python, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([alone.python, "-I", "-c", code], capture_output=True, text=True, check=True)
     version, place, has_more = done.stdout.split()
     assert (version, has_more) == (__version__, "False")
     assert Path(place).is_relative_to(alone.folder)

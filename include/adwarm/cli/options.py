@@ -20,7 +20,6 @@ AccountArgument = Annotated[str, typer.Argument(help="Account id, such as act_12
 DateRangeArgument = Annotated[str, typer.Argument(help="A preset such as last_7d, or YYYY-MM-DD..YYYY-MM-DD.")]
 AtOption = Annotated[str | None, typer.Option("--at", help="Act as of this time (ISO 8601); default: now.")]
 ReportOption = Annotated[str, typer.Option("--report", help="Name of a report in the settings.")]
-PriorityOption = Annotated[str, typer.Option("--priority", help="critical, high, normal or low.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

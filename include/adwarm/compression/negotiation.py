@@ -35,18 +35,6 @@ def content_coding(codec: str) -> str:
     return _CODINGS[parse_codec(codec)]
 
 
-def parse_coding(name: str) -> Codec:
-    """Return the codec of a Content-Encoding header.
-
-    Raises:
-        BadRequest: no codec has this name, or there are several codings.
-    """
-    codec = _CODECS.get(name.strip().lower())
-    if codec is None:
-        raise BadRequest(f"content coding {name[:40]!r} is unknown; the codings are {', '.join(_CODECS)}")
-    return codec
-
-
 def choose_encoding(accept_encoding: str, stored: str) -> Codec:
     """Return the codec for a response, given a client's Accept-Encoding header and the stored codec.
 

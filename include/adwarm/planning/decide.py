@@ -413,7 +413,7 @@ def _get_spent_calls(engine: Engine, at: datetime, run_id: str) -> dict[str, int
 
 
 def _get_lead_time(context: Context) -> timedelta:
-    """Return the start latency plus the p95 of a fetch, in steps of 30 s so that a busy machine plans as an idle one."""
+    """Return the start latency plus the p95 of a fetch, in steps of 30 s: a busy machine plans as an idle one."""
     fetch = math.ceil(warms.get_p95_seconds(context.engine) / 30) * 30
     return timedelta(seconds=context.settings.planning.lead_seconds + fetch)
 
