@@ -119,6 +119,7 @@ def test_a_run_without_an_account_is_skipped_with_its_reason(
             daily.plan_day(_context(kind))
 
 
+@pytest.mark.slow
 def test_no_run_is_a_success_that_did_nothing(
     dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

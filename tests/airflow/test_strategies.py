@@ -210,6 +210,7 @@ def test_a_run_warms_and_scores(runtime: Runtime, dags: dict[str, Any]) -> None:
     assert jobs.list_latest(runtime.engine)[0].status == "completed"
 
 
+@pytest.mark.slow
 def test_a_quiet_run_is_green(runtime: Runtime, dags: dict[str, Any]) -> None:
     """With nothing enabled every task is skipped, the run succeeds, and no job is stored."""
     with write_transaction(runtime.engine) as connection:

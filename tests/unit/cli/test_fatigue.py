@@ -60,6 +60,7 @@ def test_one_ad(stored: Adwarm) -> None:
     assert stored("fatigue", ACCOUNT, "--ad", "1", "--json").json["onset"] == "2026-11-15"
 
 
+@pytest.mark.slow
 def test_changes(stored: Adwarm) -> None:
     """The change log compares with the scored day before; a first day has none."""
     document = stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-18", "--json").json

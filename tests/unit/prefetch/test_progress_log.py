@@ -106,6 +106,7 @@ def test_only_the_thread_of_the_batch_writes(bench: PrefetchHarness) -> None:
 
 
 @SQLITE_ONLY
+@pytest.mark.slow
 def test_the_heartbeat_comes_while_a_report_is_fetched(bench: PrefetchHarness) -> None:
     """The engine calls back while an account is still working, so a long batch is never silent."""
     beats: list[int] = []

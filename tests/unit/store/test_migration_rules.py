@@ -251,6 +251,7 @@ def changes_for_older_code(engine: Engine, migration: Migration) -> list[str]:
     return changes
 
 
+@pytest.mark.slow
 def test_compatible_migrations_only_add(fresh: Engine, next_migration: Any) -> None:
     """A migration that older code runs on removes and changes nothing, and its columns have a default or are NULL."""
     next_migration(ADDITIONS)
@@ -261,6 +262,7 @@ def test_compatible_migrations_only_add(fresh: Engine, next_migration: Any) -> N
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 def test_what_older_code_would_miss_is_found(postgres: Engine, next_migration: Any) -> None:
     """Each kind of change on which older code fails is named; a new table is none."""
     changes = """

@@ -158,6 +158,7 @@ def test_what_another_process_wrote_is_listed(bucket_url: str) -> None:
     assert list(mine.list_objects()) == []
 
 
+@pytest.mark.slow
 def test_a_forked_process_has_connections_of_its_own(bucket_url: str) -> None:
     """A task of Airflow is a fork: it reads and writes while its parent does, after both have used the store."""
     store = ObjectStore(bucket_url)

@@ -135,6 +135,7 @@ def test_tokens_of_a_name_only_grow(engine: Engine, events: list[tuple[str, int]
             list(retention.delete_leases(engine, 30 * DAY))
 
 
+@pytest.mark.slow
 def test_tokens_are_unique_while_rows_are_deleted(engine: Engine) -> None:
     """Workers that acquire one name while its row is deleted again and again never get the same token twice."""
     tokens: list[int] = []

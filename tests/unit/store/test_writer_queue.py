@@ -78,6 +78,7 @@ def test_no_lock_without_a_file() -> None:
         assert queue is not None
 
 
+@pytest.mark.slow
 def test_waiting_for_a_stopped_process_times_out(tmp_path: Path) -> None:
     """The error names the file and what to do; a later caller gets the lock."""
     url = f"sqlite:///{tmp_path}/a.db"

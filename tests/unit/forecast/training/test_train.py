@@ -69,6 +69,7 @@ def test_the_best_kind_goes_live(sqlite_engine: Engine, objects: ObjectStore, tm
     assert accounts.get_many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
 
 
+@pytest.mark.slow
 def test_a_short_log_promotes_the_weekly_profile(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """With less than a week before the last one nothing is compared; an empty log trains too."""
     context = _read(sqlite_engine, objects, tmp_path, 10)

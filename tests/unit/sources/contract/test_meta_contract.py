@@ -92,8 +92,8 @@ class TestMeta(SourceContract):
         return MetaSource(MetaCredentials(SecretStr(TOKEN)), SourceSettings(graph_url=self.platform.url))
 
     def make_source_with_time_limit(self) -> MetaSource:
-        """Return a source whose calls may take two seconds."""
-        settings = SourceSettings(graph_url=self.platform.url, read_timeout=2, call_timeout=2)
+        """Return a source whose calls may take half a second."""
+        settings = SourceSettings(graph_url=self.platform.url, read_timeout=0.5, call_timeout=0.5)
         return MetaSource(MetaCredentials(SecretStr(TOKEN)), settings)
 
     def data(self) -> UpstreamData:

@@ -36,8 +36,8 @@ class SqlContract(SourceContract):
         return SqlSource(self.url, self.table, self.options)
 
     def make_source_with_time_limit(self) -> SqlSource:
-        """Return a source whose queries may take two seconds."""
-        return SqlSource(self.url, self.table, self.options, call_timeout=2)
+        """Return a source whose queries may take one second."""
+        return SqlSource(self.url, self.table, self.options, call_timeout=1)
 
     table = "contract_ads"
 

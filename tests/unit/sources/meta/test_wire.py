@@ -164,6 +164,7 @@ def test_no_handshake_outlives_its_deadline(clock: VirtualClock, monkeypatch: py
     assert (type(error), error.code) == (Transient, "timeout")
 
 
+@pytest.mark.slow
 def test_a_slow_response_within_the_deadline_is_read(raw: RawServer, clock: VirtualClock) -> None:
     """A body that takes longer than the head may, but not too long, is read."""
 
