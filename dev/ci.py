@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".adwarm/ci"
-FULL = 1.2
+FULL = 1.25
 """Times the cores that parts may take together by the table: now and then, each of them waits."""
 
 

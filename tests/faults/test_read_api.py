@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from adwarm.model import Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
+from adwarm.serving.misses import MAX_WAITERS
 from adwarm.store import open_engine, read_traffic, upgrade, write_transaction
 from adwarm.store.tables import payload
 from adwarm_client.date_ranges import ONE_DAY
@@ -124,17 +125,17 @@ def test_a_thousand_readers_cause_one_fetch(both: Installation) -> None:
 
 
 def test_readers_that_leave_leave_nothing(both: Installation) -> None:
-    """500 of 1,000 waiting readers leave: the others get their report; no slot, socket, thread or memory is kept."""
-    serve = both.serve(SERVING__MAX_WAITERS="2000", SERVING__MAX_WAITERS_PER_TOKEN="1000")
+    """Half of all waiting readers leave: the others get their report; no slot, socket, thread or memory is kept."""
+    serve = both.serve(SERVING__MAX_WAITERS_PER_TOKEN=str(MAX_WAITERS))
     admin, token = both.token(TokenScope.ADMIN), both.token(rate_per_second=1e6)
 
     async def visit(account: int) -> None:
-        visitors = [Visitor(serve, f"/v1/insights/act_{account}/yesterday", token) for _ in range(CROWD)]
+        visitors = [Visitor(serve, f"/v1/insights/act_{account}/yesterday", token) for _ in range(MAX_WAITERS)]
         staying, leaving = visitors[::2], visitors[1::2]
         with both.hold_platform() as release:
             reading = asyncio.create_task(_read_all(staying))
             connections = await asyncio.gather(*(visitor.connect() for visitor in leaving))
-            await _waits(serve, admin, CROWD)
+            await _waits(serve, admin, MAX_WAITERS)
             for _, writer in connections:
                 writer.transport.abort()
             await _waits(serve, admin, len(staying))
