@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import orjson
 
@@ -146,12 +147,14 @@ class Result:
 
 def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
     """Fetch with adwarm until every account is read or has a reason."""
-    fetcher.REPORT_DAYS = 20  # both ways of reading are in the storm
     clock, result = PlatformClock(server, scene.scale), Result()
     source = {"graph_url": server.url, "access_token": "simulated-token"}
-    with temporary_runtime(
-        server.url, clock, workers=8, source=source, connections={MORTAL_CONNECTION: source}
-    ) as runtime:
+    with (
+        mock.patch.object(fetcher, "REPORT_DAYS", 20),  # both ways of reading are in the storm
+        temporary_runtime(
+            server.url, clock, workers=8, source=source, connections={MORTAL_CONNECTION: source}
+        ) as runtime,
+    ):
         named = [
             Account(n, "UTC", "UTC", "USD", MORTAL_CONNECTION if n in scene.mortal else "default") for n in scene.names
         ]
