@@ -1,4 +1,8 @@
-"""Reads a byte stream in blocks of whole lines with their offsets, in bounded memory, and finds where to resume one."""
+"""Reads a byte stream in blocks of whole lines with their offsets, in bounded memory, and finds where to resume one.
+
+The log need not be in order. An entry (hour, offset) states that all events before `offset` are of earlier hours; it is
+added when a block of lines contains a later hour than any block before it.
+"""
 
 import gzip
 import zlib

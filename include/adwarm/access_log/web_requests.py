@@ -1,4 +1,9 @@
-"""Finds the opens of reports among a web server's requests, in text logs and in logs with a column for the path."""
+"""Finds the opens of reports among a web server's requests, in text logs and in logs with a column for the path.
+
+Crawlers are recognized by the published list of the package crawler-user-agents; libraries, uptime monitors and load
+balancers that are missing there, by a short list here. All others count as human: counting one open too many costs less
+than missing a reader.
+"""
 
 import re
 from collections import Counter

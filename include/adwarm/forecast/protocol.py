@@ -1,4 +1,8 @@
-"""The interface of every forecast: keys, probabilities and the training window."""
+"""The interface of every forecast: keys, probabilities and the training window.
+
+Opens after the moment up to which the log counts as known are ignored even when they are known already, so that
+planning again later gives the same plan.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Gates: whatever forbids calls for now. Each is a row of the table `gate`; `may_call` is the one answer.
+"""Gates: whatever forbids calls for now. Each is a row of the table `gate`.
+
+`may_call` answers for parks, breakers, isolations and the switch of calls. A denial is looked up before a fetch of its
+account (`adwarm.store.denials`), and a plan asks the switches of planning (`adwarm.store.switches`).
 
 | rule        | scope                                | who closes it                 | what opens it                |
 |-------------|--------------------------------------|-------------------------------|------------------------------|

@@ -1,6 +1,10 @@
 """Hours of the reader's week: how often each report is opened in each, and the words for them.
 
-`Mon-Fri 22:00-07:00; Sat-Sun all day` is how people write them."""
+`Mon-Fri 22:00-07:00; Sat-Sun all day` is how people write them.
+
+The counts are folded out of the slots that ingest makes, so that a log is read in one way only. Only human opens count,
+all reports of an account and date range together.
+"""
 
 from collections.abc import Collection, Iterable
 from itertools import pairwise

@@ -2,6 +2,10 @@
 
 Counts are of first opens and rates are per observed hour, so neither reloads nor a log that ends in the middle of a
 week bias them. All accounts are profiled at once. `significance` decides which hours are busy or quiet.
+
+Which hours are busy or quiet is decided for many accounts at once, in arrays with a row per account and a column per
+hour of the week. Opens come in sessions, so counts vary more from week to week than independent opens would: they are
+divided by that dispersion before any test. docs/explanation/patterns.md explains the tests, and what they say of logs.
 """
 
 from collections.abc import Iterator

@@ -43,6 +43,7 @@ from adwarm.planning.plan import (
     PlanTiming,
     SlotArrays,
     find_likely_keys,
+    get_lead_time,
     plan_likely_keys,
 )
 from adwarm.planning.price import CallQuota
@@ -413,9 +414,8 @@ def _get_spent_calls(engine: Engine, at: datetime, run_id: str) -> dict[str, int
 
 
 def _get_lead_time(context: Context) -> timedelta:
-    """Return the start latency plus the p95 of a fetch, in steps of 30 s: a busy machine plans as an idle one."""
-    fetch = math.ceil(warms.get_p95_seconds(context.engine) / 30) * 30
-    return timedelta(seconds=context.settings.planning.lead_seconds + fetch)
+    start_latency = timedelta(seconds=context.settings.planning.lead_seconds)
+    return get_lead_time(start_latency, timedelta(seconds=warms.get_p95_seconds(context.engine)))
 
 
 def _planned_warm(

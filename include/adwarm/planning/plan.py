@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -77,6 +77,15 @@ class PlanTiming:
     decided_at: datetime
     horizon: timedelta
     lead: timedelta
+
+
+_LEAD_STEP: Final = timedelta(seconds=30)
+"""Fetches take longer on a busy machine, and a plan is not to depend on that."""
+
+
+def get_lead_time(start_latency: timedelta, fetch: timedelta) -> timedelta:
+    """Return how long before an open its fetch starts: the start latency, and `fetch` rounded up to half minutes."""
+    return start_latency - (-fetch // _LEAD_STEP) * _LEAD_STEP
 
 
 @dataclass(frozen=True)

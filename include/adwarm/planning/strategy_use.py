@@ -14,6 +14,7 @@ from adwarm.patterns.open_history import find_log_end
 from adwarm.planning.store_view import StoreView
 from adwarm.planning.strategies import expand_keys
 from adwarm.planning.strategy_schedule import get_closing_time, load_strategies
+from adwarm.planning.warm_outcomes import find_used_strategies
 from adwarm.store import Context, aggregates, read_transaction, strategy_warms, write_transaction
 from adwarm.store.strategies import record_check
 from adwarm.store.strategy_warms import StrategyUsage
@@ -192,6 +193,7 @@ def _find_unused(
         return {}
     # The first warm of the period may come some time after its start; an older one shows that it is not new.
     older = strategy_warms.list_fetching(context.engine, names, at - 2 * USE_PERIOD, at - USE_PERIOD + _CHECK_EVERY)
+    older -= find_used_strategies(context, at)  # what is opened counts as used only when it ends
     return {name: _describe_waste(usage[name]) for name in names if name in older}
 
 

@@ -87,6 +87,15 @@ def mark_warm_outcomes(
     return WarmOutcomes(counts[True], counts[False], len(pending) - len(marks), counts[None])
 
 
+def find_used_strategies(context: Context, at: datetime) -> set[str]:
+    """Return the strategies that have an open warm which somebody opened already, as far as the log has been read."""
+    log_end = find_log_end(context.engine)
+    until = min(at, log_end) if log_end else at
+    pending = [warm for warm in warms.list_unmarked(context.engine, until) if warm.strategy is not None]
+    opens = _load_opens(context, min(map(_start, pending)) - timedelta(minutes=15), until) if pending else {}
+    return {warm.strategy for warm in pending if warm.strategy is not None and _list_uses(warm, opens, _end(warm))}
+
+
 def _find_successors(
     pending: list[Warm], fetches: Sequence[tuple[ReportKey, datetime, int]]
 ) -> dict[int, tuple[datetime, int]]:
@@ -147,19 +156,27 @@ def _evaluate(
         now: the opens are complete up to here.
         newer: when the next warm of its key was fetched, and that one's id.
     """
-    fetched = _start(warm)
-    end = warm.expires_at or fetched + FINAL_DATA_LIFETIME
-    replaced_by = None
+    end, replaced_by = _end(warm), None
     if newer is not None and newer[0] < end:
         end, replaced_by = newer
     if end > now:  # also when it was opened already: else the shares of used warms would lack those nobody opens
         return None
-    spans = opens.get(warm.key, [])
-    opens_since = (first if first >= fetched else last for first, last in spans)
-    uses = [moment for moment in opens_since if fetched <= moment < end]
+    uses = _list_uses(warm, opens, end)
     if uses:
         return WarmUse(warm.id, True, min(uses))
     return WarmUse(warm.id, False if replaced_by is None else None, superseded_by=replaced_by)
+
+
+def _list_uses(warm: Warm, opens: dict[ReportKey, list[TimeSpan]], end: datetime) -> list[datetime]:
+    """Return when its report was opened from its start to before `end`."""
+    fetched = _start(warm)
+    opens_since = (first if first >= fetched else last for first, last in opens.get(warm.key, []))
+    return [moment for moment in opens_since if fetched <= moment < end]
+
+
+def _end(warm: Warm) -> datetime:
+    """Return until when a warm is fresh."""
+    return warm.expires_at or _start(warm) + FINAL_DATA_LIFETIME
 
 
 def _start(warm: Warm) -> datetime:

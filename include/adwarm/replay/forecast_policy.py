@@ -20,7 +20,7 @@ from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens
 from adwarm.planning.decide import MIN_PROBABILITY
 from adwarm.planning.expiry import NEVER
-from adwarm.planning.plan import LOOKAHEAD, SESSION, LikelyKeys, PlanTiming, find_likely_keys
+from adwarm.planning.plan import LOOKAHEAD, SESSION, LikelyKeys, PlanTiming, find_likely_keys, get_lead_time
 from adwarm.replay.entry_lifetimes import FOREVER, EntryLifetime
 from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming
 from adwarm.settings import Settings
@@ -111,8 +111,7 @@ class ForecastPolicy:
         """Return the keys that the plan considers; None when no key can be due."""
         planning = self._settings.planning
         start_latency = timedelta(seconds=planning.lead_seconds)
-        # In production the lead is the start latency plus the duration of a fetch, in steps of 5 s.
-        lead = start_latency + timedelta(microseconds=-(-timing.latency // 5_000_000) * 5_000_000)
+        lead = get_lead_time(start_latency, timedelta(microseconds=timing.latency))
         plan_timing = PlanTiming(chances.start, timedelta(microseconds=timing.step) + start_latency, lead)
         due_until = chances.start + plan_timing.horizon + lead
         selected = chances.find_likely(due_until, MIN_PROBABILITY) & (numbers >= 0)

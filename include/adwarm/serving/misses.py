@@ -7,6 +7,14 @@
 | has `enqueue`, and does not or may not wait | requested; the reader gets the id              | requested      |
 
 No method blocks the event loop, and no reader that waits holds a thread or a connection. See `adwarm.serving.flights`.
+
+Before anything is written, the report, the range and the account are checked:
+
+| the account is               | a token without a list    | a token with it on its list        |
+|------------------------------|---------------------------|------------------------------------|
+| stored and active            | requested                 | requested                          |
+| stored, and closed or denied | 404, as if it was unknown | not requested; the reason is given |
+| not stored                   | 404                       | requested                          |
 """
 
 import asyncio

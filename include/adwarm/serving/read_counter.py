@@ -2,6 +2,10 @@
 
 A batch that cannot be stored is kept and tried again with the next one. The number of different counts is bounded: when
 the database is away for long, reads of further accounts are dropped, and the log says how many.
+
+A process knows only the opens that it has served itself since it started, of the keys it has seen last. An open also
+counts as a first one when the open before it was served by another process, before a restart, or so many keys ago that
+it was forgotten. The access log has the exact numbers; these are available at once.
 """
 
 import logging

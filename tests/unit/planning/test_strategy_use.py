@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Strategy, WarmReason, WarmStatus
+from adwarm.planning import strategy_use
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, record_rechecks
 from adwarm.planning.strategy_use import MIN_WASTED, StrategyReport, check_unused, report_strategies
 from adwarm.prefetch import KeyRequest
@@ -128,3 +129,14 @@ def test_too_little_is_no_proof(bench: PrefetchHarness, reason: str) -> None:
             aggregates.set_watermark(connection, old, NOW)
     assert check_unused(bench.prefetch.context, NOW) == {}
     assert _report(bench, "leaver").status == "enabled"
+
+
+def test_a_strategy_with_an_open_warm_that_was_opened_stays(
+    bench: PrefetchHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An opened warm counts as used only when it ends; until then its strategy is neither unused nor retired."""
+    _warms(bench, "leaver", [*range(1, 29), 31])
+    assert _report(bench, "leaver").unused is not None
+    monkeypatch.setattr(strategy_use, "find_used_strategies", lambda context, at: {"leaver"})
+    assert check_unused(bench.prefetch.context, NOW) == {}
+    assert (_report(bench, "leaver").status, _report(bench, "leaver").unused) == ("enabled", None)

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Actor, Mode, PlannedWarm, ReportKey, WarmReason, WarmResult, WarmStatus
 from adwarm.patterns.ingest.run import ingest
-from adwarm.planning.warm_outcomes import WarmOutcomes, mark_warm_outcomes
+from adwarm.planning.warm_outcomes import WarmOutcomes, find_used_strategies, mark_warm_outcomes
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, warm_usage, warms
 from tests.user_log import UserLog
@@ -69,6 +69,30 @@ def test_used_wasted_and_open(engine: Engine, objects: ObjectStore, tmp_path: Pa
     assert result == WarmOutcomes(used=1, wasted=3, open=1)
     assert _verdicts(engine)["act_1"] == (True, AT + 20 * MINUTE)
     assert _verdicts(engine)["act_5"] == (None, None)
+
+
+def test_a_strategy_is_used_as_soon_as_a_warm_of_it_is_opened(
+    engine: Engine, objects: ObjectStore, tmp_path: Path
+) -> None:
+    """Opens since the fetch count before the warm ends; opens before it, and those of other warms, do not."""
+    for number, name in enumerate(("opened", "before", "unopened")):
+        plan = [
+            PlannedWarm(
+                key=ReportKey(f"act_{number}", "today"), reason=WarmReason.STRATEGY, decided_at=AT, strategy=name
+            )
+        ]
+        warms.replace_plan(engine, name, plan)
+        result = WarmResult(
+            warm_id=warms.list_planned(engine, name, 0)[0].id,
+            status=WarmStatus.FETCHED,
+            fetched_at=AT,
+            expires_at=AT + 9 * HOUR,
+        )
+        warms.finish(engine, name, [result], 0, [])
+    _read(engine, objects, tmp_path, AT + HOUR, ("act_0", AT + MINUTE), ("act_1", AT - MINUTE))
+    context = Context(engine, objects, Settings())
+    assert find_used_strategies(context, AT + HOUR) == {"opened"}
+    assert find_used_strategies(context, AT) == set()
 
 
 def test_a_warm_beyond_the_log_stays_open(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""The pairs of key and column that features are computed for, with counts over windows left of the column."""
+"""The pairs of key and column that features are computed for, with counts over windows left of the column.
+
+A day without readers (a holiday, a break, an outage of the log) says nothing about the weekly profile, so it counts as
+not observed. Only opens before a column are used; this needs no calendar, and finds a company's own days off too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -8,6 +8,10 @@ Two entries are one open when they are of the same report key and
 
 One entry matches at most one, so two opens in one log never become one. Which ones match depends on the entries alone,
 not on their order: rule 1 pairs entries of one id by time, rule 2 pairs as many as possible.
+
+While a split is read, an open of the user's log is set aside when the open log has one of the same key within reach in
+time, or one with its request id. What becomes of it is decided when the run is committed, from the opens of all splits
+together, so that neither the order of files nor the bounds of splits matter. Everything else is counted at once.
 """
 
 import heapq

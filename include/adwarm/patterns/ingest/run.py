@@ -3,6 +3,10 @@
 A run has three steps: `plan_ingest` decides what to read, `read_split` reads each split of the log, here or on many
 workers, and `commit_ingest` publishes hours, files and watermark in one transaction. A run that is killed leaves only
 unreferenced objects behind, and the next run does its work.
+
+On several workers, the plan and the results of its splits are exchanged as objects, by hash. A split that is read again
+gives the same object, so a worker that dies or a task that is retried leaves nothing half done. Garbage collection
+removes the objects once nothing refers to them.
 """
 
 from collections.abc import Sequence

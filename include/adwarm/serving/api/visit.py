@@ -1,4 +1,12 @@
-"""One request of the report route: what it has sent, who reads, and how it is answered."""
+"""One request of the report route: what it has sent, who reads, and how it is answered.
+
+| the fallback chain answered with   | validator and `Cache-Control`                                                |
+|------------------------------------|------------------------------------------------------------------------------|
+| the stored document (cache, entry) | those of that document, `private, max-age=0`: a cache asks before it uses it |
+| another document, or other days    | no validator, `no-store`: it must not pass for the report when that is there |
+
+Neither offers the document as a compression dictionary, nor is sent as a delta.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Mapping, MutableMapping
