@@ -38,7 +38,7 @@ $(READY): requirements-bootstrap.txt requirements-dev.txt pyproject.toml clients
 # Read when the process starts; later changes have no effect.
 demo: export MALLOC_ARENA_MAX := 2
 demo: export ARROW_DEFAULT_MEMORY_POOL := system
-demo: $(READY) ## Run the main job on real flights: learn, plan, warm, score, serve
+demo: $(READY) ## Run the main job on real flights: learn, plan, warm and serve
 	@$(BIN)/python -m dev.demo
 
 up: $(READY) ## Start Airflow with the DAGs, the simulator and demo data
@@ -174,8 +174,18 @@ COOL_DOWN_DAYS := 7
 lock_python = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
 	--no-header --no-emit-index-url --no-emit-package adwarm-client --exclude-newer "$(COOL_DOWN_DAYS) days" $(if $(UPGRADE),--upgrade)
 
+# The beginning of requirements.txt, which its compiler does not write.
+define LOCK_NOTE
+# The lock of adwarm: each package that include, plugins, dags and clients/python need, with every extra, by hash.
+# It is compiled. To change what adwarm needs, edit pyproject.toml and run `make lock`.
+# To add a package of your own beside these folders, list it in a file of yours and install that after this one:
+#   pip install --require-hashes -r requirements.txt && pip install -r yours.txt && pip check
+endef
+export LOCK_NOTE
+
 lock: $(READY) ## Compile the locks again: pins stay, new packages are a week old; UPGRADE=1 raises the pins
 	@$(lock_python) --all-extras pyproject.toml -o requirements.txt
+	@{ echo "$$LOCK_NOTE"; grep -v '^#' requirements.txt; } > requirements.new && mv requirements.new requirements.txt
 	@$(lock_python) -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	@$(lock_python) -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
 	@for tool in airbyte airflow; do \

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.readme import SUMMARY, render_sample
+from dev.demo_figures import SUMMARY, render_sample
 from tests.docs.blocks import ROOT, Block, find_blocks, find_pages_to_run
 from tests.docs.conftest import Checkout, Shell
 
@@ -49,8 +49,8 @@ def test_the_next_steps_of_the_demo_run(shell: Shell, checkout: Checkout, free_p
     assert re.search(r"^.*\bad_id\b.*\n.*2013-03-29", output, re.MULTILINE)
 
 
-def test_the_sample_of_the_readme_is_what_the_demo_prints(checkout: Checkout) -> None:
-    """Each figure of the README's sample is that of a run, but for its times; `python -m dev.readme` writes them."""
+def test_the_sample_of_the_quickstart_is_what_the_demo_prints(checkout: Checkout) -> None:
+    """Each figure of the sample is that of a run, but for its times; `python -m dev.demo_figures` writes them."""
     summary = json.loads((checkout.folder / ".adwarm/demo/summary.json").read_text(encoding="utf-8"))
     printed = checkout.demo[checkout.demo.index("Results") :]
     shown = json.loads(SUMMARY.read_text(encoding="utf-8"))

@@ -318,6 +318,15 @@ def test_every_page_can_be_found() -> None:
     assert {_name(page) for page in DOCS.rglob("*.md")} <= {_name(page) for page in seen}
 
 
+def test_the_readme_is_short() -> None:
+    """The README has at most 900 words, and one table of at most eight settings."""
+    text = _text(ROOT / "README.md")
+
+    assert len(text.split()) <= 900
+    assert re.findall(r"^\|---.*", text, re.MULTILINE) == ["|---|---|---|"]
+    assert 5 <= len(re.findall(r"^\| `ADWARM_", text, re.MULTILINE)) <= 8
+
+
 def test_variables_exist() -> None:
     """Every ADWARM_ variable that is written down is a setting."""
     found = {

@@ -13,7 +13,7 @@ import yaml
 from adwarm import __version__
 from dev import ci, sbom
 from dev.licences import PAGE, Rules, check, is_allowed, load_rules, render
-from dev.locked import LockedPackage, read_lock
+from dev.locked import RUNTIME_LOCK, LockedPackage, read_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -155,6 +155,16 @@ def test_a_lock_without_hashes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock.txt").write_text("a==1 \\\n    # via adwarm\n")
     with pytest.raises(ValueError, match="a has no hash"):
         read_lock(tmp_path / "lock.txt")
+
+
+def test_the_lock_begins_with_what_it_is() -> None:
+    """The first lines say what the lock is, how it changes and how to add a package; `make lock` writes the same."""
+    note = re.search(r"^define LOCK_NOTE\n(.*?)^endef", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M | re.S)
+
+    assert note is not None
+    assert RUNTIME_LOCK.read_text(encoding="utf-8").startswith(note[1])
+    assert "`make lock`" in note[1]
+    assert "pip install -r yours.txt" in note[1]
 
 
 def test_the_threat_model_names_tests_that_exist() -> None:

@@ -1,4 +1,4 @@
-"""What the demo says: its table, why readers wait without warming, and the sample of it in the README."""
+"""What the demo says: its table, why readers wait without warming, and the figures of it in the pages."""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -9,38 +9,44 @@ import pytest
 
 from adwarm.model import ReportKey
 from adwarm.settings import Settings
-from dev import readme
+from dev import demo_figures
 from dev.demo_day import Open, ReplayDay, replay_without_warming
-from dev.readme import README, find_sample, render_sample
+from dev.demo_figures import find_figures, render_headline, render_sample
 
-SUMMARY = json.loads(readme.SUMMARY.read_text(encoding="utf-8"))
+SUMMARY = json.loads(demo_figures.SUMMARY.read_text(encoding="utf-8"))
 """`summary.json` of `make demo` on the shipped log."""
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
 
-def test_the_readme_shows_what_the_demo_prints() -> None:
-    """The sample in the README is the output for the figures of the shipped log, to the letter."""
-    assert find_sample(README.read_text(encoding="utf-8")) == render_sample(SUMMARY)
+def _figures() -> tuple[str, str]:
+    pages = (demo_figures.README, demo_figures.QUICKSTART)
+    return find_figures(*(page.read_text(encoding="utf-8") for page in pages))
+
+
+def test_the_pages_show_what_the_demo_prints() -> None:
+    """README and quickstart have the figures of the shipped log, to the letter."""
+    assert _figures() == (render_headline(SUMMARY), render_sample(SUMMARY))
 
 
 def test_the_command_writes_the_figures_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """README and copy get the figures of the demo's summary; the times stay unless they are asked for."""
+    """Pages and copy get the figures of the demo's summary; the times stay unless they are asked for."""
     ran = {**SUMMARY, "fatigue": {"critical": 7}, "times": {**SUMMARY["times"], "wall_seconds": 999.0}}
     (tmp_path / "summary.json").write_text(json.dumps(ran), encoding="utf-8")
-    for name in ("README", "SUMMARY"):
+    lines = demo_figures.QUICKSTART.read_text(encoding="utf-8").count("## ")
+    for name in ("README", "QUICKSTART", "SUMMARY"):
         copy = tmp_path / name
-        copy.write_text(getattr(readme, name).read_text(encoding="utf-8"), encoding="utf-8")
-        monkeypatch.setattr(readme, name, copy)
-    monkeypatch.setattr(readme, "DEMO_HOME", tmp_path)
+        copy.write_text(getattr(demo_figures, name).read_text(encoding="utf-8"), encoding="utf-8")
+        monkeypatch.setattr(demo_figures, name, copy)
+    monkeypatch.setattr(demo_figures, "DEMO_HOME", tmp_path)
     for arguments, seconds in (([], SUMMARY["times"]["wall_seconds"]), (["--times"], 999.0)):
-        monkeypatch.setattr("sys.argv", ["readme", *arguments])
-        readme.main()
-        written = json.loads(readme.SUMMARY.read_text(encoding="utf-8"))
+        monkeypatch.setattr("sys.argv", ["demo_figures", *arguments])
+        demo_figures.main()
+        written = json.loads(demo_figures.SUMMARY.read_text(encoding="utf-8"))
         assert written == {**ran, "times": {**SUMMARY["times"], "wall_seconds": seconds}}
-        text = readme.README.read_text(encoding="utf-8")
-        assert find_sample(text) == render_sample(written)
+        assert _figures() == (render_headline(written), render_sample(written))
+        text = demo_figures.QUICKSTART.read_text(encoding="utf-8")
         assert "critical 7" in text
-        assert text.count("## ") == README.read_text(encoding="utf-8").count("## ")
+        assert text.count("## ") == lines
 
 
 def test_long_lines_keep_their_indent() -> None:
