@@ -107,11 +107,12 @@ def test_prefetch_defers_while_parked(runtime: Runtime) -> None:
 
 def test_a_clear_lifts_a_denial_and_a_retry_does_not(runtime: Runtime, simulator: SimulatorServer) -> None:
     """A denied account is not called for a day, and the error is Denied; after a clear it is called again."""
-    accounts.save(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
+    accounts.save(runtime.engine, [Account("act_508")], datetime.now(UTC))
     from adwarm_airflow.task_context import open_runtime
 
     source = open_runtime(conn_id="facebook_default").prefetch_engine().sources.make_default()
     denials.record(runtime.engine, "act_508", source.connection, source.credential, "no", datetime.now(UTC))
+    denials.close_account(runtime.engine, "act_508", "no", datetime.now(UTC))
     operator, calls = _prefetch(accounts=["508"], date_ranges=["yesterday"]), simulator.calls()["total"]
     for _ in range(2):
         with pytest.raises(Denied, match="every key failed; the first reasons: act_508 yesterday"):

@@ -1,19 +1,22 @@
-"""Gates: whatever forbids calls for now. Each is a row of the table `gate`.
+"""Gates: whatever forbids calls for now. Each is a row of the table `gate`; those of one batch live in its process.
 
-`may_call` answers for parks, breakers, isolations and the switch of calls. A denial is looked up before a fetch of its
-account (`adwarm.store.denials`), and a plan asks the switches of planning (`adwarm.store.switches`).
+`may_call` answers for all of them: admission asks it for the switch of calls, parks and breakers, recovery for
+isolations, the fetch of an account for its denials, a plan for the switches of planning, a batch for its own.
 
 | rule        | scope                                | who closes it                 | what opens it                |
 |-------------|--------------------------------------|-------------------------------|------------------------------|
+| `stop`      | one batch                            | its time is over, its process | the next attempt             |
+|             |                                      | ends                          |                              |
 | `switch`    | `switch:NAME`                        | a person                      | a person                     |
 | `park`      | account, app, token, fleet           | the platform: throttle, usage | the time it asked for        |
 | `breaker`   | a source, an account of a source     | failed calls                  | probes                       |
 | `isolation` | a connection, an account, a fallback | failed runs                   | probes; a new credential     |
 |             |                                      |                               | where a token is dead        |
-| `denial`    | an account of a connection           | the platform: no permission   | a new credential; a day      |
+| `denial`    | an account, or one of a connection   | the platform: no permission   | a new credential; a day      |
 
 How each rule closes its gate is decided beside the rule: `adwarm.backpressure.scope_state` (parks),
-`adwarm.backpressure.breakers`, `adwarm.recovery.isolation`, `adwarm.store.switches`. This module is pure.
+`adwarm.backpressure.breakers`, `adwarm.recovery.isolation`, `adwarm.store.switches`, `adwarm.store.denials`,
+`adwarm.prefetch.batch` (stops). This module is pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,6 +36,7 @@ CALLS_SWITCH: Final = "switch:calls"
 class Rule(StrEnum):
     """Why a gate closes; a rule that comes first decides first."""
 
+    STOP = "stop"
     SWITCH = "switch"
     PARK = "park"
     BREAKER = "breaker"

@@ -37,6 +37,7 @@ from adwarm.foundation.errors import (
     TooMuchData,
     clear_tracebacks,
 )
+from adwarm.foundation.gate import may_call
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.log_context import log_context
 from adwarm.foundation.redaction import log_unexpected, redact
@@ -295,7 +296,9 @@ class AccountFetch:
         own = stored.connection if stored else ""
         names = self._list_allowed_connections(own)
         if not names:
-            reason = denials.find_reason(context.engine, account_id, context.clock.now()) or "no reason given"
+            now = context.clock.now()
+            gate = may_call(denials.list_active(context.engine, account_id, now), now.timestamp())
+            reason = gate.why if gate else "no reason given"
             message = f"denied less than a day ago, so not called again: {reason}"
             raise Denied(message, account_id=account_id, code=_PREVIOUSLY_DENIED)
         is_usable = stored is not None and stored.is_verified and stored.status != "denied"
@@ -314,13 +317,16 @@ class AccountFetch:
 
     def _list_allowed_connections(self, first: str) -> list[str]:
         """Return the connections whose credential was not denied recently, `first` before the others."""
-        context = self.context
+        context, now = self.context, self.context.clock.now()
         names = list(dict.fromkeys([self._source_name(first), "", *context.sources.factories]))
-        denied = denials.find_active(context.engine, self._account_id, context.clock.now())
-        if not denied:
+        gates = denials.list_active(context.engine, self._account_id, now)
+        if not gates:
             return names
-        sources = {name: context.get_source(name) for name in names}
-        return [name for name in names if denied.get(sources[name].connection) != sources[name].credential]
+        return [
+            name
+            for name, source in ((name, context.get_source(name)) for name in names)
+            if may_call(denials.select_denials(gates, source.connection, source.credential), now.timestamp()) is None
+        ]
 
     def _fetch_account(self, names: Sequence[str]) -> Account:
         """Fetch the account with each connection in turn until one may read it."""
@@ -371,7 +377,7 @@ class AccountFetch:
         source = self._fetcher.source
         self.batch.record_error(source.connection, source.name, error)
         if isinstance(error, Denied) and error.code != _PREVIOUSLY_DENIED:
-            accounts.set_status(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
+            denials.close_account(self.context.engine, self._account_id, str(error), self.context.clock.now())
         if isinstance(error, TooMuchData):  # splitting did not help, or it would not be raised
             self.context.pipeline.alert(source.name, "TooMuchData", f"{self._account_id}: {error}")
         status, retry_after, has_fixed_delay = self._status_of_error(error)

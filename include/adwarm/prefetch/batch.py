@@ -28,6 +28,7 @@ from adwarm.settings import Settings
 from adwarm.sources.protocol import AsyncReportProgress
 
 log = logging.getLogger(__name__)
+_BATCH = "batch"
 MAX_CLOCK_OFFSET_SECONDS = 3_600.0
 BATCH_SECONDS = 3_600.0
 """A batch may take as long as four accounts may, one after another; the next attempt fetches what is left."""
@@ -76,7 +77,6 @@ class Batch:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _gates: dict[str, Gate] = field(default_factory=dict)
     _leases: list[FetchLease] = field(default_factory=list)
-    _stop_error: AdwarmError | None = None
 
     def __post_init__(self) -> None:
         self._slots = threading.Semaphore(self.settings.workers)
@@ -108,10 +108,12 @@ class Batch:
         Raises:
             BatchStopped: the batch is stopped, or its time is over.
         """
-        if self._stop_error is None and self._limit.seconds_left <= 0:
+        if self._limit.seconds_left <= 0:
             self.stop(f"the batch took longer than {BATCH_SECONDS:g} s; the next attempt fetches the rest")
-        if self._stop_error is not None:
-            raise self._stop_error
+        with self._lock:
+            gate = self._find_gate(_BATCH)
+        if gate is not None:
+            raise BatchStopped(gate.why, retry_after=1.0)
 
     def check_call_allowed(self, connection: str, source: str, credential: str = "") -> None:
         """Check that a call may be made.
@@ -128,15 +130,17 @@ class Batch:
         """
         self.check_time()
         with self._lock:
-            gates = [self._gates.get(scope) for scope in (_token_scope(connection, credential), f"source:{source}")]
-            gate = may_call(filter(None, gates), self.monotonic())
-            if gate is None:
-                return
-            if gate.lifted_by is Lift.CREDENTIAL:
-                dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
-                dead.credential = credential
-                raise dead
-            raise Refused(gate.why, retry_after=gate.remaining_seconds(self.monotonic()), scope=gate.scope)
+            gate = self._find_gate(_token_scope(connection, credential), f"source:{source}")
+        if gate is None:
+            return
+        if gate.lifted_by is Lift.CREDENTIAL:
+            dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
+            dead.credential = credential
+            raise dead
+        raise Refused(gate.why, retry_after=gate.remaining_seconds(self.monotonic()), scope=gate.scope)
+
+    def _find_gate(self, *scopes: str) -> Gate | None:
+        return may_call((self._gates[scope] for scope in scopes if scope in self._gates), self.monotonic())
 
     def record_error(self, connection: str, source: str, error: AdwarmError) -> None:
         """Record an error that concerns other accounts of the batch too: a dead token, an open breaker."""
@@ -170,9 +174,10 @@ class Batch:
 
     def stop(self, why: str) -> None:
         """End every account at its next call, and those that wait for a report at once."""
+        message = f"{why}; the next attempt continues with what is left"
         with self._lock:
-            message = f"{why}; the next attempt continues with what is left"
-            self._stop_error = self._stop_error or BatchStopped(message, retry_after=1.0)
+            stop = Gate(_BATCH, Rule.STOP, closed_until=FOREVER, why=message, lifted_by=Lift.TIME)
+            self._gates.setdefault(_BATCH, stop)
         self.poller.close()
 
     def _heartbeat(self) -> None:

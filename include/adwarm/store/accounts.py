@@ -6,23 +6,22 @@ user's own log opens it (`add_logged`). A read creates none. Whoever has to know
 `list_as_of`, or the statement of the hit route that joins it.
 
 What the user has set is stored in columns of its own (`user_...`) and replaces what the upstream says whenever an
-account is read, so nothing that comes from the upstream can overwrite it. An account is `denied` once every configured
-connection was denied; the gates of the rule `denial` record which ones.
+account is read, so nothing that comes from the upstream can overwrite it. An account is `denied` while its gate of the
+rule `denial` is closed (`adwarm.store.denials`); the status that is stored is `active` or `closed`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Row, String, Table, Text, func, select, update
+from sqlalchemy import Column, Connection, Engine, Row, Select, String, Table, Text, func, literal, select, update
 
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.gate import Rule
 from adwarm.model import Account, AccountRecord, normalize_account_id
+from adwarm.store import denials
 from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
-from adwarm.store.gates import read_row
 from adwarm.store.gates import table as gate
 
 # One row per ad account.
@@ -46,9 +45,8 @@ table = Table(
     Column("opens_from", String(8)),
 )
 
-
-DENIAL_PERIOD = timedelta(days=1)
-"""A denied account is tried again after this long, because its owner may have granted access."""
+_denial = gate.alias("denial")
+_denied_until, _denied_why = _denial.c.closed_until.label("denied_until"), _denial.c.why.label("denied_why")
 USER_SETTINGS = ("user_reader_zone", "user_status", "user_connection", "holiday_country", "opens_from")
 """Columns that only the user sets."""
 _MAX_REASON = 500
@@ -62,7 +60,7 @@ def get(engine: Engine, account_id: str) -> Account | None:
 
 def get_many(engine: Engine, ids: Sequence[str] | None = None) -> dict[str, Account]:
     """Return stored accounts by id: those in `ids`, or all."""
-    query = select(table).order_by(table.c.id)
+    query = _select().order_by(table.c.id)
     if ids is None:
         with read_transaction(engine) as connection:
             return {row.id: _account(row) for row in connection.execute(query)}
@@ -75,22 +73,17 @@ def get_many(engine: Engine, ids: Sequence[str] | None = None) -> dict[str, Acco
 
 
 def list_as_of(engine: Engine, at: datetime) -> dict[str, Account]:
-    """Return all accounts by id with their status at `at`: a denial older than `DENIAL_PERIOD` has expired."""
-    query = select(table).order_by(table.c.id)
+    """Return all accounts by id with their status at `at`, so without denials that have expired."""
+    query = _select(at).order_by(table.c.id)
     with read_transaction(engine) as connection:
-        rows = connection.execute(query).all()
-    return {
-        row.id: _with_expired_denial(row) if row.updated_at <= at - DENIAL_PERIOD else _account(row) for row in rows
-    }
+        return {row.id: _account(row) for row in connection.execute(query)}
 
 
 def get_as_of(engine: Engine, account_id: str, at: datetime) -> Account | None:
     """Return the account with its status at `at`, like `list_as_of`; None when it is not stored."""
     with read_transaction(engine) as connection:
-        row = connection.execute(select(table).where(table.c.id == account_id)).one_or_none()
-    if row is None:
-        return None
-    return _with_expired_denial(row) if row.updated_at <= at - DENIAL_PERIOD else _account(row)
+        row = connection.execute(_select(at).where(table.c.id == account_id)).one_or_none()
+    return None if row is None else _account(row)
 
 
 def list_selected(engine: Engine, selected: Sequence[str], at: datetime, default_zone: str) -> list[Account]:
@@ -122,20 +115,10 @@ def read_records(connection: Connection, at: datetime, *, lock: bool = False) ->
         at: the time at which denials are judged.
         lock: keep others from changing the rows until the transaction ends.
     """
-    query = select(table).order_by(table.c.id)
-    rows = connection.execute(query.with_for_update() if lock else query).all()
-    denials = _read_denials(connection, at)
-    return {row.id: _record(row, at, denials.get(row.id, {})) for row in rows}
-
-
-def _read_denials(connection: Connection, at: datetime) -> dict[str, dict[str, str]]:
-    """Return the denied credential of each connection, by account, of the denials that are valid at `at`."""
-    query = select(gate).where(gate.c.rule == Rule.DENIAL, gate.c.kept_until > at.timestamp())
-    denials: dict[str, dict[str, str]] = {}
-    for item in map(read_row, connection.execute(query).mappings()):
-        name = item.scope.rpartition(" ")[0].removeprefix("connection:")
-        denials.setdefault(str(item.account_id), {})[name] = item.data["credential"]
-    return denials
+    query = _select(at).order_by(table.c.id)
+    rows = connection.execute(query.with_for_update(of=table) if lock else query).all()
+    credentials = denials.read_credentials(connection, at)
+    return {row.id: _record(row, credentials.get(row.id, {})) for row in rows}
 
 
 def get_user_zones(engine: Engine) -> dict[str, str]:
@@ -153,22 +136,14 @@ def get_opens_from(engine: Engine) -> dict[str, str]:
     return _get_set_column(engine, "opens_from")
 
 
-def list_denied(engine: Engine, at: datetime) -> dict[str, str]:
-    """Return the accounts that are denied at `at`, with the reason of each."""
-    query = select(table.c.id, table.c.status_reason).where(
-        table.c.status == "denied", table.c.updated_at > at - DENIAL_PERIOD
-    )
-    with read_transaction(engine) as connection:
-        return {
-            row.id: row.status_reason or "no reason given" for row in connection.execute(query.order_by(table.c.id))
-        }
-
-
 def save(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
-    """Store accounts as the upstream reports them. What the log said about the reader zone is kept."""
+    """Store accounts as the upstream reports them. What the log said about the reader zone is kept.
+
+    They are not denied any more.
+    """
     rows = [_row(item, at) for item in accounts]
     with write_transaction(engine) as connection:
-        upsert(connection, table, rows, preserve=("reader_zone",))
+        _save(connection, rows)
 
 
 def list_connections(engine: Engine) -> list[str]:
@@ -181,7 +156,12 @@ def list_connections(engine: Engine) -> list[str]:
 def save_listed(connection: Connection, accounts: Iterable[Account], at: datetime) -> None:
     """Store accounts that a connection lists, and that they were seen at `at`; otherwise like `save`."""
     rows = [{**_row(item, at), "last_seen_at": at} for item in accounts]
+    _save(connection, rows)
+
+
+def _save(connection: Connection, rows: list[dict[str, Any]]) -> None:
     upsert(connection, table, rows, preserve=("reader_zone",))
+    denials.open_accounts(connection, [row["id"] for row in rows])
 
 
 def save_listed_denied(connection: Connection, accounts: Iterable[Account], at: datetime) -> None:
@@ -253,16 +233,6 @@ def set_by_user(engine: Engine, account_id: str, values: Mapping[str, str | None
             )
 
 
-def set_status(engine: Engine, account_id: str, status: str, reason: str, at: datetime) -> None:
-    """Set an account's status (`active`, `denied` or `closed`) and the reason."""
-    with write_transaction(engine) as connection:
-        connection.execute(
-            update(table)
-            .where(table.c.id == account_id)
-            .values(status=status, status_reason=reason[:_MAX_REASON], updated_at=at)
-        )
-
-
 def _get_set_column(engine: Engine, name: str) -> dict[str, str]:
     column = table.c[name]
     with read_transaction(engine) as connection:
@@ -270,16 +240,25 @@ def _get_set_column(engine: Engine, name: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def _with_expired_denial(row: Row[Any]) -> Account:
-    account = _account(row)
-    return replace(account, status="active", status_reason="") if account.status == "denied" else account
+def _select(at: datetime | None = None) -> Select[Any]:
+    """Return the query of accounts with the denial of each, if it is valid at `at`; None: also one that has expired."""
+    of_account = (_denial.c.scope == literal("account:") + table.c.id) & (_denial.c.rule == Rule.DENIAL)
+    is_valid = of_account if at is None else of_account & (_denial.c.closed_until > at.timestamp())
+    return select(table, _denied_until, _denied_why).select_from(table.outerjoin(_denial, is_valid))
+
+
+def _platform_status(row: Row[Any]) -> tuple[str, str]:
+    """Return the status without what the user has set, and its reason."""
+    if row.denied_until is not None:
+        return "denied", row.denied_why
+    return row.status, row.status_reason or ""
 
 
 def _account(row: Row[Any]) -> Account:
     """Return the account with what its user has set. A denial outranks a status `active` of the user."""
-    status, reason = row.status, row.status_reason or ""
+    status, reason = _platform_status(row)
     if row.user_status == "closed" or (row.user_status and status != "denied"):
-        status, reason = row.user_status, _user_reason(row)
+        status, reason = row.user_status, _user_reason(row.user_status, status, reason)
     return Account(
         row.id,
         row.data_zone,
@@ -292,19 +271,18 @@ def _account(row: Row[Any]) -> Account:
     )
 
 
-def _user_reason(row: Row[Any]) -> str:
-    if row.user_status == row.status:
-        return row.status_reason or ""
-    return f"set by hand; without that: {row.status}" + (f" ({row.status_reason})" if row.status_reason else "")
+def _user_reason(user_status: str, status: str, reason: str) -> str:
+    if user_status == status:
+        return reason
+    return f"set by hand; without that: {status}" + (f" ({reason})" if reason else "")
 
 
-def _record(row: Row[Any], at: datetime, denials: dict[str, str]) -> AccountRecord:
-    is_expired = row.status == "denied" and row.updated_at <= at - DENIAL_PERIOD
-    account = _with_expired_denial(row) if is_expired else _account(row)
+def _record(row: Row[Any], credentials: dict[str, str]) -> AccountRecord:
+    status, reason = _platform_status(row)
     return AccountRecord(
-        account,
-        platform_status="active" if is_expired else row.status,
-        platform_reason="" if is_expired else row.status_reason or "",
+        _account(row),
+        platform_status=status,
+        platform_reason=reason,
         platform_connection=row.connection,
         updated_at=row.updated_at,
         last_seen=row.last_seen_at,
@@ -313,7 +291,7 @@ def _record(row: Row[Any], at: datetime, denials: dict[str, str]) -> AccountReco
         user_connection=row.user_connection or "",
         holiday_country=row.holiday_country or "",
         opens_from=row.opens_from or "",
-        denials=denials,
+        denials=credentials,
     )
 
 

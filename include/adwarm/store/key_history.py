@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, literal, null, or_, select, union_all
 
-from adwarm.foundation.gate import Rule, to_datetime
+from adwarm.foundation.gate import Gate, Rule, to_datetime
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
-from adwarm.store import jobs, snapshots
+from adwarm.store import denials, jobs, snapshots
 from adwarm.store.accounts import table as account
 from adwarm.store.capacity import capacity_sample
 from adwarm.store.columns import from_row
@@ -69,8 +69,7 @@ class Obstacle:
 def find_account(connection: Connection, account_id: str) -> tuple[AccountHistory | None, list[SwitchState]]:
     """Return the account, or None, and every switch that was ever changed."""
     one = select(literal(1).label("one")).subquery()
-    of_account = gate.c.scope.endswith(f" account:{account_id}", autoescape=True)
-    is_shown = or_(gate.c.rule == Rule.SWITCH, and_(gate.c.rule == Rule.DENIAL, of_account))
+    is_shown = or_(gate.c.rule == Rule.SWITCH, denials.of_account(account_id))
     switches = [column.label(f"gate_{column.name}") for column in gate.c]
     from_ = one.outerjoin(account, account.c.id == account_id).outerjoin(gate, is_shown)
     rows = connection.execute(select(account, *switches).select_from(from_)).all()
@@ -80,20 +79,20 @@ def find_account(connection: Connection, account_id: str) -> tuple[AccountHistor
         if row.gate_scope is not None
     ]
     states = [state for state in to_switches(gates).values() if state.changed_at is not None]
-    denied = [to_datetime(item.since) for item in gates if item.rule is Rule.DENIAL]
-    return _describe_account(rows[0], denied), states
+    return _describe_account(rows[0], [item for item in gates if item.rule is Rule.DENIAL]), states
 
 
-def _describe_account(row: Row[Any], denied: Sequence[datetime]) -> AccountHistory | None:
+def _describe_account(row: Row[Any], denied: Sequence[Gate]) -> AccountHistory | None:
     if row.id is None:
         return None
-    status = row.user_status or row.status
-    denied_at = max(denied, default=row.updated_at if row.status == "denied" else None)
+    whole = next((item for item in denied if item.scope == f"account:{row.id}"), None)
+    status, reason = (row.status, row.status_reason) if whole is None else ("denied", whole.why)
+    denied_at = max((to_datetime(item.since) for item in denied), default=None)
     return from_row(
         AccountHistory,
         row,
-        status=status,
-        status_reason=row.status_reason or "",
+        status=row.user_status or status,
+        status_reason=reason or "",
         reader_zone=row.user_reader_zone or row.reader_zone or row.data_zone,
         denied_at=denied_at,
     )

@@ -18,7 +18,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, select
 
-from adwarm.foundation.gate import FOREVER, Gate, GateState, Lift, Rule, to_datetime
+from adwarm.foundation.gate import FOREVER, Gate, GateState, Lift, Rule, may_call, to_datetime
 from adwarm.store.database import read_statement, write_transaction
 from adwarm.store.gates import read_row, save_gates, table
 
@@ -77,9 +77,11 @@ def list_switches(engine: Engine) -> dict[Switch, SwitchState]:
 
 def find_stop(engine: Engine) -> str | None:
     """Return why no planned warm may be fetched now; None when calls and warming are on."""
-    states = list_switches(engine)
-    stops = (states[name] for name in (Switch.CALLS, Switch.WARMING) if not states[name].is_on)
-    return next((str(state) for state in stops), None)
+    scopes = [f"{_PREFIX}{name}" for name in (Switch.CALLS, Switch.WARMING)]
+    query = select(table).where(table.c.rule == Rule.SWITCH, table.c.scope.in_(scopes)).order_by(table.c.scope)
+    with read_statement(engine) as connection:
+        gate = may_call(map(read_row, connection.execute(query).mappings()), now=0.0)  # no time opens a switch
+    return None if gate is None else gate.why
 
 
 def set_switch(engine: Engine, state: SwitchState) -> SwitchState:

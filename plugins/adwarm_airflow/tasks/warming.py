@@ -30,7 +30,7 @@ from adwarm.prefetch.outcome_text import describe_denied, describe_left_out
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
-from adwarm.store import accounts, denials, jobs, partitions, quarantine, scores, warms
+from adwarm.store import denials, jobs, partitions, quarantine, scores, warms
 from adwarm.store.switches import find_stop
 from adwarm_airflow.assets import DAY_COMPLETE, SCORES, announce, announce_if, withhold
 from adwarm_airflow.params import get_lines_param, get_window_param
@@ -262,7 +262,7 @@ def _log_failures(context: Mapping[str, Any], runtime: Runtime, rows: Sequence[W
     denied = {row.key.account_id: str(row.error) for row in rows if row.status is WarmStatus.DENIED}
     if denied:
         log.warning("%s", describe_denied(denied, params.get("connection")))
-    before = {} if get_lines_param(params, "accounts") else accounts.list_denied(runtime.engine, runtime.clock.now())
+    before = {} if get_lines_param(params, "accounts") else denials.list_denied(runtime.engine, runtime.clock.now())
     if left_out := {name: reason for name, reason in before.items() if name not in denied}:
         log.warning("%s", describe_left_out(left_out))
 
@@ -334,12 +334,8 @@ def _strategy_from_form(params: Mapping[str, Any]) -> Strategy | None:
 
 def _check_denials(runtime: Runtime, ids: list[str]) -> None:
     """Raise Denied when all accounts are denied, so that nothing would be planned; log a warning when some are."""
-    stored = accounts.list_as_of(runtime.engine, runtime.clock.now())
-    denied = {
-        account_id: stored[account_id].status_reason or "no reason given"
-        for account_id in ids
-        if account_id in stored and stored[account_id].status == "denied"
-    }
+    reasons = denials.list_denied(runtime.engine, runtime.clock.now())
+    denied = {account_id: reasons[account_id] for account_id in ids if account_id in reasons}
     if not denied:
         return
     message = f"{describe_left_out(denied)}; clear this task to try again before the day is over"

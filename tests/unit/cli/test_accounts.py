@@ -4,7 +4,7 @@ import pytest
 
 from adwarm.model import Account
 from adwarm.runtime import Runtime
-from adwarm.store import accounts
+from adwarm.store import accounts, denials
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -115,7 +115,7 @@ def test_the_list_shows_what_fits(adwarm: Adwarm) -> None:
     runtime = Runtime()
     engine, now = runtime.engine, runtime.clock.now()
     accounts.save(engine, [Account("act_1", "UTC", "UTC"), Account("act_2", "UTC", "Europe/Rome")], now)
-    accounts.set_status(engine, "act_2", "denied", "no grant", now)
+    denials.close_account(engine, "act_2", "no grant", now)
     first, second = (line for line in adwarm("accounts", "list").stdout.splitlines() if "act_" in line)
     assert [cell.strip() for cell in first.strip("│").split("│")] == ["act_1", "-", "UTC", "active", "default"]
     assert "UTC; readers Europe/Rome" in second

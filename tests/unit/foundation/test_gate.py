@@ -15,8 +15,10 @@ PARK = Gate("account:act_1", Rule.PARK, NOW - 60, NOW + 300, "the platform throt
 BREAKER = Gate("source:meta", Rule.BREAKER, NOW - 10, NOW + 20, "9 of 10 calls failed", data=OPEN)
 ISOLATION = Gate("account:act_1", Rule.ISOLATION, NOW - 10, NOW + 290, "5 of 5 calls failed", data=OPEN)
 DEAD_TOKEN = Gate("connection:main", Rule.ISOLATION, NOW, NOW + 300, "TokenDead: expired", Lift.CREDENTIAL, data=OPEN)
+STOP = Gate("batch", Rule.STOP, NOW - 60, FOREVER, "the batch took longer than 3600 s", Lift.TIME)
 DENIAL = Gate("connection:main account:act_1", Rule.DENIAL, NOW, NOW + 86_400, "no role on it", Lift.CREDENTIAL)
 REASONS = {
+    "one batch is stopped": STOP,
     "a person switched calls off": SWITCH,
     "the platform asked for a pause": PARK,
     "calls of a source failed": BREAKER,
@@ -57,7 +59,8 @@ def test_a_gate_that_lets_no_probe_pass_decides_before_one_that_does() -> None:
 
 def test_one_account_says_nothing_of_the_others() -> None:
     """The gates of a call are those of its own scopes: what one account closes is no gate of another's call."""
-    assert [gate.account_id for gate in REASONS.values()] == [None, "act_1", None, "act_1", "act_1", None, "act_1"]
+    guarded = [gate.account_id for gate in REASONS.values()]
+    assert guarded == [None, None, "act_1", None, "act_1", "act_1", None, "act_1"]
 
 
 def test_what_is_shown_has_an_end_only_while_no_call_passes() -> None:

@@ -21,6 +21,7 @@ from adwarm.store import (
     Context,
     ObjectStore,
     accounts,
+    denials,
     impact,
     plan_hours,
     tables,
@@ -162,9 +163,10 @@ def test_warms_over_budget_are_stored_with_a_reason(learned: Engine, objects: Ob
 
 def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, objects: ObjectStore) -> None:
     """The run in whose step an account's day closes plans its week; a denied account is left out."""
-    accounts.save(learned, [Account("act_1"), Account("act_2", status="denied")], MONDAY)
+    accounts.save(learned, [Account("act_1"), Account("act_2")], MONDAY)
     closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date())
     hour = closes.replace(minute=0, second=0, microsecond=0)
+    denials.close_account(learned, "act_2", "no", hour)
     summary = decide(_context(learned, objects), hour, RUN, Mode.LIVE)
     assert summary.closing == 1
     assert ("act_1", "2026-02-23..2026-03-01", "day_closed", "planned") in _stored(learned)

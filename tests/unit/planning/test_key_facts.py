@@ -141,8 +141,8 @@ def test_an_unknown_account_is_named(world: World) -> None:
 
 def test_a_denied_account_says_so(world: World) -> None:
     """A denial before the moment explains it, one after it does not."""
-    accounts.save(world.engine, [Account("act_1", status="denied", status_reason="no role on it")], NINE)
     denials.record(world.engine, "act_1", "default", "abc", "no role on it", NINE)
+    denials.close_account(world.engine, "act_1", "no role on it", NINE)
     denied = world.explain(NINE + 10 * MINUTE)
     assert _decisive(denied) == "account"
     assert "access to the account was denied at 2026-03-02 09:00 UTC" in denied.because

@@ -82,7 +82,8 @@ def test_a_refused_account_moves_to_the_next_token(two_tokens: PlatformHarness) 
     result = accounts.get(engine, "act_5")
     assert result is not None
     assert (result.connection, result.status) == ("eu", "active")
-    assert list(denials.find_active(engine, "act_5", two_tokens.clock.now())) == ["default"]
+    active = denials.list_active(engine, "act_5", two_tokens.clock.now())
+    assert [gate.scope for gate in active] == ["connection:default account:act_5"]
 
 
 def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:

@@ -23,7 +23,7 @@ from adwarm.model import (
 from adwarm.prefetch import BatchResult
 from adwarm.prefetch.warm_batch import Pace, lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from adwarm.store import accounts, jobs, read_traffic, warms, write_transaction
+from adwarm.store import accounts, denials, jobs, read_traffic, warms, write_transaction
 from adwarm.store.read_traffic import get_day_calls
 from adwarm.store.strategies import claim_slot, list_strategies, save_strategy
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
@@ -225,7 +225,9 @@ def test_a_retry_respects_a_denial_and_a_human_lifts_it(bench: PrefetchHarness) 
 @SQLITE_ONLY
 def test_lifting_covers_the_accounts_of_the_plan(bench: PrefetchHarness) -> None:
     """Denials of other batches stay when one batch is reopened, those of other plans always."""
-    accounts.save(bench.engine, [Account(f"act_{n}", status="denied") for n in (1, 2, 3)], NOW)
+    accounts.save(bench.engine, [Account(f"act_{n}") for n in (1, 2, 3)], NOW)
+    for number in (1, 2, 3):
+        denials.close_account(bench.engine, f"act_{number}", "no", NOW)
     _plan(bench, _row("act_1"), _row("act_2", batch=1))
     assert (lift_denials(bench.engine, RUN, 0), lift_denials(bench.engine, RUN)) == (1, 1)
     assert [item.status for item in accounts.get_many(bench.engine).values()] == ["active", "active", "denied"]

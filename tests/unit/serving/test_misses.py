@@ -11,7 +11,7 @@ from adwarm.foundation.errors import Refused, Transient
 from adwarm.model import Account, Priority, ReportKey
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem, unknown_report
-from adwarm.store import accounts
+from adwarm.store import accounts, denials
 from adwarm.store.requests import RequestStatus
 from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.miss_harness import KEY, MissHarness, make_harness, make_token, settle
@@ -89,8 +89,8 @@ def test_accounts_that_are_unknown_closed_or_not_on_the_list_look_alike(
     harness: MissHarness, subtests: pytest.Subtests
 ) -> None:
     """Each gets the same 404, and no row is written."""
-    accounts.set_status(harness.engine, "act_28", "closed", "gone", NOW)
-    accounts.set_status(harness.engine, "act_29", "denied", "no access", NOW)
+    accounts.save(harness.engine, [Account("act_28", status="closed")], NOW)
+    denials.close_account(harness.engine, "act_29", "no access", NOW)
     for account, values in [
         ("act_999", {}),
         ("act_2", {"accounts": frozenset({"act_1"})}),
@@ -117,7 +117,7 @@ def test_a_new_account_may_be_requested_within_a_second(harness: MissHarness) ->
 
 def test_a_token_with_a_list_requests_accounts_that_are_not_stored_yet(harness: MissHarness) -> None:
     """Its owner named the account; one that is known to be closed is still not requested, and the reason is given."""
-    accounts.set_status(harness.engine, "act_2", "closed", "gone", NOW)
+    accounts.save(harness.engine, [Account("act_2", status="closed")], NOW)
     listed: dict[str, Any] = {"accounts": frozenset({"act_777", "act_2"})}
 
     assert harness.fetch(ReportKey("act_777", "last_7d"), **listed).request_id

@@ -78,21 +78,22 @@ def test_many_accounts_are_read_in_several_queries(engine: Engine) -> None:
     assert accounts.get_many(engine, []) == {}
 
 
-def test_the_status_can_be_set(engine: Engine) -> None:
-    """A denied account keeps its zone; an id that is not stored changes nothing."""
+def test_a_denial_changes_no_other_value(engine: Engine) -> None:
+    """A denied account keeps its zone, and is active again once a connection answers for it; no account is created."""
     accounts.save(engine, [TOLD], AT)
-    accounts.set_status(engine, "act_1", "denied", "x" * 900, AT)
-    accounts.set_status(engine, "act_2", "denied", "no", AT)
+    denials.close_account(engine, "act_1", "x" * 900, AT)
+    denials.close_account(engine, "act_2", "no", AT)
     found = accounts.get_many(engine)
     assert list(found) == ["act_1"]
     assert (found["act_1"].status, found["act_1"].data_zone) == ("denied", "Europe/Rome")
+    accounts.save(engine, [TOLD], AT)
+    assert accounts.get_many(engine) == {"act_1": TOLD}
 
 
 def test_a_denial_expires_after_a_day(engine: Engine) -> None:
     """An account denied a day ago is active again; a closed one stays closed."""
-    accounts.save(engine, [TOLD, Account("act_2")], AT)
-    accounts.set_status(engine, "act_1", "denied", "no", AT)
-    accounts.set_status(engine, "act_2", "closed", "gone", AT)
+    accounts.save(engine, [TOLD, Account("act_2", status="closed")], AT)
+    denials.close_account(engine, "act_1", "no", AT)
 
     def stands(at: datetime) -> list[str]:
         return [account.status for account in accounts.list_as_of(engine, at).values()]
@@ -141,9 +142,9 @@ def test_a_denial_and_the_users_status(engine: Engine, user: str, within: str, a
     """A denial outranks `active` for a day; `closed` outranks a denial, and outlives it."""
     accounts.save(engine, [TOLD], AT)
     accounts.set_by_user(engine, "act_1", {"user_status": user})
-    accounts.set_status(engine, "act_1", "denied", "no", AT)
+    denials.close_account(engine, "act_1", "no", AT)
     denials.record(engine, "act_1", "main", "token", "no", AT)
-    later = AT + accounts.DENIAL_PERIOD
+    later = AT + denials.DENIAL_PERIOD
     assert accounts.list_as_of(engine, AT)["act_1"].status == within
     assert accounts.list_as_of(engine, later)["act_1"].status == after
     records = [accounts.list_records(engine, at)["act_1"] for at in (AT, later)]
@@ -154,7 +155,7 @@ def test_a_denial_and_the_users_status(engine: Engine, user: str, within: str, a
 def test_listing_a_denied_account_does_not_prolong_its_denial(engine: Engine) -> None:
     """Name and zone are stored; the denial ends when it would have ended."""
     accounts.save(engine, [TOLD], AT)
-    accounts.set_status(engine, "act_1", "denied", "no", AT)
+    denials.close_account(engine, "act_1", "no", AT)
     noon = AT + timedelta(hours=12)
     with write_transaction(engine) as connection:
         accounts.save_listed_denied(

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account
 from adwarm.store import accounts, denials
+from adwarm.store.denials import select_denials
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SOON = AT + timedelta(hours=23)
@@ -19,7 +20,7 @@ def denied(engine: Engine) -> Engine:
     denials.record(engine, "act_1", "default", "a1", "no", AT)
     denials.record(engine, "act_1", "eu", "b1", "no" * 900, AT)
     denials.record(engine, "act_2", "default", "a1", "no", AT)
-    accounts.set_status(engine, "act_1", "denied", "no", AT)
+    denials.close_account(engine, "act_1", "no", AT)
     return engine
 
 
@@ -30,52 +31,50 @@ def status(engine: Engine, account_id: str) -> str:
     return found.status
 
 
+def find_denied(engine: Engine, account_id: str, at: datetime) -> dict[str, str]:
+    """Denied credential of each connection that may not read the account."""
+    active = denials.list_active(engine, account_id, at)
+    return {name: key for name in ("default", "eu") for key in ("a1", "a2", "b1") if select_denials(active, name, key)}
+
+
 def test_a_denial_expires_after_a_day(denied: Engine) -> None:
     """A denial applies to its own connection for less than a day; an account that is not stored has none."""
-    assert denials.find_active(denied, "act_1", SOON) == {"default": "a1", "eu": "b1"}
-    assert denials.find_active(denied, "act_2", SOON) == {"default": "a1"}
-    assert denials.find_active(denied, "act_3", SOON) == {}
-    assert denials.find_active(denied, "act_9", SOON) == {}
+    assert find_denied(denied, "act_1", SOON) == {"default": "a1", "eu": "b1"}
+    assert find_denied(denied, "act_2", SOON) == {"default": "a1"}
+    assert find_denied(denied, "act_3", SOON) == {}
+    assert find_denied(denied, "act_9", SOON) == {}
     denials.record(denied, "act_2", "eu", "b1", "no", SOON)
-    assert denials.find_active(denied, "act_2", AT + timedelta(days=1)) == {"eu": "b1"}
-
-
-def test_the_reason_of_a_denial_is_found(denied: Engine) -> None:
-    """The reason of the newest denial that is valid; none after a day, and for an account without one."""
-    denials.record(denied, "act_1", "default", "a1", "newest", SOON)
-    assert denials.find_reason(denied, "act_1", SOON) == "newest"
-    assert denials.find_reason(denied, "act_2", SOON) == "no"
-    assert denials.find_reason(denied, "act_2", AT + timedelta(days=1)) is None
-    assert denials.find_reason(denied, "act_3", SOON) is None
+    assert find_denied(denied, "act_2", AT + timedelta(days=1)) == {"eu": "b1"}
 
 
 def test_the_newest_denial_of_a_connection_counts(denied: Engine) -> None:
     """A second denial replaces the first."""
     denials.record(denied, "act_2", "default", "a2", "no", SOON)
-    assert denials.find_active(denied, "act_2", AT + timedelta(days=1)) == {"default": "a2"}
+    assert find_denied(denied, "act_2", AT + timedelta(days=1)) == {"default": "a2"}
 
 
 def test_saving_an_account_keeps_its_denials(denied: Engine) -> None:
     """Denials of other connections stay when one connection reads the account."""
     accounts.save(denied, [Account("act_2", connection="eu")], AT)
-    assert denials.find_active(denied, "act_2", SOON) == {"default": "a1"}
+    assert find_denied(denied, "act_2", SOON) == {"default": "a1"}
 
 
 def test_lifting_a_denial(denied: Engine) -> None:
     """The account is active without denials; other accounts do not change."""
     assert denials.lift(denied, ["act_1", "act_3", "act_9"]) == ["act_1"]
-    assert (status(denied, "act_1"), denials.find_active(denied, "act_1", SOON)) == ("active", {})
-    assert denials.find_active(denied, "act_2", SOON) == {"default": "a1"}
+    assert (status(denied, "act_1"), find_denied(denied, "act_1", SOON)) == ("active", {})
+    assert find_denied(denied, "act_2", SOON) == {"default": "a1"}
     assert denials.lift(denied, ["act_1"]) == []
 
 
-def test_a_denial_without_a_credential_is_lifted_too(engine: Engine) -> None:
-    """A denied account without recorded denials is active again."""
-    accounts.save(engine, [Account("act_1"), Account("act_2")], AT)
-    accounts.set_status(engine, "act_1", "denied", "no", AT)
-    accounts.set_status(engine, "act_2", "closed", "gone", AT)
+def test_an_account_without_a_denied_credential_is_lifted_too(engine: Engine) -> None:
+    """An account that no connection may read is active again; one that the platform has closed stays closed."""
+    accounts.save(engine, [Account("act_1"), Account("act_2", status="closed")], AT)
+    denials.close_account(engine, "act_1", "no", AT)
+    assert denials.list_denied(engine, SOON) == {"act_1": "no"}
     assert denials.lift(engine, ["act_1", "act_2"]) == ["act_1"]
     assert (status(engine, "act_1"), status(engine, "act_2")) == ("active", "closed")
+    assert denials.list_denied(engine, SOON) == {}
 
 
 def test_another_credential_lifts_the_denials_of_the_old_one(denied: Engine) -> None:
@@ -84,7 +83,7 @@ def test_another_credential_lifts_the_denials_of_the_old_one(denied: Engine) -> 
     assert denials.lift_outdated(denied, "other", "c1") == []
     assert status(denied, "act_1") == "denied"
     assert denials.lift_outdated(denied, "default", "a2") == ["act_1", "act_2"]
-    assert denials.find_active(denied, "act_1", SOON) == {"eu": "b1"}
-    assert denials.find_active(denied, "act_2", SOON) == {}
+    assert find_denied(denied, "act_1", SOON) == {"eu": "b1"}
+    assert find_denied(denied, "act_2", SOON) == {}
     assert status(denied, "act_1") == "active"
     assert denials.lift_outdated(denied, "default", "a2") == []
