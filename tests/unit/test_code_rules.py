@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import grimp
@@ -224,6 +225,18 @@ def _airflow_imports(tree: ast.AST) -> list[str]:
     return [name for name in _imported(tree) if name.split(".")[0] in {"airflow", "adwarm_airflow"}]
 
 
+def _stray_docstrings(tree: ast.AST) -> list[str]:
+    """Strings that document nothing: they follow neither the head of what they stand in nor an assignment."""
+    found = []
+    for node in _nodes(tree):
+        body = getattr(node, "body", None)
+        for before, after in pairwise(body if isinstance(body, list) else []):
+            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if is_text and isinstance(after.value.value, str) and not isinstance(before, ast.Assign | ast.AnnAssign):
+                found.append(f"line {after.lineno}")
+    return found
+
+
 def _vague_names(tree: ast.AST) -> list[str]:
     named = (node.name for node in _nodes(tree) if isinstance(node, ast.ClassDef))
     return [name for name in named if re.search(r"(Manager|Helper|Util|Utils)$", name)]
@@ -254,6 +267,7 @@ BREACHES: list[tuple[Rule, str]] = [
     (_wall_clock, "import numpy as np\nnp.random.default_rng()"),
     (_clock_of_tests, "def test_days():\n    datetime.now(UTC)"),
     (_airflow_imports, "def f():\n    from airflow.sdk import DAG"),
+    (_stray_docstrings, 'A = 1\n"""Of A."""\n"""Of what?"""'),
     (_vague_names, "class CacheManager: ..."),
 ]
 
@@ -304,8 +318,8 @@ def test_dag_files_only_declare() -> None:
 
 
 def test_shipped_code_obeys(shipped: list[Path]) -> None:
-    """Shipped code has no assert, no NotImplementedError, no swallowed error, no pickle and no vague class name."""
-    rules = (_asserts, _unfinished, _silent_handlers, _unsafe_stores, _vague_names)
+    """Shipped code has no assert, NotImplementedError, swallowed error, pickle, stray docstring or vague class name."""
+    rules = (_asserts, _unfinished, _silent_handlers, _unsafe_stores, _stray_docstrings, _vague_names)
 
     assert {rule.__name__: found for rule in rules if (found := _offences(rule, shipped))} == {}
 
@@ -361,32 +375,10 @@ def test_the_formatter_is_rarely_switched_off() -> None:
     assert sum(marks.values()) <= UNFORMATTED, {name: count for name, count in marks.items() if count}
 
 
-def _import_time_lines(tree: ast.AST) -> set[int]:
-    """Lines of the imports that run when a module is imported, so not those inside functions."""
-    lines: set[int] = set()
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            lines.add(node.lineno)
-        elif not isinstance(node, Function | ast.Lambda):
-            lines |= _import_time_lines(node)
-    return lines
-
-
 def test_no_modules_import_each_other() -> None:
-    """The modules of the packages can be ordered so that each imports only modules before it."""
+    """The modules of the packages can be ordered so that each imports only modules before it, also inside functions."""
     graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
-    imports: dict[str, set[str]] = {}
-    for module in graph.modules:
-        path = (ROOT / PACKAGES[module.partition(".")[0]]).joinpath(*module.split("."))
-        lines = _import_time_lines(_tree(path / "__init__.py" if path.is_dir() else path.with_suffix(".py")))
-        imports[module] = {
-            imported
-            for imported in graph.find_modules_directly_imported_by(module)
-            if any(
-                detail["line_number"] in lines
-                for detail in graph.get_import_details(importer=module, imported=imported)
-            )
-        }
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 
     assert len(imports) > 100
     try:

@@ -9,10 +9,10 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import pyarrow as pa
 
@@ -26,6 +26,9 @@ from adwarm.access_log.formats import (
     is_gzip,
 )
 from adwarm.foundation.errors import BadRequest, NotFound
+
+if TYPE_CHECKING:
+    from adwarm.access_log.remote_log import ReadAhead
 
 _LOCAL = "file://"
 _SMALL = 1_000_000
@@ -98,8 +101,24 @@ class LogFile:
         return stream
 
 
-def reading_ahead(files: Sequence[tuple[LogFile, int]]) -> AbstractContextManager[None]:
-    """Within the context, read the beginnings of the next files behind URLs ahead; local files are left to the system.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FileAhead(LogFile):
+    """A file behind a URL whose beginning is read ahead."""
+
+    ahead: "ReadAhead"
+
+    def open_stored(self) -> IO[bytes]:
+        """Open the bytes as they are stored; the first block may have been read already."""
+        from adwarm.access_log.remote_log import open_file
+
+        return open_file(self.path, self.size, self.ahead)
+
+
+@contextmanager
+def reading_ahead(files: Sequence[tuple[LogFile, int]]) -> Iterator[list[LogFile]]:
+    """Yield the files to open within the context; the beginnings of the next ones behind URLs are read ahead.
+
+    Local files are left to the system.
 
     Args:
         files: the files in the order in which they are opened, each with the offset where reading begins.
@@ -110,10 +129,16 @@ def reading_ahead(files: Sequence[tuple[LogFile, int]]) -> AbstractContextManage
         if file.is_remote and (file.format != "parquet" or file.size <= _SMALL)
     ]
     if not remote:
-        return nullcontext()
+        yield [file for file, _ in files]
+        return
     from adwarm.access_log.remote_log import reading_starts_ahead
 
-    return reading_starts_ahead(remote)
+    with reading_starts_ahead(remote) as ahead:
+        yield [_with_ahead(file, ahead) if file.is_remote else file for file, _ in files]
+
+
+def _with_ahead(file: LogFile, ahead: "ReadAhead") -> LogFile:
+    return _FileAhead(**{item.name: getattr(file, item.name) for item in fields(file)}, ahead=ahead)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,8 +211,8 @@ def read_events(
     files = list_files(url)
     reader = LogReader(settings, quarantine)
     starts = [(file, (start_offsets or {}).get(file.path, 0)) for file in files]
-    with reading_ahead(starts):
-        for file, start in starts:
+    with reading_ahead(starts) as files_ahead:
+        for file, (_, start) in zip(files_ahead, starts, strict=True):
             for event_batch in reader.read_file(file, since=since, until=until, start=start):
                 batch = filter_window(event_batch.batch, _micros(since), _micros(until))
                 if batch.num_rows:
@@ -240,8 +240,8 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
     reader = LogReader(settings)
     first, last, events = [], [], 0
     files = list_files(url)
-    with reading_ahead([(file, 0) for file in files]):
-        for file in files:
+    with reading_ahead([(file, 0) for file in files]) as files_ahead:
+        for file in files_ahead:
             span = parquet_span(file, settings.access_log) if file.format == "parquet" else None
             if span is None:
                 span = _scan(reader, file)

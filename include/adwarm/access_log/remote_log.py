@@ -78,29 +78,33 @@ def read_heads(files: Iterable[RemoteLogFile]) -> Iterator[bytes | Exception]:
     return map_ordered(read, files, get_storage_settings().parallel)
 
 
-def open_file(url: str, size: int) -> IO[bytes]:
-    """Open a file of `size` bytes for reading; the next block is read while this one is used."""
-    return cast("IO[bytes]", io.BufferedReader(_BlockReader(url, size), 16 * 1024))
+def open_file(url: str, size: int, ahead: "ReadAhead | None" = None) -> IO[bytes]:
+    """Open a file of `size` bytes for reading; the next block is read while this one is used.
+
+    Args:
+        url: the file.
+        size: its bytes as stored.
+        ahead: where its first block may be; None when nothing reads it ahead.
+    """
+    return cast("IO[bytes]", io.BufferedReader(_BlockReader(url, size, ahead), 16 * 1024))
 
 
 @contextmanager
-def reading_starts_ahead(files: Sequence[tuple[str, int, int]]) -> Iterator[None]:
+def reading_starts_ahead(files: Sequence[tuple[str, int, int]]) -> Iterator["ReadAhead"]:
     """Within the context, read the first block of the next files before they are opened.
 
     Args:
         files: URL, offset of the first byte and size of each file, in the order in which they are opened.
     """
     with ThreadPoolExecutor(get_storage_settings().parallel, "adwarm-log-starts") as pool:
-        starts = _Starts(files, pool)
-        _windows.append(starts)
+        ahead = ReadAhead(files, pool)
         try:
-            yield
+            yield ahead
         finally:
-            _windows.remove(starts)
-            starts.cancel()
+            ahead.cancel()
 
 
-class _Starts:
+class ReadAhead:
     """The first blocks of files that are about to be opened, and of the last few that were. Thread-safe."""
 
     def __init__(self, files: Sequence[tuple[str, int, int]], pool: ThreadPoolExecutor) -> None:
@@ -137,9 +141,6 @@ class _Starts:
             self._blocks[url] = start, self._pool.submit(_read_range, url, start, min(size, start + _START_BLOCK))
 
 
-_windows: list[_Starts] = []
-
-
 def _describe(root: Any, folder: str, found: Iterable[dict[str, Any]]) -> Iterator[RemoteLogFile]:
     base = str(root.path).rstrip("/")
     for info in found:
@@ -162,9 +163,9 @@ def _read_range(url: str, start: int, end: int) -> bytes:
 class _BlockReader(io.RawIOBase):
     """Reads a file in ranges, larger ones the longer it is read in order, and one block ahead."""
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, ahead: ReadAhead | None) -> None:
         super().__init__()
-        self._url, self._size = url, size
+        self._url, self._size, self._starts = url, size, ahead
         self._position = self._start = 0
         self._data = b""
         self._ahead: tuple[int, Future[bytes]] | None = None
@@ -210,9 +211,9 @@ class _BlockReader(io.RawIOBase):
         """Make the block at the position the current one."""
         goes_on = self._position == self._start + len(self._data) and bool(self._data)
         ahead, self._ahead = self._ahead, None
-        found = next((found for window in _windows if (found := window.find(self._url, self._position))), None)
-        if found is not None:
-            self._start, self._data = found
+        block = self._starts.find(self._url, self._position) if self._starts else None
+        if block is not None:
+            self._start, self._data = block
             return
         if ahead is not None and ahead[0] == self._position:
             data = ahead[1].result()

@@ -23,13 +23,13 @@ MAX_PLAUSIBLE_CTR: Final = 0.10
 """A higher click-through rate counts as an error in the data."""
 NOTABLE_FREQUENCY: Final = 20.0
 MAX_MISSING: Final = 0.30
+"""Share of the days looked back on that may be missing from the store."""
 NEEDED_DAYS: Final = 30
+"""Days before the recent ones that must be stored for the most part; the best week may be older."""
 RECENT_DAYS: Final = 3
 """Recent days that are compared with the baseline: one is noise, and after a week the money is spent."""
 BASELINE_DAYS: Final = 60
 """Days with delivery before them; the best week of these is what is usual, also for an ad worn out for a month."""
-"""Days before the recent ones that must be stored for the most part; the best week may be older."""
-"""Share of the days looked back on that may be missing from the store."""
 PENDING_DAYS: Final = 2
 """Days after its first delivery until which an ad is pending."""
 CHANGE_DAYS: Final = 14

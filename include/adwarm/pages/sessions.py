@@ -43,9 +43,9 @@ from adwarm.store.access_tokens import StoredSession
 
 T = TypeVar("T")
 COOKIE: Final = "__Secure-adwarm"
+"""Name of the cookie; browsers take a name with this prefix only with the attribute `Secure`."""
 SESSION_LIFE: Final = timedelta(hours=12)
 """How long a login lasts: a day at work. It never outlives its token."""
-"""Name of the cookie; browsers take a name with this prefix only with the attribute `Secure`."""
 _ID_BYTES: Final = 32
 _MAX_ID_CHARACTERS: Final = 64
 MAX_LOGIN_BYTES: Final = 8_192

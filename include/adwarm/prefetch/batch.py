@@ -30,9 +30,9 @@ from adwarm.sources.protocol import AsyncReportProgress
 log = logging.getLogger(__name__)
 _BATCH = "batch"
 MAX_CLOCK_OFFSET_SECONDS = 3_600.0
+"""Beyond this difference one of the two clocks is wrong; the platform's decides when data settles."""
 BATCH_SECONDS = 3_600.0
 """A batch may take as long as four accounts may, one after another; the next attempt fetches what is left."""
-"""Beyond this difference one of the two clocks is wrong; the platform's decides when data settles."""
 
 
 class BatchStopped(Transient):

@@ -13,9 +13,6 @@ from adwarm_airflow.page_links import ReviewPageLink
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-ANSWERED_BY = "answered_by"
-"""XCom key of the responder's name; its value is None when nobody responded in time."""
-
 
 class ReviewPoliciesOperator(BaseOperator):
     """Replays, evaluates and reports; falls back when the calibration is bad. Links to the page that it writes."""
@@ -47,6 +44,8 @@ class PromotionApprovalOperator(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Push who responded as an XCom, also after a rejection, for which Airflow itself stores no result."""
+        from adwarm_airflow.tasks.review import ANSWERED_BY
+
         user = event.get("responded_by_user") or {}
         context["ti"].xcom_push(key=ANSWERED_BY, value=user.get("name") or user.get("id"))
         return super().execute_complete(context, event)

@@ -12,13 +12,14 @@ from adwarm.replay.review import promote as promote_review
 from adwarm.replay.review import reject, review_policies
 from adwarm.replay.review_rules import ReviewResult, get_review_headline, summarize_review
 from adwarm.settings import ReviewSettings, Settings
-from adwarm_airflow.operators.approval import ANSWERED_BY
 from adwarm_airflow.page_links import get_review_url
 from adwarm_airflow.params import get_lines_param
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime
 
 WEEK = timedelta(weeks=1)
+ANSWERED_BY = "answered_by"
+"""XCom key of the responder's name; its value is None when nobody responded in time."""
 NO_RESPONDER = "nobody in time"
 log = logging.getLogger(__name__)
 

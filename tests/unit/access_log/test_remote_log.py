@@ -121,9 +121,9 @@ def test_files_are_read_ahead_of_their_turn(object_server: ObjectServer, bucket:
     files = list_files(f"{bucket_url}/log")
     object_server.reset()
     object_server.latency = 0.02
-    with reading_ahead([(file, 0) for file in files]):
+    with reading_ahead([(file, 0) for file in files]) as files_ahead:
         found = []
-        for file in files:
+        for file in files_ahead:
             with file.open() as stream:
                 found.append(stream.read())
     assert found == contents

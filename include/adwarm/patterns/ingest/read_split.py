@@ -151,9 +151,9 @@ def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetim
     state = _SplitState(plan, reader, context.settings.access_log, now, candidates)
     writers, zones = max(_WRITERS, context.objects.width), dict[str, str]()
     with system_memory_pool():
-        with reading_ahead([(item.file_range.file, item.start) for item in split.ranges]):
-            for split_range in split.ranges:
-                _read_range(state, split_range)
+        with reading_ahead([(item.file_range.file, item.start) for item in split.ranges]) as files:
+            for split_range, file in zip(split.ranges, files, strict=True):
+                _read_range(state, split_range, file)
         tables = _note_zones(state.slots.days(), zones)
         days = dict(map_ordered(lambda item: (item[0], list(save_day(item[1], context.objects))), tables, writers))
     quarantine = state.reader.quarantine
@@ -220,14 +220,14 @@ def save_day(table: pa.Table, objects: ObjectStore) -> Iterator[HourAggregate]:
         yield HourAggregate(from_micros(int(hour[start]) * HOUR), digest, int(opens[start:end].sum()), keys)
 
 
-def _read_range(state: _SplitState, split_range: SplitRange) -> None:
-    """Count the events of a range, and record how far its file has been read."""
+def _read_range(state: _SplitState, split_range: SplitRange, file: LogFile) -> None:
+    """Count the events of a range of `file`, and record how far it has been read."""
     since = None if state.plan.since is None else to_micros(state.plan.since)
     until, file_range = to_micros(state.plan.until), split_range.file_range
     quarantine, rejected, events = state.reader.quarantine, state.reader.quarantine.count, state.events
     checkpoints = Checkpoints(file_range.checkpoints if split_range.start == file_range.start else ())
     end = split_range.start
-    for event_batch in iterate_in_background(_event_batches(state, split_range)):
+    for event_batch in iterate_in_background(_event_batches(state, split_range, file)):
         end = max(end, event_batch.end)
         if not event_batch.batch.num_rows:
             continue
@@ -238,7 +238,6 @@ def _read_range(state: _SplitState, split_range: SplitRange) -> None:
         batch = filter_window(event_batch.batch, since, until)
         state.events += batch.num_rows
         state.slots.add(batch if state.candidates is None else state.candidates.separate(event_batch.batch))
-    file = file_range.file
     if file.path in state.reader.unreadable:
         return
     if file.format == "parquet" and (span := parquet_span(file, state.settings)):
@@ -258,10 +257,10 @@ def _read_range(state: _SplitState, split_range: SplitRange) -> None:
     )
 
 
-def _event_batches(state: _SplitState, split_range: SplitRange) -> Iterator[EventBatch]:
+def _event_batches(state: _SplitState, split_range: SplitRange, file: LogFile) -> Iterator[EventBatch]:
     """Yield the events of a range. No batch spans `already_read`, so that late events are counted from there on."""
     file_range, start, stop = split_range.file_range, split_range.start, split_range.stop
-    file, already_read = file_range.file, file_range.already_read
+    already_read = file_range.already_read
     if file.format == "parquet":
         since, until = read_window(state.plan, file_range)
         yield from state.reader.read_file(file, since=since, until=until, start=start, stop=stop)
