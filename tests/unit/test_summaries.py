@@ -21,6 +21,11 @@ def _job(total: int, done: int, failed: int, requests: int) -> Job:
     return Job("dag/1", "dag", "completed", total, done, failed, requests, AT, AT, ())
 
 
+def _plan(mode: Mode = Mode.LIVE, **figures: Any) -> PlanSummary:
+    counts = dict.fromkeys(("considered", "planned", "closing", "cut", "fresh", "batches"), 0)
+    return PlanSummary(**{"run_id": "dag/1", "decided_at": AT, "mode": mode, **counts, **figures})
+
+
 def _ingest(rejected: dict[str, int], keys: int | None = 312, ignored: int = 0) -> IngestResult:
     return IngestResult(12_345, sum(rejected.values()), rejected, [], 48, keys, AT, AT, None, 900, ignored)
 
@@ -28,14 +33,14 @@ def _ingest(rejected: dict[str, int], keys: int | None = 312, ignored: int = 0) 
 _COUNTS = {"planned": 0, "fresh": 4, "cut": 0, "in_flight": 0, "tried": 2, "lanes": 0}
 CASES: list[tuple[Any, str]] = [
     (
-        PlanSummary("dag/1", AT, Mode.LIVE, 400, 12, 2, 8, 380, 3),
+        _plan(considered=400, planned=12, closing=2, cut=8, fresh=380, batches=3),
         (
             "planned 12 of 400 reports that may be opened soon, and 2 accounts whose day has ended in 3 batches; "
             "380 fresh already, 8 cut by the hourly budget"
         ),
     ),
     (
-        PlanSummary("dag/1", AT, Mode.LIVE, 9, 0, 0, 2, 0, 0, stopped="off", expiring=3, stopped_warms=4),
+        _plan(considered=9, cut=2, stopped="off", expiring=3, stopped_warms=4),
         (
             "planned 0 of 9 reports that may be opened soon; 0 fresh already, 2 cut by the hourly budget, "
             "3 that would expire before the session ends, 4 left out while it is stopped; nothing is fetched: off"
@@ -49,7 +54,7 @@ CASES: list[tuple[Any, str]] = [
         ),
     ),
     (
-        PlanSummary("dag/1", AT, Mode.SHADOW, 1, 1, 0, 0, 0, 0),
+        _plan(Mode.SHADOW, considered=1, planned=1),
         (
             "planned 1 of 1 report that may be opened soon (shadow mode: no call is made); "
             "0 fresh already, 0 cut by the hourly budget"

@@ -198,8 +198,14 @@ class LikelyKeys:
     def take(self, indexes: Ints) -> "LikelyKeys":
         """Return the keys at `indexes`."""
         order = indexes.tolist()
-        lists = ([values[index] for index in order] for values in (self.keys, self.warm_at, self.ends))
-        return LikelyKeys(self.slots, self.rows[indexes], self.chance[indexes], *lists)
+        return LikelyKeys(
+            slots=self.slots,
+            rows=self.rows[indexes],
+            chance=self.chance[indexes],
+            keys=[self.keys[index] for index in order],
+            warm_at=[self.warm_at[index] for index in order],
+            ends=[self.ends[index] for index in order],
+        )
 
     @property
     def opens(self) -> list[datetime]:

@@ -162,22 +162,22 @@ def delete_other_profiles(engine: Engine, ids: Collection[str]) -> int:
 def find_summary(connection: Connection, account_id: str = ALL_ACCOUNTS) -> ProfileSummary | None:
     """Return the summary of an account's profile, by default of the one over all accounts; None when there is none."""
     row = connection.execute(select(access_profile).where(access_profile.c.account_id == account_id)).one_or_none()
-    return None if row is None else ProfileSummary(*row)
+    return None if row is None else ProfileSummary(**row._asdict())
 
 
 def list_summaries(engine: Engine, account_id: str | None = None) -> list[ProfileSummary]:
     """Return the summaries of one account, or of all, by account id."""
-    return [ProfileSummary(*row) for row in _rows(engine, access_profile, account_id)]
+    return [ProfileSummary(**row._asdict()) for row in _rows(engine, access_profile, account_id)]
 
 
 def list_hours(engine: Engine, account_id: str | None = None) -> list[PatternHour]:
     """Return the hours of one account, or of all, by account id and hour of the week."""
-    return [PatternHour(*row) for row in _rows(engine, access_pattern, account_id)]
+    return [PatternHour(**row._asdict()) for row in _rows(engine, access_pattern, account_id)]
 
 
 def list_ranges(engine: Engine, account_id: str | None = None) -> list[StoredRange]:
     """Return the popular ranges of one account, or of all, by account id and position."""
-    rows = [StoredRange(*row) for row in _rows(engine, popular_range, account_id)]
+    rows = [StoredRange(**row._asdict()) for row in _rows(engine, popular_range, account_id)]
     return sorted(rows, key=lambda row: (row.account_id, row.position))
 
 

@@ -129,7 +129,7 @@ class HealingStore:
             query = query.where(healing_run.c.at >= since)
         with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
-        return [HealingRun(*(getattr(row, name) for name in HealingRun._fields)) for row in rows]
+        return [HealingRun(**{name: getattr(row, name) for name in HealingRun._fields}) for row in rows]
 
     def _now(self, connection: Connection) -> datetime:
         return datetime.fromtimestamp(self._time(connection), UTC)

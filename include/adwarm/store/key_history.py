@@ -161,14 +161,13 @@ def list_arrivals(connection: Connection, key: EntryKey, before: datetime) -> li
 def list_errors(connection: Connection, account_id: str, since: datetime, until: datetime) -> list[ErrorEvent]:
     """Return the first failed calls for an account in the half-open window, oldest first."""
     table = error_event.c
-    columns = (table.at, table.source, table.kind, table.message, table.subject, table.code)
     query = (
-        select(*columns)
+        select(error_event)
         .where(table.account_id == account_id, table.at >= since, table.at < until)
         .order_by(table.at)
         .limit(_MOST_OTHERS)
     )
-    return [ErrorEvent(*row) for row in connection.execute(query)]
+    return [from_row(ErrorEvent, row) for row in connection.execute(query)]
 
 
 def list_obstacles(

@@ -212,15 +212,15 @@ def list_runs(engine: Engine, strategy: str, limit: int = 10) -> list[StrategyRu
     def count(*statuses: str) -> ColumnElement[int]:
         return func.sum(case((table.c.status.in_(statuses), 1), else_=0))
 
-    decided = func.max(table.c.decided_at)
+    decided = func.max(table.c.decided_at).label("decided_at")
     query = (
         select(
             table.c.run_id,
             decided,
-            count("fetched", "fresh"),
-            count("failed", "stale", "denied"),
-            count("cut"),
-            func.sum(table.c.requests),
+            count("fetched", "fresh").label("fetched"),
+            count("failed", "stale", "denied").label("failed"),
+            count("cut").label("cut"),
+            func.sum(table.c.requests).label("calls"),
         )
         .where(table.c.strategy == strategy, table.c.mode == "live")
         .group_by(table.c.run_id)
@@ -228,7 +228,7 @@ def list_runs(engine: Engine, strategy: str, limit: int = 10) -> list[StrategyRu
         .limit(limit)
     )
     with read_transaction(engine) as connection:
-        return [StrategyRun(row[0], row[1], *map(int, row[2:])) for row in connection.execute(query)]
+        return [StrategyRun(**row._asdict()) for row in connection.execute(query)]
 
 
 def list_strategies_of_run(engine: Engine, run_id: str) -> set[str]:
