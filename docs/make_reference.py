@@ -1,4 +1,4 @@
-"""Writes the generated parts of docs/reference from the code, so that they cannot drift from it.
+"""Writes the generated parts of docs/reference, and the list of pages on the home, so that they cannot drift.
 
 python docs/make_reference.py           writes the pages
 python docs/make_reference.py --check   writes nothing; exits 1 when a page differs from the code
@@ -23,7 +23,19 @@ def pages() -> dict[Path, str]:
     Raises:
         Undocumented: something public has no description.
     """
-    from reference_pages import airflow_parts, api, commands, metrics, openapi, settings, sizing, sources, tables
+    from reference_pages import (
+        airflow_parts,
+        api,
+        commands,
+        home,
+        measured,
+        metrics,
+        openapi,
+        settings,
+        sizing,
+        sources,
+        tables,
+    )
     from reference_pages.markdown import fill
 
     blocks = {
@@ -35,13 +47,19 @@ def pages() -> dict[Path, str]:
     texts = {
         "settings": settings.page(),
         "tables": tables.page(),
+        "measured": measured.page(),
         "sources": sources.page(),
         "operators": airflow_parts.operators_page(),
         "api": api.page(),
         "testing": api.testing_page(),
         **{name: fill((FOLDER / f"{name}.md").read_text("utf-8"), found) for name, found in blocks.items()},
     }
-    return {FOLDER / f"{name}.md": text for name, text in texts.items()} | {FOLDER / "openapi.json": openapi.document()}
+    start = FOLDER.parent / "README.md"
+    return {
+        **{FOLDER / f"{name}.md": text for name, text in texts.items()},
+        FOLDER / "openapi.json": openapi.document(),
+        start: fill(start.read_text("utf-8"), home.blocks(ROOT / "mkdocs.yml")),
+    }
 
 
 def main(arguments: list[str]) -> int:

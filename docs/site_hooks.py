@@ -1,4 +1,4 @@
-"""Hooks of the documentation site: pages of the repository's root, links out of docs/, no remote resources."""
+"""Hooks of the documentation site: pages of the root, links out of docs/, order of the search, no remote resources."""
 
 import posixpath
 import re
@@ -14,6 +14,11 @@ ROOT_PAGES = {
     "SECURITY.md": "project/security.md",
     "CHANGELOG.md": "project/changelog.md",
 }
+BOOSTS = {"quickstart": 4.0, "how-to/runbook/": 3.0, "how-to/": 4.0, "explanation/": 2.0, "reference/": 1.0}
+"""How much more a match counts in the search, by the first that fits: how-to before explanation and reference."""
+LAST_BOOST = 0.0001
+"""The same for records of decisions, pages of the root, the home, and pages that are generated whole: even a match in a
+title, which counts a thousand times, comes after the others."""
 _RESOURCE = re.compile(
     r"<(?:script|link(?![^>]*rel=.?(?:canonical|next|prev)\b)|img|iframe|source)\b"
     r"[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>"
@@ -29,8 +34,13 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Return the page with its links to files outside docs/ pointed at their page in the site, or unlinked."""
+    """Return the page with its links to files outside docs/ pointed at their page in the site, or unlinked.
+
+    The page gets its place in the search, too.
+    """
     here = page.file.src_uri
+    boost = next((boost for start, boost in BOOSTS.items() if here.startswith(start)), LAST_BOOST)
+    page.meta["search"] = {"boost": LAST_BOOST if markdown.startswith("<!-- Generated") else boost}
     source = next((name for name, target in ROOT_PAGES.items() if target == here), f"docs/{here}")
     return _LINK.sub(lambda match: _link(match, source, here), markdown)
 
