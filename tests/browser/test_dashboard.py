@@ -174,7 +174,7 @@ def test_polls_are_no_opens(product: Product, open_page: OpenPage) -> None:
     assert product.count_opens("act_1001") == 1
 
 
-def test_an_open_breaker_is_announced_and_the_stored_report_stays(
+def test_a_closed_gate_is_announced_and_the_stored_report_stays(
     product: Product, open_page: OpenPage, screenshot: Screenshot
 ) -> None:
     """The banner says since when, why, and when it is tested next."""
@@ -182,16 +182,16 @@ def test_an_open_breaker_is_announced_and_the_stored_report_stays(
     product.open_breaker()
     page = open_page()
     sign_in(page, product)
-    banner = page.get_by_role("alert").filter(has_text="The ad platform does not answer")
+    banner = page.get_by_role("alert").filter(has_text="The ad platform is not called")
     banner.wait_for()
 
     assert re.search(r"\d+ of \d+ calls of \d+ accounts or more failed", banner.inner_text())
     assert "The next test is at" in banner.inner_text()
-    assert "1 breaker open" in page.locator(".system").inner_text()
+    assert "Platform is not called" in page.locator(".system").inner_text()
     assert "new data is held back" in status_of(page, "stale").inner_text()
     screenshot(page, "breaker-open")
     choose(page, "act_1003")
-    page.get_by_text("It is fetched once the ad platform answers again").wait_for()
+    page.get_by_text("It is fetched once the ad platform is called again").wait_for()
     screenshot(page, "breaker-open-miss")
 
 

@@ -417,8 +417,8 @@ def test_an_open_breaker_is_visible(installation: Installation) -> None:
     assert "Meta responded with HTTP 500" in answers[0].json()["reason"]
     assert "source:meta failed too often and is not called for" in answers[-1].json()["reason"]
     assert int(answers[-1].headers["retry-after"]) > 5
-    breakers = serve.get("/v1/breakers", token).json()["breakers"]
-    (source,) = [item for item in breakers if item["account"] is None]
-    assert (source["state"], "failed" in source["why"]) == ("open", True)
+    gates = serve.get("/v1/gates", token).json()["gates"]
+    (source,) = [item for item in gates if item["account"] is None]
+    assert (source["state"], "failed" in source["why"]) == ("closed", True)
     metrics = serve.get("/metrics", installation.token(TokenScope.ADMIN)).text
-    assert 'adwarm_breakers{kind="source",state="open"} 1.0' in metrics
+    assert 'adwarm_gates{kind="shared",rule="breaker",state="closed"} 1.0' in metrics

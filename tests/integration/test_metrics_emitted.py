@@ -91,7 +91,7 @@ def _work(runtime: Runtime) -> None:
     score_accounts(context, [(accounts[0], date(2013, 3, 21))], NOW)
     runtime.pipeline.record(TokenDead("the token was revoked"), call=Call("meta", account_id=accounts[0]))
     context.on_damage(Corrupt("the checksum does not match"), accounts[0], None)
-    state = StateReader(context, runtime.clock, runtime.queue, runtime.admission)
+    state = StateReader(context, runtime.clock, runtime.queue)
     run_step(runtime.engine, "emit_metrics", make_emit_metrics(state), runtime.clock, 60, runtime.owner)
 
 
@@ -106,7 +106,7 @@ def test_every_metric_is_emitted(emitted: Emitted) -> None:
 def test_every_metric_is_at_the_metrics_route(emitted: Emitted) -> None:
     """Prometheus gets each metric with its meaning, and the samples of what happened in the process."""
     runtime = emitted.runtime
-    emitted.metrics.show_state(StateReader(runtime.context, runtime.clock, runtime.queue, runtime.admission))
+    emitted.metrics.show_state(StateReader(runtime.context, runtime.clock, runtime.queue))
     text = emitted.metrics.expose().decode()
     described = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")}
     assert {item.prometheus_name for item in telemetry.METRICS} - described == set()

@@ -20,7 +20,7 @@ import typer
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from adwarm.backpressure.status import BreakerStatus, ScopeStatus
+from adwarm.backpressure.status import ScopeStatus
 from adwarm.cli.app import app
 from adwarm.replay.policy import SimplePolicy
 from adwarm.settings import OTHER_VARIABLES, Settings
@@ -197,12 +197,12 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_every_metric_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each figure of `adwarm status --json` is on the metrics page, and so are those of scopes and breakers."""
+    """Each figure of `adwarm status --json` is on the metrics page, and so are those of scopes."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
     for command in (["db", "upgrade"], ["status", "--json"]):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
-    lists = [field.name for kind in (ScopeStatus, BreakerStatus) for field in fields(kind)]
+    lists = [field.name for field in fields(ScopeStatus)]
     documented = set(re.findall(r"`([\w.]+)`", _text(DOCS / "reference/metrics.md")))
     names = [name for name in _flat(json.loads(done.stdout)) if name.partition(".")[0] != "warms"]
 

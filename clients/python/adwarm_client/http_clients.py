@@ -232,16 +232,16 @@ class Client(_BaseClient):
         """
         return self._get("/v1/queue")
 
-    def breakers(self) -> dict[str, Any]:
-        """Return the circuit breakers.
+    def gates(self) -> dict[str, Any]:
+        """Return what is not called now: until when, why, and what opens it.
 
         Raises:
             AdwarmError: see the class.
         """
-        return self._get("/v1/breakers")
+        return self._get("/v1/gates")
 
     def capacity(self) -> dict[str, Any]:
-        """Return the limits of the platform, and what is parked.
+        """Return the limits of the platform.
 
         Raises:
             AdwarmError: see the class.
@@ -377,12 +377,12 @@ class AsyncClient(_BaseClient):
         """Return the state of the request queue, by class."""
         return await self._get("/v1/queue")
 
-    async def breakers(self) -> dict[str, Any]:
-        """Return the circuit breakers."""
-        return await self._get("/v1/breakers")
+    async def gates(self) -> dict[str, Any]:
+        """Return what is not called now: until when, why, and what opens it."""
+        return await self._get("/v1/gates")
 
     async def capacity(self) -> dict[str, Any]:
-        """Return the limits of the platform, and what is parked."""
+        """Return the limits of the platform."""
         return await self._get("/v1/capacity")
 
     async def _get(self, target: str) -> dict[str, Any]:

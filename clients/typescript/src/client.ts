@@ -4,10 +4,10 @@ import {type Fallback, readFallback} from './fallback.js'
 import {AdwarmProblem, readProblem, readRetryAfter} from './problem.js'
 import type {
   AccountPage,
-  Breaker,
-  BreakerPage,
   CapacityPage,
   EnqueuedRequest,
+  Gate,
+  GatePage,
   QueueState,
   RequestState,
   Score,
@@ -220,9 +220,9 @@ export class AdwarmClient {
     return this.get<QueueState>('/v1/queue', options)
   }
 
-  /** Returns the circuit breakers that the token may see. */
-  async breakers(options: CallOptions = {}): Promise<readonly Breaker[]> {
-    return (await this.get<BreakerPage>('/v1/breakers', options)).breakers
+  /** Returns what is not called now, as far as the token may see it. */
+  async gates(options: CallOptions = {}): Promise<readonly Gate[]> {
+    return (await this.get<GatePage>('/v1/gates', options)).gates
   }
 
   /** Returns the capacity scopes that the token may see. */

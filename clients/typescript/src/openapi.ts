@@ -249,26 +249,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/breakers": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * The circuit breakers
-         * @description Breakers of sources, and those of the accounts that the token may read.
-         */
-        get: operations["list_breakers"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/capacity": {
         parameters: {
             query?: never;
@@ -277,7 +257,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The limits, and what is parked
+         * The limits
          * @description Shared scopes, and those of the accounts that the token may read.
          */
         get: operations["list_capacity"];
@@ -398,7 +378,7 @@ export interface paths {
         };
         /**
          * What is not called now
-         * @description Parks, breakers, isolations and switches, but for those of accounts that the token may not read.
+         * @description Parks, breakers, isolations, denials and switches, but for those of accounts that the token may not read.
          */
         get: operations["list_gates"];
         put?: never;
@@ -766,71 +746,6 @@ export interface components {
             document: unknown;
         };
         /**
-         * BreakerItem
-         * @description One circuit breaker.
-         */
-        BreakerItem: {
-            /**
-             * Source
-             * @description Name of the source.
-             */
-            source: string;
-            /**
-             * Account
-             * @description Account whose breaker it is; null for that of the whole source.
-             */
-            account: string | null;
-            /**
-             * State
-             * @description Closed: calls go through.
-             * @enum {string}
-             */
-            state: "closed" | "open" | "half_open";
-            /**
-             * Error Rate
-             * @description Share of failed calls in the window.
-             */
-            error_rate: number;
-            /**
-             * Calls
-             * @description Calls in the window.
-             */
-            calls: number;
-            /**
-             * Since
-             * Format: date-time
-             * @description When the state began.
-             */
-            since: string;
-            /**
-             * Probe At
-             * @description When the source is tested next; null while closed.
-             */
-            probe_at: string | null;
-            /**
-             * Why
-             * @description What opened it; null while closed.
-             */
-            why: string | null;
-        };
-        /**
-         * BreakerPage
-         * @description The circuit breakers that the token may see.
-         */
-        BreakerPage: {
-            /**
-             * At
-             * Format: date-time
-             * @description Time of the state, by the database's clock.
-             */
-            at: string;
-            /**
-             * Breakers
-             * @description By source and account.
-             */
-            breakers: components["schemas"]["BreakerItem"][];
-        };
-        /**
          * CallsOfDay
          * @description The calls to the platform in the last 24 hours.
          */
@@ -1125,6 +1040,11 @@ export interface components {
              * @description What: `account:ID`, `app:ID`, `source:NAME`, `connection:NAME`, `fallback:NAME` ...
              */
             scope: string;
+            /**
+             * Account
+             * @description The account that it guards; null for what accounts share.
+             */
+            account: string | null;
             /**
              * Rule
              * @description Who closed it: a person, the platform, failed calls, failing work, or a lack of permission.
@@ -1742,21 +1662,6 @@ export interface components {
              * @description Percentage of the quota used, as the platform reports it.
              */
             usage: number | null;
-            /**
-             * Parked Until
-             * @description When it may be called again; null when it may be called now.
-             */
-            parked_until: string | null;
-            /**
-             * Parked Since
-             * @description When it was parked.
-             */
-            parked_since: string | null;
-            /**
-             * Parked Why
-             * @description Why it was parked.
-             */
-            parked_why: string | null;
         };
         /**
          * Score
@@ -3306,84 +3211,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["QueueState"];
-                };
-            };
-            /** @description There is no valid token. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description The token lacks the scope. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description The path is too long. */
-            414: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description The token is used too often, or the queue is full. */
-            429: {
-                headers: {
-                    /** @description Seconds after which to ask again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description An unexpected error. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description The database or the platform is not available now. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to ask again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-        };
-    };
-    list_breakers: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["BreakerPage"];
                 };
             };
             /** @description There is no valid token. */

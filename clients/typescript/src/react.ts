@@ -3,7 +3,7 @@ import type {AdwarmClient, Priority} from './client.js'
 import {type MemoryPressure, readMemoryPressure} from './memory.js'
 import {type Polled, PolledStore} from './polledStore.js'
 import {type ReportState, ReportStore} from './reportStore.js'
-import type {Breaker, QueueState} from './status.js'
+import type {Gate, QueueState} from './status.js'
 import {sharedStore, type Store} from './store.js'
 
 export type {MemoryPressure} from './memory.js'
@@ -75,12 +75,11 @@ export function useQueueStatus(seconds = 10): Polled<QueueState> {
   return useStore(store)
 }
 
-/** Shows the circuit breakers, asked for every `seconds`. */
-export function useBreakers(seconds = 10): Polled<readonly Breaker[]> {
+/** Shows what is not called now, asked for every `seconds`; `gatesOf` selects what concerns an account. */
+export function useGates(seconds = 10): Polled<readonly Gate[]> {
   const client = useAdwarmClient()
   const store = useMemo(
-    () =>
-      sharedStore(client, `breakers ${seconds}`, () => new PolledStore((signal) => client.breakers({signal}), seconds)),
+    () => sharedStore(client, `gates ${seconds}`, () => new PolledStore((signal) => client.gates({signal}), seconds)),
     [client, seconds],
   )
   return useStore(store)

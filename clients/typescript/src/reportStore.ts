@@ -5,7 +5,7 @@ import type {Fallback} from './fallback.js'
 import {AdwarmProblem} from './problem.js'
 import {Store} from './store.js'
 import type {Transfer} from './transfer.js'
-import type {Breaker, RequestState} from './status.js'
+import {type Gate, gatesOf, type RequestState} from './status.js'
 
 /** What is known about a report that is to be waited for. */
 export interface Waiting {
@@ -18,8 +18,8 @@ export interface Waiting {
   readonly lastError: string | null
   /** Why it is not there yet; null when the API does not say. */
   readonly reason: string | null
-  /** The breakers that hold requests of this account back. */
-  readonly openBreakers: readonly Breaker[]
+  /** What keeps new data of this account back: it is not called for now. */
+  readonly gates: readonly Gate[]
 }
 
 /** A report on the screen, how it came, and what is under way. */
@@ -78,7 +78,7 @@ const NO_DETAILS: Waiting = {
   isRunning: false,
   lastError: null,
   reason: null,
-  openBreakers: [],
+  gates: [],
 }
 const WAIT_SECONDS = 5
 const MAX_STALE_CHECKS = 10
@@ -169,24 +169,20 @@ export class ReportStore extends Store<ReportState> {
     void this.addDetails(signal)
   }
 
-  /** Adds the position in the queue and the open breakers, as far as the token may see them. */
+  /** Adds the position in the queue and the gates that are closed, as far as the token may see them. */
   private async addDetails(signal: AbortSignal): Promise<void> {
     const id = this.getSnapshot().waiting?.requestId ?? null
-    const [request, breakers] = await Promise.allSettled([
+    const [request, gates] = await Promise.allSettled([
       id === null ? Promise.resolve(null) : this.client.request(id, {signal}),
-      this.client.breakers({signal}),
+      this.client.gates({signal}),
     ])
     const {waiting} = this.getSnapshot()
     if (waiting === null || waiting.requestId !== id) return
     const details: Partial<Waiting> = {
       ...(request.status === 'fulfilled' && readRequest(request.value)),
-      ...(breakers.status === 'fulfilled' && {openBreakers: breakers.value.filter((item) => this.isHeldBy(item))}),
+      ...(gates.status === 'fulfilled' && {gates: gatesOf(gates.value, this.options.account)}),
     }
     this.set({waiting: {...waiting, ...details}}, signal)
-  }
-
-  private isHeldBy({state, account}: Breaker): boolean {
-    return state !== 'closed' && (account === null || account === this.options.account)
   }
 
   /** Shows an error and returns the seconds until the next try; null when another try does not help. */

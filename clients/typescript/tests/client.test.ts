@@ -162,10 +162,10 @@ describe('errors', () => {
 
 describe('the other calls', () => {
   it('use the documented paths', async () => {
-    const {client, calls} = makeClient(() => Response.json({breakers: []}))
+    const {client, calls} = makeClient(() => Response.json({gates: []}))
     await client.accounts()
     await client.queue()
-    await client.breakers()
+    await client.gates()
     await client.capacity()
     await client.request(7)
     await client.scores('act_1', {asOf: '2026-01-01', adId: '5', limit: 10, cursor: 'x'})
@@ -177,7 +177,7 @@ describe('the other calls', () => {
     expect(calls.map(({init, url}) => `${init.method ?? 'GET'} ${url.pathname}${url.search}`)).toEqual([
       'GET /v1/accounts',
       'GET /v1/queue',
-      'GET /v1/breakers',
+      'GET /v1/gates',
       'GET /v1/capacity',
       'GET /v1/requests/7',
       'GET /v1/scores/act_1?ad_id=5&as_of=2026-01-01&limit=10&cursor=x',

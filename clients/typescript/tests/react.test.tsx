@@ -6,7 +6,7 @@ import {
   AdwarmProvider,
   type ReportHookOptions,
   useAdwarmReport,
-  useBreakers,
+  useGates,
   useMemoryPressure,
   useQueueStatus,
 } from '../src/react.js'
@@ -22,16 +22,22 @@ import {
 } from './fakeApi.js'
 
 const isReport = (call: Call) => call.url.pathname.startsWith('/v1/insights/')
-const BREAKER = {source: 'meta', account: null, state: 'open', error_rate: 1, calls: 9, since: '2026-01-01T00:00:00Z'}
-
-const BREAKERS = [BREAKER, {...BREAKER, account: 'act_2'}, {...BREAKER, account: 'act_1', state: 'closed'}]
+const GATE = {scope: 'source:meta', account: null, rule: 'breaker', state: 'closed', since: '2026-01-01T00:00:00Z'}
+const OWN_GATE = {...GATE, scope: 'account:act_1', account: 'act_1', rule: 'park'}
+const GATES = [
+  GATE,
+  {...OWN_GATE, account: 'act_2'},
+  OWN_GATE,
+  {...GATE, scope: 'switch:warming', rule: 'switch'},
+  {...GATE, scope: 'fallback:stored', rule: 'isolation'},
+]
 const REQUEST = {id: 42, position: 3, status: 'pending', error: 'timed out'}
 
-/** Answers reports from a list; the last answer repeats. Requests and breakers are always there. */
+/** Answers reports from a list; the last answer repeats. Requests and gates are always there. */
 function setUp(...answers: ((call: Call) => Answer)[]) {
   let reports = 0
   const {fetch, calls} = fakeFetch((call) => {
-    if (call.url.pathname === '/v1/breakers') return Response.json({at: '', breakers: BREAKERS})
+    if (call.url.pathname === '/v1/gates') return Response.json({at: '', gates: GATES})
     if (call.url.pathname.startsWith('/v1/requests/')) return Response.json(REQUEST)
     reports += 1
     return answers[Math.min(reports, answers.length) - 1]?.(call) ?? new Error('no answer is left')
@@ -124,7 +130,7 @@ describe('useAdwarmReport', () => {
       isRunning: false,
       lastError: 'timed out',
       reason: 'why',
-      openBreakers: [BREAKER],
+      gates: [GATE, OWN_GATE],
     })
     await pass(2)
     expect(result.current).toMatchObject({status: 'miss', waiting: null})
@@ -239,19 +245,19 @@ describe('useAdwarmReport', () => {
   })
 })
 
-describe('useQueueStatus and useBreakers', () => {
+describe('useQueueStatus and useGates', () => {
   it('ask again while they are shown, and keep the last answer after an error', async () => {
     let isBroken = false
     const {fetch, calls} = fakeFetch((call) => {
       if (isBroken) return problemResponse(503, 'down')
-      return call.url.pathname === '/v1/queue' ? Response.json({pending: 4}) : Response.json({breakers: [BREAKER]})
+      return call.url.pathname === '/v1/queue' ? Response.json({pending: 4}) : Response.json({gates: [GATE]})
     })
     const client = new AdwarmClient({baseUrl: ORIGIN, token: 'secret', fetch})
     const wrapper = ({children}: PropsWithChildren) => <AdwarmProvider value={client}>{children}</AdwarmProvider>
-    const {result, unmount} = renderHook(() => ({queue: useQueueStatus(5), breakers: useBreakers(5)}), {wrapper})
+    const {result, unmount} = renderHook(() => ({queue: useQueueStatus(5), gates: useGates(5)}), {wrapper})
     await pass(1)
     expect(result.current.queue.data?.pending).toBe(4)
-    expect(result.current.breakers.data).toEqual([BREAKER])
+    expect(result.current.gates.data).toEqual([GATE])
     isBroken = true
     await pass(5)
     expect(calls).toHaveLength(4)

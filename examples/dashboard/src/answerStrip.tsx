@@ -22,7 +22,7 @@ function useAge(fetchedAt: string | undefined): number | null {
 
 interface StripProps {
   readonly report: ReportHookState
-  /** Whether an open breaker holds new data back. */
+  /** Whether a closed gate holds new data back. */
   readonly isHeld: boolean
 }
 

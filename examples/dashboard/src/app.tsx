@@ -1,11 +1,12 @@
-import {AdwarmProvider, useAdwarmReport, useBreakers, useMemoryPressure, useQueueStatus} from '@adwarm/client/react'
+import {gatesOf} from '@adwarm/client'
+import {AdwarmProvider, useAdwarmReport, useGates, useMemoryPressure, useQueueStatus} from '@adwarm/client/react'
 import {useCallback, useEffect, useMemo, useState} from 'react'
 import {AdTable} from './adTable'
 import {AnswerStrip} from './answerStrip'
 import {DayChart} from './chart'
 import {type Choice, Controls} from './controls'
 import {Fatigue, useScores} from './fatigue'
-import {BreakerBanner, ErrorBanner, WaitingPanel} from './notices'
+import {ErrorBanner, GateBanner, WaitingPanel} from './notices'
 import {type Figures, sumAll, sumByAd, sumByDay} from './report'
 import {Login, type Session} from './session'
 import {type Formats, longDay, makeFormats} from './words'
@@ -82,20 +83,20 @@ function Dashboard({session, onSignOut}: DashboardProps) {
   )
 }
 
-/** The queue and the breakers in a few words. */
+/** The queue, and whether the platform is called, in a few words. */
 function SystemStatus() {
   const queue = useQueueStatus(STATUS_SECONDS)
-  const breakers = useBreakers(STATUS_SECONDS)
-  const held = breakers.data?.filter(({state}) => state !== 'closed').length ?? 0
+  const gates = useGates(STATUS_SECONDS)
+  const isHeld = gatesOf(gates.data ?? [], null).length > 0
   return (
     <p className="system">
       {queue.data !== null && (
         <span>{queue.data.pending === 0 ? 'Queue empty' : `${queue.data.pending} in the queue`}</span>
       )}
-      {breakers.data !== null && (
-        <span className={held ? 'system-held' : 'system-fine'}>
+      {gates.data !== null && (
+        <span className={isHeld ? 'system-held' : 'system-fine'}>
           <span className="system-dot" aria-hidden="true" />
-          {held === 0 ? 'Platform answers' : `${held} ${held === 1 ? 'breaker' : 'breakers'} open`}
+          {isHeld ? 'Platform is not called' : 'Platform is called'}
         </span>
       )}
     </p>
@@ -111,16 +112,14 @@ function Report({account, range, report: name, session, onSignOut}: ReportProps)
     ...(name === 'default' ? {} : {report: name}),
   })
   const {data, error} = report
-  const breakers = useBreakers(STATUS_SECONDS)
+  const gates = useGates(STATUS_SECONDS)
   const scores = useScores(session.client, account, data?.fetched_at ?? null)
   const pressure = useMemoryPressure()
   const formats = useMemo(() => makeFormats(data?.currency ?? null), [data])
   const days = useMemo(() => (data === null ? [] : sumByDay(data)), [data])
   const ads = useMemo(() => (data === null ? [] : sumByAd(data)), [data])
   const total = useMemo(() => (data === null ? null : sumAll(data)), [data])
-  const held = (breakers.data ?? []).filter(
-    (breaker) => breaker.state !== 'closed' && (breaker.account === null || breaker.account === account),
-  )
+  const held = gatesOf(gates.data ?? [], account)
   const isRefused = error?.status === 401
   useEffect(() => {
     if (isRefused) onSignOut('You were signed out: the token is not valid any more.')
@@ -128,7 +127,7 @@ function Report({account, range, report: name, session, onSignOut}: ReportProps)
 
   return (
     <>
-      <BreakerBanner breakers={held} />
+      <GateBanner gates={held} />
       <ErrorBanner report={report} />
       {pressure.isHigh && (
         <section className="banner" role="status">

@@ -1,16 +1,16 @@
-import type {Breaker} from '@adwarm/client'
+import type {Gate} from '@adwarm/client'
 import type {ReportHookState, Waiting} from '@adwarm/client/react'
-import {breakerText, errorTitle, sentence, span} from './words'
+import {errorTitle, gateText, sentence, span} from './words'
 
-/** Says that the platform does not answer, for the breakers that concern the account. */
-export function BreakerBanner({breakers}: {readonly breakers: readonly Breaker[]}) {
-  if (breakers.length === 0) return null
-  const isTesting = breakers.every(({state}) => state === 'half_open')
+/** Says that the platform is not called, for the gates that concern the account. */
+export function GateBanner({gates}: {readonly gates: readonly Gate[]}) {
+  if (gates.length === 0) return null
+  const isTesting = gates.every(({state}) => state === 'testing')
   return (
-    <section className="banner banner-breaker" role="alert">
-      <h2>{isTesting ? 'The ad platform is being tested again' : 'The ad platform does not answer'}</h2>
-      {breakers.map((breaker) => (
-        <p key={`${breaker.source} ${breaker.account ?? ''}`}>{breakerText(breaker)}</p>
+    <section className="banner banner-gate" role="alert">
+      <h2>{isTesting ? 'The ad platform is being tested again' : 'The ad platform is not called'}</h2>
+      {gates.map((gate) => (
+        <p key={`${gate.rule} ${gate.scope}`}>{gateText(gate)}</p>
       ))}
       <p>What is stored can still be read.</p>
     </section>
@@ -57,8 +57,8 @@ export function WaitingPanel({report}: {readonly report: ReportHookState}) {
 }
 
 /** Returns what a missing report waits for. */
-function waitingText({isRunning, position, openBreakers}: Waiting): string {
-  if (openBreakers.length > 0) return 'It is fetched once the ad platform answers again.'
+function waitingText({isRunning, position, gates}: Waiting): string {
+  if (gates.length > 0) return 'It is fetched once the ad platform is called again.'
   if (isRunning) return 'It is being fetched from the ad platform.'
   if (position === null) return 'It is requested.'
   return position === 1 ? 'It is the next one in the queue.' : `It is number ${position} in the queue.`

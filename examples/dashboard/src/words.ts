@@ -1,4 +1,4 @@
-import type {AdwarmProblem, Breaker} from '@adwarm/client'
+import type {AdwarmProblem, Gate} from '@adwarm/client'
 
 const LOCALE = 'en'
 const NONE = '–'
@@ -108,10 +108,10 @@ export function errorTitle(problem: AdwarmProblem): string {
   }
 }
 
-/** Returns what an open breaker means. */
-export function breakerText(breaker: Breaker, now = new Date()): string {
-  const where = breaker.account === null ? `from ${breaker.source}` : `for account ${breaker.account}`
-  const probe = breaker.probe_at ? ` The next test is at ${clockTime(breaker.probe_at, now)}.` : ''
-  const why = breaker.why ? ` (${breaker.why})` : ''
-  return `New data ${where} has been held back since ${clockTime(breaker.since, now)}${why}.${probe}`
+/** Returns what a closed gate means. */
+export function gateText({account, lifted_by: opener, since, until, why}: Gate, now = new Date()): string {
+  const what = account === null ? 'New data' : `New data for account ${account}`
+  const ends = {probes: 'The next test is at', time: 'It is called again at', credential: null, person: null}[opener]
+  const end = ends !== null && until !== null ? ` ${ends} ${clockTime(until, now)}.` : ''
+  return `${what} has been held back since ${clockTime(since, now)}${why ? ` (${why})` : ''}.${end}`
 }

@@ -1,9 +1,9 @@
-import {AdwarmProblem, type Breaker, type ReportDocument} from '@adwarm/client'
+import {AdwarmProblem, type Gate, type ReportDocument} from '@adwarm/client'
 import {describe, expect, it} from 'vitest'
 import {niceMaximum} from '../src/chart'
 import {outlook} from '../src/fatigue'
 import {daysBetween, sumAll, sumByAd, sumByDay} from '../src/report'
-import {breakerText, bytes, duration, errorTitle, makeFormats, rangeName, sentence, span} from '../src/words'
+import {bytes, duration, errorTitle, gateText, makeFormats, rangeName, sentence, span} from '../src/words'
 
 function makeReport(columns: Record<string, (string | null)[]>): ReportDocument {
   return {
@@ -123,22 +123,22 @@ describe('what is said of problems', () => {
     expect(sentence('')).toBe('')
   })
 
-  it('names the account of a breaker, or the whole platform', () => {
-    const breaker: Breaker = {
-      source: 'meta',
+  it('says of a gate whose data is held back, why, and until when', () => {
+    const gate: Gate = {
+      scope: 'source:meta',
       account: null,
-      state: 'open',
-      error_rate: 1,
-      calls: 9,
+      rule: 'breaker',
+      state: 'closed',
       since: '2026-01-01T10:00:00',
-      probe_at: '2026-01-01T10:05:00',
+      until: '2026-01-01T10:05:00',
+      lifted_by: 'probes',
       why: '9 of 9 calls failed',
     }
     const now = new Date('2026-01-01T10:01:00')
-    expect(breakerText(breaker, now)).toBe(
-      'New data from meta has been held back since 10:00 (9 of 9 calls failed). The next test is at 10:05.',
+    expect(gateText(gate, now)).toBe(
+      'New data has been held back since 10:00 (9 of 9 calls failed). The next test is at 10:05.',
     )
-    expect(breakerText({...breaker, account: 'act_1', probe_at: null, why: null}, now)).toBe(
+    expect(gateText({...gate, account: 'act_1', rule: 'denial', lifted_by: 'credential', why: ''}, now)).toBe(
       'New data for account act_1 has been held back since 10:00.',
     )
   })

@@ -22,7 +22,7 @@ from adwarm.backpressure.machine_load import GuardedAdmission, MachineGuard
 from adwarm.backpressure.request_queue import ClaimedRequest, RequestQueue, Ticket
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.sql_admission import SqlAdmission
-from adwarm.backpressure.status import AdmissionStatus, BreakerStatus, ScopeStatus
+from adwarm.backpressure.status import AdmissionStatus, ScopeStatus
 from adwarm.backpressure.token_limits import TokenLimits
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Admission",
     "AdmissionStatus",
     "BlockAdmission",
-    "BreakerStatus",
     "CallOutcome",
     "CallOutcomeKind",
     "CallRequest",

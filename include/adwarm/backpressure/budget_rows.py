@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, or_, select, union, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, union, update
 
 from adwarm.backpressure.admission import FLEET, Grant
 from adwarm.backpressure.scope_state import Parking, ScopeState
@@ -104,7 +104,7 @@ def load_all(connection: Connection, budget: SharedBudget, now: float) -> None:
 
 
 def load_notable(connection: Connection, budget: SharedBudget, accounts: int, now: float) -> None:
-    """Load what accounts share, what is parked or not closed, and the `accounts` that use most of their quota.
+    """Load the scopes that accounts share, those that are parked, and the `accounts` that use most of their quota.
 
     Every part but the last is found by an index, however many accounts there are.
     """
@@ -120,10 +120,6 @@ def load_notable(connection: Connection, budget: SharedBudget, accounts: int, no
         _load_grants(connection, budget, None, loaded)
         for id_, grant in budget.grants.items():  # their other scopes are not shown
             budget.grants[id_] = replace(grant, scopes=tuple(s for s in grant.scopes if s in budget.scopes))
-    of_source = gate.c.scope.not_like(f"% {ScopeKind.ACCOUNT}:%")
-    is_breaker = (gate.c.rule == Rule.BREAKER) & or_(gate.c.closed_until.is_not(None), of_source)
-    rows = connection.execute(_EVERY_GATE.where(or_(gate.c.closed_until > now, is_breaker))).mappings()
-    _read_gates(rows, budget, loaded, now)
 
 
 def save(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner: str) -> None:

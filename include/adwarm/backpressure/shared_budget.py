@@ -208,10 +208,10 @@ class SharedBudget:
         return changed
 
     def status(self, now: float) -> AdmissionStatus:
-        """Return limits, calls in flight, parked scopes and breakers at `now`."""
+        """Return limits, calls in flight and quotas at `now`."""
         self.expire_grants(now)
         states = sorted(self.scopes.values(), key=lambda state: state.name)
-        return build_status(states, self.breaker_registry, now)
+        return build_status(states, now)
 
     def scope_state(self, scope: Scope, now: float) -> ScopeState:
         """Return the scope's state; a new scope gets one."""

@@ -246,11 +246,11 @@ class SqlAdmission:
         return self._submit(keys, lambda budget, now: budget.unpark(scopes, breaker_names, now))
 
     def status(self, accounts: int | None = None, at: float | None = None) -> AdmissionStatus:
-        """Return limits, calls in flight, parked scopes and breakers, as they are now.
+        """Return limits, calls in flight and quotas, as they are now.
 
         Args:
-            accounts: of the accounts return those that are parked or behind a breaker, and so many that use most of
-                their quota; None means every account that was called.
+            accounts: of the accounts return those that are parked, and so many that use most of their quota; None
+                means every account that was called.
             at: the time; the database's own by default.
         """
         budget = SharedBudget(self._settings, self._rng)

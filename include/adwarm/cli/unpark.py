@@ -7,7 +7,7 @@ import typer
 from adwarm.cli.options import JsonOption, get_doer
 from adwarm.cli.output import print_json, print_table
 
-_COLUMNS = ("scope", "rule", "state", "since", "until", "lifted by", "why", "for a human")
+_COLUMNS = ("scope", "account", "rule", "state", "since", "until", "lifted by", "why", "for a human")
 
 
 def unpark(

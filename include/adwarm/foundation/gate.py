@@ -114,6 +114,7 @@ class Gate:
         """Return the gate as it is shown; times are UTC, and a gate that is being tested has no end."""
         return {
             "scope": self.scope,
+            "account": self.account_id,
             "rule": str(self.rule),
             "state": str(self.state),
             "since": to_datetime(self.since),

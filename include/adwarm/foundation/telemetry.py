@@ -117,11 +117,9 @@ QUEUE_OLDEST: Final = _gauge(
     "adwarm.queue.oldest_seconds", "seconds", ("priority",), "How long the oldest pending request has waited."
 )
 QUEUE_SIZE: Final = _gauge("adwarm.queue.size", "requests", (), "The most requests that may be pending.")
-BREAKERS: Final = _gauge(
-    "adwarm.breakers", "breakers", ("kind", "state"), "Circuit breakers of sources and accounts, by state."
+GATES: Final = _gauge(
+    "adwarm.gates", "gates", ("rule", "kind", "state"), "What is not called now: of an account, or shared by accounts."
 )
-PARKED: Final = _gauge("adwarm.parked_scopes", "scopes", ("kind",), "Scopes that must not be called now, by kind.")
-ISOLATED: Final = _gauge("adwarm.isolated", "scopes", (), "Connections, accounts and fallbacks that are isolated.")
 OPEN_ALERTS: Final = _gauge("adwarm.open_alerts", "alerts", (), "Alerts that are open.")
 ENTRIES: Final = _gauge("adwarm.entries", "entries", (), "Stored entries.")
 ENTRY_BYTES: Final = _gauge("adwarm.entry_bytes", "bytes", ("form",), "Their bytes, decoded and as stored.")
@@ -195,9 +193,7 @@ STATES: Final = (
     QUEUE_PROCESSING,
     QUEUE_OLDEST,
     QUEUE_SIZE,
-    BREAKERS,
-    PARKED,
-    ISOLATED,
+    GATES,
     OPEN_ALERTS,
     ENTRIES,
     ENTRY_BYTES,

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from adwarm.backpressure import AdmissionStatus
 from adwarm.foundation.clock import Clock, floor_to
+from adwarm.foundation.gate import Rule
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import Scope, ScopeKind
 from adwarm.store import Context
 from adwarm.store.capacity import CapacitySample, save_samples
+from adwarm.store.gates import list_closed
 
 MAX_SCOPES: Final = 200
 """Scopes of one sample; an installation has a few tokens and apps, and accounts are left out."""
@@ -27,19 +29,21 @@ def make_sample_capacity(context: Context, status: Callable[[], AdmissionStatus]
 
     def sample_capacity(cursor: Any, budget: StepBudget) -> StepResult:
         """Store one sample of each shared scope."""
-        del cursor, budget  # one small read and one small write
-        at = floor_to(clock.now(), _RASTER)
+        del cursor, budget  # two small reads and one small write
+        now = clock.now()
+        closed = list_closed(context.engine, now.timestamp())
+        parked = {gate.scope for gate in closed if gate.rule is Rule.PARK}
         shared = [scope for scope in status().scopes if Scope.parse(scope.scope).kind is not ScopeKind.ACCOUNT]
         if not shared:
             return StepResult(skipped="nothing was called yet")
         samples = [
             CapacitySample(
-                at=at,
+                at=floor_to(now, _RASTER),
                 scope=scope.scope,
                 limit=float(scope.limit),
                 in_flight=sum(scope.in_flight.values()),
                 usage=scope.usage,
-                is_parked=scope.parked_until is not None,
+                is_parked=scope.scope in parked,
             )
             for scope in shared[:MAX_SCOPES]
         ]

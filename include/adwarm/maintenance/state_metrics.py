@@ -1,12 +1,13 @@
 """The state metrics, read from the database: for `/metrics`, and for the statistics of Airflow by `emit_metrics`."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from itertools import product
+from typing import Any, Final, NamedTuple
 
 from adwarm.backpressure import RequestQueue
-from adwarm.backpressure.status import AdmissionStatus
 from adwarm.compression import get_compression_totals
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
@@ -14,10 +15,10 @@ from adwarm.foundation.gate import GateState, Rule
 from adwarm.foundation.telemetry import Metric
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, access_tokens, alerts, entries
-from adwarm.store.gates import SqlGates
+from adwarm.store.gates import list_closed
 
-_BREAKER_STATES: Final = ("closed", "half_open", "open")
-_SCOPE_KINDS: Final = ("account", "app", "token", "fleet")
+_RULES: Final = [rule for rule in Rule if rule is not Rule.STOP]  # a batch has its own stops
+_GATES: Final = list(product(_RULES, ("account", "shared"), (GateState.CLOSED, GateState.TESTING)))
 _COMPRESSION_DAYS: Final = timedelta(days=30)
 _COMPRESSION: Final = {
     telemetry.COMPRESSION_PACKED: "packed",
@@ -30,14 +31,6 @@ _COMPRESSION: Final = {
     telemetry.COMPRESSION_CACHE_HITS: "cache_hits",
 }
 _LATENCIES: Final = [(quantile, operation) for operation in ("pack", "unpack") for quantile in ("median", "p95")]
-
-
-class AdmissionState(Protocol):
-    """Reads the shared budget. `adwarm.backpressure.SqlAdmission` is one."""
-
-    def status(self) -> AdmissionStatus:
-        """Return limits, parked scopes and breakers now."""
-        ...
 
 
 class Sample(NamedTuple):
@@ -56,19 +49,16 @@ class StateReader:
         context: the database.
         clock: judges which tokens are valid.
         queue: the request queue.
-        admission: the shared budget.
     """
 
     context: Context
     clock: Clock
     queue: RequestQueue
-    admission: AdmissionState
 
     def read(self) -> Iterator[Sample]:
         """Yield the state as of now; the samples of one metric follow each other."""
         yield from self._read_queue()
-        yield from self._read_admission()
-        yield from self._read_recovery()
+        yield from self._read_gates()
         yield from self._read_stored()
 
     def _read_queue(self) -> Iterator[Sample]:
@@ -79,17 +69,10 @@ class StateReader:
         yield from (Sample(telemetry.QUEUE_OLDEST, item.oldest_seconds or 0.0, tag) for tag, item in classes)
         yield Sample(telemetry.QUEUE_SIZE, status.size)
 
-    def _read_admission(self) -> Iterator[Sample]:
-        status = self.admission.status()
-        for kind in ("source", "account"):
-            states = [item.state for item in status.breakers if (item.account is None) == (kind == "source")]
-            yield from (Sample(telemetry.BREAKERS, states.count(state), (kind, state)) for state in _BREAKER_STATES)
-        kinds = [item.scope.partition(":")[0] for item in status.parked]
-        yield from (Sample(telemetry.PARKED, kinds.count(kind), (kind,)) for kind in _SCOPE_KINDS)
-
-    def _read_recovery(self) -> Iterator[Sample]:
-        gates = SqlGates(self.context.engine).list_gates(Rule.ISOLATION, self.clock.now().timestamp())
-        yield Sample(telemetry.ISOLATED, sum(gate.state is not GateState.OPEN for gate in gates))
+    def _read_gates(self) -> Iterator[Sample]:
+        closed = list_closed(self.context.engine)
+        counts = Counter((gate.rule, "account" if gate.account_id else "shared", gate.state) for gate in closed)
+        yield from (Sample(telemetry.GATES, counts[gate], tuple(map(str, gate))) for gate in _GATES)
         yield Sample(telemetry.OPEN_ALERTS, alerts.count_open(self.context.engine))
 
     def _read_stored(self) -> Iterator[Sample]:

@@ -100,7 +100,7 @@ def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
         "apply_retention": make_apply_retention(context, parts.queue, clock),
         "measure_impact": make_measure_impact(context, clock),
         "deliver_alerts": make_deliver_alerts(parts.alerts),
-        "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue, parts.admission)),
+        "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue)),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),
         "sample_capacity": make_sample_capacity(context, parts.admission.status, clock),
     }

@@ -6,6 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import Engine
 
 from adwarm.backpressure import (
     BlockAdmission,
@@ -21,6 +22,7 @@ from adwarm.backpressure.block_admission import GROWTH_SECONDS, IDLE_SECONDS, RE
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
+from adwarm.store.gates import list_closed
 from tests.simulation.local_admission import LocalAdmission
 
 if TYPE_CHECKING:
@@ -285,7 +287,9 @@ def test_a_call_with_another_cost_gets_its_own_grant(pair: Pair) -> None:
     assert pair.in_flight == {}
 
 
-def test_blocks_share_the_budget_through_sql(make: Callable[..., SqlAdmission], time: "DatabaseClock") -> None:
+def test_blocks_share_the_budget_through_sql(
+    make: Callable[..., SqlAdmission], time: "DatabaseClock", engine: Engine
+) -> None:
     """Two processes: one slot per account, one charge per block, and unused permits return."""
     admissions = [make(name, per_account_concurrent=1) for name in ("one", "two")]
     one, two = (
@@ -299,7 +303,7 @@ def test_blocks_share_the_budget_through_sql(make: Callable[..., SqlAdmission], 
     call(two, outcome=CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
 
     status = admissions[0].status()
-    assert [scope.scope for scope in status.parked] == [str(APP)]
+    assert [item.scope for item in list_closed(engine, time.now)] == [str(APP)]
     assert [scope.in_flight for scope in status.scopes] == [{}] * 3
     assert status.scopes[-1].tokens == pytest.approx(41)
 

@@ -126,7 +126,7 @@ def test_an_overlong_park_is_cut_and_alerts(adwarm: Adwarm) -> None:
     runtime = Runtime()
     for account in ("act_0", "act_1"):
         _settle(runtime, f"account:{account}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=6e10))
-    shown = adwarm("status", "--json").json["admission"]["scopes"]
+    shown = adwarm("status", "--json").json["gates"]
 
     raised = list_alerts(runtime.engine)
     assert [(alert.scope, alert.kind) for alert in raised] == [
@@ -134,7 +134,7 @@ def test_an_overlong_park_is_cut_and_alerts(adwarm: Adwarm) -> None:
         ("account:act_0", "OverlongPark"),
     ]
     assert "at most 86,400 s" in raised[0].reason
-    assert all(scope["parked_until"] < "2100" for scope in shown if scope["parked_until"])
+    assert [gate["until"] < "2100" for gate in shown] == [True, True]
 
 
 def test_who_chose_the_kind_is_shown(runtime: Runtime) -> None:

@@ -365,7 +365,7 @@ def test_the_other_routes(stub: ClientHarness) -> None:
     key = ReportKey("act_1", "last_7d")
     answers = [
         client.queue(),
-        client.breakers(),
+        client.gates(),
         client.capacity(),
         client.request(17),
         client.enqueue("act_1", "last_7d", priority="low"),
@@ -375,7 +375,7 @@ def test_the_other_routes(stub: ClientHarness) -> None:
     asked = [(request.method, request.url.path, request.content) for request in stub.api.requests]
     assert asked == [
         ("GET", "/v1/queue", b""),
-        ("GET", "/v1/breakers", b""),
+        ("GET", "/v1/gates", b""),
         ("GET", "/v1/capacity", b""),
         ("GET", "/v1/requests/17", b""),
         (
@@ -410,7 +410,7 @@ def test_the_async_client_does_the_same(stub: ClientHarness) -> None:
             assert stub.api.requests[-1].headers["Prefer"] == "wait=30, allow-partial"
             stub.api.scripted = [json_answer(200, {"scores": [1], "n": n, "items": [2]}) for n in range(7)]
             assert await client.scores("act_1") == [1]
-            calls = (client.queue(), client.breakers(), client.capacity(), client.request(1))
+            calls = (client.queue(), client.gates(), client.capacity(), client.request(1))
             assert [(await call)["n"] for call in calls] == [1, 2, 3, 4]
             assert (await client.enqueue("act_1", "last_7d"))["n"] == 5
             assert await client.batch([ReportKey("act_1", "last_7d")]) == [2]

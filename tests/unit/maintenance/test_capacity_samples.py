@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 
 from adwarm.backpressure import AdmissionStatus, ScopeStatus
 from adwarm.foundation.clock import VirtualClock
@@ -11,32 +11,34 @@ from adwarm.maintenance import capacity_samples
 from adwarm.maintenance.capacity_samples import make_sample_capacity
 from adwarm.maintenance.step import StepBudget, StepResult
 from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, read_transaction
-from adwarm.store.tables import capacity_sample
+from adwarm.store import Context, ObjectStore, read_transaction, write_transaction
+from adwarm.store.tables import capacity_sample, gate
+from tests.gates import park_row
 
 NOW = datetime(2026, 3, 4, 10, 7, 30, tzinfo=UTC)
 
 
-def _scope(name: str, *, in_flight: int = 0, usage: float | None = None, parked: bool = False) -> ScopeStatus:
-    until = NOW + timedelta(hours=1) if parked else None
-    return ScopeStatus(name, 12, {"low": in_flight}, None, "free", usage, until, None, None)
+def _scope(name: str, *, in_flight: int = 0, usage: float | None = None) -> ScopeStatus:
+    return ScopeStatus(name, 12, {"low": in_flight}, None, "free", usage)
 
 
 def _run(engine: Engine, tmp_path: object, *scopes: ScopeStatus) -> StepResult:
     clock = VirtualClock(NOW)
     context = Context(engine, ObjectStore(str(tmp_path)), Settings())
-    step = make_sample_capacity(context, lambda: AdmissionStatus(NOW, scopes, ()), clock)
+    step = make_sample_capacity(context, lambda: AdmissionStatus(NOW, scopes), clock)
     return step(None, StepBudget.of(clock, 60))
 
 
 def test_each_shared_scope_is_sampled_once_a_minute(engine: Engine, tmp_path: object) -> None:
     """Limit, calls, usage and parking are stored; a second run in the same minute replaces them; accounts are not."""
+    with write_transaction(engine) as connection:
+        connection.execute(insert(gate), [park_row("app:1", (NOW + timedelta(hours=1)).timestamp())])
     _run(engine, tmp_path, _scope("fleet"), _scope("account:act_1"))
     result = _run(
         engine,
         tmp_path,
         _scope("fleet", in_flight=3),
-        _scope("app:1", usage=70.5, parked=True),
+        _scope("app:1", usage=70.5),
         _scope("account:act_1"),
     )
     with read_transaction(engine) as connection:

@@ -14,6 +14,7 @@ from adwarm.store import entries, requests, warms
 from adwarm.store.action_events import ActionEvent, list_actions
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import Entry
+from adwarm.store.gates import list_closed
 from adwarm.store.switches import Switch, find_stop, list_switches
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import ADMIN, START, VIEWER, Page
@@ -192,7 +193,7 @@ def test_a_parked_scope_is_released(page: Page) -> None:
 
     assert "ended%3A+account%3Aact_1+is+parked" in done.headers["location"]
     assert (again.status_code, "was done already" in again.text) == (422, True)
-    assert page.runtime.admission.status().parked == ()
+    assert list_closed(page.runtime.engine) == []
     assert isinstance(page.runtime.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Granted)
     assert [event.arguments["why"] for event in _events(page)] == ["the limit was raised"]
 

@@ -123,15 +123,17 @@ def _warm_now(request: TileRequest) -> Redirect | FormPage:
 
 def _confirm_warm(request: TileRequest, preview: WarmPreview, fields: Mapping[str, str]) -> _Confirmation:
     stale = len(preview.keys) - len(preview.fresh)
-    accounts = {f"account:{key.account_id}" for key in preview.keys}
-    status = request.services.actions.admission.status()
+    accounts = {key.account_id for key in preview.keys}
+    services = request.services.actions
+    status, parks = services.admission.status(), [gate for gate in list_gates(services) if gate.rule is Rule.PARK]
     used = [scope for scope in status.scopes if scope.usage is not None]
     busiest = max(used, key=lambda scope: scope.usage or 0.0, default=None)
     usage = f"{busiest.usage:.0f} % ({describe_scope(busiest.scope)})" if busiest else "not reported yet"
     warnings = [
-        f"{describe_scope(scope.scope)} pauses until {scope.parked_until:%Y-%m-%d %H:%M} UTC: its requests wait"
-        for scope in status.parked
-        if scope.scope in accounts or not scope.scope.startswith("account:")
+        f"{describe_scope(park.scope)} pauses until {to_datetime(park.closed_until):%Y-%m-%d %H:%M} UTC: "
+        "its requests wait"
+        for park in parks
+        if park.account_id is None or park.account_id in accounts
     ]
     if stale > preview.room:
         warnings.append(

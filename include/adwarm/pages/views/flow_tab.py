@@ -12,7 +12,7 @@ from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import to_datetime
 from adwarm.model import Priority
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.pages.views.now_tab import show_scope
+from adwarm.pages.views.now_tab import list_parked, show_scope
 from adwarm.pages.views.scope_names import describe_gated, describe_scope
 from adwarm.queries.operation import list_grants
 from adwarm.recovery.next_steps import get_next_step
@@ -39,11 +39,12 @@ Values = Mapping[str, Any]
 
 def load_limits(request: TileRequest) -> Values:
     """Return the shared capacity scopes as they are now, and their limits and quotas over the last day."""
-    shared = request.services.admission.status(0, request.now.timestamp()).shared
-    scopes = [show_scope(scope) for scope in shared[:_MAX_ROWS]]
+    services, now = request.services, request.now.timestamp()
+    shared, parked = services.admission.status(0, now).shared, list_parked(services.context.engine, now)
+    scopes = [show_scope(scope, parked) for scope in shared[:_MAX_ROWS]]
     shown = [scope["name"] for scope in scopes][: len(_COLORS)]
     start = floor_to(request.now, HALF_HOUR) - (_PLACES - 1) * HALF_HOUR
-    samples = list_samples(request.services.context.engine, start, shown)
+    samples = list_samples(services.context.engine, start, shown)
     return {
         "scopes": scopes,
         "has_samples": bool(samples),

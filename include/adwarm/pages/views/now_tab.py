@@ -1,11 +1,12 @@
 """The tab *Now*: is the cache warm, what does it cost, what is stuck and why."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row
+from sqlalchemy import Engine, Row
 
 from adwarm.backpressure import ScopeStatus
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
@@ -105,21 +106,26 @@ def load_calls(request: TileRequest) -> Values:
 
 def load_quota(request: TileRequest) -> Values:
     """Return what the platform reports as used of its quota, for shared scopes and the accounts that use most."""
-    limits = request.services.admission.status(_MAX_ROWS, request.now.timestamp())
-    accounts = sorted(filter(_is_busy, limits.scopes), key=lambda scope: -(scope.usage or 0.0))
+    services, now = request.services, request.now.timestamp()
+    limits, parked = services.admission.status(_MAX_ROWS, now), list_parked(services.context.engine, now)
+    scopes = [show_scope(scope, parked) for scope in limits.scopes if scope.is_shared or scope.usage is not None]
+    accounts = sorted((item for item in scopes if _is_busy_account(item)), key=lambda item: -item["usage"])
     return {
-        "shared": [show_scope(scope) for scope in limits.shared],
-        "accounts": [show_scope(scope) for scope in accounts[:_MAX_ROWS]],
+        "shared": [item for item in scopes if item["is_shared"]],
+        "accounts": accounts[:_MAX_ROWS],
         "slow_percent": SLOW_PERCENT,
         "ceiling_percent": CEILING_PERCENT,
     }
 
 
-def _is_busy(scope: ScopeStatus) -> bool:
+def _is_busy_account(scope: Mapping[str, Any]) -> bool:
     """Whether it is an account that is paused, or uses enough of its quota to say so."""
-    if scope.is_shared or scope.usage is None:
-        return False
-    return scope.parked_until is not None or scope.usage >= _SHOWN_PERCENT
+    return not scope["is_shared"] and (scope["is_parked"] or scope["usage"] >= _SHOWN_PERCENT)
+
+
+def list_parked(engine: Engine, now: float) -> set[str]:
+    """Return the scopes that the platform has asked not to call."""
+    return {gate.scope for gate in list_closed(engine, now) if gate.rule is Rule.PARK}
 
 
 def load_stale(request: TileRequest) -> Values:
@@ -174,8 +180,8 @@ def estimate_calls(costs: FetchCosts, first_opens: int) -> CallEstimates:
     )
 
 
-def show_scope(scope: ScopeStatus) -> dict[str, Any]:
-    """Return a capacity scope as tiles show it."""
+def show_scope(scope: ScopeStatus, parked: AbstractSet[str]) -> dict[str, Any]:
+    """Return a capacity scope as tiles show it, given those that are parked."""
     return {
         "name": scope.scope,
         "words": describe_scope(scope.scope),
@@ -183,7 +189,8 @@ def show_scope(scope: ScopeStatus) -> dict[str, Any]:
         "in_flight": sum(scope.in_flight.values()),
         "usage": scope.usage,
         "pace": scope.pace,
-        "is_parked": scope.parked_until is not None,
+        "is_parked": scope.scope in parked,
+        "is_shared": scope.is_shared,
     }
 
 

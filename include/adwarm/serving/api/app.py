@@ -49,7 +49,7 @@ def create_app(services: ServingServices) -> FastAPI:
     app = _make_app()
     app.state.services = services
     app.state.readiness = health.ReadinessCheck(services)
-    reader = StateReader(services.context, services.clock, services.queue, services.admission)
+    reader = StateReader(services.context, services.clock, services.queue)
     services.metrics.show_state(reader)
     services.metrics.show_waiting(lambda: services.misses.waiting)
     app.add_middleware(Guard, authenticator=services.authenticator)

@@ -225,32 +225,13 @@ class RequestState(Document):
     report_url: str = Field(description="Path of the report.")
 
 
-class BreakerItem(Document):
-    """One circuit breaker."""
-
-    source: str = Field(description="Name of the source.")
-    account: str | None = Field(description="Account whose breaker it is; null for that of the whole source.")
-    state: Literal["closed", "open", "half_open"] = Field(description="Closed: calls go through.")
-    error_rate: float = Field(description="Share of failed calls in the window.")
-    calls: int = Field(description="Calls in the window.")
-    since: datetime = Field(description="When the state began.")
-    probe_at: datetime | None = Field(description="When the source is tested next; null while closed.")
-    why: str | None = Field(description="What opened it; null while closed.")
-
-
-class BreakerPage(Document):
-    """The circuit breakers that the token may see."""
-
-    at: datetime = Field(description="Time of the state, by the database's clock.")
-    breakers: list[BreakerItem] = Field(description="By source and account.")
-
-
 class GateItem(Document):
     """Something that is not called now, by one rule."""
 
     scope: str = Field(
         description="What: `account:ID`, `app:ID`, `source:NAME`, `connection:NAME`, `fallback:NAME` ..."
     )
+    account: str | None = Field(description="The account that it guards; null for what accounts share.")
     rule: Literal["switch", "park", "breaker", "isolation", "denial"] = Field(
         description="Who closed it: a person, the platform, failed calls, failing work, or a lack of permission."
     )
@@ -301,9 +282,6 @@ class ScopeItem(Document):
     tokens: float | None = Field(description="Calls that may start at once.")
     pace: str = Field(description="How far calls are slowed by the platform's usage headers.")
     usage: float | None = Field(description="Percentage of the quota used, as the platform reports it.")
-    parked_until: datetime | None = Field(description="When it may be called again; null when it may be called now.")
-    parked_since: datetime | None = Field(description="When it was parked.")
-    parked_why: str | None = Field(description="Why it was parked.")
 
 
 class CapacityPage(Document):

@@ -274,7 +274,7 @@ def test_integrity(api: Api) -> None:
 
 
 def test_metrics(api: Api) -> None:
-    """Prometheus sees reads by result and actor, the queue, breakers, entries, compression and tokens."""
+    """Prometheus sees reads by result and actor, the queue, gates, entries, compression and tokens."""
     api.desk.warm(KEY)
     api.services.queue.enqueue(KEY, Priority.LOW)
     api.post("/v1/batch", api.token(), {"items": [BODY, {**BODY, "range": "last_30d"}]})
@@ -284,8 +284,8 @@ def test_metrics(api: Api) -> None:
     assert lines['adwarm_read_duration_seconds_count{actor="human",result="hit"}'] == "1.0"
     assert lines['adwarm_read_duration_seconds_count{actor="human",result="miss"}'] == "1.0"
     assert lines['adwarm_queue_pending{priority="low"}'] == "1.0"
-    assert lines['adwarm_breakers{kind="source",state="closed"}'] == "1.0"
-    assert lines['adwarm_parked_scopes{kind="account"}'] == "0.0"
+    assert lines['adwarm_gates{kind="shared",rule="breaker",state="closed"}'] == "0.0"
+    assert lines['adwarm_gates{kind="account",rule="park",state="closed"}'] == "0.0"
     assert float(lines["adwarm_entries"]) == 1.0
     assert float(lines['adwarm_entry_bytes{form="stored"}']) > 0
     assert lines["adwarm_tokens"] == "2.0"

@@ -1,4 +1,4 @@
-"""Routes that show the state of the whole system: queue, breakers, capacity and compression."""
+"""Routes that show the state of the whole system: queue, capacity and compression."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -13,8 +13,6 @@ from adwarm.model import AccessToken, Scope, ScopeKind
 from adwarm.serving.api.dependencies import NEEDS_ADMIN, NEEDS_READ, ReadToken, Services
 from adwarm.serving.api.errors import problems
 from adwarm.serving.api.models import (
-    BreakerItem,
-    BreakerPage,
     CallsOfDay,
     CapacityPage,
     CodecItem,
@@ -52,15 +50,7 @@ def get_queue(services: Services) -> QueueState:
     )
 
 
-@router.get("/breakers", summary="The circuit breakers", operation_id="list_breakers")
-def list_breakers(token: ReadToken, services: Services) -> BreakerPage:
-    """Breakers of sources, and those of the accounts that the token may read."""
-    status = services.admission.status()
-    shown = [item for item in status.breakers if item.account is None or token.may_read(item.account)]
-    return BreakerPage(at=status.at, breakers=[BreakerItem.model_validate(asdict(item)) for item in shown])
-
-
-@router.get("/capacity", summary="The limits, and what is parked", operation_id="list_capacity")
+@router.get("/capacity", summary="The limits", operation_id="list_capacity")
 def list_capacity(token: ReadToken, services: Services) -> CapacityPage:
     """Shared scopes, and those of the accounts that the token may read."""
     status = services.admission.status()

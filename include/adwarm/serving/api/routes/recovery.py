@@ -31,7 +31,7 @@ router = APIRouter(tags=["state"], responses=problems())
 
 @router.get("/gates", summary="What is not called now", operation_id="list_gates")
 def list_gates(token: ReadToken, services: Services) -> GatePage:
-    """Parks, breakers, isolations and switches, but for those of accounts that the token may not read."""
+    """Parks, breakers, isolations, denials and switches, but for those of accounts that the token may not read."""
     now = services.clock.now()
     gates = list_closed(services.context.engine, now.timestamp())
     items = [
