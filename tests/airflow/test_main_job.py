@@ -15,6 +15,7 @@ from adwarm.serving import ReadStatus
 from adwarm.settings import load_settings
 from adwarm.store import warms
 from graph_simulator.server import SimulatorServer
+from tests.support.training import shorten_training
 
 from .conftest import NOW, read_dags
 
@@ -41,7 +42,9 @@ def learned(run: Run) -> Runtime:
     """A runtime whose forecast was trained on the example log up to NOW."""
     since = NOW - timedelta(days=45)
     conf = {"window_start": since.isoformat(), "window_end": NOW.isoformat(), "train_now": True}
-    assert run("adwarm_access_patterns", conf, NOW).state == "success"
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_training(patch)
+        assert run("adwarm_access_patterns", conf, NOW).state == "success"
     return Runtime(load_settings(), VirtualClock(AT_NINE))
 
 

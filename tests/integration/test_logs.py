@@ -20,6 +20,7 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.open_history import load_slots
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
+from tests.support.training import shorten_training
 from tests.unit.patterns.conftest import first_opens
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -96,8 +97,9 @@ def _trained(home: Path, log: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_each_real_log_gives_a_forecast(tmp_path: Path, shared_log: Path) -> None:
+def test_each_real_log_gives_a_forecast(tmp_path: Path, shared_log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real logs, sparse and dense, give a forecast; some accounts of nine weeks keep the training short."""
+    shorten_training(monkeypatch)
     table = pq.read_table(shared_log)
     table = table.filter(pc.greater(table["ts"], pc.subtract(pc.max(table["ts"]), pa.scalar(timedelta(days=63)))))
     accounts = table["account_id"].unique().to_pylist()[::4]

@@ -13,6 +13,7 @@ from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import BUILT_IN, FORECASTS
 from adwarm.replay.replay_run import ReplayConfig, replay, select_keys
 from adwarm.settings import Settings
+from tests.support.training import shorten_training
 
 COLUMNS = ["ts", "account_id", "date_range", "at", "confidence"]
 WHOLE: dict[str, pd.DataFrame] = {}
@@ -42,11 +43,14 @@ def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
 )
 @given(minutes=st.integers(60, 13 * 24 * 60))
 def test_cutting_the_log_changes_no_warm_before_the_cut(
-    name: str, minutes: int, office: pd.DataFrame, split: TrainTestSplit
+    name: str, minutes: int, office: pd.DataFrame, split: TrainTestSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opens after a moment of the test weeks do not change the warms that start before it."""
+    shorten_training(monkeypatch)
     cut = pd.Timestamp(split.test_from + timedelta(minutes=minutes))
-    whole = WHOLE.setdefault(name, _warms(name, office, split))
+    if name not in WHOLE:
+        WHOLE[name] = _warms(name, office, split)
+    whole = WHOLE[name]
     seen = _warms(name, office[office["ts"] < cut], split)
 
     assert len(whole)

@@ -261,4 +261,5 @@ def _choose_best(hits: Mapping[str, float]) -> tuple[str, str]:
 
 
 def _since(settings: Settings, until: datetime) -> datetime:
-    return utc(until) - timedelta(days=settings.forecast.history_days)
+    """Return when the opens to train on begin: at an hour, as the stored counts of opens do."""
+    return utc(until).replace(minute=0, second=0, microsecond=0) - timedelta(days=settings.forecast.history_days)

@@ -95,7 +95,7 @@ def test_operations_conform(api: Api, label: str) -> None:
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
 def test_operations_conform_in_depth(api: Api, label: str) -> None:
     """The same with many more requests."""
-    _check(api, label, 400)
+    _check(api, label, 100)
 
 
 @SQLITE_ONLY
