@@ -6,7 +6,7 @@ month nothing is measured, so its prior is the default.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
@@ -16,7 +16,6 @@ import numpy as np
 
 from adwarm.fatigue import alarm
 from adwarm.fatigue.alarm import Handover, detect
-from adwarm.fatigue.compat import compat_scores
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score import SCAN_DAYS, score_panel
@@ -30,7 +29,7 @@ _UNLIMITED: Final = 1e12
 
 
 def alarm_detector(name: str = "adwarm alarm", *, limited: bool = True) -> Detector:
-    """Return the product's alarm; its threshold is the logarithm of `ALARM_DAYS`.
+    """Return the product's alarm; its threshold is the logarithm of `ALARM_EVIDENCE`.
 
     Args:
         name: in tables.
@@ -43,12 +42,12 @@ def alarm_detector(name: str = "adwarm alarm", *, limited: bool = True) -> Detec
 
         def run(threshold: float) -> DetectorRun:
             budget = {} if limited else {"false_alarms_per_account_week": _UNLIMITED}
-            with patch.object(alarm, "ALARM_DAYS", math.exp(min(threshold, _LARGEST))):
+            with patch.object(alarm, "ALARM_EVIDENCE", math.exp(min(threshold, _LARGEST))):
                 return run_alarms(months, FatigueSettings(**budget))
 
         return run
 
-    return Detector(name, start, 0.5, 60.0, math.log(alarm.ALARM_DAYS))
+    return Detector(name, start, 0.5, 60.0, math.log(alarm.ALARM_EVIDENCE))
 
 
 def run_alarms(months: "list[MonthlyScan]", settings: FatigueSettings) -> DetectorRun:
@@ -118,12 +117,3 @@ def score_totals(series: AdSeries) -> FloatArray:
         totals.append(np.asarray(table.total, float)[:, scan.since :])
     total: FloatArray = np.concatenate(totals, axis=1)
     return total
-
-
-def earlier_score(version: str) -> Callable[[AdSeries], FloatArray]:
-    """Return the score of an earlier version: A, B, C or E."""
-
-    def score(series: AdSeries) -> FloatArray:
-        return compat_scores(series.panel, series.frequency, version)
-
-    return score

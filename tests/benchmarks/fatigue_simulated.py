@@ -29,7 +29,7 @@ from tests.benchmarks.fatigue_metrics import (
     recall_interval,
 )
 from tests.benchmarks.fatigue_oracle import oracle
-from tests.benchmarks.fatigue_product import alarm_detector, earlier_score, score_totals
+from tests.benchmarks.fatigue_product import alarm_detector, score_totals
 from tests.benchmarks.fatigue_rules import ctr_rule, drop_rule, frequency_rule, score_rule
 from tests.benchmarks.fatigue_signals import AdSeries, from_simulation
 
@@ -38,8 +38,6 @@ ALARM_UNLIMITED: Final = "adwarm alarm at 1/180"
 BEST_CUSUM: Final = "best CUSUM"
 ORACLE: Final = "oracle"
 ORACLE_MEASURED: Final = "oracle at 1/180"
-EARLIER_LIMITS: Final = {"A": 70.0, "B": 70.0, "C": 60.0, "E": 60.0}
-"""Scores above which the earlier versions call an ad critical; E has no bands, so it takes that of C."""
 
 SCORE_LIMIT: Final = 60.0
 
@@ -72,7 +70,6 @@ def list_detectors(scenario: Scenario) -> list[Detector]:
         drop_rule(),
         ctr_rule(),
         frequency_rule(),
-        *(score_rule(f"version {name}", earlier_score(name), limit) for name, limit in EARLIER_LIMITS.items()),
         score_rule("adwarm score", score_totals, SCORE_LIMIT),
         score_rule("score, no frequency", _score_without_frequency, SCORE_LIMIT),
         cusum(CusumSettings("log", 0.5, "first"), "CUSUM, first 3 weeks"),

@@ -65,21 +65,14 @@ def fatigue(
     status: Annotated[
         list[str] | None, typer.Option(help="Only ads in this band: healthy, warning, critical or pending. Repeatable.")
     ] = None,
-    version: Annotated[
-        str | None, typer.Option(metavar="A|B|C|E", help="Compare with an earlier version of the score.")
-    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores to this CSV file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show which ads of an account are fatigued: alarms first, then the highest score. Nothing is fetched."""
     day = parse_day(as_of) if as_of else None
     selection = _select(account, ad, day, _parse_statuses(status))
-    if version is not None and (changes or ad is not None):
-        raise BadRequest("--version compares all ads of an account; leave --changes and --ad out")
     files = _write_files(selection, ad, csv)
-    if version is not None:
-        _show_version(selection, version, files, as_json=as_json)
-    elif changes:
+    if changes:
         _show_changes(selection, ad, files, as_json=as_json)
     elif ad is not None:
         _show_ad(selection, files, as_json=as_json)
@@ -242,31 +235,6 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
     open_days = "" if summary.settled else ", may still be restated"
     print_table(f"{selection.name} on {selection.day}{open_days}", _COLUMNS, rows, "no ad in this band")
     print(f"{summary.describe(selection.account.currency)}.")
-
-
-def _show_version(selection: _Selection, version: str, files: dict[str, Path], *, as_json: bool) -> None:
-    from adwarm.fatigue.stored_panel import score_by_version
-
-    scores = [item.score for item in selection.scores]
-    found = score_by_version(selection.runtime.context, scores, version.upper())
-    name = version.upper()
-    if as_json:
-        listed = [
-            {"ad_id": item.score.ad_id, "total": item.score.total, "compat": found.get(item.score.ad_id)}
-            for item in selection.shown
-        ]
-        print_json({**_head(selection, files), "version": name, "scores": listed})
-        return
-    rows = [
-        (score.ad_id, score.ad_name, score.status, _round(score.total), _round(found.get(score.ad_id)))
-        for score in (item.score for item in selection.shown)
-    ]
-    columns = ("ad", "name", "status", "score", f"version {name}")
-    print_table(f"{selection.name} on {selection.day}, beside version {name}", columns, rows, "no ad in this band")
-
-
-def _round(value: float | None) -> str | None:
-    return None if value is None else f"{value:.0f}"
 
 
 def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:

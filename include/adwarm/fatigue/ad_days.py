@@ -3,13 +3,26 @@
 import math
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Final
 
 import numpy as np
 
-from adwarm.fatigue.panel import FloatArray
-from adwarm.fatigue.stored_panel import load_panel
+from adwarm.fatigue.panel import AdPanel, FloatArray, read_panel
+from adwarm.foundation.errors import Corrupt
 from adwarm.model import Window
-from adwarm.store import Context
+from adwarm.store import Context, partitions
+from adwarm.store.partition_rows import DamagedObjects, daily_texts
+
+_FIELDS: Final = frozenset({
+    "account_id",
+    "ad_id",
+    "ad_name",
+    "clicks",
+    "date_start",
+    "impressions",
+    "inline_link_clicks",
+    "spend",
+})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,7 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
         Corrupt: some stored days cannot be read.
         BadRequest: a stored row or number cannot be read.
     """
-    panel = load_panel(context, account_id, window)
+    panel = _load_panel(context, account_id, window)
     if ad_id not in panel.ad_ids:
         return []
     row = panel.ad_ids.index(ad_id)
@@ -58,6 +71,23 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
         days.append(AdDay(day, *(_figure(values, row, column) for values in figures)))
     first = next((number for number, item in enumerate(days) if item.impressions), len(days))
     return days[first:]
+
+
+def _load_panel(context: Context, account_id: str, window: Window) -> AdPanel:
+    """Return the figures of the account's ads in a window.
+
+    Raises:
+        Corrupt: some stored days cannot be read.
+        BadRequest: a stored row or number cannot be read.
+    """
+    spec_hash = context.settings.spec("default").hash
+    found = partitions.list_contents(context.engine, [account_id], spec_hash, window.since).get(account_id, [])
+    contents = {item.day: item for item in found if item.day in window}
+    try:
+        table = daily_texts(context.objects, contents, window, _FIELDS)
+    except DamagedObjects as error:
+        raise Corrupt(f"days of {account_id} cannot be read: {error}; run `adwarm verify --repair`") from None
+    return read_panel({account_id: table}, window.since, window.until, {account_id: list(contents)})
 
 
 def _figure(values: FloatArray, row: int, column: int) -> float | None:

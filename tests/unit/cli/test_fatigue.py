@@ -100,16 +100,6 @@ def test_files(stored: Adwarm, tmp_path: Path) -> None:
         assert len(list(csv.DictReader(file))) == DAYS
 
 
-def test_an_earlier_version_of_the_score(stored: Adwarm) -> None:
-    """`--version` shows what an earlier version gives beside the score; one that decides by steps sees the decline."""
-    document = stored("fatigue", ACCOUNT, "--version", "c", "--json").json
-    assert document["version"] == "C"
-    by_ad = {item["ad_id"]: item["compat"] for item in document["scores"]}
-    assert by_ad["1"] > 0
-    assert by_ad["3"] is None
-    assert "version C" in stored("fatigue", ACCOUNT, "--version", "C").stdout
-
-
 def test_mistakes_say_what_to_do(stored: Adwarm, subtests: pytest.Subtests) -> None:
     """What is wrong is named, with exit code 1 and no traceback."""
     for words, message in [
@@ -121,8 +111,6 @@ def test_mistakes_say_what_to_do(stored: Adwarm, subtests: pytest.Subtests) -> N
         ((ACCOUNT, "--ad", "77"), "has no ad '77'"),
         ((ACCOUNT, "--ad", "1", "--status", "healthy"), "another status"),
         ((ACCOUNT, "--status", "sick"), "write one of healthy, warning, critical, pending"),
-        ((ACCOUNT, "--version", "Z"), "choose one of A, B, C, E"),
-        ((ACCOUNT, "--version", "A", "--changes"), "leave --changes and --ad out"),
         ((ACCOUNT, "--csv", "/proc/none/x.csv"), "--csv /proc/none/x.csv cannot be written"),
     ]:
         with subtests.test(words=words, message=message):
