@@ -9,6 +9,10 @@ BENCHMARKS: Final = {
     "admission": ("tests.benchmarks.admission", "Admissions inside a block and by four processes, beside peers"),
     "backfill": ("tests.benchmarks.backfill", "Backfill 90 days of 200 accounts, and kill it halfway"),
     "compression": ("tests.benchmarks.compression", "Reports as rows and columns, deltas, parsing; ARGS=rows.parquet"),
+    "fatigue-worlds": (
+        "tests.benchmarks.fatigue_promise",
+        "Fatigue on ads that do not change, real series, planted losses",
+    ),
     "fatigue": ("tests.benchmarks.fatigue", "Delay, recall and false alarms beside baselines; ARGS='--ads my.csv'"),
     "forecast": ("tests.benchmarks.forecast", "Replay the logs in ARGS=folder, or the example, against baselines"),
     "impact": ("tests.benchmarks.impact", "Estimate planted effects of warming over 200 seeds"),

@@ -135,6 +135,37 @@ def _run_cusum(signal: Signal, settings: CusumSettings, threshold: float) -> Det
     return DetectorRun(statistic, alarms)
 
 
+def ewma(weight: float = 0.2) -> Detector:
+    """Return an exponentially weighted mean of standardized residuals from all days since the last alarm."""
+
+    def start(series: AdSeries) -> Runner:
+        signal = measure_signal(series.panel)
+        return lambda threshold: _run_ewma(signal, weight, threshold)
+
+    return Detector(f"EWMA ({weight:g})", start, 0.5, 20.0)
+
+
+def _run_ewma(signal: Signal, weight: float, threshold: float) -> DetectorRun:
+    ads, days = signal.log_ctr.shape
+    precisions = np.where(signal.impressions > 0, 1 / (signal.noise**2 + 1 / signal.expected), 0.0)
+    total, precision, count, mean = (np.zeros(ads) for _ in range(4))
+    statistic, alarms = np.zeros((ads, days)), np.zeros((ads, days), bool)
+    for day in range(days):
+        known = precisions[:, day] > 0
+        is_ready = (count >= BASELINE_DAYS) & known
+        usual = total / np.where(precision > 0, precision, 1.0)
+        variance = 1 / np.where(known, precisions[:, day], 1.0) + 1 / np.where(precision > 0, precision, 1.0)
+        residual = np.where(is_ready, (usual - signal.log_ctr[:, day]) / np.sqrt(variance), 0.0)
+        mean = np.where(is_ready, weight * residual + (1 - weight) * mean, mean)
+        statistic[:, day] = mean / np.sqrt(weight / (2 - weight))
+        alarms[:, day] = is_ready & (statistic[:, day] >= threshold)
+        keep = ~alarms[:, day]
+        total = np.where(keep, total + np.where(known, precisions[:, day] * signal.log_ctr[:, day], 0.0), 0.0)
+        precision = np.where(keep, precision + precisions[:, day], 0.0)
+        count, mean = np.where(keep, count + known, 0.0), np.where(keep, mean, 0.0)
+    return DetectorRun(statistic, alarms)
+
+
 def _gain(
     settings: CusumSettings, signal: Signal, day: int, state: tuple[FloatArray, FloatArray, FloatArray]
 ) -> FloatArray:

@@ -47,6 +47,7 @@ SMOKE: Final = (
     SmokeTarget("bench", ("backfill",), variables=("NAME=backfill",)),
     SmokeTarget("bench", ("compression",), variables=("NAME=compression",)),
     SmokeTarget("bench", ("fatigue", "fatigue_months"), variables=("NAME=fatigue",)),
+    SmokeTarget("bench", ("fatigue-worlds",), variables=("NAME=fatigue-worlds",)),
     SmokeTarget("bench", ("forecast", "forecast-example-no-lag"), variables=("NAME=forecast",)),
     SmokeTarget("bench", ("impact",), variables=("NAME=impact",)),
     SmokeTarget("bench", ("large_fleet",), variables=("NAME=large-fleet",)),

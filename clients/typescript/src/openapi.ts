@@ -1752,7 +1752,7 @@ export interface components {
             onset: string | null;
             /**
              * Evidence
-             * @description A healthy, steady ad shows as much about once in so many days.
+             * @description Value of the change detector; more is rarer on ads that do not change.
              */
             evidence: number | null;
             /**

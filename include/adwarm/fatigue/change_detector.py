@@ -42,6 +42,10 @@ OWN_DF: Final = 4.0
 """Degrees of freedom that the account's noise is worth as a prior of the noise of one ad."""
 MARKET_MEMORY: Final = 0.9
 """Correlation of an account's moves from one day to the next."""
+WALK_DAYS: Final = 4.0
+"""Days of the account's walk that count as noise of a day in the evidence; chosen on the worlds of the benchmark."""
+WALK_SHARE: Final = 0.1
+"""Share of the walk that the usual rate follows; with all of it a slow decline would be the usual rate soon."""
 WEEKDAY_SD: Final = 0.05
 """Uncertainty of the prior's weekday factors."""
 HALF_WEIGHT_EVIDENCE: Final = 10.0
@@ -61,11 +65,15 @@ class BlockPriors:
 
     Attributes:
         noise_sd: per account, daily log-sd of the click-through rate beyond counting.
+        noise_factor: per account, variance of a mean of many days times their number, relative to that of a day.
+        walk: per account, variance by which the usual rate moves in a day.
         weekdays: accounts x 7, factors from Monday to Sunday.
         market_sd: per account, log-sd of the moves that all its ads share.
     """
 
     noise_sd: FloatArray
+    noise_factor: FloatArray
+    walk: FloatArray
     weekdays: FloatArray
     market_sd: FloatArray
 
@@ -80,6 +88,7 @@ class DayFigures:
         expected: clicks expected at the usual rate, with the weekday and without the account's move.
         clicks: clicks of the day; 0 where not usable.
         noise: relative variance of the day's rate apart from counting: over-dispersion and the error of the move.
+        lasting: what is added to that where days are summed up, because the noise of neighboring days is alike.
         move: the account's move of the day, 1 for none, measured without the ad itself.
         factor: the weekday's factor.
     """
@@ -89,6 +98,7 @@ class DayFigures:
     expected: FloatArray
     clicks: FloatArray
     noise: FloatArray
+    lasting: FloatArray
     move: FloatArray
     factor: FloatArray
 
@@ -129,6 +139,9 @@ class ChangeDetector:
         self._starts = starts
         self._account = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, ads]))
         self._noise = priors.noise_sd[self._account] ** 2
+        walk = priors.walk[self._account]
+        self._lasting = priors.noise_factor[self._account] - 1 + WALK_DAYS * walk / self._noise
+        self._walk = WALK_SHARE * walk
         self._market_variance = priors.market_sd[self._account] ** 2
         self._account_market_variance = priors.market_sd**2
         self._noise_sum, self._noise_weight = OWN_DF / self._noise, OWN_DF / self._noise**2
@@ -159,17 +172,18 @@ class ChangeDetector:
         impressions, clicks = np.where(usable, impressions, 0.0), np.where(usable, clicks, 0.0)
         figures, relative, ready = self._adjust(weekday, usable, impressions, clicks)
         counting = np.where(ready, 1 / (figures.expected * figures.move), 1.0)
-        variance = counting + figures.noise
-        total = variance + self.level_variance
+        self.level_variance = self.level_variance + self._walk * (ready & self.armed)
+        day_total = counting + figures.noise + self.level_variance
         residual = np.where(ready, relative / figures.move - 1, 0.0)
-        limit = CLIP * np.sqrt(total)
+        limit = CLIP * np.sqrt(day_total)
         clipped = np.clip(residual, -limit, limit)
         active = ready & self.armed
+        total = day_total + figures.lasting
         gain = np.where(active, self.level_variance / total, 0.0)
         dispersion = figures.noise - self._move_variance
         third = SKEWNESS_SHARE * (counting**2 + 3 * counting * dispersion + 2 * dispersion**2)
         self._follow_starts(day, active, gain, clipped, (total, third))
-        self._learn_noise(ready, clipped, total, figures)
+        self._learn_noise(ready, clipped, day_total, figures)
         self.level = np.where(active, self.level * (1 + gain * clipped), self.level)
         self.level_variance = np.where(active, self.level_variance * (1 - gain), self.level_variance)
         self._extend_baseline(usable, impressions, clicks, figures)
@@ -240,6 +254,7 @@ class ChangeDetector:
                 expected=expected,
                 clicks=clicks,
                 noise=total_noise,
+                lasting=self._lasting * noise + self._move_variance,
                 move=move,
                 factor=factor,
             ),
@@ -324,7 +339,8 @@ class ChangeDetector:
         self._expected_squares += effective**2
         whole = np.where(self._expected > 0, self._expected, 1.0)
         self.level = np.where(new, self._clicks / whole, self.level)
-        spread = 1 / np.maximum(self._clicks, 1.0) + figures.noise * self._expected_squares / whole**2
+        noise = figures.noise + figures.lasting
+        spread = 1 / np.maximum(self._clicks, 1.0) + noise * self._expected_squares / whole**2
         self.level_variance = np.where(new, spread, self.level_variance)
         self.armed = self.armed | (usable & (self._days >= MIN_DAYS) & (self._clicks >= MIN_CLICKS))
 

@@ -2,15 +2,18 @@
 
 All figures come from the account's own ads. They are estimated by the method of moments: an observed variance minus
 the part that counting alone explains (1 / expected clicks for a rate). Each variance is then averaged with its
-documented default, weighted by degrees of freedom, so that an account with little data has the default. Trends within
-an ad do not count as noise: the noise of a day is its deviation from the mean of the ad's two neighboring days.
+documented default, weighted by degrees of freedom, so that an account with little data has the default.
+
+The noise of click-through rates has memory, which neighboring days alone do not show: it is taken from the variogram,
+half the mean squared difference of two days by the days between them, of 1 to 28 days. The noise of a price is the
+deviation of a day from the mean of its two neighbors.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Final
 
 import numpy as np
@@ -22,13 +25,25 @@ PRIOR_DAYS: Final = 90
 """Days before the month that a prior is measured on, at most."""
 PRICE_DISPERSION: Final = 4.0
 """Relative variance of the price of one impression; a convention, such that the price of 1,000 varies by 6 %."""
-_NOISE_SD, _PRICE_NOISE_SD = 0.115, 0.08
+MEMORY: Final = 0.5
+"""Correlation from one day to the next of the noise that lasts."""
+_NOISE_SD, _LASTING_SHARE, _WALK_SD = 0.13, 0.73, 0.038
+_PRICE_NOISE_SD = 0.08
 _CTR_SPREAD, _CPM_SPREAD = 0.25, 0.30
 _WEEKDAY_SD, _MARKET_SD = 0.05, 0.05
 _DEFAULT_DF: Final = 20.0
 """Degrees of freedom that a default is worth."""
-_MIN_NEIGHBOR_CLICKS, _MIN_AD_CLICKS = 20.0, 30.0
+_MIN_AD_CLICKS = 30.0
 _MIN_NEIGHBOR_IMPRESSIONS, _MIN_AD_IMPRESSIONS = 500.0, 1_000.0
+_MIN_DAY_EVENTS: Final = 3.0
+"""Clicks expected on a day below which it says nothing about the noise."""
+_MIN_MARKET_ADS: Final = 3
+_LEAST_NOISE: Final = 0.03
+_MEMORY_DF: Final = 4.0
+"""Degrees of freedom that the default of each lag is worth."""
+_LAGS: Final = np.array([1, 2, 3, 4, 5, 7, 9, 11, 14, 17, 21, 24, 28])
+"""Days between two days that are compared."""
+_SHAPES: Final = np.stack([np.ones(len(_LAGS)), 1 - MEMORY**_LAGS, _LAGS / 2], axis=1)
 _NO_EFFECT: Final = (1.0,) * 7
 
 
@@ -39,8 +54,10 @@ class AccountPrior:
     Attributes:
         ctr_mean: clicks per impression of all ads together; None when unknown.
         ctr_spread: sd between the usual click-through rates of ads.
-        noise_sd: sd of an ad's daily click-through rate beyond counting (over-dispersion).
+        noise_sd: sd of an ad's daily click-through rate beyond counting (over-dispersion), without the walk.
         noise_df: degrees of freedom of its measurement; 0 when it is the default.
+        lasting_share: share of that variance that lasts, correlated `MEMORY` from day to day.
+        walk_sd: sd by which the usual rate of an ad moves in a day, for good.
         ctr_weekdays: factors on the click-through rate from Monday to Sunday, shrunk towards 1.
         market_sd: sd of the daily moves that all ads of the account share.
         cpm_mean: price of a thousand impressions of all ads together, in the account's currency; None when unknown.
@@ -55,6 +72,8 @@ class AccountPrior:
     ctr_spread: float = _CTR_SPREAD
     noise_sd: float = _NOISE_SD
     noise_df: float = 0.0
+    lasting_share: float = _LASTING_SHARE
+    walk_sd: float = _WALK_SD
     ctr_weekdays: tuple[float, ...] = _NO_EFFECT
     market_sd: float = _MARKET_SD
     cpm_mean: float | None = None
@@ -69,6 +88,11 @@ class AccountPrior:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    @property
+    def noise_factor(self) -> float:
+        """The variance of a mean of many days, times their number, as a multiple of that of a day."""
+        return 1 + self.lasting_share * 2 * MEMORY / (1 - MEMORY)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AccountPrior":
         """Return the prior with these JSON values."""
@@ -79,7 +103,7 @@ class AccountPrior:
 
 
 DEFAULT_PRIOR: Final = AccountPrior()
-"""Noise .115: the median of real daily series. Spread .25: between the creatives of an account."""
+"""The noise and its memory are those of 40 real daily series of an advertiser; the spread is that of creatives."""
 
 
 def measure_priors(panel: AdPanel, until: date) -> dict[str, AccountPrior]:
@@ -108,16 +132,18 @@ def _measure(
     impressions: FloatArray, clicks: FloatArray, spend: FloatArray, weekdays: npt.NDArray[np.int_]
 ) -> AccountPrior:
     """Return the prior of one account from ads x days."""
-    rates = _Figure(impressions, clicks, weekdays, _MIN_NEIGHBOR_CLICKS, _MIN_AD_CLICKS)
-    prices = _Figure(impressions, spend, weekdays, _MIN_NEIGHBOR_IMPRESSIONS, _MIN_AD_IMPRESSIONS, is_price=True)
-    noise, noise_df = rates.measure_noise(_NOISE_SD)
-    price_noise, _ = prices.measure_noise(_PRICE_NOISE_SD)
+    rates = _Figure(impressions, clicks, weekdays, _MIN_AD_CLICKS)
+    prices = _Figure(impressions, spend, weekdays, _MIN_AD_IMPRESSIONS, is_price=True)
+    noise, noise_df, lasting, walk = rates.measure_memory()
+    price_noise = prices.measure_price_noise()
     delivered = impressions > 0
     figures = {
         "ctr_mean": np.nan if rates.mean is None else rates.mean,
         "ctr_spread": rates.measure_spread(_CTR_SPREAD, noise),
         "noise_sd": noise,
         "noise_df": noise_df,
+        "lasting_share": lasting,
+        "walk_sd": walk,
         "market_sd": rates.measure_market(noise),
         "cpm_mean": np.nan if prices.mean is None else 1000 * prices.mean,
         "cpm_spread": prices.measure_spread(_CPM_SPREAD, price_noise),
@@ -144,7 +170,6 @@ class _Figure:
         impressions: FloatArray,
         events: FloatArray,
         weekdays: npt.NDArray[np.int_],
-        min_neighbors: float,
         min_total: float,
         *,
         is_price: bool = False,
@@ -152,7 +177,7 @@ class _Figure:
         known = (impressions > 0) & np.isfinite(events)
         self.impressions = np.where(known, impressions, 0.0)
         self.events = np.where(known, events, 0.0)
-        self.weekdays, self.min_neighbors, self.min_total, self.is_price = weekdays, min_neighbors, min_total, is_price
+        self.weekdays, self.min_total, self.is_price = weekdays, min_total, is_price
         total, count = float(self.impressions.sum()), float(self.events.sum())
         self.mean = count / total if total and count else None
         self.weekday_factors = self._measure_weekdays()
@@ -191,31 +216,58 @@ class _Figure:
         relative: FloatArray = factors / np.exp(np.log(factors).mean())
         return relative
 
-    def measure_noise(self, default: float) -> tuple[float, float]:
-        """Return the daily sd beyond counting, averaged with `default`, and its degrees of freedom.
+    def measure_price_noise(self) -> float:
+        """Return the daily sd of the price, averaged with its default.
 
-        The relative deviation of a day from its two neighbors has the variance 1.5 * sd^2 plus that of the counts.
+        The relative deviation of a day from its two neighbors has the variance 1.5 * sd^2 plus that of the impressions.
         """
         adjusted = self.impressions * self.weekday_factors[self.weekdays]
         near_events = self.events[:, :-2] + self.events[:, 2:]
-        near_impressions = adjusted[:, :-2] + adjusted[:, 2:]
-        if not near_events.size:
-            return default, 0.0
-        expected = adjusted[:, 1:-1] * near_events / np.maximum(near_impressions, 1e-9)
-        enough = near_impressions if self.is_price else near_events
+        near = adjusted[:, :-2] + adjusted[:, 2:]
+        expected = adjusted[:, 1:-1] * near_events / np.maximum(near, 1e-9)
         complete = (self.impressions[:, :-2] > 0) & (self.impressions[:, 2:] > 0) & (self.impressions[:, 1:-1] > 0)
-        usable = complete & (enough >= self.min_neighbors) & (expected > 0)
+        usable = complete & (near >= _MIN_NEIGHBOR_IMPRESSIONS) & (expected > 0)
         counted = self._count_variance(self.impressions[:, 1:-1], expected)
         counted = counted + self._count_variance(self.impressions[:, :-2] + self.impressions[:, 2:], near_events)
-        weight = np.where(usable, 1 / (1.5 * default**2 + counted) ** 2, 0.0)
+        default = 1.5 * _PRICE_NOISE_SD**2
+        weight = np.where(usable, 1 / (default + counted) ** 2, 0.0)
         deviation = np.where(usable, self.events[:, 1:-1] / np.where(usable, expected, 1.0) - 1, 0.0)
-        total = float(weight.sum())
-        if not total:
-            return default, 0.0
-        variance = max(0.0, float((weight * (deviation**2 - counted)).sum()) / (1.5 * total))
+        variance = max(0.0, float((weight * (deviation**2 - counted)).sum()) / max(1.5 * float(weight.sum()), 1e-12))
         # The information about sd^2, relative to days without counting noise; neighbors overlap, so half of it.
-        df = 0.5 * float((weight * (1.5 * default**2) ** 2).sum())
-        return float(np.sqrt((df * variance + _DEFAULT_DF * default**2) / (df + _DEFAULT_DF))), df
+        df = 0.5 * float((weight * default**2).sum())
+        return float(np.sqrt((df * variance + _DEFAULT_DF * _PRICE_NOISE_SD**2) / (df + _DEFAULT_DF)))
+
+    def measure_memory(self) -> tuple[float, float, float, float]:
+        """Return the sd of a day beyond counting, the degrees of freedom, the share that lasts and the walk of a day.
+
+        Half the mean squared difference of the rates of two days, without counting, is the white part, plus the lasting
+        part times `1 - MEMORY ** lag`, plus half the variance of the walk times the lag. The three are fitted at
+        several lags by non-negative least squares, each lag averaged with its default by degrees of freedom.
+        """
+        default = np.array([(1 - _LASTING_SHARE) * _NOISE_SD**2, _LASTING_SHARE * _NOISE_SD**2, _WALK_SD**2])
+        usual = self.events.sum(axis=1, keepdims=True) / np.maximum(self.impressions.sum(axis=1, keepdims=True), 1e-9)
+        expected = self.impressions * self.weekday_factors[self.weekdays] * usual
+        usable = expected >= _MIN_DAY_EVENTS
+        counted = 1 / np.where(usable, expected, 1.0)
+        relative = np.where(usable, self.events * counted, 1.0)
+        relative, inflation = _without_moves(relative, usable, counted)
+        lags = _LAGS[: int(np.searchsorted(_LAGS, relative.shape[1]))]
+        target, weights = [], []
+        for lag, expect in zip(lags.tolist(), (_SHAPES[: len(lags)] @ default).tolist(), strict=True):
+            both = usable[:, lag:] & usable[:, :-lag]
+            noise = counted[:, lag:] + counted[:, :-lag]
+            weight = np.where(both, 1 / (2 * _NOISE_SD**2 + noise) ** 2, 0.0)
+            excess = ((relative[:, lag:] - relative[:, :-lag]) ** 2 * inflation - noise) * weight
+            df = float(weight.sum()) * (2 * _NOISE_SD**2) ** 2 / (1 + lag)
+            seen = float(excess.sum()) / max(2 * float(weight.sum()), 1e-12)
+            target.append((df * max(0.0, seen) + _MEMORY_DF * expect) / (df + _MEMORY_DF))
+            weights.append(df)
+        if not len(lags):
+            return _NOISE_SD, 0.0, _LASTING_SHARE, _WALK_SD
+        scale = 1 / np.sqrt(lags)
+        white, lasting, walk = _fit_non_negative(_SHAPES[: len(lags)] * scale[:, None], np.array(target) * scale)
+        variance = max(white + lasting, _LEAST_NOISE**2)
+        return float(np.sqrt(variance)), weights[0], lasting / variance, float(np.sqrt(walk))
 
     def measure_spread(self, default: float, noise: float) -> float:
         """Return the sd between the usual rates of ads, averaged with `default`."""
@@ -249,6 +301,35 @@ class _Figure:
         variance = max(0.0, float((deviation**2 - own).mean()))
         df = days / 7.0  # moves last for days, so that neighboring days tell little more than one
         return float(np.sqrt((df * variance + _DEFAULT_DF * _MARKET_SD**2) / (df + _DEFAULT_DF)))
+
+
+def _without_moves(
+    relative: FloatArray, usable: npt.NDArray[np.bool_], counted: FloatArray
+) -> tuple[FloatArray, float]:
+    """Return the relative rates without the moves that all ads share, and what that shrinks their variance by."""
+    if len(relative) < _MIN_MARKET_ADS:
+        return relative, 1.0
+    weight = np.where(usable, 1 / (_NOISE_SD**2 + counted), 0.0)
+    total = weight.sum(axis=0)
+    move = (weight * (relative - 1)).sum(axis=0) / np.maximum(total, 1e-9)
+    ads = np.count_nonzero(usable, axis=0)
+    share = float((ads[ads > 1] - 1).sum() / max(1, ads[ads > 1].sum())) or 1.0
+    return np.where(usable, relative - move, 1.0), 1 / share
+
+
+def _fit_non_negative(shapes: FloatArray, target: FloatArray) -> tuple[float, ...]:
+    """Return the non-negative weights of some columns with the least squares, by trying each set of columns."""
+    best, least = np.zeros(shapes.shape[1]), float(target @ target)
+    for chosen in product((False, True), repeat=shapes.shape[1]):
+        columns = np.flatnonzero(chosen)
+        if not len(columns):
+            continue
+        found = np.linalg.lstsq(shapes[:, columns], target, rcond=None)[0]
+        error = float(((shapes[:, columns] @ found - target) ** 2).sum())
+        if (found >= 0).all() and error < least:
+            best, least = np.zeros(shapes.shape[1]), error
+            best[columns] = found
+    return tuple(best.tolist())
 
 
 def _weekly(values: npt.NDArray[Any]) -> FloatArray:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-from adwarm.fatigue.alarm import ALARM_DAYS
 from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore
@@ -34,7 +33,11 @@ FATIGUED_FROM: Final = 2.0
 _NOTABLE_COST: Final = 1.05
 _NOTABLE_COMPONENT: Final = 15.0
 """A lower component is no reason for a warning."""
-_MOST_EVIDENCE: Final = 100_000.0
+OUTCOMES: Final = (
+    "on real ads about 9 of 10 such alarms still had a rate at least 5 % lower over the two weeks that followed; "
+    "any day: 1 of 3"
+)
+"""How alarms turned out on 40 real daily series of an advertiser."""
 _COMPONENTS: Final = ("creative", "audience", "algorithm")
 _PAUSES: Final = {
     "creative": "Pause the ad and replace its creative: it has lost most of its pull.",
@@ -176,28 +179,14 @@ def describe_projection(score: FatigueScore) -> str:
     return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"
 
 
-def describe_evidence(score: FatigueScore) -> str:
-    """Return how rare the evidence of a decline would be by chance alone; empty without a watch or an alarm.
-
-    Each of them began with evidence of at least `ALARM_DAYS`, which bounds how often chance reaches it; the
-    evidence of a later day may be lower, because it is measured against the newer level.
-    """
-    if score.alarm == "none":
-        return ""
-    value = max(score.evidence or 0.0, ALARM_DAYS)
-    if value >= _MOST_EVIDENCE:
-        return f"chance alone would show this less than once in {_MOST_EVIDENCE:,.0f} days per ad"
-    rounded = round(value, min(0, 1 - math.floor(math.log10(value))))
-    return f"chance alone would show this about once in {max(rounded, ALARM_DAYS):,.0f} days per ad"
-
-
 def describe_alarm(score: FatigueScore) -> tuple[str, ...]:
     """Return what an alarm or a watch says about the click-through rate; nothing without one."""
     if score.alarm == "none":
         return ()
     since = f" since about {score.onset:%b} {score.onset.day}" if score.onset else ""
-    kind = "click-through rate falling" if score.alarm == "alarm" else "first signs of a falling click-through rate"
-    return (f"{kind}{since} ({describe_evidence(score)})",)
+    if score.alarm == "watch":
+        return (f"first signs of a falling click-through rate{since}",)
+    return (f"click-through rate falling{since}", OUTCOMES)
 
 
 def list_flags(score: FatigueScore) -> list[str]:

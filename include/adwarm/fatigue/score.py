@@ -26,7 +26,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable, FatigueScore
 from adwarm.settings import FatigueSettings
 
-CALCULATOR_VERSION: Final = "canonical-3"
+CALCULATOR_VERSION: Final = "canonical-4"
 SCAN_DAYS: Final = 60
 """Days before the preceding month that scores of a month look back on; what is not stored of them is unknown."""
 HEALTHY_UP_TO: Final = 30.0

@@ -55,7 +55,7 @@ def test_one_ad(stored: Adwarm) -> None:
     """An ad in detail has its components with their figures, and its alarm in words."""
     text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
     assert "Pause the ad and replace its creative" in text
-    assert "chance alone would show this about once in 510 days per ad" in text
+    assert "on real ads about 9 of 10 such alarms" in text
     assert "95: click-through rate 0.90%, 1.00% in its best week" in text
     assert stored("fatigue", ACCOUNT, "--ad", "1", "--json").json["onset"] == "2026-11-15"
 

@@ -1,6 +1,7 @@
 """Alarms: evidence with mean 1 a day at most, independence of accounts, order and later days, resets and limits."""
 
 from dataclasses import fields, replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -8,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.fatigue import alarm
-from adwarm.fatigue.alarm import ALARM_DAYS, AlarmTable, Handover, _BlockScan, _OpenAlarms, detect
+from adwarm.fatigue.alarm import AlarmTable, Handover, _BlockScan, _OpenAlarms, detect
 from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, BlockPriors, ChangeDetector, DayFigures
 from adwarm.fatigue.panel import AdPanel
-from adwarm.fatigue.prior import AccountPrior
+from adwarm.fatigue.prior import AccountPrior, measure_priors
 from adwarm.settings import FatigueSettings
 from tests.benchmarks.fatigue_ads import SimulationSettings, permute_days, simulate_ads
+from tests.benchmarks.fatigue_worlds import WORLDS, draw_panel
 
 SETTINGS = FatigueSettings()
 ONSET = 35
@@ -72,7 +74,8 @@ def test_evidence_of_a_stationary_ad_grows_by_one_a_day_at_most(seed: int, click
     """Mean evidence, an e-process per start, is at most the number of starts, within Monte Carlo error."""
     rng = np.random.default_rng(seed)
     ads, days = 4_000, MIN_DAYS + 25
-    priors = BlockPriors(np.full(ads, max(noise, 0.02)), np.ones((ads, 7)), np.full(ads, 1e-3))
+    figures = (np.full(ads, max(noise, 0.02)), np.ones(ads), np.zeros(ads), np.ones((ads, 7)), np.full(ads, 1e-3))
+    priors = BlockPriors(*figures)
     detector = ChangeDetector(np.arange(ads), ads, priors)
     impressions = np.full(ads, 10_000.0)
     starts = 0
@@ -88,12 +91,21 @@ def test_evidence_of_a_stationary_ad_grows_by_one_a_day_at_most(seed: int, click
 
 
 def test_false_alarms_of_healthy_ads_are_rarer_than_the_setting() -> None:
-    """Healthy simulated ads, and their days in random order, have fewer alarms than one in `ALARM_DAYS`."""
+    """Healthy simulated ads, and their days in random order, have less than one alarm in 180 days."""
     panel = _simulate(3, ads=600, fatigued=0.0)
 
     for healthy in (panel, permute_days(panel, 1)):
         table = detect(healthy, {}, SETTINGS)
-        assert table.raised.sum() * ALARM_DAYS < healthy.impressions.size
+        assert table.raised.sum() * 180 < healthy.impressions.size
+
+
+@pytest.mark.parametrize("number", [1, 2, 7, 8], ids=lambda number: WORLDS[number].name)
+def test_days_that_depend_on_each_other_keep_the_promise(number: int) -> None:
+    """With the prior of the account, memory, heavy tails and a walk raise at most one alarm in 180 ad-days."""
+    panel = draw_panel(WORLDS[number], 5, ads=200, days=120)
+    priors = measure_priors(panel, panel.first_day + timedelta(days=90))
+
+    assert detect(panel, priors, SETTINGS).raised.sum() * 180 <= panel.impressions.size
 
 
 def test_a_lower_rate_raises_one_alarm_soon() -> None:
@@ -283,12 +295,12 @@ evidences = st.lists(st.sampled_from([0.0, 9.0, 10.0, 14.0, 20.0, 28.0, 35.0, 70
 def test_the_limit_is_that_of_the_procedure(
     one: list[float], other: list[float], watched: list[bool], budget: tuple[float, float]
 ) -> None:
-    """Per account: of the ads with the most evidence as many as pass the limit for so many, `ALARM_DAYS` at least."""
+    """Per account: of the ads with the most evidence as many as pass the limit for so many, a least one always."""
     panel = _simulate(ads=8, ads_per_account=4, days=20)
     scan = _BlockScan(panel, np.array([0, 4, 8]), {}, _settings(false_alarms_per_account_week=budget[0]))
     scan._detector.evidence = np.array([*one, *other])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alarm, "ALARM_DAYS", 10.0)
+        patch.setattr(alarm, "ALARM_EVIDENCE", 10.0)
         patch.setattr(alarm, "FALSE_SHARE", budget[1])
         scan._raise(0, np.array([True] * 4 + [False] * 4))
         raised = scan._raise(1, np.array(watched))
@@ -308,7 +320,7 @@ def test_the_limit_is_that_of_the_procedure(
 
 def test_no_evidence_is_forgotten_for_32_days(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit counts the ads that were watched on any of the last 32 days."""
-    monkeypatch.setattr(alarm, "ALARM_DAYS", 10.0)
+    monkeypatch.setattr(alarm, "ALARM_EVIDENCE", 10.0)
     scan = _BlockScan(_simulate(ads=4, ads_per_account=4, days=20), np.array([0, 4]), {}, SETTINGS)
     scan._detector.evidence = np.array([14.0, 0.0, 0.0, 0.0])
     scan._raise(0, np.ones(4, bool))
@@ -317,7 +329,7 @@ def test_no_evidence_is_forgotten_for_32_days(monkeypatch: pytest.MonkeyPatch) -
 
 
 def _figures(clicks: float, *, usable: bool = True) -> DayFigures:
-    values = [np.array([value]) for value in (10_000.0, 200.0, clicks, 0.01, 1.0, 1.0)]
+    values = [np.array([value]) for value in (10_000.0, 200.0, clicks, 0.008, 0.002, 1.0, 1.0)]
     return DayFigures(np.array([usable]), *values)
 
 
@@ -374,7 +386,7 @@ def test_account_wide_moves_and_weekdays_are_no_decline() -> None:
 
     for factor in (together, weekend):
         table = detect(replace(panel, clicks=np.round(panel.clicks * factor)), prior, SETTINGS)
-        assert table.raised.sum() * ALARM_DAYS <= panel.impressions.size
+        assert table.raised.sum() * 180 <= panel.impressions.size
 
 
 def test_an_empty_panel_has_an_empty_table() -> None:

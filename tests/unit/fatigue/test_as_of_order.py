@@ -183,7 +183,7 @@ def test_an_alarm_lasts_from_one_month_into_the_next(
         draw = np.random.default_rng(day.toordinal())
         for ad in range(12):
             # Six ads lose clicks; by itself the scan of March has a baseline of two weeks, that of February of six.
-            lost = 0.85 if ad < 6 and day >= decline else 1.0
+            lost = 0.78 if ad < 6 and day >= decline else 1.0
             clicks = draw.poisson(100 * lost * np.exp(draw.normal(0, 0.1)))
             figures = {"impressions": "10000", "clicks": str(clicks), "spend": "50"}
             rows.append({"account_id": "1", "ad_id": str(ad), "date_start": str(day), "date_stop": str(day), **figures})

@@ -57,6 +57,23 @@ def test_planted_noise_is_found(noise: float) -> None:
     assert prior.noise_df > 200
 
 
+def test_noise_with_memory_is_told_from_independent_noise(subtests: pytest.Subtests) -> None:
+    """Noise of which half is correlated .5, independent noise, and a walk are found as such."""
+    rng = np.random.default_rng(3)
+    lasting = np.zeros((30, DAYS))
+    for day in range(1, DAYS):
+        lasting[:, day] = 0.5 * lasting[:, day - 1] + rng.normal(0, 0.1 * np.sqrt(0.75), 30)
+    walk = np.cumsum(rng.normal(0, 0.03, (30, DAYS)), axis=1)
+    for name, moves, share, step in (("memory", lasting, 0.5, 0.0), ("none", 0.0, 0.0, 0.0), ("walk", walk, 0.0, 0.03)):
+        panel = _account(noise=0.1, market=0.0)
+        clicks = panel.clicks * np.exp(np.asarray(moves))
+        prior = _prior(replace(panel, clicks=np.round(clicks)))
+        with subtests.test(name):
+            assert prior.lasting_share == pytest.approx(share, abs=0.25)
+            assert prior.walk_sd == pytest.approx(step, abs=0.02)
+            assert prior.noise_factor == pytest.approx(1 + 2 * prior.lasting_share)
+
+
 def test_counting_alone_is_no_noise() -> None:
     """Binomial clicks of a constant rate have almost no noise of their own."""
     assert _prior(_account(noise=0.0, market=0.0)).noise_sd < 0.04

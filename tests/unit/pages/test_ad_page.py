@@ -49,7 +49,7 @@ def test_the_action_comes_first_with_its_figures(page: Page) -> None:
     _store(page, [_score("1", 70.0, **values), _score("1", 60.0, DAY - timedelta(days=1))], settled=True)
     html = _tile(page, "score")
     texts = ("Replace the creative", "Alarm since 2026-03-01", "+10.0 since the day before", "1.00%", "2.00%", "40%")
-    for text in (*texts, "35%", "25%", "Final:", "canonical-3", "in America/New_York", "once in 180 days per ad"):
+    for text in (*texts, "35%", "25%", "Final:", "canonical-4", "in America/New_York", "about 9 of 10 such alarms"):
         assert text in html, text
     assert html.index("Replace the creative") < html.index("What the score is made of")
 
