@@ -23,6 +23,7 @@ from adwarm.cli import (
     errors,
     fatigue,
     get,
+    learn,
     log,
     maintain,
     notify_data,
@@ -31,6 +32,7 @@ from adwarm.cli import (
     replay,
     report,
     review,
+    score,
     serve,
     simulate,
     status,
@@ -51,6 +53,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = 
         "serve": (serve.serve, "Serve reports over HTTP."),
         "patterns": (patterns.patterns, "When reports are opened: heat map, peak hours."),
         "fatigue": (fatigue.fatigue, "Which ads wear out, and what to do."),
+        "score": (score.score, "Score an account's ads now, from stored days."),
         "report": (report.app, "Queries of reports; switch to a changed one; SQL."),
     },
     "Warm": {
@@ -82,6 +85,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = 
     },
     "Set up": {
         "log": (log.app, "Check whether an access log can be read."),
+        "learn": (learn.learn, "Learn from an access log now: read it and train."),
         "airflow": (airflow.app, "Add the DAGs to an installed Airflow."),
         "simulate": (simulate.simulate, "Run a simulated ad platform."),
     },

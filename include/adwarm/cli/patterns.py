@@ -62,7 +62,7 @@ def _load_profiles(days: int | None) -> "AccessProfiles":
     with read_transaction(runtime.engine) as connection:
         newest = aggregates.find_newest_hour(connection)
     if newest is None:
-        raise NotFound("no access log has been read yet; run the DAG adwarm_access_patterns")
+        raise NotFound("no access log has been read yet; run `adwarm learn`, or the DAG adwarm_access_patterns")
     until = newest + timedelta(hours=1)
     since = until - timedelta(days=days or runtime.settings.forecast.history_days)
     return build_profiles(count_first_opens(runtime.context, since, until), until)

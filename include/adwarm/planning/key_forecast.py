@@ -162,4 +162,4 @@ class _PastView(StoreView):
 def _describe_absence(*, is_assumed: bool) -> str:
     if is_assumed:
         return "no forecast of that time is stored any more; ADWARM_RETENTION__HISTORY_DAYS keeps unused ones longer"
-    return "no forecast is live yet; the DAG adwarm_access_patterns trains one"
+    return "no forecast is live yet; `adwarm learn` trains one, as the DAG adwarm_access_patterns does"

@@ -1,0 +1,35 @@
+"""`adwarm learn`: a log is read and a forecast is live after one command."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from adwarm.model import ReportKey
+from tests.user_log import UserLog
+
+from .conftest import Adwarm
+
+START = datetime(2026, 10, 5, 9, tzinfo=UTC)
+
+
+def test_a_log_gives_a_forecast_at_once(adwarm: Adwarm, tmp_path: Path) -> None:
+    """The named log is read and trained on up to its last hour; what was read is not read again."""
+    for day in range(4):
+        UserLog(tmp_path / "a.jsonl").append(START + timedelta(days=day), ReportKey("act_1", "today"))
+    words = ("learn", str(tmp_path / "a.jsonl"), "--at", "2026-12-01", "--json")
+    first = adwarm(*words).json
+    assert (first["opens"], first["accounts"], first["forecast"]["keys"]) == (4, 1, 1)
+    assert first["trained_until"] == "2026-10-08T10:00:00+00:00"
+    assert adwarm("patterns", "--json").json["first_opens"] == 4
+    again = adwarm(*words[:-1])
+    assert "read 0 events" in again.stderr
+    assert "trained on 4 first opens of 1 reports up to 2026-10-08 10:00 UTC" in again.stdout
+
+
+def test_a_log_without_an_open_says_what_to_do(adwarm: Adwarm, tmp_path: Path) -> None:
+    """Nothing is trained; the error names the paths that were seen and the command that proposes settings."""
+    line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET /board/1/today HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
+    (tmp_path / "access.log").write_text(line)
+    done = adwarm("learn", str(tmp_path / "access.log"))
+    assert done.exit_code == 1
+    assert "/board/1/today" in done.stderr
+    assert f"`adwarm log check {tmp_path / 'access.log'}`" in done.stderr
