@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +62,8 @@ class BudgetHome:
         self.served = home = ServedHome(self.folder, "UTC", NOW - timedelta(hours=8))
         home.add_accounts(["act_1", "act_2", "act_3"])
         engine = home.runtime.engine
-        accounts.set_status(engine, "act_3", "closed", "gone", home.clock.now())
+        closed = replace(home.source.get_account("act_3"), status="closed", status_reason="gone")
+        accounts.save(engine, [closed], home.clock.now())
         self.warm(ReportKey("act_1", DAYS), ReportKey("act_1", "last_7d"))
         home.clock.set(NOW)
         self.warm(ReportKey("act_1", "yesterday"))
