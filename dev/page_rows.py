@@ -245,7 +245,15 @@ def _add_people(writer: _Writer) -> None:
         set_switch(engine, SwitchState(Switch.SHADOW, is_on, at, "maria", why))
     actions = [
         (shadow_off, "maria", "airflow", "switch", "shadow", "shadow mode is off", "it is right"),
-        (now - _DAY, "jonas", "airflow", "unpark", f"account:{account_id}", "it is called again", "the ads are ended"),
+        (
+            now - _DAY,
+            "jonas",
+            "airflow",
+            "open_gate",
+            f"account:{account_id}",
+            "it is called again",
+            "the ads are ended",
+        ),
         (now - 5 * _HOUR, "admin", "cli", "warm_now", f"{account_id} last_28d", "1 report is requested", "a call at 9"),
         (now - 3 * _HOUR, "jonas", "token", "purge", account_id, "2 stored reports are deleted", "wrong currency"),
     ]

@@ -225,7 +225,7 @@ FROM generate_series(0, 4999) AS i""",
     "action_event": """
 INSERT INTO action_event (at, actor, via, action, subject, arguments, succeeded, detail)
 SELECT :now - i * interval '97 minutes', CASE WHEN i % 9 = 0 THEN :hostile ELSE 'admin' END, 'page',
-  (ARRAY['warm_now', 'shadow_on', 'unpark', 'purge'])[1 + i % 4], 'act_1000001 last_7d', '{}', i % 17 > 0, 'done'
+  (ARRAY['warm_now', 'shadow_on', 'open_gate', 'purge'])[1 + i % 4], 'act_1000001 last_7d', '{}', i % 17 > 0, 'done'
 FROM generate_series(0, 4999) AS i""",
     "data_arrival": f"""
 INSERT INTO data_arrival (account_id, day, arrived_at, origin, planned_at, planned_run)

@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "fatigue": ("fatigue", "{}"),
     "fatigue day": ("fatigue", "act_1", "--as-of={}"),
     "patterns": ("patterns", "--account={}"),
-    "allow": ("allow", "{}"),
+    "gate": ("gate", "open", "account:{}"),
     "accounts set": ("accounts", "set", "{}", "--zone=UTC"),
     "accounts zone": ("accounts", "set", "act_1", "--zone={}"),
     "token accounts": ("token", "create", "--name=x", "--account={}"),

@@ -43,7 +43,7 @@ FORMS: Final[dict[str, dict[str, str]]] = {
     "retry-requests": {},
     "retry-run": {"run": "none"},
     "switch": {"switch": "calls", "position": "off"},
-    "unpark": {"scope": "account:act_1"},
+    "open-gate": {"scope": "account:act_1"},
     "purge": {"accounts": "act_1"},
     "strategy-save": {"name": "mine"},
     "strategy-dry-run": {"name": "mine"},

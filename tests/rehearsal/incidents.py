@@ -14,7 +14,8 @@ from adwarm.store.migration_scripts import VERSION_TABLE
 from tests.rehearsal.stage import Stage
 
 Incident = Callable[[Stage], None]
-UNPARK_ALL = "for scope in $(adwarm unpark --json | jq -r '.[].scope'); do adwarm unpark $scope --why rehearsal; done"
+HELD = "adwarm gate list --json | jq -r '.gates[] | select(.rule != \"switch\") | .scope' | sort"
+OPEN_ALL = f"{HELD} | xargs -r adwarm gate open --why rehearsal"
 
 
 class CannotRehearse(Exception):
@@ -38,13 +39,13 @@ def throttled_platform(stage: Stage) -> None:
     stage.fail_calls("too_many_429", seconds=900)
     stage.run("adwarm warm act_1 --range yesterday")
     stage.show("look-doctor", "adwarm doctor | grep -E '(quota|connection .*):'")
-    stage.show("look-held", "adwarm unpark")
-    stage.show("mend-stop", 'adwarm switch warming off --why "quota incident"', code=0)
+    stage.show("look-held", "adwarm gate list")
+    stage.show("mend-stop", 'adwarm gate switch warming off --why "quota incident"', code=0)
     stage.heal_platform()
-    held = stage.run("adwarm unpark --json | jq -r 'map(.scope) | sort | .[0]'")
-    stage.show("mend-unpark", f'adwarm unpark {held.strip()} --why "the app\'s limit was raised"', code=0)
-    stage.run(UNPARK_ALL)
-    stage.show("mend-start", 'adwarm switch warming on --why "over"', code=0)
+    held = stage.run(f"{HELD} | head -1")
+    stage.show("mend-open", f'adwarm gate open {held.strip()} --why "the app\'s limit was raised"', code=0)
+    stage.run(OPEN_ALL)
+    stage.show("mend-start", 'adwarm gate switch warming on --why "over"', code=0)
     stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
 
 
@@ -57,7 +58,7 @@ def dead_token(stage: Stage) -> None:
     stage.show("look-errors", "adwarm errors --kind TokenDead --limit 3")
     stage.set(SOURCE__ACCESS_TOKEN="new-token-41f7")
     stage.show("mend-check", "adwarm doctor | grep 'connection default:'")
-    stage.run("adwarm unpark connection:default --why renewed; adwarm unpark account:act_1 --why renewed")
+    stage.run("adwarm gate open connection:default --why renewed; adwarm gate open account:act_1 --why renewed")
     stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
 
 
@@ -222,10 +223,10 @@ def alert_storm(stage: Stage) -> None:
     stage.show("look-alerts", "adwarm errors --alerts --open")
     stage.show("look-counts", "adwarm errors --counts hour")
     stage.show("look-doctor", "adwarm doctor | grep -E ' (alerts|quota):'")
-    stage.show("mend-stop", 'adwarm switch warming off --why "the platform is down"', code=0)
+    stage.show("mend-stop", 'adwarm gate switch warming off --why "the platform is down"', code=0)
     stage.heal_platform()
-    stage.show("mend-start", 'adwarm switch warming on --why "over"', code=0)
-    stage.run(UNPARK_ALL)
+    stage.show("mend-start", 'adwarm gate switch warming on --why "over"', code=0)
+    stage.run(OPEN_ALL)
     stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
 
 

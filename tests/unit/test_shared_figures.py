@@ -39,7 +39,6 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
             NOW,
             FLOW,
             "cli/connection_checks.py",
-            "maintenance/state_metrics.py",
         ),
     ),
     "what is not called now": (
@@ -49,7 +48,9 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
             NOW,
             FLOW,
             "serving/api/routes/recovery.py",
-            "actions/unparking.py",
+            "actions/gates.py",
+            "maintenance/state_metrics.py",
+            "maintenance/capacity_samples.py",
             "cli/connection_checks.py",
         ),
     ),

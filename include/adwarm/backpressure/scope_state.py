@@ -10,7 +10,7 @@ A parked scope must not be called before a known time. Transitions of `Parking`:
 | it asks for more than the longest park             | until a random time in the last tenth before the longest park  |
 | the new end would be earlier than the current one  | unchanged: a parking is extended, never shortened              |
 | the end passes                                     | free                                                           |
-| a human un-parks it                                | ends now; the usage that was reported before counts no more    |
+| a human opens its gate                             | ends now; the usage that was reported before counts no more    |
 
 The longest park bounds what the platform asks for: a wait of years is an error in the response and would disable an
 account for good.

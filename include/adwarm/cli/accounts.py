@@ -274,6 +274,6 @@ def _describe(item: "AccountChange") -> str:
     if item.kind is ChangeKind.CHANGED:
         return "; ".join(f"{name}: {old or 'none'} -> {new or 'none'}" for name, (old, new) in item.changes.items())
     if item.kind is ChangeKind.DENIED:
-        return "its data was denied less than a day ago; `adwarm allow` tries again at once"
+        return "its data was denied less than a day ago; `adwarm gate open account:ID` tries again at once"
     reason = f" ({account.status_reason})" if account.status_reason else ""
     return f"new: {account.data_zone}, {account.currency}, {account.status}{reason}"

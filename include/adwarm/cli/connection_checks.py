@@ -105,7 +105,7 @@ def check_quota(runtime: "Runtime") -> Finding:
         names = ", ".join(scope.scope for scope in high[:_SHOWN])
         parts.append(f"{format_count(len(high), 'scope')} above {_NEARLY_USED_PERCENT:.0f} %: {names}")
     if gates:
-        parts.append("calls resume by themselves; `adwarm unpark` says why, lists all, and ends one early")
+        parts.append("calls resume by themselves; `adwarm gate list` says why, and `adwarm gate open` ends one early")
     if excess := _find_excess(runtime, status.scopes):
         parts.append(excess)
     return Finding("; ".join(parts), warning=bool(gates or high or excess))

@@ -135,7 +135,7 @@ def check_switches(runtime: "Runtime") -> Finding:
     turned = [state for name, state in list_switches(runtime.engine).items() if state.is_on is not DEFAULTS[name]]
     if not turned:
         return Finding("all in their usual position")
-    back = ", ".join(f"`adwarm switch {state.name} {'off' if state.is_on else 'on'}`" for state in turned)
+    back = ", ".join(f"`adwarm gate switch {state.name} {'off' if state.is_on else 'on'}`" for state in turned)
     return Finding(f"{'; '.join(map(str, turned))}; {back} turns it back", warning=True)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adwarm.cli.gate import print_gates, print_switches, switch_fields
 from adwarm.cli.impact_fields import print_impact
 from adwarm.cli.integrity_fields import print_integrity, report_integrity
 from adwarm.cli.maintain import maintenance_fields, print_maintenance
@@ -14,7 +15,6 @@ from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_fields, print_json, print_table
 from adwarm.cli.status_lists import print_actions, print_id, print_requests
 from adwarm.cli.strategy_fields import COLUMNS, report_fields, table_row
-from adwarm.cli.switch import print_switches, switch_fields
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _print_document(
     print_preparing(document["preparing"])
     _print_limits(admission)
     _print_machines(document["machines"])
-    _print_gates(document["gates"])
+    print_gates(document["gates"][:_MAX_ROWS], _truncation_note(document["gates"]))
     _print_healing(document["healing"])
 
 
@@ -278,16 +278,6 @@ def _print_machines(machines: Sequence[dict[str, Any]]) -> None:
     columns = ("machine", "read_at", "memory_percent", "cpu_percent", "effect")
     rows = [[machine[name] for name in columns] for machine in machines]
     print_table("Machines that made a call within an hour", columns, rows, "none")
-
-
-def _print_gates(gates: Sequence[dict[str, Any]]) -> None:
-    columns = ("scope", "rule", "state", "since", "until", "lifted_by", "why")
-    print_table(
-        f"Not called now{_truncation_note(gates)}",
-        [name.replace("_", " ") for name in columns],
-        [[gate[name] for name in columns] for gate in gates[:_MAX_ROWS]],
-        "nothing; every scope may be called",
-    )
 
 
 def _print_healing(healing: Sequence[dict[str, Any]]) -> None:

@@ -112,7 +112,10 @@ def retry_failed(run: str | None, hours: int, why: str, *, dry_run: bool, as_jso
     rows = [(count, reason) for reason, count in failed.count_reasons()]
     print_table(f"Failed: {len(failed.keys):,} reports", ("reports", "why"), rows, "nothing to request again")
     if failed.denied:
-        typer.echo(f"{failed.denied:,} more are of accounts that deny access; `adwarm allow` lifts that", err=True)
+        typer.echo(
+            f"{failed.denied:,} more are of accounts that deny access; `adwarm gate open account:ID` lifts that",
+            err=True,
+        )
     if result:
         typer.echo(str(result))
 

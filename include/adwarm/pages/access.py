@@ -17,7 +17,7 @@ class Permission(StrEnum):
     |------------|--------------------------------------------------------|
     | `view`     | see every tab                                          |
     | `warm`     | warm reports now, retry failed ones                    |
-    | `control`  | switch shadow mode and warming, un-park scopes         |
+    | `control`  | switch shadow mode and warming, open gates             |
     | `edit`     | create, change, enable and remove strategies           |
     | `purge`    | delete stored entries                                  |
     """

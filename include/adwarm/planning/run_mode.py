@@ -39,7 +39,7 @@ def require_warming(engine: Engine) -> None:
     """
     if why := find_stop(engine):
         name = why.partition(" ")[0]
-        raise Refused(f"{why}; `adwarm switch {name} on` turns it on", retry_after=RETRY_SECONDS)
+        raise Refused(f"{why}; `adwarm gate switch {name} on` turns it on", retry_after=RETRY_SECONDS)
 
 
 def cut_all(recommendations: list[Recommendation], why: str) -> list[Recommendation]:

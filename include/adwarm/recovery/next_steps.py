@@ -13,8 +13,8 @@ _STEPS: Final = {
         "`adwarm status` shows who is parked until when."
     ),
     "Denied": (
-        "Ask the owner of the account to assign it to the user of the token, then run `adwarm allow ACCOUNT`; leave it "
-        "denied if it is no longer needed."
+        "Ask the owner of the account to assign it to the user of the token, then run "
+        "`adwarm gate open account:ACCOUNT`; leave it denied if it is no longer needed."
     ),
     "TooMuchData": (
         "Choose fewer fields or a lower level for the report (ADWARM_REPORTS): one day of the account is more than the "

@@ -22,7 +22,8 @@ from adwarm.foundation.gate import FOREVER, Gate, GateState, Lift, Rule, may_cal
 from adwarm.store.database import read_statement, write_transaction
 from adwarm.store.gates import read_row, save_gates, table
 
-_PREFIX: Final = "switch:"
+SWITCH: Final = "switch:"
+"""How the scopes of switches begin."""
 
 
 class Switch(StrEnum):
@@ -77,7 +78,7 @@ def list_switches(engine: Engine) -> dict[Switch, SwitchState]:
 
 def find_stop(engine: Engine) -> str | None:
     """Return why no planned warm may be fetched now; None when calls and warming are on."""
-    scopes = [f"{_PREFIX}{name}" for name in (Switch.CALLS, Switch.WARMING)]
+    scopes = [f"{SWITCH}{name}" for name in (Switch.CALLS, Switch.WARMING)]
     query = select(table).where(table.c.rule == Rule.SWITCH, table.c.scope.in_(scopes)).order_by(table.c.scope)
     with read_statement(engine) as connection:
         gate = may_call(map(read_row, connection.execute(query).mappings()), now=0.0)  # no time opens a switch
@@ -105,7 +106,7 @@ def to_switches(gates: Iterable[Gate]) -> dict[Switch, SwitchState]:
     for gate in gates:
         if gate.rule is not Rule.SWITCH:
             continue
-        name = Switch(gate.scope.removeprefix(_PREFIX))
+        name = Switch(gate.scope.removeprefix(SWITCH))
         is_on = DEFAULTS[name] is (gate.state is GateState.OPEN)
         states[name] = SwitchState(name, is_on, to_datetime(gate.since), gate.data["by"], gate.data["why"])
     return states
@@ -117,5 +118,5 @@ def _to_gate(state: SwitchState) -> Gate:
     closed_until = FOREVER if state.is_turned else None
     data = {"by": state.changed_by, "why": state.why}
     return Gate(
-        f"{_PREFIX}{state.name}", Rule.SWITCH, since, closed_until, why=str(state), lifted_by=Lift.PERSON, data=data
+        f"{SWITCH}{state.name}", Rule.SWITCH, since, closed_until, why=str(state), lifted_by=Lift.PERSON, data=data
     )

@@ -123,7 +123,7 @@ def test_parked_scopes_and_usage_are_shown(runtime: Runtime) -> None:
     assert isinstance(grant, Granted)
     admission.release(grant.grant, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=3600.0, parked_scope=account))
     parked = _run(check_quota, runtime)
-    assert (parked.mark, parked.fix) == ("note", "adwarm unpark")
+    assert (parked.mark, parked.fix) == ("note", "adwarm gate list")
     assert "1 scope not called now: account:act_1 until " in parked.detail
 
 
@@ -240,7 +240,7 @@ def test_a_turned_switch_is_a_note(runtime: Runtime) -> None:
     assert _run(check_switches, runtime).mark == "ok"
     set_switch(runtime.engine, SwitchState(Switch.WARMING, False, NOW, "ann", "incident"))
     result = _run(check_switches, runtime)
-    assert (result.mark, result.fix) == ("note", "adwarm switch warming on")
+    assert (result.mark, result.fix) == ("note", "adwarm gate switch warming on")
     assert "by ann: incident" in result.detail
 
 

@@ -22,7 +22,7 @@ from tests.unit.pages.conftest import ADMIN, START, VIEWER, Page
 FORMS: dict[str, dict[str, str]] = {
     "switch": {"switch": "warming", "position": "off"},
     "warm-now": {"accounts": "act_1", "date_ranges": "yesterday"},
-    "unpark": {"scope": "account:act_1"},
+    "open-gate": {"scope": "account:act_1"},
     "retry-requests": {},
     "purge": {"account": "act_1"},
 }
@@ -185,11 +185,11 @@ def test_a_parked_scope_is_released(page: Page) -> None:
     """The page shows until when the platform asked for; once confirmed, calls are admitted; a repeat says so."""
     _park(page)
     assert "account:act_1" in page.tile("actions", "blocks")
-    asked = page.post("unpark", scope="account:act_1")
+    asked = page.post("open-gate", scope="account:act_1")
     assert "The platform asked for a park" in asked.text
     seen = _seen(asked.text)
-    done = page.post("unpark", scope="account:act_1", seen=seen, why="the limit was raised")
-    again = page.post("unpark", scope="account:act_1", seen=seen, why="the limit was raised")
+    done = page.post("open-gate", scope="account:act_1", seen=seen, why="the limit was raised")
+    again = page.post("open-gate", scope="account:act_1", seen=seen, why="the limit was raised")
 
     assert "ended%3A+account%3Aact_1+is+parked" in done.headers["location"]
     assert (again.status_code, "was done already" in again.text) == (422, True)
@@ -268,7 +268,7 @@ def test_input_that_is_not_valid_is_an_error_in_words(page: Page, subtests: pyte
         ("warm-now", {"accounts": "act_1", "date_ranges": HOSTILE}),
         ("warm-now", {"accounts": "act_1", "date_ranges": "yesterday", "report": HOSTILE}),
         ("warm-now", {"accounts": " ".join(f"act_{n}" for n in range(201)), "date_ranges": "yesterday"}),
-        ("unpark", {"scope": HOSTILE}),
+        ("open-gate", {"scope": HOSTILE}),
         ("retry-run", {"run": HOSTILE}),
         ("purge", {"account": HOSTILE}),
         ("purge", {"account": "act_1", "report": HOSTILE}),

@@ -176,7 +176,7 @@ def test_errors_are_counted_and_the_newest_are_shown(page: Page) -> None:
         'temporary failure</th><td>meta</td><td class="num">2</td><td class="num">2</td><td class="time">60 s ago</td>'
         in text
     )
-    assert "adwarm allow ACCOUNT" in text
+    assert "adwarm gate open account:ACCOUNT" in text
     assert ESCAPED in text
     assert "blocked" not in text.lower()
 

@@ -17,7 +17,7 @@ def test_classes_of_errors_are_words(kind: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "html"),
     [
-        ("run `adwarm allow ACCOUNT` then", "run <code>adwarm allow ACCOUNT</code> then"),
+        ("run `adwarm gate list` then", "run <code>adwarm gate list</code> then"),
         ("<b> `<i>` & more", "&lt;b&gt; <code>&lt;i&gt;</code> &amp; more"),
         ("an odd ` <b>", "an odd ` &lt;b&gt;"),
     ],

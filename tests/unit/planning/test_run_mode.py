@@ -87,5 +87,5 @@ def test_a_run_that_has_to_complete_is_refused(engine: Engine) -> None:
     """With the reason and what to do, and a time to try again."""
     require_warming(engine)
     _turn(engine, Switch.WARMING, is_on=False)
-    with pytest.raises(Refused, match=r"by ops: a test; `adwarm switch warming on`"):
+    with pytest.raises(Refused, match=r"by ops: a test; `adwarm gate switch warming on`"):
         require_warming(engine)

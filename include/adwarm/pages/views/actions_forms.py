@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from adwarm.actions.audit import Doer, make_digest
+from adwarm.actions.gates import (
+    EFFECTS,
+    digest_gates,
+    find_human_cause,
+    list_gates,
+    open_gates,
+    parse_scope,
+    turn_switch,
+)
 from adwarm.actions.purging import PurgeChoice, PurgeSelection, describe_selection, purge, select_purge
 from adwarm.actions.retrying import FailedReports, find_failed_requests, find_failed_warms, retry_reports
-from adwarm.actions.switching import EFFECTS, turn_switch
-from adwarm.actions.unparking import check_scope, digest_gates, find_human_cause, list_gates, unpark
 from adwarm.actions.warm_now import WarmPreview, parse_keys, preview_warm, warm_now
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule, to_datetime
@@ -165,30 +172,29 @@ def _confirm_warm(request: TileRequest, preview: WarmPreview, fields: Mapping[st
     )
 
 
-def _unpark(request: TileRequest) -> Redirect | FormPage:
-    services, scope = request.services.actions, request.fields.get("scope", "")
-    check_scope(scope)
+def _open_gate(request: TileRequest) -> Redirect | FormPage:
+    services, scope = request.services.actions, parse_scope(request.fields.get("scope", ""))
     gates = list_gates(services, scope)
     warnings = ["The platform asked for a park: calls before its end may make it longer."]
     warnings = warnings if any(gate.rule is Rule.PARK for gate in gates) else []
     warnings += [
-        f"Only a human can fix this: {cause}. Un-parking does not help before that."
+        f"Only a human can fix this: {cause}. Opening it does not help before that."
         for cause in filter(None, map(find_human_cause, gates))
     ]
     asked = _Confirmation(
         title=f"Let {scope} be called again?" if gates else f"Nothing holds {scope} back",
-        form="unpark",
+        form="open-gate",
         fields={"scope": scope},
         digest=digest_gates(gates),
         button="Call it again" if gates else "",
-        facts=[] if gates else [("Now", "it may be called; it was un-parked already, or its time is over")],
+        facts=[] if gates else [("Now", "it may be called; it was opened already, or its time is over")],
         warnings=warnings,
         columns=("What", "Since", "Until", "Why"),
         rows=[(str(gate.rule), to_datetime(gate.since), gate.to_dict()["until"], gate.why) for gate in gates],
     )
     if not asked.is_confirmed(request):
         return asked.to_page(request)
-    return Redirect(_TO, unpark(services, _doer(request), scope, request.fields["why"]))
+    return Redirect(_TO, open_gates(services, _doer(request), scope, request.fields["why"]))
 
 
 def _retry_requests(request: TileRequest) -> Redirect | FormPage:
@@ -202,7 +208,10 @@ def _retry_run(request: TileRequest) -> Redirect | FormPage:
 
 def _retry(request: TileRequest, form: str, failed: FailedReports, run_id: str | None) -> Redirect | FormPage:
     count = len(failed.failures)
-    denied = f"{failed.denied:,} more are of accounts that deny access, and are left out; `adwarm allow` lifts that."
+    denied = (
+        f"{failed.denied:,} more are of accounts that deny access, and are left out; "
+        "`adwarm gate open account:ID` lifts that."
+    )
     asked = _Confirmation(
         title=f"Request {format_count(count, 'failed report')} again?" if count else "Nothing to request again",
         form=form,
@@ -284,7 +293,7 @@ def _doer(request: TileRequest) -> Doer:
 FORMS: Final = (
     Form("switch", Permission.CONTROL, _switch),
     Form("warm-now", Permission.WARM, _warm_now),
-    Form("unpark", Permission.CONTROL, _unpark),
+    Form("open-gate", Permission.CONTROL, _open_gate),
     Form("retry-requests", Permission.WARM, _retry_requests),
     Form("retry-run", Permission.WARM, _retry_run),
     Form("purge", Permission.PURGE, _purge),

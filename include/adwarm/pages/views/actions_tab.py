@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from adwarm.actions.audit import Doer
+from adwarm.actions.gates import EFFECTS, find_human_cause, list_gates
 from adwarm.actions.retrying import find_failed_requests
-from adwarm.actions.switching import EFFECTS
-from adwarm.actions.unparking import find_human_cause, list_gates
 from adwarm.actions.warm_now import MAX_KEYS
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.gate import Rule
 from adwarm.pages.access import Permission
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views import actions_forms
@@ -68,7 +68,7 @@ def _describe_request(item: QueuedRequest) -> Mapping[str, Any]:
 
 
 def _show_blocks(request: TileRequest) -> Mapping[str, Any]:
-    gates = list_gates(request.services.actions)
+    gates = [gate for gate in list_gates(request.services.actions) if gate.rule is not Rule.SWITCH]
     shown = [{**gate.to_dict(), "human_cause": find_human_cause(gate)} for gate in gates[:_MAX_BLOCKS]]
     return {"blocks": shown, "more": len(gates) - len(shown), **_access(request, Permission.CONTROL)}
 

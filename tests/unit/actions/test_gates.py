@@ -1,4 +1,4 @@
-"""Un-parking goes through the state machines: a park ends, a breaker tests its upstream, an isolation ends."""
+"""Opening a gate goes through the state machines: a park ends, a breaker tests its upstream, an isolation ends."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.actions.audit import Doer
+from adwarm.actions.gates import find_human_cause, list_gates, open_gates
 from adwarm.actions.services import ActionServices
-from adwarm.actions.unparking import find_human_cause, list_gates, unpark
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import BadRequest, Blocked
@@ -52,7 +52,7 @@ def test_an_open_breaker_is_tested_at_once(services: ActionServices) -> None:
     [gate] = list_gates(services)
     assert (gate.scope, gate.rule) == ("source:meta account:act_1", "breaker")
 
-    assert unpark(services, DOER, "account:act_1").startswith(
+    assert open_gates(services, DOER, "account:act_1").startswith(
         "ended: source:meta account:act_1 is not called after failures"
     )
     probe = services.admission.admit([ACCOUNT], Priority.LOW, source="meta")
@@ -63,9 +63,9 @@ def test_an_open_breaker_is_tested_at_once(services: ActionServices) -> None:
 
 
 def test_the_usage_before_a_released_park_counts_no_more(services: ActionServices) -> None:
-    """A scope that was parked at a full quota admits calls of every class after it was un-parked."""
+    """A scope that was parked at a full quota admits calls of every class after its gate was opened."""
     _call(services, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600.0))
-    unpark(services, DOER, "account:act_1")
+    open_gates(services, DOER, "account:act_1")
     assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Granted)
     assert list_gates(services) == []
 
@@ -77,30 +77,30 @@ def test_an_isolation_ends_and_names_what_only_a_human_fixes(services: ActionSer
         services.isolation.record_failure("connection:default", error, account=f"act_{number}")
     [gate] = list_gates(services)
     assert (gate.rule, find_human_cause(gate)) == ("isolation", "the platform blocks it")
-    unpark(services, DOER, "connection:default", "appeal granted")
+    open_gates(services, DOER, "connection:default", "appeal granted")
     assert services.isolation.remaining_seconds("connection:default") == 0
     [event] = list_actions(services.context.engine)
     assert (event.actor, event.subject, event.arguments["why"]) == ("ops", "connection:default", "appeal granted")
 
 
 def test_a_denial_is_lifted(services: ActionServices) -> None:
-    """The account of a connection that was denied is called again, as after `adwarm allow`."""
+    """The account of a connection that was denied is called again."""
     engine = services.context.engine
     denials.record(engine, "act_1", "default", "digest", "no role on it", datetime(9000, 1, 1, tzinfo=UTC))
     [gate] = list_gates(services, "account:act_1")
     assert (gate.rule, gate.lifted_by, gate.account_id) == ("denial", "credential", "act_1")
-    assert "connection:default account:act_1 is denied until" in unpark(services, DOER, "account:act_1")
+    assert "connection:default account:act_1 is denied until" in open_gates(services, DOER, "account:act_1")
     assert list_gates(services) == []
 
 
 def test_a_name_that_is_no_scope_is_a_recorded_failure(services: ActionServices) -> None:
     """The error lists what to do, and the attempt is recorded."""
     with pytest.raises(BadRequest, match="is not a scope"):
-        unpark(services, DOER, "planet:mars")
+        open_gates(services, DOER, "planet:mars")
     [event] = list_actions(services.context.engine)
     assert (event.succeeded, "is not a scope" in event.detail) == (False, True)
 
 
 def test_nothing_to_end_is_said(services: ActionServices) -> None:
     """A second release says that nothing holds the scope back."""
-    assert "nothing holds account:act_1 back now" in unpark(services, DOER, "account:act_1")
+    assert "nothing holds account:act_1 back now" in open_gates(services, DOER, "account:act_1")
