@@ -5,7 +5,7 @@ week bias them. All accounts are profiled at once. `significance` decides which 
 
 Which hours are busy or quiet is decided for many accounts at once, in arrays with a row per account and a column per
 hour of the week. Opens come in sessions, so counts vary more from week to week than independent opens would: they are
-divided by that dispersion before any test. docs/explanation/patterns.md explains the tests, and what they say of logs.
+divided by that dispersion before any test. docs/how-to/read-patterns.md explains the tests, and what they say of logs.
 """
 
 from collections.abc import Iterator
