@@ -32,6 +32,8 @@ NARROW = {"width": 390, "height": 844}
 _FIRST = "now"
 _WITH_ADS, _FIRST_AD = "fatigue", "#today h3 a, #ads th a"
 _MAX_HEIGHT = 2_600
+_TOP_HEIGHT = 860
+"""Of the picture in the README: its first tiles."""
 _QUALITY = 72
 _LOADED = "All parts are loaded."
 _SECONDS = 60
@@ -80,7 +82,9 @@ def take_pictures(demo: PageDemo, browser: Browser, names: Sequence[str] = ()) -
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             open_tab(page, f"{demo.url}/adwarm/{tab.name}")
             page.screenshot(path=ALL / f"{tab.name}-{scheme}.png", full_page=True)
-            if scheme == "light" or tab.name == _FIRST:
+            if tab.name == _FIRST:
+                save_small(page, SHOWN / f"{tab.name}-top-{scheme}.webp", _TOP_HEIGHT)
+            if scheme == "light":
                 save_small(page, SHOWN / f"{tab.name}-{scheme}.webp")
             if tab.name == _WITH_ADS:
                 ad = page.locator(_FIRST_AD).first.get_attribute("href")
@@ -95,9 +99,9 @@ def take_pictures(demo: PageDemo, browser: Browser, names: Sequence[str] = ()) -
     context.close()
 
 
-def save_small(page: Page, target: Path) -> None:
+def save_small(page: Page, target: Path, most: int = _MAX_HEIGHT) -> None:
     """Save what a page shows as WebP, cut at a height that a page of the documentation can show."""
-    height = min(int(page.evaluate("document.documentElement.scrollHeight")), _MAX_HEIGHT)
+    height = min(int(page.evaluate("document.documentElement.scrollHeight")), most)
     clip = {"x": 0, "y": 0, "width": WIDE["width"], "height": height, "scale": 1}
     session = page.context.new_cdp_session(page)
     options = {"format": "webp", "quality": _QUALITY, "clip": clip, "captureBeyondViewport": True}
