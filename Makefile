@@ -51,7 +51,7 @@ down: $(READY) ## Stop all of it
 npm_install = test $(1)/node_modules/.package-lock.json -nt $(1)/package-lock.json \
 	|| npm --prefix $(1) ci --no-progress --loglevel=error
 
-dashboard: ## Build the example dashboard into examples/dashboard/dist; needs Node.js and npm
+dashboard: ## Build the example dashboard; needs Node.js and npm
 	@command -v npm >/dev/null || { echo "npm is not installed: apt-get install nodejs npm"; exit 1; }
 	@$(call npm_install,clients/typescript)
 	@npm --prefix clients/typescript run --silent build
@@ -78,60 +78,60 @@ format: $(READY) ## Format the code and sort the imports
 # Everything that needs no browser, no Redis and no other package's environment.
 ALL_TESTS := tests/unit tests/airflow tests/integration tests/faults tests/simulation tests/hostile tests/docs tests/rehearsal
 
-test-all: $(READY) ## Run the tests and those that take longer: kills, forecasts of whole logs, a hostile upstream, the docs' commands
+test-all: $(READY) ## Run the tests, and those that take a second or more
 	@HYPOTHESIS_EXAMPLES=100 $(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m 'not faults and not syscalls' $(ALL_TESTS)
 
-test-slow: $(READY) ## Run only the tests that `make test` leaves out because they take a second or more
+test-slow: $(READY) ## Run only the tests that `make test` leaves out
 	@$(BIN)/pytest -q --numprocesses $(WORKERS) -m 'slow and not faults and not syscalls'
 
-test-times: $(READY) ## Run the tests, and fail those that take a second of CPU without the mark `slow`; for a quiet machine
+test-times: $(READY) ## Fail tests of a second of CPU without the mark `slow`
 	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1
 
-test-dates: $(READY) ## Run what bears on dates as if it were a month's end, a leap day, a clock change ...; DATE=leap-day, DATE=turn: one of them
+test-dates: $(READY) ## Run what bears on dates on other dates; DATE=leap-day: one
 	@$(BIN)/python -m tests.dates $(DATE)
 
-test-clients: ## Check types and tests of the TypeScript client and the dashboard, and build both; needs Node.js and npm
+test-clients: ## Check and build the TypeScript client and the dashboard
 	@if ! command -v npm >/dev/null; then echo "skipped: npm is not installed (apt-get install nodejs npm)"; exit 0; fi; \
 	for folder in clients/typescript examples/dashboard; do \
 		{ $(call npm_install,$$folder); } && npm --prefix $$folder run --silent check || exit 1; \
 	done
 
-test-browser: $(READY) ## Drive the dashboard, and the page in a real Airflow, in Chromium; needs Node.js, npm and Chromium, else it says what it skips
+test-browser: $(READY) ## Drive the dashboard and the page in Chromium
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard; fi
 	@$(BIN)/pytest -q tests/browser
 
-test-wheel: $(READY) ## Install the wheel into a bare Airflow, warm a report, open the page in Chromium; again with [celery,postgres,s3]
+test-wheel: $(READY) ## Install the wheel into a bare Airflow, and use it
 	@$(BIN)/pytest -q tests/packaging
 
-test-matrix: $(READY) ## Install and run the wheel on Python 3.11 to 3.13 and Airflow 3.3.0 to newest; PYTHON= and AIRFLOW= name one
+test-matrix: $(READY) ## The same on every version; PYTHON= and AIRFLOW= name one
 	@$(BIN)/python -m tests.packaging.matrix $(if $(PYTHON),--python $(PYTHON)) $(if $(AIRFLOW),--airflow $(AIRFLOW) --no-lowest)
 
-test-docs: $(READY) ## Run every command and program of README, quickstart and how-to that needs no network
+test-docs: $(READY) ## Run the commands and programs of the pages
 	@$(BIN)/pytest -q tests/docs
 
-rehearse: $(READY) ## Make each incident of the runbook for real, and compare what the commands print with its page
+rehearse: $(READY) ## Make each incident of the runbook, compare it with its page
 	@$(BIN)/pytest -q --numprocesses $(WORKERS) tests/rehearsal
 
-test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 51 ways, beside healthy accounts
+test-hostile: $(READY) ## Run one batch against an upstream that misbehaves
 	@$(BIN)/pytest -q tests/hostile
 
-faults: $(READY) ## Kill, stop, crash and cut off workers, databases and networks; SET=syscalls: at each system call of a batch
+faults: $(READY) ## Kill, crash and cut off workers; SET=syscalls: at each call
 	@$(BIN)/python -m tests.faults $(SET)
 
-topology-test: $(READY) ## Run every service of docker-compose.yaml as a process, kill a worker and a read API; needs Linux and redis-server
+topology-test: $(READY) ## Run the services of docker-compose.yaml as processes
 	@$(BIN)/python -m tests.topology
 
-test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check every invariant at every event
+test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, check each event
 	@$(BIN)/python -m tests.simulation
 
-test-stateful: $(READY) ## Search for a sequence of events that breaks breaker, limiter, queue or shares
+test-stateful: $(READY) ## Search for events that break breaker, queue or shares
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q tests/simulation/stateful
 
-test-smoke: $(READY) ## Start every benchmark and set of faults on a tiny input, and check what each writes; TARGETS="bench:storm faults" runs some
+test-smoke: $(READY) ## Start every benchmark on a tiny input; TARGETS="bench:storm"
 	@$(BIN)/python -m tests.smoke $(TARGETS)
 
-mutants: $(READY) ## Change the rules that decide in 400 places, drawn by SEED=1, and see that tests fail; writes docs/reference/mutants.md
+mutants: $(READY) ## Change rules, see that tests fail; SEED=1; writes a page
 	@$(BIN)/python -m tests.mutants --seed $(or $(SEED),1)
 
 test-interop: $(READY) $(INTEROP)/airbyte/.ready $(INTEROP)/airflow/.ready ## Run other people's tools against the simulator
@@ -150,11 +150,11 @@ $(INTEROP)/%/.ready: tests/interop/requirements-%.txt | $(READY)
 install_peers = test "$(BENCH_SIZE)" = tiny || $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes \
 	-r requirements-bench.txt
 
-bench: $(READY) ## Run the benchmark NAME=storm, with further ARGS="...", into .adwarm/bench; without a NAME, list all
+bench: $(READY) ## Run the benchmark NAME=storm with ARGS="..."; else list all
 	@$(if $(filter admission patterns,$(NAME)),$(install_peers))
 	@$(BIN)/python -m tests.benchmarks $(NAME) $(ARGS)
 
-sizing: $(READY) ## What an installation of ACCOUNTS=1000 KEYS=4 ADS=30 needs: calls, workers, database, storage
+sizing: $(READY) ## What an installation of ACCOUNTS=1000 KEYS=4 ADS=30 needs
 	@$(BIN)/python -m dev.sizing --accounts $(or $(ACCOUNTS),1000) --keys $(or $(KEYS),4) --ads $(or $(ADS),30)
 
 ## Write and release
@@ -166,7 +166,7 @@ docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fai
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 	@echo "The documentation is in .adwarm/site"
 
-screenshots: $(READY) ## Take pictures of every tab of the page over demo data; needs Chromium
+screenshots: $(READY) ## Take pictures of the page over demo data; needs Chromium
 	@$(BIN)/python -m dev.screenshots
 
 # Days that a release of a package must be old before a lock takes it, so that a malicious one is found by others first.
@@ -183,7 +183,7 @@ define LOCK_NOTE
 endef
 export LOCK_NOTE
 
-lock: $(READY) ## Compile the locks again: pins stay, new packages are a week old; UPGRADE=1 raises the pins
+lock: $(READY) ## Compile the locks; UPGRADE=1 raises pins to a week-old release
 	@$(lock_python) --all-extras pyproject.toml -o requirements.txt
 	@{ echo "$$LOCK_NOTE"; grep -v '^#' requirements.txt; } > requirements.new && mv requirements.new requirements.txt
 	@$(lock_python) -c requirements.txt requirements-dev.in -o requirements-dev.txt
@@ -197,13 +197,13 @@ lock: $(READY) ## Compile the locks again: pins stay, new packages are a week ol
 			--min-release-age=$(COOL_DOWN_DAYS) --no-progress --loglevel=error || exit 1; \
 	done
 
-licences: $(READY) ## Check the licence of every runtime dependency, and write docs/reference/licences.md
+licences: $(READY) ## Check the licences of what is installed; writes a page
 	@$(BIN)/python -m dev.licences
 
-sbom: $(READY) ## Write the runtime dependencies as CycloneDX JSON to dist/adwarm.cdx.json
+sbom: $(READY) ## Write the dependencies as CycloneDX JSON to dist/
 	@$(BIN)/python -m dev.sbom
 
-surface: $(READY) ## Write down every name that the deprecation policy covers, to docs/reference/public-surface.txt
+surface: $(READY) ## Write down every name that the deprecation policy covers
 	@$(BIN)/python -m dev.public_surface
 
 clean: ## Remove what was installed and made

@@ -327,6 +327,19 @@ def test_the_readme_is_short() -> None:
     assert 5 <= len(re.findall(r"^\| `ADWARM_", text, re.MULTILINE)) <= 8
 
 
+def test_make_help_fits_a_terminal() -> None:
+    """`make help` shows eight targets, `make help-all` each that is documented; no line is wider than 80 columns."""
+    listed = {
+        target: subprocess.run(["make", "-s", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for target in ("help", "help-all")
+    }
+    documented = re.findall(r"^([a-z-]+):.*## ", _text(ROOT / "Makefile"), re.MULTILINE)
+
+    assert listed["help"].count("\n") == 8 + 1
+    assert re.findall(r"^([a-z-]+)  ", listed["help-all"], re.MULTILINE) == documented
+    assert [line for text in listed.values() for line in text.splitlines() if len(line) > 80] == []
+
+
 def test_variables_exist() -> None:
     """Every ADWARM_ variable that is written down is a setting."""
     found = {
