@@ -158,13 +158,10 @@ FROM (SELECT {_ACCOUNT.format("a")} AS account_id, cell, CASE WHEN cell % 24 BET
   FROM generate_series(0, :accounts - 1) AS a, generate_series(0, 167) AS cell) AS drawn""",
     "access_profile": f"""
 INSERT INTO access_profile (account_id, first_opens, keys, observed_from, observed_until, observed_weeks, time_zones,
-  busy_hours, peak_hours, quiet_hours, evidence, computed_at)
+  busy_hours, peak_hours, quiet_hours, evidence, popular_ranges, computed_at)
 SELECT {_ACCOUNT.format("a")}, 2000 + a, 50, :now - interval '400 days', :now, 57, '{{"Europe/Berlin": 2000}}',
-  'Mon-Fri 08:00-17:00', 'Mon 09:00, 10:00', 'Sat-Sun all day', '', :now FROM generate_series(0, :accounts - 1) AS a""",
-    "popular_range": f"""
-INSERT INTO popular_range (account_id, date_range, position, opens, share, computed_at)
-SELECT {_ACCOUNT.format("i / 10")}, {_RANGE.format("i")}, 1 + i % 10, 100 - i % 10, 0.1, :now
-FROM generate_series(0, :accounts * 10 - 1) AS i""",
+  'Mon-Fri 08:00-17:00', 'Mon 09:00, 10:00', 'Sat-Sun all day', '', '[]', :now
+FROM generate_series(0, :accounts - 1) AS a""",
     "error_event": f"""
 INSERT INTO error_event (at, source, kind, code, connection, account_id, subject, message)
 SELECT :now - (20000 - i) * interval '129 seconds', CASE WHEN i % 9 = 0 THEN 'storage' ELSE 'meta' END,

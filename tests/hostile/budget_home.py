@@ -15,8 +15,8 @@ from adwarm.pages.sessions import COOKIE
 from adwarm.prefetch import KeyRequest
 from adwarm.store import accounts, entries
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.tables import access_token, data_arrival, request
 from adwarm.store.tables import account as account_table
-from adwarm.store.tables import data_arrival, request, token_day
 from tests.simulation.served import ServedHome
 
 ORIGIN: Final = "https://localhost"
@@ -104,7 +104,7 @@ class BudgetHome:
     def count(self) -> Counter[str]:
         """Return what all tokens were charged with."""
         with read_transaction(self.served.runtime.engine) as connection:
-            rows = connection.execute(select(token_day)).mappings().all()
+            rows = connection.execute(select(access_token)).mappings().all()
         names = ("new_keys", "refetches")
         return Counter({name: sum(row.get(name, 0) for row in rows) for name in names})
 

@@ -25,8 +25,6 @@ Rule = Callable[[], Iterator[int]]
 """Deletes batch by batch, and yields how many rows or files each batch deleted."""
 _LEASE_DAYS = 30
 """A released lease has no use but its token, which the row `(floor)` keeps; a month of them explains a fetch."""
-_TOKEN_DAYS = 7
-"""Daily counts of tokens limit one day; a week of them shows who uses a token up."""
 
 
 def make_apply_retention(context: Context, queue: RequestQueue, clock: Clock) -> Step:
@@ -88,7 +86,6 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "quarantined_item": lambda: iter([quarantine.delete_before(context, before)]),
         "integrity_day": older(t.integrity_day.c.day, keep.traffic_days),
         "compression_day": older(t.compression_day.c.day, keep.traffic_days),
-        "token_day": older(t.token_day.c.day, _TOKEN_DAYS),
         "reconciliation": older(t.reconciliation.c.at, keep.history_days),
         "strategy_state": lambda: retention.delete_removed_strategies(engine, before, defaults),
         "page_session": older(t.page_session.c.expires_at, 1),
@@ -99,7 +96,6 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "capacity_sample": older(t.capacity_sample.c.at, keep.history_days),
         "impact_design": older(t.impact_design.c.since, aggregate_days, t.impact_design.c.ended_at.is_not(None)),
         "impact_unit": older(t.impact_unit.c.week, aggregate_days),
-        "impact_estimate": older(t.impact_estimate.c.week, aggregate_days),
         "gate": lambda: iter([SqlGates(engine).delete_ended(now.timestamp())]),
         "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }

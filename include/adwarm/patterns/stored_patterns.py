@@ -92,7 +92,7 @@ def load_popular_ranges(context: Context, account_id: str | None = None) -> pd.D
         account_id: only this account, or `all`; by default every account.
 
     Returns:
-        The columns of the table `popular_range`, by account and position.
+        The fields of a `StoredRange`, by account and position.
 
     Raises:
         BadRequest: the account id is not valid.

@@ -1,4 +1,4 @@
-"""Access patterns in SQL, for BI tools: profiles, hours of the week and popular ranges, by account and for all.
+"""Access patterns in SQL, for BI tools: profiles with popular ranges, and hours of the week, by account and for all.
 
 An account's rows are replaced in one transaction, so that a reader sees either the earlier or the later ones.
 """
@@ -31,6 +31,7 @@ access_profile = Table(
     Column("peak_hours", Text, nullable=False),
     Column("quiet_hours", Text, nullable=False),
     Column("evidence", Text, nullable=False),
+    Column("popular_ranges", JSON, nullable=False),
     Column("computed_at", UtcDateTime(), nullable=False),
 )
 
@@ -51,18 +52,6 @@ access_pattern = Table(
     Column("is_quiet", Boolean, nullable=False),
     Column("time_zone", String(64), nullable=False),
     Column("observed_weeks", Float, nullable=False),
-    Column("computed_at", UtcDateTime(), nullable=False),
-)
-
-# At most 20 rows per row of `access_profile`.
-popular_range = Table(
-    "popular_range",
-    metadata,
-    Column("account_id", String(24), primary_key=True),
-    Column("date_range", String(40), primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("opens", BigInteger, nullable=False),
-    Column("share", Float, nullable=False),
     Column("computed_at", UtcDateTime(), nullable=False),
 )
 
@@ -92,7 +81,7 @@ class PatternHour(NamedTuple):
 
 
 class StoredRange(NamedTuple):
-    """One popular date range of an account; docs/reference/tables.md describes the columns."""
+    """One popular date range of an account, by its position from 1; `share` is that of the account's first opens."""
 
     account_id: str
     date_range: str
@@ -116,6 +105,7 @@ class ProfileSummary(NamedTuple):
     peak_hours: str
     quiet_hours: str
     evidence: str
+    popular_ranges: list[dict[str, Any]]
     computed_at: datetime
 
 
@@ -136,13 +126,9 @@ def replace_profiles(engine: Engine, profiles: Iterable[DescribedProfile], at: d
     count = 0
     remaining = iter(profiles)
     while some := list(islice(remaining, _ACCOUNTS_AT_ONCE)):
-        ids = [item.profile.account_id for item in some]
-        ranges = [row._asdict() for item in some for row in _ranges(item.profile, at)]
         with write_transaction(engine) as connection:
-            connection.execute(delete(popular_range).where(popular_range.c.account_id.in_(ids)))
             upsert(connection, access_profile, [_summary(item, at)._asdict() for item in some])
             upsert(connection, access_pattern, [row._asdict() for item in some for row in _hours(item.profile, at)])
-            upsert(connection, popular_range, ranges)
         count += len(some)
     return count
 
@@ -154,7 +140,7 @@ def delete_other_profiles(engine: Engine, ids: Collection[str]) -> int:
     for start in range(0, len(gone), _ACCOUNTS_AT_ONCE):
         some = gone[start : start + _ACCOUNTS_AT_ONCE]
         with write_transaction(engine) as connection:
-            for table in (popular_range, access_pattern, access_profile):
+            for table in (access_pattern, access_profile):
                 connection.execute(delete(table).where(table.c.account_id.in_(some)))
     return len(gone)
 
@@ -177,8 +163,11 @@ def list_hours(engine: Engine, account_id: str | None = None) -> list[PatternHou
 
 def list_ranges(engine: Engine, account_id: str | None = None) -> list[StoredRange]:
     """Return the popular ranges of one account, or of all, by account id and position."""
-    rows = [StoredRange(**row._asdict()) for row in _rows(engine, popular_range, account_id)]
-    return sorted(rows, key=lambda row: (row.account_id, row.position))
+    return [
+        StoredRange(account_id=item.account_id, position=position, computed_at=item.computed_at, **fields)
+        for item in list_summaries(engine, account_id)
+        for position, fields in enumerate(item.popular_ranges, 1)
+    ]
 
 
 def _rows(engine: Engine, table: Any, account_id: str | None) -> list[Any]:
@@ -203,6 +192,7 @@ def _summary(item: DescribedProfile, at: datetime) -> ProfileSummary:
         peak_hours=item.peak_hours,
         quiet_hours=item.quiet_hours,
         evidence=profile.evidence,
+        popular_ranges=[item._asdict() for item in profile.popular_ranges],
         computed_at=at,
     )
 
@@ -234,8 +224,3 @@ def _hours(profile: AccessProfile, at: datetime) -> Iterable[PatternHour]:
             observed_weeks=profile.weeks,
             computed_at=at,
         )
-
-
-def _ranges(profile: AccessProfile, at: datetime) -> Iterable[StoredRange]:
-    for position, (name, opens, share) in enumerate(profile.popular_ranges, 1):
-        yield StoredRange(profile.account_id, name, position=position, opens=opens, share=share, computed_at=at)

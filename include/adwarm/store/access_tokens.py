@@ -1,4 +1,4 @@
-"""Access tokens of the read API, what they have caused by day, and the logins at the page of `adwarm serve`.
+"""Access tokens of the read API, what they have caused on a day, and the logins at the page of `adwarm serve`.
 
 Only hashes are stored: of a token's secret, and of a session's id. A token is never deleted; a revoked one stays.
 """
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Row, case, delete, insert, literal, select, update
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import JSON, Boolean, Date, Float, Integer, String
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import AccessToken, Actor, Priority, TokenScope
 from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
-from adwarm.store.database import insert_new, read_transaction, write_transaction
+from adwarm.store.database import read_transaction, write_transaction
 
 # One row per token; an administrator makes and revokes them.
 table = Table(
@@ -36,15 +36,8 @@ table = Table(
     Column("expires_at", UtcDateTime()),
     Column("revoked_at", UtcDateTime()),
     Column("last_used_at", UtcDateTime()),
-)
-
-# One row per token and UTC day on which it caused a fetch. Maintenance deletes old rows.
-token_day = Table(
-    "token_day",
-    metadata,
-    key_column("token_id", String(16)),
-    key_column("day", Date),
-    value_column("new_keys", Integer, 0),
+    Column("counted_day", Date),
+    Column("new_keys", Integer, nullable=False, default=0, server_default="0"),
     Column("refetches", Integer, nullable=False, default=0, server_default="0"),
 )
 
@@ -141,10 +134,14 @@ def _stored(row: Row[Any]) -> StoredToken:
 
 
 Counter = Literal["new_keys", "refetches"]
+_COUNTERS: Final = ("new_keys", "refetches")
 
 
 def add_day_count(connection: Connection, name: tuple[str, date, Counter], count: int, limit: int) -> bool:
-    """Add to the count of a token, unless that would exceed its limit.
+    """Add to the count of a token on a day, unless that would exceed its limit.
+
+    The first count of a later day ends the counts of the day before; one of an earlier day, from a process whose clock
+    is behind, adds to the later day.
 
     Args:
         connection: a write transaction; the count is rolled back with it.
@@ -156,15 +153,16 @@ def add_day_count(connection: Connection, name: tuple[str, date, Counter], count
         Whether they were counted.
     """
     token_id, day, counter = name
-    insert_new(connection, token_day, [{"token_id": token_id, "day": day}])
-    column = token_day.c[counter]
-    same = (token_day.c.token_id == token_id, token_day.c.day == day, column + count <= limit)
-    return bool(connection.execute(update(token_day).where(*same).values({column: column + count})).rowcount)
+    counted = {name: case((table.c.counted_day >= day, table.c[name]), else_=0) for name in _COUNTERS}
+    later = case((table.c.counted_day > day, table.c.counted_day), else_=literal(day, Date))
+    values = {**counted, counter: counted[counter] + count, "counted_day": later}
+    same = (table.c.id == token_id, counted[counter] + count <= limit)
+    return bool(connection.execute(update(table).where(*same).values(values)).rowcount)
 
 
 def get_day_count(connection: Connection, token_id: str, day: date, counter: Counter) -> int:
     """Return one count of a token on a UTC day."""
-    query = select(token_day.c[counter]).where(token_day.c.token_id == token_id, token_day.c.day == day)
+    query = select(table.c[counter]).where(table.c.id == token_id, table.c.counted_day >= day)
     return int(connection.execute(query).scalar_one_or_none() or 0)
 
 

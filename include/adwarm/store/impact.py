@@ -1,4 +1,4 @@
-"""Live impact: the designs, the measured units, the estimates, and the warms that they are measured from."""
+"""Live impact: designs, each with its newest estimate, measured units, and the warms that they are measured from."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +23,9 @@ impact_design = Table(
     value_column("share", Float),
     value_column("salt", String(200)),
     Column("ended_at", UtcDateTime()),
+    Column("week", Date),
+    Column("at", UtcDateTime()),
+    Column("figures", JSON),
     Index(None, "since"),
 )
 
@@ -39,17 +42,6 @@ impact_unit = Table(
     value_column("calls", Integer),
     value_column("withheld", Integer, 0),
     value_column("source", EnumText(OpenSource)),
-    Index(None, "week"),
-)
-
-# One row per week while impact is measured. Maintenance deletes old rows.
-impact_estimate = Table(
-    "impact_estimate",
-    metadata,
-    key_column("design_id", ROW_ID),
-    key_column("week", Date),
-    value_column("at", UtcDateTime()),
-    value_column("figures", JSON, dict),
     Index(None, "week"),
 )
 
@@ -148,17 +140,18 @@ def list_units(engine: Engine, design_id: int) -> list[ImpactUnit]:
 
 
 def save_estimate(engine: Engine, design_id: int, week: date, at: datetime, figures: dict[str, Any]) -> None:
-    """Store the estimate of a design after a week; an earlier one of that week is replaced."""
-    row = {"design_id": design_id, "week": week, "at": at, "figures": figures}
+    """Store the estimate of a design after a week, in place of one of that week or of an earlier week."""
+    is_newer = impact_design.c.week.is_(None) | (impact_design.c.week <= week)
+    change = update(impact_design).where(impact_design.c.id == design_id, is_newer)
     with write_transaction(engine) as connection:
-        upsert(connection, impact_estimate, [row])
+        connection.execute(change.values(week=week, at=at, figures=figures))
 
 
 def find_newest_week(engine: Engine, design_id: int) -> date | None:
     """Return the Monday of the newest week that a design has an estimate of; None before the first."""
-    query = select(func.max(impact_estimate.c.week)).where(impact_estimate.c.design_id == design_id)
+    query = select(impact_design.c.week).where(impact_design.c.id == design_id)
     with read_transaction(engine) as connection:
-        week: date | None = connection.execute(query).scalar_one()
+        week: date | None = connection.execute(query).scalar_one_or_none()
     return week
 
 
@@ -166,9 +159,9 @@ def find_newest_estimate(engine: Engine) -> StoredEstimate | None:
     """Return the newest estimate of the newest design that has one; one statement."""
     designs = select(func.count()).select_from(impact_design).scalar_subquery()
     query = (
-        select(impact_estimate, impact_design, designs.label("designs"))
-        .join(impact_design, impact_design.c.id == impact_estimate.c.design_id)
-        .order_by(impact_estimate.c.design_id.desc(), impact_estimate.c.week.desc())
+        select(impact_design, designs.label("designs"))
+        .where(impact_design.c.week.is_not(None))
+        .order_by(impact_design.c.id.desc())
         .limit(1)
     )
     with read_transaction(engine) as connection:

@@ -3,8 +3,8 @@
 The comment above a table says whether it grows and what bounds it; docs/reference/tables.md describes the columns.
 """
 
-from adwarm.store.access_patterns import access_pattern, access_profile, popular_range
-from adwarm.store.access_tokens import page_session, token_day
+from adwarm.store.access_patterns import access_pattern, access_profile
+from adwarm.store.access_tokens import page_session
 from adwarm.store.access_tokens import table as access_token
 from adwarm.store.account_discoveries import table as account_discovery
 from adwarm.store.accounts import table as account
@@ -23,7 +23,7 @@ from adwarm.store.fatigue_days import fatigue_prior
 from adwarm.store.fatigue_days import table as fatigue_day
 from adwarm.store.gates import table as gate
 from adwarm.store.healing_runs import healing_action, healing_run
-from adwarm.store.impact import impact_design, impact_estimate, impact_unit
+from adwarm.store.impact import impact_design, impact_unit
 from adwarm.store.integrity_days import table as integrity_day
 from adwarm.store.jobs import table as warming_job
 from adwarm.store.leases import table as lease
@@ -72,7 +72,6 @@ __all__ = [
     "healing_action",
     "healing_run",
     "impact_design",
-    "impact_estimate",
     "impact_unit",
     "integrity_day",
     "latency_count",
@@ -87,7 +86,6 @@ __all__ = [
     "plan_hour",
     "policy",
     "policy_review",
-    "popular_range",
     "quarantined_item",
     "reconciliation",
     "report_version",
@@ -95,7 +93,6 @@ __all__ = [
     "schema_change",
     "strategy",
     "strategy_state",
-    "token_day",
     "traffic_hour",
     "warm",
     "warming_job",

@@ -22,10 +22,9 @@ from adwarm.store import (
     compression_days,
     read_transaction,
     retention,
-    write_transaction,
 )
 from adwarm.store.error_events import ErrorEvent, ErrorLog
-from adwarm.store.tables import metadata, token_day
+from adwarm.store.tables import metadata
 from tests.user_log import UserLog
 
 DAY = timedelta(days=1)
@@ -45,7 +44,6 @@ BOUNDED_OTHERWISE = {
     "maintenance_step": "number of steps",
     "payload": "collect_garbage",
     "policy": "one row",
-    "popular_range": "replaced once a day",
     "schema_change": "number of migrations",
     "strategy": "a user makes them",
     "watermark": "number of steps",
@@ -83,9 +81,6 @@ def test_old_rows_are_deleted_and_counted(context: Context, queue: RequestQueue,
     engine, now = context.engine, clock.now()
     for age in (0, 399, 401):
         compression_days.add_counts(engine, now - age * DAY, {"zstd": CompressionCounts(packed=1)})
-    with write_transaction(engine) as connection:
-        rows = [{"token_id": "t", "day": (now - age * DAY).date(), "new_keys": 1} for age in (0, 7, 8)]
-        connection.execute(token_day.insert(), rows)
     log = ErrorLog(engine)
     for age in (0, 91):
         log.record(ErrorEvent(now - age * DAY, "meta", "Transient", "x"))
@@ -95,7 +90,7 @@ def test_old_rows_are_deleted_and_counted(context: Context, queue: RequestQueue,
     step = make_apply_retention(context, queue, clock)
     first = step(None, StepBudget.of(clock, 60))
     deleted = {name: count for name, count in first.counts.items() if count}
-    assert deleted == {"compression_day": 1, "token_day": 1, "error_event": 1, "open_log_files": 1}
+    assert deleted == {"compression_day": 1, "error_event": 1, "open_log_files": 1}
     assert set(step(None, StepBudget.of(clock, 60)).counts.values()) == {0}
 
 

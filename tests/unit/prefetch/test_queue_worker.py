@@ -10,10 +10,11 @@ import pytest
 
 from adwarm.backpressure import Rejected, RequestQueue, TokenLimits
 from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
-from adwarm.model import CauseKind, Priority, ReportKey
+from adwarm.model import AccessToken, CauseKind, Priority, ReportKey, TokenScope
 from adwarm.prefetch.queue_worker import DrainResult, QueueWorker
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
+from adwarm.store import access_tokens
 from adwarm.store.read_traffic import get_day_calls
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
@@ -75,7 +76,9 @@ def stage(bench: PrefetchHarness) -> QueueStage:
 def test_calls_of_readers_are_told_from_those_of_others(stage: QueueStage) -> None:
     """A request of a token is a reader's; one of a command or a form is somebody's."""
     stage.enqueue("act_1")
-    stage.queue.enqueue(ReportKey("act_2", "yesterday"), Priority.LOW, limits=TokenLimits("t", 9, 9, 9))
+    token = AccessToken(id="t", name="reader", scopes=frozenset({TokenScope.ENQUEUE}), created_at=NOW)
+    access_tokens.insert_token(stage.bench.engine, token, "0" * 64)
+    stage.queue.enqueue(ReportKey("act_2", "yesterday"), Priority.LOW, limits=TokenLimits.of(token, 9))
     stage.drainer.drain(60)
     calls = {item.cause.kind: item.calls for item in get_day_calls(stage.bench.engine, NOW).causes}
     assert calls == {CauseKind.MANUAL: 3, CauseKind.READER: 2}

@@ -172,6 +172,12 @@ def make_token(name: str = "t1", *, scopes: Iterable[str] = ("enqueue",), **valu
     return AccessToken(id=name, name=name, scopes=chosen, created_at=datetime(2026, 1, 1, tzinfo=UTC), **values)
 
 
+def store_token(engine: Engine, name: str = "t1") -> None:
+    """Store a token once."""
+    if access_tokens.find(engine, name) is None:
+        access_tokens.insert_token(engine, make_token(name), "0" * 64)
+
+
 async def settle(rounds: int = 50) -> None:
     """Let the tasks of the loop run until they wait for time or for somebody."""
     for _ in range(rounds):
@@ -181,8 +187,10 @@ async def settle(rounds: int = 50) -> None:
 def make_harness(
     engine: Engine, serving: dict[str, Any] | None = None, known: Iterable[int] = range(1, 31), **backpressure: Any
 ) -> MissHarness:
-    """Return a handler on a database that knows some accounts; the caller closes its loop."""
+    """Return a handler on a database that knows some accounts and tokens; the caller closes its loop."""
     clock, loop = VirtualClock(NOW), VirtualTimeLoop()
+    for number in range(1, 10):
+        store_token(engine, f"t{number}")
     accounts.save(engine, [Account(f"act_{number}", "UTC", "UTC") for number in known], NOW)
 
     def database_time(_connection: Connection) -> float:

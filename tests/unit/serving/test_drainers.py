@@ -31,7 +31,7 @@ from adwarm.store import accounts, read_traffic
 from adwarm.store.database import database_time
 from adwarm.store.requests import RequestStatus
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
-from tests.unit.serving.miss_harness import CountingQueue, make_token
+from tests.unit.serving.miss_harness import CountingQueue, make_token, store_token
 
 KEY = ReportKey("act_1", "last_7d")
 DRAINS = FetchMode("drains", "this process fetches")
@@ -50,6 +50,7 @@ class Process:
     drainer: QueueDrainer = field(init=False)
 
     def __post_init__(self) -> None:
+        store_token(self.bench.engine)
         settings = Settings(serving=ServingSettings(max_waiters_per_token=1_000))
         self.queue = CountingQueue(
             self.bench.engine, settings.backpressure, owner=self.owner, database_time=self._database_time
@@ -149,6 +150,7 @@ def test_a_thousand_readers_cause_one_fetch(process: Process) -> None:
 def test_a_runtime_serves_misses(bench: PrefetchHarness, tmp_path: Path) -> None:
     """What a process builds from its settings drains the queue itself when it has a source, and serves all readers."""
     accounts.save(bench.engine, [Account("act_1", "UTC", "UTC")], NOW)
+    store_token(bench.engine)
     url = bench.engine.url.render_as_string(hide_password=False)
     limits = ServingSettings(max_waiters_per_token=1_000)
     settings = Settings(home=tmp_path / "home", database_url=url, serving=limits)

@@ -70,7 +70,7 @@ def test_the_newest_estimate(engine: Engine) -> None:
     """That of the newest design and week, with how many designs there were."""
     assert impact.find_newest_estimate(engine) is None
     first = impact.start_design(engine, AT, 0.1)
-    for week in (MONDAY, MONDAY + 7 * DAY):
+    for week in (MONDAY, MONDAY + 7 * DAY, MONDAY):
         impact.save_estimate(engine, first.id, week, AT, {"week": week.isoformat()})
     second = impact.start_design(engine, AT + DAY, 0.2)
     stored = impact.find_newest_estimate(engine)

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "16"  # 1 to 15 were never released
+revision = "17"  # 1 to 16 were never released
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -37,7 +37,6 @@ _TABLES = (
     "healing_action",
     "healing_run",
     "impact_design",
-    "impact_estimate",
     "impact_unit",
     "integrity_day",
     "latency_count",
@@ -49,7 +48,6 @@ _TABLES = (
     "partition",
     "payload",
     "plan_hour",
-    "popular_range",
     "quarantined_item",
     "reconciliation",
     "report_version",
@@ -57,7 +55,6 @@ _TABLES = (
     "schema_change",
     "strategy",
     "strategy_state",
-    "token_day",
     "traffic_hour",
     "warm",
     "warming_job",
@@ -118,6 +115,7 @@ def upgrade() -> None:
         sa.Column("peak_hours", sa.Text(), nullable=False),
         sa.Column("quiet_hours", sa.Text(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=False),
+        sa.Column("popular_ranges", sa.JSON(), nullable=False),
         sa.Column("computed_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_access_profile")),
     )
@@ -138,6 +136,9 @@ def upgrade() -> None:
         sa.Column("expires_at", _TIMESTAMP),
         sa.Column("revoked_at", _TIMESTAMP),
         sa.Column("last_used_at", _TIMESTAMP),
+        sa.Column("counted_day", sa.Date()),
+        sa.Column("new_keys", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("refetches", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_access_token")),
     )
     op.create_table(
@@ -424,18 +425,12 @@ def upgrade() -> None:
         sa.Column("share", sa.Float(), nullable=False),
         sa.Column("salt", sa.String(length=200), nullable=False),
         sa.Column("ended_at", _TIMESTAMP),
+        sa.Column("week", sa.Date()),
+        sa.Column("at", _TIMESTAMP),
+        sa.Column("figures", sa.JSON()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_impact_design")),
     )
     op.create_index(op.f("ix_impact_design_since"), "impact_design", ["since"])
-    op.create_table(
-        "impact_estimate",
-        sa.Column("design_id", _ROW_ID, nullable=False),
-        sa.Column("week", sa.Date(), nullable=False),
-        sa.Column("at", _TIMESTAMP, nullable=False),
-        sa.Column("figures", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("design_id", "week", name=op.f("pk_impact_estimate")),
-    )
-    op.create_index(op.f("ix_impact_estimate_week"), "impact_estimate", ["week"])
     op.create_table(
         "impact_unit",
         sa.Column("design_id", _ROW_ID, nullable=False),
@@ -572,16 +567,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("hour", name=op.f("pk_plan_hour")),
     )
     op.create_table(
-        "popular_range",
-        sa.Column("account_id", sa.String(length=24), nullable=False),
-        sa.Column("date_range", sa.String(length=40), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("opens", sa.BigInteger(), nullable=False),
-        sa.Column("share", sa.Float(), nullable=False),
-        sa.Column("computed_at", _TIMESTAMP, nullable=False),
-        sa.PrimaryKeyConstraint("account_id", "date_range", name=op.f("pk_popular_range")),
-    )
-    op.create_table(
         "quarantined_item",
         sa.Column("id", _ROW_ID, nullable=False),
         sa.Column("found_at", _TIMESTAMP, nullable=False),
@@ -704,14 +689,6 @@ def upgrade() -> None:
         sa.Column("retired_why", sa.Text()),
         sa.Column("removed_at", _TIMESTAMP),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_strategy_state")),
-    )
-    op.create_table(
-        "token_day",
-        sa.Column("token_id", sa.String(length=16), nullable=False),
-        sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("new_keys", sa.Integer(), nullable=False),
-        sa.Column("refetches", sa.Integer(), server_default="0", nullable=False),
-        sa.PrimaryKeyConstraint("token_id", "day", name=op.f("pk_token_day")),
     )
     op.create_table(
         "traffic_hour",
