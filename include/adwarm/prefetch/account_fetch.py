@@ -112,11 +112,11 @@ class AccountFetch:
         The outcomes are reported, unless the first attempt met a dead token: then call `finish` or `make_next_attempt`.
         """
         with (
-            self.batch.acquire_slot() as slot,
+            self.batch.acquire_slot() as limit,
             span("adwarm.account", {"adwarm.account": self._account_id}),
             log_context(account=self._account_id, ids=list_ids(self.requests)),
         ):
-            self._fetcher = Fetcher(self.context, slot, calls=self.earlier_calls or 0)
+            self._fetcher = Fetcher(self.context, self.batch, limit, calls=self.earlier_calls or 0)
             with self._catching() as caught:
                 self._fetch()
             error = caught.error
@@ -188,7 +188,7 @@ class AccountFetch:
                 keys = self._resolve_keys(account, now)
                 if not self._find_stale(account, keys, now):
                     return self._mark_fresh(keys)
-                self._check_calls()
+                self._fetcher.check_call_allowed()  # before the lease: a refused key then costs few reads
                 with self.batch.renewing(self._acquire_lease(f"fetch:{account.id}:{self._spec.hash}")) as lease:
                     return self._refresh(account, lease)
             except Denied as error:
@@ -197,10 +197,6 @@ class AccountFetch:
                 self._save_denial(error)
                 if not self._list_allowed_connections(""):
                     raise
-
-    def _check_calls(self) -> None:
-        """Check that calls may be made at all before acquiring a lease for them; a refused key then costs few reads."""
-        self._fetcher.check_call_allowed()
 
     def _refresh(self, account: Account, lease: FetchLease) -> None:
         """Fetch the keys that are still stale; another worker may have fetched them in the meantime."""
@@ -216,7 +212,7 @@ class AccountFetch:
             self.context.engine, lease.record, self.context.clock, self._record_orphan, LONGEST_REPORT_SECONDS
         )
         old_hints = leases.read_hints(lease.record.learned, now - HINT_LIFETIME)
-        fetcher.restore_learned(old_hints)
+        fetcher.too_large, fetcher.object_ids = dict(old_hints.too_large), dict(old_hints.listed)
         names = {key: self.requests[index].key for index, key in stale.items()}
         refresh = AccountRefresh(
             fetcher=fetcher,
@@ -304,7 +300,7 @@ class AccountFetch:
         is_usable = stored is not None and stored.is_verified and stored.status != "denied"
         if stored is not None and is_usable and names[0] == self._source_name(own):
             return stored
-        self._check_calls()
+        self._fetcher.check_call_allowed()
         with self.batch.renewing(self._acquire_lease(f"account:{account_id}")) as lease:
             self._fetcher.lease = lease
             current = accounts.get(context.engine, account_id)

@@ -20,7 +20,7 @@ from typing import Any
 
 from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
 from adwarm.foundation.gate import FOREVER, Gate, Lift, Rule, may_call
-from adwarm.foundation.time_limit import TimeLimit, limited
+from adwarm.foundation.time_limit import TimeLimit, check_limits, limited
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import FetchLease, RunningReport
@@ -83,31 +83,49 @@ class Batch:
         self._limit = TimeLimit(BATCH_SECONDS, "the batch", monotonic=self.monotonic)
 
     @contextmanager
-    def acquire_slot(self) -> Iterator["AccountSlot"]:
-        """Wait for a slot and hold it while the block runs, except while it waits for a report."""
+    def acquire_slot(self) -> Iterator[TimeLimit]:
+        """Wait for a slot and hold it while the block runs, except while it waits for a report.
+
+        Yields the time of the account, which holds for the thread that has the slot, beside that of the batch.
+        """
         seconds = self.settings.account_seconds
         with self._slots:
             limit = TimeLimit(seconds, "the account", "ADWARM_ACCOUNT_SECONDS", monotonic=self.monotonic)
             with limited(limit, self._limit):
-                yield AccountSlot(self, limit)
+                yield limit
 
-    @contextmanager
-    def released_slot(self, limit: TimeLimit) -> Iterator[None]:
-        """Give the slot to another account while the block runs; waiting to get it back does not count for `limit`."""
+    def wait_for_report(
+        self, connection: str, report: RunningReport, limit: TimeLimit
+    ) -> tuple[AsyncReportProgress, int]:
+        """Block until a report has ended; return how it ended and the polls it took.
+
+        The wait is a part of the account's time, `limit`. Another account has the slot meanwhile; waiting to get it
+        back does not count.
+
+        Raises:
+            ReportPending: the account's time is over, or the batch stopped waiting, while the platform is still running
+                the report.
+            TokenDead: the token of the report is dead.
+        """
         self._slots.release()
         try:
-            yield
+            return self.poller.wait(connection, report, limit.seconds_left)
         finally:
             ended = self.monotonic()
             self._slots.acquire()
             limit.extend(self.monotonic() - ended)
 
     def check_time(self) -> None:
-        """Check that the batch goes on.
+        """Check that there is time left.
 
         Raises:
-            BatchStopped: the batch is stopped, or its time is over.
+            BatchStopped: the batch's time is over, or it is stopped.
+            TimeLimitReached: the account's time is over, or another limit of the calling thread is reached.
         """
+        self._check_stopped()
+        check_limits()
+
+    def _check_stopped(self) -> None:
         if self._limit.seconds_left <= 0:
             self.stop(f"the batch took longer than {BATCH_SECONDS:g} s; the next attempt fetches the rest")
         with self._lock:
@@ -124,15 +142,15 @@ class Batch:
             credential: digest of the credential that the call is made with.
 
         Raises:
-            BatchStopped: the batch is stopped.
+            BatchStopped, TimeLimitReached: as for `check_time`.
             TokenDead: this credential of the connection was refused in this batch.
             Refused: the source's breaker was found open a moment ago.
         """
-        self.check_time()
+        self._check_stopped()
         with self._lock:
             gate = self._find_gate(_token_scope(connection, credential), f"source:{source}")
         if gate is None:
-            return
+            return check_limits()
         if gate.lifted_by is Lift.CREDENTIAL:
             dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
             dead.credential = credential
@@ -182,7 +200,7 @@ class Batch:
 
     def _heartbeat(self) -> None:
         with suppress(BatchStopped):
-            self.check_time()
+            self._check_stopped()
         with self._lock:
             held = list(self._leases)
         for lease in held:
@@ -192,47 +210,6 @@ class Batch:
                 log.warning("%s: the lease could not be renewed: %s", lease.record.name, error)
         if self.on_heartbeat:
             self.on_heartbeat(self.poller.waiting)
-
-
-@dataclass
-class AccountSlot:
-    """One account's slot in the batch, with its own time limit, which holds for the thread that has the slot."""
-
-    batch: Batch
-    limit: TimeLimit
-
-    def check_time(self) -> None:
-        """Check that there is time left.
-
-        Raises:
-            TimeLimitReached: the account's time is over.
-            BatchStopped: the batch's time is over, or it is stopped.
-        """
-        self.batch.check_time()
-        self.limit.check()
-
-    def check_call_allowed(self, connection: str, source: str, credential: str = "") -> None:
-        """Check that a call may be made; the arguments are those of the batch.
-
-        Raises:
-            TimeLimitReached: the account's time is over.
-            BatchStopped, TokenDead, Refused: as for the batch.
-        """
-        self.batch.check_call_allowed(connection, source, credential)
-        self.limit.check()
-
-    def wait_for_report(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
-        """Block until a report has ended, with the slot released; return how it ended and the polls it took.
-
-        The wait is a part of the account's time.
-
-        Raises:
-            ReportPending: the account's time is over, or the batch stopped waiting, while the platform is still running
-                the report.
-            TokenDead: the token of the report is dead.
-        """
-        with self.batch.released_slot(self.limit):
-            return self.batch.poller.wait(connection, report, self.limit.seconds_left)
 
 
 def _token_scope(connection: str, credential: str) -> str:

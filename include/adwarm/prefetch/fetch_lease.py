@@ -19,7 +19,7 @@ that were read of it. A report requested by a worker that died before it could s
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -127,12 +127,16 @@ class RunningReport:
         percent: progress when it was last polled.
         age_seconds: time since it was requested.
         stalled_seconds: time since the percentage last rose.
+        requested_at: when it was requested, UTC.
+        pages: pages of it that were read before; None when it was not read yet.
     """
 
     handle: AsyncReportHandle
     percent: float = 0.0
     age_seconds: float = 0.0
     stalled_seconds: float = 0.0
+    requested_at: datetime | None = None
+    pages: leases.PagesRead | None = None
 
 
 @dataclass
@@ -162,11 +166,6 @@ class LeasedReport:
             )
             self.clear()
 
-    @property
-    def current(self) -> leases.SavedReport | None:
-        """The report that is running or being read, as recorded in the lease."""
-        return self._current
-
     def get_running(self, unit: FetchUnit) -> RunningReport | None:
         """Return the recorded report of `unit`; None when there is none or it is too old."""
         saved, now = self._current, self.clock.now()
@@ -176,7 +175,14 @@ class LeasedReport:
         if age >= self.max_seconds:
             return None
         stalled = (now - saved.progressed_at).total_seconds()
-        return RunningReport(AsyncReportHandle(saved.run_id, unit), saved.percent, age, stalled)
+        return RunningReport(
+            handle=AsyncReportHandle(saved.run_id, unit),
+            percent=saved.percent,
+            age_seconds=age,
+            stalled_seconds=stalled,
+            requested_at=saved.requested_at,
+            pages=saved.pages,
+        )
 
     def start(self, unit: FetchUnit, submit: Callable[[], AsyncReportHandle]) -> RunningReport:
         """Request a report of `unit` by `submit`, record it, and return it.
@@ -196,7 +202,7 @@ class LeasedReport:
             raise
         self._check_lease(leases.save_report_id(self.engine, self.lease, handle.id))
         self._current = leases.SavedReport(unit.hash, now, handle.id, 0.0, now)
-        return RunningReport(handle)
+        return RunningReport(handle, requested_at=now)
 
     def save_progress(self, percent: float, stalled_seconds: float) -> None:
         """Record the report's percentage, and for how many seconds it has not risen."""

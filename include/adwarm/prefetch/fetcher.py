@@ -8,20 +8,26 @@
 | was too large before, in this fetch or the   | split, without another call                         |
 | one before                                   |                                                     |
 | has a report running, recorded in the lease  | from that report                                    |
+| is too large for any of these                | split until its parts fit: by days, without another |
+|                                              | call; by campaigns, ad sets, ads, whose ids the     |
+|                                              | source lists; a single object by fields             |
+
+One ad that the platform cannot compute ends up alone: everything else is read, and the ad is reported as missing with
+its reason. Later units of the same fetch exclude it and ask for it separately, so it is isolated only once. Equal
+responses give equal requests.
 
 While a report runs, the thread blocks on the batch's poller. A result is bounded in pages, rows and bytes, and a cursor
 is followed once.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from adwarm.backpressure import CallRequest, acquire_grant
 from adwarm.foundation.errors import (
-    AdwarmError,
     Corrupt,
     Denied,
     NotFound,
@@ -31,17 +37,15 @@ from adwarm.foundation.errors import (
     TokenDead,
     TooMuchData,
     Transient,
+    clear_tracebacks,
 )
-from adwarm.foundation.time_limit import TimeLimitReached, limited
-from adwarm.model import Row
+from adwarm.foundation.time_limit import TimeLimit, TimeLimitReached, limited
 from adwarm.prefetch.async_reports import ReportPending
-from adwarm.prefetch.batch import AccountSlot, BatchStopped
+from adwarm.prefetch.batch import Batch, BatchStopped
 from adwarm.prefetch.fetch_lease import FetchLease, LeasedReport, LeaseLost, RunningReport
-from adwarm.prefetch.gap_filling import MissingData
-from adwarm.prefetch.row_buffer import RowBuffer
-from adwarm.prefetch.splitting import FetchResult, Splitter
+from adwarm.prefetch.fetch_result import FetchResult, RowBuffer, concatenate, merge_fields
+from adwarm.prefetch.gap_filling import MissingData, exclude_missing
 from adwarm.recovery import Call
-from adwarm.settings import SourceSettings
 from adwarm.sources.bounds import PageTrail, call_limit
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import (
@@ -52,8 +56,16 @@ from adwarm.sources.protocol import (
     InsightsSource,
     ResultPage,
 )
-from adwarm.sources.units import is_single_object, split_by_time
-from adwarm.store.leases import FetchHints, PagesRead
+from adwarm.sources.units import (
+    filtered_objects,
+    is_single_object,
+    level_below,
+    restrict_to_objects,
+    split_by_objects,
+    split_by_time,
+    with_fields,
+)
+from adwarm.store.leases import PagesRead
 from adwarm.store.partition_rows import pack_rows, unpack_rows
 
 if TYPE_CHECKING:
@@ -61,16 +73,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Target = FetchUnit | AsyncReportHandle
+"""What pages are read of."""
 REPORT_DAYS, REPORT_ROWS = 45, 10_000
 """More days or expected rows than these go as an async report: by pages they take minutes, one call after another."""
+MAX_SPLIT_REQUESTS, MAX_MISSING = 600, 20
+"""More requests or gaps than these cost more than the result is worth."""
+_IDENTITY_SUFFIXES = ("_id", "_name")
+_DATE_FIELDS = frozenset({"date_start", "date_stop"})
 _SMALLEST_PAGE = 20
 _PAGE_STEP = 4
 _REPORT_TRIES = 2
 _INTERRUPTED = "the account had to wait between two pages"
 _NO_REPORT = "-"
 """Replaces the report id in the lease when the pages are those of a unit itself."""
-
-
 RETRY_LATER_ERRORS = (Throttled, Refused, ReportPending, LeaseLost, TimeLimitReached, BatchStopped)
 """Errors after which the account has to wait: running reports and the pages that were read are kept for later."""
 
@@ -81,7 +97,8 @@ class Fetcher:
 
     Attributes:
         context: the parts it works with.
-        slot: says before each call whether it may be made, and waits for async reports.
+        batch: says before each call whether it may be made, and waits for async reports.
+        limit: the time of the account.
         connection: whose token is used.
         calls: upstream calls made so far, failed ones included.
         rows_per_day: rows that a day is expected to have; 0 when nothing is stored.
@@ -93,7 +110,8 @@ class Fetcher:
     """
 
     context: "PrefetchEngine"
-    slot: AccountSlot
+    batch: Batch
+    limit: TimeLimit
     connection: str = ""
     calls: int = 0
     rows_per_day: int = 0
@@ -102,7 +120,8 @@ class Fetcher:
     too_large: dict[str, str] = field(default_factory=dict)
     object_ids: dict[str, list[str]] = field(default_factory=dict)
     api_version: str = ""
-    _splitter: Splitter = field(init=False)
+    _missing: list[MissingData] = field(default_factory=list)
+    _split_requests: int = 0
     _smaller_pages_help: bool = True
     _reports_help: bool = True
 
@@ -111,18 +130,13 @@ class Fetcher:
         """The calling thread's source of the connection."""
         return self.context.get_source(self.connection)
 
-    def restore_learned(self, learned: FetchHints) -> None:
-        """Use what an earlier fetch has learned about too large units."""
-        self.too_large, self.object_ids = dict(learned.too_large), dict(learned.listed)
-
     def start(self, known_missing: Sequence[MissingData] = ()) -> None:
-        """Start a fetch; call it before `iter_results`.
+        """Start a fetch anew.
 
         Args:
-            known_missing: what could not be read the last time.
+            known_missing: what could not be read the last time; it is requested separately from the beginning.
         """
-        list_objects = self._list_object_ids if self.source.capabilities.can_list_objects else None
-        self._splitter = Splitter(self._fetch_unit, self.source.split, list_objects, self.too_large, known_missing)
+        self._missing, self._split_requests = list(known_missing), 0
 
     def iter_results(self, unit: FetchUnit) -> Iterator[FetchResult]:
         """Yield every row of `unit` that can be read, each result as soon as it is complete for its windows.
@@ -134,7 +148,7 @@ class Fetcher:
         # Results with missing data wait for a row: without any row, the whole account may be unreadable.
         empty: list[FetchResult] = []
         any_rows = False
-        for result in self._splitter.iter_results(unit):
+        for result in self._iter_parts(unit):
             self.api_version = result.api_version or self.api_version
             any_rows = any_rows or len(result.rows) > 0
             if result.missing and not any_rows:
@@ -146,6 +160,100 @@ class Fetcher:
         if empty:
             raise TooMuchData(f"none of it can be read: {empty[0].missing[0]}")
 
+    def _iter_parts(self, unit: FetchUnit) -> Iterator[FetchResult]:
+        """Yield what can be read of `unit` and what is missing, each part as soon as it is complete for its windows."""
+        readable, isolated, gaps = exclude_missing(unit, self._missing)
+        result = self._try_whole(readable)
+        if isinstance(result, TooMuchData):
+            smaller = self.source.split(readable) or self._split_by_objects(readable)
+            if smaller and smaller[0].windows != readable.windows:
+                for part in self.source.split(unit):
+                    yield from self._iter_parts(part)
+                return
+            result = self._fetch_smaller(readable, smaller) if smaller else self._fetch_by_fields(readable, result)
+        whole = concatenate(result, (self._fetch_isolated(part) for part in isolated))
+        yield replace(whole, missing=tuple(dict.fromkeys((*gaps, *whole.missing))))
+
+    def fetch(self, unit: FetchUnit) -> FetchResult:
+        """Return what can be read of `unit` and what is missing, as one result.
+
+        Raises:
+            TooMuchData: it can neither be fetched nor split, or too much of it cannot be read.
+        """
+        first, *others = self._iter_parts(unit)
+        return replace(concatenate(first, others), windows=unit.windows)
+
+    def _try_whole(self, unit: FetchUnit) -> FetchResult | TooMuchData:
+        """Return the result, or the error without its traceback, whose frames would keep the rows in memory."""
+        self._split_requests += 1
+        if self._split_requests > MAX_SPLIT_REQUESTS:
+            raise TooMuchData(f"{unit.account_id}: still too large after {MAX_SPLIT_REQUESTS} smaller requests")
+        try:
+            return self.fetch_whole(unit)
+        except TooMuchData as error:
+            self.too_large.setdefault(unit.hash, str(error))
+            return clear_tracebacks(error)
+
+    def _fetch_smaller(self, unit: FetchUnit, smaller: Iterable[FetchUnit]) -> FetchResult:
+        """Return the rows of units that cover the objects of `unit`, as the result for its windows."""
+        nothing = FetchResult(RowBuffer(unit.spec.level), unit.windows)
+        return replace(concatenate(nothing, map(self.fetch, smaller)), windows=unit.windows)
+
+    def _split_by_objects(self, unit: FetchUnit) -> list[FetchUnit]:
+        """Return units by the objects below; a level with one object is skipped, because it would be the same unit."""
+        level = level_below(unit) if self.source.capabilities.can_list_objects else None
+        while level:
+            ids = self.list_object_ids(unit, level)
+            if len(ids) != 1:
+                return split_by_objects(unit, level, ids)
+            unit = restrict_to_objects(unit, level, ids)
+            level = level_below(unit)
+            if level is None:
+                return [unit]
+        return []
+
+    def _fetch_by_fields(self, unit: FetchUnit, error: TooMuchData) -> FetchResult:
+        """Fetch without any metric, then by halves of the metrics; a half that fails is halved down to single ones."""
+        identity = [name for name in unit.spec.fields if name.endswith(_IDENTITY_SUFFIXES)]
+        metrics = [name for name in unit.spec.fields if name not in identity and name not in _DATE_FIELDS]
+        bare = self._try_whole(with_fields(unit, identity)) if metrics else error
+        if isinstance(bare, TooMuchData):
+            return self._as_missing(unit, error)
+        results, failing = [bare], [metrics]
+        gaps: list[MissingData] = []
+        while failing:
+            suspects = failing.pop()
+            if len(suspects) == 1:
+                gaps.append(self._record_missing(MissingData("field", suspects[0], unit.windows, str(error))))
+                continue
+            middle = len(suspects) // 2
+            for half in (suspects[:middle], suspects[middle:]):
+                result = self._try_whole(with_fields(unit, [*identity, *half]))
+                if isinstance(result, TooMuchData):
+                    failing.append(half)
+                else:
+                    results.append(result)
+        rows = merge_fields(results, unit.spec.level)
+        return replace(concatenate(bare, results[1:]), rows=rows, missing=tuple(gaps))
+
+    def _fetch_isolated(self, unit: FetchUnit) -> FetchResult:
+        """Fetch an object that failed before; if it fails again, all of it is missing."""
+        result = self._try_whole(unit)
+        return self._as_missing(unit, result) if isinstance(result, TooMuchData) else result
+
+    def _as_missing(self, unit: FetchUnit, error: TooMuchData) -> FetchResult:
+        if not is_single_object(unit):
+            raise error
+        level, (name,) = filtered_objects(unit)
+        gap = self._record_missing(MissingData(level, name, unit.windows, str(error)))
+        return FetchResult(RowBuffer(unit.spec.level), unit.windows, missing=(gap,))
+
+    def _record_missing(self, gap: MissingData) -> MissingData:
+        self._missing.append(gap)
+        if len({item.id for item in self._missing}) > MAX_MISSING:
+            raise TooMuchData(f"more than {MAX_MISSING} things cannot be read; the last: {gap}")
+        return gap
+
     def call(self, account_id: str, operation: Callable[[], T]) -> T:
         """Make one upstream call under admission, with retries, which are a part of the call's time.
 
@@ -155,8 +263,8 @@ class Fetcher:
         self.check_call_allowed()
 
         def once() -> T:
-            source, batch = self.source, self.slot.batch  # another source than before when the token was renewed
-            self.slot.check_call_allowed(source.connection, source.name, source.credential)
+            source, batch = self.source, self.batch  # another source than before when the token was renewed
+            batch.check_call_allowed(source.connection, source.name, source.credential)
             request = CallRequest(source.scopes(account_id), batch.priority, source.name, connection=source.connection)
             with acquire_grant(
                 self.context.admission, self.context.clock, request, timeout_seconds=batch.wait_seconds
@@ -174,7 +282,7 @@ class Fetcher:
                 value = self.context.pipeline.run(once, call=call).value
         except Transient as error:
             if error.code == "timeout":
-                self.slot.check_time()  # the time that was over may be that of the account, or of the batch
+                self.batch.check_time()  # the time that was over may be that of the account, or of the batch
             raise
         if self.lease:
             self.lease.record_progress()
@@ -188,18 +296,25 @@ class Fetcher:
         """
         source = self.source
         try:
-            self.slot.check_call_allowed(source.connection, source.name, source.credential)
+            self.batch.check_call_allowed(source.connection, source.name, source.credential)
         except TokenDead:
             if not self.context.sources.is_renewed(self.connection, source.credential):
                 raise
-            self.slot.check_call_allowed(source.connection, source.name, self.source.credential)
+            self.batch.check_call_allowed(source.connection, source.name, self.source.credential)
 
-    def _fetch_unit(self, unit: FetchUnit) -> FetchResult:
-        """Fetch a unit without splitting it."""
-        reason = self.too_large.get(unit.hash)
-        running = self.leased_report.get_running(unit) if self.leased_report else None
-        if running and running.handle.id == _NO_REPORT:
-            return self._resume_pages(unit)
+    def fetch_whole(self, unit: FetchUnit) -> FetchResult:
+        """Fetch a unit without splitting it.
+
+        Raises:
+            TooMuchData: it has to be split.
+            AdwarmError: as for `iter_results`.
+        """
+        reason, leased = self.too_large.get(unit.hash), self.leased_report
+        running = leased.get_running(unit) if leased else None
+        if leased and running and running.handle.id == _NO_REPORT:
+            result = self._fetch_pages(unit, running.pages)
+            leased.clear()
+            return result
         if reason == _INTERRUPTED and self._can_report and not split_by_time(unit):
             return self._fetch_as_report(unit)
         if reason is not None:
@@ -229,60 +344,44 @@ class Fetcher:
         days = sum(len(window) for window in unit.windows)
         return days > REPORT_DAYS or days * self.rows_per_day > REPORT_ROWS
 
-    def _resume_pages(self, unit: FetchUnit) -> FetchResult:
-        """Read the pages of a unit that follow those an earlier fetch has read."""
-        leased = self.leased_report
-        pages = leased.current.pages if leased and leased.current else None
-        result = self._fetch_pages(unit, pages)
-        if leased:
-            leased.clear()
-        return result
-
     def _fetch_as_report(self, unit: FetchUnit) -> FetchResult:
         """Fetch the unit as an async report.
 
         Raises:
             TooMuchData: two reports of it failed; it has to be split.
         """
-        if self.leased_report is None:
+        leased, last = self.leased_report, None
+        if leased is None:
             raise Transient(f"{unit.account_id}: a report cannot be requested without a lease")
-        last: AdwarmError | None = None
         for _ in range(_REPORT_TRIES):
-            report = self.leased_report.get_running(unit) or self._submit(self.leased_report, unit)
+            report = leased.get_running(unit)
+            if report is None:
+                report = leased.start(unit, lambda: self.call(unit.account_id, lambda: self.source.submit_async(unit)))
             try:
-                result = self._read_report(self.leased_report, report)
+                if report.pages is None:
+                    self._wait_for(leased, report)
+                result = replace(self._fetch_pages(report.handle, report.pages), requested_at=report.requested_at)
             except (*RETRY_LATER_ERRORS, TokenDead, Denied):
                 raise  # nothing is wrong with the report, so it stays in the lease
             except (Transient, NotFound) as error:
                 if error.code == "timeout":
                     raise  # its rows come too slowly; another report of them would not be faster
-                self.leased_report.clear()
+                leased.clear()
                 last = error
                 continue
             except Permanent as error:
-                self.leased_report.clear()
+                leased.clear()
                 self._reports_help = self._reports_help and not isinstance(error, TooMuchData)
                 raise
-            self.leased_report.clear()
+            leased.clear()
             return result
         self._reports_help = False
         code = last.code if last else None
         raise TooMuchData(f"{_REPORT_TRIES} reports of it failed; the last: {last}", code=code) from last
 
-    def _submit(self, leased: LeasedReport, unit: FetchUnit) -> RunningReport:
-        return leased.start(unit, lambda: self.call(unit.account_id, lambda: self.source.submit_async(unit)))
-
-    def _read_report(self, leased: LeasedReport, report: RunningReport) -> FetchResult:
-        """Wait for a report, and return its rows."""
-        requested_at = leased.current.requested_at if leased.current else None
-        pages = leased.current.pages if leased.current else None
-        if pages is None:
-            self._wait_for(leased, report)
-        return replace(self._fetch_pages(report.handle, pages), requested_at=requested_at)
-
     def _wait_for(self, leased: LeasedReport, report: RunningReport) -> None:
         try:
-            progress, polls = self.slot.wait_for_report(self.connection, report)
+            progress, polls = self.batch.wait_for_report(self.connection, report, self.limit)
         except ReportPending as pending:
             if pending.status:
                 leased.save_progress(pending.status.percent, pending.status.stalled_seconds)
@@ -293,36 +392,39 @@ class Fetcher:
         if progress.state is not AsyncReportState.READY:
             raise progress.error or Transient(f"report {report.handle.id} ended as {progress.state}")
 
-    def _fetch_pages(self, target: FetchUnit | AsyncReportHandle, read: PagesRead | None = None) -> FetchResult:
+    def _fetch_pages(self, target: Target, read: PagesRead | None = None) -> FetchResult:
         """Return the rows of every page of a unit or a report; `read` are pages that were read before."""
-        unit = target.unit if isinstance(target, AsyncReportHandle) else target
-        pages = _PageAccumulator(RowBuffer(unit.spec.level), self.context.settings.source, unit.account_id)
+        unit = _unit_of(target)
+        rows, pages = RowBuffer(unit.spec.level), PageTrail(self.context.settings.source, unit.account_id)
         if read is not None:
-            self._resume(pages, read)
+            self._resume(rows, pages, read)
         version = ""
         while pages.count == 0 or pages.cursor is not None:
             try:
                 page, target = self._fetch_page(target, pages.cursor)
             except RETRY_LATER_ERRORS:
-                self._save_interrupted(target, pages)
+                self._save_interrupted(target, rows, pages)
                 raise
             if isinstance(page, AsyncReportHandle):
                 return self._await_implicit_report(page)
-            pages.add(page, self._page_size(target))
+            rows.add(page.rows)
+            pages.add(page.next_cursor, len(page.rows), len(page.rows) / self._page_size(target), page.size_bytes)
             version = page.api_version
-        return FetchResult(pages.rows, unit.windows, version)
+        return FetchResult(rows, unit.windows, version)
 
-    def _resume(self, pages: "_PageAccumulator", read: PagesRead) -> None:
+    def _resume(self, rows: RowBuffer, pages: PageTrail, read: PagesRead) -> None:
+        """Continue after the pages that were read before."""
         if read.object_hash is None or read.cursor is None:
             return
         try:
-            rows = unpack_rows(self.context.objects.get(read.object_hash))
+            stored = unpack_rows(self.context.objects.get(read.object_hash))
         except (Corrupt, NotFound) as error:
             log.warning("the pages that were read before are lost (%s); reading them again", error)
         else:
-            pages.resume(rows, read)
+            rows.add(stored)
+            pages.resume(read.cursor, read.count, len(stored), read.size)
 
-    def _save_interrupted(self, target: FetchUnit | AsyncReportHandle, pages: "_PageAccumulator") -> None:
+    def _save_interrupted(self, target: Target, rows: RowBuffer, pages: PageTrail) -> None:
         """Keep the pages that were read where a later fetch can continue; otherwise ask for smaller units from now on.
 
         The pages of a report do not change. Those of a unit may, so they are kept only where it cannot be made smaller
@@ -338,8 +440,8 @@ class Fetcher:
             if leased.get_running(target) is None:
                 leased.start(target, lambda: AsyncReportHandle(_NO_REPORT, target))
         if leased:
-            digest = self.context.objects.put(pack_rows(list(pages.rows.rows()))) if pages.count else None
-            leased.save_pages(PagesRead(pages.cursor, digest, pages.size, pages.count))
+            digest = self.context.objects.put(pack_rows(list(rows.rows()))) if pages.count else None
+            leased.save_pages(PagesRead(pages.cursor, digest, pages.size_bytes, pages.count))
 
     def _await_implicit_report(self, handle: AsyncReportHandle) -> FetchResult:
         """Wait for a report that the source started instead of returning a page."""
@@ -348,14 +450,11 @@ class Fetcher:
         self.leased_report.start(handle.unit, lambda: handle)
         return self._fetch_as_report(handle.unit)
 
-    def _fetch_page(
-        self, target: FetchUnit | AsyncReportHandle, cursor: str | None
-    ) -> tuple[ResultPage | AsyncReportHandle, FetchUnit | AsyncReportHandle]:
+    def _fetch_page(self, target: Target, cursor: str | None) -> tuple[ResultPage | AsyncReportHandle, Target]:
         """Return a page and the target for the next one: its pages are smaller after one that was too large."""
         while True:
-            unit = target.unit if isinstance(target, AsyncReportHandle) else target
             try:
-                return self.call(unit.account_id, partial(self._read_page, target, cursor)), target
+                return self.call(_unit_of(target).account_id, partial(self._read_page, target, cursor)), target
             except TooMuchData as error:
                 smaller = self._with_smaller_page(target) if error.smaller_page else None
                 if smaller is None or not (self._smaller_pages_help or cursor or isinstance(target, AsyncReportHandle)):
@@ -363,34 +462,33 @@ class Fetcher:
                     raise
                 target = smaller
 
-    def _read_page(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage | AsyncReportHandle:
+    def _read_page(self, target: Target, cursor: str | None) -> ResultPage | AsyncReportHandle:
         if isinstance(target, FetchUnit) and cursor is None:
             return self.source.submit(target)
         return self.source.read(target, cursor)
 
-    def _page_size(self, target: FetchUnit | AsyncReportHandle) -> int:
-        unit = target.unit if isinstance(target, AsyncReportHandle) else target
-        return unit.page_size or self.source.capabilities.max_page_rows
+    def _page_size(self, target: Target) -> int:
+        return _unit_of(target).page_size or self.source.capabilities.max_page_rows
 
-    def _with_smaller_page(self, target: FetchUnit | AsyncReportHandle) -> FetchUnit | AsyncReportHandle | None:
+    def _with_smaller_page(self, target: Target) -> Target | None:
         """Return the target with a quarter of the rows per page; None when its pages are already small."""
-        unit = target.unit if isinstance(target, AsyncReportHandle) else target
         size = self._page_size(target) // _PAGE_STEP
-        if size < _SMALLEST_PAGE or is_single_object(unit):
+        if size < _SMALLEST_PAGE or is_single_object(_unit_of(target)):
             return None
-        unit = replace(unit, page_size=size)
-        return AsyncReportHandle(target.id, unit) if isinstance(target, AsyncReportHandle) else unit
+        unit = replace(_unit_of(target), page_size=size)
+        return replace(target, unit=unit) if isinstance(target, AsyncReportHandle) else unit
 
-    def _list_object_ids(self, unit: FetchUnit, level: str) -> list[str]:
+    def list_object_ids(self, unit: FetchUnit, level: str) -> list[str]:
         """Return the ids of the objects of a level that `unit` covers, from all pages."""
         name = f"{unit.hash}:{level}"
         if name not in self.object_ids:
             ids: list[str] = []
-            pages = _PageAccumulator(None, self.context.settings.source, unit.account_id)
+            pages = PageTrail(self.context.settings.source, unit.account_id)
             while pages.count == 0 or pages.cursor is not None:
                 page = self._fetch_objects_page(unit, level, pages.cursor)
                 ids += [str(row["id"]) for row in page.rows if row.get("id")]
-                pages.add(page, self.source.capabilities.max_page_rows)
+                filled = len(page.rows) / self.source.capabilities.max_page_rows
+                pages.add(page.next_cursor, len(page.rows), filled, page.size_bytes)
             self.object_ids[name] = ids
         return self.object_ids[name]
 
@@ -398,46 +496,5 @@ class Fetcher:
         return self.call(unit.account_id, lambda: self.source.list_objects(unit, level, cursor))
 
 
-class _PageAccumulator:
-    """The pages read so far, within the bounds of the settings.
-
-    Args:
-        rows: collects the rows; None when they are only counted.
-        rules: the bounds.
-        account_id: named in the error when a bound is exceeded.
-    """
-
-    def __init__(self, rows: RowBuffer | None, rules: SourceSettings, account_id: str) -> None:
-        self.rows = rows if rows is not None else RowBuffer("")
-        self._keep = rows is not None
-        self._trail = PageTrail(rules, account_id)
-
-    @property
-    def cursor(self) -> str | None:
-        """The cursor of the next page; None before the first page, and after the last."""
-        return self._trail.cursor
-
-    @property
-    def count(self) -> int:
-        """The number of pages."""
-        return self._trail.count
-
-    @property
-    def size(self) -> int:
-        """The size of the pages in bytes."""
-        return self._trail.size_bytes
-
-    def resume(self, rows: Sequence[Row], read: PagesRead) -> None:
-        """Continue after the pages that were read before."""
-        self.rows.add(rows)
-        self._trail.resume(read.cursor, read.count, len(rows), read.size)
-
-    def add(self, page: ResultPage, page_size: int) -> None:
-        """Add a page of up to `page_size` rows.
-
-        Raises:
-            Corrupt, TooMuchData: as for `PageTrail.add`.
-        """
-        if self._keep:
-            self.rows.add(page.rows)
-        self._trail.add(page.next_cursor, len(page.rows), len(page.rows) / page_size, page.size_bytes)
+def _unit_of(target: Target) -> FetchUnit:
+    return target.unit if isinstance(target, AsyncReportHandle) else target

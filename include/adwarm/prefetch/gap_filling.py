@@ -5,11 +5,12 @@ A description is stored with each day and entry, one part per missing thing: `ad
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from adwarm.model import Row, Window
 from adwarm.sources.protocol import FetchUnit
+from adwarm.sources.units import exclude_objects, restrict_to_objects, with_fields
 from adwarm.store.partition_rows import row_key
 
 _OBJECT = re.compile(r"(?:^|; )(campaign|adset|ad) (\d+): ")
@@ -45,6 +46,23 @@ class MissingData:
         return bool(self.windows) and all(
             any(_contains(own, window) for own in self.windows) for window in unit.windows
         )
+
+
+def exclude_missing(
+    unit: FetchUnit, missing: Sequence[MissingData]
+) -> tuple[FetchUnit, list[FetchUnit], list[MissingData]]:
+    """Return `unit` without what cannot be read, units that try it separately, and what is certainly missing."""
+    fields = {gap.id: gap for gap in missing if gap.level == "field" and gap.id in unit.spec.fields}
+    certain = [replace(gap, windows=unit.windows) for gap in fields.values()]
+    if fields:
+        unit = with_fields(unit, [name for name in unit.spec.fields if name not in fields])
+    excluded = {item for name, how, ids in unit.filters if how == "NOT_IN" for item in ids.split(",")}
+    unreadable = {gap.id for gap in missing if gap.level == unit.spec.level} - excluded
+    if not unreadable:
+        return unit, [], certain
+    covered = {gap.id: gap for gap in missing if gap.id in unreadable and gap.covers(unit)}
+    isolated = [restrict_to_objects(unit, unit.spec.level, [name]) for name in sorted(unreadable - set(covered))]
+    return exclude_objects(unit, unreadable), isolated, [*certain, *covered.values()]
 
 
 def fill_gaps(rows: Sequence[Row], missing: Sequence[MissingData], older: Iterable[Row], level: str) -> list[Row]:

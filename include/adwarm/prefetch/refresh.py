@@ -31,9 +31,9 @@ from adwarm.prefetch.entry_builder import (
     version_sum,
 )
 from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost
+from adwarm.prefetch.fetch_result import FetchResult
 from adwarm.prefetch.fetcher import REPORT_ROWS, Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
-from adwarm.prefetch.splitting import FetchResult
 from adwarm.recovery import Call
 from adwarm.recovery.call import STORED_DATA
 from adwarm.sources.protocol import FetchUnit, Increment

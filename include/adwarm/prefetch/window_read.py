@@ -71,8 +71,8 @@ def read_window(
     batch, fetchers = engine.make_batch(priority, seconds), list[Fetcher]()
     limit = TimeLimit(seconds, "the read", "timeout_seconds of the step `source`")
     try:
-        with batch.acquire_slot() as slot, limited(limit):
-            fetcher = Fetcher(engine, slot, query.connection)
+        with batch.acquire_slot() as account_limit, limited(limit):
+            fetcher = Fetcher(engine, batch, account_limit, query.connection)
             fetchers.append(fetcher)
             read = WindowRows(fetcher.source.name)
             read.daily, gaps = _read(fetcher, query, Increment.DAY, is_canceled)

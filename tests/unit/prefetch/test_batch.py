@@ -68,14 +68,14 @@ def batch(seconds: Seconds, monkeypatch: pytest.MonkeyPatch) -> Batch:
 
 def test_an_account_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
     """An account that takes too long may make no further call; the next account has its own limit."""
-    with batch.acquire_slot() as slot:
+    with batch.acquire_slot():
         seconds.now = 9
-        slot.check_call_allowed("", "meta")
+        batch.check_call_allowed("", "meta")
         seconds.now = 11
         with pytest.raises(TimeLimitReached, match="ADWARM_ACCOUNT_SECONDS"):
-            slot.check_call_allowed("", "meta")
-    with batch.acquire_slot() as slot:
-        slot.check_call_allowed("", "meta")
+            batch.check_call_allowed("", "meta")
+    with batch.acquire_slot():
+        batch.check_call_allowed("", "meta")
 
 
 def test_waiting_for_a_report_is_a_part_of_the_account_s_time(batch: Batch, seconds: Seconds) -> None:
@@ -89,19 +89,19 @@ def test_waiting_for_a_report_is_a_part_of_the_account_s_time(batch: Batch, seco
             pass
 
     batch.poller.wait = wait  # type: ignore[assignment, method-assign]
-    with batch.acquire_slot() as slot:
-        seconds.now = 3
-        slot.wait_for_report("", report(1))
-        assert (given, slot.limit.seconds_left) == ([7.0], 3.0)
+    with batch.acquire_slot() as limit:
+        seconds.now = 2
+        batch.wait_for_report("", report(1), limit)
+        assert (given, limit.seconds_left) == ([8.0], 4.0)
         slots = batch._slots
         batch._slots = _BusySlots(seconds)  # type: ignore[assignment]
-        with batch.released_slot(slot.limit):
-            pass
-        assert (seconds.now, slot.limit.seconds_left) == (57.0, 3.0)
-        batch._slots = slots
-        slot.wait_for_report("", report(1))
+        batch.poller.wait = lambda *_: None  # type: ignore[assignment, method-assign]
+        batch.wait_for_report("", report(1), limit)
+        assert (seconds.now, limit.seconds_left) == (56.0, 4.0)
+        batch._slots, batch.poller.wait = slots, wait  # type: ignore[assignment, method-assign]
+        batch.wait_for_report("", report(1), limit)
         with pytest.raises(TimeLimitReached, match="ADWARM_ACCOUNT_SECONDS"):
-            slot.check_call_allowed("", "meta")
+            batch.check_call_allowed("", "meta")
 
 
 def test_a_report_that_runs_without_end_parks_its_account(batch: Batch) -> None:
@@ -122,11 +122,11 @@ def test_a_call_has_no_more_time_than_its_account_and_its_batch(batch: Batch, se
         seconds.now = 4
         assert seconds_left() == 6
     seconds.now = 95
-    with batch.acquire_slot() as slot:
+    with batch.acquire_slot():
         assert seconds_left() == 5
         seconds.now = 101
         with pytest.raises(BatchStopped, match="the batch took longer"):
-            slot.check_time()
+            batch.check_time()
 
 
 def test_a_batch_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
@@ -134,8 +134,8 @@ def test_a_batch_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
     seconds.now = 101
     with ThreadPoolExecutor(1) as pool:
         batch.supervise([pool.submit(batch._heartbeat)], 1)
-    with batch.acquire_slot() as slot, pytest.raises(BatchStopped, match="the batch took longer"):
-        slot.check_call_allowed("", "meta")
+    with batch.acquire_slot(), pytest.raises(BatchStopped, match="the batch took longer"):
+        batch.check_call_allowed("", "meta")
 
 
 def test_a_dead_token_is_used_once(batch: Batch) -> None:

@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import Engine, update
 
 from adwarm.foundation.clock import VirtualClock
+from adwarm.model import QuerySpec, Window
 from adwarm.prefetch.fetch_lease import LeasedReport, LeaseHeldElsewhere, LeaseTiming, OrphanReport, acquire_lease
+from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import leases
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import lease
@@ -59,12 +61,13 @@ def test_a_report_whose_worker_died_before_it_knew_the_id_is_an_orphan(engine: E
     """The next holder reports it once, and the lease holds no report any more."""
     record = leases.acquire(engine, NAME, "dead", 30)
     assert record is not None
-    leases.announce_report(engine, record, "unit", clock.now())
+    unit = FetchUnit("act_1", (Window(clock.now().date(), clock.now().date()),), Increment.DAY, QuerySpec())
+    leases.announce_report(engine, record, unit.hash, clock.now())
     leases.release(engine, record)
     orphans: list[OrphanReport] = []
     for _ in range(2):
         following = leases.acquire(engine, NAME, "next", 30)
         assert following is not None
         found = LeasedReport(engine, following, clock, orphans.append, 3_600)
-        assert found.current is None
+        assert found.get_running(unit) is None
     assert ["before it knew the report's id" in str(orphan) for orphan in orphans] == [True]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from adwarm.compression import Document, unpack_document
 from adwarm.foundation.errors import TooMuchData
 from adwarm.model import EntryKey, QuerySpec, Row, Window
-from adwarm.prefetch.row_buffer import RowBuffer
-from adwarm.prefetch.splitting import MAX_SPLIT_REQUESTS, FetchResult, Splitter
-from adwarm.sources.protocol import FetchUnit, Increment
+from adwarm.prefetch.fetch_result import FetchResult, RowBuffer
+from adwarm.prefetch.fetcher import MAX_SPLIT_REQUESTS, Fetcher
+from adwarm.sources.protocol import Capabilities, FetchUnit, Increment
 from adwarm.sources.units import filtered_objects, split_by_ids, split_by_time
 from adwarm.store import entries, partitions
 from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
@@ -30,6 +30,7 @@ class Model:
     def __init__(self, ads: int, bad: set[tuple[int | None, int | None, str | None]], most: int = 10**9) -> None:
         self.ads, self.bad, self.most = ads, bad, most
         self.requests: list[FetchUnit] = []
+        self.capabilities = Capabilities(can_list_objects=True)
 
     def cells(self, unit: FetchUnit) -> list[tuple[date, int, str]]:
         """Return what a unit covers."""
@@ -61,15 +62,29 @@ class Model:
             row[name] = str(ad)
         return FetchResult(RowBuffer("ad", rows.values()), unit.windows)
 
+    def split(self, unit: FetchUnit) -> list[FetchUnit]:
+        """Return smaller units."""
+        return split_by_time(unit) or split_by_ids(unit)
+
     def listed(self, unit: FetchUnit, level: str) -> list[str]:
         """List the objects of a level that a unit covers."""
         above, ids = filtered_objects(unit)
         per = {"campaign": 4, "adset": 2, "ad": 1}[level]
         return sorted({str(ad // per) for ad in range(self.ads) if self.is_named(ad, above, ids)}, key=int)
 
-    def splitter(self) -> Splitter:
-        """Return a splitter over this platform."""
-        return Splitter(self.ask, lambda unit: split_by_time(unit) or split_by_ids(unit), self.listed, {})
+    def fetch(self, unit: FetchUnit) -> FetchResult:
+        """Fetch a unit of this platform, split where necessary."""
+        return ModelFetcher(self).fetch(unit)
+
+
+class ModelFetcher(Fetcher):
+    """Fetches whole units and ids from a model, without a call."""
+
+    source: Any = None
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(None, None, None)  # type: ignore[arg-type]
+        self.source, self.fetch_whole, self.list_object_ids = model, model.ask, model.listed  # type: ignore[method-assign]
 
 
 def cells_of(rows: list[Row]) -> set[tuple[str, str, str]]:
@@ -94,7 +109,7 @@ def test_everything_that_can_be_read_is_read(
     """Whatever ads and fields fail: no wrong or duplicate metric, all others complete, the missing ones described."""
     model = Model(ads, bad, most)
     try:
-        result = model.splitter().fetch(UNIT)
+        result = model.fetch(UNIT)
     except TooMuchData:
         raise AssertionError("two bad things in eight days of ten ads are never too much") from None
     keys = [(row["date_start"], row["ad_id"]) for row in result.rows.rows()]
@@ -117,7 +132,7 @@ def test_everything_that_can_be_read_is_read(
 def test_one_bad_ad_costs_few_requests() -> None:
     """It is isolated once; every later request excludes it, and tries it separately only once."""
     model = Model(10, {(None, 7, None)})
-    result = model.splitter().fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
+    result = model.fetch(replace(UNIT, windows=(Window(date(2026, 11, 1), date(2026, 11, 30)),)))
     assert {gap.id for gap in result.missing} == {"7"}
     assert len(result.rows) == 9 * 30
     assert len(model.requests) < 35
@@ -126,22 +141,22 @@ def test_one_bad_ad_costs_few_requests() -> None:
 def test_equal_responses_give_equal_requests() -> None:
     """A fetch that starts over sends the same requests, so remembered results cost nothing."""
     model = Model(8, {(None, 3, None), (4, 6, None)})
-    model.splitter().fetch(UNIT)
+    model.fetch(UNIT)
     first = list(model.requests)
-    model.splitter().fetch(UNIT)
+    model.fetch(UNIT)
     assert model.requests[len(first) :] == first
 
 
 def test_a_unit_that_never_fits_fails() -> None:
     """A unit of which nothing can be read raises its own error; too many smaller requests fail as well."""
     with pytest.raises(TooMuchData, match="too much"):
-        Model(3, {(None, None, None)}).splitter().fetch(replace(UNIT, spec=replace(UNIT.spec, level="account")))
+        Model(3, {(None, None, None)}).fetch(replace(UNIT, spec=replace(UNIT.spec, level="account")))
     every_other = {(None, ad, None) for ad in range(0, 80, 2)}
     with pytest.raises(TooMuchData, match="cannot be read"):
-        Model(80, every_other).splitter().fetch(UNIT)
+        Model(80, every_other).fetch(UNIT)
     long = replace(UNIT, windows=(Window(date(2024, 1, 1), date(2026, 6, 1)),))
     with pytest.raises(TooMuchData, match=str(MAX_SPLIT_REQUESTS)):
-        Model(4, set(), most=16).splitter().fetch(long)
+        Model(4, set(), most=16).fetch(long)
 
 
 def statuses(report: Any) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Window
-from adwarm.prefetch.row_buffer import RowBuffer
+from adwarm.prefetch.fetch_result import RowBuffer
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partition_rows import by_day, content_hash, daily_texts, pack_rows, unpack_rows, without_duplicates
 from adwarm.store.partitions import DayContent

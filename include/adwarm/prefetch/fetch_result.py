@@ -1,13 +1,15 @@
-"""The rows of one fetch result while they are read; many rows are compressed in memory."""
+"""The result of a fetch: its rows, of which many are compressed in memory, and what could not be read."""
 
-from collections.abc import Iterable, Iterator
-from datetime import date
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 
 import orjson
 import zstandard
 
 from adwarm.model import Row, Window
-from adwarm.store.partition_rows import in_order, without_duplicates
+from adwarm.prefetch.gap_filling import MissingData
+from adwarm.store.partition_rows import in_order, row_key, without_duplicates
 
 _LOOSE_ROWS = 2_000
 
@@ -84,6 +86,49 @@ class RowBuffer:
             self._packed.setdefault(window, []).append(packed)
         self._loose.clear()
         self._loose_rows = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """The rows of one unit, or of a part of it that is complete for its own windows.
+
+    Attributes:
+        rows: the rows.
+        windows: the windows that the rows are complete for, except for `missing`.
+        api_version: the version that the source answered with.
+        requested_at: when the platform started to compute them, if that was before this fetch.
+        missing: what could not be read, and why.
+    """
+
+    rows: RowBuffer
+    windows: tuple[Window, ...] = ()
+    api_version: str = ""
+    requested_at: datetime | None = None
+    missing: tuple[MissingData, ...] = ()
+
+
+def concatenate(first: FetchResult, others: Iterable[FetchResult]) -> FetchResult:
+    """Return the rows of all results as one, for the windows of the first. Its buffer takes over the rows."""
+    parts = [first]
+    for part in others:
+        first.rows.extend(part.rows)
+        parts.append(part)
+    return FetchResult(
+        first.rows,
+        first.windows,
+        next((part.api_version for part in parts if part.api_version), ""),
+        min((part.requested_at for part in parts if part.requested_at), default=None),
+        tuple(dict.fromkeys(gap for part in parts for gap in part.missing)),
+    )
+
+
+def merge_fields(parts: Sequence[FetchResult], level: str) -> RowBuffer:
+    """Return the rows of all results, with rows of the same identity merged into one that has all their fields."""
+    rows: dict[tuple[str, str, str], Row] = {}
+    for part in parts:
+        for row in part.rows.rows():
+            rows.setdefault(row_key(row, level), {}).update(row)
+    return RowBuffer(level, rows.values())
 
 
 def _unpacked(packed: bytes) -> list[Row]:
