@@ -10,7 +10,7 @@ The asset `adwarm_aggregates`, with at least the training and scored weeks of op
 #### Outputs
 A review page and JSON, a row in `policy_review`, and after an approval another live forecast (`adwarm_forecast`).
 #### Knobs
-`ADWARM_REVIEW__*` and the form.
+The form, and `ADWARM_REVIEW__APPROVAL_HOURS`.
 #### Failure modes
 Too short a log fails the task `review`, whose log says how many weeks are missing. The live forecast stays.
 """
@@ -36,7 +36,7 @@ from adwarm_airflow.operators.approval import PromotionApprovalOperator, ReviewP
             minimum=2,
             maximum=52,
             title="Training weeks",
-            description="Weeks before the scored ones; empty: the setting.",
+            description="Weeks before the scored ones; empty: 8.",
         ),
         "scored_weeks": Param(
             None,
@@ -44,15 +44,15 @@ from adwarm_airflow.operators.approval import PromotionApprovalOperator, ReviewP
             minimum=1,
             maximum=12,
             title="Scored weeks",
-            description="Last weeks of the log to replay; empty: the setting.",
+            description="Last weeks of the log to replay; empty: 2.",
         ),
         "policies": Param(
             None,
             type=["null", "array"],
             items={"type": "string"},
             title="Policies",
-            description="Policies to replay beside the live kind, one per line; empty: the setting. An unknown name "
-            "fails the task review, whose log says which names there are.",
+            description="Policies to replay beside the live kind, one per line; empty: every kind of forecast. An "
+            "unknown name fails the task review, whose log says which names there are.",
         ),
         "decision_time": timestamp_param("Review as of this time; empty: now."),
     },

@@ -33,7 +33,7 @@ from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
-from tests.object_server import REGION, ObjectServer
+from tests.object_server import ObjectServer
 from tests.postgres_server import add_server_user, skip_disk_writes, stop_server
 from tests.schema_template import MIGRATION_TESTS, SchemaTemplate
 from tests.wall_clock import WallClock
@@ -200,7 +200,7 @@ def object_server(running_object_server: ObjectServer, monkeypatch: pytest.Monke
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     server.reset()
-    options = StorageOptions(endpoint_url=server.endpoint, region=REGION, attempts=3, cache_bytes=0)
+    options = StorageOptions(server.options, attempts=3, cache_bytes=0)
     use_settings(options)
     yield server
     server.reset()

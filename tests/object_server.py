@@ -104,11 +104,16 @@ class ObjectServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
+    def options(self) -> dict[str, Any]:
+        """Options of the file system that reaches it; the credentials are those of the environment."""
+        return {"endpoint_url": self.endpoint, "client_kwargs": {"region_name": REGION}}
+
+    @property
     def environment(self) -> dict[str, str]:
         """The variables with which adwarm, and any other client, reaches it."""
         return {
-            "ADWARM_OBJECT_STORAGE__ENDPOINT_URL": self.endpoint,
-            "ADWARM_OBJECT_STORAGE__REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_EC2_METADATA_DISABLED": "true",

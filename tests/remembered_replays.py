@@ -7,7 +7,7 @@ from typing import Any
 from adwarm.forecast.snapshot import StoredForecasts
 from adwarm.patterns.opens import Opens
 from adwarm.replay.log_split import TrainTestSplit
-from adwarm.replay.review import review_log
+from adwarm.replay.review import ReviewScope, review_log
 from adwarm.settings import Settings
 
 ReviewedLog = tuple[Any, dict[str, Any]]
@@ -18,13 +18,19 @@ def remember_replays() -> Callable[..., ReviewedLog]:
     done: list[tuple[Opens, tuple[Any, ...], ReviewedLog]] = []
 
     def replay(
-        opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings, stored: StoredForecasts | None = None
+        opens: Opens,
+        split: TrainTestSplit,
+        live_kind: str,
+        settings: Settings,
+        *,
+        stored: StoredForecasts,
+        scope: ReviewScope,
     ) -> ReviewedLog:
-        rest = (split, live_kind, settings.review, settings.planning, settings.forecast, stored and stored.ids)
+        rest = (split, live_kind, scope, settings.planning, settings.forecast, stored.ids)
         for known, parameters, result in done:
             if parameters == rest and known.equals(opens):
                 return copy.deepcopy(result)
-        result = review_log(opens, split, live_kind, settings, stored)
+        result = review_log(opens, split, live_kind, settings, stored=stored, scope=scope)
         done.append((opens, rest, copy.deepcopy(result)))
         return result
 

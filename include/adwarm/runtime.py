@@ -379,7 +379,7 @@ class Runtime:
         deltas = DeltaThreads(self.context)
         parts = HitParts(self.context, self.clock, deltas)
         self.caches.add(parts.pointers, parts.bodies, parts.representations)
-        authenticator = TokenAuthenticator(self.engine, self.clock, self.settings.serving)
+        authenticator = TokenAuthenticator(self.engine, self.clock)
         opens, misses = OpenLog(self.settings), self.miss_handler()
         services = ServingServices(
             context=self.context,

@@ -209,9 +209,8 @@ def main() -> int:
             found: dict[str, dict[str, tuple[float, object]]] = {}
             with serve(latency) as endpoint:
                 for width, (parallel, memory) in WIDTHS.items():
-                    options = StorageOptions(
-                        endpoint_url=endpoint, region=REGION, parallel=parallel, cache_bytes=memory
-                    )
+                    where = {"endpoint_url": endpoint, "client_kwargs": {"region_name": REGION}}
+                    options = StorageOptions(where, parallel=parallel, cache_bytes=memory)
                     label = f"{latency * 1e3:.0f}-{parallel}"
                     found[width] = measure(home / label, (width, f"s3://adwarm-bench/{label}", options))
             for what, (seconds, result) in local.items():

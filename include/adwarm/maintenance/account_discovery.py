@@ -109,7 +109,7 @@ class AccountDiscovery:
         try:
             source = make_source()
             name, credential = source.connection, source.credential
-            trail = PageTrail(self.context.settings.source, "the list of accounts")
+            trail = PageTrail("the list of accounts")
             seconds = self.context.settings.account_seconds
             with limited(TimeLimit(seconds, "the list of accounts", "ADWARM_ACCOUNT_SECONDS")):
                 while not is_cut:

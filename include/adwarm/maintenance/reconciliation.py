@@ -272,7 +272,7 @@ class _Run:
     def _fetch_sums(self, case: _Case, target: FetchUnit | AsyncReportHandle) -> Sums:
         """Return the sums over every page of a request or report."""
         rows: list[Row] = []
-        trail = PageTrail(self.calls.context.settings.source, case.account.id)
+        trail = PageTrail(case.account.id)
         while trail.count == 0 or trail.cursor is not None:
             page = self.calls.call(case.source, case.account.id, partial(case.source.read, target, trail.cursor))
             rows += page.rows

@@ -395,7 +395,7 @@ class Fetcher:
     def _fetch_pages(self, target: Target, read: PagesRead | None = None) -> FetchResult:
         """Return the rows of every page of a unit or a report; `read` are pages that were read before."""
         unit = _unit_of(target)
-        rows, pages = RowBuffer(unit.spec.level), PageTrail(self.context.settings.source, unit.account_id)
+        rows, pages = RowBuffer(unit.spec.level), PageTrail(unit.account_id)
         if read is not None:
             self._resume(rows, pages, read)
         version = ""
@@ -483,7 +483,7 @@ class Fetcher:
         name = f"{unit.hash}:{level}"
         if name not in self.object_ids:
             ids: list[str] = []
-            pages = PageTrail(self.context.settings.source, unit.account_id)
+            pages = PageTrail(unit.account_id)
             while pages.count == 0 or pages.cursor is not None:
                 page = self._fetch_objects_page(unit, level, pages.cursor)
                 ids += [str(row["id"]) for row in page.rows if row.get("id")]

@@ -39,7 +39,7 @@ from adwarm.replay.review_rules import (
     ReviewResult,
     evaluate_policies,
 )
-from adwarm.settings import ReviewSettings, Settings
+from adwarm.settings import Settings
 from adwarm.store import Context, aggregates, read_transaction, write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.snapshots import (
@@ -59,6 +59,24 @@ REVIEW_ACTOR = "adwarm_policy_review"
 """Who chose a kind that no human chose."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewScope:
+    """What a review replays.
+
+    Attributes:
+        training_weeks: weeks before the scored ones, at most: two months of habits.
+        scored_weeks: weeks at the end of the log, at most: one alone may hold a holiday.
+        policies: policies to replay beside the live kind; only forecasts can be proposed.
+    """
+
+    training_weeks: int = 8
+    scored_weeks: int = 2
+    policies: tuple[str, ...] = tuple(POLICY_BY_KIND.values())
+
+
+EVERY_KIND = ReviewScope()
+
+
 @dataclass(frozen=True)
 class _ReviewDraft:
     """A review before it is stored."""
@@ -70,7 +88,9 @@ class _ReviewDraft:
     document: dict[str, Any] | None = None
 
 
-def review_policies(context: Context, now: datetime, run_id: str, *, apply_result: bool = True) -> PolicyReview:
+def review_policies(
+    context: Context, now: datetime, run_id: str, *, apply_result: bool = True, scope: ReviewScope = EVERY_KIND
+) -> PolicyReview:
     """Review the live policy as of `now`, and return the stored review; the review of a run is made only once.
 
     Args:
@@ -78,15 +98,16 @@ def review_policies(context: Context, now: datetime, run_id: str, *, apply_resul
         now: opens after it are ignored.
         run_id: the run that makes the review.
         apply_result: whether to fall back and to propose; if not, the review only reports what it would have done.
+        scope: what is replayed.
 
     Raises:
-        BadRequest: a policy in the settings does not exist.
+        BadRequest: a policy does not exist.
     """
     now = utc(now)
     with read_transaction(context.engine) as connection:
         if review := find_review(connection, run_id):
             return review
-    draft = _draft_review(context, now)
+    draft = _draft_review(context, now, scope)
     if not apply_result and draft.evaluation is not None:
         draft = replace(draft, result=ReviewResult.REPORTED)
     page = None if draft.document is None else _write_pages(PageFolder(context.settings.data), draft.document, now)
@@ -100,7 +121,13 @@ def review_policies(context: Context, now: datetime, run_id: str, *, apply_resul
 
 
 def review_log(
-    opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings, stored: StoredForecasts | None = None
+    opens: Opens,
+    split: TrainTestSplit,
+    live_kind: str,
+    settings: Settings,
+    *,
+    stored: StoredForecasts | None = None,
+    scope: ReviewScope = EVERY_KIND,
 ) -> tuple[PolicyEvaluation, dict[str, Any]]:
     """Replay the live kind and the other policies over `opens`; return the evaluation and the page's document.
 
@@ -110,8 +137,9 @@ def review_log(
         opens: the log.
         split: training and replayed weeks.
         live_kind: the kind of forecast that is live.
-        settings: of the review, of training and of planning.
+        settings: of training and of planning.
         stored: the stored forecasts, which are replayed as they are; without them each kind is trained in the replay.
+        scope: the policies, and how many weeks were to be scored.
     """
     start, test, end = split.micros()
     live = POLICY_BY_KIND[live_kind]
@@ -121,7 +149,7 @@ def review_log(
     monitored = MonitoredPolicy(forecasts[live], opens, test, end)
     names: list[str | Policy] = [
         monitored,
-        *(forecasts.get(name, name) for name in settings.review.policies if name != live),
+        *(forecasts.get(name, name) for name in scope.policies if name != live),
     ]
     document = replay(opens, split, config, names, settings).document
     evaluation = evaluate_policies(document, live_kind)
@@ -129,7 +157,7 @@ def review_log(
         "verdict": str(evaluation.result),
         "why": evaluation.reason,
         "live_kind": live_kind,
-        "source": _describe_source(split, live_kind, settings, stored),
+        "source": _describe_source(split, live_kind, settings, scope, stored),
         "proposed_kind": evaluation.new_kind,
         "max_ece": MAX_ECE,
         "min_cases": MIN_CASES,
@@ -139,7 +167,9 @@ def review_log(
     return evaluation, document
 
 
-def _describe_source(split: TrainTestSplit, kind: str, settings: Settings, stored: StoredForecasts | None) -> str:
+def _describe_source(
+    split: TrainTestSplit, kind: str, settings: Settings, scope: ReviewScope, stored: StoredForecasts | None
+) -> str:
     """Return what was replayed, and which of the weeks to score were left out."""
     if stored is None:
         return f"{kind} was trained as of {split.test_from:%Y-%m-%d}, and anew each week after it"
@@ -150,7 +180,7 @@ def _describe_source(split: TrainTestSplit, kind: str, settings: Settings, store
         f"{format_count(len(replayed), 'snapshot')} of {kind} as stored, trained until {replayed[0]:%Y-%m-%d %H:%M} to "
         f"{replayed[-1]:%Y-%m-%d %H:%M} UTC, replayed on the days after"
     )
-    left_out = split.test_from - (split.test_to - settings.review.scored_weeks * WEEK)
+    left_out = split.test_from - (split.test_to - scope.scored_weeks * WEEK)
     if left_out <= timedelta(0):
         return text
     return (
@@ -175,13 +205,13 @@ def leave_out_seen(split: TrainTestSplit, oldest: Snapshot, settings: Settings) 
     return replace(split, test_from=max(split.test_from, unseen_from))
 
 
-def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> TrainTestSplit:
+def choose_split(first: datetime, until: datetime, scope: ReviewScope) -> TrainTestSplit:
     """Return which weeks of a log from `first` to `until` are for training, and which for the test.
 
     Raises:
         BadRequest: the log is too short.
     """
-    weeks = min(rules.scored_weeks, (until - first - MIN_TRAINING) // WEEK)
+    weeks = min(scope.scored_weeks, (until - first - MIN_TRAINING) // WEEK)
     if weeks < 1:
         raise BadRequest(
             f"the log that was read covers {max((until - first).days, 0)} days; a review needs "
@@ -189,7 +219,7 @@ def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> Tra
             f"the days that fit, from {(MIN_TRAINING + timedelta(days=1)).days} on"
         )
     test = until - weeks * WEEK
-    return TrainTestSplit(max(first, test - rules.training_weeks * WEEK), test, until)
+    return TrainTestSplit(max(first, test - scope.training_weeks * WEEK), test, until)
 
 
 def sample_accounts(opens: Opens, max_keys: int) -> Opens:
@@ -204,7 +234,7 @@ def sample_accounts(opens: Opens, max_keys: int) -> Opens:
     return opens.select_keys(np.flatnonzero(np.isin(account, sampled)))
 
 
-def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
+def _draft_review(context: Context, now: datetime, scope: ReviewScope) -> _ReviewDraft:
     try:
         live, stored = get_live_snapshot(context.engine), StoredForecasts(context)
         oldest = stored.get_oldest(live.kind)
@@ -216,11 +246,12 @@ def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
     hours = [row for row in hours if row.hour < until]
     end = min(until, hours[-1].hour + HOUR) if hours else until
     try:
-        split = choose_split(hours[0].hour if hours else end, end, context.settings.review)
+        split = choose_split(hours[0].hour if hours else end, end, scope)
         split = leave_out_seen(split, oldest, context.settings)
     except BadRequest as error:
         return _ReviewDraft(ReviewResult.TOO_LITTLE_LOG, str(error), live.kind)
-    evaluation, document = review_log(_load_opens(context, split), split, live.kind, context.settings, stored)
+    opens = _load_opens(context, split)
+    evaluation, document = review_log(opens, split, live.kind, context.settings, stored=stored, scope=scope)
     return _ReviewDraft(evaluation.result, evaluation.reason, live.kind, evaluation, document)
 
 

@@ -9,7 +9,7 @@ every request tens of milliseconds.
 | was read from SQL less than 0.5 s ago | checked in memory, without waiting                                  |
 | 0.5 to 1 s ago                        | the same, and a thread reads it again meanwhile                     |
 | longer ago, or never                  | the request waits for a thread that reads it; requests share a read |
-| longer ago, and the database is lost  | checked in memory, for `serving.outage_token_seconds` since that    |
+| longer ago, and the database is lost  | checked in memory, for `OUTAGE_SECONDS` since that                  |
 | has an id that is not stored          | 401, by the list of all ids, which a few requests a second read     |
 
 So a token stops within a second of being revoked while the database can be reached, and always at its expiry. An
@@ -39,11 +39,14 @@ from adwarm.foundation.known_secrets import register_secret
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope, normalize_account_id
 from adwarm.serving.problems import Problem, forbidden, unauthorized, unknown_report
-from adwarm.settings import ServingSettings, Settings
+from adwarm.settings import Settings
 from adwarm.store import access_tokens
 
 USUAL_RATE = 1_000.0
 """Requests per second and process of a token that has no rate of its own: a fifth of what a core answers."""
+OUTAGE_SECONDS = 900.0
+"""How long a token that this process has read is accepted for the reports in its memory while the database cannot be
+reached. A revocation is seen only afterwards; a failover or a restart of the database takes less."""
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -186,7 +189,6 @@ class TokenAuthenticator:
     Args:
         engine: the database.
         clock: judges expiry and the age of what was read.
-        settings: the rate of a token that has none of its own, and how long tokens outlive a lost database.
         sleep: waits for some seconds.
     """
 
@@ -194,12 +196,10 @@ class TokenAuthenticator:
         self,
         engine: Engine,
         clock: Clock,
-        settings: ServingSettings,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._outage_seconds = settings.outage_token_seconds
         self._lost_at = -math.inf
         self._known: dict[str, _Cached] = {}
         self._ids = StoredIds(lambda: self._run(access_tokens.list_ids, engine), clock, sleep)
@@ -247,7 +247,7 @@ class TokenAuthenticator:
 
     async def _read_or_keep(self, token_id: str, cached: _Cached | None, now: float) -> _Cached | None:
         """Read a token; return the one in memory while the database cannot be reached."""
-        if cached is None or not 0 <= now - cached.read_at < self._outage_seconds:
+        if cached is None or not 0 <= now - cached.read_at < OUTAGE_SECONDS:
             return await self._read(token_id, now)
         if 0 <= now - self._lost_at < _REFRESH_SECONDS:
             return cached

@@ -49,7 +49,6 @@ from adwarm.settings.sections import (
     FreshnessSettings,
     ImpactSettings,
     LogSettings,
-    ObjectStorageSettings,
     PlanningSettings,
     ReportSettings,
     ReviewSettings,
@@ -72,7 +71,6 @@ __all__ = [
     "ImpactSettings",
     "LogSettings",
     "MaintenanceSettings",
-    "ObjectStorageSettings",
     "PlanningSettings",
     "RecoverySettings",
     "ReportSettings",
@@ -132,7 +130,6 @@ class Settings(BaseSettings):
     )
     log: LogSettings = LogSettings()
     sql: SqlSettings = SqlSettings()
-    object_storage: ObjectStorageSettings = ObjectStorageSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     forecast: ForecastSettings = ForecastSettings()
@@ -180,7 +177,7 @@ class Settings(BaseSettings):
     def _secrets_are_registered(self) -> Self:
         register_settings(self)
         register_environment(os.environ)
-        use_settings(make_storage_options(self.data, self.data_options, self.object_storage))
+        use_settings(make_storage_options(self.data, self.data_options))
         return self
 
     @classmethod

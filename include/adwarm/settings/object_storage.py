@@ -5,25 +5,18 @@ from typing import Any, Final
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from adwarm.foundation.storage import StorageOptions, find_family
-from adwarm.settings.sections import ObjectStorageSettings
 
 _OPTIONS: Final = TypeAdapter(dict[str, Any])
 
 
-def make_storage_options(data_url: str, options: SecretStr | None, section: ObjectStorageSettings) -> StorageOptions:
+def make_storage_options(data_url: str, options: SecretStr | None) -> StorageOptions:
     """Return how this process reaches object storage.
 
     Args:
         data_url: the effective data URL; options are for its storage, or for every one when it is a local folder.
         options: options of the fsspec file system as JSON.
-        section: the address of the storage.
     """
-    return StorageOptions(
-        {} if options is None else parse_options(options),
-        find_family(data_url),
-        None if section.endpoint_url is None else str(section.endpoint_url).rstrip("/"),
-        section.region,
-    )
+    return StorageOptions({} if options is None else parse_options(options), find_family(data_url))
 
 
 def parse_options(text: SecretStr) -> dict[str, Any]:

@@ -97,13 +97,6 @@ class ServingSettings(Section):
         description="Requests of one token that wait at a time in one process; more for a backend that reads for many.",
     )
     max_queued_per_token: int = Field(10, ge=1, le=10_000, description="Queued requests of one token.")
-    outage_token_seconds: float = Field(
-        900,
-        ge=0,
-        le=86_400,
-        description="How long a token that this process has read is accepted while the database cannot be reached, for "
-        "the reports in its memory; a revocation is seen only afterwards. 0: not at all.",
-    )
     cors_origins: tuple[str, ...] = Field((), description="Origins of web pages that may call the API, as JSON.")
     dashboard: Path | None = Field(
         None, description="Folder of the built dashboard; its files are served at `/dashboard/` without a token."

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from adwarm.settings.section import Section, check_zone
 
@@ -30,15 +30,6 @@ class SqlSettings(Section):
         description="PostgreSQL: longer statements are canceled, except schema upgrades, and so is a transaction that "
         "does nothing for as long.",
     )
-
-
-class ObjectStorageSettings(Section):
-    """How files behind a URL such as `s3://bucket/prefix` are reached."""
-
-    endpoint_url: HttpUrl | None = Field(
-        None, description="Address of a storage that speaks the protocol of S3; unset: AWS, or that of the environment."
-    )
-    region: str | None = Field(None, description="Region of the bucket; unset: that of the environment.")
 
 
 class AccessLogSettings(Section):
@@ -149,12 +140,6 @@ class ImpactSettings(Section):
 class ReviewSettings(Section):
     """The weekly review of the warming policy."""
 
-    training_weeks: int = Field(8, ge=2, le=52, description="Training weeks before the replayed weeks.")
-    scored_weeks: int = Field(2, ge=1, le=12, description="Weeks at the end of the log that are replayed and scored.")
-    policies: tuple[str, ...] = Field(
-        ("forecast-hour-of-week", "forecast-adwarm", "forecast-population"),
-        description="Policies to compare with the live one; only those named forecast-... can be proposed.",
-    )
     approval_hours: float = Field(72, gt=0, description="A proposal without a response is rejected after this long.")
 
 
@@ -262,11 +247,6 @@ class SourceSettings(Section):
         30.0, gt=0, description="Timeout of the response headers, and between two bytes of the body, in seconds."
     )
     call_timeout: float = Field(120.0, gt=0, description="Timeout of a whole call with its retries, in seconds.")
-    max_pages: int = Field(
-        100,
-        ge=1,
-        description="Pages of one request that are not full although another follows; with more, the request fails.",
-    )
     url: str | None = Field(None, description="Parquet: a file, folder or fsspec URL. SQL: an SQLAlchemy URL.")
     table: str | None = Field(
         None,

@@ -15,6 +15,8 @@ MAX_ROWS = 500_000
 """Rows of one request; a larger one is split. A year of an account with a thousand ads fits."""
 MAX_BYTES = 512 * 2**20
 """Bytes of one request over all its pages; a larger one is split. They are kept compressed while they are read."""
+MAX_SPARSE_PAGES = 100
+"""Pages of one request that are not full although another follows; honest platforms send few, and end."""
 
 
 class PageTrail:
@@ -24,14 +26,13 @@ class PageTrail:
     their number is bounded, and so are the rows and bytes of them all.
 
     Args:
-        rules: the bounds.
         subject: named in an error, such as the account.
     """
 
-    def __init__(self, rules: SourceSettings, subject: str) -> None:
+    def __init__(self, subject: str) -> None:
         self.cursor: str | None = None
         self.count = self.size_bytes = 0
-        self._rules, self._subject = rules, subject
+        self._subject = subject
         self._rows, self._filled = 0, 0.0
         self._cursors = CursorTrail()
 
@@ -63,11 +64,10 @@ class PageTrail:
             self._check_bounds()
 
     def _check_bounds(self) -> None:
-        rules = self._rules
-        if self.count - self._filled >= rules.max_pages:
+        if self.count - self._filled >= MAX_SPARSE_PAGES:
             raise Corrupt(
                 f"{self._subject}: {self.count:,} pages have only {self._rows:,} rows, and another follows; the pages "
-                f"that are not full may be {rules.max_pages:,} at most (ADWARM_SOURCE__MAX_PAGES)",
+                f"that are not full may be {MAX_SPARSE_PAGES} at most",
                 code="pages",
             )
         for name, value, limit in (

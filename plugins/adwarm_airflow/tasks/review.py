@@ -2,16 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from adwarm.foundation.errors import BadRequest
 from adwarm.model import PolicyReview
+from adwarm.replay.review import EVERY_KIND, ReviewScope, reject, review_policies
 from adwarm.replay.review import promote as promote_review
-from adwarm.replay.review import reject, review_policies
 from adwarm.replay.review_rules import ReviewResult, get_review_headline, summarize_review
-from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.page_links import get_review_url
 from adwarm_airflow.params import get_lines_param
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
@@ -30,14 +27,13 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     A backfill writes the page and changes nothing.
 
     Raises:
-        BadRequest: the form names a policy that does not exist, or weeks that are out of bounds.
+        BadRequest: the form names a policy that does not exist.
     """
     run = resolve_run_window(context, WEEK)
     runtime = open_runtime(run.clock)
-    settings = _settings_from_form(runtime.settings, context.get("params") or {})
+    scope = _scope_from_form(context.get("params") or {})
     now = run.window[1] if run.is_backfill else run.clock.now()
-    reviewed = replace(runtime.context, settings=settings)
-    made = review_policies(reviewed, now, run.run_id, apply_result=not run.is_backfill)
+    made = review_policies(runtime.context, now, run.run_id, apply_result=not run.is_backfill, scope=scope)
     _log_review(made)
     return {
         "run_id": made.run_id,
@@ -98,15 +94,9 @@ def _responder(context: Mapping[str, Any]) -> str:
     return str(context["ti"].xcom_pull(task_ids="approve", key=ANSWERED_BY) or NO_RESPONDER)
 
 
-def _settings_from_form(settings: Settings, params: Mapping[str, Any]) -> Settings:
-    from pydantic import ValidationError
-
-    form_values = {name: params[name] for name in ("training_weeks", "scored_weeks") if params.get(name)}
-    if policies := get_lines_param(params, "policies"):
-        form_values["policies"] = policies
-    try:
-        review_settings = ReviewSettings.model_validate({**settings.review.model_dump(), **form_values})
-    except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise BadRequest(f"the form is not valid: {reasons}") from None
-    return settings.model_copy(update={"review": review_settings})
+def _scope_from_form(params: Mapping[str, Any]) -> ReviewScope:
+    return ReviewScope(
+        training_weeks=params.get("training_weeks") or EVERY_KIND.training_weeks,
+        scored_weeks=params.get("scored_weeks") or EVERY_KIND.scored_weeks,
+        policies=tuple(get_lines_param(params, "policies")) or EVERY_KIND.policies,
+    )

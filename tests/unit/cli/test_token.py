@@ -17,7 +17,7 @@ from .conftest import Adwarm
 def _authenticate(text: str) -> AccessToken:
     """Return the token behind the printed text."""
     runtime = Runtime()
-    authenticator = TokenAuthenticator(runtime.engine, runtime.clock, runtime.settings.serving)
+    authenticator = TokenAuthenticator(runtime.engine, runtime.clock)
     return asyncio.run(authenticator.authenticate(f"Bearer {text}".encode()))
 
 

@@ -21,7 +21,6 @@ from adwarm.pages.mount import PageMount
 from adwarm.pages.sessions import COOKIE, MAX_LOGIN_BYTES, SessionAccess, add_session_routes, list_permissions
 from adwarm.pages.tabs import TABS
 from adwarm.serving.tokens import TokenAuthenticator, make_token
-from adwarm.settings import ServingSettings
 from adwarm.store import access_tokens, accounts, read_transaction
 from adwarm.store.access_tokens import MAX_SESSIONS
 from adwarm.store.tables import page_session
@@ -98,7 +97,7 @@ async def _skip(seconds: float) -> None:
 def site(page: Page, clock: VirtualClock) -> Site:
     """The page with its login, mounted beside an API."""
     runtime = page.runtime
-    authenticator = TokenAuthenticator(runtime.engine, clock, ServingSettings(), sleep=_skip)
+    authenticator = TokenAuthenticator(runtime.engine, clock, sleep=_skip)
     access = SessionAccess(runtime.engine, clock, authenticator, sleep=_skip)
     app = build_page((*TABS, PROBE), lambda: runtime.page_services, access)
     add_session_routes(app, access)

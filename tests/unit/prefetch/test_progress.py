@@ -300,7 +300,7 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) 
 
 @pytest.mark.parametrize(
     ("bound", "reason"),
-    [("pages", "at most (ADWARM_SOURCE__MAX_PAGES)"), ("rows", "exceeds 20 rows"), ("bytes", "exceeds 4,096 bytes")],
+    [("pages", "not full may be 20 at most"), ("rows", "exceeds 20 rows"), ("bytes", "exceeds 4,096 bytes")],
 )
 def test_a_result_is_bounded(
     database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, reason: str
@@ -309,8 +309,8 @@ def test_a_result_is_bounded(
     clear(database)
     monkeypatch.setattr("adwarm.sources.bounds.MAX_ROWS", 20 if bound == "rows" else 1_000)
     monkeypatch.setattr("adwarm.sources.bounds.MAX_BYTES", 4_096 if bound == "bytes" else 2**20)
-    pages = 20 if bound == "pages" else 1_000
-    stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000, max_pages=pages)
+    monkeypatch.setattr("adwarm.sources.bounds.MAX_SPARSE_PAGES", 20 if bound == "pages" else 1_000)
+    stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000)
     reads = 0
 
     def endless(asked: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:

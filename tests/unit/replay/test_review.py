@@ -18,8 +18,16 @@ from adwarm.model import DeployedPolicy, PolicyReview
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay import review
-from adwarm.replay.review import REVIEW_ACTOR, choose_split, promote, reject, review_policies, sample_accounts
-from adwarm.settings import ReviewSettings, Settings
+from adwarm.replay.review import (
+    REVIEW_ACTOR,
+    ReviewScope,
+    choose_split,
+    promote,
+    reject,
+    review_policies,
+    sample_accounts,
+)
+from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, read_transaction
 from adwarm.store.snapshots import find_newest_review, find_policy
 from tests.remembered_replays import ReviewedLog, remember_replays
@@ -28,6 +36,7 @@ from .conftest import MONDAY, simulated_opens
 
 NOW = MONDAY + timedelta(weeks=6)
 POLICIES = ("forecast-hour-of-week", "forecast-population")
+SCOPE = ReviewScope(policies=POLICIES)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +84,7 @@ class _Deployment:
         return found
 
     def review(self, run_id: str = "review/1", **more: Any) -> PolicyReview:
-        return review_policies(self.context, NOW, run_id, **more)
+        return review_policies(self.context, NOW, run_id, **{"scope": SCOPE, **more})
 
     def policy(self) -> DeployedPolicy:
         with read_transaction(self.engine) as connection:
@@ -84,7 +93,7 @@ class _Deployment:
         return found
 
 
-def deploy(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW, **review: Any) -> _Deployment:
+def deploy(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW) -> _Deployment:
     """Return a store with `frame` as its log."""
     rows = frame.sort_values("ts").assign(ts=lambda x: [at.isoformat() for at in x["ts"]]).to_dict("records")
     log = root / "log.jsonl"
@@ -93,7 +102,6 @@ def deploy(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW,
         "home": root / "home",
         "access_log": {"url": str(log)},
         "planning": {"step_minutes": 480},
-        "review": {"policies": POLICIES, "scored_weeks": 2, **review},
     })
     objects = ObjectStore(settings.data)
     context = Context(engine, objects, settings)
@@ -182,9 +190,9 @@ def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: En
     """When opens stop, the population profile goes live without approval, and training keeps it."""
     last = office["ts"].max()
     gone = office["ts"].between(last - pd.Timedelta(days=7), last - pd.Timedelta(hours=3))
-    deployment = deploy(tmp_path, sqlite_engine, office[~gone], scored_weeks=1)
+    deployment = deploy(tmp_path, sqlite_engine, office[~gone])
     deployment.train("hour_of_week")
-    row = deployment.review()
+    row = deployment.review(scope=replace(SCOPE, scored_weeks=1))
     assert row.result == "fell_back", row.figures["policies"]
     assert get_live_forecast(deployment.context).kind == "population"
     policy = deployment.policy()
@@ -241,7 +249,7 @@ def test_a_forecast_is_scored_on_what_it_has_not_seen(deployment: _Deployment) -
 
 def test_the_split_follows_the_length_of_the_log() -> None:
     """A long log gives the configured weeks, a short one fewer test weeks, always with two weeks of training."""
-    rules = ReviewSettings(training_weeks=8, scored_weeks=4)
+    rules = ReviewScope(training_weeks=8, scored_weeks=4)
     long = choose_split(NOW - timedelta(weeks=30), NOW, rules)
     assert (long.test_from, long.train_from) == (NOW - timedelta(weeks=4), NOW - timedelta(weeks=12))
     short = choose_split(NOW - timedelta(days=25), NOW, rules)

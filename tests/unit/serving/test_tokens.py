@@ -21,7 +21,6 @@ from adwarm.model import AccessToken, TokenScope
 from adwarm.serving import tokens
 from adwarm.serving.problems import Problem
 from adwarm.serving.tokens import ID_READS_PER_SECOND, TokenAuthenticator, make_token
-from adwarm.settings import ServingSettings
 from adwarm.store import access_tokens
 from tests.unit.conftest import SQLITE_ONLY
 
@@ -77,7 +76,7 @@ def lobby(engine: Engine, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(tokens.access_tokens, "find", counted)
     monkeypatch.setattr(tokens.access_tokens, "list_ids", listed)
-    return Lobby(engine, clock, TokenAuthenticator(engine, clock, ServingSettings(), sleep), reads, lists)
+    return Lobby(engine, clock, TokenAuthenticator(engine, clock, sleep), reads, lists)
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
@@ -299,7 +298,7 @@ def test_no_header_breaks_it(junk: bytes) -> None:
             assert re.fullmatch("[0-9A-Za-z]{1,12}", token_id)
 
     clock = VirtualClock(datetime(2026, 11, 25, tzinfo=UTC))
-    authenticator = NoToken(None, clock, ServingSettings())  # type: ignore[arg-type]
+    authenticator = NoToken(None, clock)  # type: ignore[arg-type]
     with pytest.raises(Problem) as error:
         asyncio.run(authenticator.authenticate(junk))
     assert error.value.status == 401

@@ -18,14 +18,14 @@ from adwarm.foundation.storage import (
 from adwarm.settings import Settings
 from adwarm.store.objects import ObjectStore
 from adwarm.store.page_files import PageFolder
-from tests.object_server import KEY_ID, REGION, SECRET, Fault, ObjectServer
+from tests.object_server import KEY_ID, SECRET, Fault, ObjectServer
 
 FAULTS = {
     "AccessDenied": ("403 Forbidden", "objects_denied", "docs/how-to/object-storage.md"),
     "ExpiredToken": ("400 Bad Request", "objects_expired", "renew them"),
     "InvalidAccessKeyId": ("403 Forbidden", "objects_credentials", "ADWARM_DATA_CONNECTION"),
     "NoSuchBucket": ("404 Not Found", "objects_no_bucket", "create it"),
-    "AuthorizationHeaderMalformed": ("400 Bad Request", "objects_region", "ADWARM_OBJECT_STORAGE__REGION"),
+    "AuthorizationHeaderMalformed": ("400 Bad Request", "objects_region", "AWS_DEFAULT_REGION"),
     "RequestTimeTooSkewed": ("403 Forbidden", "objects_clock", "clock"),
     "SlowDown": ("503 Slow Down", "objects_busy", "ADWARM_MAX_BATCHES"),
     "InternalError": ("500 Internal Server Error", "objects_busy", "ADWARM_MAX_BATCHES"),
@@ -35,7 +35,7 @@ FAULTS = {
 @pytest.mark.parametrize("code", FAULTS)
 def test_answers_of_the_storage_say_what_to_do(code: str, object_server: ObjectServer, bucket_url: str) -> None:
     """Whatever is done, the error is one of the project's, names the setting and the remedy, and shows no secret."""
-    use_settings(StorageOptions(endpoint_url=object_server.endpoint, region=REGION, attempts=1, cache_bytes=0))
+    use_settings(StorageOptions(object_server.options, attempts=1, cache_bytes=0))
     store = ObjectStore(bucket_url)
     digest = store.put(b"rows")
     status, expected, advice = FAULTS[code]
@@ -79,8 +79,7 @@ def test_what_fails_for_the_moment_is_tried_again(fault: Fault, object_server: O
 def test_a_storage_that_does_not_answer_is_a_timeout(object_server: ObjectServer, bucket_url: str) -> None:
     """The limit of the settings holds, and the message names it."""
     digest = ObjectStore(bucket_url).put(b"rows")
-    options = {"endpoint_url": object_server.endpoint, "region": REGION, "attempts": 1}
-    use_settings(StorageOptions(**options, read_seconds=0.2))  # type: ignore[arg-type]
+    use_settings(StorageOptions(object_server.options, attempts=1, read_seconds=0.2))
     object_server.latency = 1.0
     with pytest.raises(StorageError, match="did not answer in time") as raised:
         ObjectStore(bucket_url).get(digest)
@@ -89,7 +88,7 @@ def test_a_storage_that_does_not_answer_is_a_timeout(object_server: ObjectServer
 
 def test_a_storage_that_is_away_is_unreachable(object_server: ObjectServer) -> None:
     """A refused connection is no answer."""
-    use_settings(StorageOptions(endpoint_url="http://127.0.0.1:9", region=REGION, attempts=1))
+    use_settings(StorageOptions({"endpoint_url": "http://127.0.0.1:9"}, attempts=1))
     with pytest.raises(StorageError, match="cannot be reached") as raised:
         ObjectStore("s3://adwarm-tests/away").get("0" * 64)
     assert raised.value.code == "objects_unreachable"
@@ -97,7 +96,7 @@ def test_a_storage_that_is_away_is_unreachable(object_server: ObjectServer) -> N
 
 def test_a_damaged_object_is_corrupt_even_if_it_is_in_memory(object_server: ObjectServer, bucket_url: str) -> None:
     """The copy in memory is whole and may be served; what checks the storage reads the storage."""
-    use_settings(StorageOptions(endpoint_url=object_server.endpoint, region=REGION))
+    use_settings(StorageOptions(object_server.options))
     store, other = ObjectStore(bucket_url), ObjectStore(bucket_url)
     digest = store.put(b"rows")
     name = f"objects/{digest[:2]}/{digest}.parquet"
@@ -115,7 +114,7 @@ def test_a_damaged_object_is_corrupt_even_if_it_is_in_memory(object_server: Obje
 
 def test_reading_takes_one_request_and_none_the_second_time(object_server: ObjectServer, bucket_url: str) -> None:
     """No object is looked up before it is read, and what this process has written needs no request at all."""
-    use_settings(StorageOptions(endpoint_url=object_server.endpoint, region=REGION))
+    use_settings(StorageOptions(object_server.options))
     writer, reader = ObjectStore(bucket_url), ObjectStore(bucket_url)
     object_server.requests.clear()
     digest = writer.put(b"rows")
@@ -126,7 +125,7 @@ def test_reading_takes_one_request_and_none_the_second_time(object_server: Objec
 
 def test_many_objects_are_read_at_once_within_the_limit(object_server: ObjectServer, bucket_url: str) -> None:
     """Latency is hidden by requests in parallel, no more than the setting."""
-    use_settings(StorageOptions(endpoint_url=object_server.endpoint, region=REGION, parallel=4, cache_bytes=0))
+    use_settings(StorageOptions(object_server.options, parallel=4, cache_bytes=0))
     store = ObjectStore(bucket_url)
     digests = store.put_many([b"%d" % number for number in range(24)])
     object_server.reset()
@@ -213,7 +212,7 @@ def test_no_credentials_are_an_error_that_says_where_they_belong(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "absent"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "absent"))
-    use_settings(StorageOptions(endpoint_url=object_server.endpoint, region=REGION, attempts=1, connect_seconds=2))
+    use_settings(StorageOptions(object_server.options, attempts=1, connect_seconds=2))
     with pytest.raises(AdwarmError, match=r"no credentials; name a connection of Airflow") as raised:
         ObjectStore(bucket_url).get("0" * 64)
     assert raised.value.code == "objects_credentials"

@@ -143,7 +143,7 @@ def services(desk: ReaderHarness, tmp_path: Path) -> ServingServices:
         desk.chain(context),
         queue,
         desk.bench.prefetch.admission,
-        TokenAuthenticator(desk.engine, desk.bench.clock, settings.serving, sleep=lambda _: asyncio.sleep(0)),
+        TokenAuthenticator(desk.engine, desk.bench.clock, sleep=lambda _: asyncio.sleep(0)),
         ScriptedMisses(queue),
         RecordedOpens(),
         CountedReads(),
