@@ -119,7 +119,7 @@ def _parse_split(
 ) -> "TrainTestSplit":
     """Return the periods of training and test: from days, from numbers of weeks, or what fits the log."""
     from adwarm.access_log import log_span
-    from adwarm.replay.log_requirements import WEEK
+    from adwarm.replay import WEEK
     from adwarm.replay.log_split import DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS, TrainTestSplit, split_weeks
 
     names = ("--train-from", "--test-from", "--test-to")

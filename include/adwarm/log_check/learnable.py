@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.forecast.training.requirements import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT, MIN_WORKING_DAYS
+from adwarm.forecast.training import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT, MIN_WORKING_DAYS
 from adwarm.foundation.arrow_arrays import DictionaryEncoder, Ints, to_numpy
 from adwarm.patterns.opens import KEY_COLUMNS, first_open_mask
-from adwarm.replay.log_requirements import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING, MIN_TRAINING, WEEK
+from adwarm.replay import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING, MIN_TRAINING, WEEK
 
 REPLAY_MIN_OPENS = 20
 """Opens that a key needs in a replay unless `--min-opens` says otherwise."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from adwarm.access_log.timestamps import to_micros
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
-from adwarm.replay.log_requirements import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING, MIN_TRAINING, WEEK
+from adwarm.replay import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING, MIN_TRAINING, WEEK
 
 DAY = timedelta(days=1)
 DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS = 8, 4

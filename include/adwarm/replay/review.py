@@ -24,9 +24,9 @@ from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import FIRST_OPEN_QUIET, PolicyReview, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import Opens
+from adwarm.replay import MIN_REPLAY_TEST, MIN_TRAINING, WEEK
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
 from adwarm.replay.forecast_policy import ForecastPolicy
-from adwarm.replay.log_requirements import MIN_REPLAY_TEST, MIN_TRAINING, WEEK
 from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policy import Policy
 from adwarm.replay.replay_page import render_page

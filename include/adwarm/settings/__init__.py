@@ -26,12 +26,11 @@ from pydantic_settings import (
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.home import HomeChoice, absolute_path, choose_home
 from adwarm.foundation.local_time import zone
-from adwarm.foundation.storage import use_settings
+from adwarm.foundation.storage import StorageOptions, find_family, use_settings
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
 from adwarm.model.keys import name_report
 from adwarm.settings.credentials import call_secrets_hook, register_environment, register_settings
-from adwarm.settings.object_storage import make_storage_options, parse_options
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
 from adwarm.settings.recovery_sections import (
     AlertSettings,
@@ -40,7 +39,7 @@ from adwarm.settings.recovery_sections import (
     RecoverySettings,
     RetentionSettings,
 )
-from adwarm.settings.section import check_zone
+from adwarm.settings.section import check_zone, parse_options
 from adwarm.settings.sections import (
     AccessLogSettings,
     BackpressureSettings,
@@ -177,7 +176,8 @@ class Settings(BaseSettings):
     def _secrets_are_registered(self) -> Self:
         register_settings(self)
         register_environment(os.environ)
-        use_settings(make_storage_options(self.data, self.data_options))
+        options = {} if self.data_options is None else parse_options(self.data_options)
+        use_settings(StorageOptions(options, find_family(self.data)))
         return self
 
     @classmethod

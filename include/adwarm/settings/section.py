@@ -1,9 +1,13 @@
 """What all sections of the settings share."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
+
+_OPTIONS: Final = TypeAdapter(dict[str, Any])
 
 
 class Section(BaseModel):
@@ -23,3 +27,15 @@ def check_zone(name: str) -> str:
     except BadRequest as error:
         raise ValueError(str(error)) from None
     return name
+
+
+def parse_options(text: SecretStr) -> dict[str, Any]:
+    """Return the options of a file system.
+
+    Raises:
+        ValueError: the text is no JSON object; the message does not contain it.
+    """
+    try:
+        return _OPTIONS.validate_json(text.get_secret_value(), strict=True)
+    except ValidationError:
+        raise ValueError('write a JSON object, such as {"key": "...", "secret": "..."}') from None

@@ -26,8 +26,8 @@ from adwarm.forecast.models.classifiers import (
     can_learn,
     mean_of_odds,
 )
+from adwarm.forecast.training import MIN_WORKING_DAYS
 from adwarm.forecast.training.backtest import Backtest, BacktestResult, choose_best, warm_value
-from adwarm.forecast.training.requirements import MIN_WORKING_DAYS
 from adwarm.foundation.arrow_arrays import Bools, Ints
 from adwarm.patterns.opens import Opens
 

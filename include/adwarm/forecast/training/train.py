@@ -21,10 +21,10 @@ from adwarm.forecast.models.seasonal import KIND as HOUR_OF_WEEK
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import Forecast, max_data_age
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
+from adwarm.forecast.training import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT
 from adwarm.forecast.training.boosted_training import train_model
 from adwarm.forecast.training.metrics import Holdout, Metrics, sample_keys
 from adwarm.forecast.training.observations import build_observations
-from adwarm.forecast.training.requirements import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import utc
 from adwarm.model import FIRST_OPEN_QUIET, Snapshot
