@@ -185,7 +185,6 @@ def _start_metadata_server() -> str:
 
 def _environment(now: Installation, before: Installation, metadata: str) -> dict[str, str]:
     env = local_environment(UP_HOME, now.simulator, str(UP_HOME / "access_log.parquet"))
-    env.setdefault("ADWARM_DOCS_URL", now.docs)
     env.pop("AIRFLOW_CONN_FACEBOOK_DEFAULT")  # it is in Airflow's database, where the UI shows it
     return {
         **env,

@@ -56,7 +56,8 @@ def cron_or_request_schedule(cron: str) -> AssetOrTimeSchedule:
 def cron_or_arrival_schedule(cron: str) -> AssetOrTimeSchedule:
     """Return the timetable of `cron`, with the asset of arrived data and the user's own, which start a run between.
 
-    As in `owner_links`, settings are read only when one of their sources may hold the user's asset.
+    Reading all settings would slow down every parse, so they are read only when one of their sources may hold the
+    user's asset.
 
     Raises:
         AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
@@ -73,8 +74,8 @@ def cron_or_arrival_schedule(cron: str) -> AssetOrTimeSchedule:
 def warm_arguments() -> dict[str, Any]:
     """Return arguments of the task `warm` of each warming DAG; a queue only if `ADWARM_WARMING_QUEUE` is set.
 
-    The task that drains the request queue has no queue of its own: it must not wait behind batches. As in
-    `owner_links`, settings are read only when one of their sources may hold the queue.
+    The task that drains the request queue has no queue of its own: it must not wait behind batches.
+    Settings are read as in `cron_or_arrival_schedule`.
 
     Raises:
         AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
@@ -88,26 +89,10 @@ def warm_arguments() -> dict[str, Any]:
     return {**arguments, "queue": queue} if queue else arguments
 
 
-def owner_links() -> dict[str, str]:
-    """Return the link of the DAGs' owner: the documentation at `ADWARM_DOCS_URL`, or none when it is not set.
-
-    Reading all settings would slow down every parse, so they are read only when one of their sources may hold it.
-
-    Raises:
-        AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
-    """
-    if not os.environ.keys() & {"ADWARM_DOCS_URL", "ADWARM_CONFIG"}:
-        return {}
-    from adwarm.settings import load_settings
-
-    url = load_settings().docs_url
-    return {OWNER: str(url)} if url else {}
-
-
 def warming_deadline() -> dict[str, Any]:
     """Return the argument `deadline` of a warming DAG when `ADWARM_WARM_BY` is set, else nothing.
 
-    As in `owner_links`, settings are read only when one of their sources may hold it.
+    Settings are read as in `cron_or_arrival_schedule`.
 
     Raises:
         AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
@@ -139,7 +124,6 @@ def dag_kwargs(doc: str, *tags: Tag, max_active_runs: int = 1, timeout: timedelt
             # The tasks log their results as sentences; the values are in XCom.
             "show_return_value_in_logs": False,
         },
-        "owner_links": owner_links(),
         "tags": [Tag.ADWARM, *tags],
         "doc_md": doc,
     }

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, BaseOperator
+from airflow.sdk import BaseOperator
 
 from adwarm.foundation.errors import BadRequest
-from adwarm_airflow.declarations import Tag, dag_kwargs, owner_links, warm_arguments
+from adwarm_airflow.declarations import Tag, warm_arguments
 from tests.docs.blocks import find_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,27 +45,6 @@ def test_every_dag_follows_the_rules(dags: dict[str, Any]) -> None:
         assert all(task.retries and task.has_retry_policy for task in dag.tasks), name
         params = [dag.params.get_param(param) for param in dag.params]
         assert all(param.description and param.schema.get("title") for param in params), name
-
-
-def test_the_owner_links_to_the_docs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without an address there is no link; one from the environment or the file is the owner's; a path is refused."""
-    monkeypatch.delenv("ADWARM_DOCS_URL", raising=False)
-    monkeypatch.delenv("ADWARM_CONFIG", raising=False)
-    assert dag_kwargs("doc")["owner_links"] == {}
-
-    config = tmp_path / "adwarm.toml"
-    config.write_text('docs_url = "https://docs.example.com/from-a-file/"\n', encoding="utf-8")
-    monkeypatch.setenv("ADWARM_CONFIG", str(config))
-    assert owner_links() == {"adwarm": "https://docs.example.com/from-a-file/"}
-
-    monkeypatch.setenv("ADWARM_DOCS_URL", "http://127.0.0.1:8001/")
-    assert DAG("linked", schedule=None, **dag_kwargs("doc", Tag.WARMING)).owner_links == {
-        "adwarm": "http://127.0.0.1:8001/"
-    }
-
-    monkeypatch.setenv("ADWARM_DOCS_URL", "docs/README.md")
-    with pytest.raises(BadRequest, match="ADWARM_DOCS_URL"):
-        owner_links()
 
 
 def test_batches_go_to_a_queue_of_their_own(monkeypatch: pytest.MonkeyPatch, dags: dict[str, Any]) -> None:

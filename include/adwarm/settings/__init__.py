@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, HttpUrl, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -113,9 +113,6 @@ class Settings(BaseSettings):
     warm_by: time | None = Field(
         None,
         description="Local time of the morning, such as `07:30`, by which warming must be done; later, Airflow alerts.",
-    )
-    docs_url: HttpUrl | None = Field(
-        None, description="Where you publish the site of `make docs-build`: the owner of the DAGs links there."
     )
     warming_queue: str | None = Field(
         None,
