@@ -19,6 +19,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope, resolve_key
 from adwarm.prefetch import KeyRequest
+from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
 from adwarm.serving.api.server import serve_in_thread
 from adwarm.serving.tokens import make_token
@@ -80,7 +81,7 @@ class ApiReaders:
         keys = find_fresh(self.runtime, self.day, self.clock.now())
         reader, script = (make_demo_token(self.runtime, actor) for actor in (Actor.HUMAN, Actor.API))
         with (
-            serve_in_thread(self.runtime.serving_application()) as url,
+            serve_in_thread(build_read_api(self.runtime)) as url,
             Client(url, reader, self.folder) as client,
             httpx.Client(base_url=url, headers={"Authorization": f"Bearer {script}"}) as http,
         ):

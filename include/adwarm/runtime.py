@@ -1,6 +1,5 @@
 """Wires the packages together for one process: the only module that chooses implementations."""
 
-import asyncio
 import logging
 import os
 import random
@@ -14,7 +13,6 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import Admission, BlockAdmission, GuardedAdmission, MachineGuard, RequestQueue, SqlAdmission
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
-from adwarm.foundation import telemetry, tracing
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import StorageError
 from adwarm.maintenance.account_discovery import AccountDiscovery
@@ -38,14 +36,10 @@ from adwarm.store.healing_runs import HealingStore
 from adwarm.store.schema import needs_upgrade, require_current
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from adwarm.actions.services import ActionServices
     from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.pages.services import PageServices
     from adwarm.planning.key_facts import KeyExplainer
-    from adwarm.serving.misses import QueueMissHandler
-    from adwarm.serving.ports import Authenticator
 
 log = logging.getLogger(__name__)
 
@@ -309,16 +303,6 @@ class Runtime:
         """Return a new worker for the request queue that takes `batch_size` requests at a time."""
         return QueueWorker(self.prefetch_engine(), self.queue, batch_size)
 
-    def miss_handler(self) -> "QueueMissHandler":
-        """Return a new handler of misses and stale reports for the read API of this process, not started."""
-        from adwarm.serving.drainers import BATCH_SIZE as DRAIN_BATCH_SIZE
-        from adwarm.serving.drainers import describe_fetching, make_drainer
-        from adwarm.serving.misses import QueueMissHandler
-
-        mode = describe_fetching(self.settings, self.source_factories)
-        drainer = make_drainer(mode, self.settings, self.queue, lambda: self.queue_worker(DRAIN_BATCH_SIZE), self.clock)
-        return QueueMissHandler(self.engine, self.settings, self.clock, self.queue, drainer)
-
     @cached_property
     def action_services(self) -> "ActionServices":
         """What the actions of people work with."""
@@ -357,74 +341,6 @@ class Runtime:
             actions=self.action_services,
             explainer=self.key_explainer,
         )
-
-    def serving_application(self) -> "ASGIApp":
-        """Return the read API of this process and the page beside it; its lifespan starts and ends its parts.
-
-        It may be served once.
-        """
-        from adwarm.pages.mount import PageMount
-        from adwarm.serving.api.application import Startable, build_application
-        from adwarm.serving.chain_steps import LibraryLoader
-        from adwarm.serving.deltas import DeltaThreads
-        from adwarm.serving.hit_parts import HitParts
-        from adwarm.serving.metrics import ServingMetrics
-        from adwarm.serving.open_log import OpenLog
-        from adwarm.serving.query_watcher import QueryWatcher
-        from adwarm.serving.services import ServingServices
-        from adwarm.serving.tokens import TokenAuthenticator
-
-        metrics = ServingMetrics()
-        telemetry.add_sink(metrics)
-        deltas = DeltaThreads(self.context)
-        parts = HitParts(self.context, self.clock, deltas)
-        self.caches.add(parts.pointers, parts.bodies, parts.representations)
-        authenticator = TokenAuthenticator(self.engine, self.clock)
-        opens, misses = OpenLog(self.settings), self.miss_handler()
-        services = ServingServices(
-            context=self.context,
-            clock=self.clock,
-            chain=self.read_chain,
-            queue=self.queue,
-            admission=self.admission,
-            authenticator=authenticator,
-            misses=misses,
-            opens=opens,
-            counter=parts.counter,
-            metrics=metrics,
-            fetch_mode=misses.drainer.mode.mode,
-        )
-
-        async def close() -> None:
-            await queries.close()
-            await misses.close()
-            await authenticator.close()
-            await asyncio.to_thread(deltas.close)
-            await asyncio.to_thread(parts.close)
-            await asyncio.to_thread(opens.close)
-            telemetry.remove_sink(metrics)
-
-        queries = QueryWatcher(self.engine, self.settings)
-        startables: list[Startable] = [parts.counter, opens, misses, queries]
-        has_partitions = any(step.kind == "partitions" for step in self.read_chain.steps)
-        startables += [LibraryLoader()] if has_partitions else []
-        application = PageMount(build_application(services, parts, startables, close), self._build_page(authenticator))
-        return tracing.trace_requests(application) if self._start_tracing() else application
-
-    def _start_tracing(self) -> bool:
-        """Send the spans of this process where the environment says, if it says so."""
-        return tracing.start_provider("adwarm-serve") and tracing.instrument(self.engine)
-
-    def _build_page(self, authenticator: "Authenticator") -> "ASGIApp":
-        """Return the web page with a login by tokens."""
-        from adwarm.pages.application import build_page
-        from adwarm.pages.sessions import SessionAccess, add_session_routes
-        from adwarm.pages.tabs import TABS
-
-        access = SessionAccess(self.engine, self.clock, authenticator)
-        page = build_page(TABS, lambda: self.page_services, access)
-        add_session_routes(page, access)
-        return page
 
 
 def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[Healer]:

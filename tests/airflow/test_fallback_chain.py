@@ -15,6 +15,7 @@ from adwarm.cli.app import app
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
+from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
 from adwarm.serving.tokens import make_token
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS
@@ -80,7 +81,7 @@ def _read_api(runtime: Runtime, **headers: str) -> Any:
         created_at=runtime.clock.now(),
     )
     access_tokens.insert_token(runtime.engine, token, new.secret_hash)
-    with TestClient(runtime.serving_application()) as client:
+    with TestClient(build_read_api(runtime)) as client:
         return client.get(PATH, headers={"Authorization": f"Bearer {new.text}", **headers})
 
 

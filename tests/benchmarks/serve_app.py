@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 from adwarm.compression import decode_envelope
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import Account, ReportKey, resolve_key
+from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
 from adwarm.serving.tokens import hash_secret
 from adwarm.store import access_tokens, entries
@@ -17,7 +18,7 @@ logging.disable(logging.INFO)
 
 def make_read_api() -> ASGIApp:
     """Return the read API, for a server other than that of `adwarm serve`."""
-    return Runtime().serving_application()
+    return build_read_api(Runtime())
 
 
 def make_plain() -> FastAPI:

@@ -20,6 +20,7 @@ from adwarm.cli import main
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import AccessToken, Account, ReportKey, Strategy, TokenScope, normalize_account_id
+from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
 from adwarm.serving.api.server import serve_in_thread
 from adwarm.serving.tokens import make_token
@@ -134,7 +135,7 @@ def api(home: Path) -> Iterator[httpx.Client]:
     stored = AccessToken(id=token.id, name="test", scopes=frozenset(TokenScope), created_at=now)
     access_tokens.insert_token(runtime.engine, stored, token.secret_hash)
     headers = {"Authorization": f"Bearer {token.text}"}
-    with serve_in_thread(runtime.serving_application()) as url, httpx.Client(base_url=url, headers=headers) as client:
+    with serve_in_thread(build_read_api(runtime)) as url, httpx.Client(base_url=url, headers=headers) as client:
         yield client
 
 

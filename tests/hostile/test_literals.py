@@ -13,6 +13,7 @@ from adwarm.cli.output import print_table
 from adwarm.foundation.html_templates import load_templates
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
+from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
 from adwarm.serving.api.server import serve_in_thread
 from adwarm.serving.tokens import make_token
@@ -53,7 +54,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     stored = AccessToken(id=token.id, name="x", scopes=frozenset(TokenScope), created_at=runtime.clock.now())
     access_tokens.insert_token(runtime.engine, stored, token.secret_hash)
     headers = {"Authorization": f"Bearer {token.text}"}
-    with serve_in_thread(runtime.serving_application()) as url, httpx.Client(base_url=url, headers=headers) as client:
+    with serve_in_thread(build_read_api(runtime)) as url, httpx.Client(base_url=url, headers=headers) as client:
         yield client
 
 

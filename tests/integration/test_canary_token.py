@@ -18,6 +18,7 @@ from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
+from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime, source_factory
 from adwarm.serving.api.server import serve_in_thread
 from adwarm.serving.tokens import make_token
@@ -139,7 +140,7 @@ def _answers_of_the_api(runtime: Runtime) -> str:
     stored = AccessToken(id=token.id, name="test", scopes=rights, created_at=now)
     access_tokens.insert_token(runtime.engine, stored, token.secret_hash)
     headers = {"Authorization": f"Bearer {token.text}"}
-    with serve_in_thread(runtime.serving_application()) as url, httpx.Client(base_url=url, headers=headers) as http:
+    with serve_in_thread(build_read_api(runtime)) as url, httpx.Client(base_url=url, headers=headers) as http:
         document = http.get("/v1/openapi.json").json()
         paths = [path for path, methods in document["paths"].items() if "get" in methods and "{" not in path]
         paths += [

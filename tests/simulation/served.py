@@ -21,6 +21,7 @@ from adwarm.model import AccessToken, Account, Mode, ReportKey, TokenScope
 from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.decide import decide
 from adwarm.prefetch.warm_batch import warm_batch
+from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
 from adwarm.serving import flights
 from adwarm.serving.misses import QueueMissHandler
@@ -129,7 +130,7 @@ class ServedHome:
         self, headers: dict[str, str], base_url: str = "http://localhost"
     ) -> AsyncIterator[httpx.AsyncClient]:
         """Run the read API while the block runs; its opens are rotated at the end."""
-        app: Any = self.server.serving_application()
+        app: Any = build_read_api(self.server)
         transport = httpx.ASGITransport(app=app)
         async with (
             _lifespan(app),

@@ -38,6 +38,7 @@ def serve(
     import logging
 
     from adwarm.patterns.arrow_memory import system_memory_pool
+    from adwarm.read_api import build_read_api
     from adwarm.runtime import Runtime
     from adwarm.serving.api.server import fit_connections, run_server
 
@@ -49,7 +50,7 @@ def serve(
     serving = runtime.settings.serving
     with system_memory_pool():
         run_server(
-            runtime.serving_application(),
+            build_read_api(runtime),
             serving.host if host is None else host,
             serving.port if port is None else port,
             _announce(fit_connections(), as_json=as_json),

@@ -19,6 +19,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Denied, Transient
 from adwarm.model import Account, Priority, ReportKey
 from adwarm.prefetch.queue_worker import QueueWorker
+from adwarm.read_api import build_miss_handler
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, drainers
 from adwarm.serving.drainers import DagStarter, FetchMode, QueueDrainer, describe_fetching, make_drainer
@@ -157,7 +158,7 @@ def test_a_runtime_serves_misses(bench: PrefetchHarness, tmp_path: Path) -> None
     runtime = Runtime(settings, bench.clock, make_source=lambda: bench.source, sources={})
 
     async def read_all() -> list[FetchOutcome]:
-        misses = runtime.miss_handler()
+        misses = build_miss_handler(runtime)
         assert misses.drainer.mode.mode == "drains"
         misses.start()
         try:
