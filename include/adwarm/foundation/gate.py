@@ -13,10 +13,11 @@ isolations, the fetch of an account for its denials, a plan for the switches of 
 | `isolation` | a connection, an account, a fallback | failed runs                   | probes; a new credential     |
 |             |                                      |                               | where a token is dead        |
 | `denial`    | an account, or one of a connection   | the platform: no permission   | a new credential; a day      |
+| `cooldown`  | a healing action, not a call         | the action, when it runs      | its time                     |
 
 How each rule closes its gate is decided beside the rule: `adwarm.backpressure.scope_state` (parks),
 `adwarm.backpressure.breakers`, `adwarm.recovery.isolation`, `adwarm.store.switches`, `adwarm.store.denials`,
-`adwarm.prefetch.batch` (stops). This module is pure.
+`adwarm.prefetch.batch` (stops), `adwarm.store.healing_runs` (cool-downs). This module is pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,6 +43,7 @@ class Rule(StrEnum):
     BREAKER = "breaker"
     ISOLATION = "isolation"
     DENIAL = "denial"
+    COOLDOWN = "cooldown"
 
 
 class Lift(StrEnum):

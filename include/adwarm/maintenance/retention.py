@@ -81,7 +81,6 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "access_aggregate": older(t.access_aggregate.c.hour, aggregate_days),
         "partition": lambda: retention.delete_partitions(engine, timedelta(days=keep.partition_days), now),
         "healing_run": older(t.healing_run.c.at, keep.history_days),
-        "healing_action": older(t.healing_action.c.last_run, keep.history_days),
         "alert": lambda: iter([alerts.delete_resolved(engine, before)]),
         "quarantined_item": lambda: iter([quarantine.delete_before(context, before)]),
         "integrity_day": older(t.integrity_day.c.day, keep.traffic_days),

@@ -17,7 +17,7 @@ from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, access_tokens, alerts, entries
 from adwarm.store.gates import list_closed
 
-_RULES: Final = [rule for rule in Rule if rule is not Rule.STOP]  # a batch has its own stops
+_RULES: Final = [rule for rule in Rule if rule not in {Rule.STOP, Rule.COOLDOWN}]  # no rows; no calls
 _GATES: Final = list(product(_RULES, ("account", "shared"), (GateState.CLOSED, GateState.TESTING)))
 _COMPRESSION_DAYS: Final = timedelta(days=30)
 _COMPRESSION: Final = {

@@ -68,6 +68,13 @@ class SqlGates:
         with read_statement(self._engine) as connection:
             return [read_row(row) for row in connection.execute(query).mappings()]
 
+    def find(self, scope: str, rule: Rule) -> Gate | None:
+        """Return the gate of a scope and rule; None when it has no row."""
+        query = select(table).where(table.c.scope == scope, table.c.rule == rule)
+        with read_statement(self._engine) as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else read_row(row)
+
     def change(self, scope: str, rule: Rule, change: Change) -> Gate:
         """Replace the gate by what `change` returns for it, and return that; concurrent changes wait."""
         query = select(table).where(table.c.scope == scope, table.c.rule == rule).with_for_update()
@@ -106,7 +113,8 @@ def list_due_breakers(engine: Engine) -> list[Gate]:
 
 def _read_closed(connection: Connection, now: float, also: Rule | None = None) -> list[Gate]:
     is_tested = table.c.rule.in_([Rule.BREAKER, Rule.ISOLATION]) & table.c.closed_until.is_not(None)
-    query = select(table).where(or_(table.c.closed_until > now, is_tested, table.c.rule == (also or "")))
+    is_closed = or_(table.c.closed_until > now, is_tested, table.c.rule == (also or ""))
+    query = select(table).where(is_closed, table.c.rule != Rule.COOLDOWN)  # which forbids no call
     gates = map(read_row, connection.execute(query).mappings())
     return sorted(gates, key=lambda gate: (gate.account_id is not None, -(gate.closed_until or 0.0), gate.scope))
 

@@ -1,30 +1,22 @@
 """Healing actions: when each last ran, so that it runs once when many workers fail at the same time, and a history.
 
-One conditional update by the database's clock acquires the right to run: of all callers within a cool-down, exactly one
-succeeds.
+Closing the gate of its cool-down acquires the right to run: of all callers within a cool-down, exactly one succeeds.
+Times are the database's.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, insert, select, update
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import Boolean, Float, Integer, String, Text
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.schema import Index, Table
+from sqlalchemy.types import Boolean, Float, String, Text
 
+from adwarm.foundation.gate import Gate, Lift, Rule
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
-from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
-
-# One row per healing action and what it heals, for the cool-down.
-healing_action = Table(
-    "healing_action",
-    metadata,
-    key_column("name", String(240)),
-    value_column("last_run", UtcDateTime()),
-    value_column("runs", Integer, 1),
-    value_column("succeeded", Boolean),
-    Column("detail", Text),
-)
+from adwarm.store.database import database_time, read_statement, read_transaction, write_transaction
+from adwarm.store.gates import MAX_SCOPE_LENGTH, SqlGates
 
 # Grows with healing runs: at most one per action, scope and cool-down. Maintenance deletes old rows.
 healing_run = Table(
@@ -42,11 +34,6 @@ healing_run = Table(
     value_column("owner", String(80), ""),
     Index(None, "at"),
 )
-
-
-_NAME_LENGTH = 240
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_RUNNING = "running"
 
 
 class HealingRun(NamedTuple):
@@ -76,51 +63,47 @@ class HealingRun(NamedTuple):
 
 
 class HealingStore:
-    """Cool-downs in the table `healing_action`, and the history of runs in `healing_run`."""
+    """Cool-downs in gates of the rule `cooldown`, and the history of runs in `healing_run`."""
 
     def __init__(self, engine: Engine, *, database_time: Callable[[Connection], float] = database_time) -> None:
         self._engine = engine
+        self._gates = SqlGates(engine)
         self._time = database_time
 
     def acquire(self, name: str, cooldown_seconds: float) -> bool:
         """Acquire the right to run the action now; False when it last ran less than `cooldown_seconds` ago."""
-        table = healing_action.c
-        with write_transaction(self._engine) as connection:
-            insert_new(connection, healing_action, [_row(name)])
-            now = self._now(connection)
-            claimed = connection.execute(
-                update(healing_action)
-                .where(table.name == name[:_NAME_LENGTH], table.last_run <= now - timedelta(seconds=cooldown_seconds))
-                .values(last_run=now, runs=table.runs + 1, succeeded=False, detail=_RUNNING)
-            )
-            return bool(claimed.rowcount)
+        now, claims = self._now(), list[bool]()
+
+        def claim(gate: Gate) -> Gate:
+            claims.append(gate.remaining_seconds(now) <= 0)
+            if not claims[-1]:
+                return gate
+            until, data = now + cooldown_seconds, {"is_running": True}
+            closed = Gate(gate.scope, gate.rule, since=now, closed_until=until, lifted_by=Lift.TIME)
+            return replace(closed, why=f"{name} runs", kept_until=until, data=data)
+
+        self._gates.change(_scope(name), Rule.COOLDOWN, claim)
+        return claims[-1]
 
     def finish(self, name: str, *, succeeded: bool, detail: str, run: HealingRun | None = None) -> None:
         """Record the result of the action, and `run` in the history. `detail` contains no secret."""
-        with write_transaction(self._engine) as connection:
-            connection.execute(
-                update(healing_action)
-                .where(healing_action.c.name == name[:_NAME_LENGTH])
-                .values(succeeded=succeeded, detail=detail)
+        ended = {"is_running": False, "succeeded": succeeded}
+        self._gates.change(_scope(name), Rule.COOLDOWN, lambda gate: replace(gate, why=detail, data=ended))
+        if run is not None:
+            cut = run._replace(
+                action=run.action[:40],
+                scope=run.scope[:200],
+                source=run.source[:80],
+                error_kind=run.error_kind[:40],
+                owner=run.owner[:80],
             )
-            if run is not None:
-                cut = run._replace(
-                    action=run.action[:40],
-                    scope=run.scope[:200],
-                    source=run.source[:80],
-                    error_kind=run.error_kind[:40],
-                    owner=run.owner[:80],
-                )
+            with write_transaction(self._engine) as connection:
                 connection.execute(insert(healing_run), [cut._asdict()])
 
     def is_running(self, name: str, seconds: float) -> bool:
         """Return whether the action was acquired less than `seconds` ago and has not finished."""
-        table = healing_action.c
-        query = select(table.last_run).where(table.name == name[:_NAME_LENGTH], table.detail == _RUNNING)
-        with read_transaction(self._engine) as connection:
-            started = connection.execute(query).scalar_one_or_none()
-            now = self._now(connection)
-        return started is not None and started > now - timedelta(seconds=seconds)
+        gate = self._gates.find(_scope(name), Rule.COOLDOWN)
+        return gate is not None and bool(gate.data.get("is_running")) and gate.since > self._now() - seconds
 
     def list_recent(self, limit: int, since: datetime | None = None) -> list[HealingRun]:
         """Return the newest runs first, of those since a time if one is given."""
@@ -131,9 +114,10 @@ class HealingStore:
             rows = connection.execute(query).all()
         return [HealingRun(**{name: getattr(row, name) for name in HealingRun._fields}) for row in rows]
 
-    def _now(self, connection: Connection) -> datetime:
-        return datetime.fromtimestamp(self._time(connection), UTC)
+    def _now(self) -> float:
+        with read_statement(self._engine) as connection:
+            return self._time(connection)
 
 
-def _row(name: str) -> dict[str, object]:
-    return {"name": name[:_NAME_LENGTH], "last_run": _NEVER, "runs": 0, "succeeded": False, "detail": None}
+def _scope(name: str) -> str:
+    return f"healing:{name}"[:MAX_SCOPE_LENGTH]

@@ -22,7 +22,7 @@ from adwarm.store.fatigue_alerts import table as fatigue_alert
 from adwarm.store.fatigue_days import fatigue_prior
 from adwarm.store.fatigue_days import table as fatigue_day
 from adwarm.store.gates import table as gate
-from adwarm.store.healing_runs import healing_action, healing_run
+from adwarm.store.healing_runs import healing_run
 from adwarm.store.impact import impact_design, impact_unit
 from adwarm.store.integrity_days import table as integrity_day
 from adwarm.store.jobs import table as warming_job
@@ -69,7 +69,6 @@ __all__ = [
     "fatigue_score",
     "forecast_snapshot",
     "gate",
-    "healing_action",
     "healing_run",
     "impact_design",
     "impact_unit",

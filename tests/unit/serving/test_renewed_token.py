@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from adwarm.foundation.errors import Corrupt
+from adwarm.foundation.gate import Rule
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.recovery import Call, Failure
@@ -19,9 +19,8 @@ from adwarm.runtime import Runtime, build_healers
 from adwarm.serving.drainers import FetchMode, QueueDrainer
 from adwarm.settings import HealerSettings
 from adwarm.settings.recovery_sections import DEFAULT_HEALERS
-from adwarm.store.database import read_transaction
+from adwarm.store.gates import SqlGates
 from adwarm.store.requests import RequestStatus
-from adwarm.store.tables import healing_action
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -93,9 +92,8 @@ def drain(vault: Vault) -> Iterator[Drain]:
 
 
 def _token_refreshes(runtime: Runtime) -> list[Any]:
-    is_of_tokens = healing_action.c.name.startswith("token_refresh")
-    with read_transaction(runtime.engine) as connection:
-        return list(connection.execute(select(healing_action).where(is_of_tokens)))
+    cooldowns = SqlGates(runtime.engine).list_gates(Rule.COOLDOWN, 0.0)
+    return [gate for gate in cooldowns if gate.scope.startswith("healing:token_refresh")]
 
 
 def test_a_running_drainer_takes_over_a_renewed_token(vault: Vault, drain: Drain) -> None:
@@ -112,8 +110,8 @@ def test_the_action_is_recorded_for_all_workers(vault: Vault, drain: Drain) -> N
     vault.renew("second")
     assert drain.fetch("act_1") is RequestStatus.COMPLETED
     (row,) = _token_refreshes(drain.runtime)
-    assert (row.name, row.succeeded) == ("token_refresh:default", True)
-    assert "second" not in row.detail
+    assert (row.scope, row.data["succeeded"]) == ("healing:token_refresh:default", True)
+    assert "second" not in row.why
 
 
 def test_a_run_of_a_command_takes_it_over(vault: Vault) -> None:

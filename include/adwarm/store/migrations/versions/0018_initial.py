@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "17"  # 1 to 16 were never released
+revision = "18"  # 1 to 17 were never released
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -34,7 +34,6 @@ _TABLES = (
     "fatigue_score",
     "forecast_snapshot",
     "gate",
-    "healing_action",
     "healing_run",
     "impact_design",
     "impact_unit",
@@ -394,15 +393,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_gate_closed_until"), "gate", ["closed_until"], **_where("closed_until IS NOT NULL"))
     op.create_index(op.f("ix_gate_rule_kept_until"), "gate", ["rule", "kept_until"])
-    op.create_table(
-        "healing_action",
-        sa.Column("name", sa.String(length=240), nullable=False),
-        sa.Column("last_run", _TIMESTAMP, nullable=False),
-        sa.Column("runs", sa.Integer(), nullable=False),
-        sa.Column("succeeded", sa.Boolean(), nullable=False),
-        sa.Column("detail", sa.Text()),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_healing_action")),
-    )
     op.create_table(
         "healing_run",
         sa.Column("id", _ROW_ID, nullable=False),
