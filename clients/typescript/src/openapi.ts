@@ -1065,7 +1065,7 @@ export interface components {
             since: string;
             /**
              * Until
-             * @description Until when no call is made; null while it is being tested.
+             * @description When it opens; null while it is tested, and where a person opens it.
              */
             until: string | null;
             /**

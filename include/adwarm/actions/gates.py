@@ -23,7 +23,7 @@ from adwarm.store.switches import DEFAULTS, SWITCH, Switch, SwitchState, set_swi
 
 _HUMAN_CAUSES = {"Blocked": "the platform blocks it", "TokenDead": "its access token is dead"}
 _VERBS = {
-    Rule.SWITCH: "switched",
+    Rule.SWITCH: "closed",
     Rule.PARK: "parked",
     Rule.BREAKER: "not called after failures",
     Rule.ISOLATION: "isolated",
@@ -71,8 +71,8 @@ def find_human_cause(gate: Gate) -> str:
 
 def describe_gate(gate: Gate) -> str:
     """Return a closed gate in words."""
-    shown = gate.to_dict()["until"]
-    until = f" until {shown:%Y-%m-%d %H:%M:%S} UTC" if shown and gate.rule is not Rule.SWITCH else ""
+    end = gate.to_dict()["until"]
+    until = f" until {end:%Y-%m-%d %H:%M:%S} UTC" if end else ""
     cause = find_human_cause(gate)
     note = f" ({cause}: fix that first, or it is held back again at once)" if cause else ""
     return f"{gate.scope} is {_VERBS[gate.rule]}{until}: {gate.why or 'no reason given'}{note}"

@@ -113,14 +113,15 @@ class Gate:
         return replace(self, closed_until=now + longest) if self.remaining_seconds(now) > longest else self
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the gate as it is shown; times are UTC, and a gate that is being tested has no end."""
+        """Return the gate as it is shown, in UTC; one that is tested, or that a person opens, has no end."""
+        has_end = self.state is GateState.CLOSED and self.lifted_by is not Lift.PERSON
         return {
             "scope": self.scope,
             "account": self.account_id,
             "rule": str(self.rule),
             "state": str(self.state),
             "since": to_datetime(self.since),
-            "until": to_datetime(self.closed_until) if self.state is GateState.CLOSED else None,
+            "until": to_datetime(self.closed_until) if has_end else None,
             "lifted_by": str(self.lifted_by),
             "why": self.why,
         }

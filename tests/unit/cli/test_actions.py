@@ -62,7 +62,10 @@ def test_opening_a_switch_turns_it_back(adwarm: Adwarm) -> None:
     adwarm("gate", "switch", "calls", "off", "--why", "incident 7")
     assert [gate["scope"] for gate in adwarm("gate", "list", "--json").json["gates"]] == ["switch:calls"]
     assert "say why" in adwarm("gate", "open", "switch:calls").stderr
-    assert "ended: switch:calls is switched" in adwarm("gate", "open", "switch:calls", "--why", "over").stdout
+    assert (
+        "ended: switch:calls is closed: calls are switched off"
+        in adwarm("gate", "open", "switch:calls", "--why", "over").stdout
+    )
     switches = adwarm("gate", "list", "--json").json["switches"]
     assert (switches["calls"]["is_on"], switches["calls"]["why"]) == (True, "over")
 

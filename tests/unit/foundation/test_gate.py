@@ -64,8 +64,8 @@ def test_one_account_says_nothing_of_the_others() -> None:
 
 
 def test_what_is_shown_has_an_end_only_while_no_call_passes() -> None:
-    """A gate that is being tested has none; a time that no date can hold is shown as the latest one."""
-    assert replace(BREAKER, data=TESTED).to_dict()["until"] is None
+    """One that is tested has none, nor one that a person opens; a time that no date can hold is shown as the latest."""
+    assert [replace(BREAKER, data=TESTED).to_dict()["until"], SWITCH.to_dict()["until"]] == [None, None]
     assert replace(PARK, closed_until=1e300).to_dict()["until"].year == 9999
     assert PARK.to_dict()["since"].timestamp() == NOW - 60
 

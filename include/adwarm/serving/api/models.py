@@ -237,7 +237,7 @@ class GateItem(Document):
     )
     state: Literal["closed", "testing"] = Field(description="`closed`: no call; `testing`: a few calls are tests.")
     since: datetime = Field(description="When the state began.")
-    until: datetime | None = Field(description="Until when no call is made; null while it is being tested.")
+    until: datetime | None = Field(description="When it opens; null while it is tested, and where a person opens it.")
     lifted_by: Literal["time", "probes", "credential", "person"] = Field(
         description="What opens it: its time, tests that succeed, a new token, or a person."
     )
