@@ -76,14 +76,14 @@ class ColumnMapping:
 
     def find_columns(self, available: Collection[str]) -> dict[str, str]:
         """Return the column of each field for which a file has one: the one in the settings, else that of its name."""
-        found = {}
+        columns = {}
         for name in self.fields:
             column = self.columns.get(name, name)
             if column in available:
-                found[name] = column
+                columns[name] = column
             elif name in available:
-                found[name] = name
-        return found
+                columns[name] = name
+        return columns
 
     def resolve(self, available: Sequence[str]) -> dict[str, str]:
         """Return `find_columns` of a file with these columns.
@@ -91,19 +91,19 @@ class ColumnMapping:
         Raises:
             BadRequest: a required field has no column, or the settings name a column that the file does not have.
         """
-        found = self.find_columns(available)
+        columns = self.find_columns(available)
         optional = {REQUEST_ID, *self.constants}
-        mapped = [name for name in self.columns if name not in found and name not in optional]
+        mapped = [name for name in self.columns if name not in columns and name not in optional]
         if mapped:
             names = ", ".join(f"{self.columns[name]!r} for {name}" for name in mapped)
             raise BadRequest(f"{_COLUMNS} names {names}, but its columns are {list_names(available)}")
-        if missing := [name for name in self.required if name not in found]:
+        if missing := [name for name in self.required if name not in columns]:
             fixed = [name for name in missing if name in TEXT_FIELDS]
             advice = f"name them in {_COLUMNS}" + (f", or fix {' or '.join(fixed)} in {_CONSTANTS}" if fixed else "")
             raise BadRequest(
                 f"it lacks the columns {', '.join(missing)}; {advice}; its columns are {list_names(available)}"
             )
-        return found
+        return columns
 
 
 def list_names(names: Iterable[str]) -> str:
@@ -135,7 +135,8 @@ def find_value(item: Any, path: str) -> Any:
     return value[0] if isinstance(value, list) and value else value
 
 
-def _require_fields(setting: str, given: Iterable[str], fields: Sequence[str]) -> None:
-    if unknown := [name for name in given if name not in fields]:
-        known = ", ".join(fields)
-        raise BadRequest(f"{setting} has {list_names(unknown)}, which is not a field; the fields are {known}")
+def _require_fields(setting: str, names: Iterable[str], fields: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in fields]:
+        raise BadRequest(
+            f"{setting} has {list_names(unknown)}, which is not a field; the fields are {', '.join(fields)}"
+        )

@@ -182,8 +182,8 @@ class EventBuilder:
         hit = _flag_column(batch.column("hit")) if "hit" in names else pa.nulls(rows, pa.bool_())
         name = _latency_name(names)
         latency = _in_milliseconds(_duration_column(batch.column(name) if name else None, rows), name)
-        found = to_python_values(batch.column(REQUEST_ID)) if self._with_request_ids and REQUEST_ID in names else None
-        ids = _ids(found, rows) if self._with_request_ids else None
+        values = to_python_values(batch.column(REQUEST_ID)) if self._with_request_ids and REQUEST_ID in names else None
+        ids = _ids(values, rows) if self._with_request_ids else None
         return self._batch(parse_column(batch.column("ts"), self._rules), codes, (hit, latency, ids), reject)
 
     def _missing(self, name: str, rows: int) -> Codes:

@@ -45,14 +45,14 @@ class FileColumns:
     Attributes:
         names: columns, and the dotted paths of nested values.
         delimiter: of a CSV file.
-        found: by field, the column that gives it.
+        by_field: by field, the column that gives it.
         how: by field, `setting`, `same name`, `constant`, `path pattern`, `user agent`, `format` or `not found`.
         suggested: by field that has no column, a column that may be meant.
     """
 
     names: list[str] = field(default_factory=list)
     delimiter: str = ""
-    found: Mapping[str, str] = field(default_factory=dict)
+    by_field: Mapping[str, str] = field(default_factory=dict)
     how: Mapping[str, str] = field(default_factory=dict)
     suggested: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,33 +77,33 @@ def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
         if not is_file_error(error):
             raise
         return FileColumns()  # reading it reports the damage
-    found = mapping.find_columns(names)
-    how = {name: _how(name, found, mapping) for name in mapping.fields}
+    columns = mapping.find_columns(names)
+    how = {name: _how(name, columns, mapping) for name in mapping.fields}
     if mapping.reads_paths:
         how |= dict.fromkeys(("account_id", "date_range"), "path pattern")
-    if "user_agent" in found and "actor" not in found:
+    if "user_agent" in columns and "actor" not in columns:
         how["actor"] = "user agent"
-    suggested = suggest_columns(names, found, mapping)
+    suggested = suggest_columns(names, columns, mapping)
     how |= {name: "not found" for name in suggested if name not in how}
-    return FileColumns(names, delimiter, found, how, suggested)
+    return FileColumns(names, delimiter, columns, how, suggested)
 
 
-def suggest_columns(names: list[str], found: Mapping[str, str], mapping: ColumnMapping) -> dict[str, str]:
+def suggest_columns(names: list[str], columns: Mapping[str, str], mapping: ColumnMapping) -> dict[str, str]:
     """Return, by field without a column, an unused column whose name says that it may be meant."""
     suggested: dict[str, str] = {}
-    unused = [name for name in plain_columns(names) if name not in found.values()]
+    unused = [name for name in plain_columns(names) if name not in columns.values()]
     for is_whole in (True, False):  # `user.time_zone` is suggested only where no column is called like the field
         for name in unused:
             text = name if is_whole else name.rpartition(".")[2]
             field_name = _FIELD_BY_NAME.get(_MARKS.sub("", text.casefold()))
-            if field_name and field_name not in found and name not in suggested.values():
+            if field_name and field_name not in columns and name not in suggested.values():
                 suggested.setdefault(field_name, name)
     needed = ("account_id", "date_range")
-    has_key = all(name in found or name in suggested or name in mapping.constants for name in needed)
+    has_key = all(name in columns or name in suggested or name in mapping.constants for name in needed)
     uses_path = mapping.reads_paths or ("path" in suggested and not has_key)
     dropped = needed if uses_path else REQUEST_FIELDS
-    kept = [name for name in _CANDIDATES if name in suggested and name not in dropped]
-    return {name: suggested[name] for name in kept if name == "path" or name != suggested[name]}
+    chosen = [name for name in _CANDIDATES if name in suggested and name not in dropped]
+    return {name: suggested[name] for name in chosen if name == "path" or name != suggested[name]}
 
 
 def plain_columns(names: Sequence[str]) -> list[str]:
@@ -116,13 +116,13 @@ def _describe_combined(mapping: ColumnMapping) -> FileColumns:
     how = {"ts": "format", "account_id": "path pattern", "date_range": "path pattern", "actor": "format"}
     how |= {"hit": "format", "latency_ms": "format"}
     how |= dict.fromkeys(mapping.constants, "constant")
-    found = {"ts": "[time]", "actor": "user agent", "hit": "status 499", "latency_ms": "seconds after the user agent"}
-    return FileColumns(found=found, how=how)
+    columns = {"ts": "[time]", "actor": "user agent", "hit": "status 499", "latency_ms": "seconds after the user agent"}
+    return FileColumns(by_field=columns, how=how)
 
 
-def _how(name: str, found: Mapping[str, str], mapping: ColumnMapping) -> str:
-    if name in found:
-        return "setting" if mapping.columns.get(name) == found[name] else "same name"
+def _how(name: str, columns: Mapping[str, str], mapping: ColumnMapping) -> str:
+    if name in columns:
+        return "setting" if mapping.columns.get(name) == columns[name] else "same name"
     return "constant" if name in mapping.constants else "not found"
 
 
@@ -132,11 +132,11 @@ def _list_json_columns(file: LogFile) -> list[str]:
         block = next(line_blocks(stream, _skip_line), None)
     for line in (block.lines if block else [])[:_OBJECTS]:
         try:
-            found = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+            document = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
         except orjson.JSONDecodeError:
-            found = None  # reading the file rejects the line
-        if isinstance(found, dict):
-            names |= dict.fromkeys(_paths(found, "", _DEPTH))
+            document = None  # reading the file rejects the line
+        if isinstance(document, dict):
+            names |= dict.fromkeys(_paths(document, "", _DEPTH))
     return list(names)[:_MAX_NAMES]
 
 

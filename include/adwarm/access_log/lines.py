@@ -97,11 +97,11 @@ def _block(data: bytes, start: int, end: int, max_line: int, reject: RejectAt) -
         lines.pop()
     sizes = np.fromiter(map(len, lines), np.int64, len(lines))
     offsets = start + np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes + 1)[:-1]])
-    kept = (sizes > 0) & (sizes <= max_line)
-    if not kept.all():
+    is_read = (sizes > 0) & (sizes <= max_line)
+    if not is_read.all():
         for index in np.flatnonzero(sizes > max_line).tolist():
             reject("too_long", int(offsets[index]), lines[index][:512])
-        lines, offsets = [line for line, keep in zip(lines, kept.tolist(), strict=True) if keep], offsets[kept]
+        lines, offsets = [line for line, keep in zip(lines, is_read.tolist(), strict=True) if keep], offsets[is_read]
     return LineBlock(start, end, lines, offsets)
 
 

@@ -261,12 +261,12 @@ def _remote_files(url: str) -> Iterator[LogFile]:
     if file is not None:
         files = [file]
     elif pattern:
-        files = [found for found in list_glob(folder, pattern) if _matches_glob(found.name, url)]
+        files = [listed for listed in list_glob(folder, pattern) if _matches_glob(listed.name, url)]
     else:
-        files = [found for found in list_below(url) if _is_log(found.name)]
-    for found, head in zip(files, read_heads(files), strict=True):
+        files = [listed for listed in list_below(url) if _is_log(listed.name)]
+    for listed, head in zip(files, read_heads(files), strict=True):
         if isinstance(head, bytes):  # else it was removed since it was listed
-            yield _detect(found.url, found.size, found.mtime, head)
+            yield _detect(listed.url, listed.size, listed.mtime, head)
 
 
 def _is_local(url: str) -> bool:

@@ -87,9 +87,9 @@ class OpenFiles:
         """Return the files of the days that have any, by name."""
         files: dict[date, list[OpenFile]] = defaultdict(list)
         with ThreadPoolExecutor(_READERS, "adwarm-opens") as pool:
-            for day, found in zip(days, pool.map(self._list_day, days), strict=True):
-                files[day] += found
-        return {day: sorted(found, key=lambda file: file.name) for day, found in files.items() if found}
+            for day, listed in zip(days, pool.map(self._list_day, days), strict=True):
+                files[day] += listed
+        return {day: sorted(listed, key=lambda file: file.name) for day, listed in files.items() if listed}
 
     def read(self, files: Sequence[OpenFile]) -> Iterator[pa.Table | str]:
         """Yield the opens of each file, or why it cannot be read; a file that was removed meanwhile has none."""
@@ -118,11 +118,11 @@ class OpenFiles:
 
     def _list_day(self, day: date) -> list[OpenFile]:
         if self._remote is not None:
-            found = [(file.name, file.size) for file in self._remote.list_files(day.isoformat())]
+            listed = [(file.name, file.size) for file in self._remote.list_files(day.isoformat())]
         else:
             paths = (path for path in (self._root / day.isoformat()).iterdir() if path.name.endswith(_SUFFIX))
-            found = [(path.name, path.stat().st_size) for path in paths]
-        return [OpenFile(day, name, size) for name, size in found if name.endswith(_SUFFIX) and name[0] != "."]
+            listed = [(path.name, path.stat().st_size) for path in paths]
+        return [OpenFile(day, name, size) for name, size in listed if name.endswith(_SUFFIX) and name[0] != "."]
 
     def _read_file(self, file: OpenFile) -> pa.Table | str:
         name = f"{file.day}/{file.name}"

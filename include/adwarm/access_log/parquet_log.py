@@ -159,17 +159,17 @@ def list_columns(schema: pa.Schema) -> list[str]:
 
 def _resolve(schema: pa.Schema, mapping: ColumnMapping) -> dict[str, str]:
     """Return the column of each field that can be read; an optional column of lists or structs is ignored."""
-    found = mapping.resolve(list_columns(schema))
-    for column in found.values():
+    columns = mapping.resolve(list_columns(schema))
+    for column in columns.values():
         if schema.names.count(column) > 1:
             raise BadRequest(f"it has several columns named {column}")
-    kinds = {name: _kind(schema, column) for name, column in found.items()}
+    kinds = {name: _kind(schema, column) for name, column in columns.items()}
     nested = {name: kind for name, kind in kinds.items() if pa.types.is_nested(kind)}
     for name in mapping.required:
         if name in nested:
             kind = str(nested[name])[:60]
-            raise BadRequest(f"it has a column {found[name]} of {kind}; each row must hold one plain value")
-    return {name: column for name, column in found.items() if name not in nested}
+            raise BadRequest(f"it has a column {columns[name]} of {kind}; each row must hold one plain value")
+    return {name: column for name, column in columns.items() if name not in nested}
 
 
 def _kind(schema: pa.Schema, column: str) -> pa.DataType:

@@ -56,12 +56,12 @@ class JsonLinesParser:
                     reject("json", number)
                 continue
             try:
-                found = orjson.loads(line.removeprefix(_BOM))
+                document = orjson.loads(line.removeprefix(_BOM))
             except orjson.JSONDecodeError:
                 reject("json", number)
                 continue
             rows.append(number)
-            objects.append(found)
+            objects.append(document)
         present = set().union(*objects) if objects else set()
         if self._mapping is not None:
             return RawColumns(rows, _mapped_columns(objects, present, self._mapping))
@@ -98,15 +98,15 @@ class CsvParser:
 
     def __init__(self, header: bytes, mapping: ColumnMapping | None = None) -> None:
         self.columns, self.delimiter = read_csv_header(header)
-        found = (mapping or ColumnMapping()).find_columns(self.columns)
-        if "ts" not in found and (value := _find_timestamp(self.columns)):
+        mapped = (mapping or ColumnMapping()).find_columns(self.columns)
+        if "ts" not in mapped and (value := _find_timestamp(self.columns)):
             raise BadRequest(
                 f"it has no header: its first line already holds a value such as {value[:40]!r}; "
                 f"add a first line that names the columns, such as {self.delimiter.join(REQUIRED_FIELDS)}"
             )
-        found = (mapping or ColumnMapping()).resolve(self.columns)
+        mapped = (mapping or ColumnMapping()).resolve(self.columns)
         self._width = len(self.columns)
-        self._indexes = {name: self.columns.index(column) for name, column in found.items()}
+        self._indexes = {name: self.columns.index(column) for name, column in mapped.items()}
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the log's columns of each line that has as many fields as the header."""

@@ -40,8 +40,8 @@ def list_glob(folder: str, pattern: str) -> list[RemoteLogFile]:
     """Return the files that match a glob below the URL `folder`."""
     with translating_remote_errors(folder, LOG_SETTING):
         root = open_path(folder, LOG_SETTING)
-        found = root.fs.glob(f"{str(root.path).rstrip('/')}/{pattern}", detail=True)
-        return list(_describe(root, folder, found.values()))
+        listed = root.fs.glob(f"{str(root.path).rstrip('/')}/{pattern}", detail=True)
+        return list(_describe(root, folder, listed.values()))
 
 
 def list_below(url: str) -> list[RemoteLogFile]:
@@ -49,10 +49,10 @@ def list_below(url: str) -> list[RemoteLogFile]:
     with translating_remote_errors(url, LOG_SETTING):
         root = open_path(url, LOG_SETTING)
         try:
-            found = root.fs.find(str(root.path).rstrip("/"), detail=True)
+            listed = root.fs.find(str(root.path).rstrip("/"), detail=True)
         except FileNotFoundError:
             return []
-        return list(_describe(root, url, found.values()))
+        return list(_describe(root, url, listed.values()))
 
 
 def find_file(url: str) -> RemoteLogFile | None:
@@ -141,9 +141,9 @@ class ReadAhead:
             self._blocks[url] = start, self._pool.submit(_read_range, url, start, min(size, start + _START_BLOCK))
 
 
-def _describe(root: Any, folder: str, found: Iterable[dict[str, Any]]) -> Iterator[RemoteLogFile]:
+def _describe(root: Any, folder: str, listed: Iterable[dict[str, Any]]) -> Iterator[RemoteLogFile]:
     base = str(root.path).rstrip("/")
-    for info in found:
+    for info in listed:
         path = str(info["name"])
         if info["type"] == "file" and not path.endswith("/"):
             rest = path.removeprefix(base).strip("/")
@@ -207,7 +207,7 @@ class _BlockReader(io.RawIOBase):
         self._pool.shutdown(wait=True, cancel_futures=True)
         super().close()
 
-    def _load(self, wanted: int) -> None:
+    def _load(self, least: int) -> None:
         """Make the block at the position the current one."""
         goes_on = self._position == self._start + len(self._data) and bool(self._data)
         ahead, self._ahead = self._ahead, None
@@ -218,7 +218,7 @@ class _BlockReader(io.RawIOBase):
         if ahead is not None and ahead[0] == self._position:
             data = ahead[1].result()
         else:
-            data = self._read(self._position, max(wanted, _FIRST_BLOCK))
+            data = self._read(self._position, max(least, _FIRST_BLOCK))
         self._start, self._data = self._position, data
         following = self._start + len(data)
         if goes_on and data and following < self._size:

@@ -64,14 +64,14 @@ EARLIEST, LATEST = (to_micros(datetime(year, 1, 1, tzinfo=UTC)) for year in (199
 def parse_values(values: Sequence[Any], rules: TimestampRules = DEFAULT_RULES) -> Micros:
     """Return raw values of a log as microseconds."""
     kinds = set(map(type, values))
-    found = None
+    micros = None
     if kinds == {str}:
-        found = None if rules.format else _iso_column(values, rules)
+        micros = None if rules.format else _iso_column(values, rules)
     elif kinds == {int}:
-        found = _integer_column(values)
-    if found is None:
-        found = np.fromiter((_parse_one(value, rules) for value in values), np.int64, len(values))
-    return mark_implausible(found)
+        micros = _integer_column(values)
+    if micros is None:
+        micros = np.fromiter((_parse_one(value, rules) for value in values), np.int64, len(values))
+    return mark_implausible(micros)
 
 
 def parse_column(column: pa.Array, rules: TimestampRules = DEFAULT_RULES) -> Micros:
@@ -83,8 +83,8 @@ def parse_column(column: pa.Array, rules: TimestampRules = DEFAULT_RULES) -> Mic
         micros = pc.cast(exact, pa.int64())
         if micros.null_count:
             micros = pc.fill_null(micros, INVALID)
-        found = mark_implausible(to_numpy(micros))
-        return found if zone_name else _to_utc(found, rules)
+        plausible = mark_implausible(to_numpy(micros))
+        return plausible if zone_name else _to_utc(plausible, rules)
     if pa.types.is_integer(kind) and not column.null_count:
         return mark_implausible(_to_microseconds(to_numpy(column).astype(np.int64)))
     return parse_values(to_python_values(column), rules)
@@ -139,8 +139,8 @@ def _iso_column(values: Sequence[str], rules: TimestampRules) -> Micros | None:
             cast = pc.cast(pc.cast(texts, kind), pa.int64())
         except pa.ArrowInvalid:
             continue
-        found = np.array(cast.to_numpy(zero_copy_only=False), dtype=np.int64)
-        return found if kind.tz else _to_utc(found, rules)
+        micros = np.array(cast.to_numpy(zero_copy_only=False), dtype=np.int64)
+        return micros if kind.tz else _to_utc(micros, rules)
     return None
 
 
@@ -199,8 +199,8 @@ def _as_iso(text: str) -> str:
 def _parse_words(text: str) -> int:
     """Return the time of a web server's log or an email's date, which name the month and the zone."""
     if "/" in text[:3]:
-        found = parse_log_time(text)
-        return INVALID if found is None else found
+        micros = parse_log_time(text)
+        return INVALID if micros is None else micros
     try:
         moment = parsedate_to_datetime(text) if "," in text[:4] else None
         return to_micros(moment) if moment is not None and moment.tzinfo else INVALID

@@ -178,21 +178,21 @@ class RequestFilter:
         """
         count = len(rows)
         methods, statuses = columns.get("method") or ["GET"] * count, columns.get("status") or [200] * count
-        kept: list[int] = []
+        opens: list[int] = []
         keys: list[tuple[str | None, str | None]] = []
         for row, path in enumerate(columns["path"]):
             method, target = _split_request(path, methods[row])
             key = self.find_key(method, target, _to_status(statuses[row]))
             if key is not None:
-                kept.append(row)
+                opens.append(row)
                 keys.append(key)
-        found = {name: [values[row] for row in kept] for name, values in columns.items()}
-        found |= {"account_id": [key[0] for key in keys], "date_range": [key[1] for key in keys]}
-        if "hit" not in found and "status" in found:
-            found["hit"] = [
-                False if _to_status(status) == CLIENT_CLOSED_REQUEST else None for status in found["status"]
+        selected = {name: [values[row] for row in opens] for name, values in columns.items()}
+        selected |= {"account_id": [key[0] for key in keys], "date_range": [key[1] for key in keys]}
+        if "hit" not in selected and "status" in selected:
+            selected["hit"] = [
+                False if _to_status(status) == CLIENT_CLOSED_REQUEST else None for status in selected["status"]
             ]
-        return [rows[row] for row in kept], self.add_actors(found)
+        return [rows[row] for row in opens], self.add_actors(selected)
 
     def add_actors(self, columns: Columns) -> Columns:
         """Return the columns with the actor of each row that names none but has a user agent."""
@@ -200,11 +200,11 @@ class RequestFilter:
         if agents is None:
             return columns
         actors = columns.get("actor") or [None] * len(agents)
-        given = [
+        classified = [
             actor if actor or not isinstance(agent, str) or not agent else self.classify(agent)
             for actor, agent in zip(actors, agents, strict=True)
         ]
-        return columns | {"actor": given}
+        return columns | {"actor": classified}
 
 
 @lru_cache(maxsize=16_384)

@@ -97,16 +97,16 @@ def _layouts(files: Sequence[FileCheck]) -> list[dict[str, Any]]:
         columns = item.columns
         if not columns.how:
             continue
-        key = (describe_format(item), tuple(columns.found.items()), tuple(columns.names))
+        key = (describe_format(item), tuple(columns.by_field.items()), tuple(columns.names))
         if key not in layouts and len(layouts) < _MAX_FILES:
-            used = {*columns.found.values(), *columns.suggested.values()}
+            used = {*columns.by_field.values(), *columns.suggested.values()}
             unused = [name for name in plain_columns(columns.names) if name not in used]
             layouts[key] = {
                 "format": describe_format(item),
                 "example": redact(item.file.path),
                 "files": 0,
                 "fields": {
-                    name: {"column": columns.found.get(name), "by": how, "suggested": columns.suggested.get(name)}
+                    name: {"column": columns.by_field.get(name), "by": how, "suggested": columns.suggested.get(name)}
                     for name, how in columns.how.items()
                 },
                 "unused_columns": unused[:_MAX_NAMES],

@@ -68,7 +68,7 @@ def _about_columns(check: LogCheck, step: NextStep | None) -> Iterator[str]:
 
 
 def _about_paths(check: LogCheck, settings: Settings, step: NextStep | None) -> Iterator[str]:
-    requests = [item for item in check.files if item.ignored or set(item.columns.found) & set(REQUEST_FIELDS)]
+    requests = [item for item in check.files if item.ignored or set(item.columns.by_field) & set(REQUEST_FIELDS)]
     if requests and not any(item.accepted for item in requests):
         quarantine = check.quarantine
         text = describe_path_pattern(quarantine.ignored, quarantine.unmatched_paths, settings.access_log.path_pattern)

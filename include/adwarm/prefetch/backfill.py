@@ -249,7 +249,7 @@ def run_backfill(
     gaps = find_missing_spans(prefetch.context, accounts, window, prefetch.clock.now(), report)
     run_id = f"{DAG}/{window}"
     jobs.start(prefetch.engine, run_id, DAG, len(gaps), prefetch.clock.now())
-    done = BackfillResult(len(gaps))
+    result = BackfillResult(len(gaps))
     denied: set[str] = set()
     with ProgressLog(len(gaps), write, "account-block", is_listing=False) as progress:
         for batch in _batches(gaps, batch_size):
@@ -258,14 +258,14 @@ def run_backfill(
             try:
                 for gap, outcome in _fetch_batch(prefetch, left, report, progress):
                     ended.append(outcome)
-                    _record_outcome(prefetch.engine, run_id, done, gap, outcome)
+                    _record_outcome(prefetch.engine, run_id, result, gap, outcome)
                     if outcome.status is KeyStatus.DENIED:
                         denied.add(gap.account.id)
             except WarmingStopped as stop:
                 raise _end_stopped(prefetch, run_id, stop) from None
             _raise_if_all_failed(ended)
     jobs.finish(prefetch.engine, run_id, prefetch.clock.now())
-    return done
+    return result
 
 
 def _missing_by_block(
@@ -335,12 +335,14 @@ def _raise_if_all_failed(outcomes: Sequence[KeyOutcome]) -> None:
         raise with_message(error, message) if error else Transient(message)
 
 
-def _record_outcome(engine: Engine, run_id: str, done: BackfillResult, gap: MissingSpans, outcome: KeyOutcome) -> None:
+def _record_outcome(
+    engine: Engine, run_id: str, result: BackfillResult, gap: MissingSpans, outcome: KeyOutcome
+) -> None:
     served = outcome.status.is_served
-    done.requests += outcome.calls
-    done.ended[str(outcome.status)] += 1
+    result.requests += outcome.calls
+    result.ended[str(outcome.status)] += 1
     if not served:
-        done.reasons[f"{gap.account.id} {gap.block}"] = str(outcome.reason)
+        result.reasons[f"{gap.account.id} {gap.block}"] = str(outcome.reason)
     errors = [] if served else [f"{gap.account.id} {gap.block}: {outcome.reason}"]
     jobs.add_progress(engine, run_id, done=int(served), failed=int(not served), requests=outcome.calls, errors=errors)
 

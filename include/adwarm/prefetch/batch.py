@@ -202,8 +202,8 @@ class Batch:
         with suppress(BatchStopped):
             self._check_stopped()
         with self._lock:
-            held = list(self._leases)
-        for lease in held:
+            leases = list(self._leases)
+        for lease in leases:
             try:
                 lease.renew_if_due()
             except AdwarmError as error:  # the next heartbeat tries again; an expired lease is noticed as lost

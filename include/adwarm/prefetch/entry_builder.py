@@ -180,8 +180,8 @@ def _pack(context: Context, query: EntryQuery, document: Document, fresh_until: 
 
 def load_summaries(context: Context, keys: Iterable[EntryKey]) -> dict[Window, RangeSummary]:
     """Return the summaries stored in the entries of `keys`, by window; corrupt and degraded entries have none."""
-    found = entries.find_each(context.engine, (key for key in keys if len(key.window) > 1))
-    summaries = ((entry.key.window, _read_summary(context, entry, sealed)) for entry, sealed in found)
+    stored = entries.find_each(context.engine, (key for key in keys if len(key.window) > 1))
+    summaries = ((entry.key.window, _read_summary(context, entry, sealed)) for entry, sealed in stored)
     return {window: summary for window, summary in summaries if summary is not None}
 
 

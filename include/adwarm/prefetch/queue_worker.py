@@ -203,10 +203,10 @@ class QueueWorker:
     @contextmanager
     def _renewing_leases(self, claims: Sequence[ClaimedRequest]) -> Iterator[None]:
         """Renew the leases while the block runs."""
-        done = threading.Event()
+        ended = threading.Event()
 
         def renew_until_done() -> None:
-            while not done.wait(self.queue.rules.lease_seconds / 3):
+            while not ended.wait(self.queue.rules.lease_seconds / 3):
                 try:
                     self.queue.renew(claims)
                 except Exception as error:
@@ -217,7 +217,7 @@ class QueueWorker:
         try:
             yield
         finally:
-            done.set()
+            ended.set()
             thread.join()
 
 

@@ -238,8 +238,8 @@ def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
 
 def list_earlier_outcomes(engine: Engine, run_id: str, number: int, result: BatchResult) -> list[KeyOutcome]:
     """Return the outcomes of the batch's warms that are not in `result`, because they ended in an earlier attempt."""
-    done = {outcome.request.reference for outcome in result.outcomes}
-    return [_outcome(row) for row in warms.list_ended(engine, run_id, number) if row.id not in done]
+    references = {outcome.request.reference for outcome in result.outcomes}
+    return [_outcome(row) for row in warms.list_ended(engine, run_id, number) if row.id not in references]
 
 
 def _outcome(warm: Warm) -> KeyOutcome:
