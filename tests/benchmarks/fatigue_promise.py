@@ -1,4 +1,4 @@
-"""Does the alarm keep its promise on ads as they are? Worlds of ads that do not change, real series, and delays.
+"""Do alarm and status keep what they promise on ads as they are? Worlds, real series, delays, and planted losses.
 
 A false alarm is one of an ad that does not change; at most one in 180 ad-days is promised. On real series nobody knows
 which alarm is false, so it is counted how many are followed by two weeks with a rate at least 5 % below the month
@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from adwarm.fatigue.panel import AdPanel, FloatArray
+from tests.benchmarks import fatigue_losses
 from tests.benchmarks.fatigue_detectors import CusumSettings, Detector, cusum, ewma
 from tests.benchmarks.fatigue_metrics import alarms_at_rate, measure_delays, measure_false_alarms
 from tests.benchmarks.fatigue_product import alarm_detector
@@ -54,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_table("Real series: what follows an alarm", real)
         results.check_at_most("real: alarms not followed, in 180 ad-days", real[0]["not followed/180"], NOT_FOLLOWED)
         results.check_at_most("real: half of the alarms before, to those now", ALARMS_BEFORE / 2 / real[0]["alarms"], 1)
-    return results.finish(worlds, delays=delays, real=real)
+    planted, unchanged = fatigue_losses.measure_planted(seed + 60), fatigue_losses.measure_unchanged(seed + 70)
+    print_table("Losses of up to 70 % of the clicks, twelve days later", planted)
+    print_table("Ads that lose nothing: share of ad-days", unchanged)
+    fatigue_losses.check(results, planted, unchanged)
+    return results.finish(worlds, delays=delays, real=real, planted=planted, unchanged=unchanged)
 
 
 def measure_world(world: World, seed: int) -> dict[str, Any]:

@@ -1665,7 +1665,7 @@ export interface components {
         };
         /**
          * Score
-         * @description The fatigue score of one ad: 0 is fresh, 100 is fatigued.
+         * @description What one ad lost, and its fatigue score: 0 is fresh, 100 is fatigued.
          */
         Score: {
             /**
@@ -1680,13 +1680,18 @@ export interface components {
             ad_name: string;
             /**
              * Status
-             * @description Band of `total`; `pending` while there is too little data.
+             * @description Band of `loss`: warning from 0.15, critical from 0.35; `pending` while there is too little data.
              * @enum {string}
              */
             status: "healthy" | "warning" | "critical" | "pending";
             /**
+             * Loss
+             * @description Share of the clicks for the same money that is lost against good weeks; below 0 for a gain.
+             */
+            loss: number | null;
+            /**
              * Total
-             * @description Weighted mean of the available components.
+             * @description Weighted mean of the available components, which orders ads.
              */
             total: number | null;
             /**
@@ -1716,7 +1721,7 @@ export interface components {
             data_quality: number;
             /**
              * Trend Per Day
-             * @description Points a day over the last days.
+             * @description Percentage points that `loss` grows by a day.
              */
             trend_per_day: number | null;
             /**
@@ -1731,7 +1736,7 @@ export interface components {
             days_to_critical_low: number | null;
             /**
              * Days To Critical High
-             * @description Upper end; null when the score may never get there.
+             * @description Upper end; null when it may never get there.
              */
             days_to_critical_high: number | null;
             /**
@@ -1848,6 +1853,16 @@ export interface components {
              * @description On the earlier day; null for a new ad.
              */
             status_before: ("healthy" | "warning" | "critical" | "pending") | null;
+            /**
+             * Loss
+             * @description Share of the clicks for the same money lost on the later day.
+             */
+            loss: number | null;
+            /**
+             * Loss Before
+             * @description The same on the earlier day.
+             */
+            loss_before: number | null;
             /**
              * Total
              * @description Score on the later day.
@@ -2008,17 +2023,17 @@ export interface components {
         StatusCounts: {
             /**
              * Healthy
-             * @description Score up to 30.
+             * @description Less than 15 % of the clicks for the same money lost.
              */
             healthy: number;
             /**
              * Warning
-             * @description Score up to 60.
+             * @description From 15 % on.
              */
             warning: number;
             /**
              * Critical
-             * @description Score above 60.
+             * @description From 35 % on.
              */
             critical: number;
             /**

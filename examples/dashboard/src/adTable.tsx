@@ -150,7 +150,7 @@ export function AdTable({ads, scores, formats}: TableProps) {
 function ScoreCell({score}: {readonly score: Score}) {
   return (
     <>
-      <BandTag band={score.status} /> {score.total !== null && <span className="score">{Math.round(score.total)}</span>}
+      <BandTag band={score.status} /> {score.loss !== null && <span className="score">{Math.round(100 * score.loss)} % lost</span>}
     </>
   )
 }
@@ -162,6 +162,6 @@ function ariaSort(sort: {key: SortKey; isDown: boolean}, key: SortKey): 'ascendi
 
 function compare(a: AdRow, b: AdRow, key: SortKey): number {
   if (key === 'name') return a.name.localeCompare(b.name, 'en', {numeric: true})
-  if (key === 'score') return (a.score?.total ?? -1) - (b.score?.total ?? -1)
+  if (key === 'score') return (a.score?.loss ?? -1) - (b.score?.loss ?? -1)
   return (a[key] ?? -1) - (b[key] ?? -1)
 }

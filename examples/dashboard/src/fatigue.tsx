@@ -6,9 +6,9 @@ export type Band = Score['status']
 
 /** From the worst to the best; the order of every list of bands on the page. */
 export const BANDS: readonly (readonly [Band, string, string])[] = [
-  ['critical', 'Critical', 'above 60: replace the creative'],
-  ['warning', 'Warning', '31 to 60: prepare a new one'],
-  ['healthy', 'Healthy', 'up to 30'],
+  ['critical', 'Critical', '35 % of the clicks for the same money lost or more'],
+  ['warning', 'Warning', '15 to 35 % lost: prepare a new creative'],
+  ['healthy', 'Healthy', 'less than 15 % lost'],
   ['pending', 'Pending', 'too little data to score'],
 ]
 const BAND_NAMES = Object.fromEntries(BANDS.map(([band, name]) => [band, name])) as Record<Band, string>
@@ -82,7 +82,7 @@ export function Fatigue({scores, problem}: FatigueProps) {
     meaning,
     count: list.filter(({status}) => status === band).length,
   }))
-  const worst = list.filter(({total}) => total !== null).slice(0, 6)
+  const worst = list.filter(({loss}) => loss !== null).sort((a, b) => (b.loss ?? 0) - (a.loss ?? 0)).slice(0, 6)
   return (
     <section className="panel" aria-labelledby={id}>
       <header className="panel-head">
@@ -119,7 +119,7 @@ export function Fatigue({scores, problem}: FatigueProps) {
 }
 
 function WorstAd({score}: {readonly score: Score}) {
-  const total = Math.round(score.total ?? 0)
+  const lost = Math.max(0, Math.round(100 * (score.loss ?? 0)))
   return (
     <li>
       <div className="worst-name">
@@ -127,19 +127,19 @@ function WorstAd({score}: {readonly score: Score}) {
         <span className="muted">{outlook(score)}</span>
       </div>
       <div className="scale" aria-hidden="true">
-        <i className="scale-tick" style={{left: '30%'}} />
-        <i className="scale-tick" style={{left: '60%'}} />
-        <div className={`scale-fill band-${score.status}`} style={{width: `${total}%`}} />
+        <i className="scale-tick" style={{left: '15%'}} />
+        <i className="scale-tick" style={{left: '35%'}} />
+        <div className={`scale-fill band-${score.status}`} style={{width: `${lost}%`}} />
       </div>
       <strong className="worst-total">
-        {total}
-        <span className="hidden-text"> of 100, {BAND_NAMES[score.status]}</span>
+        {lost} %
+        <span className="hidden-text"> fewer clicks for the same money, {BAND_NAMES[score.status]}</span>
       </strong>
     </li>
   )
 }
 
-/** Returns where a score is heading, in words. */
+/** Returns where an ad is heading, in words. */
 export function outlook({
   status,
   trend_per_day: trend,

@@ -17,7 +17,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from adwarm.fatigue.recommendation import recommend
+from adwarm.fatigue.recommendation import describe_loss, recommend
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.recovery import RecoveryPipeline
@@ -99,7 +99,7 @@ def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueS
         risen = [now for now, then in zip(levels, earlier_levels, strict=True) if now > then and now >= least]
         if risen:
             found.append(_Crossing(score, max(risen), earlier))
-    return sorted(found, key=lambda item: (-item.level, -(item.score.total or 0.0), item.score.ad_id))
+    return sorted(found, key=lambda item: (-item.level, -(item.score.loss or 0.0), item.score.ad_id))
 
 
 def _alert(
@@ -149,9 +149,7 @@ def _describe(item: _Crossing) -> str:
     score, before = item.score, item.before
     name = " ".join(score.ad_name.split()) or score.ad_id
     name = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
-    total = "" if score.total is None else f" {score.total:.0f}"
     news = [] if score.alarm != "alarm" or before.alarm == "alarm" else ["new alarm"]
-    news.append(
-        f"{before.status} → {score.status}{total}" if before.status != score.status else f"{score.status}{total}"
-    )
+    news.append(f"{before.status} → {score.status}" if before.status != score.status else score.status)
+    news += filter(None, [describe_loss(score)])
     return f"{name} ({score.ad_id}): {', '.join(news)}"

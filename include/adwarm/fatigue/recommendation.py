@@ -1,8 +1,8 @@
 """What a score and an alarm mean for the person who runs the ad: one action first, then the figures behind it.
 
-The action follows from the status, the component that raises the score most, and three limits within the critical
-band: `REFRESH_ABOVE` (replace the creative), `CAP_FREQUENCY_FROM` and `PAUSE_FROM`. A healthy ad with an alarm gets an
-action, too: a score compares the last days with the ad's best week, and an alarm is evidence that the click-through
+The action follows from the status, which is the band of the clicks lost for the same money, and from the component that
+raises the score most; from `PAUSE_FROM` on a critical ad is to be paused. A healthy ad with an alarm gets an
+action, too: a status compares the last days with the ad's good weeks, and an alarm is evidence that the click-through
 rate falls by more than chance explains, so each can speak without the other. `Recommendation.note` then says why.
 
 Cost per result is compared with the limits of Meta's delivery column: above 1 times the past the creative is limited,
@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
+from adwarm.fatigue.score import NOTABLE_COMPONENT
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
 
-REFRESH_ABOVE: Final = WARNING_UP_TO
-CAP_FREQUENCY_FROM: Final = 70.0
-PAUSE_FROM: Final = 85.0
+PAUSE_FROM: Final = 0.6
+"""Share of the clicks for the same money that is lost, from which an ad is to be paused."""
 MIN_QUALITY: Final = 0.5
 """A score of a lower quality is not projected, and its recommendation says so."""
 SOON_DAYS: Final = 7
@@ -31,7 +30,7 @@ MAX_DAYS_AHEAD: Final = 60
 FATIGUED_FROM: Final = 2.0
 """Cost per result as a multiple of the past, from which Meta calls a creative fatigued."""
 _NOTABLE_COST: Final = 1.05
-_NOTABLE_COMPONENT: Final = 15.0
+_REASON_FROM: Final = 15.0
 """A lower component is no reason for a warning."""
 OUTCOMES: Final = (
     "on real ads about 9 of 10 such alarms still had a rate at least 5 % lower over the two weeks that followed; "
@@ -46,7 +45,7 @@ _PAUSES: Final = {
 }
 _REFRESHES: Final = {
     "creative": "Replace the creative: its image, video or text no longer earns its usual clicks.",
-    "audience": "Widen the audience or rotate in another creative: the same people see the ad too often.",
+    "audience": "Cap the frequency, or widen the audience: the same people see the ad too often.",
     "algorithm": "Check bid, budget and competing ads: delivery has become more expensive.",
 }
 _PREPARATIONS: Final = {
@@ -59,7 +58,6 @@ _WATCHES: Final = {
     "audience": "Plan a wider audience: people start to see the ad too often.",
     "algorithm": "Watch the price: delivery becomes more expensive.",
 }
-_CAP: Final = "Cap the frequency, or widen the audience: the same people see the ad too often."
 _FLAGS: Final = {
     "audience_changed": "the audience changed",
     "budget_changed": "the budget changed",
@@ -78,11 +76,11 @@ _CHANGES: Final = ("budget_changed", "audience_changed")
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """When the score becomes critical at its present pace.
+    """When an ad becomes critical at its present pace.
 
     Attributes:
         first: the start of the 80 % interval.
-        last: its end; None when the score may stay below critical.
+        last: its end; None when it may never become critical.
     """
 
     first: date
@@ -119,13 +117,13 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
     if score.total is None:
         return _recommend_pending(score, settings)
     driver = find_driver(score, settings)
-    reasons = (*_describe_figures(score), *_describe_cost(score), *describe_alarm(score))
-    action, note = _choose_action(score, driver), _explain_difference(score, driver)
+    reasons = (describe_loss(score), *_describe_figures(score), *_describe_cost(score), *describe_alarm(score))
+    action, note = _choose_action(score, driver), _explain_difference(score)
     return Recommendation(action, reasons, _describe_caution(score), note)
 
 
 def find_driver(score: FatigueScore, settings: FatigueSettings) -> str | None:
-    """Return the component that raises a score most; None when none is above the healthy band.
+    """Return the component that raises a score most; None when none is above 30.
 
     Scores that were stored before the driver was get the one with the largest weight times value.
     """
@@ -134,21 +132,21 @@ def find_driver(score: FatigueScore, settings: FatigueSettings) -> str | None:
     weighted = {
         name: weight * getattr(score, name)
         for name, weight in zip(_COMPONENTS, settings.weights, strict=True)
-        if weight and (getattr(score, name) or 0.0) > HEALTHY_UP_TO
+        if weight and (getattr(score, name) or 0.0) > NOTABLE_COMPONENT
     }
     return max(weighted, key=lambda name: weighted[name], default=None)
 
 
 def is_critical_soon(score: FatigueScore) -> bool:
-    """Return whether the score is below critical and becomes critical within `SOON_DAYS` at its present pace."""
+    """Return whether an ad is not critical and becomes so within `SOON_DAYS` at its present pace."""
     return project_critical(score) is not None and (score.days_to_critical or 0.0) <= SOON_DAYS
 
 
 def project_critical(score: FatigueScore) -> Projection | None:
-    """Return when a score that is not critical becomes critical; None when that cannot be said.
+    """Return when an ad that is not critical becomes critical; None when that cannot be said.
 
-    It cannot for a score that does not rise, whose quality is below `MIN_QUALITY`, that is expected to take longer than
-    `MAX_DAYS_AHEAD`, or that is healthy and may as well stay so.
+    It cannot for an ad that does not lose more and more, whose quality is below `MIN_QUALITY`, that is expected to take
+    longer than `MAX_DAYS_AHEAD`, or that is healthy and may as well stay so.
     """
     days = score.days_to_critical
     if days is None or score.status in ("critical", "pending"):
@@ -166,7 +164,7 @@ def project_critical(score: FatigueScore) -> Projection | None:
 
 
 def describe_projection(score: FatigueScore) -> str:
-    """Return when a score becomes critical, such as `critical in 4 to 9 days`; empty when that cannot be said."""
+    """Return when an ad becomes critical, such as `critical in 4 to 9 days`; empty when that cannot be said."""
     found = project_critical(score)
     if found is None:
         return ""
@@ -186,12 +184,31 @@ def describe_alarm(score: FatigueScore) -> tuple[str, ...]:
     since = f" since about {score.onset:%b} {score.onset.day}" if score.onset else ""
     if score.alarm == "watch":
         return (f"first signs of a falling click-through rate{since}",)
-    return (f"click-through rate falling{since}", OUTCOMES)
+    return (f"click-through rate falling{since}{_describe_month(score)}", OUTCOMES)
+
+
+def _describe_month(score: FatigueScore) -> str:
+    """Return how far the rate of the last week is below that of the month before; empty when it is not."""
+    recent, month = score.baseline.get("recent_ctr"), score.baseline.get("month_ctr")
+    if recent is None or not month or recent > 0.995 * month:
+        return ""
+    return f", {1 - recent / month:.0%} below the month before"
 
 
 def list_flags(score: FatigueScore) -> list[str]:
     """Return the names of what was missing or changed in the data of a score."""
     return [str(name) for name in score.baseline.get("flags", ())]
+
+
+def describe_loss(score: FatigueScore) -> str:
+    """Return what is lost, such as `gives 38% fewer clicks for the same money than in its good weeks`; may be empty."""
+    if score.loss is None:
+        return ""
+    money = "" if score.baseline.get("recent_cpm") is None else " for the same money"
+    percent = f"{abs(score.loss):.0%}"
+    if percent == "0%":
+        return f"gives as many clicks{money} as in its good weeks"
+    return f"gives {percent} {'fewer' if score.loss > 0 else 'more'} clicks{money} than in its good weeks"
 
 
 def describe_flags(score: FatigueScore) -> list[str]:
@@ -200,11 +217,9 @@ def describe_flags(score: FatigueScore) -> list[str]:
 
 
 def _choose_action(score: FatigueScore, driver: str | None) -> str:
-    total, name = score.total or 0.0, driver or "creative"
-    if total >= PAUSE_FROM:
-        return _PAUSES[name]
-    if total > REFRESH_ABOVE:
-        return _CAP if name == "audience" and total >= CAP_FREQUENCY_FROM else _REFRESHES[name]
+    name = driver or _find_cause(score)
+    if score.status == "critical":
+        return _PAUSES[name] if (score.loss or 0.0) >= PAUSE_FROM else _REFRESHES[name]
     projection = describe_projection(score)
     if score.alarm == "alarm":
         return "Prepare a new creative today: the click-through rate falls by more than chance explains."
@@ -217,20 +232,24 @@ def _choose_action(score: FatigueScore, driver: str | None) -> str:
     return "Nothing to do."
 
 
-def _explain_difference(score: FatigueScore, driver: str | None) -> str:
-    """Return why score and alarm do not say the same."""
+def _find_cause(score: FatigueScore) -> str:
+    """Return whether more is lost by the click-through rate or by the price."""
+    return "algorithm" if (score.algorithm or 0.0) > (score.creative or 0.0) else "creative"
+
+
+def _explain_difference(score: FatigueScore) -> str:
+    """Return why status and alarm do not say the same."""
     if score.alarm == "alarm" and score.status == "healthy":
         return (
-            "The score is healthy because little is lost yet against the ad's best week. The alarm is evidence "
-            "that the fall is more than chance."
+            "The ad is healthy because little is lost yet against its good weeks. The alarm is evidence that the "
+            "fall is more than chance."
         )
     if score.alarm != "none" or score.status != "critical":
         return ""
-    if driver != "creative":
-        cause = "how often people see it" if driver == "audience" else "its price"
-        return f"There is no alarm because alarms watch clicks, and this score comes from {cause}."
+    if _find_cause(score) == "algorithm":
+        return "There is no alarm because alarms watch clicks, and this loss comes from its price."
     return (
-        "There is no alarm: the ad is far below its best week, and chance may explain part of that, or it fell "
+        "There is no alarm: the ad is far below its good weeks, and chance may explain part of that, or it fell "
         "before the days that the alarm watches."
     )
 
@@ -240,28 +259,30 @@ def _describe_figures(score: FatigueScore) -> tuple[str, ...]:
     baseline = score.baseline
     texts = {
         "creative": _describe_change(
-            "click-through rate", baseline.get("recent_ctr"), baseline.get("ctr"), lambda value: f"{value:.2%}"
+            "click-through rate", "good weeks", (baseline.get("recent_ctr"), baseline.get("ctr")), "{:.2%}"
         ),
         "audience": _describe_frequency(baseline.get("frequency")),
         "algorithm": _describe_change(
             "price of a thousand impressions",
-            baseline.get("recent_cpm"),
-            baseline.get("cpm"),
-            lambda value: f"{value:,.2f}",
+            "usual weeks",
+            (baseline.get("recent_cpm"), baseline.get("cpm")),
+            "{:,.2f}",
         ),
     }
-    lowest = 0.0 if score.status == "healthy" else _NOTABLE_COMPONENT
+    lowest = 0.0 if score.status == "healthy" else _REASON_FROM
     known = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
     return tuple(texts[name] for name in sorted(known, key=lambda name: -getattr(score, name)))
 
 
-def _describe_change(what: str, recent: Any, usual: Any, write: Any) -> str:
+def _describe_change(what: str, weeks: str, figures: tuple[Any, Any], pattern: str) -> str:
+    recent, usual = figures
     if not usual or recent is None:
         return ""
     change = recent / usual - 1
     if abs(change) < 0.005:
-        return f"{what} {write(recent)}, as in its best week"
-    return f"{what} {write(recent)}, {abs(change):.0%} {'above' if change > 0 else 'below'} its best week"
+        return f"{what} {pattern.format(recent)}, as in its {weeks}"
+    side = "above" if change > 0 else "below"
+    return f"{what} {pattern.format(recent)}, {abs(change):.0%} {side} its {weeks}"
 
 
 def _describe_frequency(frequency: Any) -> str:
@@ -318,5 +339,5 @@ def _list_needs(baseline: Mapping[str, Any], settings: FatigueSettings) -> tuple
     if impressions_left > 0:
         needs.append(f"needs {format_count(impressions_left, 'more impression', 'more impressions')}")
     if not needs:
-        needs.append("needs delivery in the recent days and before them, with clicks, spend or a frequency to compare")
+        needs.append("needs delivery in the recent days and before them, with clicks to compare")
     return tuple(needs)

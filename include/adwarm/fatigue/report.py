@@ -10,7 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final, Literal
 
-from adwarm.fatigue.recommendation import describe_alarm, describe_flags, describe_projection, recommend
+from adwarm.fatigue.recommendation import (
+    describe_alarm,
+    describe_flags,
+    describe_loss,
+    describe_projection,
+    recommend,
+)
 from adwarm.foundation.csv_text import format_csv
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus
@@ -133,6 +139,8 @@ class AdChange:
             "text": self.text,
             "status": None if self.kind == "gone" else score.status,
             "status_before": None if before is None else before.status,
+            "loss": None if self.kind == "gone" else score.loss,
+            "loss_before": None if before is None else before.loss,
             "total": None if self.kind == "gone" else score.total,
             "total_before": None if before is None else before.total,
             "alarm": "none" if self.kind == "gone" else score.alarm,
@@ -206,7 +214,7 @@ def _kind_of_change(old: FatigueScore, new: FatigueScore) -> ChangeKind | None:
 
 
 def _state(score: FatigueScore) -> str:
-    return score.status if score.total is None else f"{score.status} {score.total:.0f}"
+    return score.status if score.loss is None else f"{score.status} ({score.loss:.0%} lost)"
 
 
 def _moved(before: FatigueScore | None, score: FatigueScore) -> str:
@@ -224,6 +232,7 @@ CSV_COLUMNS: Final = (
     "ad_name",
     "as_of",
     "status",
+    "loss",
     "total",
     "creative",
     "audience",
@@ -297,7 +306,8 @@ def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
         "because": "; ".join(advice.reasons),
         "note": advice.note,
         "caution": advice.caution,
-        "status": score.status if score.total is None else f"{score.status}, score {score.total:.0f} of 100",
+        "status": ", ".join(filter(None, [score.status, describe_loss(score)])),
+        "score": "" if score.total is None else f"{score.total:.0f} of 100",
         "alarm": _alarm(score),
         "critical": describe_time_to_critical(score),
         "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+.1f} points a day",
@@ -323,10 +333,9 @@ def _component(value: float | None, figures: Mapping[str, Any], name: str, patte
     """Return a component with the figures it compares: recent ones, and usual ones where there are any."""
     if value is None:
         return ""
+    weeks = "usual weeks" if name == "cpm" else "good weeks"
     recent, usual = figures.get(f"recent_{name}", figures.get(name)), figures.get(name)
     if recent is None:
         return f"{value:.0f}"
-    compared = (
-        f", {pattern.format(usual)} in its best week" if usual is not None and f"recent_{name}" in figures else ""
-    )
+    compared = f", {pattern.format(usual)} in its {weeks}" if usual is not None and f"recent_{name}" in figures else ""
     return f"{value:.0f}: {meaning} {pattern.format(recent)}{compared}"

@@ -1,10 +1,12 @@
 """The canonical ad fatigue score: 0 is fresh, 100 is fatigued.
 
-It has three components, each continuous and monotonic: creative (click-through rate lost against the ad's own best
-stable week), audience (how often a person saw it), algorithm (increase of the price of a thousand impressions over its
-cheapest stable week). Rates are shrunk with the noise that was measured in the account, so that a few hundred
-impressions cannot give an extreme score. A figure that the rows lack leaves its component out, is flagged, and lowers
-the data quality. See docs/explanation/fatigue.md for each formula with its source.
+It has three components, each continuous and monotonic: creative (click-through rate lost against the ad's own good
+weeks), audience (how often a person saw it), algorithm (increase of the price of a thousand impressions over its usual
+weeks). The score orders ads and explains them. Their status is the band of what is lost: clicks for the same money,
+from the click-through rate and the price, against the same weeks. Rates are shrunk with the noise that was measured in
+the account, so that a few hundred impressions cannot give an extreme score. Without clicks an ad is pending; another
+figure that the rows lack leaves its component out, is flagged, and lowers the data quality. See
+docs/explanation/fatigue.md for each formula with its source.
 
 The score states what the ad delivers against its own past. Moves that the whole account shares are part of it, and so
 an ad's score does not depend on other ads but for the prior; `adwarm.fatigue.alarm` separates them.
@@ -26,11 +28,14 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable, FatigueScore
 from adwarm.settings import FatigueSettings
 
-CALCULATOR_VERSION: Final = "canonical-4"
+CALCULATOR_VERSION: Final = "canonical-5"
 SCAN_DAYS: Final = 60
 """Days before the preceding month that scores of a month look back on; what is not stored of them is unknown."""
-HEALTHY_UP_TO: Final = 30.0
-WARNING_UP_TO: Final = 60.0
+WARNING_FROM: Final = 0.15
+"""Share of the clicks for the same money that is lost, from which an ad has the status `warning`."""
+CRITICAL_FROM: Final = 0.35
+NOTABLE_COMPONENT: Final = 30.0
+"""A component up to this raises no score that is worth naming a cause of."""
 _BLOCK_ADS: Final = 256
 """Ads that are calculated at a time: few enough that their arrays stay in the processor's cache."""
 _PENDING: Final = STATUSES.index("pending")
@@ -66,9 +71,9 @@ def score_account(
     return score_panel(panel, measure_priors(panel, month), frequency, settings).to_scores(as_of)
 
 
-def find_bands(totals: FloatArray) -> npt.NDArray[np.int8]:
-    """Return 0 (healthy), 1 (warning) or 2 (critical) for each total; 0 for an unknown one."""
-    bands: npt.NDArray[np.int8] = (totals > HEALTHY_UP_TO).astype(np.int8) + (totals > WARNING_UP_TO)
+def find_bands(losses: FloatArray) -> npt.NDArray[np.int8]:
+    """Return 0 (healthy), 1 (warning) or 2 (critical) for each share of clicks lost; 0 for an unknown one."""
+    bands: npt.NDArray[np.int8] = (losses >= WARNING_FROM).astype(np.int8) + (losses >= CRITICAL_FROM)
     return bands
 
 
@@ -98,7 +103,7 @@ def score_panel(
         age_days=np.zeros(shape, np.int16),
         baseline_days=np.zeros(shape, np.int16),
         flags=np.zeros(shape, np.uint16),
-        limit=WARNING_UP_TO,
+        limit=100 * CRITICAL_FROM,
         calculator_version=CALCULATOR_VERSION,
     )
     for first in range(0, shape[0], _BLOCK_ADS):
@@ -122,6 +127,7 @@ def _write_block(block: ScoreBlock, table: ScoreTable, rows: slice) -> None:
     listed = block.is_listed
     figures = {
         "total": block.total,
+        "loss": np.where(np.isnan(block.total), np.nan, block.loss),
         "creative": creative,
         "audience": audience,
         "algorithm": algorithm,
@@ -134,6 +140,7 @@ def _write_block(block: ScoreBlock, table: ScoreTable, rows: slice) -> None:
         "cpm": 1000 * block.price.usual,
         "recent_ctr": block.clicks.recent,
         "recent_cpm": 1000 * block.price.recent,
+        "month_ctr": block.month_ctr,
         "impressions": block.past.impressions,
         "recent_impressions": block.recent.impressions,
         "frequency": block.frequency,
@@ -141,8 +148,8 @@ def _write_block(block: ScoreBlock, table: ScoreTable, rows: slice) -> None:
     for name, values in figures.items():
         table.figures[name][rows] = np.where(listed, values, np.nan)
     total = block.total
-    table.status[rows] = np.where(np.isnan(total), _PENDING, find_bands(round_figures(total)))
-    table.driver[rows] = block.find_driver(HEALTHY_UP_TO)
+    table.status[rows] = np.where(np.isnan(total), _PENDING, find_bands(round_figures(block.loss)))
+    table.driver[rows] = block.find_driver(NOTABLE_COMPONENT)
     table.is_listed[rows] = listed
     table.clicks_from[rows] = block.clicks_from
     table.age_days[rows] = block.age_days

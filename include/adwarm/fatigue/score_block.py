@@ -25,17 +25,20 @@ NOTABLE_FREQUENCY: Final = 20.0
 MAX_MISSING: Final = 0.30
 """Share of the days looked back on that may be missing from the store."""
 NEEDED_DAYS: Final = 30
-"""Days before the recent ones that must be stored for the most part; the best week may be older."""
-RECENT_DAYS: Final = 3
-"""Recent days that are compared with the baseline: one is noise, and after a week the money is spent."""
+"""Days before the recent ones that must be stored for the most part; good weeks may be older."""
+RECENT_DAYS: Final = 7
+"""Recent days that are compared with the baseline: a whole week; of an ad with fewer than 14 days, half of them."""
 BASELINE_DAYS: Final = 60
-"""Days with delivery before them; the best week of these is what is usual, also for an ad worn out for a month."""
+"""Days with delivery before them, whose good weeks are what is usual, also for an ad worn out for a month."""
+MONTH_DAYS: Final = 28
+"""Days with delivery before the recent ones, whose click-through rate an alarm is compared with in words."""
 PENDING_DAYS: Final = 2
 """Days after its first delivery until which an ad is pending."""
 CHANGE_DAYS: Final = 14
 """Days for which a change of the audience or the creative is flagged."""
 PRIOR_RESULTS: Final = 3.0
 """Results that the prior of the usual cost per result is worth; a convention."""
+BUDGET_DAYS: Final = 3
 BUDGET_RATIO: Final = 2.0
 """Spend a day, as a multiple of the week before, that is flagged as a change of the budget."""
 QUALITY_IMPRESSIONS: Final = 1_000.0
@@ -90,6 +93,10 @@ class ScoreBlock:
             self.start = np.maximum.accumulate(np.where(panel.changed, number[:, :-1], 0), axis=1)
         padded = np.concatenate([np.zeros((len(number), RECENT_DAYS), np.int64), number], axis=1)
         self.cut = np.maximum(padded[:, 1 : panel.days + 1], self.start)  # the last day of the baseline
+        used = self.last - self.start
+        self.budget_cut = np.maximum(padded[:, RECENT_DAYS - BUDGET_DAYS + 1 :][:, : panel.days], self.start)
+        half = self.start + (used + 1) // 2
+        self.cut = np.where(used < 2 * RECENT_DAYS, np.maximum(self.cut, half), self.cut)
         self.first = np.maximum(self.start, self.cut - BASELINE_DAYS)
         self.totals = Sums(
             *(self._accumulate(values) for values in (self.impressions, self.impressions, self.delivered))
@@ -100,7 +107,7 @@ class ScoreBlock:
     def _accumulate(self, values: FloatArray | BoolArray) -> FloatArray:
         return self.timeline.accumulate(values.astype(np.float64, copy=False))
 
-    def _compare(self, events: FloatArray, prior: RatePrior, weekdays: FloatArray, *, highest: bool) -> Change:
+    def _compare(self, events: FloatArray, prior: RatePrior, weekdays: FloatArray, *, is_price: bool) -> Change:
         """Compare a rate per impression; `weekdays` are ads x 7 factors on it."""
         known = self.delivered & np.isfinite(events)
         shown = np.where(known, self.impressions, 0.0)
@@ -109,7 +116,7 @@ class ScoreBlock:
         adjusted = Sums(counts, self._accumulate(shown * weekdays[:, day]), days)
         plain = Sums(counts, raw, days)
         recent, past = plain.between(self.cut, self.last), plain.between(self.first, self.cut)
-        by_number = measure_usual(self.timeline, adjusted, prior, BASELINE_DAYS, highest=highest)
+        by_number = measure_usual(self.timeline, adjusted, prior, BASELINE_DAYS, is_price=is_price)
         usual = np.where(self.cut > self.start, np.take_along_axis(by_number, self.cut, 1), np.nan)
         usual = np.where((past.events > 0) & (usual > 0), usual, np.nan)
         return Change(
@@ -136,15 +143,15 @@ class ScoreBlock:
         prior = RatePrior(
             mean=_as_column([np.nan if item.ctr_mean is None else item.ctr_mean for item in self.priors]),
             spread=_as_column([item.ctr_spread for item in self.priors]),
-            noise=_as_column([item.noise_sd for item in self.priors]),
+            noise=_as_column([item.noise_sd * item.noise_factor**0.5 for item in self.priors]),
         )
         weekdays = np.array([item.ctr_weekdays for item in self.priors]).reshape(-1, 7)
         everything, links = self.panel.clicks_of_all_kinds
-        change = self._compare(everything, prior, weekdays, highest=True)
+        change = self._compare(everything, prior, weekdays, is_price=False)
         own = _as_column([float(_CLICKS if kind == CLICKS else _LINKS) for kind in self.panel.clicks_from])
         if self.panel.all_clicks is None:
             return change, np.where(change.is_comparable, own, 0).astype(np.int64)
-        other = self._compare(links, prior, weekdays, highest=True)
+        other = self._compare(links, prior, weekdays, is_price=False)
         use = ~change.is_comparable & other.is_comparable
         names = [field.name for field in fields(Change)]
         merged = Change(*(np.where(use, getattr(other, name), getattr(change, name)) for name in names))
@@ -160,7 +167,7 @@ class ScoreBlock:
             dispersion=PRICE_DISPERSION,
         )
         weekdays = np.array([item.cpm_weekdays for item in self.priors]).reshape(-1, 7)
-        return self._compare(self.panel.spend, prior, weekdays, highest=False)
+        return self._compare(self.panel.spend, prior, weekdays, is_price=True)
 
     @cached_property
     def age_days(self) -> FloatArray:
@@ -210,8 +217,17 @@ class ScoreBlock:
         curve = AUDIENCE_CURVES[self.settings.audience_curve]
         parts = (CREATIVE_CURVE(-self.clicks.change), curve(self.frequency), self._algorithm())
         creative, audience, algorithm = (np.where(self.has_enough, part, np.nan) for part in parts)
-        creative = np.where(self.clicks_from > 0, creative, np.nan)
-        return creative, audience, algorithm
+        return np.where(self.clicks_from > 0, creative, np.nan), audience, algorithm
+
+    @cached_property
+    def loss(self) -> FloatArray:
+        """Share of the clicks for the same money that is lost against the usual; below 0 for a gain, nan while pending.
+
+        Without spend, the clicks of the same impressions.
+        """
+        price = np.where(np.isfinite(self.price.change), self.price.change, 0.0)
+        loss = 1 - (1 + self.clicks.change) / (1 + price)
+        return np.where(self.has_enough & (self.clicks_from > 0), loss, np.nan)
 
     def _algorithm(self) -> FloatArray:
         """Return the score of the price, up to halved when delivery grew by half or more: a larger budget costs more.
@@ -227,22 +243,26 @@ class ScoreBlock:
 
     @cached_property
     def total(self) -> FloatArray:
-        """The weighted mean of the known components, to four decimals; nan while pending."""
+        """The weighted mean of the known components, to four decimals; nan while pending, as without clicks."""
         total, weight = _weigh(self.components, self.settings.weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean: FloatArray = np.where(weight > 0, np.minimum(100.0, total / weight), np.nan)
+        mean = np.where(np.isfinite(self.loss), mean, np.nan)
         return np.rint(mean * 1e4) / 1e4
 
     def measure_trend(self) -> tuple[FloatArray, FloatArray]:
-        """Return points a day at constant frequency, and the standard error of that."""
-        creative, audience, algorithm = self.components
-        value, _ = _weigh((creative, None, algorithm), self.settings.weights)
-        _, weight = _weigh(self.components, self.settings.weights)
-        kinds = np.isfinite(creative) + 2.0 * np.isfinite(algorithm)
-        known = np.where(np.isfinite(self.total) & ((kinds > 0) | np.isfinite(audience)), value, np.nan)
-        slope, error = measure_slopes(known, kinds, RECENT_DAYS)
-        weight = np.where(weight > 0, weight, 1.0)
-        return slope / weight, error / weight
+        """Return the percentage points of clicks that are lost a day, and the standard error of that."""
+        known = np.where(np.isfinite(self.total), 100 * self.loss, np.nan)
+        return measure_slopes(known, self.clicks_from + 10.0 * np.isfinite(self.price.change), RECENT_DAYS)
+
+    @cached_property
+    def month_ctr(self) -> FloatArray:
+        """The click-through rate of the 28 days with delivery before the recent ones; nan when unknown."""
+        known = self.delivered & np.isfinite(self.panel.clicks)
+        clicks, shown = (
+            self._accumulate(np.where(known, values, 0.0)) for values in (self.panel.clicks, self.impressions)
+        )
+        return Sums(clicks, shown, shown).between(np.maximum(self.start, self.cut - MONTH_DAYS), self.cut).rate
 
     def find_driver(self, healthy_up_to: float) -> IndexArray:
         """Return the index of the component that raises the score most; -1 when all are in the healthy band."""
@@ -251,7 +271,8 @@ class ScoreBlock:
             for part, weight in zip(self.components, self.settings.weights, strict=True)
         ]
         stacked = np.stack(parts)
-        driver: IndexArray = np.where(stacked.max(axis=0) > 0, stacked.argmax(axis=0), -1)
+        known = np.isfinite(self.total) & (stacked.max(axis=0) > 0)
+        driver: IndexArray = np.where(known, stacked.argmax(axis=0), -1)
         return driver
 
     @cached_property
@@ -310,13 +331,13 @@ class ScoreBlock:
         return changed
 
     def _budget_changed(self) -> BoolArray:
-        """Return whether the spend of a recent day is twice that of the week before, or half of it."""
+        """Return whether the spend a day of the last three days is twice that of the week before, or half of it."""
         known = self.delivered & np.isfinite(self.panel.spend)
         spend = self._accumulate(np.where(known, self.panel.spend, 0.0))
         days = self._accumulate(known)
         sums = Sums(spend, days, days)  # the rate is spend a day
-        recent = sums.between(self.cut, self.last).rate
-        before = sums.between(np.maximum(self.start, self.cut - WEEK), self.cut).rate
+        recent = sums.between(self.budget_cut, self.last).rate
+        before = sums.between(np.maximum(self.start, self.budget_cut - WEEK), self.budget_cut).rate
         changed: BoolArray = (before > 0) & ((recent >= BUDGET_RATIO * before) | (recent * BUDGET_RATIO <= before))
         return changed
 

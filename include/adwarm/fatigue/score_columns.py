@@ -26,7 +26,7 @@ DayKey = tuple[str, date]
 LEVELS: Final[tuple[AlarmLevel, ...]] = get_args(AlarmLevel)
 """By level of an alarm."""
 _PROJECTED: Final = ("days_to_critical", "days_to_critical_low", "days_to_critical_high")
-_BASELINE_FIGURES: Final = ("recent_ctr", "recent_cpm", "recent_impressions", "frequency")
+_BASELINE_FIGURES: Final = ("recent_ctr", "recent_cpm", "month_ctr", "recent_impressions", "frequency")
 _NAMES: Final = tuple(field.name for field in fields(FatigueScore))
 _Indices = npt.NDArray[np.intp]
 
@@ -88,9 +88,8 @@ def _columns(table: ScoreTable, alarms: AlarmTable, cells: _Cells) -> dict[str, 
     panel = table.panel
     ads, columns = cells.ads.tolist(), cells.columns.tolist()
     figures = {name: cells.pick(values).astype(np.float64) for name, values in table.figures.items()}
-    figures |= dict(
-        zip(_PROJECTED, project(figures["total"], figures["trend"], figures["trend_error"], table.limit), strict=True)
-    )
+    projected = project(100 * figures["loss"], figures["trend"], figures["trend_error"], table.limit)
+    figures |= dict(zip(_PROJECTED, projected, strict=True))
     figures["evidence"] = cells.pick(alarms.evidence).astype(np.float64)
     values: dict[str, list[Any]] = {name: _to_numbers(array) for name, array in figures.items()}
     days = [panel.first_day + timedelta(days=number) for number in range(panel.days)]

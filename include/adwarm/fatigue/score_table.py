@@ -37,6 +37,7 @@ FLAGS: Final = (
 """By bit of the flags, from the lowest."""
 FIGURES: Final = (
     "total",
+    "loss",
     "creative",
     "audience",
     "algorithm",
@@ -49,6 +50,7 @@ FIGURES: Final = (
     "cpm",
     "recent_ctr",
     "recent_cpm",
+    "month_ctr",
     "impressions",
     "recent_impressions",
     "frequency",
@@ -71,7 +73,7 @@ class ScoreTable:
         age_days: days with delivery that are used, the recent ones included.
         baseline_days: those before the recent ones.
         flags: bits, see `FLAGS`.
-        limit: total above which an ad is critical.
+        limit: percentage of the clicks lost from which an ad is critical.
         calculator_version: of the scores.
     """
 
@@ -94,8 +96,8 @@ class ScoreTable:
 
     def days_to_critical(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the projection of each day's total, and the ends of its 80 % interval; see `trend.project`."""
-        totals, slopes, errors = (self.figures[name].astype(np.float64) for name in ("total", "trend", "trend_error"))
-        return project(totals, slopes, errors, self.limit)
+        losses, slopes, errors = (self.figures[name].astype(np.float64) for name in ("loss", "trend", "trend_error"))
+        return project(100 * losses, slopes, errors, self.limit)
 
     def to_scores(self, day: date) -> list[FatigueScore]:
         """Return the scores of a day, sorted by account and ad; numbers have six significant digits."""
@@ -104,7 +106,7 @@ class ScoreTable:
             raise ValueError(f"the day {day} is not in the panel, {self.panel.first_day} to {self.panel.last_day}")
         listed = np.flatnonzero(self.is_listed[:, column])
         values = {name: array[listed, column].astype(np.float64) for name, array in self.figures.items()}
-        projected = project(values["total"], values["trend"], values["trend_error"], self.limit)
+        projected = project(100 * values["loss"], values["trend"], values["trend_error"], self.limit)
         names = ("days_to_critical", "days_to_critical_low", "days_to_critical_high")
         values.update(zip(names, projected, strict=True))
         rows = zip(*(_to_json(array) for array in values.values()), strict=True)
@@ -122,6 +124,7 @@ class ScoreTable:
             ad_name=self.panel.name_at(ad, column),
             status=STATUSES[int(self.status[ad, column])],
             total=value["total"],
+            loss=value["loss"],
             creative=value["creative"],
             audience=value["audience"],
             algorithm=value["algorithm"],
@@ -148,6 +151,7 @@ class ScoreTable:
             "impressions": value["impressions"],
             "recent_ctr": value["recent_ctr"],
             "recent_cpm": value["recent_cpm"],
+            "month_ctr": value["month_ctr"],
             "recent_impressions": value["recent_impressions"],
             "frequency": value["frequency"],
             "flags": [name for bit, name in enumerate(FLAGS) if bits >> bit & 1],

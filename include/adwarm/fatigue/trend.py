@@ -70,21 +70,21 @@ def _overlap_factor(recent_days: int) -> float:
 
 
 def project(
-    totals: FloatArray, slopes: FloatArray, errors: FloatArray, limit: float
+    losses: FloatArray, slopes: FloatArray, errors: FloatArray, limit: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return in how many days a total passes `limit` at its pace, and the ends of the 80 % interval.
+    """Return in how many days a loss reaches `limit` at its pace, and the ends of the 80 % interval.
 
-    The interval covers the uncertainty of the slope alone. All three are 0 above the limit.
+    The interval covers the uncertainty of the slope alone. All three are 0 from the limit on.
 
     Returns:
         Three arrays: the days, nan if it does not within a year; the earliest, nan when the first is; the latest,
         nan if it may not do so within a year.
     """
-    gap = limit - totals
+    gap = limit - losses
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = [
             np.where((pace > 0) & (gap <= pace * MAX_DAYS_AHEAD), gap / pace, np.nan)
             for pace in (slopes, slopes + _T80 * errors, slopes - _T80 * errors)
         ]
-    days, earliest, latest = (np.where(gap < 0, 0.0, end) for end in ends)
+    days, earliest, latest = (np.where(gap <= 1e-9, 0.0, end) for end in ends)
     return days, np.where(np.isnan(days), np.nan, earliest), latest

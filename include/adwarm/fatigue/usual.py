@@ -1,16 +1,17 @@
-"""The usual level of a rate: that of the ad's own best stable week, estimated with shrinkage.
+"""The usual level of a rate: that of the ad's own good weeks, estimated with shrinkage.
 
 A week is seven days with delivery in a row; days without delivery do not count, so that a pause changes nothing. The
-log rate of `n` impressions on `k` days has the sampling variance `v = c / n + sd^2 / k`: counting (for clicks `c = 1 /
-rate`), and the noise of a day beyond counting (over-dispersion) as measured in the account. With a prior variance `s^2`
-the weight of an observation against its prior is `w = s^2 / (s^2 + v)`, and the posterior sd is `s sqrt(1 - w)` (normal
-approximation of the Beta and Gamma posteriors). Rates are shrunk twice: the ad's rate of the month towards that of the
-account, and each week towards the ad's month. The rate in `c` is that of the prior, not of the observation.
+log rate of `n` impressions on `k` days has the sampling variance `v = c / n + f * sd^2 / k`: counting (for clicks `c =
+1 / rate`), and the noise of a day beyond counting, times the factor `f` of its memory, as measured in the account. With
+a prior variance `s^2` the weight of an observation against its prior is `w = s^2 / (s^2 + v)`, and the posterior sd is
+`s sqrt(1 - w)` (normal approximation of the Beta and Gamma posteriors). Rates are shrunk twice: the ad's rate of the
+month towards that of the account, and each week towards the ad's month. The rate in `c` is that of the prior, not of
+the observation.
 
-The usual level is the best lower bound of the weeks: mean times `exp(-sd)` for clicks, and the lowest upper bound,
-mean times `exp(sd)`, for a price. One sd offsets about what the best of four equal weeks gains by chance. Both are
-continuous. The bound never falls when clicks are added: its sd then shrinks, and with `w` the weight of a week and `g`
-the month's rate, the derivative of the mean by `g` is at least `(1 - w)^2`, because `g w'` is at most `w (1 - w)`.
+The weeks are those that follow one another back from the compared days. The usual click-through rate is their upper
+quartile, each less half a posterior sd; the usual price is their median. Both are continuous, and neither falls when
+events are added: the sd of a week then shrinks, and with `w` the weight of a week and `g` the month's rate, the
+derivative of the mean by `g` is at least `(1 - w)^2`, because `g w'` is at most `w (1 - w)`.
 """
 
 from dataclasses import dataclass
@@ -22,12 +23,15 @@ import numpy.typing as npt
 from adwarm.fatigue.panel import FloatArray
 
 WEEK: Final = 7
-WEEK_SPREAD: Final = 0.25
+WEEK_SPREAD: Final = 0.15
 """Sd of the log rates of an ad's weeks around its month, for shrinkage; a convention."""
 STABLE_SHARE: Final = 0.25
 """A week with less than this share of the month's impressions a day counts for less, in proportion."""
-RECENT_VARIANCE: Final = 0.1
-"""Prior variance of the recent log rate around the usual one; a convention that ten clicks weigh as much as."""
+NOISE_INFLATION: Final = 4.0
+"""Multiple of the sampling variance in the weight of a change, so that ads that do not change stay healthy."""
+FEW_CLICKS: Final = 5.0
+ERROR_SHARE: Final = 0.5
+"""Posterior sd that is taken from each week's click-through rate, because the upper ones gain by chance."""
 IndexArray = npt.NDArray[np.int64]
 
 
@@ -76,7 +80,7 @@ class RatePrior:
     Attributes:
         mean: rate of the account; nan when unknown, and then rates are not shrunk towards it.
         spread: sd between the log rates of ads.
-        noise: sd of a day's log rate beyond counting.
+        noise: sd of a day's log rate beyond counting; for the mean of several days, with the factor of its memory.
         dispersion: variance of the log rate of one impression; None for counts, where it is one over the rate.
     """
 
@@ -116,8 +120,10 @@ class Sums:
         return rate
 
 
-def measure_usual(timeline: Timeline, sums: Sums, prior: RatePrior, baseline_days: int, *, highest: bool) -> FloatArray:
-    """Return the usual rate after each numbered day: of the best week of the last `baseline_days` with delivery.
+def measure_usual(
+    timeline: Timeline, sums: Sums, prior: RatePrior, baseline_days: int, *, is_price: bool
+) -> FloatArray:
+    """Return the usual rate after each numbered day: of the weeks of the last `baseline_days` with delivery.
 
     With fewer than seven days, all of them are the week.
 
@@ -126,7 +132,7 @@ def measure_usual(timeline: Timeline, sums: Sums, prior: RatePrior, baseline_day
         sums: accumulated by number, see `Timeline.accumulate`.
         prior: what is usual in the account.
         baseline_days: days with delivery that weeks are taken from.
-        highest: whether a high rate is good, as for clicks; else low ones are, as for prices.
+        is_price: whether the usual rate is the median week, instead of the upper quartile of cautious ones.
 
     Returns:
         ads x (days + 1), nan without a day with delivery or without events.
@@ -144,36 +150,40 @@ def measure_usual(timeline: Timeline, sums: Sums, prior: RatePrior, baseline_day
         weight = np.minimum(1.0, share / STABLE_SHARE) / (1 + variance / WEEK_SPREAD**2)
         weight = np.where(week.impressions > 0, weight, 0.0)
         rate = np.where(week.impressions > 0, week.rate, 0.0)
-        error = WEEK_SPREAD * np.sqrt(1 - weight)
-    sign = 1.0 if highest else -1.0
-    bound = sign * (weight * rate + (1 - weight) * level) * np.exp(-sign * error)
+        error = 0.0 if is_price else ERROR_SHARE * WEEK_SPREAD * np.sqrt(1 - weight)
+    rates = (weight * rate + (1 - weight) * level) * np.exp(-error)
     is_full = number - start >= WEEK
-    best = np.where(is_full & np.isfinite(bound), bound, -np.inf)
-    best = _best_of_last(best, start, max(1, baseline_days - WEEK + 1))
-    usual = sign * np.where(is_full, best, bound)
+    usual = np.where(is_full, _quantile_of_weeks(rates, start, baseline_days, 0.5 if is_price else 0.75), rates)
     return np.where(np.isfinite(usual) & (number > start), usual, np.nan)
 
 
-def _best_of_last(values: FloatArray, start: IndexArray, width: int) -> FloatArray:
-    """Return the maximum of the last `width` values of the same segment, by doubling."""
-    best, covered = values, 1
-    while covered < width:
-        step = min(covered, width - covered)
-        if step >= best.shape[1]:
-            break
-        same = start[:, step:] == start[:, :-step]
-        merged = best.copy()
-        merged[:, step:] = np.maximum(best[:, step:], np.where(same, best[:, :-step], -np.inf))
-        best, covered = merged, covered + step
-    return best
+def _quantile_of_weeks(rates: FloatArray, start: IndexArray, baseline_days: int, quantile: float) -> FloatArray:
+    """Return a quantile of the rates of the whole weeks that end with each number, of the same segment."""
+    number = np.arange(rates.shape[1])
+    weeks = np.full((max(1, baseline_days // WEEK), *rates.shape), np.nan)
+    for back in range(min(len(weeks), -(-rates.shape[1] // WEEK))):
+        first = back * WEEK
+        is_whole = number[first:] - first - WEEK >= start[:, first:]
+        weeks[back][:, first:] = np.where(is_whole, rates[:, : rates.shape[1] - first], np.nan)
+    weeks.sort(axis=0)  # nan last
+    place = quantile * np.maximum(np.isfinite(weeks).sum(axis=0) - 1, 0)
+    low = np.floor(place).astype(np.int64)
+    below, above = (
+        np.take_along_axis(weeks, np.minimum(index, len(weeks) - 1)[None], 0)[0] for index in (low, low + 1)
+    )
+    share = place - low
+    value: FloatArray = np.where(share > 0, below + share * (np.where(share > 0, above, 0.0) - below), below)
+    return value
 
 
 def shrink_change(recent: Sums, usual: FloatArray, prior: RatePrior) -> FloatArray:
     """Return the change of the recent rate against the usual one, as a share, shrunk towards none.
 
-    The weight of the recent days is `.1 / (.1 + v)`, so that ten clicks or their equal count half.
+    A change `c` has the weight `c^2 / (c^2 + 4 v (1 + 5 v))`: one of two standard errors counts half, a large one in
+    full. The term `5 v` is for a few clicks, of which none may be left by chance.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        weight = RECENT_VARIANCE / (RECENT_VARIANCE + prior.variance(recent.impressions, recent.days, usual))
-        change: FloatArray = weight * (recent.rate / usual - 1)
-    return change
+        variance = prior.variance(recent.impressions, recent.days, usual)
+        change = recent.rate / usual - 1
+        shrunk = change**3 / (change**2 + NOISE_INFLATION * variance * (1 + FEW_CLICKS * variance))
+    return np.where(change == 0, 0.0, shrunk)

@@ -19,18 +19,19 @@ class FatigueScore:
         ad_id: the platform's id of the ad.
         as_of: the last day that the score takes into account, in the account's data zone.
         ad_name: name of the ad.
-        status: the band of `total`; `pending` while there is too little data, and then nothing is scored.
+        status: the band of `loss`; `pending` while there is too little data, and then nothing is scored.
         total: 0 to 100, the weighted mean of the available components.
         creative: 0 to 100; None when there are no clicks of either kind to compare.
         audience: 0 to 100; None without a range summary.
         algorithm: 0 to 100; None when there is no spend to compare.
         data_quality: 0 to 1, how far the score can be trusted.
-        trend_per_day: points a day, at constant frequency.
+        trend_per_day: percentage points that `loss` grows by a day.
         days_to_critical: at that pace; 0 when critical already, None when it is not heading there within a year.
         baseline: JSON values: the rates compared, the clicks they count, days, frequency, and `flags` for data that was
             missing or looked wrong.
         calculator_version: version of the calculation.
-        driver: the component that raises the score most; None when none is above the healthy band.
+        loss: share of its clicks for the same money that the ad lost against its good weeks; below 0 for a gain.
+        driver: the component that raises the score most; None when none is above 30.
         days_to_critical_low: lower end of the 80 % interval of `days_to_critical`.
         days_to_critical_high: upper end of it; None when the score may never become critical.
         alarm: `watch` when there is evidence of a decline of this ad alone, `alarm` when it also passes the limit on
@@ -56,6 +57,7 @@ class FatigueScore:
     days_to_critical: float | None
     baseline: Mapping[str, Any]
     calculator_version: str
+    loss: float | None = None
     driver: Component | None = None
     days_to_critical_low: float | None = None
     days_to_critical_high: float | None = None

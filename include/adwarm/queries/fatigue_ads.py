@@ -129,21 +129,21 @@ def read_listed(row: Any, *more: str) -> ListedAd:
     return ListedAd(read_score(values), name, zone, currency, before)
 
 
-def list_totals(engine: Engine, ads: Sequence[ListedAd], days: int = SPARK_DAYS) -> dict[AdKey, list[float | None]]:
-    """Return the totals of each ad on the `days` days up to its newest score, oldest first."""
+def list_losses(engine: Engine, ads: Sequence[ListedAd], days: int = SPARK_DAYS) -> dict[AdKey, list[float | None]]:
+    """Return what each ad lost on the `days` days up to its newest score, as shares, oldest first."""
     if not ads:
         return {}
     ends = {ad.key: ad.stored.score.as_of for ad in ads}
     table = fatigue_score.c
-    query = select(table.account_id, table.ad_id, table.as_of, table.total).where(
+    query = select(table.account_id, table.ad_id, table.as_of, table.loss).where(
         tuple_(table.account_id, table.ad_id).in_(list(ends)), table.as_of > min(ends.values()) - timedelta(days=days)
     )
-    totals: dict[AdKey, dict[date, float | None]] = defaultdict(dict)
+    losses: dict[AdKey, dict[date, float | None]] = defaultdict(dict)
     with read_transaction(engine) as connection:
         for row in connection.execute(query):
-            totals[row.account_id, row.ad_id][row.as_of] = row.total
+            losses[row.account_id, row.ad_id][row.as_of] = row.loss
     return {
-        key: [totals[key].get(end - timedelta(days=back)) for back in range(days - 1, -1, -1)]
+        key: [losses[key].get(end - timedelta(days=back)) for back in range(days - 1, -1, -1)]
         for key, end in ends.items()
     }
 

@@ -35,6 +35,7 @@ table = Table(
     Column("ad_name", String(400)),
     value_column("status", String(16)),
     Column("total", Float),
+    Column("loss", Float),
     Column("creative", Float),
     Column("audience", Float),
     Column("algorithm", Float),

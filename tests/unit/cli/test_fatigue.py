@@ -56,7 +56,7 @@ def test_one_ad(stored: Adwarm) -> None:
     text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
     assert "Pause the ad and replace its creative" in text
     assert "on real ads about 9 of 10 such alarms" in text
-    assert "95: click-through rate 0.90%, 1.00% in its best week" in text
+    assert "95: click-through rate 0.90%, 1.00% in its good weeks" in text
     assert stored("fatigue", ACCOUNT, "--ad", "1", "--json").json["onset"] == "2026-11-15"
 
 

@@ -20,11 +20,15 @@ EVIL = '=1+1 </script><img src=x onerror="alert(1)"> <b>ad</b>'
 """A name that is a formula, ends a script, and has markup."""
 
 
-def status_of(total: float | None) -> FatigueStatus:
-    """Return the documented status of a total: up to 30 healthy, up to 60 warning, above critical."""
-    if total is None:
+SCORED = ("total", "loss", "creative", "audience")
+"""What a pending score lacks."""
+
+
+def status_of(loss: float | None) -> FatigueStatus:
+    """Return the documented status of a share of clicks lost: a warning from 15 %, critical from 35 %."""
+    if loss is None:
         return "pending"
-    return "healthy" if total <= 30 else "warning" if total <= 60 else "critical"
+    return "healthy" if loss < 0.15 else "warning" if loss < 0.35 else "critical"
 
 
 def store_rows(context: Context, day: date, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -44,6 +48,7 @@ def make_score(ad_id: str, day: date = LAST_DAY, **values: Any) -> FatigueScore:
         as_of=day,
         status="healthy",
         total=10.0,
+        loss=0.05,
         creative=12.0,
         audience=8.0,
         data_quality=0.9,
@@ -77,6 +82,7 @@ def store_account(context: Context) -> None:
                 ad_name=EVIL,
                 status="critical" if fatigued else "healthy",
                 total=85.0 if fatigued else 10.0,
+                loss=0.62 if fatigued else 0.05,
                 creative=95.0 if fatigued else 10.0,
                 driver="creative" if fatigued else None,
                 alarm="alarm" if number >= 13 else "none",
@@ -86,7 +92,9 @@ def store_account(context: Context) -> None:
                 days_to_critical=0.0 if fatigued else None,
             ),
             make_score("2", day, recent_spend=300.0),
-            make_score("3", day, status="pending", total=None, creative=None, audience=None, recent_spend=None),
+            make_score(
+                "3", day, status="pending", total=None, loss=None, creative=None, audience=None, recent_spend=None
+            ),
         ]
         at = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC) + timedelta(hours=5)
         fatigue_scores.publish(context.engine, published, number + 1, True, at)

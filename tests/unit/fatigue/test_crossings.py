@@ -38,6 +38,7 @@ def make_score(
         as_of=day,
         status=status,
         total=total,
+        loss=None if total is None else total / 200,
         creative=total,
         alarm=alarm,
     )
@@ -89,7 +90,8 @@ def test_ads_of_an_account_that_got_worse_make_one_message(engine: Engine, objec
 
     (text,) = alerting.texts()
     assert named == 2
-    assert "ad 2 (2): new alarm, healthy 10; ad 1 (1): warning → critical 80" in text
+    assert "ad 2 (2): new alarm, healthy, gives 5% fewer clicks than in its good weeks; ad 1 (1): warning → " in text
+    assert "critical, gives 40% fewer" in text
     assert "adwarm fatigue act_1 --changes" in text
     assert not {"ad 3", "ad 4", "ad 5"} & {text[n : n + 4] for n in range(len(text))}
     assert build_message(alerts.list_alerts(engine)[0], "opened").title == "adwarm: 2 ads of act_1 got worse"

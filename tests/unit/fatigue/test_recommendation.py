@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.fatigue.recommendation import (
-    CAP_FREQUENCY_FROM,
     MAX_DAYS_AHEAD,
     MIN_QUALITY,
     OUTCOMES,
@@ -18,6 +17,7 @@ from adwarm.fatigue.recommendation import (
     Projection,
     describe_alarm,
     describe_flags,
+    describe_loss,
     describe_projection,
     find_driver,
     is_critical_soon,
@@ -45,13 +45,16 @@ FIGURES: dict[str, Any] = {
 SETTINGS = FatigueSettings()
 
 
-def _score(total: float | None, **values: Any) -> FatigueScore:
+def _score(percent: float | None, **values: Any) -> FatigueScore:
+    """Return a score with `percent` of the clicks lost, and components as high."""
+    total = None if percent is None else min(100.0, 2 * percent)
     score = fatigue_scores.make_score(
         ad_id="1",
         as_of=DAY,
         ad_name="an ad",
-        status=status_of(total),
+        status=status_of(None if percent is None else percent / 100),
         total=total,
+        loss=None if percent is None else percent / 100,
         creative=total,
         audience=total,
         algorithm=total,
@@ -64,7 +67,7 @@ def _score(total: float | None, **values: Any) -> FatigueScore:
 
 def _soon(days: float, low: float | None, high: float | None, **values: Any) -> FatigueScore:
     projected = {"days_to_critical": days, "days_to_critical_low": low, "days_to_critical_high": high}
-    return _score(50.0, **{**projected, **values})
+    return _score(25.0, **{**projected, **values})
 
 
 def test_the_projection_is_an_interval_of_days(subtests: pytest.Subtests) -> None:
@@ -86,8 +89,8 @@ def test_nothing_is_projected_without_a_reason_to(subtests: pytest.Subtests) -> 
     """Where a projection would say nothing, there is none, and the ad is not critical soon."""
     for score in (
         _score(None, days_to_critical=3.0),
-        _score(80.0, days_to_critical=0.0),
-        _score(20.0),
+        _score(40.0, days_to_critical=0.0),
+        _score(10.0),
         _soon(5.0, 3.0, 8.0, data_quality=MIN_QUALITY - 0.01),
         _soon(MAX_DAYS_AHEAD + 1.0, 3.0, 90.0),
         replace(_soon(5.0, 3.0, None), status="healthy"),
@@ -119,33 +122,50 @@ def test_a_projection_has_its_days() -> None:
 
 def test_a_critical_ad_has_one_action_first_and_the_figures_behind_it() -> None:
     """The action is that of the driver; the figures say how much each component has changed, strongest first."""
-    score = _score(65.0, creative=90.0, audience=75.0, algorithm=25.0, driver="creative", cost_ratio=2.31)
+    score = _score(40.0, creative=90.0, audience=75.0, algorithm=25.0, driver="creative", cost_ratio=2.31)
     result = recommend(score, SETTINGS)
     assert result.action.startswith("Replace the creative")
     assert result.reasons == (
-        "click-through rate 1.00%, 50% below its best week",
+        "gives 40% fewer clicks for the same money than in its good weeks",
+        "click-through rate 1.00%, 50% below its good weeks",
         "one person saw it 4.2 times in seven days",
-        "price of a thousand impressions 12.00, 20% above its best week",
+        "price of a thousand impressions 12.00, 20% above its usual weeks",
         "cost per result 2.3 times its past (Meta calls a creative fatigued from 2 times on)",
     )
     assert result.caution == ""
 
 
-def test_the_action_follows_level_and_driver(subtests: pytest.Subtests) -> None:
-    """From 85 on the ad is paused, from 70 on its frequency is capped, above 60 it is refreshed, below that planned."""
-    for total, driver, words in (
-        (PAUSE_FROM, "creative", "Pause the ad and replace"),
-        (PAUSE_FROM, "audience", "Pause the ad for this audience"),
-        (PAUSE_FROM, "algorithm", "Pause the ad, or lower its bid"),
-        (CAP_FREQUENCY_FROM, "audience", "Cap the frequency"),
-        (CAP_FREQUENCY_FROM - 1, "audience", "Widen the audience"),
-        (65.0, "algorithm", "Check bid"),
-        (45.0, "creative", "Plan a new creative"),
-        (45.0, "audience", "Plan a wider audience"),
-        (45.0, "algorithm", "Watch the price"),
+def test_the_action_follows_the_loss_and_the_driver(subtests: pytest.Subtests) -> None:
+    """From 60 % lost on the ad is paused, from 35 % refreshed, from 15 % planned; frequency and price only explain."""
+    for percent, driver, words in (
+        (100 * PAUSE_FROM, "creative", "Pause the ad and replace"),
+        (100 * PAUSE_FROM, "audience", "Pause the ad for this audience"),
+        (100 * PAUSE_FROM, "algorithm", "Pause the ad, or lower its bid"),
+        (40.0, "audience", "Cap the frequency"),
+        (40.0, "algorithm", "Check bid"),
+        (25.0, "creative", "Plan a new creative"),
+        (25.0, "audience", "Plan a wider audience"),
+        (25.0, "algorithm", "Watch the price"),
     ):
-        with subtests.test(total=total, driver=driver, words=words):
-            assert recommend(_score(total, driver=driver), SETTINGS).action.startswith(words)
+        with subtests.test(percent=percent, driver=driver, words=words):
+            assert recommend(_score(percent, driver=driver), SETTINGS).action.startswith(words)
+    assert recommend(_score(5.0, audience=100.0, total=60.0, driver="audience"), SETTINGS).action == "Nothing to do."
+    dearer = _score(40.0, creative=10.0, audience=0.0, algorithm=80.0, driver=None)
+    assert recommend(dearer, SETTINGS).action.startswith("Check bid")
+
+
+def test_the_loss_is_said_in_words(subtests: pytest.Subtests) -> None:
+    """Fewer, more or as many clicks; for the same money only where the price is known; nothing while pending."""
+    free = {name: value for name, value in FIGURES.items() if name != "recent_cpm"}
+    for score, text in (
+        (_score(38.2), "gives 38% fewer clicks for the same money than in its good weeks"),
+        (_score(-5.0), "gives 5% more clicks for the same money than in its good weeks"),
+        (_score(0.3), "gives as many clicks for the same money as in its good weeks"),
+        (_score(20.0, baseline=free), "gives 20% fewer clicks than in its good weeks"),
+        (_score(None), ""),
+    ):
+        with subtests.test(text=text):
+            assert describe_loss(score) == text
 
 
 def test_a_warning_that_becomes_critical_soon_is_prepared_for() -> None:
@@ -157,62 +177,66 @@ def test_a_warning_that_becomes_critical_soon_is_prepared_for() -> None:
 
 
 def test_the_driver_of_an_older_score_is_its_largest_weighted_component() -> None:
-    """A component without weight, or within the healthy band, is not the driver."""
-    score = _score(50.0, creative=90.0, audience=40.0, algorithm=None)
+    """A component without weight, or up to 30, is not the driver."""
+    score = _score(25.0, creative=90.0, audience=40.0, algorithm=None)
     assert find_driver(score, FatigueSettings(weights=(0.0, 0.5, 0.5))) == "audience"
     assert find_driver(score, SETTINGS) == "creative"
-    assert find_driver(_score(20.0), SETTINGS) is None
-    assert find_driver(_score(50.0, driver="algorithm"), SETTINGS) == "algorithm"
+    assert find_driver(_score(10.0), SETTINGS) is None
+    assert find_driver(_score(25.0, driver="algorithm"), SETTINGS) == "algorithm"
 
 
 def test_an_alarm_on_a_healthy_ad_asks_for_a_creative_and_says_why_both_hold() -> None:
     """Score and alarm disagree: the action follows the alarm, and the note says what each compares."""
-    score = _score(20.0, alarm="alarm", evidence=4_321.0, onset=DAY - timedelta(days=6))
+    score = _score(10.0, alarm="alarm", onset=DAY - timedelta(days=6), baseline={**FIGURES, "month_ctr": 0.015})
     result = recommend(score, SETTINGS)
     assert result.action.startswith("Prepare a new creative today")
-    assert "best week" in result.note
-    assert result.reasons[-2:] == ("click-through rate falling since about Feb 25", OUTCOMES)
+    assert "good weeks" in result.note
+    assert result.reasons[-2:] == (
+        "click-through rate falling since about Feb 25, 33% below the month before",
+        OUTCOMES,
+    )
 
 
 def test_a_critical_ad_without_an_alarm_says_why_there_is_none(subtests: pytest.Subtests) -> None:
     """An alarm watches clicks only; a score of clicks may also be chance."""
-    for driver, words in (("creative", "chance may explain"), ("audience", "how often"), ("algorithm", "its price")):
+    for driver, words in (("creative", "chance may explain"), ("algorithm", "its price")):
         with subtests.test(driver=driver, words=words):
-            assert words in recommend(_score(70.0, driver=driver), SETTINGS).note
-            assert recommend(_score(70.0, driver=driver, alarm="alarm"), SETTINGS).note == ""
+            parts = {"creative": 10.0, "algorithm": 10.0, driver: 80.0}
+            assert words in recommend(_score(40.0, **parts), SETTINGS).note
+            assert recommend(_score(40.0, alarm="alarm", **parts), SETTINGS).note == ""
 
 
 def test_no_number_of_days_stands_beside_an_alarm(subtests: pytest.Subtests) -> None:
     """What is said is how such alarms turned out; a watch is a first sign, and evidence is no promise."""
     for evidence in (None, 7.0, 2e9):
         with subtests.test(evidence=evidence):
-            text = "; ".join(describe_alarm(_score(50.0, alarm="alarm", evidence=evidence)))
+            text = "; ".join(describe_alarm(_score(25.0, alarm="alarm", evidence=evidence)))
             assert "about 9 of 10" in text
             assert "chance" not in text
-            assert describe_alarm(_score(50.0, alarm="watch")) == ("first signs of a falling click-through rate",)
-            assert describe_alarm(_score(50.0, evidence=evidence)) == ()
+            assert describe_alarm(_score(25.0, alarm="watch")) == ("first signs of a falling click-through rate",)
+            assert describe_alarm(_score(25.0, evidence=evidence)) == ()
 
 
 def test_a_healthy_ad_needs_nothing() -> None:
     """A healthy ad is left alone; a watch is looked at again."""
-    assert recommend(_score(20.0), SETTINGS).action == "Nothing to do."
-    assert recommend(_score(20.0, alarm="watch"), SETTINGS).action.startswith("Look again tomorrow")
+    assert recommend(_score(10.0), SETTINGS).action == "Nothing to do."
+    assert recommend(_score(10.0, alarm="watch"), SETTINGS).action.startswith("Look again tomorrow")
 
 
 def test_cost_per_result_is_compared_as_meta_does(subtests: pytest.Subtests) -> None:
     """Above 1 times the past Meta calls a creative limited, from 2 times on fatigued."""
     for ratio, words in ((1.0, "not above its past"), (1.5, "limited above 1"), (2.0, "fatigued from 2")):
         with subtests.test(ratio=ratio, words=words):
-            assert any(words in reason for reason in recommend(_score(50.0, cost_ratio=ratio), SETTINGS).reasons)
+            assert any(words in reason for reason in recommend(_score(25.0, cost_ratio=ratio), SETTINGS).reasons)
 
 
 def test_a_changed_budget_or_audience_is_a_caution() -> None:
     """Both can look like fatigue, so the advice says so; a healthy ad without an alarm needs no such word."""
     figures = {**FIGURES, "flags": ["audience_changed", "budget_changed"]}
-    caution = recommend(_score(50.0, baseline=figures), SETTINGS).caution
+    caution = recommend(_score(25.0, baseline=figures), SETTINGS).caution
     assert "the budget changed and the audience changed" in caution
-    assert recommend(_score(20.0, baseline=figures), SETTINGS).caution == ""
-    assert recommend(_score(20.0, baseline=figures, alarm="alarm"), SETTINGS).caution
+    assert recommend(_score(10.0, baseline=figures), SETTINGS).caution == ""
+    assert recommend(_score(10.0, baseline=figures, alarm="alarm"), SETTINGS).caution
 
 
 def test_an_ad_that_is_off_needs_nothing() -> None:
@@ -254,7 +278,7 @@ def test_an_alarm_on_a_pending_ad_is_looked_at() -> None:
 
 def test_a_doubtful_score_says_so() -> None:
     """A low quality comes with what was missing, also for a flag that this version does not know."""
-    score = _score(70.0, data_quality=0.3, baseline={**FIGURES, "flags": ["spend_missing", "new_flag"]})
+    score = _score(40.0, data_quality=0.3, baseline={**FIGURES, "flags": ["spend_missing", "new_flag"]})
     assert recommend(score, SETTINGS).caution == (
         "Check the data first: its quality is 30% (some days have no spend, new flag)."
     )

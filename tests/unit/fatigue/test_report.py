@@ -52,24 +52,24 @@ def test_a_summary_without_spend_says_nothing_about_it() -> None:
 
 
 CHANGES = [
-    ({}, {"status": "warning", "total": 40.0}, "worse", "healthy 10 → warning 40"),
-    ({"status": "warning", "total": 31.0}, {}, "better", "warning 31 → healthy 10"),
-    ({}, {"alarm": "alarm"}, "alarm", "new alarm, healthy 10 → healthy 10"),
+    ({}, {"status": "warning", "loss": 0.2}, "worse", "healthy (5% lost) → warning (20% lost)"),
+    ({"status": "warning", "loss": 0.2}, {}, "better", "warning (20% lost) → healthy (5% lost)"),
+    ({}, {"alarm": "alarm"}, "alarm", "new alarm, healthy (5% lost) → healthy (5% lost)"),
     (
         {"alarm": "watch"},
-        {"alarm": "alarm", "status": "critical", "total": 70.0},
+        {"alarm": "alarm", "status": "critical", "loss": 0.4},
         "alarm",
-        "new alarm, healthy 10 → critical 70",
+        "new alarm, healthy (5% lost) → critical (40% lost)",
     ),
-    ({"alarm": "alarm"}, {"alarm": "watch"}, "recovered", "alarm ended, healthy 10 → healthy 10"),
-    ({"alarm": "alarm"}, {"status": "warning", "total": 40.0}, "worse", "healthy 10 → warning 40"),
-    ({}, {"status": "pending", "total": None}, "pending", "healthy 10 → pending"),
-    ({"status": "pending", "total": None}, {}, "scored", "pending → healthy 10"),
-    ({}, {"total": 29.0}, None, ""),
-    ({"status": "pending", "total": None}, {"status": "pending", "total": None}, None, ""),
-    (None, {}, "new", "new ad, healthy 10"),
-    (None, {"alarm": "alarm"}, "alarm", "new alarm, healthy 10"),
-    ({"status": "critical", "total": 90.0}, None, "gone", "no delivery any more; it was critical 90"),
+    ({"alarm": "alarm"}, {"alarm": "watch"}, "recovered", "alarm ended, healthy (5% lost) → healthy (5% lost)"),
+    ({"alarm": "alarm"}, {"status": "warning", "loss": 0.2}, "worse", "healthy (5% lost) → warning (20% lost)"),
+    ({}, {"status": "pending", "total": None, "loss": None}, "pending", "healthy (5% lost) → pending"),
+    ({"status": "pending", "total": None, "loss": None}, {}, "scored", "pending → healthy (5% lost)"),
+    ({}, {"loss": 0.14}, None, ""),
+    ({"status": "pending", "total": None, "loss": None}, {"status": "pending", "total": None, "loss": None}, None, ""),
+    (None, {}, "new", "new ad, healthy (5% lost)"),
+    (None, {"alarm": "alarm"}, "alarm", "new alarm, healthy (5% lost)"),
+    ({"status": "critical", "loss": 0.5}, None, "gone", "no delivery any more; it was critical (50% lost)"),
 ]
 
 
@@ -126,7 +126,7 @@ def test_csv_has_words_and_no_formula() -> None:
 def test_an_ad_in_words() -> None:
     """Figures stand beside the components, what is unknown is left out."""
     fields = describe_ad(_stored(make_score("1", alarm="alarm", alarm_since=LAST_DAY, evidence=200.0))[0], SETTINGS)
-    assert fields["creative"] == "12: click-through rate 0.90%, 1.00% in its best week"
+    assert fields["creative"] == "12: click-through rate 0.90%, 1.00% in its good weeks"
     assert fields["audience"] == "8: views by one person in seven days 1.5"
     assert fields["alarm"].startswith(f"alarm since {LAST_DAY}: click-through rate falling")
     assert "algorithm" not in fields

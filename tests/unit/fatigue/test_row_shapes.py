@@ -48,7 +48,7 @@ def test_types_and_breakdowns_change_nothing(sqlite_engine: Engine, objects: Obj
     assert errors == []
     assert (score.ad_id, score.ad_name, score.status, score.total) == (AD, "Spring", "healthy", 0.0)
     figures = score.recent_spend, score.baseline["ctr"], score.baseline["impressions"], score.evidence
-    assert figures == (178.5, 0.0112648, 185_000.0, pytest.approx(2.1669, rel=1e-4))
+    assert figures == (178.5, 0.0115414, 165_000.0, pytest.approx(3.10877, rel=1e-4))
     assert score.baseline["flags"] == ["frequency_missing"]
 
 
@@ -76,17 +76,28 @@ def test_results_in_every_form(sqlite_engine: Engine, objects: ObjectStore, fiel
     ("row", "flags"),
     [
         ({"ad_id": "1", "impressions": "4233", "inline_link_clicks": "10", "spend": "76.53"}, "link_clicks_used"),
-        ({"ad_id": "1", "impressions": "5000", "spend": "20", "video_play_actions": PURCHASES}, "clicks_missing"),
         (PLAIN | {"clicks": "6000"}, "ctr_implausible"),
-        (PLAIN | {"clicks": "0"}, "frequency_missing"),
         (PLAIN | {"impressions": "9" * 15, "clicks": "9" * 13, "spend": f"{'9' * 14}.99"}, "frequency_missing"),
     ],
 )
 def test_unusual_ads_have_scores(sqlite_engine: Engine, objects: ObjectStore, row: dict[str, Any], flags: str) -> None:
-    """Link clicks alone, video ads without clicks, more clicks than impressions, none at all, and huge numbers."""
+    """Link clicks alone, more clicks than impressions, and huge numbers."""
     [score], errors = _score(sqlite_engine, objects, [row])
     assert (errors, score.status, score.alarm) == ([], "healthy", "none")
     assert flags in score.baseline["flags"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"ad_id": "1", "impressions": "5000", "spend": "20", "video_play_actions": PURCHASES},
+        PLAIN | {"clicks": "0"},
+    ],
+)
+def test_ads_without_clicks_are_pending(sqlite_engine: Engine, objects: ObjectStore, row: dict[str, Any]) -> None:
+    """Video ads without a figure of clicks, and ads that nobody clicks, lose nothing that can be counted."""
+    [score], errors = _score(sqlite_engine, objects, [row])
+    assert (errors, score.status, score.total, score.loss) == ([], "pending", None, None)
 
 
 @pytest.mark.parametrize("ad_id", ["x" * 64, "{{ad.id}}", "120210000000000001_video", "ид-7"])

@@ -37,12 +37,12 @@ def _day(back: int, impressions: float, clicks: float, spend: float, ad: str = "
 
 
 def _ad(
-    *, days: int = 33, impressions: float = 10_000, ctr: float = 1.0, cpm: float = 1.0, past_clicks: float = 100.0
+    *, days: int = 40, impressions: float = 10_000, ctr: float = 1.0, cpm: float = 1.0, past_clicks: float = 100.0
 ) -> Rows:
-    """An ad whose recent three days have `ctr` and `cpm` times its usual rates."""
+    """An ad whose recent week have `ctr` and `cpm` times its usual rates."""
     scale = impressions / 10_000
-    past = [_day(back, impressions, past_clicks * scale, 50 * scale) for back in range(3, days)]
-    return past + [_day(back, impressions, 100 * ctr * scale, 50 * cpm * scale) for back in range(3)]
+    past = [_day(back, impressions, past_clicks * scale, 50 * scale) for back in range(7, days)]
+    return past + [_day(back, impressions, 100 * ctr * scale, 50 * cpm * scale) for back in range(min(7, days))]
 
 
 def _range(frequency: float | None, ad: str = "7") -> Rows:
@@ -113,8 +113,14 @@ def test_daily_frequency_is_never_used() -> None:
 
 
 def test_bands(subtests: pytest.Subtests) -> None:
-    """Up to 30 healthy, up to 60 warning, above critical."""
-    for value, status in ((0, "healthy"), (30, "healthy"), (30.1, "warning"), (60, "warning"), (60.1, "critical")):
+    """By the share of clicks lost: a warning from 15 %, critical from 35 %; a gain is healthy."""
+    for value, status in (
+        (-1, "healthy"),
+        (0.149, "healthy"),
+        (0.15, "warning"),
+        (0.349, "warning"),
+        (0.35, "critical"),
+    ):
         with subtests.test(value=value, status=status):
             (band,) = find_bands(np.array([value], float))
             assert STATUSES[band] == status
@@ -142,13 +148,13 @@ def test_too_few_impressions_are_pending() -> None:
 
 def test_an_ad_that_has_stopped_or_just_begun_is_pending() -> None:
     """Without recent days, or without days before them, there is nothing to compare."""
-    assert _score(_ad()[:-3]).status == "pending"
-    assert _score(_ad()[-3:], settings=FatigueSettings(min_days=2)).status == "pending"
+    assert _score(_ad()[:-7]).status == "pending"
+    assert _score(_ad()[-1:], settings=FatigueSettings(min_days=2)).status == "pending"
 
 
 def test_an_ad_of_long_ago_is_not_scored() -> None:
     """An ad without delivery in the days used has no score; later rows are ignored."""
-    assert score_account([_day(34, 1000, 10, 5), _day(-1, 1000, 10, 5)], [], AS_OF, SETTINGS) == []
+    assert score_account([_day(38, 1000, 10, 5), _day(-1, 1000, 10, 5)], [], AS_OF, SETTINGS) == []
     assert score_account([], [], AS_OF, SETTINGS) == []
 
 
@@ -165,12 +171,22 @@ def test_an_implausible_click_rate_lowers_the_quality() -> None:
     assert "ctr_implausible" in wrong.baseline["flags"]
 
 
-def test_without_clicks_or_spend_the_component_is_absent() -> None:
-    """An ad without clicks or without cost is scored by the other components."""
-    free = [{**row, "spend": "0", "clicks": "0"} for row in _ad()]
+def test_without_a_click_an_ad_is_pending_and_without_spend_it_is_not() -> None:
+    """What is lost is clicks: without any there is nothing to say; without cost, those of the same impressions."""
+    free = [{**row, "spend": "0"} for row in _ad(ctr=0.5)]
     result = _score(free, 3.5)
-    assert (result.creative, result.algorithm, result.total) == (None, None, 65.0)
-    assert _score(free, None).status == "pending"
+    assert (result.algorithm, result.status) == (None, "critical")
+    assert result.loss == pytest.approx(0.5, abs=0.08)
+    silent = _score([{**row, "clicks": "0"} for row in _ad()], 3.5)
+    assert (silent.status, silent.total, silent.loss, silent.driver) == ("pending", None, None, None)
+
+
+def test_the_loss_counts_clicks_and_price() -> None:
+    """Two fifths of the clicks lost at a price half higher is 60 % fewer for the same money; a gain is below 0."""
+    assert _score(_ad(ctr=0.6, cpm=1.5)).loss == pytest.approx(1 - 0.6 / 1.5, abs=0.06)
+    assert _score(_ad(ctr=1.5)).loss == pytest.approx(-0.5, abs=0.07)
+    assert _score(_ad(ctr=0.4)).status == _score(_ad(cpm=1.9)).status == "critical"
+    assert _score(_ad(), 12.0).status == "healthy"
 
 
 def _without(rows: Rows, *names: str) -> Rows:
@@ -185,12 +201,12 @@ def _by_links(rows: Rows) -> Rows:
     ]
 
 
-def test_rows_without_clicks_have_no_creative_component() -> None:
-    """Without clicks in any row the component is missing: flagged, with a lower quality, and never zero."""
+def test_rows_without_clicks_are_pending() -> None:
+    """Without clicks in any row the ad is pending: flagged, with a lower quality, and never healthy."""
     whole, blind = _score(_ad(ctr=0.2, cpm=1.4), 1.0), _score(_without(_ad(ctr=0.2, cpm=1.4), "clicks"), 1.0)
     assert whole.creative is not None
     assert (blind.creative, blind.baseline["ctr"], blind.baseline["clicks_from"]) == (None, None, None)
-    assert blind.total == pytest.approx((0.35 * (blind.audience or 0) + 0.25 * (blind.algorithm or 0)) / 0.6)
+    assert (blind.status, blind.total, blind.loss) == ("pending", None, None)
     assert "clicks_missing" in blind.baseline["flags"]
     assert "clicks_missing" not in whole.baseline["flags"]
     assert blind.data_quality < whole.data_quality
@@ -238,11 +254,11 @@ def test_an_ad_without_any_component_is_pending() -> None:
 @pytest.mark.parametrize("flip", [False, True])
 def test_kinds_of_clicks_are_never_compared_with_each_other(flip: bool) -> None:
     """Days with all clicks are never compared with days with link clicks, or without."""
-    past, recent = _ad()[:-3], _ad()[-3:]
+    past, recent = _ad()[:-7], _ad()[-7:]
     mixed = [*_by_links(past), *recent] if flip else [*past, *_by_links(recent)]
     result = _score(mixed)
     assert (result.creative, result.baseline["clicks_from"]) == (None, None)
-    assert result.status == "healthy"
+    assert result.status == "pending"
     half = _score([*past[:15], *_without(past[15:], "clicks"), *recent])
     assert half.creative == pytest.approx(0, abs=1e-6)
     assert "clicks_missing" in half.baseline["flags"]
@@ -251,19 +267,18 @@ def test_kinds_of_clicks_are_never_compared_with_each_other(flip: bool) -> None:
 def test_a_figure_that_other_ads_have_is_zero_when_absent() -> None:
     """The platform leaves out zeros, so an ad without the field beside one with it had none."""
     other = [{**row, "ad_id": "8"} for row in _ad()]
-    lost = [*_ad()[:-3], *_without(_ad()[-3:], "clicks")]
+    lost = [*_ad()[:-7], *_without(_ad()[-7:], "clicks")]
     result = {score.ad_id: score for score in score_account([*lost, *other], [], AS_OF, SETTINGS)}
     assert (result["7"].creative, result["7"].baseline["flags"]) == (100.0, ["frequency_missing"])
 
 
 def test_few_impressions_give_no_extreme_score() -> None:
-    """200 impressions without a click leave the ad below critical; 20,000 do not."""
-    past = _ad()[:-3]
+    """200 impressions without a click leave the ad healthy; 20,000 do not."""
+    past = _ad()[:-7]
     quiet = _score([*past, _day(0, 200, 0, 1)])
     loud = _score([*past, _day(0, 20_000, 0, 100)])
-    assert quiet.creative is not None
-    assert quiet.creative < 60
-    assert loud.creative == 100.0
+    assert (quiet.status, loud.status) == ("healthy", "critical")
+    assert loud.creative == pytest.approx(100.0, abs=2)
 
 
 def test_each_ad_is_scored_on_its_own() -> None:
@@ -353,10 +368,10 @@ def test_the_currency_does_not_matter(ctr: float, cpm: float, rate: float) -> No
     assert _score(rows).total == pytest.approx(_score(exchanged).total, abs=1e-6)
 
 
-@given(ctr=RATIO, cpm=RATIO, impressions=st.floats(1, 100))
-def test_little_delivery_is_never_critical(ctr: float, cpm: float, impressions: float) -> None:
-    """With a hundred impressions a day and a frequency of one, no rates make the ad critical."""
-    assert _score(_ad(impressions=impressions, ctr=ctr, cpm=cpm)).status != "critical"
+@given(ctr=RATIO, impressions=st.floats(1, 30))
+def test_little_delivery_is_never_critical(ctr: float, impressions: float) -> None:
+    """With thirty impressions a day, of which two a week are clicked, no click-through rate makes the ad critical."""
+    assert _score(_ad(impressions=impressions, ctr=ctr)).status != "critical"
 
 
 @given(seed=st.integers(0, 10_000))

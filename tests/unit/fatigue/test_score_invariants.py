@@ -76,7 +76,8 @@ def _list_scores(panel: AdPanel, frequency: FloatArray, settings: FatigueSetting
 
 
 def _check_total(score: FatigueScore, weights: Mapping[str, float]) -> None:
-    assert score.status == status_of(score.total)
+    assert score.status == status_of(score.loss)
+    assert (score.total is None) == (score.loss is None)
     known = {name: value for name in COMPONENTS if (value := getattr(score, name)) is not None}
     assert all(0 <= value <= 100 for value in known.values())
     if score.total is None:
@@ -84,7 +85,6 @@ def _check_total(score: FatigueScore, weights: Mapping[str, float]) -> None:
     else:
         counted = [value for name, value in known.items() if weights[name]]
         assert min(counted) - 1e-3 <= score.total <= max(counted) + 1e-3
-        assert score.driver is not None or score.status == "healthy"
     if score.driver is not None:
         assert known[score.driver] > 30
         assert weights[score.driver] > 0

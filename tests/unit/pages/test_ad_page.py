@@ -44,12 +44,12 @@ def test_an_ad_without_scores_is_explained(page: Page) -> None:
 
 
 def test_the_action_comes_first_with_its_figures(page: Page) -> None:
-    """Action, alarm, figures beside the best week, weights, and how far to trust it."""
+    """Action, alarm, figures beside good weeks, weights, and how far to trust it."""
     values: dict[str, Any] = {"alarm": "alarm", "alarm_since": DAY - timedelta(days=2), "driver": "creative"}
     _store(page, [_score("1", 70.0, **values), _score("1", 60.0, DAY - timedelta(days=1))], settled=True)
     html = _tile(page, "score")
     texts = ("Replace the creative", "Alarm since 2026-03-01", "+10.0 since the day before", "1.00%", "2.00%", "40%")
-    for text in (*texts, "35%", "25%", "Final:", "canonical-4", "in America/New_York", "about 9 of 10 such alarms"):
+    for text in (*texts, "35%", "25%", "Final:", "canonical-5", "in America/New_York", "about 9 of 10 such alarms"):
         assert text in html, text
     assert html.index("Replace the creative") < html.index("What the score is made of")
 
@@ -64,12 +64,12 @@ def test_cost_per_result_stands_beside_the_score(page: Page, subtests: pytest.Su
 
 
 def test_daily_figures_are_drawn_with_the_start_of_the_decline(page: Page) -> None:
-    """Each stored day from the first delivery on: rates, a gap without delivery, onset, alarm and the best week."""
+    """Each stored day from the first delivery on: rates, a gap without delivery, onset, alarm and good weeks."""
     onset, since = DAY - timedelta(days=4), DAY - timedelta(days=1)
     _store(page, [_score("1", 70.0, alarm="alarm", onset=onset, alarm_since=since)])
     _store_days(page, [None, 0.02, 0.02, 0.02, None, 0.012, 0.01, 0.01])
     html = _tile(page, "daily")
-    for text in ("decline began about Feb 27", "alarm Mar 2", "best week, %", "2.00%", "1.20%", "8.50"):
+    for text in ("decline began about Feb 27", "alarm Mar 2", "good weeks, %", "2.00%", "1.20%", "8.50"):
         assert text in html, text
     assert html.count('<th scope="row">') == 7
     assert html.count('r="2.5"') == 6
@@ -110,9 +110,9 @@ def test_the_history_has_both_limits_and_its_gaps(page: Page) -> None:
     days = [DAY - timedelta(days=back) for back in (4, 3, 1, 0)]
     _store(page, [_score("1", 30.0 + 10 * number, day) for number, day in enumerate(days)], settled=True)
     history = _tile(page, "history")
-    assert "warning above 30" in history
-    assert "critical above 60" in history
-    assert history.count('<polyline points="') == 2 + 1 + 1 + 2 + 2  # a gap splits the lines of score and components
+    assert "warning from 15%" in history
+    assert "critical from 35%" in history
+    assert history.count('<polyline points="') == 2 + 1 + 1 + 2 + 2 + 2  # a gap splits the lines
     assert history.count('<th scope="row">') == 4
 
 

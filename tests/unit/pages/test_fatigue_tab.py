@@ -34,14 +34,15 @@ def _score(ad_id: str, total: float | None, day: date = DAY, account: str = "act
         account_id=account,
         ad_id=ad_id,
         as_of=day,
-        status=status_of(total),
+        status=status_of(None if total is None else total / 200),
         total=total,
+        loss=None if total is None else total / 200,
         creative=total,
         audience=total,
         data_quality=0.9,
         trend_per_day=None if total is None else 5.0,
         baseline=BASELINE,
-        calculator_version="canonical-4",
+        calculator_version="canonical-5",
         recent_spend=100.0,
     )
     return replace(score, **values)

@@ -7,10 +7,11 @@ from typing import Any, Final
 from adwarm.fatigue.ad_days import AdDay, list_ad_days
 from adwarm.fatigue.recommendation import (
     describe_flags,
+    describe_loss,
     describe_projection,
     recommend,
 )
-from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
+from adwarm.fatigue.score import CRITICAL_FROM, WARNING_FROM
 from adwarm.fatigue.score_block import BASELINE_DAYS, RECENT_DAYS
 from adwarm.foundation.charts import Mark, Series
 from adwarm.foundation.errors import AdwarmError, BadRequest
@@ -43,6 +44,7 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "currency": account.currency if account else "",
         "change_points": _subtract(score.total, before.total if before else None),
         "components": list_components(score, settings),
+        "loss": describe_loss(score),
         "projection": describe_projection(score),
         "driver": describe_driver(score, settings),
         "recommendation": recommend(score, settings),
@@ -81,7 +83,7 @@ def _load_daily(request: TileRequest) -> Mapping[str, Any]:
         "marks": _list_marks(days, score),
         "price": [
             Series("price of a thousand impressions", [item.cpm for item in days], "c4"),
-            *_level("best week", score.baseline.get("cpm"), len(days)),
+            *_level("usual weeks", score.baseline.get("cpm"), len(days)),
         ],
         "frequency": [
             Series("times one person saw it in seven days", [_frequency(item) for item in scores], "c2"),
@@ -95,30 +97,30 @@ def _load_history(request: TileRequest) -> Mapping[str, Any]:
     by_day = {item.score.as_of: item.score for item in history}
     days = _fill_days(list(by_day))
     scores = [by_day.get(day) for day in days]
-    totals = Series("score", [score.total if score else None for score in scores], "c1")
+    lost = Series("clicks lost, %", [_lost(score) for score in scores], "c1")
     limits = [
-        Series(f"warning above {HEALTHY_UP_TO:.0f}", [HEALTHY_UP_TO] * len(days), "c5 dashed"),
-        Series(f"critical above {WARNING_UP_TO:.0f}", [WARNING_UP_TO] * len(days), "c6 dashed"),
+        Series(f"{name} from {limit:.0%}", [100 * limit] * len(days), kind)
+        for name, limit, kind in (("warning", WARNING_FROM, "c5 dashed"), ("critical", CRITICAL_FROM, "c6 dashed"))
     ]
-    components = [
+    components = [Series("score", [score.total if score else None for score in scores], "c5")] + [
         Series(f"{name}: {MEANINGS[name]}", [getattr(score, name) if score else None for score in scores], kind)
         for name, kind in COLORS.items()
     ]
     return {
         "history": history[::-1],
         "labels": [f"{day:%b} {day.day}" for day in days],
-        "total_series": [totals, *limits],
+        "loss_series": [lost, *limits],
         "component_series": components,
     }
 
 
 def _list_ctr_series(days: Sequence[AdDay], score: FatigueScore) -> list[Series]:
-    """Return the click-through rate in percent: by day, over some days, and that of the best week."""
+    """Return the click-through rate in percent: by day, over some days, and that of good weeks."""
     usual = score.baseline.get("ctr")
     return [
         Series("each day, %", [_percent(item.ctr) for item in days], "c6 dots"),
         Series(f"mean of {SMOOTH_DAYS} days, %", _smooth(days), "c1"),
-        *_level("best week, %", _percent(usual), len(days)),
+        *_level("good weeks, %", _percent(usual), len(days)),
     ]
 
 
@@ -156,6 +158,10 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
+def _lost(score: FatigueScore | None) -> float | None:
+    return None if score is None or score.loss is None else max(0.0, 100 * score.loss)
+
+
 def _frequency(score: FatigueScore | None) -> float | None:
     return None if score is None else score.baseline.get("frequency")
 
@@ -186,7 +192,7 @@ def _fill_days(days: list[date]) -> list[date]:
 
 
 def _list_figures(score: FatigueScore) -> list[tuple[str, str, str, str]]:
-    """Return the compared figures: of which component, what, in the recent days, and in the best week."""
+    """Return the compared figures: of which component, what, in the recent days, and in the weeks before."""
     baseline = score.baseline
 
     def write(name: str, pattern: str) -> str:

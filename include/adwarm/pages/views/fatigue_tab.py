@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final, get_args
 
-from adwarm.fatigue.recommendation import Recommendation, describe_projection, find_driver, recommend
+from adwarm.fatigue.recommendation import Recommendation, describe_loss, describe_projection, find_driver, recommend
 from adwarm.fatigue.report import CSV_COLUMNS, list_csv_cells
-from adwarm.fatigue.score import WARNING_UP_TO
+from adwarm.fatigue.score import CRITICAL_FROM
 from adwarm.foundation.csv_text import format_csv
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, normalize_account_id
@@ -74,7 +74,8 @@ class ShownAd:
         projection: when it becomes critical, in words; empty when that cannot be said.
         recommendation: what to do.
         driver: the component that raises the score most, in words; empty without one.
-        totals: its score on the last days, oldest first.
+        lost: percentage of its clicks for the same money that it lost on the last days, oldest first.
+        loss: what it lost, in words; empty when unknown.
         since: since when it is what it is, in words; empty when unknown.
         link: its page.
     """
@@ -84,7 +85,8 @@ class ShownAd:
     projection: str
     recommendation: Recommendation
     driver: str
-    totals: Sequence[float | None]
+    lost: Sequence[float | None]
+    loss: str
     since: str
     link: str
 
@@ -112,11 +114,11 @@ def _load_today(request: TileRequest) -> Mapping[str, Any]:
     counts = fatigue_overview.count_due(engine, accounts, since)
     due = fatigue_overview.list_due(engine, accounts, since) if counts.total else []
     ads = [item.ad for item in due]
-    totals = fatigue_ads.list_totals(engine, ads)
+    losses = fatigue_ads.list_losses(engine, ads)
     chosen = _accounts_query(accounts)
     return {
         "counts": counts,
-        "due": [(item.kind, _show_ad(request, item.ad, totals, item.kind)) for item in due],
+        "due": [(item.kind, _show_ad(request, item.ad, losses, item.kind)) for item in due],
         "kinds": _KINDS,
         "spend": [f"{amount:,.0f} {currency}" for currency, amount in counts.spend.items()],
         "shown_reasons": _SHOWN_REASONS,
@@ -162,12 +164,12 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
     context = request.services.context
     query = _read_query(request)
     ads, has_more = fatigue_ads.list_ads(context.engine, query)
-    totals = fatigue_ads.list_totals(context.engine, ads)
+    losses = fatigue_ads.list_losses(context.engine, ads)
     filters = {"status": query.status, "alarm": query.alarm, "sort": query.sort}
     chosen = {**_accounts_query(query.accounts), **filters}
     more = has_more and query.page < fatigue_ads.MOST_PAGES
     return {
-        "ads": [_show_ad(request, ad, totals) for ad in ads],
+        "ads": [_show_ad(request, ad, losses) for ad in ads],
         "query": query,
         "statuses": STATUSES,
         "alarms": ALARMS,
@@ -227,7 +229,7 @@ def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
 
 
 def _show_ad(
-    request: TileRequest, ad: ListedAd, totals: Mapping[AdKey, Sequence[float | None]], kind: DueKind | None = None
+    request: TileRequest, ad: ListedAd, losses: Mapping[AdKey, Sequence[float | None]], kind: DueKind | None = None
 ) -> ShownAd:
     score, settings = ad.stored.score, request.services.context.settings.fatigue
     return ShownAd(
@@ -236,14 +238,15 @@ def _show_ad(
         projection=describe_projection(score),
         recommendation=recommend(score, settings),
         driver=describe_driver(score, settings),
-        totals=totals[ad.key],
-        since=_describe_since(score, totals[ad.key], kind),
+        lost=[None if loss is None else max(0.0, 100 * loss) for loss in losses[ad.key]],
+        loss=describe_loss(score),
+        since=_describe_since(score, losses[ad.key], kind),
         link=request.link("ad", account=score.account_id, ad=score.ad_id),
     )
 
 
-def _describe_since(score: FatigueScore, totals: Sequence[float | None], kind: DueKind | None) -> str:
-    """Return since when an ad is in alarm, or critical, as far back as `totals` goes."""
+def _describe_since(score: FatigueScore, losses: Sequence[float | None], kind: DueKind | None) -> str:
+    """Return since when an ad is in alarm, or critical, as far back as `losses` goes."""
     if kind == "alarm" and score.alarm_since is not None:
         if score.alarm_since == score.as_of:
             return "new"
@@ -251,12 +254,12 @@ def _describe_since(score: FatigueScore, totals: Sequence[float | None], kind: D
     if kind != "critical":
         return ""
     days = 0
-    for total in reversed(totals):
-        if total is None or total <= WARNING_UP_TO:
+    for loss in reversed(losses):
+        if loss is None or loss < CRITICAL_FROM:
             break
         days += 1
     start = score.as_of - timedelta(days=max(0, days - 1))
-    return f"since {start:%b} {start.day}" + (" or earlier" if days == len(totals) else "")
+    return f"since {start:%b} {start.day}" + (" or earlier" if days == len(losses) else "")
 
 
 TABS: Final = (

@@ -11,21 +11,26 @@ from adwarm.serving.api.models import Document
 
 
 class Score(Document):
-    """The fatigue score of one ad: 0 is fresh, 100 is fatigued."""
+    """What one ad lost, and its fatigue score: 0 is fresh, 100 is fatigued."""
 
     ad_id: str = Field(description="The platform's id of the ad.")
     ad_name: str = Field(description="Name of the ad.")
-    status: FatigueStatus = Field(description="Band of `total`; `pending` while there is too little data.")
-    total: float | None = Field(description="Weighted mean of the available components.")
+    status: FatigueStatus = Field(
+        description="Band of `loss`: warning from 0.15, critical from 0.35; `pending` while there is too little data."
+    )
+    loss: float | None = Field(
+        description="Share of the clicks for the same money that is lost against good weeks; below 0 for a gain."
+    )
+    total: float | None = Field(description="Weighted mean of the available components, which orders ads.")
     creative: float | None = Field(description="Component, 0 to 100.")
     audience: float | None = Field(description="Component, 0 to 100.")
     algorithm: float | None = Field(description="Component, 0 to 100.")
     driver: Component | None = Field(description="Component that raises the score most; null when none is high.")
     data_quality: float = Field(description="0 to 1: how far the score can be trusted.")
-    trend_per_day: float | None = Field(description="Points a day over the last days.")
+    trend_per_day: float | None = Field(description="Percentage points that `loss` grows by a day.")
     days_to_critical: float | None = Field(description="At that pace; 0 when critical, null when not heading there.")
     days_to_critical_low: float | None = Field(description="Lower end of its 80 % interval.")
-    days_to_critical_high: float | None = Field(description="Upper end; null when the score may never get there.")
+    days_to_critical_high: float | None = Field(description="Upper end; null when it may never get there.")
     alarm: AlarmLevel = Field(
         description="`watch`: evidence of a decline of this ad; `alarm`: it also passes the account's limit."
     )
@@ -66,6 +71,8 @@ class ScoreChange(Document):
     text: str = Field(description="The change in words.")
     status: FatigueStatus | None = Field(description="On the later day; null for an ad that is gone.")
     status_before: FatigueStatus | None = Field(description="On the earlier day; null for a new ad.")
+    loss: float | None = Field(description="Share of the clicks for the same money lost on the later day.")
+    loss_before: float | None = Field(description="The same on the earlier day.")
     total: float | None = Field(description="Score on the later day.")
     total_before: float | None = Field(description="Score on the earlier day.")
     alarm: AlarmLevel = Field(description="On the later day.")
@@ -88,9 +95,9 @@ class ScoreChanges(Document):
 class StatusCounts(Document):
     """Number of ads by status."""
 
-    healthy: int = Field(description="Score up to 30.")
-    warning: int = Field(description="Score up to 60.")
-    critical: int = Field(description="Score above 60.")
+    healthy: int = Field(description="Less than 15 % of the clicks for the same money lost.")
+    warning: int = Field(description="From 15 % on.")
+    critical: int = Field(description="From 35 % on.")
     pending: int = Field(description="Too little data.")
 
 

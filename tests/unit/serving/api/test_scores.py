@@ -149,7 +149,7 @@ def test_changes_of_an_account(stored: Api) -> None:
     week = read("?since=2026-11-17")
     assert (week["since"], week["as_of"]) == ("2026-11-17", str(LAST_DAY))
     assert [(item["kind"], item["text"]) for item in week["changes"]] == [
-        ("alarm", "new alarm, healthy 10 → critical 85")
+        ("alarm", "new alarm, healthy (5% lost) → critical (62% lost)")
     ]
     assert read("?as_of=2026-11-19")["changes"][0]["kind"] == "worse"
     assert read("?as_of=2026-11-05")["since"] is None

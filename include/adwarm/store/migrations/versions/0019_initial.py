@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "18"  # 1 to 17 were never released
+revision = "19"  # 1 to 18 were never released
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -336,6 +336,7 @@ def upgrade() -> None:
         sa.Column("ad_name", sa.String(length=400)),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("total", sa.Float()),
+        sa.Column("loss", sa.Float()),
         sa.Column("creative", sa.Float()),
         sa.Column("audience", sa.Float()),
         sa.Column("algorithm", sa.Float()),
