@@ -202,10 +202,11 @@ INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, pe
 SELECT 'grant-' || i, i, json_build_array('fleet', {_ACCOUNT.format("i")}), i % 4, 1, 'meta', false, 1, true,
   'worker-' || i % 4 || '-' || :hostile, extract(epoch FROM :now) - i, extract(epoch FROM :now) + 60,
   extract(epoch FROM :now) + 86400 FROM generate_series(0, 11) AS i""",
-    "plan_hour": """
-INSERT INTO plan_hour (hour, expected_opens, due_warms, expected_calls, call_quota, planned_at)
-SELECT date_trunc('hour', :now) + i * interval '1 hour', 900 + 700 * sin(i / 4.0), (400 + 300 * sin(i / 4.0))::int,
-  500 + 400 * sin(i / 4.0), 1000, :now FROM generate_series(0, 47) AS i""",
+    "policy": """
+INSERT INTO policy (name, mode, updated_at, outlook, outlook_at)
+SELECT 'live', 'live', :now, json_agg(json_build_object('hour', date_trunc('hour', :now) + i * interval '1 hour',
+  'expected_opens', 900 + 700 * sin(i / 4.0), 'due_warms', (400 + 300 * sin(i / 4.0))::int,
+  'expected_calls', 500 + 400 * sin(i / 4.0), 'call_quota', 1000)), :now FROM generate_series(0, 23) AS i""",
     "access_aggregate": """
 INSERT INTO access_aggregate (hour, object_hash, opens, keys, updated_at)
 SELECT date_trunc('hour', :now) - i * interval '1 hour', md5(i::text) || md5('a' || i), 9000, 4000, :now

@@ -91,7 +91,6 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "action_event": older(t.action_event.c.at, keep.action_days),
         "data_arrival": older(t.data_arrival.c.arrived_at, keep.action_days),
         "report_version": older(t.report_version.c.since, keep.action_days, t.report_version.c.state == "retired"),
-        "plan_hour": older(t.plan_hour.c.hour, keep.history_days),
         "capacity_sample": older(t.capacity_sample.c.at, keep.history_days),
         "impact_design": older(t.impact_design.c.since, aggregate_days, t.impact_design.c.ended_at.is_not(None)),
         "impact_unit": older(t.impact_unit.c.week, aggregate_days),

@@ -50,7 +50,8 @@ from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
 from adwarm.planning.run_mode import cut_all
 from adwarm.planning.store_view import StoreView
-from adwarm.store import Context, impact, plan_hours, warms
+from adwarm.store import Context, impact, warms
+from adwarm.store.snapshots import save_outlook
 from adwarm.store.switches import find_stop
 
 MIN_PROBABILITY = 0.01
@@ -354,7 +355,7 @@ def _save_outlook(context: Context, slots: SlotArrays, plan: WarmPlan, decided_a
     """Store what a run expects of each of the next 24 hours, unless a later decision has stored its own."""
     fresh = warms.list_fresh_until(context.engine, decided_at - LOOKAHEAD, decided_at)
     hours = build_outlook(slots, decided_at, plan, fresh, context.settings)
-    plan_hours.replace_outlook(context.engine, hours)
+    save_outlook(context.engine, hours)
 
 
 def get_open_chances(context: Context, at: datetime) -> dict[ReportKey, float]:

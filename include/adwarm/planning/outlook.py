@@ -19,7 +19,7 @@ from adwarm.model import ReportKey, expires_at, resolve_window
 from adwarm.planning.plan import SlotArrays
 from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import Settings
-from adwarm.store.plan_hours import PlanHour
+from adwarm.store.snapshots import PlanHour
 
 HOURS: Final = 24
 _HOUR: Final = timedelta(hours=1)

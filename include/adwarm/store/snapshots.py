@@ -1,5 +1,7 @@
-"""Trained forecasts, the policy row that names the deployed one, and the reviews that propose another."""
+"""Trained forecasts, the policy row with the deployed one and its outlook, and the reviews that propose another."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +11,7 @@ from sqlalchemy.types import JSON, Integer, String, Text
 
 from adwarm.model import DeployedPolicy, Mode, PolicyReview, Snapshot
 from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
-from adwarm.store.database import insert_new, upsert, write_transaction
+from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 
 # Grows by about one row a day. Maintenance deletes old ones that nothing uses.
 forecast_snapshot = Table(
@@ -39,6 +41,8 @@ policy = Table(
     Column("chosen_by", String(250)),
     Column("chosen_at", UtcDateTime()),
     Column("chosen_why", Text),
+    Column("outlook", JSON),
+    Column("outlook_at", UtcDateTime()),
 )
 
 # Grows by one row a week. Maintenance deletes old rows.
@@ -57,6 +61,27 @@ policy_review = Table(
     Column("decided_at", UtcDateTime()),
     Index(None, "at"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanHour:
+    """What the newest plan expects of one of the next 24 hours.
+
+    Attributes:
+        hour: its first moment.
+        expected_opens: expected number of opens.
+        due_warms: warms that fall due.
+        expected_calls: calls that they take.
+        call_quota: calls that the budget allows in an hour.
+        planned_at: decision time of the plan.
+    """
+
+    hour: datetime
+    expected_opens: float
+    due_warms: int
+    expected_calls: float
+    call_quota: float
+    planned_at: datetime
 
 
 LIVE = "live"
@@ -128,6 +153,36 @@ def record_choice(connection: Connection, kind: str, *, by: str, why: str, at: d
     """Record who chose the kind of forecast of a policy, and why; training then keeps that kind."""
     values = {"chosen_kind": kind, "chosen_by": by[:250], "chosen_why": why, "chosen_at": at}
     connection.execute(update(policy).where(policy.c.name == name).values(values))
+
+
+def save_outlook(engine: Engine, hours: Sequence[PlanHour], name: str = LIVE) -> bool:
+    """Store the outlook of a plan with the policy that it follows, in place of the earlier one.
+
+    Returns:
+        False when that of a later decision is stored, which stays, or nothing is deployed.
+    """
+    if not hours:
+        return False
+    planned_at = hours[0].planned_at
+    outlook = [{**to_row(hour, without=("planned_at",)), "hour": hour.hour.isoformat()} for hour in hours]
+    is_newer = policy.c.outlook_at.is_(None) | (policy.c.outlook_at <= planned_at)
+    change = update(policy).where(policy.c.name == name, is_newer).values(outlook=outlook, outlook_at=planned_at)
+    with write_transaction(engine) as connection:
+        return bool(connection.execute(change).rowcount)
+
+
+def list_outlook(engine: Engine, since: datetime, name: str = LIVE) -> list[PlanHour]:
+    """Return the hours of the outlook from `since` on, in order."""
+    query = select(policy.c.outlook, policy.c.outlook_at).where(policy.c.name == name)
+    with read_transaction(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None or row.outlook is None:
+        return []
+    hours = [
+        PlanHour(**{**item, "hour": datetime.fromisoformat(item["hour"])}, planned_at=row.outlook_at)
+        for item in row.outlook
+    ]
+    return [hour for hour in hours if hour.hour >= since]
 
 
 def delete_unused(engine: Engine, before: datetime) -> int:

@@ -30,7 +30,6 @@ from adwarm.store.leases import table as lease
 from adwarm.store.maintenance_steps import table as maintenance_step
 from adwarm.store.partitions import table as partition
 from adwarm.store.payloads import table as payload
-from adwarm.store.plan_hours import table as plan_hour
 from adwarm.store.quarantine import table as quarantined_item
 from adwarm.store.read_traffic import call_hour, latency_count
 from adwarm.store.read_traffic import table as traffic_hour
@@ -82,7 +81,6 @@ __all__ = [
     "page_session",
     "partition",
     "payload",
-    "plan_hour",
     "policy",
     "policy_review",
     "quarantined_item",

@@ -23,12 +23,12 @@ from adwarm.store import (
     accounts,
     denials,
     impact,
-    plan_hours,
     tables,
     warm_usage,
     warms,
     write_transaction,
 )
+from adwarm.store.snapshots import list_outlook
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
@@ -261,13 +261,13 @@ def test_a_run_stores_its_outlook(learned: Engine, objects: ObjectStore) -> None
     """Live and shadow runs store the next 24 hours; a run without an outlook, or one that decides earlier, does not."""
     context = _context(learned, objects)
     decide(context, NINE, RUN, Mode.LIVE, scope=PlanScope.WITHOUT_OUTLOOK)
-    assert plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2)) == []
+    assert list_outlook(learned, MONDAY) == []
     decide(context, NINE, RUN, Mode.SHADOW)
-    hours = plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2))
+    hours = list_outlook(learned, MONDAY)
     assert (len(hours), hours[0].hour, hours[0].due_warms, hours[0].expected_calls) == (24, NINE, 3, 3.0)
     assert 2.0 < hours[0].expected_opens < 3.5
     decide(context, NINE - timedelta(hours=2), "adwarm_intelligent_warming/r0", Mode.LIVE)
-    assert plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2)) == hours
+    assert list_outlook(learned, MONDAY) == hours
 
 
 def test_warms_that_are_fresh_are_not_due_in_the_outlook(learned: Engine, objects: ObjectStore) -> None:
@@ -281,4 +281,4 @@ def test_warms_that_are_fresh_are_not_due_in_the_outlook(learned: Engine, object
     )
     warms.finish(learned, RUN, [fetched], 1, [])
     decide(context, NINE + timedelta(minutes=5), "adwarm_intelligent_warming/r2", Mode.LIVE)
-    assert plan_hours.list_hours(learned, NINE, NINE + timedelta(hours=1))[0].due_warms == 2
+    assert list_outlook(learned, NINE)[0].due_warms == 2

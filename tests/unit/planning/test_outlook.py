@@ -11,7 +11,7 @@ from adwarm.planning.outlook import HOURS, build_outlook
 from adwarm.planning.plan import SlotArrays
 from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import Settings
-from adwarm.store.plan_hours import PlanHour
+from adwarm.store.snapshots import PlanHour
 
 NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -10,14 +10,17 @@ from adwarm.model import DeployedPolicy, Mode, PolicyReview, Snapshot
 from adwarm.store import read_transaction, write_transaction
 from adwarm.store.snapshots import (
     LIVE,
+    PlanHour,
     find_deployed_snapshot,
     find_newest_review,
     find_policy,
     find_review,
     find_snapshot,
     insert_snapshot,
+    list_outlook,
     record_choice,
     save_decision,
+    save_outlook,
     save_review,
     set_policy,
 )
@@ -96,3 +99,25 @@ def test_reviews_survive_the_table(engine: Engine) -> None:
         assert find_newest_review(connection) == decided
         assert find_review(connection, "a") == REVIEW
         assert find_review(connection, "c") is None
+
+
+def _outlook(planned_at: datetime, opens: float) -> list[PlanHour]:
+    hour = timedelta(hours=1)
+    return [PlanHour(planned_at + number * hour, opens, 1, 2.0, 600.0, planned_at) for number in range(24)]
+
+
+def test_a_later_outlook_replaces_an_earlier_one(engine: Engine) -> None:
+    """That of the newest decision is kept, also when another forecast is deployed; without one there is none."""
+    early, late = _outlook(NOW, 1.0), _outlook(NOW + timedelta(hours=2), 2.0)
+    assert not save_outlook(engine, early)
+    with write_transaction(engine) as connection:
+        insert_snapshot(connection, _snapshot("a"))
+        set_policy(connection, "a" * 64, NOW)
+    assert not save_outlook(engine, [])
+    assert save_outlook(engine, early)
+    assert save_outlook(engine, late)
+    assert not save_outlook(engine, _outlook(NOW + timedelta(hours=1), 3.0))
+    with write_transaction(engine) as connection:
+        set_policy(connection, "a" * 64, NOW + timedelta(days=1))
+    assert list_outlook(engine, NOW) == late
+    assert list_outlook(engine, NOW + timedelta(hours=3)) == late[1:]

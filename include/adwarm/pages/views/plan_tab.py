@@ -11,12 +11,12 @@ from adwarm.model import ALL_ACCOUNTS, ReportKey, Warm, WarmReason, WarmStatus, 
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.patterns.hour_of_week import SHORT_DAYS
 from adwarm.planning.why_not_warm import Step
-from adwarm.store import access_patterns, jobs, plan_hours, warm_usage, warms
+from adwarm.store import access_patterns, jobs, warm_usage, warms
 from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour
+from adwarm.store.snapshots import list_outlook
 from adwarm.store.warms import WarmFilter
 
 _HOUR: Final = timedelta(hours=1)
-_OUTLOOK_HOURS: Final = 24
 _RUNS: Final = 12
 PAGE_ROWS: Final = 50
 MOST_PAGES: Final = 200
@@ -47,8 +47,7 @@ def load_week(request: TileRequest) -> Mapping[str, Any]:
 
 def load_outlook(request: TileRequest) -> Mapping[str, Any]:
     """Return the next 24 hours as the last run expects them."""
-    first = floor_to(request.now, _HOUR)
-    hours = plan_hours.list_hours(request.services.context.engine, first, first + _OUTLOOK_HOURS * _HOUR)
+    hours = list_outlook(request.services.context.engine, floor_to(request.now, _HOUR))
     if not hours:
         return {"hours": []}
     labels = [f"{hour.hour:%H:%M}" for hour in hours]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from adwarm.model import PlannedWarm, ReportKey, WarmReason, WarmStatus
-from adwarm.store import jobs, plan_hours, warms, write_transaction
-from adwarm.store.plan_hours import PlanHour
-from adwarm.store.tables import access_pattern
+from adwarm.store import jobs, warms, write_transaction
+from adwarm.store.snapshots import PlanHour, save_outlook
+from adwarm.store.tables import access_pattern, policy
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import START, Page
 
@@ -103,7 +103,9 @@ def test_bad_input_is_answered_with_what_to_write(page: Page) -> None:
 def test_the_outlook_is_drawn_and_written(page: Page) -> None:
     """The next 24 hours as charts with a table of the same values; hours that are past are left out."""
     hours = [PlanHour(START + n * HOUR, 10.0 + n, n, 1.5, 600.0, START) for n in range(-1, 24)]
-    plan_hours.replace_outlook(page.runtime.engine, hours)
+    with write_transaction(page.runtime.engine) as connection:
+        connection.execute(policy.insert(), [{"name": "live", "updated_at": START}])
+    assert save_outlook(page.runtime.engine, hours)
     html = page.tile("plan", "outlook")
     assert html.count('<tr><th scope="row">') == 24
     assert "2026-03-04 09:00 UTC" not in html

@@ -46,7 +46,6 @@ _TABLES = (
     "page_session",
     "partition",
     "payload",
-    "plan_hour",
     "quarantined_item",
     "reconciliation",
     "report_version",
@@ -548,16 +547,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_payload")),
     )
     op.create_table(
-        "plan_hour",
-        sa.Column("hour", _TIMESTAMP, nullable=False),
-        sa.Column("expected_opens", sa.Float(), nullable=False),
-        sa.Column("due_warms", sa.Integer(), nullable=False),
-        sa.Column("expected_calls", sa.Float(), nullable=False),
-        sa.Column("call_quota", sa.Float(), nullable=False),
-        sa.Column("planned_at", _TIMESTAMP, nullable=False),
-        sa.PrimaryKeyConstraint("hour", name=op.f("pk_plan_hour")),
-    )
-    op.create_table(
         "quarantined_item",
         sa.Column("id", _ROW_ID, nullable=False),
         sa.Column("found_at", _TIMESTAMP, nullable=False),
@@ -848,6 +837,8 @@ def upgrade() -> None:
         sa.Column("chosen_by", sa.String(length=250)),
         sa.Column("chosen_at", _TIMESTAMP),
         sa.Column("chosen_why", sa.Text()),
+        sa.Column("outlook", sa.JSON()),
+        sa.Column("outlook_at", _TIMESTAMP),
         sa.ForeignKeyConstraint(["snapshot_id"], ["forecast_snapshot.id"], name=op.f("fk_policy_snapshot_id")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_policy")),
     )
