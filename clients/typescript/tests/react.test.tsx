@@ -30,6 +30,7 @@ const GATES = [
   OWN_GATE,
   {...GATE, scope: 'switch:warming', rule: 'switch'},
   {...GATE, scope: 'fallback:stored', rule: 'isolation'},
+  {...OWN_GATE, scope: 'connection:main account:act_1', rule: 'denial'},
 ]
 const REQUEST = {id: 42, position: 3, status: 'pending', error: 'timed out'}
 
