@@ -28,6 +28,7 @@ from adwarm.serving import ReadChain, Reader
 from adwarm.serving.local_caches import LocalCaches
 from adwarm.settings import HealerSettings, Settings, load_settings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
+from adwarm.sources.factory import find_noun
 from adwarm.sources.pool import Reload, SourceFactory, SourcePool
 from adwarm.store import Context, ObjectStore, open_engine, report_versions, upgrade
 from adwarm.store.error_events import ErrorLog
@@ -340,6 +341,7 @@ class Runtime:
             errors=self.errors,
             actions=self.action_services,
             explainer=self.key_explainer,
+            noun=find_noun(self.settings),
         )
 
 

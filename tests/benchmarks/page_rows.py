@@ -93,7 +93,7 @@ def _alerts(now: datetime) -> list[Row]:
             "window_seconds": 600.0,
             "example": HOSTILE,
             "reason": f"the platform answered 503 {HOSTILE}",
-            "next_step": "Check the platform's status page.",
+            "next_step": "Check that the platform responds.",
             "resolved_at": now if number > 4 else None,
         }
         for number in range(300)

@@ -111,10 +111,9 @@ def preview_warm(services: ActionServices, keys: Sequence[ReportKey]) -> WarmPre
 
 def estimate_calls(view: StoreView, keys: Sequence[ReportKey], at: datetime) -> int:
     """Return the upstream calls that a fetch of the keys takes; keys of an account and report share them."""
-    calls: set[tuple[str, ...]] = set()
+    calls: set[tuple[str | int, ...]] = set()
     for key, cost in zip(keys, view.get_request_costs(keys, [at] * len(keys)), strict=True):
-        calls |= {(key.account_id, key.report, "days")} if cost.days else set()
-        calls |= {(key.account_id, key.report, "summary")} if cost.summary else set()
+        calls |= {(key.account_id, key.report, *call) for call in cost.calls}
         calls |= set() if view.is_verified(key.account_id) else {(key.account_id,)}
     return len(calls)
 

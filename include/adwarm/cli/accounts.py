@@ -7,6 +7,7 @@ import typer
 
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_fields, print_json, print_table
+from adwarm.model import NO_CURRENCY
 
 if TYPE_CHECKING:
     from adwarm.maintenance.account_changes import AccountChange, DiscoveryResult
@@ -202,7 +203,7 @@ def _record_fields(record: "AccountRecord") -> dict[str, Any]:
         "name": account.name or None,
         "data_zone": account.data_zone,
         "reader_zone": account.reader_zone,
-        "currency": account.currency or None,
+        "currency": account.currency if account.currency not in {"", NO_CURRENCY} else None,
         "status": account.status,
         "status_reason": account.status_reason or None,
         "connection": account.connection,
@@ -276,4 +277,5 @@ def _describe(item: "AccountChange") -> str:
     if item.kind is ChangeKind.DENIED:
         return "its data was denied less than a day ago; `adwarm gate open account:ID` tries again at once"
     reason = f" ({account.status_reason})" if account.status_reason else ""
-    return f"new: {account.data_zone}, {account.currency}, {account.status}{reason}"
+    currency = f"{account.currency}, " if account.currency != NO_CURRENCY else ""
+    return f"new: {account.data_zone}, {currency}{account.status}{reason}"

@@ -64,16 +64,18 @@ def _quick_runtime(runtime: "Runtime") -> "Runtime":
 
 def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory") -> str:
     from adwarm.maintenance.account_changes import describe_error
+    from adwarm.sources.factory import find_capabilities
 
     until = runtime.clock.now() + _LONGEST_LIST
     found = runtime.account_discovery(with_retries=False).read(name, make_source, until=until)
     if found.error is not None:
         raise BadRequest(describe_error(found.error))
+    noun = find_capabilities(runtime.settings, name).noun
     if not found.accounts:
-        return "responds, and lists no account; assign ad accounts to the user of its token"
+        return f"responds, and lists no {noun}; let the user of its token read some"
     problems = f"; {len(found.problems):,} need a look: {found.problems[0]}" if found.problems else ""
     count = f"at least {len(found.accounts):,}" if found.is_cut else f"{len(found.accounts):,}"
-    noun = "account" if len(found.accounts) == 1 else "accounts"
+    noun = noun if len(found.accounts) == 1 else f"{noun}s"
     reasons = Counter(account.status_reason for account in found.accounts.values() if account.status_reason)
     notes = "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(3))
     return f"{count} {noun}" + (f", {sum(reasons.values()):,} not simply active: {notes}" if reasons else "") + problems

@@ -16,10 +16,18 @@ class RequestCost(NamedTuple):
     Attributes:
         days: one request for the days that are missing or due.
         summary: one request for the range summary.
+        pages: calls of a request: one for each page of its result, by the day stored last.
     """
 
     days: bool
     summary: bool
+    pages: int = 1
+
+    @property
+    def calls(self) -> set[tuple[str, int]]:
+        """The calls, by their request and page, so that keys which share them are counted once."""
+        needed = {"days": self.days, "summary": self.summary}
+        return {(name, page) for name, is_due in needed.items() if is_due for page in range(self.pages)}
 
 
 def get_request_cost(

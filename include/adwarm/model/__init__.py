@@ -5,6 +5,7 @@ Everything here is immutable and does no I/O. Warmer and reader resolve keys thr
 
 from adwarm.model.accounts import (
     ALL_ACCOUNTS,
+    NO_CURRENCY,
     WEEKDAYS,
     AccessProfile,
     AccessToken,
@@ -49,6 +50,7 @@ __all__ = [
     "ALL_ACCOUNTS",
     "FIRST_OPEN_QUIET",
     "MANUAL_CAUSE",
+    "NO_CURRENCY",
     "PRESETS",
     "WEEKDAYS",
     "AccessProfile",

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from adwarm_client.keys import Actor, Priority
 
+NO_CURRENCY = "XXX"
+"""The ISO code of an account without a currency, such as a dashboard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:

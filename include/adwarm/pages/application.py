@@ -266,7 +266,8 @@ class _Site:
     def _load(self, tab: Tab, tile: Tile, question: TileRequest) -> str:
         template = tile.template or f"{tab.name}/{tile.name}.html"
         try:
-            values = {**_shared(question.visitor, question.now), "request": question, **tile.load(question)}
+            shared = _shared(question.visitor, question.services, question.now)
+            values = {**shared, "request": question, **tile.load(question)}
             return render(template, values)
         except AdwarmError as error:
             message = str(error)
@@ -279,16 +280,17 @@ class _Site:
         self, request: Request, name: str, visitor: Visitor, status: int = 200, *, current: str = "", **values: Any
     ) -> Response:
         services = await self._run(self._get_services)
-        shared = _shared(visitor, services.clock.now())
+        shared = _shared(visitor, services, services.clock.now())
         listed = [tab for tab in self._tabs if tab.is_listed]
         navigation = {"tabs": listed, "current": current, "root": get_root(request)}
         text = await self._run(render, name, {**shared, **navigation, **values})
         return HTMLResponse(text, status)
 
 
-def _shared(visitor: Visitor, now: datetime) -> dict[str, Any]:
+def _shared(visitor: Visitor, services: PageServices, now: datetime) -> dict[str, Any]:
     """Return the values of every template that a visitor sees."""
-    return {"visitor": visitor, "now": now, "csrf_token": make_csrf_token(visitor), "csrf_name": CSRF_FIELD}
+    token = {"csrf_token": make_csrf_token(visitor), "csrf_name": CSRF_FIELD}
+    return {"visitor": visitor, "now": now, "noun": services.noun, **token}
 
 
 def _add_message(visitor: Visitor, result: Redirect) -> str:

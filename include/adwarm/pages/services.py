@@ -28,6 +28,7 @@ class PageServices:
         errors: the error history.
         actions: carries out actions.
         explainer: explains why keys were or were not warm.
+        noun: what an account of the source is called.
     """
 
     context: Context
@@ -40,3 +41,4 @@ class PageServices:
     errors: ErrorLog
     actions: ActionServices
     explainer: KeyExplainer
+    noun: str = "account"

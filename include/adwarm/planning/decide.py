@@ -203,7 +203,7 @@ def _close_days(
 ) -> tuple[list[Recommendation], list[Recommendation]]:
     """Return the closings of ended days that the calls left by a plan pay for, and those that they do not."""
     settings = context.settings
-    closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step)
+    closing = find_closing_accounts(view.list_closing(), decided_at, decided_at + settings.step)
     candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
     spent = math.ceil(sum(item.calls for item in (*plan.recommendations, *plan.held_out)) - _ROUNDING)
     calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent

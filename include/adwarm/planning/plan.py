@@ -329,13 +329,18 @@ def select_likely_keys(likely: LikelyKeys, view: PlanningView, quota: CallQuota)
 
 def _price_keys(stale: LikelyKeys, view: PlanningView, quota: CallQuota) -> SelectedKeys:
     """Return which keys are worth the requests that they share."""
-    costs = np.array(view.get_request_costs(stale.keys, stale.warm_at), bool).reshape(-1, 2)
+    costs = np.array(view.get_request_costs(stale.keys, stale.warm_at), np.int64).reshape(-1, 3)
     groups = [(key.account_id, key.report) for key in stale.keys]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     group = np.array([numbers[name] for name in groups], np.int64)
     benefit = np.round(stale.chance * quota.open_value, _DIGITS)
     accounts = [account for account, _ in numbers]
-    selection = select_warms(WarmCandidates(benefit, group, costs[:, 0], costs[:, 1], accounts), quota)
+    pages = np.ones(len(accounts), np.int64)
+    np.maximum.at(pages, group, costs[:, 2])
+    needs_days, needs_summary = costs[:, :2].astype(bool).T
+    selection = select_warms(
+        WarmCandidates(benefit, group, needs_days, needs_summary, accounts=accounts, pages=pages), quota
+    )
     none = stale.take(np.zeros(0, np.int64))
     return SelectedKeys(stale, selection, none, [], none)
 

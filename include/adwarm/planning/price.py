@@ -56,6 +56,7 @@ class WarmCandidates:
         needs_days: whether it needs days that are missing or due.
         needs_summary: whether it needs a range summary.
         accounts: account id per group.
+        pages: calls of each request per group. The gain grows with them: a reader who finds nothing waits for them all.
     """
 
     benefit: Floats
@@ -63,6 +64,7 @@ class WarmCandidates:
     needs_days: Bools
     needs_summary: Bools
     accounts: list[str]
+    pages: Ints
 
 
 class WarmCost(NamedTuple):
@@ -140,7 +142,7 @@ def select_warms(candidates: WarmCandidates, quota: CallQuota) -> WarmSelection:
     sharing = np.bincount(step_of[~free], minlength=size)
     pays = np.zeros(size, bool)
     pays[order] = True
-    share = candidates.benefit / np.maximum(_at(steps.gain, step_of), 1e-12)
+    share = candidates.benefit * candidates.pages[candidates.group] / np.maximum(_at(steps.gain, step_of), 1e-12)
     return WarmSelection(
         chosen=free | _at(taken, step_of).astype(bool),
         cut=~free & pays[step_of] & ~_at(taken, step_of).astype(bool),
@@ -164,14 +166,15 @@ def _build_steps(candidates: WarmCandidates) -> tuple[_Steps, Ints]:
         gain(candidates.needs_summary & ~candidates.needs_days),
     )
     both = days + summary + gain(candidates.needs_days & candidates.needs_summary)
+    pages = np.tile(candidates.pages, 2)
     single = np.maximum(days, summary)
     # Two steps pay off when the keys that need only one request gain at least as much as the others.
     separate = single >= both - single
     first = np.where(separate, single, both)
     steps = _Steps(
         np.tile(np.arange(groups), 2),
-        np.concatenate([first, both - first]),
-        np.concatenate([np.where(separate, 1, 2), np.ones(groups, np.int64)]).astype(np.int64),
+        np.concatenate([first, both - first]) * pages,
+        np.concatenate([np.where(separate, 1, 2), np.ones(groups, np.int64)]).astype(np.int64) * pages,
     )
     days_first = (days >= summary)[candidates.group]
     in_first = ~separate[candidates.group] | np.where(days_first, ~candidates.needs_summary, ~candidates.needs_days)

@@ -1,19 +1,27 @@
 """What a plan reads from the store: accounts, entries and stored days, in few queries."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import cached_property
 
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
+from adwarm.forecast.protocol import data_cutoff_at
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.model import Account, ReportKey, Window, resolve_key
 from adwarm.model.strategy import USE_PERIOD
-from adwarm.patterns.open_history import list_opened_keys
+from adwarm.patterns.open_history import list_opened_keys, load_slots
 from adwarm.planning.expiry import useful_until
+from adwarm.sources.bounds import PAGE_ROWS
+from adwarm.sources.factory import find_capabilities
+from adwarm.sources.protocol import Capabilities
 from adwarm.store import Context, accounts, entries, partitions
+from adwarm.store.partitions import PartitionState
 
 _ACCOUNTS_PER_QUERY = 500
+_LOOK_BACK = timedelta(days=7)
+"""How far back a source's small pages are counted, and its opens are read."""
 
 
 class StoreView:
@@ -29,6 +37,7 @@ class StoreView:
         self._known_at = known_at
         self._context, self._at = context, at
         self._opened: dict[tuple[tuple[str, ...], str], set[ReportKey]] = {}
+        self._capabilities: dict[str, Capabilities] = {}
         self._engine = context.engine
         self._settings = context.settings
         self._accounts = accounts.list_as_of(context.engine, at)
@@ -38,9 +47,20 @@ class StoreView:
         zone = self._settings.default_zone
         return self._accounts.get(account_id) or Account(account_id, zone, zone)
 
+    def get_capabilities(self, account_id: str) -> Capabilities:
+        """Return what the source of the account's connection declares."""
+        name = self.get_account(account_id).connection
+        if name not in self._capabilities:
+            self._capabilities[name] = find_capabilities(self._settings, name)
+        return self._capabilities[name]
+
     def list_accounts(self) -> list[Account]:
         """Return every stored account."""
         return list(self._accounts.values())
+
+    def list_closing(self) -> list[Account]:
+        """Return the stored accounts whose source closes days."""
+        return [account for account in self._accounts.values() if self.get_capabilities(account.id).closes_days]
 
     def list_opened(self, date_ranges: tuple[str, ...], report: str) -> set[ReportKey]:
         """Return the reports with one of the ranges that somebody has opened within `USE_PERIOD`.
@@ -68,8 +88,28 @@ class StoreView:
         return [useful_until(key, self.get_account(key.account_id), at, rules) for key, at in pairs]
 
     def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
-        """Return until when the entry stored for each key at its moment is fresh; None when nothing is stored."""
-        return [lifetime and lifetime.expires_at for lifetime in self.get_lifetimes(keys, moments)]
+        """Return until when the entry stored for each key at its moment is fresh; None when nothing is stored.
+
+        Where readers fill the upstream's cache, an open after the entry's end has made it fresh again.
+        """
+        lifetimes = self.get_lifetimes(keys, moments)
+        return [item and self._extend(key, item.expires_at) for key, item in zip(keys, lifetimes, strict=True)]
+
+    def _extend(self, key: ReportKey, end: datetime) -> datetime:
+        """Return until when a report is fresh that was fresh until `end`, and that readers may have filled since."""
+        if self.get_capabilities(key.account_id).readers_fill:
+            for moment in self._opens.get(key, ()):
+                end = self.get_expiries([key], [moment])[0] if moment >= end else end
+        return end
+
+    @cached_property
+    def _opens(self) -> dict[ReportKey, list[datetime]]:
+        """The opens of people that the log has shown by now, oldest first."""
+        slots = load_slots(self._context, self._at - _LOOK_BACK, data_cutoff_at(self._at, self._settings))
+        opens: dict[ReportKey, list[datetime]] = defaultdict(list)
+        for *name, first in slots[["account_id", "date_range", "report", "first_ts"]].itertuples(index=False):
+            opens[ReportKey(*map(str, name))].append(first.to_pydatetime())
+        return opens
 
     def get_lifetimes(
         self, keys: Sequence[ReportKey], moments: Sequence[datetime]
@@ -98,15 +138,24 @@ class StoreView:
         by_id = {key.account_id: self.get_account(key.account_id) for key, _ in requests.values()}
         schedules = {name: RefetchSchedule.for_account(account, rules) for name, account in by_id.items()}
         windows = {i: resolve_key(key, by_id[key.account_id], spec, at).window for i, (key, at) in requests.items()}
-        hull = Window(min(w.since for w in windows.values()), max(w.until for w in windows.values()))
+        page_rows = {name: self.get_capabilities(name).max_page_rows for name in by_id}
+        earlier = _LOOK_BACK if min(page_rows.values()) < PAGE_ROWS else timedelta()
+        hull = Window(min(w.since for w in windows.values()) - earlier, max(w.until for w in windows.values()))
         stored = partitions.list_states_by_account(self._engine, by_id, spec.hash, hull)
         for index, (key, at) in requests.items():
             name = key.account_id
             days = {day: state for day, state in stored.get(name, {}).items() if self._was_known(state.fetched_at)}
-            yield index, get_request_cost(windows[index], days, schedules[name], at)
+            cost = get_request_cost(windows[index], days, schedules[name], at)
+            yield index, cost._replace(pages=_count_pages(days, page_rows[name]))
 
     def _was_known(self, fetched_at: datetime) -> bool:
         return self._known_at is None or fetched_at <= self._known_at
+
+
+def _count_pages(stored: Mapping[date, PartitionState], page_rows: int) -> int:
+    """Return the pages of the day stored last, where they are smaller than the platform's; else 1."""
+    rows = stored[max(stored)].rows if stored and page_rows < PAGE_ROWS else 0
+    return max(1, -(-rows // page_rows))
 
 
 def _group_by_report(keys: Sequence[ReportKey]) -> dict[str, list[int]]:

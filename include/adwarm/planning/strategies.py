@@ -364,7 +364,7 @@ class StrategyPlanner:
         """Set the calls of each candidate: those that the candidates of its account before it do not make already."""
         keys = [item.key for item in candidates]
         costs = self._view.get_request_costs(keys, [self._at] * len(keys))
-        paid: set[tuple[str, ...]] = set()
+        paid: set[tuple[str | int, ...]] = set()
         priced = []
         for item, cost in zip(candidates, costs, strict=True):
             parts = self._list_requests(item.key, cost)
@@ -372,10 +372,9 @@ class StrategyPlanner:
             paid |= parts
         return priced
 
-    def _list_requests(self, key: ReportKey, cost: RequestCost) -> set[tuple[str, ...]]:
-        """Return the requests of a key; keys of an account share the look-up, those of a report the others."""
-        needed = {"days": cost.days, "summary": cost.summary}
-        requests: set[tuple[str, ...]] = {(key.account_id, key.report, name) for name, due in needed.items() if due}
+    def _list_requests(self, key: ReportKey, cost: RequestCost) -> set[tuple[str | int, ...]]:
+        """Return the calls of a key; keys of an account share the look-up, those of a report the others."""
+        requests: set[tuple[str | int, ...]] = {(key.account_id, key.report, *call) for call in cost.calls}
         return requests if self._view.is_verified(key.account_id) else requests | {(key.account_id,)}
 
 

@@ -25,7 +25,7 @@ _STEPS: Final = {
         "object store."
     ),
     "Transient": (
-        "Check the platform's status page and this machine's network; calls are tried again by themselves, and stored "
+        "Check that the platform responds, and this machine's network; calls are tried again by themselves, and stored "
         "reports are served."
     ),
     "ConnectionError": "Check this machine's network and proxy; calls are tried again by themselves.",

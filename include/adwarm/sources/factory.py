@@ -6,8 +6,10 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings, load_settings
 from adwarm.sources.pool import Reload
-from adwarm.sources.protocol import InsightsSource
+from adwarm.sources.protocol import Capabilities, InsightsSource
 from adwarm.sources.tabular import TableOptions
+
+_BUILT_IN = frozenset({"meta", "parquet", "sql"})
 
 
 def build_factory(
@@ -26,7 +28,7 @@ def build_factory(
     source = settings.source
     if source.kind == "meta":
         return _meta_factory(source, connection, clock)
-    if source.kind not in {"parquet", "sql"}:
+    if source.kind not in _BUILT_IN:
         from adwarm.sources.custom import custom_factory
 
         return custom_factory(source, connection, clock)
@@ -41,6 +43,31 @@ def build_factory(
     from adwarm.sources.sql import SqlSource
 
     return lambda: SqlSource(url, source.table, options, limits=settings.sql, call_timeout=source.call_timeout)
+
+
+def find_capabilities(settings: Settings, connection: str) -> Capabilities:
+    """Return what the source of a connection declares, if a user wrote it, else the defaults; makes no call.
+
+    Raises:
+        BadRequest: the user's source cannot be built.
+    """
+    further = settings.connections.get(connection)
+    shared = settings.source.model_dump(exclude_unset=True)
+    own = further and SourceSettings.model_validate({**shared, **further.model_dump(exclude_unset=True)})
+    source = own or (settings.source if connection == "default" else SourceSettings())
+    if source.kind in _BUILT_IN:
+        return Capabilities()
+    built = build_factory(settings.model_copy(update={"source": source}), connection)()
+    built.close()
+    return built.capabilities
+
+
+def find_noun(settings: Settings) -> str:
+    """Return what an account of the settings' source is called; a source that cannot be built has accounts."""
+    try:
+        return find_capabilities(settings, "default").noun
+    except BadRequest:
+        return Capabilities().noun
 
 
 def table_options(settings: Settings, connection: str) -> TableOptions:

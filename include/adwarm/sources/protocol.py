@@ -30,6 +30,9 @@ class Capabilities:
         retention_days: how far back its data goes; None for no limit.
         has_async_reports: it makes reports in the background (`submit_async`); one `poll` covers up to `poll_batch`.
         can_list_objects: it lists the objects below another, so a request can be restricted to some of them.
+        closes_days: its days end: they are fetched and scored once after the account's midnight.
+        readers_fill: an open that finds nothing fresh fills the upstream's own cache, as a warm does.
+        noun: what one of its accounts is called, such as `dashboard`.
     """
 
     levels: frozenset[str] = frozenset({"ad"})
@@ -43,6 +46,9 @@ class Capabilities:
     quota_scopes: tuple[ScopeKind, ...] = ()
     lookback_days: int = 28
     retention_days: int | None = 1122
+    closes_days: bool = True
+    readers_fill: bool = False
+    noun: str = "account"
 
     def oldest_day(self, today: date) -> date:
         """Return the first day that can be requested."""

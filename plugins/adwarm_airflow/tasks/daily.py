@@ -14,6 +14,7 @@ from adwarm.planning.day_close import recommend_day_close
 from adwarm.planning.decide import save_plan
 from adwarm.planning.recommendation import Recommendation
 from adwarm.planning.run_mode import require_warming, resolve_mode
+from adwarm.planning.store_view import StoreView
 from adwarm.prefetch.backfill import estimate, get_account_missing_spans, require_confirmation, validate_range
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
@@ -67,7 +68,9 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     accounts.add_named(runtime.engine, account_ids, runtime.settings.default_zone, now)
-    chosen = accounts.list_selected(runtime.engine, account_ids, now, runtime.settings.default_zone)
+    closing = {item.id for item in StoreView(runtime.context, now).list_closing()}
+    selected = accounts.list_selected(runtime.engine, account_ids, now, runtime.settings.default_zone)
+    chosen = [item for item in selected if item.id in closing]
     log.info("%s", describe_selection([item.id for item in chosen], is_named=bool(account_ids)))
     pairs = [(item, each) for each in days for item in chosen if local_day(now, item.data_zone) > each]
     still_open = len(chosen) * len(days) - len(pairs)

@@ -107,7 +107,7 @@ def test_a_token_without_accounts(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatc
     with SimulatorServer(SimulatorConfig(accounts=())) as empty:
         monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", empty.url)
         checks = {check["name"]: check["detail"] for check in adwarm("doctor", "--json").json}
-    assert "assign ad accounts" in checks["connection default"]
+    assert "let the user of its token read" in checks["connection default"]
 
 
 def test_the_list_shows_what_fits(adwarm: Adwarm) -> None:

@@ -23,7 +23,9 @@ def _choose(keys: list[Key], fleet: int = 1_000, account: int = 1_000, **other: 
     accounts = sorted({key[0] for key in keys})
     columns = [np.array(values) for values in zip(*keys, strict=True)] or [np.zeros(0)] * 4
     group = np.array([accounts.index(key[0]) for key in keys], np.int64)
-    wishes = WarmCandidates(columns[1].astype(float), group, columns[2].astype(bool), columns[3].astype(bool), accounts)
+    pages = np.ones(len(accounts), np.int64)
+    days, summary = columns[2].astype(bool), columns[3].astype(bool)
+    wishes = WarmCandidates(columns[1].astype(float), group, days, summary, accounts=accounts, pages=pages)
     return select_warms(wishes, CallQuota(4.0, fleet, max_account_calls=account, **other))
 
 
@@ -151,10 +153,21 @@ def test_a_single_request_that_gains_half_goes_first() -> None:
     assert _choose([("act_1", 1.75, True, False), range_], fleet=1).chosen.tolist() == [False, False]
 
 
+def test_a_request_of_several_pages_takes_as_many_calls() -> None:
+    """Three pages take three calls of the hour, at the same chance as one; two calls do not pay them."""
+    needed, pages = np.array([True]), np.array([3])
+    for benefit, fleet, chosen in ((2.0, 3, True), (2.0, 2, False), (0.9, 100, False)):
+        wishes = WarmCandidates(np.array([benefit]), np.array([0]), needed, ~needed, accounts=["act_1"], pages=pages)
+        selection = select_warms(wishes, CallQuota(4.0, fleet))
+        assert (bool(selection.chosen[0]), float(selection.calls[0])) == (chosen, 3.0)
+
+
 def test_what_an_account_cannot_pay_ends_its_list() -> None:
     """Of two reports of an account the better one needs more calls than are left; the other one is not made either."""
     benefit, both = np.array([6.0, 2.0]), np.array([True, False])
-    wishes = WarmCandidates(benefit, np.array([0, 1]), np.array([True, True]), both, ["act_1", "act_1"])
+    wishes = WarmCandidates(
+        benefit, np.array([0, 1]), np.array([True, True]), both, ["act_1", "act_1"], np.ones(2, int)
+    )
     assert select_warms(wishes, CallQuota(4.0, 10, max_account_calls=1)).chosen.tolist() == [False, False]
     assert select_warms(wishes, CallQuota(4.0, 10, max_account_calls=9)).chosen.tolist() == [True, True]
 

@@ -1,13 +1,24 @@
 """What the planner reads from the store about keys: the requests that a fetch would take."""
 
+import sys
+from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.model import Priority, ReportKey
+from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.store_view import StoreView
 from adwarm.prefetch import KeyRequest
-from adwarm.sources.protocol import Increment
-from tests.unit.conftest import NOW, PrefetchHarness
+from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
+from adwarm.store import Context
+from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
+from tests.unit.testing.memory_source import MemorySource, Upstream
+from tests.user_log import UserLog
 
 KEYS = [ReportKey(account, name) for account in ("act_1", "act_2") for name in ("today", "yesterday", "last_7d")]
 
@@ -41,3 +52,52 @@ def test_the_cost_is_what_a_fetch_sends(bench: PrefetchHarness) -> None:
         summary = any(unit.increment is Increment.RANGE and len(window) > 1 for unit in sent for window in unit.windows)
         assert (cost.days, cost.summary) == (days, summary)
         assert date(2026, 11, 24) < NOW.date()
+
+
+@pytest.fixture
+def dashboards(bench: PrefetchHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """The context of a user's source with a row on each page, no days to close, and a cache that readers fill."""
+
+    class Source(MemorySource):
+        capabilities = Capabilities(max_page_rows=1, closes_days=False, readers_fill=True)
+
+    made: Any = SimpleNamespace(make=lambda _settings, _connection, _clock: Source(Upstream([])))
+    monkeypatch.setitem(sys.modules, "my_dashboards", made)
+    source = bench.settings.source.model_copy(update={"kind": "my_dashboards:make"})
+    log = bench.settings.access_log.model_copy(update={"url": str(tmp_path / "log")})
+    settings = bench.settings.model_copy(update={"source": source, "access_log": log})
+    return replace(bench.prefetch.context, settings=settings)
+
+
+def test_a_request_takes_a_call_for_each_page(bench: PrefetchHarness, dashboards: Context) -> None:
+    """A day has as many pages as the day stored last has rows, where a page is one row; otherwise one."""
+
+    def three_ads(unit: FetchUnit) -> ResultPage:
+        [row] = one_ad_page(unit).rows
+        return ResultPage([{**row, "ad_id": str(ad)} for ad in range(3)])
+
+    bench.source.script["act_1"] = three_ads
+    bench.prefetch.run([KeyRequest(KEYS[1])], Priority.LOW)
+    [cost] = StoreView(dashboards, NOW).get_request_costs(KEYS[:1], [NOW])
+    assert cost.calls == {("days", 0), ("days", 1), ("days", 2)}
+    assert _get_costs(bench, KEYS[:1])[0].pages == 1
+
+
+def test_what_readers_fill_is_fresh(bench: PrefetchHarness, dashboards: Context, tmp_path: Path) -> None:
+    """The first open after an entry's end makes it fresh for its lifetime; one before it, or of others, does not."""
+    bench.prefetch.run([KeyRequest(KEYS[0])], Priority.LOW)
+    log, hour = UserLog(tmp_path / "log" / "a.jsonl"), timedelta(hours=1)
+    for after, key in ((1, KEYS[0]), (4, KEYS[0]), (5, KEYS[0]), (6, KEYS[3])):
+        log.append(NOW + after * hour, key)
+    ingest(dashboards, NOW + 7 * hour)
+    for after, end in ((2, 3), (8, 7)):
+        at = NOW + after * hour
+        assert StoreView(dashboards, at).get_fresh_until(KEYS[:1], [at]) == [NOW + end * hour]
+    assert StoreView(bench.prefetch.context, at).get_fresh_until(KEYS[:1], [at]) == [NOW + 3 * hour]
+
+
+def test_days_that_a_source_does_not_close(bench: PrefetchHarness, dashboards: Context) -> None:
+    """Accounts of a source without days to close are left out; those of the platform are not."""
+    bench.prefetch.run([KeyRequest(KEYS[0])], Priority.LOW)
+    assert StoreView(dashboards, NOW).list_closing() == []
+    assert [account.id for account in StoreView(bench.prefetch.context, NOW).list_closing()] == ["act_1"]

@@ -12,7 +12,8 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources import custom
-from adwarm.sources.factory import build_factories, build_factory
+from adwarm.sources.factory import build_factories, build_factory, find_capabilities, find_noun
+from adwarm.sources.protocol import Capabilities
 from tests.unit.testing.memory_source import MemorySource, Upstream
 
 
@@ -56,6 +57,17 @@ def test_connections_have_kinds_of_their_own(module: ModuleType, monkeypatch: py
     monkeypatch.setenv("ADWARM_CONNECTIONS__SHOP__KIND", "my_sources:make")
     [(name, make)] = build_factories(Settings()).items()
     assert (name, make().name, make().connection) == ("shop", "memory", "shop")
+
+
+def test_what_a_source_declares(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's source says what it declares, as the settings' or a further connection; all others have the defaults."""
+    monkeypatch.setattr(MemorySource, "capabilities", Capabilities(noun="dashboard", closes_days=False))
+    settings = Settings(connections={"shop": {"kind": "my_sources:make"}})
+    found = {name: find_capabilities(settings, name) for name in ("default", "shop", "facebook_default")}
+    assert [name for name, item in found.items() if item != Capabilities()] == ["shop"]
+    own = Settings(source={"kind": "my_sources:make"})
+    assert (find_noun(own), find_noun(Settings(source={"kind": "no_such:make"}))) == ("dashboard", "account")
+    assert find_capabilities(own, "facebook_default") == Capabilities()
 
 
 @pytest.mark.parametrize(
