@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from adwarm.access_log.nested_values import find_source
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import AccessLogSettings
 
@@ -17,6 +17,10 @@ REQUEST_ID = "request_id"
 REQUEST_FIELDS = ("path", "method", "status")
 """Fields of a web server's request. They are read when the settings map `path`, which then gives account and range."""
 
+WHERE = "where "
+"""Begins the names of the columns that decide whether a row is an open, beside those of the fields."""
+KEY_FIELDS = ("account_id", "date_range")
+
 _COLUMNS, _CONSTANTS = "ADWARM_ACCESS_LOG__COLUMNS", "ADWARM_ACCESS_LOG__CONSTANTS"
 _NAMES_SHOWN, _LENGTH_SHOWN = 30, 400
 
@@ -26,14 +30,19 @@ class ColumnMapping:
     """The mapping of one log.
 
     Attributes:
-        columns: by field, the name of the column or the dotted path of a nested value, as the settings say.
+        columns: by field, the name of the column or the path of a nested value, as the settings say; see
+            `nested_values`.
         constants: by field, the value of rows that have none.
         has_request_ids: whether the ids of requests are read.
+        from_path: fields that the path pattern reads.
+        given: fields that something else gives where no column does.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     has_request_ids: bool = False
+    from_path: Collection[str] = KEY_FIELDS
+    given: Collection[str] = ()
 
     @classmethod
     def from_settings(cls, settings: AccessLogSettings, *, with_request_ids: bool = False) -> "ColumnMapping":
@@ -45,7 +54,10 @@ class ColumnMapping:
         _require_fields(_COLUMNS, settings.columns, (*EVENT_FIELDS, REQUEST_ID, *REQUEST_FIELDS))
         _require_fields(_CONSTANTS, settings.constants, TEXT_FIELDS)
         columns = {name: column for name, column in settings.columns.items() if with_request_ids or name != REQUEST_ID}
-        mapping = cls(columns, settings.constants, with_request_ids)
+        columns |= {WHERE + column: column for column in settings.where}
+        from_path = [name for name in KEY_FIELDS if f"(?P<{name}>" in settings.path_pattern]
+        given = ("date_range",) if settings.accounts else ()
+        mapping = cls(columns, settings.constants, with_request_ids, from_path, given)
         if not mapping.reads_paths and (extra := set(settings.columns) & set(REQUEST_FIELDS)):
             raise BadRequest(f"{_COLUMNS} maps {', '.join(sorted(extra))} but not path; map path too")
         return mapping
@@ -64,22 +76,25 @@ class ColumnMapping:
     def fields(self) -> tuple[str, ...]:
         """The fields that are read."""
         fields = (*EVENT_FIELDS, REQUEST_ID) if self.has_request_ids else EVENT_FIELDS
+        fields = (*fields, *(name for name in self.columns if name.startswith(WHERE)))
         if not self.reads_paths:
             return fields
-        return tuple(name for name in (*fields, *REQUEST_FIELDS) if name not in {"account_id", "date_range"})
+        return tuple(name for name in (*fields, *REQUEST_FIELDS) if name not in self.from_path)
 
     @property
     def required(self) -> tuple[str, ...]:
         """The fields for which a file must have a column."""
-        names = ("ts", "path") if self.reads_paths else REQUIRED_FIELDS
-        return tuple(name for name in names if name not in self.constants)
+        names: tuple[str, ...] = REQUIRED_FIELDS
+        if self.reads_paths:
+            names = (*(name for name in names if name not in self.from_path), "path")
+        return tuple(name for name in names if name not in self.constants and name not in self.given)
 
     def find_columns(self, available: Collection[str]) -> dict[str, str]:
         """Return the column of each field for which a file has one: the one in the settings, else that of its name."""
         columns = {}
         for name in self.fields:
             column = self.columns.get(name, name)
-            if column in available:
+            if column in available or (name in self.columns and find_source(column, available)):
                 columns[name] = column
             elif name in available:
                 columns[name] = name
@@ -117,26 +132,7 @@ def list_names(names: Iterable[str]) -> str:
     return (", ".join(texts[:shown]) + (f" and {rest} more" if rest else "")) or "none"
 
 
-def find_value(item: Any, path: str) -> Any:
-    """Return the value of a JSON object at a key or a dotted path; None when there is none.
-
-    A number in the path is the index of a list; a list at the end gives its first value.
-    """
-    value = item.get(path)
-    if value is None and "." in path:
-        value = item
-        for name in path.split("."):
-            if isinstance(value, dict):
-                value = value.get(name)
-            elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
-                value = value[int(name)]
-            else:
-                return None
-    return value[0] if isinstance(value, list) and value else value
-
-
-def _require_fields(setting: str, names: Iterable[str], fields: Sequence[str]) -> None:
-    if unknown := [name for name in names if name not in fields]:
-        raise BadRequest(
-            f"{setting} has {list_names(unknown)}, which is not a field; the fields are {', '.join(fields)}"
-        )
+def _require_fields(setting: str, given: Iterable[str], fields: Sequence[str]) -> None:
+    if unknown := [name for name in given if name not in fields]:
+        known = ", ".join(fields)
+        raise BadRequest(f"{setting} has {list_names(unknown)}, which is not a field; the fields are {known}")

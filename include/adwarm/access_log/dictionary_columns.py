@@ -111,6 +111,10 @@ class ValueEncoder(dict[Any, int]):
             raise pa.ArrowInvalid("a value points to a dictionary entry that does not exist")
         return codes[indices]
 
+    def get_value(self, code: int) -> str:
+        """Return the canonical value of a code."""
+        return self._encoder.values[code]
+
     def to_arrow(self, codes: Codes) -> pa.DictionaryArray:
         """Return `codes`, none of them rejected, as an Arrow column."""
         return self._encoder.to_arrow(codes)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from adwarm.access_log import dictionary_columns
 from adwarm.access_log.column_mapping import REQUEST_ID, TEXT_FIELDS
 from adwarm.access_log.dictionary_columns import REJECTED, ValueEncoder
-from adwarm.access_log.timestamps import INVALID, TimestampRules, parse_column, parse_values
+from adwarm.access_log.timestamps import INVALID, TimestampRules, find_local, parse_column, parse_values, to_utc
 from adwarm.foundation.arrow_arrays import Bools, Codes, Micros, to_arrow_array, to_python_values
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import PRESETS
@@ -137,7 +137,8 @@ class EventBuilder:
         self.max_timestamp: int | None = None
         self._with_request_ids = with_request_ids
         log = settings.access_log
-        self._rules = TimestampRules(log.timestamp_zone, log.timestamp_format)
+        self._rules = TimestampRules(log.timestamp_zone or "UTC", log.timestamp_format)
+        self._uses_row_zones = log.timestamp_zone is None
         defaults = log.constants
         self._encoders: dict[str, ValueEncoder] = {
             "account_id": dictionary_columns.account_encoder(defaults.get("account_id")),
@@ -170,7 +171,10 @@ class EventBuilder:
         name = _latency_name(columns)
         latency = _in_milliseconds(_durations(columns[name] if name else None, rows), name)
         ids = _ids(columns.get(REQUEST_ID), rows) if self._with_request_ids else None
-        return self._batch(parse_values(columns["ts"], self._rules), codes, (hit, latency, ids), reject)
+        micros = parse_values(columns["ts"], self._rules)
+        if self._uses_row_zones and "time_zone" in columns:
+            micros = self._to_row_zones(micros, columns["ts"], codes["time_zone"])
+        return self._batch(micros, codes, (hit, latency, ids), reject)
 
     def from_arrow(self, batch: pa.RecordBatch, reject: Reject) -> pa.RecordBatch:
         """Return the events of an Arrow batch of a columnar log."""
@@ -182,9 +186,25 @@ class EventBuilder:
         hit = _flag_column(batch.column("hit")) if "hit" in names else pa.nulls(rows, pa.bool_())
         name = _latency_name(names)
         latency = _in_milliseconds(_duration_column(batch.column(name) if name else None, rows), name)
-        values = to_python_values(batch.column(REQUEST_ID)) if self._with_request_ids and REQUEST_ID in names else None
-        ids = _ids(values, rows) if self._with_request_ids else None
-        return self._batch(parse_column(batch.column("ts"), self._rules), codes, (hit, latency, ids), reject)
+        found = to_python_values(batch.column(REQUEST_ID)) if self._with_request_ids and REQUEST_ID in names else None
+        ids = _ids(found, rows) if self._with_request_ids else None
+        micros = parse_column(batch.column("ts"), self._rules)
+        if self._uses_row_zones and "time_zone" in names:
+            micros = self._to_row_zones(micros, batch.column("ts"), codes["time_zone"])
+        return self._batch(micros, codes, (hit, latency, ids), reject)
+
+    def _to_row_zones(self, micros: Micros, times: Sequence[Any] | pa.Array, zones: Codes) -> Micros:
+        """Return the times with those that name no zone read in the zone of their row."""
+        is_local = find_local(times)
+        if not is_local.any():
+            return micros
+        micros = micros.copy()
+        encoder = self._encoders["time_zone"]
+        for code in np.unique(zones[is_local]).tolist():
+            rows = is_local & (zones == code)
+            if name := encoder.get_value(code):
+                micros[rows] = to_utc(micros[rows], TimestampRules(name))
+        return micros
 
     def _missing(self, name: str, rows: int) -> Codes:
         return np.full(rows, self._encoders[name][None], np.int32)

@@ -1,6 +1,5 @@
-"""Lists the columns of a log file, so that those of fields it lacks can be suggested."""
+"""Lists the columns of a log file, and which of them gives each field."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,34 +7,14 @@ from typing import Any
 import orjson
 
 from adwarm.access_log import parquet_log
-from adwarm.access_log.column_mapping import REQUEST_FIELDS, ColumnMapping
+from adwarm.access_log.column_mapping import ColumnMapping
 from adwarm.access_log.lines import line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.log_reader import read_header
-from adwarm.access_log.parsers import read_csv_header
+from adwarm.access_log.parsers import CsvHead
 from adwarm.settings import AccessLogSettings
 
 _OBJECTS, _DEPTH, _MAX_NAMES = 200, 3, 300
-_MARKS = re.compile(r"[^a-z0-9]")
-_CANDIDATES = {
-    "ts": (
-        "timestamp,time,datetime,date,eventtime,eventtimestamp,eventdatetime,createdat,openedat,occurredat,viewedat,"
-        "loggedat,when,at,timeiso8601,timelocal,starttime,startutc,timestampstart,requesttimestamp,msec,unixtime"
-    ),
-    "account_id": "account,accountid,adaccount,adaccountid,actid,customerid,advertiserid,clientid",
-    "date_range": "daterange,range,preset,datepreset,period,timerange,timeframe,dateinterval,interval",
-    "report": "report,reportname,reporttype,view,dashboard",
-    "time_zone": "timezone,tz,usertz,usertimezone,zone,readertz,readertimezone,timezonename",
-    "actor": "actor,actorclass,actortype",
-    "hit": "cachehit,cached,iscached,cachestatus",
-    "latency_ms": "latencyms,durationms,responsetimems,elapsedms,timetaken,tookms",
-    "latency_seconds": "requesttime,durationseconds,duration,elapsedseconds",
-    "path": "path,uri,requesturi,url,requestpath,requesturl,request,originalurl",
-    "method": "method,requestmethod,httpmethod,verb",
-    "status": "status,statuscode,responsestatus,httpstatus,downstreamstatus,responsecode",
-    "user_agent": "useragent,httpuseragent,agent,requestuseragent,browser",
-}
-_FIELD_BY_NAME = {name: field for field, names in reversed(_CANDIDATES.items()) for name in names.split(",")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +26,12 @@ class FileColumns:
         delimiter: of a CSV file.
         by_field: by field, the column that gives it.
         how: by field, `setting`, `same name`, `constant`, `path pattern`, `user agent`, `format` or `not found`.
-        suggested: by field that has no column, a column that may be meant.
     """
 
     names: list[str] = field(default_factory=list)
     delimiter: str = ""
     by_field: Mapping[str, str] = field(default_factory=dict)
     how: Mapping[str, str] = field(default_factory=dict)
-    suggested: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
@@ -70,7 +47,8 @@ def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
         if file.format == "parquet":
             names = parquet_log.read_columns(file)
         elif file.format == "csv":
-            names, delimiter = read_csv_header(read_header(file)[0])
+            head = CsvHead.read(read_header(file)[0])
+            names, delimiter = head.columns, head.delimiter
         else:
             names = _list_json_columns(file)
     except FILE_ERRORS as error:
@@ -80,30 +58,10 @@ def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
     columns = mapping.find_columns(names)
     how = {name: _how(name, columns, mapping) for name in mapping.fields}
     if mapping.reads_paths:
-        how |= dict.fromkeys(("account_id", "date_range"), "path pattern")
+        how |= dict.fromkeys(mapping.from_path, "path pattern")
     if "user_agent" in columns and "actor" not in columns:
         how["actor"] = "user agent"
-    suggested = suggest_columns(names, columns, mapping)
-    how |= {name: "not found" for name in suggested if name not in how}
-    return FileColumns(names, delimiter, columns, how, suggested)
-
-
-def suggest_columns(names: list[str], columns: Mapping[str, str], mapping: ColumnMapping) -> dict[str, str]:
-    """Return, by field without a column, an unused column whose name says that it may be meant."""
-    suggested: dict[str, str] = {}
-    unused = [name for name in plain_columns(names) if name not in columns.values()]
-    for is_whole in (True, False):  # `user.time_zone` is suggested only where no column is called like the field
-        for name in unused:
-            text = name if is_whole else name.rpartition(".")[2]
-            field_name = _FIELD_BY_NAME.get(_MARKS.sub("", text.casefold()))
-            if field_name and field_name not in columns and name not in suggested.values():
-                suggested.setdefault(field_name, name)
-    needed = ("account_id", "date_range")
-    has_key = all(name in columns or name in suggested or name in mapping.constants for name in needed)
-    uses_path = mapping.reads_paths or ("path" in suggested and not has_key)
-    dropped = needed if uses_path else REQUEST_FIELDS
-    chosen = [name for name in _CANDIDATES if name in suggested and name not in dropped]
-    return {name: suggested[name] for name in chosen if name == "path" or name != suggested[name]}
+    return FileColumns(names, delimiter, columns, how)
 
 
 def plain_columns(names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Literal
 
-from adwarm.access_log.parsers import is_separator_line, is_web_log_line
+from adwarm.access_log.parsers import is_delimited_row, is_separator_line, is_web_log_line
 from adwarm.access_log.quarantine import Quarantine
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]
@@ -83,11 +83,6 @@ def describe_unsupported(content: bytes, form: Format) -> str:
         return f"it holds HTML or XML, which is not read: perhaps a page of a sign-in or an error; {_HINT}"
     if form == "jsonl" and _JSON_LIST.match(content):
         return "it holds one JSON list; write one object a line, such as by jq -c '.[]'"
-    if form == "combined" and _W3C.match(content):
-        return (
-            "it holds the W3C extended format (CloudFront, IIS), which is not read; "
-            "convert it to CSV with a header, and map its columns in ADWARM_ACCESS_LOG__COLUMNS"
-        )
     text = content.lstrip(b"\0")  # a file that was truncated while it was written begins with NULs
     if form != "parquet" and len(text) - len(text.translate(None, _CONTROL)) > _MAX_CONTROL_SHARE * len(text):
         return f"it holds binary data, which is not read; {_HINT}"
@@ -104,6 +99,8 @@ def _sniff_format(head: bytes) -> Format:
         return "jsonl"
     if is_web_log_line(first):
         return "combined"
+    if _W3C.match(first) or is_delimited_row(first):
+        return "csv"
     columns = 1 + max(map(first.count, (b",", b";", b"\t", b"|")))
     is_header = columns >= _MIN_COLUMNS and b'"GET ' not in first and not first.startswith(b"#")
     return "csv" if is_separator_line(first) or is_header else "combined"

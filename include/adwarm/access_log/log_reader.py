@@ -4,7 +4,7 @@ All reading goes through `LogReader.read_file`. A line, row or file that cannot 
 network or disk raises.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -17,17 +17,18 @@ from adwarm.access_log.events import EventBuilder
 from adwarm.access_log.formats import describe_unmatched_paths
 from adwarm.access_log.lines import MAX_LINE_BYTES, LineBlock, line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files, reading_ahead
+from adwarm.access_log.open_rules import OpenRules
 from adwarm.access_log.parsers import (
     CombinedLogParser,
+    CsvHead,
     CsvParser,
     JsonLinesParser,
     Parser,
-    RawColumns,
     is_separator_line,
 )
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.access_log.web_requests import RequestFilter
+from adwarm.access_log.web_requests import Columns, RequestFilter
 from adwarm.foundation.arrow_arrays import Micros, format_row, to_numpy, to_python_values
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
@@ -71,7 +72,11 @@ class LogReader:
         self._layout = columnar.ParquetLayout.from_settings(log, with_request_ids=with_request_ids)
         self._mapping = self._layout.mapping
         self._events = EventBuilder(settings, with_request_ids=with_request_ids)
-        self.requests = RequestFilter(log.path_pattern, self.quarantine.ignore, log.constants)
+        self._rules = OpenRules(log, self.quarantine.ignore)
+        elsewhere = {*log.constants, *self._mapping.given}
+        if self._mapping.reads_paths:
+            elsewhere |= log.columns.keys()
+        self.requests = RequestFilter(log.path_pattern, self.quarantine.ignore, elsewhere)
 
     def rejected_values(self) -> dict[str, list[str]]:
         """Return some of the values, by field, that were not understood."""
@@ -126,8 +131,9 @@ class LogReader:
                     excerpt = format_row(batch, row) if self.quarantine.can_keep(reason) else ""
                     self.quarantine.add(reason, file.path, first + row, excerpt)
 
-                if self._mapping.reads_paths:
-                    events = self._parse_requests(batch, reject)
+                if self._mapping.reads_paths or not self._rules.is_empty:
+                    columns = {name: to_python_values(batch.column(name)) for name in batch.schema.names}
+                    events = self._build(columns, range(batch.num_rows), reject)
                 else:
                     events = self._events.from_arrow(self._add_actors(batch), reject)
                 yield EventBatch(events, first, first + batch.num_rows)
@@ -142,9 +148,15 @@ class LogReader:
         arrays = {name: batch.column(name) for name in names} | {"actor": pa.array(actors, pa.string())}
         return pa.RecordBatch.from_pydict(arrays)
 
-    def _parse_requests(self, batch: pa.RecordBatch, reject: Any) -> pa.RecordBatch:
-        columns = {name: to_python_values(batch.column(name)) for name in batch.schema.names}
-        rows, columns = self.requests.select_opens(columns, range(batch.num_rows))
+    def _build(self, columns: Columns, rows: Sequence[int], reject: Any) -> pa.RecordBatch:
+        """Return the events of raw columns: rows that are no opens are left out, and what the settings add is added."""
+        if not self._rules.is_empty:
+            rows, columns = self._rules.select_opens(columns, rows)
+        if self._mapping.reads_paths and "path" in columns:
+            rows, columns = self.requests.select_opens(columns, rows)
+        else:
+            columns = self.requests.add_actors(columns)
+        rows, columns = self._rules.add_accounts(columns, rows)
         return self._events.from_lists(columns, len(rows), lambda reason, row: reject(reason, rows[row]))
 
     def _text(self, file: LogFile, start: int, stop: int | None, skip_rejects_before: int) -> Iterator[EventBatch]:
@@ -163,11 +175,7 @@ class LogReader:
             reject(reason, int(block.offsets[line]), block.lines[line])
 
         raw = parser.parse(block.lines, refuse)
-        if self._mapping.reads_paths and "path" in raw.columns:
-            raw = RawColumns(*self.requests.select_opens(raw.columns, raw.rows))
-        else:
-            raw = RawColumns(raw.rows, self.requests.add_actors(raw.columns))
-        return self._events.from_lists(raw.columns, len(raw.rows), lambda reason, row: refuse(reason, raw.rows[row]))
+        return self._build(raw.columns, raw.rows, refuse)
 
     def _parser(self, file: LogFile) -> tuple[Parser, int]:
         """Return the parser of `file`, and the offset of its first record."""
@@ -180,13 +188,14 @@ class LogReader:
 
 
 def read_header(file: LogFile) -> tuple[bytes, int]:
-    """Return the header of a CSV file, and the offset of the line after it."""
+    """Return the first lines of a delimited file, up to its first row, and the offset of that row; see `CsvHead`."""
     with file.open() as stream:
-        first = stream.readline(MAX_LINE_BYTES)
-        if not is_separator_line(first):
-            return first, len(first)
-        header = stream.readline(MAX_LINE_BYTES)
-        return header, len(first) + len(header)
+        head = stream.readline(MAX_LINE_BYTES)
+        line = head
+        while line.startswith(b"#") or is_separator_line(line):
+            line = stream.readline(MAX_LINE_BYTES)
+            head += line
+    return head, CsvHead.read(head).start
 
 
 def read_events(

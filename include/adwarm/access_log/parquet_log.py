@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 from adwarm.access_log.column_mapping import TEXT_FIELDS, ColumnMapping
 from adwarm.access_log.footer import RowGroup, row_groups
 from adwarm.access_log.log_files import LogFile
+from adwarm.access_log.nested_values import Source, find_source
 from adwarm.access_log.timestamps import HOUR, INVALID, mark_implausible, parse_values
+from adwarm.foundation.arrow_arrays import to_python_values
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import AccessLogSettings
 
@@ -41,17 +43,17 @@ class ParquetLayout:
 
     Attributes:
         mapping: which column gives which field.
-        is_utc: whether timestamps without a zone are in UTC.
+        zone: zone of timestamps that name none; None: that of the row, else UTC.
     """
 
     mapping: ColumnMapping = field(default_factory=ColumnMapping)
-    is_utc: bool = True
+    zone: str | None = "UTC"
 
     @classmethod
     def from_settings(cls, settings: AccessLogSettings, *, with_request_ids: bool = False) -> "ParquetLayout":
         """Return the layout that the settings describe."""
         mapping = ColumnMapping.from_settings(settings, with_request_ids=with_request_ids)
-        return cls(mapping, settings.timestamp_zone == "UTC")
+        return cls(mapping, settings.timestamp_zone)
 
 
 class ParquetLog:
@@ -75,19 +77,20 @@ class ParquetLog:
             schema = metadata.schema
             paths = [schema.column(index).path for index in range(len(schema))]
             plain = layout.mapping.find_columns(paths)
-            text_columns = [column for name, column in plain.items() if name in TEXT_FIELDS]
+            text_columns = [column for name, column in plain.items() if name in TEXT_FIELDS and column in paths]
             self.file = pq.ParquetFile(
                 source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, read_dictionary=text_columns
             )
             self.columns = _resolve(self.file.schema_arrow, layout.mapping)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise BadRequest(f"it is not Parquet: {str(error)[:200]}") from error
-        column = paths.index(self.columns["ts"])
-        groups = row_groups(source, column)
+        column = paths.index(self.columns["ts"]) if self.columns["ts"] in paths else None
+        groups = row_groups(source, column or 0)
         if len(groups) != metadata.num_row_groups:
             raise BadRequest("its footer is damaged: it names row groups that are not there")
+        is_utc = layout.zone == "UTC" or (layout.zone is None and "time_zone" not in self.columns)
         firsts = [0, *accumulate(group.rows for group in groups)]
-        unit = _unit(schema.column(column), is_utc=layout.is_utc)
+        unit = "" if column is None else _unit(schema.column(column), is_utc=is_utc)
         self.rows = firsts[-1]
         self.groups = [
             (number, group.rows, first, _span(group, unit))
@@ -117,6 +120,16 @@ def read_columns(file: LogFile) -> list[str]:
     with _open_source(file) as source:
         try:
             return list_columns(pq.read_schema(source))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise BadRequest(f"it is not Parquet: {str(error)[:200]}") from error
+
+
+def read_rows(file: LogFile, limit: int) -> list[dict[str, Any]]:
+    """Return the first rows of a Parquet file, with all its columns; raises what `read_columns` does."""
+    with _open_source(file) as source:
+        try:
+            batches = pq.ParquetFile(source).iter_batches(limit, use_threads=False)
+            return cast("list[dict[str, Any]]", next((batch.to_pylist() for batch in batches), []))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise BadRequest(f"it is not Parquet: {str(error)[:200]}") from error
 
@@ -159,11 +172,12 @@ def list_columns(schema: pa.Schema) -> list[str]:
 
 def _resolve(schema: pa.Schema, mapping: ColumnMapping) -> dict[str, str]:
     """Return the column of each field that can be read; an optional column of lists or structs is ignored."""
-    columns = mapping.resolve(list_columns(schema))
+    available = list_columns(schema)
+    columns = mapping.resolve(available)
     for column in columns.values():
         if schema.names.count(column) > 1:
             raise BadRequest(f"it has several columns named {column}")
-    kinds = {name: _kind(schema, column) for name, column in columns.items()}
+    kinds = {name: _kind(schema, column) for name, column in columns.items() if column in available}
     nested = {name: kind for name, kind in kinds.items() if pa.types.is_nested(kind)}
     for name in mapping.required:
         if name in nested:
@@ -182,16 +196,26 @@ def _kind(schema: pa.Schema, column: str) -> pa.DataType:
     return kind
 
 
-def _select(batch: pa.RecordBatch, columns: Mapping[str, str]) -> pa.RecordBatch:
+def _select(batch: pa.RecordBatch, sources: Mapping[str, Source]) -> pa.RecordBatch:
     """Return the columns under the names of their fields."""
-    arrays = []
-    for column in columns.values():
-        if column in batch.schema.names:
-            arrays.append(batch.column(column))
-        else:
-            first, *rest = column.split(".")
-            arrays.append(pc.struct_field(batch.column(first), rest))
-    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+    arrays = [_read_source(batch, source) for source in sources.values()]
+    return pa.RecordBatch.from_arrays(arrays, names=list(sources))
+
+
+def _read_source(batch: pa.RecordBatch, source: Source) -> pa.Array:
+    if source.is_plain:
+        return _get_column(batch, source.parts[0][0])
+    columns = [to_python_values(_get_column(batch, column)) for column, _ in source.parts]
+    values = source.read(columns)
+    kinds = {type(value) for value in values if value is not None}
+    return pa.array(values if len(kinds) < 2 else [None if value is None else str(value) for value in values])
+
+
+def _get_column(batch: pa.RecordBatch, column: str) -> pa.Array:
+    if column in batch.schema.names:
+        return batch.column(column)
+    first, *rest = column.split(".")
+    return pc.struct_field(batch.column(first), rest)
 
 
 def iter_batches(
@@ -201,14 +225,17 @@ def iter_batches(
 
     Only row groups that end after the row `start` and begin before the row `stop` are read.
     """
-    columns = list(log.columns.values())
+    available = list_columns(log.file.schema_arrow)
+    found = {name: find_source(column, available) for name, column in log.columns.items()}
+    sources = {name: source for name, source in found.items() if source is not None}
+    columns = list(dict.fromkeys(column for source in sources.values() for column, _ in source.parts))
     is_renamed = columns != list(log.columns)
     for group, rows, first_row in groups_in_window(log, since, until):
         if first_row + rows <= start or (stop is not None and first_row >= stop):
             continue
         row = first_row
         for batch in log.file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
-            yield row, _select(batch, log.columns) if is_renamed else batch
+            yield row, _select(batch, sources) if is_renamed else batch
             row += batch.num_rows
         if row != first_row + rows:
             raise pa.ArrowInvalid("a row group is shorter than its header says")

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping, find_value
+from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping
+from adwarm.access_log.nested_values import find_source
 from adwarm.access_log.timestamps import INVALID, parse_log_time, parse_values
 from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST, RequestFilter
 from adwarm.foundation.errors import BadRequest
@@ -73,50 +74,65 @@ def _mapped_columns(objects: list[dict[str, Any]], present: set[str], mapping: C
     """Return the values of each field: from the column in the settings, in objects without it from that of its name."""
     columns = {}
     for name in mapping.fields:
-        column = mapping.columns.get(name, name)
-        if column == name or column in present:
-            values = [item.get(column) for item in objects] if column in present else []
-        else:
-            values = [find_value(item, column) for item in objects]
-        if column != name and name in present:
-            values = [item.get(name) if value is None else value for item, value in zip(objects, values, strict=True)]
+        source = find_source(mapping.columns.get(name, name), present)
+        plain = name in present and (source is None or source.parts != ((name, ""),))
+        values: list[Any] = []
+        if source is not None and source.is_plain:
+            values = [item.get(source.parts[0][0]) for item in objects]
+        elif source is not None:
+            values = source.read([[item.get(column) for item in objects] for column, _ in source.parts])
+        if plain:
+            named = [item.get(name) for item in objects]
+            values = [own if value is None else value for own, value in zip(named, values or named, strict=True)]
         if name in mapping.required or any(value is not None for value in values):
             columns[name] = values or [None] * len(objects)
     return columns
 
 
 class CsvParser:
-    """Delimited values with a header. The delimiter is the comma, semicolon, tab or bar that the header uses.
+    """Delimited values. The first line names the columns; where it is a row already, each is called by its number.
 
-    A quoted field may hold line ends when its record is complete within the lines that are parsed together. An open
-    quote costs one line. A line that is not UTF-8 is read as Latin-1.
+    The delimiter is the comma, semicolon, tab, bar or space that the header uses. The W3C format of IIS and CloudFront
+    names its columns in a comment. A quoted field may hold line ends when its record is complete within the lines that
+    are parsed together. An open quote costs one line. A line that is not UTF-8 is read as Latin-1.
 
     Attributes:
         columns: the names in the header.
         delimiter: the delimiter.
+
+    Args:
+        head: the first lines, see `CsvHead`.
     """
 
-    def __init__(self, header: bytes, mapping: ColumnMapping | None = None) -> None:
-        self.columns, self.delimiter = read_csv_header(header)
-        mapped = (mapping or ColumnMapping()).find_columns(self.columns)
-        if "ts" not in mapped and (value := _find_timestamp(self.columns)):
-            raise BadRequest(
-                f"it has no header: its first line already holds a value such as {value[:40]!r}; "
-                f"add a first line that names the columns, such as {self.delimiter.join(REQUIRED_FIELDS)}"
-            )
-        mapped = (mapping or ColumnMapping()).resolve(self.columns)
+    def __init__(self, head: bytes, mapping: ColumnMapping | None = None) -> None:
+        layout = CsvHead.read(head)
+        self.columns, self.delimiter, self._is_w3c = layout.columns, layout.delimiter, layout.is_w3c
+        found = (mapping or ColumnMapping()).resolve(self.columns)
         self._width = len(self.columns)
-        self._indexes = {name: self.columns.index(column) for name, column in mapped.items()}
+        sources = {name: find_source(column, self.columns) for name, column in found.items()}
+        self._sources = {
+            name: (source, [self.columns.index(column) for column, _ in source.parts])
+            for name, source in sources.items()
+            if source is not None
+        }
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the log's columns of each line that has as many fields as the header."""
         texts = _decode_lines(lines)
-        values = self._split_plain(texts)
+        values = None if self._is_w3c else self._split_plain(texts)
         if values is not None:
-            columns = {name: values[at :: self._width] for name, at in self._indexes.items()}
-            return RawColumns(list(range(len(lines))), columns)
+            return self._select(list(range(len(lines))), [values[at :: self._width] for at in range(self._width)])
         rows, records = self._split_lines(lines, texts, reject)
-        return RawColumns(rows, {name: [record[at] for record in records] for name, at in self._indexes.items()})
+        return self._select(rows, [[record[at] for record in records] for at in range(self._width)])
+
+    def _select(self, rows: list[int], table: list[list[str]]) -> RawColumns:
+        return RawColumns(
+            rows,
+            {
+                name: table[at[0]] if source.is_plain else source.read([table[index] for index in at])
+                for name, (source, at) in self._sources.items()
+            },
+        )
 
     def _split_plain(self, texts: list[str]) -> list[str] | None:
         """Return the fields of all lines, one after the other; None unless each has the header's number, unquoted.
@@ -141,8 +157,10 @@ class CsvParser:
         delimiter, numbers = self.delimiter, iter(range(len(lines)))
         for number in numbers:
             text = texts[number].rstrip("\r")
+            if self._is_w3c and text.startswith("#"):
+                continue
             try:
-                record = _fields(text, delimiter) if '"' in text else text.split(delimiter)
+                record = _fields(text, delimiter) if '"' in text and not self._is_w3c else text.split(delimiter)
             except csv.Error:
                 record = self._join_lines(lines, number)
                 if not record:
@@ -172,18 +190,45 @@ class CsvParser:
         return []
 
 
-def read_csv_header(header: bytes) -> tuple[list[str], str]:
-    """Return the names of the columns, and the delimiter.
+@dataclass(frozen=True, slots=True)
+class CsvHead:
+    """How the lines of a delimited file are read.
 
-    Raises:
-        BadRequest: the line is not one of a CSV file.
+    Attributes:
+        columns: the names of the columns, or their numbers from 1 where the file has no header.
+        start: offset of the first row within the lines that were read.
     """
-    text = _decode(header.removeprefix(_BOM).rstrip(b"\r\n"))
-    delimiter = _find_delimiter(text)
-    try:
-        return [name.strip() for name in _fields(text, delimiter)], delimiter
-    except csv.Error:
-        raise BadRequest("the first line of a CSV log must name its columns") from None
+
+    columns: list[str]
+    delimiter: str
+    start: int
+    is_w3c: bool = False
+
+    @classmethod
+    def read(cls, head: bytes) -> "CsvHead":
+        """Return the layout by the first lines of a file.
+
+        Raises:
+            BadRequest: the first line is not one of a delimited file.
+        """
+        lines = head.splitlines(keepends=True)
+        skipped = 0
+        while lines and (lines[0].startswith(b"#") or is_separator_line(lines[0])):
+            if lines[0].startswith(_FIELDS):
+                names = _decode(lines[0][len(_FIELDS) :]).split()
+                row = next((line for line in lines if not line.startswith(b"#")), b"")
+                return cls(names, "\t" if b"\t" in row else " ", skipped + len(lines[0]), is_w3c=True)
+            skipped += len(lines.pop(0))
+        first = lines[0] if lines else b""
+        text = _decode(first.removeprefix(_BOM).rstrip(b"\r\n"))
+        delimiter = _find_delimiter(text)
+        try:
+            names = [name.strip() for name in _fields(text, delimiter)]
+        except csv.Error:
+            raise BadRequest("the first line of a CSV log must name its columns") from None
+        if _find_timestamp(names):
+            return cls([str(number + 1) for number in range(len(names))], delimiter, skipped)
+        return cls(names, delimiter, skipped + len(first))
 
 
 def _count_line_ends(record: list[str]) -> int:
@@ -208,7 +253,9 @@ def _decode_lines(lines: list[bytes]) -> list[str]:
 
 def _find_delimiter(header: str) -> str:
     counts = Counter({mark: header.count(mark) for mark in _DELIMITERS})
-    return max(_DELIMITERS, key=lambda mark: counts[mark])
+    found = max(_DELIMITERS, key=lambda mark: counts[mark])
+    is_spaced = '"' in header and header.count(" ") > counts[found]  # a web server's log without commas between fields
+    return " " if is_spaced and not counts["\t"] else found
 
 
 def _find_timestamp(values: list[str]) -> str | None:
@@ -216,9 +263,24 @@ def _find_timestamp(values: list[str]) -> str | None:
     return next((value for value in values if value and parse_values([value])[0] != INVALID), None)
 
 
+def is_delimited_row(line: bytes) -> bool:
+    """Whether a line without a header is a row of delimited values with a time among them."""
+    try:
+        head = CsvHead.read(line)
+    except BadRequest:
+        return False
+    return len(head.columns) >= len(REQUIRED_FIELDS) and not head.start
+
+
 def is_separator_line(line: bytes) -> bool:
     """Whether the first line of a CSV file is `sep=;`, by which Excel names the delimiter."""
     return line.removeprefix(_BOM).strip().lower().startswith(b"sep=")
+
+
+def split_request(line: bytes) -> dict[str, str] | None:
+    """Return the parts of a line of the common or combined log format; None when it is none."""
+    match = _COMBINED.match(_decode(line))
+    return None if match is None else dict(zip(_REQUEST_PARTS, map(str, match.groups()), strict=True))
 
 
 class CombinedLogParser:
@@ -260,6 +322,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter, strict=True), [])
 
 
+_FIELDS = b"#Fields:"
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = (",", ";", "\t", "|")
 _MAX_JOINED = 20
@@ -269,6 +332,7 @@ _COMBINED = re.compile(
     r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})'
     rf'(?: \S+ "{_TEXT}" "({_TEXT})")?'
 )
+_REQUEST_PARTS = ("time", "method", "path", "status", "user_agent")
 _REQUEST_ID = re.compile(r'(?:^|[\s"=:])([0-9a-f]{32})(?=["\s,;]|$)')
 _SECONDS = re.compile(r'(?:^|[\s"=:])(\d{1,6}\.\d{3})(?=["\s,;]|$)')
 

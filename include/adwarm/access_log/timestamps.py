@@ -18,13 +18,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.foundation.arrow_arrays import Micros, to_numpy, to_python_values
+from adwarm.foundation.arrow_arrays import Bools, Micros, to_numpy, to_python_values
 from adwarm.foundation.local_time import zone
 
 INVALID = np.iinfo(np.int64).min
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
 _NUMBER = re.compile(r"-?[0-9]{1,25}(\.[0-9]{0,25})?")
+_ZONED = r"(?:[zZ]|UTC|GMT|:[0-9.]+ ?[+-][0-9]{2}:?(?:[0-9]{2})?)\]?\s*$|^\s*-?[0-9]+(?:\.[0-9]*)?\s*$"
+"""Ends a time that names its zone; a number of seconds needs none."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 _QUARTER = 900 * SECOND
@@ -84,10 +86,30 @@ def parse_column(column: pa.Array, rules: TimestampRules = DEFAULT_RULES) -> Mic
         if micros.null_count:
             micros = pc.fill_null(micros, INVALID)
         plausible = mark_implausible(to_numpy(micros))
-        return plausible if zone_name else _to_utc(plausible, rules)
+        return plausible if zone_name else to_utc(plausible, rules)
     if pa.types.is_integer(kind) and not column.null_count:
         return mark_implausible(_to_microseconds(to_numpy(column).astype(np.int64)))
     return parse_values(to_python_values(column), rules)
+
+
+def find_local(values: Sequence[Any] | pa.Array) -> Bools:
+    """Return which times are on some clock without saying of which zone."""
+    if isinstance(values, pa.Array):
+        if pa.types.is_timestamp(values.type):
+            return np.full(len(values), values.type.tz is None)
+        values = to_python_values(values)
+    if all(type(value) is str for value in values):
+        if {value[-1:] for value in values} == {"Z"}:  # most logs; a pattern takes ten times as long
+            return np.zeros(len(values), np.bool_)
+        texts = pa.array(values, pa.string())
+        return ~np.asarray(pc.match_substring_regex(texts, _ZONED).to_numpy(zero_copy_only=False), np.bool_)
+    found = (
+        re.search(_ZONED, value) is None
+        if isinstance(value, str)
+        else isinstance(value, datetime) and value.tzinfo is None
+        for value in values
+    )
+    return np.fromiter(found, np.bool_, len(values))
 
 
 def mark_implausible(micros: Micros) -> Micros:
@@ -118,7 +140,7 @@ def _parse_log_time(text: str) -> int | None:
         return None
 
 
-def _to_utc(micros: Micros, rules: TimestampRules) -> Micros:
+def to_utc(micros: Micros, rules: TimestampRules) -> Micros:
     """Return times of the rules' zone as UTC. Of an hour that occurs twice, the first is meant."""
     if rules.zone == "UTC" or not len(micros):
         return micros
@@ -139,8 +161,8 @@ def _iso_column(values: Sequence[str], rules: TimestampRules) -> Micros | None:
             cast = pc.cast(pc.cast(texts, kind), pa.int64())
         except pa.ArrowInvalid:
             continue
-        micros = np.array(cast.to_numpy(zero_copy_only=False), dtype=np.int64)
-        return micros if kind.tz else _to_utc(micros, rules)
+        found = np.array(cast.to_numpy(zero_copy_only=False), dtype=np.int64)
+        return found if kind.tz else to_utc(found, rules)
     return None
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
+from adwarm.access_log.column_mapping import KEY_FIELDS
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.model import Actor
@@ -129,7 +130,7 @@ class RequestFilter:
     Args:
         pattern: regular expression with the groups `account_id` and `date_range`.
         ignore: is called for every other request.
-        constants: fields with a fixed value, which the pattern need not have.
+        constants: fields that something else gives, which the pattern need not have.
 
     Raises:
         BadRequest: the pattern is not valid.
@@ -140,10 +141,10 @@ class RequestFilter:
             self._pattern = re.compile(pattern)
         except re.error as error:
             raise BadRequest(f"{_SETTING} is not a regular expression: {error}") from None
-        groups = [name for name in ("account_id", "date_range") if name in self._pattern.groupindex]
-        if any(name not in groups and name not in constants for name in ("account_id", "date_range")):
+        groups = [name for name in KEY_FIELDS if name in self._pattern.groupindex]
+        if any(name not in groups and name not in constants for name in KEY_FIELDS):
             raise BadRequest(f"{_SETTING} must name the groups account_id and date_range")
-        self._groups = [name if name in groups else None for name in ("account_id", "date_range")]
+        self._groups = [name if name in groups else None for name in KEY_FIELDS]
         self._ignore = ignore
         self.machine_agents: Counter[str] | None = None
 
@@ -159,7 +160,7 @@ class RequestFilter:
         account_group, range_group = self._groups
         account = match[account_group] if account_group else None
         date_range = match[range_group] if range_group else None
-        return account, unquote(date_range) if date_range and "%" in date_range else date_range
+        return account, unquote(unquote(date_range)) if date_range and "%" in date_range else date_range
 
     def classify(self, agent: str | None) -> str:
         """Return the actor class of a user agent, and count a program's."""
@@ -187,7 +188,9 @@ class RequestFilter:
                 opens.append(row)
                 keys.append(key)
         selected = {name: [values[row] for row in opens] for name, values in columns.items()}
-        selected |= {"account_id": [key[0] for key in keys], "date_range": [key[1] for key in keys]}
+        for place, name in enumerate(KEY_FIELDS):
+            if self._groups[place] is not None or name not in selected:
+                selected[name] = [key[place] for key in keys]
         if "hit" not in selected and "status" in selected:
             selected["hit"] = [
                 False if _to_status(status) == CLIENT_CLOSED_REQUEST else None for status in selected["status"]

@@ -150,6 +150,9 @@ def _print_document(document: dict[str, Any]) -> None:
             "User agents that count as programs", ("user agent", "requests"), document["machine_agents"].items()
         )
     _print_section("Advice", document["advice"] or ["nothing to change"])
+    if document["after"]:
+        _print_section("First rows as they are", document["before"])
+        _print_section("First opens as the command below reads them", document["after"])
     if document["next_command"]:
         typer.echo(f"Try next, and keep the settings when they read the log:\n{document['next_command']}")
 

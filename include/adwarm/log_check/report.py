@@ -31,7 +31,7 @@ def to_document(check: LogCheck, advice: Sequence[str], step: NextStep | None = 
         "usable": check.is_usable,
         "files": [_file(item, problems) for item in check.files[:_MAX_FILES]],
         "files_in_all": len(check.files),
-        "layouts": _layouts(check.files),
+        "layouts": _layouts(check.files, {} if step is None else step.values.get("columns", {})),
         "skipped": {"files": check.skipped.count, "samples": [list(sample) for sample in check.skipped.samples]},
         "accepted": check.events,
         "rejected": dict(check.quarantine.by_reason.most_common()),
@@ -63,7 +63,9 @@ def to_document(check: LogCheck, advice: Sequence[str], step: NextStep | None = 
             "requirements": [{**asdict(item), "missing_days": item.missing_days} for item in requirements],
         },
         "advice": list(advice),
-        "next_command": None if step is None else step.command,
+        "next_command": step.command or None if step is not None else None,
+        "before": [] if step is None else list(step.before),
+        "after": [] if step is None else list(step.after),
     }
 
 
@@ -90,7 +92,7 @@ def _file(item: FileCheck, problems: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _layouts(files: Sequence[FileCheck]) -> list[dict[str, Any]]:
+def _layouts(files: Sequence[FileCheck], suggested: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the distinct ways in which the columns of the files are used."""
     layouts: dict[tuple[Any, ...], dict[str, Any]] = {}
     for item in files:
@@ -99,15 +101,19 @@ def _layouts(files: Sequence[FileCheck]) -> list[dict[str, Any]]:
             continue
         key = (describe_format(item), tuple(columns.by_field.items()), tuple(columns.names))
         if key not in layouts and len(layouts) < _MAX_FILES:
-            used = {*columns.by_field.values(), *columns.suggested.values()}
+            used = {*columns.by_field.values(), *suggested.values()}
             unused = [name for name in plain_columns(columns.names) if name not in used]
             layouts[key] = {
                 "format": describe_format(item),
                 "example": redact(item.file.path),
                 "files": 0,
                 "fields": {
-                    name: {"column": columns.by_field.get(name), "by": how, "suggested": columns.suggested.get(name)}
-                    for name, how in columns.how.items()
+                    name: {
+                        "column": columns.by_field.get(name),
+                        "by": columns.how.get(name, "not found"),
+                        "suggested": suggested.get(name) if suggested.get(name) != columns.by_field.get(name) else None,
+                    }
+                    for name in dict.fromkeys([*columns.how, *suggested])
                 },
                 "unused_columns": unused[:_MAX_NAMES],
             }

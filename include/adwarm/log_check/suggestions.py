@@ -9,6 +9,7 @@ from adwarm.access_log.lines import MAX_LINE_BYTES
 from adwarm.access_log.quarantine import FILE_REASONS
 from adwarm.foundation.redaction import redact
 from adwarm.log_check.check import LogCheck
+from adwarm.log_check.clock_question import ask_about_clock
 from adwarm.log_check.learnable import count_days
 from adwarm.log_check.next_step import NextStep
 from adwarm.settings import Settings
@@ -43,7 +44,8 @@ def suggest(check: LogCheck, settings: Settings, now: datetime, step: NextStep |
     """
     return [
         *_about_columns(check, step),
-        *_about_paths(check, settings, step),
+        *filter(None, [ask_about_clock(check, settings)]),
+        *_about_paths(check, settings),
         *_about_rejects(check, step),
         *_about_values(check),
         *_about_people(check),
@@ -54,12 +56,14 @@ def suggest(check: LogCheck, settings: Settings, now: datetime, step: NextStep |
 
 def _about_columns(check: LogCheck, step: NextStep | None) -> Iterator[str]:
     """Name columns that may be meant, and say so where the log has no zone."""
-    suggested = {} if step is None else step.columns
+    suggested = {} if step is None else step.values.get("columns", {})
     if suggested:
         names = ", ".join(f"{column!r} for {name}" for name, column in suggested.items())
         yield f"columns that may be meant: {names}; the command below tries them"
-        if "path" in suggested and step is not None and not step.path_pattern:
-            yield f"with `path` mapped, account and range come from {_PREFIX}PATH_PATTERN"
+    if step is not None:
+        yield from step.notes
+        if step.missing:
+            yield step.missing
     if check.events and set(check.zones) == {""} and "time_zone" not in suggested:
         yield (
             "the log names no reader zone, so patterns are learned in each account's own zone; "
@@ -67,22 +71,20 @@ def _about_columns(check: LogCheck, step: NextStep | None) -> Iterator[str]:
         )
 
 
-def _about_paths(check: LogCheck, settings: Settings, step: NextStep | None) -> Iterator[str]:
+def _about_paths(check: LogCheck, settings: Settings) -> Iterator[str]:
     requests = [item for item in check.files if item.ignored or set(item.columns.by_field) & set(REQUEST_FIELDS)]
     if requests and not any(item.accepted for item in requests):
         quarantine = check.quarantine
         text = describe_path_pattern(quarantine.ignored, quarantine.unmatched_paths, settings.access_log.path_pattern)
         if text:
             yield text
-    if step is not None and step.path_pattern:
-        yield f"a pattern that reads {step.matched} of {step.paths} paths seen is in the command below"
 
 
 def _about_rejects(check: LogCheck, step: NextStep | None) -> Iterator[str]:
-    from_path = {"account_id", "date_range"} if step is not None and step.path_pattern else set()
+    from_path = {"account_id", "date_range", "ts"} if step is not None and step.command else set()
     for reason, count in check.quarantine.by_reason.most_common():
         if reason in from_path:
-            continue  # the proposed pattern reads both from the path
+            continue  # the proposed settings read them
         what = "file" if reason in FILE_REASONS else "line"
         lines = f"{count:,} {what}" + ("s" if count != 1 else "")
         yield f"{lines} rejected as {reason}: {_REASONS.get(reason, 'see the sample')}"

@@ -38,7 +38,8 @@ class AccessLogSettings(Section):
     url: str | None = Field(None, description="File, folder or glob; a local path or any fsspec URL.")
     columns: dict[str, str] = Field(
         {},
-        description="Column names by field, where they differ; a dotted path, such as `user.zone`, is a nested value.",
+        description="Column names by field, where they differ; a dotted path, such as `user.zone`, is a nested value, "
+        "and `date time` joins two columns.",
     )
     constants: dict[str, str] = Field(
         {}, description="Fields with the same value in every row, such as `date_range`; a column of the file wins."
@@ -46,7 +47,19 @@ class AccessLogSettings(Section):
     date_ranges: dict[str, str] = Field(
         {}, description='Presets by the words that the log uses for them, such as `{"Letzte Woche": "last_week"}`.'
     )
-    timestamp_zone: str = Field("UTC", description="Time zone of timestamps that name none.")
+    where: dict[str, tuple[str, ...]] = Field(
+        {},
+        description='Values by column that make a row an open, such as `{"event": ["page_view"]}`; unset: all rows.',
+    )
+    accounts: dict[str, str] | str | None = Field(
+        None,
+        description="Accounts by the ids of dashboards or charts that the log has instead: a CSV file with id, account "
+        'and perhaps range, or a table, such as `{"17": "act_1 last_7d"}`.',
+    )
+    timestamp_zone: str | None = Field(
+        None,
+        description="Time zone of timestamps that name none; unset: the zone of the row if it has one, else UTC.",
+    )
     timestamp_format: str | None = Field(
         None,
         description="Format of the timestamps as in Python's `strptime`, such as `%d/%m/%Y %H:%M`; unset: detected.",
@@ -63,8 +76,8 @@ class AccessLogSettings(Section):
 
     @field_validator("timestamp_zone")
     @classmethod
-    def _timestamp_zone_exists(cls, name: str) -> str:
-        return check_zone(name)
+    def _timestamp_zone_exists(cls, name: str | None) -> str | None:
+        return name if name is None else check_zone(name)
 
 
 class FreshnessSettings(Section):

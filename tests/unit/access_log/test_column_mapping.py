@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.access_log import Quarantine, log_span, read_events
-from adwarm.access_log.column_mapping import ColumnMapping, find_value
+from adwarm.access_log.column_mapping import ColumnMapping
 from adwarm.access_log.log_reader import LogReader
+from adwarm.access_log.nested_values import find_value
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import AccessLogSettings, Settings
 

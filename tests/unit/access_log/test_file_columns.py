@@ -1,44 +1,14 @@
-"""The columns of a file are listed, and those that may be meant are suggested."""
+"""The columns of a file are listed with how each field is found."""
 
 import gzip
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from adwarm.access_log import list_files
-from adwarm.access_log.column_mapping import ColumnMapping
-from adwarm.access_log.file_columns import describe_columns, suggest_columns
+from adwarm.access_log.file_columns import describe_columns
 from adwarm.settings import AccessLogSettings
-
-
-@pytest.mark.parametrize(
-    ("names", "suggested"),
-    [
-        (["timestamp", "accountId", "range"], {"ts": "timestamp", "account_id": "accountId", "date_range": "range"}),
-        (
-            ["@timestamp", "ad_account", "Date Preset", "user.tz"],
-            {"ts": "@timestamp", "account_id": "ad_account", "date_range": "Date Preset", "time_zone": "user.tz"},
-        ),
-        (
-            ["time_iso8601", "request_uri", "request_method", "status", "http_user_agent", "request_time"],
-            {
-                "ts": "time_iso8601",
-                "latency_seconds": "request_time",
-                "path": "request_uri",
-                "method": "request_method",
-                "user_agent": "http_user_agent",
-            },
-        ),
-        (["ts", "account_id", "date_range", "status", "url"], {}),
-        (["foo", "bar"], {}),
-    ],
-)
-def test_columns_that_may_be_meant_are_suggested(names: list[str], suggested: dict[str, str]) -> None:
-    """Names of other tools are recognized; those of requests only where account and range are not columns."""
-    mapping = ColumnMapping()
-    assert suggest_columns(names, mapping.find_columns(names), mapping) == suggested
 
 
 def test_how_each_field_is_found_is_told(tmp_path: Path) -> None:
@@ -54,7 +24,6 @@ def test_how_each_field_is_found_is_told(tmp_path: Path) -> None:
         "date_range": "constant",
         "time_zone": "not found",
     }
-    assert found.suggested == {"time_zone": "zone"}
 
 
 def test_nested_columns_are_listed_by_their_paths(tmp_path: Path) -> None:

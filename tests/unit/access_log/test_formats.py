@@ -16,7 +16,6 @@ def test_what_is_no_log_is_named(tmp_path: Path, subtests: pytest.Subtests) -> N
         ("a.csv", b"PK\x03\x04rest", "a zip archive"),
         ("a.log", b"<!DOCTYPE html><html>", "HTML"),
         ("a.json", b'[\n {"ts": 1}]', "one JSON list"),
-        ("a.log", b"#Version: 1.0\n#Fields: date time\n", "W3C"),
         ("a.csv", "ts;account_id".encode("utf-16"), "UTF-16"),
         ("a.log", bytes(range(256)) * 4, "binary data"),
         ("a.csv", b"SQLite format 3\x00", "SQLite"),
@@ -39,6 +38,8 @@ def test_a_format_is_told_by_the_first_bytes(subtests: pytest.Subtests) -> None:
         (b"sep=;\r\n", "csv"),
         (b'h - - [02/Mar/2026:10:00:00 +0000] "GET /a,b,c,d HTTP/1.1" 200 5 "a;b;c" "x"\n', "combined"),
         (b"server started\n", "combined"),
+        (b"#Version: 1.0\n#Fields: date time cs-uri-stem\n", "csv"),
+        (b'https 2026-03-02T10:00:00.1Z app/lb 10.0.0.1:80 "GET https://h:443/a HTTP/1.1" "agent x"\n', "csv"),
         (b"PAR1", "parquet"),
     ]:
         with subtests.test(content=content, form=form):

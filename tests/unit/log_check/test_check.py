@@ -81,7 +81,7 @@ def test_foreign_columns_are_suggested_and_the_suggestion_works(tmp_path: Path) 
     step = find_next_step(check, Settings())
     assert step is not None
     assert any("'eventTime' for ts" in line for line in suggest(check, Settings(), NOW, step))
-    mapped = Settings(access_log=AccessLogSettings(columns=step.columns))
+    mapped = Settings(access_log=AccessLogSettings.model_validate(step.values))
     assert check_log(str(tmp_path), mapped).events == 3
 
 

@@ -1,0 +1,67 @@
+"""Reads the first rows of a log with all their columns, so that settings can be proposed by what the columns hold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from adwarm.access_log import parquet_log
+from adwarm.access_log.column_mapping import ColumnMapping
+from adwarm.access_log.lines import line_blocks
+from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
+from adwarm.access_log.log_reader import read_header
+from adwarm.access_log.nested_values import flatten
+from adwarm.access_log.parsers import CsvParser, split_request
+
+ROWS = 2_000
+
+
+class _AllColumns(ColumnMapping):
+    """Reads every column under its own name."""
+
+    def resolve(self, available: Sequence[str]) -> dict[str, str]:
+        """Return the columns as they are."""
+        return {name: name for name in available if name}
+
+
+def read_sample(file: LogFile) -> list[dict[str, Any]]:
+    """Return the plain values of the first rows by path, see `nested_values`; none when the file cannot be read."""
+    if file.problem or not file.size:
+        return []
+    try:
+        rows = parquet_log.read_rows(file, ROWS) if file.format == "parquet" else _read_text(file)
+    except FILE_ERRORS as error:
+        if not is_file_error(error):
+            raise
+        return []  # reading the file reports it
+    return [dict(flatten(row)) for row in rows]
+
+
+def _read_text(file: LogFile) -> list[dict[str, Any]]:
+    head, start = read_header(file) if file.format == "csv" else (b"", 0)
+    with file.open_at(start) as stream:
+        block = next(line_blocks(stream, _skip, start=start), None)
+    lines = block.lines[:ROWS] if block else []
+    if file.format == "csv":
+        columns = CsvParser(head, _AllColumns()).parse(lines, _skip_row).columns
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    read = split_request if file.format == "combined" else _load
+    return [row for line in lines if (row := read(line)) is not None]
+
+
+def _load(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        return None  # reading the file rejects the line
+    return found if isinstance(found, dict) else None
+
+
+def _skip_row(reason: str, line: int) -> None:
+    """Leave a row out; reading the file counts it."""
+    del reason, line
+
+
+def _skip(reason: str, offset: int, line: bytes) -> None:
+    """Leave a line out; reading the file counts it."""
+    del reason, offset, line

@@ -1,0 +1,424 @@
+"""Proposes the settings that read a log, by what the first rows hold; `next_step` tries them and writes the command."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adwarm.access_log.column_mapping import KEY_FIELDS
+from adwarm.access_log.events import date_range_reader
+from adwarm.access_log.open_rules import to_text
+from adwarm.access_log.timestamps import INVALID, TimestampRules, parse_values
+from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST
+from adwarm.foundation.errors import BadRequest
+from adwarm.log_check import column_values as kinds
+from adwarm.log_check.column_values import MOST, Column
+from adwarm.log_check.path_patterns import PathPattern, propose_path_pattern
+from adwarm.model import Actor, normalize_account_id
+from adwarm.settings import AccessLogSettings
+
+DEFAULT_RANGE = "last_30d"
+_MAX_IDS, _MAX_WORDS = 500, 20
+_HALF = 0.5
+_NANOSECONDS = 1e7
+_DAYS = re.compile(r"\b[0-9]{1,3} ?(?:tage|jours|d[ií]as|giorni|dias|dagen|dni|dagar|days)\b", re.IGNORECASE)
+"""A range in another language."""
+_STEMS = {
+    "yesterday": "gestern|hier$|ayer|ieri|gisteren|ontem",
+    "today": "heute|aujourd|hoy|oggi|vandaag|hoje",
+    "last_week": "woche|semain|seman|settiman|week",
+    "last_month": "monat|mois|mes|maand|m[eê]s",
+}
+_RANGE_NAMES = frozenset(["range", "preset", "period", "timeframe", "interval"])
+_HIT = ("cachehit", "cached", "iscached", "cachestatus")
+_LATENCY = re.compile(r".*(?:latency|duration|responsetime|requesttime|elapsed|timetaken|took|runningtime|runtime)\w*")
+_OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
+    "time_zone": kinds.is_zone,
+    "user_agent": kinds.is_agent,
+    "method": kinds.is_verb,
+    "status": kinds.is_status,
+    "actor": lambda value: value in set(Actor),
+}
+_OF_REQUESTS = ("method", "status")
+
+
+@dataclass
+class Proposal:
+    """Settings by name, as `AccessLogSettings` has them, and what to say about them.
+
+    Attributes:
+        values: the settings that change.
+        notes: why, one sentence each.
+        missing: what no column holds, in one sentence; empty when the log can be read.
+        time: the column that says when a report was opened.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    missing: str = ""
+    time: str = ""
+
+    def apply(self, settings: AccessLogSettings) -> AccessLogSettings:
+        """Return the settings with those that are proposed."""
+        return settings.model_copy(update=self.values)
+
+
+def propose(rows: Sequence[Mapping[str, Any]], settings: AccessLogSettings, *, is_web_log: bool = False) -> Proposal:
+    """Return the settings that read a log.
+
+    Args:
+        rows: plain values of the first rows, by path.
+        settings: what is set already; it is kept.
+        is_web_log: whether the format gives the columns of a request, as the combined format does.
+    """
+    for is_narrow in () if settings.where or is_web_log else (True, False):
+        kept, where = list(rows), {}
+        for name, values in kinds.find_kinds(kinds.make_columns(rows), is_narrow=is_narrow).items():
+            matching = [row for row in kept if to_text(row.get(name)) in values]
+            if matching:
+                kept, where[name] = matching, values
+        found = _Finder(kept, settings, is_web_log=is_web_log).run(where)
+        if not found.missing:
+            return found
+    return _Finder(rows, settings, is_web_log=is_web_log).run({})
+
+
+class _Finder:
+    """Finds the columns of one sample."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], settings: AccessLogSettings, *, is_web_log: bool) -> None:
+        self._rows, self._settings, self._is_web_log = rows, settings, is_web_log
+        self._columns = kinds.make_columns(rows)
+        self._by_name = {column.name: column for column in self._columns}
+        self._chosen: dict[str, str] = {name: text for name, text in settings.columns.items() if text in self._by_name}
+        self._constants = dict(settings.constants)
+        self._read_range = date_range_reader(settings.date_ranges)
+        self._proposal = Proposal()
+
+    def run(self, where: Mapping[str, list[str]]) -> Proposal:
+        """Return what was found in rows of which all are opens by the conditions `where`."""
+        proposal = self._proposal
+        if not self._rows:
+            return proposal
+        if not self._is_web_log:
+            self._choose_time()
+        if not proposal.missing:
+            self._choose_key()
+        if proposal.missing:
+            return proposal
+        if not self._is_web_log:
+            self._choose_optional()
+            self._propose_opens(where)
+            own = {name: column for name, column in self._chosen.items() if name != column}
+            own |= {"path": self._chosen["path"]} if "path" in self._chosen else {}
+            if own != dict(self._settings.columns):
+                proposal.values["columns"] = own
+        if self._constants != self._settings.constants:
+            proposal.values["constants"] = self._constants
+        return proposal
+
+    def _free(self) -> list[Column]:
+        return [column for column in self._columns if column.name not in self._chosen.values() and column.present]
+
+    def _choose_time(self) -> None:
+        chosen = self._chosen.get("ts", "ts")
+        own = self._by_name.get(chosen)
+        rules = TimestampRules("UTC", self._settings.timestamp_format)
+        if own is not None and own.share(lambda value: parse_values([value], rules)[0] != INVALID) > _HALF:
+            self._chosen["ts"] = self._proposal.time = chosen
+            return
+        times = kinds.find_times(self._columns)
+        clock = next((item for item in times if item.rank[0]), None)
+        if clock is None and (joined := self._join_day_and_clock()):
+            self._chosen["ts"] = self._proposal.time = joined
+            return
+        if not times:
+            self._proposal.missing = (
+                "no column holds a time, and adwarm learns when reports are opened; no setting can add it: write the "
+                "log with the time of each open"
+            )
+            return
+        best = times[0]
+        self._chosen["ts"] = self._proposal.time = best.column.name
+        if best.format:
+            self._proposal.values["timestamp_format"] = best.format
+        others = [item.column.name for item in times[1:] if item.rank[0]]
+        if others:
+            later = ", ".join(map(repr, others[:3]))
+            self._proposal.notes.append(f"{best.column.name!r} is taken for the time of the open, rather than {later}")
+
+    def _join_day_and_clock(self) -> str | None:
+        """Return two columns, the day and the time of day, that together hold a time."""
+        clock = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?")
+        clocks = [item for item in self._columns if item.share(lambda value: clock.fullmatch(str(value))) > MOST]
+        days = [item.column for item in kinds.find_times(self._columns)]
+        for day in days:
+            for item in clocks:
+                joined = [f"{first} {second}" for first, second in zip(day.values, item.values, strict=True)]
+                found = kinds.find_times([Column("time", joined)])
+                if found:
+                    if found[0].format:
+                        self._proposal.values["timestamp_format"] = found[0].format
+                    return f"{day.name} {item.name}"
+        return None
+
+    def _choose_key(self) -> None:
+        """Choose where account and range are read: columns first, then a path or URL, then the id of a dashboard."""
+        has_range = self._choose_range()
+        account = self._find_account()
+        if account is not None:
+            self._chosen["account_id"] = account.name
+            if account.share(kinds.is_account) < MOST:
+                self._propose_accounts(account.name, account.present)
+        fields = [name for name in KEY_FIELDS if not self._is_known(name)]
+        if fields and not (account is not None and has_range):
+            self._choose_path(fields)
+        if not self._is_known("account_id"):
+            self._choose_board()
+        if not self._is_known("account_id") and (column := self._find_long_ids()) is not None:
+            self._chosen["account_id"] = column.name
+        if not self._is_known("account_id"):
+            self._proposal.missing = (
+                "no column, path or query holds an account or the id of a dashboard, so nothing says whose report was "
+                "opened; if all opens are of one account, name it in ADWARM_ACCESS_LOG__CONSTANTS"
+            )
+        elif not self._is_known("date_range"):
+            self._constants["date_range"] = DEFAULT_RANGE
+            self._proposal.notes.append(
+                f"nothing says which range was opened, so each open counts as {DEFAULT_RANGE}; write the range that "
+                "your pages show"
+            )
+
+    def _is_known(self, name: str) -> bool:
+        from_path = "path_pattern" in self._proposal.values and f"(?P<{name}>" in self._proposal.values["path_pattern"]
+        return name in self._chosen or name in self._constants or from_path
+
+    def _is_range(self, value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        try:
+            return bool(self._read_range(value))
+        except BadRequest:
+            return False
+
+    def _choose_range(self) -> bool:
+        if self._is_known("date_range"):
+            return True
+        own = self._by_name.get("date_range")
+        found = [item for item in self._free() if item.share(self._is_range) >= _HALF]
+        named = [
+            item for item in self._free()
+            if not _RANGE_NAMES.isdisjoint(item.words) or item.share(lambda value: _DAYS.search(str(value))) > 0.2
+        ]  # fmt: skip
+        texts = [item for item in named if item.share(lambda value: isinstance(value, str)) > MOST]
+        candidates = (
+            [own] if own is not None and own.present else [item for item in found if item in named] + found + texts
+        )
+        for column in candidates:
+            if column.share(kinds.is_url) > _HALF or column.share(str.isdecimal if column.present else bool) > _HALF:
+                continue
+            self._chosen["date_range"] = column.name
+            self._propose_words(column.present)
+            return True
+        return False
+
+    def _propose_words(self, values: Sequence[Any]) -> None:
+        """Propose a preset for each word that is none: by the number of days in it, else the default."""
+        words = Counter(str(value) for value in values if not self._is_range(value))
+        given = dict(self._settings.date_ranges)
+        for word, _ in words.most_common(_MAX_WORDS):
+            days = re.search(r"[0-9]{1,3}", word)
+            guess = f"last_{int(days[0])}d" if days else _guess_range(word)
+            given[word] = guess if self._is_range(guess) else DEFAULT_RANGE
+        if words:
+            self._proposal.values["date_ranges"] = given
+            self._proposal.notes.append(
+                f"date ranges not understood: {', '.join(list(words)[:5])}; correct the preset of each in the command"
+            )
+
+    def _find_account(self) -> Column | None:
+        if "account_id" in self._chosen:
+            return self._by_name[self._chosen["account_id"]]
+        if "account_id" in self._constants:
+            return None
+        own = self._by_name.get("account_id")
+        if own is not None and own.present:
+            return own
+        ranked = []
+        for column in self._free():
+            share = column.share(lambda value: kinds.is_account(value) and _is_valid(value))
+            has_prefix = column.share(lambda value: isinstance(value, str) and value.startswith("act_"))
+            words = set(column.words) | set(kinds.split_words(column.name))
+            is_named = "account" in " ".join(words) or "advertiser" in words
+            is_client = not words.isdisjoint({"customer", "client"}) and len(set(map(to_text, column.present))) > 1
+            if has_prefix > _HALF or (share > MOST and (is_named or (is_client and "id" in words))):
+                ranked.append((has_prefix > _HALF, is_named, "id" in column.words, len(column.present), column.name))
+        return self._by_name[max(ranked)[-1]] if ranked else None
+
+    def _find_long_ids(self) -> Column | None:
+        """Return a column of few long numbers, whatever it is called."""
+        for column in self._free():
+            texts = {to_text(value) for value in column.present}
+            is_long = all(text.isdecimal() and 9 <= len(text) <= 20 for text in texts)
+            if is_long and len(texts) * 2 <= len(column.present):
+                return column
+        return None
+
+    def _choose_path(self, fields: Sequence[str]) -> None:
+        """Choose the path or URL whose pattern reads most; one that holds accounts is better than one of dashboards."""
+        found = []
+        for column in self._list_urls():
+            paths = [str(value) for value in self._requests(column) if isinstance(value, str)]
+            pattern = propose_path_pattern(paths, self._is_range, fields)
+            if pattern is not None:
+                is_referrer = any(word.startswith("refer") for word in column.words)
+                key = (pattern.is_account, not is_referrer, pattern.ranges, pattern.matched, column.name)
+                found.append((key, pattern, column))
+        if not found:
+            return
+        _, pattern, column = max(found, key=lambda item: item[0])
+        if not pattern.is_account and self._find_board() is not None:
+            return  # a column of ids needs no pattern
+        self._use_path(pattern, column, fields)
+
+    def _list_urls(self) -> list[Column]:
+        """Return the columns with paths or URLs, those without a query also joined with a column that holds it."""
+        urls = [column for column in self._columns if column.share(kinds.is_url) >= _HALF]
+        if self._is_web_log:
+            return [column for column in urls if column.name == "path"]
+        queries = [column for column in self._columns if column.share(kinds.is_query) > _HALF]
+        joined = [
+            Column(f"{url.name}?{query.name}", [f"{path}?{text}" if text and path else path
+                   for path, text in zip(url.values, query.values, strict=True)])
+            for url in urls if url.share(lambda value: "?" in value) == 0
+            for query in queries
+        ]  # fmt: skip
+        return [*urls, *joined]
+
+    def _use_path(self, pattern: PathPattern, column: Column, fields: Sequence[str]) -> None:
+        values = self._proposal.values
+        values["path_pattern"] = pattern.pattern
+        if not self._is_web_log:
+            self._chosen["path"] = column.name
+        read = [match for value in column.present if (match := re.search(pattern.pattern, str(value)))]
+        self._proposal.notes.append(
+            f"a pattern that reads {pattern.matched} of {len(column.present)} paths seen is in the command below"
+        )
+        if "account_id" in fields and not pattern.is_account:
+            self._propose_accounts(column.name, [match["account_id"] for match in read])
+        if "date_range" in fields and not pattern.has_range:
+            ranges = [match["date_range"] for match in read] if "(?P<date_range>" in pattern.pattern else []
+            usual = Counter(text for text in ranges if text).most_common(1)
+            self._constants["date_range"] = usual[0][0] if usual else DEFAULT_RANGE
+            self._proposal.notes.append(
+                f"opens whose path holds no range count as {self._constants['date_range']}; write the range that your "
+                "pages show then"
+            )
+
+    def _requests(self, column: Column) -> list[Any]:
+        """Return the values of a path in rows that were answered."""
+        status = kinds.find_status(self._columns)
+        if status is None:
+            return list(column.values)
+        codes = [int(to_text(value)) if kinds.is_status(value) else 200 for value in status.values]
+        pairs = zip(column.values, codes, strict=True)
+        return [value for value, code in pairs if code < 400 or code == CLIENT_CLOSED_REQUEST]
+
+    def _find_board(self) -> Column | None:
+        """Return the column that holds the id of what was opened: of a dashboard rather than of a chart."""
+        found = []
+        for column in self._free():
+            words = column.words if len(column.words) > 1 else kinds.split_words(column.name)
+            is_id = not {"id", "uid", "uuid", "slug", "key"}.isdisjoint(words)
+            rank = kinds.rank_board(words)
+            texts = {to_text(value) for value in column.present}
+            is_key = all(len(text) <= 64 and " " not in text for text in texts)
+            if is_id and is_key and rank < kinds.rank_board([]) and len(texts) < max(len(column.present), 2):
+                found.append((len(column.present) < len(column.values) * 0.1, rank, column.name))
+        return self._by_name[min(found)[-1]] if found else None
+
+    def _choose_board(self) -> None:
+        column = self._find_board()
+        if column is not None:
+            self._chosen["account_id"] = column.name
+            self._propose_accounts(column.name, column.present)
+
+    def _propose_accounts(self, name: str, values: Sequence[Any]) -> None:
+        """Propose a table of the ids that were seen, with accounts to be corrected."""
+        if self._settings.accounts:
+            return
+        ids = [text for text, _ in Counter(map(to_text, values)).most_common(_MAX_IDS)]
+        self._proposal.values["accounts"] = {
+            text: f"act_{text}" if text.isdecimal() and len(text) < 20 else f"act_{number + 1}"
+            for number, text in enumerate(ids)
+        }
+        self._proposal.notes.append(
+            f"{name!r} holds ids of what was opened, {len(ids)} of them, and the log does not say whose accounts they "
+            "show; write the account of each, and perhaps a range, in ADWARM_ACCESS_LOG__ACCOUNTS"
+        )
+
+    def _choose_optional(self) -> None:
+        for name, is_one in _OPTIONAL.items():
+            if name in self._chosen or name in self._by_name or name in self._constants:
+                continue
+            if name in _OF_REQUESTS and "path" not in self._chosen:
+                continue
+            found = [column for column in self._free() if column.share(is_one) > MOST]
+            if name == "user_agent":
+                found = [item for item in found if "agent" in item.words or item.share(lambda v: "Mozilla/" in v) > 0.2]
+            if name == "status":
+                status = kinds.find_status(found)
+                found = [] if status is None else [status]
+            if found:
+                self._chosen[name] = max(found, key=lambda item: name.split("_")[-1] in item.words).name
+        for column in self._free():
+            plain = re.sub(r"[^a-z0-9]", "", column.name.rpartition(".")[2].casefold())
+            name = "hit" if plain in _HIT else _name_latency(plain, column)
+            if name and name not in self._chosen and name not in self._by_name:
+                self._chosen[name] = column.name
+
+    def _propose_opens(self, where: Mapping[str, list[str]]) -> None:
+        """Propose the values of opens; of an id that may be of anything, those of dashboards."""
+        is_any = not {"object", "model", "entity", "resource", "item"}.isdisjoint(
+            kinds.split_words(self._chosen.get("account_id", ""))
+        )
+        found = {}
+        for name, values in where.items():
+            dashboards = [text for text in values if "dashboard" in text.casefold()]
+            found[name] = dashboards if is_any and dashboards else values
+        if found:
+            self._proposal.values["where"] = found
+            text = "; ".join(f"{name!r} is {' or '.join(values[:4])}" for name, values in found.items())
+            self._proposal.notes.append(
+                f"only rows count as opens whose {text}; correct it in ADWARM_ACCESS_LOG__WHERE"
+            )
+
+
+def _guess_range(word: str) -> str:
+    return next((preset for preset, stems in _STEMS.items() if re.search(stems, word, re.IGNORECASE)), DEFAULT_RANGE)
+
+
+def _name_latency(plain: str, column: Column) -> str:
+    """Return the field of a duration: whole numbers are milliseconds unless the name says seconds."""
+    if not _LATENCY.fullmatch(plain) or column.share(_is_number) < MOST:
+        return ""
+    if any(float(value) >= _NANOSECONDS for value in column.present):
+        return ""  # nanoseconds, perhaps
+    is_seconds = plain.endswith(("seconds", "secs")) or (not plain.endswith("ms") and column.share(_is_whole) < MOST)
+    return "latency_seconds" if is_seconds else "latency_ms"
+
+
+def _is_number(value: Any) -> bool:
+    return re.fullmatch(r"[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?", str(value)) is not None
+
+
+def _is_whole(value: Any) -> bool:
+    return to_text(value).isdecimal()
+
+
+def _is_valid(value: Any) -> bool:
+    try:
+        return bool(normalize_account_id(to_text(value)))
+    except BadRequest:
+        return False
