@@ -1,7 +1,7 @@
-"""How many alarms change on the first of a month only because the scan changes, with and without the takeover.
+"""How many alarms change on the first of a month only because the scan changes, and how many when it begins later.
 
 Each first of a month is scanned twice on equal data: as the month before would go on, and as the new month. The
-baseline, in the same run, is a month whose scan begins by itself and takes over no alarm.
+baseline, in the same run, is a month whose scan begins a month later, with the priors of the month alone.
 
     python -m tests.benchmarks.fatigue_months
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
-from adwarm.fatigue.alarm import Handover, detect
+from adwarm.fatigue.alarm import EarlierPriors, detect
 from adwarm.fatigue.as_of import month_before
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior, measure_priors
@@ -59,11 +59,8 @@ def _scan(panel: AdPanel, month: date, until: date, *, takes_over: bool) -> tupl
     start = month_before(month) - timedelta(days=SCAN_DAYS) if takes_over else first_of_scan
     first = panel.column(start)
     shown = cut_days(panel, first, panel.column(until) + 1)
-    handover = None
-    if takes_over:
-        before = _measure(panel, month_before(month))
-        handover = Handover(shown.column(first_of_scan), shown.column(month), before)
-    return detect(shown, _measure(panel, month), settings, handover), first
+    before = EarlierPriors(shown.column(month), _measure(panel, month_before(month))) if takes_over else None
+    return detect(shown, _measure(panel, month), settings, before), first
 
 
 def _measure(panel: AdPanel, month: date) -> Mapping[str, AccountPrior]:
@@ -81,7 +78,7 @@ def main() -> int:
     rows = []
     for takes_over, counts in totals.items():
         rows.append({
-            "scan of the month": "takes alarms over" if takes_over else "begins by itself (baseline)",
+            "scan of the month": "begins with the month before" if takes_over else "begins a month later (baseline)",
             "alarms": counts["alarms"],
             "end, %": 100 * counts["end"] / counts["alarms"],
             "begin, %": 100 * counts["begin"] / counts["alarms"],

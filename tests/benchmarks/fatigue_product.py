@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 
 from adwarm.fatigue import alarm
-from adwarm.fatigue.alarm import Handover, detect
+from adwarm.fatigue.alarm import EarlierPriors, detect
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score import SCAN_DAYS, score_panel
@@ -54,7 +54,7 @@ def run_alarms(months: "list[MonthlyScan]", settings: FatigueSettings) -> Detect
     """Return the log evidence and the raised alarms of every day."""
     evidence, raised = [], []
     for scan in months:
-        table = detect(scan.panel, scan.priors, settings, scan.handover)
+        table = detect(scan.panel, scan.priors, settings, scan.earlier)
         evidence.append(np.log(np.nan_to_num(table.evidence[:, scan.since :], nan=0.0) + _SMALLEST))
         raised.append(table.raised[:, scan.since :])
     return DetectorRun(np.concatenate(evidence, axis=1).astype(float), np.concatenate(raised, axis=1))
@@ -68,7 +68,7 @@ class MonthlyScan:
         priors: per account.
         since: first column of the panel that belongs to the month.
         column: the same in the whole panel.
-        handover: the scan of the month before, whose alarms may last.
+        earlier: priors of the month before, with which the scan begins.
     """
 
     def __init__(self, whole: AdPanel, since: int, until: int, history: int) -> None:
@@ -79,8 +79,7 @@ class MonthlyScan:
         self.panel = cut_days(whole, first, until)
         self.since, self.column = since - first, since
         self.priors = _measure(whole, month)
-        start = max(0, whole.column(month) - history)
-        self.handover = Handover(start - first, self.since, _measure(whole, before))
+        self.earlier = EarlierPriors(self.since, _measure(whole, before))
 
 
 def _measure(whole: AdPanel, month: date) -> Mapping[str, AccountPrior]:

@@ -47,9 +47,8 @@ it and begins a new baseline, but raises no second one. Days that are not stored
 an ad of which nothing is known for fourteen days begins anew, like after a pause.
 
 **From month to month.** The scores of a month are one scan from a fixed number of days before it, so that they can be
-computed from stored days alone. A scan that begins later has another baseline, and without more would drop or add
-alarms on the first of a month although the rates say the same. So the alarms that last then are taken from the scan of
-the month before (`Handover`).
+computed from stored days alone. It begins two months before, with the priors of the month before, and goes on with
+those of the month from its first day on (`EarlierPriors`). So baselines and alarms last over the first of a month.
 """
 
 import math
@@ -106,22 +105,20 @@ class AlarmTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
-    """How alarms that last at the beginning of a month get into the scan of the month.
+class EarlierPriors:
+    """What was usual in the accounts before the month that is scanned.
 
     Attributes:
-        start: column in which the scan of the month begins.
-        column: first column of the month; its alarms so far are those of a scan that begins in column 0.
-        priors: of that scan, those of the month before, by account id.
+        until: first column of the month.
+        priors: those of the month before, by account id.
     """
 
-    start: int
-    column: int
+    until: int
     priors: Mapping[str, AccountPrior]
 
 
 def detect(
-    panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings, handover: Handover | None = None
+    panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings, earlier: EarlierPriors | None = None
 ) -> AlarmTable:
     """Return the alarms of each ad on each day of the panel.
 
@@ -129,7 +126,7 @@ def detect(
         panel: daily figures of whole accounts.
         priors: by account id; an account without one has the default prior.
         settings: the limit of an account.
-        handover: for a scan of one month; the columns before the month are not meant to be used then.
+        earlier: for a scan of one month; the columns before the month are not meant to be used then.
     """
     table = _empty_table(*panel.impressions.shape)
     bounds = np.r_[panel.account_starts, len(panel.ad_ids)]
@@ -139,15 +136,11 @@ def detect(
         while last < len(bounds) - 1 and bounds[last + 1] - bounds[first] <= BLOCK_ADS:
             last += 1
         block = bounds[first : last + 1]
-        scan = _BlockScan(panel, block, priors, settings)
-        if handover is None:
-            scan.run(table, 0, panel.days)
-        else:
-            earlier = _BlockScan(panel, block, handover.priors, settings)
-            earlier.run(table, 0, handover.column)
-            scan.run(table, handover.start, handover.column)
-            scan.alarms = earlier.alarms
-            scan.run(table, handover.column, panel.days)
+        scan = _BlockScan(panel, block, priors if earlier is None else earlier.priors, settings)
+        if earlier is not None:
+            scan.run(table, 0, earlier.until)
+            scan.change_priors(priors)
+        scan.run(table, 0 if earlier is None else earlier.until, panel.days)
         first = last
     return table
 
@@ -185,18 +178,8 @@ class _BlockScan:
         self._starts = bounds[:-1] - bounds[0]
         self._settings = settings
         self._account = np.repeat(np.arange(len(self._starts)), np.diff(bounds))
-        accounts = [priors.get(panel.account_ids[start], DEFAULT_PRIOR) for start in bounds[:-1]]
-        self._detector = ChangeDetector(
-            self._starts,
-            ads,
-            BlockPriors(
-                np.array([prior.noise_sd for prior in accounts]),
-                np.array([prior.noise_factor for prior in accounts]),
-                np.array([prior.walk_sd**2 for prior in accounts]),
-                np.array([prior.ctr_weekdays for prior in accounts]),
-                np.array([prior.market_sd for prior in accounts]),
-            ),
-        )
+        self._account_ids = [panel.account_ids[start] for start in bounds[:-1]]
+        self._detector = ChangeDetector(self._starts, ads, self._choose(priors))
         self._impressions = np.ascontiguousarray(panel.impressions[self._rows].T)
         self._clicks = np.ascontiguousarray(np.where(panel.is_stored[self._rows], panel.clicks[self._rows], np.nan).T)
         never = np.zeros(self._impressions.shape, bool)
@@ -205,6 +188,20 @@ class _BlockScan:
         self._watched = np.zeros((LAGS, len(self._starts)))
         self.alarms = _OpenAlarms(ads)
         self._levels = np.full(self._impressions.shape, np.nan)
+
+    def _choose(self, priors: Mapping[str, AccountPrior]) -> BlockPriors:
+        accounts = [priors.get(account_id, DEFAULT_PRIOR) for account_id in self._account_ids]
+        return BlockPriors(
+            np.array([prior.noise_sd for prior in accounts]),
+            np.array([prior.noise_factor for prior in accounts]),
+            np.array([prior.walk_sd**2 for prior in accounts]),
+            np.array([prior.ctr_weekdays for prior in accounts]),
+            np.array([prior.market_sd for prior in accounts]),
+        )
+
+    def change_priors(self, priors: Mapping[str, AccountPrior]) -> None:
+        """Go on with other priors; what the ads have shown by themselves stays."""
+        self._detector.change_priors(self._choose(priors))
 
     def run(self, table: AlarmTable, first: int, last: int) -> None:
         """Fill the block's rows of the table in the columns from `first` up to `last`, `last` excluded."""

@@ -6,19 +6,19 @@ Nothing that an account gets depends on the other accounts of the block, nor on 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from adwarm.fatigue.account_inputs import BlockInputs
-from adwarm.fatigue.alarm import Handover, detect
+from adwarm.fatigue.alarm import EarlierPriors, detect
 from adwarm.fatigue.as_of import AccountWork, PriorInputs, month_before, month_of, prior_window, scan_start
 from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, cut_panel, empty_figures
 from adwarm.fatigue.panel_rows import AccountRows, parse_rows
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
-from adwarm.fatigue.score import CALCULATOR_VERSION, SCAN_DAYS, score_panel
+from adwarm.fatigue.score import CALCULATOR_VERSION, score_panel
 from adwarm.fatigue.score_columns import make_columns
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, TooMuchData
 from adwarm.model import Window
@@ -103,8 +103,8 @@ def _score_month(
     earlier, priors = (_get_priors(inputs, works, tables, wanted, measured) for wanted in (month_before(month), month))
     settings = inputs.settings.fatigue
     table = score_panel(panel, priors, _frequencies(inputs, panel, days, result.errors), settings)
-    handover = Handover(panel.column(month - timedelta(days=SCAN_DAYS)), panel.column(month), earlier)
-    made = make_columns(table, detect(panel, priors, settings, handover), days)
+    alarms = detect(panel, priors, settings, EarlierPriors(panel.column(month), earlier))
+    made = make_columns(table, alarms, days)
     for work in works:
         for day in days[work.account_id]:
             item, before = work.days[day], work.replaced.get(day)

@@ -138,15 +138,10 @@ class ChangeDetector:
         """
         self._starts = starts
         self._account = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, ads]))
-        self._noise = priors.noise_sd[self._account] ** 2
-        walk = priors.walk[self._account]
-        self._lasting = priors.noise_factor[self._account] - 1 + WALK_DAYS * walk / self._noise
-        self._walk = WALK_SHARE * walk
-        self._market_variance = priors.market_sd[self._account] ** 2
-        self._account_market_variance = priors.market_sd**2
-        self._noise_sum, self._noise_weight = OWN_DF / self._noise, OWN_DF / self._noise**2
+        self._noise_sum, self._noise_weight = np.zeros(ads), np.zeros(ads)
         self._weekday_weight = np.full(priors.weekdays.shape, WEEKDAY_SD**-2)
-        self._weekday_sum = priors.weekdays * self._weekday_weight
+        self._weekday_sum = np.zeros(priors.weekdays.shape)
+        self._use(priors)
         self._move, self._move_variance = np.zeros(ads), self._market_variance.copy()
         self._ramp = (1 - (1 + GROWTH * np.arange(1, LAGS + 1)) ** -WEAR).astype(np.float32)
         self._level_shift = np.zeros((LAGS, ads), np.float32)
@@ -158,6 +153,25 @@ class ChangeDetector:
         self.level, self.level_variance = np.full(ads, np.nan), np.ones(ads)
         self.evidence = np.zeros(ads)
         self.armed = np.zeros(ads, bool)
+
+    def change_priors(self, priors: BlockPriors) -> None:
+        """Go on with other priors in place of those before; what was learned since stays."""
+        self._noise_sum = self._noise_sum - OWN_DF / self._noise
+        self._noise_weight = self._noise_weight - OWN_DF / self._noise**2
+        self._weekday_sum = self._weekday_sum - self._weekdays * WEEKDAY_SD**-2
+        self._use(priors)
+
+    def _use(self, priors: BlockPriors) -> None:
+        self._noise = priors.noise_sd[self._account] ** 2
+        walk = priors.walk[self._account]
+        self._lasting = priors.noise_factor[self._account] - 1 + WALK_DAYS * walk / self._noise
+        self._walk = WALK_SHARE * walk
+        self._market_variance = priors.market_sd[self._account] ** 2
+        self._account_market_variance = priors.market_sd**2
+        self._noise_sum = self._noise_sum + OWN_DF / self._noise
+        self._noise_weight = self._noise_weight + OWN_DF / self._noise**2
+        self._weekdays = priors.weekdays
+        self._weekday_sum = self._weekday_sum + priors.weekdays * WEEKDAY_SD**-2
 
     def step(self, day: int, weekday: int, impressions: FloatArray, clicks: FloatArray) -> DayFigures:
         """Take in one day; a figure that is not known is nan.

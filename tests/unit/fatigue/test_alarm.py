@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.fatigue import alarm
-from adwarm.fatigue.alarm import AlarmTable, Handover, _BlockScan, _OpenAlarms, detect
+from adwarm.fatigue.alarm import AlarmTable, EarlierPriors, _BlockScan, _OpenAlarms, detect
 from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, BlockPriors, ChangeDetector, DayFigures
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior, measure_priors
@@ -224,12 +224,13 @@ def test_an_alarm_ends_when_nothing_is_known_of_the_ad() -> None:
 
 
 def test_alarms_last_from_one_month_into_the_next() -> None:
-    """The scan of a month takes the alarms of the scan that began earlier, with their first days, and no others."""
+    """Up to a month its scan is that of the priors before it; they change, and the alarms that last keep their days."""
     panel = _simulate(3, fatigued=0.9)
-    start, column = 30, 75
+    column = 75
     earlier = {name: AccountPrior(noise_sd=0.15) for name in panel.account_ids}
     before = detect(_first_days(panel, column), earlier, SETTINGS).alarm_since[:, -1]
-    table = detect(panel, {}, SETTINGS, Handover(start, column, earlier))
+    table = detect(panel, {}, SETTINGS, EarlierPriors(column, earlier))
+    assert (table.alarm_since[:, column - 1] == before).all()
     since = table.alarm_since[:, column]
 
     lasting = before >= 0
@@ -240,6 +241,10 @@ def test_alarms_last_from_one_month_into_the_next() -> None:
     assert ((table.level == 2) == (table.alarm_since >= 0)).all()
     alone = detect(panel, {}, SETTINGS).alarm_since[:, column]
     assert (alone != since).any()
+    same = detect(panel, earlier, SETTINGS, EarlierPriors(column, earlier))
+    whole = detect(panel, earlier, SETTINGS)
+    assert np.allclose(same.evidence, whole.evidence, rtol=1e-4, equal_nan=True)
+    assert not np.allclose(table.evidence[:, column:], whole.evidence[:, column:], rtol=1e-2, equal_nan=True)
 
 
 def test_figures_do_not_depend_on_other_accounts_or_the_order_of_ads() -> None:
