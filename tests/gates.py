@@ -3,7 +3,8 @@
 from typing import Any
 
 from adwarm.foundation.circuit import Breaker, BreakerState
-from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.foundation.gate import Gate, GateState, Lift, Rule
+from adwarm.recovery import IsolationTracker
 from adwarm.store.gates import to_row
 
 
@@ -31,3 +32,9 @@ def switch_row(name: str, since: float, by: str) -> dict[str, Any]:
     """Return the row of a switch that was turned back to its default position."""
     data = {"by": by, "why": "after the sale"}
     return to_row(Gate(f"switch:{name}", Rule.SWITCH, since, lifted_by=Lift.PERSON, data=data))
+
+
+def list_isolated(tracker: IsolationTracker) -> list[Gate]:
+    """Return what a tracker knows as isolated or being probed, by scope."""
+    gates = tracker._gates.list_gates(Rule.ISOLATION, tracker._now())
+    return [gate for gate in gates if gate.state is not GateState.OPEN]

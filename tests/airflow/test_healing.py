@@ -27,6 +27,7 @@ from adwarm_airflow.task_context import open_runtime
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
+from tests.gates import list_isolated
 
 from .conftest import NOW
 
@@ -223,14 +224,14 @@ def test_an_isolated_connection_is_used_as_soon_as_its_token_is_renewed(
         dead.credential = MetaCredentials(SecretStr("first"), "1").digest
         for _ in range(3):
             RunOutcomes(runtime.isolation, runtime.clock).record(source, runtime.clock.now(), dead)
-        isolated = [state.scope for state in runtime.isolation.list_isolated()]
+        isolated = [state.scope for state in list_isolated(runtime.isolation)]
     assert isolated == [f"connection:{CONNECTION}"]
     connect("second")
     finished = run(accounts=ACCOUNTS[:3])
 
     assert finished.state == "success"
     assert _statuses(runtime, finished) == ["fetched"] * 3
-    assert runtime.isolation.list_isolated() == []
+    assert list_isolated(runtime.isolation) == []
     assert _refused(platform) == 0
 
 

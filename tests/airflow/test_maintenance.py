@@ -38,6 +38,7 @@ from adwarm_airflow.tasks import maintenance
 from adwarm_airflow.tasks.maintenance import discover_accounts, run_steps
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.gates import list_isolated
 from tests.wall_clock import WallClock
 
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -300,7 +301,7 @@ def test_connections_of_accounts_are_probed(platform: SimulatorServer, monkeypat
     report = run_step(_form(), "check_health")
     assert report["counts"] == {"succeeded": 1, "failed": 1, "unknown": 1}
     assert {problem.partition(": ")[0] for problem in report["problems"]} == set(names[1:])
-    after = {state.scope: state for state in runtime.isolation.list_isolated()}
+    after = {state.scope: state for state in list_isolated(runtime.isolation)}
     assert set(after) & set(names) >= {names[1], names[2]}
     assert after[names[2]] == before[names[2]]
     assert after[names[1]].why != before[names[1]].why
@@ -312,4 +313,4 @@ def isolate(runtime: Runtime, scope: str) -> Any:
     tracker = IsolationTracker(SqlGates(runtime.engine), runtime.settings.recovery, long_ago)
     for number in range(10):
         tracker.record(scope, failed=True, reason="down", kind="Transient", account=f"act_{number}")
-    return next(state for state in tracker.list_isolated() if state.scope == scope)
+    return next(state for state in list_isolated(tracker) if state.scope == scope)

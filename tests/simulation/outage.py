@@ -21,6 +21,7 @@ from adwarm.recovery.isolation import MemoryGates
 from adwarm.settings import BackpressureSettings, RecoverySettings
 from graph_simulator.fault_profile import QuotaSetting
 from tests.benchmarks.measure import save_results
+from tests.gates import list_isolated
 from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
@@ -252,7 +253,7 @@ class Simulation:
 
     def _watch(self) -> None:
         while len(self.fetched_at) < self.keys:
-            self.most_isolated = max(self.most_isolated, len(self.isolation.list_isolated()))
+            self.most_isolated = max(self.most_isolated, len(list_isolated(self.isolation)))
             self.clock.sleep(1.0)
 
     def _result(self) -> OutageResult:

@@ -22,13 +22,14 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead
+from adwarm.foundation.gate import Rule
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.repair import IsolationView
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import accounts, read_transaction
 from adwarm.store.entries import table as entry
-from adwarm.store.gates import list_due_breakers
+from adwarm.store.gates import list_due
 
 PROBE_CALLS = 10
 """Calls that one run makes to probe what is isolated: few beside the quota, and the next run is minutes away."""
@@ -36,11 +37,7 @@ _NO_HASH = "0" * 64
 
 
 class Isolations(IsolationView, Protocol):
-    """Knows what is isolated, and counts calls. `adwarm.recovery.isolation.IsolationTracker` is one."""
-
-    def list_due_probes(self, limit: int) -> list[str]:
-        """Return up to `limit` scopes whose isolation is over and that nobody has called since."""
-        ...
+    """Counts calls of what is isolated. `adwarm.recovery.isolation.IsolationTracker` is one."""
 
     def record(self, scope: str, *, failed: bool) -> None:
         """Count one call of the scope."""
@@ -56,12 +53,12 @@ def make_check_health(calls: PlatformCalls, isolations: Isolations) -> Step:
 
     Args:
         calls: makes the probes.
-        isolations: says what is due, and counts what the probes show.
+        isolations: counts what the probes show.
     """
 
     def step(_cursor: Any, budget: StepBudget) -> StepResult:
         run = _Run(calls, isolations, PROBE_CALLS, budget)
-        run.probe_isolated(isolations.list_due_probes(PROBE_CALLS))
+        run.probe_isolated([gate.scope for gate in list_due(calls.context.engine, Rule.ISOLATION)[:PROBE_CALLS]])
         run.probe_breakers()
         if not +run.counts:
             return StepResult(skipped="nothing is due to be probed")
@@ -113,7 +110,7 @@ class _Run:
 
     def probe_breakers(self) -> None:
         """Make one call through each open breaker whose time is over; admission counts what it shows."""
-        for gate in list_due_breakers(self.calls.context.engine):
+        for gate in list_due(self.calls.context.engine, Rule.BREAKER):
             if not self._may_probe():
                 continue
             name = gate.account_id or gate.scope.removeprefix("source:")

@@ -39,7 +39,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
-from adwarm.foundation.gate import Gate, GateState, Lift, Rule, may_call, to_datetime
+from adwarm.foundation.gate import Gate, Lift, Rule, may_call, to_datetime
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.stored_errors import name_error
 from adwarm.recovery.call import STORED_DATA, Call
@@ -266,18 +266,6 @@ class IsolationTracker:
             return replace(gate, since=now, closed_until=None, kept_until=now, data=data)
 
         self._remember(self._gates.change(scope[:MAX_SCOPE_LENGTH], Rule.ISOLATION, change))
-
-    def list_isolated(self) -> list[Gate]:
-        """Return the scopes that are isolated or being probed, by scope. Not cached."""
-        gates = self._gates.list_gates(Rule.ISOLATION, self._now())
-        return [self._bounded(gate) for gate in gates if gate.state is not GateState.OPEN]
-
-    def list_due_probes(self, limit: int) -> list[str]:
-        """Return up to `limit` scopes that wait for a probe: those whose time is over first, the longest over first."""
-        now = self._now()
-        due = [gate for gate in self.list_isolated() if gate.remaining_seconds(now) <= 0]
-        due.sort(key=lambda gate: (gate.state is GateState.TESTING, gate.closed_until))
-        return [gate.scope for gate in due[:limit]]
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.foundation.gate import Gate, GateState, Lift, Rule
 from adwarm.store.columns import key_column, metadata, value_column
 from adwarm.store.database import (
     database_time,
@@ -103,12 +103,15 @@ def list_closed(engine: Engine, now: float | None = None, also: Rule | None = No
         return _read_closed(connection, database_time(connection) if now is None else now, also)
 
 
-def list_due_breakers(engine: Engine) -> list[Gate]:
-    """Return the breakers whose time is over, so that the next call is a probe."""
+def list_due(engine: Engine, rule: Rule, now: float | None = None) -> list[Gate]:
+    """Return the breakers or isolations whose time is over, so that the next call is a probe.
+
+    Those that nobody has called since come first, of these the ones whose time is over longest.
+    """
     with read_transaction(engine) as connection:
-        now = database_time(connection)
-        gates = _read_closed(connection, now)
-    return [gate for gate in gates if gate.rule is Rule.BREAKER and gate.remaining_seconds(now) <= 0]
+        at = database_time(connection) if now is None else now
+        due = [gate for gate in _read_closed(connection, at) if gate.rule is rule and gate.remaining_seconds(at) <= 0]
+    return sorted(due, key=lambda gate: (gate.state is GateState.TESTING, gate.closed_until))
 
 
 def _read_closed(connection: Connection, now: float, also: Rule | None = None) -> list[Gate]:

@@ -9,11 +9,6 @@ class NothingIsolated:
         del scope
         return 0.0
 
-    def list_due_probes(self, limit: int) -> list[str]:
-        """Return nothing."""
-        del limit
-        return []
-
     def record(self, scope: str, *, failed: bool) -> None:
         """Count nothing."""
 

@@ -10,7 +10,7 @@ from adwarm.backpressure import CallOutcome
 from adwarm.backpressure.admission import CallOutcomeKind, Granted
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.foundation.errors import Blocked
-from adwarm.foundation.gate import GateState
+from adwarm.foundation.gate import GateState, Rule
 from adwarm.maintenance.health import Isolations, make_check_health
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.step import StepBudget, StepResult
@@ -18,24 +18,21 @@ from adwarm.model import Account, Priority, Scope, ScopeKind
 from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
 from adwarm.settings import BackpressureSettings, RecoverySettings, Settings, SourceSettings
-from adwarm.store import accounts
-from adwarm.store.gates import SqlGates, list_closed, list_due_breakers
+from adwarm.store import accounts, write_transaction
+from adwarm.store.gates import SqlGates, list_closed, list_due
+from adwarm.store.tables import gate
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.gates import isolation_row, list_isolated
 
 from .isolations import NothingIsolated
 
 
 @dataclass
 class Recorded(NothingIsolated):
-    """Lists scopes as due, and keeps what is recorded of them."""
+    """Keeps what is recorded of scopes."""
 
-    due: list[str] = field(default_factory=list)
     results: dict[str, tuple[bool, str | None]] = field(default_factory=dict)
-
-    def list_due_probes(self, limit: int) -> list[str]:
-        """Return the scopes."""
-        return self.due[:limit]
 
     def record(self, scope: str, *, failed: bool) -> None:
         """Keep the result."""
@@ -69,6 +66,14 @@ def runtime(engine: Engine, platform: SimulatorServer, tmp_path: object, monkeyp
     return Runtime(settings)
 
 
+def isolate(runtime: Runtime, *scopes: str) -> Recorded:
+    """Isolate scopes, in this order, whose time is over."""
+    rows = [isolation_row(scope, "open", 0.0, float(number), "down") for number, scope in enumerate(scopes, 1)]
+    with write_transaction(runtime.engine) as connection:
+        connection.execute(gate.insert(), rows)
+    return Recorded()
+
+
 def check(runtime: Runtime, isolations: Isolations) -> StepResult:
     """Run the step."""
     clock = SystemClock()
@@ -80,7 +85,7 @@ def test_each_scope_has_its_probe(runtime: Runtime, platform: SimulatorServer) -
     """A working connection and account succeed, a dead token fails; the fallbacks are read; each costs one call."""
     accounts.save(runtime.engine, [Account("act_1", "UTC", "UTC")], runtime.clock.now())
     before = platform.calls()["total"]
-    isolations = Recorded(["connection:default", "account:act_1", "connection:eu", "fallback:entry"])
+    isolations = isolate(runtime, "connection:default", "account:act_1", "connection:eu", "fallback:entry")
     result = check(runtime, isolations)
     assert {scope: failed for scope, (failed, _) in isolations.results.items()} == {
         "connection:default": False,
@@ -102,7 +107,7 @@ def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime, monkeypa
     tracker.record_failure("connection:eu", Blocked("ended", scope="app:1", until=clock.now()))
     clock.sleep(11)
     check(runtime, tracker)
-    (isolated,) = tracker.list_isolated()
+    (isolated,) = list_isolated(tracker)
     source = runtime.source_factories()["eu"]()
     assert (isolated.data["kind"], isolated.data["credential"]) == ("TokenDead", source.credential)
 
@@ -110,7 +115,7 @@ def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime, monkeypa
 def test_a_connection_that_is_not_known_here_is_not_probed(runtime: Runtime, platform: SimulatorServer) -> None:
     """Another connection says nothing about it: no call is made, and nothing is counted for it."""
     before = platform.calls()["total"]
-    isolations = Recorded(["connection:agency"])
+    isolations = isolate(runtime, "connection:agency")
     result = check(runtime, isolations)
     assert (isolations.results, result.counts, platform.calls()["total"]) == ({}, {"unknown": 1}, before)
     assert "no connection has this name here" in result.problems[0]
@@ -119,7 +124,7 @@ def test_a_connection_that_is_not_known_here_is_not_probed(runtime: Runtime, pla
 def test_a_run_makes_a_bounded_number_of_calls(runtime: Runtime, platform: SimulatorServer) -> None:
     """Of what is due, no more is probed than a run may, and the rest is left uncounted."""
     before = platform.calls()["total"]
-    isolations = Recorded([f"account:act_{number % 2 + 1}" for number in range(9)])
+    isolations = isolate(runtime, *(f"account:act_{number}" for number in range(1, 10)))
     check(runtime, isolations)
     assert platform.calls()["total"] - before == 5
 
@@ -132,7 +137,7 @@ def test_an_open_breaker_is_probed_once_its_time_is_over(runtime: Runtime, platf
         assert isinstance(decision, Granted)
         runtime.admission.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED))
     assert [item.state for item in list_closed(runtime.engine)] == [GateState.CLOSED]
-    while not list_due_breakers(runtime.engine):
+    while not list_due(runtime.engine, Rule.BREAKER):
         pass
     assert check(runtime, Recorded()).counts == {"succeeded": 1}
     assert list_closed(runtime.engine) == []

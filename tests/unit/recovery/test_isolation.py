@@ -12,7 +12,8 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.gate import Gate, Rule
 from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, Gates, IsolationTracker, MemoryGates
 from adwarm.settings import RecoverySettings
-from adwarm.store.gates import SqlGates
+from adwarm.store.gates import SqlGates, list_due
+from tests.gates import list_isolated
 
 BEGIN = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SETTINGS = RecoverySettings()
@@ -55,7 +56,7 @@ def test_five_failures_isolate_for_five_minutes(store: Gates, clock: VirtualCloc
     assert tracker.remaining_seconds(SCOPE) == 0
     record(tracker, 1)
 
-    (state,) = tracker.list_isolated()
+    (state,) = list_isolated(tracker)
     assert (state.scope, state.state, state.data["failures"], state.data["kind"]) == (SCOPE, "closed", 5, "Transient")
     assert (state.since, state.closed_until) == (clock.now().timestamp(), clock.now().timestamp() + 300)
     assert state.why == "5 of 5 calls failed in 300 s; the last: Transient: down"
@@ -72,7 +73,7 @@ def test_a_dead_token_is_looked_at_again_before_its_isolation_is_over(store: Gat
         tracker = IsolationTracker(store, SETTINGS, clock)
         for number in range(5):
             tracker.record(scope, failed=True, kind="TokenDead", account=f"act_{number}", credential="old")
-        clock.sleep(tracker.list_isolated()[0].remaining_seconds(clock.now().timestamp()) - 400)
+        clock.sleep(list_isolated(tracker)[0].remaining_seconds(clock.now().timestamp()) - 400)
         isolated = IsolationTracker(store, SETTINGS, clock).find_isolation([scope])
         clock.sleep(401)
 
@@ -108,7 +109,7 @@ def test_four_of_five_probes_must_succeed(store: Gates, clock: VirtualClock, suc
     record(tracker, 5 - successes)
 
     assert (tracker.remaining_seconds(SCOPE) > 0) == is_isolated
-    assert bool(tracker.list_isolated()) == is_isolated
+    assert bool(list_isolated(tracker)) == is_isolated
 
 
 def test_a_relapse_isolates_for_longer_up_to_an_hour(tracker: IsolationTracker, clock: VirtualClock) -> None:
@@ -182,7 +183,7 @@ def test_concurrent_failures_are_all_counted(
     for thread in threads:
         thread.join()
 
-    (state,) = IsolationTracker(SqlGates(engine), SETTINGS, clock).list_isolated()
+    (state,) = list_isolated(IsolationTracker(SqlGates(engine), SETTINGS, clock))
     assert state.data["failures"] == 20
 
 
@@ -223,19 +224,22 @@ def test_the_longest_isolation_is_the_error(tracker: IsolationTracker, clock: Vi
     )
 
 
-def test_idle_scopes_wait_for_a_probe(store: Gates, clock: VirtualClock) -> None:
+def test_idle_scopes_wait_for_a_probe(engine: Engine, clock: VirtualClock) -> None:
     """Scopes whose time is over come first, the longest over first; then those that lack probes."""
-    tracker = IsolationTracker(store, SETTINGS, clock)
+    tracker = IsolationTracker(SqlGates(engine), SETTINGS, clock)
+
+    def list_scopes() -> list[str]:
+        return [gate.scope for gate in list_due(engine, Rule.ISOLATION, clock.now().timestamp())]
+
     for scope in ("account:act_1", "account:act_2", "account:act_3", "account:act_4"):
         for _ in range(5):
             tracker.record(scope, failed=True)
         clock.sleep(100)
-    assert tracker.list_due_probes(10) == ["account:act_1", "account:act_2"]
+    assert list_scopes() == ["account:act_1", "account:act_2"]
     tracker.record("account:act_1", failed=False)
 
-    assert tracker.list_due_probes(10) == ["account:act_2", "account:act_1"]
-    assert tracker.list_due_probes(1) == ["account:act_2"]
-    assert [state.state for state in tracker.list_isolated()] == ["testing", "closed", "closed", "closed"]
+    assert list_scopes() == ["account:act_2", "account:act_1"]
+    assert [state.state for state in list_isolated(tracker)] == ["testing", "closed", "closed", "closed"]
 
 
 def test_healthy_scopes_are_deleted(engine: Engine, clock: VirtualClock) -> None:
@@ -250,7 +254,7 @@ def test_healthy_scopes_are_deleted(engine: Engine, clock: VirtualClock) -> None
     clock.sleep(200)
 
     assert gates.delete_ended(clock.now().timestamp()) == 1
-    assert [state.scope for state in tracker.list_isolated()] == [SCOPE]
+    assert [state.scope for state in list_isolated(tracker)] == [SCOPE]
 
 
 def test_an_isolation_can_be_released(store: Gates, clock: VirtualClock) -> None:
@@ -259,7 +263,7 @@ def test_an_isolation_can_be_released(store: Gates, clock: VirtualClock) -> None
     isolate(tracker)
     tracker.release(SCOPE)
     assert tracker.remaining_seconds(SCOPE) == 0
-    assert tracker.list_isolated() == []
+    assert list_isolated(tracker) == []
 
     assert isolate(tracker) == 600
 

@@ -26,6 +26,7 @@ from adwarm.foundation.gate import Rule
 from adwarm.recovery import Call, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
 from adwarm.recovery.isolation import IsolationTracker, MemoryGates
 from adwarm.settings import RecoverySettings
+from tests.gates import list_isolated
 
 from .conftest import MemoryJournal
 
@@ -68,7 +69,7 @@ class Bench:
 
     def isolated(self) -> list[str]:
         """Return the isolated scopes."""
-        return [state.scope for state in self.tracker.list_isolated()]
+        return [state.scope for state in list_isolated(self.tracker)]
 
 
 @pytest.fixture
