@@ -1,6 +1,6 @@
 """Logs as the tools that people use write them, by the columns that each tool documents.
 
-Each has the same opens: 60 in five days, of four accounts or dashboards, between rows that are no opens.
+Each has the same opens: 24 in two days, of four accounts or dashboards, between rows that are no opens.
 """
 
 import csv
@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-OPENS = 60
+OPENS = 24
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 ACCOUNTS = ("1234567890", "2345678901", "3456789012", "4567890123")
 RANGES = ("last_7d", "yesterday", "last_30d")

@@ -24,7 +24,7 @@ FORMATS = (
     "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y",
 )  # fmt: skip
 """Formats of times that are tried, the more common of two that fit first."""
-_ACCOUNT = re.compile(r"(?:act_)?[0-9]{1,20}")
+_ACCOUNT = re.compile(r"(?:act_)?[0-9]{1,20}(?:\.0)?")
 _URL = re.compile(r"(?:[A-Z]{3,7} )?(?:https?://[^\s]+|/[^\s]*)")
 _QUERY = re.compile(r"\??[\w.%$\[\]-]+=[^=&\s]*(?:&[^&\s]*)*")
 _AGENT = re.compile(r"[A-Za-z][\w.-]*/[0-9v]")
@@ -123,6 +123,8 @@ _EVENT = frozenset([
     "when",
     "date",
 ])
+_DIGITS = re.compile(r"[0-9].*[0-9].*[0-9]")
+_PROBED, _TRIED = 3, 100
 MOST = 0.8
 
 
@@ -260,9 +262,11 @@ def _find_times(column: Column) -> TimeColumn | None:
     if not values or any(isinstance(value, bool) for value in values[:5]):
         return None
     for text in (None, *FORMATS):
-        if text is not None and not isinstance(values[0], str):
+        if text is not None and not (isinstance(values[0], str) and _DIGITS.search(values[0])):
             return None
-        micros = parse_values(values[:200], TimestampRules("UTC", text))
+        if np.all(parse_values(values[:_PROBED], TimestampRules("UTC", text)) == INVALID):
+            continue
+        micros = parse_values(values[:_TRIED], TimestampRules("UTC", text))
         if np.count_nonzero(micros != INVALID) < MOST * len(micros):
             continue
         if text is not None and not _is_best(values, text):
@@ -319,6 +323,11 @@ _KIND_WORDS = frozenset([
     "verb",
 ])
 _MAX_KINDS = 60
+
+
+def are_views(values: Sequence[str]) -> bool:
+    """Whether each of the values says that something was viewed, and not only what it was."""
+    return all(_SURELY.search(text) for text in values)
 
 
 def find_kinds(columns: Sequence[Column], *, is_narrow: bool) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from adwarm.access_log.sample_rows import read_sample
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.log_check.check import FileCheck, LogCheck
-from adwarm.log_check.proposal import Proposal, propose
+from adwarm.log_check.proposal import Proposal, propose, propose_more
 from adwarm.settings import Settings
 
 _PREFIX = "ADWARM_ACCESS_LOG__"
@@ -46,11 +46,18 @@ class NextStep:
 
 def find_next_step(check: LogCheck, settings: Settings) -> NextStep | None:
     """Return the settings to try next; None when the log is read as it is, or holds nothing to look at."""
-    item = next((item for item in check.files if not _is_well_read(item) and not item.file.problem), None)
-    rows = [] if item is None else read_sample(item.file)
-    if item is None or not rows:
+    unread = [item for item in check.files if not _is_well_read(item) and not item.file.problem]
+    samples = ((item, read_sample(item.file)) for item in [*unread, *check.files[:1]])
+    item, rows = next(((item, rows) for item, rows in samples if rows), (None, []))
+    if item is None:
         return None
-    proposal = propose(rows, settings.access_log, is_web_log=item.file.format == "combined")
+    if item in unread:
+        proposal = propose(rows, settings.access_log, is_web_log=item.file.format == "combined")
+    else:
+        by_field = {} if item.file.format == "combined" else item.columns.by_field
+        proposal = propose_more(rows, settings.access_log, by_field, check.rejected_values.get("date_range", []))
+        if not proposal.values:
+            return None
     before = [redact(json.dumps(row, default=str, ensure_ascii=False))[:_LENGTH] for row in rows[:_SHOWN]]
     if proposal.missing:
         return NextStep(notes=proposal.notes, missing=proposal.missing, before=before)

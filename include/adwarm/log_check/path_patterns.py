@@ -88,7 +88,9 @@ def _find(path: str, is_range: IsRange, fields: Sequence[str]) -> _Found | None:
     match = _REQUEST.match(path)
     if match is None:
         return None
-    head, _, query = match[1].partition("#")[0].partition("?")
+    plain, _, fragment = match[1].partition("#")
+    is_route = fragment.lstrip("!").startswith("/")  # the path of a page within the application
+    head, _, query = (fragment.lstrip("!") if is_route else plain).partition("?")
     parts = head.split("/")
     values: list[tuple[Position, str, str]] = [
         (("part", at), parts[at - 1] if at else "", part) for at, part in enumerate(parts) if part

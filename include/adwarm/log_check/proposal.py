@@ -84,6 +84,21 @@ def propose(rows: Sequence[Mapping[str, Any]], settings: AccessLogSettings, *, i
     return _Finder(rows, settings, is_web_log=is_web_log).run({})
 
 
+def propose_more(
+    rows: Sequence[Mapping[str, Any]], settings: AccessLogSettings, by_field: Mapping[str, str], words: Sequence[str]
+) -> Proposal:
+    """Return what else to set for a log that is read: the readers' zones, which rows are opens, and words for ranges.
+
+    Args:
+        rows: plain values of the first rows, by path.
+        settings: what is set already; it is kept.
+        by_field: the column of each field.
+        words: ranges that were not understood.
+    """
+    finder = _Finder(rows, settings, is_web_log=not by_field)
+    return finder.run_more(by_field, words)
+
+
 class _Finder:
     """Finds the columns of one sample."""
 
@@ -116,6 +131,20 @@ class _Finder:
                 proposal.values["columns"] = own
         if self._constants != self._settings.constants:
             proposal.values["constants"] = self._constants
+        return proposal
+
+    def run_more(self, by_field: Mapping[str, str], words: Sequence[str]) -> Proposal:
+        """Return what is missing beside time and key; see `propose_more`."""
+        proposal = self._proposal
+        self._propose_words(words)
+        if self._is_web_log:
+            return proposal
+        self._chosen |= by_field
+        zones = [column.name for column in self._free() if column.share(kinds.is_zone) > MOST]
+        if zones and "time_zone" not in self._chosen and "time_zone" not in self._constants:
+            proposal.values["columns"] = {**self._settings.columns, "time_zone": zones[0]}
+        where = {} if self._settings.where else kinds.find_kinds(self._free(), is_narrow=True)
+        self._propose_opens({name: values for name, values in where.items() if kinds.are_views(values)})
         return proposal
 
     def _free(self) -> list[Column]:
@@ -419,6 +448,6 @@ def _is_whole(value: Any) -> bool:
 
 def _is_valid(value: Any) -> bool:
     try:
-        return bool(normalize_account_id(to_text(value)))
+        return bool(normalize_account_id(to_text(value).removesuffix(".0")))
     except BadRequest:
         return False

@@ -90,3 +90,34 @@ def test_the_configured_log_is_not_named_again(tmp_path: Path) -> None:
     step = find_next_step(check_log(str(tmp_path / "a.csv"), settings), settings)
     assert step is not None
     assert step.command.endswith("' adwarm log check")
+
+
+def test_a_log_that_is_read_may_lack_a_condition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command adds readers' zones, leaves out events that are no views, and gives each unknown range a preset."""
+    rows = [
+        {
+            "ts": f"2026-03-02T10:{n:02d}:00Z",
+            "account_id": "1",
+            "date_range": text,
+            "event": event,
+            "where": "Asia/Tokyo",
+        }
+        for n, (text, event) in enumerate([("7d", "report_viewed"), ("Gestern", "report_viewed"), ("7d", "export")] * 3)
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    assert check_log(str(tmp_path / "a.jsonl"), Settings()).events == 6
+    check = follow(tmp_path / "a.jsonl", monkeypatch)
+    assert (check.events, check.quarantine.count, check.zones) == (6, 0, {"Asia/Tokyo": 6})
+    assert load_settings().access_log.date_ranges == {"Gestern": "yesterday"}
+
+
+def test_times_are_read_by_a_format_that_fits_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day above 12 tells which number is the day; the time of the event is preferred to that of its storage."""
+    text = "Inserted At,Opened,Account,Range\n" + "".join(
+        f"2026-03-{day:02d}T23:00:00Z,{day:02d}/03/2026 09:15,act_{day},today\n" for day in range(8, 16)
+    )
+    (tmp_path / "a.csv").write_text(text)
+    check = follow(tmp_path / "a.csv", monkeypatch)
+    assert check.events == 8
+    assert check.last == datetime(2026, 3, 15, 9, 15, tzinfo=UTC)
+    assert load_settings().access_log.timestamp_format == "%d/%m/%Y %H:%M"
