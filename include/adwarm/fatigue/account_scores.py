@@ -48,7 +48,9 @@ class ScoringResult:
         without_data: accounts without a stored day.
         rescored_days: days of accounts that were scored again although nobody asked for them, as their data changed.
         errors: a message per account whose data could not be read.
-        bands: scored ads by status, on the days that were asked for.
+        bands: scores by status, on the days that were asked for.
+        ads: ads with such a score, each once.
+        left_out: rows that are not used, as a figure in them is no number of 0 or more, with the reason.
     """
 
     accounts: int = 0
@@ -57,6 +59,8 @@ class ScoringResult:
     rescored_days: int = 0
     errors: list[str] = field(default_factory=list)
     bands: dict[str, int] = field(default_factory=dict)
+    ads: int = 0
+    left_out: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, object]:
         """Return the counts as JSON values."""
@@ -65,15 +69,20 @@ class ScoringResult:
     def __str__(self) -> str:
         if not self.accounts + self.unchanged + self.without_data + len(self.errors):
             return "no account to score"
-        ads = format_count(sum(self.bands.values()), "ad")
+        ads, scores = format_count(self.ads, "ad"), sum(self.bands.values())
         bands = ", ".join(f"{count:,} {name}" for name, count in sorted(self.bands.items()))
         accounts = format_count(self.accounts, "account")
-        parts = [f"scored {ads} of {accounts}" + (f" ({bands})" if bands else "")] if self.accounts else []
+        on_days = f", {format_count(scores, 'score')}" if scores != self.ads else ""
+        parts = [f"scored {ads} of {accounts}{on_days}" + (f" ({bands})" if bands else "")] if self.accounts else []
         if self.rescored_days:
             parts.append(f"rescored {format_count(self.rescored_days, 'other day')} whose data changed")
         parts += [f"{format_count(self.unchanged, 'account')} unchanged since the last score"] if self.unchanged else []
         parts += [f"{format_count(self.without_data, 'account')} without a stored day"] if self.without_data else []
         parts += [f"{len(self.errors):,} could not be scored"] if self.errors else []
+        rows = (
+            f"left out {format_count(len(self.left_out), 'row')}, such as {self.left_out[0]}" if self.left_out else ""
+        )
+        parts += [rows] if rows else []
         return "; ".join(parts)
 
 
@@ -120,6 +129,7 @@ class _Run:
     result: ScoringResult
     lost: Sequence[LostDays]
     counted: set[str] = field(default_factory=set)
+    ads: set[tuple[str, str]] = field(default_factory=set)
 
     def score(self, requested: Mapping[str, set[date]]) -> None:
         """Score up to some hundreds of accounts, and again those whose stored days changed meanwhile."""
@@ -137,6 +147,8 @@ class _Run:
         for block in _split_blocks(listed):
             done = score_block(inputs, block, self.now)
             failed |= set(done.errors)
+            reasons = [f"{name} {text}" for name, listed in done.left_out.items() for text in listed]
+            self.result.left_out += [text for text in reasons if text not in self.result.left_out]
             for work in block:
                 if (error := done.errors.get(work.account_id)) is not None:
                     self._fail(work.account_id, max(work.days), error)
@@ -205,6 +217,8 @@ class _Run:
             for item in group:
                 if (item.account_id, item.as_of) in rescored:
                     continue
+                self.ads |= {(item.account_id, ad_id) for ad_id in item.values("ad_id")}
+                self.result.ads = len(self.ads)
                 for status, count in Counter(item.values("status")).items():
                     self.result.bands[status] = self.result.bands.get(status, 0) + count
 

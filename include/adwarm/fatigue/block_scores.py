@@ -38,10 +38,12 @@ class BlockResult:
     Attributes:
         scores: by account, one item per as-of day.
         errors: by account, why it could not be scored; such an account has no scores.
+        left_out: by account, why rows of it are left out.
     """
 
     scores: dict[str, list[DayScores]] = field(default_factory=lambda: defaultdict(list))
     errors: dict[str, AdwarmError] = field(default_factory=dict)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime) -> BlockResult:
@@ -55,6 +57,7 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
     result = BlockResult()
     read = inputs.context.objects.map(lambda work: _read_table(inputs, work, result.errors), block)
     tables = {work.account_id: table for work, table in zip(block, read, strict=True) if table is not None}
+    result.left_out.update({name: table.left_out for name, table in tables.items() if table.left_out})
     measured: dict[MonthKey, StoredPrior] = {}
     for month in sorted({month for work in block for month in work.months}):
         works = [work for work in block if month in work.months and work.account_id not in result.errors]

@@ -9,8 +9,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from adwarm.fatigue.history import read_ad_key, read_day
+from adwarm.fatigue.results import COLUMNS as RESULT_COLUMNS
+from adwarm.fatigue.results import PLAIN as PLAIN_RESULTS
 from adwarm.fatigue.results import count_results
-from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, to_text_table
+from adwarm.fatigue.text_columns import (
+    clear_rows,
+    encode_column,
+    find_bad_numbers,
+    get_column,
+    parse_numbers,
+    to_text_table,
+)
 from adwarm.model import ColumnTable
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,6 +48,7 @@ class AccountRows:
             `CHANGE_COLUMNS`.
         names: the only name of each ad.
         renamed: by ad with several names, the name of each day with a row.
+        left_out: why rows are left out; the figures of their ads are unknown on those days.
     """
 
     ad_ids: list[str]
@@ -51,6 +61,7 @@ class AccountRows:
     changes: IntArray
     names: list[str]
     renamed: dict[int, NameSteps]
+    left_out: tuple[str, ...] = ()
 
     def locate(self, first_day: date, days: int) -> tuple[slice, slice]:
         """Return the columns of a span that the rows have, and where in the span they are."""
@@ -114,28 +125,37 @@ def parse_rows(table: pa.Table | ColumnTable) -> AccountRows:
     Args:
         table: columns of text, lists as JSON; or columns of any values.
 
+    The figures of a row of which one is no number of 0 or more are left out, with the reason: they are unknown.
+
     Raises:
-        BadRequest: a row's id, day or number cannot be read; the message names the ad and the field.
+        BadRequest: a row's id or day cannot be read; the message names the ad and the field.
     """
     if isinstance(table, ColumnTable):
         table = to_text_table(table)
+    bad = find_bad_numbers(table, (*FIGURES, *PLAIN_RESULTS), PLAIN_RESULTS)
+    if bad:
+        table = clear_rows(table, list(bad), (*FIGURES, *RESULT_COLUMNS))
     cells = _locate_rows(table)
     has_row = cells.has(np.ones(table.num_rows, bool))
     results = count_results(table)
     order = np.lexsort((results.counts, results.kinds, cells.columns[results.rows], cells.ads[results.rows]))
     rows, kinds, counts = results.rows[order], results.kinds[order], results.counts[order]
     names, renamed = _read_names(table, cells)
+    figures = {name: _read_figure(table, name, cells, has_row) for name in FIGURES}
+    for values in figures.values():
+        values[cells.ads[list(bad)], cells.columns[list(bad)]] = np.nan
     return AccountRows(
         ad_ids=cells.ad_ids,
         first_day=cells.first_day,
         has_row=has_row,
-        figures={name: _read_figure(table, name, cells, has_row) for name in FIGURES},
+        figures=figures,
         results=np.stack([cells.ads[rows], cells.columns[rows], kinds]),
         result_counts=counts,
         states_results=cells.days_of(results.stating),
         changes=_read_changes(table, cells),
         names=names,
         renamed=renamed,
+        left_out=tuple(bad.values()),
     )
 
 

@@ -76,6 +76,8 @@ _UNSTATED_ACTION: Final = re.compile((_ITEM % _UNSTATED_NAMES).encode())
 _VALUE: Final = re.compile(_AMOUNT.encode())
 COLUMNS: Final = ("results", "actions", "conversions")
 """Fields with results."""
+PLAIN: Final = ("results", "conversions")
+"""Those of them that may be a plain number."""
 GOAL_COLUMNS: Final = ("optimization_goal", "objective")
 """Fields that state what an ad is optimized for, the first one first."""
 IntArray = npt.NDArray[np.int64]

@@ -1,5 +1,6 @@
 """Columns of stored rows as text: how numbers, lists and JSON reach the calculations of fatigue."""
 
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.fatigue.history import read_number
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
 
 _TEXT: Final = pa.string()
@@ -67,6 +69,40 @@ def parse_numbers(table: pa.Table, name: str, column: pa.Array | None = None) ->
     pairs = zip(get_column(table, "ad_id").to_pylist(), texts.to_pylist(), strict=True)
     listed = [read_number({"ad_id": ad_id, name: text}, name) if text else np.nan for ad_id, text in pairs]
     return np.array(listed, np.float64)
+
+
+def find_bad_numbers(table: pa.Table, names: Iterable[str], lists: Collection[str]) -> dict[int, str]:
+    """Return which rows have a figure that is no number of 0 or more, with the reason.
+
+    Args:
+        table: the rows.
+        names: the fields of the figures.
+        lists: those of them that may also be lists, which are not looked at.
+    """
+    bad: dict[int, str] = {}
+    for name in names:
+        column = get_column(table, name)
+        numbers = _cast(column)
+        if numbers is not None and not bool((numbers < 0).any()):
+            continue
+        for row, text in enumerate(column.to_pylist()):
+            if text and not (name in lists and text.lstrip().startswith("[")):
+                values = {of: get_column(table, of)[row].as_py() for of in ("ad_id", "date_start")}
+                try:
+                    read_number({**values, name: text}, name)
+                except BadRequest as error:
+                    bad.setdefault(row, f"{values['date_start']}: {error}")
+    return bad
+
+
+def clear_rows(table: pa.Table, rows: list[int], names: Iterable[str]) -> pa.Table:
+    """Return the table without the values of some rows in some columns."""
+    is_cleared = np.zeros(table.num_rows, bool)
+    is_cleared[rows] = True
+    for name in set(names) & set(table.column_names):
+        cleared = pc.if_else(pa.array(is_cleared), pa.scalar(None, _TEXT), get_column(table, name))
+        table = table.set_column(table.column_names.index(name), name, cleared)
+    return table
 
 
 def _cast(texts: pa.Array) -> npt.NDArray[np.float64] | None:

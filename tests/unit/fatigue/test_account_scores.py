@@ -138,10 +138,10 @@ def test_scoring_again_stays_an_error_until_the_days_are_back(bench: PrefetchHar
     ("name", "value"),
     [("impressions", "many"), ("clicks", "-3"), ("spend", "1e999"), ("date_start", "2026-99-99")],
 )
-def test_rows_that_cannot_be_read_stop_one_account(
+def test_figures_that_cannot_be_read_are_left_out(
     bench: PrefetchHarness, objects: ObjectStore, name: str, value: str
 ) -> None:
-    """A value that is no number or no day gives one error with the account and the field; the others are scored."""
+    """A value that is no number leaves out its row, with account, day, ad and field; the account is scored."""
     _close(bench, "act_1", "act_2")
     states = partitions.list_states(bench.engine, "act_1", SPEC, Window(DAY - timedelta(days=1), DAY))
     rows = [{**row, name: value} for row in daily_rows(objects, states, Window(DAY, DAY))]
@@ -150,12 +150,10 @@ def test_rows_that_cannot_be_read_stop_one_account(
         partitions.publish(connection, "act_1", SPEC, [changed], 1)
     result = _score(bench, objects, "act_1", "act_2")
     if name == "date_start":  # a row of no day of the window is not read
-        assert (result.accounts, result.errors) == (2, [])
+        assert (result.accounts, result.errors, result.left_out) == (2, [], [])
         return
-    assert (result.accounts, len(result.errors)) == (1, 1)
-    assert result.errors[0].startswith(f"act_1 {DAY}: ")
-    assert name in result.errors[0]
-    assert "fix the rows at their source" in result.errors[0]
+    assert (result.accounts, result.errors) == (2, [])
+    assert result.left_out[0].startswith(f"act_1 {DAY}: ad 7: {name} is ")
     assert [row.score.ad_id for row in scores.list_latest(bench.engine, "act_2")] == ["7"]
 
 

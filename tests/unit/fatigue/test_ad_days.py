@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.fatigue.ad_days import AdDay, list_ad_days
-from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
@@ -47,9 +46,10 @@ def test_other_clicks(engine: Engine, objects: ObjectStore) -> None:
 
 
 @SQLITE_ONLY
-def test_a_number_that_is_none_is_an_error(engine: Engine, objects: ObjectStore) -> None:
-    """The message names the ad and the field."""
+def test_a_number_that_is_none_is_unknown(engine: Engine, objects: ObjectStore) -> None:
+    """The figures of the row are unknown on its day, and the other days are there."""
     context = Context(engine, objects, Settings())
-    store_rows(context, LAST_DAY, [{"ad_id": "1", "impressions": "many"}])
-    with pytest.raises(BadRequest, match="ad 1: impressions is 'many'"):
-        list_ad_days(context, ACCOUNT, "1", WINDOW)
+    store_rows(context, LAST_DAY - timedelta(days=1), [{"ad_id": "1", "impressions": "9", "clicks": "1", "spend": "2"}])
+    store_rows(context, LAST_DAY, [{"ad_id": "1", "impressions": "many", "clicks": "1"}])
+    days = list_ad_days(context, ACCOUNT, "1", WINDOW)
+    assert [item.impressions for item in days] == [9.0, None]

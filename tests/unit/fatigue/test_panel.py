@@ -1,6 +1,7 @@
 """Panels read from rows: identity, unknown figures, clicks, names, changes, and rounding."""
 
 import random
+import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
@@ -114,12 +115,17 @@ def test_a_change_of_the_ad_set_or_creative_is_recorded() -> None:
 
 
 def test_an_invalid_number_is_named(subtests: pytest.Subtests) -> None:
-    """The error names the ad, the field and the value."""
+    """The reason names the ad, the field and the value; the figures of that ad and day are unknown, others are not."""
     for value in ("abc", "-1", "nan", "inf", [1], "1e999", -3):
         for name in ("impressions", "clicks", "inline_link_clicks", "spend"):
-            words = rf"ad 8: {name} is .*, not a number of 0 or more"
-            with subtests.test(value=value, name=name), pytest.raises(BadRequest, match=words):
-                _panel(_row(**{name: "1"}), _row(0, "8", **{name: value}))
+            with subtests.test(value=value, name=name):
+                rows = [_row(**{"impressions": "1", name: "1"}), _row(0, "8", **{"impressions": "5", name: value})]
+                found = parse_rows(ColumnTable.from_rows(rows))
+                (reason,) = found.left_out
+                assert re.search(rf"ad 8: {name} is .*, not a number of 0 or more", reason)
+                panel = _panel(*rows)
+                assert np.isnan(panel.impressions[1, 0])
+                assert np.isfinite(panel.impressions[0, 0])
 
 
 def test_numbers_may_be_written_in_any_way(subtests: pytest.Subtests) -> None:

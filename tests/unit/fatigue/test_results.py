@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from adwarm.fatigue.panel import FloatArray, read_panel
+from adwarm.fatigue.panel_rows import parse_rows
 from adwarm.fatigue.results import KINDS, count_results
 from adwarm.fatigue.text_columns import to_text_table
-from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
 from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, _row
 
@@ -97,9 +97,10 @@ def test_every_loader_s_shape_is_read(subtests: pytest.Subtests) -> None:
 
 
 def test_an_invalid_plain_number_is_named() -> None:
-    """A number of results below zero is an error in the data."""
-    with pytest.raises(BadRequest, match="ad 7: conversions is '-1'"):
-        _results(_row(0, conversions="-1"))
+    """A number of results below zero is an error in the data: the row is left out, with its reason."""
+    found = parse_rows(ColumnTable.from_rows([_row(0, conversions="-1", impressions="5")]))
+    assert "ad 7: conversions is '-1'" in found.left_out[0]
+    assert not found.states_results.any()
 
 
 def test_rows_without_results_are_unknown() -> None:

@@ -112,7 +112,7 @@ def test_ids_of_other_systems(sqlite_engine: Engine, objects: ObjectStore, ad_id
 def test_a_number_that_cannot_be_read_is_named(
     sqlite_engine: Engine, objects: ObjectStore, subtests: pytest.Subtests
 ) -> None:
-    """The error names the ad, the field and the value; nothing is guessed, and nothing is stored."""
+    """The reason names the ad, the field and the value; nothing is guessed, and other ads have their scores."""
     for field, value in (
         ("spend", "25,50"),
         ("spend", "25.50 EUR"),
@@ -124,9 +124,18 @@ def test_a_number_that_cannot_be_read_is_named(
         ("conversions", "abc"),
     ):
         with subtests.test(field=field, value=value):
-            found, [error] = _score(sqlite_engine, objects, [PLAIN | {field: value}], days=9)
-            assert found == []
-            assert f"ad {AD}: {field} is '{value}', not a number of 0 or more; fix the rows at their source" in error
+            context = Context(sqlite_engine, objects, Settings())
+            for number in range(40):
+                wrong = {field: value} if number == 3 else {}
+                store_rows(context, LAST_DAY - timedelta(days=number), [PLAIN | wrong, PLAIN | {"ad_id": "8"}])
+            result = score_accounts(context, [(ACCOUNT, LAST_DAY)], NOW)
+            assert result.errors == []
+            reason = f"{LAST_DAY - timedelta(days=3)}: ad {AD}: {field} is '{value}', not a number of 0 or more"
+            assert result.left_out == [f"{ACCOUNT} {reason}"]
+            assert f"left out 1 row, such as {ACCOUNT} {reason}" in str(result)
+            found = {item.score.ad_id: item.score for item in scores.list_latest(sqlite_engine, ACCOUNT)}
+            assert "impressions_missing" in found[AD].baseline["flags"]
+            assert found["8"].baseline["flags"] == ["frequency_missing"]
 
 
 def test_rows_without_delivery_score_nothing(sqlite_engine: Engine, objects: ObjectStore) -> None:
