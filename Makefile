@@ -107,6 +107,9 @@ test-wheel: $(READY) ## Install the wheel into a bare Airflow, and use it
 test-matrix: $(READY) ## The same on every version; PYTHON= and AIRFLOW= name one
 	@$(BIN)/python -m tests.packaging.matrix $(if $(PYTHON),--python $(PYTHON)) $(if $(AIRFLOW),--airflow $(AIRFLOW) --no-lowest)
 
+test-superset: $(READY) ## Keep a real Apache Superset warm; not in CI
+	@$(BIN)/python -m tests.superset
+
 test-docs: $(READY) ## Run the commands and programs of the pages
 	@$(BIN)/pytest -q tests/docs
 

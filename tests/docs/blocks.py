@@ -22,6 +22,7 @@ REASONS = {
     "needs the read API": r"\badwarm serve\b|\$API\b|\bClient\(",
     "needs Node.js": r"\bnpm\b|\bmake dashboard\b",
     "needs a package index": r"\bpip install\b",
+    "needs a Superset": r"examples/superset|superset\.db",
     "needs stored scores": r"\badwarm fatigue act_1\b",
     "needs a stored review": r"\badwarm review newest\b",
     "runs for minutes": r"\bmake (test|bench|lint|docs)\b",

@@ -1,0 +1,145 @@
+"""Keeps the charts of Superset's dashboards in Superset's own cache: an account is a dashboard, a page is one chart.
+
+A warm repeats the request that readers' browsers send for the chart, forced; Superset keeps the result. Set the address
+and the login as the Airflow connection `superset`, or as AIRFLOW_CONN_SUPERSET=http://user:password@host:8088.
+"""
+
+import json
+import logging
+import threading
+from collections import Counter
+from functools import cache
+from typing import Any
+
+import requests
+
+from adwarm import Account, BadRequest, Denied, TokenDead, Transient
+from adwarm.foundation.clock import Clock
+from adwarm.model import NO_CURRENCY, Row
+from adwarm.settings import SourceSettings
+from adwarm.sources.protocol import AccountPage, AsyncReportHandle, Capabilities, FetchUnit, ResultPage
+from adwarm.sources.synchronous import SynchronousSource, unknown_report
+
+log = logging.getLogger(__name__)
+_READING = threading.Lock()  # Airflow answers one request of a task at a time
+_BODY = ("datasource", "queries", "form_data", "result_format", "result_type")
+
+
+class SupersetSource(SynchronousSource):
+    """Warms the charts of dashboards; used by one thread."""
+
+    name = "superset"
+    capabilities = Capabilities(
+        unique_metrics=frozenset(),
+        max_page_rows=1,
+        retention_days=0,
+        closes_days=False,
+        readers_fill=True,
+        noun="dashboard",
+    )
+
+    def __init__(self, login: Any, rules: SourceSettings, connection: str) -> None:
+        self.connection, self._login, self._rules = connection, login, rules
+        self._url = f"{login.schema or login.conn_type or 'http'}://{login.host}:{login.port or 8088}"
+        self._session: requests.Session | None = None
+
+    def get_account(self, account_id: str) -> Account:
+        """Return the dashboard."""
+        return self._account(self._call("GET", f"dashboard/{account_id.removeprefix('act_')}", account_id)["result"])
+
+    def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
+        """Return a hundred dashboards; the cursor is the number of the page."""
+        number = int(cursor or 0)
+        found = self._call("GET", f"dashboard/?q=(order_column:dashboard_title,page:{number},page_size:100)")["result"]
+        return AccountPage(tuple(map(self._account, found)), str(number + 1) if len(found) == 100 else None)
+
+    def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
+        """Warm one chart, and return a row for it; the cursor lists the charts that are left."""
+        if isinstance(target, AsyncReportHandle):
+            raise unknown_report(target)
+        dashboard, day = target.account_id.removeprefix("act_"), str(target.windows[0].since)
+        if cursor is None:
+            charts = self._call("GET", f"dashboard/{dashboard}/charts", target.account_id)["result"]
+            cursor = ",".join(str(chart["id"]) for chart in charts)
+        chart, _, left = cursor.partition(",")
+        row: Row = {"account_id": dashboard, "ad_id": chart, "date_start": day, "date_stop": day}
+        row["impressions"] = str(int(bool(chart) and self._warm(target.account_id, dashboard, chart)))
+        return ResultPage([row] if chart else [], left or None)
+
+    def _warm(self, account_id: str, dashboard: str, chart: str) -> bool:
+        """Return whether Superset has the chart's data now; a chart with an error of its own does not stop the rest."""
+        columns = {"action": "ChartDataRestApi.data", "dashboard_id": dashboard, "slice_id": chart}
+        filters = ",".join(f"(col:{name},opr:eq,value:{value})" for name, value in columns.items())
+        query = f"(columns:!(json),filters:!({filters}),order_column:dttm,order_direction:desc,page_size:9)"
+        logged = [json.loads(item["json"]) for item in self._call("GET", f"log/?q={query}", account_id)["result"]]
+        bodies = Counter(json.dumps({name: entry[name] for name in _BODY if name in entry}) for entry in logged)
+        try:
+            if bodies:
+                usual = json.loads(bodies.most_common(1)[0][0])
+                self._call("POST", "chart/data", account_id, {**usual, "force": True})
+                return True
+            ids = {"chart_id": int(chart), "dashboard_id": int(dashboard)}  # nobody has opened it yet
+            [done] = self._call("PUT", "chart/warm_up_cache", account_id, ids)["result"]
+            problem = done["viz_error"]
+        except BadRequest as error:
+            problem = error
+        if problem:
+            log.warning("chart %s of %s is not warm: %s", chart, account_id, problem)
+        return not problem
+
+    def _account(self, item: dict[str, Any]) -> Account:
+        zone = self._rules.options.get("zone", "UTC")
+        return Account(
+            f"act_{item['id']}", zone, zone, NO_CURRENCY, self.connection, name=item["dashboard_title"] or ""
+        )
+
+    def _call(self, method: str, path: str, account_id: str = "", body: Any = None) -> Any:
+        """Make one call of the API; a login that has expired is renewed once."""
+        for session in (self._session, None):
+            self._session = session or self._log_in()
+            try:
+                return self._send(self._session, method, path, account_id, body)
+            except TokenDead:
+                if session is None:
+                    raise
+        return None
+
+    def _log_in(self) -> requests.Session:
+        session = requests.Session()
+        login = {"username": self._login.login, "password": self._login.password, "provider": "db"}
+        token = self._send(session, "POST", "security/login", body=login)["access_token"]
+        session.headers["Authorization"] = f"Bearer {token}"
+        csrf = self._send(session, "GET", "security/csrf_token/")["result"]
+        session.headers.update({"X-CSRFToken": csrf, "Referer": self._url})
+        return session
+
+    def _send(self, session: requests.Session, method: str, path: str, account_id: str = "", body: Any = None) -> Any:
+        url = f"{self._url}/api/v1/{path}"
+        try:
+            answer = session.request(method, url, json=body, timeout=self._rules.read_timeout)
+        except requests.RequestException as error:
+            raise Transient(f"Superset at {self._url} does not answer ({type(error).__name__}); check it") from None
+        status = answer.status_code
+        reason = f"Superset answers {method} {path.partition('?')[0]} with {status}: {answer.text[:200]}"
+        if status in {403, 404} and account_id:
+            raise Denied(reason, account_id=account_id)
+        if status >= 500 or status == 429:
+            raise Transient(reason)
+        if status != 200:
+            raise TokenDead(reason) if status == 401 else BadRequest(reason)
+        return answer.json()
+
+
+@cache
+def read_login(name: str) -> Any:
+    """Return a connection of Airflow."""
+    from airflow.sdk import BaseHook
+
+    return BaseHook.get_connection(name)
+
+
+def make_source(settings: SourceSettings, connection: str, clock: Clock | None) -> SupersetSource:
+    """Return the source of a worker thread."""
+    del clock
+    with _READING:
+        return SupersetSource(read_login(settings.options.get("connection", "superset")), settings, connection)

@@ -1,0 +1,144 @@
+"""The example source of Superset, over answers that a Superset 6.1 has given: `superset_answers.json`."""
+
+import json
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, TokenDead, Transient
+from adwarm.model import NO_CURRENCY, Priority, ReportKey
+from adwarm.prefetch import BatchResult, KeyRequest
+from adwarm.settings import SourceSettings
+from adwarm.sources.pool import SourcePool
+from adwarm.store import accounts
+from tests.unit.conftest import NOW, PrefetchHarness
+
+ROOT = Path(__file__).parents[3]
+API = "http://superset.example:8088/api/v1/"
+
+
+@dataclass
+class Recorded:
+    """A Superset that answers as it was recorded; `status` replaces the answers of all calls but the login."""
+
+    answers: dict[str, Any]
+    status: int = 200
+    sent: list[tuple[str, Any]] = field(default_factory=list)
+
+    def request(self, method: str, url: str, body: Any) -> requests.Response:
+        """Return the recorded answer."""
+        name = f"{method} {url.removeprefix(API)}"
+        self.sent.append((name, body))
+        if self.status == 0:
+            raise requests.ConnectionError("refused")
+        chart = f" {body['form_data']['slice_id']}" if name == "POST chart/data" else ""
+        answer, response = self.answers[name + chart], requests.Response()
+        is_login = "security/" in name
+        response.status_code = self.status if self.status != 200 and not is_login else answer["status"]
+        response._content = json.dumps(answer["body"]).encode()
+        return response
+
+    def list_bodies(self, name: str) -> list[Any]:
+        """Return the bodies that were sent to a path."""
+        return [body for path, body in self.sent if path == name]
+
+
+@pytest.fixture
+def superset(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """The recorded Superset, in place of the network."""
+    recorded = Recorded(json.loads((Path(__file__).parent / "superset_answers.json").read_text()))
+
+    def request(_: requests.Session, method: str, url: str, json: Any = None, **_options: Any) -> requests.Response:
+        return recorded.request(method, url, json)
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    return recorded
+
+
+@pytest.fixture
+def source(superset: Recorded, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The example source, with the connection `superset` of Airflow."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "superset"))
+    module = import_module("superset_source")
+    login = SimpleNamespace(
+        conn_type="http", schema="", host="superset.example", port=8088, login="admin", password="p"
+    )
+    monkeypatch.setattr(module, "read_login", {"superset": login}.__getitem__)
+    return module.make_source(SourceSettings(kind="superset_source:make_source"), "default", None)
+
+
+def _warm(bench: PrefetchHarness, source: Any, account: str, date_range: str = "today") -> BatchResult:
+    prefetch = replace(bench.prefetch, sources=SourcePool(lambda: source))
+    return prefetch.run([KeyRequest(ReportKey(account, date_range))], Priority.LOW)
+
+
+def test_accounts_are_dashboards(source: Any) -> None:
+    """Each dashboard is an account with its title and without a currency; one that does not exist is denied."""
+    listed = source.list_account_page(None)
+    assert [(item.id, item.name, item.currency) for item in listed.accounts] == [
+        ("act_1", "Sales", NO_CURRENCY),
+        ("act_2", "New", NO_CURRENCY),
+    ]
+    assert listed.next_cursor is None
+    with pytest.raises(Denied, match="404"):
+        source.get_account("act_99")
+    for name in ("sales-by-region", "1f0c5e2a-9a52-4bb5-8d5f-0c7a5f1c2b3d"):
+        with pytest.raises(BadRequest, match="up to 20 digits"):
+            ReportKey.parse(name, "today")
+
+
+def test_a_warm_repeats_what_browsers_sent(bench: PrefetchHarness, superset: Recorded, source: Any) -> None:
+    """One call for each chart: the logged request, filter default included, forced; what is stored is small."""
+    accounts.save(bench.engine, source.list_account_page(None).accounts, NOW)
+    [outcome] = _warm(bench, source, "act_1").outcomes
+    assert (outcome.status, outcome.rows, outcome.calls) == ("fetched", 3, 3)
+    assert 0 < outcome.stored_bytes < 1_000
+    sent = superset.list_bodies("POST chart/data")
+    assert [body["force"] for body in sent] == [True] * 3
+    assert [[item["val"] for item in body["queries"][0]["filters"]] for body in sent] == [[["north"]], [["north"]], []]
+    assert _warm(bench, source, "act_1").outcomes[0].status == "fresh"
+    [other] = _warm(bench, source, "act_1", "last_7d").outcomes
+    assert "outside the days" in other.reason
+
+
+def test_the_usual_request_is_repeated(superset: Recorded, source: Any) -> None:
+    """Of the newest requests the most frequent one counts, so that somebody's own filter does not."""
+    [name] = [item for item in superset.answers if "dashboard_id,opr:eq,value:1)" in item and "value:1))" in item]
+    logged = superset.answers[name]["body"]["result"]
+    other = json.loads(logged[0]["json"])
+    other["queries"][0]["filters"][0]["val"] = ["south"]
+    superset.answers[name]["body"]["result"] = [{"json": json.dumps(other)}, *logged * 2]
+    assert source._warm("act_1", "1", "1")
+    [sent] = superset.list_bodies("POST chart/data")
+    assert sent["queries"][0]["filters"][0]["val"] == ["north"]
+
+
+def test_charts_that_nobody_opened(superset: Recorded, source: Any) -> None:
+    """They are warmed by Superset's own endpoint; a chart with an error of its own stops nothing."""
+    assert not source._warm("act_2", "2", "4")
+    assert superset.list_bodies("PUT chart/warm_up_cache") == [{"chart_id": 4, "dashboard_id": 2}]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [
+        (0, Transient, "does not answer (ConnectionError)"),
+        (502, Transient, "with 502"),
+        (401, TokenDead, "with 401"),
+        (403, Denied, "with 403"),
+        (400, BadRequest, "with 400"),
+    ],
+)
+def test_what_goes_wrong(status: int, error: type[AdwarmError], text: str, superset: Recorded, source: Any) -> None:
+    """Each answer raises the error that the engine reacts to; a login is renewed once before it counts as dead."""
+    source.list_account_page(None)
+    superset.status, superset.sent = status, []
+    with pytest.raises(error) as raised:
+        source._call("GET", "dashboard/1/charts", "act_1")
+    assert text in str(raised.value)
+    assert len(superset.list_bodies("POST security/login")) == (status == 401)
