@@ -53,10 +53,10 @@ class OpenRules:
             self._ignore(None)
         return [rows[row] for row in kept], {name: [values[row] for row in kept] for name, values in columns.items()}
 
-    def add_accounts(self, columns: Columns, rows: Sequence[int]) -> tuple[list[int], Columns]:
+    def add_accounts(self, columns: Columns, rows: Sequence[int]) -> tuple[Sequence[int], Columns]:
         """Return the rows whose id is in the table, with the account and, where the table has one, the range."""
         if not self._accounts:
-            return list(rows), columns
+            return rows, columns
         found = [self._accounts.get(to_text(value)) for value in columns["account_id"]]
         for value, item in zip(columns["account_id"], found, strict=True):
             if item is None:

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -116,16 +116,19 @@ class CsvParser:
             if source is not None
         }
 
+        self._used = {at for _, indexes in self._sources.values() for at in indexes}
+
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the log's columns of each line that has as many fields as the header."""
         texts = _decode_lines(lines)
         values = None if self._is_w3c else self._split_plain(texts)
         if values is not None:
-            return self._select(list(range(len(lines))), [values[at :: self._width] for at in range(self._width)])
+            columns = {at: values[at :: self._width] for at in self._used}
+            return self._select(list(range(len(lines))), columns)
         rows, records = self._split_lines(lines, texts, reject)
-        return self._select(rows, [[record[at] for record in records] for at in range(self._width)])
+        return self._select(rows, {at: [record[at] for record in records] for at in self._used})
 
-    def _select(self, rows: list[int], table: list[list[str]]) -> RawColumns:
+    def _select(self, rows: list[int], table: Mapping[int, list[str]]) -> RawColumns:
         return RawColumns(
             rows,
             {

@@ -98,9 +98,10 @@ def find_local(values: Sequence[Any] | pa.Array) -> Bools:
         if pa.types.is_timestamp(values.type):
             return np.full(len(values), values.type.tz is None)
         values = to_python_values(values)
-    if all(type(value) is str for value in values):
-        if {value[-1:] for value in values} == {"Z"}:  # most logs; a pattern takes ten times as long
-            return np.zeros(len(values), np.bool_)
+    kinds = set(map(type, values))
+    if kinds == {int} or (kinds == {str} and {text[-1:] for text in values} == {"Z"}):  # most logs, ten times as fast
+        return np.zeros(len(values), np.bool_)
+    if kinds == {str}:
         texts = pa.array(values, pa.string())
         return ~np.asarray(pc.match_substring_regex(texts, _ZONED).to_numpy(zero_copy_only=False), np.bool_)
     found = (

@@ -24,6 +24,8 @@ _HALF = 0.5
 _NANOSECONDS = 1e7
 _DAYS = re.compile(r"\b[0-9]{1,3} ?(?:tage|jours|d[ií]as|giorni|dias|dagen|dni|dagar|days)\b", re.IGNORECASE)
 """A range in another language."""
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_FIRST, _LAST = frozenset({"since", "from", "start", "begin"}), frozenset({"until", "to", "end", "stop"})
 _STEMS = {
     "yesterday": "gestern|hier$|ayer|ieri|gisteren|ontem",
     "today": "heute|aujourd|hoy|oggi|vandaag|hoje",
@@ -250,7 +252,17 @@ class _Finder:
             self._chosen["date_range"] = column.name
             self._propose_words(column.present)
             return True
-        return False
+        return self._join_days()
+
+    def _join_days(self) -> bool:
+        """Choose two columns that hold the first and the last day of a range."""
+        days = [item for item in self._free() if item.share(lambda value: _DAY.fullmatch(str(value))) > MOST]
+        first = next((item for item in days if not _FIRST.isdisjoint(item.words)), None)
+        last = next((item for item in days if not _LAST.isdisjoint(item.words)), None)
+        if first is None or last is None:
+            return False
+        self._chosen["date_range"] = f"{first.name} {last.name}"
+        return True
 
     def _propose_words(self, values: Sequence[Any]) -> None:
         """Propose a preset for each word that is none: by the number of days in it, else the default."""

@@ -31,6 +31,7 @@ _REASONS = {
     "unreadable": "the list of problems says why",
     "symlink": "links that lead out of the folder are not followed; name the target itself",
 }
+_IDS_SHOWN = 10
 _MANY_REPEATS, _MANY_NEAR = 0.01, 0.10
 _OLD = timedelta(days=7)
 
@@ -72,6 +73,10 @@ def _about_columns(check: LogCheck, step: NextStep | None) -> Iterator[str]:
 
 
 def _about_paths(check: LogCheck, settings: Settings) -> Iterator[str]:
+    ids = check.quarantine.unmatched_paths
+    if settings.access_log.accounts and ids:
+        yield f"left out, since {_PREFIX}ACCOUNTS lacks them or no pattern matches: {', '.join(ids[:_IDS_SHOWN])}"
+        return
     requests = [item for item in check.files if item.ignored or set(item.columns.by_field) & set(REQUEST_FIELDS)]
     if requests and not any(item.accepted for item in requests):
         quarantine = check.quarantine

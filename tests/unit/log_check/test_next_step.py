@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from adwarm.access_log import read_events
 from adwarm.log_check.check import LogCheck, check_log
 from adwarm.log_check.next_step import find_next_step
 from adwarm.log_check.suggestions import suggest
@@ -109,6 +110,22 @@ def test_a_log_that_is_read_may_lack_a_condition(tmp_path: Path, monkeypatch: py
     check = follow(tmp_path / "a.jsonl", monkeypatch)
     assert (check.events, check.quarantine.count, check.zones) == (6, 0, {"Asia/Tokyo": 6})
     assert load_settings().access_log.date_ranges == {"Gestern": "yesterday"}
+
+
+def test_two_days_are_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A range may stand in two columns; an id that the table of accounts lacks is named."""
+    rows = [
+        {"at": f"2026-03-02T10:0{n}:00Z", "dashboard_id": n % 2, "from": "2026-01-01", "to": "2026-01-31"}
+        for n in range(6)
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    check = follow(tmp_path / "a.jsonl", monkeypatch)
+    (batch,) = read_events(str(tmp_path / "a.jsonl"), load_settings())
+    assert (check.events, batch["date_range"][0].as_py()) == (6, "2026-01-01..2026-01-31")
+    monkeypatch.setenv("ADWARM_ACCESS_LOG__ACCOUNTS", '{"1": "act_7"}')
+    check = check_log(str(tmp_path / "a.jsonl"), load_settings())
+    assert check.events == 3
+    assert any("ACCOUNTS lacks them or no pattern matches: 0" in text for text in suggest(check, load_settings(), NOW))
 
 
 def test_times_are_read_by_a_format_that_fits_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
