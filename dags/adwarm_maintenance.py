@@ -25,6 +25,7 @@ The task `maintain_store` runs those that may take minutes, and starts none afte
 * `collect_garbage` deletes objects that nothing has referred to for a day, once a day.
 * `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` says, once an hour.
 * `measure_impact` measures what warming gains, when `ADWARM_IMPACT__ENABLED` is set and a week has ended.
+* `follow_alarms` counts how many alarms of fatigue were followed by a lower click-through rate, once a day.
 * `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
   differences.
 
@@ -53,6 +54,7 @@ MAINTAIN_STORE = (
     "collect_garbage",
     "apply_retention",
     "measure_impact",
+    "follow_alarms",
     "reconcile",
 )
 STEPS = (*MONITOR, *MAINTAIN_STORE)

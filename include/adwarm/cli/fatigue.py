@@ -245,10 +245,11 @@ def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) ->
     if as_json:
         print_json({**_head(selection, files), **_document(item, settings), "baseline": item.score.baseline})
         return
+    from adwarm.fatigue.recommendation import find_outcomes
     from adwarm.fatigue.report import DRIVER_WORDS, describe_ad
 
     score = item.score
-    fields = describe_ad(item, settings)
+    fields = describe_ad(item, settings, find_outcomes(selection.runtime.engine))
     if score.driver is not None:
         fields["raised most by"] = f"{score.driver} ({DRIVER_WORDS[score.driver]})"
     print_fields(f"{score.ad_name or score.ad_id} ({score.ad_id}) of {selection.name} on {selection.day}", fields)

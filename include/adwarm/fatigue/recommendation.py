@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
+from sqlalchemy import Engine
+
 from adwarm.fatigue.score import NOTABLE_COMPONENT
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
+from adwarm.store import maintenance_steps
 
 PAUSE_FROM: Final = 0.6
 """Share of the clicks for the same money that is lost, from which an ad is to be paused."""
@@ -36,7 +39,8 @@ OUTCOMES: Final = (
     "on real ads about 9 of 10 such alarms still had a rate at least 5 % lower over the two weeks that followed; "
     "any day: 1 of 3"
 )
-"""How alarms turned out on 40 real daily series of an advertiser."""
+"""How alarms turned out on 40 real daily series of an advertiser; shown until there are own outcomes."""
+LEAST_OUTCOMES: Final = 20
 _COMPONENTS: Final = ("creative", "audience", "algorithm")
 _PAUSES: Final = {
     "creative": "Pause the ad and replace its creative: it has lost most of its pull.",
@@ -104,12 +108,13 @@ class Recommendation:
     note: str = ""
 
 
-def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
+def recommend(score: FatigueScore, settings: FatigueSettings, outcomes: str = OUTCOMES) -> Recommendation:
     """Return what to do about an ad.
 
     Args:
         score: its newest score.
         settings: the weights of the components and the minimums of a score.
+        outcomes: how alarms turned out, see `find_outcomes`.
     """
     flags = list_flags(score)
     if "suspended" in flags:
@@ -117,9 +122,10 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
     if score.total is None:
         return _recommend_pending(score, settings)
     driver = find_driver(score, settings)
-    reasons = (describe_loss(score), *_describe_figures(score), *_describe_cost(score), *describe_alarm(score))
+    figures = *_describe_figures(score), *_describe_cost(score)
+    reasons = filter(None, (describe_loss(score), *figures, *describe_alarm(score, outcomes)))
     action, note = _choose_action(score, driver), _explain_difference(score)
-    return Recommendation(action, reasons, _describe_caution(score), note)
+    return Recommendation(action, tuple(reasons), _describe_caution(score), note)
 
 
 def find_driver(score: FatigueScore, settings: FatigueSettings) -> str | None:
@@ -177,14 +183,25 @@ def describe_projection(score: FatigueScore) -> str:
     return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"
 
 
-def describe_alarm(score: FatigueScore) -> tuple[str, ...]:
+def find_outcomes(engine: Engine) -> str:
+    """Return how alarms turned out: those of this installation, once the step `follow_alarms` has counted enough."""
+    state = maintenance_steps.find_state(engine, "follow_alarms")
+    counts = (state.result or {}).get("counts", {}) if state is not None else {}
+    known, followed = counts.get("known", 0), counts.get("followed", 0)
+    if known < LEAST_OUTCOMES:
+        return OUTCOMES
+    lower = "had a rate at least 5 % lower over the two weeks that followed"
+    return f"of {known:,} such alarms here {followed:,} still {lower}"
+
+
+def describe_alarm(score: FatigueScore, outcomes: str = OUTCOMES) -> tuple[str, ...]:
     """Return what an alarm or a watch says about the click-through rate; nothing without one."""
     if score.alarm == "none":
         return ()
     since = f" since about {score.onset:%b} {score.onset.day}" if score.onset else ""
     if score.alarm == "watch":
         return (f"first signs of a falling click-through rate{since}",)
-    return (f"click-through rate falling{since}{_describe_month(score)}", OUTCOMES)
+    return (f"click-through rate falling{since}{_describe_month(score)}", outcomes)
 
 
 def _describe_month(score: FatigueScore) -> str:

@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any, Final, Literal
 
 from adwarm.fatigue.recommendation import (
+    OUTCOMES,
     describe_alarm,
     describe_flags,
     describe_loss,
@@ -272,14 +273,15 @@ def list_csv_cells(item: StoredScore, settings: FatigueSettings) -> list[Any]:
     return [values[name] for name in CSV_COLUMNS]
 
 
-def describe_document(item: StoredScore, settings: FatigueSettings) -> dict[str, Any]:
+def describe_document(item: StoredScore, settings: FatigueSettings, outcomes: str = OUTCOMES) -> dict[str, Any]:
     """Return a score with its recommendation as JSON values, without the figures it was compared with.
 
     Args:
         item: the score.
         settings: weights and minimums.
+        outcomes: how alarms turned out, in words.
     """
-    advice = recommend(item.score, settings)
+    advice = recommend(item.score, settings, outcomes)
     values = {name: value for name, value in item.to_dict().items() if name not in {"baseline", "input_hash"}}
     words = {
         "recommendation": advice.action,
@@ -291,15 +293,16 @@ def describe_document(item: StoredScore, settings: FatigueSettings) -> dict[str,
     return {**values, **words}
 
 
-def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
+def describe_ad(item: StoredScore, settings: FatigueSettings, outcomes: str = OUTCOMES) -> dict[str, str]:
     """Return everything that is known about an ad in words, by name; what is unknown is left out.
 
     Args:
         item: the score.
         settings: weights and minimums.
+        outcomes: how alarms turned out, in words.
     """
     score = item.score
-    advice = recommend(score, settings)
+    advice = recommend(score, settings, outcomes)
     figures = score.baseline
     lines = {
         "what to do": advice.action,
@@ -308,7 +311,7 @@ def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
         "caution": advice.caution,
         "status": ", ".join(filter(None, [score.status, describe_loss(score)])),
         "score": "" if score.total is None else f"{score.total:.0f} of 100",
-        "alarm": _alarm(score),
+        "alarm": _alarm(score, outcomes),
         "critical": describe_time_to_critical(score),
         "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+.1f} points a day",
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
@@ -323,10 +326,10 @@ def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
     return {name: text for name, text in lines.items() if text}
 
 
-def _alarm(score: FatigueScore) -> str:
+def _alarm(score: FatigueScore, outcomes: str) -> str:
     """Return the level and day of an alarm, and what it says."""
     since = f" since {score.alarm_since}" if score.alarm_since else ""
-    return ": ".join([f"{score.alarm}{since}", *describe_alarm(score)]) if score.alarm != "none" else ""
+    return ": ".join([f"{score.alarm}{since}", *describe_alarm(score, outcomes)]) if score.alarm != "none" else ""
 
 
 def _component(value: float | None, figures: Mapping[str, Any], name: str, pattern: str, meaning: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from adwarm.backpressure import RequestQueue, SqlAdmission
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
+from adwarm.maintenance.alarm_outcomes import make_follow_alarms
 from adwarm.maintenance.capacity_samples import make_sample_capacity
 from adwarm.maintenance.compaction import make_compact
 from adwarm.maintenance.deliver_alerts import make_deliver_alerts
@@ -52,6 +53,7 @@ STEPS: dict[str, StepInfo] = {
     "collect_garbage": StepInfo("delete objects that nothing refers to", DAILY),
     "apply_retention": StepInfo("delete old rows and files", HOURLY),
     "measure_impact": StepInfo("measure what warming gains", DAILY),
+    "follow_alarms": StepInfo("count how alarms of fatigue turned out", DAILY),
     "deliver_alerts": StepInfo("send alerts and notices of their end", ALWAYS),
     "emit_metrics": StepInfo("report the state to Airflow's statistics", ALWAYS),
     "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
@@ -99,6 +101,7 @@ def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
         "collect_garbage": make_collect_garbage(context, clock),
         "apply_retention": make_apply_retention(context, parts.queue, clock),
         "measure_impact": make_measure_impact(context, clock),
+        "follow_alarms": make_follow_alarms(context, clock),
         "deliver_alerts": make_deliver_alerts(parts.alerts),
         "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue)),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),

@@ -8,7 +8,7 @@ one of two orders: `action` is what needs an action first (alarms, then ads that
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import chain, repeat
 from typing import Any, Final, Literal, get_args
@@ -75,6 +75,9 @@ table = Table(
 
 
 STATUSES: Final = get_args(FatigueStatus)
+_AFTER: Final = timedelta(days=14)
+_STILL_LOWER: Final = 0.95
+_FOLLOWED_ALARMS: Final = 1_000
 _MAX_NAME = 400
 _STAMP = ("data_version", "settled", "calculated_at", "input_hash")
 _FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
@@ -359,6 +362,37 @@ def list_newest_of_ad(engine: Engine, account_id: str, ad_id: str, limit: int) -
     with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(table.c.as_of.desc()).limit(limit)).mappings()
         return [read_score(row) for row in rows][::-1]
+
+
+def count_followed_alarms(engine: Engine, until: date) -> tuple[int, int]:
+    """Return how many of the newest alarms are known to the end of two weeks, and how many of them were followed.
+
+    Followed: the click-through rate of the two weeks after the alarm was at least 5 % below that of the month before
+    its last week. Both are in the baselines of the scores of the alarm's first day and of one and two weeks later.
+
+    Args:
+        engine: the database.
+        until: last day whose scores may be looked at.
+    """
+    first = select(table.c.account_id, table.c.ad_id, table.c.as_of, table.c.baseline)
+    first = first.where(table.c.alarm == "alarm", table.c.alarm_since == table.c.as_of, table.c.as_of <= until - _AFTER)
+    first = first.order_by(table.c.as_of.desc()).limit(_FOLLOWED_ALARMS)
+    known = followed = 0
+    with read_transaction(engine) as connection:
+        for account_id, ad_id, since, before in connection.execute(first).all():
+            days = [since + _AFTER / 2, since + _AFTER]
+            later = select(table.c.baseline).where(
+                table.c.account_id == account_id, table.c.ad_id == ad_id, table.c.as_of.in_(days)
+            )
+            weeks = list(connection.execute(later).scalars())
+            figures = [(week.get("recent_ctr"), week.get("recent_impressions") or 0.0) for week in weeks]
+            shown = sum(count for rate, count in figures if rate is not None)
+            month = before.get("month_ctr")
+            if len(weeks) < len(days) or not month or not shown:
+                continue
+            known += 1
+            followed += sum(rate * count for rate, count in figures if rate is not None) <= _STILL_LOWER * month * shown
+    return known, followed
 
 
 def find_earlier(

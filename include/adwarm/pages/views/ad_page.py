@@ -9,6 +9,7 @@ from adwarm.fatigue.recommendation import (
     describe_flags,
     describe_loss,
     describe_projection,
+    find_outcomes,
     recommend,
 )
 from adwarm.fatigue.score import CRITICAL_FROM, WARNING_FROM
@@ -47,7 +48,7 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "loss": describe_loss(score),
         "projection": describe_projection(score),
         "driver": describe_driver(score, settings),
-        "recommendation": recommend(score, settings),
+        "recommendation": recommend(score, settings, find_outcomes(context.engine)),
         "flags": describe_flags(score),
         "figures": _list_figures(score),
         "recent_days": RECENT_DAYS,

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final, get_args
 
-from adwarm.fatigue.recommendation import Recommendation, describe_loss, describe_projection, find_driver, recommend
+from adwarm.fatigue.recommendation import (
+    Recommendation,
+    describe_loss,
+    describe_projection,
+    find_driver,
+    find_outcomes,
+    recommend,
+)
 from adwarm.fatigue.report import CSV_COLUMNS, list_csv_cells
 from adwarm.fatigue.score import CRITICAL_FROM
 from adwarm.foundation.csv_text import format_csv
@@ -114,11 +121,11 @@ def _load_today(request: TileRequest) -> Mapping[str, Any]:
     counts = fatigue_overview.count_due(engine, accounts, since)
     due = fatigue_overview.list_due(engine, accounts, since) if counts.total else []
     ads = [item.ad for item in due]
-    losses = fatigue_ads.list_losses(engine, ads)
+    losses, outcomes = fatigue_ads.list_losses(engine, ads), find_outcomes(engine)
     chosen = _accounts_query(accounts)
     return {
         "counts": counts,
-        "due": [(item.kind, _show_ad(request, item.ad, losses, item.kind)) for item in due],
+        "due": [(item.kind, _show_ad(request, item.ad, losses, outcomes, item.kind)) for item in due],
         "kinds": _KINDS,
         "spend": [f"{amount:,.0f} {currency}" for currency, amount in counts.spend.items()],
         "shown_reasons": _SHOWN_REASONS,
@@ -164,12 +171,12 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
     context = request.services.context
     query = _read_query(request)
     ads, has_more = fatigue_ads.list_ads(context.engine, query)
-    losses = fatigue_ads.list_losses(context.engine, ads)
+    losses, outcomes = fatigue_ads.list_losses(context.engine, ads), find_outcomes(context.engine)
     filters = {"status": query.status, "alarm": query.alarm, "sort": query.sort}
     chosen = {**_accounts_query(query.accounts), **filters}
     more = has_more and query.page < fatigue_ads.MOST_PAGES
     return {
-        "ads": [_show_ad(request, ad, losses) for ad in ads],
+        "ads": [_show_ad(request, ad, losses, outcomes) for ad in ads],
         "query": query,
         "statuses": STATUSES,
         "alarms": ALARMS,
@@ -229,14 +236,18 @@ def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
 
 
 def _show_ad(
-    request: TileRequest, ad: ListedAd, losses: Mapping[AdKey, Sequence[float | None]], kind: DueKind | None = None
+    request: TileRequest,
+    ad: ListedAd,
+    losses: Mapping[AdKey, Sequence[float | None]],
+    outcomes: str,
+    kind: DueKind | None = None,
 ) -> ShownAd:
     score, settings = ad.stored.score, request.services.context.settings.fatigue
     return ShownAd(
         ad=ad,
         components=list_components(score, settings),
         projection=describe_projection(score),
-        recommendation=recommend(score, settings),
+        recommendation=recommend(score, settings, outcomes),
         driver=describe_driver(score, settings),
         lost=[None if loss is None else max(0.0, 100 * loss) for loss in losses[ad.key]],
         loss=describe_loss(score),

@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
+from adwarm.fatigue.recommendation import find_outcomes
 from adwarm.fatigue.report import describe_document, format_scores_csv, list_changes, summarize
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AlarmLevel, FatigueStatus
@@ -126,7 +127,7 @@ def list_scores(
     document = ScorePage(
         account=account_id,
         as_of=page[0].score.as_of if page else None,
-        scores=_describe(page, settings),
+        scores=_describe(page, settings, services.context.engine),
         next_cursor=cursor,
     )
     return _respond_json(document, if_none_match)
@@ -230,8 +231,9 @@ def _check_known(engine: Engine, account_id: str) -> None:
         raise unknown_report()
 
 
-def _describe(page: Sequence[StoredScore], settings: FatigueSettings) -> list[Score]:
-    documents = (describe_document(item, settings) for item in page)
+def _describe(page: Sequence[StoredScore], settings: FatigueSettings, engine: Engine) -> list[Score]:
+    outcomes = find_outcomes(engine)
+    documents = (describe_document(item, settings, outcomes) for item in page)
     return [Score(**{name: values[name] for name in Score.model_fields}) for values in documents]
 
 
