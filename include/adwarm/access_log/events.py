@@ -21,9 +21,9 @@ from adwarm.settings import Settings
 from adwarm_client.date_ranges import validate_date_range
 
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
-_DAYS = re.compile(r"(?:the)?(?:last|past|previous|prev|trailing)?([0-9]{1,4})(?:d|days?)")
+_DAYS = re.compile(r"(?:the)?(?:last|past|previous|prev|trailing|now)?([0-9]{1,4})(?:d|days?)")
 _DAY = r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-_BETWEEN = re.compile(rf"{_DAY}\s*(?:\.\.|/|,|;|:|_|\||~|-|\u2013|\u2014|to|\s)\s*{_DAY}")
+_BETWEEN = re.compile(rf"{_DAY}\s*(?:\.\.|/|,|;|:|_|\||~|-|\u2013|\u2014|to|\s|&\w{{1,20}}=)\s*{_DAY}")
 _OBJECT = re.compile(
     rf"\{{\s*[\"']?(since|until)[\"']?\s*:\s*[\"']?{_DAY}[\"']?\s*,"
     rf"\s*[\"']?(?:since|until)[\"']?\s*:\s*[\"']?{_DAY}[\"']?\s*\}}"

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from urllib.parse import unquote
 
 from adwarm.log_check.column_values import is_account, names_account, names_board
@@ -11,14 +12,16 @@ from adwarm.log_check.column_values import is_account, names_account, names_boar
 _OTHER = r"[^/?#]+"
 _ACCOUNT, _ID = r"(?P<account_id>(?:act_)?\d+)", r"(?P<account_id>[^/?&#\s]+)"
 _RANGE_PART, _RANGE_VALUE = r"(?P<date_range>[A-Za-z0-9_.%-]+)", r"(?P<date_range>[^&#\s]+)"
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _END = r"(?=[/?&#\s]|$)"
 _REQUEST = re.compile(r"(?:[A-Z]{3,7} )?(?:[a-z]{2,6}://[^/\s]*)?(/[^\s]*)")
-_NOT_IDS = frozenset({"", "list", "new", "edit", "index", "home", "all"})
+_KEY_WORDS = frozenset({"uid", "id", "db", "slug"})
+_NOT_IDS = frozenset({*_KEY_WORDS, "", "list", "new", "edit", "index", "home", "all"})
 _LONG_ID = 9
 
 IsRange = Callable[[str], bool]
 Position = tuple[str, int | str]
-"""`("part", 2)` counts the parts of the path, `("query", "range")` names a parameter."""
+"""`("part", 2)` counts the parts of the path, `("query", "range")` names a parameter, `("query", "a&b")` two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,17 @@ def _find(path: str, is_range: IsRange, fields: Sequence[str]) -> _Found | None:
     head, _, query = (fragment.lstrip("!") if is_route else plain).partition("?")
     parts = head.split("/")
     values: list[tuple[Position, str, str]] = [
-        (("part", at), parts[at - 1] if at else "", part) for at, part in enumerate(parts) if part
+        (("part", at), parts[at - 2] if parts[at - 1] in _KEY_WORDS else parts[at - 1], part)
+        for at, part in enumerate(parts)
+        if part
     ]
     pairs = [item.partition("=") for item in query.split("&") if "=" in item]
     values += [(("query", name), name, value) for name, _, value in pairs]
+    values += [
+        (("query", f"{first}&{second}"), "", f"{day}&{second}={last}")
+        for (first, _, day), (second, _, last) in pairwise(pairs)
+        if re.fullmatch(_DAY, day) and re.fullmatch(_DAY, last)
+    ]
     ranges = [place for place, _, value in values if is_range(unquote(value))]
     date_range = ranges[0] if len(ranges) == 1 else None
     if "account_id" not in fields:
@@ -142,7 +152,14 @@ def _write(found: Sequence[_Found], date_range: Position | None) -> str:
     pattern = "/".join(written) + (_END if in_path and in_path[max(in_path)] != _RANGE_PART else "")
     for (kind, name), text in fields.items():
         if kind == "query":
-            pattern += rf"(?=[^#]*[?&]{re.escape(str(name))}={text})"
+            pattern += rf"(?=[^#]*[?&]{_write_value(str(name), text)})"
     if date_range is not None and date_range not in fields:
-        pattern += rf"(?:[^#]*?[?&]{re.escape(str(date_range[1]))}={_RANGE_VALUE})?"
+        pattern += rf"(?:[^#]*?[?&]{_write_value(str(date_range[1]), _RANGE_VALUE)})?"
     return pattern
+
+
+def _write_value(name: str, text: str) -> str:
+    """Return the pattern of a parameter with its value, or of two that follow each other."""
+    first, _, second = name.partition("&")
+    days = rf"(?P<date_range>{_DAY}&{re.escape(second)}={_DAY})"
+    return f"{re.escape(first)}={days if second else text}"

@@ -292,7 +292,8 @@ class _Finder:
             has_prefix = column.share(lambda value: isinstance(value, str) and value.startswith("act_"))
             words = set(column.words) | set(kinds.split_words(column.name))
             is_named = "account" in " ".join(words) or "advertiser" in words
-            is_client = not words.isdisjoint({"customer", "client"}) and len(set(map(to_text, column.present))) > 1
+            is_repeated = 2 * len(set(map(to_text, column.present))) <= len(column.present)
+            is_client = is_repeated and not words.isdisjoint({"customer", "client"})
             if has_prefix > _HALF or (share > MOST and (is_named or (is_client and "id" in words))):
                 ranked.append((has_prefix > _HALF, is_named, "id" in column.words, len(column.present), column.name))
         return self._by_name[max(ranked)[-1]] if ranked else None

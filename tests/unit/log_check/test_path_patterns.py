@@ -31,6 +31,8 @@ def test_a_pattern_reads_the_paths_it_was_made_of(subtests: pytest.Subtests) -> 
         (["/t/acme/7d/accounts/9/", "/t/other.co/mtd/accounts/8/"], "9", "7d"),
         (["https://a.example/?period=woche&account=9", "https://a.example/?account=8&period=7d"], "9", "woche"),
         (["GET /act_7?r=7d HTTP/1.1", "GET /act_8?r=mtd HTTP/1.1"], "act_7", "7d"),
+        (["https://a.example/#/accounts/9?from=2026-01-01&to=2026-01-31"], "9", "2026-01-01&to=2026-01-31"),
+        (["/api/dashboards/uid/sales-eu?x=1"], "sales-eu", None),
         (["https://bi.example/superset/dashboard/sales-eu/?x=1"], "sales-eu", None),
     ]:
         with subtests.test(paths=paths):
