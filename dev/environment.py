@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from adwarm.patterns.arrow_memory import ALLOCATOR
+from adwarm.cli.airflow import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_HOME = ROOT / ".adwarm" / "demo"

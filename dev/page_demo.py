@@ -17,8 +17,8 @@ from adwarm.foundation.clock import FrozenClock, SystemClock, VirtualClock, floo
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.local_time import local_day
 from adwarm.model import Mode, Priority, ReportKey, WarmStatus
+from adwarm.patterns.access_profiles import update_patterns
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.stored_patterns import update_patterns
 from adwarm.planning.decide import LIVE_DAG, decide
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.batch_result import KeyRequest

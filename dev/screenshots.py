@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adwarm.foundation.errors import AdwarmError
-from adwarm.pages.tabs import TABS
+from adwarm.pages.views import TABS
 from dev.environment import ROOT
 from dev.page_demo import PageDemo
 

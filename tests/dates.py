@@ -48,7 +48,7 @@ TURN_PARTS = (
     "tests/unit/cli/test_warm_queue.py",
     "tests/unit/cli/test_maintain.py",
     "tests/unit/cli/test_doctor.py",
-    "tests/unit/cli/test_notify_data.py",
+    "tests/unit/cli/test_backfill.py",
     "tests/airflow/test_retry_policy.py",
 )
 """What one turn in CI runs, within 100 CPU seconds."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pydantic import SecretStr
 
 from adwarm.settings import SourceSettings
-from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.meta.transport import MetaCredentials
 from adwarm.sources.parquet import ParquetSource
 from adwarm.sources.protocol import Capabilities
 from adwarm.sources.sql import SqlSource

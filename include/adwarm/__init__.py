@@ -38,8 +38,7 @@ if TYPE_CHECKING:
         Window,
         resolve_window,
     )
-    from adwarm.patterns.log_profile import profile_log
-    from adwarm.patterns.stored_patterns import load_access_profiles, load_patterns, load_popular_ranges
+    from adwarm.patterns.access_profiles import load_access_profiles, load_patterns, load_popular_ranges, profile_log
     from adwarm.prefetch import BatchResult, KeyRequest
     from adwarm.replay.policy import SimplePolicy
     from adwarm.runtime import Runtime
@@ -93,7 +92,7 @@ __all__ = [
 _CLIENT = "adwarm_client"
 _ERRORS = "adwarm.foundation.errors"
 _MODEL = "adwarm.model"
-_STORED_PATTERNS = "adwarm.patterns.stored_patterns"
+_PROFILES = "adwarm.patterns.access_profiles"
 _MODULES = {
     "Account": _MODEL,
     "AdwarmError": _ERRORS,
@@ -121,12 +120,12 @@ _MODULES = {
     "TooMuchData": _ERRORS,
     "Transient": _ERRORS,
     "Window": _MODEL,
-    "load_access_profiles": _STORED_PATTERNS,
+    "load_access_profiles": _PROFILES,
     "load_days": "adwarm.stored_days",
-    "load_patterns": _STORED_PATTERNS,
-    "load_popular_ranges": _STORED_PATTERNS,
+    "load_patterns": _PROFILES,
+    "load_popular_ranges": _PROFILES,
     "load_settings": "adwarm.settings",
-    "profile_log": "adwarm.patterns.log_profile",
+    "profile_log": _PROFILES,
     "read_events": "adwarm.access_log",
     "read_or_fetch": "adwarm.serving",
     "resolve_window": _MODEL,

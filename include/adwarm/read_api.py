@@ -4,22 +4,20 @@ import asyncio
 
 from starlette.types import ASGIApp
 
-from adwarm.foundation import telemetry, tracing
-from adwarm.pages.application import build_page
-from adwarm.pages.mount import PageMount
+from adwarm.foundation import telemetry
+from adwarm.pages.application import PageMount, build_page
 from adwarm.pages.sessions import SessionAccess, add_session_routes
-from adwarm.pages.tabs import TABS
+from adwarm.pages.views import TABS
 from adwarm.runtime import Runtime
-from adwarm.serving.api.application import Startable, build_application
+from adwarm.serving.api.app import Startable, build_application
 from adwarm.serving.chain_steps import LibraryLoader
 from adwarm.serving.deltas import DeltaThreads
 from adwarm.serving.drainers import BATCH_SIZE, describe_fetching, make_drainer
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.metrics import ServingMetrics
+from adwarm.serving.local_caches import QueryWatcher
 from adwarm.serving.misses import QueueMissHandler
 from adwarm.serving.open_log import OpenLog
-from adwarm.serving.query_watcher import QueryWatcher
-from adwarm.serving.services import ServingServices
+from adwarm.serving.services import ServingMetrics, ServingServices
 from adwarm.serving.tokens import TokenAuthenticator
 
 
@@ -64,8 +62,8 @@ def build_read_api(runtime: Runtime) -> ASGIApp:
     startables += [LibraryLoader()] if has_partitions else []
     application = PageMount(build_application(services, parts, startables, close), _build_page(runtime, authenticator))
     # Spans are sent where the environment says, if it says so.
-    is_traced = tracing.start_provider("adwarm-serve") and tracing.instrument(runtime.engine)
-    return tracing.trace_requests(application) if is_traced else application
+    is_traced = telemetry.start_provider("adwarm-serve") and telemetry.instrument(runtime.engine)
+    return telemetry.trace_requests(application) if is_traced else application
 
 
 def build_miss_handler(runtime: Runtime) -> QueueMissHandler:

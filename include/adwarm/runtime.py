@@ -39,7 +39,7 @@ from adwarm.store.schema import needs_upgrade, require_current
 if TYPE_CHECKING:
     from adwarm.actions.services import ActionServices
     from adwarm.maintenance.steps import MaintenanceParts
-    from adwarm.pages.services import PageServices
+    from adwarm.pages.tab import PageServices
     from adwarm.planning.key_facts import KeyExplainer
 
 log = logging.getLogger(__name__)
@@ -328,7 +328,7 @@ class Runtime:
     @cached_property
     def page_services(self) -> "PageServices":
         """What the web page reads and acts with."""
-        from adwarm.pages.services import PageServices
+        from adwarm.pages.tab import PageServices
 
         return PageServices(
             context=self.context,

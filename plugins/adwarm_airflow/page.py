@@ -62,7 +62,7 @@ class PageApp:
 def build_app() -> "FastAPI":
     """Return the page with Airflow's login; its runtime is opened at the first request of a visitor."""
     from adwarm.pages.application import build_page
-    from adwarm.pages.tabs import TABS
+    from adwarm.pages.views import TABS
     from adwarm_airflow.task_context import open_runtime
 
     runtimes: list[Runtime] = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adwarm.foundation.clock import Clock, FrozenClock, SystemClock, floor_to, utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
-from adwarm.planning.run_mode import resolve_mode
+from adwarm.planning.recommendation import resolve_mode
 from adwarm_airflow.params import get_timestamp_param, parse_param
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.fetch_plan.planner import HISTORY_DAYS
+from adwarm.fetch_plan import HISTORY_DAYS
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account
 from adwarm.runtime import Runtime

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adwarm.model import PRESETS
-from adwarm.serving.queue_dag import INTERVAL
+from adwarm.serving.drainers import INTERVAL
 from adwarm_airflow.declarations import BATCH_LABEL
 from adwarm_airflow.params import get_lines_param
 from adwarm_airflow.tasks.daily import HOW_TO_CONFIRM, describe_selection

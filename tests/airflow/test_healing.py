@@ -16,7 +16,7 @@ from adwarm.prefetch import KeyRequest
 from adwarm.recovery import Call
 from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.runtime import Runtime
-from adwarm.sources.meta.credentials import MetaCredentials
+from adwarm.sources.meta.transport import MetaCredentials
 from adwarm.store import warms
 from adwarm.store.alerts import list_alerts
 from adwarm.store.database import read_transaction

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.patterns.ingest import splits
+from adwarm.patterns.ingest import plan
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
@@ -28,7 +28,7 @@ def home(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A home that splits even a small log, and whose forecast is trained in no time."""
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
-    monkeypatch.setattr(splits, "SPLIT_EVENTS", 6_000)
+    monkeypatch.setattr(plan, "SPLIT_EVENTS", 6_000)
     return Runtime(load_settings())
 
 
@@ -94,7 +94,7 @@ def test_a_failed_split_publishes_nothing(dags: dict[str, Any], home: Runtime, m
 @pytest.mark.slow
 def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """By default one task reads a log of this size and those for splits are skipped; patterns and forecast follow."""
-    monkeypatch.setattr(splits, "SPLIT_EVENTS", 1_000_000)
+    monkeypatch.setattr(plan, "SPLIT_EVENTS", 1_000_000)
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
     task_states = states(run)

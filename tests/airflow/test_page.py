@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from adwarm.model import PolicyReview
-from adwarm.pages.access import Permission
-from adwarm.pages.forms import make_csrf_token
+from adwarm.pages.access import Permission, make_csrf_token
 from adwarm.runtime import Runtime
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
@@ -220,10 +219,10 @@ def test_operators_of_other_dags_link_to_the_page() -> None:
 
 def test_forms_are_carried_out_only_as_the_page_sends_them(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Login, permission, origin, token, size and type of a form are checked before its handler runs."""
-    from adwarm.pages import tabs
+    from adwarm.pages import views
     from adwarm_airflow import page
 
-    monkeypatch.setattr(tabs, "TABS", (*tabs.TABS, PROBE))
+    monkeypatch.setattr(views, "TABS", (*views.TABS, PROBE))
     monkeypatch.setattr(_get_plugin_app(), "_app", page.build_app())
     visitor, viewer = ({"Cookie": f"_token={make_jwt(role)}"} for role in ("USER", "VIEWER"))
     csrf = make_csrf_token(page.describe_visitor(_get_user("USER")))

@@ -82,7 +82,7 @@ def test_the_read_api_starts_a_run_as_airflow_expects() -> None:
     from airflow.api_fastapi.core_api.routes.public.dag_run import dag_run_router
     from pydantic import HttpUrl, SecretStr
 
-    from adwarm.serving.queue_dag import DagTrigger
+    from adwarm.serving.drainers import DagTrigger
 
     calls: list[httpx.Request] = []
 

@@ -27,10 +27,9 @@ import orjson
 import pyarrow.parquet as pq
 import zstandard
 
-from adwarm.compression.codecs import encode
 from adwarm.compression.dictionaries import encode_delta
-from adwarm.compression.document import encode_document
-from adwarm.compression.shapes import Shape, render_shape
+from adwarm.compression.document import Shape, encode_document, render_shape
+from adwarm.compression.envelope import encode
 from adwarm.model import ColumnTable, Row
 from adwarm.settings import CompressionSettings
 from adwarm.store.partition_rows import in_order, pack_rows

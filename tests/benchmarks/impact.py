@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from adwarm.model import ImpactDesign, ImpactUnit
-from adwarm.planning.hold_out import is_held_out
 from adwarm.planning.impact import ImpactRules, estimate_impact
+from adwarm.planning.impact_measurement import is_held_out
 from tests.benchmarks.measure import exit_code, save_results, sized
 
 FIRST_WEEK = date(2026, 1, 5)

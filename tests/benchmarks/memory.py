@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adwarm.patterns.arrow_memory import ALLOCATOR
+from adwarm.cli.airflow import ALLOCATOR
 from tests.benchmarks.measure import peak_mb, sized
 from tests.benchmarks.targets import TargetResults
 

@@ -29,8 +29,7 @@ from adwarm.foundation.clock import FrozenClock, SystemClock
 from adwarm.pages.access import Permission, Visitor
 from adwarm.pages.application import build_page
 from adwarm.pages.tab import Tab
-from adwarm.pages.tabs import TABS
-from adwarm.pages.views import now_tab
+from adwarm.pages.views import TABS, now_tab
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import warm_usage

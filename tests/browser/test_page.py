@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from adwarm.model import FatigueScore
-from adwarm.pages.tabs import TABS
+from adwarm.pages.views import TABS
 from adwarm.store import read_transaction, write_transaction
 from adwarm.store import tables as t
 from adwarm.store.scores import read_score

@@ -48,7 +48,7 @@ def test_a_killed_split_is_read_again(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "log.jsonl").write_bytes(b"\n".join([*lines, b""]))
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(tmp_path / "log.jsonl"))
-    monkeypatch.setattr("adwarm.patterns.ingest.splits.SPLIT_EVENTS", 200)
+    monkeypatch.setattr("adwarm.patterns.ingest.plan.SPLIT_EVENTS", 200)
     runtime = Runtime(load_settings())
     planned = plan_ingest(runtime.context, NOW)
     plan = save_plan(runtime.objects, planned)

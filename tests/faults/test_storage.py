@@ -193,7 +193,7 @@ def test_the_read_only_disk_of_the_database(mount: Mount, tmp_path: Path) -> Non
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_the_doctor_sees_it(mount: Mount, tmp_path: Path, fault: str) -> None:
     """The check of the disk fails, and says what is wrong with which path."""
-    from adwarm.cli.storage_checks import check_disk, list_disks
+    from adwarm.cli.doctor_checks import check_disk, list_disks
 
     data = mount("data", 200 * MIB)
     runtime = _runtime(tmp_path / "home", data)

@@ -15,8 +15,7 @@ def call_upstream(url: str) -> Callable[[], Any]:
     from adwarm.foundation.clock import SystemClock
     from adwarm.foundation.errors import AdwarmError
     from adwarm.settings import SourceSettings
-    from adwarm.sources.meta.credentials import MetaCredentials
-    from adwarm.sources.meta.transport import GraphTransport
+    from adwarm.sources.meta.transport import GraphTransport, MetaCredentials
 
     settings = SourceSettings(graph_url=url)
     transport = GraphTransport(MetaCredentials(SecretStr("test-token-of-bombs")), settings, SystemClock())

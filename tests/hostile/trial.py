@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import select
 
+from adwarm.cli.airflow import ALLOCATOR
 from adwarm.compression import unpack_document
-from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import read_transaction

@@ -23,7 +23,7 @@ from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.recovery import Call
 from adwarm.runtime import Runtime
-from adwarm.serving.metrics import ServingMetrics
+from adwarm.serving.services import ServingMetrics
 from adwarm.settings import load_settings
 from adwarm.store import warms
 from graph_simulator.config import SimulatorConfig

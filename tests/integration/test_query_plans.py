@@ -32,7 +32,7 @@ from adwarm.model import (
     Window,
 )
 from adwarm.pages.application import build_page
-from adwarm.pages.tabs import TABS
+from adwarm.pages.views import TABS
 from adwarm.planning.store_view import StoreView
 from adwarm.runtime import Runtime
 from adwarm.settings import BackpressureSettings, Settings

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from adwarm import read_api
 from adwarm.model import TokenScope
-from adwarm.serving.api import application
+from adwarm.serving.api import app
 from tests.hostile.budget_home import DAYS, ORIGIN, PAGE, BudgetHome, log_in, send_form
 from tests.route_list import list_routes
 
@@ -137,7 +137,7 @@ def home(tmp_path: Path) -> Iterator[BudgetHome]:
 def walk(home: BudgetHome, monkeypatch: pytest.MonkeyPatch) -> Walk:
     """A walk that knows the routes which the server builds."""
     walk = Walk(home, {})
-    for module, name in ((application, "create_app"), (read_api, "build_page")):
+    for module, name in ((app, "create_app"), (read_api, "build_page")):
         build = getattr(module, name)
 
         def keep(*args: Any, _build: Any = build) -> FastAPI:

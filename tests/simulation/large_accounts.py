@@ -7,19 +7,19 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from random import Random
 
-from adwarm.fetch_plan.planner import (
+from adwarm.fetch_plan import (
+    RefetchSchedule,
     aligned_block,
     combine_request,
     get_day_close_windows,
     plan_fetch,
 )
-from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.local_time import local_day
 from adwarm.model import Account, FreshnessRules, Window, resolve_window
-from adwarm.model.windows import expires_at, is_settled
-from adwarm.planning.day_close import get_close_time
-from adwarm.sources.bounds import PAGE_ROWS
+from adwarm.model.keys import expires_at, is_settled
+from adwarm.planning.further_warms import get_close_time
 from adwarm.sources.protocol import Capabilities
+from adwarm.sources.units import PAGE_ROWS
 from adwarm.store.partitions import PartitionState
 from adwarm_client.date_ranges import ONE_DAY
 

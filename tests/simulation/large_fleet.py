@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from adwarm.backpressure import CallOutcomeKind, Grant, Granted, Rejected
 from adwarm.model import Priority, Scope, ScopeKind
-from adwarm.planning.day_close import get_close_time
+from adwarm.planning.further_warms import get_close_time
 from adwarm.settings import BackpressureSettings
 from adwarm_client.date_ranges import ONE_DAY
 from graph_simulator.fault_profile import QuotaSetting

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adwarm.planning.day_close import get_close_time
+from adwarm.planning.further_warms import get_close_time
 
 from .large_accounts import make_accounts
 from .large_fleet import HOUR, START, LargeFleet, LargeFleetScenario

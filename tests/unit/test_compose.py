@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from adwarm.patterns.arrow_memory import ALLOCATOR
+from adwarm.cli.airflow import ALLOCATOR
 from adwarm.settings import SqlSettings
 from dev.environment import local_environment
 from tests.compose_rules import interpolate

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from adwarm.patterns.arrow_memory import ALLOCATOR
+from adwarm.cli.airflow import ALLOCATOR
 from adwarm.settings import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,26 +16,26 @@ ERRORS = "serving/api/routes/errors.py"
 
 FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "reads, first opens and their hits of a day": ("store.read_traffic:get_day_totals", (STATUS, NOW)),
-    "calls of a day by cause": ("store.read_traffic:get_day_calls", (STATUS, NOW, "serving/api/routes/capacity.py")),
+    "calls of a day by cause": ("store.read_traffic:get_day_calls", (STATUS, NOW, "serving/api/routes/state.py")),
     "warms used and wasted by reason, and their age": ("store.warm_usage:get_usage", (STATUS, NOW)),
     "running and latest jobs": ("store.jobs:list_latest", (STATUS, NOW, PLAN)),
-    "alerts": ("store.alerts:list_alerts", ("cli/alerts.py", "cli/schedule_checks.py", NOW, ERRORS)),
+    "alerts": ("store.alerts:list_alerts", ("cli/errors.py", "cli/schedule_checks.py", NOW, ERRORS)),
     "failed calls": ("store.error_events:ErrorLog.list_recent", ("cli/errors.py", FLOW, ERRORS)),
     "failed calls over time": ("store.error_events:ErrorLog.count_by_period", ("cli/errors.py", ERRORS)),
     "healing actions": (
         "store.healing_runs:HealingStore.list_recent",
-        (STATUS, FLOW, "serving/api/routes/recovery.py"),
+        (STATUS, FLOW, "serving/api/routes/state.py"),
     ),
     "requests that wait, by class": ("backpressure.request_queue:RequestQueue.status", (STATUS, FLOW)),
     "newest requests": (
         "backpressure.request_queue:RequestQueue.list_newest",
-        ("cli/status_lists.py", "pages/views/actions_tab.py"),
+        ("cli/status_parts.py", "pages/views/actions_tab.py"),
     ),
     "limits of scopes": (
         "backpressure:SqlAdmission.status",
         (
             STATUS,
-            "serving/api/routes/capacity.py",
+            "serving/api/routes/state.py",
             NOW,
             FLOW,
             "cli/connection_checks.py",
@@ -47,10 +47,10 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
             STATUS,
             NOW,
             FLOW,
-            "serving/api/routes/recovery.py",
+            "serving/api/routes/state.py",
             "actions/gates.py",
             "maintenance/state_metrics.py",
-            "maintenance/capacity_samples.py",
+            "maintenance/steps.py",
             "cli/connection_checks.py",
         ),
     ),
@@ -62,7 +62,7 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "bytes saved by compression, its latency, and hits of the decode cache": (
         "compression:get_compression_totals",
-        (STATUS, EVIDENCE, "serving/api/routes/capacity.py", "maintenance/state_metrics.py"),
+        (STATUS, EVIDENCE, "serving/api/routes/state.py", "maintenance/state_metrics.py"),
     ),
     "latency of reads of a day": ("store.read_traffic:get_day_latency", (STATUS, EVIDENCE)),
     "why a report was not warm": (

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from adwarm.foundation import telemetry
-from adwarm.foundation.clock import Clock, add_seconds, utc
+from adwarm.foundation.clock import Clock, add_seconds, check_limits, seconds_left, start_limits, utc
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
@@ -27,7 +27,6 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
-from adwarm.foundation.time_limit import check_limits, seconds_left, start_limits
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
 log = logging.getLogger(__name__)

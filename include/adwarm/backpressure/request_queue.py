@@ -323,7 +323,7 @@ class RequestQueue:
         Args:
             claim: the request.
             reason: why the attempt ended.
-            error_kind: class of its error, as `adwarm.foundation.stored_errors.name_error` gives it.
+            error_kind: class of its error, as `adwarm.foundation.errors.name_error` gives it.
         """
         failure = _Failure(reason, error_kind)
         with write_transaction(self._engine) as connection:

@@ -21,8 +21,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from adwarm.foundation.errors import Refused
-from adwarm.foundation.stored_errors import restore_error
+from adwarm.foundation.errors import Refused, restore_error
 from adwarm.foundation.wording import format_count
 from adwarm.model import AccessToken, ReportKey
 from adwarm.store import access_tokens, entries, requests

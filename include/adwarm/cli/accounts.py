@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_fields, print_json, print_table
+from adwarm.cli.terminal import JsonOption, print_fields, print_json, print_table
 from adwarm.model import NO_CURRENCY
 
 if TYPE_CHECKING:

@@ -1,20 +1,248 @@
 """`adwarm airflow`: the settings with which an installed Airflow runs the package's DAGs."""
 
+import configparser
+import json
 import os
+import re
 import shlex
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_note
+from adwarm.cli.terminal import JsonOption, print_json, print_note
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.home import absolute_path
 
-if TYPE_CHECKING:
-    from adwarm.cli.airflow_settings import AirflowConfig
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""Environment variables for a process with many threads; allocators read them once, when the process starts.
+
+Without them the C library keeps an arena of free memory for each thread, and Arrow a pool of its own.
+"""
+BUNDLE: Final[dict[str, Any]] = {"name": "adwarm", "classpath": "adwarm_airflow.bundle.AdwarmDagBundle", "kwargs": {}}
+"""The entry of the package's DAGs; the class finds their folder itself."""
+BUNDLES_OPTION: Final = ("dag_processor", "dag_bundle_config_list")
+RUNS_OPTION: Final = ("scheduler", "max_dagruns_per_loop_to_schedule")
+CONNECTION: Final = "facebook_default"
+SIMULATOR_TOKEN: Final = "simulated-token"
+_MIN_RUNS: Final = 200
+_AIRFLOW_DEFAULT: Final[dict[str, Any]] = {
+    "name": "dags-folder",
+    "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+    "kwargs": {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AirflowConfig:
+    """Where a process finds the configuration of Airflow.
+
+    Attributes:
+        environment: variables of the process.
+        file: Airflow's configuration file, which may not exist.
+    """
+
+    environment: Mapping[str, str]
+    file: Path
+
+    @classmethod
+    def find(cls, environment: Mapping[str, str]) -> "AirflowConfig":
+        """Return where Airflow looks: in AIRFLOW_CONFIG, else in `airflow.cfg` in AIRFLOW_HOME, else in `~/airflow`."""
+        home = absolute_path(os.path.expandvars(environment.get("AIRFLOW_HOME") or "~/airflow"))
+        named = environment.get("AIRFLOW_CONFIG")
+        return cls(environment, absolute_path(os.path.expandvars(named)) if named else home / "airflow.cfg")
+
+    def read(self, option: tuple[str, str]) -> str | None:
+        """Return the configured text of an option; None when Airflow's default applies.
+
+        Raises:
+            BadRequest: the configuration file cannot be read.
+        """
+        if value := self.environment.get(variable_name(option)):
+            return value
+        parser = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=("#", ";"))
+        try:
+            parser.read(self.file, encoding="utf-8")
+        except (configparser.Error, OSError, UnicodeDecodeError) as error:
+            raise BadRequest(f"{self.file} cannot be read as Airflow's configuration: {error}") from None
+        text = parser.get(*option, fallback=None)
+        return text.replace("%%", "%") if text and text.strip() else None
+
+
+def variable_name(option: tuple[str, str]) -> str:
+    """Return the environment variable of an option of Airflow."""
+    return f"AIRFLOW__{option[0].upper()}__{option[1].upper()}"
+
+
+def list_bundles(config: AirflowConfig) -> list[dict[str, Any]]:
+    """Return the configured bundles with the package's own; an entry of its class stays as it is.
+
+    Raises:
+        BadRequest: what is configured is no list of bundles.
+    """
+    text = config.read(BUNDLES_OPTION)
+    bundles = [_AIRFLOW_DEFAULT] if text is None else _parse_bundles(text)
+    ours = [entry for entry in bundles if entry.get("classpath") == BUNDLE["classpath"]]
+    if ours:
+        return bundles
+    if any(entry.get("name") == BUNDLE["name"] for entry in bundles):
+        raise BadRequest(
+            f"[{BUNDLES_OPTION[0]}] {BUNDLES_OPTION[1]} has a bundle named 'adwarm' of another class; rename or remove "
+            f"it, or set its classpath to {BUNDLE['classpath']}"
+        )
+    return [*bundles, BUNDLE]
+
+
+def _parse_bundles(text: str) -> list[dict[str, Any]]:
+    try:
+        bundles = json.loads(text)
+    except ValueError:
+        bundles = None
+    if not isinstance(bundles, list) or not all(isinstance(entry, dict) for entry in bundles):
+        raise BadRequest(
+            f"[{BUNDLES_OPTION[0]}] {BUNDLES_OPTION[1]} (or {variable_name(BUNDLES_OPTION)}) is no JSON list of "
+            "bundles; correct it first"
+        )
+    return bundles
+
+
+def find_options(config: AirflowConfig) -> dict[tuple[str, str], str]:
+    """Return the options of Airflow's configuration that the DAGs need, merged with what is configured.
+
+    Raises:
+        BadRequest: an option is configured with a value that Airflow cannot read either.
+    """
+    configured = config.read(RUNS_OPTION)
+    try:
+        runs = max(int(configured or 0), _MIN_RUNS)
+    except ValueError:
+        raise BadRequest(
+            f"[{RUNS_OPTION[0]}] {RUNS_OPTION[1]} is {configured!r}, no number; correct it first"
+        ) from None
+    return {BUNDLES_OPTION: json.dumps(list_bundles(config)), RUNS_OPTION: str(runs)}
+
+
+def find_variables(config: AirflowConfig) -> dict[str, str]:
+    """Return the environment variables of a process of an existing Airflow with the package's DAGs.
+
+    The allocators' variables return free memory to the system; a value that is set is kept.
+
+    Raises:
+        BadRequest: as for `find_options`.
+    """
+    options = {variable_name(option): value for option, value in find_options(config).items()}
+    return options | {name: config.environment.get(name) or value for name, value in ALLOCATOR.items()}
+
+
+def trial_variables(home: Path, graph_url: str) -> dict[str, str]:
+    """Return the environment of a trial: an Airflow and an adwarm of its own under `home`, against the simulator.
+
+    It contains what a shell may hold for another Airflow, so that a trial touches neither its database nor its data.
+
+    Args:
+        home: a folder that the trial may fill.
+        graph_url: address of the simulator.
+    """
+    extra = {"access_token": SIMULATOR_TOKEN, "app_id": "100000", "graph_url": graph_url}
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONFIG": str(home / "airflow.cfg"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        variable_name(BUNDLES_OPTION): json.dumps([BUNDLE]),
+        variable_name(RUNS_OPTION): str(_MIN_RUNS),
+        f"AIRFLOW_CONN_{CONNECTION.upper()}": json.dumps({"conn_type": "adwarm_meta", "extra": extra}),
+        "ADWARM_HOME": str(home / "adwarm"),
+        "ADWARM_DATABASE_URL": "",
+        "ADWARM_DATA_URL": "",
+        "ADWARM_SOURCE__GRAPH_URL": graph_url,
+        "ADWARM_SOURCE__ACCESS_TOKEN": SIMULATOR_TOKEN,
+        "NO_PROXY": "127.0.0.1,localhost",
+        **ALLOCATOR,
+    }
+
+
+_SAFE = re.compile(r"[\w@%+=:,./-]*", re.ASCII)
+
+
+def shell_line(name: str, value: str) -> str:
+    """Return the command that exports a variable."""
+    return f"export {name}={shlex.quote(value)}"
+
+
+def variable_line(name: str, value: str) -> str:
+    """Return a line of a file that Docker Compose, systemd and shells read alike."""
+    return f"{name}={value}" if _SAFE.fullmatch(value) else f"{name}={shlex.quote(value)}"
+
+
+def parse_variables(text: str) -> dict[str, str]:
+    """Return the variables that lines of a file set; a line that is none is left out."""
+    variables = {}
+    for item in text.splitlines():
+        name, sign, value = item.removeprefix("export ").partition("=")
+        if sign and name.strip().isidentifier():
+            try:
+                variables[name.strip()] = "".join(shlex.split(value, comments=True))
+            except ValueError:  # an open quote: a value of several lines, which no setting here has
+                continue
+    return variables
+
+
+def set_variables(text: str, variables: Mapping[str, str], line: Callable[[str, str], str]) -> str:
+    """Return `text` with each variable in it set: on its own line where it has one, else at the end.
+
+    Args:
+        text: lines `NAME=value`, also with `export`; empty for a new file.
+        variables: the values by name.
+        line: `shell_line` or `variable_line`.
+    """
+    missing = dict(variables)
+    lines = []
+    for old in text.splitlines():
+        name = old.removeprefix("export ").partition("=")[0].strip()
+        if name in variables:
+            if name in missing:
+                lines.append(line(name, missing.pop(name)))
+        else:
+            lines.append(old)
+    return "".join(f"{item}\n" for item in [*lines, *(line(name, value) for name, value in missing.items())])
+
+
+def set_options(text: str, options: Mapping[tuple[str, str], str]) -> str:
+    """Return the text of an `airflow.cfg` with each option set; everything else, also comments, stays as it is.
+
+    Args:
+        text: the file; empty for a new one.
+        options: values by section and name.
+    """
+    for (section, name), value in options.items():
+        text = _set_option(text, section, f"{name} = {value.replace('%', '%%')}")
+    return text
+
+
+def _set_option(text: str, section: str, option: str) -> str:
+    lines = text.splitlines()
+    header = next((n for n, item in enumerate(lines) if item.strip() == f"[{section}]"), None)
+    if header is None:
+        before = [*lines, ""] if lines and lines[-1].strip() else lines
+        return "".join(f"{item}\n" for item in [*before, f"[{section}]", option])
+    end = next((n for n in range(header + 1, len(lines)) if lines[n].startswith("[")), len(lines))
+    name = option.partition(" = ")[0]
+    found = [n for n in range(header + 1, end) if re.match(rf"{name}\s*[=:]", lines[n])]
+    if not found:
+        lines.insert(header + 1, option)
+    else:
+        rest = found[0] + 1
+        while rest < end and lines[rest][:1].isspace() and lines[rest].strip():  # a value may go on, indented
+            rest += 1
+        lines[found[0] : rest] = [option]
+    return "".join(f"{item}\n" for item in lines)
+
 
 app = typer.Typer(help="Set up an installed Airflow.", no_args_is_help=True)
 _FORMATS = ("shell", "env", "cfg")
@@ -60,7 +288,6 @@ def setup(
     The bundles that you have configured are kept. With --simulator, for `eval "$(adwarm airflow setup --simulator)"`,
     it starts a trial in this shell: its environment, the simulator, and an empty Airflow database.
     """
-    from adwarm.cli.airflow_settings import find_variables, trial_variables
 
     if output not in _FORMATS:
         raise BadRequest(f"--format {output!r} is none of {', '.join(_FORMATS)}")
@@ -87,8 +314,6 @@ def setup(
 
 def _find_config(output: str, write: Path | None, text: str) -> "AirflowConfig":
     """Return where the settings to keep are: in the file that is written, and what it lacks in this environment."""
-    from adwarm.cli.airflow_settings import AirflowConfig
-    from adwarm.cli.airflow_text import parse_variables
 
     if write is not None and output == "cfg":
         return AirflowConfig({}, write)
@@ -97,13 +322,11 @@ def _find_config(output: str, write: Path | None, text: str) -> "AirflowConfig":
 
 def _update(text: str, output: str, variables: Mapping[str, str], config: "AirflowConfig") -> str:
     """Return the text of a file with the settings in it."""
-    from adwarm.cli import airflow_text
-    from adwarm.cli.airflow_settings import find_options
 
     if output == "cfg":
-        return airflow_text.set_options(text, find_options(config))
-    line = airflow_text.shell_line if output == "shell" else airflow_text.variable_line
-    return airflow_text.set_variables(text, variables, line)
+        return set_options(text, find_options(config))
+    line = shell_line if output == "shell" else variable_line
+    return set_variables(text, variables, line)
 
 
 def _read(path: Path) -> str:

@@ -3,9 +3,12 @@
 Commands import heavy packages inside their functions, so that `adwarm --help` starts fast.
 """
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,24 +29,70 @@ from adwarm.cli import (
     learn,
     log,
     maintain,
-    notify_data,
     patterns,
     plan,
     replay,
     report,
-    review,
     score,
     serve,
-    simulate,
     status,
     strategy,
     token,
-    verify,
     warm,
 )
-from adwarm.cli.options import show_version
-from adwarm.cli.output import print_error, print_unexpected_error, print_usage_error
+from adwarm.cli.terminal import print_error, print_unexpected_error, print_usage_error, show_version
+from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.home import make_private_folder
+from adwarm.foundation.redaction import describe_traceback, redact
+
+_MAX_MESSAGE_CHARS = 300
+_MAX_LINES = 4_000
+
+
+def describe_unexpected_error(error: Exception) -> tuple[str, Path | None]:
+    """Return one line about `error`, without secrets, and the file that holds its traceback.
+
+    The file is in the folder `errors` of the home, else in the folder of temporary files; None when neither can be
+    written to.
+    """
+    summary = " ".join(redact(f"{type(error).__name__}: {error}").split())
+    summary = summary if len(summary) <= _MAX_MESSAGE_CHARS else f"{summary[: _MAX_MESSAGE_CHARS - 1]}…"
+    try:
+        path = _write_traceback(error)
+    except OSError as failure:
+        return f"unexpected error {summary}; its traceback could not be written ({type(failure).__name__})", None
+    return f"unexpected error {summary}; its traceback is in {path}, please report it", path
+
+
+def _write_traceback(error: Exception) -> Path:
+    now = SystemClock().now()
+    lines = describe_traceback(error)
+    head = [f"{now:%Y-%m-%d %H:%M:%S} UTC, adwarm {redact(' '.join(sys.argv[1:]))}", ""]
+    name = f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+    text = "\n".join([*head, *lines[-_MAX_LINES:]]) + "\n"
+    try:
+        return _write_private_file(_errors_folder(), name, text)
+    except OSError:  # a home that cannot be written to may be the cause of the error
+        return _write_private_file(Path(tempfile.gettempdir()), f"adwarm-{name}", text)
+
+
+def _errors_folder() -> Path:
+    from adwarm.settings import load_settings
+
+    try:
+        return load_settings().home / "errors"
+    except AdwarmError:
+        return Path(tempfile.gettempdir()) / "adwarm-errors"
+
+
+def _write_private_file(folder: Path, name: str, text: str) -> Path:
+    make_private_folder(folder)
+    path = folder / name
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+        file.write(text)
+    return path
+
 
 COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = {
     "Read": {
@@ -59,13 +108,13 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = 
         "warm": (warm.warm, "Fetch reports now, by the queue, or again."),
         "strategy": (strategy.app, "Keep named reports warm on a schedule."),
         "backfill": (backfill.app, "Fetch historical days, and their cost first."),
-        "notify-data": (notify_data.notify_data, "Say that data of an account arrived or changed."),
+        "notify-data": (backfill.notify_data, "Say that data of an account arrived or changed."),
     },
     "Inspect": {
         "status": (status.status, "What is stored, queued, limited; or follow an id."),
         "doctor": (doctor.doctor, "Check the installation, and what to fix."),
         "errors": (errors.errors, "Failed calls, and the alerts that they raised."),
-        "review": (review.review, "Weekly reviews of the forecast in use."),
+        "review": (replay.review, "Weekly reviews of the forecast in use."),
         "replay": (replay.replay, "What warming would have done on a past log."),
     },
     "Operate": {
@@ -76,14 +125,14 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = 
     "Store": {
         "cache": (cache.app, "What is stored for readers; delete some of it."),
         "maintain": (maintain.maintain, "Run the steps of maintenance."),
-        "verify": (verify.verify, "Check what is stored against its checksums."),
+        "verify": (maintain.verify, "Check what is stored against its checksums."),
         "db": (db.app, "Upgrade, downgrade or reset the database."),
     },
     "Set up": {
         "log": (log.app, "Check whether an access log can be read."),
         "learn": (learn.learn, "Learn from an access log now: read it and train."),
         "airflow": (airflow.app, "Add the DAGs to an installed Airflow."),
-        "simulate": (simulate.simulate, "Run a simulated ad platform."),
+        "simulate": (serve.simulate, "Run a simulated ad platform."),
     },
 }
 """Every command by the panel of the help that lists it, the most used first, with its line there."""
@@ -160,8 +209,6 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:
-        from adwarm.cli.crash_report import describe_unexpected_error
-
         line, path = describe_unexpected_error(error)
         print_unexpected_error(Console(stderr=True), line, type(error).__name__, path, as_json=as_json)
         sys.exit(1)

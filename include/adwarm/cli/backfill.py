@@ -1,4 +1,4 @@
-"""`adwarm backfill`: runs a backfill of historical days, or prints its cost."""
+"""`adwarm backfill` and `adwarm notify-data`: historical days, and days that arrived or were restated at the source."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwarm.cli.options import AtOption, JsonOption, ReportOption, clock_at, parse_day, split_commas
-from adwarm.cli.output import print_fields, print_json, write_to_stderr
+from adwarm.cli.terminal import (
+    AccountArgument,
+    AtOption,
+    JsonOption,
+    ReportOption,
+    clock_at,
+    parse_day,
+    parse_timestamp,
+    print_fields,
+    print_json,
+    split_commas,
+    write_to_stderr,
+)
 
 if TYPE_CHECKING:
     from adwarm.model import Account, Window
@@ -152,3 +163,30 @@ def _estimate(runtime: "Runtime", chosen: Sequence["Account"], window: "Window",
     validate_range(window, now, [partial(_make_source, runtime)])
     missing = find_missing_spans(runtime.context, chosen, window, now, report)
     return estimate(runtime.context, ((item.account, item.spans) for item in missing), report)
+
+
+def notify_data(
+    account: AccountArgument,
+    *,
+    days: Annotated[str, typer.Option("--days", help="One day, or the first and the last: 2026-11-01..2026-11-24.")],
+    arrived: Annotated[
+        str | None, typer.Option("--arrived", help="When the data was there (ISO 8601); default: now.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that data of an account has arrived or changed; it is fetched again, and warmed where opens are expected.
+
+    The reports that contain a day are no longer fresh. The next run of adwarm_intelligent_warming warms those that are
+    likely to be opened, within its budget. Days that were fetched after the data had arrived are left as they are.
+    """
+    from adwarm.planning.data_arrival import Reporter
+    from adwarm.planning.data_arrival import notify_data as notify
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    at = parse_timestamp(arrived, "--arrived") if arrived else None
+    notice = notify(runtime.context, account, days, now=runtime.clock.now(), by=Reporter("cli"), arrived_at=at)
+    if as_json:
+        print_json(notice.to_dict())
+    else:
+        typer.echo(str(notice))

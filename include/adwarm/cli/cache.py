@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption, ReportOption, get_doer
-from adwarm.cli.output import print_fields, print_json, print_note, print_table
+from adwarm.cli.terminal import JsonOption, ReportOption, get_doer, print_fields, print_json, print_note, print_table
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.wording import format_bytes
 

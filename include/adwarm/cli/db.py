@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_fields, print_json, print_table
+from adwarm.cli.terminal import JsonOption, print_fields, print_json, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwarm.cli.alerts import send_tests
-from adwarm.cli.check_result import Check, CheckResult, Finding, run_check, run_checks
 from adwarm.cli.connection_checks import (
     check_database_clock,
     check_fetching,
@@ -21,9 +19,21 @@ from adwarm.cli.connection_checks import (
     check_quota,
     list_connection_checks,
 )
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_lines, print_table
-from adwarm.cli.recovery_checks import check_recovery
+from adwarm.cli.doctor_checks import (
+    Check,
+    CheckResult,
+    Finding,
+    check_database,
+    check_disk,
+    check_recovery,
+    check_rights,
+    check_schema,
+    check_stored_days,
+    list_disks,
+    run_check,
+    run_checks,
+)
+from adwarm.cli.errors import send_tests
 from adwarm.cli.schedule_checks import (
     check_log_age,
     check_open_alerts,
@@ -32,14 +42,7 @@ from adwarm.cli.schedule_checks import (
     check_switches,
     list_schedule_checks,
 )
-from adwarm.cli.storage_checks import (
-    check_database,
-    check_disk,
-    check_rights,
-    check_schema,
-    check_stored_days,
-    list_disks,
-)
+from adwarm.cli.terminal import JsonOption, print_json, print_lines, print_table
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 
 if TYPE_CHECKING:

@@ -1,16 +1,132 @@
 """`adwarm errors`: the error history, and the alerts that it raised."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.alerts import print_alerts
-from adwarm.cli.options import JsonOption, parse_timestamp
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.terminal import JsonOption, parse_timestamp, print_json, print_table
 
 if TYPE_CHECKING:
+    from adwarm.recovery.channels import Channel
+    from adwarm.runtime import Runtime
+    from adwarm.store.alerts import Delivery
     from adwarm.store.error_events import ErrorEvent, PeriodCount
+
+_ALERT_COLUMNS = ("id", "state", "kind", "of", "since", "last", "errors", "sent to", "next step")
+_SEND_SECONDS = 10.0
+_BY_DAG = "sent by the DAG"
+
+
+def print_alerts(limit: int, *, open_only: bool, as_json: bool) -> None:
+    """List alerts, the newest first. Those without a recent error are resolved first."""
+    from adwarm.runtime import Runtime
+    from adwarm.store import alerts as alert_rows
+
+    runtime = Runtime()
+    if runtime.alerts.resolve_quiet():
+        runtime.notice_sender.wait(_SEND_SECONDS)
+    found = alert_rows.list_alerts(runtime.engine, open_only=open_only, limit=limit)
+    notices: dict[int, list[Delivery]] = {alert.id: [] for alert in found}
+    for delivery in alert_rows.list_deliveries(runtime.engine, list(notices)):
+        notices[delivery.alert_id].append(delivery)
+    if as_json:
+        print_json([{**asdict(alert), "notices": [_notice(item) for item in notices[alert.id]]} for alert in found])
+        return
+    rows = [
+        (
+            alert.id,
+            "open" if alert.resolved_at is None else "resolved",
+            alert.kind,
+            alert.scope,
+            alert.opened_at,
+            alert.last_at,
+            alert.errors,
+            _describe_notices(notices[alert.id]),
+            alert.next_step,
+        )
+        for alert in found
+    ]
+    print_table("Open alerts" if open_only else "Alerts, the newest first", _ALERT_COLUMNS, rows, "none")
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """Result of the test message of one channel."""
+
+    channel: str
+    result: str
+    reason: str | None = None
+
+
+def send_tests(channel: str | None, *, as_json: bool) -> None:
+    """Send one test message through each channel now, or through one. Exits with 1 when one of them fails.
+
+    Notifiers of Airflow need a task: their message is queued, and the next run of adwarm_maintenance sends it.
+    """
+    from adwarm.foundation.errors import NotFound
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    sender = runtime.notice_sender
+    names = [*(item.name for item in sender.channels), *sender.unusable]
+    if channel is not None and channel not in names:
+        raise NotFound(f"there is no channel {channel[:80]!r}; the channels are {', '.join(names)}")
+    results = [_send_test(item) for item in sender.channels if channel in (None, item.name)]
+    queued = tuple(name for name in sender.unusable if channel in (None, name))
+    if queued:
+        _queue_test(runtime, queued)
+        results += [SentMessage(name, _BY_DAG, "the next run of adwarm_maintenance sends it") for name in queued]
+    if as_json:
+        print_json([asdict(item) for item in results])
+    else:
+        rows = [(item.channel, item.result, item.reason) for item in results]
+        print_table("Test of the channels", ("channel", "result", "reason"), rows)
+    if any(item.result == "failed" for item in results):
+        raise typer.Exit(1)
+
+
+def _send_test(channel: "Channel") -> SentMessage:
+    from adwarm.recovery.alert_messages import build_test_message
+    from adwarm.recovery.channels import describe_failure
+
+    try:
+        channel.send(build_test_message(channel.name))
+    except Exception as error:
+        return SentMessage(channel.name, "failed", describe_failure(channel, error))
+    return SentMessage(channel.name, "delivered")
+
+
+def _queue_test(runtime: "Runtime", channels: tuple[str, ...]) -> None:
+    """Open an alert that says it is a test, for channels that only a task of Airflow can use."""
+    from adwarm.store.alerts import Channels, NewAlert, open_or_extend
+
+    now = runtime.clock.now()
+    new = NewAlert(
+        at=now,
+        kind="Test",
+        scope=f"channels at {now:%Y-%m-%d %H:%M:%S.%f}",  # each test is an alert of its own
+        reason="This is a test of the channels. Nothing has failed.",
+        next_step="Nothing is left to do.",
+    )
+    open_or_extend(runtime.engine, new, Channels(queued=channels), now)
+
+
+def _notice(delivery: "Delivery") -> dict[str, Any]:
+    fields = asdict(delivery)
+    return {name: fields[name] for name in ("notice", "channel", "created_at", "delivered_at", "attempts", "error")}
+
+
+def _describe_notices(deliveries: "list[Delivery]") -> str:
+    """Return the channels that got a notice, and those that did not, with the reason of the last attempt."""
+    sent = list(dict.fromkeys(item.channel for item in deliveries if item.delivered_at is not None))
+    waiting = [item for item in deliveries if item.delivered_at is None]
+    texts = [
+        f"{item.channel} ({'given up' if item.is_given_up else 'not yet'}: {item.error or 'queued'})"
+        for item in waiting
+    ]
+    return ", ".join([*sent, *texts]) or "-"
+
 
 _COLUMNS = ("at", "source", "kind", "about", "message")
 _COUNT_COLUMNS = ("from", "source", "kind", "errors")

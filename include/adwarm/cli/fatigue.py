@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from adwarm.cli.options import AccountArgument, JsonOption, parse_day, split_commas
-from adwarm.cli.output import print_fields, print_json, print_note, print_table
+from adwarm.cli.terminal import (
+    AccountArgument,
+    JsonOption,
+    parse_day,
+    print_fields,
+    print_json,
+    print_note,
+    print_table,
+    split_commas,
+)
 from adwarm.foundation.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption, get_doer, parse_option
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.terminal import JsonOption, get_doer, parse_option, print_json, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:

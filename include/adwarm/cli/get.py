@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import (
+from adwarm.cli.terminal import (
     AccountArgument,
     AtOption,
     DateRangeArgument,
@@ -13,8 +13,8 @@ from adwarm.cli.options import (
     ReportOption,
     clock_at,
     parse_option,
+    print_json,
 )
-from adwarm.cli.output import print_json
 
 if TYPE_CHECKING:
     from adwarm.compression import Shape

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from adwarm.cli.options import AtOption, JsonOption, clock_at
-from adwarm.cli.output import print_json, print_note
+from adwarm.cli.terminal import AtOption, JsonOption, clock_at, print_json, print_note
 from adwarm.foundation.errors import NotFound
 
 
@@ -21,8 +20,8 @@ def learn(
     """Read what is new in a log, store its patterns, and train the forecast on the opens up to its end."""
     from adwarm.access_log.formats import describe_path_pattern
     from adwarm.forecast.training.train import train_and_promote
+    from adwarm.patterns.access_profiles import update_patterns
     from adwarm.patterns.ingest.run import ingest
-    from adwarm.patterns.stored_patterns import update_patterns
     from adwarm.runtime import Runtime
     from adwarm.settings import load_settings
     from adwarm.store import aggregates, read_transaction

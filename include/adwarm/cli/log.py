@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_lines, print_table
+from adwarm.cli.terminal import JsonOption, print_json, print_lines, print_table
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import BadRequest
 

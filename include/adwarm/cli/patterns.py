@@ -1,13 +1,15 @@
 """`adwarm patterns`: when reports are opened, from the stored aggregates or from one log."""
 
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import make_console, print_json, print_table
+from adwarm.cli.terminal import JsonOption, make_console, print_json, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -15,6 +17,40 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from adwarm.patterns.profile import AccessProfiles
+
+_BARS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+_DIGITS = " 123456789"
+_QUIET_STYLE, _BUSY_STYLE, _PEAK_STYLE = "dim", "yellow", "bold red"
+
+
+def draw_heat_map(
+    console: Console, rate: Sequence[float], busy: Collection[int], peak: Collection[int], quiet: Collection[int]
+) -> Text:
+    """Return the map of 168 rates, with a legend.
+
+    A terminal that cannot show bars gets digits. Peak hours have an asterisk and quiet hours a dot, so color is not
+    needed.
+    """
+    from adwarm.patterns.hour_of_week import SHORT_DAYS
+    from adwarm.patterns.pattern_page import heat_levels
+
+    symbols, dot = (_BARS, "\u00b7") if console.encoding.lower().startswith("utf") else (_DIGITS, ".")
+    levels = heat_levels(rate, len(symbols) - 1)
+    width = 2 if symbols is _BARS else 1
+    text = Text("    " + "".join(f" {hour:02d}" for hour in range(24)) + "\n", no_wrap=True)
+    for day, name in enumerate(SHORT_DAYS):
+        text.append(f"{name} ")
+        for hour in range(day * 24, day * 24 + 24):
+            if hour in quiet:
+                text.append(f" {dot * width:>2}", _QUIET_STYLE)
+            else:
+                mark, style = ("*", _PEAK_STYLE) if hour in peak else (" ", _BUSY_STYLE if hour in busy else "")
+                text.append(f"{mark + symbols[levels[hour]] * width:>3}", style)
+        text.append("\n")
+    marks = f"{symbols[1]} to {symbols[-1]}: first opens per hour, up to {max(rate, default=0.0):,.3g}"
+    text.append(f"    {marks}; * peak hour; {dot} quiet hour", "dim")
+    return text
+
 
 _BUSIEST_HOURS = 5
 
@@ -71,7 +107,7 @@ def _load_profiles(days: int | None) -> "AccessProfiles":
 def _profile_log(log: str, out: Path | None) -> tuple["AccessProfiles", "pa.Table"]:
     import pyarrow.parquet as pq
 
-    from adwarm.patterns.log_profile import profile_and_count_log
+    from adwarm.patterns.access_profiles import profile_and_count_log
     from adwarm.settings import load_settings
 
     profiles, counts = profile_and_count_log(log, load_settings())
@@ -119,7 +155,6 @@ def _write_page(path: Path, document: dict[str, Any]) -> None:
 
 def _print_week(document: dict[str, Any]) -> None:
     """Print title, heat map, and what is significant."""
-    from adwarm.cli.heat_map import draw_heat_map
     from adwarm.patterns.pattern_page import describe_title, describe_zones
 
     console = make_console()

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption, ReportOption, clock_at, parse_timestamp
-from adwarm.cli.output import print_json, print_lines
+from adwarm.cli.terminal import JsonOption, ReportOption, clock_at, parse_timestamp, print_json, print_lines
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:

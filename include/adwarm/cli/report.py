@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.terminal import JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

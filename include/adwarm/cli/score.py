@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from adwarm.cli.options import AccountArgument, JsonOption, parse_day
-from adwarm.cli.output import print_json, print_note
+from adwarm.cli.terminal import AccountArgument, JsonOption, parse_day, print_json, print_note
 from adwarm.foundation.errors import NotFound
 
 

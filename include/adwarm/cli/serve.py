@@ -1,11 +1,12 @@
-"""`adwarm serve`: serves the read API and the web page."""
+"""`adwarm serve` and `adwarm simulate`: the read API with the web page, and the simulated ad platform."""
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json
+from adwarm.cli.terminal import AtOption, JsonOption, clock_at, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def serve(
     import importlib
     import logging
 
-    from adwarm.patterns.arrow_memory import system_memory_pool
+    from adwarm.foundation.arrow_arrays import system_memory_pool
     from adwarm.read_api import build_read_api
     from adwarm.runtime import Runtime
     from adwarm.serving.api.server import fit_connections, run_server
@@ -62,7 +63,7 @@ def _announce(connections: int, *, as_json: bool) -> "Callable[[str], None]":
         import os
         import sys
 
-        from adwarm.pages.mount import PAGE_PATH
+        from adwarm.pages.application import PAGE_PATH
 
         page = f"{url}{PAGE_PATH}/"
         if as_json:
@@ -77,3 +78,53 @@ def _announce(connections: int, *, as_json: bool) -> "Callable[[str], None]":
             typer.echo(f"The web page is at {page}; log in with a token: adwarm token create --help.", err=True)
 
     return announce
+
+
+def simulate(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8900,
+    accounts: Annotated[int, typer.Option(help="Number of accounts; 0: every well-formed id exists.", min=0)] = 0,
+    ads: Annotated[int, typer.Option(help="Ads per account.", min=1)] = 12,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal rows.", min=0)] = 7,
+    zone: Annotated[str, typer.Option(help="Time zone of the accounts.")] = "UTC",
+    hourly_limit: Annotated[int, typer.Option(help="Calls per account and hour; 0: no limit.", min=0)] = 0,
+    latency_ms: Annotated[float, typer.Option(help="Minimum time of a response.", min=0)] = 0.0,
+    faults: Annotated[Path | None, typer.Option(help="TOML file with limits, size rules and faults.")] = None,
+    time_scale: Annotated[float, typer.Option(help="Platform seconds per real second.", min=0.001)] = 1.0,
+    at: AtOption = None,
+    decoys: Annotated[float, typer.Option(help="Share of healthy ads that only look fatigued.", min=0, max=1)] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
+    from adwarm.foundation.errors import BadRequest, Transient
+    from graph_simulator.config import SimulatorConfig
+    from graph_simulator.error_responses import InvalidValue, ServerUnavailable
+    from graph_simulator.fault_profile import FaultProfile, load_fault_profile
+    from graph_simulator.server import run_forever
+
+    try:
+        config = SimulatorConfig(
+            accounts=accounts or "any",
+            ads=ads,
+            seed=seed,
+            zone=zone,
+            hourly_limit=hourly_limit or None,
+            latency_ms=latency_ms,
+            time_scale=time_scale,
+            now=None if at is None else clock_at(at).now(),
+            decoys=decoys,
+            fault_profile=FaultProfile() if faults is None else load_fault_profile(faults),
+        )
+    except InvalidValue as error:
+        raise BadRequest(str(error)) from None
+    url = f"http://{host}:{port}"
+    if as_json:
+        print_json({"url": url, "token": "simulated-token"})
+        sys.stdout.flush()
+    else:
+        typer.echo(f"simulated Graph API on {url}, token simulated-token; stop with Ctrl-C")
+    try:
+        run_forever(config, host, port)
+    except ServerUnavailable as error:
+        raise Transient(str(error)) from None

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adwarm.cli.gate import print_gates, print_switches, switch_fields
-from adwarm.cli.impact_fields import print_impact
-from adwarm.cli.integrity_fields import print_integrity, report_integrity
 from adwarm.cli.maintain import maintenance_fields, print_maintenance
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_fields, print_json, print_table
-from adwarm.cli.status_lists import print_actions, print_id, print_requests
-from adwarm.cli.strategy_fields import COLUMNS, report_fields, table_row
+from adwarm.cli.status_parts import (
+    print_actions,
+    print_id,
+    print_impact,
+    print_integrity,
+    print_requests,
+    report_integrity,
+)
+from adwarm.cli.strategy import COLUMNS, report_fields, table_row
+from adwarm.cli.terminal import JsonOption, print_fields, print_json, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption, parse_option
-from adwarm.cli.output import print_json, print_note, print_table
+from adwarm.cli.terminal import JsonOption, parse_option, print_json, print_note, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import (
+from adwarm.cli.terminal import (
     AtOption,
     JsonOption,
     ReportOption,
     clock_at,
     get_doer,
     parse_option,
+    print_json,
+    print_table,
     split_commas,
+    write_to_stderr,
 )
-from adwarm.cli.output import print_json, print_table, write_to_stderr
 from adwarm.cli.warm_queue import queue_reports, retry_failed
 
 if TYPE_CHECKING:

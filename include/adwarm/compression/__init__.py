@@ -1,24 +1,35 @@
 """Compresses payloads, verifies them on every read, and encodes them for clients."""
 
 from adwarm.compression.choice import (
+    PROCESS_STATISTICS,
     CompressedPayload,
+    CompressionStats,
     compress,
     decompress,
     decompress_envelope,
-    open_envelope,
-)
-from adwarm.compression.document import encode_document, unpack_document
-from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
-from adwarm.compression.files import FileCompressionResult, compress_path
-from adwarm.compression.negotiation import NotAcceptable, choose_encoding, content_coding
-from adwarm.compression.shapes import Shape, TableName, parse_shape, parse_table, render_shape
-from adwarm.compression.statistics import (
-    PROCESS_STATISTICS,
-    CompressionStats,
     flush_statistics,
     get_compression_totals,
+    open_envelope,
 )
-from adwarm.compression.transcodes import RepresentationKey, TranscodeCache, hash_blob
+from adwarm.compression.document import (
+    Shape,
+    TableName,
+    encode_document,
+    parse_shape,
+    parse_table,
+    render_shape,
+    unpack_document,
+)
+from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
+from adwarm.compression.files import FileCompressionResult, compress_path
+from adwarm.compression.transcodes import (
+    NotAcceptable,
+    RepresentationKey,
+    TranscodeCache,
+    choose_encoding,
+    content_coding,
+    hash_blob,
+)
 from adwarm_client.document import CONTENT_TYPE, Document, decode_document
 
 __all__ = [

@@ -2,21 +2,38 @@
 
 Equal data gives equal bytes; the header has the times of the fetch, so a new fetch gives new bytes. The format is
 described in `adwarm_client.document`.
+
+The shapes in which a stored document is returned: columns as stored, rows, NDJSON, CSV and Arrow.
+
+| shape      | holds                                   | columns of actions                                |
+|------------|-----------------------------------------|---------------------------------------------------|
+| `columnar` | the document                            | pivoted by type                                   |
+| `rows`     | the header, `summary` and `daily` rows  | lists of objects, as the source sent them         |
+| `ndjson`   | one table, a row per line               | the same                                          |
+| `csv`      | one table, with a line of column names  | JSON text                                         |
+| `arrow`    | one table, as an IPC stream             | lists of structs, or JSON text where types differ |
 """
 
+import csv
+import io
+import re
 from dataclasses import fields
+from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final, Literal, cast, get_args
 
 import orjson
+import pyarrow as pa
 
 from adwarm.compression.action_columns import pivot_columns
 from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope, open_envelope
+from adwarm.foundation.errors import BadRequest, TooMuchData
 from adwarm.settings import CompressionSettings
 from adwarm_client.column_table import ColumnTable
 from adwarm_client.document import (
     CONTENT_TYPE,
     FORMAT_VERSION,
+    ROW_CONTENT_TYPE,
     Document,
     Header,
     Summary,
@@ -74,3 +91,165 @@ def summary_fields(summary: Summary) -> dict[str, Any]:
 
 def _table_fields(table: ColumnTable) -> dict[str, Any]:
     return {"rows": table.rows, "columns": pivot_columns(table)}
+
+
+TableName = Literal["daily", "summary"]
+"""The daily rows, or one row per object over the whole window."""
+
+MAX_CELLS: Final = 20_000_000
+"""Rows times columns of a document; a larger one is returned as columns only."""
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+"""A spreadsheet reads a cell that begins with one of these, some also in full width, as a formula."""
+_JSON_COLUMN: Final = {b"adwarm.encoding": b"json"}
+
+
+class Shape(StrEnum):
+    """How a document is returned."""
+
+    COLUMNAR = "columnar"
+    ROWS = "rows"
+    NDJSON = "ndjson"
+    CSV = "csv"
+    ARROW = "arrow"
+
+
+MEDIA_TYPES: Final = {
+    Shape.COLUMNAR: CONTENT_TYPE,
+    Shape.ROWS: ROW_CONTENT_TYPE,
+    Shape.NDJSON: "application/x-ndjson",
+    Shape.CSV: "text/csv; charset=utf-8",
+    Shape.ARROW: "application/vnd.apache.arrow.stream",
+}
+"""The content type of each shape."""
+
+
+def parse_shape(text: str) -> Shape:
+    """Return the shape of external input.
+
+    Raises:
+        BadRequest: there is no such shape.
+    """
+    try:
+        return Shape(text)
+    except ValueError:
+        raise BadRequest(f"shape {text[:40]!r} is unknown; the shapes are {', '.join(Shape)}") from None
+
+
+def parse_table(text: str) -> TableName:
+    """Return the name of a table of external input.
+
+    Raises:
+        BadRequest: there is no such table.
+    """
+    for name in get_args(TableName):
+        if name == text:
+            return cast("TableName", name)
+    raise BadRequest(f"table {text[:40]!r} is unknown; the tables are daily and summary")
+
+
+def render_shape(raw: bytes, content_type: str, shape: Shape, table: TableName = "daily") -> tuple[bytes, str]:
+    """Return a document in a shape, and its content type. Equal documents give equal bytes.
+
+    Args:
+        raw: the decoded payload of an entry.
+        content_type: the content type in its envelope.
+        shape: the shape.
+        table: the table of NDJSON, CSV and Arrow. The summary of a window of one day is its daily rows.
+
+    Raises:
+        Corrupt: the document cannot be read.
+        TooMuchData: it is too large for a shape other than `columnar`.
+    """
+    if shape is Shape.COLUMNAR and content_type == CONTENT_TYPE:
+        return raw, CONTENT_TYPE
+    document = decode_document(raw, content_type)
+    if shape is Shape.COLUMNAR:
+        return encode_document(document), CONTENT_TYPE
+    chosen = document.daily if table == "daily" else document.window_table
+    for rendered in (document.daily, document.window_table) if shape is Shape.ROWS else (chosen,):
+        _check_size(rendered)
+    return _render(document, chosen, shape), MEDIA_TYPES[shape]
+
+
+def _render(document: Document, chosen: ColumnTable, shape: Shape) -> bytes:
+    match shape:
+        case Shape.NDJSON:
+            return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in chosen.to_rows())
+        case Shape.CSV:
+            return _render_csv(_in_query_order(document.header, chosen))
+        case Shape.ARROW:
+            return _render_arrow(document.header, _in_query_order(document.header, chosen))
+        case _:
+            return _render_rows(document)
+
+
+def _check_size(table: ColumnTable) -> None:
+    cells = table.rows * len(table.columns)
+    if cells > MAX_CELLS:
+        raise TooMuchData(
+            f"the report has {cells:,} cells, more than the {MAX_CELLS:,} of this shape; "
+            "read it as columnar, or read a shorter date range"
+        )
+
+
+def _in_query_order(header: Header, table: ColumnTable) -> ColumnTable:
+    """Return the columns with the days first, then as the query lists its fields, then the others by name."""
+    names = dict.fromkeys(("date_start", "date_stop", *header.query.fields, *table.columns))
+    return ColumnTable(table.rows, {name: table.columns[name] for name in names if name in table.columns})
+
+
+def _render_rows(document: Document) -> bytes:
+    summary = document.summary
+    return orjson.dumps({
+        **header_fields(document.header),
+        "summary_metadata": None if summary is None else summary_fields(summary),
+        "summary": None if summary is None else summary.table.to_rows(),
+        "daily": document.daily.to_rows(),
+    })
+
+
+def _render_csv(table: ColumnTable) -> bytes:
+    """Return a table as CSV by RFC 4180: lines end with CR and LF, absent values are empty."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(map(_safe_text, table.columns))
+    columns = [list(map(_csv_cell, values)) for values in table.columns.values()]
+    writer.writerows(zip(*columns, strict=True))
+    return text.getvalue().encode()
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return _safe_text(value if isinstance(value, str) else orjson.dumps(value).decode())
+
+
+def _safe_text(text: str) -> str:
+    """Return a cell that no spreadsheet runs as a formula; negative numbers stay numbers."""
+    begins_badly = text[:1] in {"\t", "\r", "\n"} or text.lstrip()[:1] in _FORMULA
+    return f"'{text}" if text and begins_badly and not _NUMBER.fullmatch(text) else text
+
+
+def _render_arrow(header: Header, table: ColumnTable) -> bytes:
+    """Return a table as an Arrow IPC stream, with the header as JSON in the metadata of its schema."""
+    fields, arrays = [], []
+    for name, values in table.columns.items():
+        array, is_json = _to_arrow(values)
+        fields.append(pa.field(name, array.type, metadata=_JSON_COLUMN if is_json else None))
+        arrays.append(array)
+    schema = pa.schema(fields, metadata={b"adwarm.header": orjson.dumps(header_fields(header))})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    return sink.getvalue()
+
+
+def _to_arrow(values: list[Any]) -> tuple[pa.Array, bool]:
+    """Return a column in the type that its values share, or as JSON text; and whether it is JSON."""
+    try:
+        return pa.array(values), False
+    except (pa.ArrowException, OverflowError):
+        texts = [None if value is None else orjson.dumps(value).decode() for value in values]
+        return pa.array(texts, pa.string()), True

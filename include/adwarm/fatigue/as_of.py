@@ -18,7 +18,7 @@ from typing import Final
 import orjson
 
 from adwarm.fatigue.score import SCAN_DAYS
-from adwarm.fetch_plan.planner import HISTORY_DAYS
+from adwarm.fetch_plan import HISTORY_DAYS
 from adwarm.model import Window
 from adwarm.settings import Settings
 from adwarm.store.fatigue_days import ScoreInputs, StoredPrior

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from adwarm.fetch_plan.planner import HISTORY_DAYS
+from adwarm.fetch_plan import HISTORY_DAYS
 from adwarm.foundation.local_time import local_midnight
 from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Account, Window

@@ -18,8 +18,7 @@ from adwarm.fatigue.recommendation import (
     describe_projection,
     recommend,
 )
-from adwarm.foundation.csv_text import format_csv
-from adwarm.foundation.wording import format_count
+from adwarm.foundation.wording import format_count, format_csv
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
 from adwarm.store.scores import STATUSES, StoredScore
@@ -261,7 +260,7 @@ CSV_COLUMNS: Final = (
 
 
 def format_scores_csv(scores: Iterable[StoredScore], settings: FatigueSettings) -> str:
-    """Return scores as CSV; see `adwarm.foundation.csv_text` for texts that look like formulas."""
+    """Return scores as CSV; see `adwarm.foundation.wording` for texts that look like formulas."""
     return format_csv(CSV_COLUMNS, (list_csv_cells(item, settings) for item in scores))
 
 

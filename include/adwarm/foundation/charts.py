@@ -1,4 +1,4 @@
-"""Charts as SVG for the page, reviews and replays: no script, and no style but the classes of the style sheet around.
+"""Templates of HTML pages, and charts as SVG: no script, and no style but the classes of the style sheet around.
 
 Every chart has a title for screen readers; what it shows is also in a table or text beside it. Colors are classes
 (`c1` to `c6` for series, `h0` to `h8` for heat), so that they follow the light or dark theme.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 HEAT_LEVELS: Final = 8
@@ -423,3 +424,14 @@ def _write_mark(value: float) -> str:
         if value >= size:
             return f"{value / (1e3 if unit == 'k' else size):,.4g}{unit}"
     return f"{value:,.4g}"
+
+
+def load_templates(package: str) -> Environment:
+    """Return an environment for the folder `templates` of a package, such as `adwarm.replay`."""
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

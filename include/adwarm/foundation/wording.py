@@ -1,11 +1,19 @@
-"""Counts, lists and durations as text for logs and commands."""
+"""Counts, lists and durations as text for logs and commands, and CSV that a spreadsheet opens without running anything.
 
-from collections.abc import Sequence
-from datetime import datetime
+A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a line end for a formula, and names of ads come
+from others. Such a text gets an apostrophe in front, as the OWASP page on CSV injection advises. Numbers stay numbers,
+also negative ones.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any, Final
 
 from adwarm_client.wording import format_duration
 
-__all__ = ["format_bytes", "format_count", "format_duration", "format_some", "format_utc"]
+__all__ = ["format_bytes", "format_count", "format_csv", "format_duration", "format_some", "format_utc"]
 
 
 def format_count(count: int, noun: str, plural: str | None = None) -> str:
@@ -35,3 +43,24 @@ def format_bytes(count: int) -> str:
 def format_utc(moment: datetime | None) -> str:
     """Return a UTC time to the minute, such as `2026-11-25 09:00 UTC`; says so when it is not recorded."""
     return "a time that is not recorded" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def format_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows under a header line; lines end with CR LF, None is an empty cell, times are ISO 8601."""
+    sink = io.StringIO(newline="")
+    writer = csv.writer(sink, lineterminator="\r\n")
+    writer.writerow([_format_cell(name) for name in columns])
+    writer.writerows([_format_cell(value) for value in row] for row in rows)
+    return sink.getvalue()
+
+
+def _format_cell(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    text = str(value).replace("\0", "")
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text

@@ -8,9 +8,8 @@ from typing import Any
 from adwarm.access_log.file_columns import plain_columns
 from adwarm.access_log.quarantine import FILE_REASONS
 from adwarm.foundation.redaction import redact
-from adwarm.log_check.check import FileCheck, LogCheck
+from adwarm.log_check.check import NEAR_SECONDS, FileCheck, LogCheck
 from adwarm.log_check.next_step import NextStep
-from adwarm.log_check.repeats import NEAR_SECONDS
 
 _MAX_FILES, _MAX_AGENTS, _MAX_ZONES, _MAX_NAMES = 100, 10, 40, 60
 _MAX_PATHS, _AGENT_LENGTH = 5, 120

@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
-from adwarm.foundation.clock import Clock
+from adwarm.foundation.clock import Clock, TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, Blocked, Refused, Throttled, TooMuchData, Transient
-from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.maintenance.account_changes import (
     AccountList,
     ChangeKind,
@@ -24,9 +23,9 @@ from adwarm.maintenance.account_changes import (
 from adwarm.maintenance.platform_calls import CHECK
 from adwarm.model import Account, Priority
 from adwarm.recovery import Call, RecoveryPipeline
-from adwarm.sources.bounds import PageTrail, call_limit
 from adwarm.sources.pool import SourceFactory, naming_credential
 from adwarm.sources.protocol import AccountPage, InsightsSource
+from adwarm.sources.units import PageTrail, call_limit
 from adwarm.store import Context, accounts, denials, write_transaction
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
 from adwarm.store.read_traffic import count_calls

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from adwarm.foundation.clock import Clock
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.store import Context
 from adwarm.store.scores import count_followed_alarms
 

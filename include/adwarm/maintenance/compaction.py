@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.store import Context, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows, unpack_rows

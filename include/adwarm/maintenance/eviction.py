@@ -19,7 +19,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.foundation.wording import format_bytes, format_count
 from adwarm.maintenance.garbage_collection import MIN_ORPHAN_AGE
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.model import Account, ReportKey, resolve_key
 from adwarm.model.keys import name_next
 from adwarm.planning.decide import get_open_chances

@@ -5,17 +5,19 @@ the access log, which only messages reference, are deleted after `retention.hist
 writers that were killed are deleted too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, select
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import NotFound
-from adwarm.maintenance.step import Step, StepBudget, StepResult
-from adwarm.maintenance.temporary_files import delete_stale_temporaries
+from adwarm.foundation.home import BODY_FOLDER, is_temporary
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.store import Context, ObjectStore, entries, entry_versions, read_transaction
 from adwarm.store.entry_versions import VersionLimits
 from adwarm.store.objects import StoredObject
@@ -127,3 +129,33 @@ def _delete_older(objects: ObjectStore, items: Sequence[StoredObject], before: d
         return True
 
     return sum(objects.map(delete, items))
+
+
+_DATA_FOLDERS = ("objects/*", "reports", "opens/*")
+
+
+def delete_stale_temporaries(context: Context, older_than: datetime) -> int:
+    """Delete unfinished files in the data folder and the home that were last written before `older_than`.
+
+    A store behind a URL has none: a put is complete or absent there. What cannot be deleted is left for the next time.
+
+    Returns:
+        How many were deleted.
+    """
+    deleted = 0
+    for path in _list_temporaries(context):
+        with suppress(OSError):  # its writer has finished it, or the folder is read-only
+            if datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:
+                path.unlink()
+                deleted += 1
+    return deleted
+
+
+def _list_temporaries(context: Context) -> Iterator[Path]:
+    root = context.objects.local_path
+    folders = [context.settings.home / BODY_FOLDER]
+    if root is not None:
+        folders += [folder for pattern in _DATA_FOLDERS for folder in sorted(root.glob(pattern))]
+    for folder in folders:
+        with suppress(OSError):
+            yield from [path for path in folder.iterdir() if is_temporary(path.name)]

@@ -25,7 +25,7 @@ from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead
 from adwarm.foundation.gate import Rule
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.repair import IsolationView
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import accounts, read_transaction
 from adwarm.store.entries import table as entry

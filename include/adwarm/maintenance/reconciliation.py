@@ -26,11 +26,10 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Throttled
 from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.platform_calls import PlatformCalls
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, POLL_SECONDS
 from adwarm.recovery import RecoveryPipeline
-from adwarm.sources.bounds import PageTrail
 from adwarm.sources.formats import ADDITIVE_FIELDS
 from adwarm.sources.protocol import (
     AsyncReportHandle,
@@ -39,6 +38,7 @@ from adwarm.sources.protocol import (
     Increment,
     InsightsSource,
 )
+from adwarm.sources.units import PageTrail
 from adwarm.store import accounts, partitions
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.reconciliations import ComparedFigure, insert_figures

@@ -21,7 +21,7 @@ from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Refused
 from adwarm.maintenance.eviction import is_current
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
 from adwarm.store import Context, accounts, entries, read_transaction, requests
 from adwarm.store.entries import Entry

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 
+from adwarm.access_log.open_files import OpenFiles
 from adwarm.backpressure import RequestQueue
-from adwarm.foundation.clock import Clock
-from adwarm.maintenance.open_retention import prune_open_log
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.foundation.clock import Clock, utc
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.store import Context, alerts, quarantine, retention, snapshots
 from adwarm.store import tables as t
@@ -105,3 +105,13 @@ def _repeat(delete: Callable[[], int], batch: int) -> Iterator[int]:
         yield count
         if count < batch:
             return
+
+
+def prune_open_log(context: Context, now: datetime) -> int:
+    """Delete the open log's days that ended more than `retention.traffic_days` ago; return how many files that were.
+
+    What was learned from them stays in the aggregates.
+    """
+    files = OpenFiles(context.settings.data)
+    oldest = (utc(now) - timedelta(days=context.settings.retention.traffic_days)).date()
+    return sum(files.delete_day(day) for day in files.list_days(until=oldest - timedelta(days=1)))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from adwarm.foundation.clock import Clock
 from adwarm.maintenance.integrity import Recorder, count_by_kind
 from adwarm.maintenance.integrity_checks import KINDS, count_items, list_items, run_check
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.store import Context, integrity_days
 from adwarm.store.context import OnDamage, ignore_damage
 

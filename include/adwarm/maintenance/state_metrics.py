@@ -13,7 +13,7 @@ from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.gate import GateState, Rule
 from adwarm.foundation.telemetry import Metric
-from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.store import Context, access_tokens, alerts, entries
 from adwarm.store.gates import list_closed
 

@@ -3,33 +3,112 @@
 `adwarm_maintenance` and `adwarm maintain` run the same steps through `adwarm.maintenance.runner`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from adwarm.backpressure import RequestQueue, SqlAdmission
-from adwarm.foundation.clock import Clock
+from adwarm.backpressure import AdmissionStatus, RequestQueue, SqlAdmission
+from adwarm.foundation.clock import Clock, floor_to
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.gate import Rule
 from adwarm.maintenance.alarm_outcomes import make_follow_alarms
-from adwarm.maintenance.capacity_samples import make_sample_capacity
 from adwarm.maintenance.compaction import make_compact
-from adwarm.maintenance.deliver_alerts import make_deliver_alerts
 from adwarm.maintenance.eviction import make_evict_entries
 from adwarm.maintenance.garbage_collection import make_collect_garbage
 from adwarm.maintenance.health import Isolations, make_check_health
-from adwarm.maintenance.impact_weeks import make_measure_impact
 from adwarm.maintenance.integrity import recording_damage
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.reconciliation import make_reconcile
 from adwarm.maintenance.repair import make_repair_degraded
 from adwarm.maintenance.retention import make_apply_retention
-from adwarm.maintenance.runner import StepReport, find_pause, run_step
+from adwarm.maintenance.runner import Step, StepBudget, StepReport, StepResult, find_pause, run_step
 from adwarm.maintenance.scrub import make_scrub
 from adwarm.maintenance.state_metrics import StateReader, make_emit_metrics
-from adwarm.maintenance.step import Step
+from adwarm.model import Scope, ScopeKind
+from adwarm.planning.impact_measurement import list_due_weeks, measure_week
 from adwarm.recovery import RecoveryPipeline, StoredAlerts
 from adwarm.store import Context, maintenance_steps
+from adwarm.store.capacity import CapacitySample, save_samples
+from adwarm.store.gates import list_closed
+
+MAX_SCOPES: Final = 200
+"""Scopes of one sample; an installation has a few tokens and apps, and accounts are left out."""
+_RASTER: Final = timedelta(minutes=1)
+
+
+def make_sample_capacity(context: Context, status: Callable[[], AdmissionStatus], clock: Clock) -> Step:
+    """Return the step.
+
+    Args:
+        context: its database takes the samples.
+        status: reads the shared budget.
+        clock: the time of the samples, cut to the minute, so that a run that is repeated at once replaces its sample.
+    """
+
+    def sample_capacity(cursor: Any, budget: StepBudget) -> StepResult:
+        """Store one sample of each shared scope."""
+        del cursor, budget  # two small reads and one small write
+        now = clock.now()
+        closed = list_closed(context.engine, now.timestamp())
+        parked = {gate.scope for gate in closed if gate.rule is Rule.PARK}
+        shared = [scope for scope in status().scopes if Scope.parse(scope.scope).kind is not ScopeKind.ACCOUNT]
+        if not shared:
+            return StepResult(skipped="nothing was called yet")
+        samples = [
+            CapacitySample(
+                at=floor_to(now, _RASTER),
+                scope=scope.scope,
+                limit=float(scope.limit),
+                in_flight=sum(scope.in_flight.values()),
+                usage=scope.usage,
+                is_parked=scope.scope in parked,
+            )
+            for scope in shared[:MAX_SCOPES]
+        ]
+        save_samples(context.engine, samples)
+        left = len(shared) - len(samples)
+        problems = [f"{left:,} more shared scopes are not sampled"] if left else []
+        return StepResult({"scopes": len(samples)}, problems=problems)
+
+    return sample_capacity
+
+
+def make_deliver_alerts(alerts: StoredAlerts) -> Step:
+    """Return the step for the maintenance of a process that can use the channels of `alerts`."""
+
+    def deliver_alerts(cursor: Any, budget: StepBudget) -> StepResult:
+        """Resolve, repeat and send; what the budget leaves is sent by the next run."""
+        del cursor  # the outbox itself says what is left
+        resolved, repeated = alerts.resolve_quiet(), alerts.repeat_open()
+        sent, problems = alerts.deliver(lambda: not budget.is_used_up)
+        return StepResult({"resolved": resolved, "repeated": repeated, "sent": sent}, problems=problems)
+
+    return deliver_alerts
+
+
+def make_measure_impact(context: Context, clock: Clock) -> Step:
+    """Return the step `measure_impact`.
+
+    Args:
+        context: database, objects and settings.
+        clock: the time of the run.
+    """
+
+    def step(cursor: Any, budget: StepBudget) -> StepResult:
+        del cursor  # what is measured is stored, so a run goes on with the first week that is not
+        weeks = list_due_weeks(context, clock.now())
+        result = StepResult(skipped=None if weeks else "no ended week is to be measured")
+        for number, week in enumerate(weeks, start=1):
+            measure_week(context, week, clock.now())
+            result.counts["weeks"] = number
+            if number < len(weeks) and budget.is_used_up:
+                result.cursor = weeks[number].isoformat()
+                break
+        return result
+
+    return step
+
 
 ALWAYS, HOURLY, DAILY = timedelta(0), timedelta(hours=1), timedelta(days=1)
 STEP_SECONDS = 120.0

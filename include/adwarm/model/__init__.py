@@ -14,7 +14,6 @@ from adwarm.model.accounts import (
     PopularRange,
     TokenScope,
 )
-from adwarm.model.enums import FIRST_OPEN_QUIET, Mode, WarmReason
 from adwarm.model.fatigue_score import AlarmLevel, Component, FatigueScore, FatigueStatus
 from adwarm.model.figures import (
     CompressionCounts,
@@ -26,8 +25,17 @@ from adwarm.model.figures import (
     ScopeKind,
     UsageSample,
 )
-from adwarm.model.keys import EntryKey, QuerySpec, matches_key, resolve_key
-from adwarm.model.policy import DeployedPolicy, PolicyReview, Snapshot
+from adwarm.model.keys import (
+    EntryKey,
+    FreshnessRules,
+    QuerySpec,
+    expires_at,
+    is_settled,
+    matches_key,
+    resolve_key,
+    resolve_window,
+)
+from adwarm.model.policy import FIRST_OPEN_QUIET, DeployedPolicy, Mode, PolicyReview, Snapshot, WarmReason
 from adwarm.model.strategy import StoredStrategy, Strategy, StrategyState
 from adwarm.model.warm import (
     MANUAL_CAUSE,
@@ -41,7 +49,6 @@ from adwarm.model.warm import (
     WarmUse,
     find_cause,
 )
-from adwarm.model.windows import FreshnessRules, expires_at, is_settled, resolve_window
 from adwarm_client.column_table import ColumnTable, Row
 from adwarm_client.date_ranges import PRESETS, Window
 from adwarm_client.keys import Actor, Priority, ReportKey, normalize_account_id

@@ -1,14 +1,99 @@
-"""Queries and entry keys, and the only function that resolves report keys to entry keys."""
+"""What a report key means: the absolute days of its range, how long their data stays fresh, its query and entry.
+
+The absolute days that date ranges mean in an account's time zone, and how long data of those days stays fresh.
+
+One rule of freshness serves planner, store, reader and the outcomes of warms.
+"""
 
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
+from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.local_time import local_day
 from adwarm.model.accounts import Account
-from adwarm.model.windows import resolve_window
-from adwarm_client.date_ranges import Window
+from adwarm_client.date_ranges import MAX_DAYS, PRESETS, Window, absolute_window
 from adwarm_client.keys import ReportKey
+
+
+def check_served(date_range: str, today: date) -> str:
+    """Return a valid `date_range` unchanged when the platform has data for its days; presets always pass.
+
+    Args:
+        date_range: what `validate_date_range` accepts.
+        today: the current day in the account's zone.
+
+    Raises:
+        BadRequest: a day of it is in the future, or older than the `MAX_DAYS` that the platform keeps.
+    """
+    if date_range in PRESETS:
+        return date_range
+    window, oldest = absolute_window(date_range), today - timedelta(days=MAX_DAYS - 1)
+    if window.until > today:
+        raise BadRequest(f"date range {date_range!r} ends in the future; today is {today} for this account")
+    if window.since < oldest:
+        raise BadRequest(f"date range {date_range!r} starts before {oldest}, the oldest day that the platform keeps")
+    return date_range
+
+
+def resolve_window(date_range: str, zone_name: str, at: datetime) -> Window:
+    """Return the absolute days that `date_range` means at `at` in the zone `zone_name`.
+
+    `last_Nd` is N full days and ends yesterday. Weeks start on Monday unless the name says otherwise. `maximum` is
+    `MAX_DAYS` long and ends today.
+
+    Raises:
+        BadRequest: the range or the zone is unknown.
+    """
+    preset = PRESETS.get(date_range)
+    return preset(local_day(at, zone_name)) if preset else absolute_window(date_range)
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessRules:
+    """How long an entry is fresh, by the age of its newest day in the account's data zone.
+
+    Attributes:
+        today: when the newest day is today.
+        yesterday: when it is yesterday.
+        week: when it is 2 to `daily_days` days old.
+        settling: when it is older and not settled.
+        settle_days: days older than this are settled.
+        daily_days: age up to which days are fetched again daily.
+    """
+
+    today: timedelta = timedelta(hours=3)
+    yesterday: timedelta = timedelta(hours=6)
+    week: timedelta = timedelta(hours=24)
+    settling: timedelta = timedelta(days=7)
+    settle_days: int = 28
+    daily_days: int = 7
+
+    def max_age(self, age_days: int) -> timedelta | None:
+        """Return how long data whose newest day is `age_days` old stays fresh; None means forever."""
+        if age_days <= 0:
+            return self.today
+        if age_days == 1:
+            return self.yesterday
+        if age_days <= self.daily_days:
+            return self.week
+        return self.settling if age_days <= self.settle_days else None
+
+
+def expires_at(
+    window: Window, data_zone: str, fetched_at: datetime, rules: FreshnessRules | None = None
+) -> datetime | None:
+    """Return when data of `window` fetched at `fetched_at` stops being fresh; None means never."""
+    age = (local_day(fetched_at, data_zone) - window.until).days
+    max_age = (rules or FreshnessRules()).max_age(age)
+    return None if max_age is None else fetched_at + max_age
+
+
+def is_settled(day: date, data_zone: str, fetched_at: datetime, rules: FreshnessRules | None = None) -> bool:
+    """Whether data of `day` fetched at `fetched_at` is final: the platform does not restate it after `settle_days`."""
+    return (local_day(fetched_at, data_zone) - day).days > (rules or FreshnessRules()).settle_days
+
 
 _NEXT = "@next"
 MAX_NEXT_NAME = 40

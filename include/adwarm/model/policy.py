@@ -1,11 +1,31 @@
-"""Trained forecasts, the policy that deploys one of them, and the reviews of that policy."""
+"""Modes and reasons of warms, trained forecasts, the policy that deploys one, and the reviews of that policy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
 
-from adwarm.model.enums import Mode
+FIRST_OPEN_QUIET: Final = timedelta(minutes=30)
+"""An open is a first open when nobody opened the key for this long before it."""
+
+
+class Mode(StrEnum):
+    """`live` plans and fetches; `shadow` plans and scores without any call to the platform."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
+class WarmReason(StrEnum):
+    """Why a key is in a plan."""
+
+    PREDICTED_OPEN = "predicted_open"
+    DAY_CLOSED = "day_closed"
+    STRATEGY = "strategy"
+    REQUEST = "request"
+    DATA_ARRIVAL = "data_arrival"
+    SPEC_CHANGED = "spec_changed"
 
 
 @dataclass(frozen=True, slots=True)

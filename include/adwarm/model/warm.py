@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from adwarm.foundation.wording import format_count
-from adwarm.model.enums import Mode, WarmReason
+from adwarm.model.policy import Mode, WarmReason
 from adwarm_client.keys import Priority, ReportKey
 
 

@@ -26,14 +26,17 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.backpressure.token_limits import TOKEN_LIMITS
 from adwarm.foundation.errors import AdwarmError, NotFound, Refused
 from adwarm.foundation.redaction import log_unexpected
-from adwarm.pages.access import PageAccess, Permission, Visitor
-from adwarm.pages.forms import (
+from adwarm.pages.access import (
     CSRF_FIELD,
     FormRejected,
+    PageAccess,
+    Permission,
+    Visitor,
     check_csrf,
     check_origin,
     check_seal,
@@ -43,9 +46,8 @@ from adwarm.pages.forms import (
 )
 from adwarm.pages.guard import PageGuard
 from adwarm.pages.rendering import STATIC, get_page_path, get_root, read_static, render, show_plain
-from adwarm.pages.reviews import show_review
-from adwarm.pages.services import PageServices
-from adwarm.pages.tab import Download, Form, Redirect, Tab, Tile, TileRequest
+from adwarm.pages.tab import Download, Form, PageServices, Redirect, Tab, Tile, TileRequest
+from adwarm.store import Context
 
 THREADS: Final = 4
 """Threads of the page in a process: few, so that slow tiles leave threads and connections to everything else."""
@@ -308,3 +310,51 @@ def _add_message(visitor: Visitor, result: Redirect) -> str:
 
 def _redirect(to: str, status: int = 307) -> Response:
     return RedirectResponse(to, status)
+
+
+PAGE_PATH: Final = "/adwarm"
+
+
+class PageMount:
+    """ASGI application that answers requests below `/adwarm/` with the page, and passes on every other one.
+
+    It is around everything else, so that neither the tokens nor the rules for other origins of the API apply to it.
+
+    Args:
+        app: what answers the others, and gets the messages of the lifespan.
+        page: the page.
+    """
+
+    def __init__(self, app: ASGIApp, page: ASGIApp) -> None:
+        self._app = app
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{PAGE_PATH}/"):
+            await self._app(scope, receive, send)
+        elif scope["path"] == PAGE_PATH:
+            # Relative, so that it holds behind a proxy with a path of its own.
+            await RedirectResponse(f"{PAGE_PATH[1:]}/", 308)(scope, receive, send)
+        else:
+            await self._page({**scope, "root_path": scope.get("root_path", "") + PAGE_PATH}, receive, send)
+
+
+_HEADERS: Final = {
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox"
+    ),
+}
+
+
+def show_review(context: Context, run_id: str) -> Response:
+    """Return the page of a review; `newest` stands for the newest one.
+
+    Raises:
+        NotFound: there is no such review or it has no page; the message says why.
+    """
+    from adwarm.replay.review_rules import read_page  # takes seconds, and no tab needs it
+
+    return Response(read_page(context, run_id), 200, _HEADERS, "text/html; charset=utf-8")

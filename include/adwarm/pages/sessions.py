@@ -31,12 +31,11 @@ from starlette.responses import RedirectResponse, Response
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.known_secrets import register_secret
 from adwarm.model import AccessToken, TokenScope
-from adwarm.pages.access import Permission, Visitor
+from adwarm.pages.access import Permission, Visitor, check_csrf, check_origin, read_fields
 from adwarm.pages.application import PageRefused
-from adwarm.pages.forms import check_csrf, check_origin, read_fields
 from adwarm.serving.api.connections import recognize_client
-from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
+from adwarm.serving.services import Authenticator
 from adwarm.serving.tokens import StoredIds
 from adwarm.store import access_tokens
 from adwarm.store.access_tokens import StoredSession

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from adwarm.foundation.html_templates import load_templates
+from adwarm.foundation.charts import load_templates
 from adwarm.model import ALL_ACCOUNTS, WEEKDAYS, AccessProfile
 from adwarm.patterns.hour_of_week import SHORT_DAYS, format_day, format_time, format_week, list_times
 from adwarm.patterns.profile import AccessProfiles

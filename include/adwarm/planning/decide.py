@@ -32,11 +32,16 @@ from adwarm.model import (
     WarmStatus,
 )
 from adwarm.patterns.open_history import find_log_end, load_opens
-from adwarm.planning.call_budget import get_calls_left, split_by_budget
-from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
-from adwarm.planning.further_warms import PlanState, add_spent, finish_further, plan_further
-from adwarm.planning.hold_out import HoldOut, HoldOutView
-from adwarm.planning.outlook import build_outlook
+from adwarm.planning.call_budget import build_outlook, get_calls_left, split_by_budget
+from adwarm.planning.further_warms import (
+    PlanState,
+    add_spent,
+    find_closing_accounts,
+    finish_further,
+    plan_further,
+    recommend_day_close,
+)
+from adwarm.planning.impact_measurement import HoldOut, HoldOutView
 from adwarm.planning.plan import (
     LOOKAHEAD,
     MAX_LISTED_CUTS,
@@ -47,8 +52,7 @@ from adwarm.planning.plan import (
     plan_likely_keys,
 )
 from adwarm.planning.price import CallQuota
-from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
-from adwarm.planning.run_mode import cut_all
+from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account, cut_all
 from adwarm.planning.store_view import StoreView
 from adwarm.store import Context, impact, warms
 from adwarm.store.snapshots import save_outlook

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pandas as pd
 
-from adwarm.fetch_plan.request_cost import RequestCost
+from adwarm.fetch_plan import RequestCost
 from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.foundation.clock import utc

@@ -5,17 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
-from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
-from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
+from adwarm.fetch_plan import RefetchSchedule, RequestCost, get_request_cost
 from adwarm.forecast.protocol import data_cutoff_at
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.model import Account, ReportKey, Window, resolve_key
 from adwarm.model.strategy import USE_PERIOD
 from adwarm.patterns.open_history import list_opened_keys, load_slots
 from adwarm.planning.expiry import useful_until
-from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.factory import find_capabilities
 from adwarm.sources.protocol import Capabilities
+from adwarm.sources.units import PAGE_ROWS
 from adwarm.store import Context, accounts, entries, partitions
 from adwarm.store.partitions import PartitionState
 

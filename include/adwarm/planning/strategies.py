@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from adwarm.fetch_plan.request_cost import RequestCost
+from adwarm.fetch_plan import RequestCost
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.cron import find_latest
 from adwarm.foundation.errors import BadRequest
@@ -20,8 +20,7 @@ from adwarm.planning.decide import save_batches
 from adwarm.planning.expiry import find_range_change
 from adwarm.planning.explanations import BUDGET_CUT
 from adwarm.planning.plan import MAX_LISTED_CUTS
-from adwarm.planning.recommendation import Recommendation, batch_by_account
-from adwarm.planning.run_mode import cut_all
+from adwarm.planning.recommendation import Recommendation, batch_by_account, cut_all
 from adwarm.planning.store_view import StoreView
 from adwarm.planning.strategy_changes import add_accounts
 from adwarm.planning.strategy_schedule import (

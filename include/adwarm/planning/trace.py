@@ -12,7 +12,7 @@ from typing import Final
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound
 from adwarm.model import EntryKey, ReportKey, Warm
-from adwarm.model.windows import resolve_window
+from adwarm.model.keys import resolve_window
 from adwarm.store import Context, accounts, entries, jobs, read_transaction, requests, warms
 from adwarm.store.error_events import ErrorFilter, ErrorLog
 from adwarm.store.requests import QueuedRequest, to_datetime

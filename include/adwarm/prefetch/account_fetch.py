@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
-from adwarm.fetch_plan.planner import plan_fetch
-from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.fetch_plan import RefetchSchedule, plan_fetch
+from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
@@ -41,8 +41,7 @@ from adwarm.foundation.gate import may_call
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.log_context import log_context
 from adwarm.foundation.redaction import log_unexpected, redact
-from adwarm.foundation.time_limit import seconds_left
-from adwarm.foundation.tracing import span
+from adwarm.foundation.telemetry import span
 from adwarm.model import Account, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped
@@ -60,7 +59,7 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.fresh_entries import find_whole_expiries
 from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
-from adwarm.sources.bounds import CONNECT_SECONDS
+from adwarm.sources.units import CONNECT_SECONDS
 from adwarm.store import accounts, denials, entries, leases, quarantine
 from adwarm.store.entries import Entry
 from adwarm.store.leases import FetchHints

@@ -24,9 +24,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
-from adwarm.foundation.clock import Clock
+from adwarm.foundation.clock import Clock, TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
-from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.prefetch.fetch_lease import RunningReport
 from adwarm.sources.pool import naming_credential

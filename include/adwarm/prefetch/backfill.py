@@ -18,8 +18,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.fetch_plan.planner import aligned_blocks, plan_fetch
-from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.fetch_plan import RefetchSchedule, aligned_blocks, plan_fetch
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_duration
@@ -29,8 +28,8 @@ from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.kill_switch import WarmingStopped
 from adwarm.prefetch.progress_log import ProgressLog, Write
 from adwarm.settings import Settings
-from adwarm.sources.bounds import PAGE_ROWS
 from adwarm.sources.pool import SourceFactory
+from adwarm.sources.units import PAGE_ROWS
 from adwarm.store import Context, jobs, partitions, warms
 
 log = logging.getLogger(__name__)

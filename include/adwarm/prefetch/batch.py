@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from adwarm.foundation.clock import TimeLimit, check_limits, limited
 from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
 from adwarm.foundation.gate import FOREVER, Gate, Lift, Rule, may_call
-from adwarm.foundation.time_limit import TimeLimit, check_limits, limited
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import FetchLease, RunningReport

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from adwarm.fetch_plan.planner import get_day_close_windows
+from adwarm.fetch_plan import get_day_close_windows
 from adwarm.foundation.errors import AdwarmError, Blocked, Denied, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.foundation.wording import format_some
 from adwarm.model import MANUAL_CAUSE, CallCause, ReportKey, Window

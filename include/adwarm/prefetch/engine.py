@@ -16,7 +16,7 @@ from adwarm.backpressure import Admission
 from adwarm.compression import flush_statistics
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import TokenDead
-from adwarm.foundation.tracing import span
+from adwarm.foundation.telemetry import span
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority
 from adwarm.prefetch.account_fetch import AccountFetch

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 from adwarm.compression.document import pack_document, unpack_document
-from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.fetch_plan import RefetchSchedule
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
 from adwarm.model.keys import name_report

@@ -27,6 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from adwarm.backpressure import CallRequest, acquire_grant
+from adwarm.foundation.clock import TimeLimit, TimeLimitReached, limited
 from adwarm.foundation.errors import (
     Corrupt,
     Denied,
@@ -39,14 +40,12 @@ from adwarm.foundation.errors import (
     Transient,
     clear_tracebacks,
 )
-from adwarm.foundation.time_limit import TimeLimit, TimeLimitReached, limited
 from adwarm.prefetch.async_reports import ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped
 from adwarm.prefetch.fetch_lease import FetchLease, LeasedReport, LeaseLost, RunningReport
 from adwarm.prefetch.fetch_result import FetchResult, RowBuffer, concatenate, merge_fields
 from adwarm.prefetch.gap_filling import MissingData, exclude_missing
 from adwarm.recovery import Call
-from adwarm.sources.bounds import PageTrail, call_limit
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import (
     AsyncReportHandle,
@@ -57,6 +56,8 @@ from adwarm.sources.protocol import (
     ResultPage,
 )
 from adwarm.sources.units import (
+    PageTrail,
+    call_limit,
     filtered_objects,
     is_single_object,
     level_below,
@@ -96,7 +97,6 @@ class Fetcher:
     """Fetches units of one account. Made for one fetch of an account and used by its thread.
 
     Attributes:
-        context: the parts it works with.
         batch: says before each call whether it may be made, and waits for async reports.
         limit: the time of the account.
         connection: whose token is used.

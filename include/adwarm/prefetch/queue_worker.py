@@ -21,9 +21,8 @@ from dataclasses import dataclass, field, replace
 from adwarm.backpressure import Admission, CallOutcome, ClaimedRequest, Decision, Grant, RequestQueue
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation import telemetry
-from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
+from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent, name_error
 from adwarm.foundation.errors import Refused as RefusedError
-from adwarm.foundation.stored_errors import name_error
 from adwarm.foundation.wording import format_count
 from adwarm.model import MANUAL_CAUSE, CallCause, CauseKind, Priority, Scope, ScopeKind
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine

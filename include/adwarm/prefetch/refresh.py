@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 
-from adwarm.fetch_plan.planner import FetchPlan, combine_request, plan_fetch
-from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.fetch_plan import FetchPlan, RefetchSchedule, combine_request, plan_fetch
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch.batch import platform_time

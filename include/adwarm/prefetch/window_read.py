@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from adwarm.foundation.clock import TimeLimit, limited
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Account, CallCause, CauseKind, Priority, QuerySpec, Row, Window
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.fetcher import Fetcher

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from adwarm.foundation.errors import AdwarmError
-from adwarm.foundation.stored_errors import name_error
+from adwarm.foundation.errors import AdwarmError, name_error
 
 STORED_DATA = "store"
 """The source of operations on stored data."""

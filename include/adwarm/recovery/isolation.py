@@ -38,10 +38,10 @@ from adwarm.foundation.errors import (
     Throttled,
     TokenDead,
     Transient,
+    name_error,
 )
 from adwarm.foundation.gate import Gate, Lift, Rule, may_call, to_datetime
 from adwarm.foundation.redaction import redact
-from adwarm.foundation.stored_errors import name_error
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.recovery.source_evidence import ACCOUNTS_OF_AN_OUTAGE
 from adwarm.settings import RecoverySettings

@@ -3,9 +3,8 @@
 from datetime import datetime
 from typing import Protocol
 
-from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError, name_error
 from adwarm.foundation.redaction import redact
-from adwarm.foundation.stored_errors import name_error
 from adwarm.recovery.call import Call
 from adwarm.store.error_events import ErrorEvent
 

@@ -25,10 +25,9 @@ from datetime import datetime
 from random import Random
 from typing import Generic, TypeVar
 
-from adwarm.foundation.clock import Clock
+from adwarm.foundation.clock import Clock, seconds_left
 from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
 from adwarm.foundation.redaction import log_unexpected, redact
-from adwarm.foundation.time_limit import seconds_left
 from adwarm.recovery.alerts import Alerts, BuildAlert, LogAlerts
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks

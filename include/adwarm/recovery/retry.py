@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, stop_never
 
+from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
-from adwarm.foundation.time_limit import seconds_left
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.settings import RecoverySettings
 

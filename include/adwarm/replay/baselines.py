@@ -12,8 +12,7 @@ from adwarm.foundation.arrow_arrays import Codes, Floats, Micros
 from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
 from adwarm.foundation.local_time import WEEK_HOURS
 from adwarm.patterns.opens import Opens
-from adwarm.replay.entry_lifetimes import EntryLifetime
-from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming, SimplePolicy
+from adwarm.replay.policy import DecisionTimes, EntryLifetime, PredictedEvent, Ranking, ReplayTiming, SimplePolicy
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE

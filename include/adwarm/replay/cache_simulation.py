@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints, Ints32
 from adwarm.patterns.opens import Opens
-from adwarm.replay.entry_lifetimes import FOREVER, EntryLifetime
-from adwarm.replay.policy import DecisionTimes, Ranking, ReplayTiming
+from adwarm.replay.policy import FOREVER, DecisionTimes, EntryLifetime, Ranking, ReplayTiming
 
 MINUTE = 60_000_000
 DAY = 86_400_000_000

@@ -19,15 +19,12 @@ from adwarm.model import FIRST_OPEN_QUIET
 from adwarm.patterns.opens import Opens, factorize, keep_human_events, opens_from_frame
 from adwarm.patterns.reloads import drop_reloads_of_events
 from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
-from adwarm.replay.deployed_plan import DeployedPlan
+from adwarm.replay.deployed_plan import DeployedPlan, PlannedRequestCounter
 from adwarm.replay.drift import MonitoredPolicy
-from adwarm.replay.entry_lifetimes import EntryLifetime, FixedLifetime, FreshnessLifetime
-from adwarm.replay.forecast_policy import ForecastPolicy
-from adwarm.replay.headline import get_headline
 from adwarm.replay.log_split import TrainTestSplit
-from adwarm.replay.policies import load_policies
-from adwarm.replay.policy import Policy, ReplayTiming
-from adwarm.replay.request_count import PlannedRequestCounter
+from adwarm.replay.policies import ForecastPolicy, load_policies
+from adwarm.replay.policy import EntryLifetime, FixedLifetime, FreshnessLifetime, Policy, ReplayTiming
+from adwarm.replay.replay_page import get_headline
 from adwarm.replay.results import (
     REFERENCE_POLICIES,
     DeferredMetrics,

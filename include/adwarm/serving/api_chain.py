@@ -14,7 +14,7 @@ from cachetools import TTLCache
 from adwarm.compression import encode_envelope
 from adwarm.compression.envelope import parse_codec
 from adwarm.model import ReportKey
-from adwarm.serving.body_files import OLD_CONTENT_TYPE
+from adwarm.serving.body_cache import OLD_CONTENT_TYPE
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.read_chain import ChainRequest, ReadChain, max_age_seconds, order_steps

@@ -31,16 +31,15 @@ from sqlalchemy import Engine
 from adwarm.backpressure import RequestQueue, TokenLimits
 from adwarm.backpressure.token_limits import FAILED_LATELY, TOKEN_LIMITS
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient, name_error
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
-from adwarm.foundation.stored_errors import name_error
 from adwarm.model import AccessToken, Account, Priority, ReportKey, TokenScope
-from adwarm.model.windows import check_served
+from adwarm.model.keys import check_served
 from adwarm.serving.drainers import Drainer
 from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
-from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem, too_many, unknown_report
+from adwarm.serving.services import FetchOutcome
 from adwarm.settings import Settings
 from adwarm.store import accounts
 from adwarm.store.requests import RequestStatus

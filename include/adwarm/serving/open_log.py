@@ -35,7 +35,7 @@ from adwarm.foundation.home import make_private_folder
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.foundation.storage import storage_error
 from adwarm.model import Actor
-from adwarm.serving.ports import Open
+from adwarm.serving.services import Open
 from adwarm.settings import Settings
 
 ROTATE_SECONDS = 300.0

@@ -1,20 +1,203 @@
-"""What the routes of the read API work with."""
+"""What the parts of the read API work with: their interfaces, metrics of the process, services of the routes."""
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from adwarm.backpressure import RequestQueue
 from adwarm.backpressure.status import AdmissionStatus
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
-from adwarm.model import Actor, ReportKey
+from adwarm.foundation.telemetry import Metric, MetricKind
+from adwarm.maintenance.state_metrics import StateReader
+from adwarm.model import AccessToken, Actor, Priority, ReportKey
 from adwarm.serving.drainers import Fetcher
-from adwarm.serving.metrics import ServingMetrics
-from adwarm.serving.ports import Authenticator, MissHandler, Open, OpenRecorder
 from adwarm.serving.read_chain import ReadChain
-from adwarm.serving.reader import Reader
+from adwarm.serving.reader import Reader, ReadStatus
 from adwarm.store import Context
 from adwarm.store.entries import Entry
+
+
+class Authenticator(Protocol):
+    """Finds the token of a request."""
+
+    async def authenticate(self, authorization: bytes | None) -> AccessToken:
+        """Return the valid token in an Authorization header.
+
+        Raises:
+            Problem: 401, there is no valid token; 429, the token is used too often.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOutcome:
+    """How a request for a missing report ended.
+
+    Attributes:
+        is_stored: whether the report is stored now.
+        request_id: the open request in the queue, or the one that stored the report; None when there is none.
+        retry_after: whole seconds after which to ask again.
+        reason: why it is not stored, for the caller.
+        error_kind: class of the error of the last attempt, such as `TokenDead`; None when no attempt has failed.
+    """
+
+    is_stored: bool
+    request_id: int | None = None
+    retry_after: int | None = None
+    reason: str | None = None
+    error_kind: str | None = None
+
+
+class MissHandler(Protocol):
+    """Gets what is missing or old through the queue, one flight per key."""
+
+    @property
+    def waiting(self) -> int:
+        """How many readers wait."""
+
+    async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
+        """Request a report and wait up to `wait_seconds` for it; waiting holds no thread and no connection.
+
+        Args:
+            key: the report, validated.
+            token: whose request it is.
+            priority: its class, cut to the token's highest.
+            wait_seconds: how long the caller waits; 0 for not at all.
+
+        Raises:
+            Problem: 429 or 503, the request is refused; with `Retry-After`.
+        """
+
+    def admit_call(self, key: ReportKey, token: AccessToken) -> None:
+        """Count a call of a platform for a report that no request makes. Call it in a thread, before the call.
+
+        Raises:
+            Refused: no call is left of the token's day.
+        """
+
+    def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
+        """Request a fresh copy of a stale report without waiting; does nothing for a token with the scope `read`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """One open of a report.
+
+    Attributes:
+        at: when it was asked for, UTC.
+        key: the report key.
+        actor: who opened it.
+        status: `hit`, `stale`, `miss` or `fetched`.
+        latency_ms: how long the answer took.
+        sent_bytes: bytes of the body that was sent.
+        request_id: the id that came with the request (`X-Request-Id`), or the number of the queued request that it made
+            or whose answer it fetched; None when neither exists. An id that the server makes up is in no other log.
+    """
+
+    at: datetime
+    key: ReportKey
+    actor: Actor
+    status: str
+    latency_ms: float
+    sent_bytes: int
+    request_id: str | None = None
+
+
+class OpenRecorder(Protocol):
+    """Records opens; never blocks and never fails."""
+
+    def record(self, item: Open) -> None:
+        """Add an open; it is on disk within a second."""
+
+
+METRICS_TYPE: Final = CONTENT_TYPE_LATEST
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class ServingMetrics:
+    """Counts the reads and events of this process, and shows the state that all processes share.
+
+    It is a sink of `adwarm.foundation.telemetry` for what happens in this process.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        family = self._histogram(telemetry.READ_SECONDS)
+        waiting = telemetry.WAITING_READERS
+        self._waiting = Gauge(waiting.prometheus_name, waiting.meaning, registry=self._registry)
+        # Children are looked up once: `labels` costs more than the observation.
+        self._reads = {(s.value, a): family.labels(s.value, a.value) for s in ReadStatus for a in Actor}
+        self._events = {metric: self._make(metric) for metric in telemetry.EVENTS}
+
+    def observe_read(self, result: str, actor: Actor, seconds: float) -> None:
+        """Count one read.
+
+        Args:
+            result: a value of `ReadStatus`.
+            actor: who opened the report.
+            seconds: how long the answer took.
+        """
+        self._reads[result, actor].observe(seconds)
+
+    def record(self, metric: Metric, value: float, tags: Mapping[str, str]) -> None:
+        """Take a value of an event metric; the state is read when it is shown."""
+        family = self._events.get(metric)
+        if family is None:
+            return
+        child = family.labels(*(tags[name] for name in metric.tags)) if metric.tags else family
+        if isinstance(child, Histogram):
+            child.observe(value)
+        elif isinstance(child, Counter):
+            child.inc(value)
+        else:
+            child.set(value)
+
+    def show_waiting(self, count: Callable[[], int]) -> None:
+        """Show how many readers wait, counted whenever metrics are shown."""
+        self._waiting.set_function(count)
+
+    def show_state(self, reader: StateReader) -> None:
+        """Add the metrics that are read when they are shown."""
+        self._registry.register(StateCollector(reader))
+
+    def expose(self) -> bytes:
+        """Return the metrics in Prometheus' text format. Reads the database."""
+        return generate_latest(self._registry)
+
+    def _make(self, metric: Metric) -> Counter | Gauge | Histogram:
+        if metric.kind is MetricKind.TIMER:
+            return self._histogram(metric)
+        kind = Counter if metric.kind is MetricKind.COUNTER else Gauge
+        return kind(metric.prometheus_name, metric.meaning, metric.tags, registry=self._registry)
+
+    def _histogram(self, metric: Metric) -> Histogram:
+        name = metric.prometheus_name
+        return Histogram(name, metric.meaning, metric.tags, buckets=_BUCKETS, registry=self._registry)
+
+
+class StateCollector(Collector):
+    """Reads the state metrics from the database whenever metrics are shown."""
+
+    def __init__(self, reader: StateReader) -> None:
+        self._reader = reader
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Return nothing: registering must not read the database."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the metrics as of now."""
+        metrics = telemetry.STATES
+        families = {item: GaugeMetricFamily(item.prometheus_name, item.meaning, labels=item.tags) for item in metrics}
+        for sample in self._reader.read():
+            families[sample.metric].add_metric(sample.tags, sample.value)
+        yield from families.values()
 
 
 class AdmissionState(Protocol):

@@ -127,8 +127,8 @@ def build_reload(settings: Settings, connection: str = "", clock: Clock | None =
 
 
 def _meta_factory(source: SourceSettings, connection: str, clock: Clock | None) -> Callable[[], InsightsSource]:
-    from adwarm.sources.meta.credentials import MetaCredentials
     from adwarm.sources.meta.source import MetaSource
+    from adwarm.sources.meta.transport import MetaCredentials
 
     credentials = MetaCredentials.from_settings(source)
     return lambda: MetaSource(credentials, source, connection, clock)

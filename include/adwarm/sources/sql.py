@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
+from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.known_secrets import register_secret
-from adwarm.foundation.time_limit import seconds_left
 from adwarm.model import Window
 from adwarm.settings import SqlSettings
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds

@@ -88,7 +88,7 @@ class PrefetchInsightsOperator(BaseOperator):
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; Airflow calls this again after each deferral."""
         from adwarm.prefetch.outcome_text import describe_denied, describe_result, list_denied
-        from adwarm.serving.fallback_outcomes import describe_fallbacks
+        from adwarm.serving.read_chain import describe_fallbacks
         from adwarm_airflow.task_context import connection_change_warnings
 
         del event
@@ -134,7 +134,7 @@ class PrefetchInsightsOperator(BaseOperator):
     def with_fallbacks(self, result: BatchResult) -> BatchResult:
         """Return `result` with the failed keys looked up in the fallback chain of the settings."""
         from adwarm.prefetch.batch_result import KeyStatus
-        from adwarm.serving.fallback_outcomes import look_up_fallbacks
+        from adwarm.serving.read_chain import look_up_fallbacks
         from adwarm_airflow.task_context import open_runtime
 
         if not result.count(KeyStatus.FAILED, KeyStatus.STALE):

@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from adwarm.fetch_plan.planner import get_day_close_windows
+from adwarm.fetch_plan import get_day_close_windows
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Account, Mode, Window, resolve_key
-from adwarm.planning.day_close import recommend_day_close
 from adwarm.planning.decide import save_plan
-from adwarm.planning.recommendation import Recommendation
-from adwarm.planning.run_mode import require_warming, resolve_mode
+from adwarm.planning.further_warms import recommend_day_close
+from adwarm.planning.recommendation import Recommendation, require_warming, resolve_mode
 from adwarm.planning.store_view import StoreView
 from adwarm.prefetch.backfill import estimate, get_account_missing_spans, require_confirmation, validate_range
 from adwarm.prefetch.warm_batch import lift_denials

@@ -12,6 +12,7 @@ from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.errors import NotFound
 from adwarm.foundation.wording import format_count
+from adwarm.patterns.access_profiles import update_patterns
 from adwarm.patterns.ingest.run import (
     IngestResult,
     commit_saved_plan,
@@ -20,7 +21,6 @@ from adwarm.patterns.ingest.run import (
     run_locally,
     save_plan,
 )
-from adwarm.patterns.stored_patterns import update_patterns
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, read_transaction
 from adwarm_airflow.assets import AGGREGATES, FORECAST, announce, announce_if, withhold

@@ -8,10 +8,9 @@ import pytest
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Decision, Grant, Granted, Wait, acquire_grant
 from adwarm.backpressure import Rejected as RefusedDecision
-from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.clock import TimeLimit, TimeLimitReached, VirtualClock, limited, seconds_left
 from adwarm.foundation.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
 from adwarm.foundation.redaction import redact
-from adwarm.foundation.time_limit import TimeLimit, TimeLimitReached, limited, seconds_left
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")

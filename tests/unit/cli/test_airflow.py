@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.cli.airflow_settings import BUNDLE, AirflowConfig, find_options
-from adwarm.cli.airflow_text import parse_variables, set_options, set_variables, shell_line, variable_line
+from adwarm.cli.airflow import (
+    BUNDLE,
+    AirflowConfig,
+    find_options,
+    parse_variables,
+    set_options,
+    set_variables,
+    shell_line,
+    variable_line,
+)
 
 from .conftest import Adwarm
 

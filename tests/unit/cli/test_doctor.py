@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.cli import storage_checks
+from adwarm.cli import doctor_checks
 from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.foundation.storage import DiskSpace
 from adwarm.model import Actor, ReportKey
 from adwarm.prefetch.healers import TOKEN_REFRESH_GROUP, list_token_hooks
 from adwarm.runtime import Runtime
 from adwarm.serving.open_log import OpenLog
-from adwarm.serving.ports import Open
+from adwarm.serving.services import Open
 from adwarm.settings import Settings
 from adwarm.store import aggregates
 from adwarm.store.database import write_transaction
@@ -161,7 +161,7 @@ def test_the_doctor_looks_at_disks(adwarm: Adwarm, home: Path, monkeypatch: pyte
     """Both disks have a line: little space is a note, too little and a read-only disk are something to fix."""
 
     def check(space: DiskSpace | None) -> set[tuple[bool, bool]]:
-        monkeypatch.setattr(storage_checks, "measure_space", lambda _path: space)
+        monkeypatch.setattr(doctor_checks, "measure_space", lambda _path: space)
         found = [check for check in adwarm("doctor", "--json").json if check["name"].startswith("disk of")]
         assert [check["name"] for check in found] == ["disk of the objects", "disk of the database"]
         assert all(str(home) in check["detail"] for check in found)

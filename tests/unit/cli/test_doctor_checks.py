@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
-from adwarm.cli.check_result import Check, CheckResult, Finding, run_check, run_checks
 from adwarm.cli.connection_checks import check_database_clock, check_quota
+from adwarm.cli.doctor_checks import Check, CheckResult, Finding, check_rights, run_check, run_checks
 from adwarm.cli.schedule_checks import (
     check_log_age,
     check_open_alerts,
@@ -21,7 +21,6 @@ from adwarm.cli.schedule_checks import (
     check_switches,
     list_schedule_checks,
 )
-from adwarm.cli.storage_checks import check_rights
 from adwarm.foundation.clock import FrozenClock
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample

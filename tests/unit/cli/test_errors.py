@@ -1,12 +1,17 @@
 """`adwarm errors`: the error history, filtered and counted."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from adwarm.runtime import Runtime
+from adwarm.store.alerts import list_alerts
+from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorEvent
+from adwarm.store.tables import alert_delivery
+from tests.alert_sink import run_sink
 
 from .conftest import Adwarm
 
@@ -57,3 +62,125 @@ def test_errors_are_counted_over_time(adwarm: Adwarm, history: Runtime) -> None:
     assert "Errors by day" in adwarm("errors", "--counts", "day").stdout
     refused = adwarm("errors", "--counts", "week", "--json")
     assert (refused.exit_code, refused.json["kind"]) == (1, "BadRequest")
+
+
+def use_channels(monkeypatch: pytest.MonkeyPatch, *channels: dict[str, object]) -> None:
+    """Set the channels of the environment."""
+    monkeypatch.setenv("ADWARM_ALERTS__CHANNELS", json.dumps(channels))
+
+
+MAIL = {"type": "notifier", "name": "mail", "notifier": "package.module:Class"}
+
+
+def raise_alert(runtime: Runtime, source: str, minutes: float = 0) -> None:
+    """Raise an alert about ten failures some minutes ago."""
+    at = runtime.clock.now() - timedelta(minutes=minutes)
+    for _ in range(10):
+        event = ErrorEvent(at, source, "Transient", "down", "act_1 last_7d")
+        runtime.errors.record(event)
+        runtime.alerts.observe(event)
+
+
+def test_alerts_are_listed_and_old_ones_resolved(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list resolves what is quiet, tells the channels, and shows who got which notice."""
+    with run_sink() as sink:
+        use_channels(monkeypatch, {"type": "apprise", "name": "hook", "url": sink.url}, MAIL)
+        runtime = Runtime()
+        raise_alert(runtime, "warehouse", minutes=20)
+        raise_alert(runtime, "meta")
+        assert runtime.notice_sender.wait(30)
+        found = adwarm("errors", "--alerts", "--json").json
+    assert [(item["scope"], item["errors"], item["resolved_at"] is None) for item in found] == [
+        ("meta", 10, True),
+        ("warehouse", 10, False),
+    ]
+    assert {item["channel"]: item["delivered_at"] is not None for item in found[0]["notices"]} == {
+        "log": True,
+        "hook": True,
+        "mail": False,
+    }
+    assert sorted(title.partition(" ")[2] for title in sink.titles) == [
+        "10 errors Transient of meta in 5 min",
+        "10 errors Transient of warehouse in 5 min",
+        "resolved: 10 errors Transient of warehouse",
+    ]
+    shown = adwarm("errors", "--alerts", "--open").stdout
+    assert "meta" in shown
+    assert "warehouse" not in shown
+    assert "mail (not yet: queued)" in " ".join(shown.split())
+
+
+def test_a_command_sends_what_is_due_before_it_ends(
+    adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead token makes one message; when the receiver refuses it, the next command sends it, whatever it does."""
+    monkeypatch.setenv("ADWARM_SOURCE__ACCESS_TOKEN", "expired")
+    with run_sink() as sink:
+        use_channels(monkeypatch, {"type": "apprise", "name": "hook", "url": sink.url})
+        sink.status = 500
+        assert adwarm("warm", "act_1", "--range", "yesterday").exit_code == 1
+        assert sink.titles == []
+        sink.status = 200
+        with write_transaction(Runtime().engine) as connection:
+            connection.execute(alert_delivery.update().values(claimed_until=None))
+        assert adwarm("patterns").exit_code == 1
+        assert [title.partition(" of ")[0] for title in sink.titles] == ["adwarm: 1 error TokenDead"]
+
+
+def test_each_channel_is_tested(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message each: delivered, failed with its reason, or queued for the DAG; a failure ends with 1."""
+    with run_sink() as sink:
+        use_channels(monkeypatch, {"type": "apprise", "name": "hook", "url": sink.url}, MAIL)
+        good = adwarm("doctor", "--send-alert", "--json")
+        sink.status = 500
+        bad = adwarm("doctor", "--send-alert", "--channel", "hook", "--json")
+    assert {item["channel"]: item["result"] for item in good.json} == {
+        "log": "delivered",
+        "hook": "delivered",
+        "mail": "sent by the DAG",
+    }
+    assert good.exit_code == 0
+    assert sink.titles == ["adwarm: test of alerts"]
+    assert [alert.kind for alert in list_alerts(Runtime().engine)] == ["Test"]
+    ((failed,), exit_code) = bad.json, bad.exit_code
+    assert (failed["channel"], failed["result"], exit_code) == ("hook", "failed", 1)
+    assert "500" in failed["reason"]
+    assert "top-secret" not in bad.stdout + bad.stderr
+
+
+def test_an_unknown_channel_is_named(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error lists the channels there are."""
+    use_channels(monkeypatch, MAIL)
+    result = adwarm("doctor", "--send-alert", "--channel", "pager", "--json")
+    assert result.exit_code == 1
+    assert "log, mail" in result.json["error"]
+
+
+def test_the_doctor_checks_channels(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each channel is a check; one whose URL is none of Apprise fails, without the URL; nothing is sent."""
+
+    def checks() -> dict[str, tuple[bool, str]]:
+        found = adwarm("doctor", "--json").json
+        return {item["name"]: (item["ok"], item["detail"]) for item in found if item["name"].startswith("alert")}
+
+    assert checks() == {
+        "alerts": (True, "none is open"),
+        "alert channels": (True, "only the log, where nobody may look; ADWARM_ALERTS__CHANNELS adds channels"),
+    }
+    assert "note  alert channels: only the log" in adwarm("doctor").stdout
+    with run_sink() as sink:
+        use_channels(
+            monkeypatch,
+            {"type": "apprise", "name": "hook", "url": sink.url},
+            {"type": "apprise", "name": "pager", "url": "nonsense://top-secret"},
+            MAIL,
+        )
+        found = checks()
+    assert sink.received == []
+    assert {name: ok for name, (ok, _) in found.items()} == {
+        "alerts": True,
+        "alert channel hook": True,
+        "alert channel pager": False,
+        "alert channel mail": True,
+    }
+    assert not any("top-secret" in detail for _, detail in found.values())

@@ -13,9 +13,12 @@ from pathlib import Path
 import orjson
 import pytest
 
+from adwarm.cli import main
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store.alerts import Channels, NewAlert, open_event
+from graph_simulator import server
+from graph_simulator.config import SimulatorConfig
 from tests.alert_sink import run_sink
 
 from .conftest import Adwarm
@@ -63,3 +66,39 @@ def test_an_address_that_cannot_be_used_is_an_error(adwarm: Adwarm) -> None:
     result = adwarm("serve", "--host", "203.0.113.1", "--port", "1", "--json")
     assert result.exit_code == 1
     assert "--host" in result.json["error"]
+
+
+def simulate(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[list[SimulatorConfig], object]:
+    """Run the command without serving; return the configurations it would serve, and its exit code."""
+    served: list[SimulatorConfig] = []
+    monkeypatch.setattr(server, "run_forever", lambda config, host, port: served.append(config))
+    monkeypatch.setattr(sys, "argv", ["adwarm", "simulate", *words])
+    try:
+        main()
+    except SystemExit as stop:
+        return served, stop.code
+    return served, 0
+
+
+def test_the_command_of_the_docs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Accounts, ads, seed, faults, scale and time are passed on; the address and the token are printed."""
+    storm = str(ROOT / "examples/storm.toml")
+    words = ["--accounts", "200", "--ads", "50", "--seed", "7", "--faults", storm, "--time-scale", "120"]
+    served, code = simulate(monkeypatch, *words, "--at", "2026-11-25T12:00:00Z", "--decoys", "0.4")
+    config = served[0]
+    assert code in {0, None}
+    assert (config.accounts, config.ads, config.seed, config.time_scale, config.decoys) == (200, 50, 7, 120, 0.4)
+    assert config.now == datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+    assert config.fault_profile.quota is not None
+    assert "simulated-token" in capfd.readouterr().out
+
+
+def test_an_invalid_faults_file(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The error on an invalid faults file names the field, and nothing is served."""
+    storm = tmp_path / "storm.toml"
+    storm.write_text('[[fault]]\nkind = "hail"\n', encoding="utf-8")
+    served, code = simulate(monkeypatch, "--faults", str(storm))
+    assert (served, code in {0, None}) == ([], False)
+    assert "fault.0.kind" in capfd.readouterr().err.replace("\n", "")

@@ -46,12 +46,6 @@ ROW = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture
-def document() -> Document:
-    """A week with a summary, three daily rows, and actions."""
-    return make_document(DAILY, SUMMARY)
-
-
 @given(st.lists(ROW, max_size=15), st.one_of(st.none(), st.lists(ROW, max_size=5)))
 def test_any_rows_come_back(daily: list[Row], summary: list[Row] | None) -> None:
     """Ids and numbers stay text, other values keep their types, and absent values stay absent."""

@@ -16,17 +16,11 @@ from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import entries
 from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, one_ad_page
 
-from .documents import ACTIONS, DAILY, SUMMARY, make_document
+from .documents import ACTIONS, DAILY, make_document
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs/reference"
 SCHEMA: dict[str, Any] = json.loads((REFERENCE / "document.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
-
-
-@pytest.fixture
-def document() -> Document:
-    """A week with a summary, three daily rows, and actions."""
-    return make_document(DAILY, SUMMARY)
 
 
 def _problems(raw: bytes) -> list[str]:

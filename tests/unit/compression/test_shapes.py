@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression import shapes
-from adwarm.compression.document import encode_document
-from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table, render_shape
+from adwarm.compression.document import (
+    MEDIA_TYPES,
+    Shape,
+    TableName,
+    encode_document,
+    parse_shape,
+    parse_table,
+    render_shape,
+)
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.model import Row
 from adwarm_client.document import CONTENT_TYPE, ROW_CONTENT_TYPE, Document
 
 from .documents import ACTIONS, DAILY, SUMMARY, encode_version_1, make_document
-
-
-@pytest.fixture
-def document() -> Document:
-    """A week with a summary, three daily rows, and actions."""
-    return make_document(DAILY, SUMMARY)
 
 
 def _render(document: Document, shape: Shape, table: TableName = "daily") -> bytes:
@@ -156,7 +156,7 @@ def test_empty_reports_have_every_shape(shape: Shape) -> None:
 
 def test_a_huge_report_is_only_columnar(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the message says what to do, and columns are still returned."""
-    monkeypatch.setattr(shapes, "MAX_CELLS", 5)
+    monkeypatch.setattr("adwarm.compression.document.MAX_CELLS", 5)
     for shape in (Shape.ROWS, Shape.NDJSON, Shape.CSV, Shape.ARROW):
         with pytest.raises(TooMuchData, match="columnar"):
             _render(document, shape)

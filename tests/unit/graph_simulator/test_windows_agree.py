@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adwarm.model.windows import resolve_window
+from adwarm.model.keys import resolve_window
 from adwarm_client.date_ranges import MAX_DAYS, PRESETS
 from graph_simulator.date_ranges import PRESETS as PLATFORM_PRESETS
 from graph_simulator.date_ranges import RETENTION_MONTHS, DateRange, local_time, months_before, preset_range

@@ -5,6 +5,7 @@ import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log import read_events
-from adwarm.log_check.check import CheckProgress, check_log
+from adwarm.access_log.events import EVENT_SCHEMA, EventBuilder
+from adwarm.log_check.check import CheckProgress, RepeatCounter, check_log
 from adwarm.log_check.next_step import find_next_step
 from adwarm.log_check.report import to_document
 from adwarm.log_check.suggestions import suggest
@@ -140,3 +142,54 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path, monkeypatch: pytest.M
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 2 * peaks[0]
+
+
+class _Batches:
+    """Makes batches whose codes belong together, as those of one reader do."""
+
+    def __init__(self) -> None:
+        self._events = EventBuilder(Settings())
+
+    def make(self, seconds: list[float], accounts: list[int]) -> pa.RecordBatch:
+        columns = {
+            "ts": [START + timedelta(seconds=value) for value in seconds],
+            "account_id": [f"act_{account}" for account in accounts],
+            "date_range": ["today"] * len(seconds),
+        }
+        batch = self._events.from_lists(columns, len(seconds), lambda reason, row: None)
+        assert batch.schema == EVENT_SCHEMA
+        return batch
+
+
+def test_the_same_event_again_is_an_exact_repeat() -> None:
+    """The same time and key count, in one batch, in another and out of order; another account does not."""
+    batches, counter = _Batches(), RepeatCounter()
+    counter.add(batches.make([0, 0, 60, 0], [1, 1, 1, 2]))
+    counter.add(batches.make([60, 30, 0], [1, 1, 1]))
+    assert (counter.exact, counter.is_estimate) == (3, False)
+
+
+def test_opens_within_two_seconds_are_near_also_across_batches() -> None:
+    """A double click is near; an exact repeat, a later open and another key are not."""
+    batches, counter = _Batches(), RepeatCounter()
+    counter.add(batches.make([0, 1.5, 1.5, 100], [1, 1, 2, 1]))
+    counter.add(batches.make([101, 101, 110], [1, 2, 1]))
+    assert counter.near == 2
+
+
+def test_memory_is_bounded_and_the_estimate_is_close() -> None:
+    """With more events than the limit a sample is counted; 4,000 repeats are estimated within a quarter."""
+    batches, counter = _Batches(), RepeatCounter(limit=2_000)
+    rng = np.random.default_rng(5)
+    moments = np.arange(40_000) * 10.0
+    repeated = rng.choice(np.arange(1, 40_000, 2), 4_000, replace=False)
+    moments[repeated] = moments[repeated - 1]
+    for part in np.split(rng.permutation(moments), 20):
+        counter.add(batches.make(part.tolist(), [1] * len(part)))
+    assert 3_000 < counter.exact < 5_000
+    assert counter.is_estimate
+    assert len(counter._seen) <= 2_000
+    unique = RepeatCounter(limit=2_000)
+    for part in np.split(np.arange(40_000) * 10.0, 20):
+        unique.add(batches.make(part.tolist(), [1] * len(part)))
+    assert unique.exact == 0

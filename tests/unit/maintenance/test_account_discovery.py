@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.backpressure import CallRequest, acquire_grant
-from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.clock import TimeLimit, VirtualClock
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
@@ -21,7 +21,6 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
-from adwarm.foundation.time_limit import TimeLimit
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Account, CauseKind, Priority, Scope, ScopeKind
 from adwarm.runtime import Runtime
@@ -174,7 +173,7 @@ def test_lists_without_an_end(runtime: Runtime, monkeypatch: pytest.MonkeyPatch)
     """Pages in a circle, and more pages than allowed, end with an error."""
     circle = source("a", page(1, after="x"), page(2, after="x"))
     assert "circle" in str(discover(runtime, circle).errors["a"])
-    monkeypatch.setattr("adwarm.sources.bounds.MAX_SPARSE_PAGES", 2)
+    monkeypatch.setattr("adwarm.sources.units.MAX_SPARSE_PAGES", 2)
     endless = source("b", *(page(1, after=str(n)) for n in range(1, 5)))
     assert "pages that are not full" in str(discover(runtime, endless).errors["b"])
 

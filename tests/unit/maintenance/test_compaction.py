@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import VirtualClock
 from adwarm.maintenance.compaction import compact, make_compact
 from adwarm.maintenance.garbage_collection import collect_garbage
-from adwarm.maintenance.step import StepBudget
+from adwarm.maintenance.runner import StepBudget
 from adwarm.model import Window
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, partitions

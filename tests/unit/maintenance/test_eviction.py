@@ -20,7 +20,7 @@ from adwarm.maintenance.eviction import (
     make_evict_entries,
     preview,
 )
-from adwarm.maintenance.step import StepBudget
+from adwarm.maintenance.runner import StepBudget
 from adwarm.model import EntryKey, ReportKey, Window
 from adwarm.settings import CacheSettings, Settings
 from adwarm.store import Context, ObjectStore, entries, write_transaction

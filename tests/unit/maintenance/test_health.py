@@ -13,7 +13,7 @@ from adwarm.foundation.errors import Blocked
 from adwarm.foundation.gate import GateState, Rule
 from adwarm.maintenance.health import Isolations, make_check_health
 from adwarm.maintenance.platform_calls import PlatformCalls
-from adwarm.maintenance.step import StepBudget, StepResult
+from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import Account, Priority, Scope, ScopeKind
 from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime

@@ -15,7 +15,7 @@ from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import TokenDead
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.reconciliation import Sums, choose_accounts, describe, differ, make_reconcile
-from adwarm.maintenance.step import StepBudget, StepResult
+from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime

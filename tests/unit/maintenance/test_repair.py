@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import VirtualClock
 from adwarm.maintenance.repair import make_repair_degraded
-from adwarm.maintenance.step import StepBudget, StepResult
+from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import Account, Priority, ReportKey, resolve_key
 from adwarm.settings import BackpressureSettings, Settings
 from adwarm.store import Context, ObjectStore, accounts, entries, write_transaction

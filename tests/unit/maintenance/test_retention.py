@@ -1,7 +1,7 @@
 """Every table that grows has a rule, and a run that is out of time goes on with it."""
 
 import tomllib
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,19 +10,12 @@ from sqlalchemy import Engine
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import VirtualClock
-from adwarm.maintenance.retention import build_rules, make_apply_retention
-from adwarm.maintenance.step import StepBudget
+from adwarm.maintenance.retention import build_rules, make_apply_retention, prune_open_log
+from adwarm.maintenance.runner import StepBudget
 from adwarm.model import CompressionCounts, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.settings import Settings
-from adwarm.store import (
-    Context,
-    ObjectStore,
-    aggregates,
-    compression_days,
-    read_transaction,
-    retention,
-)
+from adwarm.settings import RetentionSettings, Settings
+from adwarm.store import Context, ObjectStore, aggregates, compression_days, read_transaction, retention
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.tables import metadata
 from tests.user_log import UserLog
@@ -127,3 +120,22 @@ def test_hours_that_were_deleted_are_not_read_again(
         hours = aggregates.list_hours(connection)
     assert min(item.hour for item in hours) > clock.now() - 100 * DAY
     assert len(hours) == 2
+
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_old_days_go_and_others_stay(sqlite_engine: Engine, tmp_path: Path, *, is_local: bool) -> None:
+    """The oldest day that is kept began `traffic_days` ago; running again deletes nothing."""
+    url = str(tmp_path) if is_local else f"memory://{tmp_path.name}"
+    settings = Settings(home=tmp_path, data_url=url, retention=RetentionSettings(traffic_days=60))
+    files = OpenFiles(url)
+    days = [date(2026, 11, 25) - timedelta(days=age) for age in (0, 59, 60, 61, 400)]
+    for day in days:
+        for name in ("a", "b"):
+            files.put(day, name, OPEN_FILE_SCHEMA.empty_table())
+    context = Context(sqlite_engine, ObjectStore(url), settings)
+    assert prune_open_log(context, NOW) == 4
+    assert [day for day in files.list_days() if files.list_files([day])] == sorted(days[:3])
+    assert prune_open_log(context, NOW) == 0

@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock, seconds_left
 from adwarm.foundation.errors import Transient
-from adwarm.foundation.time_limit import seconds_left
-from adwarm.maintenance.runner import GRACE_SECONDS, StepReport, add_reports, describe_counts, find_pause, run_step
-from adwarm.maintenance.step import StepBudget, StepResult
+from adwarm.maintenance.runner import (
+    GRACE_SECONDS,
+    StepBudget,
+    StepReport,
+    StepResult,
+    add_reports,
+    describe_counts,
+    find_pause,
+    run_step,
+)
 from adwarm.store import maintenance_steps
 
 HOUR = timedelta(hours=1)

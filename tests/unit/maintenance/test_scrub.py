@@ -8,8 +8,8 @@ import pytest
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.maintenance.integrity_checks import count_items
+from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.maintenance.scrub import make_scrub
-from adwarm.maintenance.step import StepBudget, StepResult
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.settings import MaintenanceSettings

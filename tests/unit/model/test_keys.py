@@ -1,24 +1,34 @@
 """Keys: valid and invalid input, and resolving a report key to an entry key."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from facebook_business.adobjects.adsinsights import AdsInsights
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.local_time import local_day, zone
 from adwarm.model import (
     PRESETS,
     Account,
     EntryKey,
+    FreshnessRules,
     QuerySpec,
     ReportKey,
     Window,
+    expires_at,
+    is_settled,
     matches_key,
     normalize_account_id,
     resolve_key,
+    resolve_window,
 )
+from adwarm.model.keys import check_served
+from adwarm_client.date_ranges import DATE_RANGE_PATTERN, MAX_DAYS, validate_date_range
 
 HOSTILE = [
     "../../etc/passwd",
@@ -161,3 +171,303 @@ def test_an_entry_matches_by_its_window() -> None:
 
     assert matches_key(week, key, account, spec, fetched)
     assert not matches_key(week, key, account, spec, fetched + timedelta(days=1))
+
+
+ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Apia"]
+DAYS = st.dates(date(1990, 1, 1), date(2090, 1, 1))
+
+
+def _window(text: str) -> Window:
+    since, until = text.split("..")
+    return Window(date.fromisoformat(since), date.fromisoformat(until))
+
+
+EDGES = [  # preset, today, expected
+    ("today", "2026-11-25", "2026-11-25..2026-11-25"),
+    ("yesterday", "2026-01-01", "2025-12-31..2025-12-31"),
+    ("yesterday", "2028-03-01", "2028-02-29..2028-02-29"),
+    ("last_3d", "2026-03-02", "2026-02-27..2026-03-01"),
+    ("last_7d", "2026-11-25", "2026-11-18..2026-11-24"),
+    ("last_14d", "2026-11-25", "2026-11-11..2026-11-24"),
+    ("last_28d", "2026-11-25", "2026-10-28..2026-11-24"),
+    ("last_30d", "2028-03-01", "2028-01-31..2028-02-29"),
+    ("last_90d", "2026-11-25", "2026-08-27..2026-11-24"),
+    ("this_week", "2026-11-23", "2026-11-23..2026-11-23"),
+    ("this_week", "2026-11-29", "2026-11-23..2026-11-29"),
+    ("this_week_mon_today", "2026-11-25", "2026-11-23..2026-11-25"),
+    ("this_week_sun_today", "2026-11-29", "2026-11-29..2026-11-29"),
+    ("this_week_sun_today", "2026-11-28", "2026-11-22..2026-11-28"),
+    ("last_week", "2026-11-23", "2026-11-16..2026-11-22"),
+    ("last_week", "2027-01-01", "2026-12-21..2026-12-27"),
+    ("last_week_mon_sun", "2026-11-29", "2026-11-16..2026-11-22"),
+    ("last_week_sun_sat", "2026-11-29", "2026-11-22..2026-11-28"),
+    ("last_week_sun_sat", "2026-11-28", "2026-11-15..2026-11-21"),
+    ("this_month", "2026-12-01", "2026-12-01..2026-12-01"),
+    ("last_month", "2026-01-31", "2025-12-01..2025-12-31"),
+    ("last_month", "2028-03-31", "2028-02-01..2028-02-29"),
+    ("last_month", "2026-03-31", "2026-02-01..2026-02-28"),
+    ("this_quarter", "2026-10-01", "2026-10-01..2026-10-01"),
+    ("this_quarter", "2026-12-31", "2026-10-01..2026-12-31"),
+    ("last_quarter", "2026-10-01", "2026-07-01..2026-09-30"),
+    ("last_quarter", "2026-01-01", "2025-10-01..2025-12-31"),
+    ("this_year", "2026-01-01", "2026-01-01..2026-01-01"),
+    ("this_year", "2028-12-31", "2028-01-01..2028-12-31"),
+    ("last_year", "2026-01-01", "2025-01-01..2025-12-31"),
+    ("maximum", "2026-11-25", "2023-10-31..2026-11-25"),
+    ("data_maximum", "2026-11-25", "2023-10-31..2026-11-25"),
+    ("2026-02-28..2026-03-01", "2030-01-01", "2026-02-28..2026-03-01"),
+]
+
+
+def test_ranges_on_the_edges(subtests: pytest.Subtests) -> None:
+    """Each name gives its absolute days, whatever edge today is at; every preset has a case."""
+    for preset, today, expected in EDGES:
+        with subtests.test(preset=preset, today=today):
+            noon = datetime.fromisoformat(f"{today}T12:00:00+00:00")
+            assert resolve_window(preset, "UTC", noon) == _window(expected)
+    assert {preset for preset, _, _ in EDGES} >= set(PRESETS)
+
+
+PLATFORMS = sorted(name for name in vars(AdsInsights.DatePreset) if not name.startswith("_"))
+
+
+@given(today=DAYS)
+@example(today=date(2028, 2, 29))
+def test_every_preset_of_the_platform_is_a_key_and_a_window(today: date) -> None:
+    """Each of the twenty presets of the SDK parses to itself, and its window is a valid range."""
+    assert len(PLATFORMS) == 20
+    noon = datetime.combine(today, time(12), UTC)
+    for preset in PLATFORMS:
+        key = ReportKey.parse("act_1", f" {preset} ")
+        assert key == ReportKey.parse(*str(key).split())
+        window = resolve_window(key.date_range, "UTC", noon)
+        assert resolve_window(validate_date_range(str(window)), "UTC", noon) == window, preset
+
+
+@given(today=DAYS)
+def test_maximum_is_what_the_platform_keeps(today: date) -> None:
+    """It ends today and is within 37 months, also after short months."""
+    window = PRESETS["maximum"](today)
+    assert (window.until, len(window)) == (today, MAX_DAYS)
+    year, month = divmod(today.year * 12 + today.month - 1 - 37, 12)
+    assert date(year, month + 1, min(today.day, 28)) <= window.since
+    assert PRESETS["data_maximum"](today) == window
+
+
+@given(today=DAYS, preset=st.sampled_from(sorted(PRESETS)))
+def test_no_preset_looks_into_the_future(today: date, preset: str) -> None:
+    """Windows end today at the latest; the `last_` ones end before today and have the length they name."""
+    window = PRESETS[preset](today)
+    assert window.until <= today
+    if preset.startswith("last_"):
+        assert window.until < today
+    if preset.startswith("last_") and preset.endswith("d"):
+        assert (len(window), window.until) == (int(preset[5:-1]), today - timedelta(days=1))
+
+
+@given(today=DAYS)
+def test_periods_join_without_a_gap(today: date) -> None:
+    """The last period ends the day before this one starts, and starts on a valid period start."""
+    for unit in ("week", "month", "quarter", "year"):
+        this, last = PRESETS[f"this_{unit}"](today), PRESETS[f"last_{unit}"](today)
+        assert last.until + timedelta(days=1) == this.since
+        assert PRESETS[f"this_{unit}"](last.until).since == last.since
+
+
+def test_the_accounts_own_midnight_moves_the_window(subtests: pytest.Subtests) -> None:
+    """The window changes at midnight in the account's zone, on clock changes too."""
+    for zone_name in ZONES:
+        for day in ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-12-31"]:
+            with subtests.test(zone_name=zone_name, day=day):
+                midnight = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone_name)).astimezone(UTC)
+                new = date.fromisoformat(day)
+                assert resolve_window("today", zone_name, midnight) == Window(new, new)
+                assert resolve_window("yesterday", zone_name, midnight).until == new - timedelta(days=1)
+                before = resolve_window("today", zone_name, midnight - timedelta(seconds=1))
+                assert before.until == new - timedelta(days=1)
+
+
+@given(
+    moment=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)), hours=st.integers(-12, 12)
+)
+def test_the_zone_of_the_time_does_not_matter(moment: datetime, hours: int) -> None:
+    """The same time in another zone, or without one, gives the same window."""
+    written = moment.astimezone(ZoneInfo(f"Etc/GMT{hours:+d}"))
+    for name in ("last_7d", "this_month"):
+        expected = resolve_window(name, "Asia/Tokyo", moment)
+        assert resolve_window(name, "Asia/Tokyo", written) == expected
+        assert resolve_window(name, "Asia/Tokyo", moment.replace(tzinfo=None)) == expected
+
+
+def test_days_of_23_and_25_hours_are_one_day() -> None:
+    """Clock changes neither skip nor repeat a day."""
+    for start in (datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC)):
+        hours = [local_day(start + timedelta(hours=hour), "Europe/Berlin") for hour in range(72)]
+        days = sorted(set(hours))
+        assert hours == sorted(hours)
+        assert all(later - earlier == timedelta(days=1) for earlier, later in pairwise(days))
+        assert {23, 25} & {hours.count(day) for day in days}
+
+
+def test_a_day_that_a_zone_skipped() -> None:
+    """Samoa had no 30 December 2011; windows there skip it."""
+    before = datetime(2011, 12, 30, 9, 59, tzinfo=UTC)
+    assert local_day(before, "Pacific/Apia") == date(2011, 12, 29)
+    assert local_day(before + timedelta(minutes=1), "Pacific/Apia") == date(2011, 12, 31)
+
+
+def test_the_days_of_a_window() -> None:
+    """Both ends are included."""
+    window = _window("2026-02-27..2026-03-02")
+    assert len(window) == 4
+    assert list(window.days()) == [date(2026, 2, 27), date(2026, 2, 28), date(2026, 3, 1), date(2026, 3, 2)]
+    assert date(2026, 3, 2) in window
+    assert date(2026, 3, 3) not in window
+    assert str(window) == "2026-02-27..2026-03-02"
+    assert _window("2026-02-26..2026-03-05") < _window("2026-02-27..2026-03-01") < window
+
+
+def test_a_window_in_the_wrong_order_is_refused() -> None:
+    """The message says to swap the days."""
+    with pytest.raises(BadRequest, match="swap the two days"):
+        Window(date(2026, 3, 2), date(2026, 3, 1))
+    with pytest.raises(BadRequest, match="swap the two days"):
+        validate_date_range("2026-03-02..2026-03-01")
+
+
+def test_an_unknown_range_lists_the_presets(subtests: pytest.Subtests) -> None:
+    """The message names the presets."""
+    for text in ["last_8d", "", "TODAY", "2026-3-1..2026-03-02", "2026-01-01", "2026-01-01..", "../x"]:
+        with (
+            subtests.test(text=text),
+            pytest.raises(BadRequest, match=r"neither YYYY-MM-DD\.\.YYYY-MM-DD nor one of today, yesterday, last_3d"),
+        ):
+            validate_date_range(text)
+
+
+def test_a_day_that_does_not_exist_is_refused(subtests: pytest.Subtests) -> None:
+    """The day is not in the calendar, or not written in plain digits."""
+    for text in ["2026-02-30..2026-03-01", "0000-01-01..2026-01-01", "٢٠٢٦-01-01..2026-01-02"]:
+        with subtests.test(text=text), pytest.raises(BadRequest, match="date range"):
+            validate_date_range(text)
+
+
+def test_an_unknown_zone_is_refused(subtests: pytest.Subtests) -> None:
+    """Invalid names, paths among them, open no file; the message says what to write."""
+    for name in ["Mars/Olympus", "", "../../etc/passwd", "/etc/passwd", "Europe", "UTC\0", "x" * 300]:
+        with subtests.test(name=name), pytest.raises(BadRequest, match="use an IANA name such as Europe/Berlin"):
+            zone(name)
+
+
+def test_the_pattern_of_forms_accepts_what_is_valid(subtests: pytest.Subtests) -> None:
+    """Every preset and every pair of days matches, as the parser accepts them."""
+    for text in [*PRESETS, "2026-01-31..2026-12-01"]:
+        with subtests.test(text=text):
+            assert validate_date_range(text)
+            assert re.search(DATE_RANGE_PATTERN, text)
+
+
+def test_the_pattern_of_forms_rejects_the_rest(subtests: pytest.Subtests) -> None:
+    """What no date range can be is rejected by the pattern and by the parser."""
+    for text in [
+        "",
+        "last_8d",
+        "Last_7d",
+        " last_7d",
+        "last_7d,today",
+        "2026-13-01..2026-12-01",
+        "2026-01-32..2026-02-01",
+        "2026-01-01",
+    ]:
+        with subtests.test(text=text):
+            assert not re.search(DATE_RANGE_PATTERN, text)
+            with pytest.raises(BadRequest):
+                validate_date_range(text)
+
+
+@given(DAYS, st.integers(-3, MAX_DAYS + 3), st.integers(-3, MAX_DAYS + 3))
+def test_only_days_that_the_platform_has_are_served(today: date, newest_age: int, oldest_age: int) -> None:
+    """An absolute range is served exactly when it ends today or earlier and starts within the days that are kept."""
+    since, until = (
+        today - timedelta(days=max(newest_age, oldest_age)),
+        today - timedelta(days=min(newest_age, oldest_age)),
+    )
+    text = f"{since}..{until}"
+    if since >= _window_of_all(today).since and until <= today:
+        assert check_served(text, today) == text
+    else:
+        with pytest.raises(BadRequest, match=r"future|oldest day"):
+            check_served(text, today)
+
+
+def _window_of_all(today: date) -> Window:
+    return PRESETS["maximum"](today)
+
+
+def test_presets_are_always_served(subtests: pytest.Subtests) -> None:
+    """A preset never reaches beyond what the platform keeps."""
+    for preset in PRESETS:
+        with subtests.test(preset=preset):
+            assert check_served(preset, date(2026, 12, 31)) == preset
+            assert PRESETS[preset](date(2026, 12, 31)).since >= _window_of_all(date(2026, 12, 31)).since
+
+
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+TODAY = date(2026, 11, 25)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def test_freshness_follows_the_newest_day(subtests: pytest.Subtests) -> None:
+    """3 h today, 6 h yesterday, a day up to a week, a week up to 28 days, then forever, whatever the first day is."""
+    for age, life in [
+        (-1, 3 * HOUR),
+        (0, 3 * HOUR),
+        (1, 6 * HOUR),
+        (2, DAY),
+        (7, DAY),
+        (8, 7 * DAY),
+        (28, 7 * DAY),
+        (29, None),
+    ]:
+        with subtests.test(age=age, life=life):
+            until = TODAY - age * DAY
+            expected = None if life is None else NOON + life
+            assert expires_at(Window(until, until), "UTC", NOON) == expected
+            assert expires_at(Window(until - 90 * DAY, until), "UTC", NOON) == expected
+
+
+def test_the_age_is_counted_in_the_accounts_zone() -> None:
+    """At noon UTC it is already tomorrow in Auckland, which is 13 hours ahead in summer."""
+    window = Window(TODAY, TODAY)
+    assert expires_at(window, "UTC", NOON) == NOON + 3 * HOUR
+    assert expires_at(window, "Pacific/Auckland", NOON) == NOON + 6 * HOUR
+
+
+def test_the_rules_can_be_changed() -> None:
+    """Every duration is a parameter."""
+    rules = FreshnessRules(today=HOUR, yesterday=2 * HOUR, week=3 * HOUR, settling=4 * HOUR, settle_days=10)
+    found = [expires_at(Window(TODAY - age * DAY, TODAY - age * DAY), "UTC", NOON, rules) for age in (0, 1, 5, 10, 11)]
+    assert found == [NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR, NOON + 4 * HOUR, None]
+
+
+@given(age=st.integers(0, 60), older=st.integers(0, 30))
+def test_older_data_is_never_fresh_for_less(age: int, older: int) -> None:
+    """The duration never decreases with age, and final data stays final."""
+    rules = FreshnessRules()
+    young, old = rules.max_age(age), rules.max_age(age + older)
+    assert old is None or (young is not None and young <= old)
+
+
+@given(age=st.integers(-2, 60), zone_name=st.sampled_from(["UTC", "Asia/Tokyo", "America/Los_Angeles"]))
+def test_settled_data_never_expires(age: int, zone_name: str) -> None:
+    """A day is settled exactly when its entry never expires."""
+    day = TODAY - age * DAY
+    assert is_settled(day, zone_name, NOON) is (expires_at(Window(day, day), zone_name, NOON) is None)
+
+
+def test_a_day_settles_after_28_days_by_the_fetch() -> None:
+    """The time of the fetch decides, at the account's midnight."""
+    day = date(2026, 10, 27)
+    midnight = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
+    assert not is_settled(day, "America/Los_Angeles", midnight - timedelta(seconds=1))
+    assert is_settled(day, "America/Los_Angeles", midnight)

@@ -13,11 +13,10 @@ from starlette.requests import Request
 
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import VirtualClock
-from adwarm.pages.access import Permission, Visitor
+from adwarm.pages.access import CSRF_FIELD, Permission, Visitor, make_csrf_token
 from adwarm.pages.application import build_page
-from adwarm.pages.forms import CSRF_FIELD, make_csrf_token
-from adwarm.pages.services import PageServices
-from adwarm.pages.tabs import TABS
+from adwarm.pages.tab import PageServices
+from adwarm.pages.views import TABS
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from tests.asgi_client import AsgiClient

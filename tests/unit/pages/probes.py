@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adwarm.pages.access import Permission
-from adwarm.pages.forms import CSRF_FIELD, MAX_FORM_BYTES
+from adwarm.pages.access import CSRF_FIELD, MAX_FORM_BYTES, Permission
 from adwarm.pages.tab import Form, FormPage, Redirect, Tab, TileRequest
 
 HOSTILE = "\"><script>alert('1')</script>"

@@ -11,11 +11,10 @@ from starlette.requests import Request
 
 from adwarm.foundation.errors import Transient
 from adwarm.model import PolicyReview
-from adwarm.pages.access import Visitor
+from adwarm.pages.access import Visitor, make_csrf_token, make_seal
 from adwarm.pages.application import build_page
-from adwarm.pages.forms import make_csrf_token, make_seal
 from adwarm.pages.rendering import render
-from adwarm.pages.tabs import TABS
+from adwarm.pages.views import TABS
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.snapshots import save_review

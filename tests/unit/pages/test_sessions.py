@@ -14,12 +14,10 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Account, Priority, TokenScope
 from adwarm.pages import guard as page_guard
-from adwarm.pages.access import Permission
-from adwarm.pages.application import build_page
-from adwarm.pages.forms import CSRF_FIELD
-from adwarm.pages.mount import PageMount
+from adwarm.pages.access import CSRF_FIELD, Permission
+from adwarm.pages.application import PageMount, build_page
 from adwarm.pages.sessions import COOKIE, MAX_LOGIN_BYTES, SessionAccess, add_session_routes, list_permissions
-from adwarm.pages.tabs import TABS
+from adwarm.pages.views import TABS
 from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.store import access_tokens, accounts, read_transaction
 from adwarm.store.access_tokens import MAX_SESSIONS

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.patterns import slot_counts
+from adwarm.patterns.access_profiles import profile_and_count_log
 from adwarm.patterns.hour_of_week import (
     HOUR_SCHEMA,
     SHORT_DAYS,
@@ -22,7 +23,6 @@ from adwarm.patterns.hour_of_week import (
     format_week,
     list_times,
 )
-from adwarm.patterns.log_profile import profile_and_count_log
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from tests.unit.patterns.conftest import Event, event_batch

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account
 from adwarm.patterns import open_counts
+from adwarm.patterns.access_profiles import profile_and_count_log
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.log_profile import profile_and_count_log
 from adwarm.patterns.open_counts import FirstOpenCounter, OpenCounts, count_first_opens
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.foundation.arrow_arrays import Bools, Floats
-from adwarm.patterns.log_profile import profile_and_count_log
+from adwarm.patterns.access_profiles import profile_and_count_log
 from adwarm.patterns.profile import (
     BUSY_RATIO,
     MIN_WEEKS,

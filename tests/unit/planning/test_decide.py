@@ -13,8 +13,8 @@ from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode, ReportKey, Warm, WarmResult, WarmStatus
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.planning.day_close import get_close_time
 from adwarm.planning.decide import PlanScope, build_forecast_plan, decide, get_calls_left_this_hour, get_open_chances
+from adwarm.planning.further_warms import get_close_time
 from adwarm.settings import Settings
 from adwarm.settings.sections import ImpactSettings
 from adwarm.store import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fetch_plan.request_cost import RequestCost
+from adwarm.fetch_plan import RequestCost
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS
 from adwarm.model import ReportKey
 from adwarm.planning.key_decision import KeyFrames, Rule, decide_key, select_key

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adwarm.fetch_plan.request_cost import RequestCost
+from adwarm.fetch_plan import RequestCost
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
 from adwarm.planning.plan import PlanTiming, SlotArrays, find_expected_keys, select_expected_keys

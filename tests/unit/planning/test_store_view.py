@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.fetch_plan.request_cost import RequestCost
+from adwarm.fetch_plan import RequestCost
 from adwarm.model import Priority, ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.store_view import StoreView

@@ -18,8 +18,8 @@ from adwarm.model import Priority, ReportKey, Row, Scope, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
-from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.meta.transport import MetaCredentials
 from adwarm.sources.pool import SourceFactory, SourcePool
 from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.error_events import ErrorEvent, ErrorLog

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from adwarm.fetch_plan.planner import aligned_block
+from adwarm.fetch_plan import aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, CauseKind, Window
 from adwarm.prefetch.backfill import (

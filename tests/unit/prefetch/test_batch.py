@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.clock import TimeLimitReached, VirtualClock, seconds_left
 from adwarm.foundation.errors import Refused, TokenDead, Transient
-from adwarm.foundation.time_limit import TimeLimitReached, seconds_left
 from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.async_reports import ReportPending, ReportPoller, ReportSchedule

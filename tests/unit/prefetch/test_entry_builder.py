@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from adwarm.compression import CONTENT_TYPE, decode_envelope, decompress, unpack_document
-from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
+from adwarm.fetch_plan import RefetchSchedule
 from adwarm.foundation.errors import Corrupt, NotFound, Transient
 from adwarm.model import Account, ColumnTable, EntryKey, Priority, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch import KeyRequest, KeyStatus

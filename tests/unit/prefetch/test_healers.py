@@ -21,8 +21,8 @@ from adwarm.prefetch import healers as healers_module
 from adwarm.prefetch.healers import PartitionRefetch, SessionRestart, TokenRefresh
 from adwarm.recovery import Call, Failure, RecoveryOptions, RecoveryPipeline
 from adwarm.recovery.error_filter import ErrorFilter
-from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.meta.transport import MetaCredentials
 from adwarm.sources.pool import SourcePool
 from adwarm.store import partitions
 from adwarm.store.database import read_transaction

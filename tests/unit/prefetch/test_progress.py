@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from adwarm.backpressure.admission import Decision, Wait
-from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.clock import TimeLimit, VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
-from adwarm.foundation.time_limit import TimeLimit
 from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
@@ -307,9 +306,9 @@ def test_a_result_is_bounded(
 ) -> None:
     """Endless pages are cut off by number, rows and bytes; the reason names the bound."""
     clear(database)
-    monkeypatch.setattr("adwarm.sources.bounds.MAX_ROWS", 20 if bound == "rows" else 1_000)
-    monkeypatch.setattr("adwarm.sources.bounds.MAX_BYTES", 4_096 if bound == "bytes" else 2**20)
-    monkeypatch.setattr("adwarm.sources.bounds.MAX_SPARSE_PAGES", 20 if bound == "pages" else 1_000)
+    monkeypatch.setattr("adwarm.sources.units.MAX_ROWS", 20 if bound == "rows" else 1_000)
+    monkeypatch.setattr("adwarm.sources.units.MAX_BYTES", 4_096 if bound == "bytes" else 2**20)
+    monkeypatch.setattr("adwarm.sources.units.MAX_SPARSE_PAGES", 20 if bound == "pages" else 1_000)
     stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000)
     reads = 0
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.fetch_plan.planner import HISTORY_DAYS
+from adwarm.fetch_plan import HISTORY_DAYS
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import (

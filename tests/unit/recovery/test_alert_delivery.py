@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
-from adwarm.maintenance.deliver_alerts import make_deliver_alerts
-from adwarm.maintenance.step import StepBudget
+from adwarm.maintenance.runner import StepBudget
+from adwarm.maintenance.steps import make_deliver_alerts
 from adwarm.recovery import StoredAlerts, alert_delivery
 from adwarm.recovery.alert_delivery import NoticeSender, flush_notices
 from adwarm.recovery.alert_messages import Message

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation import errors
+from adwarm.foundation.clock import TimeLimit, limited
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, Throttled, TokenDead, TooMuchData, Transient
-from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.recovery.retry import Retrier, RetryBudget, backoff_seconds, is_retryable
 from adwarm.settings import RecoverySettings

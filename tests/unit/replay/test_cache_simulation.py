@@ -18,8 +18,7 @@ from adwarm.replay.cache_simulation import (
     SimulationInputs,
     age_quantile,
 )
-from adwarm.replay.entry_lifetimes import FixedLifetime
-from adwarm.replay.policy import Ranking, ReplayTiming
+from adwarm.replay.policy import FixedLifetime, Ranking, ReplayTiming
 
 MINUTE = 60_000_000
 TTL = 180 * MINUTE

@@ -1,24 +1,37 @@
 """Policies: loading by name, and the values of the baselines."""
 
 import sys
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import Engine
 
+from adwarm.access_log.timestamps import from_micros, to_micros
+from adwarm.forecast.protocol import RecentOpens, data_cutoff_at
+from adwarm.forecast.snapshot import StoredForecasts, save_snapshot
+from adwarm.forecast.training.train import TRAINERS, fit_forecast
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_hours import hours_of_week
+from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.planning.decide import MIN_PROBABILITY
+from adwarm.planning.plan import LOOKAHEAD, LikelyKeys, PlanTiming, find_likely_keys
 from adwarm.replay import baselines
 from adwarm.replay.baselines import hour_probabilities, idle_window
-from adwarm.replay.entry_lifetimes import FixedLifetime
+from adwarm.replay.cache_simulation import EvaluationPeriod, FetchDelays, SimulationInputs
+from adwarm.replay.deployed_plan import DeployedPlan
 from adwarm.replay.log_split import TrainTestSplit
-from adwarm.replay.policies import BUILT_IN, FORECASTS, load_policies
-from adwarm.replay.policy import ReplayTiming
+from adwarm.replay.policies import BUILT_IN, FORECASTS, ForecastPolicy, KeyLifetimes, load_policies
+from adwarm.replay.policy import DecisionTimes, FixedLifetime, Ranking, ReplayTiming
 from adwarm.replay.replay_run import ReplayConfig, replay
 from adwarm.settings import Settings
+from adwarm.store import Context, ObjectStore
+
+from .conftest import MONDAY
 
 HOUR, DAY = baselines.HOUR, baselines.DAY
 TERMS = ReplayTiming(HOUR, 0, 0, 3 * HOUR)
@@ -121,3 +134,154 @@ def test_windows_of_idle_times() -> None:
     assert peaked == (pytest.approx(54.0), pytest.approx(67.1))
     assert idle_window(np.arange(240.0)) == (0.0, 240.0)
     assert idle_window(np.full(5, 1440.0)) == (pytest.approx(1224.0), pytest.approx(1656.0))
+
+
+HOUR = 3_600_000_000
+TIMING = ReplayTiming(HOUR, 5 * 60_000_000, 30_000_000, 3 * HOUR)
+LIFETIME = FixedLifetime(3 * HOUR)
+SETTINGS = Settings.model_validate({"planning": {"step_minutes": 60}})
+DAY = MONDAY + timedelta(weeks=4, days=1)
+KIND = "hour_of_week"
+
+
+def decisions_on(day: datetime) -> DecisionTimes:
+    """Hourly decisions of a day."""
+    at = to_micros(day) + HOUR * np.arange(24, dtype=np.int64)
+    return DecisionTimes(at, at - TIMING.lag, TIMING)
+
+
+def rank(policy: ForecastPolicy, opens: Opens, day: datetime = DAY) -> list[Ranking]:
+    """The rankings of a day from the opens that a replay would show."""
+    decisions = decisions_on(day)
+    policy.fit(opens.before(int(decisions.cutoff[0])), TIMING)
+    return list(policy.rank(opens.before(int(decisions.cutoff[-1])), decisions))
+
+
+def values(rankings: list[Ranking]) -> list[tuple[int, int, float, int]]:
+    """Decision, key, value and time of everything that may be warmed."""
+    return [
+        (ranking.decision, int(key), float(value), int(at))
+        for ranking in rankings
+        if ranking.warm_at is not None
+        for key, value, at in zip(ranking.key, ranking.warm_value, ranking.warm_at, strict=True)
+        if value > 0
+    ]
+
+
+@pytest.mark.parametrize("kind", [KIND, "population"])
+def test_values_are_the_plan_s_chances(kind: str, opens: Opens) -> None:
+    """At each decision the valued keys, chances and times are those of production's forecast and plan."""
+    settings = SETTINGS.model_copy(update={"planning": SETTINGS.planning.model_copy(update={"min_confidence": 0.02})})
+    found = values(rank(ForecastPolicy(kind, settings, LIFETIME), opens))
+    decisions = decisions_on(DAY)
+    until = data_cutoff_at(DAY, settings)
+    forecast = fit_forecast(kind, opens.before(to_micros(until)), settings, until)
+    expected = []
+    for index, at in enumerate(from_micros(moment) for moment in decisions.at.tolist()):
+        cutoff = data_cutoff_at(at, settings)
+        recent = RecentOpens(opens.before(to_micros(cutoff)), cutoff)
+        frame = forecast.predict(at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
+        view = KeyLifetimes(opens, LIFETIME)
+        timing = PlanTiming(at, timedelta(minutes=61), timedelta(seconds=90))
+        likely = find_likely_keys(timing, frame, view, settings.planning.min_confidence)
+        lasts = likely.get_lasting(timedelta(minutes=30))
+        rows = zip(likely.keys, likely.chance, likely.warm_at, lasts, strict=True)
+        expected += [
+            (index, view.numbers[key], float(np.round(chance, 9)), to_micros(warm_at))
+            for key, chance, warm_at, is_lasting in rows
+            if is_lasting
+        ]
+
+    assert len(found) > 5
+    assert sorted(found) == sorted(expected)
+
+
+def test_a_cut_log_gives_the_same_decisions(office: pd.DataFrame) -> None:
+    """Opens at or after a decision's cutoff change neither values nor probabilities."""
+    cut = DAY + timedelta(hours=9, minutes=10)
+    whole, seen = opens_from_frame(office), opens_from_frame(office[office["ts"] < pd.Timestamp(cut)])
+    both = [rank(ForecastPolicy(KIND, SETTINGS, LIFETIME), log) for log in (whole, seen)]
+    index = 9
+    assert values(both[0][: index + 1]) == values(both[1][: index + 1])
+    for one, other in zip(both[0][: index + 1], both[1][: index + 1], strict=True):
+        assert one.probability is not None
+        assert other.probability is not None
+        assert np.array_equal(one.probability, other.probability)
+
+
+def _store(engine: Engine, objects: ObjectStore, opens: Opens, *moments: datetime) -> StoredForecasts:
+    """Stored forecasts of the kind that were trained until these moments."""
+    context = Context(engine, objects, SETTINGS)
+    for moment in moments:
+        save_snapshot(context, TRAINERS[KIND](opens, SETTINGS, moment), metrics={}, at=DAY)
+    return StoredForecasts(context)
+
+
+def test_each_day_is_replayed_with_the_newest_snapshot_that_has_not_seen_it(
+    opens: Opens, sqlite_engine: Engine, objects: ObjectStore
+) -> None:
+    """A stored forecast is used as it is from the end of its training on; on a day before it, the kind is trained."""
+    seen, old = DAY + timedelta(days=3), MONDAY + timedelta(weeks=2)
+    plain = values(rank(ForecastPolicy(KIND, SETTINGS, LIFETIME), opens))
+    stored = _store(sqlite_engine, objects, opens, seen)
+    assert values(rank(ForecastPolicy(KIND, SETTINGS, LIFETIME, stored=stored), opens)) == plain
+    assert stored.used == {}
+
+    stored = _store(sqlite_engine, objects, opens, old, old + timedelta(days=1))
+    policy = ForecastPolicy(KIND, SETTINGS, LIFETIME, stored=stored)
+    assert values(rank(policy, opens)) != plain
+    assert "as they were stored" in policy.about
+    rank(policy, opens, seen + timedelta(days=1))
+    assert [until for _, until in stored.used.values()] == [old + timedelta(days=1), seen]
+
+
+def _deployed(opens: Opens, settings: Settings = SETTINGS) -> dict[str, float]:
+    """The figures of the deployed plan on one day."""
+    start = to_micros(DAY)
+    inputs = SimulationInputs(opens, TIMING, LIFETIME, FetchDelays(30_000_000, 5_000_000))
+    plan = DeployedPlan(inputs, EvaluationPeriod(start, start + 24 * HOUR), settings)
+    policy = ForecastPolicy(KIND, settings, LIFETIME)
+    policy.observer = plan.decide
+    rank(policy, opens)
+    return plan.finish()
+
+
+def test_the_deployed_plan_pays_its_price(opens: Opens) -> None:
+    """It warms what is worth the price: more when an open is worth more, nothing beyond the hour's calls."""
+    usual = _deployed(opens)
+    assert usual["warms"] > 0
+    assert usual["first_open_hit_ratio"] > 0.2
+    assert usual["multiple"] > 1
+    frugal = SETTINGS.planning.model_copy(update={"open_value": 1.01})
+    assert _deployed(opens, SETTINGS.model_copy(update={"planning": frugal}))["warms"] < usual["warms"]
+    tight = SETTINGS.planning.model_copy(update={"max_calls_per_hour": 1})
+    assert _deployed(opens, SETTINGS.model_copy(update={"planning": tight}))["warms"] < usual["warms"]
+
+
+def test_decisions_outside_the_period_are_not_simulated(opens: Opens) -> None:
+    """A decision of the weeks in which thresholds are learned changes nothing."""
+    start = to_micros(DAY)
+    inputs = SimulationInputs(opens, TIMING, LIFETIME, FetchDelays(30_000_000, 5_000_000))
+    plan = DeployedPlan(inputs, EvaluationPeriod(start, start + 24 * HOUR), SETTINGS)
+    policy = ForecastPolicy(KIND, SETTINGS, LIFETIME)
+    considered: list[int] = []
+
+    def decide(at: int, likely: LikelyKeys) -> None:
+        considered.append(len(likely.keys))
+        plan.decide(at, likely)
+
+    policy.observer = decide
+    rank(policy, opens, DAY - timedelta(days=1))
+    assert sum(considered) > 0
+    assert plan.finish()["warms"] == 0
+
+
+def test_unknown_keys_are_left_out(opens: Opens, sqlite_engine: Engine, objects: ObjectStore) -> None:
+    """A key of the snapshot that the replayed log does not hold gets no value."""
+    old = _store(sqlite_engine, objects, opens, MONDAY + timedelta(weeks=2))
+    renamed = replace(opens, account_id=np.where(opens.account_id == "act_1", "act_9", opens.account_id))
+    rankings = rank(ForecastPolicy(KIND, SETTINGS, LIFETIME, stored=old), renamed)
+    keys = {renamed.report_key(key) for _, key, _, _ in values(rankings)}
+    assert keys
+    assert not any(key.account_id == "act_9" for key in keys)
+    assert ReportKey("act_1", "today") not in keys

@@ -14,10 +14,8 @@ from adwarm.foundation.errors import Refused
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.serving.api.hit_route import HitRoute
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.metrics import ServingMetrics
-from adwarm.serving.ports import FetchOutcome, Open
 from adwarm.serving.problems import unauthorized
-from adwarm.serving.services import ServingServices
+from adwarm.serving.services import FetchOutcome, Open, ServingMetrics, ServingServices
 from adwarm.store import Context, read_traffic
 from tests.unit.conftest import NOW, ReaderHarness
 

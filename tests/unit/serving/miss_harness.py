@@ -16,7 +16,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, EntryKey, Priority, ReportKey, TokenScope, resolve_window
 from adwarm.serving.drainers import FetchMode
 from adwarm.serving.misses import QueueMissHandler
-from adwarm.serving.ports import FetchOutcome
+from adwarm.serving.services import FetchOutcome
 from adwarm.settings import BackpressureSettings, ServingSettings, Settings
 from adwarm.store import access_tokens, accounts, entries
 from adwarm.store.access_tokens import Counter

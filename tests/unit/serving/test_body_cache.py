@@ -14,8 +14,7 @@ from sqlalchemy import event
 from adwarm.compression import decode_envelope
 from adwarm.foundation.home import BODY_FOLDER
 from adwarm.model import ReportKey
-from adwarm.serving.body_cache import BodyCache
-from adwarm.serving.body_files import BodyFiles, hash_stored
+from adwarm.serving.body_cache import BodyCache, BodyFiles, hash_stored
 from adwarm.store import Context, entries
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry

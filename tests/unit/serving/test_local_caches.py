@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Corrupt, Transient
 from adwarm.model import ReportKey
 from adwarm.recovery import Call, Failure
 from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.serving import local_caches
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.local_caches import CacheClear, CacheSelection, LocalCaches
-from adwarm.store import Context, entries
-from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, ReaderHarness
+from adwarm.serving.local_caches import CacheClear, CacheSelection, LocalCaches, QueryWatcher
+from adwarm.settings import Settings
+from adwarm.store import Context, entries, report_versions
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, ReaderHarness
 
 FIRST, SECOND, OTHER = ReportKey("act_1", "yesterday"), ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")
 
@@ -142,3 +146,29 @@ def test_pointers_bodies_and_files_of_an_account_are_dropped(desk: ReaderHarness
             parts.close()
 
     asyncio.run(go())
+
+
+def test_a_switch_is_noticed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watcher's settings return the new query after its next look, and keep it while the database is away."""
+    old, new = Settings(), Settings(reports={"default": {"level": "campaign"}})
+    for settings in (old, new):
+        configured = {"default": settings.configured_spec("default")}
+        settings.use_specs(report_versions.register(engine, configured, NOW, timedelta(hours=24)))
+    report_versions.switch(engine, "default", NOW)
+
+    async def watch() -> None:
+        watcher = QueryWatcher(engine, old, 0.01)
+        watcher.start()
+        async with asyncio.timeout(30):
+            while old.spec("default").level != "campaign":  # noqa: ASYNC110 - nothing tells of the look
+                await asyncio.sleep(0)
+        await watcher.close()
+
+    asyncio.run(watch())
+
+    def lost(*arguments: object) -> None:
+        raise Transient("the database is away")
+
+    monkeypatch.setattr(local_caches.report_versions, "load_specs", lost)
+    QueryWatcher(engine, old).refresh()
+    assert old.spec("default").level == "campaign"

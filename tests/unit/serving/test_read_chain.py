@@ -13,15 +13,22 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from adwarm.compression import unpack_document
+from adwarm.foundation.clock import TimeLimitReached, seconds_left
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound, Refused, TokenDead, Transient
-from adwarm.foundation.time_limit import TimeLimitReached, seconds_left
 from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest
 from adwarm.prefetch.batch_result import KeyStatus
 from adwarm.serving import ReadChain, ReadResult, ReadStatus, chain_steps
 from adwarm.serving.chain_steps import read_source
-from adwarm.serving.fallback_outcomes import describe_fallbacks, look_up_fallbacks
-from adwarm.serving.read_chain import ChainRequest, StoreUnreachable, order_steps, read_or_fetch, require_entry
+from adwarm.serving.read_chain import (
+    ChainRequest,
+    StoreUnreachable,
+    describe_fallbacks,
+    look_up_fallbacks,
+    order_steps,
+    read_or_fetch,
+    require_entry,
+)
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
 from adwarm.sources.pool import SourcePool

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.settings import SourceSettings
-from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.meta.transport import MetaCredentials
 
 TOKEN = "EAAcanarytoken0123456789"
 JSON = "application/json; charset=UTF-8"

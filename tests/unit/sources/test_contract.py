@@ -12,8 +12,8 @@ from sqlalchemy import create_engine
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import SourceSettings
-from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.meta.transport import MetaCredentials
 from adwarm.sources.parquet import ParquetSource
 from adwarm.sources.protocol import (
     AsyncReportHandle,

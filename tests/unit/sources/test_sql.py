@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from adwarm.foundation.time_limit import TimeLimit, limited
+from adwarm.foundation.clock import TimeLimit, limited
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources import sql
 from adwarm.sources.protocol import Increment, ResultPage

@@ -80,7 +80,7 @@ def test_one_function_tells_the_calls_of_a_day() -> None:
         "store/read_traffic.py",
         "cli/status.py",
         "pages/views/now_tab.py",
-        "serving/api/routes/capacity.py",
+        "serving/api/routes/state.py",
     }
     counted = {name for name, text in texts.items() if "upstream_calls" in text and "migrations" not in name}
     assert counted == {"store/read_traffic.py"}

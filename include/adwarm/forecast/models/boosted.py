@@ -17,8 +17,7 @@ from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_WEEK, OpenGrid, PopulationTotals
 from adwarm.forecast.features.key_features import SiblingReports, build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
-from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.models.classifiers import Classifier, predict_each
+from adwarm.forecast.models.classifiers import Calibration, Classifier, predict_each
 from adwarm.forecast.models.seasonal import FEATURES, MIN_PROBABILITY, SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens, SlotChance, SlotChances
 from adwarm.forecast.serialization import decode_model, encode_model

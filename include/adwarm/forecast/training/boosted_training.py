@@ -15,7 +15,6 @@ from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.features.key_features import SiblingReports, build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
 from adwarm.forecast.models.boosted import HISTORY_MICROS, SEASONAL_ONLY, BoostedModel, Horizons, predict_in_blocks
-from adwarm.forecast.models.calibration import calibrate
 from adwarm.forecast.models.classifiers import (
     BoostedTrees,
     Classifier,
@@ -23,6 +22,7 @@ from adwarm.forecast.models.classifiers import (
     LogisticClassifier,
     SeasonalBaseline,
     TrainingSet,
+    calibrate,
     can_learn,
     mean_of_odds,
 )

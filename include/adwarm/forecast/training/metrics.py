@@ -11,7 +11,7 @@ import pandas as pd
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid, PopulationTotals
 from adwarm.forecast.models.boosted import BoostedForecast, chance_in_part
-from adwarm.forecast.models.calibration import Calibration, calibrate
+from adwarm.forecast.models.classifiers import Calibration, calibrate
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS, data_cutoff_at
 from adwarm.forecast.training.backtest import Backtest

@@ -14,7 +14,7 @@ from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.features.grid import SLOT_MICROS
 from adwarm.forecast.models.boosted import KIND as ADWARM
 from adwarm.forecast.models.boosted import VERSION, BoostedForecast, Horizons
-from adwarm.forecast.models.calibration import Calibration
+from adwarm.forecast.models.classifiers import Calibration
 from adwarm.forecast.models.population import KIND as POPULATION
 from adwarm.forecast.models.population import PopulationForecast
 from adwarm.forecast.models.seasonal import KIND as HOUR_OF_WEEK

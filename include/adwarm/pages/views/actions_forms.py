@@ -25,8 +25,8 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule, to_datetime
 from adwarm.foundation.wording import format_bytes, format_count
 from adwarm.pages.access import Permission
+from adwarm.pages.rendering import describe_scope
 from adwarm.pages.tab import Form, FormPage, Redirect, TileRequest
-from adwarm.pages.views.scope_names import describe_scope
 from adwarm.store.switches import Switch, list_switches
 
 _TEMPLATE = "actions/confirm.html"

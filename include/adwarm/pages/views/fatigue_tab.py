@@ -15,8 +15,8 @@ from adwarm.fatigue.recommendation import (
 )
 from adwarm.fatigue.report import CSV_COLUMNS, list_csv_cells
 from adwarm.fatigue.score import CRITICAL_FROM
-from adwarm.foundation.csv_text import format_csv
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.wording import format_csv
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, normalize_account_id
 from adwarm.pages.tab import Download, Tab, Tile, TileRequest
 from adwarm.queries import fatigue_ads, fatigue_overview

@@ -11,9 +11,9 @@ from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import to_datetime
 from adwarm.model import Priority
+from adwarm.pages.rendering import describe_gated, describe_scope
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.now_tab import list_parked, show_scope
-from adwarm.pages.views.scope_names import describe_gated, describe_scope
 from adwarm.queries.operation import list_grants
 from adwarm.recovery.next_steps import get_next_step
 from adwarm.store.capacity import CapacitySample, list_samples

@@ -28,8 +28,7 @@ from typing import Final
 
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode
-from adwarm.pages.formats import format_ago, format_share, format_time, format_visible
-from adwarm.pages.views.scope_names import describe_scope
+from adwarm.pages.rendering import describe_scope, format_ago, format_share, format_time, format_visible
 from adwarm.store.switches import SwitchState
 
 LATE_AFTER: Final = timedelta(hours=3)

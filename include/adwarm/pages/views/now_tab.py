@@ -14,10 +14,9 @@ from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import Gate, Rule, to_datetime
 from adwarm.model import Mode
-from adwarm.pages.formats import format_share
+from adwarm.pages.rendering import describe_scope, format_share
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.headline import Situation, evaluate_situation
-from adwarm.pages.views.scope_names import describe_scope
 from adwarm.queries.operation import FetchCosts, get_fetch_costs, get_situation, list_failures
 from adwarm.store import alerts, entries, jobs, warm_usage
 from adwarm.store.gates import list_closed

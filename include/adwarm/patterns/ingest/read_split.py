@@ -22,14 +22,12 @@ from adwarm.access_log.log_files import LogFile, list_files, reading_ahead
 from adwarm.access_log.log_reader import EventBatch, LogReader, filter_window, parquet_span, timestamp_column
 from adwarm.access_log.quarantine import Quarantine, RejectedSample
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
-from adwarm.foundation.arrow_arrays import Ints
+from adwarm.foundation.arrow_arrays import Ints, system_memory_pool
 from adwarm.foundation.errors import NotFound, Transient
 from adwarm.foundation.remote_files import map_ordered
 from adwarm.foundation.storage import get_storage_settings
-from adwarm.patterns.arrow_memory import system_memory_pool
 from adwarm.patterns.ingest.open_matching import CandidateFilter, add_zones, find_zones
-from adwarm.patterns.ingest.plan import IngestPlan
-from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
+from adwarm.patterns.ingest.plan import IngestPlan, LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import AccessLogSettings
 from adwarm.store import Context

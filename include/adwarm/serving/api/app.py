@@ -1,37 +1,29 @@
-"""The read API as an ASGI application, and its OpenAPI document."""
+"""The read API as one ASGI application: its routes and OpenAPI document, and what starts and ends with it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.foundation.errors import AdwarmError
 from adwarm.maintenance.state_metrics import StateReader
-from adwarm.serving.api.dependencies import SINGLE_VALUES, bearer
+from adwarm.serving.api.dashboard import mount_dashboard
 from adwarm.serving.api.errors import describe_error, describe_invalid, describe_status
-from adwarm.serving.api.guard import Guard
+from adwarm.serving.api.guard import SINGLE_VALUES, Guard, bearer
+from adwarm.serving.api.hit_route import HitRoute
 from adwarm.serving.api.models import ProblemDocument
-from adwarm.serving.api.routes import (
-    accounts,
-    arrivals,
-    batch,
-    capacity,
-    errors,
-    health,
-    insights,
-    integrity,
-    metrics,
-    recovery,
-    requests,
-    scores,
-)
+from adwarm.serving.api.routes import batch, errors, health, insights, requests, scores, state
+from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.problems import CONTENT_TYPE, Problem
 from adwarm.serving.services import ServingServices
+from adwarm.settings import ServingSettings
 
 OPENAPI_PATH: Final = "/v1/openapi.json"
 _VERSION = "1"
@@ -73,9 +65,9 @@ def _make_app() -> FastAPI:
         lifespan=_limit_threads,
     )
     app.include_router(health.router)
-    for module in (insights, batch, scores, accounts, requests, arrivals, capacity, errors, recovery, integrity):
+    for module in (insights, batch, scores, requests, state, errors):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), SINGLE_VALUES])
-    app.include_router(metrics.router, dependencies=[Depends(bearer)])
+    app.include_router(health.metrics_router, dependencies=[Depends(bearer)])
     document: dict[str, Any] = {}
 
     @app.get(OPENAPI_PATH, include_in_schema=False, dependencies=[Depends(bearer)])
@@ -144,3 +136,103 @@ async def _answer_status(request: Request, error: Exception) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=headers)
     return _respond(describe_status(status, headers))
+
+
+ALLOWED_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "If-None-Match",
+    "Prefer",
+    "Adwarm-Actor",
+    "Adwarm-Client",
+    "Adwarm-Priority",
+    "Adwarm-Request",
+    "Adwarm-Trigger",
+)
+EXPOSED_HEADERS: Final = (
+    "ETag",
+    "Age",
+    "Cache-Status",
+    "Retry-After",
+    "Location",
+    "Preference-Applied",
+    "Adwarm-Actions",
+    "Adwarm-Degraded",
+    "Adwarm-Reason",
+    "Adwarm-Request",
+    "Adwarm-Source",
+    "Adwarm-Window",
+)
+_PREFLIGHT_SECONDS = 600
+
+
+def with_cors(app: ASGIApp, settings: ServingSettings) -> ASGIApp:
+    """Return `app`, which pages on the origins of `serving.cors_origins` may call; unchanged when there are none.
+
+    A preflight is answered without a token, and grants nothing to an origin that is not listed. Put it around every
+    other part, so that pages can read errors too.
+    """
+    if not settings.cors_origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.cors_origins,
+        allow_methods=("GET", "HEAD", "POST"),
+        allow_headers=ALLOWED_HEADERS,
+        expose_headers=EXPOSED_HEADERS,
+        max_age=_PREFLIGHT_SECONDS,
+    )
+
+
+class Startable(Protocol):
+    """Something that runs beside the application."""
+
+    def start(self) -> None:
+        """Begin."""
+
+
+def build_application(
+    services: ServingServices, parts: HitParts, startables: list[Startable], close: Callable[[], Awaitable[None]]
+) -> ASGIApp:
+    """Return the read API: reports first, then the other routes, and around both the rules for pages of other origins.
+
+    Args:
+        services: what the routes work with.
+        parts: what hits are made of.
+        startables: started when the application starts, in the process and event loop that serve.
+        close: called when it ends, after the last answer.
+    """
+
+    async def start() -> None:
+        for item in startables:
+            item.start()
+
+    settings = services.context.settings.serving
+    app = create_app(services)
+    if settings.dashboard is not None:
+        mount_dashboard(app, settings.dashboard)
+    return with_cors(HitRoute(Lifespan(app, start, close), services, parts), settings)
+
+
+class Lifespan:
+    """Calls `start` and `stop` when an application has started and has ended."""
+
+    def __init__(self, app: ASGIApp, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
+        self._app = app
+        self._start = start
+        self._stop = stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on; messages of the lifespan call `start` or `stop` first."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_after(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self._start()
+            elif message["type"].startswith("lifespan.shutdown"):
+                await self._stop()
+            await send(message)
+
+        await self._app(scope, receive, send_after)

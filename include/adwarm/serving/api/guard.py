@@ -1,21 +1,27 @@
-"""The outermost part of the API: nothing behind it is reached without a valid token, except `OPEN_PATHS`.
+"""Who may call a route: the guard ahead of all routes, and what routes depend on, such as a token with a scope.
+
+The outermost part of the API: nothing behind it is reached without a valid token, except `OPEN_PATHS`.
 
 It is plain ASGI, so that a route that is added, mounted or misspelled cannot forget it. It also limits paths and
 bodies, answers HEAD from GET, adds the security headers, and turns every error into problem details.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, NoReturn
 
+from fastapi import Depends, Header, Path, Request
+from fastapi.security.http import HTTPBearer
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import AccessToken
+from adwarm.model import AccessToken, TokenScope
 from adwarm.serving.api.connections import recognize_client
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, describe_error, describe_problem
-from adwarm.serving.ports import Authenticator
-from adwarm.serving.problems import Problem
+from adwarm.serving.api.models import ActorName
+from adwarm.serving.problems import Problem, unauthorized
+from adwarm.serving.services import Authenticator, ServingServices
+from adwarm.serving.tokens import require_scope
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """The only routes that answer without a token. The files of the dashboard hold no data and are served ahead of them."""
@@ -149,3 +155,56 @@ class _Response:
         elif self._is_head:
             message = {**message, "body": b""}
         await self._send(message)
+
+
+class _Bearer(HTTPBearer):
+    """The security scheme; it returns the token that the guard has authenticated.
+
+    Raises:
+        Problem: 401, the request did not pass the guard.
+    """
+
+    async def __call__(self, request: Request) -> Any:
+        token = get_token(request.scope)
+        if token is None:
+            raise unauthorized()
+        return token
+
+
+bearer = _Bearer(
+    scheme_name="token",
+    bearerFormat="adwarm_<id>_<secret>",
+    description="A token from `adwarm token create`.",
+)
+
+
+def _demand(scope: TokenScope) -> Callable[[Any], Awaitable[AccessToken]]:
+    async def find(token: Annotated[Any, Depends(bearer)]) -> AccessToken:
+        found: AccessToken = token
+        require_scope(found, scope)
+        return found
+
+    return find
+
+
+async def _services(request: Request) -> ServingServices:
+    services: ServingServices = request.app.state.services
+    return services
+
+
+async def _check_query(request: Request) -> None:
+    """Refuse a repeated parameter where the route has parameters; FastAPI would take the last value."""
+    if request.scope["route"].dependant.query_params:
+        check_single([name for name, _ in request.query_params.multi_items()])
+
+
+ReadToken = Annotated[AccessToken, Depends(_demand(TokenScope.READ))]
+EnqueueToken = Annotated[AccessToken, Depends(_demand(TokenScope.ENQUEUE))]
+NEEDS_READ = Depends(_demand(TokenScope.READ))
+NEEDS_ADMIN = Depends(_demand(TokenScope.ADMIN))
+SINGLE_VALUES = Depends(_check_query)
+Services = Annotated[ServingServices, Depends(_services)]
+ACTOR_TEXT = "Who opens the report; only the token of a trusted backend may say so."
+PARTIAL_TEXT = "`allow-partial` allows an answer of other days than those asked for, which names its days."
+ActorHeader = Annotated[ActorName | None, Header(alias="Adwarm-Actor", description=ACTOR_TEXT)]
+AccountPath = Annotated[str, Path(description="Account id, such as `act_1234`.")]

@@ -32,11 +32,10 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.compression.dictionaries import parse_available_dictionary
-from adwarm.foundation.errors import Corrupt
+from adwarm.foundation.errors import Corrupt, restore_error
 from adwarm.foundation.local_time import local_day
-from adwarm.foundation.stored_errors import restore_error
 from adwarm.model import Actor, Priority, ReportKey, TokenScope
-from adwarm.model.windows import check_served
+from adwarm.model.keys import check_served
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.api.connections import recognize_client
@@ -69,13 +68,11 @@ from adwarm.serving.api.visit import (
 )
 from adwarm.serving.api_chain import ApiChain
 from adwarm.serving.flights import loop_time
-from adwarm.serving.hit_parts import HitParts
+from adwarm.serving.hit_parts import COLUMNAR, HitParts, Selection
 from adwarm.serving.pointers import Pointer
-from adwarm.serving.ports import FetchOutcome, Open
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.serving.read_chain import STORE_ERRORS, ChainRequest, StoreUnreachable
-from adwarm.serving.representations import COLUMNAR, Selection
-from adwarm.serving.services import ServingServices
+from adwarm.serving.services import FetchOutcome, Open, ServingServices
 from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry
 from adwarm_client import api_headers

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from adwarm.compression import Codec, choose_encoding
-from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
+from adwarm.compression.document import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
 from adwarm.serving.api.guard import check_path_bytes, check_single

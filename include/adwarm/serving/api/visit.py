@@ -21,9 +21,9 @@ from adwarm.model import AccessToken, Actor, Window
 from adwarm.serving import http_headers
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_problem
 from adwarm.serving.api.insights_request import InsightsQuery, choose_shape
+from adwarm.serving.hit_parts import Representations, Selection
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadResult, ReadStatus
-from adwarm.serving.representations import Representations, Selection
 from adwarm_client import api_headers
 
 ACTOR_HEADER: Final = b"adwarm-actor"

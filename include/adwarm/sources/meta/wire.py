@@ -22,8 +22,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
+from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import TooMuchData, Transient
-from adwarm.foundation.time_limit import seconds_left
 
 _CHUNK = 65_536
 _STEP = 262_144

@@ -22,7 +22,7 @@ from adwarm.forecast.models.boosted import (
     chance_in_part,
     predict_in_batches,
 )
-from adwarm.forecast.models.calibration import Calibration
+from adwarm.forecast.models.classifiers import Calibration
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, RecentOpens
 from adwarm.forecast.training.boosted_training import train_model

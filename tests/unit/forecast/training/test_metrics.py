@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.forecast.models.calibration import Calibration
+from adwarm.forecast.models.classifiers import Calibration
 from adwarm.forecast.training.metrics import SAMPLE_KEYS, Holdout
 from adwarm.forecast.training.train import entry_lifetime_slots, train_boosted, train_population, train_seasonal
 from adwarm.patterns.opens import Opens, opens_from_frame

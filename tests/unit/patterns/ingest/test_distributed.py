@@ -57,7 +57,7 @@ class Pipeline:
     def plan(self, now: datetime, window: Window = None) -> IngestRun:
         """Plan splits of `share_events`."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("adwarm.patterns.ingest.splits.SPLIT_EVENTS", self.share_events)
+            patch.setattr("adwarm.patterns.ingest.plan.SPLIT_EVENTS", self.share_events)
             return plan_ingest(self.context, now, window=window)
 
     def shared(self, now: datetime, window: Window = None, tries: int = 1) -> IngestResult:

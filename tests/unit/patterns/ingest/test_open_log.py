@@ -301,7 +301,7 @@ def test_neither_files_nor_splits_nor_runs_matter(
     for entry in data.draw(st.permutations(ours)):
         split.own([entry])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adwarm.patterns.ingest.splits.SPLIT_EVENTS", 1)
+        patch.setattr("adwarm.patterns.ingest.plan.SPLIT_EVENTS", 1)
         if len(plan_ingest(split.context(), now).splits) > 1:
             split.distributed(now)
         else:

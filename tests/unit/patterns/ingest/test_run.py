@@ -456,7 +456,7 @@ def test_planning_survives_a_file_that_changes_under_it(
         return opened(path, *args, **more)
 
     monkeypatch.setattr(Path, "open", refusing)
-    monkeypatch.setattr("adwarm.patterns.ingest.splits.SPLIT_EVENTS", 5)
+    monkeypatch.setattr("adwarm.patterns.ingest.plan.SPLIT_EVENTS", 5)
     context = small.context()
     report = run_locally(context, plan_ingest(context, START + 2 * HOUR))
     assert report.rejected_by_reason == {"unreadable": 1}

@@ -16,13 +16,11 @@ from sqlalchemy import Engine
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, Actor, Priority, ReportKey, TokenScope
-from adwarm.serving.api import application
+from adwarm.serving.api import app
 from adwarm.serving.api.app import create_app
 from adwarm.serving.deltas import DeltaThreads
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.metrics import ServingMetrics
-from adwarm.serving.ports import FetchOutcome, Open
-from adwarm.serving.services import ServingServices
+from adwarm.serving.services import FetchOutcome, Open, ServingMetrics, ServingServices
 from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.settings import Settings
 from adwarm.store import access_tokens, accounts
@@ -172,9 +170,9 @@ def api(desk: ReaderHarness, services: ServingServices, parts: HitParts) -> Iter
         """Leave the parts to their fixture."""
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(application, "create_app", lambda services: routes.append(create_app(services)) or routes[0])
-        app = application.build_application(services, parts, [], close)
-    with TestClient(app, raise_server_exceptions=False) as client:
+        patch.setattr(app, "create_app", lambda services: routes.append(create_app(services)) or routes[0])
+        application = app.build_application(services, parts, [], close)
+    with TestClient(application, raise_server_exceptions=False) as client:
         yield Api(desk, routes[0], client, services, services.misses, services.opens, desk.bench.clock)
 
 

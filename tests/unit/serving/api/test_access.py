@@ -18,8 +18,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, ReportKey, TokenScope, normalize_account_id
 from adwarm.planning.strategy_changes import check_changes
 from adwarm.recovery import IsolationTracker
-from adwarm.serving.api.app import OPENAPI_PATH, describe_api
-from adwarm.serving.api.application import build_application
+from adwarm.serving.api.app import OPENAPI_PATH, build_application, describe_api
 from adwarm.serving.api.guard import OPEN_PATHS
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.problems import unknown_report

@@ -1,11 +1,14 @@
 """The routes of the error history and of alerts: filters, pages, counts, and what a token may see."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from adwarm.model import TokenScope
+from adwarm.serving.problems import Problem, unknown_report
 from adwarm.store.alerts import Channels, NewAlert, open_or_extend, resolve_quiet
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from tests.unit.conftest import SQLITE_ONLY
@@ -131,3 +134,15 @@ def test_a_token_is_needed(api: Api, subtests: pytest.Subtests) -> None:
     for path in ["/v1/errors", "/v1/errors/counts", "/v1/alerts"]:
         with subtests.test(path=path):
             assert api.get(path, "adwarm_000000000000_nothing").status_code == 401
+
+
+@contextmanager
+def _block() -> Iterator[None]:
+    yield
+
+
+def test_a_problem_passes_through_context_managers() -> None:
+    """It arrives as it was raised, wherever it passes a `with` block."""
+    with pytest.raises(Problem) as raised, _block():
+        raise unknown_report()
+    assert raised.value.body() == unknown_report().body()

@@ -20,7 +20,7 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import ReportKey, TokenScope
-from adwarm.serving.api.application import with_cors
+from adwarm.serving.api.app import with_cors
 from adwarm.serving.api.guard import MAX_BODY_BYTES
 from adwarm.serving.problems import CONTENT_TYPE
 from tests.unit.conftest import NOW, SQLITE_ONLY

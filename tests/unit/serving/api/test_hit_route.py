@@ -15,9 +15,9 @@ import orjson
 import pytest
 import zstandard
 
-from adwarm.compression.shapes import Shape
+from adwarm.compression.document import Shape
 from adwarm.model import Account, Actor, Priority, ReportKey, TokenScope
-from adwarm.serving import representations
+from adwarm.serving import hit_parts
 from adwarm.serving.api.insights_request import (
     accepts_deltas,
     choose_codec,
@@ -27,8 +27,8 @@ from adwarm.serving.api.insights_request import (
     parse_wait,
 )
 from adwarm.serving.pointers import Pointer
-from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem, unknown_report
+from adwarm.serving.services import FetchOutcome
 from adwarm.store import accounts, entries, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.tables import payload
@@ -416,13 +416,13 @@ def test_opens_are_recorded_with_their_actor(route: HitHarness) -> None:
 def test_other_shapes_are_made_once(desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape is rendered from the document, has its own type and tag, and the second request does not render."""
     rendered = []
-    render = representations.render_shape
+    render = hit_parts.render_shape
 
     def count(*arguments: Any) -> tuple[bytes, str]:
         rendered.append(arguments[2:])
         return render(*arguments)
 
-    monkeypatch.setattr(representations, "render_shape", count)
+    monkeypatch.setattr(hit_parts, "render_shape", count)
     route = HitHarness(desk, tmp_path)
     desk.warm(KEY)
     first = route.get(f"{PATH}?table=summary", accept="text/csv, */*;q=0.1", accept_encoding="gzip")

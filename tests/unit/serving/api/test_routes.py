@@ -8,16 +8,17 @@ import orjson
 import pytest
 
 from adwarm.backpressure.request_queue import RequestQueue
-from adwarm.compression.codecs import decode
+from adwarm.compression.envelope import decode
 from adwarm.foundation.errors import Refused, Transient
 from adwarm.model import Actor, CallCause, CauseKind, CompressionCounts, Priority, ReportKey, TokenScope
-from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
-from adwarm.store import compression_days, integrity_days, quarantine
+from adwarm.serving.reader import ReadStatus
+from adwarm.serving.services import FetchOutcome
+from adwarm.store import compression_days, data_arrivals, integrity_days, quarantine
 from adwarm.store.integrity_days import IntegrityCounts
 from adwarm.store.quarantine import DamagedItem
 from adwarm.store.read_traffic import count_calls, get_day_calls
-from tests.unit.conftest import SQLITE_ONLY
+from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
 KEY = ReportKey("act_1", "last_7d")
@@ -289,3 +290,67 @@ def test_metrics(api: Api) -> None:
     assert float(lines["adwarm_entries"]) == 1.0
     assert float(lines['adwarm_entry_bytes{form="stored"}']) > 0
     assert lines["adwarm_tokens"] == "2.0"
+
+
+ARRIVAL_PATH = "/v1/data-arrived"
+ARRIVAL = {"account": "act_1", "days": "2026-11-24"}
+
+
+def test_a_notice_makes_reports_stale(api: Api) -> None:
+    """A fresh report that contains the day is stale afterwards; the same notice again is known."""
+    key = ReportKey("act_1", "last_7d")
+    api.desk.warm(key)
+    api.clock.sleep(60)
+    token = api.token(TokenScope.READ, TokenScope.ENQUEUE)
+    first, again = api.post(ARRIVAL_PATH, token, ARRIVAL), api.post(ARRIVAL_PATH, token, ARRIVAL)
+
+    assert (first.status_code, first.json()["marked"], first.json()["entries"]) == (200, 1, 1)
+    assert (again.json()["marked"], again.json()["known"]) == (0, 1)
+    assert api.desk.reader.read(key).status is ReadStatus.STALE
+
+
+def test_a_reader_may_not_report(api: Api) -> None:
+    """The scope `read` alone is refused, and an account outside the token's list is as unknown as any other."""
+    api.desk.warm(ReportKey("act_1", "today"))
+    assert api.post(ARRIVAL_PATH, api.token(TokenScope.READ), ARRIVAL).status_code == 403
+    limited = api.token(TokenScope.ENQUEUE, accounts=frozenset({"act_2"}))
+    assert api.post(ARRIVAL_PATH, limited, ARRIVAL).status_code == 404
+    assert data_arrivals.list_pending(api.desk.engine, NOW.replace(year=2000)) == []
+
+
+@SQLITE_ONLY
+def test_a_bad_notice_is_a_problem(api: Api, subtests: pytest.Subtests) -> None:
+    """The future, other words, unknown accounts and fields, and a time without a zone are refused."""
+    api.desk.warm(ReportKey("act_1", "today"))
+    for change, status in [
+        ({"days": "2999-01-01"}, 400),
+        ({"days": "x"}, 400),
+        ({"account": "act_99"}, 404),
+        ({"arrived_at": "2026-11-25T10:00:00"}, 400),
+        ({"more": 1}, 400),
+    ]:
+        with subtests.test(change=change, status=status):
+            response = api.post(ARRIVAL_PATH, api.token(TokenScope.ENQUEUE), {**ARRIVAL, **change})
+            assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_a_notice_counts_against_its_token(api: Api) -> None:
+    """Each report that it makes old is a fetch that the token causes; beyond its limit it is 429 and no change."""
+    for date_range in ("last_7d", "yesterday", "last_30d"):
+        api.desk.warm(ReportKey("act_1", date_range))
+    api.clock.sleep(60)
+    poor, rich = (api.token(TokenScope.ENQUEUE, daily_refetches=limit) for limit in (2, 3))
+    refused = api.post(ARRIVAL_PATH, poor, ARRIVAL)
+
+    assert (refused.status_code, refused.json()["limit"]) == (429, "daily_refetches")
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
+    assert "3 stored reports would be fetched again" in refused.json()["detail"]
+    assert data_arrivals.list_pending(api.desk.engine, NOW.replace(year=2000)) == []
+    assert api.desk.reader.read(ReportKey("act_1", "last_7d")).status is ReadStatus.HIT
+    assert api.post(ARRIVAL_PATH, rich, ARRIVAL).json()["entries"] == 3
+    assert api.post(ARRIVAL_PATH, rich, ARRIVAL).status_code == 200, (
+        "the same moment again changes nothing and costs nothing"
+    )
+    api.clock.sleep(60)
+    assert api.post(ARRIVAL_PATH, rich, ARRIVAL).status_code == 429
+    assert api.post(ARRIVAL_PATH, poor, ARRIVAL).status_code == 200, "what is old already costs one"

@@ -12,7 +12,7 @@ import pytest
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.serving.api import server as api_server
-from adwarm.serving.api.application import Lifespan
+from adwarm.serving.api.app import Lifespan
 from adwarm.serving.api.server import BoundedServer, _configure, _listen, run_server, serve_in_thread
 
 

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from adwarm.model import Account, Row, Window
 from adwarm.settings import SourceSettings
-from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.meta.transport import MetaCredentials
 from adwarm.testing import SourceContract, UpstreamData, UpstreamFailure
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.dataset import object_id

@@ -12,9 +12,8 @@ from pydantic import SecretStr
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.settings import SourceSettings
-from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
-from adwarm.sources.meta.transport import GraphTransport
+from adwarm.sources.meta.transport import GraphTransport, MetaCredentials
 from tests.unit.sources.conftest import TOKEN, ScriptedServer
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"

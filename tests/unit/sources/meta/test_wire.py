@@ -13,12 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.clock import TimeLimit, VirtualClock, limited
 from adwarm.foundation.errors import AdwarmError, TooMuchData, Transient
-from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.settings import SourceSettings
-from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.transport import GraphTransport
+from adwarm.sources.meta.transport import GraphTransport, MetaCredentials
 from adwarm.sources.meta.wire import _STEP, CallBounds, _Decompressor
 from tests.unit.sources.conftest import TOKEN
 

@@ -10,23 +10,22 @@ from fastapi import APIRouter, Header, Response
 from fastapi.concurrency import run_in_threadpool
 
 from adwarm.compression import choose_encoding, content_coding, decode_envelope
-from adwarm.compression.codecs import encode
+from adwarm.compression.envelope import encode
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope, Window
-from adwarm.model.windows import check_served
-from adwarm.serving.api.dependencies import PARTIAL_TEXT, ActorHeader, ReadToken, Services
+from adwarm.model.keys import check_served
 from adwarm.serving.api.errors import problems
+from adwarm.serving.api.guard import PARTIAL_TEXT, ActorHeader, ReadToken, Services
 from adwarm.serving.api.insights_request import allows_partial
 from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, OpenRequest
 from adwarm.serving.api.routes.requests import request_path
 from adwarm.serving.api.visit import choose_actor
-from adwarm.serving.ports import Open
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.serving.read_chain import StoreUnreachable
 from adwarm.serving.reader import ReadResult, ReadStatus
-from adwarm.serving.services import ServingServices
+from adwarm.serving.services import Open, ServingServices
 from adwarm.serving.tokens import check_key, cut_priority
 from adwarm.store import accounts
 from adwarm.store.entries import Entry

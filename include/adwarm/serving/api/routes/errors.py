@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AccessToken
-from adwarm.serving.api.dependencies import ReadToken, Services
 from adwarm.serving.api.errors import problems
+from adwarm.serving.api.guard import ReadToken, Services
 from adwarm.serving.api.models import Document
 from adwarm.serving.tokens import check_account, list_accounts
 from adwarm.store import alerts

@@ -1,4 +1,4 @@
-"""The health routes, the only ones that answer without a token. They say nothing about data, settings or errors."""
+"""Routes for those that watch the process: metrics, and health, which answers without a token and says nothing else."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from adwarm.foundation.errors import AdwarmError, BadRequest
+from adwarm.serving.api.errors import problems
+from adwarm.serving.api.guard import NEEDS_ADMIN, Services
 from adwarm.serving.api.models import Health, Readiness
-from adwarm.serving.services import ServingServices
+from adwarm.serving.services import METRICS_TYPE, ServingServices
 from adwarm.store.schema import require_current, require_objects
 
 router = APIRouter(tags=["health"])
@@ -96,3 +98,22 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
         objects=state.objects,
         fetch_mode=check.services.fetch_mode,
     )
+
+
+metrics_router = APIRouter(tags=["state"])
+
+
+@metrics_router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    operation_id="get_metrics",
+    response_class=Response,
+    dependencies=[NEEDS_ADMIN],
+    responses={
+        200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problems(),
+    },
+)
+def get_metrics(services: Services) -> Response:
+    """Reads by result, queue, breakers, parked scopes, entries, compression and tokens; no label names an account."""
+    return Response(services.metrics.expose(), media_type=METRICS_TYPE)

@@ -1,4 +1,6 @@
-"""The report route, as the OpenAPI document describes it.
+"""Routes that read a report, and list what there is to read.
+
+The report route, as the OpenAPI document describes it.
 
 `hit_route.HitRoute` answers it ahead of this router, which would cost as much as the answer itself. No request arrives
 here; what follows declares the parameters and the answers.
@@ -10,10 +12,12 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from adwarm.serving.api.dependencies import ACTOR_TEXT, PARTIAL_TEXT, AccountPath, ReadToken
+from adwarm.model import PRESETS
 from adwarm.serving.api.errors import Responses, problems, text_header
-from adwarm.serving.api.models import ActorName, PriorityName, QueuedReport
+from adwarm.serving.api.guard import ACTOR_TEXT, PARTIAL_TEXT, AccountPath, ReadToken, Services
+from adwarm.serving.api.models import AccountItem, AccountPage, ActorName, PriorityName, QueuedReport
 from adwarm.serving.problems import Problem
+from adwarm.store import accounts
 
 router = APIRouter(tags=["reports"])
 Shape = Literal["columnar", "rows", "ndjson", "csv", "arrow"]
@@ -123,3 +127,26 @@ async def read_report(
     """Answer what is stored, at once. A missing report is requested when the token has the scope `enqueue`."""
     del token, account, date_range, query, headers
     raise Problem(503, "Service Unavailable", "reports are not served by this process; start it with `adwarm serve`")
+
+
+@router.get(
+    "/accounts",
+    summary="The accounts that the token may read",
+    operation_id="list_accounts",
+    responses=problems(),
+)
+def list_accounts(token: ReadToken, services: Services) -> AccountPage:
+    """Stored accounts by id, with the names of the reports and of the date presets."""
+    stored = accounts.list_as_of(services.context.engine, services.clock.now()).values()
+    items = [
+        AccountItem(
+            id=item.id,
+            name=item.name or None,
+            status=item.status,
+            data_zone=item.data_zone,
+            currency=item.currency or None,
+        )
+        for item in stored
+        if token.may_read(item.id)
+    ]
+    return AccountPage(accounts=items, reports=sorted(services.context.settings.reports), presets=list(PRESETS))

@@ -1,4 +1,4 @@
-"""Routes of the request queue: ask for a report without waiting, and follow the request."""
+"""Routes by which a caller requests reports, or says that data has arrived."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -6,15 +6,17 @@ from urllib.parse import quote
 from fastapi import APIRouter, Path, Response
 from fastapi.concurrency import run_in_threadpool
 
+from adwarm.backpressure import TokenLimits
 from adwarm.foundation.redaction import redact
 from adwarm.model import Priority, ReportKey
-from adwarm.serving.api.dependencies import EnqueueToken, ReadToken, Services
+from adwarm.planning.data_arrival import Reporter, notify_data
 from adwarm.serving.api.errors import problems, retry_headers, text_header
-from adwarm.serving.api.models import NewRequest, NewRequestState, RequestState
+from adwarm.serving.api.guard import EnqueueToken, ReadToken, Services
+from adwarm.serving.api.models import ArrivalState, NewArrival, NewRequest, NewRequestState, RequestState
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadStatus
 from adwarm.serving.services import ServingServices
-from adwarm.serving.tokens import check_key, cut_priority
+from adwarm.serving.tokens import check_account, check_key, cut_priority
 from adwarm.store.requests import QueuedRequest, RequestStatus, to_datetime
 
 router = APIRouter(tags=["requests"])
@@ -126,3 +128,24 @@ async def request_report(
 def _fresh(key: ReportKey, response: Response) -> NewRequestState:
     response.status_code, response.headers["Location"] = 200, report_path(key)
     return NewRequestState(status="fresh", location=report_path(key))
+
+
+@router.post(
+    "/data-arrived",
+    summary="Say that data has arrived",
+    operation_id="report_data_arrival",
+    responses=problems(400, 404, 413),
+)
+def report_data_arrival(token: EnqueueToken, services: Services, body: NewArrival) -> ArrivalState:
+    """Mark days of an account as restated: reports that contain one are fetched again at their next read or warm.
+
+    The next plan warms those that are likely to be opened. The same report again changes nothing. Each report that it
+    makes old counts as one of the fetches that the token may cause a day.
+    """
+    account_id = check_account(token, body.account)
+    limits = TokenLimits.of(token, services.context.settings.serving.max_queued_per_token)
+    by = Reporter(f"api:{token.id}", limits)
+    notice = notify_data(
+        services.context, account_id, body.days, now=services.clock.now(), by=by, arrived_at=body.arrived_at
+    )
+    return ArrivalState.model_validate(notice.to_dict())

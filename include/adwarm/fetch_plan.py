@@ -1,0 +1,247 @@
+"""Which requests do report keys take? Pure functions over partition states that are passed in as values.
+
+The refetch schedule: when a stored day has to be fetched again, and when it is final.
+
+| age of the day     | fetched again                                                               |
+|--------------------|-----------------------------------------------------------------------------|
+| 0 and 1 day        | when its freshness ends                                                     |
+| up to a week       | once a day                                                                  |
+| older, not settled | once a week, on the account's own weekday                                   |
+| settled            | once after the platform has stopped restating it, then never                |
+
+The fetch planner: turns windows into the fewest requests.
+
+Spans of days cover exactly the days that are missing or due by the refetch schedule; final days are never fetched
+again. Two spans are joined when the days between them are not final and cost less than another request. Every window
+of more than one day also needs a range summary, because reach and frequency do not add up over days. The summaries of
+an account share one request, and a few days may travel with them.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from adwarm.foundation.local_time import local_day, local_midnight
+from adwarm.model import Account, FreshnessRules, Window, is_settled
+from adwarm.sources.protocol import Capabilities
+from adwarm.sources.units import PAGE_ROWS
+from adwarm.store.partitions import PartitionState
+from adwarm_client.date_ranges import ONE_DAY
+
+
+@dataclass(frozen=True, slots=True)
+class RefetchSchedule:
+    """The schedule of one account.
+
+    Attributes:
+        data_zone: the zone in which its days are counted.
+        weekday: 0 (Monday) to 6; the day on which its older unsettled days are fetched again.
+        rules: ages at which data goes stale and settles.
+    """
+
+    data_zone: str
+    weekday: int = 0
+    rules: FreshnessRules = field(default_factory=FreshnessRules)
+
+    @classmethod
+    def for_account(cls, account: Account, rules: FreshnessRules) -> "RefetchSchedule":
+        """Return the account's schedule; the weekday comes from its id, which spreads accounts over the week."""
+        return cls(account.data_zone, refetch_weekday(account.id), rules)
+
+    def today(self, now: datetime) -> date:
+        """Return the account's day at `now`."""
+        return local_day(now, self.data_zone)
+
+    def is_final(self, day: date, fetched_at: datetime) -> bool:
+        """Whether data of `day` fetched at `fetched_at` is never fetched again."""
+        return is_settled(day, self.data_zone, fetched_at, self.rules)
+
+    def is_due(self, day: date, fetched_at: datetime, now: datetime) -> bool:
+        """Whether data of `day` fetched at `fetched_at` has to be fetched again at `now`."""
+        if self.is_final(day, fetched_at):
+            return False
+        today = self.today(now)
+        if fetched_at < self._midnight(day + ONE_DAY) <= now:
+            return True  # it was fetched while the day was still running
+        age = (today - day).days
+        if age <= 1:
+            life = self.rules.max_age(age)
+            return life is not None and fetched_at + life <= now
+        return fetched_at < self._midnight(today if age <= self.rules.daily_days else self._last_weekly(today))
+
+    def is_summary_due(self, window: Window, fetched_at: datetime, now: datetime) -> bool:
+        """Whether a summary of `window` fetched at `fetched_at` is due, given that none of its days was restated."""
+        return not self.is_final(window.until, fetched_at) and fetched_at < self._midnight(self.today(now))
+
+    def _midnight(self, day: date) -> datetime:
+        return local_midnight(day, self.data_zone)
+
+    def _last_weekly(self, today: date) -> date:
+        return today - timedelta(days=(today.weekday() - self.weekday) % 7)
+
+
+def refetch_weekday(account_id: str) -> int:
+    """Return the weekday of an account, 0 for Monday; it depends only on the id."""
+    return hashlib.sha256(account_id.encode()).digest()[0] % 7
+
+
+BLOCK_DAYS = 30
+HISTORY_DAYS = 37
+"""Days of rows that closing a day completes: what the score of the day looks at, a month and the week before it."""
+_BLOCK_EPOCH = date(2000, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPlan:
+    """What to fetch.
+
+    Attributes:
+        spans: spans of days, oldest first.
+        summary_windows: the windows that need a range summary.
+    """
+
+    spans: tuple[Window, ...]
+    summary_windows: tuple[Window, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no day has to be fetched. Which summaries are due depends on the days once they are stored."""
+        return not self.spans
+
+
+def plan_fetch(
+    windows: Sequence[Window],
+    stored: Mapping[date, PartitionState],
+    schedule: RefetchSchedule,
+    now: datetime,
+    history: Sequence[Window] = (),
+    page_rows: int = PAGE_ROWS,
+) -> FetchPlan:
+    """Return the fewest requests that make `windows` complete and fresh at `now`.
+
+    Args:
+        windows: windows whose entries are absent or stale.
+        stored: the stored partitions by day.
+        schedule: the account's refetch schedule; days after its today are left out.
+        now: the moment of the fetch, UTC.
+        history: further days to complete; they get no entry of their own.
+        page_rows: stored days that are not final are fetched again between two spans while they fit into one page.
+    """
+    today = schedule.today(now)
+    days = {day for window in (*windows, *history) for day in window.days() if day <= today}
+    due = sorted(day for day in days if needs_fetch(day, stored.get(day), schedule, now))
+    ranges = tuple(sorted({window for window in windows if len(window) > 1}))
+    return FetchPlan(tuple(_join_days(due, stored, schedule, page_rows)), ranges)
+
+
+def combine_request(
+    spans: Sequence[Window],
+    due_summaries: Sequence[Window],
+    caps: Capabilities,
+    rows_per_day: int = 0,
+    max_rows: int = PAGE_ROWS,
+) -> tuple[Window, ...]:
+    """Return the windows of the one request that covers days and summaries together; empty when they need two.
+
+    A day is a window of one day, so a source that reports unique users over any window can cover both at once. Days
+    with more than `max_rows` expected rows together save no page that way and may go as an async report instead.
+    """
+    days = [Window(day, day) for span in spans for day in span.days()]
+    fits = len(days) + len(due_summaries) <= caps.max_windows_per_request and len(days) * rows_per_day <= max_rows
+    return (*days, *due_summaries) if days and due_summaries and fits and caps.unique_metrics else ()
+
+
+def needs_fetch(day: date, state: PartitionState | None, schedule: RefetchSchedule, now: datetime) -> bool:
+    """Whether a day is missing, incomplete, restated since it was fetched, or due by the schedule."""
+    if state is None or not state.complete or state.is_restated:
+        return True
+    return schedule.is_due(day, state.fetched_at, now)
+
+
+def _join_days(
+    due: Sequence[date], stored: Mapping[date, PartitionState], schedule: RefetchSchedule, page_rows: int
+) -> list[Window]:
+    spans: list[Window] = []
+    for day in due:
+        if spans and _can_join(spans[-1].until, day, stored, schedule, page_rows):
+            spans[-1] = Window(spans[-1].since, day)
+        else:
+            spans.append(Window(day, day))
+    return spans
+
+
+def _can_join(
+    end: date, day: date, stored: Mapping[date, PartitionState], schedule: RefetchSchedule, page_rows: int
+) -> bool:
+    """Whether the days between `end` and `day` may be fetched again and cost no more than another request."""
+    between = [end + timedelta(days=offset) for offset in range(1, (day - end).days)]
+    states = [stored[day] for day in between if day in stored]
+    if len(states) < len(between) or any(schedule.is_final(state.day, state.fetched_at) for state in states):
+        return False  # days outside the requested windows are not fetched
+    return sum(state.rows for state in states) <= page_rows
+
+
+def aligned_block(day: date) -> Window:
+    """Return the 30-day block that contains `day`; blocks are the same for every caller, so backfills share fetches."""
+    start = _BLOCK_EPOCH + timedelta(days=(day - _BLOCK_EPOCH).days // BLOCK_DAYS * BLOCK_DAYS)
+    return Window(start, start + timedelta(days=BLOCK_DAYS - 1))
+
+
+def aligned_blocks(window: Window) -> list[Window]:
+    """Return the aligned blocks that overlap `window`, oldest first, each cut to the window."""
+    blocks: list[Window] = []
+    since = window.since
+    while since <= window.until:
+        until = min(aligned_block(since).until, window.until)
+        blocks.append(Window(since, until))
+        since = until + ONE_DAY
+    return blocks
+
+
+def get_day_close_windows(day: date, last_closed: date) -> tuple[Window, Window]:
+    """Return what closing `day` needs: the week that ends on it, and the days of history to complete.
+
+    The history is the look-back of the fatigue score plus the day's aligned block, up to `last_closed`.
+    """
+    block = aligned_block(day)
+    since = min(block.since, day - timedelta(days=HISTORY_DAYS - 1))
+    return Window(day - timedelta(days=6), day), Window(since, max(day, min(block.until, last_closed)))
+
+
+class RequestCost(NamedTuple):
+    """The requests of one key; keys of the same account and report share both.
+
+    Attributes:
+        days: one request for the days that are missing or due.
+        summary: one request for the range summary.
+        pages: calls of a request: one for each page of its result, by the day stored last.
+    """
+
+    days: bool
+    summary: bool
+    pages: int = 1
+
+    @property
+    def calls(self) -> set[tuple[str, int]]:
+        """The calls, by their request and page, so that keys which share them are counted once."""
+        needed = {"days": self.days, "summary": self.summary}
+        return {(name, page) for name, is_due in needed.items() if is_due for page in range(self.pages)}
+
+
+def get_request_cost(
+    window: Window, stored: Mapping[date, PartitionState], schedule: RefetchSchedule, at: datetime
+) -> RequestCost:
+    """Return the requests that a fetch of `window` at `at` takes.
+
+    Args:
+        window: the days that the key covers at that moment.
+        stored: the account's stored partitions by day; empty when nothing is stored.
+        schedule: the account's refetch schedule.
+        at: the moment of the fetch, UTC.
+    """
+    if not stored:  # most keys of a new installation; the planner gives the same answer more slowly
+        return RequestCost(True, len(window) > 1)
+    plan = plan_fetch([window], stored, schedule, at)
+    return RequestCost(bool(plan.spans), bool(plan.summary_windows))

@@ -1,0 +1,48 @@
+"""Calibration corrects chances without changing their order."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.forecast.models.classifiers import Calibration, calibrate
+
+
+def test_overstated_chances_are_corrected() -> None:
+    """Chances that are twice too high are halved."""
+    generator = np.random.default_rng(3)
+    stated = generator.uniform(0.02, 0.9, 20_000)
+    happened = generator.random(20_000) < stated / 2
+    result = calibrate(stated, happened, np.ones(20_000))(stated)
+    for low, high in ((0.0, 0.3), (0.3, 0.6), (0.6, 0.9)):
+        band = (stated >= low) & (stated < high)
+        assert abs(result[band].mean() - happened[band].mean()) < 0.03
+
+
+def test_little_evidence_changes_nothing() -> None:
+    """With few labels the curve is the identity."""
+    assert calibrate(np.full(50, 0.2), np.arange(50) < 5, np.ones(50)) == Calibration()
+
+
+@settings(max_examples=10)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=50), st.integers(0, 50))
+def test_the_curve_is_monotonic(chances: list[float], seed: int) -> None:
+    """Whatever it was fitted to, a higher chance stays no lower."""
+    generator = np.random.default_rng(seed)
+    stated, happened = generator.random(500), generator.random(500) < generator.random()
+    result = calibrate(stated, happened, np.ones(500))(np.sort(np.array(chances)))
+    assert (np.diff(result) >= -1e-12).all()
+    assert ((result >= 0) & (result <= 1)).all()
+
+
+@given(st.floats(0, 3), st.floats(0, 3), st.floats(-2, 2), st.floats(0, 1))
+def test_a_shrunk_curve_lies_between_the_identity_and_itself(
+    low: float, high: float, shift: float, trust: float
+) -> None:
+    """With half the trust it lies between the given and the calibrated chance, and stays monotonic."""
+    curve, stated = Calibration(low, high, shift), np.linspace(0.01, 0.99, 50)
+    calibrated, leaning = curve(stated), curve.shrunk(trust)(stated)
+    assert (leaning >= np.minimum(stated, calibrated) - 1e-9).all()
+    assert (leaning <= np.maximum(stated, calibrated) + 1e-9).all()
+    assert (np.diff(leaning) >= -1e-12).all()
+    assert np.allclose(curve.shrunk(0.0)(stated), stated)
+    assert np.allclose(curve.shrunk(1.0)(stated), calibrated)
