@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adwarm.fatigue.history import read_ad_key, read_day
 from adwarm.fatigue.results import COLUMNS as RESULT_COLUMNS
 from adwarm.fatigue.results import PLAIN as PLAIN_RESULTS
 from adwarm.fatigue.results import count_results
@@ -18,6 +17,8 @@ from adwarm.fatigue.text_columns import (
     find_bad_numbers,
     get_column,
     parse_numbers,
+    read_ad_key,
+    read_day,
     to_text_table,
 )
 from adwarm.model import ColumnTable

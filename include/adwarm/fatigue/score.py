@@ -19,11 +19,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.fatigue.history import InsightsRow, read_ad_key, read_frequencies
 from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures, read_panel, round_figures
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score_block import ScoreBlock
 from adwarm.fatigue.score_table import FIGURES, FLAGS, STATUSES, ScoreTable
+from adwarm.fatigue.text_columns import InsightsRow, read_ad_key, read_frequencies
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable, FatigueScore
 from adwarm.settings import FatigueSettings

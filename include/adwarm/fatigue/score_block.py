@@ -11,11 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVES, CREATIVE_CURVE
+from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVES, CREATIVE_CURVE, TREND_DAYS, measure_slopes
 from adwarm.fatigue.panel import CLICKS, LINK_CLICKS, AdPanel, BoolArray, FloatArray
 from adwarm.fatigue.prior import PRICE_DISPERSION, AccountPrior
 from adwarm.fatigue.score_table import CLICK_KINDS, FLAGS
-from adwarm.fatigue.trend import TREND_DAYS, measure_slopes
 from adwarm.fatigue.usual import WEEK, IndexArray, RatePrior, Sums, Timeline, measure_usual, shrink_change
 from adwarm.settings import FatigueSettings
 

@@ -13,8 +13,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from adwarm.fatigue import account_scores
-from adwarm.fatigue.account_scores import ScoringResult, score_accounts
-from adwarm.fatigue.block_scores import score_block
+from adwarm.fatigue.account_scores import ScoringResult, score_accounts, score_block
 from adwarm.model import Row
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, partitions

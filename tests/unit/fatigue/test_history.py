@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.fatigue.history import read_ad_key, read_day, read_frequencies, read_number
+from adwarm.fatigue.text_columns import read_ad_key, read_day, read_frequencies, read_number
 from adwarm.foundation.errors import BadRequest
 
 DAY = date(2026, 11, 24)
