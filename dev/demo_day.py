@@ -23,8 +23,8 @@ from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import FIRST_OPEN_QUIET, Account, Actor, ReportKey, Warm, WarmReason
 from adwarm.patterns.open_history import load_slots
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.planning.expiry import useful_until
 from adwarm.planning.explanations import format_amount
+from adwarm.planning.store_view import useful_until
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, read_or_fetch

@@ -25,7 +25,7 @@ from sqlalchemy.pool import QueuePool
 
 from adwarm.backpressure import machine_load
 from adwarm.foundation.clock import VirtualClock
-from adwarm.foundation.known_secrets import REGISTRY
+from adwarm.foundation.redaction import REGISTRY
 from adwarm.foundation.storage import StorageOptions, use_settings
 from adwarm.recovery import alert_delivery
 from adwarm.store import schema

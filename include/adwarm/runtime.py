@@ -37,7 +37,7 @@ from adwarm.store.healing_runs import HealingStore
 from adwarm.store.schema import needs_upgrade, require_current
 
 if TYPE_CHECKING:
-    from adwarm.actions.services import ActionServices
+    from adwarm.actions.audit import ActionServices
     from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.pages.tab import PageServices
     from adwarm.planning.key_facts import KeyExplainer
@@ -307,7 +307,7 @@ class Runtime:
     @cached_property
     def action_services(self) -> "ActionServices":
         """What the actions of people work with."""
-        from adwarm.actions.services import ActionServices
+        from adwarm.actions.audit import ActionServices
 
         return ActionServices(
             context=self.context,
@@ -349,7 +349,7 @@ def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[H
     """Return the healers that settings describe, in their order, for the process of `runtime`."""
     from adwarm.prefetch.healers import PartitionRefetch, SessionRestart, TokenRefresh
     from adwarm.recovery.custom_healer import CustomHealer
-    from adwarm.recovery.error_filter import ErrorFilter
+    from adwarm.recovery.retry import ErrorFilter
     from adwarm.serving.local_caches import CacheClear
 
     def build(entry: HealerSettings) -> Healer:

@@ -17,7 +17,7 @@ from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKi
 from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.prefetch.healers import PartitionRefetch
 from adwarm.recovery import RecoveryOptions, RecoveryPipeline
-from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.recovery.retry import ErrorFilter
 from adwarm.serving import ReadChain, Reader, ReadResult, read_or_fetch
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.sources.pool import SourcePool

@@ -8,10 +8,35 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from adwarm.actions.services import ActionServices
+from adwarm.backpressure import RequestQueue, SqlAdmission
+from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import AccessToken
+from adwarm.recovery import IsolationTracker
+from adwarm.store import Context
 from adwarm.store.action_events import clean_text, record_action
+
+
+@dataclass(frozen=True, slots=True)
+class ActionServices:
+    """The objects of the process that acts.
+
+    Attributes:
+        context: database, objects and settings.
+        clock: the time of the actions.
+        queue: the request queue.
+        admission: the shared budget.
+        isolation: what is isolated.
+        owner: names this process in leases.
+    """
+
+    context: Context
+    clock: Clock
+    queue: RequestQueue
+    admission: SqlAdmission
+    isolation: IsolationTracker
+    owner: str
+
 
 log = logging.getLogger(__name__)
 _LONGEST_WHY = 500

@@ -11,8 +11,7 @@
 
 from collections.abc import Sequence
 
-from adwarm.actions.audit import Doer, audited, make_digest, require_reason
-from adwarm.actions.services import ActionServices
+from adwarm.actions.audit import ActionServices, Doer, audited, make_digest, require_reason
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Gate, Rule
 from adwarm.model import Scope, ScopeKind, normalize_account_id

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from adwarm.actions.audit import Doer, audited, make_digest
-from adwarm.actions.services import ActionServices
+from adwarm.actions.audit import ActionServices, Doer, audited, make_digest
 from adwarm.actions.warm_now import estimate_calls
 from adwarm.foundation.errors import Refused
 from adwarm.foundation.wording import format_bytes, format_count

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from adwarm.actions.audit import Doer, audited, make_digest
-from adwarm.actions.services import ActionServices
+from adwarm.actions.audit import ActionServices, Doer, audited, make_digest
 from adwarm.actions.warm_now import RequestResult, request_keys
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Priority, ReportKey

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from adwarm.actions.audit import Doer, RunningAction, audited, make_digest
-from adwarm.actions.services import ActionServices
+from adwarm.actions.audit import ActionServices, Doer, RunningAction, audited, make_digest
 from adwarm.backpressure import TokenLimits
 from adwarm.backpressure.request_queue import Ticket
 from adwarm.foundation.errors import BadRequest, Refused

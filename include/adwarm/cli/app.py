@@ -33,7 +33,6 @@ from adwarm.cli import (
     plan,
     replay,
     report,
-    score,
     serve,
     status,
     strategy,
@@ -100,7 +99,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = 
         "serve": (serve.serve, "Serve reports over HTTP."),
         "patterns": (patterns.patterns, "When reports are opened: heat map, peak hours."),
         "fatigue": (fatigue.fatigue, "Which ads wear out, and what to do."),
-        "score": (score.score, "Score an account's ads now, from stored days."),
+        "score": (learn.score, "Score an account's ads now, from stored days."),
         "report": (report.app, "Queries of reports; switch to a changed one; SQL."),
     },
     "Warm": {
@@ -170,7 +169,7 @@ def adwarm(
 
 def _configure_logging() -> None:
     """Write log lines as the settings say; by default as Python does. What is wrong with settings the command says."""
-    from adwarm.foundation.log_context import configure_logging
+    from adwarm.foundation.redaction import configure_logging
     from adwarm.settings import LogSettings, load_settings
 
     try:

@@ -12,8 +12,8 @@ from adwarm.maintenance.integrity_checks import KINDS, Checked, Problem, list_it
 from adwarm.recovery import RecoveryPipeline
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.store import Context, integrity_days, quarantine
-from adwarm.store.context import OnDamage, ignore_damage
 from adwarm.store.integrity_days import IntegrityCounts
+from adwarm.store.objects import OnDamage, ignore_damage
 from adwarm.store.quarantine import DamagedItem, DamagedKind
 
 

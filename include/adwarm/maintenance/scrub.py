@@ -15,7 +15,7 @@ from adwarm.maintenance.integrity import Recorder, count_by_kind
 from adwarm.maintenance.integrity_checks import KINDS, count_items, list_items, run_check
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.store import Context, integrity_days
-from adwarm.store.context import OnDamage, ignore_damage
+from adwarm.store.objects import OnDamage, ignore_damage
 
 BYTES_PER_SECOND = 20e6
 """Rate at which stored bytes are read: slow enough to leave a disk to readers, and a terabyte takes 14 hours."""

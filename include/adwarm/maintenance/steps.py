@@ -12,7 +12,6 @@ from adwarm.backpressure import AdmissionStatus, RequestQueue, SqlAdmission
 from adwarm.foundation.clock import Clock, floor_to
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule
-from adwarm.maintenance.alarm_outcomes import make_follow_alarms
 from adwarm.maintenance.compaction import make_compact
 from adwarm.maintenance.eviction import make_evict_entries
 from adwarm.maintenance.garbage_collection import make_collect_garbage
@@ -31,6 +30,21 @@ from adwarm.recovery import RecoveryPipeline, StoredAlerts
 from adwarm.store import Context, maintenance_steps
 from adwarm.store.capacity import CapacitySample, save_samples
 from adwarm.store.gates import list_closed
+from adwarm.store.scores import count_followed_alarms
+
+
+def make_follow_alarms(context: Context, clock: Clock) -> Step:
+    """Return the step; recommendations read its counts from the state of the step."""
+
+    def follow_alarms(cursor: Any, budget: StepBudget) -> StepResult:
+        """Count all alarms whose two weeks are over and whose scores are stored."""
+        del cursor, budget  # one bounded read
+        until = clock.now().date() - timedelta(days=1)
+        known, followed = count_followed_alarms(context.engine, until)
+        return StepResult({"known": known, "followed": followed})
+
+    return follow_alarms
+
 
 MAX_SCOPES: Final = 200
 """Scopes of one sample; an installation has a few tokens and apps, and accounts are left out."""

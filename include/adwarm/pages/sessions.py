@@ -29,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.known_secrets import register_secret
+from adwarm.foundation.redaction import register_secret
 from adwarm.model import AccessToken, TokenScope
 from adwarm.pages.access import Permission, Visitor, check_csrf, check_origin, read_fields
 from adwarm.pages.application import PageRefused

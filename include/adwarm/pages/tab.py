@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from adwarm.actions.services import ActionServices
+from adwarm.actions.audit import ActionServices
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
 from adwarm.pages.access import Permission, Visitor

@@ -21,7 +21,7 @@ from adwarm.forecast.snapshot import OnProblem, get_live_forecast
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.foundation.log_context import log_context
+from adwarm.foundation.redaction import log_context
 from adwarm.foundation.wording import format_count
 from adwarm.model import (
     ImpactDesign,

@@ -34,10 +34,10 @@ from adwarm.model import Account, ImpactDesign, ImpactUnit, OpenSource, ReportKe
 from adwarm.patterns.ingest.plan import LATE
 from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.patterns.opens import Opens
-from adwarm.planning.expiry import NEVER, useful_until
 from adwarm.planning.impact import ImpactEstimate, ImpactRules, estimate_impact
 from adwarm.planning.plan import PlanningView
 from adwarm.planning.recommendation import Recommendation, WarmPlan
+from adwarm.planning.store_view import NEVER, useful_until
 from adwarm.store import Context, accounts, impact, read_traffic
 from adwarm.store.impact import StoredEstimate
 

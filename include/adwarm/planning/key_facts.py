@@ -25,9 +25,9 @@ from adwarm.model import (
 from adwarm.model.strategy import USE_PERIOD
 from adwarm.patterns.open_history import list_opened_keys
 from adwarm.planning.decide import LIVE_DAG
-from adwarm.planning.expiry import NEVER, find_range_change, useful_until
 from adwarm.planning.key_forecast import KeyForecasts
 from adwarm.planning.plan_checks import explain_facts, is_missed
+from adwarm.planning.store_view import NEVER, find_range_change, useful_until
 from adwarm.planning.why_not_warm import Explanation, FreshSpan, KeyFacts, RunState, StrategyState
 from adwarm.store import Context, entry_versions, key_history, read_transaction
 from adwarm.store.strategies import list_strategies

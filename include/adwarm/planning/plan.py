@@ -21,10 +21,10 @@ from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
-from adwarm.planning.expiry import NEVER
 from adwarm.planning.explanations import Chance, Evidence, explain_cut, explain_price, explain_warm, format_amount
 from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, WarmSelection, select_warms
 from adwarm.planning.recommendation import Recommendation, WarmPlan
+from adwarm.planning.store_view import NEVER
 
 LOOKAHEAD = timedelta(hours=24)
 """How far ahead of the decision the probabilities should reach."""

@@ -2,21 +2,54 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
 from adwarm.fetch_plan import RefetchSchedule, RequestCost, get_request_cost
 from adwarm.forecast.protocol import data_cutoff_at
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
-from adwarm.model import Account, ReportKey, Window, resolve_key
+from adwarm.foundation.local_time import local_day, local_midnight
+from adwarm.model import Account, FreshnessRules, ReportKey, Window, expires_at, resolve_key, resolve_window
 from adwarm.model.strategy import USE_PERIOD
 from adwarm.patterns.open_history import list_opened_keys, load_slots
-from adwarm.planning.expiry import useful_until
 from adwarm.sources.factory import find_capabilities
 from adwarm.sources.protocol import Capabilities
 from adwarm.sources.units import PAGE_ROWS
 from adwarm.store import Context, accounts, entries, partitions
 from adwarm.store.partitions import PartitionState
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+_MAX_DAYS_AHEAD = 8
+
+
+def useful_until(
+    key: ReportKey, account: Account, fetched_at: datetime, rules: FreshnessRules | None = None
+) -> datetime:
+    """Return when an entry of `key` fetched at `fetched_at` stops answering it; `NEVER` if it never does.
+
+    A relative range changes at the account's midnight: `yesterday` fetched at 23:50 is useful for ten minutes. The
+    search ends after a week; no plan reaches further.
+    """
+    window = resolve_window(key.date_range, account.data_zone, fetched_at)
+    stale = expires_at(window, account.data_zone, fetched_at, rules) or NEVER
+    return find_range_change(key, account, fetched_at, stale) or stale
+
+
+def find_range_change(key: ReportKey, account: Account, at: datetime, before: datetime) -> datetime | None:
+    """Return the first midnight of the account, after `at` and before `before`, from which `key` covers other days.
+
+    None when there is none within a week.
+    """
+    window = resolve_window(key.date_range, account.data_zone, at)
+    today = local_day(at, account.data_zone)
+    for days in range(1, _MAX_DAYS_AHEAD):
+        midnight = local_midnight(today + timedelta(days=days), account.data_zone)
+        if midnight >= before:
+            break
+        if resolve_window(key.date_range, account.data_zone, midnight) != window:
+            return midnight
+    return None
+
 
 _ACCOUNTS_PER_QUERY = 500
 _LOOK_BACK = timedelta(days=7)

@@ -17,11 +17,10 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode, ReportKey, Strategy, WarmReason, normalize_account_id
 from adwarm.planning.decide import save_batches
-from adwarm.planning.expiry import find_range_change
 from adwarm.planning.explanations import BUDGET_CUT
 from adwarm.planning.plan import MAX_LISTED_CUTS
 from adwarm.planning.recommendation import Recommendation, batch_by_account, cut_all
-from adwarm.planning.store_view import StoreView
+from adwarm.planning.store_view import StoreView, find_range_change
 from adwarm.planning.strategy_changes import add_accounts
 from adwarm.planning.strategy_schedule import (
     StrategySelection,

@@ -24,8 +24,7 @@ from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import Account, CallCause, CauseKind, Priority, ReportKey, Window
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus, with_message
-from adwarm.prefetch.engine import PrefetchEngine
-from adwarm.prefetch.kill_switch import WarmingStopped
+from adwarm.prefetch.engine import PrefetchEngine, WarmingStopped
 from adwarm.prefetch.progress_log import ProgressLog, Write
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourceFactory

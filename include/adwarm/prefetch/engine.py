@@ -5,6 +5,8 @@ continues a running async report.
 """
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -15,7 +17,7 @@ from sqlalchemy import Engine
 from adwarm.backpressure import Admission
 from adwarm.compression import flush_statistics
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import TokenDead
+from adwarm.foundation.errors import TokenDead, Transient
 from adwarm.foundation.telemetry import span
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority
@@ -24,12 +26,61 @@ from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
 from adwarm.prefetch.batch import Batch
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
 from adwarm.prefetch.fresh_entries import VerifiedPayloads
-from adwarm.prefetch.kill_switch import KillSwitch
 from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import Context, ObjectStore, accounts, denials
+from adwarm.store.switches import find_stop
+
+CHECK_SECONDS = 2.0
+"""How old the position of the switch may be that a running batch acts on."""
+
+
+class WarmingStopped(Transient):
+    """Warming was switched off; the message says by whom and why."""
+
+    own_refusal = True
+
+
+@dataclass
+class KillSwitch:
+    """The switch `warming` as a running batch sees it: read every two seconds at most. Safe to share between threads.
+
+    Attributes:
+        engine: the database.
+        monotonic: measures the age of what was read, in seconds.
+    """
+
+    engine: Engine
+    monotonic: Callable[[], float] = time.monotonic
+    _read_at: float | None = field(default=None, init=False)
+    _stop: str | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def check(self) -> None:
+        """Check that planned warms may go on.
+
+        Raises:
+            WarmingStopped: warming is switched off.
+        """
+        with self._lock:
+            now = self.monotonic()
+            if self._read_at is None or not 0 <= now - self._read_at < CHECK_SECONDS:
+                self._stop = find_stop(self.engine)
+                self._read_at = now
+            if self._stop is not None:
+                raise WarmingStopped(self._stop)
+
+    def watch(self, heartbeat: Callable[[int], None]) -> Callable[[int], None]:
+        """Return a heartbeat of a batch that checks the switch before it calls `heartbeat`."""
+
+        def beat(waiting: int) -> None:
+            self.check()
+            heartbeat(waiting)
+
+        return beat
+
 
 log = logging.getLogger(__name__)
 Progress = Callable[[Sequence[KeyOutcome]], None]

@@ -23,7 +23,7 @@ from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead,
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.recovery import Failure
-from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.recovery.retry import ErrorFilter
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourcePool
 from adwarm.store import Context, partitions, quarantine

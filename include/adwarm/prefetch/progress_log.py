@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from adwarm.foundation.log_context import log_context
+from adwarm.foundation.redaction import log_context
 from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import ReportKey
 from adwarm.prefetch.batch_result import KeyOutcome, KeyStatus, list_ids

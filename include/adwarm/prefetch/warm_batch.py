@@ -23,12 +23,11 @@ from sqlalchemy import Engine
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError, Denied, Refused, TokenDead
-from adwarm.foundation.log_context import log_context
+from adwarm.foundation.redaction import log_context
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus, find_cause
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
-from adwarm.prefetch.engine import PrefetchEngine
-from adwarm.prefetch.kill_switch import WarmingStopped
+from adwarm.prefetch.engine import PrefetchEngine, WarmingStopped
 from adwarm.prefetch.progress_log import ProgressLog
 from adwarm.store import denials, jobs, strategy_warms, warms
 

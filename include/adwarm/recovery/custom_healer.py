@@ -7,7 +7,7 @@ from typing import Any
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import Failure
-from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.recovery.retry import ErrorFilter
 
 HealingFunction = Callable[..., Any]
 """Called with the keyword arguments of `describe_failure`; its result says what it did."""

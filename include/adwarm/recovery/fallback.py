@@ -26,7 +26,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from adwarm.foundation.errors import AdwarmError, NotFound, Permanent
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.wording import format_duration
-from adwarm.recovery.error_filter import matches_errors
+from adwarm.recovery.retry import matches_errors
 from adwarm.settings.recovery_sections import ANY_ERROR
 
 T = TypeVar("T")

@@ -29,7 +29,7 @@ from adwarm.foundation.clock import Clock, seconds_left
 from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.recovery.alerts import Alerts, BuildAlert, LogAlerts
-from adwarm.recovery.call import Call, Failure
+from adwarm.recovery.call import Call, ErrorEvent, ErrorJournal, Failure, build_error_event
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
 from adwarm.recovery.healing import CooldownLedger, Healed, Healer, MemoryLedger, heal
 from adwarm.recovery.isolation import (
@@ -39,7 +39,6 @@ from adwarm.recovery.isolation import (
     fallback_scope,
     list_scopes,
 )
-from adwarm.recovery.journal import ErrorEvent, ErrorJournal, build_error_event
 from adwarm.recovery.retry import RETRY_BUDGET, Retrier, RetryBudget
 from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.settings import RecoverySettings

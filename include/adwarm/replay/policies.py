@@ -27,8 +27,8 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens
 from adwarm.planning.decide import MIN_PROBABILITY
-from adwarm.planning.expiry import NEVER
 from adwarm.planning.plan import LOOKAHEAD, SESSION, LikelyKeys, PlanTiming, find_likely_keys, get_lead_time
+from adwarm.planning.store_view import NEVER
 from adwarm.replay import baselines
 from adwarm.replay.policy import FOREVER, DecisionTimes, EntryLifetime, Policy, PredictedEvent, Ranking, ReplayTiming
 from adwarm.settings import Settings

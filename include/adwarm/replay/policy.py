@@ -37,7 +37,7 @@ from adwarm.foundation.arrow_arrays import Bools, Codes, Floats, Ints, Micros
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, FreshnessRules, ReportKey, resolve_window
 from adwarm.patterns.opens import Opens
-from adwarm.planning.expiry import NEVER, useful_until
+from adwarm.planning.store_view import NEVER, useful_until
 
 FOREVER = np.iinfo(np.int64).max // 4
 _DAY = 86_400_000_000

@@ -14,7 +14,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import ReportKey
 from adwarm.recovery import Failure
 from adwarm.recovery.call import STORED_DATA
-from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.recovery.retry import ErrorFilter
 from adwarm.settings import Settings
 from adwarm.store import entries, report_versions
 

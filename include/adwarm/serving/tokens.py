@@ -35,8 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Transient
-from adwarm.foundation.known_secrets import register_secret
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import redact, register_secret
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope, normalize_account_id
 from adwarm.serving.problems import Problem, forbidden, unauthorized, unknown_report
 from adwarm.settings import Settings

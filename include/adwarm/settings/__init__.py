@@ -39,7 +39,6 @@ from adwarm.settings.recovery_sections import (
     RecoverySettings,
     RetentionSettings,
 )
-from adwarm.settings.section import check_zone, parse_options
 from adwarm.settings.sections import (
     AccessLogSettings,
     BackpressureSettings,
@@ -53,6 +52,8 @@ from adwarm.settings.sections import (
     ReviewSettings,
     SourceSettings,
     SqlSettings,
+    check_zone,
+    parse_options,
 )
 
 __all__ = [

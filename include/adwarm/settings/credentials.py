@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, SecretStr
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.known_secrets import register_secret, register_url
+from adwarm.foundation.redaction import register_secret, register_url
 
 _VARIABLE = re.compile(r"(?:AWS|AZURE|FSSPEC|GCS|GOOGLE|PG|SNOWFLAKE)\w*", re.ASCII)
 """Variables that libraries of databases and object stores read by themselves."""

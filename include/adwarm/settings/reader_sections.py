@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, HttpUrl, SecretStr, ValidationInfo, field_validator
 
-from adwarm.settings.section import Section
+from adwarm.settings.sections import Section
 
 CodecName = Literal["zstd", "gzip", "brotli", "identity"]
 _LEVELS = {"zstd": range(1, 20), "gzip": range(10), "brotli": range(12)}

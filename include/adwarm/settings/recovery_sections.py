@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from adwarm.foundation import errors
 from adwarm.foundation.errors import AdwarmError
-from adwarm.settings.section import Section
+from adwarm.settings.sections import Section
 
 FallbackKind = Literal["cache", "entry", "partitions", "window", "source", "upstream", "none"]
 HealingAction = Literal["token_refresh", "session_restart", "partition_refetch", "cache_clear", "custom"]

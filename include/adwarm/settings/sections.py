@@ -1,10 +1,44 @@
 """The sections of the settings about the log, the forecast, planning, flow control and sources."""
 
-from typing import Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 
-from adwarm.settings.section import Section, check_zone
+from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.local_time import zone
+
+_OPTIONS: Final = TypeAdapter(dict[str, Any])
+
+
+class Section(BaseModel):
+    """A section of the settings: it cannot be changed, and refuses names that are no setting."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def check_zone(name: str) -> str:
+    """Return `name`.
+
+    Raises:
+        ValueError: it is no time zone.
+    """
+    try:
+        zone(name)
+    except BadRequest as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+def parse_options(text: SecretStr) -> dict[str, Any]:
+    """Return the options of a file system.
+
+    Raises:
+        ValueError: the text is no JSON object; the message does not contain it.
+    """
+    try:
+        return _OPTIONS.validate_json(text.get_secret_value(), strict=True)
+    except ValidationError:
+        raise ValueError('write a JSON object, such as {"key": "...", "secret": "..."}') from None
 
 
 class LogSettings(Section):

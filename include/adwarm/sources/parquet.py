@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 from fsspec.core import url_to_fs
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.foundation.known_secrets import register_url
+from adwarm.foundation.redaction import register_url
 from adwarm.foundation.remote_errors import missing_package_error
 from adwarm.foundation.storage import SOURCE_SETTING, options_for
 from adwarm.model import Window

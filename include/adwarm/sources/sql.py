@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, S
 
 from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.foundation.known_secrets import register_secret
+from adwarm.foundation.redaction import register_secret
 from adwarm.model import Window
 from adwarm.settings import SqlSettings
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds

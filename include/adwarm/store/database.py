@@ -41,7 +41,7 @@ from sqlalchemy.types import DateTime, Float
 
 from adwarm.foundation.errors import BadRequest, StorageError, Transient
 from adwarm.foundation.home import make_private_folder
-from adwarm.foundation.known_secrets import register_url
+from adwarm.foundation.redaction import register_url
 from adwarm.foundation.storage import DATABASE_SETTING, describe_storage_problem
 from adwarm.settings import SqlSettings
 from adwarm.store.database_file import GONE, watch_file

@@ -28,9 +28,9 @@ from adwarm.model import PRESETS, EntryKey, ReportKey, Window
 from adwarm.store import entry_versions, payloads
 from adwarm.store.accounts import table as account
 from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
-from adwarm.store.context import Context
 from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
 from adwarm.store.entry_versions import table as entry_version
+from adwarm.store.objects import Context
 from adwarm.store.payloads import table as payload
 from adwarm_client.date_ranges import absolute_window
 

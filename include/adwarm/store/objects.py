@@ -12,15 +12,19 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Engine
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound
 from adwarm.foundation.home import make_private_folder, write_private_file
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.remote_files import RemoteFolder
 from adwarm.foundation.storage import DATA_SETTING, storage_error
+from adwarm.settings import Settings
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -302,3 +306,28 @@ def _write(path: Path, data: bytes) -> None:
         write_private_file(path, data, verify=True)
     except FileNotFoundError as error:  # which to callers of `get` means that the object is absent
         raise OSError(errno.ESTALE, "the folder was deleted meanwhile") from error
+
+
+OnDamage = Callable[[Exception, str | None, str | None], object]
+"""Gets the error about damaged data, the account that the data belongs to, and what it holds, such as a report key."""
+
+
+def ignore_damage(error: Exception, account_id: str | None, subject: str | None) -> None:
+    """Do nothing: for processes that keep no error history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The database, the object store and the settings of one process.
+
+    Attributes:
+        engine: the database; opened after a fork, never before.
+        objects: the object store.
+        settings: the settings of this process.
+        on_damage: called by whoever meets damaged data while reading, so that it is recorded, healed and alerted.
+    """
+
+    engine: Engine
+    objects: ObjectStore
+    settings: Settings
+    on_damage: OnDamage = ignore_damage

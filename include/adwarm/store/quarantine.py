@@ -20,10 +20,10 @@ from adwarm.foundation.errors import AdwarmError, NotFound
 from adwarm.model import Window
 from adwarm.store import payloads
 from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
-from adwarm.store.context import Context
 from adwarm.store.database import insert_new, read_statement, read_transaction, write_transaction
 from adwarm.store.entries import table as entry
 from adwarm.store.integrity_days import IntegrityCounts, add_within
+from adwarm.store.objects import Context
 from adwarm.store.partitions import table as partition
 from adwarm.store.snapshots import forecast_snapshot, policy, policy_review
 

@@ -15,9 +15,9 @@ from sqlalchemy.exc import OperationalError
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest, StorageError
 from adwarm.foundation.storage import DATA_SETTING, describe_storage_problem
-from adwarm.store.context import Context
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations, list_pending
+from adwarm.store.objects import Context
 from adwarm.store.partitions import table as partition
 from adwarm.store.schema_changes import get_compatible_from
 from adwarm.store.tables import metadata

@@ -162,7 +162,7 @@ def _parse_policy(settings: RecoverySettings, changes: Mapping[str, Any] | None)
 
 def _parse_healers(entries: Sequence[Callable[..., Any] | Mapping[str, Any]], runtime: Runtime) -> list[Healer]:
     from adwarm.recovery.custom_healer import CustomHealer
-    from adwarm.recovery.error_filter import ErrorFilter
+    from adwarm.recovery.retry import ErrorFilter
     from adwarm.runtime import build_healers
     from adwarm.settings import HealerSettings
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.actions.audit import Doer
+from adwarm.actions.audit import ActionServices, Doer
 from adwarm.actions.gates import find_human_cause, list_gates, open_gates
-from adwarm.actions.services import ActionServices
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import BadRequest, Blocked

@@ -6,8 +6,8 @@ from sqlalchemy import Engine
 
 from adwarm.fatigue.recommendation import LEAST_OUTCOMES, OUTCOMES, find_outcomes
 from adwarm.foundation.clock import VirtualClock
-from adwarm.maintenance.alarm_outcomes import make_follow_alarms
 from adwarm.maintenance.runner import run_step
+from adwarm.maintenance.steps import make_follow_alarms
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
 from tests import fatigue_scores

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from adwarm.fetch_plan import RequestCost
 from adwarm.model import Account, ReportKey, WarmReason
-from adwarm.planning.expiry import NEVER, useful_until
 from adwarm.planning.plan import PlanTiming, SlotArrays, find_expected_keys, select_expected_keys
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import WarmPlan
+from adwarm.planning.store_view import NEVER, useful_until
 from adwarm.settings import PlanningSettings
 from tests.unit.planning.planned import plan_warms
 

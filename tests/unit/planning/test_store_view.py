@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from adwarm.fetch_plan import RequestCost
-from adwarm.model import Priority, ReportKey
+from adwarm.model import Account, Priority, ReportKey
 from adwarm.patterns.ingest.run import ingest
-from adwarm.planning.store_view import StoreView
+from adwarm.planning.store_view import NEVER, StoreView, useful_until
 from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import Context
@@ -101,3 +101,31 @@ def test_days_that_a_source_does_not_close(bench: PrefetchHarness, dashboards: C
     bench.prefetch.run([KeyRequest(KEYS[0])], Priority.LOW)
     assert StoreView(dashboards, NOW).list_closing() == []
     assert [account.id for account in StoreView(bench.prefetch.context, NOW).list_closing()] == ["act_1"]
+
+
+BERLIN = Account("act_1", "Europe/Berlin")
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 3, 4, 23, tzinfo=UTC)
+
+
+def test_stale_or_moved_whichever_is_first(subtests: pytest.Subtests) -> None:
+    """The entry's freshness ends, or the account's midnight changes the days of the range."""
+    for date_range, fetched, until in [
+        ("today", NOON, NOON + timedelta(hours=3)),
+        ("yesterday", NOON, NOON + timedelta(hours=6)),
+        ("today", MIDNIGHT - timedelta(minutes=10), MIDNIGHT),
+        ("last_7d", MIDNIGHT - timedelta(minutes=10), MIDNIGHT),
+        ("last_7d", MIDNIGHT, MIDNIGHT + timedelta(hours=6)),
+        ("last_week", NOON, NOON + timedelta(hours=24)),
+        ("2026-03-01..2026-03-03", MIDNIGHT - timedelta(hours=1), MIDNIGHT + timedelta(hours=5)),
+        ("2025-01-01..2025-01-31", NOON, NEVER),
+        ("last_year", NOON, NEVER),
+    ]:
+        with subtests.test(date_range=date_range):
+            assert useful_until(ReportKey("act_1", date_range), BERLIN, fetched) == until
+
+
+def test_a_month_ends_in_the_accounts_zone() -> None:
+    """`last_month` changes at the first midnight of the month in Berlin, not in Greenwich."""
+    fetched = datetime(2026, 5, 30, 12, tzinfo=UTC)
+    assert useful_until(ReportKey("act_1", "last_month"), BERLIN, fetched) == datetime(2026, 5, 31, 22, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.errors import BadRequest, NotFound, Transient
-from adwarm.foundation.log_context import get_facts
+from adwarm.foundation.redaction import get_facts
 from adwarm.model import PlannedWarm, Priority, ReportKey, WarmReason
 from adwarm.planning.trace import TraceStep, trace
 from adwarm.prefetch import KeyRequest

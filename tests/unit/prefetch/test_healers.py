@@ -20,7 +20,7 @@ from adwarm.prefetch import KeyRequest
 from adwarm.prefetch import healers as healers_module
 from adwarm.prefetch.healers import PartitionRefetch, SessionRestart, TokenRefresh
 from adwarm.recovery import Call, Failure, RecoveryOptions, RecoveryPipeline
-from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.recovery.retry import ErrorFilter
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.meta.transport import MetaCredentials
 from adwarm.sources.pool import SourcePool

@@ -21,8 +21,7 @@ from adwarm.foundation.errors import (
 )
 from adwarm.recovery import StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
-from adwarm.recovery.call import Call
-from adwarm.recovery.journal import build_error_event
+from adwarm.recovery.call import Call, build_error_event
 from adwarm.settings import AlertSettings
 from adwarm.settings.recovery_sections import AlertRule
 from adwarm.store.alerts import StoredAlert, list_alerts, list_deliveries

@@ -7,7 +7,7 @@ import pytest
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.recovery import Call, Failure
 from adwarm.recovery.custom_healer import CustomHealer
-from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.recovery.retry import ErrorFilter
 
 CALLS: list[dict[str, Any]] = []
 FAILURE = Failure(Call("meta", "eu", "act_1"), Transient("the proxy said access_token=secret123456", code="2"))

@@ -21,7 +21,6 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.recovery import fallback
-from adwarm.recovery.error_filter import matches_errors
 from adwarm.recovery.fallback import (
     MAX_ABANDONED,
     Fallback,
@@ -30,6 +29,7 @@ from adwarm.recovery.fallback import (
     is_abandoned,
     run_fallbacks,
 )
+from adwarm.recovery.retry import matches_errors
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ERRORS: tuple[Exception, ...] = (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adwarm.access_log.timestamps import to_micros
 from adwarm.model import PRESETS, Account, ReportKey
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.planning.expiry import NEVER, useful_until
+from adwarm.planning.store_view import NEVER, useful_until
 from adwarm.replay.policy import FOREVER, FixedLifetime, FreshnessLifetime
 
 NAMES = [*PRESETS, "2026-03-01..2026-03-20", "2025-01-01..2025-01-31"]

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.errors import Corrupt, Transient
 from adwarm.model import ReportKey
 from adwarm.recovery import Call, Failure
-from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.recovery.retry import ErrorFilter
 from adwarm.serving import local_caches
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.local_caches import CacheClear, CacheSelection, LocalCaches, QueryWatcher

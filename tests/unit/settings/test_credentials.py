@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from adwarm.foundation.known_secrets import REGISTRY
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import REGISTRY, redact
 from adwarm.settings import Settings, load_settings
 from adwarm.settings.credentials import register_environment
 

@@ -36,7 +36,7 @@ from adwarm.foundation.errors import Corrupt, restore_error
 from adwarm.foundation.local_time import local_day
 from adwarm.model import Actor, Priority, ReportKey, TokenScope
 from adwarm.model.keys import check_served
-from adwarm.recovery.error_filter import matches_errors
+from adwarm.recovery.retry import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.api.connections import recognize_client
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_error, retry_headers

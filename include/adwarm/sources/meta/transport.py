@@ -25,8 +25,7 @@ from urllib3.exceptions import TimeoutError as WireTimeout
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
-from adwarm.foundation.known_secrets import register_secret
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import redact, register_secret
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.graph_errors import CallContext, parse_error, too_many_requests

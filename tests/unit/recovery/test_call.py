@@ -2,8 +2,7 @@
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
-from adwarm.recovery.call import Call
-from adwarm.recovery.journal import build_error_event
+from adwarm.recovery.call import Call, build_error_event
 
 
 def test_an_event_has_kind_code_and_message_but_no_secret(clock: VirtualClock) -> None:

@@ -8,7 +8,7 @@ from contextvars import copy_context
 import orjson
 import pytest
 
-from adwarm.foundation.log_context import FactsFormatter, JsonFormatter, configure_logging, get_facts, log_context
+from adwarm.foundation.redaction import FactsFormatter, JsonFormatter, configure_logging, get_facts, log_context
 
 
 @pytest.fixture
