@@ -29,100 +29,28 @@ _URL = re.compile(r"(?:[A-Z]{3,7} )?(?:https?://[^\s]+|/[^\s]*)")
 _QUERY = re.compile(r"\??[\w.%$\[\]-]+=[^=&\s]*(?:&[^&\s]*)*")
 _AGENT = re.compile(r"[A-Za-z][\w.-]*/[0-9v]")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_ACCOUNT_WORDS = frozenset({"account", "accounts", "adaccount", "act", "acct", "advertiser", "customer", "client"})
-_BOARD_WORDS = [
-    "dashboard",
-    "dashboards",
-    "dash",
-    "board",
-    "boards",
-    "workbook",
-    "report",
-    "reports",
-    "object",
-    "model",
-    "entity",
-    "resource",
-    "page",
-    "look",
-    "looks",
-    "card",
-    "cards",
-    "chart",
-    "charts",
-    "question",
-    "questions",
-    "slice",
-    "view",
-    "views",
-    "explore",
-    "visualization",
-    "item",
-    "d",
-]
+
+
+def split_words(name: str) -> list[str]:
+    """Return the words of a name such as `adAccount.id` or `cs(User-Agent)`, in lower case."""
+    return [word.lower() for word in _WORDS.findall(name)]
+
+
+_ACCOUNT_WORDS = frozenset(split_words("account accounts adaccount act acct advertiser customer client"))
+_BOARD_WORDS = split_words(
+    "dashboard dashboards dash board boards workbook report reports object model entity resource page look looks "
+    "card cards chart charts question questions slice view views explore visualization item d"
+)
 _VERBS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"})
-_LATE = frozenset([
-    "insert",
-    "inserted",
-    "ingest",
-    "ingested",
-    "ingestion",
-    "received",
-    "receive",
-    "load",
-    "loaded",
-    "upload",
-    "uploaded",
-    "updated",
-    "update",
-    "modified",
-    "process",
-    "processed",
-    "server",
-    "previous",
-    "prev",
-    "first",
-    "end",
-    "ended",
-    "completed",
-    "complete",
-    "finish",
-    "finished",
-    "expire",
-    "expires",
-    "sync",
-    "synced",
-    "sent",
-    "extract",
-    "extracted",
-    "etl",
-    "batch",
-    "created",
-    "create",
-    "stored",
-    "written",
-    "offset",
-    "collector",
-    "last",
-    "registered",
-    "joined",
-    "signup",
-])
-_EVENT = frozenset([
-    "event",
-    "timestamp",
-    "ts",
-    "time",
-    "datetime",
-    "dttm",
-    "start",
-    "started",
-    "opened",
-    "viewed",
-    "occurred",
-    "when",
-    "date",
-])
+_LATE = frozenset(
+    split_words(
+        "insert inserted ingest ingested ingestion received receive load loaded upload uploaded updated update "
+        "modified process processed server previous prev first end ended completed complete finish finished expire "
+        "expires sync synced sent extract extracted etl batch created create stored written offset collector last "
+        "registered joined signup"
+    )
+)
+_EVENT = frozenset(split_words("event timestamp ts time datetime dttm start started opened viewed occurred when date"))
 _DIGITS = re.compile(r"[0-9].*[0-9].*[0-9]")
 _PROBED, _TRIED = 3, 100
 MOST = 0.8
@@ -154,11 +82,6 @@ class Column:
         """Return the share of the values that are there for which `is_one` holds."""
         found = self.present
         return sum(map(bool, map(is_one, found))) / len(found) if found else 0.0
-
-
-def split_words(name: str) -> list[str]:
-    """Return the words of a name such as `adAccount.id` or `cs(User-Agent)`, in lower case."""
-    return [word.lower() for word in _WORDS.findall(name)]
 
 
 def make_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
@@ -306,22 +229,9 @@ _NO_OPEN = re.compile(
 )  # fmt: skip
 _BOARD = re.compile(r"dashboard|report", re.I)
 _SURELY = re.compile(r"view|open|visit|mount", re.I)
-_KIND_WORDS = frozenset([
-    "event",
-    "action",
-    "type",
-    "name",
-    "kind",
-    "model",
-    "source",
-    "context",
-    "activity",
-    "entity",
-    "category",
-    "object",
-    "resource",
-    "verb",
-])
+_KIND_WORDS = frozenset(
+    split_words("event action type name kind model source context activity entity category object resource verb")
+)
 _MAX_KINDS = 60
 
 
