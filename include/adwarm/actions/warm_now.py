@@ -182,8 +182,8 @@ def request_keys(
 
 def _require_known(services: ActionServices, keys: Sequence[ReportKey]) -> None:
     names = sorted({key.account_id for key in keys})
-    known = accounts.get_many(services.context.engine, names)
-    if unknown := [name for name in names if name not in known]:
+    stored = accounts.get_many(services.context.engine, names)
+    if unknown := [name for name in names if name not in stored]:
         raise BadRequest(
             f"there is no account {unknown[0]}; one exists when a connection lists it, an administrator names it, or "
             "the access log opens it"

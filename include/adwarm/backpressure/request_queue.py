@@ -377,8 +377,8 @@ class RequestQueue:
     def find_many(self, ids: Collection[int]) -> tuple[dict[int, QueuedRequest], float]:
         """Return requests by id as `find` does, unknown ids left out, and the current time."""
         with read_transaction(self._engine) as connection:
-            found, now = requests.find_many(connection, ids), self._time(connection)
-        return {request.id: requests.as_of(request, now) for request in found}, now
+            queued, now = requests.find_many(connection, ids), self._time(connection)
+        return {request.id: requests.as_of(request, now) for request in queued}, now
 
     def find_position(self, request_id: int) -> int | None:
         """Return the position of a pending request in the order of service; None when it is not pending."""

@@ -233,14 +233,14 @@ def _set_option(text: str, section: str, option: str) -> str:
         return "".join(f"{item}\n" for item in [*before, f"[{section}]", option])
     end = next((n for n in range(header + 1, len(lines)) if lines[n].startswith("[")), len(lines))
     name = option.partition(" = ")[0]
-    found = [n for n in range(header + 1, end) if re.match(rf"{name}\s*[=:]", lines[n])]
-    if not found:
+    numbers = [n for n in range(header + 1, end) if re.match(rf"{name}\s*[=:]", lines[n])]
+    if not numbers:
         lines.insert(header + 1, option)
     else:
-        rest = found[0] + 1
+        rest = numbers[0] + 1
         while rest < end and lines[rest][:1].isspace() and lines[rest].strip():  # a value may go on, indented
             rest += 1
-        lines[found[0] : rest] = [option]
+        lines[numbers[0] : rest] = [option]
     return "".join(f"{item}\n" for item in lines)
 
 

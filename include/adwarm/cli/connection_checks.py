@@ -67,16 +67,16 @@ def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory
     from adwarm.sources.factory import find_capabilities
 
     until = runtime.clock.now() + _LONGEST_LIST
-    found = runtime.account_discovery(with_retries=False).read(name, make_source, until=until)
-    if found.error is not None:
-        raise BadRequest(describe_error(found.error))
+    listed = runtime.account_discovery(with_retries=False).read(name, make_source, until=until)
+    if listed.error is not None:
+        raise BadRequest(describe_error(listed.error))
     noun = find_capabilities(runtime.settings, name).noun
-    if not found.accounts:
+    if not listed.accounts:
         return f"responds, and lists no {noun}; let the user of its token read some"
-    problems = f"; {len(found.problems):,} need a look: {found.problems[0]}" if found.problems else ""
-    count = f"at least {len(found.accounts):,}" if found.is_cut else f"{len(found.accounts):,}"
-    noun = noun if len(found.accounts) == 1 else f"{noun}s"
-    reasons = Counter(account.status_reason for account in found.accounts.values() if account.status_reason)
+    problems = f"; {len(listed.problems):,} need a look: {listed.problems[0]}" if listed.problems else ""
+    count = f"at least {len(listed.accounts):,}" if listed.is_cut else f"{len(listed.accounts):,}"
+    noun = noun if len(listed.accounts) == 1 else f"{noun}s"
+    reasons = Counter(account.status_reason for account in listed.accounts.values() if account.status_reason)
     notes = "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(3))
     return f"{count} {noun}" + (f", {sum(reasons.values()):,} not simply active: {notes}" if reasons else "") + problems
 
@@ -85,8 +85,8 @@ def check_fetching(runtime: "Runtime") -> Finding:
     """Return who fetches the misses of the read API, and a note when that is only the schedule of the DAG."""
     from adwarm.serving.drainers import describe_fetching
 
-    found = describe_fetching(runtime.settings, runtime.source_factories)
-    return Finding(found.sentence, warning=found.mode == "waits")
+    fetching = describe_fetching(runtime.settings, runtime.source_factories)
+    return Finding(fetching.sentence, warning=fetching.mode == "waits")
 
 
 def check_quota(runtime: "Runtime") -> Finding:

@@ -229,12 +229,12 @@ def _check_zones(runtime: "Runtime") -> str:
     from adwarm.foundation.local_time import zone
     from adwarm.store import accounts
 
-    known = accounts.get_many(runtime.engine).values()
-    for account in known:
+    stored = accounts.get_many(runtime.engine).values()
+    for account in stored:
         zone(account.data_zone)
         zone(account.reader_zone)
-    unverified = sum(not account.is_verified for account in known)
-    return f"{len(known):,} accounts; the zone of {unverified:,} is a guess until their first fetch"
+    unverified = sum(not account.is_verified for account in stored)
+    return f"{len(stored):,} accounts; the zone of {unverified:,} is a guess until their first fetch"
 
 
 def _list_disk_checks(runtime: "Runtime") -> list[Check]:

@@ -65,8 +65,8 @@ class CheckResult:
     @property
     def fix(self) -> str | None:
         """The command that the detail of a failed check or a note names; None when it names none."""
-        found = _COMMAND.search(self.detail) if self.mark != "ok" else None
-        return None if found is None else found[1]
+        command = _COMMAND.search(self.detail) if self.mark != "ok" else None
+        return None if command is None else command[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -291,10 +291,10 @@ def _list_healer_problems(settings: "Settings") -> list[str]:
 
 
 def _list_chain_problems(settings: "Settings") -> list[str]:
-    known = ", ".join(settings.connections) or "there is none"
+    connections = ", ".join(settings.connections) or "there is none"
     return [
         f"the step `source` of ADWARM_RECOVERY__FALLBACKS names the connection {step.connection}, which is not in "
-        f"ADWARM_CONNECTIONS ({known})"
+        f"ADWARM_CONNECTIONS ({connections})"
         for step in settings.recovery.fallbacks
         if step.connection is not None and step.connection not in settings.connections
     ]

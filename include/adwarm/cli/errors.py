@@ -26,12 +26,12 @@ def print_alerts(limit: int, *, open_only: bool, as_json: bool) -> None:
     runtime = Runtime()
     if runtime.alerts.resolve_quiet():
         runtime.notice_sender.wait(_SEND_SECONDS)
-    found = alert_rows.list_alerts(runtime.engine, open_only=open_only, limit=limit)
-    notices: dict[int, list[Delivery]] = {alert.id: [] for alert in found}
+    listed = alert_rows.list_alerts(runtime.engine, open_only=open_only, limit=limit)
+    notices: dict[int, list[Delivery]] = {alert.id: [] for alert in listed}
     for delivery in alert_rows.list_deliveries(runtime.engine, list(notices)):
         notices[delivery.alert_id].append(delivery)
     if as_json:
-        print_json([{**asdict(alert), "notices": [_notice(item) for item in notices[alert.id]]} for alert in found])
+        print_json([{**asdict(alert), "notices": [_notice(item) for item in notices[alert.id]]} for alert in listed])
         return
     rows = [
         (
@@ -45,7 +45,7 @@ def print_alerts(limit: int, *, open_only: bool, as_json: bool) -> None:
             _describe_notices(notices[alert.id]),
             alert.next_step,
         )
-        for alert in found
+        for alert in listed
     ]
     print_table("Open alerts" if open_only else "Alerts, the newest first", _ALERT_COLUMNS, rows, "none")
 
@@ -184,12 +184,14 @@ def errors(
         _print_counts(log.count_by_period("day" if counts == "day" else "hour", wanted), counts, as_json=as_json)
 
 
-def _print_errors(found: "list[ErrorEvent]", limit: int, *, as_json: bool) -> None:
+def _print_errors(events: "list[ErrorEvent]", limit: int, *, as_json: bool) -> None:
     if as_json:
-        print_json([asdict(event) for event in found])
+        print_json([asdict(event) for event in events])
         return
-    rows = [(event.at, _describe_source(event), event.kind, _describe_subject(event), event.message) for event in found]
-    title = f"The newest {limit:,} errors" if len(found) == limit else "Errors, the newest first"
+    rows = [
+        (event.at, _describe_source(event), event.kind, _describe_subject(event), event.message) for event in events
+    ]
+    title = f"The newest {limit:,} errors" if len(events) == limit else "Errors, the newest first"
     print_table(title, _COLUMNS, rows, "none")
 
 
@@ -204,9 +206,9 @@ def _describe_subject(event: "ErrorEvent") -> str | None:
     return (subject if account in subject.split() else f"{account} {subject}".strip()) or None
 
 
-def _print_counts(found: "list[PeriodCount]", period: str, *, as_json: bool) -> None:
+def _print_counts(counts: "list[PeriodCount]", period: str, *, as_json: bool) -> None:
     if as_json:
-        print_json([asdict(item) for item in found])
+        print_json([asdict(item) for item in counts])
     else:
-        rows = [(item.start, item.source, item.kind, item.errors) for item in found]
+        rows = [(item.start, item.source, item.kind, item.errors) for item in counts]
         print_table(f"Errors by {period}", _COUNT_COLUMNS, rows, "none")

@@ -112,19 +112,19 @@ def check_open_alerts(runtime: "Runtime") -> Finding:
     """
     from adwarm.store.alerts import list_alerts, list_deliveries
 
-    found = list_alerts(runtime.engine, limit=100, open_only=True)
+    alerts = list_alerts(runtime.engine, limit=100, open_only=True)
     failing = {
         item.channel: item.error
-        for item in list_deliveries(runtime.engine, [alert.id for alert in found])
+        for item in list_deliveries(runtime.engine, [alert.id for alert in alerts])
         if item.delivered_at is None and item.error
     }
     if failing:
         channel, error = next(iter(failing.items()))
         raise Transient(f"the channel {channel} does not deliver ({error}); `adwarm doctor --send-alert` tries it")
-    if not found:
+    if not alerts:
         return Finding("none is open")
-    kinds = ", ".join(f"{alert.kind} of {alert.scope}" for alert in found[:_SHOWN])
-    count = format_count(len(found), "alert")
+    kinds = ", ".join(f"{alert.kind} of {alert.scope}" for alert in alerts[:_SHOWN])
+    count = format_count(len(alerts), "alert")
     return Finding(f"{count} open: {kinds}; `adwarm errors --alerts --open` shows all", warning=True)
 
 

@@ -72,13 +72,13 @@ def report_integrity(engine: "Engine", now: datetime) -> dict[str, Any]:
         "open": sum(quarantine.count_open(engine).values()),
         "open_items": [
             {
-                "kind": found.item.kind,
-                "name": found.item.name[:12],
-                "account_id": found.item.account_id,
-                "found_at": found.item.found_at,
-                "reason": found.item.reason,
+                "kind": damaged.item.kind,
+                "name": damaged.item.name[:12],
+                "account_id": damaged.item.account_id,
+                "found_at": damaged.item.found_at,
+                "reason": damaged.item.reason,
             }
-            for found in quarantine.list_open(engine, _MAX_ITEMS)
+            for damaged in quarantine.list_open(engine, _MAX_ITEMS)
         ],
     }
 

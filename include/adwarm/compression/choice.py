@@ -206,9 +206,9 @@ def encode_if_smaller(raw: bytes, codec: Codec, settings: CompressionSettings) -
     """Return `raw` encoded by `codec`, or as it is when that is not smaller, with the codec that was used; count it."""
     started = time.perf_counter()
     body = encode(raw, codec, settings)
-    used, kept = (codec, body) if len(body) < len(raw) else ("identity", raw)
-    PROCESS_STATISTICS.record_pack(used, len(raw), len(kept), time.perf_counter() - started)
-    return used, kept
+    used, smaller = (codec, body) if len(body) < len(raw) else ("identity", raw)
+    PROCESS_STATISTICS.record_pack(used, len(raw), len(smaller), time.perf_counter() - started)
+    return used, smaller
 
 
 def decode_counted(body: bytes, codec: Codec, max_bytes: int) -> bytes:

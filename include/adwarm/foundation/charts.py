@@ -153,10 +153,10 @@ def share_bar(share: float, title: str, kind: str = "c1") -> Markup:
 
 def sparkline(values: Sequence[float | None], title: str, kind: str = "c1") -> Markup:
     """Return a small line without axes."""
-    known = [value for value in values if value is not None]
-    if not known:
+    numbers = [value for value in values if value is not None]
+    if not numbers:
         return Markup("")
-    low, high = min(known), max(known)
+    low, high = min(numbers), max(numbers)
     step = 118 / max(1, len(values) - 1)
     points = _points(values, lambda place: 1 + place * step, lambda value: 26 - 24 * _share(value, low, high))
     lines = [_fill('<polyline points="{}" class="line {}"/>', text, kind) for text in points]

@@ -136,13 +136,13 @@ def restore_error(kind: str | None, message: str | None, subject: str = "") -> A
         message: its text.
         subject: account or scope that it is about.
     """
-    found = _CLASSES.get(kind or "", Transient)
-    if issubclass(found, Throttled):
-        return found(message, scope=subject, until=_LONG_AGO)
-    if issubclass(found, Denied):
-        return found(message, account_id=subject)
-    if issubclass(found, Isolated):
-        return found(message, retry_after=0.0, scope=subject)
-    if issubclass(found, Refused):
-        return found(message, retry_after=0.0)
-    return found(message)
+    error_class = _CLASSES.get(kind or "", Transient)
+    if issubclass(error_class, Throttled):
+        return error_class(message, scope=subject, until=_LONG_AGO)
+    if issubclass(error_class, Denied):
+        return error_class(message, account_id=subject)
+    if issubclass(error_class, Isolated):
+        return error_class(message, retry_after=0.0, scope=subject)
+    if issubclass(error_class, Refused):
+        return error_class(message, retry_after=0.0)
+    return error_class(message)

@@ -113,10 +113,10 @@ class AccountDiscovery:
             with limited(TimeLimit(seconds, "the list of accounts", "ADWARM_ACCOUNT_SECONDS")):
                 while not is_cut:
                     page = self._read_page(make_source, name, trail.cursor)
-                    known = len(found)
+                    before = len(found)
                     found.update((item.id, item) for item in page.accounts)
                     problems += page.problems
-                    trail.add(page.next_cursor, len(page.accounts), min(1, len(found) - known))
+                    trail.add(page.next_cursor, len(page.accounts), min(1, len(found) - before))
                     if trail.cursor is None:
                         break
                     is_cut = until is not None and self.clock.now() >= until

@@ -101,11 +101,11 @@ def list_stored(context: Context, now: datetime, account_id: str | None = None) 
 def _describe(
     context: Context, listed: Sequence[Entry], chances: Mapping[ReportKey, float], now: datetime
 ) -> list[StoredEntry]:
-    known = accounts.get_many(context.engine, sorted({entry.key.account_id for entry in listed}))
+    stored = accounts.get_many(context.engine, sorted({entry.key.account_id for entry in listed}))
     return [
         StoredEntry(
             entry,
-            is_current(entry, known.get(entry.key.account_id), context.settings, now),
+            is_current(entry, stored.get(entry.key.account_id), context.settings, now),
             chances.get(ReportKey(entry.key.account_id, entry.date_range, entry.report)),
         )
         for entry in listed

@@ -105,15 +105,15 @@ def count_items(context: Context) -> int:
 
 
 def _list_entries(context: Context, after: Any, limit: int) -> list[Item]:
-    found = entries.list_after(context.engine, None if after is None else entries.key_from_json(after), limit)
-    return [Item(entries.key_to_json(entry.key), _bind(_check_entry, context, entry)) for entry in found]
+    listed = entries.list_after(context.engine, None if after is None else entries.key_from_json(after), limit)
+    return [Item(entries.key_to_json(entry.key), _bind(_check_entry, context, entry)) for entry in listed]
 
 
 def _list_snapshots(context: Context, after: Any, limit: int) -> list[Item]:
     with read_transaction(context.engine) as connection:
-        found = sorted(snapshots.list_snapshots(connection), key=lambda snapshot: snapshot.id)
+        stored = sorted(snapshots.list_snapshots(connection), key=lambda snapshot: snapshot.id)
         deployed = snapshots.list_deployed_ids(connection)
-    rest = [snapshot for snapshot in found if after is None or snapshot.id > after][:limit]
+    rest = [snapshot for snapshot in stored if after is None or snapshot.id > after][:limit]
     return [Item(item.id, _bind(_check_snapshot, context, item, item.id in deployed)) for item in rest]
 
 

@@ -136,10 +136,10 @@ class _Run:
 
     def _get_account(self, account_id: str) -> Account | None:
         if account_id not in self._accounts:
-            found = accounts.get_as_of(self.context.engine, account_id, self.now)
-            if found is None:
+            account = accounts.get_as_of(self.context.engine, account_id, self.now)
+            if account is None:
                 return None
-            self._accounts[account_id] = found
+            self._accounts[account_id] = account
         return self._accounts[account_id]
 
 

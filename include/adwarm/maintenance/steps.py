@@ -40,8 +40,8 @@ def make_follow_alarms(context: Context, clock: Clock) -> Step:
         """Count all alarms whose two weeks are over and whose scores are stored."""
         del cursor, budget  # one bounded read
         until = clock.now().date() - timedelta(days=1)
-        known, followed = count_followed_alarms(context.engine, until)
-        return StepResult({"known": known, "followed": followed})
+        outcomes, followed = count_followed_alarms(context.engine, until)
+        return StepResult({"known": outcomes, "followed": followed})
 
     return follow_alarms
 

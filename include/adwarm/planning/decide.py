@@ -229,9 +229,9 @@ def update_design(context: Context, at: datetime) -> ImpactDesign | None:
 
     A design whose settings changed ends, and so does one that is switched off: its weeks would not be whole.
     """
-    wanted = context.settings.impact
-    if wanted.enabled:
-        return impact.start_design(context.engine, at, wanted.share)
+    rules = context.settings.impact
+    if rules.enabled:
+        return impact.start_design(context.engine, at, rules.share)
     if impact.find_design(context.engine):
         impact.end_design(context.engine, at)
     return None
@@ -380,8 +380,8 @@ def get_open_chances(context: Context, at: datetime) -> dict[ReportKey, float]:
 
 def _keep_open(predictions: pd.DataFrame, view: StoreView) -> pd.DataFrame:
     """Keep the accounts that exist and are not closed: a closed one delivers nothing new, and is answered on demand."""
-    kept = [account.id for account in view.list_accounts() if account.status != "closed"]
-    return predictions[predictions["account_id"].isin(kept)].reset_index(drop=True)
+    open_ids = [account.id for account in view.list_accounts() if account.status != "closed"]
+    return predictions[predictions["account_id"].isin(open_ids)].reset_index(drop=True)
 
 
 def get_recent_opens(context: Context, forecast: Forecast, decided_at: datetime) -> RecentOpens | None:

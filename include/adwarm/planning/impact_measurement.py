@@ -82,14 +82,14 @@ class HoldOut:
 
     def withhold(self, plan: WarmPlan) -> WarmPlan:
         """Return the plan with the recommendations for held-out units apart, each with the reason."""
-        kept: list[Recommendation] = []
+        remaining: list[Recommendation] = []
         withheld: list[Recommendation] = []
         for item in plan.recommendations:
             if item.reason is WarmReason.PREDICTED_OPEN and self.is_withheld(item.key, item.predicted_open):
                 withheld.append(self._explain(item))
             else:
-                kept.append(item)
-        return replace(plan, recommendations=tuple(kept), held_out=tuple(withheld))
+                remaining.append(item)
+        return replace(plan, recommendations=tuple(remaining), held_out=tuple(withheld))
 
     def _explain(self, item: Recommendation) -> Recommendation:
         week = get_week(item.predicted_open, self.get_zone(item.key.account_id))

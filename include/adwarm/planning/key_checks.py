@@ -29,16 +29,18 @@ def check_account(facts: KeyFacts) -> Step:
             because=f"because adwarm does not know the account {name}",
             advice="Check the id. `adwarm accounts list` shows the known accounts; an open of it in the log adds it.",
         )
-    known = {"status": account.status, "status_reason": account.status_reason or None, "denied_at": account.denied_at}
+    details = {"status": account.status, "status_reason": account.status_reason or None, "denied_at": account.denied_at}
     if account.status == "active" or facts.was_warm:
-        return Step("account", "Account", StepStatus.OK, f"The account is stored, and {account.status} now.", known)
+        return Step("account", "Account", StepStatus.OK, f"The account is stored, and {account.status} now.", details)
     reason = f": {account.status_reason}" if account.status_reason else ""
     since = account.denied_at if account.status == "denied" else account.updated_at
     if account.status == "denied" and since is not None and since > facts.at:
         text = f"Active at the moment, as far as recorded; access was denied later, at {format_utc(since)}."
-        return Step("account", "Account", StepStatus.OK, text, known)
+        return Step("account", "Account", StepStatus.OK, text, details)
     if account.status == "closed" and facts.plan_row is not None:
-        return Step("account", "Account", StepStatus.OK, "The account is closed now; a plan still had it then.", known)
+        return Step(
+            "account", "Account", StepStatus.OK, "The account is closed now; a plan still had it then.", details
+        )
     advice = {
         "denied": "Give the connection access to the account, then clear the task of a run or ask for the report once; "
         "a denial ends by itself after a day.",
@@ -54,7 +56,7 @@ def check_account(facts: KeyFacts) -> Step:
         title="Account",
         status=StepStatus.DECISIVE,
         text=text,
-        facts=known,
+        facts=details,
         because=f"because {what}",
         advice=advice,
     )
@@ -79,7 +81,7 @@ def check_switches(facts: KeyFacts) -> Step:
     turned = [(switch, switch.changed_at) for switch in facts.switches if switch.changed_at is not None]
     stops = [(switch, at) for switch, at in turned if switch.is_turned and at <= facts.at]
     later = [(switch, at) for switch, at in turned if at > facts.at]
-    known = {str(switch.name): f"{'on' if switch.is_on else 'off'} since {format_utc(at)}" for switch, at in stops}
+    details = {str(switch.name): f"{'on' if switch.is_on else 'off'} since {format_utc(at)}" for switch, at in stops}
     if stops and not facts.was_warm:
         switch, since = stops[0]
         what = _STOPPED[switch.name]
@@ -89,7 +91,7 @@ def check_switches(facts: KeyFacts) -> Step:
             title="Switches",
             status=StepStatus.DECISIVE,
             text=f"{what.capitalize()} since {format_utc(since)}, by {switch.changed_by}{why}.",
-            facts=known,
+            facts=details,
             because=f"because {what} since {format_utc(since)}, by {switch.changed_by}",
             advice="Switch it back on the tab Actions of the page.",
         )
@@ -99,15 +101,15 @@ def check_switches(facts: KeyFacts) -> Step:
         text = f"Changed after the moment: {names}. What it was before is not recorded here; see the list of actions."
     elif stops:
         text = "A switch stops warming, but an entry that was fetched before was still fresh."
-    return Step("switches", "Switches", StepStatus.OK, text, known)
+    return Step("switches", "Switches", StepStatus.OK, text, details)
 
 
 def check_stored(facts: KeyFacts) -> Step:
     """Check whether an entry was fresh at the moment after all."""
     span = facts.fresh_span
-    known = {f"fetched_{number}": _describe_span(item) for number, item in enumerate(facts.spans[:_SHOWN_SPANS], 1)}
+    details = {f"fetched_{number}": _describe_span(item) for number, item in enumerate(facts.spans[:_SHOWN_SPANS], 1)}
     if span is not None and facts.is_gone:
-        return _explain_gone(facts, span, known)
+        return _explain_gone(facts, span, details)
     if span is not None:
         verb = "is" if facts.is_future else "was"
         end = "for good" if span.until is None else f"until {format_utc(span.until)}"
@@ -116,7 +118,7 @@ def check_stored(facts: KeyFacts) -> Step:
             title="Stored entry",
             status=StepStatus.DECISIVE,
             text=f"An entry {verb} fresh: {_describe_span(span)}.",
-            facts=known,
+            facts=details,
             because=f"because it was fetched at {format_utc(span.fetched_at)} and {verb} fresh {end}",
             advice="Nothing to do. If a reader still waited, look at the errors of the read API on the tab Flow.",
         )
@@ -128,7 +130,7 @@ def check_stored(facts: KeyFacts) -> Step:
             title="Stored entry",
             status=StepStatus.DECISIVE,
             text=f"The stored entry of {format_utc(entry.fetched_at)} is degraded: {why}.",
-            facts={**known, "degraded_reason": why},
+            facts={**details, "degraded_reason": why},
             because=f"because the stored entry is degraded ({why}), and a degraded entry is never fresh",
             advice="Maintenance repairs it; `adwarm warm` fetches it now.",
         )
@@ -140,18 +142,18 @@ def check_stored(facts: KeyFacts) -> Step:
             title="Stored entry",
             status=StepStatus.DECISIVE,
             text=f"The entry of {format_utc(restated.fetched_at)} ended at {ended}, when new data of its days arrived.",
-            facts=known,
+            facts=details,
             because=f"because data of its days arrived again at {ended}, after it was fetched",
             advice="The next run warms it again if the forecast expects an open; `adwarm warm` fetches it now.",
         )
-    return Step("stored_entry", "Stored entry", StepStatus.OK, _describe_history(facts), known)
+    return Step("stored_entry", "Stored entry", StepStatus.OK, _describe_history(facts), details)
 
 
 def check_strategies(facts: KeyFacts) -> Step:
     """Say which strategies keep the key warm, and why the others do not. Never decisive: a plan's row is."""
     included = [item for item in facts.strategies if not item.excluded_because]
     others = [item for item in facts.strategies if item.excluded_because]
-    known = {item.name: item.excluded_because or _describe_schedule(item) for item in facts.strategies}
+    details = {item.name: item.excluded_because or _describe_schedule(item) for item in facts.strategies}
     if not facts.strategies:
         return Step("strategies", "Strategies", StepStatus.OK, "There is no strategy.")
     if included:
@@ -160,10 +162,10 @@ def check_strategies(facts: KeyFacts) -> Step:
     else:
         reasons = [f"{item.name} {item.excluded_because}" for item in others]
         text = f"No strategy keeps it warm: {format_some(reasons, _SHOWN_STRATEGIES, '; ')}."
-    return Step("strategies", "Strategies", StepStatus.OK, text, known)
+    return Step("strategies", "Strategies", StepStatus.OK, text, details)
 
 
-def _explain_gone(facts: KeyFacts, span: FreshSpan, known: dict[str, str]) -> Step:
+def _explain_gone(facts: KeyFacts, span: FreshSpan, details: dict[str, str]) -> Step:
     end = "for good" if span.until is None else f"until {format_utc(span.until)}"
     damaged = facts.entry is not None and facts.entry.degraded
     what = f"is degraded: {facts.entry.degraded_reason}" if damaged and facts.entry else "is gone: evicted or purged"
@@ -173,7 +175,7 @@ def _explain_gone(facts: KeyFacts, span: FreshSpan, known: dict[str, str]) -> St
         title="Stored entry",
         status=StepStatus.DECISIVE,
         text=f"It was fetched at {format_utc(span.fetched_at)} and would be fresh {end}, but the entry {what}.{past}",
-        facts=known,
+        facts=details,
         because=f"because the entry that was fetched at {format_utc(span.fetched_at)} {what}",
         advice="Warm it again with `adwarm warm`; the tab Actions lists purges.",
     )

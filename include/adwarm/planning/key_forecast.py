@@ -83,12 +83,12 @@ class KeyForecasts:
             return ForecastState(problem=_describe_absence(is_assumed=is_assumed))
         name = (snapshot.id, is_assumed, key, decided_at, tuple(spans))
         is_past = decided_at <= now
-        known = self._states.get(name) if is_past else None
-        if known is None:
-            known = self._compute(key, decided_at, spans, (snapshot, is_assumed))
-            if is_past and known.decision is not None:
-                self._states.set(name, known)
-        return known
+        state = self._states.get(name) if is_past else None
+        if state is None:
+            state = self._compute(key, decided_at, spans, (snapshot, is_assumed))
+            if is_past and state.decision is not None:
+                self._states.set(name, state)
+        return state
 
     def _compute(
         self, key: ReportKey, decided_at: datetime, spans: Sequence[FreshSpan], live: tuple[Snapshot, bool]

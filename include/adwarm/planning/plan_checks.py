@@ -39,50 +39,51 @@ def _explain_unknown(facts: KeyFacts, state: ForecastState) -> RuleSentences:
     )
 
 
-def _explain_unlikely(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
-    chance, least = format_percent(found.chance), format_percent(facts.min_confidence)
+def _explain_unlikely(facts: KeyFacts, decision: KeyDecision) -> RuleSentences:
+    chance, least = format_percent(decision.chance), format_percent(facts.min_confidence)
     text = (
-        f"At {format_utc(found.decided_at)} an open was {chance} likely before a fetched entry would expire, and "
-        f"{least} is the least that is warmed: {_opens(found)}."
+        f"At {format_utc(decision.decided_at)} an open was {chance} likely before a fetched entry would expire, and "
+        f"{least} is the least that is warmed: {_opens(decision)}."
     )
     because = (
         f"because an open was only {chance} likely, below the {least} of ADWARM_PLANNING__MIN_CONFIDENCE: "
-        f"{_opens(found)}"
+        f"{_opens(decision)}"
     )
     advice = "Lower ADWARM_PLANNING__MIN_CONFIDENCE, which costs calls, or keep it warm by a strategy."
     return RuleSentences(text, because, advice)
 
 
-def _explain_later(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
+def _explain_later(facts: KeyFacts, decision: KeyDecision) -> RuleSentences:
     del facts
-    peak = f"{format_percent(found.peak_probability)} at {format_utc(found.peak_at)}"
-    now = format_percent(found.probability)
+    peak = f"{format_percent(decision.peak_probability)} at {format_utc(decision.peak_at)}"
+    now = format_percent(decision.probability)
     text = (
-        f"At {format_utc(found.decided_at)} an open was {now} likely in that hour, and much likelier later, {peak}: "
-        f"{_opens(found)}."
+        f"At {format_utc(decision.decided_at)} an open was {now} likely in that hour, and much likelier later, {peak}: "
+        f"{_opens(decision)}."
     )
     because = f"because a later hour was much likelier ({peak}, against {now}), and the warm waits for it"
     return RuleSentences(text, because, "Nothing to do: readers came earlier than usual. The forecast learns from it.")
 
 
-def _explain_fresh(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
+def _explain_fresh(facts: KeyFacts, decision: KeyDecision) -> RuleSentences:
     del facts
-    until, opens = format_utc(found.fresh_until), format_utc(found.predicted_open)
+    until, opens = format_utc(decision.fresh_until), format_utc(decision.predicted_open)
     text = (
-        f"At {format_utc(found.decided_at)} the stored entry was to stay fresh until {until}, through the session that "
-        f"was expected at {opens}; {_opens(found)}."
+        f"At {format_utc(decision.decided_at)} the stored entry was to stay fresh until {until}, through the session "
+        f"that was expected at {opens}; {_opens(decision)}."
     )
     because = f"because the run found an entry that was fresh until {until}, past the open that it expected at {opens}"
     advice = f"Nothing to do; an entry has to last {_SESSION_MINUTES} minutes after an expected open."
     return RuleSentences(text, because, advice)
 
 
-def _explain_too_short(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
+def _explain_too_short(facts: KeyFacts, decision: KeyDecision) -> RuleSentences:
     del facts
-    end = format_utc(found.expires_at)
+    end = format_utc(decision.expires_at)
     text = (
-        f"At {format_utc(found.decided_at)} an entry fetched at {format_utc(found.warm_at)} would have expired at "
-        f"{end}, before the session that was expected at {format_utc(found.predicted_open)} ends; {_opens(found)}."
+        f"At {format_utc(decision.decided_at)} an entry fetched at {format_utc(decision.warm_at)} would have expired "
+        f"at {end}, before the session that was expected at {format_utc(decision.predicted_open)} ends; "
+        f"{_opens(decision)}."
     )
     because = f"because an entry fetched for it would have expired at {end}, before the session ends"
     advice = (
@@ -92,11 +93,11 @@ def _explain_too_short(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
     return RuleSentences(text, because, advice)
 
 
-def _explain_not_worth(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
-    benefit, chance = format_amount(found.benefit), format_percent(found.chance)
+def _explain_not_worth(facts: KeyFacts, decision: KeyDecision) -> RuleSentences:
+    benefit, chance = format_amount(decision.benefit), format_percent(decision.chance)
     text = (
-        f"At {format_utc(found.decided_at)} an open was {chance} likely, which makes a warm worth {benefit} calls, not "
-        f"more than what it costs even while no call of the hour is spent; {_opens(found)}."
+        f"At {format_utc(decision.decided_at)} an open was {chance} likely, which makes a warm worth {benefit} calls, "
+        f"not more than what it costs even while no call of the hour is spent; {_opens(decision)}."
     )
     because = (
         f"because a warm was worth {benefit} calls ({chance} likely, {format_amount(facts.open_value)} calls for an "
@@ -105,24 +106,23 @@ def _explain_not_worth(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
     return RuleSentences(text, because, "Raise ADWARM_PLANNING__OPEN_VALUE, or keep it warm by a strategy.")
 
 
-def _explain_worth(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
+def _explain_worth(facts: KeyFacts, decision: KeyDecision) -> RuleSentences:
     """Return the sentences about a key that is worth its price although no plan has a row of it."""
-    at = format_utc(found.decided_at)
+    at = format_utc(decision.decided_at)
     said = (
-        f"At {at} an open is {format_percent(found.chance)} likely and a warm worth {format_amount(found.benefit)} "
-        f"calls; {_opens(found)}."
+        f"At {at} an open is {format_percent(decision.chance)} likely and a warm worth "
+        f"{format_amount(decision.benefit)} calls; {_opens(decision)}."
     )
     if facts.is_future:
-        because = (
-            f"because the run at {at} would fetch it at {format_utc(found.warm_at)}, unless the hourly budget cuts it"
-        )
+        due = format_utc(decision.warm_at)
+        because = f"because the run at {at} would fetch it at {due}, unless the hourly budget cuts it"
         return RuleSentences(said, because, "Nothing to do.")
     row = facts.run.row if facts.run else None
     if row is not None:
         ended = f", which answered it until {format_utc(row.expires_at)}" if row.expires_at else ""
-        kept = f"The plan has it: {row.status}, due at {format_utc(row.warm_at)}{ended}."
+        stays = f"The plan has it: {row.status}, due at {format_utc(row.warm_at)}{ended}."
         because = f"because the warm of the run at {at} did not answer it then any more{ended}"
-        return RuleSentences(f"{said} {kept}", because, "A longer freshness of the range keeps it warm longer.")
+        return RuleSentences(f"{said} {stays}", because, "A longer freshness of the range keeps it warm longer.")
     text = f"{said} The plan has no row of it: a plan lists the best 200 of the keys that the budget cuts."
     because = (
         "because it was worth a warm, but is not in the plan: the hourly budget cut it with many others, or the run "
@@ -142,8 +142,8 @@ _SENTENCES: Final = MappingProxyType[Rule, Callable[[KeyFacts, KeyDecision], Rul
 })
 
 
-def _opens(found: KeyDecision) -> str:
-    return explain_opens(found.evidence) if found.evidence else "no evidence"
+def _opens(decision: KeyDecision) -> str:
+    return explain_opens(decision.evidence) if decision.evidence else "no evidence"
 
 
 _SHOWN_ERRORS = 3
@@ -176,10 +176,10 @@ def check_plan(facts: KeyFacts) -> Step:
     because, advice = _explain_row(facts, row)
     promised = {"will_be_warm": True} if _is_promised(facts, row) else {}
     why = row.explanation.get("why")
-    known = {**_row_facts(row), **promised}
+    details = {**_row_facts(row), **promised}
     text = f"{text} {str(why)[:1].upper()}{str(why)[1:]}." if why else text
     return Step(
-        name="plan", title="Plan", status=StepStatus.DECISIVE, text=text, facts=known, because=because, advice=advice
+        name="plan", title="Plan", status=StepStatus.DECISIVE, text=text, facts=details, because=because, advice=advice
     )
 
 
@@ -202,11 +202,11 @@ def check_run(facts: KeyFacts) -> Step:
         text = f"The next decision before the moment is that of {format_utc(run.decided_at)}; it is still to come."
         return Step("run", "Run", StepStatus.OK, text, {"decided_at": run.decided_at})
     text = f"The run {run.run_id} decided at {format_utc(run.decided_at)}."
-    known = {"run_id": run.run_id, "decided_at": run.decided_at}
+    details = {"run_id": run.run_id, "decided_at": run.decided_at}
     if run.next_at is not None:
         text += f" The next one decides at {format_utc(run.next_at)}."
-        known["next_decided_at"] = run.next_at
-    return Step("run", "Run", StepStatus.OK, text, known)
+        details["next_decided_at"] = run.next_at
+    return Step("run", "Run", StepStatus.OK, text, details)
 
 
 def check_forecast(facts: KeyFacts) -> Step:
@@ -227,7 +227,7 @@ def check_forecast(facts: KeyFacts) -> Step:
         )
     decision = state.decision
     text, because, advice = explain_rule(facts, state, decision)
-    known: dict[str, Any] = {
+    details: dict[str, Any] = {
         "rule": str(decision.rule),
         "forecast": f"{state.snapshot_id[:12]} ({state.kind}), trained until {format_utc(state.trained_until)}",
         "opens_known_until": state.known_until,
@@ -242,7 +242,7 @@ def check_forecast(facts: KeyFacts) -> Step:
         "calls": round(decision.calls, 4),
     }
     if facts.is_future and decision.rule is Rule.WORTH:
-        known["will_be_warm"] = True
+        details["will_be_warm"] = True
     if state.is_assumed:
         text += (
             f" Which forecast was live then is not recorded; the newest {state.kind} one that was stored by then "
@@ -253,7 +253,7 @@ def check_forecast(facts: KeyFacts) -> Step:
         title="Forecast",
         status=StepStatus.DECISIVE,
         text=text,
-        facts=known,
+        facts=details,
         because=because,
         advice=advice,
     )
@@ -305,8 +305,8 @@ def _explain_row(facts: KeyFacts, row: Warm) -> tuple[str, str]:
             "Give the connection access to the account, then clear the task of the run.",
         )
     if status in {"failed", "stale"}:
-        kept = "; the older answer was kept" if status == "stale" else ""
-        return f"because its fetch failed{_error(row)}{kept}{_obstacles(facts)}", (
+        older = "; the older answer was kept" if status == "stale" else ""
+        return f"because its fetch failed{_error(row)}{older}{_obstacles(facts)}", (
             "The tab Flow shows errors and limits; `adwarm errors` lists them. Retry it on the tab Actions."
         )
     return _explainformat_utc(facts, row)

@@ -201,15 +201,15 @@ def _find_unused(
 
 def _find_unopened(view: StoreView, items: Sequence[StoredStrategy], log: _LogState, at: datetime) -> dict[str, str]:
     """Return by name why a strategy that warms only what was opened has had nothing to warm for the whole period."""
-    found = {}
+    unopened = {}
     for item in items:
         strategy = item.strategy
         if strategy is None or not (strategy.opened_only and log.is_current and _is_enabled_long(item, at)):
             continue
         with suppress(BadRequest):  # the next run records it as the strategy's problem
             if not expand_keys(strategy, view):
-                found[item.name] = _NOT_OPENED
-    return found
+                unopened[item.name] = _NOT_OPENED
+    return unopened
 
 
 def _is_enabled_long(stored: StoredStrategy, at: datetime) -> bool:

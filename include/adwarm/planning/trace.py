@@ -54,8 +54,8 @@ def trace(context: Context, text: str) -> list[TraceStep]:
     if match is None:
         steps = list(_trace_run(context, text))
     elif match[1] == "warm":
-        found = warms.find(context.engine, int(match[2]))
-        steps = [] if found is None else list(_trace_warm(context, found))
+        warm = warms.find(context.engine, int(match[2]))
+        steps = [] if warm is None else list(_trace_warm(context, warm))
     else:
         with read_transaction(context.engine) as connection:
             request = requests.find(connection, int(match[2]))
@@ -100,8 +100,10 @@ def _list_errors(
     context: Context, name: str, account_id: str, since: datetime, until: datetime | None
 ) -> Iterator[TraceStep]:
     """Yield the errors of the account between the decision and the end."""
-    wanted = ErrorFilter(account_id=account_id, since=since, until=None if until is None else until + _SLACK)
-    for event in reversed(list(ErrorLog(context.engine, context.settings.retention).list_recent(_MAX_ERRORS, wanted))):
+    error_filter = ErrorFilter(account_id=account_id, since=since, until=None if until is None else until + _SLACK)
+    for event in reversed(
+        list(ErrorLog(context.engine, context.settings.retention).list_recent(_MAX_ERRORS, error_filter))
+    ):
         yield TraceStep(event.at, "error", name, f"{event.kind} of {event.source}: {event.message}")
 
 

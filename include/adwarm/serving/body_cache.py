@@ -121,8 +121,8 @@ class BodyFiles:
 
     def _list_files(self) -> list[tuple[int, int, Path]]:
         listed = []
-        with os.scandir(self._folder) as found:
-            for item in found:
+        with os.scandir(self._folder) as items:
+            for item in items:
                 with suppress(FileNotFoundError):  # another process has deleted it
                     status = item.stat()
                     listed.append((status.st_mtime_ns, status.st_size, Path(item.path)))

@@ -98,9 +98,9 @@ def find_other_window(reader: Reader, key: ReportKey) -> ReadResult:
     Raises:
         NotFound: there is none.
     """
-    wanted = _make_query(reader, key)
+    entry_query = _make_query(reader, key)
     damaged: Corrupt | None = None
-    for number, entry in enumerate(_list_other_windows(reader, key, wanted)):
+    for number, entry in enumerate(_list_other_windows(reader, key, entry_query)):
         if number == _MAX_WINDOWS:
             break
         try:
@@ -111,7 +111,7 @@ def find_other_window(reader: Reader, key: ReportKey) -> ReadResult:
             damaged = error
             continue
         reason = (
-            f"the entry covers {stored.key.window} instead of {wanted.entry_key.window}, "
+            f"the entry covers {stored.key.window} instead of {entry_query.entry_key.window}, "
             f"fetched at {stored.fetched_at:%Y-%m-%d %H:%M} UTC"
         )
         return ReadResult(
@@ -121,7 +121,7 @@ def find_other_window(reader: Reader, key: ReportKey) -> ReadResult:
             entry=stored,
             blob=blob,
             reason=reason,
-            window=wanted.entry_key.window,
+            window=entry_query.entry_key.window,
         )
     raise damaged or NotFound("no other days are stored that cover or lie inside the requested ones")
 
@@ -146,9 +146,9 @@ def read_source(
         raise NotFound(f"{key.account_id} is not stored, so the time zone of its days is not known")
     query, now = _make_query(reader, key), reader.clock.now()
     window = query.entry_key.window
-    asked = WindowQuery(query.account, window, query.spec, connection)
+    window_query = WindowQuery(query.account, window, query.spec, connection)
     priority, seconds = limits
-    read = read_window(engine, asked, priority, seconds=seconds, is_canceled=is_abandoned)
+    read = read_window(engine, window_query, priority, seconds=seconds, is_canceled=is_abandoned)
     if not read.daily and not read.summary:
         raise NotFound(f"connection {connection} has no row for {window}")
     summary = None if read.summary is None else RangeSummary(read.summary, now, 0, read.missing)
@@ -193,19 +193,19 @@ def _unpublished(reader: Reader, key: ReportKey, built: tuple[Entry, bytes], why
     )
 
 
-def _list_other_windows(reader: Reader, key: ReportKey, wanted: EntryQuery) -> Iterator[Entry]:
+def _list_other_windows(reader: Reader, key: ReportKey, entry_query: EntryQuery) -> Iterator[Entry]:
     """Yield entries of the key's query for other days, the best first."""
-    window = wanted.entry_key.window
+    window = entry_query.entry_key.window
     stored = [
         item
         for item in entries.list_entries(reader.context.engine, key.account_id)
-        if item.key.spec_hash == wanted.spec.hash and item.key.window != window
+        if item.key.spec_hash == entry_query.spec.hash and item.key.window != window
     ]
     earlier = [
         item
         for item in stored
         if item.key.window.until <= window.until
-        and matches_key(item.key, key, wanted.account, wanted.spec, item.fetched_at)
+        and matches_key(item.key, key, entry_query.account, entry_query.spec, item.fetched_at)
     ]
     rest = [item for item in stored if item not in earlier]
     covering = [item for item in rest if _covers(item.key.window, window)]

@@ -261,8 +261,8 @@ class Flights:
 
     async def _find_ended(self, flight: _Flight, request_id: int) -> Ticket | None:
         """Return the request of a flight if it has ended since it was read, unless it merely came too late."""
-        found, now = await self._run(lambda: self._queue.find_many([request_id]))
-        state = found.get(request_id)
+        queued, now = await self._run(lambda: self._queue.find_many([request_id]))
+        state = queued.get(request_id)
         if (
             state is None
             or not state.status.is_final
@@ -340,10 +340,10 @@ class Flights:
         }
         if not awaited:
             return
-        found, now = await self._run(lambda: self._queue.find_many(list(awaited)))
+        queued, now = await self._run(lambda: self._queue.find_many(list(awaited)))
         for request_id, flight in awaited.items():
             if flight.progress is not None and flight.progress.request_id == request_id:
-                self._update(flight, found.get(request_id), now)
+                self._update(flight, queued.get(request_id), now)
 
     def _update(self, flight: _Flight, state: QueuedRequest | None, now: float) -> None:
         """Record the state of a request, read at `now` by the database's clock, and let its readers go if it ended."""

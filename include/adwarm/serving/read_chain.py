@@ -333,19 +333,19 @@ class _Steps:
         raise NotFound(f"{result.reason}; only a reader that allows partial answers gets it")
 
     def _read_cached(self) -> ReadResult:
-        known = self._request.find_cached() if self._request.find_cached else None
-        known = known or self._reader.find_recent(self._key)
-        if known is None:
+        cached = self._request.find_cached() if self._request.find_cached else None
+        cached = cached or self._reader.find_recent(self._key)
+        if cached is None:
             raise NotFound("this process has not read the report before")
-        entry, now = known.entry, self._reader.clock.now()
+        entry, now = cached.entry, self._reader.clock.now()
         reason = f"a copy in memory covers {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
-        window = resolve_window(self._key.date_range, known.data_zone, now)
+        window = resolve_window(self._key.date_range, cached.data_zone, now)
         return ReadResult(
             key=self._key,
             status=ReadStatus.STALE,
             read_at=now,
             entry=entry,
-            blob=known.blob,
+            blob=cached.blob,
             reason=reason,
             window=window,
         )
@@ -440,15 +440,15 @@ def look_up_fallbacks(chain: ReadChain, result: BatchResult) -> BatchResult:
 
 def describe_fallbacks(outcomes: Sequence[KeyOutcome]) -> list[str]:
     """Return a line with source, age and reason for each of the first keys that a fallback has data for."""
-    found = [item for item in outcomes if item.source is not None]
+    served = [item for item in outcomes if item.source is not None]
     lines = [
         redact(
             f"{item.request.key}: readers get it from {item.source}, {format_duration(item.age_seconds or 0.0)} old; "
             f"{item.reason}"
         )
-        for item in found[:_SHOWN]
+        for item in served[:_SHOWN]
     ]
-    return [*lines, f"and {len(found) - _SHOWN:,} more"] if len(found) > _SHOWN else lines
+    return [*lines, f"and {len(served) - _SHOWN:,} more"] if len(served) > _SHOWN else lines
 
 
 def _look_up(chain: ReadChain, outcome: KeyOutcome) -> KeyOutcome:

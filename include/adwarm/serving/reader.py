@@ -254,20 +254,20 @@ class Reader:
         except Corrupt as error:
             return ReadResult(key, ReadStatus.MISS, now, reason=str(error), error=error, window=window)
         self._remember(key, RecentEntry(entry, blob, account.data_zone))
-        found = ReadResult(key, ReadStatus.HIT, now, entry, blob, source="entry", window=window)
+        result = ReadResult(key, ReadStatus.HIT, now, entry, blob, source="entry", window=window)
         if entry.is_fresh(now):
-            return found
+            return result
         reason = entry.degraded_reason if entry.degraded else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
-        return replace(found, status=ReadStatus.STALE, reason=reason, is_degraded=entry.degraded)
+        return replace(result, status=ReadStatus.STALE, reason=reason, is_degraded=entry.degraded)
 
-    def _remember(self, key: ReportKey, known: RecentEntry) -> None:
-        if len(known.blob) <= _RECENT_BYTES:
+    def _remember(self, key: ReportKey, recent: RecentEntry) -> None:
+        if len(recent.blob) <= _RECENT_BYTES:
             with self._recent_lock:
-                self._recent[key] = known
+                self._recent[key] = recent
 
 
-def _count_bytes(known: RecentEntry) -> int:
-    return len(known.blob)
+def _count_bytes(recent: RecentEntry) -> int:
+    return len(recent.blob)
 
 
 def _body_key(account_id: str, blob: bytes) -> RepresentationKey:

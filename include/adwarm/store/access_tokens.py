@@ -198,8 +198,8 @@ def insert_session(engine: Engine, id_hash: str, token_id: str, at: datetime, ex
     with write_transaction(engine) as connection:
         row = {"id_hash": id_hash, "token_id": token_id, "created_at": at, "expires_at": expires_at}
         connection.execute(insert(page_session).values(**row))
-        kept = list(connection.execute(newest.limit(MAX_SESSIONS)).scalars())
-        connection.execute(delete(page_session).where(own, page_session.c.id_hash.not_in([*kept, id_hash])))
+        newest_ids = list(connection.execute(newest.limit(MAX_SESSIONS)).scalars())
+        connection.execute(delete(page_session).where(own, page_session.c.id_hash.not_in([*newest_ids, id_hash])))
 
 
 def find_session(engine: Engine, id_hash: str) -> StoredSession | None:

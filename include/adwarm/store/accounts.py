@@ -187,8 +187,8 @@ def add_named(engine: Engine, ids: Iterable[str], default_zone: str, at: datetim
         BadRequest: an id is not valid.
     """
     names = dict.fromkeys(map(normalize_account_id, ids))
-    known = get_many(engine, list(names))
-    if new := {name: "" for name in names if name not in known}:
+    stored = get_many(engine, list(names))
+    if new := {name: "" for name in names if name not in stored}:
         with write_transaction(engine) as connection:
             add_logged(connection, new, default_zone, at)
 

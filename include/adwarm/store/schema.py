@@ -76,9 +76,9 @@ def find_differences(engine: Engine) -> list[str]:
     """
     options = {"version_table": VERSION_TABLE, "compare_type": True, "include_name": _is_own}
     with read_transaction(engine) as connection:
-        found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
         invalid = _list_invalid_indexes(connection)
-    return [_describe(difference) for difference in found] + invalid
+    return [_describe(difference) for difference in differences] + invalid
 
 
 def get_head_revision() -> str:
@@ -119,10 +119,10 @@ def needs_upgrade(engine: Engine) -> bool:
 
 def _serves_older_code(connection: Connection, revision: str | None) -> bool:
     """Return whether the schema is newer than this code, and compatible with it."""
-    known = {migration.revision for migration in list_migrations()}
-    if revision is None or revision in known or _is_unreleased(revision):
+    revisions = {migration.revision for migration in list_migrations()}
+    if revision is None or revision in revisions or _is_unreleased(revision):
         return False
-    return get_compatible_from(connection, revision) in known
+    return get_compatible_from(connection, revision) in revisions
 
 
 def _is_unreleased(revision: str) -> bool:
@@ -172,8 +172,8 @@ def _list_existing_tables(connection: Connection, *further: str) -> list[str]:
 
 
 def _check_upgradable(revision: str | None) -> None:
-    known = {migration.revision for migration in list_migrations()}
-    if revision is None or revision in known:
+    revisions = {migration.revision for migration in list_migrations()}
+    if revision is None or revision in revisions:
         return
     if _is_unreleased(revision):
         raise BadRequest(
@@ -223,11 +223,11 @@ def quick_check(engine: Engine, seconds: float, monotonic: Callable[[], float] =
         raw: Any = connection.connection.dbapi_connection
         raw.set_progress_handler(lambda: monotonic() > end, _STEPS)
         try:
-            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         except OperationalError as error:
             if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_INTERRUPT":
                 raise
             return QuickCheck(None, is_complete=False)
         finally:
             raw.set_progress_handler(None, 0)
-    return QuickCheck(None if found == "ok" else str(found), is_complete=True)
+    return QuickCheck(None if answer == "ok" else str(answer), is_complete=True)

@@ -78,14 +78,14 @@ def downgrade_to(engine: Engine, revision: str, clock: Clock | None = None) -> N
     Raises:
         BadRequest: the database has not got that far, or no migration has this revision.
     """
-    known = [migration.revision for migration in list_migrations()]
-    if revision != "base" and revision not in known:
-        raise BadRequest(f"there is no schema {revision!r} to downgrade to; write one of {', '.join(known)}")
+    revisions = [migration.revision for migration in list_migrations()]
+    if revision != "base" and revision not in revisions:
+        raise BadRequest(f"there is no schema {revision!r} to downgrade to; write one of {', '.join(revisions)}")
     with _exclusive(engine, clock or SystemClock()) as steps:
         current = steps.revision()
-        if current is not None and current not in known:
+        if current is not None and current not in revisions:
             raise BadRequest(f"the database has schema {current}, which only a newer adwarm can downgrade")
-        done = known[: known.index(current) + 1] if current else []
+        done = revisions[: revisions.index(current) + 1] if current else []
         if revision != "base" and revision not in done:
             raise BadRequest(f"the database is at schema {current or 'none'}; schema {revision} is newer")
         for migration in reversed(list_migrations()[: len(done)]):

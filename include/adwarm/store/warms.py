@@ -131,8 +131,8 @@ def list_by_run(engine: Engine, run_id: str) -> list[Warm]:
 
 def find(engine: Engine, warm_id: int) -> Warm | None:
     """Return a warm; None when there is none with this id."""
-    found = _list(engine, select(table).where(table.c.id == warm_id))
-    return found[0] if found else None
+    listed = _list(engine, select(table).where(table.c.id == warm_id))
+    return listed[0] if listed else None
 
 
 def list_by_reason(engine: Engine, reason: WarmReason) -> list[Warm]:

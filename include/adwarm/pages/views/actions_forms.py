@@ -101,7 +101,7 @@ def _switch(request: TileRequest) -> Redirect | FormPage:
     title = f"Switch {'shadow mode' if name is Switch.SHADOW else name} {position}?"
     if is_same and state.changed_at is not None:
         return Redirect(_TO, f"Nothing changed: {state}")
-    asked = _Confirmation(
+    confirmation = _Confirmation(
         title=title,
         form="switch",
         fields={"switch": str(name), "position": position},
@@ -109,8 +109,8 @@ def _switch(request: TileRequest) -> Redirect | FormPage:
         button=f"Switch {position}",
         facts=[("What it does", EFFECTS[name, is_on]), ("Now", str(state))],
     )
-    if not asked.is_confirmed(request):
-        return asked.to_page(request)
+    if not confirmation.is_confirmed(request):
+        return confirmation.to_page(request)
     return Redirect(_TO, turn_switch(services, _doer(request), name, request.fields["why"], is_on=is_on))
 
 
@@ -120,8 +120,8 @@ def _warm_now(request: TileRequest) -> Redirect | FormPage:
     report = fields.get("report") or "default"
     keys = parse_keys(services.context.settings, accounts, ranges, report)
     if fields.get("seen") and fields.get("why"):
-        asked = make_digest([[str(key) for key in keys]])
-        if fields["seen"] == asked:
+        digest = make_digest([[str(key) for key in keys]])
+        if fields["seen"] == digest:
             result, action_id = warm_now(services, _doer(request), keys, why=fields["why"])
             return Redirect(request.link(_TO, action=action_id), str(result))
     shown = {"accounts": accounts, "date_ranges": ranges, "report": report}
@@ -181,7 +181,7 @@ def _open_gate(request: TileRequest) -> Redirect | FormPage:
         f"Only a human can fix this: {cause}. Opening it does not help before that."
         for cause in filter(None, map(find_human_cause, gates))
     ]
-    asked = _Confirmation(
+    confirmation = _Confirmation(
         title=f"Let {scope} be called again?" if gates else f"Nothing holds {scope} back",
         form="open-gate",
         fields={"scope": scope},
@@ -192,8 +192,8 @@ def _open_gate(request: TileRequest) -> Redirect | FormPage:
         columns=("What", "Since", "Until", "Why"),
         rows=[(str(gate.rule), to_datetime(gate.since), gate.to_dict()["until"], gate.why) for gate in gates],
     )
-    if not asked.is_confirmed(request):
-        return asked.to_page(request)
+    if not confirmation.is_confirmed(request):
+        return confirmation.to_page(request)
     return Redirect(_TO, open_gates(services, _doer(request), scope, request.fields["why"]))
 
 
@@ -212,7 +212,7 @@ def _retry(request: TileRequest, form: str, failed: FailedReports, run_id: str |
         f"{failed.denied:,} more are of accounts that deny access, and are left out; "
         "`adwarm gate open account:ID` lifts that."
     )
-    asked = _Confirmation(
+    confirmation = _Confirmation(
         title=f"Request {format_count(count, 'failed report')} again?" if count else "Nothing to request again",
         form=form,
         fields={"run": run_id} if run_id else {},
@@ -224,8 +224,8 @@ def _retry(request: TileRequest, form: str, failed: FailedReports, run_id: str |
         columns=("Report", "State", "Why"),
         rows=[(str(item.key), item.status, item.reason) for item in failed.failures],
     )
-    if not asked.is_confirmed(request):
-        return asked.to_page(request)
+    if not confirmation.is_confirmed(request):
+        return confirmation.to_page(request)
     why = request.fields["why"]
     result, action_id = retry_reports(request.services.actions, _doer(request), failed.keys, run_id=run_id, why=why)
     return Redirect(request.link(_TO, action=action_id), str(result))
@@ -238,9 +238,9 @@ def _purge(request: TileRequest) -> Redirect | FormPage:
         fields.get("account", ""), fields.get("date_range", ""), fields.get("report", ""), with_days=with_days
     )
     selection = select_purge(services, choice)
-    asked = _confirm_purge(selection)
-    if not asked.is_confirmed(request):
-        return asked.to_page(request)
+    confirmation = _confirm_purge(selection)
+    if not confirmation.is_confirmed(request):
+        return confirmation.to_page(request)
     result, _ = purge(services, _doer(request), selection, fields["why"])
     return Redirect(_TO, f"{choice.account_id}: {result}")
 

@@ -45,14 +45,14 @@ def _show_requests(request: TileRequest) -> Mapping[str, Any]:
     queue, now = request.services.queue, request.now.timestamp()
     if action_id is None:
         before = _number(request, "before_request")
-        found = queue.list_newest(_PAGE_SIZE + 1, before_id=before, now=now)
-        older = found[_PAGE_SIZE - 1].id if len(found) > _PAGE_SIZE else None
-        shown = [_describe_request(item) for item in found[:_PAGE_SIZE]]
+        queued = queue.list_newest(_PAGE_SIZE + 1, before_id=before, now=now)
+        older = queued[_PAGE_SIZE - 1].id if len(queued) > _PAGE_SIZE else None
+        shown = [_describe_request(item) for item in queued[:_PAGE_SIZE]]
         return {"rows": shown, "action": None, "older": older, "open": 0, "forgotten": 0}
     event = find_action(engine, action_id)
     ids = [int(item) for item in event.arguments.get("requests") or []] if event else []
-    found = queue.list_newest(_MAX_REQUESTS, ids=ids, now=now) if ids else []
-    rows, still_open = [_describe_request(item) for item in found], sum(not item.status.is_final for item in found)
+    queued = queue.list_newest(_MAX_REQUESTS, ids=ids, now=now) if ids else []
+    rows, still_open = [_describe_request(item) for item in queued], sum(not item.status.is_final for item in queued)
     return {"rows": rows, "action": event, "older": None, "open": still_open, "forgotten": len(ids) - len(rows)}
 
 

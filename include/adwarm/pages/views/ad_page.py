@@ -129,9 +129,9 @@ def _smooth(days: Sequence[AdDay]) -> list[float | None]:
     """Return the rate of all impressions of the last `SMOOTH_DAYS` days, in percent, for each day with one."""
     rates: list[float | None] = []
     for place, item in enumerate(days):
-        known = [day for day in days[max(0, place - SMOOTH_DAYS + 1) : place + 1] if day.ctr is not None]
-        shown = sum(day.impressions or 0.0 for day in known)
-        clicked = sum(day.clicks or 0.0 for day in known)
+        delivered = [day for day in days[max(0, place - SMOOTH_DAYS + 1) : place + 1] if day.ctr is not None]
+        shown = sum(day.impressions or 0.0 for day in delivered)
+        clicked = sum(day.clicks or 0.0 for day in delivered)
         rates.append(100 * clicked / shown if shown and item.ctr is not None else None)
     return rates
 

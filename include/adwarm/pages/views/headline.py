@@ -121,8 +121,8 @@ class Headline:
 
 def evaluate_situation(situation: Situation, now: datetime) -> Headline:
     """Return the headline of a situation."""
-    found = (rule(situation, now) for rule in _RULES)
-    return next((headline for headline in found if headline is not None), _warm(situation))
+    situations = (rule(situation, now) for rule in _RULES)
+    return next((headline for headline in situations if headline is not None), _warm(situation))
 
 
 def _stopped(situation: Situation, now: datetime) -> Headline | None:

@@ -77,13 +77,13 @@ def load_hits(request: TileRequest) -> Values:
     hours = [floor_to(request.now, HOUR) - (23 - place) * HOUR for place in range(24)]
     ratios = [add_up([by_hour[hour]] if hour in by_hour else [])["first_hit_ratio"] for hour in hours]
     day, week = add_up(recent), add_up(rows)
-    known = [(hour, ratio) for hour, ratio in zip(hours, ratios, strict=True) if ratio is not None]
+    points = [(hour, ratio) for hour, ratio in zip(hours, ratios, strict=True) if ratio is not None]
     return {
         "day": day,
         "week": week,
         "series": [Series("found a fresh report, percent", [None if r is None else 100 * r for r in ratios])],
         "labels": [f"{hour:%H}:00" for hour in hours],
-        "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in known],
+        "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in points],
     }
 
 

@@ -139,14 +139,14 @@ def count_open_log(
 
 
 def _read_user(objects: ObjectStore, digests: Sequence[str]) -> list[UserOpen]:
-    found: list[UserOpen] = []
+    opens: list[UserOpen] = []
     for data in objects.map(objects.get, digests):
         table = pq.read_table(pa.BufferReader(data))
         columns = [table[name].to_pylist() for name in (*_KEY, REQUEST_ID, "time_zone")]
         moments = table["ts"].cast(pa.int64()).to_pylist()
         for ts, account, date_range, report, request_id, zone in zip(moments, *columns, strict=True):
-            found.append(UserOpen(ts, (account, date_range, report), request_id or "", zone))
-    return found
+            opens.append(UserOpen(ts, (account, date_range, report), request_id or "", zone))
+    return opens
 
 
 def _to_own(opens: pa.Table) -> list[OwnOpen]:

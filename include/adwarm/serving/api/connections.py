@@ -183,14 +183,14 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._body_left is None:
             blank = _BLANK_LINES.match(data, start)
             start = blank.end() if blank else start
-            found = _END_OF_HEAD.search(data, start)
-            if found is not None and found.end() - start > MAX_HEAD_BYTES:
+            end_of_head = _END_OF_HEAD.search(data, start)
+            if end_of_head is not None and end_of_head.end() - start > MAX_HEAD_BYTES:
                 self._refuse_head()
                 return start, start
-            return start, found.end() if found else start
+            return start, end_of_head.end() if end_of_head else start
         if self._body_left == _CHUNKED:  # ends with an empty line, which may come in two reads
-            found = _END_OF_HEAD.search(data, start)
-            return start, found.end() if found else len(data) - 2
+            end_of_head = _END_OF_HEAD.search(data, start)
+            return start, end_of_head.end() if end_of_head else len(data) - 2
         end = min(len(data), start + self._body_left)
         self._body_left -= end - start
         return start, end

@@ -90,13 +90,13 @@ class DashboardFiles:
             # Relative, so that it holds behind a proxy with a path of its own.
             return Response(status_code=308, headers={"Location": f"{DASHBOARD_PATH[1:]}/"})
         name = scope["path"].removeprefix(f"{DASHBOARD_PATH}/") or _INDEX
-        found = await run_sync(self._find, name)
-        if found is None:
+        file = await run_sync(self._find, name)
+        if file is None:
             raise Problem(404, "Not Found", f"there is no such file; the dashboard is at {DASHBOARD_PATH}/")
-        path, status = found
-        kept = "public, max-age=31536000, immutable" if name.startswith(_BUILT) else "no-cache"
+        path, status = file
+        cache_control = "public, max-age=31536000, immutable" if name.startswith(_BUILT) else "no-cache"
         response = self._files.file_response(path, status, scope)
-        response.headers["Cache-Control"] = kept
+        response.headers["Cache-Control"] = cache_control
         return response
 
     def _find(self, name: str) -> tuple[str, os.stat_result] | None:

@@ -180,9 +180,9 @@ bearer = _Bearer(
 
 def _demand(scope: TokenScope) -> Callable[[Any], Awaitable[AccessToken]]:
     async def find(token: Annotated[Any, Depends(bearer)]) -> AccessToken:
-        found: AccessToken = token
-        require_scope(found, scope)
-        return found
+        access_token: AccessToken = token
+        require_scope(access_token, scope)
+        return access_token
 
     return find
 

@@ -102,11 +102,11 @@ async def describe_fallback(
         coded = [(b"etag", http_headers.make_etag(content_hash, selection.coding, shape).encode())]
     if codec != "identity":
         coded.append((b"content-encoding", selection.coding.encode()))
-    found = await representations.load(entry, selection, decode_envelope(blob).body)
-    if found is None:
+    representation = await representations.load(entry, selection, decode_envelope(blob).body)
+    if representation is None:
         return None
-    length = (b"content-length", b"%d" % len(found.body))
-    return 200, [(b"content-type", found.content_type), length, *coded, *common], found.body
+    length = (b"content-length", b"%d" % len(representation.body))
+    return 200, [(b"content-type", representation.content_type), length, *coded, *common], representation.body
 
 
 def _describe(result: ReadResult, now: datetime) -> list[Header]:

@@ -146,21 +146,23 @@ class AlertQuery(BaseModel):
 @router.get("/errors", summary="Failed calls", operation_id="list_errors")
 def list_errors(token: ReadToken, services: Services, query: Annotated[ErrorPageQuery, Query()]) -> ErrorPage:
     """The error history, the newest error first. A page's `next_cursor` leads to the next."""
-    found = ErrorLog(services.context.engine).list_recent(query.limit + 1, query.filter(token), _position(query.cursor))
-    page = found[: query.limit]
+    events = ErrorLog(services.context.engine).list_recent(
+        query.limit + 1, query.filter(token), _position(query.cursor)
+    )
+    page = events[: query.limit]
     return ErrorPage(
         errors=[_error(event) for event in page],
-        next_cursor=str(page[-1].id) if len(found) > len(page) else None,
+        next_cursor=str(page[-1].id) if len(events) > len(page) else None,
     )
 
 
 @router.get("/errors/counts", summary="Failed calls over time", operation_id="count_errors")
 def count_errors(token: ReadToken, services: Services, query: Annotated[ErrorCountQuery, Query()]) -> ErrorCountPage:
     """How many calls failed by hour or day, source and class of error."""
-    found = ErrorLog(services.context.engine).count_by_period(query.period, query.filter(token))
+    counts = ErrorLog(services.context.engine).count_by_period(query.period, query.filter(token))
     return ErrorCountPage(
         counts=[
-            ErrorCountItem(start=item.start, source=item.source, kind=item.kind, errors=item.errors) for item in found
+            ErrorCountItem(start=item.start, source=item.source, kind=item.kind, errors=item.errors) for item in counts
         ]
     )
 
@@ -168,16 +170,16 @@ def count_errors(token: ReadToken, services: Services, query: Annotated[ErrorCou
 @router.get("/alerts", summary="Alerts", operation_id="list_alerts")
 def list_alerts(token: ReadToken, services: Services, query: Annotated[AlertQuery, Query()]) -> AlertPage:
     """Alerts, the newest first. A token with a list of accounts sees those about one of its accounts."""
-    found = alerts.list_alerts(
+    stored = alerts.list_alerts(
         services.context.engine,
         open_only=query.open,
         limit=query.limit + 1,
         before_id=_position(query.cursor),
         accounts=list_accounts(token),
     )
-    page = found[: query.limit]
+    page = stored[: query.limit]
     return AlertPage(
-        alerts=[_alert(item) for item in page], next_cursor=str(page[-1].id) if len(found) > len(page) else None
+        alerts=[_alert(item) for item in page], next_cursor=str(page[-1].id) if len(stored) > len(page) else None
     )
 
 

@@ -55,36 +55,36 @@ def get_request(
     response: Response,
 ) -> RequestState:
     """Poll it: `Retry-After` says when while it is open, `Location` where the report is once it is completed."""
-    found = services.queue.find(request_id)
-    if found is None or not token.may_read(found.key.account_id):
+    queued = services.queue.find(request_id)
+    if queued is None or not token.may_read(queued.key.account_id):
         raise unknown_request()
-    state = _request_state(services, found)
-    if not found.status.is_final:
-        wait = 0.0 if found.not_before is None else found.not_before - services.clock.now().timestamp()
+    state = _request_state(services, queued)
+    if not queued.status.is_final:
+        wait = 0.0 if queued.not_before is None else queued.not_before - services.clock.now().timestamp()
         response.headers.update(retry_headers(max(_POLL_SECONDS, wait)))
-    elif found.status is RequestStatus.COMPLETED:
+    elif queued.status is RequestStatus.COMPLETED:
         response.headers["Location"] = state.report_url
     return state
 
 
-def _request_state(services: ServingServices, found: QueuedRequest) -> RequestState:
-    is_pending = found.status is RequestStatus.PENDING
+def _request_state(services: ServingServices, queued: QueuedRequest) -> RequestState:
+    is_pending = queued.status is RequestStatus.PENDING
     return RequestState(
-        id=found.id,
-        account=found.key.account_id,
-        range=found.key.date_range,
-        report=found.key.report,
-        status=found.status.value,
-        priority=found.priority.name.lower(),
-        position=services.queue.find_position(found.id) if is_pending else None,
-        attempts=found.attempts,
-        enqueued_at=to_datetime(found.enqueued_at),
-        deadline=to_datetime(found.deadline),
-        not_before=None if found.not_before is None else to_datetime(found.not_before),
-        finished_at=None if found.finished_at is None else to_datetime(found.finished_at),
-        error=None if found.error is None else redact(found.error),
-        error_kind=found.error_kind,
-        report_url=report_path(found.key),
+        id=queued.id,
+        account=queued.key.account_id,
+        range=queued.key.date_range,
+        report=queued.key.report,
+        status=queued.status.value,
+        priority=queued.priority.name.lower(),
+        position=services.queue.find_position(queued.id) if is_pending else None,
+        attempts=queued.attempts,
+        enqueued_at=to_datetime(queued.enqueued_at),
+        deadline=to_datetime(queued.deadline),
+        not_before=None if queued.not_before is None else to_datetime(queued.not_before),
+        finished_at=None if queued.finished_at is None else to_datetime(queued.finished_at),
+        error=None if queued.error is None else redact(queued.error),
+        error_kind=queued.error_kind,
+        report_url=report_path(queued.key),
     )
 
 

@@ -319,7 +319,7 @@ def _read_page(
     """
     engine = services.context.engine
     after = None if query.cursor is None else _decode_cursor(query.cursor)
-    wanted = ScoreQuery(
+    score_query = ScoreQuery(
         account_id=account_id,
         as_of=query.as_of,
         ad_id=query.ad_id,
@@ -328,9 +328,9 @@ def _read_page(
         order=query.order,
     )
     _check_known(engine, account_id)
-    found = scores.list_page(engine, wanted, limit + 1, after)
-    page = found[:limit]
-    return page, _encode_cursor(page[-1]) if len(found) > len(page) else None
+    rows = scores.list_page(engine, score_query, limit + 1, after)
+    page = rows[:limit]
+    return page, _encode_cursor(page[-1]) if len(rows) > len(page) else None
 
 
 def _check_known(engine: Engine, account_id: str) -> None:

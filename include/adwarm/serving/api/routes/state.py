@@ -178,7 +178,9 @@ def get_integrity(token: ReadToken, services: Services, query: Annotated[Integri
     """Counts by kind of data, and damaged data of the accounts that the token may read."""
     engine = services.context.engine
     totals = integrity_days.get_totals(engine, services.clock.now() - timedelta(days=query.days - 1))
-    shown = [found.item for found in quarantine.list_open(engine, _MAX_ITEMS) if _may_see(token, found.item.account_id)]
+    shown = [
+        damaged.item for damaged in quarantine.list_open(engine, _MAX_ITEMS) if _may_see(token, damaged.item.account_id)
+    ]
     return IntegrityPage(
         since=totals.since,
         last_full_pass=totals.pass_ended,
