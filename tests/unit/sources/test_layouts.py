@@ -200,11 +200,11 @@ def test_fivetran_account(warehouse: Engine) -> None:
 
 
 def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None:
-    """An ad that lost its link clicks is scored for it though the table has no clicks, and the score says so."""
+    """An ad that lost its link clicks for a week is scored for it though the table has no clicks, and the score says so."""
     as_of = date(2026, 11, 24)
     days = [as_of - timedelta(days=back) for back in range(33)]
     rows = [
-        ("901", str(day), 17, 10_000, 20 if day > as_of - timedelta(days=3) else 100, 50.0, 9000, 1.1, "b", "w", SYNCED)
+        ("901", str(day), 17, 10_000, 20 if day > as_of - timedelta(days=7) else 100, 50.0, 9000, 1.1, "b", "w", SYNCED)
         for day in days
     ]
     create_table(warehouse, "basic_ad", BASIC_AD, *rows)
