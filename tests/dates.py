@@ -26,7 +26,7 @@ LIBRARY = "*/faketime/libfaketimeMT.so.1"
 
 PARTS = (
     "tests/unit/maintenance",
-    "tests/unit/fetch_plan",
+    "tests/unit/test_fetch_plan.py",
     "tests/unit/model",
     "tests/unit/planning",
     "tests/unit/prefetch",
@@ -42,7 +42,7 @@ PARTS = (
 
 TURN_PARTS = (
     "tests/unit/maintenance/test_reconciliation.py",
-    "tests/unit/fetch_plan",
+    "tests/unit/test_fetch_plan.py",
     "tests/unit/model",
     "tests/unit/planning",
     "tests/unit/cli/test_warm_queue.py",

@@ -72,6 +72,7 @@ SMOKE: Final = (
 
 ELSEWHERE: Final = {
     "test-matrix": "it installs every supported Python and Airflow, which takes an hour",
+    "test-superset": "it installs Superset, which takes minutes",
 }
 """Targets that are neither tiny nor a part of CI, and why."""
 

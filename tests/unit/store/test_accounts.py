@@ -59,7 +59,7 @@ def test_only_three_causes_make_an_account() -> None:
     assert {name: makers[name] for name in ways} == {
         "save_listed": {"account_discovery"},
         "save": {"account_fetch"},
-        "add_logged": {"commit"},
+        "add_logged": {"run"},
         "add_named": {
             *("account_fetch", "backfill", "daily", "prefetch"),
             *("strategy_changes", "token", "warm_now"),
