@@ -200,7 +200,7 @@ def test_fivetran_account(warehouse: Engine) -> None:
 
 
 def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None:
-    """An ad that lost its link clicks for a week is scored for it though the table has no clicks, and the score says so."""
+    """An ad that lost its link clicks for a week is scored for it; the table has no clicks, and the score says so."""
     as_of = date(2026, 11, 24)
     days = [as_of - timedelta(days=back) for back in range(33)]
     rows = [
