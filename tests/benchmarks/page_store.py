@@ -206,7 +206,8 @@ SELECT 'grant-' || i, i, json_build_array('fleet', {_ACCOUNT.format("i")}), i % 
 INSERT INTO policy (name, mode, updated_at, outlook, outlook_at)
 SELECT 'live', 'live', :now, json_agg(json_build_object('hour', date_trunc('hour', :now) + i * interval '1 hour',
   'expected_opens', 900 + 700 * sin(i / 4.0), 'due_warms', (400 + 300 * sin(i / 4.0))::int,
-  'expected_calls', 500 + 400 * sin(i / 4.0), 'call_quota', 1000)), :now FROM generate_series(0, 23) AS i""",
+  'expected_calls', 500 + 400 * sin(i / 4.0), 'call_quota', 1000)), :now FROM generate_series(0, 23) AS i
+ON CONFLICT (name) DO UPDATE SET outlook = excluded.outlook, outlook_at = excluded.outlook_at""",
     "access_aggregate": """
 INSERT INTO access_aggregate (hour, object_hash, opens, keys, updated_at)
 SELECT date_trunc('hour', :now) - i * interval '1 hour', md5(i::text) || md5('a' || i), 9000, 4000, :now

@@ -77,7 +77,7 @@ OWN_CLOCK = {
     "dev/up.py",  # waits for real processes
 }
 UNUSED_ALLOWED = Path(__file__).with_name("unused_allowed.txt")
-FRAMEWORK_DECORATORS = ["@app.*", "@router.*", "@event.*", "@field_validator", "@model_validator"]
+FRAMEWORK_DECORATORS = ["@app.*", "@*router.*", "@event.*", "@field_validator", "@model_validator"]
 """Functions with these decorators are called by typer, FastAPI, SQLAlchemy or pydantic."""
 
 ASSERTING = ("assert", "check", "expect", "raises", "warns", "fail")
