@@ -67,7 +67,9 @@ def test_changes(stored: Adwarm) -> None:
     assert (document["since"], document["as_of"]) == ("2026-11-17", "2026-11-18")
     assert [(item["kind"], item["ad_id"]) for item in document["changes"]] == [("alarm", "1")]
     document = stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19", "--json").json
-    assert [(item["kind"], item["text"]) for item in document["changes"]] == [("worse", "healthy 10 → critical 85")]
+    assert [(item["kind"], item["text"]) for item in document["changes"]] == [
+        ("worse", "healthy (5% lost) → critical (62% lost)")
+    ]
     assert "changed from 2026-11-23 to 2026-11-24: nothing" in stored("fatigue", ACCOUNT, "--changes").stdout
     chosen = ("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19", "--status")
     assert [item["ad_id"] for item in stored(*chosen, "critical", "--json").json["changes"]] == ["1"]
