@@ -112,6 +112,7 @@ def test_commands_refuse_hostile_arguments(
     command: str, home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each text gives one line of error and exit code 1 or 2: no crash, no file, no row, no escape sequence."""
+    monkeypatch.delenv("ADWARM_ACCESS_LOG__URL", raising=False)  # an empty argument means the log of the settings
     for text in ARGUMENTS:
         words = [word.replace("{}", text) for word in COMMANDS[command]]
         monkeypatch.setattr(sys, "argv", ["adwarm", *words])
