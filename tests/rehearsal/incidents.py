@@ -145,7 +145,7 @@ def changed_log(stage: Stage) -> None:
     (path.parent / "opens-new.jsonl").write_text("\n".join(lines * 20) + "\n", encoding="utf-8")
     stage.read_log()
     stage.show("look-doctor", "adwarm doctor | grep ' log age:'")
-    stage.show("look-check", 'adwarm log check "$ADWARM_ACCESS_LOG__URL/opens-new.jsonl" | head -24')
+    stage.show("look-check", 'adwarm log check "$ADWARM_ACCESS_LOG__URL/opens-new.jsonl"')
     stage.set(ACCESS_LOG__COLUMNS='{"account_id": "advertiser"}')
     check = 'adwarm log check "$ADWARM_ACCESS_LOG__URL/opens-new.jsonl" --json'
     stage.show("mend-check", f"{check} | jq '{{accepted, rejected}}'")

@@ -22,6 +22,7 @@ WHERE = "where "
 KEY_FIELDS = ("account_id", "date_range")
 
 _COLUMNS, _CONSTANTS = "ADWARM_ACCESS_LOG__COLUMNS", "ADWARM_ACCESS_LOG__CONSTANTS"
+_WHERE = "ADWARM_ACCESS_LOG__WHERE"
 _NAMES_SHOWN, _LENGTH_SHOWN = 30, 400
 
 
@@ -109,9 +110,11 @@ class ColumnMapping:
         columns = self.find_columns(available)
         optional = {REQUEST_ID, *self.constants}
         mapped = [name for name in self.columns if name not in columns and name not in optional]
-        if mapped:
-            names = ", ".join(f"{self.columns[name]!r} for {name}" for name in mapped)
-            raise BadRequest(f"{_COLUMNS} names {names}, but its columns are {list_names(available)}")
+        fields = [f"{self.columns[name]!r} for {name}" for name in mapped if not name.startswith(WHERE)]
+        conditions = [repr(self.columns[name]) for name in mapped if name.startswith(WHERE)]
+        for setting, names in ((_COLUMNS, fields), (_WHERE, conditions)):
+            if names:
+                raise BadRequest(f"{setting} names {', '.join(names)}, but its columns are {list_names(available)}")
         if missing := [name for name in self.required if name not in columns]:
             fixed = [name for name in missing if name in TEXT_FIELDS]
             advice = f"name them in {_COLUMNS}" + (f", or fix {' or '.join(fixed)} in {_CONSTANTS}" if fixed else "")

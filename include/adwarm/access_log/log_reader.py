@@ -73,6 +73,7 @@ class LogReader:
         self._mapping = self._layout.mapping
         self._events = EventBuilder(settings, with_request_ids=with_request_ids)
         self._rules = OpenRules(log, self.quarantine.ignore)
+        self._has_conditions = bool(log.where)
         elsewhere = {*log.constants, *self._mapping.given}
         if self._mapping.reads_paths:
             elsewhere |= log.columns.keys()
@@ -182,6 +183,8 @@ class LogReader:
         if file.format == "jsonl":
             return JsonLinesParser(self._mapping), 0
         if file.format == "combined":
+            if self._has_conditions:
+                raise BadRequest("ADWARM_ACCESS_LOG__WHERE names columns, and a line of the combined format has none")
             return CombinedLogParser(self.requests), 0
         header, start = read_header(file)
         return CsvParser(header, self._mapping), start

@@ -21,7 +21,7 @@ def _read(path: Path, quarantine: Quarantine | None = None, **log: Any) -> list[
 
 
 def test_rows_with_other_values_are_left_out(tmp_path: Path, subtests: pytest.Subtests) -> None:
-    """They are ignored and not rejected; a condition on a column that a file lacks keeps none of its rows."""
+    """They are ignored and not rejected."""
     rows: Rows = [
         {"ts": AT, "account_id": n, "date_range": "today", "kind": k} for n, k in enumerate(["view", "edit", "x"])
     ]
@@ -34,6 +34,22 @@ def test_rows_with_other_values_are_left_out(tmp_path: Path, subtests: pytest.Su
                 ("act_2", "today"),
             ]
             assert (quarantine.ignored, quarantine.count) == (1, 0)
+
+
+def test_a_condition_on_a_column_that_is_not_there(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """A file that names its columns, or has none, is refused with the setting; lines of JSON may lack the value."""
+    rows: Rows = [{"ts": AT, "account_id": n, "date_range": "today"} for n in range(3)]
+    line = '1.1.1.1 - - [02/Mar/2026:10:00:00 +0000] "GET /accounts/1/insights/today HTTP/1.1" 200 1 "-" "Mozilla"\n'
+    for name, write in {**WRITERS, "access.log": lambda path, _: path.write_text(line * 3)}.items():
+        with subtests.test(name=name):
+            write(tmp_path / name, rows)
+            quarantine = Quarantine()
+            if name.endswith("jsonl"):
+                assert _read(tmp_path / name, quarantine, where={"kind": ["view"]}) == []
+                assert quarantine.ignored == 3
+            else:
+                with pytest.raises(BadRequest, match="ADWARM_ACCESS_LOG__WHERE names"):
+                    _read(tmp_path / name, quarantine, where={"kind": ["view"]})
 
 
 def test_ids_become_accounts_and_ranges(tmp_path: Path, subtests: pytest.Subtests) -> None:
