@@ -36,7 +36,7 @@ def learn(
         print_note(str(read))
     with read_transaction(runtime.engine) as connection:
         newest = aggregates.find_newest_hour(connection)
-    if newest is None:
+    if newest is None or (not read.opens and (read.rejected or read.ignored)):  # opens of another log are no result
         hint = describe_path_pattern(read.ignored, read.unmatched_paths, settings.access_log.path_pattern)
         raise NotFound(
             f"no open was read{f': {hint}' if hint else ''}; `adwarm log check {log or ''}` says what to set"
@@ -70,9 +70,14 @@ def score(
     runtime, account_id = Runtime(), normalize_account_id(account)
     stored = partitions.find_newest_complete_days(runtime.engine, [account_id], runtime.settings.spec("default").hash)
     day = parse_day(as_of) if as_of else stored.get(account_id)
-    if day is None:
-        raise NotFound(f"{account_id} has no stored day; `adwarm backfill --accounts {account_id}` fetches some")
-    result = score_accounts(runtime.context, [(account_id, day)], runtime.clock.now(), runtime.pipeline)
+    result = (
+        score_accounts(runtime.context, [(account_id, day)], runtime.clock.now(), runtime.pipeline) if day else None
+    )
+    if result is None or result.without_data:
+        command = f"adwarm backfill run --accounts {account_id} --from ... --to ..."
+        raise NotFound(
+            f"{account_id} has no stored day{f' for a score on {day}' if day else ''}; `{command}` fetches some"
+        )
     if as_json:
         print_json({"account": account_id, "as_of": day, **result.to_dict()})
     else:

@@ -31,10 +31,14 @@ def test_a_log_without_an_open_says_what_to_do(adwarm: Adwarm, tmp_path: Path) -
     """Nothing is trained; the error names the paths that were seen and the command that proposes settings."""
     line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET /board/1/today HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
     (tmp_path / "access.log").write_text(line)
-    done = adwarm("learn", str(tmp_path / "access.log"))
-    assert done.exit_code == 1
-    assert "/board/1/today" in done.stderr
-    assert f"`adwarm log check {tmp_path / 'access.log'}`" in done.stderr
+    UserLog(tmp_path / "a.jsonl").append(START, ReportKey("act_1", "today"))
+    for _ in ("with nothing read before", "with the opens of another log"):
+        done = adwarm("learn", str(tmp_path / "access.log"))
+        assert done.exit_code == 1
+        assert "/board/1/today" in done.stderr
+        assert f"`adwarm log check {tmp_path / 'access.log'}`" in done.stderr
+        assert adwarm("learn", str(tmp_path / "a.jsonl"), "--at", "2026-12-01").exit_code == 0
+        (tmp_path / "access.log").write_text(line * 2)
 
 
 def test_an_account_is_scored_as_of_its_newest_day(adwarm: Adwarm) -> None:
@@ -51,4 +55,5 @@ def test_an_account_without_days_says_how_to_get_some(adwarm: Adwarm) -> None:
     """The error is one line and names the command that fetches days."""
     done = adwarm("score", "act_7")
     assert done.exit_code == 1
-    assert "act_7 has no stored day; `adwarm backfill" in done.stderr
+    assert "act_7 has no stored day; `adwarm backfill run" in done.stderr
+    assert adwarm("score", "act_7", "--as-of", "2026-11-20").exit_code == 1
