@@ -54,17 +54,25 @@ class SupersetSource(SynchronousSource):
         return AccountPage(tuple(map(self._account, found)), str(number + 1) if len(found) == 100 else None)
 
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
-        """Warm one chart, and return a row for it; the cursor lists the charts that are left."""
+        """Warm one chart, and return a row for it; the cursor lists the charts that are left.
+
+        Raises:
+            BadRequest: no chart of the dashboard can be warmed.
+        """
         if isinstance(target, AsyncReportHandle):
             raise unknown_report(target)
         dashboard, day = target.account_id.removeprefix("act_"), str(target.windows[0].since)
         if cursor is None:
             charts = self._call("GET", f"dashboard/{dashboard}/charts", target.account_id)["result"]
             cursor = ",".join(str(chart["id"]) for chart in charts)
-        chart, _, left = cursor.partition(",")
+        charts, _, done = cursor.partition("/")  # those left, and how many of the others are warm
+        chart, _, left = charts.partition(",")
         row: Row = {"account_id": dashboard, "ad_id": chart, "date_start": day, "date_stop": day}
-        row["impressions"] = str(int(bool(chart) and self._warm(target.account_id, dashboard, chart)))
-        return ResultPage([row] if chart else [], left or None)
+        is_warm = bool(chart) and self._warm(target.account_id, dashboard, chart)
+        row["impressions"], warm = str(int(is_warm)), int(done or 0) + is_warm
+        if chart and not left and not warm:
+            raise BadRequest(f"no chart of {target.account_id} can be warmed; the log says why for each")
+        return ResultPage([row] if chart else [], f"{left}/{warm}" if left else None)
 
     def _warm(self, account_id: str, dashboard: str, chart: str) -> bool:
         """Return whether Superset has the chart's data now; a chart with an error of its own does not stop the rest."""

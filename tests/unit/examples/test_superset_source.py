@@ -106,6 +106,14 @@ def test_a_warm_repeats_what_browsers_sent(bench: PrefetchHarness, superset: Rec
     assert "outside the days" in other.reason
 
 
+def test_a_dashboard_without_a_warm_chart_is_not_fetched(bench: PrefetchHarness, source: Any) -> None:
+    """When every chart has an error of its own, the warm fails with the reason."""
+    accounts.save(bench.engine, source.list_account_page(None).accounts, NOW)
+    [outcome] = _warm(bench, source, "act_2").outcomes
+    assert outcome.status == "failed"
+    assert "no chart of act_2 can be warmed" in outcome.reason
+
+
 def test_the_usual_request_is_repeated(superset: Recorded, source: Any) -> None:
     """Of the newest requests the most frequent one counts, so that somebody's own filter does not."""
     [name] = [item for item in superset.answers if "dashboard_id,opr:eq,value:1)" in item and "value:1))" in item]
