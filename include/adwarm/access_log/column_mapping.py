@@ -137,5 +137,5 @@ def list_names(names: Iterable[str]) -> str:
 
 def _require_fields(setting: str, given: Iterable[str], fields: Sequence[str]) -> None:
     if unknown := [name for name in given if name not in fields]:
-        known = ", ".join(fields)
-        raise BadRequest(f"{setting} has {list_names(unknown)}, which is not a field; the fields are {known}")
+        field_names = ", ".join(fields)
+        raise BadRequest(f"{setting} has {list_names(unknown)}, which is not a field; the fields are {field_names}")

@@ -186,8 +186,8 @@ class EventBuilder:
         hit = _flag_column(batch.column("hit")) if "hit" in names else pa.nulls(rows, pa.bool_())
         name = _latency_name(names)
         latency = _in_milliseconds(_duration_column(batch.column(name) if name else None, rows), name)
-        found = to_python_values(batch.column(REQUEST_ID)) if self._with_request_ids and REQUEST_ID in names else None
-        ids = _ids(found, rows) if self._with_request_ids else None
+        raw_ids = to_python_values(batch.column(REQUEST_ID)) if self._with_request_ids and REQUEST_ID in names else None
+        ids = _ids(raw_ids, rows) if self._with_request_ids else None
         micros = parse_column(batch.column("ts"), self._rules)
         if self._uses_row_zones and "time_zone" in names:
             micros = self._to_row_zones(micros, batch.column("ts"), codes["time_zone"])

@@ -37,13 +37,13 @@ class Source:
 
     def read(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
         """Return the value of each row, given the values of the columns of `parts`."""
-        found = [
+        part_values = [
             values if not path else [find_value(value, path) for value in values]
             for (_, path), values in zip(self.parts, columns, strict=True)
         ]
-        if len(found) == 1:
-            return list(found[0])
-        return [self._join(row) for row in zip(*found, strict=True)]
+        if len(part_values) == 1:
+            return list(part_values[0])
+        return [self._join(row) for row in zip(*part_values, strict=True)]
 
     def _join(self, values: Sequence[Any]) -> str | None:
         return self.joint.join(str(value) for value in values if value not in _ABSENT) or None
@@ -84,10 +84,10 @@ def find_value(value: Any, path: str) -> Any:
         return None
     head, _, rest = path.partition(".")
     if head.isdecimal():
-        found = value[int(head)] if int(head) < len(value) else None
+        inner = value[int(head)] if int(head) < len(value) else None
     else:
-        found = next((item for key, item in list_pairs(value) if key == head), None)
-    return find_value(found, rest) if rest else _to_scalar(found)
+        inner = next((item for key, item in list_pairs(value) if key == head), None)
+    return find_value(inner, rest) if rest else _to_scalar(inner)
 
 
 def list_pairs(value: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -110,7 +110,7 @@ def flatten(item: Mapping[str, Any], depth: int = 4) -> Iterator[tuple[str, Any]
         value = _to_scalar(value)
         if isinstance(value, Mapping):
             if depth > 1:
-                yield from ((f"{name}.{path}", found) for path, found in flatten(value, depth - 1))
+                yield from ((f"{name}.{path}", leaf) for path, leaf in flatten(value, depth - 1))
         elif not isinstance(value, (list, tuple)):
             yield str(name), value
 

@@ -45,29 +45,31 @@ class OpenRules:
             columns: with the columns of the conditions.
             rows: the line of each row.
         """
-        kept = list(range(len(rows)))
+        chosen = list(range(len(rows)))
         for name, values in self._where.items():
-            found = columns.get(name)
-            kept = [] if found is None else [row for row in kept if to_text(found[row]) in values]
-        for _ in range(len(rows) - len(kept)):
+            column = columns.get(name)
+            chosen = [] if column is None else [row for row in chosen if to_text(column[row]) in values]
+        for _ in range(len(rows) - len(chosen)):
             self._ignore(None)
-        return [rows[row] for row in kept], {name: [values[row] for row in kept] for name, values in columns.items()}
+        return [rows[row] for row in chosen], {
+            name: [values[row] for row in chosen] for name, values in columns.items()
+        }
 
     def add_accounts(self, columns: Columns, rows: Sequence[int]) -> tuple[Sequence[int], Columns]:
         """Return the rows whose id is in the table, with the account and, where the table has one, the range."""
         if not self._accounts:
             return rows, columns
-        found = [self._accounts.get(to_text(value)) for value in columns["account_id"]]
-        for value, item in zip(columns["account_id"], found, strict=True):
+        owners = [self._accounts.get(to_text(value)) for value in columns["account_id"]]
+        for value, item in zip(columns["account_id"], owners, strict=True):
             if item is None:
                 self._ignore(to_text(value) or None)
-        kept = [row for row, item in enumerate(found) if item is not None]
-        given = [item for item in found if item is not None]
-        selected = {name: [values[row] for row in kept] for name, values in columns.items()}
-        ranges = selected.get("date_range") or [None] * len(kept)
+        indexes = [row for row, item in enumerate(owners) if item is not None]
+        given = [item for item in owners if item is not None]
+        selected = {name: [values[row] for row in indexes] for name, values in columns.items()}
+        ranges = selected.get("date_range") or [None] * len(indexes)
         selected["account_id"] = [account for account, _ in given]
         selected["date_range"] = [own or value for value, (_, own) in zip(ranges, given, strict=True)]
-        return [rows[row] for row in kept], selected
+        return [rows[row] for row in indexes], selected
 
 
 def to_text(value: Any) -> str:

@@ -226,8 +226,8 @@ def iter_batches(
     Only row groups that end after the row `start` and begin before the row `stop` are read.
     """
     available = list_columns(log.file.schema_arrow)
-    found = {name: find_source(column, available) for name, column in log.columns.items()}
-    sources = {name: source for name, source in found.items() if source is not None}
+    resolved = {name: find_source(column, available) for name, column in log.columns.items()}
+    sources = {name: source for name, source in resolved.items() if source is not None}
     columns = list(dict.fromkeys(column for source in sources.values() for column, _ in source.parts))
     is_renamed = columns != list(log.columns)
     for group, rows, first_row in groups_in_window(log, since, until):

@@ -107,9 +107,9 @@ class CsvParser:
     def __init__(self, head: bytes, mapping: ColumnMapping | None = None) -> None:
         layout = CsvHead.read(head)
         self.columns, self.delimiter, self._is_w3c = layout.columns, layout.delimiter, layout.is_w3c
-        found = (mapping or ColumnMapping()).resolve(self.columns)
+        resolved = (mapping or ColumnMapping()).resolve(self.columns)
         self._width = len(self.columns)
-        sources = {name: find_source(column, self.columns) for name, column in found.items()}
+        sources = {name: find_source(column, self.columns) for name, column in resolved.items()}
         self._sources = {
             name: (source, [self.columns.index(column) for column, _ in source.parts])
             for name, source in sources.items()
@@ -256,9 +256,9 @@ def _decode_lines(lines: list[bytes]) -> list[str]:
 
 def _find_delimiter(header: str) -> str:
     counts = Counter({mark: header.count(mark) for mark in _DELIMITERS})
-    found = max(_DELIMITERS, key=lambda mark: counts[mark])
-    is_spaced = '"' in header and header.count(" ") > counts[found]  # a web server's log without commas between fields
-    return " " if is_spaced and not counts["\t"] else found
+    best = max(_DELIMITERS, key=lambda mark: counts[mark])
+    is_spaced = '"' in header and header.count(" ") > counts[best]  # a web server's log without commas between fields
+    return " " if is_spaced and not counts["\t"] else best
 
 
 def _find_timestamp(values: list[str]) -> str | None:

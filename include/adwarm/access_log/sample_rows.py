@@ -51,10 +51,10 @@ def _read_text(file: LogFile) -> list[dict[str, Any]]:
 
 def _load(line: bytes) -> dict[str, Any] | None:
     try:
-        found = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+        document = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError:
         return None  # reading the file rejects the line
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None
 
 
 def _skip_row(reason: str, line: int) -> None:

@@ -104,13 +104,13 @@ def find_local(values: Sequence[Any] | pa.Array) -> Bools:
     if kinds == {str}:
         texts = pa.array(values, pa.string())
         return ~np.asarray(pc.match_substring_regex(texts, _ZONED).to_numpy(zero_copy_only=False), np.bool_)
-    found = (
+    is_local = (
         re.search(_ZONED, value) is None
         if isinstance(value, str)
         else isinstance(value, datetime) and value.tzinfo is None
         for value in values
     )
-    return np.fromiter(found, np.bool_, len(values))
+    return np.fromiter(is_local, np.bool_, len(values))
 
 
 def mark_implausible(micros: Micros) -> Micros:
@@ -162,8 +162,8 @@ def _iso_column(values: Sequence[str], rules: TimestampRules) -> Micros | None:
             cast = pc.cast(pc.cast(texts, kind), pa.int64())
         except pa.ArrowInvalid:
             continue
-        found = np.array(cast.to_numpy(zero_copy_only=False), dtype=np.int64)
-        return found if kind.tz else to_utc(found, rules)
+        micros = np.array(cast.to_numpy(zero_copy_only=False), dtype=np.int64)
+        return micros if kind.tz else to_utc(micros, rules)
     return None
 
 

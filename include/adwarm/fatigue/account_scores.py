@@ -126,7 +126,9 @@ def _score_month(
     span = Window(scan_start(month), max(listed[-1] for listed in days.values()))
     stored = {work.account_id: [item.day for item in work.contents] for work in works}
     panel = cut_panel({name: tables[name] for name in days}, span.since, span.until, stored)
-    earlier, priors = (_get_priors(inputs, works, tables, wanted, measured) for wanted in (month_before(month), month))
+    earlier, priors = (
+        _get_priors(inputs, works, tables, prior_month, measured) for prior_month in (month_before(month), month)
+    )
     settings = inputs.settings.fatigue
     table = score_panel(panel, priors, _frequencies(inputs, panel, days, result.errors), settings)
     alarms = detect(panel, priors, settings, EarlierPriors(panel.column(month), earlier))
@@ -174,9 +176,9 @@ def _get_priors(
     of_days = {name: [item.day for item in item_days.days] for name, item_days in settled.items()}
     chosen = {name: tables[name] for name in settled}
     panel = cut_panel(chosen, window.since, window.until, of_days, stored_only=True)
-    found = measure_priors(panel, month)
+    new_priors = measure_priors(panel, month)
     for name, item in settled.items():
-        prior = found.get(name, DEFAULT_PRIOR)
+        prior = new_priors.get(name, DEFAULT_PRIOR)
         priors[name, month] = StoredPrior(
             prior.to_dict(), item.hash, item.data_version, len(item.days), CALCULATOR_VERSION
         )

@@ -81,8 +81,8 @@ def _load_panel(context: Context, account_id: str, window: Window) -> AdPanel:
         BadRequest: a stored row or number cannot be read.
     """
     spec_hash = context.settings.spec("default").hash
-    found = partitions.list_contents(context.engine, [account_id], spec_hash, window.since).get(account_id, [])
-    contents = {item.day: item for item in found if item.day in window}
+    stored_days = partitions.list_contents(context.engine, [account_id], spec_hash, window.since).get(account_id, [])
+    contents = {item.day: item for item in stored_days if item.day in window}
     try:
         table = daily_texts(context.objects, contents, window, _FIELDS)
     except DamagedObjects as error:

@@ -301,9 +301,9 @@ class BlockInputs:
     def prior_hash(self, account_id: str, month: date) -> str:
         """Return the hash of the days behind the priors of a month and of the month before."""
         hashes = []
-        for wanted in (month_before(month), month):
-            prior = self.find_prior(account_id, wanted)
-            hashes.append(self.prior_inputs(account_id, wanted).hash if prior is None else prior.input_hash)
+        for prior_month in (month_before(month), month):
+            prior = self.find_prior(account_id, prior_month)
+            hashes.append(self.prior_inputs(account_id, prior_month).hash if prior is None else prior.input_hash)
         return " ".join(hashes)
 
     def frequencies(

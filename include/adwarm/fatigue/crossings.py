@@ -88,7 +88,7 @@ def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueS
     day = scores[0].as_of
     ads = {account_id: [score.ad_id for score in scores]}
     before = find_earlier(context.engine, ads, day - _LOOK_BACK, day)
-    found = []
+    crossings = []
     for score in scores:
         earlier = before.get((account_id, score.ad_id))
         if earlier is None or earlier.status == "pending":
@@ -98,8 +98,8 @@ def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueS
         earlier_levels = (_level(earlier), _STATUS_LEVELS[earlier.status])
         risen = [now for now, then in zip(levels, earlier_levels, strict=True) if now > then and now >= least]
         if risen:
-            found.append(_Crossing(score, max(risen), earlier))
-    return sorted(found, key=lambda item: (-item.level, -(item.score.loss or 0.0), item.score.ad_id))
+            crossings.append(_Crossing(score, max(risen), earlier))
+    return sorted(crossings, key=lambda item: (-item.level, -(item.score.loss or 0.0), item.score.ad_id))
 
 
 def _alert(
@@ -109,8 +109,8 @@ def _alert(
     fresh: list[_Crossing] = []
 
     def build(connection: Connection) -> NewAlert | None:
-        known = fatigue_alerts.lock(connection, account_id, {item.score.ad_id for item in crossings}, now)
-        fresh[:] = [item for item in crossings if _is_fresh(item, known[item.score.ad_id], now)]
+        earlier_alerts = fatigue_alerts.lock(connection, account_id, {item.score.ad_id for item in crossings}, now)
+        fresh[:] = [item for item in crossings if _is_fresh(item, earlier_alerts[item.score.ad_id], now)]
         if not fresh:
             return None
         rows = [AdAlert(item.score.ad_id, item.score.as_of, item.level, now) for item in fresh]

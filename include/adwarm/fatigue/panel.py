@@ -220,9 +220,9 @@ def _place(values: npt.NDArray[Any], places: slice, others: npt.NDArray[Any]) ->
 def _choose_clicks(impressions: FloatArray, clicks: FloatArray, links: FloatArray) -> tuple[FloatArray, list[str]]:
     """Return the clicks of the kind that each ad's first day with delivery and clicks has, and the kinds."""
     delivered = impressions > 0
-    known = delivered & (np.isfinite(clicks) | np.isfinite(links))
-    first = known.argmax(axis=1)
-    has_any = known.any(axis=1)
+    has_clicks = delivered & (np.isfinite(clicks) | np.isfinite(links))
+    first = has_clicks.argmax(axis=1)
+    has_any = has_clicks.any(axis=1)
     uses_links: BoolArray = has_any & ~np.isfinite(clicks[np.arange(len(first)), first])
     chosen = np.where(uses_links[:, None], links, clicks)
     kinds = np.where(uses_links, LINK_CLICKS, np.where(has_any, CLICKS, "")).tolist()

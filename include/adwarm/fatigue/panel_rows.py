@@ -110,14 +110,14 @@ class AccountRows:
 
     def find_names(self, columns: slice, place: int) -> dict[int, NameSteps]:
         """Return the names of renamed ads that have a row in the columns; the first column is counted as `place`."""
-        found = {}
+        names = {}
         for ad, days in self.renamed.items():
             steps = [(day - columns.start + place, name) for day, name in days if columns.start <= day < columns.stop]
             if steps:
-                found[ad] = tuple(
+                names[ad] = tuple(
                     step for number, step in enumerate(steps) if not number or step[1] != steps[number - 1][1]
                 )
-        return found
+        return names
 
 
 def parse_rows(table: pa.Table | ColumnTable) -> AccountRows:
@@ -243,14 +243,14 @@ def _read_figure(table: pa.Table, name: str, cells: _Cells, has_row: BoolArray) 
     """Return ads x days of a figure: zero without a row, nan where no row of the day has it."""
     numbers = parse_numbers(table, name)
     present = np.isfinite(numbers)
-    known = cells.days_of(present)
-    sums: FloatArray = np.where(has_row & ~known, np.nan, cells.sum(numbers, present))
+    has_figure = cells.days_of(present)
+    sums: FloatArray = np.where(has_row & ~has_figure, np.nan, cells.sum(numbers, present))
     return sums
 
 
 def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
     """Return ad, column and the column before, of rows that differ from the ad's row before; see `AccountRows`."""
-    found = [np.zeros((3, 0), np.int64)]
+    changes = [np.zeros((3, 0), np.int64)]
     for name in CHANGE_COLUMNS:
         codes, texts = encode_column(get_column(table, name))
         if sum(bool(text) for text in texts) < 2:
@@ -263,8 +263,8 @@ def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
         unique, first = np.unique(cells.flat[order], return_index=True)
         values, ads, columns = ranks[codes[order]][first], unique // cells.days, unique % cells.days
         differs = np.flatnonzero((values[1:] != values[:-1]) & (ads[1:] == ads[:-1])) + 1
-        found.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
-    return np.concatenate(found, axis=1)
+        changes.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
+    return np.concatenate(changes, axis=1)
 
 
 def _read_names(table: pa.Table, cells: _Cells) -> tuple[list[str], dict[int, NameSteps]]:

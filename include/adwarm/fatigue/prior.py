@@ -174,9 +174,9 @@ class _Figure:
         *,
         is_price: bool = False,
     ) -> None:
-        known = (impressions > 0) & np.isfinite(events)
-        self.impressions = np.where(known, impressions, 0.0)
-        self.events = np.where(known, events, 0.0)
+        is_counted = (impressions > 0) & np.isfinite(events)
+        self.impressions = np.where(is_counted, impressions, 0.0)
+        self.events = np.where(is_counted, events, 0.0)
         self.weekdays, self.min_total, self.is_price = weekdays, min_total, is_price
         total, count = float(self.impressions.sum()), float(self.events.sum())
         self.mean = count / total if total and count else None
@@ -324,11 +324,11 @@ def _fit_non_negative(shapes: FloatArray, target: FloatArray) -> tuple[float, ..
         columns = np.flatnonzero(chosen)
         if not len(columns):
             continue
-        found = np.linalg.lstsq(shapes[:, columns], target, rcond=None)[0]
-        error = float(((shapes[:, columns] @ found - target) ** 2).sum())
-        if (found >= 0).all() and error < least:
+        solution = np.linalg.lstsq(shapes[:, columns], target, rcond=None)[0]
+        error = float(((shapes[:, columns] @ solution - target) ** 2).sum())
+        if (solution >= 0).all() and error < least:
             best, least = np.zeros(shapes.shape[1]), error
-            best[columns] = found
+            best[columns] = solution
     return tuple(best.tolist())
 
 

@@ -171,13 +171,13 @@ def project_critical(score: FatigueScore) -> Projection | None:
 
 def describe_projection(score: FatigueScore) -> str:
     """Return when an ad becomes critical, such as `critical in 4 to 9 days`; empty when that cannot be said."""
-    found = project_critical(score)
-    if found is None:
+    projection = project_critical(score)
+    if projection is None:
         return ""
-    low = (found.first - score.as_of).days
-    if found.last is None:
+    low = (projection.first - score.as_of).days
+    if projection.last is None:
         return f"critical in {format_count(low, 'day')} or later" if low else "critical from tomorrow on, or later"
-    high = (found.last - score.as_of).days
+    high = (projection.last - score.as_of).days
     if low < 1:
         return f"critical within {format_count(max(1, high), 'day')}"
     return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"
@@ -187,11 +187,11 @@ def find_outcomes(engine: Engine) -> str:
     """Return how alarms turned out: those of this installation, once the step `follow_alarms` has counted enough."""
     state = maintenance_steps.find_state(engine, "follow_alarms")
     counts = (state.result or {}).get("counts", {}) if state is not None else {}
-    known, followed = counts.get("known", 0), counts.get("followed", 0)
-    if known < LEAST_OUTCOMES:
+    alarms, followed = counts.get("known", 0), counts.get("followed", 0)
+    if alarms < LEAST_OUTCOMES:
         return OUTCOMES
     lower = "had a rate at least 5 % lower over the two weeks that followed"
-    return f"of {known:,} such alarms here {followed:,} still {lower}"
+    return f"of {alarms:,} such alarms here {followed:,} still {lower}"
 
 
 def describe_alarm(score: FatigueScore, outcomes: str = OUTCOMES) -> tuple[str, ...]:
@@ -287,8 +287,8 @@ def _describe_figures(score: FatigueScore) -> tuple[str, ...]:
         ),
     }
     lowest = 0.0 if score.status == "healthy" else _REASON_FROM
-    known = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
-    return tuple(texts[name] for name in sorted(known, key=lambda name: -getattr(score, name)))
+    names = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
+    return tuple(texts[name] for name in sorted(names, key=lambda name: -getattr(score, name)))
 
 
 def _describe_change(what: str, weeks: str, figures: tuple[Any, Any], pattern: str) -> str:

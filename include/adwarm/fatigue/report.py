@@ -185,8 +185,8 @@ def list_changes(before: Sequence[StoredScore], after: Sequence[StoredScore]) ->
     old = {item.score.ad_id: item for item in before}
     changes = [_compare(old.pop(item.score.ad_id, None), item) for item in after]
     changes += [AdChange("gone", item.score, item.score, restated=False) for item in old.values()]
-    found = [change for change in changes if change is not None]
-    return sorted(found, key=lambda c: (_KIND_ORDER.index(c.kind), -(c.score.total or -1.0), c.score.ad_id))
+    differing = [change for change in changes if change is not None]
+    return sorted(differing, key=lambda c: (_KIND_ORDER.index(c.kind), -(c.score.total or -1.0), c.score.ad_id))
 
 
 def _compare(before: StoredScore | None, after: StoredScore) -> AdChange | None:

@@ -108,7 +108,7 @@ def count_results(table: pa.Table) -> ResultCounts:
     """
     goals = _read_goals(table)
     stating: IntArray = np.zeros(0, np.int64)
-    found: list[_Found] = []
+    parts: list[_Found] = []
     for name in COLUMNS:
         if name not in table.column_names:
             continue
@@ -117,13 +117,13 @@ def count_results(table: pa.Table) -> ResultCounts:
         stated = pc.fill_null(pc.not_equal(column, ""), False)
         stating = np.union1d(stating, np.flatnonzero(stated.to_numpy(zero_copy_only=False)))
         lists = pc.if_else(is_list, column, pa.scalar(None, pa.string()))
-        found.append(_read_values(lists) if name == "results" else _read_actions(lists, goals))
+        parts.append(_read_values(lists) if name == "results" else _read_actions(lists, goals))
         if name != "actions" and bool(pc.any(pc.and_not(stated, is_list)).as_py()):
             plain = parse_numbers(table, name, pc.if_else(is_list, pa.scalar(None, pa.string()), column))
             rows = np.flatnonzero(np.isfinite(plain))
-            found.append(_Found(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
+            parts.append(_Found(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
     rows, kinds, counts = (
-        np.concatenate([np.zeros(0, kind), *(getattr(part, name) for part in found)])
+        np.concatenate([np.zeros(0, kind), *(getattr(part, name) for part in parts)])
         for name, kind in (("rows", np.int64), ("kinds", np.int64), ("counts", np.float64))
     )
     # One count per row and kind: `actions` and `conversions` may both have it.
@@ -166,8 +166,8 @@ def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Found:
     rows = np.concatenate([np.where(is_plain[places], places, -1), [row for row, _, _ in decoded]]).astype(np.int64)
     kinds, orders = np.array([*entries, *(entry for _, entry, _ in decoded)], np.int64).reshape(-1, 2).T
     counts = np.array([*numbers, *(number for _, _, number in decoded)], np.float64)
-    wanted = np.full(len(rows), -1) if goals is None else goals[rows]
-    is_counted = np.where(wanted < 0, np.isin(kinds, _UNSTATED_KINDS), kinds == wanted)
+    row_goals = np.full(len(rows), -1) if goals is None else goals[rows]
+    is_counted = np.where(row_goals < 0, np.isin(kinds, _UNSTATED_KINDS), kinds == row_goals)
     chosen = np.flatnonzero((rows >= 0) & (counts >= 0) & is_counted)
     chosen = chosen[np.argsort(orders[chosen], kind="stable")]
     return _Found(rows[chosen], kinds[chosen], counts[chosen])
@@ -199,10 +199,10 @@ def _search(texts: pa.Array, pattern: re.Pattern[bytes]) -> tuple[IntArray, Sequ
     _, offsets, data = texts.buffers()
     bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1] if data else [0]
     matches = pattern.finditer(data, int(bounds[0]), int(bounds[-1])) if data else ()
-    found = [(match.start(), match[1], match[pattern.groups]) for match in matches]
-    if not found:
+    hits = [(match.start(), match[1], match[pattern.groups]) for match in matches]
+    if not hits:
         return np.zeros(0, np.int64), (), np.zeros(0)
-    starts, names, values = zip(*found, strict=True)
+    starts, names, values = zip(*hits, strict=True)
     try:
         numbers = np.array(values).astype(np.float64)
         numbers[~(numbers >= 0) | np.isinf(numbers)] = np.nan

@@ -65,9 +65,9 @@ def score_account(
     month = as_of.replace(day=1)
     panel = read_panel(tables, month - timedelta(days=SCAN_DAYS), as_of)
     frequency = empty_figures(len(panel.ad_ids), panel.days)
-    known = read_frequencies(range_rows, as_of)
+    frequencies = read_frequencies(range_rows, as_of)
     for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):
-        frequency[number, -1] = known.get(key, np.nan)
+        frequency[number, -1] = frequencies.get(key, np.nan)
     return score_panel(panel, measure_priors(panel, month), frequency, settings).to_scores(as_of)
 
 

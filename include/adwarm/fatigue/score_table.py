@@ -160,10 +160,10 @@ def make_columns(table: ScoreTable, alarms: AlarmTable | None, days: Mapping[str
     accounts = sorted(days)
     number_of = {account_id: number for number, account_id in enumerate(accounts)}
     owners = np.array([number_of.get(account_id, -1) for account_id in panel.account_ids], np.intp)
-    wanted = np.zeros((len(accounts), panel.days), bool)
+    is_requested = np.zeros((len(accounts), panel.days), bool)
     for account_id, listed in days.items():
-        wanted[number_of[account_id], [panel.column(day) for day in listed]] = True
-    ads, columns = np.nonzero(table.is_listed & wanted[owners] & (owners >= 0)[:, None])
+        is_requested[number_of[account_id], [panel.column(day) for day in listed]] = True
+    ads, columns = np.nonzero(table.is_listed & is_requested[owners] & (owners >= 0)[:, None])
     order = np.lexsort((ads, columns, owners[ads]))
     cells = _Cells(ads[order], columns[order])
     groups = owners[cells.ads] * panel.days + cells.columns

@@ -80,8 +80,8 @@ class Column:
 
     def share(self, is_one: Any) -> float:
         """Return the share of the values that are there for which `is_one` holds."""
-        found = self.present
-        return sum(map(bool, map(is_one, found))) / len(found) if found else 0.0
+        present = self.present
+        return sum(map(bool, map(is_one, present))) / len(present) if present else 0.0
 
 
 def make_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
@@ -133,13 +133,13 @@ def is_status(value: Any) -> bool:
 
 def find_status(columns: Sequence[Column]) -> Column | None:
     """Return the column with the status of each answer; sizes may have three digits too, but are seldom 200 or 304."""
-    found = [
+    ranks = [
         (bool({"status", "code"} & set(column.words)), -number)
         for number, column in enumerate(columns)
         if column.share(is_status) > MOST
         and column.share(lambda value: 200 <= int(to_text(value)[:3] or 0) < 400) > 0.2
     ]
-    return columns[-max(found)[1]] if found else None
+    return columns[-max(ranks)[1]] if ranks else None
 
 
 def is_query(value: Any) -> bool:
@@ -176,8 +176,8 @@ def find_times(columns: Sequence[Column]) -> list[TimeColumn]:
 
     The time of the event is preferred to that at which the row was stored, and times of day to days.
     """
-    found = [item for column in columns if (item := _find_times(column)) is not None]
-    return sorted(found, key=lambda item: item.rank, reverse=True)
+    time_columns = [item for column in columns if (item := _find_times(column)) is not None]
+    return sorted(time_columns, key=lambda item: item.rank, reverse=True)
 
 
 def _find_times(column: Column) -> TimeColumn | None:

@@ -126,10 +126,10 @@ class _KeyCounts:
         """Return the row of each key, after adding the new ones."""
         both = np.union1d(self.keys, key)
         if len(both) > len(self.keys):
-            kept = np.searchsorted(both, self.keys)
+            positions = np.searchsorted(both, self.keys)
             for name, empty in (("_opens", 0), ("_firsts", 0), ("_last", _NEVER)):
                 values = np.full(len(both), empty, np.int64)
-                values[kept] = getattr(self, name)
+                values[positions] = getattr(self, name)
                 setattr(self, name, values)
             self.keys = both
         return np.searchsorted(self.keys, key)

@@ -83,8 +83,8 @@ def _try(file: LogFile, proposal: Proposal, settings: Settings) -> tuple[list[st
         return [], str(error)  # a value of the log made a setting that is not valid
     for batch in islice(reader.read_file(file), 1):
         names = ("ts", "account_id", "date_range")
-        found = batch.batch.select(names).slice(0, _SHOWN).to_pylist()
-        texts = [f"{row['ts']:%Y-%m-%d %H:%M:%S} UTC, {row['account_id']}, {row['date_range']}" for row in found]
+        rows = batch.batch.select(names).slice(0, _SHOWN).to_pylist()
+        texts = [f"{row['ts']:%Y-%m-%d %H:%M:%S} UTC, {row['account_id']}, {row['date_range']}" for row in rows]
         if texts:
             return texts, ""
     sample = next((f"{sample.reason}: {sample.excerpt}" for sample in quarantine.samples), "")

@@ -71,18 +71,18 @@ def propose_path_pattern(paths: Sequence[str], is_range: IsRange, fields: Sequen
         is_range: whether a text is a date range.
         fields: which of account and range must be found in a path; the other is known otherwise.
     """
-    found = [item for path in paths if (item := _find(path, is_range, fields)) is not None]
-    if not found:
+    candidates = [item for path in paths if (item := _find(path, is_range, fields)) is not None]
+    if not candidates:
         return None
-    best = max(Counter(item.form for item in found).items(), key=lambda item: item[1])[0]
-    group = [item for item in found if item.form == best]
+    best = max(Counter(item.form for item in candidates).items(), key=lambda item: item[1])[0]
+    group = [item for item in candidates if item.form == best]
     places = Counter(item.date_range for item in group if item.date_range is not None)
     place = places.most_common(1)[0][0] if places and "date_range" in fields else None
     pattern = _write(group, place)
     read = [match for path in paths if (match := re.search(pattern, path))]
     ranges = [text for match in read if place and (text := match["date_range"])]
-    known = [text for text in ranges if is_range(unquote(text))]
-    if ranges and len(known) * 2 <= len(ranges):
+    readable = [text for text in ranges if is_range(unquote(text))]
+    if ranges and len(readable) * 2 <= len(ranges):
         return None
     return PathPattern(pattern, len(read), group[0].is_account, len(ranges))
 
@@ -135,19 +135,19 @@ def _is_long_account(name: str, value: str) -> bool:
     )
 
 
-def _write(found: Sequence[_Found], date_range: Position | None) -> str:
+def _write(group: Sequence[_Found], date_range: Position | None) -> str:
     """Return the pattern of paths with the account at one place, and a range at another one or nowhere."""
-    key, fields = found[0].key, {}
+    key, fields = group[0].key, {}
     if key != date_range:
-        fields[key] = _ACCOUNT if found[0].is_account else _ID
-    is_always = all(item.date_range == date_range for item in found)
+        fields[key] = _ACCOUNT if group[0].is_account else _ID
+    is_always = all(item.date_range == date_range for item in group)
     if date_range is not None and (date_range[0] == "part" or is_always):
         fields[date_range] = _RANGE_PART if date_range[0] == "part" else _RANGE_VALUE
     in_path = {int(at): text for (kind, at), text in fields.items() if kind == "part"}
-    width = min(len(item.parts) for item in found)
+    width = min(len(item.parts) for item in group)
     written = []
     for at in range(max(in_path, default=width - 1) + 1):
-        words = {item.parts[at] for item in found}
+        words = {item.parts[at] for item in group}
         written.append(in_path.get(at) or (re.escape(words.pop()) if len(words) == 1 else _OTHER))
     pattern = "/".join(written) + (_END if in_path and in_path[max(in_path)] != _RANGE_PART else "")
     for (kind, name), text in fields.items():

@@ -75,14 +75,14 @@ def propose(rows: Sequence[Mapping[str, Any]], settings: AccessLogSettings, *, i
         is_web_log: whether the format gives the columns of a request, as the combined format does.
     """
     for is_narrow in () if settings.where or is_web_log else (True, False):
-        kept, where = list(rows), {}
+        selected, where = list(rows), {}
         for name, values in kinds.find_kinds(kinds.make_columns(rows), is_narrow=is_narrow).items():
-            matching = [row for row in kept if to_text(row.get(name)) in values]
+            matching = [row for row in selected if to_text(row.get(name)) in values]
             if matching:
-                kept, where[name] = matching, values
-        found = _Finder(kept, settings, is_web_log=is_web_log).run(where)
-        if not found.missing:
-            return found
+                selected, where[name] = matching, values
+        proposal = _Finder(selected, settings, is_web_log=is_web_log).run(where)
+        if not proposal.missing:
+            return proposal
     return _Finder(rows, settings, is_web_log=is_web_log).run({})
 
 
@@ -187,10 +187,10 @@ class _Finder:
         for day in days:
             for item in clocks:
                 joined = [f"{first} {second}" for first, second in zip(day.values, item.values, strict=True)]
-                found = kinds.find_times([Column("time", joined)])
-                if found:
-                    if found[0].format:
-                        self._proposal.values["timestamp_format"] = found[0].format
+                times = kinds.find_times([Column("time", joined)])
+                if times:
+                    if times[0].format:
+                        self._proposal.values["timestamp_format"] = times[0].format
                     return f"{day.name} {item.name}"
         return None
 
@@ -237,14 +237,14 @@ class _Finder:
         if self._is_known("date_range"):
             return True
         own = self._by_name.get("date_range")
-        found = [item for item in self._free() if item.share(self._is_range) >= _HALF]
+        ranges = [item for item in self._free() if item.share(self._is_range) >= _HALF]
         named = [
             item for item in self._free()
             if not _RANGE_NAMES.isdisjoint(item.words) or item.share(lambda value: _DAYS.search(str(value))) > 0.2
         ]  # fmt: skip
         texts = [item for item in named if item.share(lambda value: isinstance(value, str)) > MOST]
         candidates = (
-            [own] if own is not None and own.present else [item for item in found if item in named] + found + texts
+            [own] if own is not None and own.present else [item for item in ranges if item in named] + ranges + texts
         )
         for column in candidates:
             if column.share(kinds.is_url) > _HALF or column.share(str.isdecimal if column.present else bool) > _HALF:
@@ -309,17 +309,17 @@ class _Finder:
 
     def _choose_path(self, fields: Sequence[str]) -> None:
         """Choose the path or URL whose pattern reads most; one that holds accounts is better than one of dashboards."""
-        found = []
+        candidates = []
         for column in self._list_urls():
             paths = [str(value) for value in self._requests(column) if isinstance(value, str)]
             pattern = propose_path_pattern(paths, self._is_range, fields)
             if pattern is not None:
                 is_referrer = any(word.startswith("refer") for word in column.words)
                 key = (pattern.is_account, not is_referrer, pattern.ranges, pattern.matched, column.name)
-                found.append((key, pattern, column))
-        if not found:
+                candidates.append((key, pattern, column))
+        if not candidates:
             return
-        _, pattern, column = max(found, key=lambda item: item[0])
+        _, pattern, column = max(candidates, key=lambda item: item[0])
         if not pattern.is_account and self._find_board() is not None:
             return  # a column of ids needs no pattern
         self._use_path(pattern, column, fields)
@@ -369,7 +369,7 @@ class _Finder:
 
     def _find_board(self) -> Column | None:
         """Return the column that holds the id of what was opened: of a dashboard rather than of a chart."""
-        found = []
+        candidates = []
         for column in self._free():
             words = column.words if len(column.words) > 1 else kinds.split_words(column.name)
             is_id = not {"id", "uid", "uuid", "slug", "key"}.isdisjoint(words)
@@ -377,8 +377,8 @@ class _Finder:
             texts = {to_text(value) for value in column.present}
             is_key = all(len(text) <= 64 and " " not in text for text in texts)
             if is_id and is_key and rank < kinds.rank_board([]) and len(texts) < max(len(column.present), 2):
-                found.append((len(column.present) < len(column.values) * 0.1, rank, column.name))
-        return self._by_name[min(found)[-1]] if found else None
+                candidates.append((len(column.present) < len(column.values) * 0.1, rank, column.name))
+        return self._by_name[min(candidates)[-1]] if candidates else None
 
     def _choose_board(self) -> None:
         column = self._find_board()
@@ -406,14 +406,16 @@ class _Finder:
                 continue
             if name in _OF_REQUESTS and "path" not in self._chosen:
                 continue
-            found = [column for column in self._free() if column.share(is_one) > MOST]
+            candidates = [column for column in self._free() if column.share(is_one) > MOST]
             if name == "user_agent":
-                found = [item for item in found if "agent" in item.words or item.share(lambda v: "Mozilla/" in v) > 0.2]
+                candidates = [
+                    item for item in candidates if "agent" in item.words or item.share(lambda v: "Mozilla/" in v) > 0.2
+                ]
             if name == "status":
-                status = kinds.find_status(found)
-                found = [] if status is None else [status]
-            if found:
-                self._chosen[name] = max(found, key=lambda item: name.split("_")[-1] in item.words).name
+                status = kinds.find_status(candidates)
+                candidates = [] if status is None else [status]
+            if candidates:
+                self._chosen[name] = max(candidates, key=lambda item: name.split("_")[-1] in item.words).name
         for column in self._free():
             plain = re.sub(r"[^a-z0-9]", "", column.name.rpartition(".")[2].casefold())
             name = "hit" if plain in _HIT else _name_latency(plain, column)
@@ -425,13 +427,13 @@ class _Finder:
         is_any = not {"object", "model", "entity", "resource", "item"}.isdisjoint(
             kinds.split_words(self._chosen.get("account_id", ""))
         )
-        found = {}
+        conditions = {}
         for name, values in where.items():
             dashboards = [text for text in values if "dashboard" in text.casefold()]
-            found[name] = dashboards if is_any and dashboards else values
-        if found:
-            self._proposal.values["where"] = found
-            text = "; ".join(f"{name!r} is {' or '.join(values[:4])}" for name, values in found.items())
+            conditions[name] = dashboards if is_any and dashboards else values
+        if conditions:
+            self._proposal.values["where"] = conditions
+            text = "; ".join(f"{name!r} is {' or '.join(values[:4])}" for name, values in conditions.items())
             self._proposal.notes.append(
                 f"only rows count as opens whose {text}; correct it in ADWARM_ACCESS_LOG__WHERE"
             )

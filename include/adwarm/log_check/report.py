@@ -37,7 +37,7 @@ def to_document(check: LogCheck, advice: Sequence[str], step: NextStep | None = 
         "ignored_requests": check.quarantine.ignored,
         "samples": [asdict(sample) for sample in check.quarantine.samples],
         "unmatched_paths": check.quarantine.unmatched_paths[:_MAX_PATHS],
-        "not_understood": {name: [redact(value) for value in found] for name, found in check.rejected_values.items()},
+        "not_understood": {name: [redact(value) for value in values] for name, values in check.rejected_values.items()},
         "time_zones": _most_common(check.zones, _MAX_ZONES),
         "span": {
             "first": check.first,

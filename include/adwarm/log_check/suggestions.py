@@ -138,7 +138,7 @@ def _about_rejects(check: LogCheck, step: NextStep | None) -> Iterator[str]:
 
 def _about_values(check: LogCheck) -> Iterator[str]:
     """Quote the words that were not understood."""
-    values = {name: ", ".join(redact(value)[:60] for value in found) for name, found in check.rejected_values.items()}
+    values = {name: ", ".join(redact(value)[:60] for value in words) for name, words in check.rejected_values.items()}
     if "date_range" in values:
         yield f"date ranges not understood: {values['date_range']}; give each a preset in {_PREFIX}DATE_RANGES"
     if "report" in values:

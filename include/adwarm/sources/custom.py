@@ -72,25 +72,25 @@ def _load_path(kind: str) -> MakeSource:
 
 
 def _load_entry_point(kind: str) -> MakeSource:
-    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if kind not in found:
-        known = ", ".join([*_BUILT_IN, *sorted(found)])
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if kind not in points:
+        choices = ", ".join([*_BUILT_IN, *sorted(points)])
         raise BadRequest(
-            f"ADWARM_SOURCE__KIND is {kind!r}, which is no source; write one of {known}, or package.module:function"
+            f"ADWARM_SOURCE__KIND is {kind!r}, which is no source; write one of {choices}, or package.module:function"
         )
     try:
-        function = found[kind].load()
+        function = points[kind].load()
     except Exception as error:  # another package's own code
         problem = redact(f"{type(error).__name__}: {error}")
-        raise BadRequest(f"the source {kind!r} ({found[kind].value}) cannot be imported ({problem})") from error
+        raise BadRequest(f"the source {kind!r} ({points[kind].value}) cannot be imported ({problem})") from error
     return _check_callable(function, kind)
 
 
 def _check_callable(function: Any, kind: str) -> MakeSource:
     if not callable(function):
         raise BadRequest(f"ADWARM_SOURCE__KIND names {kind!r}, which is no function that makes a source")
-    found: MakeSource = function
-    return found
+    make_source: MakeSource = function
+    return make_source
 
 
 def _check_source(made: Any, kind: str, connection: str) -> None:

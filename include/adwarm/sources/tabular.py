@@ -173,13 +173,13 @@ class TabularSource(SynchronousSource):
         values = [(fixed,)] if fixed else self._distinct([columns["account_id"]])
         ids, problems = _valid_ids(value for (value,) in values if not is_absent(value))
         details, currencies = self._account_details(fixed), self._currencies(columns, fixed)
-        found = []
+        accounts = []
         for account_id in ids:
             try:
-                found.append(self._account(account_id, details, currencies))
+                accounts.append(self._account(account_id, details, currencies))
             except BadRequest as error:
                 problems.append(f"{account_id} is left out: {error}")
-        return AccountPage(tuple(found), problems=tuple(problems))
+        return AccountPage(tuple(accounts), problems=tuple(problems))
 
     def plan(
         self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec

@@ -214,8 +214,8 @@ class MetaSource:
         if cursor is not None:
             params["after"] = cursor
         response = self._graph.get(("me", "adaccounts"), params)
-        found, problems = parse_account_list(parse_rows(response.body), self.connection)
-        return AccountPage(found, next_cursor(response.body, cursor), response.usage, problems)
+        accounts, problems = parse_account_list(parse_rows(response.body), self.connection)
+        return AccountPage(accounts, next_cursor(response.body, cursor), response.usage, problems)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """Return the scopes of the account, the app and the token; without an app id, the token's stands for both."""
