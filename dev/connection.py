@@ -31,15 +31,15 @@ def save_connection(graph_url: str, last_url: str | None) -> str:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        found = session.query(Connection).filter_by(conn_id=CONNECTION_ID).one_or_none()
-        if found is None:
+        connection = session.query(Connection).filter_by(conn_id=CONNECTION_ID).one_or_none()
+        if connection is None:
             text = json.dumps(connection_extra(graph_url))
             session.add(Connection(CONNECTION_ID, "adwarm_meta", _DESCRIPTION, extra=text))
             return f"added the connection {CONNECTION_ID} for the simulator"
-        extra = found.extra_dejson
+        extra = connection.extra_dejson
         if extra.get("graph_url") != last_url or last_url == graph_url:
             return f"kept the connection {CONNECTION_ID} as it is"
-        found.set_extra(json.dumps({**extra, "graph_url": graph_url}))
+        connection.set_extra(json.dumps({**extra, "graph_url": graph_url}))
         return f"moved the connection {CONNECTION_ID} to the simulator's new address"
 
 

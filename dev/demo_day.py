@@ -332,8 +332,8 @@ class DemoReport:
             f"nothing is fetched before a reader asks: {unread:,} of {served['first_opens']:,} are the first open of "
             f"their report that day, {expired:,} come after the entry of an earlier open has expired"
         )
-        found = served["first_opens"] - unread - expired
-        return f"{text}, {found:,} find an entry" if found else text
+        served_opens = served["first_opens"] - unread - expired
+        return f"{text}, {served_opens:,} find an entry" if served_opens else text
 
 
 def read_figures(results: Mapping[str, Any]) -> dict[str, Any]:

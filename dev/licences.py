@@ -54,14 +54,14 @@ def find_licence(package: str, rules: Rules) -> str | None:
     if package in rules.packages:
         return rules.packages[package]
     try:
-        found: Any = metadata(package)
+        headers: Any = metadata(package)
     except PackageNotFoundError:
         return None
-    if expression := found.get("License-Expression"):
+    if expression := headers.get("License-Expression"):
         return str(expression)
-    words = [line.split(" :: ")[-1] for line in found.get_all("Classifier") or [] if line.startswith("License ::")]
-    names = {rules.aliases.get(word) for word in words or [found.get("License") or ""]}
-    stated = (found.get("License") or "").strip()
+    words = [line.split(" :: ")[-1] for line in headers.get_all("Classifier") or [] if line.startswith("License ::")]
+    names = {rules.aliases.get(word) for word in words or [headers.get("License") or ""]}
+    stated = (headers.get("License") or "").strip()
     if not words and stated in rules.allowed:
         return stated
     return names.pop() if len(names) == 1 else None

@@ -48,7 +48,7 @@ def open_browser() -> Iterator[Browser]:
     """
     from playwright.sync_api import sync_playwright
 
-    path = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+    path = next((candidate for name in ("chromium", "chromium-browser") if (candidate := shutil.which(name))), None)
     if path is None:
         raise AdwarmError("Chromium is not installed: apt-get install chromium")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # root may not start it in its sandbox

@@ -126,17 +126,17 @@ def estimate(installation: Installation, settings: Settings | None = None) -> Si
 
 
 def _estimate_tables(installation: Installation, unit: dict[str, float], settings: Settings) -> dict[str, float]:
-    accounts, keys, ads, kept = installation.accounts, installation.keys, installation.ads, settings.retention
+    accounts, keys, ads, retention = installation.accounts, installation.keys, installation.ads, settings.retention
     # A rolling range leaves an entry a day behind, until nobody has read it for `KEEP_DAYS`.
     entries = accounts * keys * KEEP_DAYS
     payload = entries * (unit["payload_base"] + unit["payload_ad"] * ads) * unit["kept_versions"]
     return {
-        "fatigue_score": accounts * ads * kept.score_days * unit["row_fatigue_score"],
+        "fatigue_score": accounts * ads * retention.score_days * unit["row_fatigue_score"],
         "payload": min(payload, settings.cache.max_bytes),
         "entry": entries * unit["row_entry"] * min(1.0, settings.cache.max_bytes / max(1.0, payload)),
-        "partition": accounts * kept.partition_days * unit["row_partition"],
-        "traffic_hour": accounts * HOURS_OF_TRAFFIC * 2 * kept.traffic_days * unit["row_traffic_hour"],
-        "warm": accounts * (OPENS * WARMS_PER_OPEN + 1) * kept.history_days * unit["row_warm"],
+        "partition": accounts * retention.partition_days * unit["row_partition"],
+        "traffic_hour": accounts * HOURS_OF_TRAFFIC * 2 * retention.traffic_days * unit["row_traffic_hour"],
+        "warm": accounts * (OPENS * WARMS_PER_OPEN + 1) * retention.history_days * unit["row_warm"],
         "access_pattern": accounts * 168 * unit["row_access_pattern"],
     }
 

@@ -71,9 +71,9 @@ class NotifierSender:
         module, _, name = self._settings.notifier.partition(":")
         hint = f"the notifier {self._settings.notifier} of the channel {self.name!r}"
         try:
-            found = getattr(__import__(module, fromlist=[name]), name)
+            notifier_class = getattr(__import__(module, fromlist=[name]), name)
         except (ImportError, AttributeError):
             raise BadRequest(f"{hint} cannot be imported; install its provider, or correct the name") from None
-        if not (isinstance(found, type) and issubclass(found, BaseNotifier)):
+        if not (isinstance(notifier_class, type) and issubclass(notifier_class, BaseNotifier)):
             raise BadRequest(f"{hint} is no notifier of Airflow")
-        return found
+        return notifier_class

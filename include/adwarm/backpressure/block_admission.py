@@ -248,9 +248,9 @@ class BlockAdmission:
         with self._lock:
             ended = [block for blocks in self._idle.values() for block in blocks if _has_ended(block, now)]
             self._idle = {
-                key: kept
+                key: lasting
                 for key, blocks in self._idle.items()
-                if (kept := [block for block in blocks if not _has_ended(block, now)])
+                if (lasting := [block for block in blocks if not _has_ended(block, now)])
             }
             self._last_exhausted = {
                 key: last for key, last in self._last_exhausted.items() if now - last[1] < GROWTH_SECONDS

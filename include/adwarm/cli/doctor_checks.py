@@ -100,13 +100,13 @@ class _Attempt:
     def run(self) -> None:
         name = self.check.name
         try:
-            found = self.check.run()
+            outcome = self.check.run()
         except AdwarmError as error:
             self.result = CheckResult(name, False, redact(str(error)))
         except Exception as error:  # the texts of other errors may hold anything
             self.result = CheckResult(name, False, f"{type(error).__name__}; check the setting behind it")
         else:
-            finding = found if isinstance(found, Finding) else Finding(found)
+            finding = outcome if isinstance(outcome, Finding) else Finding(outcome)
             self.result = CheckResult(name, True, finding.detail, finding.warning)
 
 

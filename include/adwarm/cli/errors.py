@@ -168,20 +168,20 @@ def errors(
         raise BadRequest("--open goes with --alerts")
     if counts not in (None, *_PERIODS):
         raise BadRequest(f"--counts {counts[:20]!r} is not known; write hour or day")
-    wanted = ErrorFilter(
+    error_filter = ErrorFilter(
         source=source,
         account_id=normalize_account_id(account) if account else None,
         kind=kind,
         since=parse_timestamp(since, "--since") if since else None,
         until=parse_timestamp(until, "--until") if until else None,
     )
-    if wanted.since and wanted.until and wanted.since >= wanted.until:
+    if error_filter.since and error_filter.until and error_filter.since >= error_filter.until:
         raise BadRequest("--since must be before --until")
     log = Runtime().errors
     if counts is None:
-        _print_errors(list(log.list_recent(limit, wanted)), limit, as_json=as_json)
+        _print_errors(list(log.list_recent(limit, error_filter)), limit, as_json=as_json)
     else:
-        _print_counts(log.count_by_period("day" if counts == "day" else "hour", wanted), counts, as_json=as_json)
+        _print_counts(log.count_by_period("day" if counts == "day" else "hour", error_filter), counts, as_json=as_json)
 
 
 def _print_errors(events: "list[ErrorEvent]", limit: int, *, as_json: bool) -> None:

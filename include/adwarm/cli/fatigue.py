@@ -95,10 +95,10 @@ def fatigue(
 def _parse_statuses(texts: Sequence[str] | None) -> set[str]:
     from adwarm.model import FatigueStatus
 
-    known = get_args(FatigueStatus)
+    names = get_args(FatigueStatus)
     statuses = set(split_commas(texts))
-    for name in sorted(statuses - set(known)):
-        raise BadRequest(f"--status {name[:20]!r} is not a status; write one of {', '.join(known)}")
+    for name in sorted(statuses - set(names)):
+        raise BadRequest(f"--status {name[:20]!r} is not a status; write one of {', '.join(names)}")
     return statuses
 
 
@@ -184,8 +184,8 @@ def _list_history(selection: _Selection, ad: str) -> "list[StoredScore]":
 def _changes(selection: _Selection, ad: str | None = None) -> "list[AdChange]":
     from adwarm.fatigue.report import list_changes
 
-    found = list_changes(_list_before(selection), selection.scores)
-    return [change for change in found if ad is None or change.score.ad_id == ad]
+    changes = list_changes(_list_before(selection), selection.scores)
+    return [change for change in changes if ad is None or change.score.ad_id == ad]
 
 
 def _list_before(selection: _Selection) -> "list[StoredScore]":
@@ -201,19 +201,19 @@ def _show_changes(selection: _Selection, ad: str | None, files: dict[str, Path],
     before = _list_before(selection)
     if not before:
         raise NotFound(f"{selection.account.id} has no scores before {selection.day} to compare with")
-    since, found = before[0].score.as_of, _changes(selection, ad)
+    since, changes = before[0].score.as_of, _changes(selection, ad)
     if len(selection.shown) < len(selection.scores) and ad is None:
         ids = {item.score.ad_id for item in selection.shown}
-        found = [change for change in found if change.score.ad_id in ids]
+        changes = [change for change in changes if change.score.ad_id in ids]
     if as_json:
-        listed = [change.to_dict() for change in found]
+        listed = [change.to_dict() for change in changes]
         print_json({**_head(selection, files), "since": since, "changes": listed})
         return
     from adwarm.fatigue.report import CHANGE_WORDS
 
-    rows = [(CHANGE_WORDS[item.kind], item.score.ad_id, item.score.ad_name, item.text) for item in found]
+    rows = [(CHANGE_WORDS[item.kind], item.score.ad_id, item.score.ad_name, item.text) for item in changes]
     print_table(f"{selection.name}: changed from {since} to {selection.day}", _CHANGE_COLUMNS, rows, "nothing")
-    if any(item.restated for item in found):
+    if any(item.restated for item in changes):
         print(f"The scores of {since} were calculated again or later; that day may have shown others.")
 
 

@@ -66,14 +66,14 @@ def check(
             "no access log is set; name one, or point ADWARM_ACCESS_LOG__URL at a file, a folder or a glob"
         )
     with _progress() as on_progress:
-        found = check_log(url, settings, on_progress)
-    step = find_next_step(found, settings)
-    document = to_document(found, suggest(found, settings, SystemClock().now(), step), step)
+        result = check_log(url, settings, on_progress)
+    step = find_next_step(result, settings)
+    document = to_document(result, suggest(result, settings, SystemClock().now(), step), step)
     if as_json:
         print_json(document)
     else:
         _print_document(document)
-    if not found.is_usable:
+    if not result.is_usable:
         raise typer.Exit(1)
 
 

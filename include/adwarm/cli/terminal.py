@@ -52,11 +52,11 @@ def get_doer() -> "Doer":
     return Doer(name, "cli")
 
 
-def show_version(wanted: bool) -> None:
-    """Print the version of the running code and end the command line, when `wanted`."""
+def show_version(is_requested: bool) -> None:
+    """Print the version of the running code and end the command line, when `is_requested`."""
     from adwarm import __version__
 
-    if wanted:
+    if is_requested:
         typer.echo(f"adwarm {__version__}")
         raise typer.Exit
 

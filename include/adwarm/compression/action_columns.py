@@ -127,10 +127,10 @@ class _ActionColumn:
         except (TypeError, KeyError):
             return False
         rows = list(chain.from_iterable(groups.values()))
-        found = _read_fields(list(chain.from_iterable([cells[row] for row in rows])))
-        if found is None:
+        decoded = _read_fields(list(chain.from_iterable([cells[row] for row in rows])))
+        if decoded is None:
             return False
-        fields, count = found
+        fields, count = decoded
         self._count += count
         self._exceptions += [start + row for row in odd]
         for kinds, own in groups.items():

@@ -131,9 +131,9 @@ class StoredForecasts:
         return None
 
     def _load(self, snapshot: Snapshot) -> Forecast | None:
-        known = self._loaded.get(snapshot.kind)
-        if known is not None and known.id == snapshot.id:
-            return known
+        loaded = self._loaded.get(snapshot.kind)
+        if loaded is not None and loaded.id == snapshot.id:
+            return loaded
         try:
             self._loaded[snapshot.kind] = read_snapshot(self._context, snapshot)
         except (NotFound, Corrupt) as error:

@@ -197,8 +197,8 @@ class RemoteFolder:
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is absent is no error."""
-        _, root, kept = self._open()
-        kept.drop(name)
+        _, root, recent_bytes = self._open()
+        recent_bytes.drop(name)
         try:
             with self._translating(name):
                 root.fs.rm_file(self._path(root, name))
@@ -207,8 +207,8 @@ class RemoteFolder:
 
     def list_files(self, folder: str = "") -> list[RemoteFile]:
         """Return the files directly in a folder, by name; none when it is absent. Pages are followed to the end."""
-        found = [self._describe(info) for info in self._list(folder) if info["type"] == "file"]
-        return sorted(file for file in found if file.name)
+        files = [self._describe(info) for info in self._list(folder) if info["type"] == "file"]
+        return sorted(file for file in files if file.name)
 
     def list_folders(self, folder: str = "") -> list[str]:
         """Return the names of the folders directly in a folder, in order."""
@@ -224,10 +224,10 @@ class RemoteFolder:
         path = self._path(root, folder) if folder else str(root.path).rstrip("/")
         try:
             with self._translating(folder):
-                found: list[dict[str, Any]] = root.fs.ls(path, detail=True)
+                infos: list[dict[str, Any]] = root.fs.ls(path, detail=True)
         except FileNotFoundError:
             return []
-        return [info for info in found if str(info["name"]).strip("/") != path.strip("/")]
+        return [info for info in infos if str(info["name"]).strip("/") != path.strip("/")]
 
     def _read(self, root: UPath, name: str) -> bytes:
         left = get_storage_settings().attempts

@@ -71,8 +71,8 @@ class SettingNames:
 
     def describe_unknown(self, name: str, candidates: Collection[str] = ()) -> str:
         """Return that `name` is no setting, and the nearest of `candidates` (by default all names) if one is near."""
-        known = candidates or {*self._types, *self._sections, *self._others}
-        texts = [candidate.removeprefix(self._prefix) for candidate in sorted(known)]
+        names = candidates or {*self._types, *self._sections, *self._others}
+        texts = [candidate.removeprefix(self._prefix) for candidate in sorted(names)]
         near = get_close_matches(name.upper().removeprefix(self._prefix), texts, n=1, cutoff=_SIMILARITY)
         return f"{name} is not a setting" + (f"; did you mean {self._prefix}{near[0]}?" if near else "")
 

@@ -102,7 +102,7 @@ class AccountDiscovery:
                 every page, since a renewed token has another source.
             until: start no further page after this time.
         """
-        found: dict[str, Account] = {}
+        by_id: dict[str, Account] = {}
         problems: list[str] = []
         credential, error, is_cut = "", None, False
         try:
@@ -113,10 +113,10 @@ class AccountDiscovery:
             with limited(TimeLimit(seconds, "the list of accounts", "ADWARM_ACCOUNT_SECONDS")):
                 while not is_cut:
                     page = self._read_page(make_source, name, trail.cursor)
-                    before = len(found)
-                    found.update((item.id, item) for item in page.accounts)
+                    before = len(by_id)
+                    by_id.update((item.id, item) for item in page.accounts)
                     problems += page.problems
-                    trail.add(page.next_cursor, len(page.accounts), min(1, len(found) - before))
+                    trail.add(page.next_cursor, len(page.accounts), min(1, len(by_id) - before))
                     if trail.cursor is None:
                         break
                     is_cut = until is not None and self.clock.now() >= until
@@ -124,7 +124,7 @@ class AccountDiscovery:
         except AdwarmError as failure:
             error = failure
         return AccountList(
-            connection=name, credential=credential, accounts=found, problems=tuple(problems), error=error, is_cut=is_cut
+            connection=name, credential=credential, accounts=by_id, problems=tuple(problems), error=error, is_cut=is_cut
         )
 
     def _read_page(self, make_source: SourceFactory, name: str, cursor: str | None) -> AccountPage:

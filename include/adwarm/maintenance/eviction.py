@@ -69,14 +69,14 @@ class EvictionResult:
         entries: entries deleted.
         stored_bytes: their compressed bytes.
         payloads: payloads that no entry referred to any more, deleted with them.
-        kept: entries that were left because they changed meanwhile.
+        changed: entries that were left because they changed meanwhile.
         is_dry_run: whether nothing was deleted.
     """
 
     entries: int
     stored_bytes: int
     payloads: int = 0
-    kept: int = 0
+    changed: int = 0
     is_dry_run: bool = False
 
     def to_dict(self) -> dict[str, int | bool]:
@@ -84,12 +84,12 @@ class EvictionResult:
         return {name: getattr(self, name) for name in self.__slots__}
 
     def __str__(self) -> str:
-        if not self.entries + self.kept:
+        if not self.entries + self.changed:
             return "no entry to delete"
         verb = "would delete" if self.is_dry_run else "deleted"
-        kept = f"; {format_count(self.kept, 'entry', 'entries')} changed meanwhile and stay" if self.kept else ""
+        note = f"; {format_count(self.changed, 'entry', 'entries')} changed meanwhile and stay" if self.changed else ""
         size = format_bytes(self.stored_bytes)
-        return f"{verb} {format_count(self.entries, 'entry', 'entries')} of {size}{kept}"
+        return f"{verb} {format_count(self.entries, 'entry', 'entries')} of {size}{note}"
 
 
 def list_stored(context: Context, now: datetime, account_id: str | None = None) -> list[StoredEntry]:
@@ -152,7 +152,7 @@ def make_evict_entries(context: Context, clock: Clock) -> Step:
         counts: Counter[str] = Counter()
         for start in range(0, len(evictions), _DELETED_AT_ONCE):
             result = delete_entries(context, evictions[start : start + _DELETED_AT_ONCE], now)
-            counts.update({"entries": result.entries, "stored_bytes": result.stored_bytes, "kept": result.kept})
+            counts.update({"entries": result.entries, "stored_bytes": result.stored_bytes, "kept": result.changed})
             left = len(evictions) - start - _DELETED_AT_ONCE
             if left > 0 and budget.is_used_up:
                 return StepResult(dict(counts), {"left": left})

@@ -147,10 +147,10 @@ def _check_entry(context: Context, entry: Entry) -> Checked:
         raw = verify_document(entry, envelope, context.settings.compression)
         _check_document(decode_document(raw, envelope.content_type), entry.key)
 
-    found = _run(context, check, problem)
-    if found is not None and _has_changed(context, entry):
-        found = None  # a fetch has replaced it meanwhile
-    return Checked(entry.payload_hash, size, found)
+    defect = _run(context, check, problem)
+    if defect is not None and _has_changed(context, entry):
+        defect = None  # a fetch has replaced it meanwhile
+    return Checked(entry.payload_hash, size, defect)
 
 
 def _has_changed(context: Context, entry: Entry) -> bool:
@@ -193,8 +193,8 @@ def _check_object(
         size = len(data)
         check(context, digest, data)
 
-    found = _run(context, read, problem)
-    return Checked(digest, size, found)
+    defect = _run(context, read, problem)
+    return Checked(digest, size, defect)
 
 
 def _check_partition(context: Context, digest: str, data: bytes) -> None:
@@ -210,9 +210,9 @@ def _check_partition(context: Context, digest: str, data: bytes) -> None:
 
 
 def _check_day(account_id: str, state: PartitionState, rows: dict[str, int]) -> None:
-    found = rows.get(state.day.isoformat(), 0)
-    if found != state.rows:
-        raise Corrupt(f"it holds {found} rows of {account_id} on {state.day:%Y-%m-%d} instead of {state.rows}")
+    count = rows.get(state.day.isoformat(), 0)
+    if count != state.rows:
+        raise Corrupt(f"it holds {count} rows of {account_id} on {state.day:%Y-%m-%d} instead of {state.rows}")
 
 
 def _check_aggregate(_context: Context, _digest: str, data: bytes) -> None:
@@ -240,11 +240,11 @@ def _check_snapshot(context: Context, snapshot: Snapshot, is_deployed: bool) -> 
     def load() -> None:
         read_snapshot(context, snapshot)
 
-    found = _run(context, check, problem)
-    if found is None and is_deployed:  # loading others would only prove what their checksum proves
+    defect = _run(context, check, problem)
+    if defect is None and is_deployed:  # loading others would only prove what their checksum proves
         unusable = _run(context, load, problem)
-        found = None if unusable is None else problem(unusable.reason, is_damaged=False)
-    return Checked(snapshot.object_hash, size, found)
+        defect = None if unusable is None else problem(unusable.reason, is_damaged=False)
+    return Checked(snapshot.object_hash, size, defect)
 
 
 def _run(context: Context, check: Callable[[], None], problem: Callable[..., Problem]) -> Problem | None:

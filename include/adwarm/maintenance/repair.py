@@ -68,8 +68,8 @@ class _Pauses:
     def to_dict(self, now: float) -> dict[str, list[float]]:
         """Return what the next run has to know; keys that were not requested for two days are forgotten."""
         oldest = now - _FORGET_AFTER.total_seconds()
-        kept = sorted((until, key, tries) for key, (tries, until) in self.by_key.items() if until > oldest)
-        return {key: [tries, until] for until, key, tries in kept[-_MAX_PAUSES:]}
+        recent = sorted((until, key, tries) for key, (tries, until) in self.by_key.items() if until > oldest)
+        return {key: [tries, until] for until, key, tries in recent[-_MAX_PAUSES:]}
 
 
 def make_repair_degraded(context: Context, queue: RequestQueue, clock: Clock, isolations: IsolationView) -> Step:

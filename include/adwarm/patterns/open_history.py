@@ -64,8 +64,8 @@ def _iter_stored(context: Context, since: datetime, until: datetime) -> Iterator
     hours_by_object: dict[str, list[datetime]] = defaultdict(list)
     for row in rows:
         hours_by_object[row.object_hash].append(row.hour)
-    found = context.objects.map(context.objects.get, hours_by_object)
-    for hours, data in zip(hours_by_object.values(), found, strict=True):
+    bodies = context.objects.map(context.objects.get, hours_by_object)
+    for hours, data in zip(hours_by_object.values(), bodies, strict=True):
         table = pq.read_table(pa.BufferReader(data))
         slot = table["slot"]
         hour = pc.floor_temporal(slot, unit="hour")

@@ -152,9 +152,9 @@ def _find_covered(slots: SlotArrays, at: datetime, fresh_until: Mapping[ReportKe
     if not fresh_until or not slots.key_count:
         return covered
     first = np.flatnonzero(np.diff(slots.key, prepend=-1))
-    known = pd.MultiIndex.from_frame(slots.frame.iloc[first][KEY_COLUMNS].astype(object))
+    slot_keys = pd.MultiIndex.from_frame(slots.frame.iloc[first][KEY_COLUMNS].astype(object))
     names = [(key.account_id, key.date_range, key.report) for key in fresh_until]
-    index = known.get_indexer(pd.MultiIndex.from_tuples(names, names=KEY_COLUMNS))
+    index = slot_keys.get_indexer(pd.MultiIndex.from_tuples(names, names=KEY_COLUMNS))
     for number, end in zip(index.tolist(), fresh_until.values(), strict=True):
         if number >= 0:
             covered[number] = (end - at) // _MILLISECOND

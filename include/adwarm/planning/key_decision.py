@@ -122,19 +122,19 @@ def decide_key(
     likely = find_likely_keys(timing, frames.account, view, planning.min_confidence)
     if key not in likely.keys:
         return _decide_unlikely(key, timing, frames, view, planning)
-    found = _describe(likely, likely.keys.index(key), planning, decided_at)
+    decision = _describe(likely, likely.keys.index(key), planning, decided_at)
     quota = CallQuota(
         planning.open_value, planning.max_calls_per_hour, max_account_calls=planning.max_account_calls_per_hour
     )
     selected = select_likely_keys(likely, view, quota)
     if key in selected.fresh.keys:
-        return replace(found, rule=Rule.FRESH, fresh_until=selected.stored[selected.fresh.keys.index(key)])
+        return replace(decision, rule=Rule.FRESH, fresh_until=selected.stored[selected.fresh.keys.index(key)])
     if key not in selected.stale.keys:
-        return replace(found, rule=Rule.TOO_SHORT)
+        return replace(decision, rule=Rule.TOO_SHORT)
     index, selection = selected.stale.keys.index(key), selected.selection
     pays = bool(selection.chosen[index] or selection.cut[index])
     calls = selection.get_cost(index).calls
-    return replace(found, rule=Rule.WORTH if pays else Rule.NOT_WORTH, calls=calls)
+    return replace(decision, rule=Rule.WORTH if pays else Rule.NOT_WORTH, calls=calls)
 
 
 def _decide_unlikely(
@@ -149,11 +149,11 @@ def _decide_unlikely(
         return _decide_without_due_hour(key, timing, (every, due), view, planning.min_confidence)
     candidates = _candidates(key, due, rows, view, timing)
     best = int(np.argmax(candidates.chance))
-    found = _describe(candidates, best, planning, utc(timing.decided_at))
+    decision = _describe(candidates, best, planning, utc(timing.decided_at))
     if candidates.chance[best] < planning.min_confidence:
-        return replace(found, rule=Rule.UNLIKELY)
+        return replace(decision, rule=Rule.UNLIKELY)
     probability, opens = _find_peak(due, int(rows[best]), candidates.ends[best], timing)
-    return replace(found, rule=Rule.LATER, peak_probability=probability, peak_at=opens)
+    return replace(decision, rule=Rule.LATER, peak_probability=probability, peak_at=opens)
 
 
 def _decide_without_due_hour(
@@ -177,12 +177,12 @@ def _decide_without_due_hour(
     candidates = _candidates(key, every, np.zeros(1, np.int64), view, timing)
     soon = np.flatnonzero(stated.open < _to_ms(candidates.ends, decided_at)[0])
     chance = -float(np.expm1(np.log1p(-stated.probability[soon]).sum()))
-    found = replace(_describe(candidates, 0, None, decided_at), chance=max(chance, float(every.probability[0])))
+    decision = replace(_describe(candidates, 0, None, decided_at), chance=max(chance, float(every.probability[0])))
     if chance < min_confidence:
-        return replace(found, rule=Rule.UNLIKELY)
+        return replace(decision, rule=Rule.UNLIKELY)
     peak = int(soon[np.argmax(stated.probability[soon])])
     opens = decided_at + timedelta(milliseconds=int(stated.open[peak]))
-    return replace(found, rule=Rule.NOT_DUE, peak_probability=float(stated.probability[peak]), peak_at=opens)
+    return replace(decision, rule=Rule.NOT_DUE, peak_probability=float(stated.probability[peak]), peak_at=opens)
 
 
 def _find_due(slots: SlotArrays, timing: PlanTiming) -> Ints:

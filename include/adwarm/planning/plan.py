@@ -295,14 +295,14 @@ def plan_likely_keys(likely: LikelyKeys, view: PlanningView, quota: CallQuota) -
     selected = select_likely_keys(likely, view, quota)
     planned, cut = _describe_selection(selected, quota)
     fresh, expiring = selected.fresh, selected.expiring
-    kept = [
+    still_fresh = [
         _reject_fresh(fresh, index, selected.stored[index]) for index in range(min(len(fresh.keys), MAX_LISTED_CUTS))
     ]
     short = [_reject_too_short(expiring, index) for index in range(min(len(expiring.keys), MAX_LISTED_CUTS))]
     return WarmPlan(
         tuple(planned),
         (*cut, *short),
-        tuple(kept),
+        tuple(still_fresh),
         likely.slots.key_count,
         cut_total=int(selected.selection.cut.sum()),
         expiring_total=len(expiring.keys),
@@ -320,10 +320,10 @@ def select_likely_keys(likely: LikelyKeys, view: PlanningView, quota: CallQuota)
         [end is not None and end >= open_ + SESSION for end, open_ in zip(stored, lasting.opens, strict=True)], bool
     )
     stale = lasting.take(np.flatnonzero(~fresh))
-    kept = np.flatnonzero(fresh)
+    rows = np.flatnonzero(fresh)
     priced = _price_keys(stale, view, quota)
     return replace(
-        priced, fresh=lasting.take(kept), stored=[stored[index] for index in kept.tolist()], expiring=expiring
+        priced, fresh=lasting.take(rows), stored=[stored[index] for index in rows.tolist()], expiring=expiring
     )
 
 

@@ -152,8 +152,8 @@ class StoreView:
             for key, at in zip(keys, moments, strict=True)
         ]
         lifetimes = entries.find_lifetimes(self._engine, resolved)
-        found = [lifetimes.get(key) for key in resolved]
-        return [item if item is not None and self._was_known(item.fetched_at) else None for item in found]
+        stored = [lifetimes.get(key) for key in resolved]
+        return [item if item is not None and self._was_known(item.fetched_at) else None for item in stored]
 
     def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
         """Return which requests a fetch of each key at its moment would take, given the stored days."""

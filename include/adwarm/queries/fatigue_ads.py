@@ -167,8 +167,8 @@ def _choose_ads(query: AdQuery) -> Select[Any]:
     newest = newest_days(query.accounts)
     score = fatigue_score.alias("score")
     keys = (score.c.account_id, score.c.ad_id)
-    wanted = [] if query.status is None else [score.c.status == query.status]
-    wanted += [] if query.alarm is None else [score.c.alarm == query.alarm]
+    conditions = [] if query.status is None else [score.c.status == query.status]
+    conditions += [] if query.alarm is None else [score.c.alarm == query.alarm]
     if query.sort == "change":
         # Both days in one pass: a join of the two would look each ad up on every day that it was ever scored.
         is_now = score.c.as_of == newest.c.day
@@ -176,10 +176,10 @@ def _choose_ads(query: AdQuery) -> Select[Any]:
         rank: Any = func.max(case((is_now, score.c.total))) - func.max(case((is_now, None), else_=score.c.total))
         selected = select(*keys, newest.c.day.label("as_of"))
         selected = selected.join(newest, and_(score.c.account_id == newest.c.id, days)).group_by(*keys, newest.c.day)
-        selected = selected.having(func.max(case((and_(is_now, *wanted), 1), else_=0)) == 1)
+        selected = selected.having(func.max(case((and_(is_now, *conditions), 1), else_=0)) == 1)
         return selected.order_by(rank.is_(None), rank.desc(), *keys)
     is_newest = and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day)
-    selected = select(*keys, score.c.as_of).join(newest, is_newest).where(*wanted)
+    selected = select(*keys, score.c.as_of).join(newest, is_newest).where(*conditions)
     if query.sort == "soon":
         days_left = case((score.c.status != "critical", score.c.days_to_critical))
         return selected.order_by(days_left.is_(None), days_left, *keys)

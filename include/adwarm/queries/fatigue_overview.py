@@ -160,8 +160,8 @@ def list_due(engine: Engine, accounts: AccountFilter, since: date) -> list[DueAd
     )
     with read_transaction(engine) as connection:
         rows = connection.execute(select_listed(chosen, "kind")).all()
-    found = [DueAd(DUE_KINDS[row.kind], read_listed(row, "kind")) for row in rows]
-    return sorted(found, key=_due_order)
+    due_ads = [DueAd(DUE_KINDS[row.kind], read_listed(row, "kind")) for row in rows]
+    return sorted(due_ads, key=_due_order)
 
 
 def list_changes(engine: Engine, accounts: AccountFilter, since: date) -> list[ChangedAd]:
@@ -254,12 +254,12 @@ def list_account_scores(
         )
         .group_by(table.account_id, table.as_of)
     )
-    found: dict[str, dict[date, float | None]] = defaultdict(dict)
+    scores: dict[str, dict[date, float | None]] = defaultdict(dict)
     with read_transaction(engine) as connection:
         for account_id, day, *sums in connection.execute(query):
-            found[account_id][day] = _mean_score(*sums)
+            scores[account_id][day] = _mean_score(*sums)
     first = last_day - timedelta(days=days - 1)
-    return {key: [found[key].get(first + timedelta(days=number)) for number in range(days)] for key in account_ids}
+    return {key: [scores[key].get(first + timedelta(days=number)) for number in range(days)] for key in account_ids}
 
 
 def _due_kind(score: Any) -> ColumnElement[int]:

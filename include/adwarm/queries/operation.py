@@ -102,8 +102,8 @@ def list_failures(engine: Engine, since: datetime, limit: int) -> list[FailedWor
     ).where(step.error.is_not(None))
     rows = union_all(dags, steps).subquery()
     with read_transaction(engine) as connection:
-        found = connection.execute(select(rows).order_by(rows.c.at.desc()).limit(limit))
-        return [FailedWork(**row._mapping) for row in found]
+        failures = connection.execute(select(rows).order_by(rows.c.at.desc()).limit(limit))
+        return [FailedWork(**row._mapping) for row in failures]
 
 
 def get_situation(engine: Engine, now: datetime) -> Row[Any]:

@@ -119,18 +119,18 @@ class StoredAlerts:
             event.kind, _account(event), event.at
         ):
             return
-        found = self._errors.count(scope, event.kind, event.at - timedelta(seconds=rule.window_seconds))
-        if found.errors < rule.threshold:
+        counted = self._errors.count(scope, event.kind, event.at - timedelta(seconds=rule.window_seconds))
+        if counted.errors < rule.threshold:
             if self._resolving_is_due(event.at):
                 self.resolve_quiet(event.at)
             return
-        is_one_account = found.account_id is not None and not scope.startswith("connection:")
+        is_one_account = counted.account_id is not None and not scope.startswith("connection:")
         new = NewAlert(
             at=event.at,
             kind=event.kind,
-            scope=f"account:{found.account_id}" if is_one_account else scope,
+            scope=f"account:{counted.account_id}" if is_one_account else scope,
             wider_scope=scope if is_one_account else None,
-            errors=found.errors,
+            errors=counted.errors,
             window_seconds=rule.window_seconds,
             example=event.subject or event.account_id,
             reason=event.message,

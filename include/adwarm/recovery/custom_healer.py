@@ -89,5 +89,5 @@ def load_function(path: str) -> HealingFunction:
         raise BadRequest(f"the healing function {path} cannot be imported ({problem}); check PYTHONPATH") from error
     if not callable(function):
         raise BadRequest(f"{path} is no function")
-    found: HealingFunction = function
-    return found
+    healing_function: HealingFunction = function
+    return healing_function

@@ -353,20 +353,20 @@ class RecoveryPipeline:
         return run_fallbacks(fallbacks, error, self._guard(self._settings), self._clock.now)
 
     def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
-        found = run_fallbacks(fallbacks, error, self._guard(run.policy), self._clock.now)
-        run.actions.extend(found.notes)
-        if found.used is None:
+        fallback_run = run_fallbacks(fallbacks, error, self._guard(run.policy), self._clock.now)
+        run.actions.extend(fallback_run.notes)
+        if fallback_run.used is None:
             return None
-        run.actions.append(f"fallback {found.used.name}")
+        run.actions.append(f"fallback {fallback_run.used.name}")
         reason = redact(f"{type(error).__name__}: {error}")
-        value: T = found.value  # type: ignore[assignment]  # a fallback that is used has a result
+        value: T = fallback_run.value  # type: ignore[assignment]  # a fallback that is used has a result
         return Outcome(
             value=value,
-            source=found.used.name,
+            source=fallback_run.used.name,
             is_degraded=True,
             reason=reason,
             attempts=run.attempts,
-            as_of=found.as_of,
+            as_of=fallback_run.as_of,
             error=error,
             actions=tuple(run.actions),
         )

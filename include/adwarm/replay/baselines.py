@@ -163,11 +163,11 @@ class HourProfile:
 
     def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
         """Yield the chance of a first open in the coming hour, which touches two local hours."""
-        known = history.before(int(decisions.cutoff[0]))
-        table = hour_probabilities(known, own=self._own)
-        key = np.arange(known.key_count, dtype=np.int32)
+        past_opens = history.before(int(decisions.cutoff[0]))
+        table = hour_probabilities(past_opens, own=self._own)
+        key = np.arange(past_opens.key_count, dtype=np.int32)
         for index, at in enumerate(decisions.at.tolist()):
-            hour = local_hours(np.full(len(key), at, np.int64), key, known.zone)
+            hour = local_hours(np.full(len(key), at, np.int64), key, past_opens.zone)
             passed = at % HOUR_MICROS / HOUR_MICROS
             now, after = (table[key, hours_of_week(hour + n)] for n in (0, 1))
             chance = now * (1 - passed) + after * passed

@@ -110,8 +110,8 @@ class ForecastPolicy:
 
     def _train(self, history: Opens, until: datetime) -> Forecast:
         since = to_micros(until - timedelta(days=self._settings.forecast.history_days))
-        known = history.before(to_micros(until)).since(since)
-        return fit_forecast(self.kind, known.select_keys(known.opened_keys()), self._settings, until, self._trainer)
+        past = history.before(to_micros(until)).since(since)
+        return fit_forecast(self.kind, past.select_keys(past.opened_keys()), self._settings, until, self._trainer)
 
     def _find_likely(
         self, forecast: Forecast, chances: SlotChances, numbers: Ints, view: "KeyLifetimes", timing: ReplayTiming
@@ -131,8 +131,8 @@ class ForecastPolicy:
     def _to_ranking(
         self, index: int, chances: SlotChances, likely: LikelyKeys | None, numbers: Ints, view: "KeyLifetimes"
     ) -> Ranking:
-        known = np.flatnonzero(numbers >= 0)
-        key = numbers[known]
+        numbered = np.flatnonzero(numbers >= 0)
+        key = numbers[numbered]
         size = len(view.numbers)
         value, warm_at = np.zeros(size), np.full(size, to_micros(chances.start), np.int64)
         if likely is not None:
@@ -140,7 +140,7 @@ class ForecastPolicy:
             lasts = likely.get_lasting(SESSION)
             value[chosen] = np.where(lasts, np.round(likely.chance, _DIGITS), 0.0)
             warm_at[chosen] = [to_micros(moment) for moment in likely.warm_at]
-        soon = np.round(chances.get_chance_until(chances.start + self._entry_lifetime)[known], _DIGITS)
+        soon = np.round(chances.get_chance_until(chances.start + self._entry_lifetime)[numbered], _DIGITS)
         return Ranking(index, key.astype(np.int32), value[key], soon, warm_at[key], renew_at_expiry=True)
 
 

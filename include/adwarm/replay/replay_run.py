@@ -143,10 +143,10 @@ def _describe_too_few_opens(opens: Opens, test: int, min_opens: int) -> str:
     if not opened_later.any():
         return f"{text}: the log has {len(opens):,} opens, and none in the part that is replayed; move --test-from back"
     most = int(training[opened_later].max())
-    kept = int((opened_later & (training >= most)).sum())
+    most_opened = int((opened_later & (training >= most)).sum())
     if not most:
         return f"{text}: those opened later were never opened in training; move --test-from on, or use --min-opens 0"
-    return f"{text}; the most is {most:,}: --min-opens {most} keeps {kept:,} of {opens.key_count:,} keys"
+    return f"{text}; the most is {most:,}: --min-opens {most} keeps {most_opened:,} of {opens.key_count:,} keys"
 
 
 def select_keys(opens: Opens, start: int, test: int, min_opens: int) -> Opens:

@@ -154,10 +154,10 @@ def learn_thresholds(
 
 def _keep_warmable(ranking: Ranking) -> Ranking:
     """Drop the keys that no threshold warms, and the probabilities: the rankings of weeks are held in memory."""
-    kept = np.isfinite(ranking.warm_value)
-    warm_at = None if ranking.warm_at is None else ranking.warm_at[kept]
+    warmable = np.isfinite(ranking.warm_value)
+    warm_at = None if ranking.warm_at is None else ranking.warm_at[warmable]
     return replace(
-        ranking, key=ranking.key[kept], warm_value=ranking.warm_value[kept], probability=None, warm_at=warm_at
+        ranking, key=ranking.key[warmable], warm_value=ranking.warm_value[warmable], probability=None, warm_at=warm_at
     )
 
 

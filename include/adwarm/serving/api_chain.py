@@ -100,8 +100,8 @@ class ApiChain:
         def find_cached() -> RecentEntry | None:
             if pointer is None or entry is None:
                 return None
-            found = body or self._parts.bodies.read_local(entry)
-            return None if found is None else RecentEntry(entry, _seal(entry, found), pointer.data_zone)
+            cached_body = body or self._parts.bodies.read_local(entry)
+            return None if cached_body is None else RecentEntry(entry, _seal(entry, cached_body), pointer.data_zone)
 
         own = replace(request, find_cached=find_cached)
         loop = asyncio.get_running_loop()

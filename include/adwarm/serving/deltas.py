@@ -71,21 +71,21 @@ class Deltas:
         self._without: LRUCache[Hashable, bool] = LRUCache(_MAX_UNKNOWN)
         self._running: dict[DeltaKey, Future[bytes | None]] = {}
 
-    def peek(self, wanted: DeltaKey, plain_bytes: int) -> CachedDelta | None:
+    def peek(self, delta_key: DeltaKey, plain_bytes: int) -> CachedDelta | None:
         """Return the cached result, or None when `get` would have to compute it. Does no I/O.
 
         Args:
-            wanted: what the delta is made of.
+            delta_key: what the delta is made of.
             plain_bytes: as for `get`.
         """
         with self._lock:
-            if wanted in self._without:
+            if delta_key in self._without:
                 return CachedDelta(None)
-            body = self._made.get(wanted)
+            body = self._made.get(delta_key)
         return None if body is None else CachedDelta(_if_smaller(body, plain_bytes))
 
     def get(
-        self, wanted: DeltaKey, data_zone: str, load_document: Callable[[], bytes], plain_bytes: int
+        self, delta_key: DeltaKey, data_zone: str, load_document: Callable[[], bytes], plain_bytes: int
     ) -> bytes | None:
         """Return the delta, or None when the client gets the plain coding.
 
@@ -95,55 +95,55 @@ class Deltas:
         same time share one computation.
 
         Args:
-            wanted: what the delta is made of.
+            delta_key: what the delta is made of.
             data_zone: zone of the key's account.
             load_document: returns the decoded document to send; its errors are raised.
             plain_bytes: size of the plain coding that would be sent instead.
         """
         with self._lock:
-            if wanted in self._without:
+            if delta_key in self._without:
                 return None
-            body = self._made.get(wanted)
+            body = self._made.get(delta_key)
             if body is not None:
                 return _if_smaller(body, plain_bytes)
-            running = self._running.get(wanted)
+            running = self._running.get(delta_key)
             if running is None:
-                mine = self._running[wanted] = Future[bytes | None]()
+                mine = self._running[delta_key] = Future[bytes | None]()
         if running is not None:
             return _if_smaller(running.result(), plain_bytes)
         try:
-            body = self._make(wanted, data_zone, load_document)
+            body = self._make(delta_key, data_zone, load_document)
             mine.set_result(body)
         except BaseException as error:
             mine.set_exception(error)
             raise
         finally:
             with self._lock:
-                del self._running[wanted]
+                del self._running[delta_key]
         return _if_smaller(body, plain_bytes)
 
-    def _make(self, wanted: DeltaKey, data_zone: str, load_document: Callable[[], bytes]) -> bytes | None:
-        if wanted.dictionary_hash.hex() == wanted.content_hash:
+    def _make(self, delta_key: DeltaKey, data_zone: str, load_document: Callable[[], bytes]) -> bytes | None:
+        if delta_key.dictionary_hash.hex() == delta_key.content_hash:
             document = dictionary = load_document()
         else:
             try:
-                found = find_dictionary(self._context, wanted.key, data_zone, wanted.dictionary_hash)
+                stored_dictionary = find_dictionary(self._context, delta_key.key, data_zone, delta_key.dictionary_hash)
             except Transient:
                 return None  # not cached: the next request tries again
-            if found is None:
-                self._remember(wanted, None)
+            if stored_dictionary is None:
+                self._remember(delta_key, None)
                 return None
-            document, dictionary = load_document(), found
+            document, dictionary = load_document(), stored_dictionary
         body = encode_delta(document, dictionary)
-        self._remember(wanted, body)
+        self._remember(delta_key, body)
         return body
 
-    def _remember(self, wanted: DeltaKey, body: bytes | None) -> None:
+    def _remember(self, delta_key: DeltaKey, body: bytes | None) -> None:
         with self._lock:
             if body is None:
-                self._without[wanted] = True
+                self._without[delta_key] = True
             elif len(body) <= self._made.maxsize:
-                self._made[wanted] = body
+                self._made[delta_key] = body
 
 
 class ReadKey(Protocol):
@@ -188,8 +188,8 @@ class DeltaThreads:
         """
         if entry.content_hash is None:
             return None
-        wanted = DeltaKey(pointer.key, entry.content_hash, dictionary_hash)
-        cached = self._deltas.peek(wanted, plain_bytes)
+        delta_key = DeltaKey(pointer.key, entry.content_hash, dictionary_hash)
+        cached = self._deltas.peek(delta_key, plain_bytes)
         if cached is not None:
             return cached.body
 
@@ -198,7 +198,7 @@ class DeltaThreads:
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._executor, self._deltas.get, wanted, pointer.data_zone, load_document, plain_bytes
+            self._executor, self._deltas.get, delta_key, pointer.data_zone, load_document, plain_bytes
         )
 
     def close(self) -> None:

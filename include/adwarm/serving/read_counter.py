@@ -166,9 +166,9 @@ class ReadCounter:
             for entry_key, count in reads.items():
                 self._entries[entry_key] = self._entries.get(entry_key, 0) + count
             for latency_key, buckets in took.items():
-                kept = self._took.setdefault(latency_key, {})
+                totals = self._took.setdefault(latency_key, {})
                 for bucket, count in buckets.items():
-                    kept[bucket] = kept.get(bucket, 0) + count
+                    totals[bucket] = totals.get(bucket, 0) + count
 
     def _run(self) -> None:
         while not self._closing.wait(FLUSH_SECONDS):

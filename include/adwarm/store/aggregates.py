@@ -102,7 +102,7 @@ def list_object_hashes(connection: Connection, after: str, limit: int) -> list[s
     """Return up to `limit` hashes of objects that come after one, in order."""
     digest = access_aggregate.c.object_hash
     query = select(digest).where(digest > after).distinct().order_by(digest).limit(limit)
-    return [str(found) for found in connection.execute(query).scalars()]
+    return [str(value) for value in connection.execute(query).scalars()]
 
 
 def count_objects(connection: Connection) -> int:

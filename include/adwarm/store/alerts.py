@@ -354,8 +354,8 @@ def _find_covering(connection: Connection, new: NewAlert) -> StoredAlert | None:
     ).all()
     accounts = [row.scope.removeprefix(_ACCOUNT) for row in narrow]
     since = new.at - timedelta(seconds=new.window_seconds)
-    found = find_accounts(connection, new.scope, new.kind, since, accounts) if accounts else frozenset()
-    return next((from_row(StoredAlert, row) for row in narrow if row.scope.removeprefix(_ACCOUNT) in found), None)
+    failing = find_accounts(connection, new.scope, new.kind, since, accounts) if accounts else frozenset()
+    return next((from_row(StoredAlert, row) for row in narrow if row.scope.removeprefix(_ACCOUNT) in failing), None)
 
 
 def _insert(connection: Connection, new: NewAlert, channels: Channels) -> StoredAlert | None:
@@ -394,13 +394,13 @@ def _refresh(connection: Connection, open_alert: StoredAlert) -> None:
     if not open_alert.window_seconds:
         return  # a single event, which the history does not hold
     since = open_alert.opened_at - timedelta(seconds=open_alert.window_seconds)
-    found = count_errors(connection, open_alert.scope, open_alert.kind, since)
-    if found.last_at is None or (found.errors <= open_alert.errors and found.last_at <= open_alert.last_at):
+    counted = count_errors(connection, open_alert.scope, open_alert.kind, since)
+    if counted.last_at is None or (counted.errors <= open_alert.errors and counted.last_at <= open_alert.last_at):
         return
     connection.execute(
         update(alert)
         .where(alert.c.id == open_alert.id)
-        .values(errors=max(found.errors, open_alert.errors), last_at=max(found.last_at, open_alert.last_at))
+        .values(errors=max(counted.errors, open_alert.errors), last_at=max(counted.last_at, open_alert.last_at))
     )
 
 

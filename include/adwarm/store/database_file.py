@@ -49,10 +49,10 @@ def watch_file(engine: Engine, path: Path) -> None:
 def _identify(path: Path) -> tuple[int, int] | None:
     """Return what tells the file at `path` from any other; None when there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:  # opening it says what is wrong
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _create_private_file(path: Path) -> None:

@@ -223,8 +223,8 @@ def find_many(engine: Engine, hashes: Mapping[EntryKey, str]) -> list[tuple[Entr
     query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.where(*where)).all()
-    found = [(from_row(Entry, row), bytes(row.body)) for row in rows]
-    return [(entry, sealed) for entry, sealed in found if hashes.get(entry.key) == entry.payload_hash]
+    pairs = [(from_row(Entry, row), bytes(row.body)) for row in rows]
+    return [(entry, sealed) for entry, sealed in pairs if hashes.get(entry.key) == entry.payload_hash]
 
 
 def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, EntryLifetime]:
@@ -252,8 +252,8 @@ def list_weeks(engine: Engine, account_ids: Iterable[str], spec_hash: str, since
         table.c.account_id.in_(sorted(account_ids)), table.c.spec_hash == spec_hash, table.c.until >= since
     )
     with read_transaction(engine) as connection:
-        found = [from_row(Entry, row) for row in connection.execute(query) if (row.until - row.since).days == 6]
-    return {item.key: item for item in found}
+        weeks = [from_row(Entry, row) for row in connection.execute(query) if (row.until - row.since).days == 6]
+    return {item.key: item for item in weeks}
 
 
 def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> list[str]:

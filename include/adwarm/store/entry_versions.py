@@ -99,8 +99,8 @@ def save(connection: Connection, versions: Collection[EntryVersion], limits: Ver
     upsert(connection, table, [rows[key] for key in sorted(rows)])
     excess = [
         (key.account_id, key.date_range, key.report, version.content_hash)
-        for key, kept in _list_by_key(connection, {version.key for version in versions}).items()
-        for version in _find_excess(kept, limits)
+        for key, of_key in _list_by_key(connection, {version.key for version in versions}).items()
+        for version in _find_excess(of_key, limits)
     ]
     if excess:
         connection.execute(delete(table).where(tuple_(*_KEY, table.c.content_hash).in_(excess)))
@@ -153,11 +153,11 @@ def _list_by_key(connection: Connection, keys: Collection[ReportKey]) -> dict[Re
     """Return the versions kept for each key, newest first."""
     names = sorted((key.account_id, key.date_range, key.report) for key in keys)
     query = select(table).where(tuple_(*_KEY).in_(names))
-    found: dict[ReportKey, list[EntryVersion]] = {}
+    versions: dict[ReportKey, list[EntryVersion]] = {}
     for row in connection.execute(query.order_by(table.c.created_at.desc(), table.c.content_hash)):
         version = from_row(EntryVersion, row)
-        found.setdefault(version.key, []).append(version)
-    return found
+        versions.setdefault(version.key, []).append(version)
+    return versions
 
 
 def _find_excess(versions: Sequence[EntryVersion], limits: VersionLimits) -> list[EntryVersion]:

@@ -127,11 +127,11 @@ class ErrorFilter:
         """Return the filter as SQL."""
         table = error_event.c
         equal = {table.source: self.source, table.account_id: self.account_id, table.kind: self.kind}
-        found = [column == value for column, value in equal.items() if value is not None]
-        found += [table.at >= self.since] if self.since else []
-        found += [table.at < self.until] if self.until else []
-        found += [table.account_id.in_(sorted(self.accounts))] if self.accounts is not None else []
-        return found
+        conditions = [column == value for column, value in equal.items() if value is not None]
+        conditions += [table.at >= self.since] if self.since else []
+        conditions += [table.at < self.until] if self.until else []
+        conditions += [table.account_id.in_(sorted(self.accounts))] if self.accounts is not None else []
+        return conditions
 
 
 class ErrorLog:
@@ -164,29 +164,29 @@ class ErrorLog:
             return count_errors(connection, scope, kind, since)
 
     def list_recent(
-        self, limit: int = 100, wanted: ErrorFilter | None = None, before_id: int | None = None
+        self, limit: int = 100, error_filter: ErrorFilter | None = None, before_id: int | None = None
     ) -> Sequence[ErrorEvent]:
         """Return the newest errors first; `before_id` continues after the error with that number."""
-        conditions = (wanted or ErrorFilter()).conditions()
+        conditions = (error_filter or ErrorFilter()).conditions()
         if before_id is not None:
             conditions.append(error_event.c.id < before_id)
         query = select(error_event).where(*conditions).order_by(error_event.c.id.desc()).limit(limit)
         with read_transaction(self._engine) as connection:
             return [from_row(ErrorEvent, row) for row in connection.execute(query)]
 
-    def count_by_period(self, period: Period, wanted: ErrorFilter | None = None) -> list[PeriodCount]:
+    def count_by_period(self, period: Period, error_filter: ErrorFilter | None = None) -> list[PeriodCount]:
         """Return the errors of each UTC hour or day by source and kind, the newest period first; none of them is 0."""
         table, seconds = error_event.c, _SECONDS[period]
         with read_transaction(self._engine) as connection:
             start = _period_start(connection.dialect.name, seconds).label("start")
             query = select(start, table.source, table.kind, func.count().label("errors"))
-            query = query.where(*(wanted or ErrorFilter()).conditions()).group_by(start, table.source, table.kind)
+            query = query.where(*(error_filter or ErrorFilter()).conditions()).group_by(start, table.source, table.kind)
             rows = connection.execute(query.order_by(start.desc(), table.source, table.kind)).all()
         return [
             PeriodCount(datetime.fromtimestamp(int(row.start), UTC), row.source, row.kind, row.errors) for row in rows
         ]
 
-    def count_by_kind(self, wanted: ErrorFilter, limit: int) -> list[KindCount]:
+    def count_by_kind(self, error_filter: ErrorFilter, limit: int) -> list[KindCount]:
         """Return the errors by kind and source, the most frequent first."""
         table = error_event.c
         columns = (
@@ -195,7 +195,9 @@ class ErrorLog:
             func.max(table.at).label("last_at"),
         )
         query = (
-            select(table.kind, table.source, *columns).where(*wanted.conditions()).group_by(table.kind, table.source)
+            select(table.kind, table.source, *columns)
+            .where(*error_filter.conditions())
+            .group_by(table.kind, table.source)
         )
         with read_transaction(self._engine) as connection:
             rows = connection.execute(query.order_by(func.count().desc(), table.kind, table.source).limit(limit))

@@ -287,7 +287,7 @@ def _list_folder(folder: Path) -> list[Path]:
 
 
 def _list_local(folder: Path) -> list[StoredObject]:
-    found = []
+    objects = []
     for path in _list_folder(folder):
         digest, _, suffix = path.name.partition(".")
         if _HASH.fullmatch(digest):
@@ -296,8 +296,8 @@ def _list_local(folder: Path) -> list[StoredObject]:
                     modified = path.stat().st_mtime
             except FileNotFoundError:  # another worker has deleted it
                 continue
-            found.append(StoredObject(digest, f".{suffix}", datetime.fromtimestamp(modified, UTC)))
-    return found
+            objects.append(StoredObject(digest, f".{suffix}", datetime.fromtimestamp(modified, UTC)))
+    return objects
 
 
 def _write(path: Path, data: bytes) -> None:

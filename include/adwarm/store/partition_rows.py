@@ -237,8 +237,8 @@ def _read_objects(
             days_by_object.setdefault(states[day].object_hash, []).append(day)
     results: list[T] = []
     damaged: dict[str, AdwarmError] = {}
-    found = objects.read_many(list(days_by_object))
-    for (digest, days), data in zip(days_by_object.items(), found, strict=True):
+    bodies = objects.read_many(list(days_by_object))
+    for (digest, days), data in zip(days_by_object.items(), bodies, strict=True):
         if not isinstance(data, bytes):
             damaged[digest] = data
             continue

@@ -248,10 +248,10 @@ def _find_days(connection: Connection, object_hash: str) -> Mapping[str, Any]:
     """Return the account, query and days of the rows in an object; nothing when they are of several."""
     columns = (partition.c.account_id, partition.c.spec_hash)
     query = select(*columns, func.min(partition.c.day), func.max(partition.c.day)).group_by(*columns)
-    found = connection.execute(query.where(partition.c.object_hash == object_hash)).all()
-    if len(found) != 1:
+    rows = connection.execute(query.where(partition.c.object_hash == object_hash)).all()
+    if len(rows) != 1:
         return {}
-    account_id, spec_hash, since, until = found[0]
+    account_id, spec_hash, since, until = rows[0]
     return {"account_id": account_id, "spec_hash": spec_hash, "since": since, "until": until}
 
 

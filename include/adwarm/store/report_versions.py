@@ -172,12 +172,12 @@ def _switch(connection: Connection, report: str, now: datetime) -> ReportVersion
     row = connection.execute(query.with_for_update()).one_or_none()
     if row is None:
         return None
-    found = _version(row)
+    version = _version(row)
     was_active = and_(table.c.report == report, table.c.state == VersionState.ACTIVE)
     connection.execute(update(table).where(was_active).values(state=VersionState.RETIRED, since=now))
-    own = _matches(report, found.spec.hash)
+    own = _matches(report, version.spec.hash)
     connection.execute(update(table).where(own).values(state=VersionState.ACTIVE, since=now))
-    return replace(found, state=VersionState.ACTIVE, since=now)
+    return replace(version, state=VersionState.ACTIVE, since=now)
 
 
 def _choose(versions: Iterable[ReportVersion], reports: set[str]) -> dict[str, QuerySpec]:

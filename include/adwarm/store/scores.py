@@ -226,8 +226,8 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str
         .distinct()
     )
     with read_transaction(engine) as connection:
-        found = [(row.account_id, row.as_of) for row in connection.execute(query)]
-    return sorted(sorted(found, key=lambda item: sha256(f"{turn} {item[0]}".encode()).digest())[:limit])
+        outdated = [(row.account_id, row.as_of) for row in connection.execute(query)]
+    return sorted(sorted(outdated, key=lambda item: sha256(f"{turn} {item[0]}".encode()).digest())[:limit])
 
 
 def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> list[StoredScore]:
@@ -304,8 +304,8 @@ def find_newest_day(engine: Engine, account_id: str, until: date | None = None) 
     """Return the newest day with scores of the account, not later than `until`; None when there is none."""
     query = _newest_day(account_id, until)
     with read_transaction(engine) as connection:
-        found: date | None = connection.execute(query).scalar_one()
-    return found
+        newest: date | None = connection.execute(query).scalar_one()
+    return newest
 
 
 def find_newest_days(engine: Engine, account_ids: Collection[str]) -> dict[str, date]:
@@ -377,7 +377,7 @@ def count_followed_alarms(engine: Engine, until: date) -> tuple[int, int]:
     first = select(table.c.account_id, table.c.ad_id, table.c.as_of, table.c.baseline)
     first = first.where(table.c.alarm == "alarm", table.c.alarm_since == table.c.as_of, table.c.as_of <= until - _AFTER)
     first = first.order_by(table.c.as_of.desc()).limit(_FOLLOWED_ALARMS)
-    known = followed = 0
+    alarms = followed = 0
     with read_transaction(engine) as connection:
         for account_id, ad_id, since, before in connection.execute(first).all():
             days = [since + _AFTER / 2, since + _AFTER]
@@ -390,9 +390,9 @@ def count_followed_alarms(engine: Engine, until: date) -> tuple[int, int]:
             month = before.get("month_ctr")
             if len(weeks) < len(days) or not month or not shown:
                 continue
-            known += 1
+            alarms += 1
             followed += sum(rate * count for rate, count in figures if rate is not None) <= _STILL_LOWER * month * shown
-    return known, followed
+    return alarms, followed
 
 
 def find_earlier(
@@ -406,7 +406,7 @@ def find_earlier(
         since: first day of the span.
         before: the day after its last one.
     """
-    found: dict[tuple[str, str], EarlierScore] = {}
+    earlier: dict[tuple[str, str], EarlierScore] = {}
     columns = (table.c.account_id, table.c.ad_id, table.c.as_of, table.c.status, table.c.alarm)
     with read_transaction(engine) as connection:
         for account_id, ad_ids in sorted(ads.items()):
@@ -417,8 +417,8 @@ def find_earlier(
                 table.c.as_of < before,
             )
             for row in connection.execute(query.order_by(table.c.as_of)):
-                found[row.account_id, row.ad_id] = EarlierScore(row.as_of, row.status, row.alarm)
-    return found
+                earlier[row.account_id, row.ad_id] = EarlierScore(row.as_of, row.status, row.alarm)
+    return earlier
 
 
 def _newest_day(account_id: str, until: date | None) -> Any:

@@ -180,8 +180,8 @@ class PageTests(SourceHooks):
             if len(expected) > 1:
                 some = sorted(expected)[: len(expected) // 2]
                 rows = read_unit(source, restrict_to_objects(unit, level, some))
-                wanted = [row for row in data.rows_of(unit.account_id) if row[f"{level}_id"] in some]
-                check_same_rows(rows, wanted, data.level, f"a request restricted to {len(some)} {level}s")
+                chosen_rows = [row for row in data.rows_of(unit.account_id) if row[f"{level}_id"] in some]
+                check_same_rows(rows, chosen_rows, data.level, f"a request restricted to {len(some)} {level}s")
 
     def test_costs_are_as_declared(self) -> None:
         """Accounts, pages and lists cost one request each, plans and splits none; sources with quotas are counted."""

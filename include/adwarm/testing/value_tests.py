@@ -99,10 +99,10 @@ class ValueTests(SourceHooks):
         day, own_id = row["date_start"], f"{data.level}_id"
         others = {item[own_id] for item in data.rows_of(data.main_account.id) if item["date_start"] == day}
         others -= {row[own_id]}
-        found = [item for item in rows if item["date_start"] == day and item[own_id] not in others]
-        if not found:
+        own_rows = [item for item in rows if item["date_start"] == day and item[own_id] not in others]
+        if not own_rows:
             return WITHOUT_ROW
-        result = found[0].get(name)
+        result = own_rows[0].get(name)
         return ABSENT if result is None else result if isinstance(result, str) else repr(result)
 
 

@@ -97,11 +97,11 @@ def run_steps(context: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
 
 def _raise_failures(reports: Sequence[StepReport]) -> None:
     failed = [(report, report.error) for report in reports if report.error is not None]
-    known = [error for _, error in failed if isinstance(error, AdwarmError)]
+    own_errors = [error for _, error in failed if isinstance(error, AdwarmError)]
     unknown = [error for _, error in failed if not isinstance(error, AdwarmError)]
     if unknown:
         raise unknown[0]
-    error = most_severe_error(known)
+    error = most_severe_error(own_errors)
     if error is not None:
         raise with_message(error, " | ".join(f"{report.name}: {error}" for report, error in failed))
 
@@ -146,17 +146,17 @@ def _open_parts(params: Mapping[str, Any]) -> MaintenanceParts:
     return replace(parts, calls=replace(parts.calls, factories=get_factories))
 
 
-def _open_connections_of_accounts(runtime: Runtime, known: Collection[str]) -> dict[str, SourceFactory]:
-    """Return the factories of the connections that accounts belong to and that are not `known`, by name."""
-    found: dict[str, SourceFactory] = {}
+def _open_connections_of_accounts(runtime: Runtime, excluded: Collection[str]) -> dict[str, SourceFactory]:
+    """Return the factories of the connections that accounts belong to and that are not `excluded`, by name."""
+    factories: dict[str, SourceFactory] = {}
     for name in accounts.list_connections(runtime.engine):
-        if name in known or name in SETTINGS_CONNECTIONS:
+        if name in excluded or name in SETTINGS_CONNECTIONS:
             continue
         try:
-            found[name] = connection_source_factory(runtime.settings, name, runtime.clock)
+            factories[name] = connection_source_factory(runtime.settings, name, runtime.clock)
         except BadRequest as error:
             log.warning("connection %s, which accounts belong to, is not checked: %s", name, error)
-    return found
+    return factories
 
 
 def _open_discovery(conn_id: str, clock: Clock) -> tuple[Runtime, dict[str, SourceFactory]]:

@@ -116,7 +116,7 @@ def test_evicting_deletes_the_entry_and_its_payload(engine: Engine, objects: Obj
     evictions = list_evictions(context, NOW)
     result = delete_entries(context, evictions, NOW)
     assert _accounts(evictions) == ["act_1"]
-    assert (result.entries, result.stored_bytes, result.payloads, result.kept) == (1, 10, 1, 0)
+    assert (result.entries, result.stored_bytes, result.payloads, result.changed) == (1, 10, 1, 0)
     assert "deleted 1 entry of 10 B" in str(result)
     assert [item.key.account_id for item in entries.list_entries(engine)] == ["act_2"]
     assert list_evictions(context, NOW) == []
@@ -148,7 +148,7 @@ def test_an_entry_that_was_fetched_again_stays(engine: Engine, objects: ObjectSt
     assert str(preview(listed)) == "would delete 1 entry of 10 B"
     _publish(engine, (replace(_entry("act_1"), fetched_at=NOW + timedelta(minutes=1)), b"new"))
     result = delete_entries(context, listed, NOW)
-    assert (result.entries, result.kept) == (0, 1)
+    assert (result.entries, result.changed) == (0, 1)
     assert "changed meanwhile" in str(result)
     assert len(entries.list_entries(engine)) == 1
 

@@ -145,9 +145,9 @@ def predict_in_batches(
     for keys in _batches(opens.account, np.asarray(needed.any(axis=0)), keys_at_once):
         rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
         grid = OpenGrid.from_opens(_take_keys(recent, keys, rows), last, delay=delay, population=population)
-        known = opens.first_ts[keys] < np.array(moments)[:, None] - delay
+        is_known = opens.first_ts[keys] < np.array(moments)[:, None] - delay
         in_account = np.stack([np.isin(opens.account[keys], opens.account[row]) for row in needed])
-        number, chosen = np.nonzero(known & in_account)
+        number, chosen = np.nonzero(is_known & in_account)
         if len(chosen):
             column = np.array(moments)[number] // SLOT_MICROS - grid.origin
             value[number, keys[chosen]], chance[number, keys[chosen]] = model.predict(grid, chosen, column)
@@ -295,12 +295,12 @@ class BoostedForecast:
     ) -> Iterator[SlotChances]:
         """Yield the chances from each of `starts` on, given the opens before its cutoff; see the protocol."""
         begins = [utc(start) for start in starts]
-        known = [min(utc(cutoff), start) for cutoff, start in zip(cutoffs, begins, strict=True)]
+        known_until = [min(utc(cutoff), start) for cutoff, start in zip(cutoffs, begins, strict=True)]
         moments = sorted({
-            cutoff for cutoff, start in zip(known, begins, strict=True) if cutoff + self.lifetime > start
+            cutoff for cutoff, start in zip(known_until, begins, strict=True) if cutoff + self.lifetime > start
         })
         modeled = dict(zip(moments, self._predict_lifetimes(opens, moments), strict=True)) if moments else {}
-        for start, cutoff in zip(begins, known, strict=True):
+        for start, cutoff in zip(begins, known_until, strict=True):
             yield self._slot_chances((start, start + horizon), cutoff, modeled.get(cutoff), opens.holiday_countries)
 
     def to_frame(self, chances: SlotChances, *, floor: float, selected: Bools | None = None) -> pd.DataFrame:

@@ -49,49 +49,51 @@ class _History:
     """The opens to learn from.
 
     Attributes:
-        known: the opens in the columns in which they became known; features come from it.
-        true: the opens in the columns in which they happened; labels come from it. The same grid without a delay.
+        feature_grid: the opens in the columns in which they became known; features come from it.
+        label_grid: the opens in the columns in which they happened; labels come from it. The same grid without a delay.
         horizons: the windows to predict.
     """
 
-    known: OpenGrid
-    true: OpenGrid
+    feature_grid: OpenGrid
+    label_grid: OpenGrid
     horizons: Horizons
 
     @classmethod
     def from_opens(cls, opens: Opens, until: int, horizons: Horizons) -> "_History":
         since = until - HISTORY_MICROS
-        known = OpenGrid.from_opens(opens, until, since=since, delay=horizons.delay)
-        return cls(known, OpenGrid.from_opens(opens, until, since=since) if horizons.delay else known, horizons)
+        grid = OpenGrid.from_opens(opens, until, since=since, delay=horizons.delay)
+        return cls(grid, OpenGrid.from_opens(opens, until, since=since) if horizons.delay else grid, horizons)
 
     @property
     def end(self) -> int:
         """The first column whose lifetime window is not over yet."""
-        return self.known.column_count - self.horizons.lifetime
+        return self.feature_grid.column_count - self.horizons.lifetime
 
     @cached_property
     def siblings(self) -> SiblingReports:
         """The report kinds that were opened most."""
-        return SiblingReports.most_opened(self.known)
+        return SiblingReports.most_opened(self.feature_grid)
 
     @cached_property
     def ages(self) -> Ints:
         """How many days ago each working day was, the latest first."""
-        return WorkingDays(self.known.population, np.array([self.known.column_count])).ages()
+        return WorkingDays(self.feature_grid.population, np.array([self.feature_grid.column_count])).ages()
 
     def working_columns(self, start: int, end: int) -> Ints:
         """Return the columns in `[start, end)` that lie in working days."""
         column = np.arange(start, end, dtype=np.int64)
-        return column[np.isin((self.known.column_count - column + SLOTS_PER_DAY - 1) // SLOTS_PER_DAY, self.ages)]
+        return column[
+            np.isin((self.feature_grid.column_count - column + SLOTS_PER_DAY - 1) // SLOTS_PER_DAY, self.ages)
+        ]
 
-    def true_column(self, column: Ints) -> Ints:
-        """Return the columns of `true` that begin at the same moments as those of `known`."""
-        return column + (self.known.origin - self.true.origin)
+    def label_column(self, column: Ints) -> Ints:
+        """Return the columns of `label_grid` that begin at the same moments as those of `feature_grid`."""
+        return column + (self.feature_grid.origin - self.label_grid.origin)
 
     def labels(self, key: Ints, column: Ints) -> Bools:
         """Return windows x pairs: whether a first open came."""
-        true_column = self.true_column(column)
-        return np.stack([self.true.has_first_open(key, true_column, slots) for slots in self.horizons.windows])
+        label_column = self.label_column(column)
+        return np.stack([self.label_grid.has_first_open(key, label_column, slots) for slots in self.horizons.windows])
 
 
 def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
@@ -100,7 +102,7 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     With too few working days or first opens the model is the weekly profile alone.
     """
     history = _History.from_opens(opens.before(until), until, horizons)
-    grid = history.known
+    grid = history.feature_grid
     names = build_features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), history.siblings)[1]
     seasonal = SeasonalBaseline.from_features(names, horizons.windows)
     ages = history.ages
@@ -123,7 +125,7 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
         LogisticClassifier.fit(training_set) if weights[1] else classifiers[1],
         BoostedTrees.fit(training_set) if weights[2] else classifiers[2],
     ]
-    return replace(chosen, classifier=_blend(fitted, weights), holidays=HolidayEffect.fit(history.true))
+    return replace(chosen, classifier=_blend(fitted, weights), holidays=HolidayEffect.fit(history.label_grid))
 
 
 def _blends(first_opens: int) -> dict[str, tuple[float, float, float]]:
@@ -154,9 +156,9 @@ def _choose_blend(
     """
     horizons, keys = history.horizons, _sample_accounts(history, split)
     columns = np.arange(split, history.end, horizons.step, dtype=np.int64)
-    backtest = Backtest(_take_keys(history.true, keys), history.true_column(columns), horizons.lifetime)
+    backtest = Backtest(_take_keys(history.label_grid, keys), history.label_column(columns), horizons.lifetime)
     key, column = np.tile(keys, len(columns)), np.repeat(columns, len(keys))
-    chances = predict_in_blocks(classifiers, history.known, key, column, history.siblings)
+    chances = predict_in_blocks(classifiers, history.feature_grid, key, column, history.siblings)
 
     def run(weights: Sequence[float]) -> BacktestResult:
         value = warm_value(mean_of_odds(chances, weights), horizons.windows, np.ones(1))
@@ -183,7 +185,7 @@ def _choose_blend(
 
 def _sample_accounts(history: _History, split: int) -> Ints:
     """Return the keys of randomly drawn accounts: about a hundred keys, more when few of them were opened."""
-    grid = history.true
+    grid = history.label_grid
     order = np.random.default_rng(_SEED).permutation(len(grid.account_keys))
     key = np.argsort(np.argsort(order)[grid.account], kind="stable")
     opened = np.cumsum(grid.firsts[key, -1] - grid.firsts[key, split])
@@ -208,7 +210,7 @@ def _draw_training_set(history: _History, start: int, end: int, rows: int) -> Tr
 
     Pairs with an open soon, or with activity in the account, are drawn more often; weights undo that.
     """
-    generator, grid = np.random.default_rng(_SEED), history.known
+    generator, grid = np.random.default_rng(_SEED), history.feature_grid
     columns = history.working_columns(start, end)
     pairs = len(columns) * grid.key_count
     drawn = min(pairs, 20 * rows)

@@ -206,9 +206,9 @@ class RepeatedTraining:
 
     def __call__(self, opens: Opens, settings: Settings, until: datetime) -> SeasonalForecast | BoostedForecast:
         """Return the forecast of the opens before `until`; the settings must be the same in each call."""
-        known = opens.before(to_micros(until))
-        if self._last is None or self._last[0] != until or not self._last[1].equals(known):
-            self._last = (until, known, self._trainer(known, settings, until))
+        past_opens = opens.before(to_micros(until))
+        if self._last is None or self._last[0] != until or not self._last[1].equals(past_opens):
+            self._last = (until, past_opens, self._trainer(past_opens, settings, until))
         return self._last[2]
 
 

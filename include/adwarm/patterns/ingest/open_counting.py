@@ -55,11 +55,11 @@ class _Counter:
         involved = self._find_involved(opens, theirs, edge)
         rest = opens.filter(pc.and_(pc.invert(involved), pc.is_in(opens["actor"], _HUMAN)))
         self._count(_to_events(rest.select(("ts", *_KEY)), [""] * len(rest)))
-        found = _to_own(opens.filter(involved))
-        repeats = find_repeats([*self._before, *found])
+        involved_opens = _to_own(opens.filter(involved))
+        repeats = find_repeats([*self._before, *involved_opens])
         first = len(self._before)
-        new = [(item, item.is_human and first + index not in repeats) for index, item in enumerate(found)]
-        self._before = [item for item in found if item.ts >= edge]
+        new = [(item, item.is_human and first + index not in repeats) for index, item in enumerate(involved_opens)]
+        self._before = [item for item in involved_opens if item.ts >= edge]
         ours = [*self._own, *new]
         matched = match_opens(theirs, [item for item, _ in ours])
         self.duplicates += sum(self._is_inside(theirs[index].ts) for index in matched)

@@ -141,11 +141,11 @@ def load_open_day(objects: ObjectStore, day: OpenDay | None) -> pa.Table:
 def _read_day(context: Context, sources: OpenSources, day: date, files: Sequence[OpenFile]) -> OpenDay:
     reader = OpenFiles(context.settings.data)
     tables = []
-    for found in reader.read(files):
-        if isinstance(found, str):
-            log.warning("a file of the open log cannot be read and is left out: %s", found)
+    for result in reader.read(files):
+        if isinstance(result, str):
+            log.warning("a file of the open log cannot be read and is left out: %s", result)
         else:
-            tables.append(found)
+            tables.append(result)
     opens = pa.concat_tables([OPEN_FILE_SCHEMA.empty_table(), *tables]).select(DAY_COLUMNS)
     opens = _select(opens, sources, list(context.settings.reports))
     # Equal files give equal bytes, whatever their order.
@@ -166,8 +166,8 @@ def _read_day(context: Context, sources: OpenSources, day: date, files: Sequence
 def _select(opens: pa.Table, sources: OpenSources, reports: list[str]) -> pa.Table:
     """Return the opens that count by the settings."""
     accounts = opens["account_id"].combine_chunks().dictionary_encode()
-    wanted = np.array(sources.select(accounts.dictionary.to_pylist(), "adwarm"), np.bool_)
-    is_wanted = wanted[accounts.indices.to_numpy(zero_copy_only=False)] if len(opens) else np.zeros(0, np.bool_)
+    is_selected = np.array(sources.select(accounts.dictionary.to_pylist(), "adwarm"), np.bool_)
+    is_wanted = is_selected[accounts.indices.to_numpy(zero_copy_only=False)] if len(opens) else np.zeros(0, np.bool_)
     return opens.filter(pc.and_(pa.array(is_wanted), pc.is_in(opens["report"], pa.array(reports, pa.string()))))
 
 

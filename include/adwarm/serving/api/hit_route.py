@@ -208,10 +208,10 @@ class HitRoute:
                 self._record(reading, entry, status, 0)
                 return True
         representations = self._parts.representations
-        found = representations.get(entry, selection) or await representations.load(entry, selection)
-        if found is None:
+        representation = representations.get(entry, selection) or await representations.load(entry, selection)
+        if representation is None:
             return False
-        body, content_type = found
+        body, content_type = representation
         coded = _coded_headers(selection, content_hash)
         if takes_deltas and b"available-dictionary" in visit.headers:
             delta = await self._find_delta(visit, pointer, entry, body)
@@ -368,12 +368,12 @@ class HitRoute:
         if result.entry is None:
             visit.refused_window = visit.refused_window or result.refused_window
             return False
-        found = await describe_fallback(
+        described = await describe_fallback(
             result, visit.headers, reading.query, self._parts.representations, self._clock.now()
         )
-        if found is None:
+        if described is None:
             return False
-        status, headers, body = found
+        status, headers, body = described
         applied = (*reading.applied, api_headers.ALLOW_PARTIAL) if result.other_window else reading.applied
         await send(visit, status, headers + http_headers.preference_applied(applied), body)
         size = 0 if visit.is_head else len(body)

@@ -263,10 +263,10 @@ def list_score_changes(
         raise BadRequest(f"since must be before {day}, the day of the scores; leave it out for the scored day before")
     until = None if day is None else query.since or day - timedelta(days=1)
     since = None if until is None else scores.find_newest_day(engine, account_id, until)
-    found = []
+    ad_changes = []
     if day is not None and since is not None:
-        found = list_changes(*(scores.list_day(engine, account_id, each) for each in (since, day)))
-    changes = [ScoreChange(**change.to_dict()) for change in found]
+        ad_changes = list_changes(*(scores.list_day(engine, account_id, each) for each in (since, day)))
+    changes = [ScoreChange(**change.to_dict()) for change in ad_changes]
     return _respond_json(ScoreChanges(account=account_id, since=since, as_of=day, changes=changes), if_none_match)
 
 
