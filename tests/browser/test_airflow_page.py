@@ -19,6 +19,8 @@ from adwarm.settings import load_settings
 from adwarm.store import accounts, open_engine, upgrade
 from dev.up import _free_port
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.fault_kinds import FaultKind, Route
+from graph_simulator.fault_profile import FaultProfile, FaultRule
 from graph_simulator.server import SimulatorServer
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
 from tests.postgres_server import stop_server
@@ -34,6 +36,8 @@ ACCOUNTS = [f"act_{number}" for number in range(1, 31)]
 KEYS = 2 * len(ACCOUNTS)
 OLD = ReportKey("act_9001", "last_7d")
 """Fetched so long ago that it is no longer fresh."""
+REFUSED = ACCOUNTS[-1]
+"""The platform answers every request for its reports with an error that no retry helps."""
 HOSTILE = "<img src=x onerror=\"document.title='run'\"> & Co"
 PASSWORDS = {"admin": "password-of-admin", "viewer": "password-of-viewer"}
 SLOW = 240_000  # milliseconds in which a task of a loaded machine starts and ends
@@ -49,7 +53,13 @@ class Platform:
 
     def start(self) -> None:
         """Answer calls."""
-        self._server = SimulatorServer(SimulatorConfig(ads=4, latency_ms=150, zone=zone_where_it_is(16)), self._port)
+        rule = FaultRule(
+            kind=FaultKind.FINAL_1, accounts=frozenset({REFUSED}), routes=frozenset({Route.INSIGHTS, Route.SUBMIT})
+        )
+        config = SimulatorConfig(
+            ads=4, latency_ms=150, zone=zone_where_it_is(16), fault_profile=FaultProfile(fault=(rule,))
+        )
+        self._server = SimulatorServer(config, self._port)
         self._server.__enter__()
 
     def set_now(self, moment: datetime) -> None:
@@ -216,12 +226,12 @@ def test_outage_of_the_platform(installation: Installation, open_page: OpenPage)
 
 
 def ask_why(page: Any) -> None:
-    """Find a report that the outage has cost, ask in the form of Plan why it was not warm, and read the answer."""
+    """Find a report of the refused account, ask in the form of Plan why it was not warm, and read the answer."""
     keys = page.locator("#keys")
     keys.get_by_label("State").select_option("failed")
     keys.get_by_role("button", name="Search").click()
     page.wait_for_url("**status=failed**")
-    account, date_range = page.locator("#keys tbody th").first.inner_text().split()[:2]
+    account, date_range = page.locator("#keys tbody th", has_text=REFUSED).first.inner_text().split()[:2]
     question = page.locator("#question")
     question.get_by_label("Account").fill(account)
     question.get_by_label("Date range").fill(date_range)
