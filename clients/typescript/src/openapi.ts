@@ -606,10 +606,10 @@ export interface components {
              */
             marked: number;
             /**
-             * Known
+             * Repeated
              * @description Days that were reported before and are still to be fetched.
              */
-            known: number;
+            repeated: number;
             /**
              * Skipped
              * @description Days that were fetched after their data had arrived.

@@ -61,7 +61,7 @@ class ArrivalNotice:
 
     def to_dict(self) -> dict[str, object]:
         """Return JSON values."""
-        counts = {name: len(getattr(self.result, name)) for name in ("marked", "known", "skipped")}
+        counts = {name: len(getattr(self.result, name)) for name in ("marked", "repeated", "skipped")}
         return {
             "account": self.account_id,
             "days": str(self.window),
@@ -74,7 +74,7 @@ class ArrivalNotice:
         result = self.result
         days, entries = format_count(len(result.marked), "day"), format_count(result.entries, "stored report")
         parts = [f"{days} marked to be fetched again, in {entries}"]
-        parts += [f"{len(result.known):,} reported before and not fetched yet"] if result.known else []
+        parts += [f"{len(result.repeated):,} reported before and not fetched yet"] if result.repeated else []
         parts += [f"{len(result.skipped):,} fetched since the data arrived"] if result.skipped else []
         return f"{self.account_id} {self.window}: {'; '.join(parts)}"
 

@@ -54,14 +54,14 @@ class ArrivalResult:
 
     Attributes:
         marked: days that are fetched again.
-        known: days that were reported before and are still to be fetched.
+        repeated: days that were reported before and are still to be fetched.
         skipped: days that were fetched after their data had arrived.
         entries: entries that are no longer fresh because of it.
         has_changed: whether days are to be fetched and planned again because of it.
     """
 
     marked: tuple[date, ...] = ()
-    known: tuple[date, ...] = ()
+    repeated: tuple[date, ...] = ()
     skipped: tuple[date, ...] = ()
     entries: int = 0
     has_changed: bool = False
@@ -91,14 +91,14 @@ def save(
     fetched = _find_fetched(connection, account_id, days, spec_hashes)
     skipped = [day for day in days if day in fetched and fetched[day] >= arrived_at]
     pending = [day for day in days if day not in skipped]
-    known = [day for day in pending if day in reported and fetched.get(day, reported[day]) <= reported[day]]
+    repeated = [day for day in pending if day in reported and fetched.get(day, reported[day]) <= reported[day]]
     later = [day for day in pending if day not in reported or reported[day] < arrived_at]
     upsert(connection, table, [_row(account_id, day, arrived_at, origin, None) for day in later])
     recorded = [day for day in skipped if day not in reported]
     upsert(connection, table, [_row(account_id, day, arrived_at, origin, arrived_at) for day in recorded])
     count = _mark(connection, account_id, later, arrived_at)
-    marked = tuple(day for day in later if day not in known)
-    return ArrivalResult(marked, tuple(known), tuple(skipped), count, bool(later))
+    marked = tuple(day for day in later if day not in repeated)
+    return ArrivalResult(marked, tuple(repeated), tuple(skipped), count, bool(later))
 
 
 def list_pending(engine: Engine, since: datetime) -> list[DataArrival]:

@@ -114,7 +114,7 @@ def test_a_notice_is_recorded_once(adwarm: Adwarm) -> None:
     first = adwarm("notify-data", "1", "--days", YESTERDAY, "--json").json
     again = adwarm("notify-data", "act_1", "--days", f"{YESTERDAY}..{YESTERDAY}")
 
-    assert (first["account"], first["marked"], first["known"], first["entries"]) == ("act_1", 1, 0, 0)
+    assert (first["account"], first["marked"], first["repeated"], first["entries"]) == ("act_1", 1, 0, 0)
     assert again.exit_code == 0
     assert "1 reported before and not fetched yet" in " ".join(again.stdout.split())
 

@@ -50,7 +50,7 @@ def test_reported_days_are_marked_with_the_entries_that_contain_them(engine: Eng
 
     result = _save(engine, "act_1", DAYS[3:6], AT, "cli", [SPEC])
 
-    assert (result.marked, result.known, result.skipped, result.entries) == (tuple(DAYS[3:6]), (), (), 1)
+    assert (result.marked, result.repeated, result.skipped, result.entries) == (tuple(DAYS[3:6]), (), (), 1)
     assert _restated(engine) == DAYS[3:6]
     assert [item.key.window.since for item in entries.list_entries(engine) if item.is_fresh(AT)] == [DAYS[7]]
 
@@ -63,7 +63,7 @@ def test_the_same_notice_changes_nothing(engine: Engine) -> None:
     later = _save(engine, "act_1", DAYS[:2], AT + timedelta(minutes=1), "cli", [SPEC])
 
     for result in (equal, later):
-        assert (result.marked, result.known, result.entries) == ((), tuple(DAYS[:2]), 0)
+        assert (result.marked, result.repeated, result.entries) == ((), tuple(DAYS[:2]), 0)
     assert len(data_arrivals.list_pending(engine, AT - timedelta(hours=1))) == 2
 
 

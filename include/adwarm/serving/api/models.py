@@ -108,7 +108,7 @@ class ArrivalState(Document):
     days: str = Field(description="The reported days.")
     arrived_at: datetime = Field(description="When their data was there.")
     marked: int = Field(description="Days that are fetched again because of it.")
-    known: int = Field(description="Days that were reported before and are still to be fetched.")
+    repeated: int = Field(description="Days that were reported before and are still to be fetched.")
     skipped: int = Field(description="Days that were fetched after their data had arrived.")
     entries: int = Field(description="Stored reports that are no longer fresh because of it.")
 

@@ -297,7 +297,7 @@ ARRIVAL = {"account": "act_1", "days": "2026-11-24"}
 
 
 def test_a_notice_makes_reports_stale(api: Api) -> None:
-    """A fresh report that contains the day is stale afterwards; the same notice again is known."""
+    """A fresh report that contains the day is stale afterwards; the same notice again counts as repeated."""
     key = ReportKey("act_1", "last_7d")
     api.desk.warm(key)
     api.clock.sleep(60)
@@ -305,7 +305,7 @@ def test_a_notice_makes_reports_stale(api: Api) -> None:
     first, again = api.post(ARRIVAL_PATH, token, ARRIVAL), api.post(ARRIVAL_PATH, token, ARRIVAL)
 
     assert (first.status_code, first.json()["marked"], first.json()["entries"]) == (200, 1, 1)
-    assert (again.json()["marked"], again.json()["known"]) == (0, 1)
+    assert (again.json()["marked"], again.json()["repeated"]) == (0, 1)
     assert api.desk.reader.read(key).status is ReadStatus.STALE
 
 
