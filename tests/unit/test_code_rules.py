@@ -58,6 +58,8 @@ ANY_NUMBER = {
 UNFORMATTED = 20
 HEAVY_IMPORTS = {"pandas", "numpy", "sqlalchemy", "pyarrow", "airflow"}
 
+EMPTY = {"asked", "found", "kept", "known", "wanted"}
+"""Names that say that something is there, and not what it is."""
 VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
 UNSAFE_STORES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 WALL_CLOCK = {
@@ -254,6 +256,15 @@ def _vague_names(tree: ast.AST) -> list[str]:
     return [name for name in named if re.search(r"(Manager|Helper|Util|Utils)$", name)]
 
 
+def _empty_names(tree: ast.AST) -> list[str]:
+    """Variables, parameters, fields and attributes that are not named for what they hold."""
+    named = [(node.arg, node.lineno) for node in _nodes(tree) if isinstance(node, ast.arg)]
+    for node in _nodes(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            named.append((node.id if isinstance(node, ast.Name) else node.attr, node.lineno))
+    return [f"{name}, line {line}" for name, line in named if name.strip("_") in EMPTY]
+
+
 def _offences(rule: Rule, paths: Iterable[Path]) -> dict[str, list[str]]:
     found = {_name(path): rule(_tree(path)) for path in paths}
     return {name: offences for name, offences in found.items() if offences}
@@ -281,6 +292,10 @@ BREACHES: list[tuple[Rule, str]] = [
     (_airflow_imports, "def f():\n    from airflow.sdk import DAG"),
     (_stray_docstrings, 'A = 1\n"""Of A."""\n"""Of what?"""'),
     (_vague_names, "class CacheManager: ..."),
+    (_empty_names, "for found in rows: f(found)"),
+    (_empty_names, "def f(*, wanted): ..."),
+    (_empty_names, "class A:\n known: int = 0"),
+    (_empty_names, "self._kept = {}"),
 ]
 
 
@@ -384,6 +399,13 @@ def test_names_say_what_is_inside() -> None:
     parts = {part for path in _sources(*folders) for part in path.relative_to(ROOT).with_suffix("").parts}
 
     assert [part for part in sorted(parts) if VAGUE & set(part.lower().split("_"))] == []
+
+
+def test_variables_say_what_they_hold(shipped: list[Path]) -> None:
+    """No variable, parameter or field is called found, known, wanted, kept or asked."""
+    assert _offences(_empty_names, shipped) == {}, (
+        "name each for what it holds, such as `rows`, `accounts`, `has_spend`"
+    )
 
 
 def test_arguments_are_named_where_they_are_many(shipped: list[Path]) -> None:

@@ -108,7 +108,7 @@ def count_results(table: pa.Table) -> ResultCounts:
     """
     goals = _read_goals(table)
     stating: IntArray = np.zeros(0, np.int64)
-    parts: list[_Found] = []
+    parts: list[_Values] = []
     for name in COLUMNS:
         if name not in table.column_names:
             continue
@@ -121,7 +121,7 @@ def count_results(table: pa.Table) -> ResultCounts:
         if name != "actions" and bool(pc.any(pc.and_not(stated, is_list)).as_py()):
             plain = parse_numbers(table, name, pc.if_else(is_list, pa.scalar(None, pa.string()), column))
             rows = np.flatnonzero(np.isfinite(plain))
-            parts.append(_Found(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
+            parts.append(_Values(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
     rows, kinds, counts = (
         np.concatenate([np.zeros(0, kind), *(getattr(part, name) for part in parts)])
         for name, kind in (("rows", np.int64), ("kinds", np.int64), ("counts", np.float64))
@@ -132,7 +132,7 @@ def count_results(table: pa.Table) -> ResultCounts:
     return ResultCounts(stating, rows[first], kinds[first], counts[first])
 
 
-class _Found(NamedTuple):
+class _Values(NamedTuple):
     """Counts in the order in which they take precedence."""
 
     rows: IntArray
@@ -150,7 +150,7 @@ def _read_goals(table: pa.Table) -> IntArray | None:
     return goals if (goals >= 0).any() else None
 
 
-def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Found:
+def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Values:
     """Return the counted kinds of lists of actions.
 
     Of several names of a kind the first one counts; items without a number of 0 or more are left out. All lists are
@@ -170,7 +170,7 @@ def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Found:
     is_counted = np.where(row_goals < 0, np.isin(kinds, _UNSTATED_KINDS), kinds == row_goals)
     chosen = np.flatnonzero((rows >= 0) & (counts >= 0) & is_counted)
     chosen = chosen[np.argsort(orders[chosen], kind="stable")]
-    return _Found(rows[chosen], kinds[chosen], counts[chosen])
+    return _Values(rows[chosen], kinds[chosen], counts[chosen])
 
 
 def _decode_actions(text: str) -> list[tuple[tuple[int, int], float]]:
@@ -186,12 +186,12 @@ def _decode_actions(text: str) -> list[tuple[tuple[int, int], float]]:
     ]
 
 
-def _read_values(lists: pa.Array) -> _Found:
+def _read_values(lists: pa.Array) -> _Values:
     """Return the first number in each of the platform's `results`: lists of items, each with a list of values."""
     places, _, numbers = _search(lists, _VALUE)
     rows, first = np.unique(places, return_index=True)
     counts = numbers[first]
-    return _Found(rows, np.zeros(len(rows), np.int64), np.nan_to_num(counts))
+    return _Values(rows, np.zeros(len(rows), np.int64), np.nan_to_num(counts))
 
 
 def _search(texts: pa.Array, pattern: re.Pattern[bytes]) -> tuple[IntArray, Sequence[bytes], npt.NDArray[np.float64]]:

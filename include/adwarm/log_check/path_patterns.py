@@ -47,7 +47,7 @@ class PathPattern:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Candidate:
     """Where one path holds an account or the id of a dashboard, and a range."""
 
     parts: tuple[str, ...]
@@ -87,7 +87,7 @@ def propose_path_pattern(paths: Sequence[str], is_range: IsRange, fields: Sequen
     return PathPattern(pattern, len(read), group[0].is_account, len(ranges))
 
 
-def _find(path: str, is_range: IsRange, fields: Sequence[str]) -> _Found | None:
+def _find(path: str, is_range: IsRange, fields: Sequence[str]) -> _Candidate | None:
     match = _REQUEST.match(path)
     if match is None:
         return None
@@ -110,19 +110,19 @@ def _find(path: str, is_range: IsRange, fields: Sequence[str]) -> _Found | None:
     ranges = [place for place, _, value in values if is_range(unquote(value))]
     date_range = ranges[0] if len(ranges) == 1 else None
     if "account_id" not in fields:
-        return None if date_range is None else _Found(tuple(parts), date_range, True, date_range)
+        return None if date_range is None else _Candidate(tuple(parts), date_range, True, date_range)
     for choose in (_is_named_account, _is_long_account):
         chosen = [place for place, name, value in values if choose(name, value)]
         if len(chosen) == 1:
-            return _Found(tuple(parts), chosen[0], True, date_range)
+            return _Candidate(tuple(parts), chosen[0], True, date_range)
     numbers = [place for place, _, value in values if is_account(value)]
     if len(numbers) == 1 and (date_range is not None or "date_range" not in fields):
-        return _Found(tuple(parts), numbers[0], True, date_range)
+        return _Candidate(tuple(parts), numbers[0], True, date_range)
     boards = [
         place for place, name, value in values
         if names_board(name) and value not in _NOT_IDS and place not in ranges and not names_board(value)
     ]  # fmt: skip
-    return _Found(tuple(parts), boards[0], False, date_range) if boards else None
+    return _Candidate(tuple(parts), boards[0], False, date_range) if boards else None
 
 
 def _is_named_account(name: str, value: str) -> bool:
@@ -135,7 +135,7 @@ def _is_long_account(name: str, value: str) -> bool:
     )
 
 
-def _write(group: Sequence[_Found], date_range: Position | None) -> str:
+def _write(group: Sequence[_Candidate], date_range: Position | None) -> str:
     """Return the pattern of paths with the account at one place, and a range at another one or nowhere."""
     key, fields = group[0].key, {}
     if key != date_range:

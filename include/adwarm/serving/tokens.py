@@ -200,7 +200,7 @@ class TokenAuthenticator:
         self._engine = engine
         self._clock = clock
         self._lost_at = -math.inf
-        self._known: dict[str, _Cached] = {}
+        self._cached: dict[str, _Cached] = {}
         self._ids = StoredIds(lambda: self._run(access_tokens.list_ids, engine), clock, sleep)
         self._reads: dict[str, asyncio.Task[_Cached | None]] = {}
         # Threads of its own, so that slow work of other parts holds no token up.
@@ -218,7 +218,7 @@ class TokenAuthenticator:
         token_id, secret_hash = _parse(authorization)
         now = self._clock.now()
         seconds = now.timestamp()
-        cached = self._known.get(token_id)
+        cached = self._cached.get(token_id)
         age = seconds - cached.read_at if cached is not None else _LIFE_SECONDS
         if not 0 <= age < _LIFE_SECONDS:  # below 0 when the clock was set back
             cached = await self._read_or_keep(token_id, cached, seconds)
@@ -259,7 +259,7 @@ class TokenAuthenticator:
 
     async def _read(self, token_id: str, now: float) -> _Cached | None:
         """Read a token in a thread, together with every other request that waits for it."""
-        if token_id not in self._known and not await self._ids.contains(token_id):
+        if token_id not in self._cached and not await self._ids.contains(token_id):
             return None
         while True:
             # A request that is canceled must not cancel the read that others wait for.
@@ -282,22 +282,22 @@ class TokenAuthenticator:
         finally:
             self._reads.pop(token_id, None)
         if stored is None or stored.token.revoked_at is not None:
-            self._known.pop(token_id, None)
+            self._cached.pop(token_id, None)
             self._ids.discard(token_id)
             return None
-        before = self._known.get(token_id)
+        before = self._cached.get(token_id)
         cached = _Cached(stored.token, stored.secret_hash, started, before.limit if before else RateLimit())
         cached.used_at = before.used_at if before else None
-        self._known[token_id] = cached
+        self._cached[token_id] = cached
         return cached
 
     def _start_save(self, now: datetime) -> None:
         if self._save is not None and not self._save.done():
             return
-        used = {name: item.used_at for name, item in self._known.items() if item.used_at is not None}
+        used = {name: item.used_at for name, item in self._cached.items() if item.used_at is not None}
         self._saved_at = now
         if used:
-            for item in self._known.values():
+            for item in self._cached.values():
                 item.used_at = None
             self._save = asyncio.get_running_loop().create_task(self._store_used(used))
 

@@ -81,31 +81,34 @@ class ConnectionLimit:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._max_unknown = max(1, limit // 2)
-        self._unknown: dict[_BoundedProtocol, None] = {}
-        self._known: set[_BoundedProtocol] = set()
+        self._max_anonymous = max(1, limit // 2)
+        self._anonymous: dict[_BoundedProtocol, None] = {}
+        self._authenticated: set[_BoundedProtocol] = set()
 
     def add(self, connection: "_BoundedProtocol") -> bool:
         """Add a new connection, for which an older one of an unknown client may end; False when there is no room."""
-        while len(self._unknown) >= self._max_unknown or len(self._unknown) + len(self._known) >= self._limit:
-            oldest = next((item for item in self._unknown if item.waits_for_client), None)
+        while (
+            len(self._anonymous) >= self._max_anonymous
+            or len(self._anonymous) + len(self._authenticated) >= self._limit
+        ):
+            oldest = next((item for item in self._anonymous if item.waits_for_client), None)
             if oldest is None:
                 return False
             self.remove(oldest)
             oldest.transport.abort()
-        self._unknown[connection] = None
+        self._anonymous[connection] = None
         return True
 
     def recognize(self, connection: "_BoundedProtocol") -> None:
         """Note that a connection's client has sent a valid token."""
-        if connection in self._unknown:
-            del self._unknown[connection]
-            self._known.add(connection)
+        if connection in self._anonymous:
+            del self._anonymous[connection]
+            self._authenticated.add(connection)
 
     def remove(self, connection: "_BoundedProtocol") -> None:
         """Forget a connection."""
-        self._unknown.pop(connection, None)
-        self._known.discard(connection)
+        self._anonymous.pop(connection, None)
+        self._authenticated.discard(connection)
 
 
 class _BoundedProtocol(HttpToolsProtocol):
