@@ -125,7 +125,6 @@ def plan_fetch(
         windows: windows whose entries are absent or stale.
         stored: the stored partitions by day.
         schedule: the account's refetch schedule; days after its today are left out.
-        now: the moment of the fetch, UTC.
         history: further days to complete; they get no entry of their own.
         page_rows: stored days that are not final are fetched again between two spans while they fit into one page.
     """
@@ -239,7 +238,6 @@ def get_request_cost(
         window: the days that the key covers at that moment.
         stored: the account's stored partitions by day; empty when nothing is stored.
         schedule: the account's refetch schedule.
-        at: the moment of the fetch, UTC.
     """
     if not stored:  # most keys of a new installation; the planner gives the same answer more slowly
         return RequestCost(True, len(window) > 1)

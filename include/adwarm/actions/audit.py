@@ -22,9 +22,6 @@ class ActionServices:
     """The objects of the process that acts.
 
     Attributes:
-        context: database, objects and settings.
-        clock: the time of the actions.
-        queue: the request queue.
         admission: the shared budget.
         isolation: what is isolated.
         owner: names this process in leases.

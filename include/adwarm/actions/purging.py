@@ -34,7 +34,6 @@ class PurgeChoice:
     """What somebody chose to delete.
 
     Attributes:
-        account_id: the account.
         date_range: only reports of this date range; None for all.
         report: only this report; None for all.
         with_days: whether the stored days go too: those of the chosen reports, or every day of the account when no
@@ -66,7 +65,6 @@ class PurgeSelection:
     """What a choice covers now.
 
     Attributes:
-        choice: the choice.
         chosen: the entries, newest first.
         days: stored days that go too, by query and span; a span of None is every day.
         day_count: how many days those are.

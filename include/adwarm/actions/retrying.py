@@ -23,7 +23,6 @@ class Failure:
     """A report whose last request or warm failed.
 
     Attributes:
-        key: the report.
         reason: why it failed.
         status: `failed`, `expired`, `shed`, `stale` or `denied`.
     """
@@ -94,9 +93,7 @@ def retry_reports(
     Args:
         services: what the actions work with.
         doer: who acts.
-        keys: the reports.
         run_id: the run whose warms they are; None for requests.
-        why: why.
 
     Raises:
         Refused: the queue has no room for any of them.

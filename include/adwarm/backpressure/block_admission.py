@@ -158,7 +158,6 @@ class BlockAdmission:
     """An admission that uses blocks of the budget `source`. Safe to share between threads.
 
     Args:
-        source: the shared budget.
         permits: the most permits to request per block; the budget grants fewer where capacity is scarce.
         maintain_in_background: whether a thread calls `maintain`; if not, call it now and then.
         longest_call_seconds: a call that takes longer hangs: its lease is not renewed any more, which frees its slot.

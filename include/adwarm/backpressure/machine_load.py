@@ -103,10 +103,8 @@ class MachineGuard:
 
     Args:
         engine: the database, which all processes of the machine share.
-        settings: the limits of memory and processors.
         owner: this process in grants, which begins with the host name.
         clock: the time of the machine.
-        read: reads the machine.
     """
 
     def __init__(

@@ -221,8 +221,6 @@ class RequestQueue:
     """Requests for reports in the table `request`. Safe to share between threads.
 
     Args:
-        engine: the database.
-        settings: of the queue.
         owner: names this process in leases.
         database_time: returns the time in seconds since the epoch; the database's own by default.
     """
@@ -251,7 +249,6 @@ class RequestQueue:
         """Add a request, or join an equal open one, which gets the more urgent class and the later deadline of both.
 
         Args:
-            key: the report.
             priority: the class it is served in.
             wait_seconds: how long the caller waits, cut to `max_caller_wait_seconds`; None when no caller waits.
             limits: of the token that requests it; None when no token does. They do not apply to a join.
@@ -321,7 +318,6 @@ class RequestQueue:
         """End a request that no further attempt would help; False when the claim was lost.
 
         Args:
-            claim: the request.
             reason: why the attempt ended.
             error_kind: class of its error, as `adwarm.foundation.errors.name_error` gives it.
         """
@@ -344,7 +340,6 @@ class RequestQueue:
         ends with that error.
 
         Args:
-            claim: the request.
             reason: why the attempt ended.
             retry_after: seconds to wait, as asked for by the upstream or the budget; the attempt does not count. None:
                 the attempt counts, and the last one ends the request as failed.

@@ -141,8 +141,6 @@ class SqlAdmission:
     """Admission over the tables `capacity_scope`, `capacity_grant` and `gate`. Safe to share between threads.
 
     Args:
-        engine: the database.
-        settings: of the budget.
         owner: names this process in grants.
         rng: spreads the ends of parks.
         database_time: returns the time in seconds since the epoch; the database's own by default.

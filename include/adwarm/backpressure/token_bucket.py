@@ -70,12 +70,10 @@ class TokenBucket:
         A cost above the burst is admitted when the bucket is full, and leaves a debt that later callers wait for.
 
         Args:
-            rules: of the bucket.
             shares: of the four classes.
             priority: the class that takes.
             cost: tokens.
             demand: who waits for this bucket; None when its rate is not divided between classes.
-            now: the time.
         """
         need = min(cost, rules.burst)
         reserved = self._reserved_for_critical(rules, priority, need, demand, now)

@@ -46,7 +46,6 @@ class CheckResult:
     """Result of one check.
 
     Attributes:
-        name: what was checked.
         ok: whether it passed.
         detail: what was found, or what to fix.
         warning: whether a check that passed is worth a look.
@@ -78,7 +77,6 @@ class Check:
     """One check.
 
     Attributes:
-        name: what is checked.
         run: returns what it found. An `AdwarmError` is what to fix.
         needs_database: whether it is left out while the database cannot be reached.
         is_slow: whether it works for long, so that taking longer than the limit is a note and no failure.

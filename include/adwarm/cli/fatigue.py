@@ -49,7 +49,6 @@ class _Selection:
     """What a command shows: an account, and its scores of a day.
 
     Attributes:
-        day: the day of the scores.
         scores: every score of the day, what needs an action first.
         shown: those that the options select.
     """

@@ -121,7 +121,6 @@ class CompressedPayload:
     """A payload in its envelope.
 
     Attributes:
-        blob: the envelope.
         codec: the codec that was used, `identity` when compression did not make it smaller.
         raw_bytes: length of the payload.
         stored_bytes: length of the envelope.

@@ -155,7 +155,6 @@ def render_shape(raw: bytes, content_type: str, shape: Shape, table: TableName =
     Args:
         raw: the decoded payload of an entry.
         content_type: the content type in its envelope.
-        shape: the shape.
         table: the table of NDJSON, CSV and Arrow. The summary of a window of one day is its daily rows.
 
     Raises:

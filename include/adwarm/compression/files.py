@@ -30,7 +30,6 @@ class WrittenFile:
         path: the copy.
         raw_bytes: size of the original.
         stored_bytes: size of the copy.
-        is_original_deleted: whether the original was deleted.
     """
 
     path: str
@@ -97,8 +96,6 @@ def compress_path(
     A single file is compressed whatever its name. Symbolic links are not followed.
 
     Args:
-        path: the file or folder.
-        settings: codec, levels and limits.
         include: patterns of file names in a folder.
         exclude: patterns of file names to leave out.
         keep_original: whether the originals stay beside their copies.

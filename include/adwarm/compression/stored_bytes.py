@@ -71,8 +71,6 @@ class StoredBytesVerifier:
         The checksums are computed each time; a payload hash whose bytes have been decoded before is not decoded again.
 
         Args:
-            entry: the entry.
-            sealed: its stored bytes.
             on_decoded: called with the document when it was decoded.
 
         Raises:

@@ -164,7 +164,6 @@ def get_live_forecast(context: Context, on_problem: OnProblem | None = None) -> 
     policy does not change: the next training makes a whole snapshot live.
 
     Args:
-        context: database and objects.
         on_problem: called with a sentence when another snapshot takes over; it is logged as a warning in any case.
 
     Raises:

@@ -133,7 +133,6 @@ def restore_error(kind: str | None, message: str | None, subject: str = "") -> A
 
     Args:
         kind: result of `name_error`; for None or an unknown name the error is `Transient`.
-        message: its text.
         subject: account or scope that it is about.
     """
     error_class = _CLASSES.get(kind or "", Transient)

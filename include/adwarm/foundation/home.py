@@ -64,7 +64,6 @@ def write_private_file(path: Path, data: bytes, *, verify: bool = False) -> os.s
 
     Args:
         path: the file; its folder has to exist.
-        data: its bytes.
         verify: whether it is put on disk and read back before it gets its name.
 
     Returns:

@@ -107,7 +107,6 @@ def remote_storage_error(error: BaseException, url: str, setting: str) -> Adwarm
     """Return the error to raise for one of a driver; its message names the setting and holds no text of the driver.
 
     Args:
-        error: what the driver raised.
         url: what was read or written.
         setting: the setting that names the URL.
     """

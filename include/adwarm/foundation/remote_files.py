@@ -144,8 +144,6 @@ class RemoteFolder:
         """Write a file, or replace it.
 
         Args:
-            name: the file.
-            data: its bytes.
             content_type: its media type, where the storage keeps one.
             recent: whether the bytes stay in memory for `get_recent`.
 

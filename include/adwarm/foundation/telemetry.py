@@ -45,7 +45,6 @@ class Metric:
     Attributes:
         name: with dots, as Airflow's statistics name it; see `prometheus_name` for the name at `/metrics`.
         kind: what its values mean.
-        unit: of the values.
         tags: names of its tags.
         meaning: for people, in one sentence.
     """

@@ -170,7 +170,6 @@ def _choose_connection(
 
     Args:
         names: the connections that list it; those that were not denied, if there are any.
-        record: the account.
         credentials: by name, of the connections of this run.
         unread: those whose list could not be read to its end.
     """

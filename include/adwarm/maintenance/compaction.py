@@ -55,7 +55,6 @@ def compact(
     """Compact every final month; what the days pointed at is left to garbage collection.
 
     Args:
-        context: database and object store.
         after: only months after this one: account, query and first day.
         budget: when to stop; without it every month is looked at.
     """

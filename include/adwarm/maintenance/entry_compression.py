@@ -30,10 +30,8 @@ def compress_entries(
     that was published in the meantime is left as it is.
 
     Args:
-        context: the database, and what records damage.
         compression: the codec and its level.
         patterns: of `account/report/date range`; an entry that any of them matches is compressed.
-        at: the time of the replacement, UTC.
     """
     counts = {"entries": 0, "repacked": 0, "corrupt": 0, "bytes_before": 0, "bytes_after": 0}
     for entry in entries.list_entries(context.engine):

@@ -38,7 +38,6 @@ class StoredEntry:
     """An entry and what speaks for keeping it.
 
     Attributes:
-        entry: the entry.
         is_current: whether its date range still means its days.
         chance: chance that its report is opened within a day, 0 to 1; None without a forecast for it.
     """
@@ -66,8 +65,7 @@ class EvictionResult:
     """What was deleted, or would be.
 
     Attributes:
-        entries: entries deleted.
-        stored_bytes: their compressed bytes.
+        stored_bytes: compressed bytes of the deleted entries.
         payloads: payloads that no entry referred to any more, deleted with them.
         changed: entries that were left because they changed meanwhile.
         is_dry_run: whether nothing was deleted.
@@ -186,10 +184,7 @@ def is_current(entry: Entry, account: Account | None, settings: Settings, now: d
     """Return whether an entry's date range still means its days, under the query in use or the one that is prepared.
 
     Args:
-        entry: the entry.
         account: its account; None when it is not stored, which means the default zone.
-        settings: reports and default zone.
-        now: the time, UTC.
     """
     key = ReportKey(entry.key.account_id, entry.date_range, entry.report)
     zone = settings.default_zone

@@ -73,7 +73,6 @@ def collect_garbage(
     for any reader are deleted first, so that their payloads are unreferenced at once.
 
     Args:
-        context: database and object store.
         now: the time of the machine.
         after: only objects in folders after this one, two hex digits.
         budget: when to stop; without it everything is looked at.

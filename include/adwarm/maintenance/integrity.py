@@ -100,13 +100,9 @@ def verify_store(
     next warm fetches them. A damaged object of the access log comes back when its hours are read again.
 
     Args:
-        context: database, objects and settings.
         repair: whether to set aside what is damaged.
         at: the time of the check, UTC; now by default.
         on_damage: called with each damaged or unreadable thing.
-
-    Raises:
-        Transient: the database cannot be reached.
     """
     recorder = Recorder(context, at or SystemClock().now(), repair=repair, on_damage=on_damage)
     for kind in KINDS:
@@ -128,8 +124,6 @@ class Recorder:
     """Collects the results of checks, sets aside what is damaged, and closes what was found whole again.
 
     Args:
-        context: database and objects.
-        at: the time of the checks, UTC.
         repair: whether to set aside what is damaged.
         on_damage: called with each damaged or unreadable thing.
     """

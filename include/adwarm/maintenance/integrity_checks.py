@@ -36,10 +36,8 @@ class Problem:
     """What is wrong with a stored thing.
 
     Attributes:
-        kind: what it is.
         name: the hash of its payload or object.
         subject: what it holds, for a human.
-        reason: what is wrong.
         account_id: the account it belongs to; None for data of many accounts.
         is_damaged: whether its bytes are damaged or lost, so that it has to be replaced. Otherwise they cannot be read
             now, or this version cannot use them.
@@ -81,11 +79,7 @@ def run_check(item: Item) -> Checked:
 
 
 def list_items(context: Context, kind: DamagedKind, after: Any, limit: int = PAGE) -> list[Item]:
-    """Return up to `limit` things of a kind that come after a cursor, in a fixed order; None begins at the first.
-
-    Raises:
-        Transient: the database cannot be reached.
-    """
+    """Return up to `limit` things of a kind that come after a cursor, in a fixed order; None begins at the first."""
     if kind == "entry":
         return _list_entries(context, after, limit)
     if kind == "snapshot":
@@ -248,11 +242,7 @@ def _check_snapshot(context: Context, snapshot: Snapshot, is_deployed: bool) -> 
 
 
 def _run(context: Context, check: Callable[[], None], problem: Callable[..., Problem]) -> Problem | None:
-    """Return the problem that a check raises, None when it passes.
-
-    Raises:
-        Transient: the database cannot be reached.
-    """
+    """Return the problem that a check raises, None when it passes."""
     try:
         check()
     except StorageError as error:

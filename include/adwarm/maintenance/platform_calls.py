@@ -23,9 +23,7 @@ class PlatformCalls:
     """Makes calls for the steps of maintenance. Used by one thread.
 
     Attributes:
-        context: database, objects and settings.
         admission: the shared budget.
-        clock: the time.
         factories: returns what builds the sources.
     """
 

@@ -115,7 +115,6 @@ def make_reconcile(calls: PlatformCalls, pipeline: RecoveryPipeline, clock: Cloc
     """Return the step `reconcile`.
 
     Args:
-        calls: makes the calls.
         pipeline: alerts about differences.
         clock: the time, also of waits for an async report.
     """

@@ -33,7 +33,6 @@ def make_apply_retention(context: Context, queue: RequestQueue, clock: Clock) ->
     Args:
         context: database, objects and settings, which say how long each table keeps its rows.
         queue: the request queue, which knows when its requests ended.
-        clock: the time of the run.
     """
 
     def step(cursor: Any, budget: StepBudget) -> StepResult:

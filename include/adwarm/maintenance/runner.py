@@ -30,7 +30,6 @@ class StepBudget:
     """The time that one run of a step may take.
 
     Attributes:
-        clock: measures it.
         ends_at: seconds since the epoch after which the step returns its cursor.
     """
 
@@ -130,10 +129,8 @@ def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float
     """Run one step and store what it did.
 
     Args:
-        engine: the database.
         name: the step's name.
         step: the work.
-        clock: measures the time.
         seconds: how long the step may take.
         owner: this process.
 

@@ -30,7 +30,6 @@ def make_scrub(context: Context, clock: Clock, on_damage: OnDamage = ignore_dama
 
     Args:
         context: database, objects and the setting `maintenance.scrub_days`.
-        clock: measures and waits.
         on_damage: called with each damaged or unreadable thing.
     """
 

@@ -46,9 +46,7 @@ class StateReader:
     """Reads the state of an installation.
 
     Attributes:
-        context: the database.
         clock: judges which tokens are valid.
-        queue: the request queue.
     """
 
     context: Context

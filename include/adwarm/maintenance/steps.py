@@ -55,7 +55,6 @@ def make_sample_capacity(context: Context, status: Callable[[], AdmissionStatus]
     """Return the step.
 
     Args:
-        context: its database takes the samples.
         status: reads the shared budget.
         clock: the time of the samples, cut to the minute, so that a run that is repeated at once replaces its sample.
     """
@@ -102,12 +101,7 @@ def make_deliver_alerts(alerts: StoredAlerts) -> Step:
 
 
 def make_measure_impact(context: Context, clock: Clock) -> Step:
-    """Return the step `measure_impact`.
-
-    Args:
-        context: database, objects and settings.
-        clock: the time of the run.
-    """
+    """Return the step `measure_impact`."""
 
     def step(cursor: Any, budget: StepBudget) -> StepResult:
         del cursor  # what is measured is stored, so a run goes on with the first week that is not
@@ -160,7 +154,6 @@ class MaintenanceParts:
     """What the steps work with.
 
     Attributes:
-        context: database, objects and settings.
         queue: takes the requests of repairs.
         admission: the shared budget, with the state of the breakers.
         calls: makes calls to the platform.
@@ -220,7 +213,6 @@ def run_if_due(parts: MaintenanceParts, name: str, *, run_now: bool = False) -> 
 
     Args:
         parts: what it works with.
-        name: the step.
         run_now: whether it runs also when it is not due.
     """
     state = maintenance_steps.find_state(parts.context.engine, name)

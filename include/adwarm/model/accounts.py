@@ -100,7 +100,6 @@ class AccessProfile:
 
     Attributes:
         account_id: the account, or `all`.
-        first_opens: first opens in the profile.
         keys: report keys that were opened.
         since: first observed moment, the start of the local day of the first open.
         until: end of the observed period.

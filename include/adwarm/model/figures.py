@@ -215,7 +215,6 @@ class ImpactUnit:
     """One account in one ISO week of its readers' zone.
 
     Attributes:
-        account_id: the account.
         week: the Monday of the week.
         is_held_out: whether its predicted warms were withheld.
         first_opens: first opens of its reports.

@@ -63,12 +63,10 @@ class DeployedPolicy:
 
     Attributes:
         name: `live`.
-        snapshot_id: the deployed snapshot.
         mode: `shadow` plans without a call.
         updated_at: when the snapshot was last replaced.
         chosen_kind: the kind of forecast that a review or a human chose; training keeps it. None: the best one wins.
         chosen_by: who chose it.
-        chosen_at: when.
         chosen_why: why, in one sentence.
     """
 
@@ -96,7 +94,6 @@ class PolicyReview:
         page: path or URL of the HTML page; None when nothing was replayed.
         figures: JSON values: `why`, and the figures that the result rests on.
         decided_by: who approved or rejected the proposal.
-        decided_at: when.
     """
 
     run_id: str

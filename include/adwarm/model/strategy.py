@@ -106,7 +106,6 @@ class StrategyState:
 
     Attributes:
         planned_slot: the latest due time that was planned; None before the first one.
-        planned_run: the run that planned it.
         recheck_at: when it is to be planned again before its next due time; None when it is not.
         recheck_run: the run that planned it again last since the due time; None when none did.
         problem: why the latest planning failed; None when it did not.
@@ -134,7 +133,6 @@ class StoredStrategy:
     """A row of the strategy table.
 
     Attributes:
-        name: its name.
         enabled: whether the schedule plans it.
         strategy: its definition; None when the row, which a user may have edited by hand, is not valid.
         problem: why the row is not valid, or why its latest planning failed; None when all is well.

@@ -44,7 +44,6 @@ class PlannedWarm:
     """A fetch of one key as a run plans it.
 
     Attributes:
-        key: what to fetch.
         reason: why the key is in the plan.
         mode: `shadow` warms are recorded and never fetched.
         status: `planned`, `shadow`, `cut` or `held_out`.
@@ -123,7 +122,6 @@ class WarmUse:
     """Whether a warm was opened while fresh, and when first, or which newer warm replaced it unopened.
 
     Attributes:
-        warm_id: the warm.
         used: None for a warm that was superseded.
         first_use: None when it was not used.
         superseded_by: id of the newer warm; None when it was not superseded.
@@ -145,13 +143,11 @@ class Job:
 
     Attributes:
         run_id: DAG id and Airflow's run id, separated by `/`.
-        dag_id: id of the DAG.
         status: `running`, `completed`, or `failed` when every key failed.
         total: number of keys to fetch.
         done: keys served.
         failed: keys that failed.
         requests: upstream calls so far.
-        started_at: when the run started.
         finished_at: None while the run is going.
         errors: the first errors, one line each.
     """
@@ -232,7 +228,6 @@ class CallCause:
     """What makes a call.
 
     Attributes:
-        kind: what it is.
         strategy: the strategy, when that is what it is.
     """
 
@@ -251,7 +246,6 @@ def find_cause(reason: WarmReason, strategy: str | None, run_id: str) -> CallCau
 
     Args:
         reason: why it was planned.
-        strategy: the strategy that planned it.
         run_id: the run that planned it: DAG, a slash, and the run's id in Airflow.
     """
     if strategy is not None:

@@ -36,8 +36,6 @@ def describe_profiles(profiles: AccessProfiles, account_id: str = ALL_ACCOUNTS, 
     """Return the profile of an account, by default that of all with the most opened accounts, as plain values.
 
     Args:
-        profiles: the profiles.
-        account_id: the account.
         limit: accounts to list, at most; none are listed beside the profile of one account.
 
     Raises:

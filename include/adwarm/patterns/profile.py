@@ -238,7 +238,6 @@ def build_profiles(counts: OpenCounts, until: datetime) -> AccessProfiles:
     """Return the profiles of all accounts, each observed from the local day of its first open.
 
     Args:
-        counts: the first opens.
         until: end of the observed period, after the last open; the hours of this moment are not observed any more.
     """
     order = sorted(range(len(counts.accounts)), key=lambda code: counts.accounts[code])

@@ -86,7 +86,6 @@ def build_outlook(
         decided_at: the decision time, UTC.
         plan: the plan of the run. Later warms of an account and report are expected to take as many calls as in it.
         fresh_until: by key, until when its entry is fresh, UTC.
-        settings: of planning and freshness.
     """
     decided_at = utc(decided_at)
     first = floor_to(decided_at, _HOUR)

@@ -48,7 +48,6 @@ class ArrivalNotice:
     """What a report of arrived data came to.
 
     Attributes:
-        account_id: the account.
         window: the reported days.
         arrived_at: when their data was there, UTC.
         result: what was marked, known and skipped.
@@ -100,10 +99,8 @@ def notify_data(
     """Record that data of an account has arrived or was restated, and mark the days and the entries that contain them.
 
     Args:
-        context: the store and the settings.
         account: the account's id.
         days: a day or two, see `parse_days`; at most `MAX_DAYS`, none after the account's today.
-        now: the current time, UTC.
         by: who reports it. Of a token, each report that is no longer fresh counts as a fetch that it causes, and a
             notice that makes none old as one.
         arrived_at: when the data was there, UTC; now by default. Days that were fetched since are recorded and left.
@@ -143,7 +140,6 @@ class ArrivalPlan:
     """The warms of arrived data.
 
     Attributes:
-        planned: what to warm.
         cut: what the budget rejects.
         done: the arrivals that need no further plan.
     """
@@ -159,7 +155,6 @@ class ArrivalPlanner:
 
     Attributes:
         arrivals: what has arrived and is not planned yet.
-        at: the decision time, UTC.
         view: reads the store as of then.
         get_zone: returns the data zone of an account.
         taken: keys that the plan warms for another reason.

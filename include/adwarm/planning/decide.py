@@ -299,7 +299,6 @@ def build_forecast_plan(
     """Return the plan of the forecast at `decided_at` without storing it.
 
     Args:
-        context: database, objects and settings.
         decided_at: the decision time, UTC.
         run_id: the run, or its DAG, whose hourly count of calls applies.
         view: a view of the store as of `decided_at`; made here by default.

@@ -23,7 +23,6 @@ class Evidence(NamedTuple):
         opens: weeks with an open in that hour.
         weeks: weeks looked at.
         hour_of_week: 0 (Monday 00:00) to 167, in `time_zone`.
-        time_zone: the readers' zone.
     """
 
     opens: int

@@ -140,9 +140,7 @@ def plan_switch(
     """Return the coverage of queries that are prepared, and the warms that raise it.
 
     Args:
-        versions: the queries.
         probabilities: returned by `Forecast.predict`, without the keys that are never likely enough.
-        at: the decision time, UTC.
         view: reads the store as of then.
         quota: the calls that are left.
     """
@@ -224,10 +222,8 @@ class PlanState:
     """What a run has decided so far.
 
     Attributes:
-        at: the decision time, UTC.
         chosen: the warms that are planned for other reasons.
         quota: the calls of the hour, without those of `chosen`.
-        get_account: returns an account.
         view: reads the store as of the decision.
     """
 
@@ -242,7 +238,6 @@ def plan_further(context: Context, state: PlanState, predict: Callable[[], pd.Da
     """Return the further warms of a run; none without a forecast, and then all of them wait.
 
     Args:
-        context: the store and the settings.
         state: what the run has decided so far.
         predict: returns the probabilities of the forecast from the decision on.
     """

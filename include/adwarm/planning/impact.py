@@ -57,8 +57,7 @@ class GroupTotals:
 
     Attributes:
         units: units with a first open.
-        first_opens: their first opens.
-        first_hits: those that found a fresh report.
+        first_hits: first opens that found a fresh report.
         calls: upstream calls of their predicted warms.
     """
 

@@ -61,7 +61,6 @@ class KeyDecision:
     """What a run decides about one key.
 
     Attributes:
-        rule: the rule that decides.
         decided_at: the decision time, UTC.
         probability: of an open in the hour that the key is considered for, or its part that is left.
         chance: of an open between then and the expiry of the entry that would be fetched.
@@ -110,8 +109,6 @@ def decide_key(
     """Return what a run decides about a key while no call of the hour is spent.
 
     Args:
-        key: the key.
-        timing: the times of the run.
         frames: the probabilities of the run's forecast.
         view: reads expiries, stored entries and requests.
         planning: the settings of the planner.
@@ -166,7 +163,6 @@ def _decide_without_due_hour(
     """Return the decision on a key none of whose due hours reaches the floor of a plan.
 
     Args:
-        key: the key.
         timing: the times of the run.
         slots: every hour of the key, and those above the floor.
         view: reads expiries.

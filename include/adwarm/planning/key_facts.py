@@ -50,11 +50,7 @@ class _Question:
 
 
 class KeyExplainer:
-    """Explains why keys were or were not warm. Safe for several threads.
-
-    Args:
-        context: database, objects and settings.
-    """
+    """Explains why keys were or were not warm. Safe for several threads."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -64,7 +60,6 @@ class KeyExplainer:
         """Return why a key was, or was not, warm at a moment, or whether it will be.
 
         Args:
-            key: the key.
             at: the moment, UTC: in the past, now, or up to `LONGEST_AHEAD` ahead.
             now: the time of the question, UTC.
 

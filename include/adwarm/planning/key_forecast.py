@@ -57,9 +57,6 @@ class KeyForecasts:
 
     With many keys it takes seconds to compute the probabilities of an account at a decision, because a forecast also
     weighs how busy all readers are; those asked for last are kept.
-
-    Args:
-        context: database, objects and settings.
     """
 
     def __init__(self, context: Context) -> None:
@@ -71,7 +68,6 @@ class KeyForecasts:
         """Return what the forecast that was live at a decision said about a key then.
 
         Args:
-            key: the key.
             decided_at: the decision time, UTC.
             now: the time of the question, UTC.
             spans: when an entry answered the key.

@@ -93,10 +93,8 @@ class SlotArrays:
     """Rows of a frame of probabilities, sorted by key and time; times in milliseconds after the decision.
 
     Attributes:
-        frame: the sorted rows.
         key: index of the row's key, ascending.
         start: begin of the slot.
-        end: end of the slot.
         open: predicted open within the slot.
         probability: probability of an open in the slot.
         survival: cumulative log probability of no open in the rows before; one element longer than the rows.
@@ -179,7 +177,6 @@ class LikelyKeys:
         slots: the probabilities.
         rows: the row of each key's slot.
         chance: probability of an open between that slot and the expiry of the entry.
-        keys: the report keys.
         warm_at: when the fetch of each should start, UTC.
         ends: until when an entry fetched then answers its key, UTC.
     """

@@ -87,7 +87,6 @@ class WarmSelection:
     """The decision on each key, as arrays of equal length.
 
     Attributes:
-        chosen: whether it is warmed.
         cut: whether it would be warmed if no call had been spent.
         calls: its share of the calls of its step.
         price_per_call: what a call cost when its step was evaluated.

@@ -29,7 +29,6 @@ class Recommendation:
     """One warm, planned or rejected.
 
     Attributes:
-        key: what to warm.
         predicted_open: UTC; an early estimate of the moment a reader will wait for it.
         confidence: probability, 0 to 1, that it is opened before the fetched entry expires.
         warm_at: UTC; when the fetch should start.
@@ -120,7 +119,6 @@ def resolve_mode(engine: Engine, requested: Mode, *, is_backfill: bool = False) 
     """Return the mode of a run.
 
     Args:
-        engine: the database, which holds the switches.
         requested: what its parameters ask for.
         is_backfill: whether it replays the past, where a plan is only compared with what happened.
     """

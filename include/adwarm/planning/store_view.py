@@ -60,7 +60,6 @@ class StoreView:
     """What the planner reads from the store: accounts, entries and stored days, in few queries.
 
     Args:
-        context: database, objects and settings.
         at: the decision time; accounts are read as of then.
         known_at: leave out entries and days that were fetched later; None leaves out nothing.
     """

@@ -45,7 +45,6 @@ def expand_keys(strategy: Strategy, view: StoreView) -> list[ReportKey]:
     Accounts that it names are included even when they are not stored; denied and closed ones are left out.
 
     Args:
-        strategy: the strategy.
         view: knows the accounts, and what was opened lately.
 
     Raises:
@@ -70,9 +69,7 @@ def recommend_strategy(
     """Return a recommendation for each key of the strategy, due at `at`, in the order of their turn.
 
     Args:
-        strategy: the strategy.
         keys: some of its keys.
-        at: the decision time, UTC.
         attempts: when each key was tried last; a key that is not in it comes first.
     """
     tried = attempts or {}
@@ -116,7 +113,6 @@ class StrategyPlanSummary:
     """The stored plan of the strategies in numbers; small enough for an XCom.
 
     Attributes:
-        run_id: the run whose plan it is.
         strategies: by name of a planned strategy how many of its keys are planned, fresh, cut by the budget, being
             fetched by another run, and not fresh though tried since the due time, and the number of its lanes; and how
             many are left out because warming is switched off, when it is.
@@ -198,10 +194,8 @@ def decide_strategies(
     cut, and the strategies are planned again by the first run after that.
 
     Args:
-        context: database, objects and settings.
         selection: what to plan; each strategy may make its `max_calls_per_hour` less what it has used in this hour.
         decided_at: the decision time, UTC.
-        run_id: the run whose plan it is.
         form: what a human has described for this run alone; planned first, and may make its whole `max_calls_per_hour`.
         dry_run: store the plan as a shadow plan, which no batch carries out.
 
@@ -255,9 +249,7 @@ class StrategyPlanner:
     """Plans strategies one after the other; a key belongs to the first that names it. It stores nothing.
 
     Args:
-        context: database, objects and settings.
         decided_at: the decision time, UTC.
-        run_id: the run whose plan it is.
     """
 
     def __init__(self, context: Context, decided_at: datetime, run_id: str) -> None:
@@ -272,7 +264,6 @@ class StrategyPlanner:
         """Return the plan of one strategy.
 
         Args:
-            strategy: the strategy.
             planned_slot: its latest due time when that was planned before, so that only keys that were not tried since
                 are planned; None when every key that is not fresh is.
             is_form: whether a human has described it for this run alone.

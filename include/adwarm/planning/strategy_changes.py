@@ -48,10 +48,8 @@ def check_changes(
     """Return what the definitions change, and write nothing.
 
     Args:
-        engine: the database.
         settings: have to configure the report of each strategy.
         definitions: by name of a strategy the fields to set; those left out keep their stored value, or the default.
-        at: the time of the change, UTC.
 
     Raises:
         BadRequest: some definition is not valid; the message names each problem.

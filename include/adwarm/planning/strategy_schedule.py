@@ -72,7 +72,6 @@ def select_due(engine: Engine, run_id: str, at: datetime) -> StrategySelection:
     Such a strategy belongs to one run: a second one that selects at the same time does not get it.
 
     Args:
-        engine: the database.
         run_id: the run that plans them.
         at: its decision time, UTC; the same for each of its retries.
     """

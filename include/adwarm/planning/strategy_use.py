@@ -34,8 +34,7 @@ class Coverage:
     """How many of a strategy's keys are fresh now.
 
     Attributes:
-        keys: its keys.
-        fresh: those with a fresh entry.
+        fresh: keys with a fresh entry.
         oldest_at: when the oldest of those entries was fetched; None when there is none.
     """
 
@@ -96,8 +95,6 @@ def report_strategies(context: Context, at: datetime, *, is_brief: bool = False)
     """Return every strategy as of `at`, sorted by name; a new database gets the default strategies first.
 
     Args:
-        context: database, objects and settings.
-        at: the time of the report, UTC.
         is_brief: leave out the fresh keys and the number of runs, which take seconds for 100,000 keys.
     """
     stored = load_strategies(context.engine, at)
@@ -262,7 +259,6 @@ class StrategyPreview:
         cut_calls: calls that the cut keys would take.
         hours: hours until every key had its turn, this one included, at the strategy's calls an hour.
         seconds: how long the run takes, pauses included; None before the first fetch of any run.
-        pause_seconds: the pauses in it.
         due_times: due times in the next 24 hours, in the zone of the strategy.
     """
 
@@ -288,9 +284,7 @@ def preview_strategy(context: Context, strategy: Strategy, at: datetime) -> Stra
     Reports that another strategy names, too, are counted here, although only one of the two would fetch them.
 
     Args:
-        context: database, objects and settings.
         strategy: a stored one, or one that a form describes.
-        at: the decision time, UTC.
 
     Raises:
         BadRequest: its report is not configured.

@@ -60,7 +60,6 @@ def mark_warm_outcomes(
     A warm that the log does not cover yet stays open. Before any log was read, nothing is marked.
 
     Args:
-        context: database, objects and settings.
         now: warms fetched after this moment are left open.
         log_end: the moment up to which the opens are complete; by default the end of the log as read.
         status: of the warms to mark. Those of shadow plans and withheld ones count as fetched at their warm time.
@@ -151,7 +150,6 @@ def _evaluate(
     """Return the mark of a warm; None while it is open.
 
     Args:
-        warm: the warm.
         opens: first and last open of each slot, by key.
         now: the opens are complete up to here.
         newer: when the next warm of its key was fetched, and that one's id.

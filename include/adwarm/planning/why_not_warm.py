@@ -103,8 +103,7 @@ class ForecastState:
     Attributes:
         decision: what it leads to; None when it cannot be recomputed.
         problem: why it cannot be, and which setting keeps what is missing longer; empty when it can.
-        snapshot_id: the forecast.
-        kind: its model.
+        kind: the model of the forecast.
         trained_from: start of the log it learned from, UTC.
         trained_until: end of the log it learned from, UTC.
         is_assumed: whether another forecast may have been live then; which one was is not recorded.
@@ -126,7 +125,6 @@ class StrategyState:
     """Whether a strategy keeps the key warm.
 
     Attributes:
-        name: its name.
         excluded_because: why it leaves the key out; empty when it includes it.
         last_due: its latest due time up to the moment, UTC; None when its row is not valid.
         cron: its schedule.
@@ -143,8 +141,6 @@ class KeyFacts:
     """Everything that is recorded about a key at a moment.
 
     Attributes:
-        key: the key.
-        at: the moment, UTC.
         now: when the question is asked, UTC.
         account: the account; None when it is not stored.
         report_problem: why the report is not configured; empty when it is.
@@ -207,13 +203,10 @@ class Explanation:
     """The answer to "why was this not warm?".
 
     Attributes:
-        key: the key.
-        at: the moment, UTC.
         is_warm: whether it was warm after all.
         is_future: whether the moment is still to come.
         steps: the chain of decisions, in order.
         because: the answer in one clause.
-        advice: what to do.
     """
 
     key: ReportKey

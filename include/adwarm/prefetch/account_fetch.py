@@ -87,7 +87,6 @@ class AccountFetch:
     """Fetches the keys of one account and report. Used once.
 
     Attributes:
-        context: the parts it works with.
         batch: the batch it belongs to.
         requests: keys of one account and report.
         progress: called with the outcomes at the end.

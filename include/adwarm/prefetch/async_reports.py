@@ -53,7 +53,6 @@ class PolledReport:
     """A running report on the schedule; durations in seconds.
 
     Attributes:
-        handle: the report.
         interval: pause between two polls.
         due_in: time until the next poll.
         age_seconds: time since it was requested.
@@ -244,7 +243,6 @@ class ReportWait:
 
     Attributes:
         connection: whose token the report was requested with.
-        handle: the report.
         seconds_left: how long it still waits.
         polls: calls made so far to poll it.
         result: how the report ended, or why the wait did; None while the thread waits.
@@ -294,7 +292,6 @@ class ReportPoller:
 
         Args:
             connection: whose token the report was requested with.
-            report: the report.
             seconds: how long to wait.
 
         Raises:

@@ -130,8 +130,6 @@ def validate_range(window: Window, now: datetime, factories: Iterable[SourceFact
     """Check that a range can be backfilled.
 
     Args:
-        window: the range.
-        now: the present, UTC.
         factories: what builds the sources to fetch from; they are built only to check old days. Without any, the
             platform's retention applies.
 
@@ -188,8 +186,6 @@ def estimate(context: Context, account_spans: Iterable[AccountSpans], report: st
     """Return what fetching `account_spans` will cost.
 
     Args:
-        context: database, objects and settings.
-        account_spans: accounts and the spans to fetch for each.
         report: name of the report.
         summaries: range summaries to fetch besides, one request each.
     """
@@ -230,7 +226,6 @@ def run_backfill(
     A parked account is tried again after its wait; a denied one is left out from then on.
 
     Args:
-        prefetch: the engine.
         accounts: the accounts to complete.
         window: the range of days.
         report: name of the report.

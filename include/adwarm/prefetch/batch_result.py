@@ -32,13 +32,11 @@ class KeyRequest:
     """A key to make fresh.
 
     Attributes:
-        key: the report key.
         reference: the caller's own number for the request, returned in its outcome.
         close_day: a day to close: the history for its fatigue score is completed too.
         fresh_until: make the entry fresh at least through this moment (UTC); None means now.
         history: further days to complete; they get no entry.
         origin: what `reference` numbers, in log lines: a planned `warm` or a reader's `request`.
-        cause: what makes the calls.
     """
 
     key: ReportKey
@@ -66,8 +64,6 @@ class KeyOutcome:
     """How one requested key ended.
 
     Attributes:
-        request: what was requested.
-        status: how it ended.
         calls: upstream calls; those of an account count for the first of its fetched keys.
         fetched_at: when the data was fetched, UTC.
         expires_at: until when the entry is fresh, UTC; None when it is final or was not fetched.

@@ -48,7 +48,6 @@ class KillSwitch:
     """The switch `warming` as a running batch sees it: read every two seconds at most. Safe to share between threads.
 
     Attributes:
-        engine: the database.
         monotonic: measures the age of what was read, in seconds.
     """
 
@@ -96,11 +95,9 @@ class PrefetchEngine:
     Call `run` from one thread at a time; it starts its own worker threads.
 
     Attributes:
-        context: database, objects and settings.
         sources: builds the sources; each account is read by the source of its own connection.
         admission: grants calls.
         pipeline: retries, heals, alerts.
-        clock: the time that data is fetched at.
         owner: names this worker in leases and grants.
         release_grants: called at the end of a batch, to return grants that admission still holds for this worker.
         verified: the payloads that are known to be whole.

@@ -27,8 +27,7 @@ class RangeSummary:
     """One row per object over a window.
 
     Attributes:
-        rows: the rows.
-        fetched_at: when they were fetched, UTC.
+        fetched_at: when the rows were fetched, UTC.
         versions: sum of the data versions of the window's days when the rows were fetched.
         missing: what could not be read, and why.
     """
@@ -44,7 +43,6 @@ class EntryQuery:
     """What an entry is for.
 
     Attributes:
-        key: the report key.
         entry_key: the key with its window resolved to days.
         spec: the query of the key's report.
         account: the account, for its zone and currency.
@@ -77,8 +75,6 @@ def build_entry(
     An old window with days that were last fetched before they were final is not final itself; it expires after a week.
 
     Args:
-        context: objects and settings.
-        query: what the entry is for.
         states: stored days; those outside the window are ignored.
         summary: the range summary; None for a window of one day, whose daily rows are its summary.
         provenance: source and age of the data.
@@ -114,8 +110,6 @@ def build_entry_of_rows(
     """Return an entry of daily rows that are not stored, and its compressed bytes; it expires when it was fetched.
 
     Args:
-        context: settings.
-        query: what the entry is for.
         rows: the daily rows of the window.
         summary: the range summary; None for a window of one day.
         provenance: source and age of the data.

@@ -93,7 +93,6 @@ class FetchResult:
     """The rows of one unit, or of a part of it that is complete for its own windows.
 
     Attributes:
-        rows: the rows.
         windows: the windows that the rows are complete for, except for `missing`.
         api_version: the version that the source answered with.
         requested_at: when the platform started to compute them, if that was before this fetch.

@@ -48,10 +48,7 @@ def find_whole_expiries(
     A damaged entry is marked degraded and reported. Only entries that are fresh at `now` are verified.
 
     Args:
-        context: the database, and what records damage.
         verified: what this process knows to be whole.
-        keys: the entries.
-        now: the current time, UTC.
     """
     lifetimes = entries.find_lifetimes(context.engine, keys)
     fresh = {key: item.payload_hash for key, item in lifetimes.items() if item.expires_at > now}

@@ -45,7 +45,6 @@ class TokenRefresh:
 
     Args:
         get_pool: returns the sources of this process.
-        errors: the errors that it is for.
         cooldown_seconds: the shortest time between two runs for one connection, over all workers.
         hooks: renew the token where it is stored; those of the installed packages by default.
     """
@@ -119,8 +118,6 @@ class SessionRestart:
     """Gives every thread of this process a new HTTP session for a connection whose calls keep failing.
 
     Args:
-        get_pool: returns the sources of this process.
-        errors: the errors that it is for.
         cooldown_seconds: the shortest time between two runs for one connection of this process.
     """
 
@@ -162,10 +159,8 @@ class PartitionRefetch:
     they are fetched within the budget.
 
     Args:
-        context: database, objects and settings.
         queue: takes the days that the reader does not fetch by itself.
         clock: when damage is found.
-        errors: the errors that it is for.
         cooldown_seconds: the shortest time between two runs for the same objects, over all workers.
     """
 

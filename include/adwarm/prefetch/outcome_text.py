@@ -41,7 +41,6 @@ def describe_stored_days(outcome: KeyOutcome, calls: int) -> str | None:
     """Return why a fetched report took no request of its own; None when it took one, or was not fetched.
 
     Args:
-        outcome: the report.
         calls: upstream calls for its account in the same batch.
     """
     if outcome.status is not KeyStatus.FETCHED or outcome.calls:

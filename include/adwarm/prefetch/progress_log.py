@@ -72,7 +72,6 @@ class ProgressLog:
 
     Attributes:
         total: reports of the batch.
-        write: writes a line.
         noun: what is counted.
         is_listing: whether to write a line for each report; the progress is always written.
         monotonic: measures the interval, in seconds.

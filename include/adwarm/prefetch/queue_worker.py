@@ -113,7 +113,6 @@ class QueueWorker:
 
     Attributes:
         prefetch: the engine that fetches.
-        queue: the queue.
         batch_size: requests claimed at a time.
         monotonic: measures how long a drain has run.
         stopping: set from any thread to stop the batch that is running.

@@ -64,8 +64,6 @@ class AccountRefresh:
 
     Attributes:
         fetcher: fetches the account's units.
-        account: the account.
-        spec: the query of every key.
         lease: the lease of the account's data.
         now: the moment at which windows were resolved, UTC.
         on_published: called with each entry and its number of daily rows, as soon as it is stored.

@@ -31,9 +31,7 @@ class NoticeSender:
     """Sends notices to the channels that this process can use. Safe to share between threads.
 
     Args:
-        engine: the database.
-        settings: the channels.
-        channels: those of them that this process can use.
+        channels: those of the settings that this process can use.
     """
 
     def __init__(self, engine: Engine, settings: AlertSettings, channels: Sequence[Channel] = ()) -> None:

@@ -43,7 +43,6 @@ def build_message(alert: StoredAlert, notice: str) -> Message:
     """Return the message of a notice of an alert.
 
     Args:
-        alert: the alert.
         notice: `opened`, `resolved`, or another for a repetition.
     """
     if alert.kind == AD_FATIGUE:

@@ -88,11 +88,8 @@ class StoredAlerts:
     """Alerts in the database, delivered to the channels of the settings. Safe to share between threads.
 
     Args:
-        engine: the database.
-        settings: thresholds, windows and channels.
         errors: the error history.
         sender: delivers notices, in the background.
-        clock: gives the time of notices.
     """
 
     def __init__(

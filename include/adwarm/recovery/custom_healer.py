@@ -20,7 +20,6 @@ class CustomHealer:
 
     Args:
         function: the function, or where it is, as `package.module:function`; it is imported when it is needed first.
-        errors: the errors that it is for.
         cooldown_seconds: the shortest time between two runs for one source and connection, over all workers.
     """
 

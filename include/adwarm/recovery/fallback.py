@@ -174,7 +174,6 @@ def call_with_timeout(call: Callable[[], T], timeout_seconds: float, name: str =
     its own timeout ends it. At most `MAX_ABANDONED` abandoned calls of one name may run at a time.
 
     Args:
-        call: what to call.
         timeout_seconds: how long to wait for it.
         name: under which abandoned calls are counted.
 

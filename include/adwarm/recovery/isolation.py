@@ -153,8 +153,6 @@ class IsolationTracker:
 
     Args:
         gates: where the states live.
-        settings: when a scope is isolated, and for how long.
-        clock: gives the time.
     """
 
     def __init__(self, gates: Gates, settings: RecoverySettings, clock: Clock) -> None:
@@ -203,8 +201,6 @@ class IsolationTracker:
         """Count one call. A success is counted only while failures of the scope count, or after its isolation.
 
         Args:
-            scope: what was called.
-            failed: whether the call failed.
             reason: why, without secrets.
             kind: class of the error.
             account: the account whose call failed, where the scope is a connection and the error may be the account's.
@@ -245,7 +241,6 @@ class IsolationTracker:
         """Count one call that failed with `error`.
 
         Args:
-            scope: what was called.
             error: its class, its message without secrets and, for a dead token, the credential are kept: they say what
                 ends the isolation.
             account: as for `record`.

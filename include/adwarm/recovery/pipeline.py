@@ -152,7 +152,6 @@ class RecoveryPipeline:
     """Runs operations through the steps above. Safe to share between threads.
 
     Args:
-        settings: attempts, delays, budget and thresholds.
         journal: where failed attempts are recorded.
         clock: gives the time, and sleeps between attempts.
         rng: spreads the waits between attempts.

@@ -120,7 +120,6 @@ class Retrier:
     """Runs an operation as often as the settings and the budget allow.
 
     Args:
-        settings: attempts, delays, and which errors are retried.
         budget: retries that the process may still make.
         rng: spreads the delays.
         sleep: waits between attempts.

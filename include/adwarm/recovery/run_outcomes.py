@@ -23,7 +23,6 @@ class RunOutcomes:
 
     Args:
         tracker: counts the failures.
-        clock: gives the time.
         is_source_failing: returns whether the circuit breaker of a whole source is not closed.
     """
 

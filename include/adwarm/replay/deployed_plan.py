@@ -196,7 +196,6 @@ class DeployedPlan:
     Args:
         inputs: the log and how the cache works.
         period: decisions and opens outside it are not simulated.
-        settings: those of planning and freshness.
     """
 
     def __init__(self, inputs: SimulationInputs, period: EvaluationPeriod, settings: Settings) -> None:

@@ -125,7 +125,6 @@ def measure_drift(opens: Opens, start: int, test: int, end: int, monitored: Moni
         opens: the log.
         start: start of training, microseconds since 1970.
         test: start of the test.
-        end: its end.
         monitored: the live policy after the replay.
     """
     before, after = (_first_opens_by_account(opens, *span) for span in ((start, test), (test, end)))

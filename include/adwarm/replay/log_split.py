@@ -45,7 +45,6 @@ def split_weeks(
 
     Args:
         first: the log's first moment, UTC.
-        end: its end.
         training_weeks: weeks to learn from; None: up to 8.
         weeks: weeks to replay; None: up to 4.
 

@@ -50,8 +50,6 @@ class ForecastPolicy:
     """Replays one kind of forecast.
 
     Args:
-        kind: the kind of forecast.
-        settings: those of training and planning.
         lifetime: until when entries are fresh.
         stored: the stored forecasts; each day is replayed with the newest one that has seen nothing of it. On a day
             without one, and without them, the kind is trained anew every week on what was known then.
@@ -148,7 +146,6 @@ class KeyLifetimes:
     """Numbers of report keys, and when their entries expire in the replay; an `ExpiryView`.
 
     Args:
-        opens: the keys.
         lifetime: until when entries are fresh.
     """
 

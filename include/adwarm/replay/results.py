@@ -35,7 +35,6 @@ class PolicyResult:
     """The results of one policy.
 
     Attributes:
-        name: of the policy.
         target_columns: per target, the column of its threshold.
         points: its curve with bootstrap copies.
         read_at: the multiples at which the curve was read.
@@ -73,9 +72,7 @@ def policy_result(
     """Return the results of a policy.
 
     Args:
-        policy: the policy.
         thresholds: one per column of `counts`.
-        counts: of the simulation.
         calls: upstream calls, cells x columns.
         fetch_seconds: how long a reader waits at a miss.
         measured: what was measured beside the thresholds.
@@ -305,8 +302,6 @@ class ProbabilityMetrics:
     `find_evaluated` leaves out are none.
 
     Args:
-        opens: the log.
-        event: what the probabilities are of.
         timing: its lag tells which keys are known.
         end: end of the log, microseconds since 1970; later horizons are not counted.
     """

@@ -94,7 +94,6 @@ def review_policies(
     """Review the live policy as of `now`, and return the stored review; the review of a run is made only once.
 
     Args:
-        context: the store and the settings.
         now: opens after it are ignored.
         run_id: the run that makes the review.
         apply_result: whether to fall back and to propose; if not, the review only reports what it would have done.
@@ -134,10 +133,8 @@ def review_log(
     The document is that of a replay with the key `review`.
 
     Args:
-        opens: the log.
         split: training and replayed weeks.
         live_kind: the kind of forecast that is live.
-        settings: of training and of planning.
         stored: the stored forecasts, which are replayed as they are; without them each kind is trained in the replay.
         scope: the policies, and how many weeks were to be scored.
     """
@@ -312,10 +309,7 @@ def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyRevi
     """Make the forecast that a review proposed live, and return the review; repeating it changes nothing.
 
     Args:
-        engine: the database.
-        run_id: the run of the review.
         by: who approved.
-        at: when.
 
     Raises:
         NotFound: there is no such review.

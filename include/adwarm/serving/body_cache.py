@@ -188,11 +188,7 @@ class BodyCache:
         return self._files.get(entry)
 
     async def load(self, entry: Entry) -> bytes | None:
-        """Return the body of an entry, encoded as it is stored; None when it is lost or damaged.
-
-        Raises:
-            Transient: the database cannot be reached.
-        """
+        """Return the body of an entry, encoded as it is stored; None when it is lost or damaged."""
         flight = self._flights.get(entry.payload_hash)
         if flight is None:
             loop = self._loop = asyncio.get_running_loop()
@@ -201,11 +197,7 @@ class BodyCache:
         return await asyncio.shield(flight)
 
     def read(self, entry: Entry) -> bytes | None:
-        """Read the body of an entry from its file or the database, in this thread; None when it is lost or damaged.
-
-        Raises:
-            Transient: the database cannot be reached.
-        """
+        """Read the body of an entry from its file or the database, in this thread; None when it is lost or damaged."""
         body = self._files.get(entry)
         if body is not None:
             return body

@@ -57,7 +57,6 @@ def read_partitions(reader: Reader, key: ReportKey, *, with_document: bool = Tru
 
     Args:
         reader: knows the account and the days.
-        key: the report.
         with_document: whether to build it. Without it only the checksums of the stored days are checked, and the result
             says how old they are, and why it is no fresh report.
 
@@ -133,8 +132,6 @@ def read_source(
 
     Args:
         reader: knows the account and the days.
-        engine: the parts that fetches work with.
-        key: the report.
         connection: name of the connection.
         limits: the class in which calls are admitted, and how many seconds the read may take.
 

@@ -57,11 +57,7 @@ class CachedDelta(NamedTuple):
 
 
 class Deltas:
-    """Makes deltas, each once on first demand, and caches them. Safe for many threads.
-
-    Args:
-        context: database and settings.
-    """
+    """Makes deltas, each once on first demand, and caches them. Safe for many threads."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -159,11 +155,7 @@ class ReadKey(Protocol):
 
 
 class DeltaThreads:
-    """Finds deltas for the hit route: known ones at once, others in threads of its own.
-
-    Args:
-        context: database and settings.
-    """
+    """Finds deltas for the hit route: known ones at once, others in threads of its own."""
 
     def __init__(self, context: Context) -> None:
         self._deltas = Deltas(context)
@@ -214,14 +206,12 @@ def find_dictionary(context: Context, key: ReportKey, data_zone: str, dictionary
     never looked at, so a hash cannot probe them. A version whose bytes are damaged is ignored.
 
     Args:
-        context: database and settings.
         key: the key that the client may read.
         data_zone: zone of the key's account.
         dictionary_hash: SHA-256 of the document.
 
     Raises:
         BadRequest: the report is not configured.
-        Transient: the database cannot be reached.
     """
     account = Account(key.account_id, data_zone, data_zone)
     spec, digest = context.settings.spec(key.report), dictionary_hash.hex()

@@ -110,7 +110,6 @@ def describe_fetching(settings: Settings, check_sources: Callable[[], object] | 
     """Return who fetches what this process enqueues.
 
     Args:
-        settings: of the process.
         check_sources: raises BadRequest when a source lacks a setting, such as its credential; by default the sources
             of the settings are checked. No source is called.
     """
@@ -222,7 +221,6 @@ class QueueDrainer:
 
     Args:
         mode: describes it.
-        queue: the queue.
         make_worker: returns a new worker; each thread has its own, and a new one after an error.
         threads: batches that run at the same time.
     """
@@ -328,7 +326,6 @@ class DagStarter:
 
     Args:
         mode: describes it.
-        queue: the queue.
         start_run: starts a run; raises Transient when that fails.
         monotonic: measures the time between runs.
     """
@@ -395,7 +392,6 @@ class NoDrainer:
 
     Args:
         mode: describes it.
-        clock: the current time.
     """
 
     def __init__(self, mode: FetchMode, clock: Clock) -> None:
@@ -428,10 +424,7 @@ def make_drainer(
 
     Args:
         mode: what `describe_fetching` returned for the same settings.
-        settings: of the process.
-        queue: the queue.
         make_worker: returns a new worker of the queue; not called unless the mode is `drains`.
-        clock: the current time.
     """
     url, token = settings.serving.airflow_url, settings.serving.airflow_token
     if mode.mode == "drains":

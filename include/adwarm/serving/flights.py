@@ -61,7 +61,6 @@ class Progress:
     """A request as it was read last.
 
     Attributes:
-        request_id: its id.
         state: the request; None when it was not read yet, or was deleted.
         pause_seconds: how long it pauses before its next attempt.
     """
@@ -114,7 +113,6 @@ class Flights:
     """Enqueues requests and waits for them.
 
     Args:
-        queue: the queue.
         executor: runs its transactions; at most as many at a time as it has threads.
         on_enqueued: called in the event loop after a request was enqueued or joined; it must not block.
     """

@@ -60,7 +60,6 @@ class Representations:
     """Makes and caches representations. Its methods are called in one event loop.
 
     Args:
-        context: database and settings.
         bodies: the stored bodies.
         executor: threads for encoding and shaping; others than those that read, since these must not wait for them.
     """
@@ -92,14 +91,12 @@ class Representations:
         """Return a representation; None when the stored bytes are lost or damaged, and the entry is marked then.
 
         Args:
-            entry: the entry.
             selection: coding and shape.
             stored: the stored body, where the caller has it.
 
         Raises:
             BadRequest: the document has no such shape or table.
             TooMuchData: the document decodes to more than the settings allow.
-            Transient: the database cannot be reached.
         """
         stored = stored or self._bodies.get(entry) or await self._bodies.load(entry)
         content_type = entry.content_type or OLD_CONTENT_TYPE
@@ -186,7 +183,6 @@ class HitParts:
     """The parts of the hit route. Create it in the process that serves, and call its methods in one event loop.
 
     Args:
-        context: database and settings.
         clock: decides which days a key means.
         deltas: makes deltas for returning readers; None for none.
     """

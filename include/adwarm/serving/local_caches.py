@@ -85,9 +85,6 @@ class CacheClear:
     changed, so they serve nothing that is damaged.
 
     Args:
-        engine: the database.
-        get_caches: returns the caches of this process.
-        errors: the errors that it is for.
         cooldown_seconds: the shortest time between two runs for the same key or account, over all workers.
         clears: the report of the failed operation, its account, or everything.
     """
@@ -153,7 +150,6 @@ class QueryWatcher:
     """Reads once a second which queries are in use. Start it in the event loop that serves.
 
     Args:
-        engine: the database.
         settings: the settings that the readers of this process share.
         seconds: time between two reads.
     """

@@ -53,9 +53,6 @@ class RequestCheck:
     """Checks requests. It remembers for a second which accounts exist. Use it from one event loop.
 
     Args:
-        engine: the database.
-        settings: of the process.
-        clock: the current time.
         executor: runs the queries.
     """
 
@@ -119,10 +116,6 @@ class QueueMissHandler:
     """Requests what is missing or old through the queue. One per process; use it from one event loop.
 
     Args:
-        engine: the database.
-        settings: of the process.
-        clock: the current time.
-        queue: the queue.
         drainer: gets what is enqueued fetched.
         executor: runs the transactions; threads of its own by default.
     """

@@ -33,7 +33,6 @@ class Pointer:
     """What a report key stood for when the database was read.
 
     Attributes:
-        key: the report key.
         window: the days that it meant.
         entry: the entry of these days; None when there is none.
         data_zone: zone of the account; the default zone when the account is not stored.
@@ -107,12 +106,10 @@ class PointerCache:
         newer entry, so they wait for the next read, which they share too.
 
         Args:
-            key: the report key.
             max_age: seconds; `serving.pointer_seconds` when None.
 
         Raises:
             BadRequest: the report is not configured.
-            Transient: the database cannot be reached.
         """
         oldest = self._monotonic() - (self._seconds if max_age is None else max_age)
         while True:
@@ -126,12 +123,10 @@ class PointerCache:
         """Read the pointer of a key from the database, in this thread.
 
         Args:
-            key: the report key.
             zone: the data zone that the account had last time; a wrong one costs a second statement.
 
         Raises:
             BadRequest: the report is not configured.
-            Transient: the database cannot be reached.
         """
         started, now, default = self._monotonic(), self._clock.now(), self._settings.default_zone
         spec, zone = self._settings.spec(key.report), zone or default

@@ -156,7 +156,6 @@ class ReadChain:
         """Return a report by the chain; a miss when no step has one, with the reason and the error.
 
         Args:
-            key: the report.
             actor: who reads; counted with the read.
             may_fetch: whether `upstream` and `source` may run.
             wants_fresh: whether an entry that is old is fetched before anything else answers.
@@ -242,8 +241,6 @@ def read_or_fetch(
     Args:
         reader: reads and counts.
         make_prefetch: builds the engine; called only on a miss.
-        key: the key to read.
-        actor: who reads.
         allow_partial: whether an entry of other days than the key means may answer.
 
     Raises:

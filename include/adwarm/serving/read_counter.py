@@ -41,8 +41,6 @@ class FirstOpenTracker:
         """Record an open, and return what it adds to the traffic of its hour.
 
         Args:
-            at: when it was opened, UTC.
-            key: the report key.
             actor: who opened it; only humans count.
             is_hit: whether a fresh entry answered.
 

@@ -60,7 +60,6 @@ class ReadResult:
     """What a reader gets.
 
     Attributes:
-        key: the key that was read.
         status: see `ReadStatus`.
         read_at: when, UTC.
         entry: the entry; None on a miss.
@@ -107,7 +106,6 @@ class RecentEntry:
     """An entry that a process has in memory.
 
     Attributes:
-        entry: the entry.
         blob: its compressed bytes in their envelope.
         data_zone: zone of its account when it was read.
     """
@@ -147,7 +145,6 @@ class Reader:
         Corrupt bytes are a miss, and the entry is marked degraded so that it is fetched again.
 
         Args:
-            key: the key to read.
             actor: who reads; counted with the read.
             record_traffic: whether to count the read.
 

@@ -66,7 +66,6 @@ class MissHandler(Protocol):
 
         Args:
             key: the report, validated.
-            token: whose request it is.
             priority: its class, cut to the token's highest.
             wait_seconds: how long the caller waits; 0 for not at all.
 
@@ -90,9 +89,6 @@ class Open:
     """One open of a report.
 
     Attributes:
-        at: when it was asked for, UTC.
-        key: the report key.
-        actor: who opened it.
         status: `hit`, `stale`, `miss` or `fetched`.
         latency_ms: how long the answer took.
         sent_bytes: bytes of the body that was sent.
@@ -221,10 +217,8 @@ class ServingServices:
     """The objects of one serving process.
 
     Attributes:
-        context: database, object store and settings.
         clock: the time of freshness and of expiry.
         chain: the read path with its fallbacks.
-        queue: the request queue.
         admission: reads the state of the shared budget.
         authenticator: finds the token of a request.
         misses: requests what is missing or old.

@@ -122,7 +122,6 @@ class StoredIds:
     request is refused because of others: one with a stored id waits for a read that begins after it came.
 
     Args:
-        read: reads the ids.
         clock: the time of the limit.
         sleep: waits for some seconds.
     """
@@ -140,11 +139,7 @@ class StoredIds:
         self._task: asyncio.Task[None] | None = None
 
     async def contains(self, name: str) -> bool:
-        """Return whether an id is stored; one that was deleted since the last read may still count as stored.
-
-        Raises:
-            Transient: the database cannot be reached.
-        """
+        """Return whether an id is stored; one that was deleted since the last read may still count as stored."""
         begun = self._begun
         while name not in self._ids and self._ended <= begun:
             if self._task is None:
@@ -186,7 +181,6 @@ class TokenAuthenticator:
     """Finds and checks the token of a request. Belongs to one event loop.
 
     Args:
-        engine: the database.
         clock: judges expiry and the age of what was read.
         sleep: waits for some seconds.
     """
@@ -213,7 +207,6 @@ class TokenAuthenticator:
 
         Raises:
             Problem: 401, there is no valid token; 429, the token is used too often.
-            Transient: the database cannot be reached.
         """
         token_id, secret_hash = _parse(authorization)
         now = self._clock.now()

@@ -200,7 +200,6 @@ def add_logged(connection: Connection, zones: Mapping[str, str], default_zone: s
         connection: the transaction to write in.
         zones: by account id the reader zone in the log; empty: it names none, and it is the data zone, once known.
         default_zone: the data zone where the log names none, until the upstream returns it.
-        at: the time of the change.
     """
     new = [
         Account(name, zone or default_zone, "" if zone == default_zone else zone, currency="")
@@ -213,7 +212,6 @@ def set_by_user(engine: Engine, account_id: str, values: Mapping[str, str | None
     """Store what the user sets for an account.
 
     Args:
-        engine: the database.
         account_id: a stored account.
         values: columns in `USER_SETTINGS`, each with its value; None clears it.
 

@@ -40,7 +40,6 @@ class ActionFields(TypedDict):
     """The fields of an action.
 
     Attributes:
-        at: when it was done, UTC.
         actor: who did it: the user of Airflow, the token, or the user of the operating system.
         via: `airflow`, `token` or `cli`.
         action: what was done, such as `warm_now`.

@@ -86,7 +86,6 @@ class NewAlert:
         window_seconds: the window; 0 for a single event.
         example: a report key or an account that failed.
         reason: message of the last error, without secrets.
-        next_step: what to do.
     """
 
     at: datetime

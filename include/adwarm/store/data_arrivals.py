@@ -81,8 +81,6 @@ def save(
 
     Args:
         connection: a write transaction.
-        account_id: the account.
-        days: the days whose data has arrived.
         arrived_at: when it was there, UTC.
         origin: who reports it.
         spec_hashes: the queries in use; a day counts as fetched when all of them that are stored were.

@@ -3,9 +3,9 @@
 SQLite runs in WAL mode with short `BEGIN IMMEDIATE` write transactions that are on disk when they are committed;
 PostgreSQL runs with its defaults. An engine belongs to the process that opened it: a forked child opens its own.
 
-The threads of a process share a few connections. Every wait for a connection, a lock or a statement has a timeout, and
-its error says which setting to change. A thread must not open a second connection while it holds one: with a full pool
-it would wait for itself.
+The threads of a process share a few connections. Every wait for a connection, a lock or a statement has a timeout: each
+transaction may raise `Transient`, whose message says which setting to change. A thread must not open a second
+connection while it holds one: with a full pool it would wait for itself.
 """
 
 import os

@@ -297,9 +297,7 @@ def list_to_repair(engine: Engine, after: EntryKey | None, now: datetime, limit:
     Those are degraded entries, and entries of which something could not be read, once they are due again.
 
     Args:
-        engine: the database.
         after: only entries after this key.
-        now: the time of the run, UTC.
         limit: how many.
     """
     has_gap = and_(table.c.degraded_reason.is_not(None), table.c.expires_at <= now)
@@ -330,7 +328,6 @@ def add_reads(engine: Engine, counts: Mapping[EntryKey, int], at: datetime) -> N
     """Add reads to entries in one transaction; entries that are gone are left out, and no count means no transaction.
 
     Args:
-        engine: the database.
         counts: reads by entry since the last call.
         at: when the last of them was, UTC.
     """
@@ -358,7 +355,6 @@ def mark_damaged(context: Context, entry: Entry, error: Exception) -> None:
     """Mark an entry as degraded, so that it is fetched again, and report the damage.
 
     Args:
-        context: the database, and what records damage.
         entry: the entry whose bytes fail verification.
         error: what is wrong with them.
 

@@ -30,7 +30,6 @@ class AdAlert:
     """What an ad was last alerted for.
 
     Attributes:
-        ad_id: the ad.
         as_of: day of the score.
         level: 1 is warning, 2 critical, 3 alarm.
         alerted_at: when; None when the ad was never alerted.

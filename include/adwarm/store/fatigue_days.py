@@ -121,7 +121,6 @@ def save_frequency_sources(engine: Engine, sources: Mapping[DayKey, tuple[str, s
     """Note that documents were read and have the frequencies that are scored already.
 
     Args:
-        engine: the database.
         sources: by account and day, the frequency source and the input hash that the row must still have.
     """
     rows: list[dict[str, Any]] = [

@@ -95,7 +95,6 @@ def list_closed(engine: Engine, now: float | None = None, also: Rule | None = No
     """Return the gates that let no call pass, or only probes: shared scopes first, then those closed longest.
 
     Args:
-        engine: the database.
         now: the time; the database's own by default.
         also: a rule whose open gates are returned too.
     """

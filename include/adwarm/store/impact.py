@@ -68,7 +68,6 @@ class StoredEstimate:
     Attributes:
         design: the measurement that it belongs to.
         week: the newest week in it, as its Monday.
-        at: when it was made, UTC.
         figures: JSON values.
         designs: how many measurements were begun, this one included.
     """
@@ -100,8 +99,6 @@ def start_design(engine: Engine, at: datetime, share: float) -> ImpactDesign:
     The salt of its draw is that moment, which nobody picks by its result.
 
     Args:
-        engine: the database.
-        at: when it begins, UTC.
         share: share of the units that is held out.
     """
     with write_transaction(engine) as connection:

@@ -84,7 +84,6 @@ class SavedReport:
 
     Attributes:
         unit: hash of the request.
-        requested_at: when it was requested.
         run_id: the platform's id; None until it is stored.
         percent: progress at the last poll, 0 to 100.
         progressed_at: when `percent` last changed.

@@ -86,10 +86,6 @@ def acquire(engine: Engine, name: str, owner: str, at: datetime, seconds: float)
     """Take the right to run a step for `seconds`; return its state before, or None while another process runs it.
 
     Args:
-        engine: the database.
-        name: the step.
-        owner: the process that takes it.
-        at: when the run starts, UTC.
         seconds: how long the lease lasts, by the database's clock.
     """
     with write_transaction(engine) as connection:

@@ -34,8 +34,6 @@ class ConcurrentIndex:
     """An index that a migration adds to an existing table.
 
     Attributes:
-        name: its name.
-        table: the table.
         columns: its columns, in order.
         unique: whether two rows may not have the same values. Rows that break it fail the upgrade.
         where: the condition of a partial index, as SQL that both dialects know.

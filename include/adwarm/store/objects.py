@@ -87,7 +87,6 @@ class ObjectStore:
 
         Args:
             digest: its hash.
-            suffix: its suffix.
             from_storage: read what is stored, even if this process has the object in memory.
 
         Raises:
@@ -322,8 +321,6 @@ class Context:
 
     Attributes:
         engine: the database; opened after a fork, never before.
-        objects: the object store.
-        settings: the settings of this process.
         on_damage: called by whoever meets damaged data while reading, so that it is recorded, healed and alerted.
     """
 

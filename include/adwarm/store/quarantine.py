@@ -66,7 +66,6 @@ class DamagedItem:
     """Damaged data.
 
     Attributes:
-        kind: what it is.
         name: the hash of its payload (`entry`) or of its object (all others).
         account_id: the account it belongs to; None for data of many accounts.
         reason: what is wrong.

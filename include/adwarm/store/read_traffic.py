@@ -276,8 +276,6 @@ def count_calls(
     """Count calls in the hour of `at`: those of an account, and those of a cause. The one place that counts calls.
 
     Args:
-        engine: the database.
-        at: when they were made.
         account_id: the account that they are about; empty: none.
         cause: what made them necessary.
         calls: how many they are.

@@ -93,9 +93,7 @@ def register(
     """Note the queries of this process's settings, switch what is overdue, and return what `load_specs` returns.
 
     Args:
-        engine: the database.
         configured: the query of each report in the settings.
-        now: the time of the process, UTC.
         deadline: how long a new query is prepared at most.
     """
     versions = list_versions(engine)

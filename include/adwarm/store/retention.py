@@ -33,10 +33,8 @@ def delete_older(
     """Delete the rows of a table that are older than `age`, batch by batch; yield how many each batch deleted.
 
     Args:
-        engine: the database.
         column: the indexed column of the table that says how old a row is: a UTC datetime, or a day.
         age: what is younger stays.
-        now: the time of the run, UTC.
         condition: further condition of the rows to delete.
     """
     table: Table = column.table
@@ -127,7 +125,6 @@ def delete_removed_strategies(engine: Engine, before: datetime, defaults: set[st
     """Delete what is recorded of strategies that were removed before `before`.
 
     Args:
-        engine: the database.
         before: their warms are gone by then.
         defaults: names that stay, because a removed default is not created again.
     """

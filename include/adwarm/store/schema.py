@@ -188,7 +188,6 @@ def require_objects(context: Context) -> None:
 
     Raises:
         StorageError: it is gone.
-        Transient: the database cannot be reached.
     """
     path = context.objects.local_path
     if path is None or not context.objects.is_lost:

@@ -110,7 +110,6 @@ class DayScores:
 
     Attributes:
         account_id: the account of all of them.
-        as_of: their day.
         columns: the values of each field of `FatigueScore`, `baseline` as JSON text; of this day and others.
         first: index of the first value of this day.
         last: index after its last value; equal to `first` when no ad is scored.
@@ -211,7 +210,6 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str
     """Return accounts whose newest scores are of another calculator, each with the day of those.
 
     Args:
-        engine: the database.
         calculator_version: that of today.
         limit: the most accounts to return.
         turn: decides which of more than `limit` accounts are returned; with another text at each call, accounts that
@@ -371,7 +369,6 @@ def count_followed_alarms(engine: Engine, until: date) -> tuple[int, int]:
     its last week. Both are in the baselines of the scores of the alarm's first day and of one and two weeks later.
 
     Args:
-        engine: the database.
         until: last day whose scores may be looked at.
     """
     first = select(table.c.account_id, table.c.ad_id, table.c.as_of, table.c.baseline)
@@ -401,7 +398,6 @@ def find_earlier(
     """Return the newest status and alarm of each ad in a span of days; `before` is not part of it.
 
     Args:
-        engine: the database.
         ads: ids of ads by account, of up to some hundreds of accounts.
         since: first day of the span.
         before: the day after its last one.

@@ -63,7 +63,6 @@ def get_calls(
     A warm that failed counts at its decision time.
 
     Args:
-        engine: the database.
         strategy: name of the strategy.
         since: start of the window, UTC.
         until: its end.
@@ -93,7 +92,6 @@ def get_call_ratio(engine: Engine, strategy: str, since: datetime, until: dateti
     One request may cover more than was planned, and a large answer takes several.
 
     Args:
-        engine: the database.
         strategy: name of the strategy.
         since: earliest decision time of the warms to count, UTC.
         until: end of the decision times, exclusive.
@@ -167,7 +165,6 @@ def get_usage(engine: Engine, since: datetime, until: datetime, *, with_runs: bo
     """Return the cost and the use of each strategy's warms that were decided in the half-open window.
 
     Args:
-        engine: the database.
         since: start of the window, UTC.
         until: its end.
         with_runs: whether to count the runs, for which every warm is read; the rest comes from an index.

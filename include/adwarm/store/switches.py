@@ -43,8 +43,6 @@ class SwitchState:
     """The position of a switch.
 
     Attributes:
-        name: the switch.
-        is_on: its position.
         changed_at: when it was turned last, UTC; None when it never was.
         changed_by: who turned it.
         why: why, in their words.

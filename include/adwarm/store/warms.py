@@ -286,9 +286,7 @@ class WarmFilter:
     """Which warms of a run to list; an empty text leaves a field free.
 
     Attributes:
-        account_id: the account.
         range_text: part of the date range.
-        status: of the warm.
         reason: why it is in the plan.
     """
 

@@ -70,7 +70,6 @@ class FeatureContext:
     """Pairs of key and column with their features.
 
     Attributes:
-        grid: the opens.
         key: row of the key in the grid, per pair.
         column: column in the grid, per pair; features use only what lies left of it.
         features: name to a value per pair; the functions of `key_features` and `account_features` fill it.

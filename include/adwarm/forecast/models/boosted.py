@@ -128,10 +128,8 @@ def predict_in_batches(
     `keys_at_once` is predicted as one batch. Keys that are not known at a moment get NaN.
 
     Args:
-        model: the model.
         opens: the history; for each moment, opens that are not known then are ignored.
         moments: microseconds since 1970, ascending, less than about a day in all.
-        keys_at_once: keys per batch.
         selected: moments x keys, whether a value is needed; the keys of accounts without such a key get NaN.
     """
     delay, last = model.horizons.delay, moments[-1]

@@ -75,7 +75,6 @@ class Backtest:
     """Simulates warming over held-out time.
 
     Attributes:
-        grid: the opens.
         columns: the decisions, ascending and evenly spaced.
         lifetime: how long an entry is fresh, in slots.
     """

@@ -171,7 +171,6 @@ def train_candidates(
     the best unless it is clearly beaten. When `forecast.model` names a kind, only that one is trained.
 
     Args:
-        context: the store and the settings.
         until: end of the opens to train on, UTC.
         now: when the snapshots are created.
         opens: the result of `load_training_opens`, if it is loaded already.
@@ -220,7 +219,6 @@ def fit_forecast(
     Args:
         kind: one of `TRAINERS`.
         opens: those of the last `forecast.history_days` before `until`.
-        settings: of the forecast.
         until: end of the opens to train on, UTC.
         trainer: trains the kind; that of `TRAINERS` if None.
     """

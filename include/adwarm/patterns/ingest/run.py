@@ -251,7 +251,6 @@ class IngestRun:
     """A planned run.
 
     Attributes:
-        now: the time the run acts as of.
         live: whether it moves the watermark; False for an explicit window.
         watermark: its value at planning.
         splits: what to read, in the order of the log; several when there is more than `SPLIT_EVENTS`.

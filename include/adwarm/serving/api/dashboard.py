@@ -58,7 +58,6 @@ class DashboardFiles:
     """ASGI middleware that answers requests below `/dashboard` with files, and passes on every other one.
 
     Args:
-        app: what answers the others.
         folder: the only folder that files come from; links out of it are not followed, hidden files not shown.
     """
 

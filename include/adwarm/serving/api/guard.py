@@ -75,7 +75,6 @@ class Guard:
     """ASGI middleware in front of every route.
 
     Args:
-        app: what is guarded.
         authenticator: finds the token of a request.
     """
 

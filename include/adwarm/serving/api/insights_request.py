@@ -47,7 +47,6 @@ class InsightsQuery:
     """What path and query of a request name.
 
     Attributes:
-        key: the report key.
         shape: the shape; None when the query names none, so that `Accept` decides.
         table: `summary` or `daily`; None for the shape's own.
         priority: class of a fetch; None when the query names none.

@@ -77,7 +77,6 @@ async def describe_fallback(
         request_headers: by lower-case name.
         query: what the request names.
         representations: encode and shape the document.
-        now: the current time, UTC.
 
     Raises:
         NotAcceptable: the client excludes every coding.
@@ -161,11 +160,7 @@ class Reading:
     """A request whose token may read its key.
 
     Attributes:
-        visit: the request.
-        token: whose it is.
         query: what it names.
-        actor: who reads.
-        at: when it came, UTC.
         applied: the preferences that the answer has followed.
     """
 

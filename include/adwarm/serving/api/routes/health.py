@@ -35,11 +35,7 @@ class StoreState:
 
 @dataclass
 class ReadinessCheck:
-    """Checks database and objects at most once a second, however often anonymous callers ask.
-
-    Attributes:
-        services: whose database it is.
-    """
+    """Checks database and objects at most once a second, however often anonymous callers ask."""
 
     services: ServingServices
     _started_at: float = 0.0
