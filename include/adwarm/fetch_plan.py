@@ -123,7 +123,6 @@ def plan_fetch(
 
     Args:
         windows: windows whose entries are absent or stale.
-        stored: the stored partitions by day.
         schedule: the account's refetch schedule; days after its today are left out.
         history: further days to complete; they get no entry of their own.
         page_rows: stored days that are not final are fetched again between two spans while they fit into one page.

@@ -23,7 +23,6 @@ class ActionServices:
 
     Attributes:
         admission: the shared budget.
-        isolation: what is isolated.
         owner: names this process in leases.
     """
 
@@ -59,7 +58,6 @@ class RunningAction:
     """An action that is being carried out.
 
     Attributes:
-        doer: who acts.
         arguments: what was asked for; the action may add what it did.
         detail: the result, in a sentence.
         id: number of its record, once it has ended.
@@ -79,7 +77,6 @@ def audited(
 
     Args:
         services: the database and the clock.
-        doer: who acts.
         action: its name, such as `purge`.
         subject: what it is done to.
         arguments: what was asked for, as JSON values.

@@ -23,7 +23,6 @@ class Failure:
     """A report whose last request or warm failed.
 
     Attributes:
-        reason: why it failed.
         status: `failed`, `expired`, `shed`, `stale` or `denied`.
     """
 
@@ -91,8 +90,6 @@ def retry_reports(
     """Request reports again that failed, in the class `normal`; return the result and the action's number.
 
     Args:
-        services: what the actions work with.
-        doer: who acts.
         run_id: the run whose warms they are; None for requests.
 
     Raises:

@@ -48,7 +48,6 @@ class RequestResult:
 
     Attributes:
         tickets: the requests, those that joined an equal one included.
-        fresh: reports that are fresh already.
         left_out: reports for which the queue, or the token of who asked, had no room.
         why: why it had none.
     """
@@ -79,7 +78,6 @@ def parse_keys(settings: Settings, accounts: str, date_ranges: str, report: str 
         settings: the reports that exist.
         accounts: account ids, separated by spaces, commas or lines.
         date_ranges: presets or `YYYY-MM-DD..YYYY-MM-DD`, separated likewise.
-        report: name of a report.
 
     Raises:
         BadRequest: a part is missing or not valid, or there are more than `MAX_KEYS` keys.

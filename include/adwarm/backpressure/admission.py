@@ -234,7 +234,6 @@ def acquire_grant(
     Args:
         admission: the shared budget.
         clock: gives the time and sleeps through short waits.
-        call: what the block is about to do.
         timeout_seconds: the longest time to wait for admission.
 
     Raises:

@@ -249,7 +249,6 @@ class RequestQueue:
         """Add a request, or join an equal open one, which gets the more urgent class and the later deadline of both.
 
         Args:
-            priority: the class it is served in.
             wait_seconds: how long the caller waits, cut to `max_caller_wait_seconds`; None when no caller waits.
             limits: of the token that requests it; None when no token does. They do not apply to a join.
 

@@ -145,7 +145,6 @@ class ScopeState:
     """One scope at a point in time.
 
     Attributes:
-        in_flight_by_class: calls in flight of each class.
         slot_demand: which classes wait for a slot.
         rate_demand: which classes wait for the rate.
         mean_latency: moving average of the latency of a call, in seconds.

@@ -41,7 +41,6 @@ class AirflowConfig:
     """Where a process finds the configuration of Airflow.
 
     Attributes:
-        environment: variables of the process.
         file: Airflow's configuration file, which may not exist.
     """
 

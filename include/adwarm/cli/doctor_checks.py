@@ -46,7 +46,6 @@ class CheckResult:
     """Result of one check.
 
     Attributes:
-        ok: whether it passed.
         detail: what was found, or what to fix.
         warning: whether a check that passed is worth a look.
     """

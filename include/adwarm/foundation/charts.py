@@ -134,7 +134,6 @@ def line_chart(
         labels: of the places of the axis; about eight of them are written.
         title: what it shows, for screen readers.
         height: of the picture.
-        marks: moments to mark.
     """
     return _plot(series, labels, title, height, bars=False, moments=marks)
 

@@ -59,7 +59,6 @@ def find_latest(expression: str, zone_name: str, at: datetime) -> datetime:
     """Return the latest occurrence (UTC) that is not after `at`.
 
     Args:
-        expression: a cron expression.
         zone_name: the IANA zone in which it is read.
         at: UTC.
 

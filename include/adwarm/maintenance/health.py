@@ -52,7 +52,6 @@ def make_check_health(calls: PlatformCalls, isolations: Isolations) -> Step:
     """Return the step `check_health`.
 
     Args:
-        calls: makes the probes.
         isolations: counts what the probes show.
     """
 

@@ -39,7 +39,6 @@ class IntegrityResult:
     """The result of a check.
 
     Attributes:
-        kinds: the counts by kind of data.
         problems: what is damaged or cannot be read.
     """
 

@@ -24,7 +24,6 @@ class PlatformCalls:
 
     Attributes:
         admission: the shared budget.
-        factories: returns what builds the sources.
     """
 
     context: Context

@@ -90,7 +90,6 @@ class StepReport:
         status: `done` (everything was looked at), `more` (work is left), `skipped`, `failed`, or `held` (another
             process runs it).
         reason: why it was skipped, held or failed.
-        error: what it raised.
         held_seconds: for how long at most another process may still run it; 0 unless it is `held`.
     """
 
@@ -129,8 +128,6 @@ def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float
     """Run one step and store what it did.
 
     Args:
-        name: the step's name.
-        step: the work.
         seconds: how long the step may take.
         owner: this process.
 

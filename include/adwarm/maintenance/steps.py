@@ -156,7 +156,6 @@ class MaintenanceParts:
     Attributes:
         queue: takes the requests of repairs.
         admission: the shared budget, with the state of the breakers.
-        calls: makes calls to the platform.
         pipeline: raises alerts.
         isolations: knows what is isolated.
         alerts: resolves and delivers alerts.
@@ -212,7 +211,6 @@ def run_if_due(parts: MaintenanceParts, name: str, *, run_now: bool = False) -> 
     """Run one step within `STEP_SECONDS`, unless its last complete pass is young.
 
     Args:
-        parts: what it works with.
         run_now: whether it runs also when it is not due.
     """
     state = maintenance_steps.find_state(parts.context.engine, name)

@@ -155,7 +155,6 @@ class AccessToken:
     Attributes:
         id: public id, the first part of the token that its holder sends.
         name: what it is for, in its owner's words.
-        scopes: what it allows.
         accounts: the accounts it may read; None for all.
         actor: who opens reports with it, unless a trusted backend says otherwise.
         is_trusted: whether its holder is a backend that may name the actor of each request (`Adwarm-Actor`).

@@ -40,7 +40,6 @@ class Snapshot:
         trained_from: first moment of the log it learned from.
         trained_until: end of that part of the log, exclusive.
         keys: number of report keys it knows.
-        features: names of its features.
         metrics: figures on the held-out week; empty when the log is too short for one.
         created_at: when it was trained.
     """
@@ -66,7 +65,6 @@ class DeployedPolicy:
         mode: `shadow` plans without a call.
         updated_at: when the snapshot was last replaced.
         chosen_kind: the kind of forecast that a review or a human chose; training keeps it. None: the best one wins.
-        chosen_by: who chose it.
         chosen_why: why, in one sentence.
     """
 

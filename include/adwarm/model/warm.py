@@ -48,7 +48,6 @@ class PlannedWarm:
         mode: `shadow` warms are recorded and never fetched.
         status: `planned`, `shadow`, `cut` or `held_out`.
         batch: number of the mapped task that fetches the key.
-        priority: urgency of the fetch.
         decided_at: decision time of the run.
         predicted_open: the expected first open; None unless a forecast predicts one.
         warm_at: when the fetch should start.
@@ -245,7 +244,6 @@ def find_cause(reason: WarmReason, strategy: str | None, run_id: str) -> CallCau
     """Return what makes the calls of a planned warm; what a trigger form describes is of no strategy.
 
     Args:
-        reason: why it was planned.
         run_id: the run that planned it: DAG, a slash, and the run's id in Airflow.
     """
     if strategy is not None:

@@ -119,7 +119,6 @@ def _find_due(slots: SlotArrays, hour: Ints, likely: Ints, lifetime: Ints, cover
     """Return the rows at which keys fall due: each likely row that no earlier warm of its key covers.
 
     Args:
-        slots: the probabilities.
         hour: per row, its hour.
         likely: the rows at which a warm may pay.
         lifetime: per row, how long an entry would be fresh, in milliseconds.

@@ -121,7 +121,6 @@ def explain_cut(cost: WarmCost, benefit: float, limit: str) -> str:
     """Return why the budget rejects a warm.
 
     Args:
-        cost: what the warm would cost.
         benefit: what it is worth, in calls.
         limit: the limit that decides, such as `600 calls of all accounts`.
     """

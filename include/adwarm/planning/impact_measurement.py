@@ -221,7 +221,6 @@ def describe_estimate(
     """Return an estimate as JSON values, as they are stored.
 
     Args:
-        units: what it was made from.
         exempt: warms and calls by reason of what is never held out.
     """
     sources = {unit.week: str(unit.source) for unit in units}

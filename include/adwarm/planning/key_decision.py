@@ -111,7 +111,6 @@ def decide_key(
     Args:
         frames: the probabilities of the run's forecast.
         view: reads expiries, stored entries and requests.
-        planning: the settings of the planner.
     """
     decided_at = utc(timing.decided_at)
     if frames.key.empty:
@@ -163,7 +162,6 @@ def _decide_without_due_hour(
     """Return the decision on a key none of whose due hours reaches the floor of a plan.
 
     Args:
-        timing: the times of the run.
         slots: every hour of the key, and those above the floor.
         view: reads expiries.
         min_confidence: the least probability that is warmed.

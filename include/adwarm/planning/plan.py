@@ -94,9 +94,7 @@ class SlotArrays:
 
     Attributes:
         key: index of the row's key, ascending.
-        start: begin of the slot.
         open: predicted open within the slot.
-        probability: probability of an open in the slot.
         survival: cumulative log probability of no open in the rows before; one element longer than the rows.
     """
 
@@ -174,7 +172,6 @@ class LikelyKeys:
     """Keys that are due in a run and likely enough, one row of the slots each; arrays and lists of equal length.
 
     Attributes:
-        slots: the probabilities.
         rows: the row of each key's slot.
         chance: probability of an open between that slot and the expiry of the entry.
         warm_at: when the fetch of each should start, UTC.

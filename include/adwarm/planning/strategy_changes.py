@@ -85,7 +85,6 @@ def find_field_problems(name: str, values: Mapping[str, Any], settings: Settings
     """Return by name of a field why its value is not valid, whatever the others are; empty when each is by itself.
 
     Args:
-        name: of the strategy.
         values: fields to set, as for `check_changes`.
         settings: have to configure the report.
     """

@@ -72,8 +72,7 @@ def select_due(engine: Engine, run_id: str, at: datetime) -> StrategySelection:
     Such a strategy belongs to one run: a second one that selects at the same time does not get it.
 
     Args:
-        run_id: the run that plans them.
-        at: its decision time, UTC; the same for each of its retries.
+        at: the decision time of the run, UTC; the same for each of its retries.
     """
     enabled = [stored for stored in load_strategies(engine, at) if stored.enabled]
     repeated = strategy_warms.list_strategies_of_run(engine, run_id)

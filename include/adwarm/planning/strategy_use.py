@@ -48,7 +48,6 @@ class StrategyReport:
     """One strategy as users see it.
 
     Attributes:
-        stored: the strategy and its state.
         usage: its fetched warms of the last 30 days; None when there are none.
         coverage: how many of its keys are fresh; None when its row is not valid, or they were not counted.
         next_run: when the schedule plans it next, UTC; None when it does not.

@@ -127,7 +127,6 @@ class StrategyState:
     Attributes:
         excluded_because: why it leaves the key out; empty when it includes it.
         last_due: its latest due time up to the moment, UTC; None when its row is not valid.
-        cron: its schedule.
     """
 
     name: str

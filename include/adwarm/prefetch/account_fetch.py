@@ -87,7 +87,6 @@ class AccountFetch:
     """Fetches the keys of one account and report. Used once.
 
     Attributes:
-        batch: the batch it belongs to.
         requests: keys of one account and report.
         progress: called with the outcomes at the end.
         earlier_calls: calls that an earlier attempt of the same batch has made; None for the first attempt.

@@ -292,7 +292,6 @@ class ReportPoller:
 
         Args:
             connection: whose token the report was requested with.
-            seconds: how long to wait.
 
         Raises:
             ReportPending: it timed out, or the batch stopped waiting, while the platform is still running the

@@ -186,7 +186,6 @@ def estimate(context: Context, account_spans: Iterable[AccountSpans], report: st
     """Return what fetching `account_spans` will cost.
 
     Args:
-        report: name of the report.
         summaries: range summaries to fetch besides, one request each.
     """
     settings = context.settings
@@ -226,9 +225,7 @@ def run_backfill(
     A parked account is tried again after its wait; a denied one is left out from then on.
 
     Args:
-        accounts: the accounts to complete.
         window: the range of days.
-        report: name of the report.
         batch_size: accounts in one batch.
         write: writes the progress every 10 seconds; to the log by default.
 

@@ -138,7 +138,6 @@ class Batch:
 
         Args:
             connection: name of the connection that the call is made with, as its accounts are stored.
-            source: name of the source.
             credential: digest of the credential that the call is made with.
 
         Raises:

@@ -32,11 +32,13 @@ class KeyRequest:
     """A key to make fresh.
 
     Attributes:
+        key: the report to make fresh.
         reference: the caller's own number for the request, returned in its outcome.
         close_day: a day to close: the history for its fatigue score is completed too.
         fresh_until: make the entry fresh at least through this moment (UTC); None means now.
         history: further days to complete; they get no entry.
         origin: what `reference` numbers, in log lines: a planned `warm` or a reader's `request`.
+        cause: what makes the calls.
     """
 
     key: ReportKey

@@ -27,7 +27,6 @@ class RangeSummary:
     """One row per object over a window.
 
     Attributes:
-        fetched_at: when the rows were fetched, UTC.
         versions: sum of the data versions of the window's days when the rows were fetched.
         missing: what could not be read, and why.
     """

@@ -127,7 +127,6 @@ class RunningReport:
         percent: progress when it was last polled.
         age_seconds: time since it was requested.
         stalled_seconds: time since the percentage last rose.
-        requested_at: when it was requested, UTC.
         pages: pages of it that were read before; None when it was not read yet.
     """
 

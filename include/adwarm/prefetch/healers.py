@@ -44,7 +44,6 @@ class TokenRefresh:
     Without a hook it takes over what a human has renewed.
 
     Args:
-        get_pool: returns the sources of this process.
         cooldown_seconds: the shortest time between two runs for one connection, over all workers.
         hooks: renew the token where it is stored; those of the installed packages by default.
     """

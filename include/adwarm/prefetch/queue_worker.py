@@ -112,7 +112,6 @@ class QueueWorker:
     """Drains the request queue. Use one per worker, from one thread at a time.
 
     Attributes:
-        prefetch: the engine that fetches.
         batch_size: requests claimed at a time.
         monotonic: measures how long a drain has run.
         stopping: set from any thread to stop the batch that is running.

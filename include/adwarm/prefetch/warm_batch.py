@@ -71,7 +71,6 @@ def warm_batch(
     off, the calls that are being made end, and no further key is taken; the result holds what was done.
 
     Args:
-        run_id: the run whose plan it is.
         wait_seconds: how long a call may wait for admission.
         pace: the pauses and the budget, which a strategy sets.
         must_complete: whether no later run plans what this one leaves, so that it has to be tried again.
@@ -210,7 +209,6 @@ def reopen_batch(engine: Engine, run_id: str, number: int, *, by_human: bool) ->
     """Set the failed warms of batch `number` back to planned for another attempt, and return how many.
 
     Args:
-        run_id: the run whose plan it is.
         by_human: whether a human started the attempt. That lifts the denials of the batch's accounts; an automatic
             attempt leaves denied keys as they are.
     """

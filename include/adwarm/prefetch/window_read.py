@@ -18,7 +18,6 @@ class WindowRows:
     """What a connection answered for a window.
 
     Attributes:
-        source: name of the source.
         api_version: version of the platform's API.
         daily: a row per object and day.
         summary: a row per object over the whole window; None for a window of one day.

@@ -88,7 +88,6 @@ class StoredAlerts:
     """Alerts in the database, delivered to the channels of the settings. Safe to share between threads.
 
     Args:
-        errors: the error history.
         sender: delivers notices, in the background.
     """
 

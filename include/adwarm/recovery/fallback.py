@@ -84,7 +84,6 @@ class FallbackRun(Generic[T]):
 
     Attributes:
         used: the fallback whose result is used; None when none has one.
-        value: its result.
         as_of: when the data of the result was fetched, if the fallback knows.
         errors: the error before them and those of failed fallbacks, in order; `NotFound` is left out.
         notes: the outcomes of the others, in their order, without secrets.
@@ -112,7 +111,6 @@ def run_fallbacks(
     Args:
         fallbacks: tried in order.
         error: why a fallback is needed; None before there is an error.
-        guard: isolation.
         now: the current time, UTC, for the age of results.
     """
     notes: list[str] = []

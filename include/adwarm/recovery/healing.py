@@ -125,7 +125,6 @@ def heal(
 
     Args:
         healers: tried in order.
-        failure: the error to heal.
         ledger: cool-downs, and the history of healing.
         clock: gives the time, and sleeps while another worker runs the same action.
         owner: names this process in the history.

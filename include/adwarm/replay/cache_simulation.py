@@ -133,7 +133,6 @@ class SimulationInputs:
     """What a simulation works with.
 
     Attributes:
-        opens: the log.
         timing: of decisions, log and fetches.
         lifetime: how long entries are fresh.
         delays: how long fetches take.

@@ -122,7 +122,6 @@ def measure_drift(opens: Opens, start: int, test: int, end: int, monitored: Moni
     """Return the drift of all opens, and the accounts that drifted, the worst first, as JSON values.
 
     Args:
-        opens: the log.
         start: start of training, microseconds since 1970.
         test: start of the test.
         monitored: the live policy after the replay.

@@ -157,7 +157,6 @@ class DecisionTimes:
     Attributes:
         at: when each is taken, microseconds, ascending.
         cutoff: per decision, `at - lag`; opens at or after it are not known yet.
-        timing: see `ReplayTiming`.
     """
 
     at: Micros
@@ -260,5 +259,4 @@ class SimplePolicy(ABC):
         Args:
             at: the decision, microseconds since 1970.
             history: the opens that are known then.
-            timing: see `ReplayTiming`.
         """

@@ -109,7 +109,6 @@ def read_opens(url: str, settings: Settings, split: TrainTestSplit, min_opens: i
 
     Args:
         url: file, folder, glob or URL of the log.
-        split: the moments.
         min_opens: keys with fewer opens in training are left out; with 0 all keys stay, also those that first appear
             in the test.
 
@@ -176,7 +175,6 @@ def replay(
 
     Args:
         opens: as `read_opens` returns them.
-        split: the moments.
         names: the policies, as `load_policies` takes them.
         settings: freshness rules, and the time zone of keys without one.
         on_progress: is called as the work proceeds.

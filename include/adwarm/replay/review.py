@@ -95,9 +95,7 @@ def review_policies(
 
     Args:
         now: opens after it are ignored.
-        run_id: the run that makes the review.
         apply_result: whether to fall back and to propose; if not, the review only reports what it would have done.
-        scope: what is replayed.
 
     Raises:
         BadRequest: a policy does not exist.

@@ -71,7 +71,6 @@ class ApiChain:
         """Return the answer of the first of `steps` that has one; a miss when none has.
 
         Args:
-            request: what the chain is run for.
             steps: a part of the chain.
             error: why the part is needed; the error of `request.first` by default.
         """

@@ -40,7 +40,6 @@ class DeltaKey(NamedTuple):
     """What a delta is made of.
 
     Attributes:
-        key: the report key that is read.
         content_hash: SHA-256 of the document to send, in hex.
         dictionary_hash: SHA-256 of the document that the client holds.
     """
@@ -71,7 +70,6 @@ class Deltas:
         """Return the cached result, or None when `get` would have to compute it. Does no I/O.
 
         Args:
-            delta_key: what the delta is made of.
             plain_bytes: as for `get`.
         """
         with self._lock:
@@ -91,7 +89,6 @@ class Deltas:
         same time share one computation.
 
         Args:
-            delta_key: what the delta is made of.
             data_zone: zone of the key's account.
             load_document: returns the decoded document to send; its errors are raised.
             plain_bytes: size of the plain coding that would be sent instead.
@@ -169,7 +166,6 @@ class DeltaThreads:
 
         Args:
             pointer: the key that the client may read, with its account's zone.
-            entry: the entry to send.
             dictionary_hash: SHA-256 of the document that the client holds.
             stored: the stored body of the entry, in its codec.
             plain_bytes: size of the plain answer; a delta is smaller.

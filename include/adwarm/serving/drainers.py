@@ -220,7 +220,6 @@ class QueueDrainer:
     """Drains the queue in threads of this process.
 
     Args:
-        mode: describes it.
         make_worker: returns a new worker; each thread has its own, and a new one after an error.
         threads: batches that run at the same time.
     """
@@ -325,7 +324,6 @@ class DagStarter:
     """Starts the DAG that drains the queue while requests are ready and nobody processes them.
 
     Args:
-        mode: describes it.
         start_run: starts a run; raises Transient when that fails.
         monotonic: measures the time between runs.
     """
@@ -388,11 +386,7 @@ class DagStarter:
 
 
 class NoDrainer:
-    """Leaves the queue to the schedule of the DAG.
-
-    Args:
-        mode: describes it.
-    """
+    """Leaves the queue to the schedule of the DAG."""
 
     def __init__(self, mode: FetchMode, clock: Clock) -> None:
         self.mode = mode

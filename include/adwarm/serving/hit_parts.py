@@ -60,7 +60,6 @@ class Representations:
     """Makes and caches representations. Its methods are called in one event loop.
 
     Args:
-        bodies: the stored bodies.
         executor: threads for encoding and shaping; others than those that read, since these must not wait for them.
     """
 
@@ -172,7 +171,6 @@ class DeltaSource(Protocol):
 
         Args:
             pointer: the key that the client may read, with its account's zone.
-            entry: the entry to send.
             dictionary_hash: SHA-256 of the document that the client holds.
             stored: the stored body of the entry.
             plain_bytes: size of the plain answer; a delta is smaller.

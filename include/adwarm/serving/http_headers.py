@@ -137,7 +137,6 @@ def explain(
     Args:
         source: the step that answered; the stored entry when None.
         is_degraded: whether it is less than what was asked for.
-        reason: why.
         actions: what was tried before; long texts and lists are cut.
     """
     headers = []

@@ -211,7 +211,6 @@ class ReadChain:
         """Return the answer of the first step that has one; a miss when none has.
 
         Args:
-            request: what the chain is run for.
             steps: the steps, in the order in which they run.
             error: why a fallback is needed; the error of `request.first` by default.
         """
@@ -239,7 +238,6 @@ def read_or_fetch(
     When the fetch fails, the other steps of `recovery.fallbacks` are tried; what they answer is stale, with the reason.
 
     Args:
-        reader: reads and counts.
         make_prefetch: builds the engine; called only on a miss.
         allow_partial: whether an entry of other days than the key means may answer.
 

@@ -60,8 +60,9 @@ class ReadResult:
     """What a reader gets.
 
     Attributes:
+        key: the key that was read.
         status: see `ReadStatus`.
-        read_at: when, UTC.
+        read_at: when it was read, UTC.
         entry: the entry; None on a miss.
         blob: the entry's compressed bytes in their envelope; None on a miss.
         reason: why the entry is not fresh; None when it is.

@@ -222,7 +222,6 @@ class ServingServices:
         admission: reads the state of the shared budget.
         authenticator: finds the token of a request.
         misses: requests what is missing or old.
-        opens: records opens.
         counter: counts reads for `adwarm status`.
         metrics: counts reads for Prometheus.
         fetch_mode: how a missing report is fetched: this process `drains` the queue, `triggers` the DAG that does, or

@@ -58,7 +58,6 @@ class StoredToken:
     """A token as it is stored.
 
     Attributes:
-        token: its rights.
         secret_hash: SHA-256 of its secret, 64 hex digits.
         last_used_at: when it was last used, to the minute; None when it never was.
     """
@@ -146,7 +145,6 @@ def add_day_count(connection: Connection, name: tuple[str, date, Counter], count
     Args:
         connection: a write transaction; the count is rolled back with it.
         name: public id of the token, the UTC day, and what is counted.
-        count: how many.
         limit: the most of the day.
 
     Returns:

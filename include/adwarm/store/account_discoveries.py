@@ -30,9 +30,7 @@ class DiscoveryAttempt:
     """The last attempt to list the accounts of a connection.
 
     Attributes:
-        connection: name of the connection.
         credential: digest of the credential that was used; empty where there is none.
-        attempted_at: when it was tried.
         completed_at: when a list was last read to its end; None if never.
         listed: accounts in that list.
         error: why the last attempt failed; empty when it did not.

@@ -307,7 +307,6 @@ def list_alerts(
 
     Args:
         open_only: leave out resolved ones.
-        limit: the most to return.
         before_id: continue after the alert with this id.
         accounts: only alerts about one of these accounts; None for all alerts.
     """

@@ -23,7 +23,6 @@ def insert_columns(connection: Connection, table: Table, columns: dict[str, Valu
     """Insert rows that are given by column, within the caller's transaction. No row may exist.
 
     Args:
-        connection: of a write transaction.
         table: the table; columns that are not given are NULL or have the database's default.
         columns: the values of each column, all of one length: dates, aware datetimes, numbers, text, JSON as text, or
             None.

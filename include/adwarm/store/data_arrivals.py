@@ -82,7 +82,6 @@ def save(
     Args:
         connection: a write transaction.
         arrived_at: when it was there, UTC.
-        origin: who reports it.
         spec_hashes: the queries in use; a day counts as fetched when all of them that are stored were.
     """
     reported = _find_reported(connection, account_id, days)

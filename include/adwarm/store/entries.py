@@ -122,7 +122,6 @@ class DegradedEntries:
 
     Attributes:
         reason: why; None when none is given.
-        entries: how many.
         oldest: when the oldest was fetched.
         example: an account with one.
         total: degraded entries, whatever their reason.
@@ -298,7 +297,6 @@ def list_to_repair(engine: Engine, after: EntryKey | None, now: datetime, limit:
 
     Args:
         after: only entries after this key.
-        limit: how many.
     """
     has_gap = and_(table.c.degraded_reason.is_not(None), table.c.expires_at <= now)
     query = select(table).where(or_(table.c.degraded, has_gap)).order_by(*table.primary_key.columns).limit(limit)

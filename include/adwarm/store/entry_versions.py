@@ -48,7 +48,6 @@ class EntryVersion:
     Attributes:
         key: the report key it was published for. Its window may answer other date ranges too.
         window: the days it covers.
-        spec_hash: hash of the query.
         content_hash: SHA-256 of the decoded document, in hex.
         payload_hash: the payload that holds it.
         raw_bytes: bytes of the document.

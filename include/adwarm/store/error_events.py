@@ -75,7 +75,6 @@ class ErrorCount:
     """Errors of one kind and scope.
 
     Attributes:
-        errors: how many.
         last_at: when the last one happened; None without one.
         account_id: the account that all of them concern; None when there are several, or some concern none.
     """

@@ -49,7 +49,6 @@ class ScoreInputs:
         stored_days: number of those days.
         frequency_source: start of the hash of the document with the frequencies; empty without one.
         frequency_hash: hash of the frequencies; empty without any.
-        calculator_version: version of the calculation.
     """
 
     input_hash: str
@@ -167,7 +166,6 @@ class StoredPrior:
         input_hash: hash of the days that it was measured on.
         data_version: sum of the versions of those days.
         stored_days: number of those days.
-        calculator_version: version of the calculation.
         version: number of the snapshot, counted from 1 for the account and month; 0 before it is stored.
     """
 

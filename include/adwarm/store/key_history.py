@@ -177,8 +177,6 @@ def list_obstacles(
 
     Args:
         connection: the transaction to read in.
-        since: start of the window.
-        until: end of the window.
         with_breakers: whether to add the sources whose calls are refused or probed now; their past is not stored.
     """
     samples = capacity_sample.c

@@ -67,7 +67,6 @@ class StepOutcome:
 
     Attributes:
         cursor: where the next run goes on; None for the start.
-        finished_at: when it ended.
         seconds: how long it took.
         result: its `counts`, `problems` and `skipped`.
         error: why it failed; None when it did not.

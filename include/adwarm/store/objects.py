@@ -86,7 +86,6 @@ class ObjectStore:
         """Return the bytes of an object.
 
         Args:
-            digest: its hash.
             from_storage: read what is stored, even if this process has the object in memory.
 
         Raises:

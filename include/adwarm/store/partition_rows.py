@@ -168,7 +168,6 @@ class DamagedObjects(Corrupt):
     """Objects with the rows of some days are missing or damaged.
 
     Attributes:
-        digests: their hashes.
         refetched_by_reader: whether the reader that met them fetches their days again by itself.
     """
 

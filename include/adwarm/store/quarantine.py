@@ -84,7 +84,6 @@ class QuarantinedItem:
     """Damaged data that was set aside.
 
     Attributes:
-        item: what was found.
         copy_name: hash of the copy of its bytes in the object store; None when nothing could be read.
         healed_at: when whole data replaced it; None while it is open.
         outcome: what was done; None while it is open.

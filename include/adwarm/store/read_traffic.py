@@ -278,7 +278,6 @@ def count_calls(
     Args:
         account_id: the account that they are about; empty: none.
         cause: what made them necessary.
-        calls: how many they are.
         failures: `throttles`, by the platform, and `errors`, fetches that have failed.
     """
     hour = floor_to(at, timedelta(hours=1))

@@ -211,7 +211,6 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str
 
     Args:
         calculator_version: that of today.
-        limit: the most accounts to return.
         turn: decides which of more than `limit` accounts are returned; with another text at each call, accounts that
             cannot be scored again keep no other ones waiting.
     """

@@ -69,9 +69,6 @@ class PlanHour:
 
     Attributes:
         hour: its first moment.
-        expected_opens: expected number of opens.
-        due_warms: warms that fall due.
-        expected_calls: calls that they take.
         call_quota: calls that the budget allows in an hour.
         planned_at: decision time of the plan.
     """

@@ -63,9 +63,7 @@ def get_calls(
     A warm that failed counts at its decision time.
 
     Args:
-        strategy: name of the strategy.
         since: start of the window, UTC.
-        until: its end.
         before: a decision time and its run; only that run and those decided before it count, so that planning a run
             again gives the same plan.
     """
@@ -92,7 +90,6 @@ def get_call_ratio(engine: Engine, strategy: str, since: datetime, until: dateti
     One request may cover more than was planned, and a large answer takes several.
 
     Args:
-        strategy: name of the strategy.
         since: earliest decision time of the warms to count, UTC.
         until: end of the decision times, exclusive.
     """
@@ -166,7 +163,6 @@ def get_usage(engine: Engine, since: datetime, until: datetime, *, with_runs: bo
 
     Args:
         since: start of the window, UTC.
-        until: its end.
         with_runs: whether to count the runs, for which every warm is read; the rest comes from an index.
     """
 

@@ -44,7 +44,6 @@ class SwitchState:
 
     Attributes:
         changed_at: when it was turned last, UTC; None when it never was.
-        changed_by: who turned it.
         why: why, in their words.
     """
 

@@ -52,7 +52,6 @@ class MarkCounts:
     Attributes:
         used: True when opened while fresh, False when not, None when a newer warm replaced it before.
         bin: 0 for chances below 10 %, 9 for those of 90 % and more.
-        warms: how many.
         chance: mean of their chances, 0 to 1.
     """
 

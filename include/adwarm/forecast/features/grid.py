@@ -68,7 +68,6 @@ class OpenGrid:
         """Return the grid of the opens before `until`.
 
         Args:
-            opens: the log.
             until: end of the last column, microseconds since 1970.
             since: ignore older opens, microseconds since 1970.
             delay: how long an open takes to become known, microseconds; it counts in the column in which it is known.

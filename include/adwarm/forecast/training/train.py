@@ -107,7 +107,6 @@ class TrainedForecasts:
 
     Attributes:
         snapshots: by kind; their metrics are of the held-out week (see `Metrics`), empty when the log is too short.
-        best_kind: the kind to promote.
         reason: why, in one sentence.
     """
 

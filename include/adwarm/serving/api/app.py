@@ -197,8 +197,6 @@ def build_application(
     """Return the read API: reports first, then the other routes, and around both the rules for pages of other origins.
 
     Args:
-        services: what the routes work with.
-        parts: what hits are made of.
         startables: started when the application starts, in the process and event loop that serve.
         close: called when it ends, after the last answer.
     """

@@ -160,7 +160,6 @@ class Reading:
     """A request whose token may read its key.
 
     Attributes:
-        query: what it names.
         applied: the preferences that the answer has followed.
     """
 
