@@ -348,7 +348,7 @@ class Runtime:
 def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[Healer]:
     """Return the healers that settings describe, in their order, for the process of `runtime`."""
     from adwarm.prefetch.healers import PartitionRefetch, SessionRestart, TokenRefresh
-    from adwarm.recovery.custom_healer import CustomHealer
+    from adwarm.recovery.healing import CustomHealer
     from adwarm.recovery.retry import ErrorFilter
     from adwarm.serving.local_caches import CacheClear
 

@@ -17,7 +17,7 @@ from airflow.sdk.listener import get_listener_manager
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, ReportKey
-from adwarm.recovery.alert_messages import Message
+from adwarm.recovery.channels import Message
 from adwarm.runtime import Runtime
 from adwarm.settings.recovery_sections import NotifierChannel
 from adwarm.store.alerts import Channels, NewAlert, list_alerts, list_deliveries, open_event

@@ -272,7 +272,7 @@ def check_recovery(settings: "Settings") -> str:
 
 def _list_healer_problems(settings: "Settings") -> list[str]:
     from adwarm.prefetch.healers import list_token_hooks
-    from adwarm.recovery.custom_healer import load_function
+    from adwarm.recovery.healing import load_function
 
     problems = []
     healers = settings.recovery.healers if settings.recovery.heal else ()

@@ -87,8 +87,7 @@ def send_tests(channel: str | None, *, as_json: bool) -> None:
 
 
 def _send_test(channel: "Channel") -> SentMessage:
-    from adwarm.recovery.alert_messages import build_test_message
-    from adwarm.recovery.channels import describe_failure
+    from adwarm.recovery.channels import build_test_message, describe_failure
 
     try:
         channel.send(build_test_message(channel.name))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _USED_LATER = (
     "adwarm.prefetch.healers",
-    "adwarm.recovery.custom_healer",
+    "adwarm.recovery.healing",
     "adwarm.serving.local_caches",
     "encodings.unicode_escape",
     "psutil",

@@ -21,7 +21,7 @@ from adwarm.fatigue.recommendation import describe_loss, recommend
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.recovery import RecoveryPipeline
-from adwarm.recovery.alert_messages import AD_FATIGUE
+from adwarm.recovery.channels import AD_FATIGUE
 from adwarm.store import Context, fatigue_alerts
 from adwarm.store.alerts import NewAlert
 from adwarm.store.fatigue_alerts import AdAlert

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Engine
 
 from adwarm.foundation.redaction import log_unexpected
-from adwarm.recovery.alert_messages import build_message
-from adwarm.recovery.channels import LOG_CHANNEL, Channel, LogSender, describe_failure
+from adwarm.recovery.channels import LOG_CHANNEL, Channel, LogSender, build_message, describe_failure
 from adwarm.settings import AlertSettings
 from adwarm.store.alerts import Channels, ClaimedNotice, StoredAlert, claim_notice, finish_notice
 

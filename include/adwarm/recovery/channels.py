@@ -1,20 +1,115 @@
-"""Channels: where notices of alerts go.
+"""Channels: where notices of alerts go, and the text of a notice.
 
-The log is always on. URLs of Apprise are secrets: they reach no log, no error and no output.
+A notice is one line as its title, then what failed, since when, how often, why, and what to do. The log is always on.
+URLs of Apprise are secrets: they reach no log, no error and no output.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from shlex import quote
+from typing import TYPE_CHECKING, Final, Protocol
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
 from adwarm.foundation.redaction import redact
-from adwarm.recovery.alert_messages import Message
+from adwarm.foundation.wording import format_count, format_duration
 from adwarm.settings.recovery_sections import AppriseChannel
+from adwarm.store.alerts import RESOLVED, StoredAlert
 
 if TYPE_CHECKING:
     import apprise
+
+AD_FATIGUE: Final = "AdFatigue"
+"""Kind of the alerts on ads that got worse; nothing failed, so their messages have words of their own."""
+_TITLE_LENGTH = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A notice as channels send it. Nothing in it is a secret.
+
+    Attributes:
+        title: one line.
+        text: several lines of plain text.
+        kind: class of the errors.
+        key: an example of what failed; empty when there is none.
+        is_resolved: whether it says that an alert has ended.
+    """
+
+    title: str
+    text: str
+    kind: str
+    key: str = ""
+    is_resolved: bool = False
+
+    @property
+    def html(self) -> str:
+        """The text for mails: escaped, with its line breaks."""
+        return f"<pre>{escape(self.text)}</pre>"
+
+
+def build_message(alert: StoredAlert, notice: str) -> Message:
+    """Return the message of a notice of an alert.
+
+    Args:
+        notice: `opened`, `resolved`, or another for a repetition.
+    """
+    if alert.kind == AD_FATIGUE:
+        return _build_fatigue_message(alert)
+    is_resolved = notice == RESOLVED
+    number = format_count(alert.errors, "error")
+    state = "resolved: " if is_resolved else "still open: " if notice.startswith("repeated") else ""
+    within = f" in {format_duration(alert.window_seconds)}" if alert.window_seconds and not state else ""
+    what = f"{alert.kind} of {alert.scope}" if not alert.window_seconds else f"{number} {alert.kind} of {alert.scope}"
+    title = _one_line(f"adwarm: {state}{what}{within}")
+    since, last = _time(alert.opened_at), _time(alert.last_at)
+    span = f" in the first {format_duration(alert.window_seconds)} and since" if alert.window_seconds else ""
+    lines = [
+        f"What failed: {alert.scope}, {alert.kind}",
+        f"Since: {since}, last {last}" if alert.last_at != alert.opened_at else f"Since: {since}",
+        f"How often: {number}{span}",
+        *([f"Example: {alert.example}"] if alert.example else []),
+        f"Reason: {alert.reason}",
+    ]
+    if is_resolved:
+        ended = "" if alert.resolved_at is None else f" at {_time(alert.resolved_at)}"
+        lines.append(f"Resolved{ended}: no further error came. Nothing is left to do.")
+    else:
+        lines.append(f"Next step: {alert.next_step}")
+    lines.append(f"Where to look: adwarm errors --kind {quote(alert.kind)}, adwarm errors --alerts")
+    return Message(title, "\n".join(lines), alert.kind, alert.example or "", is_resolved)
+
+
+def _build_fatigue_message(alert: StoredAlert) -> Message:
+    """Return the message about ads of an account that got worse."""
+    account_id = alert.scope.removeprefix("account:")
+    number = format_count(alert.errors, "ad")
+    lines = [
+        f"Which: {alert.reason}",
+        f"Next step: {alert.next_step}",
+        f"Where to look: adwarm fatigue {quote(account_id)} --changes",
+    ]
+    title = _one_line(f"adwarm: {number} of {account_id} got worse")
+    return Message(title, "\n".join(redact(line) for line in lines), alert.kind, alert.example or "")
+
+
+def build_test_message(channel: str) -> Message:
+    """Return the message of `adwarm doctor --send-alert`."""
+    text = f"This is a test of the channel {channel!r}. Alerts of adwarm arrive here. Nothing has failed."
+    return Message("adwarm: test of alerts", text, "Test", "act_1 last_7d")
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(redact(text).split())
+    return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1] + "…"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
 
 LOG_CHANNEL = "log"
 _CLIENT_LOGGERS = ("apprise", "urllib3.connectionpool")

@@ -13,7 +13,7 @@
 
 An outage of the platform is the business of the source's breaker, which lasts seconds, not minutes. So temporary errors
 count for nothing while that breaker is not closed, nor when several accounts fail without a success in between
-(`adwarm.recovery.source_evidence`). A connection is isolated only when several of its accounts fail.
+(`adwarm.recovery.run_outcomes`). A connection is isolated only when several of its accounts fail.
 
 Each scope has a circuit breaker (`adwarm.foundation.circuit`, which lists the transitions) in its gate, a row of the
 database, because every task is another process. The first calls after an isolation are its probes. A scope without
@@ -43,13 +43,14 @@ from adwarm.foundation.errors import (
 from adwarm.foundation.gate import Gate, Lift, Rule, may_call, to_datetime
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import STORED_DATA, Call
-from adwarm.recovery.source_evidence import ACCOUNTS_OF_AN_OUTAGE
 from adwarm.settings import RecoverySettings
 from adwarm.store.gates import MAX_SCOPE_LENGTH, Change
 
 CONNECTION, ACCOUNT, FALLBACK = "connection", "account", "fallback"
 ISOLATION_FAILURES = 5
 """Failures within the window that isolate, when they are more than half of the calls: two tries with their retries."""
+ACCOUNTS_OF_AN_OUTAGE = 3
+"""So many accounts that fail without a success in between are the platform's failure."""
 _WINDOW_SECONDS = 300.0
 _GROWTH = 2.0
 """Factor by which an isolation grows with each relapse."""

@@ -161,7 +161,7 @@ def _parse_policy(settings: RecoverySettings, changes: Mapping[str, Any] | None)
 
 
 def _parse_healers(entries: Sequence[Callable[..., Any] | Mapping[str, Any]], runtime: Runtime) -> list[Healer]:
-    from adwarm.recovery.custom_healer import CustomHealer
+    from adwarm.recovery.healing import CustomHealer
     from adwarm.recovery.retry import ErrorFilter
     from adwarm.runtime import build_healers
     from adwarm.settings import HealerSettings

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.recovery.alert_messages import build_message, build_test_message
-from adwarm.recovery.next_steps import get_next_step
+from adwarm.recovery.alerts import get_next_step
+from adwarm.recovery.channels import build_message, build_test_message
 from adwarm.store.alerts import OPENED, RESOLVED, StoredAlert
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.recovery import Call, Failure
-from adwarm.recovery.custom_healer import CustomHealer
+from adwarm.recovery.healing import CustomHealer
 from adwarm.recovery.retry import ErrorFilter
 
 CALLS: list[dict[str, Any]] = []
