@@ -13,12 +13,12 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import Admission, BlockAdmission, GuardedAdmission, MachineGuard, RequestQueue, SqlAdmission
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
+from adwarm.compression.stored_bytes import VerifiedPayloads
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import StorageError
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
-from adwarm.prefetch.fresh_entries import VerifiedPayloads
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import Healer, IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender

@@ -16,13 +16,12 @@ from adwarm.maintenance.compaction import make_compact
 from adwarm.maintenance.eviction import make_evict_entries
 from adwarm.maintenance.garbage_collection import make_collect_garbage
 from adwarm.maintenance.health import Isolations, make_check_health
-from adwarm.maintenance.integrity import recording_damage
+from adwarm.maintenance.integrity import make_scrub, recording_damage
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.reconciliation import make_reconcile
 from adwarm.maintenance.repair import make_repair_degraded
 from adwarm.maintenance.retention import make_apply_retention
 from adwarm.maintenance.runner import Step, StepBudget, StepReport, StepResult, find_pause, run_step
-from adwarm.maintenance.scrub import make_scrub
 from adwarm.maintenance.state_metrics import StateReader, make_emit_metrics
 from adwarm.model import Scope, ScopeKind
 from adwarm.planning.impact_measurement import list_due_weeks, measure_week

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
+from adwarm.compression.stored_bytes import find_whole_expiries
 from adwarm.fetch_plan import RefetchSchedule, plan_fetch
 from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import (
@@ -55,7 +56,6 @@ from adwarm.prefetch.fetch_lease import (
     acquire_lease,
 )
 from adwarm.prefetch.fetcher import Fetcher
-from adwarm.prefetch.fresh_entries import find_whole_expiries
 from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
 from adwarm.sources.units import CONNECT_SECONDS

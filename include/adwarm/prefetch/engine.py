@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import Admission
 from adwarm.compression import flush_statistics
+from adwarm.compression.stored_bytes import VerifiedPayloads
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import TokenDead, Transient
 from adwarm.foundation.telemetry import span
@@ -25,7 +26,6 @@ from adwarm.prefetch.account_fetch import AccountFetch
 from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
 from adwarm.prefetch.batch import Batch
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
-from adwarm.prefetch.fresh_entries import VerifiedPayloads
 from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourcePool

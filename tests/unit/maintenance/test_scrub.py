@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.clock import VirtualClock
+from adwarm.maintenance.integrity import make_scrub
 from adwarm.maintenance.integrity_checks import count_items
 from adwarm.maintenance.runner import StepBudget, StepResult
-from adwarm.maintenance.scrub import make_scrub
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.settings import MaintenanceSettings
@@ -75,7 +75,7 @@ def test_a_pass_is_spread_over_its_days(full: ReaderHarness) -> None:
 
 def test_a_run_that_is_cut_goes_on_where_it_stopped(full: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a budget of one thing a run, each is checked once."""
-    monkeypatch.setattr("adwarm.maintenance.scrub.BYTES_PER_SECOND", 1e3)
+    monkeypatch.setattr("adwarm.maintenance.integrity.BYTES_PER_SECOND", 1e3)
     scrub, cursor, runs = Scrubber(full), None, 0
     names: list[int] = []
     while True:
@@ -92,7 +92,7 @@ def test_a_run_that_is_cut_goes_on_where_it_stopped(full: ReaderHarness, monkeyp
 
 def test_reading_is_slow(full: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run takes as long as its bytes take at the rate, by the clock that is given."""
-    monkeypatch.setattr("adwarm.maintenance.scrub.BYTES_PER_SECOND", 1e3)
+    monkeypatch.setattr("adwarm.maintenance.integrity.BYTES_PER_SECOND", 1e3)
     scrub = Scrubber(full)
     began = scrub.clock.now()
     read = scrub.run().counts["bytes"]
