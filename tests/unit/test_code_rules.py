@@ -60,6 +60,9 @@ HEAVY_IMPORTS = {"pandas", "numpy", "sqlalchemy", "pyarrow", "airflow"}
 
 EMPTY = {"asked", "found", "kept", "known", "wanted"}
 """Names that say that something is there, and not what it is."""
+ARTICLES = {"a", "an", "it", "its", "is", "of", "the", "to"}
+ITEM = re.compile(r"^    (\w+): ([A-Za-z' ]+)\.$", re.MULTILINE)
+"""A line of a section of a docstring, in words alone."""
 VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
 UNSAFE_STORES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 WALL_CLOCK = {
@@ -265,6 +268,38 @@ def _empty_names(tree: ast.AST) -> list[str]:
     return [f"{name}, line {line}" for name, line in named if name.strip("_") in EMPTY]
 
 
+def _lines_without_content(tree: ast.AST) -> list[str]:
+    """Lines of docstrings' sections that say nothing but the name and the type."""
+    repeating = []
+    for node in _nodes(tree):
+        if isinstance(node, Function | ast.ClassDef) and (text := ast.get_docstring(node)) is not None:
+            types = _types(node)
+            for name, line in ITEM.findall(text):
+                if _words(line) <= _words(f"{name} {types.get(name, '')}") | ARTICLES:
+                    repeating.append(f"{node.name}, {name}: {line}")
+    return repeating
+
+
+def _types(node: Function | ast.ClassDef) -> dict[str, str]:
+    """Return the annotations of a function's parameters, or of a class's fields and what creates it."""
+    if isinstance(node, Function):
+        arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        return {item.arg: ast.unparse(item.annotation) for item in arguments if item.annotation is not None}
+    fields = (item for item in node.body if isinstance(item, ast.AnnAssign))
+    types = {_dotted(item.target): ast.unparse(item.annotation) for item in fields}
+    for item in node.body:
+        if isinstance(item, Function) and item.name == "__init__":
+            types |= _types(item)
+    return types
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a text or an identifier, in lower case and in the singular."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)
+    lower = {word.lower() for word in words}
+    return {word if word in ARTICLES or len(word) < 3 else word.removesuffix("s") for word in lower}
+
+
 def _offences(rule: Rule, paths: Iterable[Path]) -> dict[str, list[str]]:
     found = {_name(path): rule(_tree(path)) for path in paths}
     return {name: offences for name, offences in found.items() if offences}
@@ -296,6 +331,8 @@ BREACHES: list[tuple[Rule, str]] = [
     (_empty_names, "def f(*, wanted): ..."),
     (_empty_names, "class A:\n known: int = 0"),
     (_empty_names, "self._kept = {}"),
+    (_lines_without_content, 'def f(account_id: str):\n """F.\n\n Args:\n     account_id: the account.\n """'),
+    (_lines_without_content, 'class A:\n """A.\n\n Attributes:\n     keys: the reports.\n """\n keys: list[ReportKey]'),
 ]
 
 
@@ -406,6 +443,11 @@ def test_variables_say_what_they_hold(shipped: list[Path]) -> None:
     assert _offences(_empty_names, shipped) == {}, (
         "name each for what it holds, such as `rows`, `accounts`, `has_spend`"
     )
+
+
+def test_docstrings_say_more_than_names_and_types(shipped: list[Path]) -> None:
+    """No line of a section of a docstring repeats the name and the type alone."""
+    assert _offences(_lines_without_content, shipped) == {}, "delete each, or say a unit, a shape, a condition"
 
 
 def test_arguments_are_named_where_they_are_many(shipped: list[Path]) -> None:

@@ -48,7 +48,6 @@ class Header:
         until: last day of the window.
         time_zone: the zone of the days.
         currency: the currency of amounts.
-        query: the query.
         source: name of the source.
         api_version: version of the platform's API.
         fetched_at: when the data was fetched, UTC.

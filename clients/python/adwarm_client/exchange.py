@@ -125,7 +125,6 @@ def decode_body(response: ApiResponse, dictionary: bytes | None = None) -> bytes
     """Return the body of a response without its content coding.
 
     Args:
-        response: the response.
         dictionary: the document that was announced as dictionary.
 
     Raises:
@@ -178,7 +177,6 @@ def to_not_ready(
     """Return the error of a report that is not stored for the days asked for; it names other days that are stored.
 
     Args:
-        key: the report.
         response: a 202, or a problem with `stored_window`.
         retry_after: when to ask again; what the response says by default.
         request_id: the queued request, if there is one.

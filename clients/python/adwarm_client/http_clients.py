@@ -196,7 +196,6 @@ class Client(_BaseClient):
         """Return what is stored for several keys, at most 50, in their order.
 
         Args:
-            keys: the reports.
             priority: class of the requests for reports that are missing or old.
             allow_partial: whether entries of other days are welcome; such an item names its days in `window`.
 

@@ -134,7 +134,6 @@ def make_answer(key: ReportKey, response: ApiResponse, document: bytes, content_
         key: what was asked for.
         response: with status 200, or 304 for the copy on disk.
         document: the decoded document.
-        content_type: its type.
     """
     facts = read_cache_status(response.headers.get("cache-status", ""))
     ttl = _to_number(facts.get("ttl"))

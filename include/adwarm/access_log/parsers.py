@@ -98,7 +98,6 @@ class CsvParser:
 
     Attributes:
         columns: the names in the header.
-        delimiter: the delimiter.
 
     Args:
         head: the first lines, see `CsvHead`.

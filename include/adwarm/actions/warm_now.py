@@ -26,7 +26,7 @@ class WarmPreview:
     """What requesting reports would do.
 
     Attributes:
-        fresh: those that are fresh already, with the end of that; None for one that is final.
+        fresh: the reports that are fresh already, with the end of that; None for one that is final.
         calls: upstream calls that the others take, as the fetch plan counts them; a large result takes more pages.
         room: further requests that the queue takes without shedding any.
     """

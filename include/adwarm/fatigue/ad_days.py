@@ -52,8 +52,6 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
 
     Args:
         context: database, objects and settings.
-        account_id: the account.
-        ad_id: the ad.
         window: the days.
 
     Raises:

@@ -113,7 +113,6 @@ def prior_inputs(contents: Sequence[DayContent], month: date, settings: Settings
     Args:
         contents: the account's stored days, oldest first.
         month: the first of the month.
-        settings: the settings.
     """
     window = prior_window(month, settings)
     days = tuple(item for item in contents if item.day in window and item.settled)
@@ -145,7 +144,6 @@ def month_inputs(
         days: as-of days of one month.
         prior_hash: the hash of the days behind the priors of the month and of the month before.
         frequencies: by as-of day, where the frequencies come from.
-        settings: the settings.
         calculator_version: version of the calculation.
     """
     of_settings = settings_hash(settings, calculator_version)
@@ -184,7 +182,6 @@ class AccountWork:
     """The scores of an account to compute.
 
     Attributes:
-        account_id: the account.
         contents: its stored days, oldest first.
         days: what to compute, by as-of day.
         replaced: what the stored scores of those days were computed from.

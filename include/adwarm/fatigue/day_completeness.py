@@ -24,7 +24,6 @@ class DayCompleteness:
     """How far a day has come.
 
     Attributes:
-        day: the day.
         accounts: active accounts.
         complete: those whose day is complete and scored.
         waiting: ids of the others.

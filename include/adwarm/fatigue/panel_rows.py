@@ -43,7 +43,6 @@ class AccountRows:
         has_row: ads x days, whether the ad has a row.
         figures: by name, ads x days of sums: zero without a row, nan where no row of the day has the figure.
         results: ad, column and kind of each count of results, sorted by these and the count.
-        result_counts: the counts.
         states_results: by column, whether any row states results.
         changes: ad, column and the column of the ad's row before, of rows that differ from that in a field of
             `CHANGE_COLUMNS`.
@@ -77,8 +76,7 @@ class AccountRows:
         An ad keeps the kind of the first of those days that has any.
 
         Args:
-            columns: the columns.
-            used: which of them count.
+            used: which of the columns count.
         """
         shape = len(self.ad_ids), columns.stop - columns.start
         counted = np.full(shape, np.nan)

@@ -49,7 +49,6 @@ class AccountSummary:
     """The ads of an account on one day.
 
     Attributes:
-        account_id: account.
         as_of: day of the scores.
         ads: ads with a row.
         statuses: number of ads by status; every status is there.
@@ -276,7 +275,6 @@ def describe_document(item: StoredScore, settings: FatigueSettings, outcomes: st
     """Return a score with its recommendation as JSON values, without the figures it was compared with.
 
     Args:
-        item: the score.
         settings: weights and minimums.
         outcomes: how alarms turned out, in words.
     """
@@ -296,7 +294,6 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, outcomes: str = OU
     """Return everything that is known about an ad in words, by name; what is unknown is left out.
 
     Args:
-        item: the score.
         settings: weights and minimums.
         outcomes: how alarms turned out, in words.
     """

@@ -91,7 +91,6 @@ class ResultCounts:
         stating: the numbers of the rows that state any field with results.
         rows: for each kind of result that a row has more than zero of, the row.
         kinds: the kind's index in `KINDS`.
-        counts: the count.
     """
 
     stating: IntArray

@@ -65,7 +65,6 @@ class ScoreTable:
     """The scores of ads x days. Unknown figures are nan.
 
     Attributes:
-        panel: the ads.
         figures: ads x days by name, see `FIGURES`: the scores and figures of `FatigueScore` and its `baseline`, and
             `trend_error`, the standard error of `trend`. They have the precision of 32 bits, which is seven digits;
             six are exported.
@@ -152,7 +151,6 @@ def make_columns(table: ScoreTable, alarms: AlarmTable | None, days: Mapping[str
     """Return the scores of some accounts and days.
 
     Args:
-        table: the scores.
         alarms: the alarms of the same panel; None for none.
         days: by account id, the as-of days.
     """

@@ -66,7 +66,6 @@ class Item(NamedTuple):
 
     Attributes:
         cursor: where a later run goes on after it, as JSON.
-        check: checks it.
     """
 
     cursor: Any

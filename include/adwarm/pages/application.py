@@ -322,7 +322,6 @@ class PageMount:
 
     Args:
         app: what answers the others, and gets the messages of the lifespan.
-        page: the page.
     """
 
     def __init__(self, app: ASGIApp, page: ASGIApp) -> None:

@@ -31,7 +31,6 @@ class PageServices:
         context: database, objects and settings.
         clock: the time that the page shows.
         admission: reads the shared budget.
-        queue: the request queue.
         chain: reads reports.
         isolation: what is isolated.
         alerts: raised alerts.

@@ -92,7 +92,6 @@ class Layout:
         null_as_zero: fields whose null is a zero, as in the loader's own models.
         lookup_tables: tables that supply fields which the rows lack, each before those that need it.
         account_table: the table with an account's `data_zone` and `currency`.
-        loads_table: the table of its loads.
     """
 
     name: str

@@ -52,9 +52,7 @@ class PageTrail:
 
         Args:
             next_cursor: leads to the next page; None after the last.
-            rows: its rows.
-            filled: how full it is, from 0 to 1.
-            size_bytes: its size.
+            filled: how full the page is, from 0 to 1.
 
         Raises:
             Corrupt: the next cursor repeats an earlier one, or too many pages are not full.

@@ -71,7 +71,6 @@ class SourceHooks:
 
         Args:
             row: one of `data().daily_rows`.
-            field: the field.
             value: a number, text, NaN, infinity, or None for null.
 
         Raises:

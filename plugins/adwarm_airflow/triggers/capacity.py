@@ -36,7 +36,6 @@ class _PendingTrigger:
     """A trigger that waits until one of its calls could be admitted.
 
     Attributes:
-        waiters: the calls.
         admissible: set to the reason when the trigger should fire.
         poll_at: when to preview the calls next, seconds of the loop's clock.
         queued_since: since when the calls have waited only for a free slot.

@@ -61,7 +61,6 @@ class Situation:
         open_alerts: number of open alerts.
         parked_scope: the shared capacity scope that is parked the longest; None without one.
         parked_until: when it is called again.
-        parked_why: why it is parked.
         broken_source: a source whose breaker is not closed, the one that is tested last; None without one.
         probe_at: when it is tested next.
         waiting: pending requests.

@@ -35,7 +35,6 @@ def parse_usage_headers(
     Args:
         headers: the headers of the response, with names in any case.
         account: scope of the account that the call concerned; None for calls about no single account.
-        app: scope of the app.
         code: the platform's code of an error response; some codes concern the quota of another use than insights.
     """
     use = _USE_OF_CODE.get(code, _INSIGHTS) if isinstance(code, int) else _INSIGHTS
