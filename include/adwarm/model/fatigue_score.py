@@ -18,7 +18,7 @@ class FatigueScore:
         account_id: `act_` and digits.
         ad_id: the platform's id of the ad.
         as_of: the last day that the score takes into account, in the account's data zone.
-        ad_name: name of the ad.
+        ad_name: its newest name up to that day.
         status: the band of `loss`; `pending` while there is too little data, and then nothing is scored.
         total: 0 to 100, the weighted mean of the available components.
         creative: 0 to 100; None when there are no clicks of either kind to compare.
