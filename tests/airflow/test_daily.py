@@ -105,6 +105,18 @@ def test_a_large_backfill_of_all_accounts_is_confirmed(
     assert bool(_planned(runtime, kind)) is is_planned
 
 
+def test_a_run_that_stored_no_day_says_so(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accounts whose day was planned and not stored are named where their scores would be."""
+    from adwarm_airflow.tasks import daily, warming
+
+    said: list[str] = []
+    monkeypatch.setattr(warming.log, "warning", lambda text, *words: said.append(text % words))
+    context = _context("manual", day="2026-09-10")
+    daily.plan_day(context)
+    assert warming.score_closed_days(context)["accounts"] == 0
+    assert said == ["2 accounts not scored, because this run stored no day of them: act_1, act_2"]
+
+
 def test_a_run_without_an_account_is_skipped_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:

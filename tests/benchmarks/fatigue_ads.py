@@ -109,7 +109,6 @@ def simulate_ads(seed: int, settings: SimulationSettings) -> SimulatedAds:
     panel = AdPanel(
         account_ids=names,
         ad_ids=tuple(f"{number + 1:09d}" for number in range(ads)),
-        ad_names=tuple(f"ad {number + 1}" for number in range(ads)),
         first_day=FIRST_DAY,
         impressions=impressions,
         clicks=clicks,

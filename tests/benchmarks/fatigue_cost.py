@@ -80,7 +80,6 @@ def _run(path: Path) -> dict[str, float]:
     panel = AdPanel(
         account_ids=tuple(f"act_{ad // ADS_PER_ACCOUNT:06d}" for ad in range(ads)),
         ad_ids=tuple(f"{ad:09d}" for ad in range(ads)),
-        ad_names=("",) * ads,
         first_day=FIRST_DAY,
         impressions=impressions,
         clicks=clicks,

@@ -318,7 +318,7 @@ def _build(rows: Sequence[_Row], columns: dict[str, int], click_kind: str) -> Ad
     panel = AdPanel(
         account_ids=tuple(account for account, _ in ads),
         ad_ids=tuple(ad for _, ad in ads),
-        ad_names=tuple(names[key] for key in ads),
+        names=np.broadcast_to(np.array([[names[key]] for key in ads], object), (len(ads), days)),
         first_day=first,
         impressions=fill("impressions", 0.0),
         clicks=fill("clicks", 0.0),

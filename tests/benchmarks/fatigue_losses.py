@@ -7,8 +7,7 @@ import numpy as np
 
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import measure_priors
-from adwarm.fatigue.score import score_panel
-from adwarm.fatigue.score_table import STATUSES, ScoreTable
+from adwarm.fatigue.score import STATUSES, ScoreTable, score_panel
 from adwarm.settings import FatigueSettings
 from tests.benchmarks.fatigue_ads import permute_days
 from tests.benchmarks.fatigue_real import is_usable, read_real_series

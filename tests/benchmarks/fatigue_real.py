@@ -56,11 +56,9 @@ def panel_from_rows(rows: Any) -> AdPanel:
         values: FloatArray = np.zeros((len(ads), days))
         values[at] = rows[name].to_numpy(float)
         figures[name] = values
-    names = dict(zip(keys, rows["ad_name"], strict=True)) if "ad_name" in rows else {}
     return AdPanel(
         account_ids=tuple(account for account, _ in ads),
         ad_ids=tuple(ad for _, ad in ads),
-        ad_names=tuple(str(names.get(key, key[1])) for key in ads),
         first_day=first,
         results=empty_figures(len(ads), days),
         is_stored=np.ones((len(ads), days), bool),
@@ -139,7 +137,7 @@ def keep_ads(panel: AdPanel, ads: np.ndarray) -> AdPanel:
     figures = {
         name: getattr(panel, name)[chosen] for name in ("impressions", "clicks", "spend", "results", "is_stored")
     }
-    names = {name: tuple(getattr(panel, name)[ad] for ad in chosen) for name in ("account_ids", "ad_ids", "ad_names")}
+    names = {name: tuple(getattr(panel, name)[ad] for ad in chosen) for name in ("account_ids", "ad_ids")}
     return replace(panel, **figures, **names, clicks_from=tuple(panel.clicks_from[ad] for ad in chosen))
 
 

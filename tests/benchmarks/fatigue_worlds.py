@@ -163,7 +163,6 @@ def make_panel(impressions: FloatArray, clicks: FloatArray, spend: FloatArray, a
     return AdPanel(
         account_ids=tuple(f"act_{ad // ads_per_account:06d}" for ad in range(ads)),
         ad_ids=tuple(f"{ad:06d}" for ad in range(ads)),
-        ad_names=("",) * ads,
         first_day=FIRST_DAY,
         impressions=impressions,
         clicks=clicks,

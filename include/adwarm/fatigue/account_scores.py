@@ -9,11 +9,11 @@ is in that run's scores, too: each run looks again after it has stored its own, 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from itertools import pairwise
-from typing import Final
+from itertools import chain, pairwise
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -22,11 +22,9 @@ from adwarm.fatigue.alarm import EarlierPriors, detect
 from adwarm.fatigue.as_of import (
     AccountWork,
     BlockInputs,
-    PriorInputs,
     first_day_used,
     load_inputs,
     month_before,
-    month_inputs,
     month_of,
     prior_window,
     scan_start,
@@ -36,8 +34,7 @@ from adwarm.fatigue.crossings import alert_on_crossings
 from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, cut_panel, empty_figures
 from adwarm.fatigue.panel_rows import AccountRows, parse_rows
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
-from adwarm.fatigue.score import CALCULATOR_VERSION, score_panel
-from adwarm.fatigue.score_table import make_columns
+from adwarm.fatigue.score import make_columns, score_panel
 from adwarm.foundation import telemetry
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, TooMuchData
 from adwarm.foundation.wording import format_count
@@ -45,11 +42,11 @@ from adwarm.model import Window
 from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.recovery.call import STORED_DATA
 from adwarm.store import Context, fatigue_days, quarantine, scores
-from adwarm.store.fatigue_days import MonthKey, StoredPrior
 from adwarm.store.partition_rows import DamagedObjects, daily_texts
 from adwarm.store.quarantine import LostDays
 from adwarm.store.scores import DayScores
 
+T = TypeVar("T")
 DAMAGE: Final = (Corrupt, NotFound, TooMuchData, BadRequest)
 """Errors that concern one account alone."""
 
@@ -81,11 +78,16 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
     read = inputs.context.objects.map(lambda work: _read_table(inputs, work, result.errors), block)
     tables = {work.account_id: table for work, table in zip(block, read, strict=True) if table is not None}
     result.left_out.update({name: table.left_out for name, table in tables.items() if table.left_out})
-    measured: dict[MonthKey, StoredPrior] = {}
-    for month in sorted({month for work in block for month in work.months}):
-        works = [work for work in block if month in work.months and work.account_id not in result.errors]
-        _score_month(inputs, works, tables, month=month, result=result, measured=measured)
-    fatigue_days.save_priors(inputs.context.engine, measured, now)
+    readable = [work for work in block if work.account_id in tables]
+    used = sorted({month for work in readable for month in work.prior_months})
+    for month in used:
+        _measure_priors(inputs, [work for work in readable if month in work.prior_months], tables, month)
+    keys = [(work.account_id, month) for work in readable for month in work.prior_months]
+    new = {key: prior for key in keys if not (prior := inputs.find_prior(*key)).version and prior.input_hash}
+    fatigue_days.save_priors(inputs.context.engine, new, now)
+    for month in sorted({month for work in readable for month in work.months}):
+        works = [work for work in readable if month in work.months and work.account_id not in result.errors]
+        _score_month(inputs, works, tables, month, result)
     for account_id in result.errors:
         result.scores.pop(account_id, None)
     return result
@@ -93,14 +95,13 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
 
 def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, AdwarmError]) -> AccountRows | None:
     """Return the rows of all days that the account's scores use; None when they cannot be read."""
-    settings = inputs.settings
     windows = [
         Window(scan_start(month), max(day for day in work.days if month_of(day) == month)) for month in work.months
     ]
     windows += [
-        prior_window(month, settings)
-        for month in {*work.months, *map(month_before, work.months)}
-        if inputs.find_prior(work.account_id, month) is None
+        prior_window(month, inputs.settings)
+        for month in work.prior_months
+        if not inputs.find_prior(work.account_id, month).figures
     ]
     contents = {item.day: item for item in work.contents if any(item.day in window for window in windows)}
     span = Window(min(window.since for window in windows), max(window.until for window in windows))
@@ -111,13 +112,26 @@ def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, Adwarm
         return None
 
 
+def _measure_priors(
+    inputs: BlockInputs, works: Iterable[AccountWork], tables: Mapping[str, AccountRows], month: date
+) -> None:
+    """Measure the priors of a month that are not stored."""
+    missing = [work.account_id for work in works if not inputs.find_prior(work.account_id, month).figures]
+    days = {name: [item.day for item in inputs.prior_days(name, month)] for name in missing}
+    window = prior_window(month, inputs.settings)
+    panel = cut_panel({name: tables[name] for name in missing}, window.since, window.until, days, stored_only=True)
+    found = measure_priors(panel, month)
+    for name in missing:
+        figures = found.get(name, DEFAULT_PRIOR).to_dict()
+        inputs.priors[name, month] = replace(inputs.find_prior(name, month), figures=figures)
+
+
 def _score_month(
     inputs: BlockInputs,
     works: Sequence[AccountWork],
     tables: Mapping[str, AccountRows],
     month: date,
     result: BlockResult,
-    measured: dict[MonthKey, StoredPrior],
 ) -> None:
     """Add the scores of one month to the result."""
     days = {work.account_id: sorted(day for day in work.days if month_of(day) == month) for work in works}
@@ -127,63 +141,30 @@ def _score_month(
     stored = {work.account_id: [item.day for item in work.contents] for work in works}
     panel = cut_panel({name: tables[name] for name in days}, span.since, span.until, stored)
     earlier, priors = (
-        _get_priors(inputs, works, tables, prior_month, measured) for prior_month in (month_before(month), month)
+        {name: AccountPrior.from_dict(inputs.find_prior(name, wanted).figures) for name in days}
+        for wanted in (month_before(month), month)
     )
     settings = inputs.settings.fatigue
-    table = score_panel(panel, priors, _frequencies(inputs, panel, days, result.errors), settings)
+    frequencies = _frequencies(inputs, panel, days, result.errors)
+    since = panel.column(min(listed[0] for listed in days.values()))
+    table = score_panel(panel, priors, frequencies, settings, since)
     alarms = detect(panel, priors, settings, EarlierPriors(panel.column(month), earlier))
     made = make_columns(table, alarms, days)
     for work in works:
         for day in days[work.account_id]:
-            item, before = work.days[day], work.replaced.get(day)
-            replaces = None if before is None else before.input_hash
+            before = work.replaced.get(day)
             first, last = made.spans.get((work.account_id, day), (0, 0))
-            result.scores[work.account_id].append(
-                DayScores(
-                    account_id=work.account_id,
-                    as_of=day,
-                    columns=made.columns,
-                    first=first,
-                    last=last,
-                    inputs=item.inputs,
-                    settled=item.settled,
-                    replaces=replaces,
-                )
+            item = DayScores(
+                account_id=work.account_id,
+                as_of=day,
+                columns=made.columns,
+                first=first,
+                last=last,
+                inputs=work.days[day].inputs,
+                settled=work.days[day].settled,
+                replaces=None if before is None else before.input_hash,
             )
-
-
-def _get_priors(
-    inputs: BlockInputs,
-    works: Iterable[AccountWork],
-    tables: Mapping[str, AccountRows],
-    month: date,
-    measured: dict[MonthKey, StoredPrior],
-) -> dict[str, AccountPrior]:
-    """Return the prior of a month by account, measured where no stored one fits; new ones are added to `measured`."""
-    priors: dict[MonthKey, StoredPrior] = {}
-    settled: dict[str, PriorInputs] = {}
-    for work in works:
-        key = work.account_id, month
-        stored = inputs.find_prior(*key) or measured.get(key)
-        days = inputs.prior_inputs(*key)
-        if stored is not None:
-            priors[key] = stored
-        elif days.days:
-            settled[work.account_id] = days
-        else:
-            priors[key] = StoredPrior(DEFAULT_PRIOR.to_dict(), "", 0, 0, CALCULATOR_VERSION)
-    window = prior_window(month, inputs.settings)
-    of_days = {name: [item.day for item in item_days.days] for name, item_days in settled.items()}
-    chosen = {name: tables[name] for name in settled}
-    panel = cut_panel(chosen, window.since, window.until, of_days, stored_only=True)
-    new_priors = measure_priors(panel, month)
-    for name, item in settled.items():
-        prior = new_priors.get(name, DEFAULT_PRIOR)
-        priors[name, month] = StoredPrior(
-            prior.to_dict(), item.hash, item.data_version, len(item.days), CALCULATOR_VERSION
-        )
-    measured.update({key: prior for key, prior in priors.items() if not prior.version and prior.input_hash})
-    return {key[0]: AccountPrior.from_dict(prior.figures) for key, prior in priors.items()}
+            result.scores[work.account_id].append(item)
 
 
 def _frequencies(
@@ -191,8 +172,7 @@ def _frequencies(
 ) -> FloatArray:
     """Return the frequency of each ad in the week that ends on each scored day, nan where it is unknown."""
     frequencies = empty_figures(len(panel.ad_ids), panel.days)
-    bounds = [*panel.account_starts.tolist(), len(panel.ad_ids)]
-    for first, last in pairwise(bounds):
+    for first, last in pairwise([*panel.account_starts.tolist(), len(panel.ad_ids)]):
         account_id = panel.account_ids[first]
         try:
             figures = inputs.read_figures(account_id, days[account_id])
@@ -206,7 +186,7 @@ def _frequencies(
     return frequencies
 
 
-_ACCOUNTS_PER_QUERY = 200
+_ACCOUNTS_PER_QUERY: Final = 200
 _BLOCK_ROWS = 200_000
 """Daily rows of a block: 150 MB when the scores of half of them are computed, measured with 180,000 rows and 90,000
 scores; a tenth of that for one day of each account."""
@@ -227,6 +207,9 @@ class ScoringResult:
         bands: scores by status, on the days that were asked for.
         ads: ads with such a score, each once.
         left_out: rows that are not used, as a figure in them is no number of 0 or more, with the reason.
+        without_delivery: days of accounts as of which no ad had any delivery.
+        without_history: scores that are pending because too many of the days before are not stored.
+        without_frequency: scores that lack the audience component.
     """
 
     accounts: int = 0
@@ -237,6 +220,9 @@ class ScoringResult:
     bands: dict[str, int] = field(default_factory=dict)
     ads: int = 0
     left_out: list[str] = field(default_factory=list)
+    without_delivery: int = 0
+    without_history: int = 0
+    without_frequency: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Return the counts as JSON values."""
@@ -250,6 +236,13 @@ class ScoringResult:
         accounts = format_count(self.accounts, "account")
         on_days = f", {format_count(scores, 'score')}" if scores != self.ads else ""
         parts = [f"scored {ads} of {accounts}{on_days}" + (f" ({bands})" if bands else "")] if self.accounts else []
+        if self.without_delivery:
+            parts.append(f"{format_count(self.without_delivery, 'account-day')} without delivery of any ad up to it")
+        if self.without_history:
+            few = "too few of the days before are stored; `adwarm backfill run` fetches them"
+            parts.append(f"{self.without_history:,} of them pending because {few}")
+        if scores and self.without_frequency == scores:
+            parts.append("the audience component is left out: the frequency of no ad is known")
         if self.rescored_days:
             parts.append(f"rescored {format_count(self.rescored_days, 'other day')} whose data changed")
         parts += [f"{format_count(self.unchanged, 'account')} unchanged since the last score"] if self.unchanged else []
@@ -320,7 +313,7 @@ class _Run:
         fatigue_days.save_frequency_sources(self.context.engine, inputs.confirmed_sources)
         self._alert_again(inputs, requested, listed)
         failed: set[str] = set()
-        for block in _split_blocks(listed):
+        for block in _split(listed, lambda work: sum(item.rows for item in work.contents), _BLOCK_ROWS):
             done = score_block(inputs, block, self.now)
             failed |= set(done.errors)
             reasons = [f"{name} {text}" for name, listed in done.left_out.items() for text in listed]
@@ -328,7 +321,7 @@ class _Run:
             for work in block:
                 if (error := done.errors.get(work.account_id)) is not None:
                     self._fail(work.account_id, max(work.days), error)
-            self._publish([item for work in block for item in done.scores.get(work.account_id, ())], block)
+            self._publish(done.scores.values(), block)
         scored = [work.account_id for work in listed if work.account_id not in failed]
         return inputs.list_changed(scored)
 
@@ -344,22 +337,8 @@ class _Run:
             self._fail(account_id, day, NotFound(f"the days {days.window} were damaged and are not fetched again yet"))
             return None
         work = AccountWork(account_id, inputs.contents.get(account_id, ()))
-        by_month: dict[date, set[date]] = defaultdict(set)
-        for day in {*requested, *before}:
-            by_month[month_of(day)].add(day)
         try:
-            current = {
-                day: item
-                for month, days in by_month.items()
-                for day, item in month_inputs(
-                    work.contents,
-                    days,
-                    inputs.prior_hash(account_id, month),
-                    frequencies=inputs.frequencies(account_id, days, requested),
-                    settings=self.context.settings,
-                    calculator_version=CALCULATOR_VERSION,
-                ).items()
-            }
+            current = inputs.day_inputs(account_id, {*requested, *before}, requested)
         except DAMAGE as error:
             self._fail(account_id, max(requested or before), error)
             return None
@@ -381,9 +360,10 @@ class _Run:
             ((day, days) for day, days in pairs if days.overlaps(Window(first_day_used(day, settings), day))), None
         )
 
-    def _publish(self, items: Sequence[DayScores], block: Sequence[AccountWork]) -> None:
+    def _publish(self, accounts: Iterable[list[DayScores]], block: Sequence[AccountWork]) -> None:
         rescored = {(work.account_id, day) for work in block for day in work.rescored}
-        for group in _split_transactions(items):
+        for of_accounts in _split(accounts, lambda days: sum(item.ads for item in days), _TRANSACTION_SCORES):
+            group = list(chain.from_iterable(of_accounts))
             stored = scores.publish_days(self.context.engine, group, self.now)
             if self.pipeline is not None:
                 alert_on_crossings(self.context, stored, self.now, self.pipeline)
@@ -394,6 +374,10 @@ class _Run:
                 if (item.account_id, item.as_of) in rescored:
                     continue
                 self.ads |= {(item.account_id, ad_id) for ad_id in item.values("ad_id")}
+                flags = item.values("baseline")  # texts: to look for a name is faster than to decode each
+                self.result.without_delivery += not flags
+                self.result.without_history += sum('"history_missing"' in text for text in flags)
+                self.result.without_frequency += sum('"frequency_missing"' in text for text in flags)
                 self.result.ads = len(self.ads)
                 for status, count in Counter(item.values("status")).items():
                     self.result.bands[status] = self.result.bands.get(status, 0) + count
@@ -409,45 +393,25 @@ class _Run:
         alert_on_crossings(self.context, stored, self.now, self.pipeline)
 
     def _fail(self, account_id: str, as_of: date, error: AdwarmError) -> None:
+        pipeline = self.pipeline if isinstance(error, DamagedObjects) else None
         if isinstance(error, BadRequest):
             advice = "fix the rows at their source and fetch the day again"
-        elif self.pipeline is not None and self._heal(account_id, error):
+        elif pipeline is not None and pipeline.heal(error, call=Call(STORED_DATA, account_id=account_id)) is not None:
             advice = "its days are fetched again"
         else:
             advice = "run `adwarm verify --repair` and fetch it again"
         self.result.errors.append(f"{account_id} {as_of}: {error}; {advice}")
 
-    def _heal(self, account_id: str, error: AdwarmError) -> bool:
-        call = Call(STORED_DATA, account_id=account_id)
-        is_damage = self.pipeline is not None and isinstance(error, DamagedObjects)
-        return is_damage and self.pipeline is not None and self.pipeline.heal(error, call=call) is not None
 
-
-def _split_blocks(listed: Sequence[AccountWork]) -> Iterator[list[AccountWork]]:
-    """Yield the accounts in blocks that fit into memory; a large account is a block of its own."""
-    block: list[AccountWork] = []
-    rows = 0
-    for work in listed:
-        of_account = sum(item.rows for item in work.contents)
-        if block and rows + of_account > _BLOCK_ROWS:
-            yield block
-            block, rows = [], 0
-        block.append(work)
-        rows += of_account
-    if block:
-        yield block
-
-
-def _split_transactions(items: Sequence[DayScores]) -> Iterator[list[DayScores]]:
-    """Yield whole accounts, several of them when they are small."""
-    by_account: dict[str, list[DayScores]] = defaultdict(list)
+def _split(items: Iterable[T], size_of: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """Yield items in groups of up to `limit`; a larger one is a group of its own."""
+    group: list[T] = []
+    size = 0
     for item in items:
-        by_account[item.account_id].append(item)
-    group: list[DayScores] = []
-    for days in by_account.values():
-        group += days
-        if sum(item.ads for item in group) >= _TRANSACTION_SCORES:
+        if group and size + size_of(item) > limit:
             yield group
-            group = []
+            group, size = [], 0
+        group.append(item)
+        size += size_of(item)
     if group:
         yield group

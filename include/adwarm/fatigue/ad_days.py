@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from adwarm.fatigue.panel import AdPanel, FloatArray, read_panel
+from adwarm.fatigue.panel import cut_panel
+from adwarm.fatigue.panel_rows import parse_rows
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Window
 from adwarm.store import Context, partitions
@@ -58,26 +59,6 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
         Corrupt: some stored days cannot be read.
         BadRequest: a stored row or number cannot be read.
     """
-    panel = _load_panel(context, account_id, window)
-    if ad_id not in panel.ad_ids:
-        return []
-    row = panel.ad_ids.index(ad_id)
-    days = []
-    for column in np.flatnonzero(panel.is_stored[row]).tolist():
-        day = window.since + timedelta(days=column)
-        figures = (panel.impressions, panel.clicks, panel.spend)
-        days.append(AdDay(day, *(_figure(values, row, column) for values in figures)))
-    first = next((number for number, item in enumerate(days) if item.impressions), len(days))
-    return days[first:]
-
-
-def _load_panel(context: Context, account_id: str, window: Window) -> AdPanel:
-    """Return the figures of the account's ads in a window.
-
-    Raises:
-        Corrupt: some stored days cannot be read.
-        BadRequest: a stored row or number cannot be read.
-    """
     spec_hash = context.settings.spec("default").hash
     stored_days = partitions.list_contents(context.engine, [account_id], spec_hash, window.since).get(account_id, [])
     contents = {item.day: item for item in stored_days if item.day in window}
@@ -85,9 +66,16 @@ def _load_panel(context: Context, account_id: str, window: Window) -> AdPanel:
         table = daily_texts(context.objects, contents, window, _FIELDS)
     except DamagedObjects as error:
         raise Corrupt(f"days of {account_id} cannot be read: {error}; run `adwarm verify --repair`") from None
-    return read_panel({account_id: table}, window.since, window.until, {account_id: list(contents)})
-
-
-def _figure(values: FloatArray, row: int, column: int) -> float | None:
-    value = float(values[row, column])
-    return None if math.isnan(value) else value
+    rows = {account_id: parse_rows(table)}
+    panel = cut_panel(rows, window.since, window.until, {account_id: list(contents)})
+    if ad_id not in panel.ad_ids:
+        return []
+    row = panel.ad_ids.index(ad_id)
+    figures = np.stack([panel.impressions[row], panel.clicks[row], panel.spend[row]], axis=1)
+    delivered = np.flatnonzero(panel.impressions[row] > 0)
+    first = int(delivered[0]) if len(delivered) else panel.days
+    return [
+        AdDay(window.since + timedelta(days=column), *(None if math.isnan(value) else value for value in values))
+        for column, values in enumerate(figures.tolist())
+        if column >= first and panel.is_stored[row, column]
+    ]

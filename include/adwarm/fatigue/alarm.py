@@ -1,50 +1,11 @@
 """Alarms of declining click-through rates, rare on ads that do not change.
 
-**Model.** On day `t` an ad has `n` impressions and `c` clicks. Without a decline, `c` has mean `n * p * w * m` with
-its usual rate `p`, the weekday's factor `w` and the account's move `m`; the rate relative to that, `x`, has variance
-`1 / (n * p * w * m) + phi + var(m)`, where `phi` is the over-dispersion. With a decline since day `s` the mean of `x`
-is `1 - d * r(t - s)`, with the ramp `r(j) = 1 - (1 + 0.6 * (j + 1)) ** -0.2` of the wear law and `d` one of .5, 1, 1.7.
+docs/explanation/fatigue-alarm.md has the model of a day, the evidence, the limit of an account and the life of an
+alarm, with their sources. `change_detector` has the state of the ads and its update by a day; this module raises and
+ends alarms, day by day over arrays of ads.
 
-**Noise with memory.** Days of real ads are alike: a part of the noise lasts, and the usual rate walks. So a sum of days
-says less than independent days would. Evidence and baseline therefore use the long-run variance
-
-    v = 1 / (n * p * w * m) + f * phi + 2 * var(m),   f = (variance of a mean of many days * days) / (that of a day)
-
-where `f` is 1 plus twice the share of the noise that lasts, plus four days of the walk over the noise of a day, as the
-account's prior has them. A tenth of the walk's variance is added to that of the baseline every day.
-
-- `p` is estimated from all usable days since the last alarm or pause (a growing baseline of at least 10 days and 30
-  clicks): the residuals `e = x - 1` have the variance `F = v + var(p)`, and the ramp leaves in them what the baseline
-  has not followed.
-- `m` is filtered from the other ads of the account (a first-order autoregression with the prior's sd); it is 1 for a
-  single ad. Ads with evidence of a decline of their own weigh less. `w` starts at the prior and is updated by the
-  account.
-- `phi` starts at the account's noise, worth 4 degrees of freedom, and is updated by the ad's own residuals.
-- All of these use days before `t` only, but `m` uses the other ads on day `t`.
-
-**Evidence.** For each start `s`, `L(s, t)` is the product over days of `exp(d * z - d**2 * i / 2 + d**3 * k / 6)`,
-with `z = -h * e / F` for the shift `h` that a decline leaves in `e`, `i` its variance and `k` .6 of the third moment
-of a gamma-Poisson count, averaged over `d`. The evidence is the sum of `L(s, t)` over the starts of the last 32 days:
-a Shiryaev-Roberts sum (Shin, Ramdas and Rinaldo, E-detectors, 2024). Residuals are limited to three sd of a day, so
-that one bad day raises no alarm.
-
-**What is promised.** At most one alarm in 180 ad-days on ads that do not change. That is measured and not proven: in
-each world of `make bench NAME=fatigue-worlds`, among them ads with memory, heavy tails, gaps, a market of their own
-and a walk. For independent days the sum is an e-detector, whose mean days to reach `A` are at least `A`; nothing of the
-kind holds for days that depend on each other.
-
-**Levels.** `watch`: evidence of at least `A = ALARM_EVIDENCE`. `alarm`: evidence of at least `max(A, 7 * N / max(B,
-share * k))` for the `k` ads of the account with the most evidence, with the largest such `k`; `N` is the number of ads
-with a baseline and a usable day, the largest of the last 32 days. This is the e-BH procedure (Wang and Ramdas, False
-discovery rate control with e-values, 2022) with a budget of `B` false alarms: for independent days the mean of `V /
-max(B, share * R)` per account and week is at most 1, where `R` ads alarm on a day and `V` of them falsely.
-
-**After an alarm** a new baseline begins on the next day. The alarm lasts until the ad is back at its usual rate (a
-CUSUM of the log-likelihood ratio of the usual rate against the reduced one reaches `log(ALARM_EVIDENCE)`), until 28
-usable days have passed without new evidence (the lower rate is the usual one now), until a pause of seven days
-without delivery, or until another creative or audience. Evidence that passes the limit while an alarm lasts prolongs
-it and begins a new baseline, but raises no second one. Days that are not stored, and unknown clicks, change nothing;
-an ad of which nothing is known for fourteen days begins anew, like after a pause.
+**What is promised**: at most one alarm in 180 ad-days on ads that do not change. That is measured and not proven, in
+each world of `make bench NAME=fatigue-worlds`.
 
 **From month to month.** The scores of a month are one scan from a fixed number of days before it, so that they can be
 computed from stored days alone. It begins two months before, with the priors of the month before, and goes on with
@@ -59,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.fatigue.change_detector import LAGS, BlockPriors, ChangeDetector, DayFigures, Flags, Indices
+from adwarm.fatigue.change_detector import LAGS, ChangeDetector, DayFigures, Flags, Indices
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
 from adwarm.settings import FatigueSettings
@@ -73,8 +34,6 @@ BLOCK_ADS: Final = 1024
 NEW_USUAL_DAYS: Final = 28
 """Days with delivery after which an alarm ends because the lower rate is the usual one now."""
 _SMALLEST_DECLINE: Final = 0.1
-_Z_80: Final = 1.2816
-"""Normal quantile of an 80 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +43,20 @@ class AlarmTable:
     Attributes:
         evidence: value of the detector; nan while the baseline does not suffice.
         level: 0 none, 1 watch, 2 alarm.
-        raised: whether an alarm is raised that day.
         alarm_since: column of the first day of the alarm while it lasts; -1 for none.
         onset: estimated column in which the decline started, while there is a watch or an alarm; -1 otherwise.
-        usual_ctr: usual rate: of the time before the decline while an alarm lasts; nan before the first usable day.
-        decline: estimated current loss as a share of the usual rate, while there is a watch or an alarm; nan otherwise.
-        decline_low: lower end of its 80 % interval.
-        decline_high: upper end of it.
     """
 
     evidence: npt.NDArray[np.float32]
     level: npt.NDArray[np.int8]
-    raised: Flags
     alarm_since: npt.NDArray[np.int16]
     onset: npt.NDArray[np.int16]
-    usual_ctr: npt.NDArray[np.float32]
-    decline: npt.NDArray[np.float32]
-    decline_low: npt.NDArray[np.float32]
-    decline_high: npt.NDArray[np.float32]
+
+    @property
+    def raised(self) -> Flags:
+        """Whether an alarm is raised that day."""
+        raised: Flags = self.alarm_since == np.arange(self.alarm_since.shape[1])
+        return raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +83,9 @@ def detect(
         settings: the limit of an account.
         earlier: for a scan of one month; the columns before the month are not meant to be used then.
     """
-    table = _empty_table(*panel.impressions.shape)
+    shape = panel.impressions.shape
+    since, onset = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
+    table = AlarmTable(np.full(shape, np.nan, np.float32), np.zeros(shape, np.int8), since, onset)
     bounds = np.r_[panel.account_starts, len(panel.ad_ids)]
     first = 0
     while first < len(bounds) - 1:
@@ -143,24 +100,6 @@ def detect(
         scan.run(table, 0 if earlier is None else earlier.until, panel.days)
         first = last
     return table
-
-
-def _empty_table(ads: int, days: int) -> AlarmTable:
-    shape = (ads, days)
-    unknown = [np.full(shape, np.nan, np.float32) for _ in range(5)]
-    evidence, usual, decline, low, high = unknown
-    since, onset = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
-    return AlarmTable(
-        evidence=evidence,
-        level=np.zeros(shape, np.int8),
-        raised=np.zeros(shape, bool),
-        alarm_since=since,
-        onset=onset,
-        usual_ctr=usual,
-        decline=decline,
-        decline_low=low,
-        decline_high=high,
-    )
 
 
 class _BlockScan:
@@ -189,15 +128,8 @@ class _BlockScan:
         self.alarms = _OpenAlarms(ads)
         self._levels = np.full(self._impressions.shape, np.nan)
 
-    def _choose(self, priors: Mapping[str, AccountPrior]) -> BlockPriors:
-        accounts = [priors.get(account_id, DEFAULT_PRIOR) for account_id in self._account_ids]
-        return BlockPriors(
-            np.array([prior.noise_sd for prior in accounts]),
-            np.array([prior.noise_factor for prior in accounts]),
-            np.array([prior.walk_sd**2 for prior in accounts]),
-            np.array([prior.ctr_weekdays for prior in accounts]),
-            np.array([prior.market_sd for prior in accounts]),
-        )
+    def _choose(self, priors: Mapping[str, AccountPrior]) -> list[AccountPrior]:
+        return [priors.get(account_id, DEFAULT_PRIOR) for account_id in self._account_ids]
 
     def change_priors(self, priors: Mapping[str, AccountPrior]) -> None:
         """Go on with other priors; what the ads have shown by themselves stays."""
@@ -220,32 +152,21 @@ class _BlockScan:
         watch = np.flatnonzero(evidence >= ALARM_EVIDENCE)
         raised = self._raise(day, figures.usable & detector.armed)
         alarms.follow(figures, detector.level, math.log(ALARM_EVIDENCE))
-        onset, decline, sd = np.full(len(raised), -1), np.full(len(raised), np.nan), np.full(len(raised), np.nan)
-        usual = detector.level.copy()
+        onset, decline, usual = np.full(len(raised), -1), np.zeros(len(raised)), detector.level.copy()
         if len(watch):
-            estimate = detector.estimate(day, watch)
-            onset[watch], decline[watch], sd[watch] = day - estimate.age, estimate.mean, estimate.sd
-            usual[watch] = self._levels[day - estimate.age - 1, watch]
+            age, decline[watch] = detector.estimate(day, watch)
+            onset[watch] = day - age
+            usual[watch] = self._levels[day - age - 1, watch]
             alarms.open(day, raised, onset, usual=usual, decline=decline, variance=detector.level_variance)
             detector.level[raised] = usual[raised] * (1 - decline[raised])
         detector.restart(raised | alarms.recovered)
         paused = detector.pause(impressions == 0, figures.usable, impressions > 0)
         alarms.close(paused)
-        lasting = alarms.since >= 0
-        quiet = ~lasting & ~(evidence >= ALARM_EVIDENCE)
-        onset[quiet], decline[quiet], sd[quiet] = -1, np.nan, np.nan
-        table.evidence[rows, day][quiet & (paused | alarms.recovered)] = np.nan
-        after = lasting & ~raised & ~(evidence >= ALARM_EVIDENCE)
-        decline = np.where(after, np.clip(1 - detector.level / alarms.usual, -1, 1), decline)
-        sd = np.where(after, np.sqrt(detector.level_variance + alarms.usual_variance), sd)
-        table.level[rows, day] = np.where(lasting, 2, evidence >= ALARM_EVIDENCE)
-        table.raised[rows, day] = raised & (alarms.since == day)
+        lasting, is_watched = alarms.since >= 0, evidence >= ALARM_EVIDENCE
+        table.evidence[rows, day][~lasting & ~is_watched & (paused | alarms.recovered)] = np.nan
+        table.level[rows, day] = np.where(lasting, 2, is_watched)
         table.alarm_since[rows, day] = alarms.since
-        table.onset[rows, day] = np.where(lasting, alarms.onset, onset)
-        table.usual_ctr[rows, day] = np.where(lasting, alarms.usual, usual)
-        table.decline[rows, day] = decline
-        table.decline_low[rows, day] = decline - _Z_80 * sd
-        table.decline_high[rows, day] = decline + _Z_80 * sd
+        table.onset[rows, day] = np.where(lasting, alarms.onset, np.where(is_watched, onset, -1))
 
     def _raise(self, day: int, watched: Flags) -> Flags:
         """Return the ads whose evidence passes the limit of their account."""

@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ import orjson
 
 from adwarm.compression import unpack_document
 from adwarm.fatigue.panel import round_figures
+from adwarm.fatigue.prior import DEFAULT_PRIOR, PRIOR_DAYS
 from adwarm.fatigue.score import CALCULATOR_VERSION, SCAN_DAYS
 from adwarm.fatigue.text_columns import read_frequencies
 from adwarm.fetch_plan import HISTORY_DAYS
@@ -31,8 +33,6 @@ from adwarm.store.entries import Entry
 from adwarm.store.fatigue_days import DayKey, MonthKey, ScoreInputs, StoredPrior
 from adwarm.store.partitions import DayContent
 
-PRIOR_DAYS: Final = 90
-"""Days that a prior is measured on, at most."""
 _DAY: Final = timedelta(days=1)
 
 
@@ -71,53 +71,9 @@ def short_hash(parts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def settings_hash(settings: Settings, calculator_version: str) -> str:
-    """Return the hash of what scores depend on apart from data."""
-    values = orjson.dumps(
-        settings.fatigue.model_dump(mode="json", exclude={"alert_at"}), option=orjson.OPT_SORT_KEYS
-    ).decode()
-    return short_hash([values, calculator_version])
-
-
-@dataclass(frozen=True, slots=True)
-class Frequency:
-    """Where the frequencies of an account's week come from.
-
-    Attributes:
-        source: start of the hash of the document; empty without one.
-        hash: hash of the frequencies; empty without any.
-    """
-
-    source: str = ""
-    hash: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PriorInputs:
-    """The settled days that a prior is measured on: their hash, the sum of their versions, and the days."""
-
-    hash: str
-    data_version: int
-    days: tuple[DayContent, ...]
-
-    def matches(self, stored: StoredPrior, calculator_version: str) -> bool:
-        """Whether a snapshot is still the one to use: made from these days, or from more than are left of them."""
-        if stored.calculator_version != calculator_version:
-            return False
-        return stored.input_hash == self.hash or stored.stored_days > len(self.days)
-
-
-def prior_inputs(contents: Sequence[DayContent], month: date, settings: Settings) -> PriorInputs:
-    """Return what the prior of a month is measured on; no hash when no settled day is stored.
-
-    Args:
-        contents: the account's stored days, oldest first.
-        month: the first of the month.
-    """
-    window = prior_window(month, settings)
-    days = tuple(item for item in contents if item.day in window and item.settled)
-    texts = (f"{item.day} {item.content_hash}" for item in days)
-    return PriorInputs(short_hash(texts) if days else "", sum(item.data_version for item in days), days)
+Frequency = tuple[str, str]
+"""Where the frequencies of an account's week come from: start of the hash of the document, empty without one; and hash
+of the frequencies, empty without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,59 +85,12 @@ class DayInputs:
     is_stored: bool
 
 
-def month_inputs(
-    contents: Sequence[DayContent],
-    days: Collection[date],
-    prior_hash: str,
-    frequencies: Mapping[date, Frequency],
-    settings: Settings,
-    calculator_version: str,
-) -> dict[date, DayInputs]:
-    """Return what the scores of an account depend on, by as-of day; a day without any stored day is left out.
-
-    Args:
-        contents: the account's stored days, oldest first.
-        days: as-of days of one month.
-        prior_hash: the hash of the days behind the priors of the month and of the month before.
-        frequencies: by as-of day, where the frequencies come from.
-        calculator_version: version of the calculation.
-    """
-    of_settings = settings_hash(settings, calculator_version)
-    stored = [item.day for item in contents]
-    position = start = bisect_left(stored, scan_start(month_of(min(days))))
-    digest, version, unsettled = hashlib.sha256(), 0, 0
-    results = {}
-    for as_of in sorted(days):
-        end = bisect_right(stored, as_of)
-        for item in contents[position:end]:
-            digest.update(f"{item.day} {item.content_hash}\n".encode())
-            version += item.data_version
-            unsettled += not item.settled
-        position = end
-        if end == start:
-            continue
-        history = end - bisect_left(stored, as_of - timedelta(days=HISTORY_DAYS - 1), start)
-        settled = not unsettled and history == HISTORY_DAYS
-        frequency = frequencies.get(as_of, Frequency())
-        data_hash = short_hash([digest.hexdigest(), prior_hash, frequency.hash, str(settled)])
-        inputs = ScoreInputs(
-            input_hash=short_hash([data_hash, of_settings]),
-            data_hash=data_hash,
-            data_version=version,
-            stored_days=end - start,
-            frequency_source=frequency.source,
-            frequency_hash=frequency.hash,
-            calculator_version=calculator_version,
-        )
-        results[as_of] = DayInputs(inputs, settled, stored[end - 1] == as_of)
-    return results
-
-
 @dataclass(slots=True)
 class AccountWork:
     """The scores of an account to compute.
 
     Attributes:
+        account_id: the account.
         contents: its stored days, oldest first.
         days: what to compute, by as-of day.
         replaced: what the stored scores of those days were computed from.
@@ -202,6 +111,11 @@ class AccountWork:
     def months(self) -> list[date]:
         """First days of the months with work, oldest first."""
         return sorted({month_of(day) for day in self.days})
+
+    @property
+    def prior_months(self) -> set[date]:
+        """The months whose priors are used."""
+        return {*self.months, *map(month_before, self.months)}
 
 
 def select_days(
@@ -245,7 +159,7 @@ def _has_newer_data(current: DayInputs, stored: ScoreInputs) -> bool:
 _PAYLOADS_AT_ONCE: Final = 100
 
 
-@dataclass(slots=True)
+@dataclass
 class BlockInputs:
     """What the scores of some accounts are computed from.
 
@@ -254,7 +168,7 @@ class BlockInputs:
         contents: stored days by account, oldest first.
         stored: what stored scores were computed from, by account and as-of day.
         weeks: entries of weeks, by account and last day.
-        priors: newest snapshots by account and month.
+        priors: by account and month: stored snapshots, and those to measure; see `find_prior`.
         since: first stored day that is read.
         confirmed_sources: documents that were read and have the frequencies that are scored already.
     """
@@ -266,13 +180,19 @@ class BlockInputs:
     priors: dict[MonthKey, StoredPrior]
     since: date
     confirmed_sources: dict[DayKey, tuple[str, str]] = field(default_factory=dict)
-    _prior_inputs: dict[MonthKey, PriorInputs] = field(default_factory=dict)
+    _checked: set[MonthKey] = field(default_factory=set)
     _figures: dict[DayKey, dict[str, float]] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
         """The settings."""
         return self.context.settings
+
+    @cached_property
+    def _settings_hash(self) -> str:
+        """The hash of what scores depend on apart from data."""
+        values = self.settings.fatigue.model_dump(mode="json", exclude={"alert_at"})
+        return short_hash([orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode(), CALCULATOR_VERSION])
 
     def list_changed(self, account_ids: Sequence[str]) -> list[str]:
         """Return those of the accounts of which days were stored, replaced or settled since the inputs were read."""
@@ -282,26 +202,79 @@ class BlockInputs:
         now = partitions.sum_contents(self.context.engine, account_ids, spec_hash, self.since)
         return [name for name in account_ids if now.get(name) != partitions.sum_of(self.contents.get(name, ()))]
 
-    def find_prior(self, account_id: str, month: date) -> StoredPrior | None:
-        """Return the snapshot to use for a month; None when one is to be measured, or nothing is there to measure."""
-        prior = self.priors.get((account_id, month))
-        matches = prior is not None and self.prior_inputs(account_id, month).matches(prior, CALCULATOR_VERSION)
-        return prior if matches else None
+    def find_prior(self, account_id: str, month: date) -> StoredPrior:
+        """Return the prior of a month; without figures when it is to be measured first, on the days of `prior_days`.
 
-    def prior_inputs(self, account_id: str, month: date) -> PriorInputs:
-        """Return what the prior of a month is measured on."""
+        A stored snapshot is used when it was made from these days, or from more than are left of them.
+        """
         key = account_id, month
-        if key not in self._prior_inputs:
-            self._prior_inputs[key] = prior_inputs(self.contents.get(account_id, ()), month, self.settings)
-        return self._prior_inputs[key]
+        if key not in self._checked:
+            self._checked.add(key)
+            days = self.prior_days(account_id, month)
+            made_from = short_hash(f"{item.day} {item.content_hash}" for item in days) if days else ""
+            stored = self.priors.get(key)
+            if (
+                stored is None
+                or stored.calculator_version != CALCULATOR_VERSION
+                or (stored.input_hash != made_from and stored.stored_days <= len(days))
+            ):
+                version = sum(item.data_version for item in days)
+                figures = {} if days else DEFAULT_PRIOR.to_dict()
+                self.priors[key] = StoredPrior(figures, made_from, version, len(days), CALCULATOR_VERSION)
+        return self.priors[key]
 
-    def prior_hash(self, account_id: str, month: date) -> str:
-        """Return the hash of the days behind the priors of a month and of the month before."""
-        hashes = []
-        for prior_month in (month_before(month), month):
-            prior = self.find_prior(account_id, prior_month)
-            hashes.append(self.prior_inputs(account_id, prior_month).hash if prior is None else prior.input_hash)
-        return " ".join(hashes)
+    def prior_days(self, account_id: str, month: date) -> list[DayContent]:
+        """Return the days that the prior of a month is measured on: the settled ones of its window."""
+        window = prior_window(month, self.settings)
+        return [item for item in self.contents.get(account_id, ()) if item.day in window and item.settled]
+
+    def day_inputs(self, account_id: str, days: Collection[date], requested: Collection[date]) -> dict[date, DayInputs]:
+        """Return what the scores of an account depend on, by as-of day; a day without any stored day is left out.
+
+        Raises:
+            Corrupt: the document with the frequencies of a requested day is damaged.
+            BadRequest: a row of such a document cannot be read.
+        """
+        results: dict[date, DayInputs] = {}
+        for month in sorted({month_of(day) for day in days}):
+            of_month = sorted(day for day in days if month_of(day) == month)
+            results |= self._month_inputs(account_id, of_month, self.frequencies(account_id, of_month, requested))
+        return results
+
+    def _month_inputs(
+        self, account_id: str, days: Sequence[date], frequencies: Mapping[date, Frequency]
+    ) -> dict[date, DayInputs]:
+        """Return the inputs of as-of days of one month, in order."""
+        contents, month = self.contents.get(account_id, []), month_of(days[0])
+        prior_hash = " ".join(self.find_prior(account_id, each).input_hash for each in (month_before(month), month))
+        stored = [item.day for item in contents]
+        position = start = bisect_left(stored, scan_start(month))
+        digest, version, unsettled = hashlib.sha256(), 0, 0
+        results = {}
+        for as_of in days:
+            end = bisect_right(stored, as_of)
+            for item in contents[position:end]:
+                digest.update(f"{item.day} {item.content_hash}\n".encode())
+                version += item.data_version
+                unsettled += not item.settled
+            position = end
+            if end == start:
+                continue
+            history = end - bisect_left(stored, as_of - timedelta(days=HISTORY_DAYS - 1), start)
+            settled = not unsettled and history == HISTORY_DAYS
+            source, frequency_hash = frequencies.get(as_of, ("", ""))
+            data_hash = short_hash([digest.hexdigest(), prior_hash, frequency_hash, str(settled)])
+            inputs = ScoreInputs(
+                input_hash=short_hash([data_hash, self._settings_hash]),
+                data_hash=data_hash,
+                data_version=version,
+                stored_days=end - start,
+                frequency_source=source,
+                frequency_hash=frequency_hash,
+                calculator_version=CALCULATOR_VERSION,
+            )
+            results[as_of] = DayInputs(inputs, settled, stored[end - 1] == as_of)
+        return results
 
     def frequencies(
         self, account_id: str, days: Collection[date], requested: Collection[date]
@@ -322,18 +295,18 @@ class BlockInputs:
             before, entry = stored.get(day), self.weeks.get((account_id, day))
             if entry is None:
                 if before is not None and before.frequency_hash:
-                    results[day] = Frequency(before.frequency_source, before.frequency_hash)
+                    results[day] = before.frequency_source, before.frequency_hash
                 continue
-            source = _source(entry)
+            source = (entry.content_hash or entry.payload_hash)[:16]
             if before is not None and before.frequency_source == source:
-                results[day] = Frequency(source, before.frequency_hash)
+                results[day] = source, before.frequency_hash
                 continue
             try:
-                results[day] = Frequency(source, _hash_figures(self.read_figures(account_id, [day])[day]))
+                results[day] = source, _hash_figures(self.read_figures(account_id, [day])[day])
             except (Corrupt, BadRequest):
                 if day in requested or before is None:
                     raise
-                results[day] = Frequency(before.frequency_source, before.frequency_hash)
+                results[day] = before.frequency_source, before.frequency_hash
         return results
 
     def read_figures(self, account_id: str, days: Collection[date]) -> dict[date, dict[str, float]]:
@@ -393,10 +366,6 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
         ),
         since=since,
     )
-
-
-def _source(entry: Entry) -> str:
-    return (entry.content_hash or entry.payload_hash)[:16]
 
 
 def _hash_figures(figures: Mapping[str, float]) -> str:

@@ -4,6 +4,7 @@ The model and its assumptions are in `adwarm.fatigue.alarm`. Every operation is 
 ads of one account, so an ad's figures do not depend on the other accounts of the block.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.fatigue.panel import FloatArray
+from adwarm.fatigue.prior import AccountPrior
 
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
@@ -60,25 +62,6 @@ _GRID: Final = 2.0**20
 
 
 @dataclass(frozen=True, slots=True)
-class BlockPriors:
-    """What is usual in the accounts of a block.
-
-    Attributes:
-        noise_sd: per account, daily log-sd of the click-through rate beyond counting.
-        noise_factor: per account, variance of a mean of many days times their number, relative to that of a day.
-        walk: per account, variance by which the usual rate moves in a day.
-        weekdays: accounts x 7, factors from Monday to Sunday.
-        market_sd: per account, log-sd of the moves that all its ads share.
-    """
-
-    noise_sd: FloatArray
-    noise_factor: FloatArray
-    walk: FloatArray
-    weekdays: FloatArray
-    market_sd: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
 class DayFigures:
     """What a day says about each ad.
 
@@ -103,21 +86,6 @@ class DayFigures:
     factor: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class Decline:
-    """Posterior of the decline of some ads, given that there is one.
-
-    Attributes:
-        age: days since the most likely start; 0 is the current day.
-        mean: share of the usual rate that is lost by now.
-        sd: its standard deviation.
-    """
-
-    age: Indices
-    mean: FloatArray
-    sd: FloatArray
-
-
 class ChangeDetector:
     """Follows every possible start of a decline of each ad of a block of whole accounts.
 
@@ -128,19 +96,19 @@ class ChangeDetector:
         level_variance: its variance, relative to its square.
     """
 
-    def __init__(self, starts: Indices, ads: int, priors: BlockPriors) -> None:
+    def __init__(self, starts: Indices, ads: int, priors: Sequence[AccountPrior]) -> None:
         """Start without any history.
 
         Args:
             starts: index of the first ad of each account.
             ads: number of ads of the block.
-            priors: of the same accounts.
+            priors: what is usual in each of the accounts.
         """
         self._starts = starts
         self._account = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, ads]))
         self._noise_sum, self._noise_weight = np.zeros(ads), np.zeros(ads)
-        self._weekday_weight = np.full(priors.weekdays.shape, WEEKDAY_SD**-2)
-        self._weekday_sum = np.zeros(priors.weekdays.shape)
+        self._weekday_weight = np.full((len(starts), 7), WEEKDAY_SD**-2)
+        self._weekday_sum = np.zeros((len(starts), 7))
         self._use(priors)
         self._move, self._move_variance = np.zeros(ads), self._market_variance.copy()
         self._ramp = (1 - (1 + GROWTH * np.arange(1, LAGS + 1)) ** -WEAR).astype(np.float32)
@@ -154,24 +122,28 @@ class ChangeDetector:
         self.evidence = np.zeros(ads)
         self.armed = np.zeros(ads, bool)
 
-    def change_priors(self, priors: BlockPriors) -> None:
+    def change_priors(self, priors: Sequence[AccountPrior]) -> None:
         """Go on with other priors in place of those before; what was learned since stays."""
         self._noise_sum = self._noise_sum - OWN_DF / self._noise
         self._noise_weight = self._noise_weight - OWN_DF / self._noise**2
         self._weekday_sum = self._weekday_sum - self._weekdays * WEEKDAY_SD**-2
         self._use(priors)
 
-    def _use(self, priors: BlockPriors) -> None:
-        self._noise = priors.noise_sd[self._account] ** 2
-        walk = priors.walk[self._account]
-        self._lasting = priors.noise_factor[self._account] - 1 + WALK_DAYS * walk / self._noise
+    def _use(self, priors: Sequence[AccountPrior]) -> None:
+        noise_sd, factor, walk_sd, market_sd = (
+            np.array([getattr(prior, name) for prior in priors])
+            for name in ("noise_sd", "noise_factor", "walk_sd", "market_sd")
+        )
+        self._weekdays = np.array([prior.ctr_weekdays for prior in priors])
+        self._noise = noise_sd[self._account] ** 2
+        walk = walk_sd[self._account] ** 2
+        self._lasting = factor[self._account] - 1 + WALK_DAYS * walk / self._noise
         self._walk = WALK_SHARE * walk
-        self._market_variance = priors.market_sd[self._account] ** 2
-        self._account_market_variance = priors.market_sd**2
+        self._market_variance = market_sd[self._account] ** 2
+        self._account_market_variance = market_sd**2
         self._noise_sum = self._noise_sum + OWN_DF / self._noise
         self._noise_weight = self._noise_weight + OWN_DF / self._noise**2
-        self._weekdays = priors.weekdays
-        self._weekday_sum = self._weekday_sum + priors.weekdays * WEEKDAY_SD**-2
+        self._weekday_sum = self._weekday_sum + self._weekdays * WEEKDAY_SD**-2
 
     def step(self, day: int, weekday: int, impressions: FloatArray, clicks: FloatArray) -> DayFigures:
         """Take in one day; a figure that is not known is nan.
@@ -220,21 +192,16 @@ class ChangeDetector:
         self.restart(paused)
         return paused
 
-    def estimate(self, day: int, ads: Indices) -> Decline:
-        """Return the posterior of the decline of some ads; each must have evidence."""
+    def estimate(self, day: int, ads: Indices) -> tuple[Indices, FloatArray]:
+        """Return, for ads with evidence, the days since the most likely start and the share of the rate lost by now."""
         age = (day - np.arange(LAGS)) % LAGS
         score = self._score[:, ads].astype(float)
         by_start = self._likelihoods(ads).astype(float)
         precision = self._information[:, ads].astype(float) + EFFECT_SD**-2
         lost = self._ramp[age].astype(float)[:, None]
         mean = lost * (np.maximum(score, -1e6) + EFFECT_SD**-2) / precision
-        square = mean**2 + lost**2 / precision
         first = age[by_start.argmax(axis=0)]
-        center = _sum_rows(by_start * mean)
-        spread = _sum_rows(by_start * square)
-        total = _sum_rows(by_start)
-        center = center / total
-        return Decline(first, center, np.sqrt(np.maximum(spread / total - center**2, 0)))
+        return first, _sum_rows(by_start * mean) / _sum_rows(by_start)
 
     def _adjust(
         self, weekday: int, usable: Flags, impressions: FloatArray, clicks: FloatArray

@@ -27,14 +27,8 @@ from adwarm.store.alerts import NewAlert
 from adwarm.store.fatigue_alerts import AdAlert
 from adwarm.store.scores import EarlierScore, find_earlier, find_newest_days, list_worst
 
-_WARNING, _CRITICAL, _ALARM = 1, 2, 3
-_LEAST: Final = {"warning": _WARNING, "critical": _CRITICAL, "alarm": _ALARM}
-_STATUSES: Final[dict[str, tuple[FatigueStatus, ...]]] = {
-    "warning": ("warning", "critical"),
-    "critical": ("critical",),
-    "alarm": (),
-}
-_STATUS_LEVELS: Final = {"healthy": 0, "warning": _WARNING, "critical": _CRITICAL}
+_LEVELS: Final = {"healthy": 0, "pending": 0, "warning": 1, "critical": 2, "alarm": 3}
+_BANDS: Final[tuple[FatigueStatus, ...]] = ("warning", "critical")
 _QUIET: Final = timedelta(hours=24)
 _NEWS_DAYS: Final = 4
 _LOOK_BACK: Final = timedelta(days=7)
@@ -71,14 +65,17 @@ def alert_on_crossings(
         newest = find_newest_days(context.engine, ids[start : start + _ACCOUNTS_PER_QUERY])
         for account_id, day in sorted(newest.items()):
             if (account_id, day) in days:
-                scores = list_worst(context.engine, account_id, day, _STATUSES[level])
-                crossings = _find_crossings(context, account_id, scores, _LEAST[level])
+                bands = [band for band in _BANDS if _LEVELS[band] >= _LEVELS[level]]
+                scores = list_worst(context.engine, account_id, day, bands)
+                crossings = _find_crossings(context, account_id, scores, _LEVELS[level])
                 named += _alert(context, account_id, crossings, now, pipeline) if crossings else 0
     return named
 
 
-def _level(score: FatigueScore | EarlierScore) -> int:
-    return _ALARM if score.alarm == "alarm" else _STATUS_LEVELS.get(score.status, 0)
+def _levels(score: FatigueScore | EarlierScore) -> tuple[int, int]:
+    """Return the level of a status, and that of the status or the alarm."""
+    status = _LEVELS[score.status]
+    return status, _LEVELS["alarm"] if score.alarm == "alarm" else status
 
 
 def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueScore], least: int) -> list[_Crossing]:
@@ -94,9 +91,8 @@ def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueS
         if earlier is None or earlier.status == "pending":
             continue
         # A status that got worse under an alarm that was there before is no news at the level `alarm`.
-        levels = (_level(score), _STATUS_LEVELS.get(score.status, 0))
-        earlier_levels = (_level(earlier), _STATUS_LEVELS[earlier.status])
-        risen = [now for now, then in zip(levels, earlier_levels, strict=True) if now > then and now >= least]
+        pairs = zip(_levels(score), _levels(earlier), strict=True)
+        risen = [now for now, then in pairs if now > then and now >= least]
         if risen:
             crossings.append(_Crossing(score, max(risen), earlier))
     return sorted(crossings, key=lambda item: (-item.level, -(item.score.loss or 0.0), item.score.ad_id))
@@ -122,9 +118,7 @@ def _alert(
 
 
 def _is_fresh(item: _Crossing, last: AdAlert, now: datetime) -> bool:
-    if last.alerted_at is None:
-        return True
-    if item.level > last.level:
+    if last.alerted_at is None or item.level > last.level:
         return True
     return last.as_of < item.score.as_of and last.alerted_at <= now - _QUIET
 

@@ -5,7 +5,7 @@ later change of it is known that is still to be fetched. It is scored when it ha
 delivery in the days that scores look back on. Closed and denied accounts do not count.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -51,13 +51,9 @@ class DayCompleteness:
 def check_day(context: Context, day: date, now: datetime) -> DayCompleteness:
     """Return how many active accounts have `day` complete and scored at `now`."""
     active = [item for item in accounts.list_as_of(context.engine, now).values() if item.status == "active"]
-    waiting = sorted(item.id for group in _groups(active) for item in _list_waiting(context, group, day, now))
+    groups = (active[start : start + _ACCOUNTS_PER_QUERY] for start in range(0, len(active), _ACCOUNTS_PER_QUERY))
+    waiting = sorted(item.id for group in groups for item in _list_waiting(context, group, day, now))
     return DayCompleteness(day, len(active), len(active) - len(waiting), tuple(waiting))
-
-
-def _groups(items: Sequence[Account]) -> Iterator[Sequence[Account]]:
-    for start in range(0, len(items), _ACCOUNTS_PER_QUERY):
-        yield items[start : start + _ACCOUNTS_PER_QUERY]
 
 
 def _list_waiting(context: Context, group: Sequence[Account], day: date, now: datetime) -> list[Account]:

@@ -9,18 +9,15 @@ its first day that has any, and names and changes are recorded by day.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from adwarm.fatigue.panel_rows import CHANGE_COLUMNS, FIGURES, AccountRows, parse_rows
-from adwarm.fatigue.results import COLUMNS as RESULT_COLUMNS
-from adwarm.fatigue.results import GOAL_COLUMNS
-from adwarm.model import ColumnTable
+from adwarm.fatigue.panel_rows import CHANGE_COLUMNS, FIGURES, GOAL_COLUMNS, RESULT_COLUMNS, AccountRows
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -37,7 +34,6 @@ class AdPanel:
     Attributes:
         account_ids: account of each ad; equal ones are adjacent.
         ad_ids: id of each ad.
-        ad_names: newest name of each ad.
         first_day: day of column 0, in the accounts' data zones.
         impressions: ads x days; 0 is no delivery, nan is unknown.
         clicks: ads x days, all of the kind `clicks_from`; nan where unknown.
@@ -48,12 +44,11 @@ class AdPanel:
         all_clicks: ads x days, clicks of every kind; None when that is `clicks` for every ad and day.
         link_clicks: ads x days, clicks on the link; None when `all_clicks` is.
         changed: ads x days, whether the ad got another ad set, audience or creative that day; None for never.
-        names_by_column: by ad index, for ads with several names: each name with its first column, oldest first.
+        names: ads x days, name of the ad on each day, or its first one before it had any; None for no names.
     """
 
     account_ids: tuple[str, ...]
     ad_ids: tuple[str, ...]
-    ad_names: tuple[str, ...]
     first_day: date
     impressions: FloatArray
     clicks: FloatArray
@@ -64,7 +59,7 @@ class AdPanel:
     all_clicks: FloatArray | None = None
     link_clicks: FloatArray | None = None
     changed: BoolArray | None = None
-    names_by_column: Mapping[int, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+    names: npt.NDArray[np.object_] | None = None
 
     @property
     def days(self) -> int:
@@ -93,54 +88,14 @@ class AdPanel:
         """Return the index of a day's column; it may lie outside."""
         return (day - self.first_day).days
 
-    def name_at(self, ad: int, column: int) -> str:
-        """Return the name that an ad had on a day, or its first one before it had any."""
-        names = self.names_by_column.get(ad)
-        if names is None:
-            return self.ad_names[ad]
-        return next((name for since, name in reversed(names) if since <= column), names[0][1])
-
     def select_ads(self, first: int, last: int) -> "AdPanel":
         """Return the panel of the ads from index `first` up to `last`, `last` excluded; the arrays are views."""
-        rows = slice(first, last)
-        return AdPanel(
-            account_ids=self.account_ids[rows],
-            ad_ids=self.ad_ids[rows],
-            ad_names=self.ad_names[rows],
-            first_day=self.first_day,
-            impressions=self.impressions[rows],
-            clicks=self.clicks[rows],
-            spend=self.spend[rows],
-            results=self.results[rows],
-            is_stored=self.is_stored[rows],
-            clicks_from=self.clicks_from[rows],
-            all_clicks=None if self.all_clicks is None else self.all_clicks[rows],
-            link_clicks=None if self.link_clicks is None else self.link_clicks[rows],
-            changed=None if self.changed is None else self.changed[rows],
-            names_by_column={ad - first: names for ad, names in self.names_by_column.items() if first <= ad < last},
-        )
+        values = {name: getattr(self, name) for name in _BY_AD}
+        return replace(self, **{name: value[first:last] for name, value in values.items() if value is not None})
 
 
-def read_panel(
-    tables: Mapping[str, ColumnTable | pa.Table],
-    first_day: date,
-    last_day: date,
-    stored_days: Mapping[str, Collection[date]] | None = None,
-) -> AdPanel:
-    """Return the figures of the ads that have a row in the span, sorted by account and ad.
-
-    Args:
-        tables: the daily rows of each account, by account id. That id counts, as Meta's rows name the account by digits
-            alone; yet each row must state its account and its ad.
-        first_day: first day of the span; rows before it are ignored.
-        last_day: last day of the span; rows after it are ignored.
-        stored_days: by account id, the days that are stored; every day of the span by default. A day with rows counts
-            as stored.
-
-    Raises:
-        BadRequest: a row's id, day or number cannot be read; the message names the ad and the field.
-    """
-    return cut_panel({name: parse_rows(table) for name, table in tables.items()}, first_day, last_day, stored_days)
+_BY_AD: Final = tuple(item.name for item in fields(AdPanel) if item.name != "first_day")
+"""Fields with a value for each ad."""
 
 
 def cut_panel(
@@ -151,12 +106,13 @@ def cut_panel(
     *,
     stored_only: bool = False,
 ) -> AdPanel:
-    """Return what `read_panel` returns, from rows that are parsed already.
+    """Return the figures of the ads that have a row in the span, sorted by account and ad.
 
     Args:
-        accounts: the rows of each account, by account id.
-        first_day: first day of the span.
-        last_day: last day of the span.
+        accounts: the rows of each account, by account id. That id counts, as Meta's rows name the account by digits
+            alone; yet each row must state its account and its ad.
+        first_day: first day of the span; rows before it are ignored.
+        last_day: last day of the span; rows after it are ignored.
         stored_days: by account id, the days that are stored; every day of the span by default.
         stored_only: whether the figures of other days are ignored, instead of counting them as stored.
     """
@@ -189,12 +145,11 @@ def _cut_account(
     one_kind = bool((np.isfinite(clicks) | ~(impressions > 0)).all())
     results = rows.count_results(columns, used)[ads]
     changed = rows.find_changes(columns)
-    names = rows.find_names(columns, places.start)
+    names = rows.find_names(columns, np.arange(len(is_stored)) - places.start)
     return [
         AdPanel(
             account_ids=(account_id,) * len(ads),
             ad_ids=tuple(rows.ad_ids[ad] for ad in ads.tolist()),
-            ad_names=tuple(names[ad][-1][1] if ad in names else rows.names[ad] for ad in ads.tolist()),
             first_day=first_day,
             impressions=impressions,
             clicks=counted,
@@ -205,7 +160,7 @@ def _cut_account(
             all_clicks=None if one_kind else clicks,
             link_clicks=None if one_kind else links,
             changed=None if changed is None else _place(changed[ads], places, np.zeros(len(is_stored), bool)),
-            names_by_column={number: names[ad] for number, ad in enumerate(ads.tolist()) if len(names.get(ad, ())) > 1},
+            names=names[ads],
         )
     ]
 
@@ -231,34 +186,20 @@ def _choose_clicks(impressions: FloatArray, clicks: FloatArray, links: FloatArra
 
 def _join(parts: Sequence[AdPanel], first_day: date, days: int) -> AdPanel:
     """Return one panel of the ads of all parts."""
-    starts = np.cumsum([0, *(len(part.ad_ids) for part in parts)]).tolist()
-    one_kind = all(part.all_clicks is None for part in parts)
-    unchanged = all(part.changed is None for part in parts)
-    none = empty_figures(0, days)
-    return AdPanel(
-        account_ids=tuple(name for part in parts for name in part.account_ids),
-        ad_ids=tuple(name for part in parts for name in part.ad_ids),
-        ad_names=tuple(name for part in parts for name in part.ad_names),
-        first_day=first_day,
-        impressions=np.concatenate([none, *(part.impressions for part in parts)]),
-        clicks=np.concatenate([none, *(part.clicks for part in parts)]),
-        spend=np.concatenate([none, *(part.spend for part in parts)]),
-        results=np.concatenate([none, *(part.results for part in parts)]),
-        is_stored=np.concatenate([none > 0, *(part.is_stored for part in parts)]),
-        clicks_from=tuple(kind for part in parts for kind in part.clicks_from),
-        all_clicks=None if one_kind else np.concatenate([part.clicks_of_all_kinds[0] for part in parts]),
-        link_clicks=None if one_kind else np.concatenate([part.clicks_of_all_kinds[1] for part in parts]),
-        changed=None if unchanged else np.concatenate([_changes(part) for part in parts]),
-        names_by_column={
-            start + ad: names
-            for start, part in zip(starts, parts, strict=False)
-            for ad, names in part.names_by_column.items()
-        },
-    )
-
-
-def _changes(part: AdPanel) -> BoolArray:
-    return np.zeros(part.impressions.shape, bool) if part.changed is None else part.changed
+    if not parts:
+        none = empty_figures(0, days)
+        return AdPanel((), (), first_day, none, none, none, none, is_stored=none > 0, clicks_from=())
+    values: dict[str, Any] = {name: [getattr(part, name) for part in parts] for name in _BY_AD}
+    if any(clicks is not None for clicks in values["all_clicks"]):
+        values["all_clicks"], values["link_clicks"] = zip(*(part.clicks_of_all_kinds for part in parts), strict=True)
+    if any(changed is not None for changed in values["changed"]):
+        values["changed"] = [part.impressions < 0 if part.changed is None else part.changed for part in parts]
+    for name, (first, *others) in values.items():
+        if isinstance(first, tuple):
+            values[name] = tuple(chain(first, *others))
+        else:
+            values[name] = None if first is None else np.concatenate([first, *others])
+    return AdPanel(first_day=first_day, **values)
 
 
 FIELDS: Final = frozenset({
@@ -274,7 +215,7 @@ FIELDS: Final = frozenset({
     *RESULT_COLUMNS,
     *GOAL_COLUMNS,
 })
-"""The fields that `read_panel` reads; a table may leave out all others."""
+"""The fields of rows that are read; a table may leave out all others."""
 
 
 def empty_figures(ads: int, days: int) -> FloatArray:

@@ -2,35 +2,196 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
 
-from adwarm.fatigue.results import COLUMNS as RESULT_COLUMNS
-from adwarm.fatigue.results import PLAIN as PLAIN_RESULTS
-from adwarm.fatigue.results import count_results
-from adwarm.fatigue.text_columns import (
-    clear_rows,
-    encode_column,
-    find_bad_numbers,
-    get_column,
-    parse_numbers,
-    read_ad_key,
-    read_day,
-    to_text_table,
-)
+from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, read_ad_key, read_day, to_text_table
 from adwarm.model import ColumnTable
+
+_KINDS: Final = {
+    "purchase": ("purchase", "omni_purchase", "offsite_conversion.fb_pixel_purchase"),
+    "lead": ("lead", "onsite_conversion.lead_grouped", "offsite_conversion.fb_pixel_lead"),
+    "registration": (
+        "complete_registration",
+        "omni_complete_registration",
+        "offsite_conversion.fb_pixel_complete_registration",
+    ),
+    "app_install": ("mobile_app_install", "omni_app_install", "app_install"),
+    "landing_page_view": ("landing_page_view", "omni_landing_page_view"),
+    "link_click": ("link_click",),
+    "video_view": ("video_view",),
+    "engagement": ("post_engagement",),
+}
+_STATED_ONLY: Final = ("landing_page_view", "link_click", "video_view", "engagement")
+"""Every ad has some of these, so they count only when the row states that the ad is optimized for them."""
+_GOALS: Final = {
+    "OFFSITE_CONVERSIONS": "purchase",
+    "VALUE": "purchase",
+    "OUTCOME_SALES": "purchase",
+    "CONVERSIONS": "purchase",
+    "LEAD_GENERATION": "lead",
+    "QUALITY_LEAD": "lead",
+    "OUTCOME_LEADS": "lead",
+    "APP_INSTALLS": "app_install",
+    "OUTCOME_APP_PROMOTION": "app_install",
+    "LANDING_PAGE_VIEWS": "landing_page_view",
+    "LINK_CLICKS": "link_click",
+    "OUTCOME_TRAFFIC": "link_click",
+    "THRUPLAY": "video_view",
+    "VIDEO_VIEWS": "video_view",
+    "POST_ENGAGEMENT": "engagement",
+    "OUTCOME_ENGAGEMENT": "engagement",
+}
+KINDS: Final = ("results", *_KINDS, "conversions")
+"""Kinds of results, by rank."""
+_KIND_OF: Final = {
+    name: (KINDS.index(kind), order) for kind, names in _KINDS.items() for order, name in enumerate(names)
+}
+"""Kind of an action, and which of the kind's names it is."""
+_UNSTATED_KINDS: Final = [KINDS.index(kind) for kind in _KINDS if kind not in _STATED_ONLY]
+_ITEM: Final = pa.struct([("action_type", pa.string()), ("value", pa.string())])
+_PARSING: Final = pyarrow.json.ParseOptions(pa.schema([("items", pa.list_(_ITEM))]), unexpected_field_behavior="ignore")
+RESULT_COLUMNS: Final = ("results", "actions", "conversions")
+"""Fields with results; all but the actions may be a plain number."""
+GOAL_COLUMNS: Final = ("optimization_goal", "objective")
+"""Fields that state what an ad is optimized for, the first one first."""
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCounts:
+    """What rows count as results.
+
+    Attributes:
+        stating: the numbers of the rows that state any field with results.
+        rows: for each kind of result that a row has more than zero of, the row.
+        kinds: the kind's index in `KINDS`.
+        counts: the count.
+        bad: why a plain number is none of 0 or more, by row; such a row has no results.
+    """
+
+    stating: IntArray
+    rows: IntArray
+    kinds: IntArray
+    counts: npt.NDArray[np.float64]
+    bad: dict[int, str]
+
+
+def count_results(table: pa.Table) -> ResultCounts:
+    """Return the results in rows of text columns: what the ads are paid for; docs/explanation/fatigue.md has the rule.
+
+    Of several names of one action the first present one counts: the platform's names overlap and must not be added up.
+    """
+    goals = _read_goals(table)
+    stating: IntArray = np.zeros(0, np.int64)
+    found: list[_Found] = []
+    bad: dict[int, str] = {}
+    for name in RESULT_COLUMNS:
+        if name not in table.column_names:
+            continue
+        column = get_column(table, name)
+        is_list = pc.fill_null(pc.starts_with(pc.utf8_ltrim_whitespace(column), "["), False)
+        stated = pc.fill_null(pc.not_equal(column, ""), False)
+        stating = np.union1d(stating, np.flatnonzero(stated.to_numpy(zero_copy_only=False)))
+        lists = pc.if_else(is_list, column, pa.scalar(None, pa.string()))
+        found.append(_read_values(lists) if name == "results" else _read_actions(lists, goals))
+        if name != "actions" and bool(pc.any(pc.and_not(stated, is_list)).as_py()):
+            plain, reasons = parse_numbers(table, name, pc.if_else(is_list, pa.scalar(None, pa.string()), column))
+            bad = bad | {row: reason for row, reason in reasons.items() if row not in bad}
+            rows = np.flatnonzero(np.isfinite(plain))
+            found.append(_Found(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
+    rows, kinds, counts = (
+        np.concatenate([np.zeros(0, kind), *(getattr(part, name) for part in found)])
+        for name, kind in (("rows", np.int64), ("kinds", np.int64), ("counts", np.float64))
+    )
+    # One count per row and kind: `actions` and `conversions` may both have it.
+    _, first = np.unique(rows * len(KINDS) + kinds, return_index=True)
+    first = first[counts[first] > 0]
+    return ResultCounts(stating, rows[first], kinds[first], counts[first], bad)
+
+
+class _Found(NamedTuple):
+    """Counts in the order in which they take precedence."""
+
+    rows: IntArray
+    kinds: IntArray
+    counts: npt.NDArray[np.float64]
+
+
+def _read_goals(table: pa.Table) -> IntArray | None:
+    """Return the kind that each row's ad is optimized for, -1 where none is stated; None when none is at all."""
+    goals = np.full(table.num_rows, -1)
+    for name in reversed(GOAL_COLUMNS):  # the goal takes precedence over the objective
+        codes, texts = encode_column(get_column(table, name))
+        kinds = np.array([KINDS.index(_GOALS[text]) if text in _GOALS else -1 for text in texts], np.int64)
+        goals = np.where(kinds[codes] >= 0, kinds[codes], goals) if len(texts) else goals
+    return goals if (goals >= 0).any() else None
+
+
+def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Found:
+    """Return the counted kinds of lists of actions; of several names of a kind the first one counts."""
+    rows, names, values = _read_items(lists)
+    codes, texts = encode_column(names)
+    known = np.array([_KIND_OF.get(str(text), (-1, 0)) for text in texts], np.int64).reshape(-1, 2)
+    kinds, orders = known[codes].T
+    wanted = np.full(len(rows), -1) if goals is None else goals[rows]
+    chosen = np.flatnonzero(np.where(wanted < 0, np.isin(kinds, _UNSTATED_KINDS), kinds == wanted))
+    chosen = chosen[np.argsort(orders[chosen], kind="stable")]
+    counts, _ = parse_numbers(pa.table({"value": values.take(pa.array(chosen))}), "value")
+    is_number = np.isfinite(counts)
+    return _Found(rows[chosen][is_number], kinds[chosen][is_number], counts[is_number])
+
+
+def _read_items(lists: pa.Array) -> tuple[IntArray, pa.Array, pa.Array]:
+    """Return the row, the action and the value of each item of lists of actions."""
+    try:
+        lines = pc.binary_join_element_wise('{"items":', pc.fill_null(lists, "[]"), "}\n", "")
+        data = pa.BufferReader(lines.buffers()[2] or b"")
+        items = pyarrow.json.read_json(data, parse_options=_PARSING)["items"].combine_chunks()
+        if len(items) == len(lists):
+            return pc.list_parent_indices(items).to_numpy().astype(np.int64), *items.flatten().flatten()
+    except pa.ArrowException:
+        pass  # numbers for texts, or another form
+    found = [(row, item) for row, text in enumerate(lists.to_pylist()) for item in _decode(text)]
+    names, values = ([item.get(name) for _, item in found] for name in ("action_type", "value"))
+    texts = (
+        pa.array([None if value is None else str(value) for value in part], pa.string()) for part in (names, values)
+    )
+    return np.array([row for row, _ in found], np.int64), *texts
+
+
+def _decode(text: str | None) -> list[dict[str, Any]]:
+    """Return the objects in the text of a list; none when it is not JSON."""
+    try:
+        items = orjson.loads(text or "[]")
+    except orjson.JSONDecodeError:
+        return []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _read_values(lists: pa.Array) -> _Found:
+    """Return the first number in each of the platform's `results`: lists of items, each with a list of values."""
+    rows, texts = [], []
+    for row, text in enumerate(lists.to_pylist()):
+        values = [value for item in _decode(text) for value in item.get("values") or () if isinstance(value, dict)]
+        if values:
+            rows.append(row)
+            texts.append(str(values[0].get("value")))
+    counts, _ = parse_numbers(pa.table({"value": pa.array(texts, pa.string())}), "value")
+    return _Found(np.array(rows, np.int64), np.zeros(len(rows), np.int64), np.nan_to_num(counts))
+
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 FIGURES: Final = ("impressions", "clicks", "inline_link_clicks", "spend")
 """Fields with numbers."""
 CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
-NameSteps = tuple[tuple[int, str], ...]
-"""Names of an ad, each with the column of its first day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +204,12 @@ class AccountRows:
         has_row: ads x days, whether the ad has a row.
         figures: by name, ads x days of sums: zero without a row, nan where no row of the day has the figure.
         results: ad, column and kind of each count of results, sorted by these and the count.
+        result_counts: the counts.
         states_results: by column, whether any row states results.
         changes: ad, column and the column of the ad's row before, of rows that differ from that in a field of
             `CHANGE_COLUMNS`.
-        names: the only name of each ad.
-        renamed: by ad with several names, the name of each day with a row.
+        names: the different names, sorted.
+        name_codes: ads x days, index in `names` of the name in the ad's row; -1 without a row.
         left_out: why rows are left out; the figures of their ads are unknown on those days.
     """
 
@@ -59,8 +221,8 @@ class AccountRows:
     result_counts: FloatArray
     states_results: BoolArray
     changes: IntArray
-    names: list[str]
-    renamed: dict[int, NameSteps]
+    names: npt.NDArray[np.object_]
+    name_codes: IntArray
     left_out: tuple[str, ...] = ()
 
     def locate(self, first_day: date, days: int) -> tuple[slice, slice]:
@@ -71,12 +233,13 @@ class AccountRows:
         return slice(start - offset, end - offset), slice(start, end)
 
     def count_results(self, columns: slice, used: BoolArray) -> FloatArray:
-        """Return ads x days of results in some columns, nan where unknown; see `adwarm.fatigue.results`.
+        """Return ads x days of results in some columns, nan where unknown; see `adwarm.fatigue.panel_rows`.
 
         An ad keeps the kind of the first of those days that has any.
 
         Args:
-            used: which of the columns count.
+            columns: the columns.
+            used: which of them count.
         """
         shape = len(self.ad_ids), columns.stop - columns.start
         counted = np.full(shape, np.nan)
@@ -106,16 +269,14 @@ class AccountRows:
         changed[ads[chosen], days[chosen] - columns.start] = True
         return changed
 
-    def find_names(self, columns: slice, place: int) -> dict[int, NameSteps]:
-        """Return the names of renamed ads that have a row in the columns; the first column is counted as `place`."""
-        names = {}
-        for ad, days in self.renamed.items():
-            steps = [(day - columns.start + place, name) for day, name in days if columns.start <= day < columns.stop]
-            if steps:
-                names[ad] = tuple(
-                    step for number, step in enumerate(steps) if not number or step[1] != steps[number - 1][1]
-                )
-        return names
+    def find_names(self, columns: slice, places: IntArray) -> npt.NDArray[np.object_]:
+        """Return ads x places: the name in the newest row up to each place among the columns, or in the first row."""
+        codes = self.name_codes[:, columns]
+        has_row = codes >= 0
+        newest = np.maximum.accumulate(np.where(has_row, np.arange(codes.shape[1]), -1), axis=1)
+        newest = np.maximum(newest, has_row.argmax(axis=1)[:, None])
+        filled = np.take_along_axis(codes, newest, 1)
+        return self.names[filled[:, np.clip(places, 0, codes.shape[1] - 1)]]
 
 
 def parse_rows(table: pa.Table | ColumnTable) -> AccountRows:
@@ -131,18 +292,23 @@ def parse_rows(table: pa.Table | ColumnTable) -> AccountRows:
     """
     if isinstance(table, ColumnTable):
         table = to_text_table(table)
-    bad = find_bad_numbers(table, (*FIGURES, *PLAIN_RESULTS), PLAIN_RESULTS)
-    if bad:
-        table = clear_rows(table, list(bad), (*FIGURES, *RESULT_COLUMNS))
+    parsed = {name: parse_numbers(table, name) for name in FIGURES}
+    results = count_results(table)
+    bad: dict[int, str] = {}
+    for reasons in (*(reasons for _, reasons in parsed.values()), results.bad):
+        bad |= {row: reason for row, reason in reasons.items() if row not in bad}
+    is_bad = np.zeros(table.num_rows, bool)
+    is_bad[list(bad)] = True
     cells = _locate_rows(table)
     has_row = cells.has(np.ones(table.num_rows, bool))
-    results = count_results(table)
+    figures = {}
+    for name, (numbers, _) in parsed.items():
+        figures[name] = _sum_figure(numbers, cells, np.isfinite(numbers) & ~is_bad, has_row)
+        figures[name][cells.ads[is_bad], cells.columns[is_bad]] = np.nan
     order = np.lexsort((results.counts, results.kinds, cells.columns[results.rows], cells.ads[results.rows]))
+    order = order[~is_bad[results.rows[order]]]
     rows, kinds, counts = results.rows[order], results.kinds[order], results.counts[order]
-    names, renamed = _read_names(table, cells)
-    figures = {name: _read_figure(table, name, cells, has_row) for name in FIGURES}
-    for values in figures.values():
-        values[cells.ads[list(bad)], cells.columns[list(bad)]] = np.nan
+    names, name_codes = _read_names(table, cells)
     return AccountRows(
         ad_ids=cells.ad_ids,
         first_day=cells.first_day,
@@ -150,10 +316,10 @@ def parse_rows(table: pa.Table | ColumnTable) -> AccountRows:
         figures=figures,
         results=np.stack([cells.ads[rows], cells.columns[rows], kinds]),
         result_counts=counts,
-        states_results=cells.days_of(results.stating),
+        states_results=cells.days_of(results.stating[~is_bad[results.stating]]),
         changes=_read_changes(table, cells),
         names=names,
-        renamed=renamed,
+        name_codes=name_codes,
         left_out=tuple(bad.values()),
     )
 
@@ -237,18 +403,16 @@ def _read_day(ad_ids: pa.Array, codes: IntArray, code: int, text: str | None) ->
         return read_day({"ad_id": ad_ids[row].as_py(), "date_start": text}, "date_start")
 
 
-def _read_figure(table: pa.Table, name: str, cells: _Cells, has_row: BoolArray) -> FloatArray:
+def _sum_figure(numbers: FloatArray, cells: _Cells, present: BoolArray, has_row: BoolArray) -> FloatArray:
     """Return ads x days of a figure: zero without a row, nan where no row of the day has it."""
-    numbers = parse_numbers(table, name)
-    present = np.isfinite(numbers)
-    has_figure = cells.days_of(present)
-    sums: FloatArray = np.where(has_row & ~has_figure, np.nan, cells.sum(numbers, present))
+    known = cells.days_of(present)
+    sums: FloatArray = np.where(has_row & ~known, np.nan, cells.sum(numbers, present))
     return sums
 
 
 def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
     """Return ad, column and the column before, of rows that differ from the ad's row before; see `AccountRows`."""
-    changes = [np.zeros((3, 0), np.int64)]
+    found = [np.zeros((3, 0), np.int64)]
     for name in CHANGE_COLUMNS:
         codes, texts = encode_column(get_column(table, name))
         if sum(bool(text) for text in texts) < 2:
@@ -261,25 +425,16 @@ def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
         unique, first = np.unique(cells.flat[order], return_index=True)
         values, ads, columns = ranks[codes[order]][first], unique // cells.days, unique % cells.days
         differs = np.flatnonzero((values[1:] != values[:-1]) & (ads[1:] == ads[:-1])) + 1
-        changes.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
-    return np.concatenate(changes, axis=1)
+        found.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
+    return np.concatenate(found, axis=1)
 
 
-def _read_names(table: pa.Table, cells: _Cells) -> tuple[list[str], dict[int, NameSteps]]:
-    """Return the name of each ad, and by ad with several of them the name of each day with a row."""
+def _read_names(table: pa.Table, cells: _Cells) -> tuple[npt.NDArray[np.object_], IntArray]:
+    """Return the different names, and ads x days the code of the name; of several on a day that of the last one."""
     codes, stated = encode_column(get_column(table, "ad_name"))
-    texts = [text or "" for text in stated]
-    pairs = np.unique(cells.ads * len(texts) + codes)
-    names = [""] * len(cells.ad_ids)
-    different: dict[int, set[str]] = {}
-    for ad, code in zip((pairs // len(texts)).tolist(), (pairs % len(texts)).tolist(), strict=True):
-        names[ad] = texts[code]
-        different.setdefault(ad, set()).add(texts[code])
-    renamed = {}
-    for ad in [ad for ad, of_ad in different.items() if len(of_ad) > 1]:
-        days: dict[int, str] = {}
-        for row in np.flatnonzero(cells.ads == ad).tolist():
-            day = int(cells.columns[row])
-            days[day] = max(days.get(day, ""), texts[codes[row]])
-        renamed[ad] = tuple(sorted(days.items()))
-    return names, renamed
+    names = sorted({text or "" for text in stated})
+    rank_of = {name: rank for rank, name in enumerate(names)}
+    ranks = np.array([rank_of[text or ""] for text in stated], np.int64)
+    of_cells = np.full(len(cells.ad_ids) * cells.days, -1)
+    np.maximum.at(of_cells, cells.flat, ranks[codes])
+    return np.array(names or [""], object), of_cells.reshape(len(cells.ad_ids), cells.days)

@@ -11,7 +11,7 @@ deviation of a day from the mean of its two neighbors.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from itertools import pairwise, product
 from typing import Any, Final
@@ -55,38 +55,29 @@ class AccountPrior:
         ctr_mean: clicks per impression of all ads together; None when unknown.
         ctr_spread: sd between the usual click-through rates of ads.
         noise_sd: sd of an ad's daily click-through rate beyond counting (over-dispersion), without the walk.
-        noise_df: degrees of freedom of its measurement; 0 when it is the default.
         lasting_share: share of that variance that lasts, correlated `MEMORY` from day to day.
         walk_sd: sd by which the usual rate of an ad moves in a day, for good.
         ctr_weekdays: factors on the click-through rate from Monday to Sunday, shrunk towards 1.
         market_sd: sd of the daily moves that all ads of the account share.
-        cpm_mean: price of a thousand impressions of all ads together, in the account's currency; None when unknown.
         cpm_spread: sd between the usual prices of ads.
         price_noise_sd: sd of an ad's daily price.
         cpm_weekdays: factors on the price from Monday to Sunday, shrunk towards 1.
-        ads: ads with delivery that were measured.
-        days: days with delivery that were measured.
     """
 
     ctr_mean: float | None = None
     ctr_spread: float = _CTR_SPREAD
     noise_sd: float = _NOISE_SD
-    noise_df: float = 0.0
     lasting_share: float = _LASTING_SHARE
     walk_sd: float = _WALK_SD
     ctr_weekdays: tuple[float, ...] = _NO_EFFECT
     market_sd: float = _MARKET_SD
-    cpm_mean: float | None = None
     cpm_spread: float = _CPM_SPREAD
     price_noise_sd: float = _PRICE_NOISE_SD
     cpm_weekdays: tuple[float, ...] = _NO_EFFECT
-    ads: int = 0
-    days: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return asdict(self)
 
     @property
     def noise_factor(self) -> float:
@@ -95,11 +86,10 @@ class AccountPrior:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AccountPrior":
-        """Return the prior with these JSON values."""
-        arguments: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
-        return cls(**arguments)
+        """Return the prior with these JSON values; others are left out."""
+        known: dict[str, Any] = {item.name: values[item.name] for item in fields(cls) if item.name in values}
+        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        return cls(**known)
 
 
 DEFAULT_PRIOR: Final = AccountPrior()
@@ -134,18 +124,15 @@ def _measure(
     """Return the prior of one account from ads x days."""
     rates = _Figure(impressions, clicks, weekdays, _MIN_AD_CLICKS)
     prices = _Figure(impressions, spend, weekdays, _MIN_AD_IMPRESSIONS, is_price=True)
-    noise, noise_df, lasting, walk = rates.measure_memory()
+    noise, lasting, walk = rates.measure_memory()
     price_noise = prices.measure_price_noise()
-    delivered = impressions > 0
     figures = {
         "ctr_mean": np.nan if rates.mean is None else rates.mean,
         "ctr_spread": rates.measure_spread(_CTR_SPREAD, noise),
         "noise_sd": noise,
-        "noise_df": noise_df,
         "lasting_share": lasting,
         "walk_sd": walk,
         "market_sd": rates.measure_market(noise),
-        "cpm_mean": np.nan if prices.mean is None else 1000 * prices.mean,
         "cpm_spread": prices.measure_spread(_CPM_SPREAD, price_noise),
         "price_noise_sd": price_noise,
     }
@@ -157,8 +144,6 @@ def _measure(
         **values,
         ctr_weekdays=tuple(rounded[-14:-7]),
         cpm_weekdays=tuple(rounded[-7:]),
-        ads=int(np.count_nonzero(delivered.any(axis=1))),
-        days=int(np.count_nonzero(delivered.any(axis=0))),
     )
 
 
@@ -237,8 +222,8 @@ class _Figure:
         df = 0.5 * float((weight * default**2).sum())
         return float(np.sqrt((df * variance + _DEFAULT_DF * _PRICE_NOISE_SD**2) / (df + _DEFAULT_DF)))
 
-    def measure_memory(self) -> tuple[float, float, float, float]:
-        """Return the sd of a day beyond counting, the degrees of freedom, the share that lasts and the walk of a day.
+    def measure_memory(self) -> tuple[float, float, float]:
+        """Return the sd of a day beyond counting, the share of its variance that lasts, and the sd of the walk.
 
         Half the mean squared difference of the rates of two days, without counting, is the white part, plus the lasting
         part times `1 - MEMORY ** lag`, plus half the variance of the walk times the lag. The three are fitted at
@@ -252,7 +237,7 @@ class _Figure:
         relative = np.where(usable, self.events * counted, 1.0)
         relative, inflation = _without_moves(relative, usable, counted)
         lags = _LAGS[: int(np.searchsorted(_LAGS, relative.shape[1]))]
-        target, weights = [], []
+        target = []
         for lag, expect in zip(lags.tolist(), (_SHAPES[: len(lags)] @ default).tolist(), strict=True):
             both = usable[:, lag:] & usable[:, :-lag]
             noise = counted[:, lag:] + counted[:, :-lag]
@@ -261,13 +246,12 @@ class _Figure:
             df = float(weight.sum()) * (2 * _NOISE_SD**2) ** 2 / (1 + lag)
             seen = float(excess.sum()) / max(2 * float(weight.sum()), 1e-12)
             target.append((df * max(0.0, seen) + _MEMORY_DF * expect) / (df + _MEMORY_DF))
-            weights.append(df)
         if not len(lags):
-            return _NOISE_SD, 0.0, _LASTING_SHARE, _WALK_SD
+            return _NOISE_SD, _LASTING_SHARE, _WALK_SD
         scale = 1 / np.sqrt(lags)
         white, lasting, walk = _fit_non_negative(_SHAPES[: len(lags)] * scale[:, None], np.array(target) * scale)
         variance = max(white + lasting, _LEAST_NOISE**2)
-        return float(np.sqrt(variance)), weights[0], lasting / variance, float(np.sqrt(walk))
+        return float(np.sqrt(variance)), lasting / variance, float(np.sqrt(walk))
 
     def measure_spread(self, default: float, noise: float) -> float:
         """Return the sd between the usual rates of ads, averaged with `default`."""

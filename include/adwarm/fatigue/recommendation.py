@@ -12,14 +12,13 @@ from 2 times on it is fatigued.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Engine
 
-from adwarm.fatigue.score import NOTABLE_COMPONENT
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore
+from adwarm.model.fatigue_score import FLAGS
 from adwarm.settings import FatigueSettings
 from adwarm.store import maintenance_steps
 
@@ -41,7 +40,6 @@ OUTCOMES: Final = (
 )
 """How alarms turned out on 40 real daily series of an advertiser; shown until there are own outcomes."""
 LEAST_OUTCOMES: Final = 20
-_COMPONENTS: Final = ("creative", "audience", "algorithm")
 _PAUSES: Final = {
     "creative": "Pause the ad and replace its creative: it has lost most of its pull.",
     "audience": "Pause the ad for this audience: the same people see it far too often.",
@@ -62,33 +60,7 @@ _WATCHES: Final = {
     "audience": "Plan a wider audience: people start to see the ad too often.",
     "algorithm": "Watch the price: delivery becomes more expensive.",
 }
-_FLAGS: Final = {
-    "audience_changed": "the audience changed",
-    "budget_changed": "the budget changed",
-    "clicks_missing": "some days have no clicks",
-    "ctr_implausible": "the click-through rate is implausibly high",
-    "frequency_missing": "the frequency is unknown",
-    "frequency_notable": "the frequency is unusually high",
-    "history_missing": "many days of the account are not stored",
-    "impressions_missing": "some days have no impressions",
-    "link_clicks_used": "link clicks stand in for all clicks",
-    "spend_missing": "some days have no spend",
-    "suspended": "no impressions for seven days",
-}
 _CHANGES: Final = ("budget_changed", "audience_changed")
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """When an ad becomes critical at its present pace.
-
-    Attributes:
-        first: the start of the 80 % interval.
-        last: its end; None when it may never become critical.
-    """
-
-    first: date
-    last: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,46 +85,26 @@ def recommend(score: FatigueScore, settings: FatigueSettings, outcomes: str = OU
 
     Args:
         score: its newest score.
-        settings: the weights of the components and the minimums of a score.
+        settings: the minimums of a score.
         outcomes: how alarms turned out, see `find_outcomes`.
     """
     flags = list_flags(score)
     if "suspended" in flags:
-        return Recommendation("Nothing to do while the ad is off.", (_FLAGS["suspended"],))
+        return Recommendation("Nothing to do while the ad is off.", (FLAGS["suspended"],))
     if score.total is None:
         return _recommend_pending(score, settings)
-    driver = find_driver(score, settings)
     figures = *_describe_figures(score), *_describe_cost(score)
     reasons = filter(None, (describe_loss(score), *figures, *describe_alarm(score, outcomes)))
-    action, note = _choose_action(score, driver), _explain_difference(score)
+    action, note = _choose_action(score), _explain_difference(score)
     return Recommendation(action, tuple(reasons), _describe_caution(score), note)
 
 
-def find_driver(score: FatigueScore, settings: FatigueSettings) -> str | None:
-    """Return the component that raises a score most; None when none is above 30.
+def find_days_ahead(score: FatigueScore) -> tuple[int, int | None] | None:
+    """Return within how many days an ad becomes critical at its present pace, at least and at most.
 
-    Scores that were stored before the driver was get the one with the largest weight times value.
-    """
-    if score.driver is not None or score.status not in ("warning", "critical"):
-        return score.driver
-    weighted = {
-        name: weight * getattr(score, name)
-        for name, weight in zip(_COMPONENTS, settings.weights, strict=True)
-        if weight and (getattr(score, name) or 0.0) > NOTABLE_COMPONENT
-    }
-    return max(weighted, key=lambda name: weighted[name], default=None)
-
-
-def is_critical_soon(score: FatigueScore) -> bool:
-    """Return whether an ad is not critical and becomes so within `SOON_DAYS` at its present pace."""
-    return project_critical(score) is not None and (score.days_to_critical or 0.0) <= SOON_DAYS
-
-
-def project_critical(score: FatigueScore) -> Projection | None:
-    """Return when an ad that is not critical becomes critical; None when that cannot be said.
-
-    It cannot for an ad that does not lose more and more, whose quality is below `MIN_QUALITY`, that is expected to take
-    longer than `MAX_DAYS_AHEAD`, or that is healthy and may as well stay so.
+    The two contain the 80 % interval; the second is None when the ad may never become critical. It is None altogether
+    for an ad that is critical or does not lose more and more, whose quality is below `MIN_QUALITY`, that is expected to
+    take longer than `MAX_DAYS_AHEAD`, or that is healthy and may as well stay so.
     """
     days = score.days_to_critical
     if days is None or score.status in ("critical", "pending"):
@@ -160,24 +112,20 @@ def project_critical(score: FatigueScore) -> Projection | None:
     if score.data_quality < MIN_QUALITY or days > MAX_DAYS_AHEAD:
         return None
     low, high = score.days_to_critical_low, score.days_to_critical_high
-    first = score.as_of + timedelta(days=math.floor(days if low is None else low))
     if low is None:
-        return Projection(first, score.as_of + timedelta(days=math.ceil(days)))
-    is_open = high is None or high > MAX_DAYS_AHEAD
-    if is_open and score.status == "healthy":
-        return None
-    return Projection(first, None if is_open else score.as_of + timedelta(days=math.ceil(high or 0.0)))
+        return math.floor(days), math.ceil(days)
+    if high is not None and high <= MAX_DAYS_AHEAD:
+        return math.floor(low), math.ceil(high)
+    return None if score.status == "healthy" else (math.floor(low), None)
 
 
 def describe_projection(score: FatigueScore) -> str:
     """Return when an ad becomes critical, such as `critical in 4 to 9 days`; empty when that cannot be said."""
-    projection = project_critical(score)
-    if projection is None:
+    low, high = find_days_ahead(score) or (None, None)
+    if low is None:
         return ""
-    low = (projection.first - score.as_of).days
-    if projection.last is None:
+    if high is None:
         return f"critical in {format_count(low, 'day')} or later" if low else "critical from tomorrow on, or later"
-    high = (projection.last - score.as_of).days
     if low < 1:
         return f"critical within {format_count(max(1, high), 'day')}"
     return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"
@@ -187,11 +135,11 @@ def find_outcomes(engine: Engine) -> str:
     """Return how alarms turned out: those of this installation, once the step `follow_alarms` has counted enough."""
     state = maintenance_steps.find_state(engine, "follow_alarms")
     counts = (state.result or {}).get("counts", {}) if state is not None else {}
-    alarms, followed = counts.get("known", 0), counts.get("followed", 0)
-    if alarms < LEAST_OUTCOMES:
+    known, followed = counts.get("known", 0), counts.get("followed", 0)
+    if known < LEAST_OUTCOMES:
         return OUTCOMES
     lower = "had a rate at least 5 % lower over the two weeks that followed"
-    return f"of {alarms:,} such alarms here {followed:,} still {lower}"
+    return f"of {known:,} such alarms here {followed:,} still {lower}"
 
 
 def describe_alarm(score: FatigueScore, outcomes: str = OUTCOMES) -> tuple[str, ...]:
@@ -230,17 +178,17 @@ def describe_loss(score: FatigueScore) -> str:
 
 def describe_flags(score: FatigueScore) -> list[str]:
     """Return in words which data was missing, changed, or looked wrong."""
-    return [_FLAGS.get(name, name.replace("_", " ")) for name in list_flags(score)]
+    return [FLAGS.get(name, name.replace("_", " ")) for name in list_flags(score)]
 
 
-def _choose_action(score: FatigueScore, driver: str | None) -> str:
-    name = driver or _find_cause(score)
+def _choose_action(score: FatigueScore) -> str:
+    name = score.driver or _find_cause(score)
     if score.status == "critical":
         return _PAUSES[name] if (score.loss or 0.0) >= PAUSE_FROM else _REFRESHES[name]
     projection = describe_projection(score)
     if score.alarm == "alarm":
         return "Prepare a new creative today: the click-through rate falls by more than chance explains."
-    if is_critical_soon(score):
+    if projection and (score.days_to_critical or 0.0) <= SOON_DAYS:
         return f"{_PREPARATIONS[name]}: at this pace the ad is {projection}."
     if score.status == "warning":
         return _WATCHES[name]
@@ -287,8 +235,8 @@ def _describe_figures(score: FatigueScore) -> tuple[str, ...]:
         ),
     }
     lowest = 0.0 if score.status == "healthy" else _REASON_FROM
-    names = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
-    return tuple(texts[name] for name in sorted(names, key=lambda name: -getattr(score, name)))
+    known = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
+    return tuple(texts[name] for name in sorted(known, key=lambda name: -getattr(score, name)))
 
 
 def _describe_change(what: str, weeks: str, figures: tuple[Any, Any], pattern: str) -> str:
@@ -320,12 +268,12 @@ def _describe_cost(score: FatigueScore) -> tuple[str, ...]:
 
 def _describe_caution(score: FatigueScore) -> str:
     flags = list_flags(score)
-    changed = [_FLAGS[name] for name in _CHANGES if name in flags]
+    changed = [FLAGS[name] for name in _CHANGES if name in flags]
     parts = []
     if changed and (score.status != "healthy" or score.alarm != "none"):
         parts.append(f"Look at the last days first: {' and '.join(changed)}, which can look like fatigue.")
     if score.data_quality < MIN_QUALITY:
-        others = ", ".join(_FLAGS.get(name, name.replace("_", " ")) for name in flags if name not in _CHANGES)
+        others = ", ".join(FLAGS.get(name, name.replace("_", " ")) for name in flags if name not in _CHANGES)
         quality = f"Check the data first: its quality is {score.data_quality:.0%}"
         parts.append(quality + (f" ({others})." if others else "."))
     return " ".join(parts)
@@ -342,17 +290,15 @@ def _recommend_pending(score: FatigueScore, settings: FatigueSettings) -> Recomm
 
 
 def _list_needs(baseline: Mapping[str, Any], settings: FatigueSettings) -> tuple[str, ...]:
-    """Return what a pending ad lacks; the minimums when its figures do not say."""
+    """Return what a pending ad lacks."""
     if "impressions_missing" in baseline.get("flags", ()):
         return ("needs rows with impressions",)
     needs = []
-    age, past = baseline.get("age_days"), baseline.get("impressions")
-    if age is None or past is None:
-        days, impressions = format_count(settings.min_days, "day"), format_count(settings.min_impressions, "impression")
-        return (f"needs {days} with delivery and {impressions}",)
+    age = baseline.get("age_days") or 0
+    shown = (baseline.get("impressions") or 0) + (baseline.get("recent_impressions") or 0)
     if age < settings.min_days:
         needs.append(f"needs {format_count(settings.min_days - age, 'more day', 'more days')}")
-    impressions_left = math.ceil(settings.min_impressions - past - (baseline.get("recent_impressions") or 0))
+    impressions_left = math.ceil(settings.min_impressions - shown)
     if impressions_left > 0:
         needs.append(f"needs {format_count(impressions_left, 'more impression', 'more impressions')}")
     if not needs:

@@ -213,7 +213,9 @@ def _kind_of_change(old: FatigueScore, new: FatigueScore) -> ChangeKind | None:
 
 
 def _state(score: FatigueScore) -> str:
-    return score.status if score.loss is None else f"{score.status} ({score.loss:.0%} lost)"
+    if score.loss is None:
+        return score.status
+    return f"{score.status} ({abs(score.loss):.0%} {'lost' if score.loss > -0.005 else 'gained'})"
 
 
 def _moved(before: FatigueScore | None, score: FatigueScore) -> str:
@@ -309,7 +311,7 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, outcomes: str = OU
         "score": "" if score.total is None else f"{score.total:.0f} of 100",
         "alarm": _alarm(score, outcomes),
         "critical": describe_time_to_critical(score),
-        "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+.1f} points a day",
+        "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+z.1f} points a day",
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
         "audience": _component(score.audience, figures, "frequency", "{:.1f}", "views by one person in seven days"),
         "algorithm": _component(score.algorithm, figures, "cpm", "{:,.2f}", "price of a thousand impressions"),

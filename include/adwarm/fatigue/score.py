@@ -12,20 +12,26 @@ The score states what the ad delivers against its own past. Moves that the whole
 an ad's score does not depend on other ads but for the prior; `adwarm.fatigue.alarm` separates them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
-from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures, read_panel, round_figures
+from adwarm.fatigue.alarm import AlarmTable
+from adwarm.fatigue.panel import AdPanel, FloatArray, cut_panel, empty_figures, round_figures
+from adwarm.fatigue.panel_rows import parse_rows
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
-from adwarm.fatigue.score_block import ScoreBlock
-from adwarm.fatigue.score_table import FIGURES, FLAGS, STATUSES, ScoreTable
+from adwarm.fatigue.score_block import CLICK_KINDS, ScoreBlock
 from adwarm.fatigue.text_columns import InsightsRow, read_ad_key, read_frequencies
+from adwarm.fatigue.usual import TREND_DAYS, project
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import ColumnTable, FatigueScore
+from adwarm.model import ColumnTable, FatigueScore, FatigueStatus
+from adwarm.model.fatigue_score import FLAGS, AlarmLevel, Component
 from adwarm.settings import FatigueSettings
 
 CALCULATOR_VERSION: Final = "canonical-5"
@@ -34,11 +40,58 @@ SCAN_DAYS: Final = 60
 WARNING_FROM: Final = 0.15
 """Share of the clicks for the same money that is lost, from which an ad has the status `warning`."""
 CRITICAL_FROM: Final = 0.35
-NOTABLE_COMPONENT: Final = 30.0
-"""A component up to this raises no score that is worth naming a cause of."""
 _BLOCK_ADS: Final = 256
 """Ads that are calculated at a time: few enough that their arrays stay in the processor's cache."""
+STATUSES: Final[tuple[FatigueStatus, ...]] = get_args(FatigueStatus)
+"""By status code."""
 _PENDING: Final = STATUSES.index("pending")
+_DRIVERS: Final = (*get_args(Component), None)
+_LEVELS: Final = get_args(AlarmLevel)
+_PROJECTED: Final = ("days_to_critical", "days_to_critical_low", "days_to_critical_high")
+_COMPARED: Final = ("recent_ctr", "recent_cpm", "month_ctr", "recent_impressions", "frequency")
+_NAMES: Final = tuple(field.name for field in fields(FatigueScore))
+DayKey = tuple[str, date]
+"""Account id and as-of day."""
+_Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """The scores of ads x days.
+
+    Attributes:
+        panel: the ads.
+        figures: ads x days by name, nan where unknown: the scores and figures of `FatigueScore` and its `baseline`, and
+            `trend_error`, the standard error of `trend`. They have the precision of 32 bits, which is seven digits;
+            six are exported.
+        codes: ads x days of whole numbers by name: `status`, index in `STATUSES`; `driver`, index of the component, -1
+            for none; `clicks_from`, index in `CLICK_KINDS`; `age_days`, days with delivery that are used; `days`, those
+            before the recent ones; `flags`, bits of `FLAGS`.
+        is_listed: whether the ad has a score of that day, be it pending.
+    """
+
+    panel: AdPanel
+    figures: Mapping[str, npt.NDArray[np.float32]]
+    codes: Mapping[str, npt.NDArray[np.int16]]
+    is_listed: npt.NDArray[np.bool_]
+
+    @property
+    def status(self) -> npt.NDArray[np.int16]:
+        """Index in `STATUSES`."""
+        return self.codes["status"]
+
+    @property
+    def total(self) -> npt.NDArray[np.float32]:
+        """The score, 0 to 100; nan while pending."""
+        return self.figures["total"]
+
+    def to_scores(self, day: date) -> list[FatigueScore]:
+        """Return the scores of a day, sorted by account and ad; numbers have six significant digits."""
+        if not 0 <= self.panel.column(day) < self.panel.days:
+            raise ValueError(f"the day {day} is not in the panel, {self.panel.first_day} to {self.panel.last_day}")
+        columns = make_columns(self, None, {name: [day] for name in self.panel.account_ids}).columns
+        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        return [FatigueScore(**{**row, "baseline": orjson.loads(row["baseline"])}) for row in rows]
 
 
 def score_account(
@@ -61,14 +114,17 @@ def score_account(
     by_account: dict[str, list[InsightsRow]] = {}
     for row in rows:
         by_account.setdefault(read_ad_key(row)[0], []).append(row)
-    tables = {name: ColumnTable.from_rows([dict(row) for row in of_account]) for name, of_account in by_account.items()}
+    parsed = {
+        name: parse_rows(ColumnTable.from_rows([dict(row) for row in of_account]))
+        for name, of_account in by_account.items()
+    }
     month = as_of.replace(day=1)
-    panel = read_panel(tables, month - timedelta(days=SCAN_DAYS), as_of)
+    panel = cut_panel(parsed, month - timedelta(days=SCAN_DAYS), as_of)
     frequency = empty_figures(len(panel.ad_ids), panel.days)
-    frequencies = read_frequencies(range_rows, as_of)
+    known = read_frequencies(range_rows, as_of)
     for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):
-        frequency[number, -1] = frequencies.get(key, np.nan)
-    return score_panel(panel, measure_priors(panel, month), frequency, settings).to_scores(as_of)
+        frequency[number, -1] = known.get(key, np.nan)
+    return score_panel(panel, measure_priors(panel, month), frequency, settings, panel.days - 1).to_scores(as_of)
 
 
 def find_bands(losses: FloatArray) -> npt.NDArray[np.int8]:
@@ -78,39 +134,46 @@ def find_bands(losses: FloatArray) -> npt.NDArray[np.int8]:
 
 
 def score_panel(
-    panel: AdPanel, priors: Mapping[str, AccountPrior], frequency: FloatArray, settings: FatigueSettings
+    panel: AdPanel,
+    priors: Mapping[str, AccountPrior],
+    frequency: FloatArray,
+    settings: FatigueSettings,
+    since: int = 0,
 ) -> ScoreTable:
-    """Return the scores of all ads on all days; a day's use that day and earlier ones only.
+    """Return the scores of all ads; a day's use that day and earlier ones only.
 
     Args:
         panel: daily figures; the first days have less history to look back on.
         priors: what is usual in each account, by account id; the default for those without.
         frequency: ads x days, impressions per person in the week that ends on each day; nan where unknown.
         settings: weights, spans and minimums.
+        since: column of the first day to score; no ad is listed before it.
 
     Raises:
         BadRequest: the weights are negative or all zero.
     """
     _check_weights(settings)
-    shape = panel.impressions.shape
-    table = ScoreTable(
-        panel=panel,
-        figures={name: np.full(shape, np.nan, np.float32) for name in FIGURES},
-        status=np.full(shape, _PENDING, np.int8),
-        driver=np.full(shape, -1, np.int8),
-        is_listed=np.zeros(shape, bool),
-        clicks_from=np.zeros(shape, np.int8),
-        age_days=np.zeros(shape, np.int16),
-        baseline_days=np.zeros(shape, np.int16),
-        flags=np.zeros(shape, np.uint16),
-        limit=100 * CRITICAL_FROM,
-        calculator_version=CALCULATOR_VERSION,
-    )
-    for first in range(0, shape[0], _BLOCK_ADS):
-        last = min(first + _BLOCK_ADS, shape[0])
-        ads = panel.select_ads(first, last)
+    first_day = max(0, since - TREND_DAYS + 1)
+    shape, table = panel.impressions.shape, None
+    for first in range(0, max(1, shape[0]), _BLOCK_ADS):
+        rows = slice(first, first + _BLOCK_ADS)
+        ads = panel.select_ads(first, first + _BLOCK_ADS)
         of_ads = [priors.get(name, DEFAULT_PRIOR) for name in ads.account_ids]
-        _write_block(ScoreBlock(ads, of_ads, frequency[first:last], settings), table, slice(first, last))
+        block = ScoreBlock(ads, of_ads, frequency[rows], settings, first_day)
+        figures, codes = _list_figures(block), _list_codes(block)
+        if table is None:
+            table = ScoreTable(
+                panel,
+                {name: np.full(shape, np.nan, np.float32) for name in figures},
+                {name: np.zeros(shape, np.int16) for name in codes},
+                np.zeros(shape, bool),
+            )
+        table.is_listed[rows, since:] = block.is_listed[:, since - first_day :]
+        for name, values in figures.items():
+            table.figures[name][rows, first_day:] = np.where(block.is_listed, values, np.nan)
+        for name, numbers in codes.items():
+            table.codes[name][rows, first_day:] = numbers
+    assert table is not None  # there is always a block
     return table
 
 
@@ -119,15 +182,15 @@ def _check_weights(settings: FatigueSettings) -> None:
         raise BadRequest("ADWARM_FATIGUE__WEIGHTS must be three numbers of 0 or more, and not all 0")
 
 
-def _write_block(block: ScoreBlock, table: ScoreTable, rows: slice) -> None:
-    """Write the results of a block to its rows of the table."""
+def _list_figures(block: ScoreBlock) -> dict[str, FloatArray]:
+    """Return the figures of a block, see `ScoreTable`."""
     # With weights of zero, the only known components may count for nothing: such an ad is pending.
-    creative, audience, algorithm = (np.where(np.isnan(block.total), np.nan, part) for part in block.components)
+    is_pending = np.isnan(block.total)
+    creative, audience, algorithm = (np.where(is_pending, np.nan, part) for part in block.components)
     trend, trend_error = block.measure_trend()
-    listed = block.is_listed
-    figures = {
+    return {
         "total": block.total,
-        "loss": np.where(np.isnan(block.total), np.nan, block.loss),
+        "loss": np.where(is_pending, np.nan, block.loss),
         "creative": creative,
         "audience": audience,
         "algorithm": algorithm,
@@ -145,14 +208,122 @@ def _write_block(block: ScoreBlock, table: ScoreTable, rows: slice) -> None:
         "recent_impressions": block.recent.impressions,
         "frequency": block.frequency,
     }
-    for name, values in figures.items():
-        table.figures[name][rows] = np.where(listed, values, np.nan)
-    total = block.total
-    table.status[rows] = np.where(np.isnan(total), _PENDING, find_bands(round_figures(block.loss)))
-    table.driver[rows] = block.find_driver(NOTABLE_COMPONENT)
-    table.is_listed[rows] = listed
-    table.clicks_from[rows] = block.clicks_from
-    table.age_days[rows] = block.age_days
-    table.baseline_days[rows] = block.past.days
-    for bit, flag in enumerate(FLAGS):
-        table.flags[rows] |= np.left_shift(block.flags[flag].astype(np.uint16), np.uint16(bit))
+
+
+def _list_codes(block: ScoreBlock) -> dict[str, npt.NDArray[Any]]:
+    """Return the codes of a block, see `ScoreTable`."""
+    bits = [block.flags[flag].astype(np.int16) << bit for bit, flag in enumerate(FLAGS)]
+    return {
+        "status": np.where(np.isnan(block.total), _PENDING, find_bands(round_figures(block.loss))),
+        "driver": block.find_driver(),
+        "clicks_from": block.clicks_from,
+        "age_days": block.age_days,
+        "days": block.past.days,
+        "flags": np.bitwise_or.reduce(bits),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreColumns:
+    """Scores by column.
+
+    Attributes:
+        columns: the values of each field of `FatigueScore`, `baseline` as JSON text, by account, day and ad.
+        spans: by account and day, the index of its first value and that after its last one.
+    """
+
+    columns: Mapping[str, list[Any]]
+    spans: Mapping[DayKey, tuple[int, int]]
+
+
+def make_columns(table: ScoreTable, alarms: AlarmTable | None, days: Mapping[str, Iterable[date]]) -> ScoreColumns:
+    """Return the scores of some accounts and days.
+
+    Args:
+        table: the scores.
+        alarms: the alarms of the same panel; None for none.
+        days: by account id, the as-of days.
+    """
+    panel = table.panel
+    accounts = sorted(days)
+    number_of = {account_id: number for number, account_id in enumerate(accounts)}
+    owners = np.array([number_of.get(account_id, -1) for account_id in panel.account_ids], np.intp)
+    wanted = np.zeros((len(accounts), panel.days), bool)
+    for account_id, listed in days.items():
+        wanted[number_of[account_id], [panel.column(day) for day in listed]] = True
+    ads, columns = np.nonzero(table.is_listed & wanted[owners] & (owners >= 0)[:, None])
+    order = np.lexsort((ads, columns, owners[ads]))
+    ads, columns = ads[order], columns[order]
+    groups = owners[ads] * panel.days + columns
+    starts = np.flatnonzero(np.diff(groups, prepend=-1)).tolist()
+    spans = {}
+    for first, last in pairwise([*starts, len(groups)]):
+        day = panel.first_day + timedelta(days=int(columns[first]))
+        spans[panel.account_ids[ads[first]], day] = first, last
+    return ScoreColumns(_columns(table, alarms, ads, columns), spans)
+
+
+def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, columns: _Indices) -> dict[str, list[Any]]:
+    """Return the values of each field of `FatigueScore` for some cells of the tables."""
+    panel = table.panel
+    figures = {name: values[ads, columns].astype(np.float64) for name, values in table.figures.items()}
+    codes = {name: values[ads, columns] for name, values in table.codes.items()}
+    losses, limit = 100 * figures["loss"], 100 * CRITICAL_FROM
+    figures |= dict(zip(_PROJECTED, project(losses, figures["trend"], figures["trend_error"], limit), strict=True))
+    days = [*(panel.first_day + timedelta(days=number) for number in range(panel.days)), None]
+    raised: dict[str, list[Any]]
+    if alarms is None:
+        figures["evidence"] = np.full(len(ads), np.nan)
+        raised = {"alarm": ["none"] * len(ads), "alarm_since": [None] * len(ads), "onset": [None] * len(ads)}
+    else:
+        figures["evidence"] = alarms.evidence[ads, columns].astype(np.float64)
+        raised = {
+            "alarm": _decode(alarms.level[ads, columns], _LEVELS),
+            "alarm_since": _decode(alarms.alarm_since[ads, columns], days),
+            "onset": _decode(alarms.onset[ads, columns], days),
+        }
+    values: dict[str, list[Any]] = {name: _to_numbers(array) for name, array in figures.items()}
+    values |= raised | {
+        "account_id": _decode(ads, panel.account_ids),
+        "ad_id": _decode(ads, panel.ad_ids),
+        "as_of": _decode(columns, days),
+        "ad_name": [""] * len(ads) if panel.names is None else panel.names[ads, columns].tolist(),
+        "status": _decode(codes["status"], STATUSES),
+        "driver": _decode(codes["driver"], _DRIVERS),
+        "data_quality": [value or 0.0 for value in values["data_quality"]],
+        "trend_per_day": values["trend"],
+        "baseline": _baselines(codes, values),
+        "calculator_version": [CALCULATOR_VERSION] * len(ads),
+    }
+    return {name: values[name] for name in _NAMES}
+
+
+def _baselines(codes: Mapping[str, npt.NDArray[Any]], values: Mapping[str, list[Any]]) -> list[str]:
+    """Return the JSON texts of `FatigueScore.baseline`."""
+    bits = codes["flags"]
+    flags = {int(value): [name for bit, name in enumerate(FLAGS) if int(value) >> bit & 1] for value in np.unique(bits)}
+    columns = {
+        "ctr": values["ctr"],
+        "cpm": values["cpm"],
+        "clicks_from": _decode(codes["clicks_from"], CLICK_KINDS),
+        "age_days": codes["age_days"].tolist(),
+        "days": codes["days"].tolist(),
+        "impressions": values["impressions"],
+        **{name: values[name] for name in _COMPARED},
+        "flags": [flags[value] for value in bits.tolist()],
+    }
+    return [orjson.dumps(dict(zip(columns, row, strict=True))).decode() for row in zip(*columns.values(), strict=True)]
+
+
+def _decode(codes: npt.NDArray[Any], meanings: Sequence[Any]) -> list[Any]:
+    """Return the meaning of each code; -1 is the last one."""
+    return [meanings[code] for code in codes.tolist()]
+
+
+def _to_numbers(values: npt.NDArray[np.float64]) -> list[float | None]:
+    """Return numbers with six significant digits, None for nan."""
+    rounded = round_figures(values)
+    numbers: list[float | None] = rounded.tolist()
+    for index in np.flatnonzero(np.isnan(rounded)).tolist():
+        numbers[index] = None
+    return numbers

@@ -11,13 +11,28 @@ from typing import Final
 
 import numpy as np
 
-from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVES, CREATIVE_CURVE, TREND_DAYS, measure_slopes
 from adwarm.fatigue.panel import CLICKS, LINK_CLICKS, AdPanel, BoolArray, FloatArray
 from adwarm.fatigue.prior import PRICE_DISPERSION, AccountPrior
-from adwarm.fatigue.score_table import CLICK_KINDS, FLAGS
-from adwarm.fatigue.usual import WEEK, IndexArray, RatePrior, Sums, Timeline, measure_usual, shrink_change
+from adwarm.fatigue.usual import (
+    ALGORITHM_CURVE,
+    AUDIENCE_CURVES,
+    BASELINE_DAYS,
+    CREATIVE_CURVE,
+    TREND_DAYS,
+    WEEK,
+    IndexArray,
+    RatePrior,
+    Sums,
+    Timeline,
+    measure_slopes,
+    measure_usual,
+    shrink_change,
+)
+from adwarm.model.fatigue_score import FLAGS
 from adwarm.settings import FatigueSettings
 
+CLICK_KINDS: Final = (None, CLICKS, LINK_CLICKS)
+"""By clicks code."""
 MAX_PLAUSIBLE_CTR: Final = 0.10
 """A higher click-through rate counts as an error in the data."""
 NOTABLE_FREQUENCY: Final = 20.0
@@ -27,8 +42,6 @@ NEEDED_DAYS: Final = 30
 """Days before the recent ones that must be stored for the most part; good weeks may be older."""
 RECENT_DAYS: Final = 7
 """Recent days that are compared with the baseline: a whole week; of an ad with fewer than 14 days, half of them."""
-BASELINE_DAYS: Final = 60
-"""Days with delivery before them, whose good weeks are what is usual, also for an ad worn out for a month."""
 MONTH_DAYS: Final = 28
 """Days with delivery before the recent ones, whose click-through rate an alarm is compared with in words."""
 PENDING_DAYS: Final = 2
@@ -37,6 +50,8 @@ CHANGE_DAYS: Final = 14
 """Days for which a change of the audience or the creative is flagged."""
 PRIOR_RESULTS: Final = 3.0
 """Results that the prior of the usual cost per result is worth; a convention."""
+NOTABLE_COMPONENT: Final = 30.0
+"""A component up to this raises no score that is worth naming a cause of."""
 BUDGET_DAYS: Final = 3
 BUDGET_RATIO: Final = 2.0
 """Spend a day, as a multiple of the week before, that is flagged as a change of the budget."""
@@ -67,33 +82,39 @@ class Change:
 
 
 class ScoreBlock:
-    """The calculation for the ads of a panel; every array is ads x days.
+    """The calculation for the ads of a panel on its last days; every array is ads x these days.
 
     Args:
         panel: daily figures.
         priors: what is usual in the account of each ad.
-        frequency: impressions per person in the week up to each day; nan where unknown.
+        frequency: impressions per person in the week up to each day of the panel; nan where unknown.
         settings: weights and minimums.
+        since: column of the first day that is calculated; those before it are history.
     """
 
     def __init__(
-        self, panel: AdPanel, priors: Sequence[AccountPrior], frequency: FloatArray, settings: FatigueSettings
+        self,
+        panel: AdPanel,
+        priors: Sequence[AccountPrior],
+        frequency: FloatArray,
+        settings: FatigueSettings,
+        since: int = 0,
     ) -> None:
-        self.panel, self.priors, self.frequency, self.settings = panel, priors, frequency, settings
+        self.panel, self.priors, self.settings = panel, priors, settings
+        self.frequency, self._since = frequency[:, since:], since
         with np.errstate(invalid="ignore"):
             self.delivered: BoolArray = panel.impressions > 0
         self.impressions = np.where(self.delivered, panel.impressions, 0.0)
         self.timeline = Timeline.of(self.delivered, panel.changed)
-        number = self.timeline.rank
-        self.last = number[:, 1:]
+        self._ranks = np.pad(self.timeline.rank, ((0, 0), (WEEK, 0)))
+        self.last = self._last_before(0)
         # A change of audience or creative starts a new history.
         self.start = np.zeros_like(self.last)
         if panel.changed is not None:
-            self.start = np.maximum.accumulate(np.where(panel.changed, number[:, :-1], 0), axis=1)
-        padded = np.concatenate([np.zeros((len(number), RECENT_DAYS), np.int64), number], axis=1)
-        self.cut = np.maximum(padded[:, 1 : panel.days + 1], self.start)  # the last day of the baseline
+            changes = np.where(panel.changed, self.timeline.rank[:, :-1], 0)
+            self.start = np.maximum.accumulate(changes, axis=1)[:, since:]
+        self.cut = np.maximum(self._last_before(RECENT_DAYS), self.start)  # the last day of the baseline
         used = self.last - self.start
-        self.budget_cut = np.maximum(padded[:, RECENT_DAYS - BUDGET_DAYS + 1 :][:, : panel.days], self.start)
         half = self.start + (used + 1) // 2
         self.cut = np.where(used < 2 * RECENT_DAYS, np.maximum(self.cut, half), self.cut)
         self.first = np.maximum(self.start, self.cut - BASELINE_DAYS)
@@ -103,23 +124,33 @@ class ScoreBlock:
         self.recent = self.totals.between(self.cut, self.last)
         self.past = self.totals.between(self.first, self.cut)
 
+    def _last_before(self, days: int) -> IndexArray:
+        """Return the number of the last day with delivery up to so many days before each day, at most a week."""
+        return self._ranks[:, WEEK + 1 - days :][:, self._since : self.panel.days]
+
+    def _sum_last(self, values: FloatArray | BoolArray, days: int) -> FloatArray:
+        """Return the sums of the last `days` days up to each one."""
+        sums = np.zeros((values.shape[0], values.shape[1] + 1))
+        np.cumsum(values, axis=1, out=sums[:, 1:])
+        total: FloatArray = sums[:, 1:].copy()
+        if days < values.shape[1]:
+            total[:, days:] -= sums[:, 1:-days]
+        return total[:, self._since :]
+
     def _accumulate(self, values: FloatArray | BoolArray) -> FloatArray:
         return self.timeline.accumulate(values.astype(np.float64, copy=False))
 
     def _compare(self, events: FloatArray, prior: RatePrior, weekdays: FloatArray, *, is_price: bool) -> Change:
         """Compare a rate per impression; `weekdays` are ads x 7 factors on it."""
-        has_events = self.delivered & np.isfinite(events)
-        shown = np.where(has_events, self.impressions, 0.0)
+        known = self.delivered & np.isfinite(events)
+        shown = np.where(known, self.impressions, 0.0)
         day = (self.panel.first_day.weekday() + np.arange(self.panel.days)) % 7
-        counts, raw, days = (
-            self._accumulate(values) for values in (np.where(has_events, events, 0.0), shown, has_events)
-        )
+        counts, raw, days = (self._accumulate(values) for values in (np.where(known, events, 0.0), shown, known))
         adjusted = Sums(counts, self._accumulate(shown * weekdays[:, day]), days)
         plain = Sums(counts, raw, days)
         recent, past = plain.between(self.cut, self.last), plain.between(self.first, self.cut)
-        by_number = measure_usual(self.timeline, adjusted, prior, BASELINE_DAYS, is_price=is_price)
-        usual = np.where(self.cut > self.start, np.take_along_axis(by_number, self.cut, 1), np.nan)
-        usual = np.where((past.events > 0) & (usual > 0), usual, np.nan)
+        usual = measure_usual(self.timeline, adjusted, prior, self.cut, is_price=is_price)
+        usual = np.where((self.cut > self.start) & (past.events > 0) & (usual > 0), usual, np.nan)
         return Change(
             usual=usual,
             recent=recent.rate,
@@ -179,26 +210,26 @@ class ScoreBlock:
     @cached_property
     def span(self) -> int:
         """Days that decide whether an ad is listed, and whether enough of them is stored."""
-        return RECENT_DAYS + min(BASELINE_DAYS, NEEDED_DAYS)
+        return RECENT_DAYS + NEEDED_DAYS
 
     @cached_property
     def history_missing(self) -> BoolArray:
         """Whether more than 30 % of the days looked back on, those of the trend included, are not stored."""
         days = self.span + TREND_DAYS - RECENT_DAYS
-        seen = np.minimum(np.arange(1, self.panel.days + 1), days)
-        missing: BoolArray = _sum_last(~self.panel.is_stored, days) > MAX_MISSING * seen
+        seen = np.minimum(np.arange(self._since + 1, self.panel.days + 1), days)
+        missing: BoolArray = self._sum_last(~self.panel.is_stored, days) > MAX_MISSING * seen
         return missing
 
     @cached_property
     def lacks_impressions(self) -> BoolArray:
         """Whether the impressions of a stored day that is looked back on are unknown."""
-        lacks: BoolArray = _sum_last(np.isnan(self.panel.impressions) & self.panel.is_stored, self.span) > 0
+        lacks: BoolArray = self._sum_last(np.isnan(self.panel.impressions) & self.panel.is_stored, self.span) > 0
         return lacks
 
     @cached_property
     def is_listed(self) -> BoolArray:
         """Whether the ad had delivery, or unknown delivery, in the days looked back on."""
-        listed: BoolArray = (_sum_last(self.delivered, self.span) > 0) | self.lacks_impressions
+        listed: BoolArray = (self._sum_last(self.delivered, self.span) > 0) | self.lacks_impressions
         return listed
 
     @cached_property
@@ -208,9 +239,7 @@ class ScoreBlock:
         enough = (self.age_days >= settings.min_days) & ~self.history_missing
         enough &= self.recent.impressions + self.past.impressions >= settings.min_impressions
         enough &= (self.recent.days > 0) & (self.past.days > 0)
-        early = np.zeros_like(self.delivered)
-        early[:, PENDING_DAYS:] = self.last[:, :-PENDING_DAYS] > self.start[:, PENDING_DAYS:]
-        return self.is_listed & enough & early
+        return self.is_listed & enough & (self._last_before(PENDING_DAYS) > self.start)
 
     @cached_property
     def components(self) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -245,7 +274,11 @@ class ScoreBlock:
     @cached_property
     def total(self) -> FloatArray:
         """The weighted mean of the known components, to four decimals; nan while pending, as without clicks."""
-        total, weight = _weigh(self.components, self.settings.weights)
+        total, weight = (np.zeros_like(self.frequency) for _ in range(2))
+        for part, of_part in zip(self.components, self.settings.weights, strict=True):
+            known = np.isfinite(part)
+            total += np.where(known, of_part * part, 0.0)
+            weight += of_part * known
         with np.errstate(divide="ignore", invalid="ignore"):
             mean: FloatArray = np.where(weight > 0, np.minimum(100.0, total / weight), np.nan)
         mean = np.where(np.isfinite(self.loss), mean, np.nan)
@@ -253,27 +286,24 @@ class ScoreBlock:
 
     def measure_trend(self) -> tuple[FloatArray, FloatArray]:
         """Return the percentage points of clicks that are lost a day, and the standard error of that."""
-        percent_lost = np.where(np.isfinite(self.total), 100 * self.loss, np.nan)
-        return measure_slopes(percent_lost, self.clicks_from + 10.0 * np.isfinite(self.price.change), RECENT_DAYS)
+        known = np.where(np.isfinite(self.total), 100 * self.loss, np.nan)
+        return measure_slopes(known, self.clicks_from + 10.0 * np.isfinite(self.price.change), RECENT_DAYS)
 
     @cached_property
     def month_ctr(self) -> FloatArray:
         """The click-through rate of the 28 days with delivery before the recent ones; nan when unknown."""
-        has_clicks = self.delivered & np.isfinite(self.panel.clicks)
+        known = self.delivered & np.isfinite(self.panel.clicks)
         clicks, shown = (
-            self._accumulate(np.where(has_clicks, values, 0.0)) for values in (self.panel.clicks, self.impressions)
+            self._accumulate(np.where(known, values, 0.0)) for values in (self.panel.clicks, self.impressions)
         )
         return Sums(clicks, shown, shown).between(np.maximum(self.start, self.cut - MONTH_DAYS), self.cut).rate
 
-    def find_driver(self, healthy_up_to: float) -> IndexArray:
-        """Return the index of the component that raises the score most; -1 when all are in the healthy band."""
-        parts = [
-            np.where(part > healthy_up_to, weight * part, 0.0)
-            for part, weight in zip(self.components, self.settings.weights, strict=True)
-        ]
-        stacked = np.stack(parts)
-        has_driver = np.isfinite(self.total) & (stacked.max(axis=0) > 0)
-        driver: IndexArray = np.where(has_driver, stacked.argmax(axis=0), -1)
+    def find_driver(self) -> IndexArray:
+        """Return the index of the component that raises the score most; -1 when none is notable."""
+        parts = zip(self.components, self.settings.weights, strict=True)
+        stacked = np.stack([np.where(part > NOTABLE_COMPONENT, weight * part, 0.0) for part, weight in parts])
+        known = np.isfinite(self.total) & (stacked.max(axis=0) > 0)
+        driver: IndexArray = np.where(known, stacked.argmax(axis=0), -1)
         return driver
 
     @cached_property
@@ -282,14 +312,11 @@ class ScoreBlock:
 
         With a Gamma prior around the usual cost: `(expected + 3) / (results + 3)`.
         """
-        has_cost = np.isfinite(self.panel.spend) & np.isfinite(self.panel.results)
-        spend, results = (np.where(has_cost, values, 0.0) for values in (self.panel.spend, self.panel.results))
-        days = min(BASELINE_DAYS, NEEDED_DAYS)
-        recent_spend, recent_results = _sum_last(spend, WEEK), _sum_last(results, WEEK)
-        past_spend, past_results = (
-            _sum_last(spend, WEEK + days) - recent_spend,
-            _sum_last(results, WEEK + days) - recent_results,
-        )
+        known = np.isfinite(self.panel.spend) & np.isfinite(self.panel.results)
+        spend, results = (np.where(known, values, 0.0) for values in (self.panel.spend, self.panel.results))
+        recent_spend, recent_results = self._sum_last(spend, WEEK), self._sum_last(results, WEEK)
+        past_spend = self._sum_last(spend, WEEK + NEEDED_DAYS) - recent_spend
+        past_results = self._sum_last(results, WEEK + NEEDED_DAYS) - recent_results
         has_both = (past_results > 0.5) & (past_spend > 0) & (recent_spend > 0) & self.is_listed
         with np.errstate(divide="ignore", invalid="ignore"):
             expected = recent_spend * past_results / past_spend
@@ -299,53 +326,52 @@ class ScoreBlock:
     @cached_property
     def recent_spend(self) -> FloatArray:
         """Spend of the last seven days; nan when no day's is known."""
-        has_spend = np.isfinite(self.panel.spend)
-        spend = _sum_last(np.where(has_spend, self.panel.spend, 0.0), WEEK)
-        return np.where(self.is_listed & (_sum_last(has_spend, WEEK) > 0), np.maximum(0.0, spend), np.nan)
+        known = np.isfinite(self.panel.spend)
+        spend = self._sum_last(np.where(known, self.panel.spend, 0.0), WEEK)
+        return np.where(self.is_listed & (self._sum_last(known, WEEK) > 0), np.maximum(0.0, spend), np.nan)
 
     @cached_property
     def flags(self) -> dict[str, BoolArray]:
-        """What was missing, looked wrong or changed, by name."""
-        unknown = self.age_days
+        """What was missing, looked wrong or changed, by name, in the order of `FLAGS`."""
         implausible = np.fmax(self.clicks.recent, self.clicks.past) > MAX_PLAUSIBLE_CTR
         uses_links = self.clicks_from == _LINKS
         flags = {
             "audience_changed": self._audience_changed(),
             "budget_changed": self._budget_changed(),
-            "clicks_missing": uses_links | (self.clicks.known_days < unknown),
+            "clicks_missing": uses_links | (self.clicks.known_days < self.age_days),
             "ctr_implausible": implausible,
             "frequency_missing": np.isnan(self.frequency),
             "frequency_notable": self.frequency > NOTABLE_FREQUENCY,
             "history_missing": self.history_missing,
             "impressions_missing": self.lacks_impressions,
             "link_clicks_used": uses_links,
-            "spend_missing": self.price.known_days < unknown,
+            "spend_missing": self.price.known_days < self.age_days,
             "suspended": self._is_suspended(),
         }
         return {name: flags[name] for name in FLAGS}
 
     def _audience_changed(self) -> BoolArray:
-        changed = np.zeros_like(self.delivered)
-        changed[:, WEEK:] = self.frequency[:, WEEK:] <= 0.5 * self.frequency[:, :-WEEK]
-        if self.panel.changed is not None:
-            changed |= _sum_last(self.panel.changed, CHANGE_DAYS) > 0
+        if self.panel.changed is None:
+            return np.zeros(self.last.shape, bool)
+        changed: BoolArray = self._sum_last(self.panel.changed, CHANGE_DAYS) > 0
         return changed
 
     def _budget_changed(self) -> BoolArray:
         """Return whether the spend a day of the last three days is twice that of the week before, or half of it."""
-        has_spend = self.delivered & np.isfinite(self.panel.spend)
-        spend = self._accumulate(np.where(has_spend, self.panel.spend, 0.0))
-        days = self._accumulate(has_spend)
+        known = self.delivered & np.isfinite(self.panel.spend)
+        spend = self._accumulate(np.where(known, self.panel.spend, 0.0))
+        days = self._accumulate(known)
         sums = Sums(spend, days, days)  # the rate is spend a day
-        recent = sums.between(self.budget_cut, self.last).rate
-        before = sums.between(np.maximum(self.start, self.budget_cut - WEEK), self.budget_cut).rate
+        cut = np.maximum(self._last_before(BUDGET_DAYS), self.start)
+        recent = sums.between(cut, self.last).rate
+        before = sums.between(np.maximum(self.start, cut - WEEK), cut).rate
         changed: BoolArray = (before > 0) & ((recent >= BUDGET_RATIO * before) | (recent * BUDGET_RATIO <= before))
         return changed
 
     def _is_suspended(self) -> BoolArray:
         """Return whether the ad had delivery before, and none on each of the last seven days."""
         none = self.panel.is_stored & (self.panel.impressions == 0)
-        suspended: BoolArray = (_sum_last(none, WEEK) == WEEK) & (self.last > 0)
+        suspended: BoolArray = (self._sum_last(none, WEEK) == WEEK) & (self.last > 0)
         return suspended
 
     @cached_property
@@ -367,24 +393,3 @@ class ScoreBlock:
 def _as_column(values: Sequence[float]) -> FloatArray:
     column: FloatArray = np.array(values, np.float64)[:, None]
     return column
-
-
-def _sum_last(values: FloatArray | BoolArray, days: int) -> FloatArray:
-    """Return the sums of the last `days` columns up to each one."""
-    sums = np.zeros((values.shape[0], values.shape[1] + 1))
-    np.cumsum(values, axis=1, out=sums[:, 1:])
-    total: FloatArray = sums[:, 1:].copy()
-    if days < values.shape[1]:
-        total[:, days:] -= sums[:, 1:-days]
-    return total
-
-
-def _weigh(parts: Sequence[FloatArray | None], weights: Sequence[float]) -> tuple[FloatArray, FloatArray]:
-    """Return the weighted sum of the known parts, and the sum of their weights."""
-    pairs = [(part, weight) for part, weight in zip(parts, weights, strict=True) if part is not None]
-    total, weight_sum = (np.zeros_like(pairs[0][0]) for _ in range(2))
-    for part, weight in pairs:
-        has_value = np.isfinite(part)
-        total += np.where(has_value, weight * part, 0.0)
-        weight_sum += weight * has_value
-    return total, weight_sum

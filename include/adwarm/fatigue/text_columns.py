@@ -1,7 +1,7 @@
 """Reads insights rows strictly: identity, day, numbers, the weekly frequency, and columns of stored rows as text."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
 
+FloatArray = npt.NDArray[np.float64]
 InsightsRow = Mapping[str, Any]
 """An insights row: numbers as numeric strings, days as ISO text, absent where zero or undefined."""
 
@@ -126,66 +127,27 @@ def encode_column(column: pa.Array) -> tuple[npt.NDArray[np.int64], list[str | N
     return indices, encoded.dictionary.to_pylist()
 
 
-def parse_numbers(table: pa.Table, name: str, column: pa.Array | None = None) -> npt.NDArray[np.float64]:
-    """Return the numbers of a column; nan where a row has none.
+def parse_numbers(table: pa.Table, name: str, column: pa.Array | None = None) -> tuple[FloatArray, dict[int, str]]:
+    """Return the numbers of a column, nan where a row has none, and why a row's is no number of 0 or more, by row.
 
     Args:
-        table: the rows, for their ads.
+        table: the rows, for their ads and days.
         name: the field.
         column: its values, when not those of the table.
-
-    Raises:
-        BadRequest: a value is no number of 0 or more; the message names the ad and the field.
     """
     texts = get_column(table, name) if column is None else column
-    numbers = _cast(texts)
-    if numbers is not None and not bool((numbers < 0).any()):
-        return numbers
-    pairs = zip(get_column(table, "ad_id").to_pylist(), texts.to_pylist(), strict=True)
-    listed = [read_number({"ad_id": ad_id, name: text}, name) if text else np.nan for ad_id, text in pairs]
-    return np.array(listed, np.float64)
-
-
-def find_bad_numbers(table: pa.Table, names: Iterable[str], lists: Collection[str]) -> dict[int, str]:
-    """Return which rows have a figure that is no number of 0 or more, with the reason.
-
-    Args:
-        table: the rows.
-        names: the fields of the figures.
-        lists: those of them that may also be lists, which are not looked at.
-    """
-    bad: dict[int, str] = {}
-    for name in names:
-        column = get_column(table, name)
-        numbers = _cast(column)
-        if numbers is not None and not bool((numbers < 0).any()):
-            continue
-        for row, text in enumerate(column.to_pylist()):
-            if text and not (name in lists and text.lstrip().startswith("[")):
-                values = {of: get_column(table, of)[row].as_py() for of in ("ad_id", "date_start")}
-                try:
-                    read_number({**values, name: text}, name)
-                except BadRequest as error:
-                    bad.setdefault(row, f"{values['date_start']}: {error}")
-    return bad
-
-
-def clear_rows(table: pa.Table, rows: list[int], names: Iterable[str]) -> pa.Table:
-    """Return the table without the values of some rows in some columns."""
-    is_cleared = np.zeros(table.num_rows, bool)
-    is_cleared[rows] = True
-    for name in set(names) & set(table.column_names):
-        cleared = pc.if_else(pa.array(is_cleared), pa.scalar(None, _TEXT), get_column(table, name))
-        table = table.set_column(table.column_names.index(name), name, cleared)
-    return table
-
-
-def _cast(texts: pa.Array) -> npt.NDArray[np.float64] | None:
-    """Return the numbers of texts, nan for null and empty; None unless each other text is a plain finite number."""
     try:
         values = pc.cast(pc.if_else(pc.equal(texts, ""), pa.scalar(None, _TEXT), texts), pa.float64())
+        numbers: FloatArray = values.to_numpy(zero_copy_only=False)
+        if np.count_nonzero((numbers >= 0) & (numbers < np.inf)) == len(numbers) - values.null_count:
+            return numbers, {}
     except pa.ArrowException:
-        return None
-    numbers: npt.NDArray[np.float64] = values.to_numpy(zero_copy_only=False)
-    finite = int(np.count_nonzero(np.isfinite(numbers)))
-    return numbers if finite == len(numbers) - values.null_count else None
+        pass  # another text than a plain number
+    numbers, bad = np.full(len(texts), np.nan), {}
+    for row, text in enumerate(texts.to_pylist()):
+        if text:
+            try:
+                numbers[row] = read_number({"ad_id": get_column(table, "ad_id")[row].as_py(), name: text}, name)
+            except BadRequest as error:
+                bad[row] = f"{get_column(table, 'date_start')[row].as_py()}: {error}"
+    return numbers, bad

@@ -1,28 +1,145 @@
-"""The usual level of a rate: that of the ad's own good weeks, estimated with shrinkage.
+"""The usual level of a rate, the curves from a measured decline to a score, and the trend of a loss.
 
-A week is seven days with delivery in a row; days without delivery do not count, so that a pause changes nothing. The
-log rate of `n` impressions on `k` days has the sampling variance `v = c / n + f * sd^2 / k`: counting (for clicks `c =
-1 / rate`), and the noise of a day beyond counting, times the factor `f` of its memory, as measured in the account. With
-a prior variance `s^2` the weight of an observation against its prior is `w = s^2 / (s^2 + v)`, and the posterior sd is
-`s sqrt(1 - w)` (normal approximation of the Beta and Gamma posteriors). Rates are shrunk twice: the ad's rate of the
-month towards that of the account, and each week towards the ad's month. The rate in `c` is that of the prior, not of
-the observation.
-
-The weeks are those that follow one another back from the compared days. The usual click-through rate is their upper
-quartile, each less half a posterior sd; the usual price is their median. Both are continuous, and neither falls when
-events are added: the sd of a week then shrinks, and with `w` the weight of a week and `g` the month's rate, the
-derivative of the mean by `g` is at least `(1 - w)^2`, because `g w'` is at most `w (1 - w)`.
+The usual level is that of the ad's own good weeks, estimated with shrinkage; docs/explanation/fatigue.md has the
+formulas. A week is seven days with delivery in a row; days without delivery do not count, so that a pause changes
+nothing. Neither usual rate falls when events are added: the sd of a week then shrinks, and with `w` the weight of a
+week and `g` the month's rate, the derivative of the mean by `g` is at least `(1 - w)^2`, because `g w'` is at most
+`w (1 - w)`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.fatigue.panel import FloatArray
+from adwarm.fatigue.panel import BoolArray, FloatArray
+
+META_EXPONENT: Final = 0.43
+"""Clicks fall as the power -0.43 of the exposures, attributed to a study of Meta."""
+_POWER_LAW_EXPOSURES: Final = 60
+
+
+ScoreCurve = Callable[[FloatArray], FloatArray]
+"""Returns the score at each value; nan where it is nan."""
+
+
+def _make_curve(*points: tuple[float, float]) -> ScoreCurve:
+    """Return the linear interpolation through points, constant before the first and after the last."""
+    xs, ys = zip(*points, strict=True)
+
+    def curve(values: FloatArray) -> FloatArray:
+        scores: FloatArray = np.interp(values, xs, ys)
+        return scores
+
+    return curve
+
+
+CREATIVE_CURVE: Final = _make_curve((0.0, 0.0), (0.10, 20.0), (0.25, 60.0), (0.50, 90.0), (0.75, 100.0))
+"""By the share of its usual click-through rate that an ad lost."""
+
+AUDIENCE_CURVE: Final = _make_curve((1.0, 0.0), (2.0, 20.0), (3.5, 65.0), (5.0, 90.0), (8.0, 100.0))
+"""By frequency: how often a person saw the ad in the range."""
+
+ALGORITHM_CURVE: Final = _make_curve((0.0, 0.0), (0.10, 20.0), (0.20, 50.0), (0.40, 90.0), (0.80, 100.0))
+"""By the increase of the price of a thousand impressions, as a share of the usual price."""
+
+_EXPOSURES: Final = np.arange(1, _POWER_LAW_EXPOSURES + 1)
+_LOST: Final = 100 * (1 - np.cumsum(_EXPOSURES**-META_EXPONENT) / _EXPOSURES)
+META_POWER_LAW: Final = _make_curve(*zip(_EXPOSURES.tolist(), _LOST.tolist(), strict=True))
+"""By frequency: the mean loss of clicks when the k-th exposure earns `k ** -0.43` of the first one's."""
+
+AUDIENCE_CURVES: Final = {"anchors": AUDIENCE_CURVE, "meta_power_law": META_POWER_LAW}
+"""By the setting ADWARM_FATIGUE__AUDIENCE_CURVE."""
+
+TREND_DAYS: Final = 7
+"""Days in the slope, the day of the score included."""
+MAX_DAYS_AHEAD: Final = 365.0
+"""A score that needs longer at its pace is not heading for the limit."""
+_MIN_POINTS: Final = 3
+_T80: Final = 1.476
+"""Quantile .90 of Student's t with five degrees of freedom: an 80 % interval has 10 % on either side."""
+
+
+def measure_slopes(values: FloatArray, kinds: FloatArray, recent_days: int) -> tuple[FloatArray, FloatArray]:
+    """Return the least-squares slope of daily values over the last seven days, and its standard error.
+
+    Consecutive values share most of their `recent_days` days, so that they scatter less around a line than the line
+    itself is uncertain. The standard error is corrected for that.
+
+    Args:
+        values: ads x days; nan where unknown.
+        kinds: ads x days; only earlier values of the same kind as the last one are in a slope.
+        recent_days: days that each value is a mean of.
+
+    Returns:
+        Two arrays of ads x days, per day; nan with fewer than three values.
+    """
+    shape = values.shape
+    known = np.isfinite(values)
+    count, sum_t, sum_tt, sum_y, sum_yy, sum_ty = (np.zeros(shape) for _ in range(6))
+    for back in range(min(TREND_DAYS, shape[1])):
+        late, early = slice(back, None), slice(None, shape[1] - back)
+        used: BoolArray = known[:, early] & known[:, late] & (kinds[:, early] == kinds[:, late])
+        # Relative to the last value, so that equal values give exactly no slope.
+        y = np.where(used, values[:, early] - values[:, late], 0.0)
+        count[:, late] += used
+        sum_t[:, late] -= back * used
+        sum_tt[:, late] += back**2 * used
+        sum_y[:, late] += y
+        sum_yy[:, late] += y * y
+        sum_ty[:, late] -= back * y
+    enough = count >= _MIN_POINTS
+    count = np.where(enough, count, 3.0)
+    spread = np.where(enough, sum_tt - sum_t**2 / count, 1.0)
+    slope = (sum_ty - sum_t * sum_y / count) / spread
+    residual = np.maximum(0.0, sum_yy - sum_y**2 / count - slope**2 * spread)
+    error = np.sqrt(_overlap_factor(recent_days) * residual / np.maximum(1.0, count - 2) / spread)
+    return np.where(enough, slope, np.nan), np.where(enough, error, np.nan)
+
+
+def _overlap_factor(recent_days: int) -> float:
+    """Return how much larger the variance of the slope is than the usual formula says, for moving means.
+
+    With `y = A e` for independent daily noise `e`, the slope has the variance of `a A e` and the residuals that of
+    `M A e`, where `a` are the coefficients of the slope and `M` removes a line.
+    """
+    days = np.arange(TREND_DAYS) - (TREND_DAYS - 1) / 2
+    mixing = np.zeros((TREND_DAYS, TREND_DAYS + recent_days - 1))
+    for day in range(TREND_DAYS):
+        mixing[day, day : day + recent_days] = 1 / recent_days
+    spread = float((days**2).sum())
+    line = np.full((TREND_DAYS, TREND_DAYS), 1 / TREND_DAYS) + np.outer(days, days) / spread
+    residual = (np.eye(TREND_DAYS) - line) @ mixing
+    usual = float((residual**2).sum()) / (TREND_DAYS - 2) / spread
+    return float(((days @ mixing / spread) ** 2).sum()) / usual
+
+
+def project(
+    losses: FloatArray, slopes: FloatArray, errors: FloatArray, limit: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return in how many days a loss reaches `limit` at its pace, and the ends of the 80 % interval.
+
+    The interval covers the uncertainty of the slope alone. All three are 0 from the limit on.
+
+    Returns:
+        Three arrays: the days, nan if it does not within a year; the earliest, nan when the first is; the latest,
+        nan if it may not do so within a year.
+    """
+    gap = limit - losses
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = [
+            np.where((pace > 0) & (gap <= pace * MAX_DAYS_AHEAD), gap / pace, np.nan)
+            for pace in (slopes, slopes + _T80 * errors, slopes - _T80 * errors)
+        ]
+    days, earliest, latest = (np.where(gap <= 1e-9, 0.0, end) for end in ends)
+    return days, np.where(np.isnan(days), np.nan, earliest), latest
+
 
 WEEK: Final = 7
+BASELINE_DAYS: Final = 60
+"""Days with delivery before the recent ones, whose good weeks are what is usual, also for an ad worn for a month."""
 WEEK_SPREAD: Final = 0.15
 """Sd of the log rates of an ad's weeks around its month, for shrinkage; a convention."""
 STABLE_SHARE: Final = 0.25
@@ -121,9 +238,9 @@ class Sums:
 
 
 def measure_usual(
-    timeline: Timeline, sums: Sums, prior: RatePrior, baseline_days: int, *, is_price: bool
+    timeline: Timeline, sums: Sums, prior: RatePrior, numbers: IndexArray, *, is_price: bool
 ) -> FloatArray:
-    """Return the usual rate after each numbered day: of the weeks of the last `baseline_days` with delivery.
+    """Return the usual rate after some numbered days: of the weeks of the last `BASELINE_DAYS` with delivery.
 
     With fewer than seven days, all of them are the week.
 
@@ -131,15 +248,15 @@ def measure_usual(
         timeline: the days with delivery.
         sums: accumulated by number, see `Timeline.accumulate`.
         prior: what is usual in the account.
-        baseline_days: days with delivery that weeks are taken from.
+        numbers: ads x any number of columns: numbers of days.
         is_price: whether the usual rate is the median week, instead of the upper quartile of cautious ones.
 
     Returns:
-        ads x (days + 1), nan without a day with delivery or without events.
+        An array like `numbers`, nan without a day with delivery or without events.
     """
     number = np.broadcast_to(np.arange(sums.events.shape[1]), sums.events.shape)
     start = timeline.segment_start
-    month = sums.between(np.maximum(start, number - baseline_days), number)
+    month = sums.between(np.maximum(start, number - BASELINE_DAYS), number)
     week = sums.between(np.maximum(start, number - WEEK), number)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = 1 / (1 + prior.variance(month.impressions, month.days, prior.mean) / prior.spread**2)
@@ -152,19 +269,18 @@ def measure_usual(
         rate = np.where(week.impressions > 0, week.rate, 0.0)
         error = 0.0 if is_price else ERROR_SHARE * WEEK_SPREAD * np.sqrt(1 - weight)
     rates = (weight * rate + (1 - weight) * level) * np.exp(-error)
-    is_full = number - start >= WEEK
-    usual = np.where(is_full, _quantile_of_weeks(rates, start, baseline_days, 0.5 if is_price else 0.75), rates)
-    return np.where(np.isfinite(usual) & (number > start), usual, np.nan)
+    used = numbers - np.take_along_axis(start, numbers, 1)
+    of_weeks = _quantile_of_weeks(rates, numbers, used, 0.5 if is_price else 0.75)
+    usual = np.where(used >= WEEK, of_weeks, np.take_along_axis(rates, numbers, 1))
+    return np.where(np.isfinite(usual) & (used > 0), usual, np.nan)
 
 
-def _quantile_of_weeks(rates: FloatArray, start: IndexArray, baseline_days: int, quantile: float) -> FloatArray:
-    """Return a quantile of the rates of the whole weeks that end with each number, of the same segment."""
-    number = np.arange(rates.shape[1])
-    weeks = np.full((max(1, baseline_days // WEEK), *rates.shape), np.nan)
-    for back in range(min(len(weeks), -(-rates.shape[1] // WEEK))):
-        first = back * WEEK
-        is_whole = number[first:] - first - WEEK >= start[:, first:]
-        weeks[back][:, first:] = np.where(is_whole, rates[:, : rates.shape[1] - first], np.nan)
+def _quantile_of_weeks(rates: FloatArray, numbers: IndexArray, used: IndexArray, quantile: float) -> FloatArray:
+    """Return a quantile of the rates of the whole weeks that end with each number, of its last `used` days."""
+    weeks = np.full((BASELINE_DAYS // WEEK, *numbers.shape), np.nan)
+    for back in range(len(weeks)):
+        ends = np.take_along_axis(rates, np.maximum(numbers - back * WEEK, 0), 1)
+        weeks[back] = np.where(used >= (back + 1) * WEEK, ends, np.nan)
     weeks.sort(axis=0)  # nan last
     place = quantile * np.maximum(np.isfinite(weeks).sum(axis=0) - 1, 0)
     low = np.floor(place).astype(np.int64)
@@ -179,8 +295,8 @@ def _quantile_of_weeks(rates: FloatArray, start: IndexArray, baseline_days: int,
 def shrink_change(recent: Sums, usual: FloatArray, prior: RatePrior) -> FloatArray:
     """Return the change of the recent rate against the usual one, as a share, shrunk towards none.
 
-    A change `c` has the weight `c^2 / (c^2 + 4 v (1 + 5 v))`: one of two standard errors counts half, a large one in
-    full. The term `5 v` is for a few clicks, of which none may be left by chance.
+    One of two standard errors counts half, a large one in full; `FEW_CLICKS` is for a few clicks, of which none may be
+    left by chance.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = prior.variance(recent.impressions, recent.days, usual)

@@ -3,11 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 FatigueStatus = Literal["healthy", "warning", "critical", "pending"]
 Component = Literal["creative", "audience", "algorithm"]
 AlarmLevel = Literal["none", "watch", "alarm"]
+FLAGS: Final = {
+    "audience_changed": "the audience changed",
+    "budget_changed": "the budget changed",
+    "clicks_missing": "some days have no clicks",
+    "ctr_implausible": "the click-through rate is implausibly high",
+    "frequency_missing": "the frequency is unknown",
+    "frequency_notable": "the frequency is unusually high",
+    "history_missing": "many days of the account are not stored",
+    "impressions_missing": "some days have no impressions",
+    "link_clicks_used": "link clicks stand in for all clicks",
+    "spend_missing": "some days have no spend",
+    "suspended": "no impressions for seven days",
+}
+"""The flags of `FatigueScore.baseline`: what was missing, looked wrong or changed in the data of a score, in words."""
 
 
 @dataclass(frozen=True, slots=True)

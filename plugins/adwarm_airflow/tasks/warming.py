@@ -12,7 +12,7 @@ from adwarm.fatigue.day_completeness import check_day
 from adwarm.fatigue.score import CALCULATOR_VERSION
 from adwarm.forecast.snapshot import ALERT_KIND
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, NotFound, Permanent
-from adwarm.foundation.wording import format_count
+from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.data_arrival import Reporter, notify_data
 from adwarm.planning.decide import PlanScope, decide
@@ -118,6 +118,7 @@ def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     # An account whose days were all damaged has no newest day; it must not be left out in silence.
     lost = {item.account_id: item.window.until for item in quarantine.list_lost_days(runtime.engine)}
     pairs = sorted({**{name: lost[name] for name in ids if name in lost}, **days}.items())
+    _log_unscored(ids, dict(pairs), "no complete day of them is stored")
     return score_and_announce(context, runtime, pairs)
 
 
@@ -131,9 +132,17 @@ def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
     runtime = open_runtime(run.clock)
     _skip_without_ads(runtime)
     rows = warms.list_by_run(runtime.engine, run.run_id)
-    closed = [row.key for row in rows if row.reason is WarmReason.DAY_CLOSED and row.status.is_served]
+    planned = [row for row in rows if row.reason is WarmReason.DAY_CLOSED]
+    closed = [row.key for row in planned if row.status.is_served]
     pairs = [(key.account_id, date.fromisoformat(key.date_range.partition("..")[2])) for key in closed]
+    _log_unscored([row.key.account_id for row in planned], dict(pairs), "this run stored no day of them")
     return score_and_announce(context, runtime, pairs)
+
+
+def _log_unscored(ids: Sequence[str], scored: Mapping[str, date], reason: str) -> None:
+    """Log which accounts of a run are not scored, and why."""
+    if left := sorted({*ids} - scored.keys()):
+        log.warning("%s not scored, because %s: %s", format_count(len(left), "account"), reason, format_some(left, 5))
 
 
 def score_and_announce(

@@ -1,7 +1,11 @@
 """`adwarm learn`: a log is read and a forecast is live after one command."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
 from adwarm.model import ReportKey
 from adwarm.runtime import Runtime
@@ -57,3 +61,23 @@ def test_an_account_without_days_says_how_to_get_some(adwarm: Adwarm) -> None:
     assert done.exit_code == 1
     assert "act_7 has no stored day; `adwarm backfill run" in done.stderr
     assert adwarm("score", "act_7", "--as-of", "2026-11-20").exit_code == 1
+
+
+def test_the_first_scores_of_a_table_say_what_is_missing(
+    adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten days of rows give pending ads without a frequency, days before the first row no ad; both are said."""
+    row = {"account_id": "1", "ad_id": "7", "impressions": 900, "clicks": 12, "spend": 3.5}
+    rows = [{**row, "date_day": date(2026, 3, day)} for day in range(1, 11)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    monkeypatch.setenv("ADWARM_SOURCE__KIND", "parquet")
+    monkeypatch.setenv("ADWARM_SOURCE__URL", str(tmp_path / "rows.parquet"))
+    pending = "1 of them pending because too few of the days before are stored; `adwarm backfill run` fetches them"
+    audience = "the audience component is left out: the frequency of no ad is known"
+    for day, expected in (
+        ("2026-01-10", "scored 0 ads of 1 account; 1 account-day without delivery of any ad up to it"),
+        ("2026-03-10", f"scored 1 ad of 1 account (1 pending); {pending}; {audience}"),
+    ):
+        fetched = adwarm("backfill", "run", "--accounts", "act_1", "--from", f"{day[:8]}01", "--to", day)
+        assert fetched.exit_code == 0, fetched.stderr
+        assert f"act_1 on {day}: {expected}" in adwarm("score", "act_1", "--as-of", day).stdout

@@ -54,7 +54,8 @@ def test_an_export_of_ads_manager(tmp_path: Path, encoding: str) -> None:
     assert panel.impressions.tolist() == [[1234, 11111]]
     assert panel.spend.tolist() == [[1100.25, 200.5]]
     assert own.series.frequency.tolist() == [[1.5, 1.75]]
-    assert panel.ad_names == ("Spring",)
+    assert panel.names is not None
+    assert panel.names.tolist() == [["Spring"] * 2]
     assert own.notes == (
         "1 rows without an ad are totals and were left out",
         "no account_id: all ads count as one account",

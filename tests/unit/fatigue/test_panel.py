@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.panel import FIELDS, AdPanel, cut_panel, read_panel, round_figures
+from adwarm.fatigue.panel import FIELDS, AdPanel, cut_panel, round_figures
 from adwarm.fatigue.panel_rows import parse_rows
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
@@ -26,9 +26,16 @@ def _row(day: int = 0, ad: str = "7", **values: Any) -> dict[str, Any]:
     return {"account_id": "1", "ad_id": ad, "date_start": stated, "date_stop": stated, **values}
 
 
+def read_panel(
+    tables: Mapping[str, ColumnTable], *span: date, stored: Mapping[str, list[date]] | None = None
+) -> AdPanel:
+    """Return the panel of tables of rows by account."""
+    return cut_panel({name: parse_rows(table) for name, table in tables.items()}, *span, stored)
+
+
 def _panel(*rows: dict[str, Any], stored: list[date] | None = None) -> AdPanel:
     days = None if stored is None else {"act_1": stored}
-    return read_panel({"act_1": ColumnTable.from_rows(rows)}, FIRST, LAST, days)
+    return read_panel({"act_1": ColumnTable.from_rows(rows)}, FIRST, LAST, stored=days)
 
 
 def test_rows_become_days_and_absent_numbers_are_zero() -> None:
@@ -93,10 +100,9 @@ def test_names_are_those_of_the_day() -> None:
     """A renamed ad has on each day the name of its newest row up to then."""
     rows = [_row(2, ad_name="new"), _row(0, ad_name="old"), _row(1, ad_name="old"), _row(0, "8", ad_name="other")]
     panel = _panel(*rows)
-    assert panel.ad_names == ("new", "other")
-    assert [panel.name_at(0, column) for column in (0, 1, 2, 9)] == ["old", "old", "new", "new"]
-    assert panel.name_at(1, 5) == "other"
-    assert panel.select_ads(1, 2).name_at(0, 5) == "other"
+    assert panel.names is not None
+    assert panel.names.tolist() == [["old"] * 2 + ["new"] * 8, ["other"] * 10]
+    assert panel.select_ads(1, 2).names[0, 5] == "other"  # type: ignore[index]
 
 
 def test_a_change_of_the_ad_set_or_creative_is_recorded() -> None:
@@ -162,7 +168,7 @@ def test_accounts_are_read_together_as_alone() -> None:
         alone = read_panel({name: tables[name]}, FIRST, LAST)
         np.testing.assert_array_equal(both.clicks[number], alone.clicks[0])
         np.testing.assert_array_equal(both.impressions[number], alone.impressions[0])
-        assert both.name_at(number, 3) == alone.name_at(0, 3)
+        np.testing.assert_array_equal(both.names[number], alone.names[0])  # type: ignore[index]
     assert read_panel({}, FIRST, LAST).impressions.shape == (0, DAYS)
 
 
@@ -178,7 +184,7 @@ def test_the_order_of_rows_changes_nothing(seed: int) -> None:
     draw.shuffle(rows)
     second = _panel(*rows)
     np.testing.assert_array_equal(first.spend, second.spend)
-    assert (first.ad_names, first.names_by_column) == (second.ad_names, second.names_by_column)
+    np.testing.assert_array_equal(first.names, second.names)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -205,7 +211,7 @@ def test_a_span_cut_of_parsed_rows_equals_its_rows_read_alone(seed: int) -> None
         texts = {str(span[0] + timedelta(days=day)) for day in range(last - first + 1)}
         texts &= texts if days is None else {str(day) for day in days}
         table = ColumnTable.from_rows([row for row in rows if row["date_start"] in texts])
-        return read_panel({"act_1": table}, *span, {"act_1": stored})
+        return read_panel({"act_1": table}, *span, stored={"act_1": stored})
 
     whole = cut_panel(parsed, *span, {"act_1": stored})
     strict = cut_panel(parsed, *span, {"act_1": stored}, stored_only=True)

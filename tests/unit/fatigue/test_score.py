@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.score import CALCULATOR_VERSION, find_bands, score_account
-from adwarm.fatigue.score_table import STATUSES
+from adwarm.fatigue.score import CALCULATOR_VERSION, STATUSES, find_bands, score_account
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings

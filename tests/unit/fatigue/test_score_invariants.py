@@ -14,8 +14,7 @@ from adwarm.fatigue.alarm import ALARM_EVIDENCE, detect
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import measure_priors
 from adwarm.fatigue.recommendation import recommend
-from adwarm.fatigue.score import score_panel
-from adwarm.fatigue.score_table import make_columns
+from adwarm.fatigue.score import make_columns, score_panel
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
 from tests.benchmarks.fatigue_ads import SimulationSettings, simulate_ads

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.curves import measure_slopes, project
+from adwarm.fatigue.usual import measure_slopes, project
 
 
 def _last_slope(values: list[float], kinds: list[float] | None = None) -> float:

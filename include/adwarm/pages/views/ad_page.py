@@ -13,7 +13,8 @@ from adwarm.fatigue.recommendation import (
     recommend,
 )
 from adwarm.fatigue.score import CRITICAL_FROM, WARNING_FROM
-from adwarm.fatigue.score_block import BASELINE_DAYS, RECENT_DAYS
+from adwarm.fatigue.score_block import RECENT_DAYS
+from adwarm.fatigue.usual import BASELINE_DAYS
 from adwarm.foundation.charts import Mark, Series
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import FatigueScore, Window, normalize_account_id
@@ -47,7 +48,7 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "components": list_components(score, settings),
         "loss": describe_loss(score),
         "projection": describe_projection(score),
-        "driver": describe_driver(score, settings),
+        "driver": describe_driver(score),
         "recommendation": recommend(score, settings, find_outcomes(context.engine)),
         "flags": describe_flags(score),
         "figures": _list_figures(score),

@@ -9,11 +9,10 @@ from adwarm.fatigue.recommendation import (
     Recommendation,
     describe_loss,
     describe_projection,
-    find_driver,
     find_outcomes,
     recommend,
 )
-from adwarm.fatigue.report import CSV_COLUMNS, list_csv_cells
+from adwarm.fatigue.report import CSV_COLUMNS, DRIVER_WORDS, list_csv_cells
 from adwarm.fatigue.score import CRITICAL_FROM
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_csv
@@ -107,12 +106,11 @@ def list_components(score: FatigueScore, settings: FatigueSettings) -> list[Comp
     ]
 
 
-def describe_driver(score: FatigueScore, settings: FatigueSettings) -> str:
+def describe_driver(score: FatigueScore) -> str:
     """Return the component that raises a score most, in words; that of an alarm is the click-through rate."""
-    driver = find_driver(score, settings)
-    if driver is None:
+    if score.driver is None:
         return "falling click-through rate" if score.alarm == "alarm" else ""
-    return {"creative": MEANINGS["creative"], "audience": "high frequency", "algorithm": "increased price"}[driver]
+    return DRIVER_WORDS[score.driver]
 
 
 def _load_today(request: TileRequest) -> Mapping[str, Any]:
@@ -248,7 +246,7 @@ def _show_ad(
         components=list_components(score, settings),
         projection=describe_projection(score),
         recommendation=recommend(score, settings, outcomes),
-        driver=describe_driver(score, settings),
+        driver=describe_driver(score),
         lost=[None if loss is None else max(0.0, 100 * loss) for loss in losses[ad.key]],
         loss=describe_loss(score),
         since=_describe_since(score, losses[ad.key], kind),
