@@ -188,7 +188,7 @@ def _join(parts: Sequence[AdPanel], first_day: date, days: int) -> AdPanel:
     """Return one panel of the ads of all parts."""
     if not parts:
         none = empty_figures(0, days)
-        return AdPanel((), (), first_day, none, none, none, none, is_stored=none > 0, clicks_from=())
+        return AdPanel((), (), first_day, none, none, spend=none, results=none, is_stored=none > 0, clicks_from=())
     values: dict[str, Any] = {name: [getattr(part, name) for part in parts] for name in _BY_AD}
     if any(clicks is not None for clicks in values["all_clicks"]):
         values["all_clicks"], values["link_clicks"] = zip(*(part.clicks_of_all_kinds for part in parts), strict=True)

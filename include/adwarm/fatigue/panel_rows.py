@@ -154,10 +154,10 @@ def _read_items(lists: pa.Array) -> tuple[IntArray, pa.Array, pa.Array]:
         lines = pc.binary_join_element_wise('{"items":', pc.fill_null(lists, "[]"), "}\n", "")
         data = pa.BufferReader(lines.buffers()[2] or b"")
         items = pyarrow.json.read_json(data, parse_options=_PARSING)["items"].combine_chunks()
-        if len(items) == len(lists):
-            return pc.list_parent_indices(items).to_numpy().astype(np.int64), *items.flatten().flatten()
     except pa.ArrowException:
-        pass  # numbers for texts, or another form
+        items = ()  # numbers for texts, or another form
+    if len(items) == len(lists) > 0:
+        return pc.list_parent_indices(items).to_numpy().astype(np.int64), *items.flatten().flatten()
     found = [(row, item) for row, text in enumerate(lists.to_pylist()) for item in _decode(text)]
     names, values = ([item.get(name) for _, item in found] for name in ("action_type", "value"))
     texts = (

@@ -71,8 +71,8 @@ class ScoreTable:
     """
 
     panel: AdPanel
-    figures: Mapping[str, npt.NDArray[np.float32]]
-    codes: Mapping[str, npt.NDArray[np.int16]]
+    figures: dict[str, npt.NDArray[np.float32]]
+    codes: dict[str, npt.NDArray[np.int16]]
     is_listed: npt.NDArray[np.bool_]
 
     @property
@@ -154,26 +154,22 @@ def score_panel(
     """
     _check_weights(settings)
     first_day = max(0, since - TREND_DAYS + 1)
-    shape, table = panel.impressions.shape, None
+    shape = panel.impressions.shape
+    table = ScoreTable(panel, {}, {}, np.zeros(shape, bool))
     for first in range(0, max(1, shape[0]), _BLOCK_ADS):
         rows = slice(first, first + _BLOCK_ADS)
         ads = panel.select_ads(first, first + _BLOCK_ADS)
         of_ads = [priors.get(name, DEFAULT_PRIOR) for name in ads.account_ids]
         block = ScoreBlock(ads, of_ads, frequency[rows], settings, first_day)
-        figures, codes = _list_figures(block), _list_codes(block)
-        if table is None:
-            table = ScoreTable(
-                panel,
-                {name: np.full(shape, np.nan, np.float32) for name in figures},
-                {name: np.zeros(shape, np.int16) for name in codes},
-                np.zeros(shape, bool),
-            )
         table.is_listed[rows, since:] = block.is_listed[:, since - first_day :]
-        for name, values in figures.items():
+        for name, values in _list_figures(block).items():
+            if not first:
+                table.figures[name] = np.full(shape, np.nan, np.float32)
             table.figures[name][rows, first_day:] = np.where(block.is_listed, values, np.nan)
-        for name, numbers in codes.items():
+        for name, numbers in _list_codes(block).items():
+            if not first:
+                table.codes[name] = np.zeros(shape, np.int16)
             table.codes[name][rows, first_day:] = numbers
-    assert table is not None  # there is always a block
     return table
 
 

@@ -138,11 +138,11 @@ def parse_numbers(table: pa.Table, name: str, column: pa.Array | None = None) ->
     texts = get_column(table, name) if column is None else column
     try:
         values = pc.cast(pc.if_else(pc.equal(texts, ""), pa.scalar(None, _TEXT), texts), pa.float64())
-        numbers: FloatArray = values.to_numpy(zero_copy_only=False)
-        if np.count_nonzero((numbers >= 0) & (numbers < np.inf)) == len(numbers) - values.null_count:
-            return numbers, {}
     except pa.ArrowException:
-        pass  # another text than a plain number
+        values = pa.array([-1.0])  # another text than a plain number
+    numbers: FloatArray = values.to_numpy(zero_copy_only=False)
+    if np.count_nonzero((numbers >= 0) & (numbers < np.inf)) == len(numbers) - values.null_count:
+        return numbers, {}
     numbers, bad = np.full(len(texts), np.nan), {}
     for row, text in enumerate(texts.to_pylist()):
         if text:

@@ -28,7 +28,7 @@ def test_each_different_text_has_a_code() -> None:
 
 
 def test_numbers_are_parsed_and_invalid_ones_are_named() -> None:
-    """Empty texts are unknown; a text that only Python reads as a number is read, too; of others the reason is told."""
+    """Empty texts are unknown; a text that only Python reads as a number is read, too; another one has its reason."""
     table = pa.table({"ad_id": ["7", "8", "9"], "spend": ["1.5", "", None], "clicks": ["1_000", " 2 ", None]})
     for name, expected in (("spend", [1.5, np.nan, np.nan]), ("clicks", [1000, 2, np.nan]), ("reach", [np.nan] * 3)):
         numbers, bad = parse_numbers(table, name)
