@@ -120,9 +120,9 @@ def _measure_priors(
     days = {name: [item.day for item in inputs.prior_days(name, month)] for name in missing}
     window = prior_window(month, inputs.settings)
     panel = cut_panel({name: tables[name] for name in missing}, window.since, window.until, days, stored_only=True)
-    found = measure_priors(panel, month)
+    measured = measure_priors(panel, month)
     for name in missing:
-        figures = found.get(name, DEFAULT_PRIOR).to_dict()
+        figures = measured.get(name, DEFAULT_PRIOR).to_dict()
         inputs.priors[name, month] = replace(inputs.find_prior(name, month), figures=figures)
 
 
@@ -141,8 +141,8 @@ def _score_month(
     stored = {work.account_id: [item.day for item in work.contents] for work in works}
     panel = cut_panel({name: tables[name] for name in days}, span.since, span.until, stored)
     earlier, priors = (
-        {name: AccountPrior.from_dict(inputs.find_prior(name, wanted).figures) for name in days}
-        for wanted in (month_before(month), month)
+        {name: AccountPrior.from_dict(inputs.find_prior(name, of_month).figures) for name in days}
+        for of_month in (month_before(month), month)
     )
     settings = inputs.settings.fatigue
     frequencies = _frequencies(inputs, panel, days, result.errors)

@@ -90,7 +90,6 @@ class AccountWork:
     """The scores of an account to compute.
 
     Attributes:
-        account_id: the account.
         contents: its stored days, oldest first.
         days: what to compute, by as-of day.
         replaced: what the stored scores of those days were computed from.

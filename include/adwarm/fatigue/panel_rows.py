@@ -72,7 +72,6 @@ class ResultCounts:
         stating: the numbers of the rows that state any field with results.
         rows: for each kind of result that a row has more than zero of, the row.
         kinds: the kind's index in `KINDS`.
-        counts: the count.
         bad: why a plain number is none of 0 or more, by row; such a row has no results.
     """
 
@@ -90,7 +89,7 @@ def count_results(table: pa.Table) -> ResultCounts:
     """
     goals = _read_goals(table)
     stating: IntArray = np.zeros(0, np.int64)
-    found: list[_Found] = []
+    parts: list[_Found] = []
     bad: dict[int, str] = {}
     for name in RESULT_COLUMNS:
         if name not in table.column_names:
@@ -100,14 +99,14 @@ def count_results(table: pa.Table) -> ResultCounts:
         stated = pc.fill_null(pc.not_equal(column, ""), False)
         stating = np.union1d(stating, np.flatnonzero(stated.to_numpy(zero_copy_only=False)))
         lists = pc.if_else(is_list, column, pa.scalar(None, pa.string()))
-        found.append(_read_values(lists) if name == "results" else _read_actions(lists, goals))
+        parts.append(_read_values(lists) if name == "results" else _read_actions(lists, goals))
         if name != "actions" and bool(pc.any(pc.and_not(stated, is_list)).as_py()):
             plain, reasons = parse_numbers(table, name, pc.if_else(is_list, pa.scalar(None, pa.string()), column))
             bad = bad | {row: reason for row, reason in reasons.items() if row not in bad}
             rows = np.flatnonzero(np.isfinite(plain))
-            found.append(_Found(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
+            parts.append(_Found(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
     rows, kinds, counts = (
-        np.concatenate([np.zeros(0, kind), *(getattr(part, name) for part in found)])
+        np.concatenate([np.zeros(0, kind), *(getattr(part, name) for part in parts)])
         for name, kind in (("rows", np.int64), ("kinds", np.int64), ("counts", np.float64))
     )
     # One count per row and kind: `actions` and `conversions` may both have it.
@@ -138,10 +137,10 @@ def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Found:
     """Return the counted kinds of lists of actions; of several names of a kind the first one counts."""
     rows, names, values = _read_items(lists)
     codes, texts = encode_column(names)
-    known = np.array([_KIND_OF.get(str(text), (-1, 0)) for text in texts], np.int64).reshape(-1, 2)
-    kinds, orders = known[codes].T
-    wanted = np.full(len(rows), -1) if goals is None else goals[rows]
-    chosen = np.flatnonzero(np.where(wanted < 0, np.isin(kinds, _UNSTATED_KINDS), kinds == wanted))
+    of_actions = np.array([_KIND_OF.get(str(text), (-1, 0)) for text in texts], np.int64).reshape(-1, 2)
+    kinds, orders = of_actions[codes].T
+    goal_kinds = np.full(len(rows), -1) if goals is None else goals[rows]
+    chosen = np.flatnonzero(np.where(goal_kinds < 0, np.isin(kinds, _UNSTATED_KINDS), kinds == goal_kinds))
     chosen = chosen[np.argsort(orders[chosen], kind="stable")]
     counts, _ = parse_numbers(pa.table({"value": values.take(pa.array(chosen))}), "value")
     is_number = np.isfinite(counts)
@@ -158,12 +157,12 @@ def _read_items(lists: pa.Array) -> tuple[IntArray, pa.Array, pa.Array]:
         items = ()  # numbers for texts, or another form
     if len(items) == len(lists) > 0:
         return pc.list_parent_indices(items).to_numpy().astype(np.int64), *items.flatten().flatten()
-    found = [(row, item) for row, text in enumerate(lists.to_pylist()) for item in _decode(text)]
-    names, values = ([item.get(name) for _, item in found] for name in ("action_type", "value"))
+    pairs = [(row, item) for row, text in enumerate(lists.to_pylist()) for item in _decode(text)]
+    names, values = ([item.get(name) for _, item in pairs] for name in ("action_type", "value"))
     texts = (
         pa.array([None if value is None else str(value) for value in part], pa.string()) for part in (names, values)
     )
-    return np.array([row for row, _ in found], np.int64), *texts
+    return np.array([row for row, _ in pairs], np.int64), *texts
 
 
 def _decode(text: str | None) -> list[dict[str, Any]]:
@@ -204,7 +203,6 @@ class AccountRows:
         has_row: ads x days, whether the ad has a row.
         figures: by name, ads x days of sums: zero without a row, nan where no row of the day has the figure.
         results: ad, column and kind of each count of results, sorted by these and the count.
-        result_counts: the counts.
         states_results: by column, whether any row states results.
         changes: ad, column and the column of the ad's row before, of rows that differ from that in a field of
             `CHANGE_COLUMNS`.
@@ -238,7 +236,6 @@ class AccountRows:
         An ad keeps the kind of the first of those days that has any.
 
         Args:
-            columns: the columns.
             used: which of them count.
         """
         shape = len(self.ad_ids), columns.stop - columns.start
@@ -405,14 +402,14 @@ def _read_day(ad_ids: pa.Array, codes: IntArray, code: int, text: str | None) ->
 
 def _sum_figure(numbers: FloatArray, cells: _Cells, present: BoolArray, has_row: BoolArray) -> FloatArray:
     """Return ads x days of a figure: zero without a row, nan where no row of the day has it."""
-    known = cells.days_of(present)
-    sums: FloatArray = np.where(has_row & ~known, np.nan, cells.sum(numbers, present))
+    has_figure = cells.days_of(present)
+    sums: FloatArray = np.where(has_row & ~has_figure, np.nan, cells.sum(numbers, present))
     return sums
 
 
 def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
     """Return ad, column and the column before, of rows that differ from the ad's row before; see `AccountRows`."""
-    found = [np.zeros((3, 0), np.int64)]
+    changes = [np.zeros((3, 0), np.int64)]
     for name in CHANGE_COLUMNS:
         codes, texts = encode_column(get_column(table, name))
         if sum(bool(text) for text in texts) < 2:
@@ -425,8 +422,8 @@ def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
         unique, first = np.unique(cells.flat[order], return_index=True)
         values, ads, columns = ranks[codes[order]][first], unique // cells.days, unique % cells.days
         differs = np.flatnonzero((values[1:] != values[:-1]) & (ads[1:] == ads[:-1])) + 1
-        found.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
-    return np.concatenate(found, axis=1)
+        changes.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
+    return np.concatenate(changes, axis=1)
 
 
 def _read_names(table: pa.Table, cells: _Cells) -> tuple[npt.NDArray[np.object_], IntArray]:

@@ -87,9 +87,9 @@ class AccountPrior:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AccountPrior":
         """Return the prior with these JSON values; others are left out."""
-        known: dict[str, Any] = {item.name: values[item.name] for item in fields(cls) if item.name in values}
-        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        return cls(**known)
+        figures: dict[str, Any] = {item.name: values[item.name] for item in fields(cls) if item.name in values}
+        figures |= {name: tuple(value) for name, value in figures.items() if isinstance(value, list)}
+        return cls(**figures)
 
 
 DEFAULT_PRIOR: Final = AccountPrior()

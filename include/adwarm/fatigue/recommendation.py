@@ -135,11 +135,11 @@ def find_outcomes(engine: Engine) -> str:
     """Return how alarms turned out: those of this installation, once the step `follow_alarms` has counted enough."""
     state = maintenance_steps.find_state(engine, "follow_alarms")
     counts = (state.result or {}).get("counts", {}) if state is not None else {}
-    known, followed = counts.get("known", 0), counts.get("followed", 0)
-    if known < LEAST_OUTCOMES:
+    ended, followed = counts.get("known", 0), counts.get("followed", 0)
+    if ended < LEAST_OUTCOMES:
         return OUTCOMES
     lower = "had a rate at least 5 % lower over the two weeks that followed"
-    return f"of {known:,} such alarms here {followed:,} still {lower}"
+    return f"of {ended:,} such alarms here {followed:,} still {lower}"
 
 
 def describe_alarm(score: FatigueScore, outcomes: str = OUTCOMES) -> tuple[str, ...]:
@@ -235,8 +235,8 @@ def _describe_figures(score: FatigueScore) -> tuple[str, ...]:
         ),
     }
     lowest = 0.0 if score.status == "healthy" else _REASON_FROM
-    known = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
-    return tuple(texts[name] for name in sorted(known, key=lambda name: -getattr(score, name)))
+    names = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
+    return tuple(texts[name] for name in sorted(names, key=lambda name: -getattr(score, name)))
 
 
 def _describe_change(what: str, weeks: str, figures: tuple[Any, Any], pattern: str) -> str:

@@ -60,7 +60,6 @@ class ScoreTable:
     """The scores of ads x days.
 
     Attributes:
-        panel: the ads.
         figures: ads x days by name, nan where unknown: the scores and figures of `FatigueScore` and its `baseline`, and
             `trend_error`, the standard error of `trend`. They have the precision of 32 bits, which is seven digits;
             six are exported.
@@ -121,9 +120,9 @@ def score_account(
     month = as_of.replace(day=1)
     panel = cut_panel(parsed, month - timedelta(days=SCAN_DAYS), as_of)
     frequency = empty_figures(len(panel.ad_ids), panel.days)
-    known = read_frequencies(range_rows, as_of)
+    by_ad = read_frequencies(range_rows, as_of)
     for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):
-        frequency[number, -1] = known.get(key, np.nan)
+        frequency[number, -1] = by_ad.get(key, np.nan)
     return score_panel(panel, measure_priors(panel, month), frequency, settings, panel.days - 1).to_scores(as_of)
 
 
@@ -236,7 +235,6 @@ def make_columns(table: ScoreTable, alarms: AlarmTable | None, days: Mapping[str
     """Return the scores of some accounts and days.
 
     Args:
-        table: the scores.
         alarms: the alarms of the same panel; None for none.
         days: by account id, the as-of days.
     """
@@ -244,10 +242,10 @@ def make_columns(table: ScoreTable, alarms: AlarmTable | None, days: Mapping[str
     accounts = sorted(days)
     number_of = {account_id: number for number, account_id in enumerate(accounts)}
     owners = np.array([number_of.get(account_id, -1) for account_id in panel.account_ids], np.intp)
-    wanted = np.zeros((len(accounts), panel.days), bool)
+    is_chosen = np.zeros((len(accounts), panel.days), bool)
     for account_id, listed in days.items():
-        wanted[number_of[account_id], [panel.column(day) for day in listed]] = True
-    ads, columns = np.nonzero(table.is_listed & wanted[owners] & (owners >= 0)[:, None])
+        is_chosen[number_of[account_id], [panel.column(day) for day in listed]] = True
+    ads, columns = np.nonzero(table.is_listed & is_chosen[owners] & (owners >= 0)[:, None])
     order = np.lexsort((ads, columns, owners[ads]))
     ads, columns = ads[order], columns[order]
     groups = owners[ads] * panel.days + columns

@@ -142,10 +142,11 @@ class ScoreBlock:
 
     def _compare(self, events: FloatArray, prior: RatePrior, weekdays: FloatArray, *, is_price: bool) -> Change:
         """Compare a rate per impression; `weekdays` are ads x 7 factors on it."""
-        known = self.delivered & np.isfinite(events)
-        shown = np.where(known, self.impressions, 0.0)
+        has_events = self.delivered & np.isfinite(events)
+        shown = np.where(has_events, self.impressions, 0.0)
         day = (self.panel.first_day.weekday() + np.arange(self.panel.days)) % 7
-        counts, raw, days = (self._accumulate(values) for values in (np.where(known, events, 0.0), shown, known))
+        events = np.where(has_events, events, 0.0)
+        counts, raw, days = (self._accumulate(values) for values in (events, shown, has_events))
         adjusted = Sums(counts, self._accumulate(shown * weekdays[:, day]), days)
         plain = Sums(counts, raw, days)
         recent, past = plain.between(self.cut, self.last), plain.between(self.first, self.cut)
@@ -276,9 +277,9 @@ class ScoreBlock:
         """The weighted mean of the known components, to four decimals; nan while pending, as without clicks."""
         total, weight = (np.zeros_like(self.frequency) for _ in range(2))
         for part, of_part in zip(self.components, self.settings.weights, strict=True):
-            known = np.isfinite(part)
-            total += np.where(known, of_part * part, 0.0)
-            weight += of_part * known
+            has_part = np.isfinite(part)
+            total += np.where(has_part, of_part * part, 0.0)
+            weight += of_part * has_part
         with np.errstate(divide="ignore", invalid="ignore"):
             mean: FloatArray = np.where(weight > 0, np.minimum(100.0, total / weight), np.nan)
         mean = np.where(np.isfinite(self.loss), mean, np.nan)
@@ -286,15 +287,15 @@ class ScoreBlock:
 
     def measure_trend(self) -> tuple[FloatArray, FloatArray]:
         """Return the percentage points of clicks that are lost a day, and the standard error of that."""
-        known = np.where(np.isfinite(self.total), 100 * self.loss, np.nan)
-        return measure_slopes(known, self.clicks_from + 10.0 * np.isfinite(self.price.change), RECENT_DAYS)
+        losses = np.where(np.isfinite(self.total), 100 * self.loss, np.nan)
+        return measure_slopes(losses, self.clicks_from + 10.0 * np.isfinite(self.price.change), RECENT_DAYS)
 
     @cached_property
     def month_ctr(self) -> FloatArray:
         """The click-through rate of the 28 days with delivery before the recent ones; nan when unknown."""
-        known = self.delivered & np.isfinite(self.panel.clicks)
+        has_clicks = self.delivered & np.isfinite(self.panel.clicks)
         clicks, shown = (
-            self._accumulate(np.where(known, values, 0.0)) for values in (self.panel.clicks, self.impressions)
+            self._accumulate(np.where(has_clicks, values, 0.0)) for values in (self.panel.clicks, self.impressions)
         )
         return Sums(clicks, shown, shown).between(np.maximum(self.start, self.cut - MONTH_DAYS), self.cut).rate
 
@@ -302,8 +303,8 @@ class ScoreBlock:
         """Return the index of the component that raises the score most; -1 when none is notable."""
         parts = zip(self.components, self.settings.weights, strict=True)
         stacked = np.stack([np.where(part > NOTABLE_COMPONENT, weight * part, 0.0) for part, weight in parts])
-        known = np.isfinite(self.total) & (stacked.max(axis=0) > 0)
-        driver: IndexArray = np.where(known, stacked.argmax(axis=0), -1)
+        has_driver = np.isfinite(self.total) & (stacked.max(axis=0) > 0)
+        driver: IndexArray = np.where(has_driver, stacked.argmax(axis=0), -1)
         return driver
 
     @cached_property
@@ -312,8 +313,8 @@ class ScoreBlock:
 
         With a Gamma prior around the usual cost: `(expected + 3) / (results + 3)`.
         """
-        known = np.isfinite(self.panel.spend) & np.isfinite(self.panel.results)
-        spend, results = (np.where(known, values, 0.0) for values in (self.panel.spend, self.panel.results))
+        has_figures = np.isfinite(self.panel.spend) & np.isfinite(self.panel.results)
+        spend, results = (np.where(has_figures, values, 0.0) for values in (self.panel.spend, self.panel.results))
         recent_spend, recent_results = self._sum_last(spend, WEEK), self._sum_last(results, WEEK)
         past_spend = self._sum_last(spend, WEEK + NEEDED_DAYS) - recent_spend
         past_results = self._sum_last(results, WEEK + NEEDED_DAYS) - recent_results
@@ -325,10 +326,10 @@ class ScoreBlock:
 
     @cached_property
     def recent_spend(self) -> FloatArray:
-        """Spend of the last seven days; nan when no day's is known."""
-        known = np.isfinite(self.panel.spend)
-        spend = self._sum_last(np.where(known, self.panel.spend, 0.0), WEEK)
-        return np.where(self.is_listed & (self._sum_last(known, WEEK) > 0), np.maximum(0.0, spend), np.nan)
+        """Spend of the last seven days; nan when no day's is has_spend."""
+        has_spend = np.isfinite(self.panel.spend)
+        spend = self._sum_last(np.where(has_spend, self.panel.spend, 0.0), WEEK)
+        return np.where(self.is_listed & (self._sum_last(has_spend, WEEK) > 0), np.maximum(0.0, spend), np.nan)
 
     @cached_property
     def flags(self) -> dict[str, BoolArray]:
@@ -358,9 +359,9 @@ class ScoreBlock:
 
     def _budget_changed(self) -> BoolArray:
         """Return whether the spend a day of the last three days is twice that of the week before, or half of it."""
-        known = self.delivered & np.isfinite(self.panel.spend)
-        spend = self._accumulate(np.where(known, self.panel.spend, 0.0))
-        days = self._accumulate(known)
+        has_spend = self.delivered & np.isfinite(self.panel.spend)
+        spend = self._accumulate(np.where(has_spend, self.panel.spend, 0.0))
+        days = self._accumulate(has_spend)
         sums = Sums(spend, days, days)  # the rate is spend a day
         cut = np.maximum(self._last_before(BUDGET_DAYS), self.start)
         recent = sums.between(cut, self.last).rate

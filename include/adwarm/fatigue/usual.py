@@ -77,11 +77,11 @@ def measure_slopes(values: FloatArray, kinds: FloatArray, recent_days: int) -> t
         Two arrays of ads x days, per day; nan with fewer than three values.
     """
     shape = values.shape
-    known = np.isfinite(values)
+    has_value = np.isfinite(values)
     count, sum_t, sum_tt, sum_y, sum_yy, sum_ty = (np.zeros(shape) for _ in range(6))
     for back in range(min(TREND_DAYS, shape[1])):
         late, early = slice(back, None), slice(None, shape[1] - back)
-        used: BoolArray = known[:, early] & known[:, late] & (kinds[:, early] == kinds[:, late])
+        used: BoolArray = has_value[:, early] & has_value[:, late] & (kinds[:, early] == kinds[:, late])
         # Relative to the last value, so that equal values give exactly no slope.
         y = np.where(used, values[:, early] - values[:, late], 0.0)
         count[:, late] += used
