@@ -1,11 +1,12 @@
-"""The generated block of the metrics page: every metric that adwarm emits."""
+"""The generated blocks of the metrics page: every metric that adwarm emits, and figures of `adwarm status`."""
 
+from adwarm.cli.status_parts import FIGURES
 from adwarm.foundation import telemetry
 from reference_pages.markdown import table
 
 
 def blocks() -> dict[str, str]:
-    """Return the table of every metric, by the name of its block."""
+    """Return the table of every metric, and one for each part of `adwarm status`, by the name of its block."""
     rows = [
         (
             f"`{item.name}`",
@@ -18,7 +19,11 @@ def blocks() -> dict[str, str]:
         )
         for item in telemetry.METRICS
     ]
-    return {"metrics": table(("metric", "in Prometheus", "type", "unit", "tags", "meaning", "where"), rows)}
+    figures = {
+        part: table(("figure", "meaning"), ((f"`{part}.{name}`", text) for name, text in words.items()))
+        for part, words in FIGURES.items()
+    }
+    return {"metrics": table(("metric", "in Prometheus", "type", "unit", "tags", "meaning", "where"), rows), **figures}
 
 
 def _where(metric: telemetry.Metric) -> str:

@@ -11,6 +11,7 @@ from adwarm.cli.gate import print_gates, print_switches, switch_fields
 from adwarm.cli.maintain import maintenance_fields, print_maintenance
 from adwarm.cli.status_parts import (
     print_actions,
+    print_figures,
     print_id,
     print_impact,
     print_integrity,
@@ -18,7 +19,7 @@ from adwarm.cli.status_parts import (
     report_integrity,
 )
 from adwarm.cli.strategy import COLUMNS, report_fields, table_row
-from adwarm.cli.terminal import JsonOption, print_fields, print_json, print_table
+from adwarm.cli.terminal import JsonOption, print_json, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -131,9 +132,9 @@ def _print_document(
     from adwarm.cli.report import print_preparing
 
     print_switches(document["switches"])
-    print_fields("Stored", document["entries"])
+    print_figures("Stored", "entries", document["entries"])
     _print_compression(document["compression_7d"])
-    print_fields("Warms", document["warms"])
+    print_figures("Warms", "warms", document["warms"])
     print_table(
         "Warms of the last 7 days by reason; shadow warms as if they had been fetched",
         _USAGE_COLUMNS,
@@ -142,9 +143,9 @@ def _print_document(
     )
     print_impact(document["impact"])
     print_table("Strategies; used, wasted and calls of the last 30 days", COLUMNS, strategies, "none")
-    print_fields("Forecast", document["forecast"])
-    print_fields("Review", document["review"])
-    print_fields("Last 24 hours", document["traffic_24h"])
+    print_figures("Forecast", "forecast", document["forecast"])
+    print_figures("Review", "review", document["review"])
+    print_figures("Last 24 hours", "traffic_24h", document["traffic_24h"])
     _print_calls(document["calls_24h"])
     print_table("Jobs", _JOB_COLUMNS, [_job_row(job) for job in document["jobs"]], "none yet")
     print_maintenance(document["maintenance"])

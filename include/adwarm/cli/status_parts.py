@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from adwarm.cli.terminal import print_fields, print_json, print_table
 from adwarm.cli.warm_queue import describe_request, request_fields
@@ -14,6 +14,87 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from adwarm.runtime import Runtime
+
+
+FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
+    "entries": {
+        "entries": "stored reports",
+        "raw_bytes": "their bytes before compression",
+        "stored_bytes": "their bytes as stored",
+    },
+    "warms": {
+        "planned": "planned, not carried out yet",
+        "cut": "left out, because they were over budget",
+        "held_out": "withheld to measure what warming gains",
+        "shadow": "planned in shadow mode, not fetched",
+        "fetched": "fetched",
+        "fresh": "not fetched, because the report was fresh",
+        "stale": "failed; the older report is served",
+        "failed": "failed, and nothing is stored",
+        "denied": "refused: the token may not read the account",
+        "used": "opened by a person before they expired",
+        "wasted": "expired unopened",
+        "superseded": "replaced by a newer warm of their report before anybody opened them",
+    },
+    "forecast": {
+        "live": "start of the forecast's id; empty when nothing is live",
+        "why": "why nothing is live",
+        "kind": "kind of forecast",
+        "trained_until": "end of the opens that it learned from",
+        "keys": "reports that it knows",
+        "chosen_by": "who chose the kind; absent when training did",
+        "chosen_at": "when",
+        "chosen_why": "why",
+        "hits": "share of first opens found fresh in the tested week, at 1.25 to 3 times the calls of no warming",
+        "brier": "mean squared error of the stated chances; 0 is perfect",
+        "skill": "how much smaller that error is than when always stating the mean; 1 is perfect, 0 no better",
+        "log_loss": "mean surprise at what happened, which punishes sure errors most; 0 is perfect",
+        "ece": "mean gap between stated chances of 10 % or more and the share that came true; good: below 0.03",
+        "likely_share": "share of the tested cases that had such a chance",
+        "base_rate": "share of the tested cases with a first open",
+        "cases": "reports times decisions that were tested",
+        "problem": "what is wrong with its stored bytes",
+    },
+    "review": {
+        "verdict": "how the newest review ended; empty before the first one",
+        "why": "its reason",
+        "at": "when it ran",
+        "live_kind": "kind of forecast that was live",
+        "proposed_kind": "kind of forecast that is better",
+        "decided_by": "who decided on the proposal",
+        "decided_at": "when",
+        "report": "file of its page",
+    },
+    "traffic_24h": {
+        "hits": "reads that found a fresh report",
+        "stale": "reads that were served a stale report",
+        "misses": "reads that found no report",
+        "first_opens": "reads by people of reports that nobody had opened for 30 minutes",
+        "first_hits": "those of them that found a fresh report",
+        "first_hit_ratio": "their share; empty before the first one",
+        "errors": "fetches that failed",
+        "upstream_calls": "calls to the platform",
+        "throttles": "calls that the platform throttled",
+        "median_latency_ms": "half of the reads took at most so many milliseconds; within 5 %",
+        "p95_latency_ms": "95 of 100 reads took at most so many milliseconds",
+        "mean_latency_ms": "mean milliseconds of a read",
+    },
+    "integrity": {
+        "since": "first UTC day that is counted",
+        "checked": "reports, stored days, counts and forecasts that were verified",
+        "damaged": "found damaged",
+        "healed": "replaced by whole data",
+        "bytes": "bytes read to verify them",
+        "last_full_pass": "when the last pass over everything ended",
+        "open": "damaged, and not replaced yet",
+    },
+}
+"""What each figure of a part of the document says, in words. The reference shows the same."""
+
+
+def print_figures(title: str, part: str, fields: Mapping[str, Any]) -> None:
+    """Print the figures of a part of the document, each with what it says."""
+    print_table(title, ("", "", ""), [(name, value, FIGURES[part].get(name, "")) for name, value in fields.items()])
 
 
 def print_impact(report: Mapping[str, Any]) -> None:
@@ -85,7 +166,8 @@ def report_integrity(engine: "Engine", now: datetime) -> dict[str, Any]:
 
 def print_integrity(fields: dict[str, Any]) -> None:
     """Print the section."""
-    print_fields("Integrity, last 7 days", {name: value for name, value in fields.items() if name != "open_items"})
+    counted = {name: value for name, value in fields.items() if name != "open_items"}
+    print_figures("Integrity, last 7 days", "integrity", counted)
     if fields["open_items"]:
         rows = [tuple(item.values()) for item in fields["open_items"]]
         print_table("Damaged data that is not replaced yet", ("kind", "name", "account", "found", "why"), rows)

@@ -1,5 +1,6 @@
 """`adwarm status`: what is stored, the forecast, the newest review, limits, parked scopes and breakers."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
 from adwarm.cli.status import _forecast_fields, _review_fields
-from adwarm.model import PolicyReview, Priority, Scope, Snapshot
+from adwarm.cli.status_parts import FIGURES
+from adwarm.forecast.training.metrics import Metrics
+from adwarm.model import PolicyReview, Priority, Scope, Snapshot, WarmStatus
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import write_transaction
@@ -61,6 +64,19 @@ def test_status_shows_what_is_stored(adwarm: Adwarm) -> None:
         title in shown.stdout
         for title in ("Stored", "Warms", "Forecast", "Last 24 hours", "Calls to the platform", "Jobs", "Limits")
     )
+
+
+def test_each_figure_is_explained(adwarm: Adwarm) -> None:
+    """Each name of the parts that list figures has words, and they are printed beside it; no words are left over."""
+    document, shown = adwarm("status", "--json").json, adwarm("status").stdout
+    known = {
+        **{part: set(document[part]) for part in ("entries", "traffic_24h")},
+        "warms": {*WarmStatus, *document["warms"]},
+        "integrity": {*document["integrity"]} - {"open_items"},
+    }
+    assert {part: set(FIGURES[part]) for part in known} == known
+    assert {item.name for item in fields(Metrics)} < set(FIGURES["forecast"])
+    assert all(FIGURES[part][name] in shown for part in ("entries", "traffic_24h", "integrity") for name in known[part])
 
 
 def test_status_shows_what_compression_saves(adwarm: Adwarm) -> None:
