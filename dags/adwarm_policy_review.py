@@ -3,14 +3,15 @@
 Every Monday: replays the last weeks with the live kind of forecast and the others, and writes a page and JSON on hit
 ratios, calibration and drift (the button *Review page* of the task `review`, or `adwarm review --page`). When the live
 kind's probabilities are badly calibrated, the population profile goes live at once. When another kind is significantly
-better, the run waits for your approval under *Required Actions*; no response in time is a rejection.
+better, the run waits for your approval under *Required Actions*; no response in time is a rejection. The task
+`send_digest` sends a digest of the week.
 
 #### Inputs
 The asset `adwarm_aggregates`, with at least the training and scored weeks of opens.
 #### Outputs
 A review page and JSON, a row in `policy_review`, and after an approval another live forecast (`adwarm_forecast`).
 #### Knobs
-The form, and `ADWARM_REVIEW__APPROVAL_HOURS`.
+The form, `ADWARM_REVIEW__APPROVAL_HOURS`, and `ADWARM_ALERTS__WEEKLY_DIGEST`.
 #### Failure modes
 Too short a log fails the task `review`, whose log says how many weeks are missing. The live forecast stays.
 """
@@ -82,6 +83,14 @@ def adwarm_policy_review() -> None:
 
         return review.conclude(context)
 
+    @task
+    def send_digest(**context: Any) -> bool:
+        """Send the digest of the week through the channels of alerts; skipped when it is switched off."""
+        from adwarm_airflow.tasks import review
+
+        return review.send_digest(context)
+
+    send_digest()
     body = "{{ ti.xcom_pull(task_ids='review')['body'] }}"
     proposed = ReviewPoliciesOperator(task_id="review", inlets=[AGGREGATES], doc_md=REVIEW_DOC) >> is_proposed()
     approve = PromotionApprovalOperator(task_id="approve", subject="Promote a better forecast?", body=body)

@@ -20,6 +20,7 @@ from adwarm.replay import review
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import read_transaction
+from adwarm.store.alerts import list_alerts
 from adwarm.store.snapshots import find_newest_review, find_policy
 from tests.remembered_replays import ReviewedLog, remember_replays
 
@@ -148,7 +149,10 @@ def test_an_approved_proposal_goes_live(
     asked = when_asked(answer("Approve"))
     finished = run(dags)
 
-    assert states(finished) == dict.fromkeys(("review", "is_proposed", "approve", "promote", "conclude"), "success")
+    assert states(finished) == {
+        **dict.fromkeys(("review", "is_proposed", "approve", "promote", "conclude"), "success"),
+        "send_digest": "skipped",
+    }
     assert get_live_snapshot(runtime.engine).kind == "hour_of_week"
     with read_transaction(runtime.engine) as connection:
         policy, review = find_policy(connection), find_newest_review(connection)
@@ -193,3 +197,12 @@ def test_no_approval_is_requested_without_a_proposal(dags: dict[str, Any], runti
     assert review is not None
     assert review.result == "too_little_log"
     assert states(run(dags, policies=["no-such"]))["review"] == "failed"
+
+
+def test_each_week_has_one_digest(dags: dict[str, Any], runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switched on, a run sends the digest also when its review fails, and another run of that week sends none."""
+    monkeypatch.setenv("ADWARM_ALERTS__WEEKLY_DIGEST", "true")
+    runs = [states(run(dags, policies=["no-such"])) for _ in range(2)]
+    assert [(found["review"], found["send_digest"]) for found in runs] == [("failed", "success")] * 2
+    [sent] = list_alerts(runtime.engine)
+    assert (sent.kind, sent.scope) == ("WeeklyDigest", f"week of {NOW:%Y-%m-%d}")

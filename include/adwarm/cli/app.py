@@ -113,12 +113,13 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = 
         "status": (status.status, "What is stored, queued, limited; or follow an id."),
         "doctor": (doctor.doctor, "Check the installation, and what to fix."),
         "errors": (errors.errors, "Failed calls, and the alerts that they raised."),
+        "digest": (errors.digest, "The week in one message: warmth, cost, what to do."),
         "review": (replay.review, "Weekly reviews of the forecast in use."),
         "replay": (replay.replay, "What warming would have done on a past log."),
     },
     "Operate": {
         "gate": (gate.app, "What is not called now; call it again; the switches."),
-        "accounts": (accounts.app, "List, discover and set ad accounts."),
+        "accounts": (accounts.app, "List, discover and set accounts."),
         "token": (token.app, "Tokens of the read API."),
     },
     "Store": {

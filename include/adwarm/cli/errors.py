@@ -1,11 +1,11 @@
-"""`adwarm errors`: the error history, and the alerts that it raised."""
+"""`adwarm errors`, the error history and the alerts that it raised, and `adwarm digest`, which previews a message."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.terminal import JsonOption, parse_timestamp, print_json, print_table
+from adwarm.cli.terminal import JsonOption, parse_timestamp, print_json, print_lines, print_note, print_table
 
 if TYPE_CHECKING:
     from adwarm.recovery.channels import Channel
@@ -57,6 +57,27 @@ class SentMessage:
     channel: str
     result: str
     reason: str | None = None
+
+
+def digest(*, as_json: JsonOption = False) -> None:
+    """Print the weekly digest as it would be sent now: how warm, what it cost, what to do, which ads to replace."""
+    from adwarm.queries.digest import build_digest
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    title, text = build_digest(runtime.context, runtime.clock.now())
+    channels = [channel.name for channel in runtime.settings.alerts.channels]
+    is_on = runtime.settings.alerts.enabled and runtime.settings.alerts.weekly_digest
+    if as_json:
+        print_json({"title": title, "text": text, "is_on": is_on, "channels": ["log", *channels]})
+        return
+    print_lines([(0, title), *((2, line) for line in text.splitlines())])
+    sent = (
+        f"on Mondays through: {', '.join(['log', *channels])}"
+        if is_on
+        else "nowhere; ADWARM_ALERTS__WEEKLY_DIGEST=true"
+    )
+    print_note(f"sent {sent}")
 
 
 def send_tests(channel: str | None, *, as_json: bool) -> None:

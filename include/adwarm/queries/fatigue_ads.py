@@ -23,6 +23,8 @@ PAGE_SIZE: Final = 25
 MOST_PAGES: Final = 200
 """Later pages are not offered: a filter is faster than so many of them."""
 SPARK_DAYS: Final = 14
+FRESH_DAYS: Final = 4
+"""An account whose newest scores are older needs no action today: it has ended, or its data has not come."""
 AdKey = tuple[str, str]
 """Account id and ad id."""
 AdOrder = Literal["total", "change", "spend", "soon"]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 AD_FATIGUE: Final = "AdFatigue"
 """Kind of the alerts on ads that got worse; nothing failed, so their messages have words of their own."""
+WEEKLY_DIGEST: Final = "WeeklyDigest"
+"""Kind of the weekly digest, whose title and text are those of its message."""
 _TITLE_LENGTH = 160
 
 
@@ -36,14 +38,14 @@ class Message:
         text: several lines of plain text.
         kind: class of the errors.
         key: an example of what failed; empty when there is none.
-        is_resolved: whether it says that an alert has ended.
+        is_failure: whether it says that something failed; not when an alert has ended, and not in a digest.
     """
 
     title: str
     text: str
     kind: str
     key: str = ""
-    is_resolved: bool = False
+    is_failure: bool = True
 
     @property
     def html(self) -> str:
@@ -59,6 +61,8 @@ def build_message(alert: StoredAlert, notice: str) -> Message:
     """
     if alert.kind == AD_FATIGUE:
         return _build_fatigue_message(alert)
+    if alert.kind == WEEKLY_DIGEST:
+        return Message(_one_line(alert.example or ""), redact(alert.reason), alert.kind, is_failure=False)
     is_resolved = notice == RESOLVED
     number = format_count(alert.errors, "error")
     state = "resolved: " if is_resolved else "still open: " if notice.startswith("repeated") else ""
@@ -80,7 +84,7 @@ def build_message(alert: StoredAlert, notice: str) -> Message:
     else:
         lines.append(f"Next step: {alert.next_step}")
     lines.append(f"Where to look: adwarm errors --kind {quote(alert.kind)}, adwarm errors --alerts")
-    return Message(title, "\n".join(lines), alert.kind, alert.example or "", is_resolved)
+    return Message(title, "\n".join(lines), alert.kind, alert.example or "", not is_resolved)
 
 
 def _build_fatigue_message(alert: StoredAlert) -> Message:
@@ -156,8 +160,8 @@ class LogSender:
         return "errors in the log"
 
     def send(self, message: Message) -> None:
-        """Log the message: an error, or for a resolved alert, information."""
-        level = logging.INFO if message.is_resolved else logging.ERROR
+        """Log the message: an error, or when nothing failed, information."""
+        level = logging.ERROR if message.is_failure else logging.INFO
         log.log(level, "ALERT %s\n%s", message.title, message.text)
 
 
@@ -190,7 +194,7 @@ class AppriseSender:
         with _collect_warnings(self._secrets) as warnings:
             try:
                 accepted = client.notify(
-                    message.text, message.title, "success" if message.is_resolved else "failure", body_format="text"
+                    message.text, message.title, "failure" if message.is_failure else "success", body_format="text"
                 )
             except Exception as error:
                 reason = redact(f"{type(error).__name__}: {error}", self._secrets, hide_urls=True)

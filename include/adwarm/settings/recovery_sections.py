@@ -252,6 +252,9 @@ class AlertSettings(Section):
         (), description="Channels beside the log, as JSON; see [Get alerts](../how-to/alerts.md#channels)."
     )
     send_resolved: bool = Field(True, description="Whether channels also get a notice when an alert is resolved.")
+    weekly_digest: bool = Field(
+        False, description="Whether channels get [a digest](../how-to/alerts.md#a-weekly-digest) once a week."
+    )
 
     def rule(self, kind: str) -> AlertRule:
         """Return the rule of a kind: its own, else that of `*`, else the threshold and window of the section."""

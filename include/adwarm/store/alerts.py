@@ -86,6 +86,7 @@ class NewAlert:
         window_seconds: the window; 0 for a single event.
         example: a report key or an account that failed.
         reason: message of the last error, without secrets.
+        is_over: whether nothing is open, and only a message is sent.
     """
 
     at: datetime
@@ -97,6 +98,7 @@ class NewAlert:
     example: str | None = None
     reason: str
     next_step: str
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +290,12 @@ def finish_notice(
         return bool(connection.execute(update(alert_delivery).where(mine).values(values)).rowcount)
 
 
+def was_raised(connection: Connection, kind: str, scope: str) -> bool:
+    """Return whether there is an alert of this kind and scope, open or not."""
+    same = exists().where(alert.c.kind == kind, alert.c.scope == scope)
+    return bool(connection.execute(select(same)).scalar_one())
+
+
 def count_open(engine: Engine) -> int:
     """Return how many alerts are open."""
     query = select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None))
@@ -359,13 +367,13 @@ def _find_covering(connection: Connection, new: NewAlert) -> StoredAlert | None:
 def _insert(connection: Connection, new: NewAlert, channels: Channels) -> StoredAlert | None:
     """Insert the alert and its notices; return None when another worker has opened it."""
     row: dict[str, Any] = {
-        **to_row(new, without=("at", "wider_scope")),
+        **to_row(new, without=("at", "wider_scope", "is_over")),
         "kind": new.kind[:40],
         "scope": new.scope[:_SCOPE_LENGTH],
         "opened_at": new.at,
         "last_at": new.at,
         "example": new.example[:200] if new.example else None,
-        "resolved_at": None,
+        "resolved_at": new.at if new.is_over else None,
     }
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(alert).values(row).on_conflict_do_nothing().returning(alert.c.id)

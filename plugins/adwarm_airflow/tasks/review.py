@@ -1,4 +1,4 @@
-"""Tasks of `adwarm_policy_review`: review, check for a proposal, promote, record the decision."""
+"""Tasks of `adwarm_policy_review`: review, check for a proposal, promote, record the decision, send the digest."""
 
 import logging
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from adwarm.model import PolicyReview
+from adwarm.queries.digest import send_digest as send_weekly_digest
 from adwarm.replay.review import EVERY_KIND, ReviewScope, reject, review_policies
 from adwarm.replay.review import promote as promote_review
 from adwarm.replay.review_rules import ReviewResult, get_review_headline, summarize_review
@@ -13,6 +14,7 @@ from adwarm_airflow.page_links import get_review_url
 from adwarm_airflow.params import get_lines_param
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime
+from adwarm_airflow.tasks.skipping import skip_task
 
 WEEK = timedelta(weeks=1)
 ANSWERED_BY = "answered_by"
@@ -46,6 +48,22 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
         "why": made.figures["why"],
         "body": summarize_review(made),
     }
+
+
+def send_digest(context: Mapping[str, Any]) -> bool:
+    """Send the digest of the week; False when this week had one.
+
+    Raises:
+        AirflowSkipException: digests or alerts are switched off, or the run belongs to a backfill.
+    """
+    run = resolve_run_window(context, WEEK)
+    runtime = open_runtime(run.clock)
+    settings = runtime.settings.alerts
+    if run.is_backfill or not (settings.enabled and settings.weekly_digest):
+        skip_task("a backfill sends no digest" if run.is_backfill else "ADWARM_ALERTS__WEEKLY_DIGEST is not true")
+    sent = send_weekly_digest(runtime.context, runtime.alerts, run.clock.now())
+    log.info("the digest was sent" if sent else "this week had its digest; nothing was sent")
+    return sent
 
 
 def _log_review(made: PolicyReview) -> None:

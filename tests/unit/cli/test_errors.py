@@ -51,6 +51,19 @@ def test_errors_are_listed_newest_first(adwarm: Adwarm, history: Runtime) -> Non
     assert (refused.exit_code, refused.json["error"]) == (1, "--since must be before --until")
 
 
+def test_the_digest_is_previewed(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command prints the message and sends nothing; it says where it would go, or how to switch it on."""
+    shown = adwarm("digest")
+    assert shown.stdout.startswith("adwarm: no opens")
+    assert "ADWARM_ALERTS__WEEKLY_DIGEST=true" in shown.stderr
+    monkeypatch.setenv("ADWARM_ALERTS__WEEKLY_DIGEST", "true")
+    assert "on Mondays through: log" in adwarm("digest").stderr
+    document = adwarm("digest", "--json").json
+    assert (document["is_on"], document["channels"]) == (True, ["log"])
+    assert document["title"] == shown.stdout.splitlines()[0]
+    assert list_alerts(Runtime().engine) == []
+
+
 def test_errors_are_counted_over_time(adwarm: Adwarm, history: Runtime) -> None:
     """Counts by hour and day name source and class; another period is refused."""
     counts = adwarm("errors", "--counts", "hour", "--json").json

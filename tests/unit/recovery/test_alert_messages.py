@@ -39,14 +39,14 @@ def test_a_message_says_what_a_human_needs() -> None:
         "Next step: Wait.",
         "Where to look: adwarm errors --kind Throttled, adwarm errors --alerts",
     ]
-    assert (message.kind, message.key, message.is_resolved) == ("Throttled", "act_1 last_7d", False)
+    assert (message.kind, message.key, message.is_failure) == ("Throttled", "act_1 last_7d", True)
 
 
 def test_resolved_and_repeated_notices_say_so() -> None:
     """The title begins with the state; a resolved alert asks for nothing."""
     resolved = build_message(replace(ALERT, resolved_at=NOON + timedelta(hours=1)), RESOLVED)
     assert resolved.title == "adwarm: resolved: 1,200 errors Throttled of meta"
-    assert resolved.is_resolved
+    assert not resolved.is_failure
     assert "Resolved at 2026-11-25 13:00:00 UTC" in resolved.text
     assert "Next step" not in resolved.text
     assert build_message(ALERT, "repeated 2").title == "adwarm: still open: 1,200 errors Throttled of meta"

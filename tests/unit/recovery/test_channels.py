@@ -41,7 +41,7 @@ def test_the_log_gets_errors_and_the_end_as_information() -> None:
     """An alert is an error with its whole text, a resolved one information."""
     with captured("adwarm.recovery.channels") as lines:
         LogSender().send(MESSAGE)
-        LogSender().send(Message("adwarm: resolved", "over", "Transient", is_resolved=True))
+        LogSender().send(Message("adwarm: resolved", "over", "Transient", is_failure=False))
     assert lines == [
         "ERROR ALERT adwarm: 10 errors\nWhat failed: meta\nReason: down",
         "INFO ALERT adwarm: resolved\nover",

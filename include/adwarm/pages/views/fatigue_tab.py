@@ -19,7 +19,7 @@ from adwarm.foundation.wording import format_csv
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, normalize_account_id
 from adwarm.pages.tab import Download, Tab, Tile, TileRequest
 from adwarm.queries import fatigue_ads, fatigue_overview
-from adwarm.queries.fatigue_ads import AccountFilter, AdKey, AdQuery, ListedAd
+from adwarm.queries.fatigue_ads import FRESH_DAYS, AccountFilter, AdKey, AdQuery, ListedAd
 from adwarm.queries.fatigue_overview import ChangedAd, ChangeKind, DueKind
 from adwarm.settings import FatigueSettings
 
@@ -31,8 +31,6 @@ SORTS: Final = {
     "spend": "most spend in seven days",
     "soon": "soonest critical",
 }
-FRESH_DAYS: Final = 4
-"""An account whose newest scores are older needs no action today: it has ended, or its data has not come."""
 MOST_ROWS: Final = 10_000
 """Ads of a download."""
 COLORS: Final = {"creative": "c1", "audience": "c2", "algorithm": "c4"}

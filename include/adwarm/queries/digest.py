@@ -1,0 +1,120 @@
+"""The weekly digest: one short text for somebody who looks once a week. It is an alert of a kind of its own.
+
+How warm the reports were, what it cost, what needs a person, and which ads to replace: the figures of the page.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+
+from adwarm.fatigue.recommendation import describe_loss, recommend
+from adwarm.foundation.gate import Lift
+from adwarm.foundation.wording import format_count
+from adwarm.model import Mode
+from adwarm.queries.fatigue_ads import FRESH_DAYS, AdQuery, ListedAd, list_ads
+from adwarm.queries.operation import get_fetch_costs
+from adwarm.recovery.alerts import StoredAlerts
+from adwarm.recovery.channels import AD_FATIGUE, WEEKLY_DIGEST
+from adwarm.settings import Settings
+from adwarm.store import Context, access_tokens, alerts, read_traffic, warm_usage
+from adwarm.store.gates import list_closed
+
+_WEEK: Final = timedelta(weeks=1)
+_EXPIRY_NOTICE: Final = timedelta(weeks=2)
+"""Tokens that expire within this time are named."""
+_SHOWN: Final = 5
+_LIFTS: Final = {Lift.PERSON: "`adwarm gate list` shows what opens it", Lift.CREDENTIAL: "it needs another token"}
+
+
+def send_digest(context: Context, to: StoredAlerts, now: datetime) -> bool:
+    """Send the digest of the week that ends at `now` through the channels, unless this week of the year had one."""
+    monday = (now - timedelta(days=now.weekday())).date()
+    title, text = build_digest(context, now)
+    sent = []
+
+    def build(connection: Connection) -> alerts.NewAlert | None:
+        scope = f"week of {monday}"
+        if alerts.was_raised(connection, WEEKLY_DIGEST, scope):
+            return None
+        sent.append(scope)
+        step = "`adwarm digest` shows the digest of now."
+        return alerts.NewAlert(
+            at=now, kind=WEEKLY_DIGEST, scope=scope, example=title, reason=text, next_step=step, is_over=True
+        )
+
+    to.raise_about(build)
+    return bool(sent)
+
+
+def build_digest(context: Context, now: datetime) -> tuple[str, str]:
+    """Return the title and the text of the digest of the seven days before `now`."""
+    warmth, share = _describe_warmth(context.engine, now)
+    needs, ads = _list_needs(context.engine, now), _list_critical(context.engine, now)
+    title = f"adwarm: {share}, {format_count(len(needs), 'thing')} to do, {format_count(len(ads), 'ad')} to replace"
+    parts = {
+        "How warm": [warmth],
+        "What it cost": [_describe_cost(context, now)],
+        "What needs a person": _shorten(needs, "adwarm status") or ["nothing"],
+        "Ads to replace": _shorten([_describe_ad(ad, context.settings) for ad in ads], "the tab Fatigue") or ["none"],
+    }
+    return title, "\n".join(line for name, lines in parts.items() for line in (f"{name}:", *(f"- {x}" for x in lines)))
+
+
+def _describe_warmth(engine: Engine, now: datetime) -> tuple[str, str]:
+    """Return how warm the week was, with the week before and the use of warms; and the same in a few words."""
+    week = read_traffic.get_totals(engine, now - _WEEK, now)
+    before = read_traffic.get_totals(engine, now - 2 * _WEEK, now - _WEEK)["first_hit_ratio"]
+    usage = [row for row in warm_usage.get_usage(engine, now - _WEEK) if row.mode is not Mode.SHADOW]
+    used, marked = sum(row.used for row in usage), sum(row.used + row.wasted for row in usage)
+    warms = f"; {used / marked:.0%} of {format_count(marked, 'warm')} were opened while fresh" if marked else ""
+    if week["first_hit_ratio"] is None:
+        return f"nobody opened a report through adwarm{warms}", "no opens"
+    share = f"{week['first_hit_ratio']:.0%}"
+    opens = format_count(int(week["first_opens"]), "first open")
+    past = "" if before is None else f" ({before:.0%} in the week before)"
+    return f"{share} of {opens} found a fresh report{past}{warms}", f"{share} of opens fresh"
+
+
+def _describe_cost(context: Context, now: datetime) -> str:
+    """Return the calls of the week, and the share of their budget that planned warms took."""
+    week = read_traffic.get_totals(context.engine, now - _WEEK, now)
+    spent = get_fetch_costs(context.engine, now - _WEEK).requests or 0
+    budget = context.settings.planning.max_calls_per_hour * _WEEK // timedelta(hours=1)
+    throttled = f", {int(week['throttles']):,} of them throttled" if week["throttles"] else ""
+    calls = format_count(int(week["upstream_calls"]), "call")
+    return f"{calls} to the platform{throttled}; warms took {spent / budget:.1%} of what their budget allows"
+
+
+def _list_needs(engine: Engine, now: datetime) -> list[str]:
+    """Return what only a person can mend: closed gates, tokens that expire, and open alerts."""
+    gates = [gate for gate in list_closed(engine, now.timestamp()) if gate.lifted_by in _LIFTS]
+    tokens = [item.token for item in access_tokens.list_tokens(engine) if item.token.revoked_at is None]
+    expiring = [item for item in tokens if item.expires_at and now < item.expires_at <= now + _EXPIRY_NOTICE]
+    raised = alerts.list_alerts(engine, open_only=True)
+    return [
+        *(f"{gate.scope} is not called: {gate.why or gate.rule}; {_LIFTS[gate.lifted_by]}" for gate in gates),
+        *(f"the token {item.name} expires on {item.expires_at:%Y-%m-%d}; make a new one" for item in expiring),
+        *(f"{item.kind} of {item.scope}: {item.next_step}" for item in raised if item.kind != AD_FATIGUE),
+    ]
+
+
+def _list_critical(engine: Engine, now: datetime) -> list[ListedAd]:
+    """Return critical ads with recent scores, most spend first, a page of them at most."""
+    since = now.date() - timedelta(days=FRESH_DAYS)
+    ads, _ = list_ads(engine, AdQuery(status="critical", sort="spend"))
+    return [ad for ad in ads if ad.stored.score.as_of >= since]
+
+
+def _describe_ad(ad: ListedAd, settings: Settings) -> str:
+    score = ad.stored.score
+    action = recommend(score, settings.fatigue).action.partition(":")[0]
+    name = " ".join(score.ad_name.split()) or score.ad_id
+    return f"{name[:60]} ({score.ad_id} of {score.account_id}) {describe_loss(score) or 'is critical'}: {action}"
+
+
+def _shorten(lines: Sequence[str], where: str) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    more = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], *([f"and {more} more: {where}"] if more > 0 else [])]
