@@ -365,6 +365,20 @@ def grafana() -> bytes:
     ])  # fmt: skip
 
 
+def matomo() -> bytes:
+    """https://developer.matomo.org/api-reference/reporting-api: Live.getLastVisitsDetails, one action a line."""
+    kinds = {"open": "action", "asset": "download", "login": "outlink", "denied": "event"}
+    return _json([
+        {
+            "idSite": 1, "idVisit": 70 + e.number, "type": kinds[e.kind], "url": f"https://app.example{e.path}",
+            "pageTitle": "Ad overview", "pageIdAction": str(30 + e.board), "idpageview": f"{e.number:06x}",
+            "serverTimePretty": f"{e.at:%b %d, %Y %H:%M:%S}", "pageId": str(e.number), "timeSpent": 20,
+            "pageviewPosition": 1, "timestamp": int(e.at.timestamp()),
+        }
+        for e in events()
+    ])  # fmt: skip
+
+
 SHAPES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "nginx JSON": ("access.json", nginx_json),
     "ingress-nginx JSON": ("ingress.log", ingress_nginx_json),
@@ -385,6 +399,7 @@ SHAPES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "Looker History": ("looker.csv", looker),
     "Redash events": ("redash.jsonl", redash),
     "Grafana usage insights": ("grafana.log", grafana),
+    "Matomo": ("matomo.jsonl", matomo),
 }
 """By tool, the name and the content of its log."""
 

@@ -219,7 +219,8 @@ def _is_best(values: Sequence[str], text: str) -> bool:
 
 
 _OPEN = re.compile(
-    r"view|open|visit|mount|dashboard|report|question|chart|card|explore|render|navigat|pageload|page_?load|display",
+    r"view|open|visit|mount|dashboard|report|question|chart|card|explore|render|navigat|pageload|page_?load|display|"
+    r"^action$",  # a page view, as Matomo calls it
     re.I,
 )
 _NO_OPEN = re.compile(

@@ -387,17 +387,19 @@ class _Finder:
             self._propose_accounts(column.name, column.present)
 
     def _propose_accounts(self, name: str, values: Sequence[Any]) -> None:
-        """Propose a table of the ids that were seen, with accounts to be corrected."""
+        """Propose accounts for the ids that were seen: a number is one itself; others get made-up ones, in a table."""
         if self._settings.accounts:
             return
         ids = [text for text, _ in Counter(map(to_text, values)).most_common(_MAX_IDS)]
-        self._proposal.values["accounts"] = {
-            text: f"act_{text}" if text.isdecimal() and len(text) < 20 else f"act_{number + 1}"
-            for number, text in enumerate(ids)
-        }
+        if all(map(_is_valid, ids)):
+            stand = f"each stands for an account of its own, such as {normalize_account_id(ids[0])}"
+        else:
+            self._proposal.values["accounts"] = {text: f"act_{number + 1}" for number, text in enumerate(ids)}
+            stand = f"act_1 to act_{len(ids)} in the command are made up, enough to learn when each is opened"
         self._proposal.notes.append(
-            f"{name!r} holds ids of what was opened, {len(ids)} of them, and the log does not say whose accounts they "
-            "show; write the account of each, and perhaps a range, in ADWARM_ACCESS_LOG__ACCOUNTS"
+            f"{name!r} holds ids of what was opened, {len(ids)} of them, and nothing in the log says whose accounts "
+            f"they show: {stand}; where others are to be warmed, write the account of each, and perhaps a range, in "
+            "ADWARM_ACCESS_LOG__ACCOUNTS"
         )
 
     def _choose_optional(self) -> None:
