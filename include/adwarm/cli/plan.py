@@ -7,6 +7,7 @@ import typer
 
 from adwarm.cli.terminal import JsonOption, ReportOption, clock_at, parse_timestamp, print_json, print_lines
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from adwarm.model import ReportKey
     from adwarm.planning.recommendation import Recommendation, WarmPlan
     from adwarm.planning.why_not_warm import Explanation
+    from adwarm.store.snapshots import PlanHour
 
 _MAX_KEY_WIDTH = 34
 """The longest key that leaves room for the figures on a line of 80 columns."""
@@ -54,7 +56,7 @@ def plan(
 
 def _print_plan(at: str | None, limit: int, *, as_json: bool) -> None:
     from adwarm.foundation.clock import floor_to
-    from adwarm.planning.decide import build_forecast_plan
+    from adwarm.planning.decide import build_forecast_plan, find_next_due
     from adwarm.runtime import Runtime
     from adwarm.store.impact import find_design
 
@@ -62,6 +64,7 @@ def _print_plan(at: str | None, limit: int, *, as_json: bool) -> None:
     decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
     design = find_design(runtime.engine) if runtime.settings.impact.enabled else None
     forecast_plan = build_forecast_plan(runtime.context, decided_at, design=design)
+    upcoming = None if forecast_plan.recommendations else find_next_due(runtime.context, decided_at)
     items = [*forecast_plan.recommendations[:limit], *forecast_plan.held_out[:limit], *forecast_plan.cut[:limit]]
     if as_json:
         print_json({
@@ -72,10 +75,11 @@ def _print_plan(at: str | None, limit: int, *, as_json: bool) -> None:
             "expiring": forecast_plan.expiring_total,
             "fresh": forecast_plan.fresh_total,
             "held_out": len(forecast_plan.held_out),
+            "next_due": upcoming and {"hour": upcoming.hour, "warms": upcoming.due_warms},
             "items": [_item_fields(item) for item in items],
         })
         return
-    print_lines(_lines(forecast_plan, decided_at, limit))
+    print_lines(_lines(forecast_plan, decided_at, limit, upcoming))
 
 
 def _explain(key: "ReportKey", at: str | None, *, as_json: bool) -> None:
@@ -99,7 +103,9 @@ def _explanation_lines(explanation: "Explanation") -> Iterator[tuple[int, str]]:
         yield 5, f"{number}. {step.title} ({step.status}): {step.text}"
 
 
-def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tuple[int, str]]:
+def _lines(
+    plan: "WarmPlan", decided_at: "datetime", limit: int, upcoming: "PlanHour | None" = None
+) -> Iterator[tuple[int, str]]:
     """Yield the lines of the page, each with the indent of its wrapped parts: the title, then the planned and the cut.
 
     A row of figures is at most 80 columns wide; every sentence has a line of its own.
@@ -115,6 +121,10 @@ def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tup
     )
     if not plan.recommendations and not plan.cut and not plan.held_out:
         yield 0, "no open is expected before the next decision"
+        if upcoming is not None:
+            count, at = format_count(upcoming.due_warms, "warm"), f"{upcoming.hour:%Y-%m-%dT%H:%M}"
+            day = f"{upcoming.hour:%A, %Y-%m-%d %H:%M} UTC"
+            yield 0, f"next: about {count} due from {day} on; `adwarm plan --at {at}` shows what is due then"
         return
     planned, held_out, cut = plan.recommendations[:limit], plan.held_out[:limit], plan.cut[:limit]
     shown = [str(item.key) for item in (*planned, *held_out, *cut)]

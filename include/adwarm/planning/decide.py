@@ -55,7 +55,7 @@ from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account, cut_all
 from adwarm.planning.store_view import StoreView
 from adwarm.store import Context, impact, warms
-from adwarm.store.snapshots import save_outlook
+from adwarm.store.snapshots import PlanHour, save_outlook
 from adwarm.store.switches import find_stop
 
 MIN_PROBABILITY = 0.01
@@ -356,9 +356,27 @@ def _predict(context: Context, decided_at: datetime, on_problem: OnProblem | Non
 
 def _save_outlook(context: Context, slots: SlotArrays, plan: WarmPlan, decided_at: datetime) -> None:
     """Store what a run expects of each of the next 24 hours, unless a later decision has stored its own."""
+    save_outlook(context.engine, _build_outlook(context, slots, plan, decided_at))
+
+
+def _build_outlook(context: Context, slots: SlotArrays, plan: WarmPlan, decided_at: datetime) -> list[PlanHour]:
     fresh = warms.list_fresh_until(context.engine, decided_at - LOOKAHEAD, decided_at)
-    hours = build_outlook(slots, decided_at, plan, fresh, context.settings)
-    save_outlook(context.engine, hours)
+    return build_outlook(slots, decided_at, plan, fresh, context.settings)
+
+
+def find_next_due(context: Context, decided_at: datetime, days: int = 7) -> PlanHour | None:
+    """Return the first hour from `decided_at` on in which warms are expected to fall due; None without one.
+
+    Raises:
+        NotFound: no forecast has been trained yet.
+        Corrupt: neither the live forecast nor an older one can be read.
+    """
+    for at in (decided_at + day * LOOKAHEAD for day in range(days)):
+        plan, slots = _plan_forecast(context, at, LIVE_DAG, view=StoreView(context, at), on_problem=None, design=None)
+        found = next((hour for hour in _build_outlook(context, slots, plan, at) if hour.due_warms), None)
+        if found is not None:
+            return found
+    return None
 
 
 def get_open_chances(context: Context, at: datetime) -> dict[ReportKey, float]:

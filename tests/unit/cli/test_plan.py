@@ -21,6 +21,12 @@ def test_plan_and_patterns_after_training(
     assert (made["planned"], made["items"][0]["account_id"]) == (1, "act_1")
     shown = adwarm("plan", "--at", "2026-10-29T09:00:00+00:00")
     assert "1 of 1 keys" in shown.stdout.replace("\n", " ")
+    assert made["next_due"] is None
+    idle = adwarm("plan", "--at", "2026-10-29T14:00:00+00:00", "--json").json
+    assert (idle["planned"], idle["next_due"]["warms"]) == (0, 1)
+    due = idle["next_due"]["hour"][:16]
+    assert f"`adwarm plan --at {due}`" in adwarm("plan", "--at", "2026-10-29T14:00:00+00:00").stdout
+    assert adwarm("plan", "--at", due, "--json").json["planned"] == 1
     assert adwarm("patterns", "--json").json
     assert "1 account: 28 first opens" in adwarm("patterns").stdout
     assert platform.calls()["total"] == calls
