@@ -8,34 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
-
 from adwarm.cli.app import app
-from adwarm.foundation.arrow_arrays import Floats
-from adwarm.patterns.opens import Opens
-from adwarm.replay.baselines import DAY, HOUR, count_opens
-from adwarm.replay.policy import ReplayTiming, SimplePolicy
 
 LOG = Path(".adwarm/superset-replay/opens.csv")
 START, DAYS = datetime(2026, 8, 3, tzinfo=UTC), 12 * 7
 DAILY, WEEKLY, ABROAD = 25, 15, 8
 DASHBOARDS = 60
-
-
-class HourlyTopN(SimplePolicy):
-    """Superset's `top_n_dashboards`, each full hour: the N with the most opens in seven days.
-
-    The replay leaves out what is still fresh, where Superset fetches it again.
-    """
-
-    name = "superset-top-n"
-    about = "The dashboards with the most opens in 7 days, each full hour; the threshold is how many."
-
-    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
-        """Return a value by rank in the first decision of an hour."""
-        week = count_opens(history, at - 7 * DAY)
-        rank = np.argsort(np.argsort(-week, kind="stable"), kind="stable")
-        return np.where((week > 0) & (at % HOUR < timing.step), 1.0 / (1.0 + rank), 0.0)
 
 
 def list_opens() -> Iterator[tuple[datetime, int]]:
@@ -100,7 +78,7 @@ def main() -> None:
     for top in (5, 10, 20, 40):
         hits, calls = count_forced(opens, top, timedelta(hours=3), 3)
         print(f"Superset's top {top} each hour, forced: {hits:.2f} of first opens fresh at {calls:.1f} times the calls")
-    policies = "tests.superset.replay:HourlyTopN,forecast-adwarm,forecast-hour-of-week,popularity"
+    policies = "top-each-hour,forecast-adwarm,forecast-hour-of-week,popularity"
     app(["replay", str(LOG), "--policy", policies, "--ttl", "3h", "--min-opens", "5", "--weeks", "3"])
 
 

@@ -1,4 +1,4 @@
-"""`adwarm accounts`: lists, discovers and sets ad accounts."""
+"""`adwarm accounts`: lists, discovers and sets accounts."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from adwarm.model import AccountRecord
 
 app = typer.Typer(
-    help="Ad accounts: list what is stored, discover what the connections can read, set zone, country and status.",
+    help="Accounts: list what is stored, discover what the connections can read, set zone, country and status.",
     no_args_is_help=True,
 )
 _COLUMNS = ("account", "name", "zone", "status", "connection")
@@ -45,6 +45,7 @@ def list_accounts(
     from adwarm.foundation.errors import BadRequest
     from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
+    from adwarm.sources.factory import find_noun
     from adwarm.store import accounts as account_table
 
     if status is not None and status not in _STATUSES:
@@ -62,9 +63,10 @@ def list_accounts(
     if as_json:
         print_json([_record_fields(record) for record in records])
         return
+    names = f"{find_noun(runtime.settings)}s".capitalize()
     empty = "none matches" if stored else "none yet; `adwarm accounts discover` asks the connections"
     print_table(
-        f"Accounts: {len(records):,} of {len(stored):,}" if records else "Accounts",
+        f"{names}: {len(records):,} of {len(stored):,}" if records else names,
         _COLUMNS,
         [_record_row(record) for record in records],
         empty,

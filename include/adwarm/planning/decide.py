@@ -373,9 +373,9 @@ def find_next_due(context: Context, decided_at: datetime, days: int = 7) -> Plan
     """
     for at in (decided_at + day * LOOKAHEAD for day in range(days)):
         plan, slots = _plan_forecast(context, at, LIVE_DAG, view=StoreView(context, at), on_problem=None, design=None)
-        found = next((hour for hour in _build_outlook(context, slots, plan, at) if hour.due_warms), None)
-        if found is not None:
-            return found
+        due = next((hour for hour in _build_outlook(context, slots, plan, at) if hour.due_warms), None)
+        if due is not None:
+            return due
     return None
 
 

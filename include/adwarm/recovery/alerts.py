@@ -241,7 +241,7 @@ _STEPS: Final = {
         "`adwarm status` shows who is parked until when."
     ),
     "Denied": (
-        "Ask the owner of the account to assign it to the user of the token, then run "
+        "Ask its owner to let the user of the connection read it, then run "
         "`adwarm gate open account:ACCOUNT`; leave it denied if it is no longer needed."
     ),
     "TooMuchData": (

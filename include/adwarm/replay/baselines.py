@@ -70,6 +70,17 @@ class Popularity(SimplePolicy):
         return np.where(week > 0, value, 0.0)
 
 
+class TopEachHour(Popularity):
+    """Fetches the most opened keys at each full hour, as the warm-up that Superset ships does."""
+
+    name = "top-each-hour"
+    about = "Warms the keys with the most opens in the last 7 days at each full hour; the threshold is how many."
+
+    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
+        """Return a value by rank in the first decision of an hour, else 0."""
+        return super().warm_values(at, history, timing) * (at % HOUR < timing.step)
+
+
 class ViewedRecently(SimplePolicy):
     """Keeps the keys fresh that were opened in the last week."""
 

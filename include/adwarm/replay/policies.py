@@ -245,6 +245,7 @@ BUILT_IN: dict[str, Callable[[Opens, EntryLifetime, Settings], Policy]] = {
     "everything": lambda *_: baselines.WarmEverything(),
     "peak-hours": lambda *_: baselines.PeakHours(),
     "popularity": lambda *_: baselines.Popularity(),
+    "top-each-hour": lambda *_: baselines.TopEachHour(),
     "viewed-7-days": lambda *_: baselines.ViewedRecently(),
     "same-hour-last-week": lambda *_: baselines.same_hour_last_week(),
     "same-hour-yesterday": lambda *_: baselines.same_hour_yesterday(),

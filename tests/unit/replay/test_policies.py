@@ -87,6 +87,9 @@ def test_popularity_ranks_by_the_opens_of_seven_days() -> None:
 
     assert score[1] > score[2] > 0
     assert score[0] == 0
+    hourly = baselines.TopEachHour()
+    assert hourly.warm_values(210 * HOUR, opens, TERMS).tolist() == score.tolist()
+    assert not hourly.warm_values(210 * HOUR + HOUR // 2, opens, replace(TERMS, step=HOUR // 4)).any()
 
 
 def test_viewed_recently_forgets_after_seven_days() -> None:
