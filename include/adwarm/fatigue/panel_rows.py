@@ -71,7 +71,7 @@ class ResultCounts:
     Attributes:
         stating: the numbers of the rows that state any field with results.
         rows: for each kind of result that a row has more than zero of, the row.
-        kinds: the kind's index in `KINDS`.
+        kinds: the kind's index in `KINDS`; the platform's lists of `results` have a higher number for each indicator.
         bad: why a plain number is none of 0 or more, by row; such a row has no results.
     """
 
@@ -86,18 +86,22 @@ def count_results(table: pa.Table) -> ResultCounts:
     """Return the results in rows of text columns: what the ads are paid for; docs/explanation/fatigue.md has the rule.
 
     Of several names of one action the first present one counts: the platform's names overlap and must not be added up.
+    A row that states `results` counts nothing else.
     """
     goals = _read_goals(table)
     stating: IntArray = np.zeros(0, np.int64)
     parts: list[_Found] = []
+    own = np.zeros(table.num_rows, bool)
     bad: dict[int, str] = {}
     for name in RESULT_COLUMNS:
-        if name not in table.column_names:
+        if name not in table.column_names or own.all():
             continue
         column = get_column(table, name)
         is_list = pc.fill_null(pc.starts_with(pc.utf8_ltrim_whitespace(column), "["), False)
         stated = pc.fill_null(pc.not_equal(column, ""), False)
         stating = np.union1d(stating, np.flatnonzero(stated.to_numpy(zero_copy_only=False)))
+        if name == "results":
+            own = stated.to_numpy(zero_copy_only=False)
         lists = pc.if_else(is_list, column, pa.scalar(None, pa.string()))
         parts.append(_read_values(lists) if name == "results" else _read_actions(lists, goals))
         if name != "actions" and bool(pc.any(pc.and_not(stated, is_list)).as_py()):
@@ -110,8 +114,9 @@ def count_results(table: pa.Table) -> ResultCounts:
         for name, kind in (("rows", np.int64), ("kinds", np.int64), ("counts", np.float64))
     )
     # One count per row and kind: `actions` and `conversions` may both have it.
-    _, first = np.unique(rows * len(KINDS) + kinds, return_index=True)
-    first = first[counts[first] > 0]
+    _, first = np.unique(rows * (kinds.max(initial=0) + 1) + kinds, return_index=True)
+    is_other = (kinds > 0) & (kinds < len(KINDS))
+    first = first[(counts[first] > 0) & ~(own[rows[first]] & is_other[first])]
     return ResultCounts(stating, rows[first], kinds[first], counts[first], bad)
 
 
@@ -176,14 +181,17 @@ def _decode(text: str | None) -> list[dict[str, Any]]:
 
 def _read_values(lists: pa.Array) -> _Found:
     """Return the first number in each of the platform's `results`: lists of items, each with a list of values."""
-    rows, texts = [], []
+    rows, indicators, texts = [], [], []
     for row, text in enumerate(lists.to_pylist()):
-        values = [value for item in _decode(text) for value in item.get("values") or () if isinstance(value, dict)]
-        if values:
+        pairs = [(item, value) for item in _decode(text) for value in item.get("values") or ()]
+        item, value = next((pair for pair in pairs if isinstance(pair[1], dict)), ({}, None))
+        if value is not None:
             rows.append(row)
-            texts.append(str(values[0].get("value")))
+            indicators.append(str(item.get("indicator")))
+            texts.append(str(value.get("value")))
     counts, _ = parse_numbers(pa.table({"value": pa.array(texts, pa.string())}), "value")
-    return _Found(np.array(rows, np.int64), np.zeros(len(rows), np.int64), np.nan_to_num(counts))
+    codes = np.unique(np.array(indicators, str), return_inverse=True)[1]
+    return _Found(np.array(rows, np.int64), len(KINDS) + codes.astype(np.int64), np.nan_to_num(counts))
 
 
 FloatArray = npt.NDArray[np.float64]

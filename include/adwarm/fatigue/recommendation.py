@@ -31,7 +31,8 @@ SOON_DAYS: Final = 7
 MAX_DAYS_AHEAD: Final = 60
 FATIGUED_FROM: Final = 2.0
 """Cost per result as a multiple of the past, from which Meta calls a creative fatigued."""
-_NOTABLE_COST: Final = 1.05
+LIMITED_FROM: Final = 1.005
+"""From here on the cost per result shows as above its past; Meta then calls a creative limited."""
 _REASON_FROM: Final = 15.0
 """A lower component is no reason for a warning."""
 OUTCOMES: Final = (
@@ -254,16 +255,24 @@ def _describe_frequency(frequency: Any) -> str:
     return "" if frequency is None else f"one person saw it {frequency:.1f} times in seven days"
 
 
+def name_cost_status(score: FatigueScore) -> str:
+    """Return what Meta's own rule says about the cost per result, in Meta's words; empty without results."""
+    if score.cost_ratio is None:
+        return ""
+    if score.cost_ratio >= FATIGUED_FROM:
+        return "creative fatigue"
+    return "creative limited" if score.cost_ratio >= LIMITED_FROM else "not limited"
+
+
 def _describe_cost(score: FatigueScore) -> tuple[str, ...]:
     """Return the cost per result beside the limits of Meta; nothing without results."""
-    ratio = score.cost_ratio
-    if ratio is None:
+    status = name_cost_status(score)
+    if not status or score.cost_ratio is None:
         return ()
-    if ratio >= FATIGUED_FROM:
-        return (f"cost per result {ratio:.1f} times its past (Meta calls a creative fatigued from 2 times on)",)
-    if ratio >= _NOTABLE_COST:
-        return (f"cost per result {ratio:.1f} times its past (Meta calls a creative limited above 1 time)",)
-    return ("cost per result not above its past",)
+    if status == "not limited":
+        return ("cost per result not above its past",)
+    limit = "from 2 times on" if status == "creative fatigue" else "above 1 time"
+    return (f"cost per result {score.cost_ratio:.2f} times its past (Meta: {status} {limit})",)
 
 
 def _describe_caution(score: FatigueScore) -> str:

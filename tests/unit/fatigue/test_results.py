@@ -94,6 +94,18 @@ def test_every_loader_s_shape_is_read(subtests: pytest.Subtests) -> None:
             assert _results(_row(0, **row))[0, 0] == expected
 
 
+def test_results_of_another_indicator_are_not_compared() -> None:
+    """An ad whose optimization changes keeps its first results; a row with results counts no actions, even for zero."""
+
+    def row(day: int, indicator: str, value: str = "") -> dict[str, Any]:
+        values = {"values": [{"value": value, "attribution_windows": ["default"]}]} if value else {}
+        return _row(day, results=[{"indicator": indicator, **values}], actions=_actions(purchase="7"))
+
+    rows = row(0, "actions:lead"), row(1, "actions:lead", "4"), row(2, "actions:link_click", "90"), row(3, "reach", "8")
+    assert _results(*rows)[0, :4].tolist() == [0, 4, 0, 0]
+    assert _results(*rows[2:])[0, 2:4].tolist() == [90, 0]
+
+
 def test_an_invalid_plain_number_is_named() -> None:
     """A number of results below zero is an error in the data: the row is left out, with its reason."""
     found = parse_rows(ColumnTable.from_rows([_row(0, conversions="-1", impressions="5")]))

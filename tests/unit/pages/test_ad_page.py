@@ -55,12 +55,14 @@ def test_the_action_comes_first_with_its_figures(page: Page) -> None:
 
 
 @SQLITE_ONLY
-def test_cost_per_result_stands_beside_the_score(page: Page, subtests: pytest.Subtests) -> None:
-    """It is a multiple of the ad's past, and absent without results."""
-    for ratio in (None, 1.4):
+def test_the_rule_of_the_platform_stands_beside_the_score(page: Page, subtests: pytest.Subtests) -> None:
+    """Meta calls a creative limited above its past cost per result, fatigued from twice on; nothing without results."""
+    for ratio, words in ((None, ""), (1.0, "not limited"), (1.4, "creative limited"), (2.0, "creative fatigue")):
         with subtests.test(ratio=ratio):
             _store(page, [_score("1", 50.0, cost_ratio=ratio)])
-            assert ("Cost per result: 1.40 times the ad's past." in _tile(page, "score")) is (ratio is not None)
+            html = _tile(page, "score")
+            assert ("by the rule of Meta" in html) is (ratio is not None)
+            assert ratio is None or (words in html and f"cost per result {ratio:.2f} times its past" in html)
 
 
 def test_daily_figures_are_drawn_with_the_start_of_the_decline(page: Page) -> None:

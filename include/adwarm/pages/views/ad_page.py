@@ -10,6 +10,7 @@ from adwarm.fatigue.recommendation import (
     describe_loss,
     describe_projection,
     find_outcomes,
+    name_cost_status,
     recommend,
 )
 from adwarm.fatigue.score import CRITICAL_FROM, WARNING_FROM
@@ -51,6 +52,7 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "driver": describe_driver(score),
         "recommendation": recommend(score, settings, find_outcomes(context.engine)),
         "flags": describe_flags(score),
+        "cost_status": name_cost_status(score),
         "figures": _list_figures(score),
         "recent_days": RECENT_DAYS,
         "baseline_days": BASELINE_DAYS,
