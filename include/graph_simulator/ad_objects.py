@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from graph_simulator.ads import AdTruth
+from graph_simulator.ads import SLOTS_OF_CAMPAIGN, AdTruth, goal_of
 from graph_simulator.dataset import Dataset, object_id
 from graph_simulator.error_responses import UnknownAd, bad_parameter
+from graph_simulator.fields import OBJECTIVES, OPTIMIZATION_GOALS
 from graph_simulator.levels import ACTIVE, ENDED, FOUNDED, LEVELS, object_name, slots_of_level
 
 EDGES = {"campaigns": "campaign", "adsets": "adset", "ads": "ad"}
@@ -91,7 +92,6 @@ _FIELDS = {
 _TARGETING = {"age_min": 18, "age_max": 65, "geo_locations": {"countries": ["US"]}}
 _SETTINGS: dict[str, dict[str, Any]] = {
     "campaign": {
-        "objective": "OUTCOME_SALES",
         "buying_type": "AUCTION",
         "special_ad_categories": [],
         "special_ad_category": "NONE",
@@ -103,7 +103,6 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "daily_budget": "5000",
         "lifetime_budget": "0",
         "budget_remaining": "5000",
-        "optimization_goal": "OFFSITE_CONVERSIONS",
         "billing_event": "IMPRESSIONS",
         "bid_strategy": "LOWEST_COST_WITHOUT_CAP",
         "destination_type": "WEBSITE",
@@ -192,7 +191,9 @@ def node_fields(level: str, ids: dict[str, str], status: str, started: date | No
     }
     if level == "ad":
         return fields | {"creative": {"id": f"4{ids['id'][1:]}"}}
-    return fields | {"start_time": time_of(since)}
+    goal = goal_of(int(ids["id"][9:13]) * slots_of_level(level) // SLOTS_OF_CAMPAIGN)
+    aim = {"objective": OBJECTIVES[goal]} if level == "campaign" else {"optimization_goal": OPTIMIZATION_GOALS[goal]}
+    return fields | aim | {"start_time": time_of(since)}
 
 
 def requested_fields(level: str, names: list[str]) -> tuple[str, ...]:

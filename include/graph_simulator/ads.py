@@ -17,6 +17,8 @@ import numpy.typing as npt
 Days = npt.NDArray[np.int64]
 WEAR_EXPONENT = -0.43
 _KIND_SHARES = (0.40, 0.35, 0.13, 0.12)
+SLOTS_OF_CAMPAIGN = 4
+_GOALS = ("sales", "leads", "traffic", "sales")
 
 
 class AdKind(StrEnum):
@@ -37,8 +39,8 @@ _REMAINING_BUDGET, _PRICE_RISE = 0.35, 1.6
 class Metric:
     """Rows of an ad's `daily` matrix."""
 
-    IMPRESSIONS, FRESH, CLICKS, LINK_CLICKS, SPEND_CENTS, LANDINGS, CARTS, PURCHASES = range(8)
-    COUNT = 8
+    IMPRESSIONS, FRESH, CLICKS, LINK_CLICKS, SPEND_CENTS, LANDINGS, CARTS, PURCHASES, LEADS = range(9)
+    COUNT = 9
     FIRST_CONVERSION = LANDINGS
 
 
@@ -96,6 +98,12 @@ class _Shape:
     onset: int | None
     impressions: float
     audience: float
+    has_leads: bool
+
+
+def goal_of(campaign: int) -> str:
+    """Return what the campaign with this index in its account is optimized for: sales, leads or traffic."""
+    return _GOALS[campaign % len(_GOALS)]
 
 
 def account_profile(seed: int, number: int, ads: int, decoys: float = 0.0) -> AccountProfile:
@@ -133,7 +141,13 @@ def generate_ad(profile: AccountProfile, ad_id: str, slot: int, generation: int,
         rng,
         profile,
         _Shape(
-            kind=kind, first_day=first_day, days=life, onset=onset, impressions=float(base), audience=float(audience)
+            kind=kind,
+            first_day=first_day,
+            days=life,
+            onset=onset,
+            impressions=float(base),
+            audience=float(audience),
+            has_leads=goal_of(slot // SLOTS_OF_CAMPAIGN) == "leads",
         ),
     )
     turn = None
@@ -206,4 +220,5 @@ def _daily(rng: np.random.Generator, profile: AccountProfile, shape: _Shape) -> 
         landings,
         carts,
         rng.binomial(carts, 0.33),
+        carts * shape.has_leads,
     ]).astype(np.int64)

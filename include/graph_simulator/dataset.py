@@ -84,13 +84,20 @@ class Dataset:
         """Return the account's calendar day at `now`."""
         return local_time(now, self.zone_of(account)).date()
 
-    def ad_totals(self, account: str, windows: Sequence[DateRange], now: datetime) -> AdTotals:
-        """Return the totals of every ad over each window, as the platform states them at `now`."""
+    def ad_totals(self, account: str, windows: Sequence[DateRange], now: datetime, attributed: float = 1.0) -> AdTotals:
+        """Return the totals of every ad over each window, as the platform states them at `now`.
+
+        Args:
+            account: the account.
+            windows: the date ranges.
+            now: the moment.
+            attributed: the share of the conversions that the attribution setting counts.
+        """
         first = min(window.since for window in windows).toordinal()
         last = max(window.until for window in windows).toordinal()
         profile = self.profile(account)
         ads = tuple(self._ads_between(profile, first, last))
-        daily = self._restated(ads, first, last, account, now)
+        daily = self._restated(ads, (first, last), account, now, attributed)
         sums = np.zeros((Metric.COUNT, len(ads), last - first + 2), dtype=np.int64)
         np.cumsum(daily, axis=2, out=sums[:, :, 1:])
         since = [window.since.toordinal() - first for window in windows]
@@ -154,8 +161,11 @@ class Dataset:
                     ads.append(ad)
         return ads
 
-    def _restated(self, ads: Sequence[Ad], first: int, last: int, account: str, now: datetime) -> Days:
-        """Return figures of shape (metric, ad, day) from ordinal `first` to `last`, as of `now`."""
+    def _restated(
+        self, ads: Sequence[Ad], span: tuple[int, int], account: str, now: datetime, attributed: float
+    ) -> Days:
+        """Return figures of shape (metric, ad, day) from the first to the last ordinal day of `span`, as of `now`."""
+        first, last = span
         daily = np.zeros((Metric.COUNT, len(ads), last - first + 1), dtype=np.int64)
         for index, ad in enumerate(ads):
             first_day = ad.truth.started.toordinal()
@@ -165,7 +175,7 @@ class Dataset:
         split = Metric.FIRST_CONVERSION
         restated = np.empty_like(daily)
         restated[:split] = np.floor(daily[:split] * delivered)
-        restated[split:] = np.floor(daily[split:] * converted)
+        restated[split:] = np.floor(daily[split:] * (converted * attributed))
         restated[Metric.FRESH] = np.maximum(restated[Metric.FRESH], np.minimum(restated[Metric.IMPRESSIONS], 1))
         return restated
 

@@ -3,7 +3,7 @@
 Names are those of the platform's own list (AdsInsights.Field of facebook_business 26.0.3).
 """
 
-from graph_simulator.figures import ACTION_LISTS, COUNTS, RATIOS
+from graph_simulator.figures import ACTION_LISTS, ATTRIBUTION_SETTINGS, COUNTS, RATIOS, RESULT_FIELDS
 from graph_simulator.levels import FOUNDED
 
 NAME_FIELDS = frozenset({
@@ -21,20 +21,25 @@ NAME_FIELDS = frozenset({
 })
 DATE_FIELDS = frozenset({"date_start", "date_stop"})
 ALWAYS = frozenset({"impressions", "clicks", "spend"})
-CONSTANTS = {
-    "attribution_setting": ("7d_click_1d_view_1d_ev", "account_id"),
+OBJECTIVES = {"sales": "OUTCOME_SALES", "leads": "OUTCOME_LEADS", "traffic": "OUTCOME_TRAFFIC"}
+OPTIMIZATION_GOALS = {"sales": "OFFSITE_CONVERSIONS", "leads": "OFFSITE_CONVERSIONS", "traffic": "LINK_CLICKS"}
+CONSTANTS: dict[str, tuple[str | dict[str, str], str]] = {
+    "attribution_setting": ({name: name for name in ATTRIBUTION_SETTINGS}, "account_id"),
     "canvas_avg_view_percent": ("0", "account_id"),
     "canvas_avg_view_time": ("0", "account_id"),
     "social_spend": ("0", "account_id"),
-    "objective": ("OUTCOME_SALES", "campaign_id"),
+    "objective": (OBJECTIVES, "campaign_id"),
     "buying_type": ("AUCTION", "campaign_id"),
     "adset_start": (f"{FOUNDED}T00:00:00+0000", "adset_id"),
-    "optimization_goal": ("OFFSITE_CONVERSIONS", "adset_id"),
+    "optimization_goal": (OPTIMIZATION_GOALS, "adset_id"),
     "quality_ranking": ("AVERAGE", "ad_id"),
     "engagement_rate_ranking": ("AVERAGE", "ad_id"),
     "conversion_rate_ranking": ("UNKNOWN", "ad_id"),
 }
-"""The value of a field, and the id field that an object needs to have it: a ranking is only on rows of ads."""
+"""The value of a field, and the id field that an object needs to have it: a ranking is only on rows of ads.
+
+Several values are by the object's goal, or by the attribution setting of the query.
+"""
 
 EMPTY = frozenset({
     "ad_click_actions", "ad_impression_actions", "adset_end", "advanced_actions_28d_view",
@@ -68,7 +73,7 @@ EMPTY = frozenset({
     "converted_promoted_product_website_pixel_purchase", "converted_promoted_product_website_pixel_purchase_value",
     "cost_per_6_sec_video_view", "cost_per_ad_click", "cost_per_conversion_lead", "cost_per_dda_countby_convs",
     "cost_per_message_delivered", "cost_per_mmp_credited_install", "cost_per_objective_result",
-    "cost_per_one_thousand_ad_impression", "cost_per_result", "cost_per_unique_conversion", "creative_diversity_data",
+    "cost_per_one_thousand_ad_impression", "cost_per_unique_conversion", "creative_diversity_data",
     "creative_diversity_label", "creative_diversity_score", "creative_fatigue_summary", "creative_fatigued_ads",
     "creative_media_type", "dda_countby_convs", "dda_results", "estimated_ad_recall_rate",
     "estimated_ad_recall_rate_lower_bound", "estimated_ad_recall_rate_upper_bound",
@@ -90,11 +95,21 @@ EMPTY = frozenset({
     "playable_average_game_length", "playable_game_start_rate", "product_group_retailer_id", "product_retailer_id",
     "product_views", "purchase_per_landing_page_view", "purchases_per_link_click",
     "qualifying_question_qualify_answer_rate", "read_rate", "result_rate", "result_values_performance_indicator",
-    "results", "shop_clicks", "shops_assisted_purchases", "total_card_view", "total_postbacks",
+    "shop_clicks", "shops_assisted_purchases", "total_card_view", "total_postbacks",
     "total_postbacks_detailed", "total_postbacks_detailed_v4", "unique_conversions",
     "unique_video_continuous_2_sec_watched_actions", "unique_video_view_15_sec", "video_6_sec_watched_actions",
     "video_view_per_impression", "wish_bid",
 })  # fmt: skip
 """Fields that no simulated ad has. The platform accepts their names and leaves out a metric without a value."""
 
-FIELDS = NAME_FIELDS | DATE_FIELDS | {"spend"} | set(COUNTS) | set(RATIOS) | set(ACTION_LISTS) | set(CONSTANTS) | EMPTY
+FIELDS = (
+    NAME_FIELDS
+    | DATE_FIELDS
+    | {"spend"}
+    | set(COUNTS)
+    | set(RATIOS)
+    | set(ACTION_LISTS)
+    | RESULT_FIELDS
+    | set(CONSTANTS)
+    | EMPTY
+)

@@ -33,8 +33,11 @@ _BREAKDOWN_LABELS = {
     "action_video_sound": "sound_on",
     "action_video_type": "total",
 }
+ATTRIBUTION_SETTINGS = {"7d_click_1d_view_1d_ev": 1.0, "1d_click": ATTRIBUTION_SHARES["1d_click"]}
+"""The setting of every ad set, and that of every account, with the share of the conversions that it counts."""
+ADSET_SETTING, ACCOUNT_SETTING = ATTRIBUTION_SETTINGS
 _ON_META_ONLY = frozenset({"action_target_id", "action_destination"})
-_OFF_META_ACTIONS = ("landing_page_view", "add_to_cart", "purchase", "contact")
+_OFF_META_ACTIONS = ("landing_page_view", "add_to_cart", "purchase", "contact", "lead")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,11 @@ class Figures:
     def purchases(self) -> Days:
         """Purchases."""
         return self._metric(Metric.PURCHASES)
+
+    @property
+    def leads(self) -> Days:
+        """Leads."""
+        return self._metric(Metric.LEADS)
 
     @property
     def views(self) -> Days:
@@ -170,10 +178,15 @@ class ActionList:
 
 @dataclass(frozen=True)
 class ActionSplit:
-    """How action lists are split: by attribution windows, and with labels of action breakdowns."""
+    """How action lists are split: by attribution windows, and with labels of action breakdowns.
+
+    Attributes:
+        setting: the attribution setting by which the figures were counted.
+    """
 
     windows: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    setting: str = ADSET_SETTING
 
 
 def action_labels(params: Mapping[str, str], name: str = "action_breakdowns") -> dict[str, str]:
@@ -208,6 +221,21 @@ def action_lists(action_list: ActionList, figures: Figures, split: ActionSplit) 
                     entry.update((window, write(value * share)) for window, share in shares if int(value * share))
                 row.append(entry)
     return [row or None for row in rows]
+
+
+def results(name: str, figures: Figures, goals: Sequence[str | None]) -> list[list[Row] | None]:
+    """Return the count or the cost of results by row: of the action that the goal of the row's object names.
+
+    An object without results has the indicator without values, as on the platform; one with several goals has neither.
+    """
+    counts = {goal: count(figures).tolist() for goal, (_, count) in _RESULTS.items()}
+    rows: list[list[Row] | None] = []
+    for index, (goal, spend) in enumerate(zip(goals, figures.spend.tolist(), strict=True)):
+        count = counts[goal][index] if goal else 0
+        value = str(count) if name == "results" or not count else f"{spend / count:.6f}"
+        values = {"values": [{"value": value, "attribution_windows": ["default"]}]} if count else {}
+        rows.append([{"indicator": _RESULTS[goal][0], **values}] if goal else None)
+    return rows
 
 
 def _is_off_meta(name: str) -> bool:
@@ -262,7 +290,16 @@ _ACTIONS: Entries = (
     ("offsite_conversion.fb_pixel_purchase", lambda f: f.purchases),
     ("purchase", lambda f: f.purchases),
     ("omni_purchase", lambda f: f.purchases),
+    ("offsite_conversion.fb_pixel_lead", lambda f: f.leads),
+    ("lead", lambda f: f.leads),
 )
+RESULT_FIELDS = frozenset({"results", "cost_per_result"})
+_RESULTS: dict[str, tuple[str, Callable[[Figures], Days]]] = {
+    "sales": ("actions:offsite_conversion.fb_pixel_purchase", lambda f: f.purchases),
+    "leads": ("actions:offsite_conversion.fb_pixel_lead", lambda f: f.leads),
+    "traffic": ("actions:link_click", lambda f: f.links),
+}
+"""The indicator and the number of results by goal."""
 _PURCHASES = tuple(name for name, _ in _ACTIONS if "purchase" in name)
 _CONTACTS: Entries = (("contact_total", lambda f: f.carts // 2), ("contact_website", lambda f: f.carts // 2))
 _OUTBOUND = _one("outbound_click", lambda f: f.outbound)

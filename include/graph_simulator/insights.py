@@ -13,7 +13,18 @@ from graph_simulator.date_ranges import DateRange
 from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_profile import FalseSum, Poison, SizeSetting
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, NAME_FIELDS
-from graph_simulator.figures import ACTION_LISTS, COUNTS, RATIOS, ActionSplit, Figures, Row, action_lists
+from graph_simulator.figures import (
+    ACTION_LISTS,
+    ATTRIBUTION_SETTINGS,
+    COUNTS,
+    RATIOS,
+    RESULT_FIELDS,
+    ActionSplit,
+    Figures,
+    Row,
+    action_lists,
+    results,
+)
 from graph_simulator.levels import LevelTotals, ad_names, aggregate
 from graph_simulator.page_cursors import paging, requested_page
 from graph_simulator.query import Query, action_split
@@ -57,14 +68,15 @@ class Selection:
 
 def select(dataset: Dataset, account: str, query: Query, now: datetime) -> Selection:
     """Return the rows of a query about `account`, with the figures as of `now`."""
-    ad_totals, today = dataset.ad_totals(account, query.windows, now), dataset.today(account, now)
+    attributed = ATTRIBUTION_SETTINGS[query.attribution_setting]
+    ad_totals, today = dataset.ad_totals(account, query.windows, now, attributed), dataset.today(account, now)
 
     def is_included(ad: Ad) -> bool:
         return query.matches(ad_names(ad_totals, ad), has_ended=ad.truth.ended < today)
 
     def account_totals() -> LevelTotals:
         whole = DateRange(min(w.since for w in query.windows), max(w.until for w in query.windows))
-        return aggregate(dataset.ad_totals(account, [whole], now), "account", is_included)
+        return aggregate(dataset.ad_totals(account, [whole], now, attributed), "account", is_included)
 
     table = aggregate(ad_totals, query.level, is_included)
     windows, objects = delivered(table, query.more_impressions_than)
@@ -139,7 +151,11 @@ def render(
             columns[name] = [names.get(name) for names in names_by_row]
         elif name in CONSTANTS:
             text, owner = CONSTANTS[name]
-            columns[name] = [text if owner in names else None for names in names_by_row]
+            columns[name] = [
+                _constant(text, names, split.setting) if owner in names else None for names in names_by_row
+            ]
+        elif name in RESULT_FIELDS:
+            columns[name] = results(name, figures, [names.get("goal") for names in names_by_row])
         elif name not in DATE_FIELDS | EMPTY:
             columns[name] = _column(name, figures, split)
     columns["date_start"] = [days[index][0] for index in windows.tolist()]
@@ -149,6 +165,12 @@ def render(
         {name: value for name, value in zip(shown, values, strict=True) if value is not None}
         for values in zip(*columns.values(), strict=True)
     ]
+
+
+def _constant(text: str | Mapping[str, str], names: Mapping[str, str], setting: str) -> str | None:
+    if isinstance(text, str):
+        return text
+    return text.get(setting) or text.get(names.get("goal", ""))
 
 
 def _column(name: str, figures: Figures, split: ActionSplit) -> Sequence[Any]:
@@ -185,6 +207,8 @@ def _sort_value(row: Mapping[str, Any], name: str) -> Any:
     value = row.get(field)
     if field in NAME_FIELDS | DATE_FIELDS | set(CONSTANTS):
         return value or ""
+    if field in RESULT_FIELDS:
+        return float(value[0]["values"][0]["value"]) if value and "values" in value[0] else 0.0
     if isinstance(value, list):
         values = [entry["value"] for entry in value if not action_type or entry["action_type"] == action_type]
         value = values[0] if values and isinstance(values[0], str) else None

@@ -10,7 +10,7 @@ from datetime import date
 
 import numpy as np
 
-from graph_simulator.ads import Ad, Days
+from graph_simulator.ads import SLOTS_OF_CAMPAIGN, Ad, Days, goal_of
 from graph_simulator.dataset import AdTotals, estimate_reach, object_id
 
 LEVELS = ("account", "campaign", "adset", "ad")
@@ -18,7 +18,6 @@ ACTIVE, ENDED = "ACTIVE", "ARCHIVED"
 FOUNDED = date(2020, 1, 1)
 """The day on which every account, campaign and ad set was created."""
 _ADSET_SLOTS = 2
-_CAMPAIGN_SLOTS = 4
 # The audience of a group as a share of the account's audience: small groups saturate sooner.
 _AUDIENCE_SHARE = {"adset": 0.5, "campaign": 0.75, "account": 1.0}
 
@@ -29,7 +28,7 @@ class LevelTotals:
 
     Attributes:
         ad_totals: the totals of the ads that were added up.
-        names: ids and names, by object.
+        names: ids and names, by object, and its `goal` unless its ads have different ones.
         totals: integers of shape (metric, window, object).
         reach: people of shape (window, object).
     """
@@ -52,7 +51,7 @@ def aggregate(ad_totals: AdTotals, level: str, is_included: Callable[[Ad], bool]
         groups.setdefault(own[f"{level}_id"], []).append(index)
     return LevelTotals(
         ad_totals,
-        [_names_of_level(names[members[0]], level) for members in groups.values()],
+        [_names_of_level([names[index] for index in members], level) for members in groups.values()],
         np.stack([totals[:, :, members].sum(axis=2) for members in groups.values()], axis=2),
         np.stack([_group_reach(ad_totals, level, reach[:, members]) for members in groups.values()], axis=1),
     )
@@ -66,7 +65,7 @@ def _group_reach(ad_totals: AdTotals, level: str, reach: Days) -> Days:
 
 def slots_of_level(level: str) -> int:
     """Return the number of ad slots of an ad set or a campaign."""
-    return _ADSET_SLOTS if level == "adset" else _CAMPAIGN_SLOTS
+    return _ADSET_SLOTS if level == "adset" else SLOTS_OF_CAMPAIGN
 
 
 def object_name(level: str, index: int, generation: int = 0) -> str:
@@ -77,9 +76,9 @@ def object_name(level: str, index: int, generation: int = 0) -> str:
 
 
 def ad_names(ad_totals: AdTotals, ad: Ad) -> dict[str, str]:
-    """Return the ids and names of an ad and of its ad set, campaign and account."""
+    """Return the ids and names of an ad and of its ad set, campaign and account, and its goal."""
     profile, slot = ad_totals.profile, ad.slot
-    adset, campaign = slot // _ADSET_SLOTS, slot // _CAMPAIGN_SLOTS
+    adset, campaign = slot // _ADSET_SLOTS, slot // SLOTS_OF_CAMPAIGN
     return {
         "account_id": ad_totals.account_id.removeprefix("act_"),
         "account_name": f"Simulated account {profile.number}",
@@ -90,13 +89,15 @@ def ad_names(ad_totals: AdTotals, ad: Ad) -> dict[str, str]:
         "adset_name": object_name("adset", adset),
         "ad_id": ad.truth.ad_id,
         "ad_name": object_name("ad", slot, ad.generation),
+        "goal": goal_of(campaign),
         "created_time": str(ad.truth.started),
         "updated_time": str(ad.truth.started),
     }
 
 
-def _names_of_level(names: dict[str, str], level: str) -> dict[str, str]:
-    """Return the ids and names that all ads of an object share."""
+def _names_of_level(names: list[dict[str, str]], level: str) -> dict[str, str]:
+    """Return the ids and names that all ads of an object share, given those of its ads."""
     levels: Sequence[str] = LEVELS[: LEVELS.index(level) + 1]
-    own = {name: value for name, value in names.items() if name.split("_")[0] in levels}
+    shared = {*levels, "goal"} if len({own["goal"] for own in names}) == 1 else set(levels)
+    own = {name: value for name, value in names[0].items() if name.split("_")[0] in shared}
     return own | dict.fromkeys(("created_time", "updated_time"), str(FOUNDED))

@@ -83,8 +83,8 @@ _JSON_WORDS = frozenset({"true", "false", "null"})
 def check_parameters(route: Route, params: Mapping[str, str]) -> None:
     """Check the names of a call's parameters, and the values of those that do not change the response.
 
-    Since 2025-06-10 the platform ignores the attribution settings and the report time: it always uses the ad set's own
-    setting and mixed time. They are validated and have no effect here either.
+    Since 2025-06-10 the platform uses the ad set's own attribution setting and mixed time, whether a call asks for them
+    or not. They are validated and have no effect here either.
 
     Raises:
         GraphError: a parameter is unknown, or its value is not valid.

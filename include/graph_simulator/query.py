@@ -14,7 +14,14 @@ from typing import Any
 from graph_simulator.date_ranges import RETENTION_MONTHS, DateRange, local_time, months_before, preset_range
 from graph_simulator.error_responses import GraphError, InvalidValue, bad_parameter
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, FIELDS, NAME_FIELDS
-from graph_simulator.figures import ATTRIBUTION_SHARES, RETIRED_WINDOWS, ActionSplit, action_labels
+from graph_simulator.figures import (
+    ACCOUNT_SETTING,
+    ADSET_SETTING,
+    ATTRIBUTION_SHARES,
+    RETIRED_WINDOWS,
+    ActionSplit,
+    action_labels,
+)
 from graph_simulator.levels import ACTIVE, ENDED, LEVELS
 from graph_simulator.parameters import boolean, json_value, string_list, whole_number
 
@@ -124,6 +131,7 @@ class Query:
         windows: the date ranges; each one has rows of its own.
         limit: rows of a page.
         attribution: attribution windows of action lists.
+        attribution_setting: by which setting conversions are counted.
         ids: allowed ids by id field.
         more_impressions_than: rows need more impressions than this.
         not_ids: excluded ids by id field.
@@ -147,6 +155,7 @@ class Query:
     labels: Mapping[str, str] = field(default_factory=dict)
     order: tuple[tuple[str, bool], ...] = ()
     summary: tuple[str, ...] | None = None
+    attribution_setting: str = ADSET_SETTING
 
     def matches(self, names: Mapping[str, str], *, has_ended: bool) -> bool:
         """Whether the filters accept an ad with these ids."""
@@ -176,6 +185,7 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
         more_impressions_than=filters.more_impressions_than,
         not_ids=filters.not_ids,
         statuses=filters.statuses,
+        attribution_setting=_attribution_setting(params),
     )
 
 
@@ -211,6 +221,15 @@ def _attribution(params: Mapping[str, str]) -> tuple[str, ...]:
             raise bad_parameter(f"action_attribution_windows does not take {name}")
     # The platform still accepts retired windows, and returns nothing for them.
     return tuple(name for name in names if name in ATTRIBUTION_SHARES)
+
+
+def _attribution_setting(params: Mapping[str, str]) -> str:
+    """Return the ad set's setting, which the platform uses unless a call asks for the account's and not for it."""
+    by_adset, by_account = (
+        boolean(name, params.get(name, "false"))
+        for name in ("use_unified_attribution_setting", "use_account_attribution_setting")
+    )
+    return ACCOUNT_SETTING if by_account and not by_adset else ADSET_SETTING
 
 
 def _windows(params: Mapping[str, str], today: date) -> tuple[DateRange, ...]:
@@ -333,7 +352,7 @@ def action_split(query: Query, params: Mapping[str, str] | None = None) -> Actio
     """Return how action lists are split: in rows, or with `params` in totals, which may have labels of their own."""
     name = "summary_action_breakdowns"
     labels = action_labels(params, name) if params is not None and name in params else query.labels
-    return ActionSplit(query.attribution, labels)
+    return ActionSplit(query.attribution, labels, query.attribution_setting)
 
 
 def _order(text: str) -> tuple[tuple[str, bool], ...]:

@@ -97,6 +97,7 @@ def _fields(item: "ReportVersion") -> dict[str, Any]:
         "warm": item.coverage,
         "level": item.spec.level,
         "fields": list(item.spec.fields),
+        "attribution": item.spec.attribution,
         "attribution_windows": list(item.spec.attribution_windows),
     }
 

@@ -104,6 +104,8 @@ DEFAULT_FIELDS = (
     "adset_id",
     "ad_id",
     "ad_name",
+    "objective",
+    "optimization_goal",
     "impressions",
     "reach",
     "frequency",
@@ -113,6 +115,8 @@ DEFAULT_FIELDS = (
     "cpm",
     "cpc",
     "spend",
+    "results",
+    "cost_per_result",
     "actions",
     "cost_per_action_type",
 )
@@ -130,16 +134,23 @@ def name_report(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class QuerySpec:
-    """The query of a report. Its hash is part of every partition, entry and lease key."""
+    """The query of a report. Its hash is part of every partition, entry and lease key.
+
+    Attributes:
+        attribution: whose setting counts conversions: `unified`, each ad set's own, as Ads Manager shows; `account`,
+            the ad account's; empty in a stored query that states none.
+    """
 
     level: str = "ad"
     fields: tuple[str, ...] = DEFAULT_FIELDS
     attribution_windows: tuple[str, ...] = ()
+    attribution: str = "unified"
 
     @property
     def hash(self) -> str:
         """Twelve hex digits, different for every query."""
-        text = json.dumps([self.level, sorted(self.fields), sorted(self.attribution_windows)])
+        attribution = [self.attribution] if self.attribution else []
+        text = json.dumps([self.level, sorted(self.fields), sorted(self.attribution_windows), *attribution])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

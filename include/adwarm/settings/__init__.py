@@ -252,7 +252,11 @@ class Settings(BaseSettings):
         configured = self.reports.get(report)
         if configured is None:
             raise BadRequest(f"report {report!r} is not configured; the reports are {', '.join(sorted(self.reports))}")
-        spec = QuerySpec(level=configured.level, attribution_windows=configured.attribution_windows)
+        spec = QuerySpec(
+            level=configured.level,
+            attribution_windows=configured.attribution_windows,
+            attribution=configured.attribution,
+        )
         return spec if configured.fields is None else replace(spec, fields=configured.fields)
 
 

@@ -326,4 +326,11 @@ class ReportSettings(Section):
 
     level: Literal["ad", "adset", "campaign", "account"] = Field("ad", description="What a row stands for.")
     fields: tuple[str, ...] | None = Field(None, description="Insights fields; unset: what the score needs.")
-    attribution_windows: tuple[str, ...] = Field((), description="Such as 7d_click; empty: the platform's default.")
+    attribution: Literal["unified", "account"] = Field(
+        "unified",
+        description="Meta: whose setting counts conversions: `unified`, each ad set's own, as Ads Manager shows; or "
+        "`account`, the ad account's.",
+    )
+    attribution_windows: tuple[str, ...] = Field(
+        (), description="Meta: windows beside that setting's own figure, such as 7d_click."
+    )

@@ -202,5 +202,6 @@ def _row(item: ReportVersion) -> dict[str, Any]:
 
 def _version(row: Row[Any]) -> ReportVersion:
     values = row.spec
-    spec = QuerySpec(values["level"], tuple(values["fields"]), tuple(values["attribution_windows"]))
+    windows = tuple(values["attribution_windows"])
+    spec = QuerySpec(values["level"], tuple(values["fields"]), windows, values.get("attribution", ""))
     return from_row(ReportVersion, row, spec=spec)

@@ -61,6 +61,55 @@ def test_actions_repeat_under_aliases() -> None:
     assert cost["value"] == f"{float(row['spend']) / int(count['value']):.6f}"
 
 
+def test_results_are_those_of_the_goal() -> None:
+    """An ad states objective, goal, and the results and their cost by the action of its goal; no zero is written."""
+    fields = "ad_id,campaign_id,objective,optimization_goal,results,cost_per_result,actions,spend"
+    rows = insights(client(ads=14), fields=fields, time_increment=1).json()["data"]
+    pixel = "offsite_conversion.fb_pixel_"
+    names = {"OUTCOME_SALES": f"{pixel}purchase", "OUTCOME_LEADS": f"{pixel}lead"}
+    seen, empty = set(), 0
+    for row in rows:
+        name = names.get(row["objective"], "link_click")
+        assert (row["optimization_goal"] == "LINK_CLICKS") is (name == "link_click")
+        [result], [cost] = row["results"], row["cost_per_result"]
+        assert result["indicator"] == cost["indicator"] == f"actions:{name}"
+        count = {action["action_type"]: action["value"] for action in row.get("actions", [])}.get(name)
+        if count is None:
+            assert "values" not in result
+            assert "values" not in cost
+            empty += 1
+        else:
+            seen.add(row["objective"])
+            assert result["values"] == [{"value": count, "attribution_windows": ["default"]}]
+            assert cost["values"][0]["value"] == f"{float(row['spend']) / int(count):.6f}"
+    assert empty
+    assert seen == {*names, "OUTCOME_TRAFFIC"}
+
+
+def test_each_attribution_setting_has_its_own_answer() -> None:
+    """Without a parameter and with the unified one conversions are counted by ad set, else by the account's setting."""
+    fields = "ad_id,attribution_setting,actions,results,spend"
+
+    def answer(**params: str) -> Any:
+        return insights(client(), fields=fields, **params).json()["data"]
+
+    plain, by_account = answer(), answer(use_account_attribution_setting="true")
+    both = {"use_account_attribution_setting": "true", "use_unified_attribution_setting": "true"}
+    assert answer(use_unified_attribution_setting="true") == plain == answer(**both)
+    assert {row["attribution_setting"] for row in plain} == {"7d_click_1d_view_1d_ev"}
+    assert {row["attribution_setting"] for row in by_account} == {"1d_click"}
+    assert _bought(by_account) < 0.8 * _bought(plain)
+    assert [row["spend"] for row in by_account] == [row["spend"] for row in plain]
+    windows = answer(action_attribution_windows='["1d_view"]')
+    assert _bought(windows) == _bought(plain)
+    assert windows != plain
+
+
+def _bought(rows: list[dict[str, Any]]) -> int:
+    actions = [action for row in rows for action in row.get("actions", [])]
+    return sum(int(action["value"]) for action in actions if action["action_type"] == "purchase")
+
+
 @pytest.mark.parametrize("level", ["account", "campaign", "adset"])
 def test_levels_add_up(level: str) -> None:
     """Impressions and spend of a level are the sums of its ads; reach is less than their sum, and at least their

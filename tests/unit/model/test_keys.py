@@ -1,6 +1,7 @@
 """Keys: valid and invalid input, and resolving a report key to an entry key."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -123,8 +124,15 @@ def test_the_hash_of_a_query() -> None:
     """Order does not matter; level, fields and attribution do."""
     spec = QuerySpec("ad", ("spend", "clicks"), ("7d_click", "1d_view"))
     assert spec.hash == QuerySpec("ad", ("clicks", "spend"), ("1d_view", "7d_click")).hash
-    others = {QuerySpec("adset", spec.fields, spec.attribution_windows), QuerySpec("ad", ("spend",)), QuerySpec()}
-    assert len({spec.hash, *(other.hash for other in others)}) == 4
+    others = [
+        QuerySpec("adset", spec.fields, spec.attribution_windows),
+        QuerySpec("ad", ("spend",)),
+        QuerySpec(),
+        replace(spec, attribution="account"),
+        replace(spec, attribution=""),
+        replace(spec, attribution_windows=("7d_click",)),
+    ]
+    assert len({spec.hash, *(other.hash for other in others)}) == len(others) + 1
     assert re.fullmatch(r"[0-9a-f]{12}", spec.hash)
 
 

@@ -1,11 +1,15 @@
 """Queries of reports: a changed one is prepared while readers keep the active one, and switched in one step."""
 
+import hashlib
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
 from adwarm.model import QuerySpec
 from adwarm.store import report_versions
+from adwarm.store.database import write_transaction
 from adwarm.store.report_versions import ABANDONED_AFTER, VersionState
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -43,6 +47,21 @@ def test_a_changed_query_is_prepared_beside_the_active_one(engine: Engine) -> No
     assert report_versions.load_specs(engine, ["default"]) == {"default": NEW}
     assert _states(engine) == {"ad": "retired", "campaign": "active"}
     assert report_versions.switch(engine, "default", NOW) is None
+
+
+def test_a_query_stored_without_attribution_goes_on_until_the_switch(engine: Engine) -> None:
+    """A query of an earlier version keeps its hash, so that its entries are served while the new one is warmed."""
+    old = replace(OLD, attribution="")
+    _register(engine, old)
+    with write_transaction(engine) as connection:
+        spec = asdict(old)
+        del spec["attribution"]
+        connection.execute(report_versions.table.update().values(spec=spec))
+    assert _register(engine, OLD, 1) == {"default": old, "default@next": OLD}
+    earlier = json.dumps(["ad", sorted(old.fields), []])
+    assert old.hash == hashlib.sha256(earlier.encode()).hexdigest()[:12]
+    report_versions.switch(engine, "default", NOW)
+    assert report_versions.load_specs(engine, ["default"]) == {"default": OLD}
 
 
 def test_the_deadline_switches_without_a_plan(engine: Engine) -> None:

@@ -42,6 +42,7 @@ _PREFIXES_BELOW = {
     "campaign": ("ad_", "adset_"),
     "account": ("ad_", "adset_", "campaign_"),
 }
+_FIELDS_BELOW = {"campaign": {"optimization_goal"}, "account": {"optimization_goal", "objective"}}
 _IMPLIED_FIELDS = frozenset({"date_start", "date_stop"})
 _STATUSES = {
     "campaign": ("ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES"),
@@ -93,6 +94,8 @@ def request_params(unit: FetchUnit, page_size: int, cursor: str | None = None) -
         "limit": page_size,
         **_time(unit),
     }
+    if unit.spec.attribution:
+        params[f"use_{unit.spec.attribution}_attribution_setting"] = "true"
     if unit.spec.attribution_windows:
         params["action_attribution_windows"] = list(unit.spec.attribution_windows)
     if unit.filters:
@@ -105,9 +108,8 @@ def request_params(unit: FetchUnit, page_size: int, cursor: str | None = None) -
 def requested_fields(unit: FetchUnit) -> tuple[str, ...]:
     """Return the fields to request: the ids that identify a row, then the query's own fields that its level has."""
     level = unit.spec.level
-    own = (
-        name for name in unit.spec.fields if not name.startswith(_PREFIXES_BELOW[level]) and name not in _IMPLIED_FIELDS
-    )
+    left_out = _IMPLIED_FIELDS | _FIELDS_BELOW.get(level, set())
+    own = (name for name in unit.spec.fields if not name.startswith(_PREFIXES_BELOW[level]) and name not in left_out)
     return tuple(dict.fromkeys([*_OWN_IDS[level], *own]))
 
 

@@ -1,5 +1,6 @@
 """Tests of Meta as a source: pages, accounts and scopes."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -292,13 +293,17 @@ def test_days_of_several_windows_are_refused() -> None:
 
 
 def test_attribution_and_filters() -> None:
-    """Attribution windows and filters are sent in the platform's form."""
+    """Attribution setting, attribution windows and filters are sent in the platform's form."""
     spec = QuerySpec(fields=("spend",), attribution_windows=("7d_click",))
     asked = FetchUnit(
         "act_1", (FIRST,), Increment.RANGE, spec, (("ad.id", "IN", "1,2"), ("impressions", "GREATER_THAN", "0"))
     )
     params = request_params(asked, 50)
     assert params["action_attribution_windows"] == ["7d_click"]
+    assert params["use_unified_attribution_setting"] == "true"
+    for attribution, names in (("account", ["use_account_attribution_setting"]), ("", [])):
+        other = request_params(replace(asked, spec=QuerySpec(fields=("spend",), attribution=attribution)), 50)
+        assert [name for name in other if "attribution" in name] == names
     standing = params["filtering"].pop()
     assert (standing["field"], standing["operator"]) == ("ad.effective_status", "IN")
     assert {"ACTIVE", "ARCHIVED", "DELETED"} < set(standing["value"]), "a filter hides what is not active"
@@ -312,3 +317,7 @@ def test_a_level_requests_its_own_ids() -> None:
     """Above the ad level, fields of lower levels are left out: the platform has none for such a row."""
     spec = QuerySpec("campaign", ("ad_id", "adset_name", "campaign_name", "spend"))
     assert request_params(unit(FIRST, spec=spec), 50)["fields"] == "account_id,campaign_id,campaign_name,spend"
+    for level, goals in (("ad", 2), ("adset", 2), ("campaign", 1), ("account", 0)):
+        fields = request_params(unit(FIRST, spec=QuerySpec(level)), 50)["fields"].split(",")
+        assert len({"objective", "optimization_goal"} & set(fields)) == goals
+        assert {"results", "cost_per_result"} <= set(fields)
