@@ -145,12 +145,14 @@ class FalseSum(ProfilePart):
     Attributes:
         level: the level of the queries that it falsifies; every level when None.
         account: the account whose answers are falsified; all when None.
+        metric: the figure that it falsifies; every additive one when None.
         reports: whether it falsifies the rows of reports (True), of plain queries (False), or both (None).
     """
 
     factor: float = Field(ge=0)
     level: Literal["account", "campaign", "adset", "ad"] | None = None
     account: str | None = None
+    metric: Literal["purchases", "leads"] | None = None
     reports: bool | None = None
 
     def falsifies(self, account: str, level: str, *, is_report: bool) -> bool:

@@ -94,10 +94,13 @@ def select(dataset: Dataset, account: str, query: Query, now: datetime) -> Selec
 def falsified(selection: Selection, sums: Sequence[FalseSum], *, is_report: bool) -> Selection:
     """Return the selection with the wrong totals that the fault profile sets for it."""
     level = selection.query.level
-    factors = [item.factor for item in sums if item.falsifies(selection.account, level, is_report=is_report)]
-    if not factors:
+    wrong = [item for item in sums if item.falsifies(selection.account, level, is_report=is_report)]
+    if not wrong:
         return selection
-    totals = np.rint(selection.table.totals * np.prod(factors)).astype(selection.table.totals.dtype)
+    totals = selection.table.totals.astype(np.float64)
+    for item in wrong:
+        totals[slice(None) if item.metric is None else getattr(Metric, item.metric.upper())] *= item.factor
+    totals = np.rint(totals).astype(selection.table.totals.dtype)
     return replace(selection, table=replace(selection.table, totals=totals))
 
 

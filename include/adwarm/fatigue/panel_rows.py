@@ -14,7 +14,7 @@ import pyarrow.json
 from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, read_ad_key, read_day, to_text_table
 from adwarm.model import ColumnTable
 
-_KINDS: Final = {
+ACTION_NAMES: Final = {
     "purchase": ("purchase", "omni_purchase", "offsite_conversion.fb_pixel_purchase"),
     "lead": ("lead", "onsite_conversion.lead_grouped", "offsite_conversion.fb_pixel_lead"),
     "registration": (
@@ -28,6 +28,7 @@ _KINDS: Final = {
     "video_view": ("video_view",),
     "engagement": ("post_engagement",),
 }
+"""The platform's names of an action, by kind of result."""
 _STATED_ONLY: Final = ("landing_page_view", "link_click", "video_view", "engagement")
 """Every ad has some of these, so they count only when the row states that the ad is optimized for them."""
 _GOALS: Final = {
@@ -48,13 +49,13 @@ _GOALS: Final = {
     "POST_ENGAGEMENT": "engagement",
     "OUTCOME_ENGAGEMENT": "engagement",
 }
-KINDS: Final = ("results", *_KINDS, "conversions")
+KINDS: Final = ("results", *ACTION_NAMES, "conversions")
 """Kinds of results, by rank."""
 _KIND_OF: Final = {
-    name: (KINDS.index(kind), order) for kind, names in _KINDS.items() for order, name in enumerate(names)
+    name: (KINDS.index(kind), order) for kind, names in ACTION_NAMES.items() for order, name in enumerate(names)
 }
 """Kind of an action, and which of the kind's names it is."""
-_UNSTATED_KINDS: Final = [KINDS.index(kind) for kind in _KINDS if kind not in _STATED_ONLY]
+_UNSTATED_KINDS: Final = [KINDS.index(kind) for kind in ACTION_NAMES if kind not in _STATED_ONLY]
 _ITEM: Final = pa.struct([("action_type", pa.string()), ("value", pa.string())])
 _PARSING: Final = pyarrow.json.ParseOptions(pa.schema([("items", pa.list_(_ITEM))]), unexpected_field_behavior="ignore")
 RESULT_COLUMNS: Final = ("results", "actions", "conversions")

@@ -9,19 +9,24 @@ compared. The calls have low priority, and nothing that is read is published.
 | `async`    | the answer of a plain request| the answer of the same async report     |
 | `stored`   | the sum of its ads           | the sum of the stored days              |
 
-Only figures that add up are compared, as exact decimals. The platform rounds the money of each ad to cents, so half a
-cent for each row counts as rounding as well.
+Only figures that add up are compared, as exact decimals: delivery, purchases and leads by action type, and the ads' own
+results by indicator. The platform rounds the money of each ad to cents and estimates conversions, so half a cent for
+each row and one conversion count as rounding as well.
+
+A source whose totals list no actions or no results is not compared by them, nor an account by results that its own row
+does not state.
 """
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from adwarm.fatigue.panel_rows import ACTION_NAMES
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Throttled
 from adwarm.foundation.local_time import local_day
@@ -49,6 +54,8 @@ TOLERANCE = 0.005
 RECENT_DAYS = 3
 SETTLED_DAYS = 7
 _HALF_A_CENT = Decimal("0.005")
+_LISTS = ("actions", "results")
+_ACTIONS = tuple(f"actions:{name}" for kind in ("purchase", "lead") for name in ACTION_NAMES[kind])
 _SEED = "reconciliation"
 _ENDED = (AsyncReportState.READY, AsyncReportState.FAILED, AsyncReportState.EXPIRED)
 _WHY = {
@@ -61,19 +68,21 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The sums of the additive figures over `rows` rows."""
+    """The sums over `rows` rows: of additive figures, and of the items of lists by list and kind of item."""
 
     by_metric: dict[str, Decimal]
     rows: int
 
     @classmethod
     def of(cls, rows: Sequence[Row], metrics: Sequence[str]) -> "Sums":
-        """Return the sums of `metrics`; a missing figure is zero."""
+        """Return the sums of `metrics` and of what the rows' lists count; a missing figure is zero."""
         total = dict.fromkeys(metrics, Decimal(0))
         for row in rows:
             for name in metrics:
                 value = row.get(name)
                 total[name] += Decimal(str(value)) if value not in {None, ""} else Decimal(0)
+            for name, value in _list_conversions(row):
+                total[name] = total.get(name, Decimal(0)) + value
         return cls(total, len(rows))
 
     @classmethod
@@ -99,7 +108,33 @@ def differ(metric: str, expected: Decimal, actual: Decimal, tolerance: float, ro
     slack = Decimal(str(tolerance)) * max(abs(expected), abs(actual))
     if metric == "spend":
         slack = max(slack, _HALF_A_CENT * (rows + 1))
+    elif ":" in metric:
+        slack = max(slack, Decimal(1))
     return abs(expected - actual) > slack
+
+
+def _list_conversions(row: Row) -> Iterator[tuple[str, Decimal]]:
+    """Yield the counts of a row's lists, such as `actions:lead`; all of `_ACTIONS` are zero in a list without them."""
+    actions, results = ([item for item in row.get(name) or () if isinstance(item, dict)] for name in _LISTS)
+    if actions:
+        yield from ((name, Decimal(0)) for name in _ACTIONS)
+    for action in actions:
+        if (name := f"actions:{action.get('action_type')}") in _ACTIONS:
+            yield name, Decimal(str(action.get("value", 0)))
+    for result in results:
+        values = result.get("values") or [{}]
+        name = str(result.get("indicator")).removeprefix("actions:")
+        yield f"results:{name}", Decimal(str(values[0].get("value", 0)))
+
+
+def _list_metrics(comparison: str, expected: Sums, actual: Sums) -> list[str]:
+    """Return the counts of lists to compare: of the lists that the totals of the ads have, all that are not zero."""
+    totals = actual if comparison == "levels" else expected
+    lists = {name.partition(":")[0] for name in totals.by_metric if ":" in name}
+    counted = {name for sums in (expected, actual) for name, value in sums.by_metric.items() if value and ":" in name}
+    if comparison == "levels":
+        counted = {name for name in counted if name.startswith("actions:") or name in expected.by_metric}
+    return sorted(name for name in counted if name.partition(":")[0] in lists)
 
 
 def choose_accounts(ids: Sequence[str], day: date, count: int) -> list[str]:
@@ -136,7 +171,7 @@ class _Case:
 
     Attributes:
         is_settled: whether the days of the window are final.
-        metrics: the figures to compare.
+        metrics: the additive figures to compare.
     """
 
     account: Account
@@ -148,7 +183,8 @@ class _Case:
 
     def unit(self, level: str) -> FetchUnit:
         """Return the request for totals of the window at a level, with the figures to compare only."""
-        spec = replace(self.spec, level=level, fields=self.metrics)
+        lists = tuple(name for name in _LISTS if name in self.spec.fields)
+        spec = replace(self.spec, level=level, fields=self.metrics + lists)
         return FetchUnit(self.account.id, (self.window,), Increment.RANGE, spec)
 
 
@@ -291,6 +327,10 @@ class _Run:
     def _compare(self, case: _Case, comparison: str, expected: Sums, actual: Sums) -> list[ComparedFigure]:
         at = self.clock.now()
         rows = max(expected.rows, actual.rows)
+        names = [*case.metrics, *_list_metrics(comparison, expected, actual)]
+        pairs = [
+            (name, expected.by_metric.get(name, Decimal(0)), actual.by_metric.get(name, Decimal(0))) for name in names
+        ]
         return [
             ComparedFigure(
                 at=at,
@@ -299,11 +339,11 @@ class _Run:
                 since=case.window.since,
                 until=case.window.until,
                 metric=name,
-                expected=float(expected.by_metric[name]),
-                actual=float(actual.by_metric[name]),
-                differs=differ(name, expected.by_metric[name], actual.by_metric[name], TOLERANCE, rows),
+                expected=float(first),
+                actual=float(second),
+                differs=differ(name, first, second, TOLERANCE, rows),
             )
-            for name in case.metrics
+            for name, first, second in pairs
         ]
 
     def _report(self, case: _Case, figures: Sequence[ComparedFigure]) -> None:
@@ -338,7 +378,8 @@ def describe(figure: ComparedFigure) -> str:
     )
     share = abs(figure.actual - figure.expected) / max(abs(figure.expected), abs(figure.actual), 1e-9)
     window = f"{figure.since}..{figure.until}"
-    return f"{figure.account_id} {window}, {figure.metric}: {expected}, {actual} ({share:.1%} apart)"
+    metric = figure.metric.replace(":", " of ", 1)
+    return f"{figure.account_id} {window}, {metric}: {expected}, {actual} ({share:.1%} apart)"
 
 
 def describe_all(figures: Sequence[ComparedFigure]) -> str:

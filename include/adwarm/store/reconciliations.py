@@ -19,7 +19,7 @@ table = Table(
     value_column("comparison", String(24)),
     value_column("since", Date),
     value_column("until", Date),
-    value_column("metric", String(40)),
+    value_column("metric", String(100)),
     value_column("expected", Float),
     value_column("actual", Float),
     value_column("differs", Boolean),
@@ -34,6 +34,7 @@ class ComparedFigure:
 
     Attributes:
         comparison: `levels`, `async` or `stored`.
+        metric: the figure; for a list its name and, after a colon, the kind of item, such as `actions:purchase`.
         expected: what the reference says: the account's own total, the plain request, or the fresh request.
         actual: the other figure: the sum of the ads, the async report, or the sum of the stored days.
         differs: whether they differ by more than rounding.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import TokenDead
 from adwarm.maintenance.platform_calls import PlatformCalls
-from adwarm.maintenance.reconciliation import Sums, choose_accounts, describe, differ, make_reconcile
+from adwarm.maintenance.reconciliation import Sums, _list_metrics, choose_accounts, describe, differ, make_reconcile
 from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest
@@ -27,6 +28,12 @@ from graph_simulator.fault_profile import FalseSum, FaultProfile, ReportSetting
 from graph_simulator.server import SimulatorServer
 
 FAST = ReportSetting(base_seconds=0, seconds_per_1000_cells=0, full_seconds=0)
+BOUGHT = {
+    "actions:purchase",
+    "actions:omni_purchase",
+    "actions:offsite_conversion.fb_pixel_purchase",
+    "results:offsite_conversion.fb_pixel_purchase",
+}
 MakeRuntime = Callable[..., Runtime]
 
 
@@ -36,9 +43,9 @@ def runtime_of(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("adwarm.maintenance.reconciliation.POLL_SECONDS", 0.01)
     servers: list[SimulatorServer] = []
 
-    def make(*false: FalseSum, reports: ReportSetting = FAST) -> Runtime:
+    def make(*false: FalseSum, reports: ReportSetting = FAST, ads: int = 3) -> Runtime:
         profile = FaultProfile(false_sum=false, reports=reports)
-        server = SimulatorServer(SimulatorConfig(accounts=("act_1",), ads=3, fault_profile=profile))
+        server = SimulatorServer(SimulatorConfig(accounts=("act_1",), ads=ads, fault_profile=profile))
         servers.append(server.__enter__())
         runtime = Runtime(
             Settings(
@@ -79,13 +86,17 @@ def differing(runtime: Runtime) -> set[tuple[str, str]]:
 
 
 def test_an_honest_platform_agrees(runtime_of: MakeRuntime) -> None:
-    """Four figures of each comparison agree in both windows; calls are counted, and nothing is published."""
+    """Delivery, purchases and results agree in both windows; calls are counted, and nothing is published."""
     runtime = runtime_of()
     store_settled_week(runtime)
     stored, before = entries.get_totals(runtime.engine), _calls(runtime)
     result = reconcile(runtime)
     assert (result.cursor, result.problems) == (None, [])
-    assert result.counts == {"compared": 4 * 5, "differing": 0}
+    listed = list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1))
+    assert result.counts == {"compared": len(listed), "differing": 0}
+    for comparison, windows in (("levels", 2), ("async", 2), ("stored", 1)):
+        found = [item.metric for item in listed if item.comparison == comparison]
+        assert {found.count(name) for name in ("impressions", "spend", *BOUGHT)} == {windows}
     assert differing(runtime) == set()
     assert entries.get_totals(runtime.engine) == stored
     assert _calls(runtime) - before >= 2 * 4
@@ -118,6 +129,47 @@ def test_a_false_level_is_found(runtime_of: MakeRuntime, false: FalseSum, compar
     assert spend.actual / spend.expected == pytest.approx(1 / 1.1 if comparison == "levels" else 0.9, rel=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("metric", "false", "comparison", "words"),
+    [
+        ("purchases", {"level": "account", "factor": 0}, "levels", "the account reports 0, its ads sum to"),
+        ("purchases", {"level": "ad", "reports": True, "factor": 0}, "async", "the async report says 0"),
+        (
+            "leads",
+            {"level": "ad", "reports": True, "factor": 0.5},
+            "async",
+            "actions of offsite_conversion.fb_pixel_lead",
+        ),
+    ],
+)
+def test_the_action_type_that_differs_is_named(
+    runtime_of: MakeRuntime, metric: str, false: dict[str, Any], comparison: str, words: str
+) -> None:
+    """Conversions that only one way of asking lacks are found by their action types, while delivery agrees."""
+    runtime = runtime_of(FalseSum(metric=metric, **false), ads=3 if comparison == "levels" else 12)  # type: ignore[arg-type]
+    result = reconcile(runtime)
+    expected = (
+        BOUGHT
+        if metric == "purchases"
+        else {name.replace("purchase", "lead") for name in BOUGHT} - {"actions:omni_lead"}
+    )
+    assert differing(runtime) == {(comparison, name) for name in expected}
+    assert any(words in text for text in result.problems), result.problems
+
+
+def test_what_a_source_does_not_total_is_not_compared() -> None:
+    """Totals without lists, and an account that states no results, leave stored conversions uncompared."""
+    actions = [{"action_type": "purchase", "value": "3"}, {"action_type": "link_click", "value": "9"}]
+    rows = [{"actions": actions, "results": [{"indicator": "actions:purchase", "values": [{"value": "3"}]}]}]
+    full, bare = Sums.of(rows, ()), Sums.of([{"spend": "1"}], ())
+    assert full.by_metric["actions:purchase"] == full.by_metric["results:purchase"] == 3
+    assert _list_metrics("stored", full, bare) == ["actions:purchase", "results:purchase"]
+    assert _list_metrics("stored", bare, full) == []
+    assert _list_metrics("levels", bare, full) == ["actions:purchase"]
+    assert not differ("actions:lead", Decimal(2), Decimal(3), 0.005, 9)
+    assert differ("actions:lead", Decimal(2), Decimal(4), 0.005, 9)
+
+
 def test_stored_days_that_the_platform_changed_are_found(runtime_of: MakeRuntime, engine: Engine) -> None:
     """Days that were stored as final differ from what the platform says now."""
     store_settled_week(runtime_of())
@@ -139,7 +191,9 @@ def test_a_slow_report_is_awaited_over_runs(runtime_of: MakeRuntime) -> None:
         cursor, runs = result.cursor, runs + 1
     assert report is None or set(report) == {"id", "requested_at", "sums", "rows"}
     assert (cursor, differing(runtime)) == (None, set())
-    assert len(list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1))) == 2 * 2 * 4
+    listed = list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1))
+    assert len({(item.comparison, item.since, item.metric) for item in listed}) == len(listed)
+    assert sum(item.metric == "spend" for item in listed) == 2 * 2
 
 
 def test_a_wrong_token_fails_the_step(runtime_of: MakeRuntime) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "19"  # 1 to 18 were never released
+revision = "20"  # 1 to 19 were never released
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -574,7 +574,7 @@ def upgrade() -> None:
         sa.Column("comparison", sa.String(length=24), nullable=False),
         sa.Column("since", sa.Date(), nullable=False),
         sa.Column("until", sa.Date(), nullable=False),
-        sa.Column("metric", sa.String(length=40), nullable=False),
+        sa.Column("metric", sa.String(length=100), nullable=False),
         sa.Column("expected", sa.Float(), nullable=False),
         sa.Column("actual", sa.Float(), nullable=False),
         sa.Column("differs", sa.Boolean(), nullable=False),
