@@ -100,8 +100,8 @@ def falsified(selection: Selection, sums: Sequence[FalseSum], *, is_report: bool
     totals = selection.table.totals.astype(np.float64)
     for item in wrong:
         totals[slice(None) if item.metric is None else getattr(Metric, item.metric.upper())] *= item.factor
-    totals = np.rint(totals).astype(selection.table.totals.dtype)
-    return replace(selection, table=replace(selection.table, totals=totals))
+    whole = np.rint(totals).astype(np.int64)
+    return replace(selection, table=replace(selection.table, totals=whole))
 
 
 def delivered(table: LevelTotals, more_than: int = 0) -> tuple[Days, Days]:

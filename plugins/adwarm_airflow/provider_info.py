@@ -1,4 +1,4 @@
-"""What Airflow's entry point `apache_airflow_provider` reports: connection type, operators, hooks, triggers and links.
+"""What the entry point `apache_airflow_provider` reports: connection type, operators, hooks, triggers, links, assets.
 
 Airflow calls it in every process that looks for providers, so it imports nothing of the product.
 """
@@ -41,6 +41,13 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("adwarm_airflow.hooks.meta"),
         "triggers": _modules("adwarm_airflow.triggers.capacity", "adwarm_airflow.triggers.requests"),
         "bundles": _modules("adwarm_airflow.bundle"),
+        "asset-uris": [
+            {
+                "schemes": ["adwarm"],
+                "handler": None,
+                "to_openlineage_converter": "adwarm_airflow.lineage.convert_asset",
+            }
+        ],
         "extra-links": [f"adwarm_airflow.page_links.{name}" for name in _LINKS],
         "connection-types": [
             {

@@ -270,6 +270,7 @@ def test_days_of_one_window() -> None:
         "limit": 500,
         "time_range": {"since": "2026-11-01", "until": "2026-11-07"},
         "time_increment": 1,
+        "use_unified_attribution_setting": "true",
     }
 
 
