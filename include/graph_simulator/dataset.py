@@ -88,9 +88,6 @@ class Dataset:
         """Return the totals of every ad over each window, as the platform states them at `now`.
 
         Args:
-            account: the account.
-            windows: the date ranges.
-            now: the moment.
             attributed: the share of the conversions that the attribution setting counts.
         """
         first = min(window.since for window in windows).toordinal()
