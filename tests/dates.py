@@ -33,6 +33,7 @@ PARTS = (
     "tests/unit/serving",
     "tests/unit/fatigue",
     "tests/unit/patterns",
+    "tests/unit/queries",
     "tests/unit/replay",
     "tests/unit/cli",
     "tests/airflow",
