@@ -1,5 +1,6 @@
 """`adwarm learn` and `adwarm score`: what the DAGs learn from a log, and the fatigue scores of stored days."""
 
+import shlex
 from datetime import timedelta
 from typing import Annotated
 
@@ -27,6 +28,7 @@ def learn(
     from adwarm.store import aggregates, read_transaction
 
     settings, clock = load_settings(), clock_at(at)
+    configured = settings.access_log.url
     if log is not None:
         access_log = settings.access_log.model_copy(update={"url": log})
         settings = settings.model_copy(update={"access_log": access_log})
@@ -53,6 +55,8 @@ def learn(
         f"{until:%Y-%m-%d %H:%M} UTC; the forecast {figures['kind']} is live: {figures['why']}"
     )
     print_note("`adwarm patterns` shows when reports are opened, `adwarm plan` what is warmed next")
+    if log not in {None, configured}:
+        print_note(f"set ADWARM_ACCESS_LOG__URL={shlex.quote(str(log))} to go on learning from it")
 
 
 def score(

@@ -1,5 +1,6 @@
 """`adwarm log`: checks an access log before anything learns from it."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.terminal import JsonOption, print_json, print_lines, print_table
+from adwarm.cli.terminal import JsonOption, print_json, print_lines, print_note, print_table
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import BadRequest
 
@@ -154,6 +155,8 @@ def _print_document(document: dict[str, Any]) -> None:
         _print_section("First opens as the command below reads them", document["after"])
     if document["next_command"]:
         typer.echo(f"Try next, and keep the settings when they read the log:\n{document['next_command']}")
+    elif document["usable"]:
+        print_note(f"next: `adwarm learn {shlex.quote(document['url'])}` learns from it, with these settings")
 
 
 def _print_section(title: str, lines: Iterable[str]) -> None:

@@ -124,6 +124,7 @@ def simulate(
         sys.stdout.flush()
     else:
         typer.echo(f"simulated Graph API on {url}, token simulated-token; stop with Ctrl-C")
+        typer.echo(f"to use it: export ADWARM_SOURCE__GRAPH_URL={url} ADWARM_SOURCE__ACCESS_TOKEN=simulated-token")
     try:
         run_forever(config, host, port)
     except ServerUnavailable as error:

@@ -127,7 +127,7 @@ def _about_paths(check: LogCheck, settings: Settings) -> Iterator[str]:
 
 
 def _about_rejects(check: LogCheck, step: NextStep | None) -> Iterator[str]:
-    from_path = {"account_id", "date_range", "ts"} if step is not None and step.command else set()
+    from_path = {"account_id", "date_range", "ts", "unreadable"} if step is not None and step.command else set()
     for reason, count in check.quarantine.by_reason.most_common():
         if reason in from_path:
             continue  # the proposed settings read them

@@ -22,6 +22,7 @@ def test_a_log_is_checked(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.Mo
     result = adwarm("log", "check")
     assert result.exit_code == 0
     assert all(word in result.stdout for word in ("same name", "[02/Mar/2026] junk", "2026-03-02 10:00 UTC", "Advice:"))
+    assert f"`adwarm learn {tmp_path / 'a.jsonl'}`" in result.stderr
     assert not (tmp_path / "home").exists()
 
 

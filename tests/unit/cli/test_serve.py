@@ -90,7 +90,7 @@ def test_the_command_of_the_docs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
     assert (config.accounts, config.ads, config.seed, config.time_scale, config.decoys) == (200, 50, 7, 120, 0.4)
     assert config.now == datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
     assert config.fault_profile.quota is not None
-    assert "simulated-token" in capfd.readouterr().out
+    assert "ADWARM_SOURCE__ACCESS_TOKEN=simulated-token" in capfd.readouterr().out
 
 
 def test_an_invalid_faults_file(

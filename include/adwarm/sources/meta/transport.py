@@ -59,7 +59,10 @@ class MetaCredentials:
             BadRequest: there is no token.
         """
         if settings.access_token is None or not settings.access_token.get_secret_value():
-            raise BadRequest("there is no access token; set ADWARM_SOURCE__ACCESS_TOKEN or name a connection")
+            raise BadRequest(
+                "there is no access token; set ADWARM_SOURCE__ACCESS_TOKEN or name a connection; to try adwarm without "
+                "one, run `adwarm simulate`"
+            )
         return cls(settings.access_token, settings.app_id, settings.app_secret)
 
     @property
