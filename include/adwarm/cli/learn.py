@@ -8,6 +8,7 @@ import typer
 
 from adwarm.cli.terminal import AccountArgument, AtOption, JsonOption, clock_at, parse_day, print_json, print_note
 from adwarm.foundation.errors import NotFound
+from adwarm.foundation.wording import format_count
 
 
 def learn(
@@ -51,7 +52,7 @@ def learn(
                    | {"accounts": patterns.accounts, "forecast": figures})  # fmt: skip
         return
     typer.echo(
-        f"trained on {figures['first_opens']:,} first opens of {figures['keys']:,} reports up to "
+        f"trained on {figures['first_opens']:,} first opens of {format_count(figures['keys'], 'report')} up to "
         f"{until:%Y-%m-%d %H:%M} UTC; the forecast {figures['kind']} is live: {figures['why']}"
     )
     print_note("`adwarm patterns` shows when reports are opened, `adwarm plan` what is warmed next")

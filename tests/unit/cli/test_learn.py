@@ -29,7 +29,7 @@ def test_a_log_gives_a_forecast_at_once(adwarm: Adwarm, tmp_path: Path) -> None:
     again = adwarm(*words[:-1])
     assert "read 0 events" in again.stderr
     assert f"set ADWARM_ACCESS_LOG__URL={tmp_path / 'a.jsonl'} " in again.stderr
-    assert "trained on 4 first opens of 1 reports up to 2026-10-08 10:00 UTC" in again.stdout
+    assert "trained on 4 first opens of 1 report up to 2026-10-08 10:00 UTC" in again.stdout
 
 
 def test_a_log_without_an_open_says_what_to_do(adwarm: Adwarm, tmp_path: Path) -> None:
