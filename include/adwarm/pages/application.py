@@ -316,7 +316,7 @@ PAGE_PATH: Final = "/adwarm"
 
 
 class PageMount:
-    """ASGI application that answers requests below `/adwarm/` with the page, and passes on every other one.
+    """ASGI application that answers requests below `/adwarm/` with the page, to which `/` leads, and passes on others.
 
     It is around everything else, so that neither the tokens nor the rules for other origins of the API apply to it.
 
@@ -330,11 +330,11 @@ class PageMount:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
-        if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{PAGE_PATH}/"):
-            await self._app(scope, receive, send)
-        elif scope["path"] == PAGE_PATH:
+        if scope["type"] == "http" and scope["path"] in {"/", PAGE_PATH}:
             # Relative, so that it holds behind a proxy with a path of its own.
             await RedirectResponse(f"{PAGE_PATH[1:]}/", 308)(scope, receive, send)
+        elif scope["type"] != "http" or not scope["path"].startswith(f"{PAGE_PATH}/"):
+            await self._app(scope, receive, send)
         else:
             await self._page({**scope, "root_path": scope.get("root_path", "") + PAGE_PATH}, receive, send)
 

@@ -168,6 +168,15 @@ def test_no_route_answers_without_a_session(site: Site) -> None:
 
 
 @SQLITE_ONLY
+def test_the_root_leads_to_the_page(site: Site) -> None:
+    """A browser that opens the address alone comes to the page, also behind a proxy with a path of its own."""
+    for prefix in ("", "/warm"):
+        for path in ("/", "/adwarm"):
+            answer = site.browser(prefix).get(f"{HOST}{prefix}{path}")
+            assert (answer.status_code, str(answer.next_request.url)) == (308, f"{HOST}{prefix}/adwarm/")
+
+
+@SQLITE_ONLY
 def test_forms_are_carried_out_only_as_the_page_sends_them(site: Site) -> None:
     """Login, permission, origin, token, size and type of a form are checked before its handler runs."""
     admin, viewer = site.log_in(site.issue("admin")[1]), site.log_in(site.issue("read")[1])
@@ -336,9 +345,9 @@ def test_the_page_works_below_a_path_of_a_proxy(site: Site) -> None:
 
 @SQLITE_ONLY
 def test_requests_beside_the_page_reach_the_api(site: Site) -> None:
-    """Only the page's own path is taken from the API."""
+    """Only the page's own path, and the root that leads to it, are taken from the API."""
     browser = site.browser()
-    for path in ("/", "/v1/insights", "/adwarmer", "/healthz"):
+    for path in ("/v1/insights", "/adwarmer", "/healthz"):
         assert browser.get(f"{HOST}{path}").status_code == 204, path
     assert browser.get(f"{HOST}/adwarm/").status_code == 401
 
