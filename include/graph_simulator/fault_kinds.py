@@ -16,6 +16,7 @@ class Route(StrEnum):
     ACCOUNT = "account"
     ADACCOUNTS = "adaccounts"
     OBJECTS = "objects"
+    ITEMS = "items"
     BATCH = "batch"
     OTHER = "other"
 

@@ -1,14 +1,17 @@
 """Responses about accounts and the objects in them: the fields of one node, and lists of nodes by pages."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from graph_simulator.account_edges import edge_fields, find_item, list_items
 from graph_simulator.ad_objects import EDGES, Node, list_objects, object_fields, requested_fields
+from graph_simulator.ads import Metric
 from graph_simulator.calls import Call
 from graph_simulator.dataset import Dataset
+from graph_simulator.date_ranges import DateRange, local_time
 from graph_simulator.error_responses import bad_parameter
-from graph_simulator.levels import ACTIVE
+from graph_simulator.levels import ACTIVE, FOUNDED
 from graph_simulator.page_cursors import paging, requested_page
 from graph_simulator.parameters import json_value, string_list
 from graph_simulator.query import filter_parts
@@ -70,13 +73,48 @@ _ACCOUNT_FIELDS = frozenset({
 _TOTAL_COUNT = frozenset({"true", "1", "total_count", '["total_count"]'})
 
 
-def account_body(dataset: Dataset, account: str, fields: str) -> dict[str, Any]:
+def me_body(call: Call) -> dict[str, Any]:
+    """Return the user of the token, or its business users: none.
+
+    Raises:
+        GraphError: there is no such field.
+    """
+    if len(call.parts) > 1:
+        return {"data": []}
+    values, names = (
+        {"id": "900000000000001", "name": "Simulated user"},
+        string_list(call.params.get("fields", "id,name")),
+    )
+    unknown = [name for name in names if name not in values]
+    if unknown:
+        raise bad_parameter(f"Tried accessing nonexisting field ({unknown[0]}) on node type (User)")
+    return _shown(values, [*names, "id"])
+
+
+def items_body(dataset: Dataset, call: Call, account: str, now: datetime, *, empty_between: bool) -> dict[str, Any]:
+    """Return an item that is no ad object, when the path ends with its id, else one page of those at an edge.
+
+    Raises:
+        GraphError: there is no such field.
+    """
+    today, names = dataset.today(account, now), string_list(call.params.get("fields", "id"))
+    item = find_item(dataset, call.parts[0], today)
+    if item is not None:
+        return _shown(item[2], edge_fields(item[1], names))
+    edge = call.parts[1]
+    fields = edge_fields(edge, [] if "fields" not in call.params else names)
+    body = _paged(call, list_items(dataset, account, edge, today, call.params), empty_between=empty_between)
+    return body | {"data": [_shown(item, fields or tuple(item)) for item in body["data"]]}
+
+
+def account_body(dataset: Dataset, account: str, fields: str, now: datetime) -> dict[str, Any]:
     """Return the requested fields of an account, and its id.
 
     Raises:
         GraphError: there is no such field.
     """
-    number = account.removeprefix("act_")
+    number, names = account.removeprefix("act_"), string_list(fields)
+    offset = local_time(now, dataset.zone_of(account)).utcoffset() or timedelta()
     values: dict[str, Any] = {
         "id": account,
         "account_id": number,
@@ -87,20 +125,35 @@ def account_body(dataset: Dataset, account: str, fields: str) -> dict[str, Any]:
         "created_time": "2020-01-01T00:00:00+0000",
         "disable_reason": 0,
         "is_personal": 0,
+        "timezone_id": 1,
+        "timezone_offset_hours_utc": offset / timedelta(hours=1),
+        "amount_spent": str(_spent_cents(dataset, account, now)) if "amount_spent" in names else "0",
+        "balance": "0",
+        "spend_cap": "0",
+        "min_daily_budget": 100,
+        "owner": "900000000000001",
+        "age": float((now.date() - FOUNDED).days),
+        "capabilities": [],
     }
-    names = string_list(fields)
     unknown = [name for name in names if name not in _ACCOUNT_FIELDS]
     if unknown:
         raise bad_parameter(f"Tried accessing nonexisting field ({unknown[0]}) on node type (AdAccount)")
     return _shown(values, [*names, "id"])
 
 
-def accounts_body(dataset: Dataset, call: Call, *, empty_between: bool) -> dict[str, Any]:
+def _spent_cents(dataset: Dataset, account: str, now: datetime) -> int:
+    """Return what the account spent in the last 400 days, which stand for its life."""
+    today = dataset.today(account, now)
+    totals = dataset.ad_totals(account, [DateRange(today - timedelta(days=400), today)], now)
+    return int(totals.totals[Metric.SPEND_CENTS].sum())
+
+
+def accounts_body(dataset: Dataset, call: Call, now: datetime, *, empty_between: bool) -> dict[str, Any]:
     """Return one page of the accounts that the token of the call can read."""
     fields = call.params.get("fields", "id,account_id")
     readable = [account for account in dataset.account_ids() if dataset.config.may_read(call.token, account)]
     body = _paged(call, readable, empty_between=empty_between)
-    return body | {"data": [account_body(dataset, account, fields) for account in body["data"]]}
+    return body | {"data": [account_body(dataset, account, fields, now) for account in body["data"]]}
 
 
 def objects_body(

@@ -58,6 +58,7 @@ _ACCEPTED = {
     Route.ACCOUNT: frozenset({"fields"}),
     Route.ADACCOUNTS: _PAGE | {"fields", "summary"},
     Route.OBJECTS: _PAGE | {"fields", "summary", "effective_status", "filtering"},
+    Route.ITEMS: _PAGE | {"fields", "summary", "since", "until"},
     Route.BATCH: frozenset({"batch", "include_headers"}),
 }
 _REPORT_TIMES = frozenset({"impression", "conversion", "mixed", "lifetime"})

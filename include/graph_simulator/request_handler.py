@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from graph_simulator.account_edges import ACCOUNT_EDGES, find_item
 from graph_simulator.ad_objects import EDGES, Node, find_object
 from graph_simulator.call_cost import LIGHT, CallCost, cost_of_cells
 from graph_simulator.calls import Call
@@ -18,7 +19,7 @@ from graph_simulator.fault_profile import FaultProfile
 from graph_simulator.hourly_quota import HourlyQuota
 from graph_simulator.insights import Selection, cells, check_page, check_size, falsified, page_body, select
 from graph_simulator.levels import LEVELS
-from graph_simulator.nodes import account_body, accounts_body, objects_body
+from graph_simulator.nodes import account_body, accounts_body, items_body, me_body, objects_body
 from graph_simulator.parameters import check_parameters
 from graph_simulator.query import (
     Query,
@@ -34,7 +35,8 @@ from graph_simulator.quota_engine import QuotaEngine
 from graph_simulator.report_runs import ReportRuns, run_body
 
 VERSIONS = ("v26.0", "v25.0")
-_EDGES_WITH_IDS = frozenset({*EDGES, "insights"})
+_EDGES_WITH_IDS = frozenset({*EDGES, *ACCOUNT_EDGES, "insights"})
+_ME = (("me",), ("me", "adaccounts"), ("me", "business_users"))
 _INSIGHTS_ROUTES = {"GET": Route.INSIGHTS, "POST": Route.SUBMIT}
 _RUN_ROUTES = {("GET", ()): Route.POLL, ("DELETE", ()): Route.POLL, ("GET", ("insights",)): Route.RESULT}
 
@@ -57,10 +59,12 @@ def target_of(call: Call, dataset: Dataset, report_runs: ReportRuns, now: dateti
     """Return what a call is about. An unknown path, or one without this verb, has the route `other`."""
     if _is_envelope(call):
         return Target(Route.BATCH)
-    if call.parts == ("me", "adaccounts"):
+    if call.parts in _ME:
         return Target(Route.ADACCOUNTS if call.verb == "GET" else Route.OTHER)
     if not call.parts:
         return Target(Route.OTHER)
+    if call.account is not None and call.parts[1:2] and call.parts[1] in ACCOUNT_EDGES:
+        return Target(Route.ITEMS if _is_read(call, 2) else Route.OTHER, _canonical(call.account))
     if call.account is not None:
         return Target(_route(call, {"GET": Route.ACCOUNT}), _canonical(call.account))
     owner = report_runs.owner(call.parts[0])
@@ -68,8 +72,15 @@ def target_of(call: Call, dataset: Dataset, report_runs: ReportRuns, now: dateti
         return Target(_RUN_ROUTES.get((call.verb, call.parts[1:]), Route.OTHER), owner)
     node = find_object(dataset, call.parts[0], now.date())
     if node is None:
-        return Target(Route.OTHER)
+        item = find_item(dataset, call.parts[0], now.date())
+        if item is None:
+            return Target(Route.OTHER)
+        return Target(Route.ITEMS if _is_read(call, 1) else Route.OTHER, item[0])
     return Target(_route(call, {"GET": Route.OBJECTS}), node.account, node)
+
+
+def _is_read(call: Call, parts: int) -> bool:
+    return call.verb == "GET" and len(call.parts) == parts
 
 
 def _is_envelope(call: Call) -> bool:
@@ -171,10 +182,14 @@ class RequestHandler:
         account = target.account or ""
         check_parameters(target.route, call.params)
         match target.route:
+            case Route.ADACCOUNTS if call.parts != ("me", "adaccounts"):
+                return me_body(call)
             case Route.ADACCOUNTS:
-                return accounts_body(self.dataset, call, empty_between=self._empty_between(call))
+                return accounts_body(self.dataset, call, now, empty_between=self._empty_between(call))
             case Route.ACCOUNT:
-                return account_body(self.dataset, account, call.params.get("fields", "id,account_id"))
+                return account_body(self.dataset, account, call.params.get("fields", "id,account_id"), now)
+            case Route.ITEMS:
+                return items_body(self.dataset, call, account, now, empty_between=self._empty_between(call))
             case Route.OBJECTS:
                 return objects_body(
                     self.dataset, call, account, target.node, now, empty_between=self._empty_between(call)
