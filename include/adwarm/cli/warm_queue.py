@@ -10,8 +10,7 @@ from adwarm.cli.terminal import format_value, get_doer, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adwarm.actions.retrying import FailedReports
-    from adwarm.actions.warm_now import RequestResult
+    from adwarm.actions.warm_now import FailedReports, RequestResult
     from adwarm.model import Priority, ReportKey
     from adwarm.runtime import Runtime
     from adwarm.store.requests import QueuedRequest
@@ -204,7 +203,7 @@ def retry_failed(run: str | None, hours: int, why: str, *, dry_run: bool, as_jso
 
     What is fresh by now, and what was requested again since, is left out.
     """
-    from adwarm.actions.retrying import find_failed_requests, find_failed_warms, retry_reports
+    from adwarm.actions.warm_now import find_failed_requests, find_failed_warms, retry_reports
     from adwarm.runtime import Runtime
 
     services = Runtime().action_services

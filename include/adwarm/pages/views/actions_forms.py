@@ -19,8 +19,16 @@ from adwarm.actions.gates import (
     turn_switch,
 )
 from adwarm.actions.purging import PurgeChoice, PurgeSelection, describe_selection, purge, select_purge
-from adwarm.actions.retrying import FailedReports, find_failed_requests, find_failed_warms, retry_reports
-from adwarm.actions.warm_now import WarmPreview, parse_keys, preview_warm, warm_now
+from adwarm.actions.warm_now import (
+    FailedReports,
+    WarmPreview,
+    find_failed_requests,
+    find_failed_warms,
+    parse_keys,
+    preview_warm,
+    retry_reports,
+    warm_now,
+)
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule, to_datetime
 from adwarm.foundation.wording import format_bytes, format_count

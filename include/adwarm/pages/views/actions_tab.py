@@ -5,8 +5,7 @@ from typing import Any, Final
 
 from adwarm.actions.audit import Doer
 from adwarm.actions.gates import EFFECTS, find_human_cause, list_gates
-from adwarm.actions.retrying import find_failed_requests
-from adwarm.actions.warm_now import MAX_KEYS
+from adwarm.actions.warm_now import MAX_KEYS, find_failed_requests
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule
 from adwarm.pages.access import Permission
