@@ -15,6 +15,7 @@ The task `monitor` runs the steps that take seconds:
 * `deliver_alerts` sends alerts and notices of their end.
 * `emit_metrics` reports the state to the statistics of Airflow.
 * `sample_capacity` stores limits and quota of the scopes that accounts share, for the page.
+* `watch_platform` reads once a day when tokens and API versions end, and alerts before they do.
 
 The task `maintain_store` runs those that may take minutes, and starts none after ten minutes:
 
@@ -45,7 +46,7 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, dag_kwargs
 
-MONITOR = ("check_health", "deliver_alerts", "emit_metrics", "sample_capacity")
+MONITOR = ("check_health", "deliver_alerts", "emit_metrics", "sample_capacity", "watch_platform")
 MAINTAIN_STORE = (
     "scrub",
     "repair_degraded",

@@ -28,6 +28,7 @@ from graph_simulator.quota_engine import QuotaEngine
 from graph_simulator.report_runs import ReportRuns
 from graph_simulator.request_handler import VERSIONS, RequestHandler, Target, check_access, target_of
 from graph_simulator.throttle_headers import override_usage
+from graph_simulator.tokens import DEBUG, EXCHANGE, EXTENDED, check_life, debug_body, exchange
 from graph_simulator.true_sums import TrueSum, true_sums
 
 _MEDIA = "application/json; charset=UTF-8"
@@ -88,7 +89,10 @@ class AppState:
         """Serve a call, log it, and return its reply; errors are replies too."""
         now = self.clock.now()
         target = target_of(call, self.dataset, self.report_runs, now)
-        call = replace(call, faults=self.faults.fire(target.account, target.route, now))
+        requested = call.version
+        call = replace(
+            call, faults=self.faults.fire(target.account, target.route, now), version=self._living(requested)
+        )
         blocked_until = self.quota.blocked_until(target.account, now) if target.account else None
         status, error = 200, None
         try:
@@ -102,6 +106,9 @@ class AppState:
         status, media, body = apply_to_body(call.faults, status, _MEDIA, body)
         self._log(call, target, now, status, error, early=blocked_until is not None)
         headers = {"content-type": media, **self._headers(call, target)}
+        if call.version != requested:
+            text = f"The call has been auto-upgraded to {call.version} as {requested} has been deprecated."
+            headers["x-ad-api-version-warning"] = text
         if error is not None and error.retry_after is not None:
             headers["retry-after"] = str(error.retry_after)
         return Reply(status, headers, body, call.faults.on_the_wire())
@@ -112,16 +119,36 @@ class AppState:
         Raises:
             GraphError: the platform responds with an error.
         """
-        check_access(call, self.config)
-        now = self.clock.now()
+        now, profile = self.clock.now(), self.fault_profile
+        if call.parts == DEBUG:
+            return debug_body(call, self.config, profile.token, now)
+        check_access(call, self.config, profile.version.retired)
+        check_life(call, profile.token, now)
+        if call.parts == EXCHANGE:
+            return self._exchange(call, now)
         target = target_of(call, self.dataset, self.report_runs, now)
         if target.route is Route.BATCH and "batch" in call.params:
             check_parameters(target.route, call.params)
             return batch_body(call, self.reply, self._headers(call, target))
         if target.route is Route.BATCH:
             return ids_body(call, self.reply)
-        handler = RequestHandler(self.config, self.fault_profile, self.dataset, self.quota, self.report_runs)
+        handler = RequestHandler(self.config, profile, self.dataset, self.quota, self.report_runs)
         return handler.serve(call, target, now)
+
+    def _exchange(self, call: Call, now: datetime) -> dict[str, Any]:
+        """Replace the token by one that lives longer, and return it."""
+        token = exchange(call, self.config)
+        self.renew_token(token)
+        life = self.fault_profile.token.model_copy(update={"expires_at": now + EXTENDED})
+        self.fault_profile = self.fault_profile.model_copy(update={"token": life})
+        return {"access_token": token, "token_type": "bearer", "expires_in": int(EXTENDED.total_seconds())}
+
+    def _living(self, version: str) -> str:
+        """Return the version that answers a call: the oldest that lives for a retired one that is upgraded."""
+        setting = self.fault_profile.version
+        if not setting.upgrades or version not in setting.retired:
+            return version
+        return next(name for name in reversed(VERSIONS) if name not in setting.retired)
 
     def sums(self, account: str, level: str, window: DateRange, *, daily: bool = False) -> list[TrueSum]:
         """Return the true totals of every object of `level` in `account` (canonical form), as of now.

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from graph_simulator.error_responses import InvalidValue
 from graph_simulator.fault_kinds import FaultKind, Route
@@ -125,12 +125,14 @@ class Poison(ProfilePart):
     Attributes:
         ad: the ad's id.
         slot: the slot of ads; unlike an id it is known before the data is generated.
+        refusal: the text with which a query of the field is refused, as one that a version has dropped.
     """
 
     account: str | None = None
     ad: str | None = None
     slot: int | None = Field(default=None, ge=0)
     field: str | None = None
+    refusal: str = ""
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -193,6 +195,30 @@ class FaultRule(ProfilePart):
     subcode: int = 463
 
 
+class TokenSetting(ProfilePart):
+    """When the token ends, and its access to data; never where a value is None.
+
+    Attributes:
+        kind: what the platform calls it, such as `SYSTEM_USER` or `USER`.
+    """
+
+    expires_at: AwareDatetime | None = None
+    data_access_until: AwareDatetime | None = None
+    kind: str = "SYSTEM_USER"
+
+
+class VersionSetting(ProfilePart):
+    """Versions of the API that the platform has retired.
+
+    Attributes:
+        retired: they are refused.
+        upgrades: they are answered by the oldest version that lives, with a warning, instead of refused.
+    """
+
+    retired: frozenset[str] = frozenset()
+    upgrades: bool = False
+
+
 class FaultProfile(ProfilePart):
     """Everything about a platform's behavior that is not its data. Equal profiles hit equal calls."""
 
@@ -201,6 +227,8 @@ class FaultProfile(ProfilePart):
     usage: UsageSetting = UsageSetting()
     reports: ReportSetting = ReportSetting()
     size: SizeSetting = SizeSetting()
+    token: TokenSetting = TokenSetting()
+    version: VersionSetting = VersionSetting()
     poison: tuple[Poison, ...] = ()
     false_sum: tuple[FalseSum, ...] = ()
     fault: tuple[FaultRule, ...] = ()

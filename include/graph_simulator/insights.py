@@ -10,7 +10,7 @@ import numpy as np
 from graph_simulator.ads import Ad, Days, Metric
 from graph_simulator.dataset import Dataset
 from graph_simulator.date_ranges import DateRange
-from graph_simulator.error_responses import GraphError
+from graph_simulator.error_responses import GraphError, bad_parameter
 from graph_simulator.fault_profile import FalseSum, Poison, SizeSetting
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, NAME_FIELDS
 from graph_simulator.figures import (
@@ -259,7 +259,19 @@ def check_page(selection: Selection, limit: int, setting: SizeSetting) -> None:
 
 def is_poisoned(selection: Selection, poison: Sequence[Poison]) -> bool:
     """Whether the query includes a poisoned ad or field."""
-    return any(_touches(selection, item) for item in poison if item.account in {None, selection.account})
+    heavy = [item for item in poison if not item.refusal]
+    return any(_touches(selection, item) for item in heavy if item.account in {None, selection.account})
+
+
+def check_refused_fields(account: str, fields: Sequence[str], poison: Sequence[Poison]) -> None:
+    """Check that no field is one that the platform refuses.
+
+    Raises:
+        GraphError: the first that is (100).
+    """
+    for item in poison:
+        if item.refusal and item.field in fields and item.account in {None, account}:
+            raise bad_parameter(item.refusal)
 
 
 def _touches(selection: Selection, item: Poison) -> bool:

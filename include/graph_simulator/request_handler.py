@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,16 @@ from graph_simulator.error_responses import GraphError, InvalidValue, bad_parame
 from graph_simulator.fault_kinds import ACCESS_FAULTS, REPORT_FAULTS, SERVING_FAULTS, FaultKind, Route, error_of
 from graph_simulator.fault_profile import FaultProfile
 from graph_simulator.hourly_quota import HourlyQuota
-from graph_simulator.insights import Selection, cells, check_page, check_size, falsified, page_body, select
+from graph_simulator.insights import (
+    Selection,
+    cells,
+    check_page,
+    check_refused_fields,
+    check_size,
+    falsified,
+    page_body,
+    select,
+)
 from graph_simulator.levels import LEVELS
 from graph_simulator.nodes import account_body, accounts_body, items_body, me_body, objects_body
 from graph_simulator.parameters import check_parameters
@@ -34,7 +43,7 @@ from graph_simulator.query import (
 from graph_simulator.quota_engine import QuotaEngine
 from graph_simulator.report_runs import ReportRuns, run_body
 
-VERSIONS = ("v26.0", "v25.0")
+VERSIONS = ("v27.0", "v26.0", "v25.0")
 _EDGES_WITH_IDS = frozenset({*EDGES, *ACCOUNT_EDGES, "insights"})
 _ME = (("me",), ("me", "adaccounts"), ("me", "business_users"))
 _INSIGHTS_ROUTES = {"GET": Route.INSIGHTS, "POST": Route.SUBMIT}
@@ -108,13 +117,13 @@ def _canonical(name: str) -> str | None:
         return None
 
 
-def check_access(call: Call, config: SimulatorConfig) -> None:
+def check_access(call: Call, config: SimulatorConfig, retired: Collection[str] = ()) -> None:
     """Check the version, the token and its proof, then apply faults that refuse access.
 
     Raises:
         GraphError: one of them is not accepted, or a fault refuses the call.
     """
-    if call.version not in VERSIONS:
+    if call.version not in VERSIONS or call.version in retired:
         raise GraphError(
             f"(#2635) You are calling a deprecated version of the Ads API. Please update to {VERSIONS[0]}.",
             code=2635,
@@ -236,6 +245,7 @@ class RequestHandler:
     def _query(self, call: Call, account: str, node: Node | None, now: datetime) -> Query:
         params = call.params if node is None else {"level": node.level, **call.params}
         query = read_query(params, self.dataset.zone_of(account), now)
+        check_refused_fields(account, query.fields, self.profile.poison)
         query = with_presentation(replace(query, breakdowns=breakdown_values(params)), params)
         return query if node is None else _narrowed(query, node)
 

@@ -80,7 +80,7 @@ def _connection_fields() -> dict[str, Any]:
             "description": "What the platform granted to the app.",
             "schema": {"type": ["string", "null"], "enum": ["standard_access", "development_access", None]},
         },
-        "api_version": _field("API version", "Optional, such as v25.0."),
+        "api_version": _field("API version", "Optional, such as v27.0."),
         "graph_url": _field("Graph URL", "Optional: another address, such as that of `adwarm simulate`."),
     }
 

@@ -18,7 +18,7 @@ REASONS = {
     "needs a database of your own": r"postgresql://",
     "needs a bucket of your own": r"s3://",
     "needs stored days of your own": r"\$FOLDER\b",
-    "needs a connection": r"\badwarm backfill run\b",
+    "needs a connection": r"\badwarm (backfill run|accounts token)\b",
     "needs the read API": r"\badwarm serve\b|\$API\b|\bClient\(",
     "needs Node.js": r"\bnpm\b|\bmake dashboard\b",
     "needs a package index": r"\bpip install\b",

@@ -63,10 +63,6 @@ class ScriptedSource:
     def close(self) -> None:
         """Hold nothing open."""
 
-    def list_accounts(self) -> list[Account]:
-        """Return no account."""
-        return []
-
     def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
         """Return no account."""
         return AccountPage(())

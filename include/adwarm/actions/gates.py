@@ -89,13 +89,25 @@ def open_gates(services: ActionServices, doer: Doer, scope: str, why: str = "") 
     with audited(services, doer, "open_gate", scope, {"why": why}) as action:
         scope = parse_scope(scope)
         gates = list_gates(services, scope)
-        ended = [describe_gate(gate) for gate in gates]
+        ended = [describe_gate(gate) for gate in gates] + _forget_fields(services, scope)
         action.arguments["ended"] = ended
         _open(services, doer, gates, why)
         action.detail = " | ".join(f"ended: {text}" for text in ended) or (
             f"nothing holds {scope} back now; it may have been opened already, or its time is over"
         )
     return action.detail
+
+
+def _forget_fields(services: ActionServices, scope: str) -> list[str]:
+    """Let the fields of an account be asked for again that the platform has refused; return which."""
+    engine = services.context.engine
+    refused = [
+        gate
+        for gate in denials.list_refused_fields(engine, services.clock.now())
+        if gate.account_id == scope.partition(":")[2]
+    ]
+    denials.lift(engine, {str(gate.account_id) for gate in refused})
+    return [f"{gate.scope} is read without {', '.join(gate.data['fields'])}" for gate in refused]
 
 
 def _open(services: ActionServices, doer: Doer, gates: Sequence[Gate], why: str) -> None:

@@ -1,6 +1,8 @@
-"""`adwarm accounts`: lists, discovers and sets accounts."""
+"""`adwarm accounts`: lists, discovers and sets accounts, and says when the tokens that read them end."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
     from adwarm.model import AccountRecord
 
 app = typer.Typer(
-    help="Accounts: list what is stored, discover what the connections can read, set zone, country and status.",
+    help="Accounts: list what is stored, discover what the connections can read, set zone, country and status; when "
+    "their tokens end.",
     no_args_is_help=True,
 )
 _COLUMNS = ("account", "name", "zone", "status", "connection")
@@ -94,6 +97,44 @@ def discover(
         _print_result(result, dry_run=dry_run)
     if result.errors:
         raise typer.Exit(1)
+
+
+@app.command("token")
+def token(
+    connection: Annotated[str, typer.Argument(help="Name of the connection, such as default.")] = "default",
+    *,
+    extend: Annotated[
+        Path | None, typer.Option("--extend", help="New file that takes a longer token, which nobody else can read.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the platform when the token of a connection ends; with --extend, exchange it for one that lives longer.
+
+    The longer token is written to the file and is not shown. adwarm cannot write connections: put it into the
+    connection, or where the settings have it, and delete the file. The token so far is valid until its own end.
+    """
+    from adwarm.foundation.errors import BadRequest
+    from adwarm.runtime import Runtime
+    from adwarm.sources.meta.source import MetaSource
+
+    factories = Runtime().source_factories()
+    if connection not in factories:
+        raise BadRequest(f"there is no connection {connection[:80]!r} in these settings, but {', '.join(factories)}")
+    source = factories[connection]()
+    if not isinstance(source, MetaSource):
+        raise BadRequest(f"connection {connection} is a {source.name} source, which has no token that ends")
+    life = source.read_token_life()
+    fields: dict[str, Any] = {"connection": connection, "kind": life.kind, "never_ends": life.expires_at is None}
+    if extend is not None:
+        if extend.exists():
+            raise BadRequest(f"{extend} exists; name a new file")
+        fields["ended_at"] = life.expires_at
+        secret, life = source.extend_token()
+        with os.fdopen(os.open(extend, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(secret.get_secret_value())
+        fields["written_to"] = str(extend)
+    fields |= {"expires_at": life.expires_at, "data_access_until": life.data_access_until}
+    print_fields(f"Token of {connection}", fields, as_json=as_json)
 
 
 @app.command("set")

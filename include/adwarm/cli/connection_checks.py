@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from adwarm.cli.doctor_checks import Check, Finding
 from adwarm.foundation.errors import AdwarmError, BadRequest
+from adwarm.foundation.gate import Gate, to_datetime
 from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
     from adwarm.backpressure.status import ScopeStatus
-    from adwarm.foundation.gate import Gate
     from adwarm.runtime import Runtime
     from adwarm.settings import SourceSettings
     from adwarm.sources.pool import SourceFactory
@@ -89,6 +89,50 @@ def check_fetching(runtime: "Runtime") -> Finding:
     return Finding(fetching.sentence, warning=fetching.mode == "waits")
 
 
+def check_fields(runtime: "Runtime") -> Finding:
+    """Return which fields of reports the platform refuses, of which accounts and why, and when they are tried again."""
+    from adwarm.store.denials import FIELD_PERIOD, list_refused_fields
+
+    refused: dict[tuple[str, str], list[Gate]] = {}
+    for gate in list_refused_fields(runtime.engine, runtime.clock.now()):
+        for name in gate.data["fields"]:
+            refused.setdefault((name, gate.data["credential"].rpartition("@")[2]), []).append(gate)
+    if not refused:
+        return Finding("the platform refuses no field of a report")
+    lines = []
+    for (name, version), gates in list(refused.items())[:_SHOWN]:
+        first = min(gates, key=lambda gate: gate.since)
+        again = to_datetime(first.since) + FIELD_PERIOD
+        accounts = f"{first.account_id}" if len(gates) == 1 else f"{len(gates):,} accounts, such as {first.account_id}"
+        lines.append(
+            f"{name} by {version} for {accounts}, tried again on {again:%Y-%m-%d}: {first.data['fields'][name]}"
+        )
+    more = f"; and {len(refused) - _SHOWN:,} more" if len(refused) > _SHOWN else ""
+    advice = "reports are read without them; take them out of ADWARM_REPORTS, or get the permission"
+    return Finding(f"refused: {'; '.join(lines)}{more}; {advice}", warning=True)
+
+
+def check_platform(runtime: "Runtime") -> Finding:
+    """Return how long the version of the API and the token of each connection live."""
+    from adwarm.maintenance.platform_watch import STEP, list_connections
+
+    connections = list_connections(runtime.engine, runtime.clock.now())
+    if not connections:
+        return Finding(f"not read yet; `adwarm maintain --step {STEP}` reads it, and maintenance once a day")
+    texts = [f"{item['connection']}: {item['version']}; {item['token']}" for item in connections]
+    return Finding("; ".join(texts), warning=any(item["needs_look"] for item in connections))
+
+
+def check_tier(runtime: "Runtime") -> Finding:
+    """Return the calls of each app against what the platform's upper access tier asks for."""
+    from adwarm.maintenance.platform_watch import TIER_CALLS, TIER_DAYS, TIER_ERRORS, list_apps
+
+    apps = list_apps(runtime.engine)
+    texts = [f"{app.app}: {app.calls:,} calls in {TIER_DAYS} days, {app.error_share:.1%} with an error" for app in apps]
+    rule = f"the platform grants its upper tier from {TIER_CALLS:,} calls with under {TIER_ERRORS:.0%} errors"
+    return Finding("; ".join([*texts, rule]), warning=any(app.error_share >= TIER_ERRORS for app in apps))
+
+
 def check_quota(runtime: "Runtime") -> Finding:
     """Return how much of the platform's quota is used, what is not called now, and settings above the quota."""
     from adwarm.foundation.gate import Rule
@@ -149,7 +193,7 @@ def check_platform_clock(runtime: "Runtime") -> str:
     from adwarm.runtime import source_factory
 
     source = source_factory(_quick_runtime(runtime).settings)()
-    next(iter(source.list_accounts()), None)  # the offset is known after the first response
+    source.list_account_page(None, 1)  # the offset is known after the first response
     offset = source.clock_offset_seconds
     if offset is None:
         return f"{source.name} reports no time; this machine's clock is used"

@@ -15,8 +15,11 @@ import typer
 from adwarm.cli.connection_checks import (
     check_database_clock,
     check_fetching,
+    check_fields,
+    check_platform,
     check_platform_clock,
     check_quota,
+    check_tier,
     list_connection_checks,
 )
 from adwarm.cli.doctor_checks import (
@@ -128,6 +131,9 @@ def _list_checks(runtime: "Runtime") -> list[Check]:
         *_list_log_checks(runtime),
         Check("forecast", lambda: _check_forecast(runtime), needs_database=True, is_slow=True),
         *list_connection_checks(runtime),
+        stored("fields", check_fields),
+        stored("platform", check_platform),
+        stored("access tier", check_tier),
         stored("quota", check_quota),
         stored("misses", check_fetching),
         Check("clock", lambda: check_platform_clock(runtime)),

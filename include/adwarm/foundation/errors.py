@@ -12,6 +12,7 @@ AdwarmError
     ├── Denied           this account only; other accounts continue
     ├── TokenDead        every account of the token; alert, serve stored data
     ├── BadRequest       the input is not valid; the message says what to write
+    │   └── FieldRefused a field of the query is invalid, dropped or not permitted; the query without it is valid
     ├── NotFound         the object does not exist
     ├── Refused          admission refused the call; try again after `retry_after`
     │   └── Isolated     the connection or account keeps failing and is not called for minutes
@@ -19,6 +20,7 @@ AdwarmError
 ```
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -41,6 +43,7 @@ __all__ = [
     "Blocked",
     "Corrupt",
     "Denied",
+    "FieldRefused",
     "Isolated",
     "NotAdmitted",
     "NotFound",
@@ -86,6 +89,14 @@ class NotAdmitted(Throttled):
 
 class Blocked(Throttled):
     """The platform blocks the app or the token; `scope` is parked until a human fixes the cause."""
+
+
+class FieldRefused(BadRequest):
+    """The platform refuses fields of the query by name; the same query without them may succeed."""
+
+    def __init__(self, message: str | None = None, *, fields: Sequence[str] = (), code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.fields = tuple(fields)
 
 
 class Isolated(Refused):

@@ -13,11 +13,13 @@ isolations, the fetch of an account for its denials, a plan for the switches of 
 | `isolation` | a connection, an account, a fallback | failed runs                   | probes; a new credential     |
 |             |                                      |                               | where a token is dead        |
 | `denial`    | an account, or one of a connection   | the platform: no permission   | a new credential; a day      |
+| `field`     | an account of a connection; stays    | the platform: it refuses a   | a week; a new credential or  |
+|             | open: calls pass without the field   | field                        | version of its API           |
 | `cooldown`  | a healing action, not a call         | the action, when it runs      | its time                     |
 
 How each rule closes its gate is decided beside the rule: `adwarm.backpressure.scope_state` (parks),
-`adwarm.backpressure.breakers`, `adwarm.recovery.isolation`, `adwarm.store.switches`, `adwarm.store.denials`,
-`adwarm.prefetch.batch` (stops), `adwarm.store.healing_runs` (cool-downs). This module is pure.
+`adwarm.backpressure.breakers`, `adwarm.recovery.isolation`, `adwarm.store.switches`, `adwarm.store.denials`
+(denials, fields), `adwarm.prefetch.batch` (stops), `adwarm.store.healing_runs` (cool-downs). This module is pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,6 +45,7 @@ class Rule(StrEnum):
     BREAKER = "breaker"
     ISOLATION = "isolation"
     DENIAL = "denial"
+    FIELD = "field"
     COOLDOWN = "cooldown"
 
 

@@ -7,6 +7,7 @@ An entry needs repair when it is degraded, or when something of it could not be 
 | its date range means other days by now                   | left to eviction                               |
 | its account is not active, or isolated                   | left until that ends                           |
 | its key is in the queue                                  | left to the queue                              |
+| all it lacks are fields that the platform refuses        | left: a warm or an open asks again in a week   |
 | it was requested lately and still needs repair           | left for a pause that doubles with each attempt|
 | any other                                                | requested, up to `MAX_REQUESTS`                |
 """
@@ -23,6 +24,7 @@ from adwarm.foundation.errors import Refused
 from adwarm.maintenance.eviction import is_current
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
+from adwarm.prefetch.refused_fields import is_only_refused
 from adwarm.store import Context, accounts, entries, read_transaction, requests
 from adwarm.store.entries import Entry
 
@@ -123,6 +125,8 @@ class _Run:
             return "past"
         if account is not None and account.status != "active":
             return "account_not_active"
+        if not entry.degraded and is_only_refused(entry.degraded_reason or ""):
+            return "fields_refused"
         if self.isolations.remaining_seconds(f"account:{key.account_id}"):
             return "account_isolated"
         if self.pauses.is_paused(key, self.now.timestamp()):

@@ -17,7 +17,9 @@ from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.store import Context, access_tokens, alerts, entries
 from adwarm.store.gates import list_closed
 
-_RULES: Final = [rule for rule in Rule if rule not in {Rule.STOP, Rule.COOLDOWN}]  # no rows; no calls
+_RULES: Final = [
+    rule for rule in Rule if rule not in {Rule.STOP, Rule.FIELD, Rule.COOLDOWN}
+]  # no rows; never closed; no calls
 _GATES: Final = list(product(_RULES, ("account", "shared"), (GateState.CLOSED, GateState.TESTING)))
 _COMPRESSION_DAYS: Final = timedelta(days=30)
 _COMPRESSION: Final = {

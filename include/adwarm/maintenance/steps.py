@@ -18,6 +18,8 @@ from adwarm.maintenance.garbage_collection import make_collect_garbage
 from adwarm.maintenance.health import Isolations, make_check_health
 from adwarm.maintenance.integrity import make_scrub, recording_damage
 from adwarm.maintenance.platform_calls import PlatformCalls
+from adwarm.maintenance.platform_watch import STEP as WATCH_PLATFORM
+from adwarm.maintenance.platform_watch import make_watch_platform
 from adwarm.maintenance.reconciliation import make_reconcile
 from adwarm.maintenance.repair import make_repair_degraded
 from adwarm.maintenance.retention import make_apply_retention
@@ -144,6 +146,7 @@ STEPS: dict[str, StepInfo] = {
     "emit_metrics": StepInfo("report the state to Airflow's statistics", ALWAYS),
     "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
     "sample_capacity": StepInfo("record limits and quota of shared scopes", ALWAYS),
+    WATCH_PLATFORM: StepInfo("read when tokens and API versions end", HOURLY),
 }
 """Every step by name, in their order."""
 
@@ -190,6 +193,7 @@ def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
         "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue)),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),
         "sample_capacity": make_sample_capacity(context, parts.admission.status, clock),
+        WATCH_PLATFORM: make_watch_platform(parts.calls, parts.pipeline, clock),
     }
     return {name: steps[name] for name in STEPS}
 

@@ -38,7 +38,7 @@ from adwarm.foundation.errors import (
     TooMuchData,
     clear_tracebacks,
 )
-from adwarm.foundation.gate import may_call
+from adwarm.foundation.gate import Gate, may_call
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import log_context, log_unexpected, redact
 from adwarm.foundation.telemetry import span
@@ -101,6 +101,7 @@ class AccountFetch:
     _finished: dict[int, KeyOutcome] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
     _dead_token: TokenDead | None = None
+    _restrictions: list[Gate] = field(default_factory=list)
 
     def run(self) -> list[KeyOutcome]:
         """Return one outcome per request, in order. Raises nothing but what is no `Exception`.
@@ -180,6 +181,7 @@ class AccountFetch:
             try:
                 account = self._get_account()
                 self._fetcher.connection = self._source_name(account.connection)
+                self._fetcher.refused.load(self._fetcher.source, self._restrictions)
                 now = self.context.clock.now()
                 keys = self._resolve_keys(account, now)
                 if not self._find_stale(account, keys, now):
@@ -312,6 +314,7 @@ class AccountFetch:
         context, now = self.context, self.context.clock.now()
         names = list(dict.fromkeys([self._source_name(first), "", *context.sources.factories]))
         gates = denials.list_active(context.engine, self._account_id, now)
+        self._restrictions = gates
         if not gates:
             return names
         return [

@@ -31,6 +31,7 @@ from adwarm.foundation.clock import TimeLimit, TimeLimitReached, limited
 from adwarm.foundation.errors import (
     Corrupt,
     Denied,
+    FieldRefused,
     NotFound,
     Permanent,
     Refused,
@@ -45,6 +46,7 @@ from adwarm.prefetch.batch import Batch, BatchStopped
 from adwarm.prefetch.fetch_lease import FetchLease, LeasedReport, LeaseLost, RunningReport
 from adwarm.prefetch.fetch_result import FetchResult, RowBuffer, concatenate, merge_fields
 from adwarm.prefetch.gap_filling import MissingData, exclude_missing
+from adwarm.prefetch.refused_fields import RefusedFields
 from adwarm.recovery import Call
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import (
@@ -82,8 +84,7 @@ MAX_SPLIT_REQUESTS, MAX_MISSING = 600, 20
 """More requests or gaps than these cost more than the result is worth."""
 _IDENTITY_SUFFIXES = ("_id", "_name")
 _DATE_FIELDS = frozenset({"date_start", "date_stop"})
-_SMALLEST_PAGE = 20
-_PAGE_STEP = 4
+_SMALLEST_PAGE, _PAGE_STEP = 20, 4
 _REPORT_TRIES = 2
 _INTERRUPTED = "the account had to wait between two pages"
 _NO_REPORT = "-"
@@ -107,6 +108,7 @@ class Fetcher:
         too_large: why units were too large, by unit hash; units known from an earlier fetch cost no call.
         object_ids: ids of the objects that a unit covers, by `hash:level`.
         api_version: the API version of the last response.
+        refused: fields that the platform refuses.
     """
 
     context: "PrefetchEngine"
@@ -120,6 +122,7 @@ class Fetcher:
     too_large: dict[str, str] = field(default_factory=dict)
     object_ids: dict[str, list[str]] = field(default_factory=dict)
     api_version: str = ""
+    refused: RefusedFields = field(default_factory=RefusedFields)
     _missing: list[MissingData] = field(default_factory=list)
     _split_requests: int = 0
     _smaller_pages_help: bool = True
@@ -131,11 +134,7 @@ class Fetcher:
         return self.context.get_source(self.connection)
 
     def start(self, known_missing: Sequence[MissingData] = ()) -> None:
-        """Start a fetch anew.
-
-        Args:
-            known_missing: what could not be read the last time; it is requested separately from the beginning.
-        """
+        """Start a fetch anew; what could not be read the last time is requested separately from the beginning."""
         self._missing, self._split_requests = list(known_missing), 0
 
     def iter_results(self, unit: FetchUnit) -> Iterator[FetchResult]:
@@ -162,8 +161,13 @@ class Fetcher:
 
     def _iter_parts(self, unit: FetchUnit) -> Iterator[FetchResult]:
         """Yield what can be read of `unit` and what is missing, each part as soon as it is complete for its windows."""
-        readable, isolated, gaps = exclude_missing(unit, self._missing)
-        result = self._try_whole(readable)
+        readable, isolated, gaps = exclude_missing(unit, [*self._missing, *self.refused.gaps])
+        try:
+            result = self._try_whole(readable)
+        except FieldRefused as error:
+            self.refused.drop(self.context, self.source, readable, error)
+            yield from self._iter_parts(unit)
+            return
         if isinstance(result, TooMuchData):
             smaller = self.source.split(readable) or self._split_by_objects(readable)
             if smaller and smaller[0].windows != readable.windows:
@@ -406,7 +410,10 @@ class Fetcher:
                 self._save_interrupted(target, rows, pages)
                 raise
             if isinstance(page, AsyncReportHandle):
-                return self._await_implicit_report(page)
+                if self.leased_report is None:
+                    raise Transient(f"report {page.id} cannot be waited for without a lease")
+                self.leased_report.start(page.unit, partial(AsyncReportHandle, page.id, page.unit))
+                return self._fetch_as_report(page.unit)
             rows.add(page.rows)
             pages.add(page.next_cursor, len(page.rows), len(page.rows) / self._page_size(target), page.size_bytes)
             version = page.api_version
@@ -442,13 +449,6 @@ class Fetcher:
         if leased:
             digest = self.context.objects.put(pack_rows(list(rows.rows()))) if pages.count else None
             leased.save_pages(PagesRead(pages.cursor, digest, pages.size_bytes, pages.count))
-
-    def _await_implicit_report(self, handle: AsyncReportHandle) -> FetchResult:
-        """Wait for a report that the source started instead of returning a page."""
-        if self.leased_report is None:
-            raise Transient(f"report {handle.id} cannot be waited for without a lease")
-        self.leased_report.start(handle.unit, lambda: handle)
-        return self._fetch_as_report(handle.unit)
 
     def _fetch_page(self, target: Target, cursor: str | None) -> tuple[ResultPage | AsyncReportHandle, Target]:
         """Return a page and the target for the next one: its pages are smaller after one that was too large."""

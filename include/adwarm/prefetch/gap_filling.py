@@ -99,9 +99,14 @@ def describe_missing(missing: Iterable[MissingData], window: Window) -> str | No
 def join_unique(texts: Iterable[str]) -> str | None:
     """Return several descriptions as one that names each missing thing once, with the first of its reasons."""
     by_name: dict[str, str] = {}
-    for part in (part for text in texts for part in _SEPARATOR.split(text)):
+    for part in (part for text in texts for part in split_description(text)):
         by_name.setdefault(part.partition(": ")[0], part)
     return "; ".join(by_name[name] for name in sorted(by_name)) or None
+
+
+def split_description(text: str) -> list[str]:
+    """Return the parts of a description, one for each missing thing."""
+    return _SEPARATOR.split(text)
 
 
 def _is_affected(row: Row, gap: MissingData) -> bool:

@@ -10,6 +10,7 @@ from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing
 from adwarm.sources.protocol import Increment
+from adwarm.store import denials
 from adwarm.store.read_traffic import count_calls
 
 
@@ -71,6 +72,8 @@ def read_window(
         with batch.acquire_slot() as account_limit, limited(limit):
             fetcher = Fetcher(engine, batch, account_limit, query.connection)
             fetchers.append(fetcher)
+            gates = denials.list_active(engine.engine, query.account.id, engine.clock.now())
+            fetcher.refused.load(fetcher.source, gates)
             read = WindowRows(fetcher.source.name)
             read.daily, gaps = _read(fetcher, query, Increment.DAY, is_canceled)
             if len(query.window) > 1:

@@ -9,8 +9,8 @@
 |                                                  | about a single event, which is over when it happens           |
 | it stays open for `repeat_hours`                 | each channel gets its notice again                            |
 
-Two kinds of errors never count: a request that was too large is split and repeated, and a call that adwarm itself did
-not admit was never made.
+Three kinds of errors never count: a request that was too large is split and repeated, one with a refused field is
+repeated without it (whoever does so raises a single alert), and a call that adwarm itself did not admit was never made.
 """
 
 import logging
@@ -23,14 +23,14 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import Blocked, NotAdmitted, Refused, TokenDead, TooMuchData
+from adwarm.foundation.errors import Blocked, FieldRefused, NotAdmitted, Refused, TokenDead, TooMuchData
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.settings import AlertSettings
 from adwarm.store import alerts as alert_rows
 from adwarm.store.alerts import Changes, NewAlert
 from adwarm.store.error_events import ErrorCount, ErrorEvent
 
-IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
+IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, FieldRefused, Refused, NotAdmitted))
 """Kinds of errors that may be recorded and never count for an alert."""
 _CONNECTION_KINDS = frozenset({TokenDead.__name__, Blocked.__name__})
 RESOLVE_AFTER = timedelta(minutes=15)
@@ -244,6 +244,18 @@ _STEPS: Final = {
         "Ask its owner to let the user of the connection read it, then run "
         "`adwarm gate open account:ACCOUNT`; leave it denied if it is no longer needed."
     ),
+    "FieldRefused": (
+        "Take the field out of the report (ADWARM_REPORTS), or get the permission it needs; `adwarm doctor` lists the "
+        "accounts, and `adwarm gate open account:ACCOUNT` asks again at once."
+    ),
+    "TokenExpires": (
+        "Renew the token in the connection {connection} before that day; `adwarm accounts token` extends one that can "
+        "be extended."
+    ),
+    "ApiVersion": (
+        "Set ADWARM_SOURCE__API_VERSION, or api_version of the connection, to a newer version; `adwarm doctor` checks "
+        "it by a call. Reports are read on until then."
+    ),
     "TooMuchData": (
         "Choose fewer fields or a lower level for the report (ADWARM_REPORTS): one day of the account is more than the "
         "platform returns."
@@ -289,4 +301,5 @@ _DEFAULT: Final = "Look at the errors with `adwarm errors --kind {kind}`; `adwar
 
 def get_next_step(kind: str, connection: str) -> str:
     """Return what to do about errors of a kind; `connection` is the one that the calls used."""
-    return _STEPS.get(kind, _DEFAULT).format(kind=kind, connection=connection)
+    name = connection.removeprefix("connection:")
+    return _STEPS.get(kind, _DEFAULT).format(kind=kind, connection=name)

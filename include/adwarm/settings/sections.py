@@ -282,7 +282,11 @@ class SourceSettings(Section):
     graph_url: str = Field(
         "https://graph.facebook.com", description="Meta: base URL of the Graph API or of the simulator."
     )
-    api_version: Literal["v25.0", "v26.0"] = Field("v26.0", description="Meta: Graph API version.")
+    api_version: str = Field(
+        "v26.0",
+        pattern=r"^v[1-9]\d{1,2}\.0$",
+        description="Meta: version of the API; `adwarm doctor` checks it by a call, and says how long it lives.",
+    )
     access_token: SecretStr | None = Field(None, description="Meta: access token; better kept in a connection.")
     app_secret: SecretStr | None = Field(None, description="Meta: app secret; when set, it signs calls.")
     app_id: str | None = Field(None, description="Meta: id of the token's app.")

@@ -24,7 +24,6 @@ _MEMBERS: Final = (
     "credential",
     "clock_offset_seconds",
     "get_account",
-    "list_accounts",
     "list_account_page",
     "scopes",
     "plan",

@@ -5,11 +5,11 @@ The prefetch engine owns budget, concurrency, parking, retries and writes. A sou
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from adwarm.foundation.errors import AdwarmError, Corrupt
 from adwarm.model import Account, QuerySpec, Row, Scope, ScopeKind, UsageSample, Window
@@ -33,6 +33,7 @@ class Capabilities:
         closes_days: its days end: they are fetched and scored once after the account's midnight.
         readers_fill: an open that finds nothing fresh fills the upstream's own cache, as a warm does.
         noun: what one of its accounts is called, such as `dashboard`.
+        api_version: the version of its API that is called; empty where there is none.
     """
 
     levels: frozenset[str] = frozenset({"ad"})
@@ -49,6 +50,7 @@ class Capabilities:
     closes_days: bool = True
     readers_fill: bool = False
     noun: str = "account"
+    api_version: str = ""
 
     def oldest_day(self, today: date) -> date:
         """Return the first day that can be requested."""
@@ -91,6 +93,37 @@ class ResultPage:
     usage: tuple[UsageSample, ...] = ()
     api_version: str = ""
     size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiVersion:
+    """The version of the API that answered, on which day the one that was asked for ends (if known), and a warning."""
+
+    answered: str
+    ends: date | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLife:
+    """When a token ends, and its access to data; None for never. `kind` is what the platform calls it."""
+
+    expires_at: datetime | None
+    data_access_until: datetime | None = None
+    kind: str = ""
+
+
+@runtime_checkable
+class ChangingPlatform(Protocol):
+    """A source whose platform retires versions of its API and ends tokens. Each method costs one request."""
+
+    def read_api_version(self) -> ApiVersion:
+        """Return the version that answers."""
+        ...
+
+    def read_token_life(self) -> TokenLife:
+        """Return when the token ends; raises BadRequest where the platform does not tell this connection."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +192,6 @@ class InsightsSource(Protocol):
 
     def get_account(self, account_id: str) -> Account:
         """Return the account with its zone and currency. Costs at most one request."""
-        ...
-
-    def list_accounts(self) -> Iterable[Account]:
-        """Yield every account the credentials can read. Costs a request per page, without admission."""
         ...
 
     def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:

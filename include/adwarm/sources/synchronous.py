@@ -1,7 +1,7 @@
 """What sources have in common that respond at once: no quotas, no async reports, no lists of objects."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from adwarm.foundation.errors import BadRequest
@@ -14,7 +14,6 @@ from adwarm.sources.protocol import (
     FetchUnit,
     Increment,
     ResultPage,
-    iter_accounts,
 )
 from adwarm.sources.units import plan_units, split_by_time
 
@@ -49,10 +48,6 @@ class SynchronousSource(ABC):
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Close what the source holds open; by default nothing."""
-
-    def list_accounts(self) -> Iterator[Account]:
-        """Yield every account, in the order of the pages."""
-        return iter_accounts(self)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """Return no scope: there is no quota."""

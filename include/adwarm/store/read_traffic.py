@@ -178,6 +178,13 @@ def list_hours(engine: Engine, since: datetime, until: datetime) -> list[Mapping
         return [dict(row._mapping) for row in connection.execute(query.order_by(table.c.hour))]
 
 
+def list_calls(engine: Engine, since: datetime) -> dict[str, int]:
+    """Return the upstream calls since then by account; those about no account under an empty id."""
+    query = select(table.c.account_id, func.sum(table.c.upstream_calls)).where(table.c.hour >= since)
+    with read_transaction(engine) as connection:
+        return {name: int(count) for name, count in connection.execute(query.group_by(table.c.account_id))}
+
+
 def add_up(hours: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the sums over some hours, and the mean latency of a read in milliseconds.
 

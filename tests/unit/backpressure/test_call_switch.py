@@ -91,7 +91,7 @@ def _discover(runtime: Runtime) -> None:
 
 
 def _maintain(runtime: Runtime) -> None:
-    for step in ("check_health", "reconcile"):
+    for step in ("check_health", "reconcile", "watch_platform"):
         run_if_due(runtime.maintenance_parts(), step, run_now=True)
 
 

@@ -15,8 +15,10 @@ from graph_simulator.fault_profile import (
     QuotaSetting,
     ReportSetting,
     SizeSetting,
+    TokenSetting,
     UsageSetting,
     UseCase,
+    VersionSetting,
     load_fault_profile,
 )
 
@@ -35,7 +37,18 @@ def test_every_fault_and_route_is_documented() -> None:
 
 def test_every_setting_of_a_profile_is_documented(subtests: pytest.Subtests) -> None:
     """Each setting of each part of a fault profile is on the page."""
-    for part in [FaultProfile, QuotaSetting, ReportSetting, SizeSetting, UsageSetting, UseCase, Poison, FaultRule]:
+    for part in [
+        FaultProfile,
+        QuotaSetting,
+        ReportSetting,
+        SizeSetting,
+        UsageSetting,
+        UseCase,
+        Poison,
+        TokenSetting,
+        VersionSetting,
+        FaultRule,
+    ]:
         with subtests.test(part=part):
             assert [name for name in part.model_fields if f"`{name}`" not in PAGE and f"[{name}]" not in PAGE] == []
 

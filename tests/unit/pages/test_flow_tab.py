@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
+from adwarm.maintenance.platform_watch import NOTHING, STEP
 from adwarm.pages.views.flow_tab import TABS
 from adwarm.store import tables as t
 from adwarm.store.database import write_transaction
@@ -14,7 +15,7 @@ from adwarm.store.healing_runs import HealingRun
 from tests.gates import breaker_row, isolation_row, park_row
 from tests.unit.pages.conftest import START, Page
 
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NOW = START.timestamp()
 HOSTILE = "<img src=x onerror=alert(1)>"
 ESCAPED = "&lt;img src=x onerror=alert(1)&gt;"
@@ -195,3 +196,30 @@ def test_an_empty_tile_says_something(page: Page, subtests: pytest.Subtests) -> 
     for tile in TABS[0].tiles:
         with subtests.test(tile=tile):
             assert 'class="empty"' in page.tile("flow", tile.name)
+
+
+def test_versions_tokens_and_use_are_shown(page: Page) -> None:
+    """Each connection with the end of its version and token, each app with its calls; before, who reads them."""
+    assert "watch_platform" in page.tile("flow", "platform")
+    facts = {
+        **NOTHING,
+        "alerted": [],
+        "credential": "c",
+        "app": "app:7",
+        "asked": "v25.0",
+        "ends": (START + 90 * DAY).isoformat(),
+        "token": [(START + 6 * DAY).isoformat(), None],
+        "problems": {},
+        "read_at": (START - HOUR).isoformat(),
+        "calls": 1_200,
+        "errors": 60,
+    }
+    state = {HOSTILE: facts}
+    _insert(page, t.maintenance_step, {"name": STEP, "cursor": state, "started_at": START, "owner": ""})
+    text = _text(page.tile("flow", "platform"))
+    assert ESCAPED in text
+    assert "version v25.0 of the API ends on" in text
+    assert "in 6 days" in text
+    assert "the app 7" in text
+    assert "1,200</td>" in text
+    assert "5%</td>" in text

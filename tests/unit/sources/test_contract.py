@@ -22,6 +22,7 @@ from adwarm.sources.protocol import (
     Increment,
     InsightsSource,
     ResultPage,
+    iter_accounts,
 )
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TableOptions
@@ -120,7 +121,7 @@ def source(
 def test_accounts(source: InsightsSource) -> None:
     """Every account is listed with its zone and currency, and can be read alone."""
     expected = [Account(account, ZONE, ZONE) for account in ACCOUNTS]
-    assert list(source.list_accounts()) == expected
+    assert list(iter_accounts(source)) == expected
     assert source.get_account("act_12") == expected[1]
     with pytest.raises(AdwarmError):
         source.get_account("act_999")

@@ -16,7 +16,7 @@ from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import FatigueSettings
 from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, get_layout
-from adwarm.sources.protocol import Increment, ResultPage
+from adwarm.sources.protocol import Increment, ResultPage, iter_accounts
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TableOptions
 
@@ -194,7 +194,7 @@ def test_fivetran_account(warehouse: Engine) -> None:
     """Zone and currency of the account come from its newest version, unless the connection sets them."""
     source = fivetran(warehouse)
     assert source.get_account("act_17") == Account("act_17", "Europe/Berlin", "Europe/Berlin", "EUR")
-    assert list(source.list_accounts()) == [source.get_account("act_17"), Account("act_18")]
+    assert list(iter_accounts(source)) == [source.get_account("act_17"), Account("act_18")]
     own = SqlSource(warehouse, "basic_ad", TableOptions(layout="fivetran", data_zone="Asia/Tokyo", currency="JPY"))
     assert own.get_account("act_17") == Account("act_17", "Asia/Tokyo", "Asia/Tokyo", "JPY")
 
@@ -301,7 +301,7 @@ def test_airbyte_appended(warehouse: Engine, level: str) -> None:
     assert sums_of(rows_of(source, level), "date_start", f"{level}_id") == days
     whole = query_sums(warehouse, model.format(f"{level}_id,", f"{level}_id"))
     assert sums_of(rows_of(source, level, Increment.RANGE), f"{level}_id") == whole
-    assert list(source.list_accounts()) == [source.get_account("act_17")] == [Account("act_17", currency="EUR")]
+    assert list(iter_accounts(source)) == [source.get_account("act_17")] == [Account("act_17", currency="EUR")]
 
 
 def test_airbyte_actions(warehouse: Engine) -> None:
@@ -410,7 +410,7 @@ def test_dlt_appended(warehouse: Engine, level: str) -> None:
 def test_dlt_account(warehouse: Engine) -> None:
     """An account that is not in the rows is a constant; no other account can be read."""
     source = dlt(warehouse, constants={"account_id": "17"}, currency="EUR")
-    assert list(source.list_accounts()) == [Account("act_17", currency="EUR")]
+    assert list(iter_accounts(source)) == [Account("act_17", currency="EUR")]
     assert {row["account_id"] for row in rows_of(source)} == {"17"}
     for ask in (source.get_account, lambda account: rows_of(source, account=account)):
         with pytest.raises(BadRequest, match="act_18"):

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, text
 from adwarm.foundation.clock import TimeLimit, limited
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources import sql
-from adwarm.sources.protocol import Increment, ResultPage
+from adwarm.sources.protocol import Increment, ResultPage, iter_accounts
 from adwarm.sources.sql import SqlSource, session_zone_statement
 from adwarm.sources.tabular import TableOptions
 
@@ -61,7 +61,7 @@ def test_types_of_a_warehouse(postgres_url: str) -> None:
         engine = create_table(postgres_url, account_type, day_type, account)
         try:
             source = SqlSource(engine, "ads.insights")
-            assert list(source.list_accounts()) == [source.get_account("act_7")], case
+            assert list(iter_accounts(source)) == [source.get_account("act_7")], case
             spec = QuerySpec(fields=("impressions", "spend", "actions"))
             (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, spec)
             page = source.submit(unit)

@@ -14,7 +14,7 @@ from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, Transient
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.sources.formats import format_day, format_field, format_id
 from adwarm.sources.parquet import ParquetSource
-from adwarm.sources.protocol import Increment, ResultPage
+from adwarm.sources.protocol import Increment, ResultPage, iter_accounts
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TableOptions, TabularSource
 
@@ -136,7 +136,7 @@ def test_a_constant_account(tmp_path: Path, make: Any) -> None:
     """The account of every row may be a constant; then it is the only account."""
     record = {name: value for name, value in BASE.items() if name != "account_id"}
     source = make(tmp_path, record, constants={"account_id": "7", "campaign_name": "Only"})
-    assert list(source.list_accounts()) == [source.get_account("act_7")] == [Account("act_7")]
+    assert list(iter_accounts(source)) == [source.get_account("act_7")] == [Account("act_7")]
     assert rows(source)[0]["account_id"] == "7"
     with pytest.raises(BadRequest, match="act_9"):
         source.get_account("act_9")
@@ -309,7 +309,7 @@ def test_unreadable_tables_raise_an_error(tmp_path: Path, source: Any, expected:
     """A missing file, table, driver or server is an adwarm error that shows no password."""
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(expected) as caught:
-        list(source(tmp_path).list_accounts())
+        list(iter_accounts(source(tmp_path)))
     assert "s3cret" not in str(caught.value)
 
 

@@ -4,7 +4,8 @@ The code in the body decides, not the HTTP status alone. Messages keep code, sub
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +16,7 @@ from adwarm.foundation.errors import (
     BadRequest,
     Blocked,
     Denied,
+    FieldRefused,
     NotFound,
     Throttled,
     TokenDead,
@@ -101,11 +103,12 @@ BY_SUBCODE: dict[tuple[int, int], ErrorRule] = {
 BY_MESSAGE: tuple[tuple[int, re.Pattern[str], ErrorRule], ...] = (
     (1, re.compile(r"reduce the amount of data", re.IGNORECASE), _REDUCE),
     (100, re.compile(r"in summary param because they weren.t there", re.IGNORECASE), _RETRY),
-    (100, re.compile(r"^\W*(\(#100\)\W*)?missing permission", re.IGNORECASE), _DENIED),
+    (100, re.compile(r"^\W*(\(#100\)\W*)?missing perm", re.IGNORECASE), _DENIED),
     (100, re.compile(r"object does not exist, cannot be loaded due to missing permission", re.IGNORECASE), _DENIED),
     (100, re.compile(r"object with id .{1,80}(does not exist|missing permission)", re.IGNORECASE), _MISSING),
     (100, re.compile(r"appsecret_proof", re.IGNORECASE), _DEAD),
     (104, re.compile(r"signature|appsecret|access token|session", re.IGNORECASE), _DEAD),
+    (3, re.compile(r"must be on (the )?whitelist", re.IGNORECASE), _FAIL),  # of one field, not of the app
     (2500, re.compile(r"access token|session", re.IGNORECASE), _DEAD),
 )
 BY_CODE: dict[int, ErrorRule] = {
@@ -123,6 +126,14 @@ BY_CODE: dict[int, ErrorRule] = {
     2635: _FIRM_FAIL,
     3018: _FIRM_FAIL,
 }
+_REFUSED_FIELDS = (
+    re.compile(r"([\w, ]+?) (?:is|are) not valid for fields param"),
+    re.compile(r"nonexisting field \((\w+)\)"),
+    re.compile(r"\b(\w+) field is deprecated"),
+    re.compile(r"[Ff]ields? ([\w, ]+?) (?:is|are) (?:not supported|deprecated|no longer)"),
+    re.compile(r"permissions? to access the fields? ([\w, ]+)"),
+)
+"""How an error names the fields that it is about."""
 _MAX_MESSAGE = 400
 _MAX_FIELD = 4_000
 _MAX_CODE = 10**9
@@ -194,6 +205,29 @@ def parse_error(
         requested += [retry_after] if retry_after else []
         return _throttled(message, number, rule, caller=caller, requested=requested, now=now)
     return _unparked_error(message, number, rule, caller, retry_after)
+
+
+@contextmanager
+def naming_refused_fields(fields: Collection[str]) -> Iterator[None]:
+    """Raise an error of the block that refuses some of the requested `fields` by name as one that says which.
+
+    Raises:
+        FieldRefused: it does; an error that names none of them is raised as it is.
+    """
+    try:
+        yield
+    except (BadRequest, Denied) as error:
+        named = _name_refused_fields(error, fields)
+        if named is error:
+            raise
+        raise named from None
+
+
+def _name_refused_fields(error: AdwarmError, fields: Collection[str]) -> AdwarmError:
+    texts = [match[1] for pattern in _REFUSED_FIELDS for match in pattern.finditer(str(error))]
+    names = {name for text in texts for name in re.findall(r"\w+", text)}
+    refused = [name for name in fields if name in names]
+    return FieldRefused(str(error), fields=refused, code=error.code) if refused else error
 
 
 def too_many_requests(caller: CallContext, now: datetime, retry_after: float | None) -> Throttled:

@@ -1,4 +1,4 @@
-"""Reads the response headers: the platform's usage figures, its clock, and how long it asks callers to wait.
+"""Reads the response headers: the platform's usage figures, its clock and version, and how long it asks to wait.
 
 Each of the four usage headers is read only for the account of the call and for the use of insights: entries about a
 business, another account or another use, such as `ads_management`, say nothing about the account's insights.
@@ -8,9 +8,10 @@ Missing headers are normal. An invalid header yields nothing and is logged; it n
 
 import logging
 import math
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from statistics import median
 from typing import Any
@@ -111,6 +112,28 @@ _READERS = {
     "x-business-use-case-usage": _business_usage,
     "x-fb-ads-insights-throttle": _insights_throttle,
 }
+
+
+VERSION_ENDS: Mapping[str, date | None] = {
+    "v27.0": None,
+    "v26.0": None,
+    "v25.0": date(2027, 2, 23),
+    "v24.0": date(2026, 11, 10),
+    "v23.0": date(2026, 6, 9),
+    "v22.0": date(2026, 2, 19),
+}
+"""The last day of each version of the Marketing API; None while none is announced. The platform's table, 2026-11-29:
+developers.facebook.com/documentation/ads-commerce/marketing-api/marketing-api-changelog/versions"""
+_VERSION = re.compile(r"v\d{1,3}\.\d{1,2}", re.ASCII)
+_MAX_WARNING = 300
+
+
+def parse_api_version(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return the version that answered, and the platform's warning about it; each empty where there is none."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    version, warning = lowered.get("facebook-api-version", ""), lowered.get("x-ad-api-version-warning", "")
+    text = "".join(character for character in warning if character.isprintable())
+    return version if _VERSION.fullmatch(version) else "", text[:_MAX_WARNING]
 
 
 MAX_WAIT_SECONDS = 365 * 86_400.0

@@ -1,12 +1,15 @@
 """Meta's insights as a source: synchronous calls, async reports, and usage with every response."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from pydantic import SecretStr
 
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
+from adwarm.sources.meta.graph_errors import naming_refused_fields
 from adwarm.sources.meta.response_bodies import (
     POLL_FIELDS,
     next_cursor,
@@ -16,16 +19,19 @@ from adwarm.sources.meta.response_bodies import (
     parse_rows,
     parse_run_id,
 )
+from adwarm.sources.meta.response_headers import VERSION_ENDS
+from adwarm.sources.meta.tokens import extend_token, read_token_life
 from adwarm.sources.meta.transport import BatchCall, GraphResponse, GraphTransport, MetaCredentials
 from adwarm.sources.protocol import (
     AccountPage,
+    ApiVersion,
     AsyncReportHandle,
     AsyncReportProgress,
     Capabilities,
     FetchUnit,
     Increment,
     ResultPage,
-    iter_accounts,
+    TokenLife,
 )
 from adwarm.sources.row_check import check_ids, check_rows
 from adwarm.sources.units import PAGE_ROWS, filtered_objects, plan_units, split_by_ids, split_by_time
@@ -168,7 +174,7 @@ class MetaSource:
     ) -> None:
         self._credentials = credentials
         self.connection, self.credential = connection, credentials.digest
-        self._version = settings.api_version
+        self._settings = settings
         self._clock = clock or SystemClock()
         self._graph = GraphTransport(credentials, settings, self._clock)
         self.capabilities = Capabilities(
@@ -177,6 +183,7 @@ class MetaSource:
             has_async_reports=True,
             can_list_objects=True,
             quota_scopes=(ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN),
+            api_version=settings.api_version,
         )
 
     @property
@@ -198,14 +205,6 @@ class MetaSource:
         response = self._graph.get((account_id,), {"fields": _ACCOUNT_FIELDS}, account_id)
         return parse_account(response.body, account_id, self.connection)
 
-    def list_accounts(self) -> Iterator[Account]:
-        """Yield every account the token can read, a page of them per request.
-
-        Raises:
-            Corrupt: the pages form a loop.
-        """
-        return iter_accounts(self)
-
     def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
         """Return a page of the accounts that the token can read. Costs one request.
 
@@ -218,6 +217,20 @@ class MetaSource:
         response = self._graph.get(("me", "adaccounts"), params)
         accounts, problems = parse_account_list(parse_rows(response.body), self.connection)
         return AccountPage(accounts, next_cursor(response.body, cursor), response.usage, problems)
+
+    def read_api_version(self) -> ApiVersion:
+        """Return the version that answers. Costs one request, a page of one account."""
+        response = self._graph.get(("me", "adaccounts"), {"fields": "account_id", "limit": 1})
+        version = self._settings.api_version
+        return ApiVersion(response.api_version or version, VERSION_ENDS.get(version), response.version_warning)
+
+    def read_token_life(self) -> TokenLife:
+        """Return when the token ends; see `adwarm.sources.meta.tokens`. Costs one request."""
+        return read_token_life(self._credentials, self._settings, self._clock)
+
+    def extend_token(self) -> tuple[SecretStr, TokenLife]:
+        """Return a token that lives longer, and when it ends; see `adwarm.sources.meta.tokens`."""
+        return extend_token(self._credentials, self._settings, self._clock)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """Return the scopes of the account, the app and the token; without an app id, the token's stands for both."""
@@ -245,7 +258,8 @@ class MetaSource:
         Raises:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
         """
-        response = self._graph.post((unit.account_id, "insights"), async_report_params(unit), unit.account_id)
+        with naming_refused_fields(requested_fields(unit)):
+            response = self._graph.post((unit.account_id, "insights"), async_report_params(unit), unit.account_id)
         return AsyncReportHandle(parse_run_id(response.body), unit)
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
@@ -268,16 +282,21 @@ class MetaSource:
 
         Raises:
             NotFound: the platform no longer knows the run.
+            FieldRefused: the platform refuses fields of the query, and names them.
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
             Corrupt: a row was not requested or is malformed; no row of the page may be kept.
         """
         unit = target.unit if isinstance(target, AsyncReportHandle) else target
         size = unit.page_size or self.capabilities.max_page_rows
         if isinstance(target, FetchUnit):
-            page = self._page((unit.account_id, "insights"), request_params(target, size, cursor), unit.account_id)
+            path, params = (unit.account_id, "insights"), request_params(target, size, cursor)
         else:
-            params = {"limit": size} if cursor is None else {"limit": size, "after": cursor}
-            page = self._page((target.id, "insights"), params, unit.account_id)
+            path, params = (
+                (target.id, "insights"),
+                {"limit": size} if cursor is None else {"limit": size, "after": cursor},
+            )
+        with naming_refused_fields(requested_fields(unit)):
+            page = self._page(path, params, unit.account_id)
         check_rows(page.rows, unit, numeric_ids=True)
         return page
 
@@ -306,4 +325,5 @@ class MetaSource:
     def _page(self, path: tuple[str, ...], params: dict[str, Any], account_id: str) -> ResultPage:
         response: GraphResponse = self._graph.get(path, params, account_id)
         after = next_cursor(response.body, params.get("after"))
-        return ResultPage(parse_rows(response.body), after, response.usage, self._version, response.size_bytes)
+        version = response.api_version or self._settings.api_version
+        return ResultPage(parse_rows(response.body), after, response.usage, version, response.size_bytes)

@@ -29,7 +29,12 @@ from adwarm.foundation.redaction import redact, register_secret
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.graph_errors import CallContext, parse_error, too_many_requests
-from adwarm.sources.meta.response_headers import ClockOffset, parse_retry_after, parse_usage_headers
+from adwarm.sources.meta.response_headers import (
+    ClockOffset,
+    parse_api_version,
+    parse_retry_after,
+    parse_usage_headers,
+)
 from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body, too_large_error
 from adwarm.sources.units import CONNECT_SECONDS, MAX_RESPONSE_BYTES
 
@@ -98,11 +103,13 @@ _RAISED_BY_LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class GraphResponse:
-    """A decoded response with the usage in its headers."""
+    """A decoded response with usage, version and warning of its headers."""
 
     body: dict[str, Any]
     usage: tuple[UsageSample, ...]
     size_bytes: int = 0
+    api_version: str = ""
+    version_warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +258,7 @@ class GraphTransport:
         if received.status != 200:
             raise self._status_error(received, caller)
         usage = parse_usage_headers(received.headers, caller.account, caller.app)
-        return GraphResponse(body, usage, len(received.content))
+        return GraphResponse(body, usage, len(received.content), *parse_api_version(received.headers))
 
     def _parse_batch_item(self, response: Any, entry: BatchCall) -> GraphResponse | AdwarmError:
         if not isinstance(response, dict):  # null: the platform ran out of time before this call

@@ -13,6 +13,7 @@ from adwarm.foundation.errors import (
     BadRequest,
     Blocked,
     Denied,
+    FieldRefused,
     NotFound,
     Throttled,
     TokenDead,
@@ -20,7 +21,7 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import Scope, ScopeKind, UsageSample
-from adwarm.sources.meta.graph_errors import CallContext, parse_error, too_many_requests
+from adwarm.sources.meta.graph_errors import CallContext, naming_refused_fields, parse_error, too_many_requests
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 ACCOUNT, APP, TOKEN = Scope(ScopeKind.ACCOUNT, "act_1"), Scope(ScopeKind.APP, "7"), Scope(ScopeKind.TOKEN, "ab")
@@ -348,3 +349,70 @@ def test_odd_error_bodies() -> None:
 def test_any_body_becomes_an_error(body: dict[str, Any], status: int) -> None:
     """Whatever an error body holds, the result is an adwarm error."""
     assert str(parse_error(body, status, CALLER, (), NOW))
+
+
+RECORDED_REFUSALS = [
+    (
+        "airbytehq/airbyte#35334",
+        100,
+        "(#100) age_targeting, gender_targeting, labels, location are not valid for fields param after V19.0",
+        ["age_targeting", "labels", "location"],
+    ),
+    (
+        "airbytehq/airbyte#4136",
+        100,
+        "(#100) store_visit_actions, cost_per_store_visit_action are not valid for fields param. please check https://x",
+        ["cost_per_store_visit_action", "store_visit_actions"],
+    ),
+    (
+        "facebook/facebook-php-business-sdk#469",
+        100,
+        "(#100) social_impressions is not valid for fields param",
+        ["social_impressions"],
+    ),
+    (
+        "airbytehq/airbyte#38835",
+        100,
+        "(#100) Tried accessing nonexisting field (cost_per_conversion_lead) on node type (AdsInsights)",
+        ["cost_per_conversion_lead"],
+    ),
+    ("facebook/facebook-php-business-sdk#221", 100, "Field spend_cap is not supported", ["spend_cap"]),
+    (
+        "moviepilot/zuck#22",
+        12,
+        "(#12) daily_spend_limit field is deprecated for versions v2.4 and higher",
+        ["daily_spend_limit"],
+    ),
+]
+UNNAMED_REFUSALS = [
+    ("airbytehq/airbyte#80740", 100, "(#100) The value must be a valid insights metric", BadRequest),
+    ("PostHog/posthog#77748", 100, "(#100) Requires business_management permission to access the field.", BadRequest),
+    ("PostHog/posthog#101322", 100, "(#100) Missing perms", Denied),
+    ("PostHog/posthog#80771", 200, "(#200) Requires business_management permission to manage the object", Denied),
+    ("OWOX/owox-data-marts#447", 3, "(#3) User must be on whitelist", BadRequest),
+    ("airbytehq/airbyte#44017", 2635, "(#2635) You are calling a deprecated version of the Ads API.", BadRequest),
+    ("logly/mureo#744", 100, "(#100) You must provide an app access token", BadRequest),
+    ("airbytehq/airbyte#49977", 1, "Please reduce the amount of data you're asking for, then retry", TooMuchData),
+]
+
+
+def test_recorded_refusals_name_their_fields(subtests: pytest.Subtests) -> None:
+    """Errors that others met, by their source: fields are taken from the text, only those that were requested."""
+    for source, code, message, refused in RECORDED_REFUSALS:
+        with subtests.test(source=source):
+            asked = sorted([*refused, "impressions", "actions"])
+            with pytest.raises(FieldRefused) as caught, naming_refused_fields(asked):
+                raise classify(code, message=message)
+            assert caught.value.fields == tuple(refused)
+            with pytest.raises(BadRequest) as other, naming_refused_fields(["impressions", "ad_id"]):
+                raise classify(code, message=message)
+            assert type(other.value) is BadRequest
+
+
+def test_recorded_refusals_without_a_name_are_what_they_were(subtests: pytest.Subtests) -> None:
+    """Errors that others met and that name no requested field keep their kind, whatever the query asks for."""
+    for source, code, message, kind in UNNAMED_REFUSALS:
+        with subtests.test(source=source):
+            with pytest.raises(kind) as caught, naming_refused_fields(["business_management", "field", "spend"]):
+                raise classify(code, message=message)
+            assert type(caught.value) is kind

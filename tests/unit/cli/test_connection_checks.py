@@ -1,0 +1,126 @@
+"""What an operator and a reader see when a field is removed, a version is retired, or a token ends."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.fault_profile import parse_fault_profile
+from graph_simulator.server import SimulatorServer
+from tests.wall_clock import WallClock
+
+from .conftest import Adwarm
+
+
+def find_check(adwarm: Adwarm, name: str) -> Any:
+    """Return one check of the doctor."""
+    (check,) = adwarm("doctor", "--only", name, "--json").json
+    return check
+
+
+@pytest.fixture
+def changing_platform(platform: SimulatorServer) -> Any:
+    """Returns a function that sets the faults of the platform, which has none at the end."""
+    yield lambda **values: platform.state.set_fault_profile(parse_fault_profile(values, "test"))
+    platform.reset()
+
+
+@pytest.mark.slow
+def test_a_removed_field(adwarm: Adwarm, changing_platform: Any, wall_clock: WallClock) -> None:
+    """The report, the doctor and one alert name it, with what it costs; a week later it is back by itself."""
+    refusal = "impressions is not valid for fields param. please check the reference for all valid values"
+    changing_platform(poison=[{"field": "impressions", "refusal": refusal}])
+    for account in ("act_1", "act_2"):
+        assert adwarm("warm", account, "--range", "last_7d").exit_code == 0
+    header = adwarm("get", "act_1", "last_7d", "--json").json
+    missing = "field impressions: refused by the platform (ads are not scored without it): Meta: (#100)"
+    assert header["missing"].startswith(missing)
+    assert not header["complete"]
+    assert "spend" in header["daily"]["columns"]
+    check = find_check(adwarm, "fields")
+    assert check["warning"]
+    assert "impressions by v26.0 for 2 accounts, such as act_1, tried again on 2026-12-02" in check["detail"]
+    (alert,) = adwarm("errors", "--alerts", "--json").json
+    assert alert["kind"] == "FieldRefused"
+    assert "act_1 is read without it" in alert["reason"]
+    assert "ADWARM_REPORTS" in alert["next_step"]
+    opened = adwarm("gate", "open", "account:act_2", "--json").json[0]
+    assert "is read without impressions" in opened["detail"]
+    assert "for act_1, tried again" in find_check(adwarm, "fields")["detail"]
+    changing_platform()
+    wall_clock.set(wall_clock.now() + timedelta(days=7))
+    assert adwarm("warm", "act_1", "--range", "last_7d").exit_code == 0
+    assert adwarm("get", "act_1", "last_7d", "--json").json["missing"] is None
+    assert not find_check(adwarm, "fields")["warning"]
+
+
+def watch(adwarm: Adwarm) -> list[tuple[str, str]]:
+    """Run the step that reads what ends, and return the kind and reason of every alert so far."""
+    assert adwarm("maintain", "--step", "watch_platform").exit_code == 0
+    return [(alert["kind"], alert["reason"]) for alert in adwarm("errors", "--alerts", "--json").json]
+
+
+@pytest.mark.slow
+def test_a_retired_version(adwarm: Adwarm, changing_platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade by the platform is in report, doctor and one alert; a newer version is a setting and a call."""
+    monkeypatch.setenv("ADWARM_SOURCE__API_VERSION", "v25.0")
+    changing_platform(version={"retired": ["v25.0"], "upgrades": True})
+    assert adwarm("warm", "act_1", "--range", "yesterday").exit_code == 0
+    assert adwarm("get", "act_1", "yesterday", "--meta").json["api_version"] == "v26.0"
+    upgraded = (
+        "connection default: the platform upgrades calls by version v25.0 of the API by itself, to v26.0; the plat"
+    )
+    for _ in range(2):
+        ((kind, reason),) = watch(adwarm)
+        assert (kind, reason.startswith(upgraded)) == ("ApiVersion", True)
+    check = find_check(adwarm, "platform")
+    assert check["warning"]
+    assert check["detail"].startswith(
+        "default: version v25.0 of the API ends on 2027-02-23, in 90 days; the platform up"
+    )
+    changing_platform(version={"retired": ["v25.0"]})
+    refused = find_check(adwarm, "connection default")
+    assert (refused["ok"], "2635" in refused["detail"]) == (False, True)
+    monkeypatch.setenv("ADWARM_SOURCE__API_VERSION", "v27.0")
+    assert find_check(adwarm, "connection default")["ok"]
+    watch(adwarm)
+    check = find_check(adwarm, "platform")
+    lives = "default: no end of version v27.0 of the API is known; the access token never ends"
+    assert (check["detail"], check["warning"]) == (lives, False)
+    assert "calls in 15 days, 0.0% with an error" in find_check(adwarm, "access tier")["detail"]
+
+
+@pytest.mark.slow
+def test_a_token_that_ends(
+    adwarm: Adwarm, wall_clock: WallClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six days before, the doctor and one alert say so, another alert a day before; a longer one goes to a file."""
+    end = wall_clock.now() + timedelta(days=6)
+    ends = parse_fault_profile({"token": {"expires_at": end.isoformat()}}, "test")
+    config = SimulatorConfig(accounts=("act_1",), ads=2, app_secret="app-secret", fault_profile=ends)
+    with SimulatorServer(config) as server:
+        monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", server.url)
+        assert "app_id and app_secret" in adwarm("accounts", "token").stderr
+        monkeypatch.setenv("ADWARM_SOURCE__APP_ID", "77")
+        monkeypatch.setenv("ADWARM_SOURCE__APP_SECRET", "app-secret")
+        for _ in range(2):
+            assert watch(adwarm) == [
+                ("TokenExpires", "connection default: the access token ends on 2026-12-01, in 6 days")
+            ]
+        check = find_check(adwarm, "platform")
+        assert check["warning"]
+        assert check["detail"].endswith("the access token ends on 2026-12-01, in 6 days")
+        wall_clock.set(end - timedelta(hours=20))
+        assert "in 1 day" in watch(adwarm)[0][1]
+        assert len(watch(adwarm)) == 2
+        path = tmp_path / "token"
+        done = adwarm("accounts", "token", "--extend", str(path), "--json")
+        assert (path.read_text(), path.stat().st_mode & 0o777) == ("simulated-token-extended", 0o600)
+        assert "simulated-token" not in done.stdout + done.stderr
+        assert done.json["expires_at"] > done.json["ended_at"]
+        monkeypatch.setenv("ADWARM_SOURCE__ACCESS_TOKEN", path.read_text())
+        watch(adwarm)
+        assert not find_check(adwarm, "platform")["warning"]
+        assert "name a new file" in adwarm("accounts", "token", "--extend", str(path)).stderr
