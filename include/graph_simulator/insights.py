@@ -25,6 +25,7 @@ from graph_simulator.figures import (
     action_lists,
     results,
 )
+from graph_simulator.filters import FigureTest
 from graph_simulator.levels import LevelTotals, ad_names, aggregate
 from graph_simulator.page_cursors import paging, requested_page
 from graph_simulator.query import Query, action_split
@@ -79,7 +80,7 @@ def select(dataset: Dataset, account: str, query: Query, now: datetime) -> Selec
         return aggregate(dataset.ad_totals(account, [whole], now, attributed), "account", is_included)
 
     table = aggregate(ad_totals, query.level, is_included)
-    windows, objects = delivered(table, query.more_impressions_than)
+    windows, objects = delivered(table, query.figures)
     return Selection(
         account=account,
         query=query,
@@ -104,11 +105,12 @@ def falsified(selection: Selection, sums: Sequence[FalseSum], *, is_report: bool
     return replace(selection, table=replace(selection.table, totals=whole))
 
 
-def delivered(table: LevelTotals, more_than: int = 0) -> tuple[Days, Days]:
-    """Return window and object indexes of the rows with more than `more_than` impressions, oldest window first."""
+def delivered(table: LevelTotals, tests: Sequence[FigureTest] = ()) -> tuple[Days, Days]:
+    """Return window and object indexes of the rows with impressions that pass the tests, oldest window first."""
     if not table.names:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    windows, objects = np.nonzero(table.totals[Metric.IMPRESSIONS] > more_than)
+    figures = Figures(table.totals, table.reach)
+    windows, objects = np.nonzero(np.all([figures.impressions > 0, *(test(figures) for test in tests)], axis=0))
     return windows, objects
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from operator import lt
 from typing import Any
 
 from graph_simulator.account_edges import edge_fields, find_item, list_items
@@ -11,10 +13,10 @@ from graph_simulator.calls import Call
 from graph_simulator.dataset import Dataset
 from graph_simulator.date_ranges import DateRange, local_time
 from graph_simulator.error_responses import bad_parameter
-from graph_simulator.levels import ACTIVE, FOUNDED
+from graph_simulator.filters import TextTest, filter_parts, text_test
+from graph_simulator.levels import ACTIVE, ENDED, FOUNDED, object_name
 from graph_simulator.page_cursors import paging, requested_page
 from graph_simulator.parameters import json_value, string_list
-from graph_simulator.query import filter_parts
 
 _ACCOUNT_FIELDS = frozenset({
     "id",
@@ -198,7 +200,7 @@ def _object_filter(params: Mapping[str, str], level: str) -> Callable[[Mapping[s
         GraphError: there is no such filter.
     """
     statuses = string_list(params["effective_status"], "effective_status") if "effective_status" in params else [ACTIVE]
-    ids, updated_after = None, ""
+    tests: list[tuple[str, TextTest]] = []
     entries = json_value("filtering", params.get("filtering", "[]"))
     for entry in entries if isinstance(entries, list) else [None]:
         name, operator, value = filter_parts(entry)
@@ -206,17 +208,24 @@ def _object_filter(params: Mapping[str, str], level: str) -> Callable[[Mapping[s
         match name.removeprefix(f"{level}."), operator:
             case "effective_status", "IN":
                 statuses = values
-            case "id", "IN":
-                ids = set(values)
+            case "delivery_info", "IN":
+                statuses = [status for status in (ACTIVE, ENDED) if status.lower() in values]
+            case ("id" | "name") as own, _ if values:
+                tests.append((own, text_test(operator, values)))
             case "updated_time", "GREATER_THAN":
-                updated_after = _iso_time(value)
+                tests.append(("updated_time", partial(lt, _iso_time(value))))
             case _:
                 raise bad_parameter(f"filtering does not take {name} {operator}")
-    return lambda item: (
-        item["effective_status"] in statuses
-        and (ids is None or item["id"] in ids)
-        and item["updated_time"] > updated_after
-    )
+
+    def is_listed(item: Mapping[str, Any]) -> bool:
+        named = {**item, "name": _name_of(item, level)} if tests else item
+        return named["effective_status"] in statuses and all(test(named[name]) for name, test in tests)
+
+    return is_listed
+
+
+def _name_of(item: Mapping[str, str], level: str) -> str:
+    return object_name(level, int(item["id"][9:13]), int(item["id"][13:]))
 
 
 def _iso_time(value: Any) -> str:

@@ -22,6 +22,7 @@ from graph_simulator.figures import (
     ActionSplit,
     action_labels,
 )
+from graph_simulator.filters import FigureTest, TextTest, read_filters
 from graph_simulator.levels import ACTIVE, ENDED, LEVELS
 from graph_simulator.parameters import boolean, json_value, string_list, whole_number
 
@@ -32,9 +33,6 @@ REACH_MONTHS = 13
 REACH_REPORTS_PER_DAY = 10
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _RANGE_KEYS = frozenset({"since", "until"})
-_FILTER_KEYS = frozenset({"field", "operator", "value"})
-_ID_FILTERS = {"ad.id": "ad_id", "adset.id": "adset_id", "campaign.id": "campaign_id"}
-_STATUS_FILTERS = frozenset({"ad.effective_status", "adset.effective_status", "campaign.effective_status"})
 _REACH_FIELDS = frozenset({"reach", "frequency", "cpp"})
 _DIRECTIONS = {"_ascending": False, "_descending": True}
 _ALL = frozenset({"true", "1"})
@@ -52,77 +50,6 @@ _BREAKDOWN_VALUES = {
 }
 
 
-@dataclass
-class Filters:
-    """What `filtering` selects.
-
-    Attributes:
-        ids: allowed ids by id field.
-        not_ids: excluded ids by id field.
-        more_impressions_than: rows need more impressions than this.
-        statuses: allowed effective statuses of ads; all when None.
-    """
-
-    ids: dict[str, frozenset[str]] = field(default_factory=dict)
-    not_ids: dict[str, frozenset[str]] = field(default_factory=dict)
-    more_impressions_than: int = 0
-    statuses: frozenset[str] | None = None
-
-    def add(self, name: str, operator: str, value: Any) -> None:
-        """Add one filter; filters are combined with "and".
-
-        Raises:
-            GraphError: the field or the operator is not supported.
-        """
-        values = frozenset(str(item) for item in (value if isinstance(value, list) else [value]))
-        if name in _ID_FILTERS and operator in {"IN", "EQUAL"}:
-            self.ids[_ID_FILTERS[name]] = self.ids.get(_ID_FILTERS[name], values) & values
-        elif name in _ID_FILTERS and operator in {"NOT_IN", "NOT_EQUAL"}:
-            self.not_ids[_ID_FILTERS[name]] = self.not_ids.get(_ID_FILTERS[name], frozenset()) | values
-        elif name in _STATUS_FILTERS and operator == "IN":
-            self._add_statuses(values, of_ads=name.startswith("ad."))
-        elif name in {"ad.impressions", "impressions"} and operator == "GREATER_THAN" and str(value).isdecimal():
-            self.more_impressions_than = max(self.more_impressions_than, int(value))
-        else:
-            raise bad_parameter(f"filtering does not take {name} {operator}")
-
-    def _add_statuses(self, values: frozenset[str], *, of_ads: bool) -> None:
-        if of_ads:
-            self.statuses = values if self.statuses is None else self.statuses & values
-        elif ACTIVE not in values:
-            # Campaigns and ad sets are always active here, so a filter without that status matches nothing.
-            self.statuses = frozenset()
-
-
-def read_filters(params: Mapping[str, str]) -> Filters:
-    """Return what `filtering` selects. At ad level, any filter implies active ads unless it names their status.
-
-    Raises:
-        GraphError: an entry is not valid.
-    """
-    filters = Filters()
-    entries = json_value("filtering", params.get("filtering", "[]"))
-    for entry in entries if isinstance(entries, list) else [None]:
-        filters.add(*filter_parts(entry))
-    if entries and filters.statuses is None and params.get("level", "account") == "ad":
-        filters.statuses = frozenset({ACTIVE})
-    return filters
-
-
-def filter_parts(entry: Any) -> tuple[str, str, Any]:
-    """Return field, operator and value of one entry of `filtering`.
-
-    Raises:
-        GraphError: the entry does not have exactly these keys.
-    """
-    if not isinstance(entry, dict) or not set(entry) >= _FILTER_KEYS:
-        raise bad_parameter("filtering must be a list of objects with field, operator and value")
-    extra = sorted(set(entry) - _FILTER_KEYS)
-    if extra:
-        raise bad_parameter(f'Invalid keys "{", ".join(extra)}" were found in param "filtering[0]".')
-    return str(entry["field"]), str(entry["operator"]), entry["value"]
-
-
 @dataclass(frozen=True, slots=True)
 class Query:
     """A validated insights query.
@@ -132,9 +59,8 @@ class Query:
         limit: rows of a page.
         attribution: attribution windows of action lists.
         attribution_setting: by which setting conversions are counted.
-        ids: allowed ids by id field.
-        more_impressions_than: rows need more impressions than this.
-        not_ids: excluded ids by id field.
+        texts: what ids and names of an ad have to be, by field.
+        figures: what figures of a row have to be.
         statuses: allowed effective statuses of ads; all when None.
         breakdowns: fields that breakdowns add to each row.
         labels: fields that action breakdowns add to each entry of an action list.
@@ -147,9 +73,8 @@ class Query:
     windows: tuple[DateRange, ...]
     limit: int
     attribution: tuple[str, ...]
-    ids: Mapping[str, frozenset[str]]
-    more_impressions_than: int
-    not_ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    texts: tuple[tuple[str, TextTest], ...] = ()
+    figures: tuple[FigureTest, ...] = ()
     statuses: frozenset[str] | None = None
     breakdowns: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -161,8 +86,7 @@ class Query:
         """Whether the filters accept an ad with these ids."""
         if self.statuses is not None and (ENDED if has_ended else ACTIVE) not in self.statuses:
             return False
-        allowed = all(names.get(name) in ids for name, ids in self.ids.items())
-        return allowed and not any(names.get(name) in ids for name, ids in self.not_ids.items())
+        return all(is_chosen(names.get(name, "")) for name, is_chosen in self.texts)
 
 
 def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Query:
@@ -181,9 +105,8 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
         windows=_windows(params, local_time(now, zone_name).date()),
         limit=page_limit(params),
         attribution=_attribution(params),
-        ids=filters.ids,
-        more_impressions_than=filters.more_impressions_than,
-        not_ids=filters.not_ids,
+        texts=tuple(filters.texts),
+        figures=tuple(filters.figures),
         statuses=filters.statuses,
         attribution_setting=_attribution_setting(params),
     )

@@ -16,6 +16,7 @@ from graph_simulator.dataset import Dataset
 from graph_simulator.error_responses import GraphError, InvalidValue, bad_parameter, missing_object, token_missing
 from graph_simulator.fault_kinds import ACCESS_FAULTS, REPORT_FAULTS, SERVING_FAULTS, FaultKind, Route, error_of
 from graph_simulator.fault_profile import FaultProfile
+from graph_simulator.filters import text_test
 from graph_simulator.hourly_quota import HourlyQuota
 from graph_simulator.insights import (
     Selection,
@@ -265,8 +266,7 @@ def _narrowed(query: Query, node: Node) -> Query:
     """
     if LEVELS.index(query.level) < LEVELS.index(node.level):
         raise bad_parameter(f"level {query.level} is above the object that is asked about")
-    name, own = f"{node.level}_id", frozenset({node.id})
-    return replace(query, ids={**query.ids, name: query.ids.get(name, own) & own})
+    return replace(query, texts=(*query.texts, (f"{node.level}_id", text_test("EQUAL", [node.id]))))
 
 
 def _cost(selection: Selection, rows: int) -> CallCost:

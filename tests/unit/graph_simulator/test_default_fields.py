@@ -125,7 +125,9 @@ def test_objects_are_filtered() -> None:
     recent = matching(statuses, ("ad.updated_time", "GREATER_THAN", 1_793_491_200))
     assert recent
     assert len(recent) < len(ids)
-    assert error_of(driven.call("act_1/ads", filtering='[{"field":"ad.name","operator":"IN","value":["x"]}]')) == (
+    assert matching(("ad.delivery_info", "IN", ["active", "archived", "deleted"])) == ids
+    assert matching(statuses, ("ad.name", "STARTS_WITH", "ad 1.")) == [name for name in ids if name[9:13] == "0000"]
+    assert error_of(driven.call("act_1/ads", filtering='[{"field":"ad.name","operator":"LIKE","value":["x"]}]')) == (
         100,
         None,
     )

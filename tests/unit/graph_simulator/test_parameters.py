@@ -136,7 +136,7 @@ def test_invalid_values(subtests: pytest.Subtests) -> None:
         ("time_range", "{'since':'2026-11-01','until':'2026-11-02','zone':'UTC'}"),
         ("time_range", '{"since":"20261101","until":"20261102"}'),
         ("filtering", '[{"field":"ad.id","operator":"IN","value":["1"],"more":1}]'),
-        ("filtering", '[{"field":"ad.name","operator":"CONTAIN","value":"x"}]'),
+        ("filtering", '[{"field":"ad.colour","operator":"CONTAIN","value":"x"}]'),
     ]:
         with subtests.test(name=name, value=value):
             assert error_of(drive().insights(**{name: value})) == (100, None)
