@@ -209,24 +209,18 @@ def parse_error(
 
 @contextmanager
 def naming_refused_fields(fields: Collection[str]) -> Iterator[None]:
-    """Raise an error of the block that refuses some of the requested `fields` by name as one that says which.
-
-    Raises:
-        FieldRefused: it does; an error that names none of them is raised as it is.
-    """
+    """Raise an error of the block as `name_refused_fields` returns it."""
     try:
         yield
     except (BadRequest, Denied) as error:
-        named = _name_refused_fields(error, fields)
-        if named is error:
-            raise
-        raise named from None
+        raise name_refused_fields(error, fields) from None
 
 
-def _name_refused_fields(error: AdwarmError, fields: Collection[str]) -> AdwarmError:
+def name_refused_fields(error: AdwarmError, fields: Collection[str]) -> AdwarmError:
+    """Return an error that refuses some of the requested `fields` by name as `FieldRefused`, any other as it is."""
     texts = [match[1] for pattern in _REFUSED_FIELDS for match in pattern.finditer(str(error))]
     names = {name for text in texts for name in re.findall(r"\w+", text)}
-    refused = [name for name in fields if name in names]
+    refused = [name for name in fields if name in names] if isinstance(error, BadRequest | Denied) else []
     return FieldRefused(str(error), fields=refused, code=error.code) if refused else error
 
 

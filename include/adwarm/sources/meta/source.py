@@ -1,6 +1,7 @@
 """Meta's insights as a source: synchronous calls, async reports, and usage with every response."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import SecretStr
@@ -9,7 +10,7 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
-from adwarm.sources.meta.graph_errors import naming_refused_fields
+from adwarm.sources.meta.graph_errors import name_refused_fields, naming_refused_fields
 from adwarm.sources.meta.response_bodies import (
     POLL_FIELDS,
     next_cursor,
@@ -272,10 +273,12 @@ class MetaSource:
             return {}
         entries = [BatchCall(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
         now = self._clock.now()
-        return {
-            handle: parse_progress(handle.id, response, self._graph.call_context(handle.unit.account_id), now)
-            for handle, response in zip(handles, self._graph.batch(entries), strict=True)
-        }
+        results: dict[AsyncReportHandle, AsyncReportProgress] = {}
+        for handle, response in zip(handles, self._graph.batch(entries), strict=True):
+            progress = parse_progress(handle.id, response, self._graph.call_context(handle.unit.account_id), now)
+            error = progress.error and name_refused_fields(progress.error, requested_fields(handle.unit))
+            results[handle] = replace(progress, error=error)
+        return results
 
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """Return the page after `cursor` of a unit, or of a run that is ready. Costs one request.

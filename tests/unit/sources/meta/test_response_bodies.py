@@ -11,6 +11,7 @@ from adwarm.foundation.errors import (
     BadRequest,
     Corrupt,
     Denied,
+    FieldRefused,
     NotFound,
     Throttled,
     TokenDead,
@@ -164,6 +165,15 @@ def test_odd_entries_of_a_batch(scripted: ScriptedServer, meta: MetaSource, subt
             seen = meta.poll(RUNS[:2])
             assert seen[RUNS[0]].state is AsyncReportState.PENDING
             assert (seen[RUNS[1]].percent, seen[RUNS[1]].error) == (5, None)
+
+
+def test_a_failed_run_names_a_refused_field(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """A run that failed because of a field of its query says which, so that the next one leaves it out."""
+    text = "(#100) spend is not valid for fields param"
+    scripted.add_reply([entry(status("Job Failed", 0, error_code=100, error_message=text))])
+    error = meta.poll(RUNS[:1])[RUNS[0]].error
+    assert isinstance(error, FieldRefused)
+    assert error.fields == ("spend",)
 
 
 def test_a_result_is_read_by_its_run(scripted: ScriptedServer, meta: MetaSource) -> None:
