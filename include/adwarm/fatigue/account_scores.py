@@ -25,7 +25,6 @@ from adwarm.fatigue.as_of import (
     first_day_used,
     load_inputs,
     month_before,
-    month_of,
     prior_window,
     scan_start,
     select_days,
@@ -95,9 +94,7 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
 
 def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, AdwarmError]) -> AccountRows | None:
     """Return the rows of all days that the account's scores use; None when they cannot be read."""
-    windows = [
-        Window(scan_start(month), max(day for day in work.days if month_of(day) == month)) for month in work.months
-    ]
+    windows = [Window(scan_start(month), days[-1]) for month, days in work.months.items()]
     windows += [
         prior_window(month, inputs.settings)
         for month in work.prior_months
@@ -134,7 +131,7 @@ def _score_month(
     result: BlockResult,
 ) -> None:
     """Add the scores of one month to the result."""
-    days = {work.account_id: sorted(day for day in work.days if month_of(day) == month) for work in works}
+    days = {work.account_id: work.months[month] for work in works}
     if not days:
         return
     span = Window(scan_start(month), max(listed[-1] for listed in days.values()))

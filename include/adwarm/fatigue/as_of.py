@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -44,6 +45,11 @@ def month_of(day: date) -> date:
 def month_before(month: date) -> date:
     """Return the first day of the month before."""
     return month_of(month - _DAY)
+
+
+def group_by_month(days: Iterable[date]) -> dict[date, list[date]]:
+    """Return the days of each month, all in order."""
+    return {month: list(of_month) for month, of_month in groupby(sorted(days), month_of)}
 
 
 def scan_start(month: date) -> date:
@@ -85,7 +91,7 @@ class DayInputs:
     is_stored: bool
 
 
-@dataclass(slots=True)
+@dataclass
 class AccountWork:
     """The scores of an account to compute.
 
@@ -106,12 +112,12 @@ class AccountWork:
     unchanged: int = 0
     without_data: int = 0
 
-    @property
-    def months(self) -> list[date]:
-        """First days of the months with work, oldest first."""
-        return sorted({month_of(day) for day in self.days})
+    @cached_property
+    def months(self) -> dict[date, list[date]]:
+        """The days to compute, by month; to be read once all are selected."""
+        return group_by_month(self.days)
 
-    @property
+    @cached_property
     def prior_months(self) -> set[date]:
         """The months whose priors are used."""
         return {*self.months, *map(month_before, self.months)}
@@ -235,8 +241,7 @@ class BlockInputs:
             BadRequest: a row of such a document cannot be read.
         """
         results: dict[date, DayInputs] = {}
-        for month in sorted({month_of(day) for day in days}):
-            of_month = sorted(day for day in days if month_of(day) == month)
+        for of_month in group_by_month(days).values():
             results |= self._month_inputs(account_id, of_month, self.frequencies(account_id, of_month, requested))
         return results
 

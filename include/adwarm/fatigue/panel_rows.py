@@ -158,7 +158,7 @@ def _read_items(lists: pa.Array) -> tuple[IntArray, pa.Array, pa.Array]:
     try:
         lines = pc.binary_join_element_wise('{"items":', pc.fill_null(lists, "[]"), "}\n", "")
         data = pa.BufferReader(lines.buffers()[2] or b"")
-        items = pyarrow.json.read_json(data, parse_options=_PARSING)["items"].combine_chunks()
+        items = pyarrow.json.read_json(data, pyarrow.json.ReadOptions(use_threads=False), _PARSING)["items"].combine_chunks()
     except pa.ArrowException:
         items = ()  # numbers for texts, or another form
     if len(items) == len(lists) > 0:

@@ -302,9 +302,12 @@ def _without_moves(
 
 
 def _fit_non_negative(shapes: FloatArray, target: FloatArray) -> tuple[float, ...]:
-    """Return the non-negative weights of some columns with the least squares, by trying each set of columns."""
+    """Return the non-negative weights of some columns with the least squares, by trying sets of columns.
+
+    With all columns the squares are least; where that needs a negative weight, each set is tried.
+    """
     best, least = np.zeros(shapes.shape[1]), float(target @ target)
-    for chosen in product((False, True), repeat=shapes.shape[1]):
+    for chosen in product((True, False), repeat=shapes.shape[1]):
         columns = np.flatnonzero(chosen)
         if not len(columns):
             continue
@@ -313,6 +316,8 @@ def _fit_non_negative(shapes: FloatArray, target: FloatArray) -> tuple[float, ..
         if (solution >= 0).all() and error < least:
             best, least = np.zeros(shapes.shape[1]), error
             best[columns] = solution
+            if all(chosen):
+                break
     return tuple(best.tolist())
 
 

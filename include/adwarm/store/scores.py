@@ -166,11 +166,15 @@ def _replaces(day: DayScores, stored: ScoreInputs | None) -> bool:
 def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]]:
     """Return the rows of the table by column."""
     listed = [day for day in days if day.ads]
-    columns: dict[str, Sequence[Any]] = {
-        name: list(chain.from_iterable(day.values(name) for day in listed)) for name in (_FIELDS if listed else ())
-    }
     if not listed:
-        return columns
+        return {}
+    spans: list[tuple[Mapping[str, Sequence[Any]], int, int]] = []  # of values that follow one another
+    for day in listed:
+        first = spans.pop()[1] if spans and spans[-1][0] is day.columns and spans[-1][2] == day.first else day.first
+        spans.append((day.columns, first, day.last))
+    columns: dict[str, Sequence[Any]] = {
+        name: list(chain.from_iterable(values[name][first:last] for values, first, last in spans)) for name in _FIELDS
+    }
     columns["ad_name"] = [name.replace("\0", "")[:_MAX_NAME] for name in columns["ad_name"]]
     counts = [day.ads for day in listed]
     stamps: dict[str, list[Any]] = {
