@@ -30,10 +30,10 @@ from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import fatigue_day, fatigue_prior, fatigue_score
-from tests.benchmarks.measure import exit_code, save_results
+from tests.benchmarks.measure import exit_code, save_results, sized
 
-ACCOUNTS, ADS = 75, 20
-STORED_DAYS, SCORED_DAYS = 120, 60
+ACCOUNTS, ADS = sized(75, 2), 20
+STORED_DAYS, SCORED_DAYS = 120, sized(60, 2)
 LAST_DAY = date(2026, 3, 31)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 LIMITS = {"sqlite": 3.0, "postgresql": 4.0}
@@ -96,6 +96,19 @@ def fill(context: Context) -> list[str]:
             rows = make_rows(account_id, days, draw)
             store_rows(context, account_id, rows)
     return ids
+
+
+def open_sqlite(folder: str) -> Context:
+    """Return an empty database in a folder."""
+    engine = open_engine(f"sqlite:///{folder}/adwarm.db")
+    upgrade(engine)
+    return Context(engine, ObjectStore(f"{folder}/data"), Settings())
+
+
+def time_scores(context: Context, ids: list[str]) -> Seconds:
+    """Score all accounts as of all days, and return wall and CPU seconds."""
+    days = [LAST_DAY - timedelta(days=number) for number in range(SCORED_DAYS)]
+    return _time(context, [(account_id, day) for account_id in ids for day in days])
 
 
 def measure(engine: Engine, objects: ObjectStore, ids: list[str]) -> list[dict[str, Any]]:
