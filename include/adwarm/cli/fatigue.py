@@ -232,7 +232,7 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
             score.ad_id,
             score.ad_name,
             score.status,
-            None if score.loss is None else f"{score.loss:z.0%}",
+            None if score.loss is None else f"{max(0.0, score.loss):.0%}",
             None if score.trend_per_day is None else f"{score.trend_per_day:+z.1f}",
             None if score.total is None else f"{score.total:.0f}",
             score.driver,

@@ -126,7 +126,7 @@ def describe_projection(score: FatigueScore) -> str:
     if low is None:
         return ""
     if high is None:
-        return f"critical in {format_count(low, 'day')} or later" if low else "critical from tomorrow on, or later"
+        return f"critical in {format_count(low, 'day')} at the earliest" if low else "critical tomorrow at the earliest"
     if low < 1:
         return f"critical within {format_count(max(1, high), 'day')}"
     return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"

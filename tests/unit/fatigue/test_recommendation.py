@@ -73,10 +73,10 @@ def test_the_projection_is_an_interval_of_days(subtests: pytest.Subtests) -> Non
         (_soon(6.2, 4.6, 8.4), "critical in 4 to 9 days"),
         (_soon(4.0, 4.0, 4.0), "critical in about 4 days"),
         (_soon(3.4, None, None), "critical in 3 to 4 days"),
-        (_soon(6.0, 4.0, None), "critical in 4 days or later"),
-        (_soon(6.0, 1.5, MAX_DAYS_AHEAD + 1.0), "critical in 1 day or later"),
+        (_soon(6.0, 4.0, None), "critical in 4 days at the earliest"),
+        (_soon(6.0, 1.5, MAX_DAYS_AHEAD + 1.0), "critical in 1 day at the earliest"),
         (_soon(2.0, 0.4, 2.5), "critical within 3 days"),
-        (_soon(2.0, 0.4, None), "critical from tomorrow on, or later"),
+        (_soon(2.0, 0.4, None), "critical tomorrow at the earliest"),
     ):
         with subtests.test(score=score, text=text):
             assert describe_projection(score) == text
