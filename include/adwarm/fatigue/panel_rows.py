@@ -57,6 +57,7 @@ _KIND_OF: Final = {
 """Kind of an action, and which of the kind's names it is."""
 _UNSTATED_KINDS: Final = [KINDS.index(kind) for kind in ACTION_NAMES if kind not in _STATED_ONLY]
 _ITEM: Final = pa.struct([("action_type", pa.string()), ("value", pa.string())])
+_READING: Final = pyarrow.json.ReadOptions(use_threads=False)
 _PARSING: Final = pyarrow.json.ParseOptions(pa.schema([("items", pa.list_(_ITEM))]), unexpected_field_behavior="ignore")
 RESULT_COLUMNS: Final = ("results", "actions", "conversions")
 """Fields with results; all but the actions may be a plain number."""
@@ -158,7 +159,7 @@ def _read_items(lists: pa.Array) -> tuple[IntArray, pa.Array, pa.Array]:
     try:
         lines = pc.binary_join_element_wise('{"items":', pc.fill_null(lists, "[]"), "}\n", "")
         data = pa.BufferReader(lines.buffers()[2] or b"")
-        items = pyarrow.json.read_json(data, pyarrow.json.ReadOptions(use_threads=False), _PARSING)["items"].combine_chunks()
+        items = pyarrow.json.read_json(data, _READING, _PARSING)["items"].combine_chunks()
     except pa.ArrowException:
         items = ()  # numbers for texts, or another form
     if len(items) == len(lists) > 0:
