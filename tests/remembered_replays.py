@@ -6,7 +6,7 @@ from typing import Any
 
 from adwarm.forecast.snapshot import StoredForecasts
 from adwarm.patterns.opens import Opens
-from adwarm.replay.log_split import TrainTestSplit
+from adwarm.replay.replay_run import TrainTestSplit
 from adwarm.replay.review import ReviewScope, review_log
 from adwarm.settings import Settings
 

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import BOUNDS, BUILT_IN, FORECASTS
-from adwarm.replay.replay_run import ReplayConfig, read_opens, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, read_opens, replay
 from adwarm.settings import load_settings
 from tests.benchmarks.measure import save_results, sized, train_fast_if_tiny
 

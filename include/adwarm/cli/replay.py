@@ -15,8 +15,7 @@ from adwarm.foundation.errors import BadRequest
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from adwarm.replay.log_split import TrainTestSplit
-    from adwarm.replay.replay_run import PolicyProgress, ReplayResult
+    from adwarm.replay.replay_run import PolicyProgress, ReplayResult, TrainTestSplit
     from adwarm.settings import Settings
     from adwarm.store import Context
 
@@ -120,7 +119,7 @@ def _parse_split(
     """Return the periods of training and test: from days, from numbers of weeks, or what fits the log."""
     from adwarm.access_log import log_span
     from adwarm.replay import WEEK
-    from adwarm.replay.log_split import DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS, TrainTestSplit, split_weeks
+    from adwarm.replay.replay_run import DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS, TrainTestSplit, split_weeks
 
     names = ("--train-from", "--test-from", "--test-to")
     train, test, end = (parse_timestamp(text, name) if text else None for text, name in zip(days, names, strict=True))

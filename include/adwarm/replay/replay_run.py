@@ -1,12 +1,13 @@
 """Replays warming policies over an access log: thresholds from the training part, then one pass over the test part.
 
 No open after a decision's cutoff reaches a policy, no open of the test part reaches a threshold, and equal inputs give
-equal results.
+equal results. Which part of a log is for training and which is replayed is chosen here too; a log that is too short
+gets a message that says what fits.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -14,14 +15,16 @@ import pandas as pd
 import pyarrow as pa
 
 from adwarm.access_log import read_events
+from adwarm.access_log.timestamps import to_micros
+from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import FIRST_OPEN_QUIET
 from adwarm.patterns.opens import Opens, factorize, keep_human_events, opens_from_frame
 from adwarm.patterns.reloads import drop_reloads_of_events
+from adwarm.replay import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING, MIN_TRAINING, WEEK
 from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
 from adwarm.replay.deployed_plan import DeployedPlan, PlannedRequestCounter
 from adwarm.replay.drift import MonitoredPolicy
-from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import ForecastPolicy, load_policies
 from adwarm.replay.policy import EntryLifetime, FixedLifetime, FreshnessLifetime, Policy, ReplayTiming
 from adwarm.replay.replay_page import get_headline
@@ -33,12 +36,96 @@ from adwarm.replay.results import (
     compare_policies,
     policy_result,
 )
-from adwarm.replay.simulate import (
-    iter_rankings,
-    learn_thresholds,
-    simulate,
-)
+from adwarm.replay.simulate import iter_rankings, learn_thresholds, simulate
 from adwarm.settings import Settings
+
+_ONE_DAY = timedelta(days=1)
+DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS = 8, 4
+
+
+@dataclass(frozen=True, slots=True)
+class TrainTestSplit:
+    """Start of training, start of the test, and its end; UTC. Each moment belongs to the part that it begins.
+
+    Raises:
+        BadRequest: training is shorter than 14 days, or the test shorter than a day.
+    """
+
+    train_from: datetime
+    test_from: datetime
+    test_to: datetime
+
+    def __post_init__(self) -> None:
+        if self.test_from - self.train_from < MIN_REPLAY_TRAINING:
+            raise BadRequest("training needs 14 days or more; move --train-from back or --test-from on")
+        if self.test_to - self.test_from < MIN_REPLAY_TEST:
+            raise BadRequest("the scored part is shorter than a day; move --test-to on")
+
+    def micros(self) -> tuple[int, int, int]:
+        """Return the three moments in microseconds since 1970."""
+        return to_micros(utc(self.train_from)), to_micros(utc(self.test_from)), to_micros(utc(self.test_to))
+
+
+def split_weeks(
+    first: datetime, end: datetime, training_weeks: int | None = None, weeks: int | None = None
+) -> tuple[TrainTestSplit, str | None]:
+    """Return the split of a log, and a note when it is shorter than the default needs.
+
+    Weeks that are asked for must fit. What is not asked for is 8 weeks of training and the 4 after them, or what fits:
+    up to a third of the log is replayed, in whole weeks, or else the days after two weeks of training.
+
+    Args:
+        first: the log's first moment, UTC.
+        training_weeks: weeks to learn from; None: up to 8.
+        weeks: weeks to replay; None: up to 4.
+
+    Raises:
+        BadRequest: the log is too short; the message says how much it needs, and what would fit.
+    """
+    span = end - first
+    learned, replayed = (training_weeks or DEFAULT_TRAINING_WEEKS) * WEEK, (weeks or DEFAULT_WEEKS) * WEEK
+    needed = learned + replayed
+    if span < MIN_TRAINING + _ONE_DAY:
+        raise BadRequest(
+            f"a replay needs 15 days of log, two weeks to learn from and a day to replay; the log holds {_days(span)}: "
+            f"wait until it holds more, or name more of its files"
+        )
+    least = (training_weeks or 2) * WEEK + (weeks * WEEK if weeks else _ONE_DAY)
+    if (training_weeks or weeks) and span < least:
+        raise BadRequest(
+            f"--train-weeks {learned // WEEK} and --weeks {replayed // WEEK} need {_days(needed)}; "
+            f"the log holds {_days(span)}: {_offer(span)}"
+        )
+    if span >= needed:
+        return TrainTestSplit(end - needed, end - replayed, end), None
+    fitting = weeks * WEEK if weeks else _fitting(span, training_weeks)
+    split = TrainTestSplit(max(first, end - fitting - learned), end - fitting, end)
+    note = (
+        f"the log holds {_days(span)}, and {learned // WEEK} weeks to learn from with {replayed // WEEK} to replay "
+        f"need {_days(needed)}: replaying the last {_days(fitting)}, learning from the "
+        f"{_days(split.test_from - split.train_from)} before them"
+    )
+    return split, note
+
+
+def _fitting(span: timedelta, training_weeks: int | None) -> timedelta:
+    """Return how much of a short log is replayed."""
+    training = (training_weeks or 2) * WEEK
+    whole = min(DEFAULT_WEEKS, max(span // 3 // WEEK, 1), (span - training) // WEEK)
+    return whole * WEEK if whole else (span - training) // _ONE_DAY * _ONE_DAY
+
+
+def _offer(span: timedelta) -> str:
+    if span < MIN_TRAINING + WEEK:
+        return "leave both out to replay the days that fit"
+    weeks = _fitting(span, None) // WEEK
+    return f"this fits: --train-weeks {min((span - weeks * WEEK) // WEEK, DEFAULT_TRAINING_WEEKS)} --weeks {weeks}"
+
+
+def _days(span: timedelta) -> str:
+    days = max(span // _ONE_DAY, 0)
+    return "1 day" if days == 1 else f"{days} days"
+
 
 TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 THRESHOLD_PERIOD = 14 * DAY

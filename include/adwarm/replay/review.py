@@ -26,11 +26,10 @@ from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import Opens
 from adwarm.replay import MIN_REPLAY_TEST, MIN_TRAINING, WEEK
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
-from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import ForecastPolicy
 from adwarm.replay.policy import Policy
 from adwarm.replay.replay_page import render_page
-from adwarm.replay.replay_run import ReplayConfig, get_lifetime, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, get_lifetime, replay
 from adwarm.replay.review_rules import (
     MAX_ECE,
     MIN_CASES,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from adwarm.patterns.opens import Opens, opens_from_frame
-from adwarm.replay.log_split import TrainTestSplit
+from adwarm.replay.replay_run import TrainTestSplit
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)

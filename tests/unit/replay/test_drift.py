@@ -18,8 +18,7 @@ from adwarm.replay.drift import (
     measure_drift,
     stability_index,
 )
-from adwarm.replay.log_split import TrainTestSplit
-from adwarm.replay.replay_run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.settings import Settings
 
 from .conftest import MONDAY, simulated_opens

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.replay.log_split import split_weeks
+from adwarm.replay.replay_run import split_weeks
 
 END = datetime(2026, 3, 2, tzinfo=UTC)
 

@@ -9,9 +9,8 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import BUILT_IN, FORECASTS
-from adwarm.replay.replay_run import ReplayConfig, replay, select_keys
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay, select_keys
 from adwarm.settings import Settings
 from tests.support.training import shorten_training
 

@@ -24,10 +24,9 @@ from adwarm.replay import baselines
 from adwarm.replay.baselines import hour_probabilities, idle_window
 from adwarm.replay.cache_simulation import EvaluationPeriod, FetchDelays, SimulationInputs
 from adwarm.replay.deployed_plan import DeployedPlan
-from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import BUILT_IN, FORECASTS, ForecastPolicy, KeyLifetimes, load_policies
 from adwarm.replay.policy import DecisionTimes, FixedLifetime, Ranking, ReplayTiming
-from adwarm.replay.replay_run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
 

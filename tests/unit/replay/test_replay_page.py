@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.replay_page import get_headline, render_page
-from adwarm.replay.replay_run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.replay.review import review_log
 from adwarm.settings import Settings
 
