@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.terminal import JsonOption, parse_timestamp, print_json, print_lines, print_note, print_table
+from adwarm.cli.terminal import (
+    AtOption,
+    JsonOption,
+    clock_at,
+    parse_timestamp,
+    print_json,
+    print_lines,
+    print_note,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from adwarm.recovery.channels import Channel
@@ -59,12 +68,12 @@ class SentMessage:
     reason: str | None = None
 
 
-def digest(*, as_json: JsonOption = False) -> None:
+def digest(*, at: AtOption = None, as_json: JsonOption = False) -> None:
     """Print the weekly digest as it would be sent now: how warm, what it cost, what to do, which ads to replace."""
     from adwarm.queries.digest import build_digest
     from adwarm.runtime import Runtime
 
-    runtime = Runtime()
+    runtime = Runtime(clock=clock_at(at))
     title, text = build_digest(runtime.context, runtime.clock.now())
     channels = [channel.name for channel in runtime.settings.alerts.channels]
     is_on = runtime.settings.alerts.enabled and runtime.settings.alerts.weekly_digest
@@ -72,12 +81,11 @@ def digest(*, as_json: JsonOption = False) -> None:
         print_json({"title": title, "text": text, "is_on": is_on, "channels": ["log", *channels]})
         return
     print_lines([(0, title), *((2, line) for line in text.splitlines())])
-    sent = (
-        f"on Mondays through: {', '.join(['log', *channels])}"
+    print_note(
+        f"sent on Mondays through: {', '.join(['log', *channels])}"
         if is_on
-        else "nowhere; ADWARM_ALERTS__WEEKLY_DIGEST=true"
+        else "not sent; ADWARM_ALERTS__WEEKLY_DIGEST=true sends it on Mondays"
     )
-    print_note(f"sent {sent}")
 
 
 def send_tests(channel: str | None, *, as_json: bool) -> None:

@@ -52,13 +52,16 @@ def build_digest(context: Context, now: datetime) -> tuple[str, str]:
     """Return the title and the text of the digest of the seven days before `now`."""
     warmth, share = _describe_warmth(context.engine, now)
     needs, ads = _list_needs(context.engine, now), _list_critical(context.engine, now)
-    title = f"adwarm: {share}, {format_count(len(needs), 'thing')} to do, {format_count(len(ads), 'ad')} to replace"
+    title = f"adwarm: {share}, {format_count(len(needs), 'thing')} to do"
     parts = {
         "How warm": [warmth],
         "What it cost": [_describe_cost(context, now)],
         "What needs a person": _shorten(needs, "adwarm status") or ["nothing"],
-        "Ads to replace": _shorten([_describe_ad(ad, context.settings) for ad in ads], "the tab Fatigue") or ["none"],
     }
+    if list_ads(context.engine, AdQuery(), limit=1)[0]:  # dashboards have none
+        title += f", {format_count(len(ads), 'ad')} to replace"
+        lines = [_describe_ad(ad, context.settings) for ad in ads]
+        parts["Ads to replace"] = _shorten(lines, "the tab Fatigue") or ["none"]
     return title, "\n".join(line for name, lines in parts.items() for line in (f"{name}:", *(f"- {x}" for x in lines)))
 
 
