@@ -185,8 +185,8 @@ def list_connections(engine: Engine, now: datetime) -> list[dict[str, Any]]:
         rows.append({
             "connection": name,
             "read_at": datetime.fromisoformat(facts["read_at"]),
-            "version": "; ".join([*version, *([problems["version"]] if "version" in problems else [])]),
-            "token": "; ".join([*token, *([problems["token"]] if "token" in problems else [])]),
+            "version": "; ".join([*version, *filter(None, [problems.get("version")])]),
+            "token": "; ".join([*token, *filter(None, [problems.get("token")])]),
             "needs_look": bool(news or problems),
         })
     return rows

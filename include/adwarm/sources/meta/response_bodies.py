@@ -1,7 +1,5 @@
 """Parses the bodies of responses: pages of rows, the progress of async reports, accounts.
 
-Parses the bodies of responses: pages of rows, and the progress of async reports.
-
 Pages follow the platform's rules: only a missing `next` ends a report, so an empty page in the middle loses nothing.
 The URL in `next` may contain a token; it is neither called nor stored, and the next page is requested by its cursor.
 

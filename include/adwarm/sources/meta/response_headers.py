@@ -119,8 +119,6 @@ VERSION_ENDS: Mapping[str, date | None] = {
     "v26.0": None,
     "v25.0": date(2027, 2, 23),
     "v24.0": date(2026, 11, 10),
-    "v23.0": date(2026, 6, 9),
-    "v22.0": date(2026, 2, 19),
 }
 """The last day of each version of the Marketing API; None while none is announced. The platform's table, 2026-11-29:
 developers.facebook.com/documentation/ads-commerce/marketing-api/marketing-api-changelog/versions"""

@@ -157,6 +157,8 @@ _EDGES = {"campaign": "campaigns", "adset": "adsets", "ad": "ads"}
 class MetaSource:
     """Ad insights of every account that one token can read. Used by one thread at a time.
 
+    What the platform answers with becomes an error by the table of `graph_errors`; `Raises` names what else is raised.
+
     Args:
         credentials: the token, and the app it belongs to.
         settings: URL, version, page size, timeouts.
@@ -200,18 +202,13 @@ class MetaSource:
         """Return the account with its zone and currency. Costs one request.
 
         Raises:
-            Transient, Throttled, Denied, TokenDead, BadRequest: as the platform says.
             Corrupt: the response is about another account, or malformed.
         """
         response = self._graph.get((account_id,), {"fields": _ACCOUNT_FIELDS}, account_id)
         return parse_account(response.body, account_id, self.connection)
 
     def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
-        """Return a page of the accounts that the token can read. Costs one request.
-
-        Raises:
-            Transient, Throttled, TooMuchData, TokenDead, BadRequest: as the platform says.
-        """
+        """Return a page of the accounts that the token can read. Costs one request."""
         params: dict[str, Any] = {"fields": _ACCOUNT_FIELDS, "limit": page_size or _NODES_PER_PAGE}
         if cursor is not None:
             params["after"] = cursor
@@ -254,21 +251,13 @@ class MetaSource:
         return self.read(unit, None)
 
     def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
-        """Start a report run of the unit. Costs one request.
-
-        Raises:
-            Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
-        """
+        """Start a report run of the unit. Costs one request."""
         with naming_refused_fields(requested_fields(unit)):
             response = self._graph.post((unit.account_id, "insights"), async_report_params(unit), unit.account_id)
         return AsyncReportHandle(parse_run_id(response.body), unit)
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
-        """Return the progress of each run. Costs one request for all of them, and one platform call for each.
-
-        Raises:
-            Transient, Throttled, TokenDead, BadRequest: the request failed for all runs.
-        """
+        """Return the progress of each run. Costs one request for all of them, and one platform call for each."""
         if not handles:
             return {}
         entries = [BatchCall(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
@@ -286,7 +275,6 @@ class MetaSource:
         Raises:
             NotFound: the platform no longer knows the run.
             FieldRefused: the platform refuses fields of the query, and names them.
-            Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
             Corrupt: a row was not requested or is malformed; no row of the page may be kept.
         """
         unit = target.unit if isinstance(target, AsyncReportHandle) else target
@@ -311,8 +299,7 @@ class MetaSource:
         """Return a page of the campaigns, ad sets or ads in `unit`. Costs one request.
 
         Raises:
-            BadRequest: the unit is restricted to several objects, or the platform says so.
-            Transient, Throttled, Denied, TokenDead: as the platform says.
+            BadRequest: the unit is restricted to several objects.
             Corrupt: an object has no id, or one that is malformed.
         """
         _, ids = filtered_objects(unit)

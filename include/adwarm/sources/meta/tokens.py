@@ -5,7 +5,7 @@ of a business cannot ask about itself; that of an app's developer can.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import SecretStr
@@ -28,7 +28,6 @@ def read_token_life(credentials: MetaCredentials, settings: SourceSettings, cloc
     Raises:
         BadRequest: the platform tells only the app, whose id or secret is not set.
         TokenDead: it has ended already.
-        AdwarmError: as the platform says.
     """
     app = _app_token(credentials)
     inspector = credentials if app is None else MetaCredentials(app, credentials.app_id)
@@ -47,7 +46,6 @@ def extend_token(credentials: MetaCredentials, settings: SourceSettings, clock: 
 
     Raises:
         BadRequest: the app is not known, or the token never ends.
-        AdwarmError: as the platform says.
     """
     app, secret = credentials.app_id, credentials.app_secret
     if app is None or secret is None:
@@ -103,7 +101,5 @@ def _app_token(credentials: MetaCredentials) -> SecretStr | None:
 
 
 def _moment(seconds: Any) -> datetime | None:
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not is_number or not 0 < seconds < _LATEST:
-        return None
-    return datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+    is_time = isinstance(seconds, int) and 0 < seconds < _LATEST
+    return datetime.fromtimestamp(seconds, UTC) if is_time else None
