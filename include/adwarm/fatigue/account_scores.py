@@ -371,10 +371,10 @@ class _Run:
                 if (item.account_id, item.as_of) in rescored:
                     continue
                 self.ads |= {(item.account_id, ad_id) for ad_id in item.values("ad_id")}
-                flags = item.values("baseline")  # texts: to look for a name is faster than to decode each
+                flags = "".join(item.values("baseline"))  # to count a name is faster than to decode each
                 self.result.without_delivery += not flags
-                self.result.without_history += sum('"history_missing"' in text for text in flags)
-                self.result.without_frequency += sum('"frequency_missing"' in text for text in flags)
+                self.result.without_history += flags.count('"history_missing"')
+                self.result.without_frequency += flags.count('"frequency_missing"')
                 self.result.ads = len(self.ads)
                 for status, count in Counter(item.values("status")).items():
                     self.result.bands[status] = self.result.bands.get(status, 0) + count

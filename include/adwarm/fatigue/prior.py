@@ -11,7 +11,7 @@ deviation of a day from the mean of its two neighbors.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import date
 from itertools import pairwise, product
 from typing import Any, Final
@@ -77,7 +77,7 @@ class AccountPrior:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        return asdict(self)
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @property
     def noise_factor(self) -> float:
@@ -302,22 +302,28 @@ def _without_moves(
 
 
 def _fit_non_negative(shapes: FloatArray, target: FloatArray) -> tuple[float, ...]:
-    """Return the non-negative weights of some columns with the least squares, by trying sets of columns.
+    """Return the non-negative weights of some columns with the least squares, by trying each set of columns.
 
-    With all columns the squares are least; where that needs a negative weight, each set is tried.
+    With all columns the squares are least, so that the sets are tried only where that needs a negative weight, or where
+    the lags are too few for it.
     """
-    best, least = np.zeros(shapes.shape[1]), float(target @ target)
-    for chosen in product((True, False), repeat=shapes.shape[1]):
-        columns = np.flatnonzero(chosen)
-        if not len(columns):
+    columns, is_enough = np.arange(shapes.shape[1]), len(target) >= shapes.shape[1]
+    products, moments = shapes.T @ shapes, shapes.T @ target
+    best, least = np.zeros(len(columns)), float(target @ target)
+    if is_enough and ((solution := np.linalg.solve(products, moments)) >= 0).all():
+        return tuple(solution.tolist())
+    for chosen in product((False, True), repeat=len(columns)):
+        used = columns[list(chosen)]
+        if not len(used):
             continue
-        solution = np.linalg.lstsq(shapes[:, columns], target, rcond=None)[0]
-        error = float(((shapes[:, columns] @ solution - target) ** 2).sum())
+        if is_enough:
+            solution = np.linalg.solve(products[np.ix_(used, used)], moments[used])
+        else:
+            solution = np.linalg.lstsq(shapes[:, used], target, rcond=None)[0]
+        error = float(((shapes[:, used] @ solution - target) ** 2).sum())
         if (solution >= 0).all() and error < least:
-            best, least = np.zeros(shapes.shape[1]), error
-            best[columns] = solution
-            if all(chosen):
-                break
+            best, least = np.zeros(len(columns)), error
+            best[used] = solution
     return tuple(best.tolist())
 
 
