@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.clock import SystemClock, VirtualClock
-from adwarm.model import ReportKey, resolve_key
+from adwarm.model import Priority, ReportKey, Window, resolve_key
+from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.batch import Batch
+from adwarm.settings import ReportSettings
 from adwarm.store import accounts, leases, partitions
-from adwarm.store.database import read_transaction
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.partition_rows import daily_rows
 from adwarm.store.tables import lease as lease_table
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
@@ -27,6 +30,35 @@ def noted(staging: PlatformHarness, account: str = "act_1") -> Any:
     """Return the report recorded in the account's lease."""
     with read_transaction(staging.prefetch.engine) as connection:
         return connection.execute(lease_table.select().where(lease_table.c.name.like(f"fetch:{account}:%"))).one()
+
+
+def test_answers_of_different_attribution_are_never_mixed(staging: PlatformHarness) -> None:
+    """Each setting has days of its own; a plain request and an async report of one setting count the same purchases."""
+    reports = {
+        "default": ReportSettings(),
+        "account": ReportSettings(attribution="account"),
+        "windows": ReportSettings(attribution_windows=("1d_view",)),
+    }
+    settings = staging.prefetch.settings.model_copy(update={"reports": reports})
+    harness = staging.with_settings(settings)
+    week = Window(LONG_WINDOW.until - timedelta(days=6), LONG_WINDOW.until)
+    bought: dict[tuple[str, str], int] = {}
+    for name in reports:
+        for way, window in (("plain", week), ("async", LONG_WINDOW)):
+            with write_transaction(harness.prefetch.engine) as connection:
+                connection.execute(partitions.table.delete())
+            result = harness.prefetch.run(
+                [KeyRequest(ReportKey("act_1", str(window), name))], Priority.LOW, wait_seconds=600
+            )
+            states = partitions.list_states(harness.prefetch.engine, "act_1", settings.spec(name).hash, week)
+            rows = daily_rows(harness.prefetch.objects, states, week)
+            actions = [action for row in rows for action in row.get("actions", [])]
+            assert any("1d_view" in action for action in actions) is (name == "windows")
+            bought[name, way] = sum(int(item["value"]) for item in actions if item["action_type"] == "purchase")
+            assert statuses(result) == ["fetched"]
+    assert len(harness.calls("submit")) == len(reports)
+    assert bought["default", "plain"] == bought["default", "async"] == bought["windows", "plain"]
+    assert bought["account", "plain"] == bought["account", "async"] < 0.8 * bought["default", "plain"]
 
 
 def test_a_long_span_goes_as_a_report(staging: PlatformHarness) -> None:
