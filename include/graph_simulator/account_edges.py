@@ -17,6 +17,22 @@ from graph_simulator.levels import FOUNDED
 
 Item = dict[str, Any]
 _NAMES = {
+    "account": """
+        account_id account_status ad_account_promotable_objects age agency_client_declaration all_capabilities
+        amount_spent attribution_spec balance brand_safety_content_filter_levels business business_city
+        business_country_code business_name business_state business_street business_street2 business_zip
+        can_create_brand_lift_study capabilities created_time currency custom_audience_info default_dsa_beneficiary
+        default_dsa_payor disable_reason end_advertiser end_advertiser_name existing_customers
+        expired_funding_source_details extended_credit_invoice_group failed_delivery_checks fb_entity funding_source
+        funding_source_details has_migrated_permissions has_page_authorized_adaccount id io_number
+        is_attribution_spec_system_default is_ba_skip_delayed_eligible is_direct_deals_enabled
+        is_in_3ds_authorization_enabled_market is_notifications_enabled is_personal is_prepay_account is_tax_id_required
+        liable_address line_numbers marketing_messages_settings media_agency min_campaign_group_spend_cap
+        min_daily_budget name offsite_clo_signal_status offsite_pixels_tos_accepted opportunity_score
+        opportunity_score_weight owner owner_business partner rf_spec send_bill_to_address show_checkout_experience
+        sold_to_address spend_cap tax_id tax_id_status tax_id_type timezone_id timezone_name timezone_offset_hours_utc
+        tos_accepted user_access_expire_time user_tasks user_tos_accepted viewable_business
+    """,
     "adcreatives": """
         account_id actor_id ad_disclaimer_spec adlabels applink_treatment asset_feed_spec authorization_category
         auto_update body branded_content branded_content_sponsor_page_id bundle_folder_id call_to_action
@@ -85,8 +101,8 @@ _NAMES = {
         object_id object_name object_type tool translated_event_type
     """,
 }
-_FIELDS = {edge: frozenset(names.split()) for edge, names in _NAMES.items()}
-"""The fields of each edge: those of the SDK's classes (facebook_business 26.0.3)."""
+FIELDS = {edge: frozenset(names.split()) for edge, names in _NAMES.items()}
+"""The fields of an account, and of the items at each edge: those of the SDK's classes (facebook_business 26.0.3)."""
 _EDGES_BY_DIGIT = {"4": "adcreatives", "5": "customconversions", "6": "customaudiences", "8": "advideos"}
 _FEW = 2
 _SINCE = int(datetime.combine(FOUNDED, datetime.min.time(), UTC).timestamp())
@@ -98,10 +114,10 @@ def edge_fields(edge: str, names: list[str]) -> tuple[str, ...]:
     Raises:
         GraphError: such an item has no such field.
     """
-    unknown = [name for name in names if name not in _FIELDS[edge]]
+    unknown = [name for name in names if name not in FIELDS[edge]]
     if unknown:
         raise bad_parameter(f"Tried accessing nonexisting field ({unknown[0]}) on node type ({edge})")
-    return tuple(dict.fromkeys([*names, *({"id"} & _FIELDS[edge])]))
+    return tuple(dict.fromkeys([*names, *({"id"} & FIELDS[edge])]))
 
 
 def list_items(dataset: Dataset, account: str, edge: str, today: date, params: Mapping[str, str]) -> list[Item]:

@@ -6,7 +6,7 @@ from functools import partial
 from operator import lt
 from typing import Any
 
-from graph_simulator.account_edges import edge_fields, find_item, list_items
+from graph_simulator.account_edges import FIELDS, edge_fields, find_item, list_items
 from graph_simulator.ad_objects import EDGES, Node, list_objects, object_fields, requested_fields
 from graph_simulator.ads import Metric
 from graph_simulator.calls import Call
@@ -18,60 +18,6 @@ from graph_simulator.levels import ACTIVE, ENDED, FOUNDED, object_name
 from graph_simulator.page_cursors import paging, requested_page
 from graph_simulator.parameters import json_value, string_list
 
-_ACCOUNT_FIELDS = frozenset({
-    "id",
-    "account_id",
-    "name",
-    "account_status",
-    "currency",
-    "timezone_name",
-    "timezone_id",
-    "timezone_offset_hours_utc",
-    "created_time",
-    "amount_spent",
-    "balance",
-    "spend_cap",
-    "min_daily_budget",
-    "disable_reason",
-    "owner",
-    "age",
-    "business",
-    "business_name",
-    "business_country_code",
-    "business_city",
-    "business_street",
-    "business_street2",
-    "business_zip",
-    "business_state",
-    "capabilities",
-    "end_advertiser",
-    "end_advertiser_name",
-    "extended_credit_invoice_group",
-    "failed_delivery_checks",
-    "fb_entity",
-    "funding_source",
-    "funding_source_details",
-    "has_migrated_permissions",
-    "io_number",
-    "is_attribution_spec_system_default",
-    "is_direct_deals_enabled",
-    "is_in_3ds_authorization_enabled_market",
-    "is_notifications_enabled",
-    "is_personal",
-    "is_prepay_account",
-    "is_tax_id_required",
-    "line_numbers",
-    "media_agency",
-    "min_campaign_group_spend_cap",
-    "offsite_pixels_tos_accepted",
-    "partner",
-    "tax_id",
-    "tax_id_status",
-    "tax_id_type",
-    "tos_accepted",
-    "user_tasks",
-    "user_tos_accepted",
-})
 _TOTAL_COUNT = frozenset({"true", "1", "total_count", '["total_count"]'})
 
 
@@ -137,7 +83,7 @@ def account_body(dataset: Dataset, account: str, fields: str, now: datetime) -> 
         "age": float((now.date() - FOUNDED).days),
         "capabilities": [],
     }
-    unknown = [name for name in names if name not in _ACCOUNT_FIELDS]
+    unknown = [name for name in names if name not in FIELDS["account"]]
     if unknown:
         raise bad_parameter(f"Tried accessing nonexisting field ({unknown[0]}) on node type (AdAccount)")
     return _shown(values, [*names, "id"])

@@ -47,6 +47,7 @@ _BREAKDOWN_VALUES = {
     "platform_position": "feed",
     "device_platform": "mobile_app",
     "impression_device": "iphone",
+    "product_id": "1001, Simulated product",
 }
 
 
