@@ -132,6 +132,7 @@ def _show_running(installation: Installation) -> int:
 
 def _say_login(installation: Installation, password: str) -> None:
     _say(f"Airflow runs on {installation.url}  user: admin  password: {password}")
+    _say(f"page: {installation.url}/adwarm/  the same login")
     _say(f"to use its airflow and adwarm commands: source {UP_HOME / 'env'}")
     _say(f"documentation: {installation.docs}")
     _say_read_api(installation)

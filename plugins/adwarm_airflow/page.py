@@ -105,7 +105,12 @@ def describe_visitor(user: Any) -> "Visitor":
     rights = list_permission_rights()
     given = list_rights(user, list(rights.values()))
     permissions = frozenset(name for name, has in zip(rights, given, strict=True) if has)
-    return Visitor(user.get_name()[:250], "airflow", make_form_secret(user), permissions)
+    verbs = {"GET": "see", "POST": "trigger", "PUT": "edit", "DELETE": "delete"}
+    needs = {
+        name: f"the right to {verbs[method]} the DAG {dag}, which an administrator of Airflow gives"
+        for name, (method, _, dag) in rights.items()
+    }
+    return Visitor(user.get_name()[:250], "airflow", make_form_secret(user), permissions, needs=needs)
 
 
 def list_permission_rights() -> "Mapping[Permission, DagRight]":

@@ -112,7 +112,9 @@ def test_permissions_follow_the_rights_on_dags(client: Any) -> None:
     """A viewer may look; whoever may trigger and change adwarm's DAGs may do everything."""
     from adwarm_airflow.page import describe_visitor
 
-    assert describe_visitor(_get_user("VIEWER")).permissions == {Permission.VIEW}
+    viewer = describe_visitor(_get_user("VIEWER"))
+    assert viewer.permissions == {Permission.VIEW}
+    assert "the right to trigger the DAG adwarm_strategy_warming" in viewer.explain(Permission.WARM)
     assert describe_visitor(_get_user("USER")).permissions == set(Permission)
 
 

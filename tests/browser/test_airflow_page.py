@@ -266,13 +266,13 @@ def test_viewer_and_stranger(installation: Installation, open_page: OpenPage) ->
     page, url = open_page(), f"{installation.stack.url}/adwarm"
     installation.log_in(page, "viewer")
     frame = installation.show_tab(page, "Actions")
-    frame.get_by_text("To use it you need a role").first.wait_for()
+    frame.get_by_text("This takes the right to edit the DAG adwarm_intelligent_warming").first.wait_for()
     assert frame.locator("main button:enabled").count() == 0
     token = frame.locator("#warm-now input[name=csrf_token]").get_attribute("value")
     fields = {"csrf_token": token, "accounts": "act_1", "date_ranges": "last_7d"}
     answer = page.request.post(f"{url}/warm-now", form=fields, headers={"Origin": installation.stack.url})
     assert answer.status == 403
-    assert "viewer lacks the permission" in answer.text()
+    assert "This takes the right to trigger the DAG adwarm_strategy_warming" in answer.text()
     for path in ("now", "tiles/now/headline", "actions", "no-such-page"):
         assert httpx.get(f"{url}/{path}").status_code == 401
     assert httpx.post(f"{url}/warm-now", data=fields).status_code == 401

@@ -46,6 +46,28 @@ http {{
   }}
 }}
 """
+FIND_CUT = """async () => {
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const found = document.documentElement.scrollWidth > innerWidth ? ["the page"] : [];
+  const lines = {}, right = document.querySelector(".tiles").getBoundingClientRect().right;
+  for (const tile of document.querySelectorAll(".tiles > .tile")) {
+    const box = tile.getBoundingClientRect();
+    lines[box.top] = Math.max(lines[box.top] ?? 0, box.right);
+  }
+  if (Object.values(lines).some((end) => end < right - 1)) found.push("an empty column");
+  for (const tile of document.querySelectorAll(".tile, .top")) {
+    const edge = tile.getBoundingClientRect();
+    for (const part of tile.querySelectorAll("*")) {
+      const box = part.getBoundingClientRect();
+      if (!part.checkVisibility()) continue;
+      const isOver = box.width && (box.right > edge.right + 1 || box.left < edge.left - 1);
+      const isThin = part.matches("td, th") && part.innerText.length > 8 && box.width && box.width < 40;
+      if (isOver || isThin) found.push(`${tile.id}: ${part.outerHTML.slice(0, 90)}`);
+    }
+  }
+  return found;
+}"""
+"""Returns what is wider than its tile or the window, lines with an empty column, and columns of a few letters."""
 OpenPage = Callable[..., Any]
 
 
@@ -117,15 +139,32 @@ def test_every_tab_loads_all_its_tiles(demo: PageDemo, admin: Any) -> None:
         assert admin.locator(".notice.failed").count() == 0
 
 
-def test_no_tab_shows_what_a_program_writes(demo: PageDemo, admin: Any) -> None:
-    """No text is None, nan or a placeholder, and nothing is wider than the window, also on a phone."""
-    for tab in LISTED:
-        show(admin, demo, tab)
-        text = admin.locator("main").inner_text()
-        assert not re.search(r"\b(None|nan|undefined|NULL)\b|\{\{|\[object", text), tab
-        for size in ({"width": 1280, "height": 900}, {"width": 360, "height": 740}):
-            admin.set_viewport_size(size)
-            assert admin.evaluate("document.documentElement.scrollWidth") <= size["width"], (tab, size)
+@pytest.mark.parametrize("tab", [*LISTED, "strategy"])
+def test_a_tab_is_whole_at_every_width(demo: PageDemo, admin: Any, tab: str) -> None:
+    """From phone to wide screen nothing is wider than its tile, no column is empty, and texts are for people."""
+    show(admin, demo, tab)
+    text = admin.locator("main").inner_text()
+    assert not re.search(r"\b(None|nan|undefined|NULL)\b|\{\{|\[object|-0\.0\b", text)
+    admin.locator(".help").evaluate_all("(all) => all.forEach((help) => (help.open = true))")
+    for width in (390, 768, 1280, 1440, 1920):
+        admin.set_viewport_size({"width": width, "height": 900})
+        assert admin.evaluate(FIND_CUT) == [], width
+
+
+def test_the_main_figures_of_now_need_no_scrolling(demo: PageDemo, admin: Any) -> None:
+    """On a screen of 1440 x 900 the state and a figure of each tile of numbers are in sight."""
+    admin.set_viewport_size({"width": 1440, "height": 900})
+    show(admin, demo, "now")
+    for part in (
+        "#headline .state",
+        "#hits .chart",
+        "#efficiency .figures",
+        "#calls td",
+        "#quota td",
+        "#stale .figures",
+    ):
+        box = admin.locator(part).first.bounding_box()
+        assert box["y"] + box["height"] <= 900, part
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm --prefix examples/dashboard ci")
@@ -215,6 +254,44 @@ def test_the_page_works_by_keyboard(demo: PageDemo, admin: Any) -> None:
     admin.keyboard.press("Enter")
     admin.wait_for_url("**/why?*")
     admin.locator("#answer [role=alert], #answer h3, #answer li, #answer p").first.wait_for()
+
+
+def test_charts_and_help_answer_to_pointer_and_keyboard(demo: PageDemo, admin: Any) -> None:
+    """A chart says the value of an hour below it; the explanation of a tile opens and closes without a mouse."""
+    show(admin, demo, "plan")
+    week = admin.locator("#week svg")
+    week.focus()
+    reading = admin.locator("#week .reading")
+    for key, hour in (("ArrowRight", "Mon 00:00"), ("ArrowDown", "Tue 00:00"), ("End", "Sun 23:00")):
+        admin.keyboard.press(key)
+        assert reading.inner_text().startswith(f"{hour}: "), key
+    week.locator("rect").nth(9).hover()
+    assert reading.inner_text().startswith("Mon 09:00: ")
+    work = admin.locator("#outlook svg").first
+    work.hover()
+    assert "expected opens" in admin.locator("#outlook .reading").first.inner_text()
+    about = admin.locator("#week .help")
+    about.locator("summary").focus()
+    admin.keyboard.press("Enter")
+    assert about.locator("p").is_visible()
+    admin.keyboard.press("Escape")
+    assert not about.locator("p").is_visible()
+
+
+def test_a_wrong_field_is_marked_and_keeps_what_was_typed(demo: PageDemo, admin: Any) -> None:
+    """A form comes back with its values, the wrong one marked; so does a question about a report."""
+    show(admin, demo, "actions")
+    admin.locator("#warm-now").get_by_label("Accounts, one per line").fill("shop")
+    admin.locator("#warm-now").get_by_label("Date ranges").select_option("last_7d")
+    admin.locator("#warm-now").get_by_role("button").click()
+    admin.get_by_role("heading", name="Warm reports now").wait_for()
+    field = admin.get_by_label("Accounts, one per line")
+    assert (field.input_value(), field.get_attribute("aria-invalid")) == ("shop", "true")
+    assert admin.get_by_label("Date ranges").evaluate("(field) => field.value") == "last_7d"
+    assert "ccount id 'shop' is not valid" in admin.get_by_role("alert").inner_text()
+    open_tab(admin, f"{demo.url}/adwarm/why?account=act_1&range=soon")
+    assert admin.get_by_label("Date range").get_attribute("aria-invalid") == "true"
+    assert admin.get_by_label("Account").input_value() == "act_1"
 
 
 def test_an_action_is_confirmed_and_recorded(demo: PageDemo, admin: Any) -> None:
@@ -354,7 +431,7 @@ def test_the_page_works_below_a_prefix(
         for tab in LISTED:
             open_tab(page, f"{url}/adwarm/{tab}")
             assert page.locator(".notice.failed").count() == 0
-        assert page.evaluate("getComputedStyle(document.querySelector('.tile')).borderTopStyle") == "solid"
+        assert page.evaluate("getComputedStyle(document.querySelector('.tiles')).display") == "flex"
         page.locator("#switches").get_by_role("button", name="Switch shadow mode on").click()
         page.get_by_role("heading", name="Switch shadow mode on?").wait_for()
         page.get_by_role("button", name="Log out").click()

@@ -87,7 +87,7 @@ def parse_keys(settings: Settings, accounts: str, date_ranges: str, report: str 
     Raises:
         BadRequest: a part is missing or not valid, or there are more than `MAX_KEYS` keys.
     """
-    names, ranges = _split(accounts), _split(date_ranges)
+    names, ranges = split_names(accounts), split_names(date_ranges)
     if not names or not ranges:
         raise BadRequest("name at least one account, such as act_1234, and one date range, such as last_7d")
     if len(names) * len(ranges) > MAX_KEYS:
@@ -208,7 +208,8 @@ def _find_fresh(view: StoreView, keys: Sequence[ReportKey], now: datetime) -> di
     return {key: end for key, end in zip(keys, ends, strict=True) if end is not None and end > now}
 
 
-def _split(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
+    """Return the names of a text, each once; spaces, commas and lines separate them."""
     return list(dict.fromkeys(part for part in _SEPARATORS.split(text) if part))
 
 

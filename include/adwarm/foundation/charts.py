@@ -12,6 +12,8 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+WIDTH: Final = 480
+"""Of charts by hour or day: their text stays readable from a phone to a wide tile."""
 HEAT_LEVELS: Final = 8
 _MARKS: Final = 4
 Scale = Callable[[float], float]
@@ -112,16 +114,16 @@ def heat_map(values: Sequence[float], title: str, unit: str, texts: Sequence[str
     highest = max(values)
     parts = []
     for hour in range(0, 24, 3):
-        parts.append(_fill('<text x="{}" y="12" class="axis">{:02d}</text>', 42 + hour * 26, hour))
+        parts.append(_fill('<text x="{}" y="12" class="axis">{:02d}</text>', 42 + hour * 18, hour))
     for day, name in enumerate(_DAYS):
         parts.append(_fill('<text x="36" y="{}" class="axis end">{}</text>', 34 + day * 24, name))
     for place, value in enumerate(values):
         day, hour = divmod(place, 24)
         level = math.ceil(value / highest * HEAT_LEVELS) if highest > 0 and value > 0 else 0
         text = texts[place] if texts else f"{_DAYS[day]} {hour:02d}:00: {value:,.3g} {unit}"
-        cell = '<rect x="{}" y="{}" width="24" height="22" rx="3" class="h{}"><title>{}</title></rect>'
-        parts.append(_fill(cell, 42 + hour * 26, 18 + day * 24, level, text))
-    return _svg(670, 190, title, parts, "heat")
+        cell = '<rect x="{}" y="{}" width="16" height="22" rx="3" class="h{}"><title>{}</title></rect>'
+        parts.append(_fill(cell, 42 + hour * 18, 18 + day * 24, level, text))
+    return _svg(WIDTH, 190, title, parts, "heat")
 
 
 def line_chart(
@@ -270,11 +272,11 @@ def _plot(
     bars: bool,
     moments: Sequence[Mark] = (),
 ) -> Markup:
-    width, left, bottom, top = 670, 52, 24, 10 + 16 * len(moments)
+    left, bottom, top = 52, 24, 10 + 16 * len(moments)
     highest = max((value for item in series for value in item.values if value is not None), default=0.0)
     mark, marks = _choose_marks(highest)
     inner, count = height - bottom - top, max(1, len(labels))
-    step = (width - left - 8) / count
+    step = (WIDTH - left - 8) / count
 
     def place_x(place: float) -> float:
         return left + (place + 0.5) * step
@@ -289,31 +291,29 @@ def _plot(
             '<line x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}" class="grid"/>'
             '<text x="{}" y="{:.1f}" class="axis end">{}</text>'
         )
-        parts.append(_fill(grid, left, width - 8, y, y, left - 6, y + 4, _write_mark(mark * number)))
+        parts.append(_fill(grid, left, WIDTH - 8, y, y, left - 6, y + 4, _write_mark(mark * number)))
     every = max(1, math.ceil(count / 8))
     for place in range(0, count, every):
         text = '<text x="{:.1f}" y="{}" class="axis middle">{}</text>'
         parts.append(_fill(text, place_x(place), height - 6, labels[place]))
     for number, item in enumerate(series):
         if bars:
-            parts += _bars(item, (number, len(series)), (place_x, place_y), step, labels)
+            parts += _bars(item, (number, len(series)), (place_x, place_y), step)
         else:
             parts += _lines(item, (place_x, place_y), is_only=len(series) == 1)
-    parts += _marks(moments, place_x, (width, height - bottom))
-    if not bars:
-        parts += _hits(series, labels, place_x, (step, top, inner))
-    return _svg(width, height, title, parts, "plot") + _legend(series)
+    parts += _marks(moments, place_x, height - bottom)
+    parts += _hits(series, labels, place_x, (step, top, inner))
+    return _svg(WIDTH, height, title, parts, "plot") + _legend(series)
 
 
-def _marks(moments: Sequence[Mark], place_x: Scale, size: tuple[int, int]) -> list[Markup]:
+def _marks(moments: Sequence[Mark], place_x: Scale, floor: int) -> list[Markup]:
     """Return upright lines with their texts above the plot, each on a line of its own."""
-    width, floor = size
     parts = []
     for number, mark in enumerate(moments):
         x, y = place_x(mark.place), 12 + 16 * number
         line = '<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" class="line mark {3}"/>'
         parts.append(_fill(line, x, y - 8, floor, mark.kind))
-        is_right = x > width * 0.6
+        is_right = x > WIDTH / 2
         text = '<text x="{:.1f}" y="{}" class="label {}{}">{}</text>'
         parts.append(_fill(text, x - 5 if is_right else x + 5, y + 1, mark.kind, " end" if is_right else "", mark.text))
     return parts
@@ -344,7 +344,7 @@ def _lines(item: Series, scale: tuple[Scale, Scale], *, is_only: bool) -> list[M
 def _hits(
     series: Sequence[Series], labels: Sequence[str], place_x: Scale, size: tuple[float, float, float]
 ) -> list[Markup]:
-    """Return a strip for each place of the axis that shows its values when a mouse is over it."""
+    """Return a strip for each place of the axis with its values: the page shows them to the pointer and to keys."""
     step, top, inner = size
     parts = []
     for place, label in enumerate(labels):
@@ -356,9 +356,7 @@ def _hits(
     return parts
 
 
-def _bars(
-    item: Series, order: tuple[int, int], scale: tuple[Scale, Scale], step: float, labels: Sequence[str]
-) -> list[Markup]:
+def _bars(item: Series, order: tuple[int, int], scale: tuple[Scale, Scale], step: float) -> list[Markup]:
     number, count = order
     place_x, place_y = scale
     width = step * 0.8 / count
@@ -367,9 +365,8 @@ def _bars(
         if not value:
             continue
         x, y = place_x(place) - step * 0.4 + number * width, place_y(value)
-        bar = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="fill {}"><title>{}</title></rect>'
-        text = f"{labels[place]}: {value:,.4g} {item.name}"
-        parts.append(_fill(bar, x, y, max(1.0, width - 1), max(0.5, place_y(0.0) - y), item.kind, text))
+        bar = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="fill {}"/>'
+        parts.append(_fill(bar, x, y, max(1.0, width - 1), max(0.5, place_y(0.0) - y), item.kind))
     return parts
 
 

@@ -11,7 +11,7 @@ The checks of every POST: where it comes from, and that its form was made for th
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, Protocol
@@ -52,6 +52,7 @@ class Visitor:
         permissions: what they may do.
         can_log_out: whether the page shows a button that ends the session.
         token: the token that they logged in with, whose limits apply to what they request; None in Airflow.
+        needs: what gives each permission to somebody who lacks it, in words.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Visitor:
     permissions: frozenset[Permission]
     can_log_out: bool = False
     token: AccessToken | None = None
+    needs: Mapping[Permission, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return the visitor without the credential."""
@@ -68,6 +70,10 @@ class Visitor:
     def may(self, permission: Permission) -> bool:
         """Return whether the visitor has a permission."""
         return permission in self.permissions
+
+    def explain(self, permission: Permission) -> str:
+        """Return what a visitor needs for what they may not do."""
+        return f"This takes {self.needs.get(permission, f'the permission {permission}')}"
 
 
 class PageAccess(Protocol):

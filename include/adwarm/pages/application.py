@@ -29,7 +29,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.backpressure.token_limits import TOKEN_LIMITS
-from adwarm.foundation.errors import AdwarmError, NotFound, Refused
+from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound, Refused
 from adwarm.foundation.redaction import log_unexpected
 from adwarm.pages.access import (
     CSRF_FIELD,
@@ -46,7 +46,7 @@ from adwarm.pages.access import (
 )
 from adwarm.pages.guard import PageGuard
 from adwarm.pages.rendering import STATIC, get_page_path, get_root, read_static, render, show_plain
-from adwarm.pages.tab import Download, Form, PageServices, Redirect, Tab, Tile, TileRequest
+from adwarm.pages.tab import Download, Form, InvalidField, PageServices, Redirect, Tab, Tile, TileRequest
 from adwarm.store import Context
 
 THREADS: Final = 4
@@ -96,7 +96,7 @@ def build_page(tabs: Sequence[Tab], get_services: Callable[[], PageServices], ac
             path = f"/downloads/{tab.name}/{download.name}"
             app.add_api_route(path, partial(site.send_download, download), methods=["GET"], name=path)
         for form in tab.forms:
-            app.add_api_route(f"/{form.name}", partial(site.carry_out, form), methods=["POST"], name=form.name)
+            app.add_api_route(f"/{form.name}", partial(site.carry_out, tab, form), methods=["POST"], name=form.name)
     app.add_exception_handler(PageRefused, site.answer_refusal)
     app.add_exception_handler(FormRejected, site.answer_rejection)
     app.add_exception_handler(404, site.answer_not_found)
@@ -176,8 +176,8 @@ class _Site:
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(text.encode(), headers=headers, media_type=download.media_type)
 
-    async def carry_out(self, form: Form, request: Request) -> Response:
-        """Carry out a form of a visitor who may."""
+    async def carry_out(self, tab: Tab, form: Form, request: Request) -> Response:
+        """Carry out a form of a visitor who may; one that is not valid and has a tile of its name is shown again."""
         visitor = await self._require(request, form.permission)
         check_origin(request)
         fields = await read_fields(request)
@@ -189,7 +189,12 @@ class _Site:
         except AdwarmError as error:
             if isinstance(error, Refused) and error.code in TOKEN_LIMITS:
                 raise PageRefused(429, "Not done", str(error), error.retry_after) from error
-            raise PageRefused(422, "Not done", str(error)) from error
+            tile = next((tile for tile in tab.tiles if tile.name == form.name), None)
+            if tile is None or not isinstance(error, BadRequest):
+                raise PageRefused(422, "Not done", str(error)) from error
+            wrong = error.field if isinstance(error, InvalidField) else ""
+            body = await self._run(self._load, tab, tile, question, problem=str(error), wrong=wrong)
+            return await self._render(request, "again.html", visitor, 422, title=tile.title, body=body)
         if isinstance(result, Redirect):
             return _redirect(_add_message(visitor, result), 303)
         values = {"title": result.title, "form": form, **result.values}
@@ -246,8 +251,7 @@ class _Site:
         if visitor is None:
             raise PageRefused(401, "Log in", "log in first")
         if not visitor.may(permission):
-            message = f"{visitor.name} lacks the permission `{permission}` that this takes"
-            raise PageRefused(403, "Not allowed", message)
+            raise PageRefused(403, "Not allowed", visitor.explain(permission))
         return visitor
 
     async def _identify(self, request: Request) -> Visitor | None:
@@ -265,11 +269,11 @@ class _Site:
         """Run something that waits in one of the page's threads."""
         return await run_sync(partial(work, *args, **kwargs), limiter=self._threads)
 
-    def _load(self, tab: Tab, tile: Tile, question: TileRequest) -> str:
+    def _load(self, tab: Tab, tile: Tile, question: TileRequest, **more: str) -> str:
         template = tile.template or f"{tab.name}/{tile.name}.html"
         try:
             shared = _shared(question.visitor, question.services, question.now)
-            values = {**shared, "request": question, **tile.load(question)}
+            values = {**shared, "request": question, **tile.load(question), **more}
             return render(template, values)
         except AdwarmError as error:
             message = str(error)
@@ -292,7 +296,7 @@ class _Site:
 def _shared(visitor: Visitor, services: PageServices, now: datetime) -> dict[str, Any]:
     """Return the values of every template that a visitor sees."""
     token = {"csrf_token": make_csrf_token(visitor), "csrf_name": CSRF_FIELD}
-    return {"visitor": visitor, "now": now, "noun": services.noun, **token}
+    return {"visitor": visitor, "now": now, "noun": services.noun, "problem": "", "wrong": "", **token}
 
 
 def _add_message(visitor: Visitor, result: Redirect) -> str:

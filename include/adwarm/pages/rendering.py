@@ -38,7 +38,7 @@ NOTHING: Final = "\u2013"
 
 def format_number(value: float | None, digits: int = 0) -> str:
     """Return a number with thousands separators; a dash for None."""
-    return NOTHING if value is None else f"{value:,.{digits}f}"
+    return NOTHING if value is None else f"{value:z,.{digits}f}"
 
 
 def format_visible(value: object) -> str:

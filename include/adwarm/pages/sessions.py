@@ -59,6 +59,10 @@ _PERMISSIONS: Final = (
     (TokenScope.ADMIN, Permission.EDIT),
     (TokenScope.ADMIN, Permission.PURGE),
 )
+_NEEDS: Final = {
+    permission: f"a token with the scope {scope}: adwarm token create --name NAME --scope {scope}"
+    for scope, permission in _PERMISSIONS
+}
 _TEXT: Final = (
     "Log in with a token of the read API. An administrator makes one: adwarm token create --name NAME --scope read"
 )
@@ -109,7 +113,8 @@ class SessionAccess:
             return None
         recognize_client(request.scope)
         token = session.token
-        return Visitor(token.name, "token", session_id.encode(), list_permissions(token), can_log_out=True, token=token)
+        permissions, secret = list_permissions(token), session_id.encode()
+        return Visitor(token.name, "token", secret, permissions, can_log_out=True, token=token, needs=_NEEDS)
 
     def describe_login(self, request: Request) -> Mapping[str, Any]:
         """Return the values of the login page."""

@@ -8,12 +8,13 @@ it gets the checked fields of a POST and says where to go, or which page to show
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from adwarm.actions.audit import ActionServices
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import BadRequest
 from adwarm.pages.access import Permission, Visitor
 from adwarm.planning.key_facts import KeyExplainer
 from adwarm.recovery import IsolationTracker, StoredAlerts
@@ -21,6 +22,8 @@ from adwarm.serving.read_chain import ReadChain
 from adwarm.serving.services import AdmissionState
 from adwarm.store import Context
 from adwarm.store.error_events import ErrorLog
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,30 @@ class TileRequest:
         """Return the relative URL of a tab with values in its query; None leaves a name out."""
         values = {name: value for name, value in changes.items() if value is not None}
         return f"{tab}?{urlencode(values)}" if values else tab
+
+
+class InvalidField(BadRequest):
+    """A field of a form is not valid.
+
+    Attributes:
+        field: its name.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def check_field(name: str, check: Callable[[str], T], text: str) -> T:
+    """Return what `check` makes of the text of a field.
+
+    Raises:
+        InvalidField: the check finds it not valid.
+    """
+    try:
+        return check(text)
+    except BadRequest as error:
+        raise InvalidField(str(error), name) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +183,8 @@ class Form:
     Attributes:
         name: its URL, such as `warm-now`.
         permission: what a visitor needs for it.
-        handle: carries it out. `AdwarmError` becomes a page with its message and 422.
+        handle: carries it out. `AdwarmError` becomes a page with its message and 422, `BadRequest` the tile of the
+            form's name with what was typed.
     """
 
     name: str
@@ -174,7 +202,7 @@ class Tab:
         tiles: its parts, in order.
         forms: what can be done on it.
         is_listed: whether the navigation shows it.
-        summary: one sentence below the heading.
+        summary: one sentence beside the heading.
         downloads: files of it, see `Download`.
     """
 

@@ -54,6 +54,7 @@ def test_a_second_start_prints_the_login_again(
     printed = capsys.readouterr().out
     assert "it runs already" in printed
     assert f"Airflow runs on {healthy_url}  user: admin  password: pass-word" in printed
+    assert f"page: {healthy_url}/adwarm/" in printed
 
 
 def test_a_stack_that_is_not_healthy_is_named(

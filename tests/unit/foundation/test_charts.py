@@ -45,7 +45,8 @@ def test_every_value_is_inside_the_picture(values: list[float | None]) -> None:
     assert len(found) == sum(value is not None for value in values)
     assert all(9.9 <= y <= 156.1 for y in found)
     bars = str(bar_chart([Series("opens", values)], labels, "Opens"))
-    assert bars.count("<title>") == sum(bool(value) for value in values)
+    assert bars.count('class="fill c1"') == sum(bool(value) for value in values)
+    assert bars.count("<title>") == sum(value is not None for value in values)
 
 
 @given(st.floats(1e-9, 1e12))

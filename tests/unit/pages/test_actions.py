@@ -107,12 +107,12 @@ def test_the_forms_are_shown_and_locked_for_a_viewer(page: Page) -> None:
     """A viewer sees every form, disabled, and which permission it needs; an admin sees none of that."""
     text = page.get("/actions?plain=1", VIEWER).text
     for permission in (Permission.WARM, Permission.CONTROL, Permission.PURGE):
-        assert f"a token with the permission “{permission}”" in text
+        assert f"This takes the permission {permission}" in text
     assert text.count('<fieldset class="plain" disabled>') == 2
     assert "<button disabled>Switch warming off" in text
     admin = page.get("/actions?plain=1").text
     assert "disabled" not in admin
-    assert "You may look at this" not in admin
+    assert "This takes" not in admin
 
 
 def test_warming_is_switched_off_and_on(page: Page) -> None:
@@ -277,6 +277,27 @@ def test_input_that_is_not_valid_is_an_error_in_words(page: Page, subtests: pyte
             answer = page.post(form, **fields)
             assert answer.status_code == 422, answer.text
             assert "<script>" not in answer.text
+
+
+@SQLITE_ONLY
+def test_a_form_that_is_not_valid_keeps_what_was_typed(page: Page, subtests: pytest.Subtests) -> None:
+    """It comes back with the reason above, the wrong field marked, and every value that was sent."""
+    for form, fields, wrong in [
+        ("warm-now", {"accounts": "act_1 shop", "date_ranges": "last_7d", "more_ranges": "today"}, "accounts"),
+        ("warm-now", {"accounts": "act_1", "date_ranges": "last_7d", "more_ranges": "soon"}, "more_ranges"),
+        ("warm-now", {"accounts": "act_1"}, "date_ranges"),
+        ("purge", {"account": "shop", "date_range": "today", "with_days": "1"}, "account"),
+        ("purge", {"account": "act_1", "date_range": "soon"}, "date_range"),
+    ]:
+        with subtests.test(form=form, wrong=wrong):
+            answer = page.post(form, **fields)
+            assert answer.status_code == 422
+            assert 'role="alert" id="problem"' in answer.text
+            assert re.findall(r'name="(\w+)"[^>]* aria-invalid="true"', answer.text) == [wrong]
+            shown = re.sub(r" (?:selected|checked)", "*", answer.text)
+            for name, value in fields.items():
+                typed = f'(?:name="{name}"[^>]*>{value}<|name="{name}"[^>]* value="{value}"|value="{value}"\\*)'
+                assert re.search(typed, shown), (name, value)
 
 
 def test_hostile_reasons_are_text(page: Page) -> None:

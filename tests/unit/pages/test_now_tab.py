@@ -141,7 +141,7 @@ def test_efficiency_is_used_of_marked_warms(page: Page) -> None:
 
 def test_estimates_say_what_they_rest_on(page: Page) -> None:
     """Calls without warming are first opens times the calls of a fetch; warming everything needs a forecast."""
-    assert "no estimate" in page.tile("now", "calls")
+    assert "not known before first opens" in page.tile("now", "calls")
     read_traffic.increment(page.runtime.engine, START, "act_1", "human", first_opens=50, first_hits=1)
     count_calls(page.runtime.engine, START, "act_1", CallCause(CauseKind.STRATEGY, "<board>"), calls=5)
     count_calls(page.runtime.engine, START, "", CallCause(CauseKind.CHECK), calls=2)
@@ -149,9 +149,10 @@ def test_estimates_say_what_they_rest_on(page: Page) -> None:
     text = _text(page.tile("now", "calls"))
     assert '<td class="num">7</td>' in text
     for number, words in ((5, "strategy &lt;board&gt;"), (2, "checks: accounts")):
-        assert f'of these</th><td class="num">{number}</td><td>{words}' in text
+        assert f'{words}</th><td class="num">{number}</td>' in text.replace(", health, capacity and reconciliation", "")
     assert '<td class="num">about 100</td>' in text
-    assert "it takes a trained forecast" in text
+    assert "50 first opens × 2.0" in text
+    assert "not known before a forecast" in text
     snapshot = {
         "id": "s",
         "kind": "boosted",
@@ -168,7 +169,7 @@ def test_estimates_say_what_they_rest_on(page: Page) -> None:
     _insert(page, t.policy, {"name": "live", "snapshot_id": "s", "mode": "live", "updated_at": START})
     text = _text(page.tile("now", "calls"))
     assert '<td class="num">about 120</td>' in text  # 10 reports, fresh for 4 hours, 2 calls each
-    assert "every 4.0 h on average" in text
+    assert "10 reports × 2.0, every 4.0 h" in text
 
 
 def test_quota_is_shown_for_shared_scopes_and_the_busiest_accounts(page: Page) -> None:
@@ -198,7 +199,7 @@ def test_degraded_entries_are_counted_by_reason(page: Page) -> None:
     _entry(page, degraded=HOSTILE)
     read_traffic.increment(page.runtime.engine, START, "act_1", "human", hits=3, stale=1)
     text = _text(page.tile("now", "stale"))
-    assert "1 stored reports are degraded now" in text
+    assert "1 stored report is degraded now" in text
     assert f"<td>{ESCAPED}</td>" in text
     assert "1 of 4 reads" in text
 

@@ -109,6 +109,16 @@ def find_csrf(browser: AsgiClient) -> str:
 
 
 @SQLITE_ONLY
+def test_what_a_token_lacks_is_named_with_the_way_to_it(site: Site) -> None:
+    """A disabled form and a refused POST name the scope, and the command that makes a token with it."""
+    browser = site.log_in(site.issue("read")[1])
+    needs = "This takes a token with the scope enqueue: adwarm token create --name NAME --scope enqueue"
+    assert needs in browser.get("tiles/actions/warm-now").text
+    refused = browser.post("warm-now", data={CSRF_FIELD: find_csrf(browser)}, headers={"Origin": HOST})
+    assert (refused.status_code, needs in refused.text) == (403, True)
+
+
+@SQLITE_ONLY
 def test_a_session_has_the_limits_of_its_token(site: Site) -> None:
     """Its forms request at most what the token may request, in a class that the token may use; then 429."""
     token_id, token = site.issue("enqueue", daily_new_keys=1, highest_priority=Priority.LOW)

@@ -93,6 +93,7 @@ def test_a_viewer_sees_no_buttons(page: Page) -> None:
         html = page.get(path, VIEWER).text
         assert "default_dashboards" in html
         assert "<button" not in html
+        assert "This takes the permission edit" in html
     for name in ("strategy-save", "strategy-dry-run", "strategy-switch", "strategy-remove"):
         assert page.post(name, VIEWER, **FIELDS).status_code == 403
     assert list(_stored(page)) == ["default_dashboards"]

@@ -6,6 +6,9 @@
   const FIELDS = "input:not([type=hidden]), select, textarea";
   const FOCUSABLE = `a[href], button, summary, [tabindex], ${FIELDS}`;
   const TIMEOUT = 30_000; // milliseconds
+  const LONG = 40; // characters of a cell that takes the whole width of its card
+  const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+  const STEPS_OF_A_WEEK = { ...STEPS, ArrowUp: -24, ArrowDown: 24 };
 
   // Before the first paint, so that a dark page does not flash white.
   const followTheme = () => {
@@ -29,21 +32,75 @@
     document.getElementById("status").textContent = text;
   };
 
-  // A table that does not fit scrolls by keyboard, too.
-  const frameTables = (body) => {
-    const title = body.parentElement.querySelector("h2");
-    for (const table of body.querySelectorAll("table, .chart.plot, .chart.heat")) {
-      if (table.parentElement.matches(".scroll")) continue;
-      const region = document.createElement("div");
-      region.className = "scroll";
-      table.replaceWith(region);
-      region.append(table);
-      if (region.scrollWidth <= region.clientWidth) continue;
-      if (region.closest(".latest")) region.scrollLeft = region.scrollWidth; // the newest day is what matters
-      region.tabIndex = 0;
-      region.setAttribute("role", "region");
-      region.setAttribute("aria-label", table.caption?.textContent || title.textContent);
+  // A table that is wider than its tile shows each row as a card.
+  const fitTables = (body) => {
+    for (const table of body.querySelectorAll("table")) {
+      table.classList.remove("cards");
+      table.classList.toggle("cards", table.offsetWidth > table.parentElement.clientWidth);
     }
+  };
+  const widths = new WeakMap();
+  const observer = new ResizeObserver((entries) => {
+    for (const { target, contentRect } of entries) {
+      if (widths.get(target) !== contentRect.width) requestAnimationFrame(() => fitTables(target));
+      widths.set(target, contentRect.width);
+    }
+  });
+
+  // A card names the column of each value.
+  const nameCells = (table) => {
+    const names = [...(table.tHead?.rows[0].cells ?? [])].map((cell) => cell.textContent);
+    for (const row of table.tBodies[0].rows) {
+      [...row.cells].forEach((cell, place) => {
+        if (names[place] && cell.tagName === "TD") cell.dataset.name = names[place];
+        cell.classList.toggle("long", cell.textContent.length > LONG);
+      });
+    }
+  };
+
+  // A chart says the values of the hour or day that the pointer is at, or that arrow keys lead to.
+  const readCharts = (body) => {
+    for (const chart of body.querySelectorAll(".chart:has(title)")) {
+      const parts = [...chart.querySelectorAll("title")].map((title) => {
+        const part = title.parentElement;
+        part.dataset.text = title.textContent;
+        title.remove(); // the browser would show it a second time
+        return part;
+      });
+      const output = document.createElement("output");
+      const steps = chart.matches(".heat") ? STEPS_OF_A_WEEK : STEPS;
+      let shown = -1;
+      const read = (place) => {
+        parts[shown]?.classList.remove("on");
+        parts[place]?.classList.add("on");
+        output.textContent = parts[place]?.dataset.text ?? "";
+        shown = place;
+      };
+      const follow = (event) => parts.includes(event.target) && read(parts.indexOf(event.target));
+      output.className = "reading";
+      chart.tabIndex = 0;
+      chart.setAttribute("aria-label", `${chart.getAttribute("aria-label")}. Arrow keys read the values.`);
+      chart.after(output);
+      chart.addEventListener("pointerdown", follow);
+      chart.addEventListener("pointermove", follow);
+      chart.addEventListener("pointerleave", () => read(-1));
+      chart.addEventListener("blur", () => read(-1));
+      chart.addEventListener("keydown", (event) => {
+        const step = steps[event.key];
+        if (step === undefined) return;
+        event.preventDefault();
+        const last = parts.length - 1;
+        const from = shown < 0 && step < 0 ? last + 1 : shown;
+        read(Math.min(last, Math.max(0, from + step)));
+      });
+    }
+  };
+
+  const prepare = (body) => {
+    body.querySelectorAll("table").forEach(nameCells);
+    readCharts(body);
+    fitTables(body);
+    observer.observe(body);
   };
 
   const isInUse = (body) => {
@@ -53,16 +110,14 @@
     return isSelecting || [...body.querySelectorAll(FIELDS)].some(isTouched);
   };
 
-  // Replaces what a tile shows; open details, the focus and the scrolling of tables stay.
+  // Replaces what a tile shows; open details and the focus stay.
   const show = (body, html) => {
     const list = (selector) => [...body.querySelectorAll(selector)];
     const open = list("details").map((item) => item.open);
-    const scrolls = list(".scroll").map((item) => item.scrollLeft);
     const focused = list(FOCUSABLE).indexOf(document.activeElement);
     body.innerHTML = html; // escaped by the server's templates; the page's policy forbids inline scripts
     list("details").forEach((item, place) => (item.open = open[place] ?? item.open));
-    frameTables(body);
-    list(".scroll").forEach((item, place) => (item.scrollLeft = scrolls[place] ?? item.scrollLeft));
+    prepare(body);
     if (focused >= 0) list(FOCUSABLE)[focused]?.focus({ preventScroll: true });
   };
 
@@ -111,17 +166,30 @@
   document.addEventListener("DOMContentLoaded", () => {
     document.addEventListener("input", (event) => (event.target.dataset.touched = "1"));
     const bodies = [...document.querySelectorAll("[data-src]")];
-    document.querySelectorAll(".body:not([data-src])").forEach(frameTables);
+    document.querySelectorAll(".body:not([data-src])").forEach(prepare);
     Promise.all(bodies.map(load)).then(() => bodies.every((body) => body.dataset.loaded) && say("All parts are loaded."));
     for (const body of bodies) {
       const seconds = Number(body.dataset.refresh);
       if (seconds > 0) setInterval(() => document.visibilityState === "visible" && load(body), seconds * 1000);
     }
-    const resend = (form) => form.querySelectorAll("button").forEach((button) => (button.disabled = false));
-    document.addEventListener("submit", (event) => {
+    const closeHelp = (event) => {
+      for (const help of document.querySelectorAll(".help[open]")) {
+        if (event.key === "Escape" || (event.type === "click" && !help.contains(event.target))) help.open = false;
+      }
+    };
+    document.addEventListener("click", closeHelp);
+    document.addEventListener("keydown", closeHelp);
+    const lock = (form, isLocked) => {
+      for (const button of form.querySelectorAll("button")) {
+        button.disabled = isLocked;
+        button.classList.toggle("busy", isLocked);
+      }
+    };
+    document.addEventListener("submit", ({ target }) => {
       // A second click must not send a form twice.
-      event.target.querySelectorAll("button").forEach((button) => setTimeout(() => (button.disabled = true)));
+      setTimeout(() => lock(target, true));
+      say("Working ...");
     });
-    window.addEventListener("pageshow", () => document.querySelectorAll("form").forEach(resend));
+    window.addEventListener("pageshow", () => document.querySelectorAll("form").forEach((form) => lock(form, false)));
   });
 })();

@@ -6,6 +6,7 @@ is shown again instead. So a form that is sent twice does its work once and then
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from adwarm.actions.audit import Doer, make_digest
@@ -27,15 +28,18 @@ from adwarm.actions.warm_now import (
     parse_keys,
     preview_warm,
     retry_reports,
+    split_names,
     warm_now,
 )
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule, to_datetime
 from adwarm.foundation.wording import format_bytes, format_count
+from adwarm.model import normalize_account_id
 from adwarm.pages.access import Permission
 from adwarm.pages.rendering import describe_scope
-from adwarm.pages.tab import Form, FormPage, Redirect, TileRequest
+from adwarm.pages.tab import Form, FormPage, InvalidField, Redirect, TileRequest, check_field
 from adwarm.store.switches import Switch, list_switches
+from adwarm_client.date_ranges import validate_date_range
 
 _TEMPLATE = "actions/confirm.html"
 _SHOWN_ROWS = 50
@@ -126,6 +130,12 @@ def _warm_now(request: TileRequest) -> Redirect | FormPage:
     services, fields = request.services.actions, request.fields
     accounts, ranges = fields.get("accounts", ""), _join_ranges(fields)
     report = fields.get("report") or "default"
+    for each in split_names(accounts):
+        check_field("accounts", normalize_account_id, each)
+    for each in split_names(ranges):
+        check_field("more_ranges", validate_date_range, each)
+    if accounts.strip() and not ranges.strip():
+        raise InvalidField("choose a date range", "date_ranges")
     keys = parse_keys(services.context.settings, accounts, ranges, report)
     if fields.get("seen") and fields.get("why"):
         digest = make_digest([[str(key) for key in keys]])
@@ -242,9 +252,9 @@ def _retry(request: TileRequest, form: str, failed: FailedReports, run_id: str |
 def _purge(request: TileRequest) -> Redirect | FormPage:
     services, fields = request.services.actions, request.fields
     with_days = fields.get("with_days") == "1"
-    choice = PurgeChoice.parse(
-        fields.get("account", ""), fields.get("date_range", ""), fields.get("report", ""), with_days=with_days
-    )
+    account = check_field("account", normalize_account_id, fields.get("account", ""))
+    parse = partial(PurgeChoice.parse, account, report=fields.get("report", ""), with_days=with_days)
+    choice = check_field("date_range", parse, fields.get("date_range", ""))
     selection = select_purge(services, choice)
     confirmation = _confirm_purge(selection)
     if not confirmation.is_confirmed(request):

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from adwarm.actions.audit import Doer
-from adwarm.actions.gates import EFFECTS, find_human_cause, list_gates
+from adwarm.actions.gates import find_human_cause, list_gates
 from adwarm.actions.warm_now import MAX_KEYS, find_failed_requests
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule
@@ -27,10 +26,7 @@ _SWITCH_TITLES = {Switch.CALLS: "Calls", Switch.WARMING: "Warming", Switch.SHADO
 
 def _show_switches(request: TileRequest) -> Mapping[str, Any]:
     states = list_switches(request.services.context.engine)
-    rows = [
-        {"state": state, "title": _SWITCH_TITLES[name], "effect": EFFECTS[name, not state.is_on]}
-        for name, state in states.items()
-    ]
+    rows = [{"state": state, "title": _SWITCH_TITLES[name]} for name, state in states.items()]
     return {"switches": rows, **_access(request, Permission.CONTROL)}
 
 
@@ -98,10 +94,7 @@ def _show_done(request: TileRequest) -> Mapping[str, Any]:
 
 def _access(request: TileRequest, permission: Permission) -> dict[str, Any]:
     """Return whether the visitor may use the forms of a tile, and who may if not."""
-    doer = Doer(request.visitor.name, request.visitor.via)
-    where = "a token" if doer.via == "token" else "a role"
-    who = f"You may look at this. To use it you need {where} with the permission “{permission}”."
-    return {"may": request.visitor.may(permission), "who_may": who}
+    return {"may": request.visitor.may(permission), "who_may": request.visitor.explain(permission)}
 
 
 def _number(request: TileRequest, name: str) -> int | None:
@@ -126,7 +119,7 @@ TABS: Final = (
             Tile("switches", "Stop and resume", _show_switches),
             Tile("warm-now", "Warm reports now", _show_warm_now),
             Tile("requests", "Requested reports", _show_requests, refresh_seconds=5, is_wide=True),
-            Tile("blocks", "Held back: what is not called now", _show_blocks, is_wide=True),
+            Tile("blocks", "Held back", _show_blocks, is_wide=True),
             Tile("failed", "Try failed reports again", _show_failed),
             Tile("purge", "Delete stored reports", _show_purge),
             Tile("done", "What was done", _show_done, is_wide=True),

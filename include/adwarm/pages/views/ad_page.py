@@ -15,7 +15,6 @@ from adwarm.fatigue.recommendation import (
 )
 from adwarm.fatigue.score import CRITICAL_FROM, WARNING_FROM
 from adwarm.fatigue.score_block import RECENT_DAYS
-from adwarm.fatigue.usual import BASELINE_DAYS
 from adwarm.foundation.charts import Mark, Series
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import FatigueScore, Window, normalize_account_id
@@ -55,7 +54,6 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "cost_status": name_cost_status(score),
         "figures": _list_figures(score),
         "recent_days": RECENT_DAYS,
-        "baseline_days": BASELINE_DAYS,
     }
 
 
@@ -146,7 +144,7 @@ def _list_marks(days: Sequence[AdDay], score: FatigueScore) -> list[Mark]:
     if score.alarm != "none" and score.onset in places:
         marks.append(Mark(places[score.onset], f"decline began about {_short(score.onset)}", "c5"))
     if score.alarm == "alarm" and score.alarm_since in places:
-        marks.append(Mark(places[score.alarm_since], f"alarm {_short(score.alarm_since)}", "c1"))
+        marks.append(Mark(places[score.alarm_since], f"alarm {_short(score.alarm_since)}", "bad"))
     return marks
 
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 from adwarm.compression import get_compression_totals
 from adwarm.foundation.charts import CalibrationPoint, Series, bar_chart, calibration_chart, interval_chart
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.planning.impact import USEFUL_HALF_WIDTH
 from adwarm.planning.impact_measurement import report_impact
 from adwarm.replay.review_rules import get_review_headline
 from adwarm.store import read_traffic, read_transaction
@@ -90,7 +89,7 @@ def load_usage(request: TileRequest) -> Mapping[str, Any]:
     rows = get_usage(count_marks(request.services.context.engine, request.now - timedelta(days=DAYS)))
     series = [
         Series("opened while fresh", [row["used"] for row in rows], "c3"),
-        Series("expired unopened", [row["wasted"] for row in rows], "c1"),
+        Series("expired unopened", [row["wasted"] for row in rows], "c5"),
         Series("replaced by a newer one", [row["replaced"] for row in rows], "c6"),
     ]
     labels = [row["short"] for row in rows]
@@ -124,7 +123,7 @@ def load_impact(request: TileRequest) -> Mapping[str, Any]:
     if report.get("low") is not None:
         ends = report["low"], report["gain_per_call"], report["high"]
         chart = interval_chart(*ends, "Hits gained per upstream call, with the interval of the estimate")
-    return {"report": report, "chart": chart, "useful_share": USEFUL_HALF_WIDTH}
+    return {"report": report, "chart": chart}
 
 
 def load_review(request: TileRequest) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ MEANINGS: Final = {
     "audience": "how often one person saw the ad",
     "algorithm": "increased price",
 }
-_SHOWN_REASONS: Final = 3
+_SHOWN_REASONS: Final = 2
 _KINDS: Final[dict[DueKind, str]] = {"alarm": "alarm", "critical": "critical", "soon": "critical soon"}
 _CHANGES: Final[dict[ChangeKind, str]] = {
     "alarm": "New alarms",
@@ -132,7 +132,6 @@ def _load_today(request: TileRequest) -> Mapping[str, Any]:
             "critical": request.link("fatigue", **chosen, status="critical") + "#ads",
             "soon": request.link("fatigue", **chosen, status="warning", sort="soon") + "#ads",
         },
-        "fresh_days": FRESH_DAYS,
     }
 
 
@@ -184,7 +183,6 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
         "next": request.link("fatigue", **chosen, page=query.page + 1) + "#ads" if more else None,
         "is_last_offered": has_more and not more,
         "download": request.link("downloads/fatigue/ads", **chosen),
-        "most_rows": MOST_ROWS,
     }
 
 
@@ -198,8 +196,11 @@ def _load_csv(request: TileRequest) -> str:
 
 
 def _read_accounts(request: TileRequest) -> AccountFilter:
-    account = request.get("account").replace("\0", "")
-    return AccountFilter(request.get("text").replace("\0", ""), normalize_account_id(account) if account else None)
+    account, text = (request.get(name).replace("\0", "") for name in ("account", "text"))
+    try:
+        return AccountFilter(text, normalize_account_id(account) if account else None)
+    except BadRequest:
+        return AccountFilter(account)  # a part of its name or id
 
 
 def _accounts_query(accounts: AccountFilter) -> dict[str, str]:

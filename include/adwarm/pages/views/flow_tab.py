@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from adwarm.backpressure.machine_load import list_machines
-from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
 from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import to_datetime
@@ -53,8 +52,6 @@ def load_limits(request: TileRequest) -> Values:
         "usages": _draw_series(samples, shown, start, "usage"),
         "labels": [f"{start + place * HALF_HOUR:%H:%M}" for place in range(_PLACES)],
         "ranges": [_describe_range(samples, name) for name in shown],
-        "slow_percent": SLOW_PERCENT,
-        "ceiling_percent": CEILING_PERCENT,
     }
 
 

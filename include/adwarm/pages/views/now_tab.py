@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, Row
 
 from adwarm.backpressure import ScopeStatus
-from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
+from adwarm.backpressure.quota_usage import SLOW_PERCENT
 from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import Gate, Rule, to_datetime
@@ -80,7 +80,7 @@ def load_hits(request: TileRequest) -> Values:
     return {
         "day": day,
         "week": week,
-        "series": [Series("found a fresh report, percent", [None if r is None else 100 * r for r in ratios])],
+        "series": [Series("% found a fresh report", [None if r is None else 100 * r for r in ratios])],
         "labels": [f"{hour:%H}:00" for hour in hours],
         "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in points],
     }
@@ -112,7 +112,6 @@ def load_quota(request: TileRequest) -> Values:
         "shared": [item for item in scopes if item["is_shared"]],
         "accounts": accounts[:_MAX_ROWS],
         "slow_percent": SLOW_PERCENT,
-        "ceiling_percent": CEILING_PERCENT,
     }
 
 
@@ -219,25 +218,13 @@ TABS: Final = (
         (
             Tile("headline", "At a glance", load_headline, refresh_seconds=REFRESH_SECONDS, is_wide=True),
             Tile("hits", "First opens that found a fresh report", load_hits, refresh_seconds=REFRESH_SECONDS),
+            Tile("efficiency", "Were warms used?", load_efficiency, refresh_seconds=REFRESH_SECONDS),
             Tile("calls", "Calls to the platform", load_calls, refresh_seconds=REFRESH_SECONDS),
-            Tile(
-                "efficiency",
-                "Were warms used?",
-                load_efficiency,
-                refresh_seconds=REFRESH_SECONDS,
-                is_wide=True,
-            ),
             Tile("quota", "Quota of the platform", load_quota, refresh_seconds=REFRESH_SECONDS),
-            Tile("jobs", "Warming runs", load_jobs, refresh_seconds=REFRESH_SECONDS),
-            Tile(
-                "stale",
-                "Old and incomplete answers",
-                load_stale,
-                refresh_seconds=REFRESH_SECONDS,
-                is_wide=True,
-            ),
+            Tile("stale", "Old and incomplete answers", load_stale, refresh_seconds=REFRESH_SECONDS),
+            Tile("jobs", "Warming runs", load_jobs, refresh_seconds=REFRESH_SECONDS, is_wide=True),
             Tile("alerts", "Open alerts", load_alerts, refresh_seconds=REFRESH_SECONDS, is_wide=True),
-            Tile("failures", "Last run failed", load_failures, refresh_seconds=REFRESH_SECONDS, is_wide=True),
+            Tile("failures", "Runs that failed", load_failures, refresh_seconds=REFRESH_SECONDS, is_wide=True),
         ),
         summary="Is the cache warm, what does it cost, and is anything stuck?",
     ),

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from adwarm.foundation import charts
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ALL_ACCOUNTS, ReportKey, Warm, WarmReason, WarmStatus, normalize_account_id
-from adwarm.pages.tab import Tab, Tile, TileRequest
+from adwarm.pages.tab import InvalidField, Tab, Tile, TileRequest, check_field
 from adwarm.patterns.hour_of_week import SHORT_DAYS
 from adwarm.planning.why_not_warm import Step
 from adwarm.store import access_patterns, jobs, warm_usage, warms
@@ -18,6 +19,7 @@ from adwarm.store.warms import WarmFilter
 
 _HOUR: Final = timedelta(hours=1)
 _RUNS: Final = 12
+FIRST_ROWS: Final = 12
 PAGE_ROWS: Final = 50
 MOST_PAGES: Final = 200
 _FILTERS: Final = ("run", "dag", "account", "range", "status", "reason")
@@ -25,7 +27,10 @@ _FILTERS: Final = ("run", "dag", "account", "range", "status", "reason")
 
 def load_week(request: TileRequest) -> Mapping[str, Any]:
     """Return the heat map of the week: of one account, or of all."""
-    account = _read_account(request)
+    try:
+        account = _read_account(request)
+    except InvalidField as error:
+        return {"account": request.get("account"), "rows": [], "problem": str(error), "wrong": error.field}
     rows = access_patterns.list_hours(request.services.context.engine, account or ALL_ACCOUNTS)
     if len(rows) != 7 * 24:
         return {"account": account, "rows": []}
@@ -78,34 +83,45 @@ def load_runs(request: TileRequest) -> Mapping[str, Any]:
 def load_keys(request: TileRequest) -> Mapping[str, Any]:
     """Return a page of the keys of one plan: planned, cut, held out."""
     engine = request.services.context.engine
-    page, account = _read_page(request), _read_account(request)
-    dag = request.get("dag")
+    page, dag = _read_page(request), request.get("dag")
     run_id = read_run(request) or (jobs.find_newest_run(engine, dag) if dag else warms.find_newest_run(engine))
     choices = {"statuses": [*map(str, WarmStatus)], "reasons": [*map(str, WarmReason)]}
     chosen = {name: request.get(name) for name in _FILTERS}
+    try:
+        account = _read_account(request)
+    except InvalidField as error:
+        return {"run_id": run_id, "chosen": chosen, **choices, "problem": str(error), "wrong": error.field}
     if run_id is None:
         return {"run_id": None, "chosen": chosen, **choices}
     fields = WarmFilter(account, chosen["range"][:40], chosen["status"][:16], chosen["reason"][:24])
     counts = warm_usage.count_run(engine, run_id)
-    rows = warms.list_page(engine, run_id, fields, page * PAGE_ROWS, PAGE_ROWS + 1)
-    has_more = len(rows) > PAGE_ROWS
+    size = PAGE_ROWS if request.get("page") else FIRST_ROWS
+    rows = warms.list_page(engine, run_id, fields, page * size, size + 1)
+    has_more = len(rows) > size
     return {
         "run_id": run_id,
         "chosen": chosen,
         **choices,
         "counts": counts,
-        "rows": [_describe_row(request, row) for row in rows[:PAGE_ROWS]],
+        "rows": [_describe_row(request, row) for row in rows[:size]],
         "page": page,
         "previous": _link_page(request, page - 1) if page else None,
         "next": _link_page(request, page + 1) if has_more and page + 1 < MOST_PAGES else None,
+        "all": _link_page(request, 0) if has_more and size == FIRST_ROWS else None,
     }
 
 
 def load_question(request: TileRequest) -> Mapping[str, Any]:
     """Return the values of the form that asks why a report was not warm."""
+    try:
+        _read_question(request)
+        wrong = ""
+    except InvalidField as error:
+        wrong = error.field
     return {
         "chosen": {name: request.get(name) for name in ("account", "range", "report", "at")},
         "reports": sorted(request.services.context.settings.reports),
+        "wrong": wrong,
     }
 
 
@@ -115,12 +131,25 @@ def load_answer(request: TileRequest) -> Mapping[str, Any]:
     Raises:
         BadRequest: account, date range, report or moment is not valid.
     """
-    if not request.get("account") or not request.get("range"):
+    question = _read_question(request)
+    if question is None:
         return {"answer": None}
-    key = ReportKey.parse(request.get("account"), request.get("range"), request.get("report") or "default")
-    at = _read_moment(request)
-    answer = request.services.explainer.explain(key, at, request.now)
+    answer = request.services.explainer.explain(*question, request.now)
     return {"answer": answer, "steps": [(step, _list_facts(step)) for step in answer.steps]}
+
+
+def _read_question(request: TileRequest) -> tuple[ReportKey, datetime] | None:
+    """Return the report and the moment that a question names; None when it names none.
+
+    Raises:
+        InvalidField: a field is not valid.
+    """
+    account, date_range = request.get("account"), request.get("range")
+    if not account or not date_range:
+        return None
+    parse = partial(ReportKey.parse, check_field("account", normalize_account_id, account))
+    key = check_field("range", partial(parse, report=request.get("report") or "default"), date_range)
+    return key, check_field("at", partial(_read_moment, request.now), request.get("at"))
 
 
 def read_run(request: TileRequest) -> str:
@@ -155,12 +184,12 @@ def _describe_row(request: TileRequest, row: Warm) -> dict[str, Any]:
 
 def _link_page(request: TileRequest, page: int) -> str:
     chosen = {name: request.get(name) or None for name in _FILTERS}
-    return request.link("plan", **chosen, page=page or None) + "#keys"
+    return request.link("plan", **chosen, page=page) + "#keys"
 
 
 def _read_account(request: TileRequest) -> str:
     text = request.get("account")
-    return normalize_account_id(text) if text else ""
+    return check_field("account", normalize_account_id, text) if text else ""
 
 
 def _read_page(request: TileRequest) -> int:
@@ -170,10 +199,9 @@ def _read_page(request: TileRequest) -> int:
     return int(text)
 
 
-def _read_moment(request: TileRequest) -> datetime:
-    text = request.get("at")
+def _read_moment(now: datetime, text: str) -> datetime:
     if not text:
-        return request.now
+        return now
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

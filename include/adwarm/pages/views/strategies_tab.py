@@ -144,7 +144,7 @@ class ShownStrategy:
 def _load_list(request: TileRequest) -> Mapping[str, Any]:
     reports = report_strategies(request.services.context, request.now, is_brief=True)
     rows = [_show(request, report) for report in reports]
-    return {"rows": rows, "may_edit": request.visitor.may(Permission.EDIT)}
+    return {"rows": rows, **_describe_access(request)}
 
 
 def _show(request: TileRequest, report: StrategyReport) -> ShownStrategy:
@@ -183,8 +183,12 @@ def _load_form(request: TileRequest) -> Mapping[str, Any]:
         form = StrategyForm("", is_new=True, values=write_new())
     else:
         form = StrategyForm(name, is_new=False, values=write_values(_find(request, name).values))
-    may_edit = request.visitor.may(Permission.EDIT)
-    return {**form.to_template(request.services.context.settings), "may_edit": may_edit}
+    return {**form.to_template(request.services.context.settings), **_describe_access(request)}
+
+
+def _describe_access(request: TileRequest) -> dict[str, Any]:
+    visitor = request.visitor
+    return {"may_edit": visitor.may(Permission.EDIT), "who_may": visitor.explain(Permission.EDIT)}
 
 
 def _find(request: TileRequest, name: str) -> StoredStrategy:
@@ -250,7 +254,7 @@ def _check(request: TileRequest) -> tuple[StrategyChange | None, StrategyForm]:
 def _answer(request: TileRequest, form: StrategyForm, status: int) -> FormPage:
     what = "Dry run of" if form.preview is not None else "Check"
     title = f"{what} {form.name or 'the new strategy'}"
-    values = {**form.to_template(request.services.context.settings), "may_edit": True}
+    values = {**form.to_template(request.services.context.settings), "may_edit": True, "who_may": ""}
     return FormPage(title, _TEMPLATE, values, status)
 
 

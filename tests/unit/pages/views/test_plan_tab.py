@@ -1,5 +1,6 @@
 """The tab Plan and the page that explains why a report was not warm."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -60,11 +61,16 @@ def test_the_newest_plan_is_shown_best_first(page: Page) -> None:
 
 
 def test_keys_are_filtered_and_paged(page: Page) -> None:
-    """Account, range, state and reason narrow the table; 50 rows are a page; a wildcard in the text is a character."""
+    """Fields narrow the table, a wildcard in them is a character; after the best 12, a link leads to pages of 50."""
     rows = [_planned(ReportKey(f"act_{n}", "last_7d" if n % 2 else "today"), float(n)) for n in range(1, 61)]
     _plan(page, rows)
-    first, second = page.tile("plan", "keys"), page.tile("plan", "keys", page=1)
-    assert (first.count("Why?"), second.count("Why?")) == (50, 10)
+    best, first, second = (
+        page.tile("plan", "keys"),
+        page.tile("plan", "keys", page=0),
+        page.tile("plan", "keys", page=1),
+    )
+    assert [html.count("Why?") for html in (best, first, second)] == [12, 50, 10]
+    assert 'page=0#keys">Show more' in best
     assert "page=1" in first
     assert "act_60 today" in first
     assert "act_60 today" not in second
@@ -155,3 +161,20 @@ def test_an_explanation_runs_few_statements(page: Page) -> None:
     with page.counting_statements() as statements:
         assert page.get(path).status_code == 200
     assert len(statements) <= 10, statements
+
+
+@SQLITE_ONLY
+def test_a_wrong_field_is_marked_in_its_form(page: Page, subtests: pytest.Subtests) -> None:
+    """The form stays with what was typed, and says above it what is wrong; the answer to a question says it."""
+    for tile, query, wrong in [
+        ("plan/week", "account=shop", "account"),
+        ("plan/keys", "account=shop&status=cut", "account"),
+        ("why/ask", "account=shop&range=last_7d", "account"),
+        ("why/ask", "account=act_1&range=soon", "range"),
+        ("why/ask", "account=act_1&range=last_7d&at=noon", "at"),
+    ]:
+        with subtests.test(tile=tile, query=query):
+            html = page.get(f"/tiles/{tile}?{query}").text
+            assert re.findall(r'name="(\w+)"[^>]* aria-invalid="true"', html) == [wrong]
+            assert f'name="{wrong}" value="{dict(part.split("=") for part in query.split("&"))[wrong]}"' in html
+    assert "&#39;noon&#39; is not a time" in page.tile("why", "answer", account="act_1", range="last_7d", at="noon")
