@@ -95,7 +95,7 @@ def _run(path: Path) -> dict[str, float]:
         alarms = detect(panel, priors, settings)
         alarm_seconds.append(time.process_time() - scored)
         score_seconds.append(scored - started)
-        if not np.isfinite(scores.total[:, -1]).any() or not (alarms.evidence[:, -1] > 0).any():
+        if not np.isfinite(scores.figures["total"][:, -1]).any() or not (alarms.evidence[:, -1] > 0).any():
             raise SystemExit("nothing was scored")
         # The next round must not stand beside the tables of this one.
         del scores, alarms

@@ -40,13 +40,13 @@ def measure_planted(seed: int) -> list[dict[str, Any]]:
         factor = np.where(np.arange(DAYS) >= ONSET, 1 - lost[:, None], 1.0)
         panel = draw_panel(World("", independent(), impressions=volume), seed + number, ADS, DAYS, factor)
         table = score(panel, ONSET - 3)
-        status, loss = table.status[:, -1], table.figures["loss"][:, -1]
+        status, loss = table.codes["status"][:, -1], table.figures["loss"][:, -1]
         some, most = (lost >= 0.25) & (lost < 0.5), lost >= 0.5
         rows.append({
             "impressions a day": volume,
             "25-50 %: warning or critical": float(_is_worse(status)[some].mean()),
             "50-70 %: critical": float((status == STATUSES.index("critical"))[most].mean()),
-            "rank of score": _rank_correlation(table.total[:, -1], lost),
+            "rank of score": _rank_correlation(table.figures["total"][:, -1], lost),
             "rank of loss": _rank_correlation(loss, lost),
             "rank of 7 over 60 days": _rank_correlation(_plain_loss(panel), lost),
         })
@@ -89,7 +89,7 @@ def _is_worse(status: np.ndarray) -> np.ndarray:
 
 
 def _shares(table: ScoreTable, ads: np.ndarray | None = None) -> dict[str, float]:
-    status = table.status[:, WARMED_UP:] if ads is None else table.status[ads, WARMED_UP:]
+    status = table.codes["status"][:, WARMED_UP:] if ads is None else table.codes["status"][ads, WARMED_UP:]
     scored = max(1, int((status != STATUSES.index("pending")).sum()))
     return {
         "warning or critical": float(_is_worse(status).sum() / scored),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
-from adwarm.fatigue.alarm import EarlierPriors, detect
+from adwarm.fatigue.alarm import detect
 from adwarm.fatigue.as_of import month_before
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior, measure_priors
@@ -59,8 +59,8 @@ def _scan(panel: AdPanel, month: date, until: date, *, takes_over: bool) -> tupl
     start = month_before(month) - timedelta(days=SCAN_DAYS) if takes_over else first_of_scan
     first = panel.column(start)
     shown = cut_days(panel, first, panel.column(until) + 1)
-    before = EarlierPriors(shown.column(month), _measure(panel, month_before(month))) if takes_over else None
-    return detect(shown, _measure(panel, month), settings, before), first
+    before = _measure(panel, month_before(month)) if takes_over else None
+    return detect(shown, _measure(panel, month), settings, before, shown.column(month)), first
 
 
 def _measure(panel: AdPanel, month: date) -> Mapping[str, AccountPrior]:

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 
 from adwarm.fatigue import alarm
-from adwarm.fatigue.alarm import EarlierPriors, detect
+from adwarm.fatigue.alarm import detect
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score import SCAN_DAYS, score_panel
@@ -54,7 +54,7 @@ def run_alarms(months: "list[MonthlyScan]", settings: FatigueSettings) -> Detect
     """Return the log evidence and the raised alarms of every day."""
     evidence, raised = [], []
     for scan in months:
-        table = detect(scan.panel, scan.priors, settings, scan.earlier)
+        table = detect(scan.panel, scan.priors, settings, scan.earlier, scan.since)
         evidence.append(np.log(np.nan_to_num(table.evidence[:, scan.since :], nan=0.0) + _SMALLEST))
         raised.append(table.raised[:, scan.since :])
     return DetectorRun(np.concatenate(evidence, axis=1).astype(float), np.concatenate(raised, axis=1))
@@ -79,7 +79,7 @@ class MonthlyScan:
         self.panel = cut_days(whole, first, until)
         self.since, self.column = since - first, since
         self.priors = _measure(whole, month)
-        self.earlier = EarlierPriors(self.since, _measure(whole, before))
+        self.earlier = _measure(whole, before)
 
 
 def _measure(whole: AdPanel, month: date) -> Mapping[str, AccountPrior]:
@@ -113,6 +113,6 @@ def score_totals(series: AdSeries) -> FloatArray:
         first = scan.column - scan.since
         frequency = series.frequency[:, first : first + scan.panel.days]
         table = score_panel(scan.panel, scan.priors, frequency, FatigueSettings())
-        totals.append(np.asarray(table.total, float)[:, scan.since :])
+        totals.append(np.asarray(table.figures["total"], float)[:, scan.since :])
     total: FloatArray = np.concatenate(totals, axis=1)
     return total

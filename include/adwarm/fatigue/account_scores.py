@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from adwarm.compression import flush_statistics
-from adwarm.fatigue.alarm import EarlierPriors, detect
+from adwarm.fatigue.alarm import detect
 from adwarm.fatigue.as_of import (
     AccountWork,
     BlockInputs,
@@ -145,16 +145,16 @@ def _score_month(
     frequencies = _frequencies(inputs, panel, days, result.errors)
     since = panel.column(min(listed[0] for listed in days.values()))
     table = score_panel(panel, priors, frequencies, settings, since)
-    alarms = detect(panel, priors, settings, EarlierPriors(panel.column(month), earlier))
-    made = make_columns(table, alarms, days)
+    alarms = detect(panel, priors, settings, earlier, panel.column(month))
+    columns, spans = make_columns(table, alarms, days)
     for work in works:
         for day in days[work.account_id]:
             before = work.replaced.get(day)
-            first, last = made.spans.get((work.account_id, day), (0, 0))
+            first, last = spans.get((work.account_id, day), (0, 0))
             item = DayScores(
                 account_id=work.account_id,
                 as_of=day,
-                columns=made.columns,
+                columns=columns,
                 first=first,
                 last=last,
                 inputs=work.days[day].inputs,

@@ -9,7 +9,7 @@ each world of `make bench NAME=fatigue-worlds`.
 
 **From month to month.** The scores of a month are one scan from a fixed number of days before it, so that they can be
 computed from stored days alone. It begins two months before, with the priors of the month before, and goes on with
-those of the month from its first day on (`EarlierPriors`). So baselines and alarms last over the first of a month.
+those of the month from its first day on (`earlier`). So baselines and alarms last over the first of a month.
 """
 
 import math
@@ -59,21 +59,12 @@ class AlarmTable:
         return raised
 
 
-@dataclass(frozen=True, slots=True)
-class EarlierPriors:
-    """What was usual in the accounts before the month that is scanned.
-
-    Attributes:
-        until: first column of the month.
-        priors: those of the month before, by account id.
-    """
-
-    until: int
-    priors: Mapping[str, AccountPrior]
-
-
 def detect(
-    panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings, earlier: EarlierPriors | None = None
+    panel: AdPanel,
+    priors: Mapping[str, AccountPrior],
+    settings: FatigueSettings,
+    earlier: Mapping[str, AccountPrior] | None = None,
+    since: int = 0,
 ) -> AlarmTable:
     """Return the alarms of each ad on each day of the panel.
 
@@ -81,11 +72,13 @@ def detect(
         panel: daily figures of whole accounts.
         priors: by account id; an account without one has the default prior.
         settings: the limit of an account.
-        earlier: for a scan of one month; the columns before the month are not meant to be used then.
+        earlier: for a scan of one month, the priors of the month before; they hold up to the column `since`.
+        since: first column of the month; those before it are not meant to be used.
     """
     shape = panel.impressions.shape
-    since, onset = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
-    table = AlarmTable(np.full(shape, np.nan, np.float32), np.zeros(shape, np.int8), since, onset)
+    table = AlarmTable(
+        np.full(shape, np.nan, np.float32), np.zeros(shape, np.int8), *(np.zeros(shape, np.int16) for _ in range(2))
+    )
     bounds = np.r_[panel.account_starts, len(panel.ad_ids)]
     first = 0
     while first < len(bounds) - 1:
@@ -93,11 +86,11 @@ def detect(
         while last < len(bounds) - 1 and bounds[last + 1] - bounds[first] <= BLOCK_ADS:
             last += 1
         block = bounds[first : last + 1]
-        scan = _BlockScan(panel, block, priors if earlier is None else earlier.priors, settings)
+        scan = _BlockScan(panel, block, priors if earlier is None else earlier, settings)
+        scan.run(table, 0, since)
         if earlier is not None:
-            scan.run(table, 0, earlier.until)
             scan.change_priors(priors)
-        scan.run(table, 0 if earlier is None else earlier.until, panel.days)
+        scan.run(table, since, panel.days)
         first = last
     return table
 

@@ -50,8 +50,6 @@ _LEVELS: Final = get_args(AlarmLevel)
 _PROJECTED: Final = ("days_to_critical", "days_to_critical_low", "days_to_critical_high")
 _COMPARED: Final = ("recent_ctr", "recent_cpm", "month_ctr", "recent_impressions", "frequency")
 _NAMES: Final = tuple(field.name for field in fields(FatigueScore))
-DayKey = tuple[str, date]
-"""Account id and as-of day."""
 _Indices = npt.NDArray[np.intp]
 
 
@@ -74,21 +72,11 @@ class ScoreTable:
     codes: dict[str, npt.NDArray[np.int16]]
     is_listed: npt.NDArray[np.bool_]
 
-    @property
-    def status(self) -> npt.NDArray[np.int16]:
-        """Index in `STATUSES`."""
-        return self.codes["status"]
-
-    @property
-    def total(self) -> npt.NDArray[np.float32]:
-        """The score, 0 to 100; nan while pending."""
-        return self.figures["total"]
-
     def to_scores(self, day: date) -> list[FatigueScore]:
         """Return the scores of a day, sorted by account and ad; numbers have six significant digits."""
         if not 0 <= self.panel.column(day) < self.panel.days:
             raise ValueError(f"the day {day} is not in the panel, {self.panel.first_day} to {self.panel.last_day}")
-        columns = make_columns(self, None, {name: [day] for name in self.panel.account_ids}).columns
+        columns, _ = make_columns(self, None, {name: [day] for name in self.panel.account_ids})
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
         return [FatigueScore(**{**row, "baseline": orjson.loads(row["baseline"])}) for row in rows]
 
@@ -218,43 +206,33 @@ def _list_codes(block: ScoreBlock) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreColumns:
-    """Scores by column.
-
-    Attributes:
-        columns: the values of each field of `FatigueScore`, `baseline` as JSON text, by account, day and ad.
-        spans: by account and day, the index of its first value and that after its last one.
-    """
-
-    columns: Mapping[str, list[Any]]
-    spans: Mapping[DayKey, tuple[int, int]]
-
-
-def make_columns(table: ScoreTable, alarms: AlarmTable | None, days: Mapping[str, Iterable[date]]) -> ScoreColumns:
-    """Return the scores of some accounts and days.
+def make_columns(
+    table: ScoreTable, alarms: AlarmTable | None, days: Mapping[str, Iterable[date]]
+) -> tuple[dict[str, list[Any]], dict[tuple[str, date], tuple[int, int]]]:
+    """Return the scores of some accounts and days by column, sorted by account, day and ad, and where each day is.
 
     Args:
         alarms: the alarms of the same panel; None for none.
         days: by account id, the as-of days.
+
+    Returns:
+        The values of each field of `FatigueScore`, `baseline` as JSON text; and by account and day, the index of its
+        first value and that after its last one.
     """
     panel = table.panel
-    accounts = sorted(days)
-    number_of = {account_id: number for number, account_id in enumerate(accounts)}
-    owners = np.array([number_of.get(account_id, -1) for account_id in panel.account_ids], np.intp)
-    is_chosen = np.zeros((len(accounts), panel.days), bool)
-    for account_id, listed in days.items():
-        is_chosen[number_of[account_id], [panel.column(day) for day in listed]] = True
-    ads, columns = np.nonzero(table.is_listed & is_chosen[owners] & (owners >= 0)[:, None])
-    order = np.lexsort((ads, columns, owners[ads]))
+    is_chosen = np.zeros(table.is_listed.shape, bool)
+    for first, last in pairwise([*panel.account_starts.tolist(), len(panel.ad_ids)]):
+        is_chosen[first:last, [panel.column(day) for day in days.get(panel.account_ids[first], ())]] = True
+    ads, columns = np.nonzero(table.is_listed & is_chosen)
+    owners = np.searchsorted(panel.account_starts, ads, side="right")
+    order = np.lexsort((ads, columns, owners))
     ads, columns = ads[order], columns[order]
-    groups = owners[ads] * panel.days + columns
-    starts = np.flatnonzero(np.diff(groups, prepend=-1)).tolist()
+    starts = np.flatnonzero(np.diff(owners[order] * panel.days + columns, prepend=-1)).tolist()
     spans = {}
-    for first, last in pairwise([*starts, len(groups)]):
+    for first, last in pairwise([*starts, len(ads)]):
         day = panel.first_day + timedelta(days=int(columns[first]))
         spans[panel.account_ids[ads[first]], day] = first, last
-    return ScoreColumns(_columns(table, alarms, ads, columns), spans)
+    return _columns(table, alarms, ads, columns), spans
 
 
 def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, columns: _Indices) -> dict[str, list[Any]]:

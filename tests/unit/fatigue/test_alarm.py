@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.fatigue import alarm
-from adwarm.fatigue.alarm import AlarmTable, EarlierPriors, _BlockScan, _OpenAlarms, detect
+from adwarm.fatigue.alarm import AlarmTable, _BlockScan, _OpenAlarms, detect
 from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, ChangeDetector, DayFigures
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior, measure_priors
@@ -223,7 +223,7 @@ def test_alarms_last_from_one_month_into_the_next() -> None:
     column = 75
     earlier = {name: AccountPrior(noise_sd=0.15) for name in panel.account_ids}
     before = detect(_first_days(panel, column), earlier, SETTINGS).alarm_since[:, -1]
-    table = detect(panel, {}, SETTINGS, EarlierPriors(column, earlier))
+    table = detect(panel, {}, SETTINGS, earlier, column)
     assert (table.alarm_since[:, column - 1] == before).all()
     since = table.alarm_since[:, column]
 
@@ -235,7 +235,7 @@ def test_alarms_last_from_one_month_into_the_next() -> None:
     assert ((table.level == 2) == (table.alarm_since >= 0)).all()
     alone = detect(panel, {}, SETTINGS).alarm_since[:, column]
     assert (alone != since).any()
-    same = detect(panel, earlier, SETTINGS, EarlierPriors(column, earlier))
+    same = detect(panel, earlier, SETTINGS, earlier, column)
     whole = detect(panel, earlier, SETTINGS)
     assert np.allclose(same.evidence, whole.evidence, rtol=1e-4, equal_nan=True)
     assert not np.allclose(table.evidence[:, column:], whole.evidence[:, column:], rtol=1e-2, equal_nan=True)

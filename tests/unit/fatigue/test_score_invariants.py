@@ -69,7 +69,7 @@ def _list_scores(panel: AdPanel, frequency: FloatArray, settings: FatigueSetting
     priors = measure_priors(panel, panel.first_day + timedelta(days=30))
     days = [panel.first_day + timedelta(days=number) for number in (57, 73, 89)]
     table, alarms = score_panel(panel, priors, frequency, settings), detect(panel, priors, settings)
-    columns = make_columns(table, alarms, dict.fromkeys(panel.account_ids, days)).columns
+    columns, _ = make_columns(table, alarms, dict.fromkeys(panel.account_ids, days))
     rows = [dict(zip(NAMES, row, strict=True)) for row in zip(*(columns[name] for name in NAMES), strict=True)]
     return [FatigueScore(**{**row, "baseline": orjson.loads(row["baseline"])}) for row in rows]
 

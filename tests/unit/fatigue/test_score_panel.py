@@ -215,7 +215,7 @@ def test_a_pause_changes_little(seed: int, pause: int) -> None:
     paused = replace(panel, is_stored=np.ones((1, 45 + pause), bool), **figures)
     flat: dict[str, Any] = {"ctr_weekdays": (1.0,) * 7}
     before, after = _table(panel, **flat), _table(paused, **flat)
-    assert after.total[0, -1] == pytest.approx(before.total[0, -1], abs=1e-3)
+    assert after.figures["total"][0, -1] == pytest.approx(before.figures["total"][0, -1], abs=1e-3)
     assert before.to_scores(panel.last_day)[0].baseline["ctr"] == after.to_scores(paused.last_day)[0].baseline["ctr"]
 
 
