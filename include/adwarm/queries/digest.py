@@ -10,8 +10,8 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 
 from adwarm.fatigue.recommendation import describe_loss, recommend
-from adwarm.foundation.gate import Lift
-from adwarm.foundation.wording import format_count
+from adwarm.foundation.gate import Lift, Rule
+from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Mode
 from adwarm.queries.fatigue_ads import FRESH_DAYS, AdQuery, ListedAd, list_ads
 from adwarm.queries.operation import get_fetch_costs
@@ -92,12 +92,15 @@ def _describe_cost(context: Context, now: datetime) -> str:
 
 def _list_needs(engine: Engine, now: datetime) -> list[str]:
     """Return what only a person can mend: closed gates, tokens that expire, and open alerts."""
-    gates = [gate for gate in list_closed(engine, now.timestamp()) if gate.lifted_by in _LIFTS]
+    closed = [gate for gate in list_closed(engine, now.timestamp()) if gate.lifted_by in _LIFTS]
+    denied = [gate.account_id or gate.scope for gate in closed if gate.rule is Rule.DENIAL]
+    gates = [gate for gate in closed if gate.rule is not Rule.DENIAL]
     tokens = [item.token for item in access_tokens.list_tokens(engine) if item.token.revoked_at is None]
     expiring = [item for item in tokens if item.expires_at and now < item.expires_at <= now + _EXPIRY_NOTICE]
     raised = alerts.list_alerts(engine, open_only=True)
     return [
-        *(f"{gate.scope} is not called: {gate.why or gate.rule}; {_LIFTS[gate.lifted_by]}" for gate in gates),
+        *(f"{gate.scope} is closed: {gate.why or gate.rule}; {_LIFTS[gate.lifted_by]}" for gate in gates),
+        *([f"denied by the platform: {format_some(denied, _SHOWN)}"] if denied else []),
         *(f"the token {item.name} expires on {item.expires_at:%Y-%m-%d}; make a new one" for item in expiring),
         *(f"{item.kind} of {item.scope}: {item.next_step}" for item in raised if item.kind != AD_FATIGUE),
     ]

@@ -51,6 +51,8 @@ def _fill(context: Context) -> None:
     with write_transaction(engine) as connection:
         connection.execute(t.warm.insert(), [{**warm, "used": used} for used in (True, True, True, False)])
         connection.execute(t.gate.insert(), [to_row(gate), to_row(replace(gate, scope="fleet", lifted_by=Lift.TIME))])
+        denied = [replace(gate, scope=f"account:act_{number}", rule=Rule.DENIAL) for number in (7, 8)]
+        connection.execute(t.gate.insert(), [to_row(item) for item in denied])
     token = AccessToken(
         id="t1", name="dashboard", scopes=frozenset({TokenScope.READ}), created_at=NOW, expires_at=NOW + 9 * DAY
     )
@@ -80,7 +82,7 @@ def test_a_week_in_one_message(context: Context) -> None:
     """Warmth with its trend, the share of the budget, what only a person can mend, and the ads by spend."""
     _fill(context)
     title, text = build_digest(context, NOW)
-    assert title == "adwarm: 90% of opens fresh, 2 things to do, 7 ads to replace"
+    assert title == "adwarm: 90% of opens fresh, 3 things to do, 7 ads to replace"
     loss = "gives 38% fewer clicks than in its good weeks: Replace the creative"
     assert text.splitlines() == [
         "How warm:",
@@ -88,7 +90,8 @@ def test_a_week_in_one_message(context: Context) -> None:
         "What it cost:",
         "- 500 calls to the platform, 3 of them throttled; warms took 2.0% of what their budget allows",
         "What needs a person:",
-        "- connection:main is not called: the token is dead; it needs another token",
+        "- connection:main is closed: the token is dead; it needs another token",
+        "- denied by the platform: act_7, act_8",
         "- the token dashboard expires on 2026-12-09; make a new one",
         "Ads to replace:",
         *(f"- ad {n} ({n} of act_1) {loss}" for n in (7, 6, 5, 4, 3)),
