@@ -101,13 +101,10 @@ def open_gates(services: ActionServices, doer: Doer, scope: str, why: str = "") 
 def _forget_fields(services: ActionServices, scope: str) -> list[str]:
     """Let the fields of an account be asked for again that the platform has refused; return which."""
     engine = services.context.engine
-    refused = [
-        gate
-        for gate in denials.list_refused_fields(engine, services.clock.now())
-        if gate.account_id == scope.partition(":")[2]
-    ]
-    denials.lift(engine, {str(gate.account_id) for gate in refused})
-    return [f"{gate.scope} is read without {', '.join(gate.data['fields'])}" for gate in refused]
+    account_id, refused = scope.partition(":")[2], denials.list_refused_fields(engine, services.clock.now())
+    own = [gate for gate in refused if account_id in denials.list_accounts(gate)]
+    denials.lift(engine, {account_id} if own else ())
+    return [f"{gate.scope} is read without {', '.join(gate.data['fields'])}" for gate in own]
 
 
 def _open(services: ActionServices, doer: Doer, gates: Sequence[Gate], why: str) -> None:

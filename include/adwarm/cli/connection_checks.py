@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from adwarm.cli.doctor_checks import Check, Finding
 from adwarm.foundation.errors import AdwarmError, BadRequest
-from adwarm.foundation.gate import Gate, to_datetime
+from adwarm.foundation.gate import to_datetime
 from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
     from adwarm.backpressure.status import ScopeStatus
+    from adwarm.foundation.gate import Gate
     from adwarm.runtime import Runtime
     from adwarm.settings import SourceSettings
     from adwarm.sources.pool import SourceFactory
@@ -91,25 +92,20 @@ def check_fetching(runtime: "Runtime") -> Finding:
 
 def check_fields(runtime: "Runtime") -> Finding:
     """Return which fields of reports the platform refuses, of which accounts and why, and when they are tried again."""
-    from adwarm.store.denials import FIELD_PERIOD, list_refused_fields
+    from adwarm.store.denials import EVERY_ACCOUNT, FIELD_PERIOD, list_refused_fields
 
-    refused: dict[tuple[str, str], list[Gate]] = {}
-    for gate in list_refused_fields(runtime.engine, runtime.clock.now()):
-        for name in gate.data["fields"]:
-            refused.setdefault((name, gate.data["credential"].rpartition("@")[2]), []).append(gate)
-    if not refused:
-        return Finding("the platform refuses no field of a report")
     lines = []
-    for (name, version), gates in list(refused.items())[:_SHOWN]:
-        first = min(gates, key=lambda gate: gate.since)
-        again = to_datetime(first.since) + FIELD_PERIOD
-        accounts = f"{first.account_id}" if len(gates) == 1 else f"{len(gates):,} accounts, such as {first.account_id}"
-        lines.append(
-            f"{name} by {version} for {accounts}, tried again on {again:%Y-%m-%d}: {first.data['fields'][name]}"
-        )
-    more = f"; and {len(refused) - _SHOWN:,} more" if len(refused) > _SHOWN else ""
+    for gate in list_refused_fields(runtime.engine, runtime.clock.now()):
+        version, again = gate.data["credential"].rpartition("@")[2], to_datetime(gate.since) + FIELD_PERIOD
+        for name, why in gate.data["fields"].items():
+            ids = gate.data["accounts"][name]
+            whose = ", ".join(ids) if len(ids) < EVERY_ACCOUNT else f"every account of {gate.scope}"
+            lines.append(f"{name} by {version} for {whose}, tried again on {again:%Y-%m-%d}: {why}")
+    if not lines:
+        return Finding("the platform refuses no field of a report")
+    more = f"; and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else ""
     advice = "reports are read without them; take them out of ADWARM_REPORTS, or get the permission"
-    return Finding(f"refused: {'; '.join(lines)}{more}; {advice}", warning=True)
+    return Finding(f"refused: {'; '.join(lines[:_SHOWN])}{more}; {advice}", warning=True)
 
 
 def check_platform(runtime: "Runtime") -> Finding:

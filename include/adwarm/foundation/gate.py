@@ -13,8 +13,8 @@ isolations, the fetch of an account for its denials, a plan for the switches of 
 | `isolation` | a connection, an account, a fallback | failed runs                   | probes; a new credential     |
 |             |                                      |                               | where a token is dead        |
 | `denial`    | an account, or one of a connection   | the platform: no permission   | a new credential; a day      |
-| `field`     | an account of a connection; stays    | the platform: it refuses a   | a week; a new credential or  |
-|             | open: calls pass without the field   | field                        | version of its API           |
+| `field`     | a connection, or accounts of it;     | the platform: it refuses a   | a week; a new credential or  |
+|             | stays open: the field is left out    | field                        | version of its API           |
 | `cooldown`  | a healing action, not a call         | the action, when it runs      | its time                     |
 
 How each rule closes its gate is decided beside the rule: `adwarm.backpressure.scope_state` (parks),

@@ -181,7 +181,7 @@ class AccountFetch:
             try:
                 account = self._get_account()
                 self._fetcher.connection = self._source_name(account.connection)
-                self._fetcher.refused.load(self._fetcher.source, self._restrictions)
+                self._fetcher.refused.load(self._fetcher.source, self._account_id, self._restrictions)
                 now = self.context.clock.now()
                 keys = self._resolve_keys(account, now)
                 if not self._find_stale(account, keys, now):

@@ -2,9 +2,9 @@
 
 | a refused field                               | what happens                                                      |
 |-----------------------------------------------|-------------------------------------------------------------------|
-| is met                                        | the request is repeated without it; the account's row remembers it |
-| is the first that the version refuses by name | the same, and one alert                                           |
-| is remembered for this credential and version | it is not requested                                               |
+| is met                                        | the request is repeated without it, and it is remembered          |
+| is the first for this credential and version  | the same, and one alert                                           |
+| is remembered for the account, or for several | it is not requested                                               |
 | tells rows apart                              | the request fails                                                 |
 """
 
@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from adwarm.foundation.errors import FieldRefused
-from adwarm.foundation.gate import Gate, Rule
+from adwarm.foundation.gate import Gate
 from adwarm.prefetch.gap_filling import MissingData, split_description
 from adwarm.sources.protocol import FetchUnit, InsightsSource
-from adwarm.store.denials import refuse_fields, select_denials
+from adwarm.store.denials import refuse_fields, select_fields
 
 if TYPE_CHECKING:
     from adwarm.prefetch.engine import PrefetchEngine
@@ -41,10 +41,10 @@ class RefusedFields:
     def __init__(self) -> None:
         self.gaps: list[MissingData] = []
 
-    def load(self, source: InsightsSource, gates: Iterable[Gate]) -> None:
-        """Leave out what the platform has refused to `source` for the account; `gates` are those of the account."""
-        own = select_denials(gates, source.connection, _credential(source), Rule.FIELD)
-        self.gaps = [_gap(name, why) for gate in own for name, why in gate.data["fields"].items()]
+    def load(self, source: InsightsSource, account_id: str, gates: Iterable[Gate]) -> None:
+        """Leave out what the platform has refused to `source`, as `gates` remember it."""
+        fields = select_fields(gates, account_id, source.connection, _credential(source))
+        self.gaps = [_gap(name, why) for name, why in fields.items()]
 
     def drop(self, context: "PrefetchEngine", source: InsightsSource, unit: FetchUnit, error: FieldRefused) -> None:
         """Leave the fields out that `error` names, now and for a week, and alert a human when that is news.

@@ -73,7 +73,7 @@ def read_window(
             fetcher = Fetcher(engine, batch, account_limit, query.connection)
             fetchers.append(fetcher)
             gates = denials.list_active(engine.engine, query.account.id, engine.clock.now())
-            fetcher.refused.load(fetcher.source, gates)
+            fetcher.refused.load(fetcher.source, query.account.id, gates)
             read = WindowRows(fetcher.source.name)
             read.daily, gaps = _read(fetcher, query, Increment.DAY, is_canceled)
             if len(query.window) > 1:

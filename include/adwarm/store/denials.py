@@ -5,14 +5,17 @@
 | `connection:C account:A` | `denial` | the platform denies A to C's credential   | a digest of the denied credential |
 | `account:A`              | `denial` | every connection was denied: it is not    | -                                 |
 |                          |          | planned                                   |                                   |
-| `connection:C account:A` | `field`  | the platform refuses fields of A's query  | the same, `@` and the version of  |
-|                          |          |                                           | the API; the reason of each field |
+| `connection:C`           | `field`  | the platform refuses fields of a query    | the same, `@` and the version of  |
+|                          |          |                                           | the API; of each field the reason |
+|                          |          |                                           | and the accounts                  |
 
-A denial is valid for a day, a refused field for a week. Neither applies once the connection's credential has changed,
-and a field's not once the version has. A human may lift them at any time; an automatic retry never does.
+A denial is valid for a day, a refused field for a week: for the accounts that met it, and for every account of the
+connection once `EVERY_ACCOUNT` have. Neither applies once the connection's credential has changed, and a field's not
+once the version has. A human may lift them at any time; an automatic retry never does.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,14 +23,15 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, or_, select
 
 from adwarm.foundation.gate import Gate, Lift, Rule
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.gates import read_row, save_gates
+from adwarm.store.gates import SqlGates, read_row, save_gates
 from adwarm.store.gates import table as gate
 
 DENIAL_PERIOD = timedelta(days=1)
 """A denied account is tried again after this long, because its owner may have granted access."""
 FIELD_PERIOD = timedelta(days=7)
 """A refused field is asked for again after this long: a permission may have been granted, or the platform mended."""
-_RULES = (Rule.DENIAL, Rule.FIELD)
+EVERY_ACCOUNT = 3
+"""A field that so many accounts of a connection met is not requested for the others, whose requests would fail too."""
 _MAX_REASON = 500
 _IDS_PER_QUERY = 500
 
@@ -35,39 +39,55 @@ _IDS_PER_QUERY = 500
 def refuse_fields(
     engine: Engine, account_id: str, connection: str, credential: str, fields: Mapping[str, str], at: datetime
 ) -> bool:
-    """Record fields that the platform refuses, each with its reason, beside those that it refused before.
+    """Record fields that the platform refuses for an account, each with its reason.
 
     Args:
         credential: its digest, `@` and the version of the API.
 
     Returns:
-        Whether the version refuses one of them for the first time, whatever the account.
+        Whether one of them was not refused before.
     """
-    scope, version = _scope(account_id, connection), credential.rpartition("@")[2]
-    with write_transaction(engine) as transaction:
-        refused = _read(transaction, gate.c.kept_until > at.timestamp(), rules=[Rule.FIELD])
-        names_before = {
-            name for item in refused if item.data["credential"].endswith(f"@{version}") for name in item.data["fields"]
-        }
-        own = next((item for item in refused if item.scope == scope and item.data["credential"] == credential), None)
-        before, since = (own.data["fields"], own.since) if own else ({}, at.timestamp())
-        new = {name: why[:_MAX_REASON] for name, why in fields.items()}
-        changed = Gate(
-            scope=scope,
-            rule=Rule.FIELD,
+    new_names: set[str] = set()
+
+    def change(before: Gate) -> Gate:
+        is_valid = before.data.get("credential") == credential and (before.kept_until or 0.0) > at.timestamp()
+        since, data = (before.since, before.data) if is_valid else (at.timestamp(), {"fields": {}, "accounts": {}})
+        new_names.update(fields.keys() - data["fields"].keys())
+        met = {name: sorted({*data["accounts"].get(name, ()), account_id}) for name in fields}
+        reasons = {name: why[:_MAX_REASON] for name, why in fields.items()}
+        return replace(
+            before,
             since=since,
             lifted_by=Lift.TIME,
             kept_until=since + FIELD_PERIOD.total_seconds(),
-            data={"credential": credential, "fields": {**before, **new}},
+            data={
+                "credential": credential,
+                "fields": {**data["fields"], **reasons},
+                "accounts": {**data["accounts"], **met},
+            },
         )
-        save_gates(transaction, [changed])
-    return not names_before.issuperset(fields)
+
+    SqlGates(engine).change(f"connection:{connection}", Rule.FIELD, change)
+    return bool(new_names)
 
 
 def list_refused_fields(engine: Engine, at: datetime) -> list[Gate]:
-    """Return the gates of refused fields that are valid at `at`, by scope; their `data` has the fields."""
+    """Return the gates of refused fields that are valid at `at`, by scope; their `data` has fields and accounts."""
     with read_transaction(engine) as transaction:
         return _read(transaction, gate.c.kept_until > at.timestamp(), rules=[Rule.FIELD])
+
+
+def select_fields(gates: Iterable[Gate], account_id: str, connection: str, credential: str) -> dict[str, str]:
+    """Return the fields that are not requested for an account, with their reasons."""
+    own = next((item for item in gates if (item.rule, item.scope) == (Rule.FIELD, f"connection:{connection}")), None)
+    if own is None or own.data["credential"] != credential:
+        return {}
+    accounts = own.data["accounts"]
+    return {
+        name: why
+        for name, why in own.data["fields"].items()
+        if account_id in accounts[name] or len(accounts[name]) >= EVERY_ACCOUNT
+    }
 
 
 def record(engine: Engine, account_id: str, connection: str, credential: str, reason: str, at: datetime) -> None:
@@ -97,10 +117,10 @@ def _close(engine: Engine, scope: str, reason: str, at: datetime, data: Mapping[
 
 
 def list_active(engine: Engine, account_id: str, at: datetime) -> list[Gate]:
-    """Return the denials and the refused fields of the account that are valid at `at`, by scope."""
+    """Return the denials of the account, and the refused fields of every connection, that are valid at `at`."""
     with read_transaction(engine) as transaction:
-        own = of_account(account_id, _RULES) & (gate.c.kept_until > at.timestamp())
-        return _read(transaction, own, rules=_RULES)
+        shown = or_(of_account(account_id), gate.c.rule == Rule.FIELD)
+        return _read(transaction, shown, gate.c.kept_until > at.timestamp(), rules=[Rule.DENIAL, Rule.FIELD])
 
 
 def list_denied(engine: Engine, at: datetime) -> dict[str, str]:
@@ -120,21 +140,30 @@ def read_credentials(transaction: Connection, at: datetime) -> dict[str, dict[st
     return credentials
 
 
-def select_denials(denials: Iterable[Gate], connection: str, credential: str, rule: Rule = Rule.DENIAL) -> list[Gate]:
-    """Return the denials, or the refused fields, of one account that are those of a credential of a connection."""
-    of_connection = (
-        item for item in denials if item.rule is rule and item.scope.startswith(f"connection:{connection} ")
-    )
-    return [item for item in of_connection if item.data["credential"] == credential]
+def select_denials(denials: Iterable[Gate], connection: str, credential: str) -> list[Gate]:
+    """Return the denials of one account that are those of a credential of a connection."""
+    own = f"connection:{connection} "
+    return [item for item in denials if item.scope.startswith(own) and item.data["credential"] == credential]
 
 
 def lift(engine: Engine, account_ids: Iterable[str]) -> list[str]:
-    """Delete every denial and refused field of the accounts, as a human asked; return the accounts that had one."""
+    """Delete every denial of the accounts because a human asked for it, and the refused fields that they met.
+
+    Returns:
+        The accounts that had a denial.
+    """
     ids = set(account_ids)
     with write_transaction(engine) as transaction:
-        denials = [item for item in _read(transaction, rules=_RULES) if item.account_id in ids]
-        _delete(transaction, [item.scope for item in denials], _RULES)
+        denials = [item for item in _read(transaction) if item.account_id in ids]
+        _delete(transaction, [item.scope for item in denials])
+        fields = [item for item in _read(transaction, rules=[Rule.FIELD]) if ids & list_accounts(item)]
+        _delete(transaction, [item.scope for item in fields], Rule.FIELD)
     return sorted({str(item.account_id) for item in denials})
+
+
+def list_accounts(refused: Gate) -> set[str]:
+    """Return the accounts that met one of the refused fields."""
+    return {account_id for ids in refused.data["accounts"].values() for account_id in ids}
 
 
 def lift_outdated(engine: Engine, connection: str, credential: str) -> list[str]:
@@ -163,10 +192,10 @@ def open_accounts(transaction: Connection, account_ids: Iterable[str]) -> None:
     _delete(transaction, [_scope(name) for name in account_ids])
 
 
-def of_account(account_id: str, rules: Sequence[Rule] = (Rule.DENIAL,)) -> ColumnElement[bool]:
+def of_account(account_id: str) -> ColumnElement[bool]:
     """Return the condition on `gate` that selects the denials of an account."""
     whole = gate.c.scope == _scope(account_id)
-    return gate.c.rule.in_(rules) & or_(whole, gate.c.scope.endswith(f" {_scope(account_id)}", autoescape=True))
+    return (gate.c.rule == Rule.DENIAL) & or_(whole, gate.c.scope.endswith(f" {_scope(account_id)}", autoescape=True))
 
 
 def _scope(account_id: str, connection: str | None = None) -> str:
@@ -180,7 +209,7 @@ def _read(
     return [read_row(row) for row in transaction.execute(query).mappings()]
 
 
-def _delete(transaction: Connection, scopes: Sequence[str], rules: Sequence[Rule] = (Rule.DENIAL,)) -> None:
+def _delete(transaction: Connection, scopes: Sequence[str], rule: Rule = Rule.DENIAL) -> None:
     for start in range(0, len(scopes), _IDS_PER_QUERY):
         some = gate.c.scope.in_(scopes[start : start + _IDS_PER_QUERY])
-        transaction.execute(delete(gate).where(gate.c.rule.in_(rules), some))
+        transaction.execute(delete(gate).where(gate.c.rule == rule, some))

@@ -34,6 +34,17 @@ def test_everything_but_the_field_is_read(staging: PlatformHarness) -> None:
     assert refused_calls(staging) == 2
 
 
+def test_after_three_accounts_no_other_one_asks(staging: PlatformHarness) -> None:
+    """A field that three accounts of a connection met is not requested for the others, which lack it all the same."""
+    staging.set_faults(**REMOVED)
+    for number in range(1, 7):
+        (outcome,) = staging.run(f"act_{number}", span="2026-11-18..2026-11-24").outcomes
+        assert "field cpm: refused by the platform" in str(outcome.reason)
+    assert refused_calls(staging) == 3
+    (gate,) = denials.list_refused_fields(staging.prefetch.engine, staging.clock.now())
+    assert (gate.scope, denials.list_accounts(gate)) == ("connection:default", {"act_1", "act_2", "act_3"})
+
+
 def test_it_is_asked_for_again_when_that_may_help(make_staging: Callable[..., PlatformHarness]) -> None:
     """A week later, with another credential, by another version, or as a human asks; not before."""
     staging = make_staging()

@@ -87,3 +87,24 @@ def test_another_credential_lifts_the_denials_of_the_old_one(denied: Engine) -> 
     assert find_denied(denied, "act_2", SOON) == {}
     assert status(denied, "act_1") == "active"
     assert denials.lift_outdated(denied, "default", "a2") == []
+
+
+def test_refused_fields_of_a_connection(engine: Engine) -> None:
+    """Fields add up over accounts for a week; a new credential or version starts anew, denials stay."""
+    denials.record(engine, "act_1", "eu", "c1", "no", AT)
+    assert denials.refuse_fields(engine, "act_1", "eu", "c1@v26.0", {"cpm": "gone"}, AT)
+    assert not denials.refuse_fields(engine, "act_2", "eu", "c1@v26.0", {"cpm": "gone"}, AT + timedelta(days=1))
+    assert denials.refuse_fields(engine, "act_2", "eu", "c1@v26.0", {"cpc": "gone too"}, AT + timedelta(days=2))
+
+    def refused(account_id: str, credential: str = "c1@v26.0", days: int = 2) -> list[str]:
+        gates = denials.list_active(engine, account_id, AT + timedelta(days=days))
+        return sorted(denials.select_fields(gates, account_id, "eu", credential))
+
+    assert [refused("act_1"), refused("act_2"), refused("act_3")] == [["cpm"], ["cpc", "cpm"], []]
+    assert [refused("act_1", days=7), refused("act_1", "c1@v27.0"), refused("act_1", "c2@v26.0")] == [[], [], []]
+    assert len(denials.list_active(engine, "act_1", AT)) == 2
+    denials.refuse_fields(engine, "act_3", "eu", "c1@v27.0", {"cpp": "new"}, AT)
+    assert [refused("act_1"), refused("act_3", "c1@v27.0")] == [[], ["cpp"]]
+    assert denials.lift(engine, ["act_3"]) == []
+    assert denials.list_refused_fields(engine, AT) == []
+    assert denials.lift(engine, ["act_1"]) == ["act_1"]
