@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from adwarm.fatigue.report import AdChange
     from adwarm.model import Account
     from adwarm.runtime import Runtime
-    from adwarm.settings import FatigueSettings
     from adwarm.store.scores import StoredScore
 
 _HISTORY_DAYS = 90
@@ -222,8 +221,7 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
 
     summary, settings = summarize(selection.scores), selection.runtime.settings.fatigue
     if as_json:
-        listed = [_document(item, settings) for item in selection.shown]
-        print_json({**_head(selection, files), "summary": summary.to_dict(), "scores": listed})
+        print_json({**_head(selection, files), "summary": summary.to_dict(), "scores": _documents(selection)})
         return
     rows = []
     for score in (item.score for item in selection.shown):
@@ -250,7 +248,8 @@ def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) ->
     (item,) = selection.shown
     settings = selection.runtime.settings.fatigue
     if as_json:
-        print_json({**_head(selection, files), **_document(item, settings), "baseline": item.score.baseline})
+        (document,) = _documents(selection)
+        print_json({**_head(selection, files), **document, "baseline": item.score.baseline})
         return
     from adwarm.fatigue.recommendation import find_outcomes
     from adwarm.fatigue.report import DRIVER_WORDS, describe_ad
@@ -270,7 +269,9 @@ def _head(selection: _Selection, files: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def _document(item: "StoredScore", settings: "FatigueSettings") -> dict[str, Any]:
+def _documents(selection: _Selection) -> list[dict[str, Any]]:
+    from adwarm.fatigue.recommendation import find_outcomes
     from adwarm.fatigue.report import describe_document
 
-    return describe_document(item, settings)
+    outcomes, settings = find_outcomes(selection.runtime.engine), selection.runtime.settings.fatigue
+    return [describe_document(item, settings, outcomes) for item in selection.shown]

@@ -34,7 +34,6 @@ _NEWS_DAYS: Final = 4
 _LOOK_BACK: Final = timedelta(days=7)
 _NAMED: Final = 10
 _NAME_LENGTH: Final = 60
-_ACCOUNTS_PER_QUERY: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def alert_on_crossings(
 
     Args:
         context: the store and the settings.
-        published: accounts and as-of days whose scores were stored just now.
+        published: accounts and as-of days whose scores were stored just now, of up to some hundreds of accounts.
         now: when they were.
         pipeline: delivers the alerts.
     """
@@ -60,15 +59,12 @@ def alert_on_crossings(
     days = {(account_id, day) for account_id, day in published if day >= recent}
     if level == "off" or not days:
         return 0
-    ids, named = sorted({account_id for account_id, _ in days}), 0
-    for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
-        newest = find_newest_days(context.engine, ids[start : start + _ACCOUNTS_PER_QUERY])
-        for account_id, day in sorted(newest.items()):
-            if (account_id, day) in days:
-                bands = [band for band in _BANDS if _LEVELS[band] >= _LEVELS[level]]
-                scores = list_worst(context.engine, account_id, day, bands)
-                crossings = _find_crossings(context, account_id, scores, _LEVELS[level])
-                named += _alert(context, account_id, crossings, now, pipeline) if crossings else 0
+    bands, named = [band for band in _BANDS if _LEVELS[band] >= _LEVELS[level]], 0
+    newest = find_newest_days(context.engine, {account_id for account_id, _ in days})
+    for account_id, day in sorted(newest.items() & days):
+        scores = list_worst(context.engine, account_id, day, bands)
+        crossings = _find_crossings(context, account_id, scores, _LEVELS[level])
+        named += _alert(context, account_id, crossings, now, pipeline) if crossings else 0
     return named
 
 

@@ -60,6 +60,15 @@ def test_one_ad(stored: Adwarm) -> None:
     assert stored("fatigue", ACCOUNT, "--ad", "1", "--json").json["onset"] == "2026-11-15"
 
 
+def test_own_outcomes_stand_in_the_document(stored: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reasons of one ad and of all say how alarms of this installation turned out."""
+    own = "of 30 such alarms here 28 still had a lower rate"
+    monkeypatch.setattr("adwarm.fatigue.recommendation.find_outcomes", lambda engine: own)
+    one = stored("fatigue", ACCOUNT, "--ad", "1", "--json").json
+    (listed,) = stored("fatigue", ACCOUNT, "--status", "critical", "--json").json["scores"]
+    assert one["reasons"][-1] == listed["reasons"][-1] == own
+
+
 @pytest.mark.slow
 def test_changes(stored: Adwarm) -> None:
     """The change log compares with the scored day before; a first day has none."""
