@@ -15,6 +15,7 @@ from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, TokenDead
 from adwarm.maintenance import steps
+from adwarm.maintenance.platform_watch import list_connections
 from adwarm.maintenance.runner import StepReport
 from adwarm.maintenance.steps import STEPS
 from adwarm.model import (
@@ -305,6 +306,21 @@ def test_connections_of_accounts_are_probed(platform: SimulatorServer, monkeypat
     assert set(after) & set(names) >= {names[1], names[2]}
     assert after[names[2]] == before[names[2]]
     assert after[names[1]].why != before[names[1]].why
+
+
+def test_tokens_of_connections_are_read(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a connection nothing is to do; else the token of each is read, and a dead one stops no other."""
+    with pytest.raises(AirflowSkipException, match="'facebook_default' does not exist"):
+        run_step(_form(), "watch_platform")
+    connect(monkeypatch, platform, "facebook_default", "simulated-token")
+    connect(monkeypatch, platform, "facebook_eu", "wrong")
+    runtime = Runtime(load_settings())
+    accounts.save(runtime.engine, [Account("act_3", connection="facebook_eu")], START)
+    report = run_step(_form(), "watch_platform")
+    assert report["counts"] == {"read": 2}
+    states = {item["connection"]: item for item in list_connections(runtime.engine, START)}
+    assert states["facebook_default"]["token"] == "the access token never ends"
+    assert "190" in states["facebook_eu"]["version"]
 
 
 def isolate(runtime: Runtime, scope: str) -> Any:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, func, select
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Refused, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient
 from adwarm.foundation.wording import format_count
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
@@ -60,7 +60,7 @@ def make_watch_platform(calls: PlatformCalls, pipeline: RecoveryPipeline, clock:
         connections: dict[str, Facts] = {
             name: facts for name, facts in (cursor or {}).items() if _age(facts, now) < _KEEP
         }
-        for source in calls.list_sources():
+        for source in _iter_sources(calls, problems):
             if not isinstance(source, ChangingPlatform) or budget.is_used_up:
                 continue
             name, old = source.connection, connections.get(source.connection, {})
@@ -73,10 +73,23 @@ def make_watch_platform(calls: PlatformCalls, pipeline: RecoveryPipeline, clock:
                 pipeline.alert(f"connection:{name}", kind, f"connection {name}: {text}")
         if counts["read"]:
             count_use(calls.context.engine, connections, now)
-        skipped = None if connections else "no connection has a platform that changes"
-        return StepResult(dict(counts), connections or None, problems, skipped=skipped, keeps_state=bool(connections))
+        if not connections:
+            return StepResult(skipped="; ".join(problems) or "no connection has a platform that changes")
+        return StepResult(dict(counts), connections, problems, keeps_state=True)
 
     return watch_platform
+
+
+def _iter_sources(calls: PlatformCalls, problems: list[str]) -> Iterator[InsightsSource]:
+    """Yield the source of each connection; one that is not valid, or none at all, is a problem and no error."""
+    try:
+        for name in calls.factories():
+            try:
+                yield calls.get_source(name)
+            except AdwarmError as error:
+                problems.append(f"{name}: {error}")
+    except BadRequest as error:
+        problems.append(str(error))
 
 
 def _age(facts: Facts, now: datetime) -> timedelta:
