@@ -29,8 +29,6 @@ ALARM_EVIDENCE: Final = 100.0
 """Evidence of what is watched; chosen on the worlds of the benchmark."""
 FALSE_SHARE: Final = 0.1
 """Share of false alarms that is allowed instead when an account raises many on a day."""
-BLOCK_ADS: Final = 1024
-"""Ads that are scanned together; more when an account has more."""
 NEW_USUAL_DAYS: Final = 28
 """Days with delivery after which an alarm ends because the lower rate is the usual one now."""
 _SMALLEST_DECLINE: Final = 0.1
@@ -79,43 +77,33 @@ def detect(
     table = AlarmTable(
         np.full(shape, np.nan, np.float32), np.zeros(shape, np.int8), *(np.zeros(shape, np.int16) for _ in range(2))
     )
-    bounds = np.r_[panel.account_starts, len(panel.ad_ids)]
-    first = 0
-    while first < len(bounds) - 1:
-        last = first + 1
-        while last < len(bounds) - 1 and bounds[last + 1] - bounds[first] <= BLOCK_ADS:
-            last += 1
-        block = bounds[first : last + 1]
-        scan = _BlockScan(panel, block, priors if earlier is None else earlier, settings)
-        scan.run(table, 0, since)
-        if earlier is not None:
-            scan.change_priors(priors)
-        scan.run(table, since, panel.days)
-        first = last
+    if not len(panel.ad_ids):
+        return table
+    scan = _Scan(panel, priors if earlier is None else earlier, settings)
+    scan.run(table, 0, since)
+    if earlier is not None:
+        scan.change_priors(priors)
+    scan.run(table, since, panel.days)
     return table
 
 
-class _BlockScan:
-    """Scans the days of a block of whole accounts in order.
+class _Scan:
+    """Scans the days of a panel in order.
 
     Attributes:
         alarms: those that last.
     """
 
-    def __init__(
-        self, panel: AdPanel, bounds: Indices, priors: Mapping[str, AccountPrior], settings: FatigueSettings
-    ) -> None:
-        self._rows = slice(int(bounds[0]), int(bounds[-1]))
-        ads = int(bounds[-1] - bounds[0])
-        self._starts = bounds[:-1] - bounds[0]
+    def __init__(self, panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings) -> None:
+        ads = len(panel.ad_ids)
+        self._starts = panel.account_starts
         self._settings = settings
-        self._account = np.repeat(np.arange(len(self._starts)), np.diff(bounds))
-        self._account_ids = [panel.account_ids[start] for start in bounds[:-1]]
+        self._account = np.repeat(np.arange(len(self._starts)), np.diff(np.r_[self._starts, ads]))
+        self._account_ids = [panel.account_ids[start] for start in self._starts]
         self._detector = ChangeDetector(self._starts, ads, self._choose(priors))
-        self._impressions = np.ascontiguousarray(panel.impressions[self._rows].T)
-        self._clicks = np.ascontiguousarray(np.where(panel.is_stored[self._rows], panel.clicks[self._rows], np.nan).T)
-        never = np.zeros(self._impressions.shape, bool)
-        self._changed = never if panel.changed is None else panel.changed[self._rows].T
+        self._impressions = np.ascontiguousarray(panel.impressions.T)
+        self._clicks = np.ascontiguousarray(np.where(panel.is_stored, panel.clicks, np.nan).T)
+        self._changed = np.zeros(self._impressions.shape, bool) if panel.changed is None else panel.changed.T
         self._weekday = panel.first_day.weekday()
         self._watched = np.zeros((LAGS, len(self._starts)))
         self.alarms = _OpenAlarms(ads)
@@ -129,7 +117,7 @@ class _BlockScan:
         self._detector.change_priors(self._choose(priors))
 
     def run(self, table: AlarmTable, first: int, last: int) -> None:
-        """Fill the block's rows of the table in the columns from `first` up to `last`, `last` excluded."""
+        """Fill the table in the columns from `first` up to `last`, `last` excluded."""
         for day in range(first, last):
             impressions, clicks = self._impressions[day], self._clicks[day]
             self._detector.restart(self._changed[day])
@@ -139,9 +127,9 @@ class _BlockScan:
             self._day(day, figures, impressions, table)
 
     def _day(self, day: int, figures: DayFigures, impressions: FloatArray, table: AlarmTable) -> None:
-        detector, alarms, rows = self._detector, self.alarms, self._rows
+        detector, alarms = self._detector, self.alarms
         evidence = detector.evidence
-        table.evidence[rows, day] = np.where(detector.armed, evidence, np.nan)
+        table.evidence[:, day] = np.where(detector.armed, evidence, np.nan)
         watch = np.flatnonzero(evidence >= ALARM_EVIDENCE)
         raised = self._raise(day, figures.usable & detector.armed)
         alarms.follow(figures, detector.level, math.log(ALARM_EVIDENCE))
@@ -156,10 +144,10 @@ class _BlockScan:
         paused = detector.pause(impressions == 0, figures.usable, impressions > 0)
         alarms.close(paused)
         lasting, is_watched = alarms.since >= 0, evidence >= ALARM_EVIDENCE
-        table.evidence[rows, day][~lasting & ~is_watched & (paused | alarms.recovered)] = np.nan
-        table.level[rows, day] = np.where(lasting, 2, is_watched)
-        table.alarm_since[rows, day] = alarms.since
-        table.onset[rows, day] = np.where(lasting, alarms.onset, np.where(is_watched, onset, -1))
+        table.evidence[:, day][~lasting & ~is_watched & (paused | alarms.recovered)] = np.nan
+        table.level[:, day] = np.where(lasting, 2, is_watched)
+        table.alarm_since[:, day] = alarms.since
+        table.onset[:, day] = np.where(lasting, alarms.onset, np.where(is_watched, onset, -1))
 
     def _raise(self, day: int, watched: Flags) -> Flags:
         """Return the ads whose evidence passes the limit of their account."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.fatigue import alarm
-from adwarm.fatigue.alarm import AlarmTable, _BlockScan, _OpenAlarms, detect
+from adwarm.fatigue.alarm import AlarmTable, _OpenAlarms, _Scan, detect
 from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, ChangeDetector, DayFigures
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior, measure_priors
@@ -296,7 +296,7 @@ def test_the_limit_is_that_of_the_procedure(
 ) -> None:
     """Per account: of the ads with the most evidence as many as pass the limit for so many, a least one always."""
     panel = _simulate(ads=8, ads_per_account=4, days=20)
-    scan = _BlockScan(panel, np.array([0, 4, 8]), {}, _settings(false_alarms_per_account_week=budget[0]))
+    scan = _Scan(panel, {}, _settings(false_alarms_per_account_week=budget[0]))
     scan._detector.evidence = np.array([*one, *other])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alarm, "ALARM_EVIDENCE", 10.0)
@@ -320,7 +320,7 @@ def test_the_limit_is_that_of_the_procedure(
 def test_no_evidence_is_forgotten_for_32_days(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit counts the ads that were watched on any of the last 32 days."""
     monkeypatch.setattr(alarm, "ALARM_EVIDENCE", 10.0)
-    scan = _BlockScan(_simulate(ads=4, ads_per_account=4, days=20), np.array([0, 4]), {}, SETTINGS)
+    scan = _Scan(_simulate(ads=4, ads_per_account=4, days=20), {}, SETTINGS)
     scan._detector.evidence = np.array([14.0, 0.0, 0.0, 0.0])
     scan._raise(0, np.ones(4, bool))
     alone = np.array([True, False, False, False])
