@@ -17,7 +17,7 @@ MAX_URL_BYTES: Final = 4_096
 """The most bytes of a path with its query; filters of a tab are in the query."""
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; frame-src 'self'; base-uri 'none'; frame-ancestors 'self'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
 HEADERS: Final = {
     "Cache-Control": "private, no-store",
