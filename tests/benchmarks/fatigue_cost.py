@@ -150,7 +150,7 @@ def measure_as_of() -> dict[str, Any]:
         path = Path(folder) / "ads.npy"
         _write_inputs(path, store.ACCOUNTS * store.ADS, store.STORED_DAYS)
         impressions, clicks, spend, _ = np.load(path)
-        plain = min(_run_plain(impressions, clicks, spend) for _ in range(REPEATS))
+        plain = min(_run_plain(impressions, clicks, spend) for _ in range(10))
         context.engine.dispose()
     return {
         "what": f"{store.ACCOUNTS * store.ADS * store.SCORED_DAYS:,} scores as of a day, from rows to rows",

@@ -101,13 +101,10 @@ class _Scan:
         self._account = np.repeat(np.arange(len(self._starts)), np.diff(np.r_[self._starts, ads]))
         self._account_ids = [panel.account_ids[start] for start in self._starts]
         self._detector = ChangeDetector(self._starts, ads, self._choose(priors))
-        self._impressions = np.ascontiguousarray(panel.impressions.T)
-        self._clicks = np.ascontiguousarray(np.where(panel.is_stored, panel.clicks, np.nan).T)
-        self._changed = np.zeros(self._impressions.shape, bool) if panel.changed is None else panel.changed.T
-        self._weekday = panel.first_day.weekday()
+        self._panel = panel
         self._watched = np.zeros((LAGS, len(self._starts)))
         self.alarms = _OpenAlarms(ads)
-        self._levels = np.full(self._impressions.shape, np.nan)
+        self._levels = np.full((LAGS + 1, ads), np.nan)
 
     def _choose(self, priors: Mapping[str, AccountPrior]) -> list[AccountPrior]:
         return [priors.get(account_id, DEFAULT_PRIOR) for account_id in self._account_ids]
@@ -118,12 +115,15 @@ class _Scan:
 
     def run(self, table: AlarmTable, first: int, last: int) -> None:
         """Fill the table in the columns from `first` up to `last`, `last` excluded."""
+        panel = self._panel
         for day in range(first, last):
-            impressions, clicks = self._impressions[day], self._clicks[day]
-            self._detector.restart(self._changed[day])
-            self.alarms.close(self._changed[day])
-            figures = self._detector.step(day, (self._weekday + day) % 7, impressions, clicks)
-            self._levels[day] = self._detector.level
+            impressions = panel.impressions[:, day].copy()
+            clicks = np.where(panel.is_stored[:, day], panel.clicks[:, day], np.nan)
+            if panel.changed is not None:
+                self._detector.restart(panel.changed[:, day])
+                self.alarms.close(panel.changed[:, day])
+            figures = self._detector.step(day, (panel.first_day.weekday() + day) % 7, impressions, clicks)
+            self._levels[day % len(self._levels)] = self._detector.level
             self._day(day, figures, impressions, table)
 
     def _day(self, day: int, figures: DayFigures, impressions: FloatArray, table: AlarmTable) -> None:
@@ -137,7 +137,7 @@ class _Scan:
         if len(watch):
             age, decline[watch] = detector.estimate(day, watch)
             onset[watch] = day - age
-            usual[watch] = self._levels[day - age - 1, watch]
+            usual[watch] = self._levels[(day - age - 1) % len(self._levels), watch]
             alarms.open(day, raised, onset, usual=usual, decline=decline, variance=detector.level_variance)
             detector.level[raised] = usual[raised] * (1 - decline[raised])
         detector.restart(raised | alarms.recovered)

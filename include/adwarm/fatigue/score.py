@@ -69,7 +69,7 @@ class ScoreTable:
 
     panel: AdPanel
     figures: dict[str, npt.NDArray[np.float32]]
-    codes: dict[str, npt.NDArray[np.int16]]
+    codes: dict[str, npt.NDArray[Any]]
     is_listed: npt.NDArray[np.bool_]
 
     def to_scores(self, day: date) -> list[FatigueScore]:
@@ -155,7 +155,7 @@ def score_panel(
             table.figures[name][rows, first_day:] = np.where(block.is_listed, values, np.nan)
         for name, numbers in _list_codes(block).items():
             if not first:
-                table.codes[name] = np.zeros(shape, np.int16)
+                table.codes[name] = np.zeros(shape, numbers.dtype)
             table.codes[name][rows, first_day:] = numbers
     return table
 
@@ -197,11 +197,11 @@ def _list_codes(block: ScoreBlock) -> dict[str, npt.NDArray[Any]]:
     """Return the codes of a block, see `ScoreTable`."""
     bits = [block.flags[flag].astype(np.int16) << bit for bit, flag in enumerate(FLAGS)]
     return {
-        "status": np.where(np.isnan(block.total), _PENDING, find_bands(round_figures(block.loss))),
-        "driver": block.find_driver(),
-        "clicks_from": block.clicks_from,
-        "age_days": block.age_days,
-        "days": block.past.days,
+        "status": np.where(np.isnan(block.total), np.int8(_PENDING), find_bands(round_figures(block.loss))),
+        "driver": block.find_driver().astype(np.int8),
+        "clicks_from": block.clicks_from.astype(np.int8),
+        "age_days": block.age_days.astype(np.int16),
+        "days": block.past.days.astype(np.int16),
         "flags": np.bitwise_or.reduce(bits),
     }
 
