@@ -47,7 +47,7 @@ http {{
 }}
 """
 FIND_CUT = """async () => {
-  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (let frame = 0; frame < 5; frame += 1) await new Promise(requestAnimationFrame); // tables follow a new width
   const found = document.documentElement.scrollWidth > innerWidth ? ["the page"] : [];
   const lines = {}, right = document.querySelector(".tiles").getBoundingClientRect().right;
   for (const tile of document.querySelectorAll(".tiles > .tile")) {
