@@ -120,11 +120,12 @@ def simulate(
         raise BadRequest(str(error)) from None
     url = f"http://{host}:{port}"
     if as_json:
-        print_json({"url": url, "token": "simulated-token"})
+        print_json({"url": url, "token": config.token})
         sys.stdout.flush()
     else:
-        typer.echo(f"simulated Graph API on {url}, token simulated-token; stop with Ctrl-C")
-        typer.echo(f"to use it: export ADWARM_SOURCE__GRAPH_URL={url} ADWARM_SOURCE__ACCESS_TOKEN=simulated-token")
+        typer.echo(f"simulated Graph API on {url}, token {config.token}; stop with Ctrl-C")
+        settings = {"ADWARM_SOURCE__GRAPH_URL": url, "ADWARM_SOURCE__ACCESS_TOKEN": config.token}
+        typer.echo(" ".join(["to use it: export", *(f"{name}={value}" for name, value in settings.items())]))
     try:
         run_forever(config, host, port)
     except ServerUnavailable as error:
