@@ -126,11 +126,17 @@ def token(
     life = source.read_token_life()
     fields: dict[str, Any] = {"connection": connection, "kind": life.kind, "never_ends": life.expires_at is None}
     if extend is not None:
-        if extend.exists():
-            raise BadRequest(f"{extend} exists; name a new file")
         fields["ended_at"] = life.expires_at
-        secret, life = source.extend_token()
-        with os.fdopen(os.open(extend, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        try:  # before the exchange, so that a token that was given is never lost
+            descriptor = os.open(extend, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise BadRequest(f"{extend} cannot be made ({error.strerror}); name a new file") from None
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            try:
+                secret, life = source.extend_token()
+            except BaseException:
+                extend.unlink()
+                raise
             file.write(secret.get_secret_value())
         fields["written_to"] = str(extend)
     fields |= {"expires_at": life.expires_at, "data_access_until": life.data_access_until}

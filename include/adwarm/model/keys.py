@@ -137,8 +137,8 @@ class QuerySpec:
     """The query of a report. Its hash is part of every partition, entry and lease key.
 
     Attributes:
-        attribution: whose setting counts conversions: `unified`, each ad set's own, as Ads Manager shows; `account`,
-            the ad account's; empty in a stored query that states none.
+        attribution: the setting that counts conversions: `unified`, that of each ad set, as Ads Manager shows;
+            `account`, that of the ad account; empty in a stored query that states none.
     """
 
     level: str = "ad"

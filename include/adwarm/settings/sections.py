@@ -332,8 +332,8 @@ class ReportSettings(Section):
     fields: tuple[str, ...] | None = Field(None, description="Insights fields; unset: what the score needs.")
     attribution: Literal["unified", "account"] = Field(
         "unified",
-        description="Meta: whose setting counts conversions: `unified`, each ad set's own, as Ads Manager shows; or "
-        "`account`, the ad account's.",
+        description="Meta: the setting that counts conversions: `unified`, that of each ad set, as Ads Manager shows; "
+        "or `account`, that of the ad account.",
     )
     attribution_windows: tuple[str, ...] = Field(
         (), description="Meta: windows beside that setting's own figure, such as 7d_click."

@@ -116,6 +116,9 @@ def test_a_token_that_ends(
         wall_clock.set(end - timedelta(hours=20))
         assert "in 1 day" in watch(adwarm)[0][1]
         assert len(watch(adwarm)) == 2
+        refused = adwarm("accounts", "token", "--extend", str(tmp_path / "absent/token"))
+        assert (refused.exit_code, "cannot be made" in refused.stderr) == (1, True)
+        assert not [name for name in server.calls()["paths"] if "oauth" in name]  # no token was given and lost
         path = tmp_path / "token"
         done = adwarm("accounts", "token", "--extend", str(path), "--json")
         assert (path.read_text(), path.stat().st_mode & 0o777) == ("simulated-token-extended", 0o600)
