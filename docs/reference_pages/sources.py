@@ -32,7 +32,6 @@ CAPABILITIES: dict[str, Callable[[Capabilities], str]] = {
         "days, campaigns, ad sets, ads, fields" if caps.can_list_objects else "days"
     ),
     "quotas apply to": lambda caps: ", ".join(caps.quota_scopes) or "nothing",
-    "figures are final after": lambda caps: f"{caps.lookback_days} days",
     "history": lambda caps: "all there is" if caps.retention_days is None else f"{caps.retention_days:,} days",
 }
 

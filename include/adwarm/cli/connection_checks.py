@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from adwarm.cli.doctor_checks import Check, Finding
 from adwarm.foundation.errors import AdwarmError, BadRequest
-from adwarm.foundation.gate import to_datetime
 from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
@@ -92,15 +91,13 @@ def check_fetching(runtime: "Runtime") -> Finding:
 
 def check_fields(runtime: "Runtime") -> Finding:
     """Return which fields of reports the platform refuses, of which accounts and why, and when they are tried again."""
-    from adwarm.store.denials import EVERY_ACCOUNT, FIELD_PERIOD, list_refused_fields
+    from adwarm.maintenance.platform_watch import list_refused
 
-    lines = []
-    for gate in list_refused_fields(runtime.engine, runtime.clock.now()):
-        version, again = gate.data["credential"].rpartition("@")[2], to_datetime(gate.since) + FIELD_PERIOD
-        for name, why in gate.data["fields"].items():
-            ids = gate.data["accounts"][name]
-            whose = ", ".join(ids) if len(ids) < EVERY_ACCOUNT else f"every account of {gate.scope}"
-            lines.append(f"{name} by {version} for {whose}, tried again on {again:%Y-%m-%d}: {why}")
+    lines = [
+        f"{item['field']} by {item['version']} for {item['accounts']}, tried again on {item['again']:%Y-%m-%d}: "
+        f"{item['why']}"
+        for item in list_refused(runtime.engine, runtime.clock.now())
+    ]
     if not lines:
         return Finding("the platform refuses no field of a report")
     more = f"; and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else ""
@@ -116,7 +113,9 @@ def check_platform(runtime: "Runtime") -> Finding:
     if not connections:
         return Finding(f"not read yet; `adwarm maintain --step {STEP}` reads it, and maintenance once a day")
     texts = [f"{item['connection']}: {item['version']}; {item['token']}" for item in connections]
-    return Finding("; ".join(texts), warning=any(item["needs_look"] for item in connections))
+    return Finding(
+        "; ".join(texts), warning=any(item["version_needs_look"] or item["token_needs_look"] for item in connections)
+    )
 
 
 def check_tier(runtime: "Runtime") -> Finding:
@@ -183,23 +182,26 @@ def _find_excess(runtime: "Runtime", scopes: "Sequence[ScopeStatus]") -> str:
     )
 
 
-def check_platform_clock(runtime: "Runtime") -> str:
-    """Compare this machine's clock with the platform's."""
+def check_platform_clock(runtime: "Runtime") -> Finding:
+    """Compare this machine's clock with the platform's; the check of the connection says why it does not respond."""
     from adwarm.prefetch.batch import MAX_CLOCK_OFFSET_SECONDS
     from adwarm.runtime import source_factory
 
-    source = source_factory(_quick_runtime(runtime).settings)()
-    source.list_account_page(None, 1)  # the offset is known after the first response
+    try:
+        source = source_factory(_quick_runtime(runtime).settings)()
+        source.list_account_page(None, 1)  # the offset is known after the first response
+    except AdwarmError:
+        return Finding("not compared: the check of the connection says what to do first", warning=True)
     offset = source.clock_offset_seconds
     if offset is None:
-        return f"{source.name} reports no time; this machine's clock is used"
+        return Finding(f"{source.name} reports no time; this machine's clock is used")
     if abs(offset) > MAX_CLOCK_OFFSET_SECONDS:
         side = "behind" if offset > 0 else "ahead of"
         raise BadRequest(
             f"this machine's clock is {abs(offset) / 3600:.1f} h {side} the platform's; correct it: "
             "until then days settle by the platform's clock"
         )
-    return f"within {abs(offset):.0f} s of the platform's"
+    return Finding(f"within {abs(offset):.0f} s of the platform's")
 
 
 def check_database_clock(runtime: "Runtime") -> Finding:

@@ -21,6 +21,7 @@ from sqlalchemy import Engine, func, select
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient
+from adwarm.foundation.gate import to_datetime
 from adwarm.foundation.wording import format_count
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
@@ -28,6 +29,7 @@ from adwarm.recovery import RecoveryPipeline
 from adwarm.sources.protocol import ChangingPlatform, InsightsSource
 from adwarm.store import accounts, maintenance_steps, read_transaction
 from adwarm.store.accounts import table as account
+from adwarm.store.denials import EVERY_ACCOUNT, FIELD_PERIOD, list_refused_fields
 from adwarm.store.entries import table as entry
 from adwarm.store.error_events import error_event
 from adwarm.store.read_traffic import list_calls
@@ -185,10 +187,11 @@ def _describe_end(end: datetime, now: datetime) -> str:
 
 
 def list_connections(engine: Engine, now: datetime) -> list[dict[str, Any]]:
-    """Return each connection that was read: its name, when, `version` and `token` in words, and what needs a look."""
+    """Return each connection that was read: its name, when, `version` and `token` in words, and which needs a look."""
     rows = []
     for name, facts in sorted(_load(engine).items()):
         news, problems = list(_list_news(facts, now)), facts["problems"]
+        kinds = {kind for kind, _, _ in news}
         ends: dict[str, list[str]] = {"ApiVersion": [], "TokenExpires": []}
         for kind, what, end in _list_ends(facts):
             ends[kind].append(f"{what} {_describe_end(end, now)}")
@@ -200,8 +203,21 @@ def list_connections(engine: Engine, now: datetime) -> list[dict[str, Any]]:
             "read_at": datetime.fromisoformat(facts["read_at"]),
             "version": "; ".join([*version, *filter(None, [problems.get("version")])]),
             "token": "; ".join([*token, *filter(None, [problems.get("token")])]),
-            "needs_look": bool(news or problems),
+            "version_needs_look": "ApiVersion" in kinds or "version" in problems,
+            "token_needs_look": "TokenExpires" in kinds or "token" in problems,
         })
+    return rows
+
+
+def list_refused(engine: Engine, now: datetime) -> list[dict[str, Any]]:
+    """Return the fields that the platform refuses: by which version, for which accounts, until when, and its words."""
+    rows = []
+    for gate in list_refused_fields(engine, now):
+        version, again = gate.data["credential"].rpartition("@")[2], to_datetime(gate.since) + FIELD_PERIOD
+        for name, why in gate.data["fields"].items():
+            ids = gate.data["accounts"][name]
+            whose = ", ".join(ids) if len(ids) < EVERY_ACCOUNT else f"every account of {gate.scope}"
+            rows.append({"field": name, "version": version, "accounts": whose, "again": again, "why": why})
     return rows
 
 

@@ -45,7 +45,6 @@ class Capabilities:
     poll_batch: int = 50
     can_list_objects: bool = False
     quota_scopes: tuple[ScopeKind, ...] = ()
-    lookback_days: int = 28
     retention_days: int | None = 1122
     closes_days: bool = True
     readers_fill: bool = False

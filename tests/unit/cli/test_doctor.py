@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,18 +144,20 @@ def test_the_doctor_names_skipped_files_and_unmatched_paths(
 
 
 def test_the_doctor_says_who_fetches_misses(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a credential the serving process fetches; without one a note names the schedule and what to set."""
+    """With a credential the serving process fetches; without one a note names the schedule, and one line is to fix."""
 
-    def check() -> tuple[bool, bool, str]:
-        (found,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "misses"]
-        return found["ok"], found["warning"], found["detail"]
+    def check() -> dict[str, Any]:
+        return {check["name"]: check for check in adwarm("doctor", "--json").json}
 
-    assert check()[:2] == (True, False)
+    found = check()["misses"]
+    assert (found["ok"], found["warning"]) == (True, False)
     monkeypatch.delenv("ADWARM_SOURCE__ACCESS_TOKEN")
-    ok, warning, detail = check()
-    assert (ok, warning) == (True, True)
-    assert "every 5 minutes" in detail
-    assert "ADWARM_SERVING__AIRFLOW_URL" in detail
+    checks = check()
+    assert (checks["misses"]["ok"], checks["misses"]["warning"]) == (True, True)
+    assert "every 5 minutes" in checks["misses"]["detail"]
+    assert "ADWARM_SERVING__AIRFLOW_URL" in checks["misses"]["detail"]
+    assert [name for name in ("connection default", "clock") if not checks[name]["ok"]] == ["connection default"]
+    assert checks["clock"]["warning"]
 
 
 def test_the_doctor_looks_at_disks(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

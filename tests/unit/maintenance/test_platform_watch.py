@@ -74,4 +74,4 @@ def test_what_was_not_read_is_not_shown(watched: Engine) -> None:
     by_name = {item["connection"]: item for item in list_connections(watched, NOW)}
     assert by_name["alone"]["version"] == "no end of version v99.0 of the API is known"
     assert by_name["eu"]["token"] == ""
-    assert not by_name["eu"]["needs_look"]
+    assert not by_name["eu"]["token_needs_look"]

@@ -10,6 +10,7 @@ from adwarm.maintenance.platform_watch import NOTHING, STEP
 from adwarm.pages.views.flow_tab import TABS
 from adwarm.store import tables as t
 from adwarm.store.database import write_transaction
+from adwarm.store.denials import refuse_fields
 from adwarm.store.error_events import ErrorEvent
 from adwarm.store.healing_runs import HealingRun
 from tests.gates import breaker_row, isolation_row, park_row
@@ -215,10 +216,13 @@ def test_versions_tokens_and_use_are_shown(page: Page) -> None:
     }
     state = {HOSTILE: facts}
     _insert(page, t.maintenance_step, {"name": STEP, "cursor": state, "started_at": START, "owner": ""})
+    refuse_fields(page.runtime.engine, "act_1", "eu", credential="c@v25.0", fields={"spend": "(#100) spend"}, at=START)
     text = _text(page.tile("flow", "platform"))
     assert ESCAPED in text
-    assert "version v25.0 of the API ends on" in text
+    assert "<td>version v25.0 of the API ends on" in text
+    assert '<td class="warn">the access token ends on' in text
     assert "in 6 days" in text
+    assert ">spend</th><td>v25.0</td><td>act_1</td><td>in 7 days</td><td>(#100) spend</td>" in text
     assert "the app 7" in text
     assert "1,200</td>" in text
     assert "5%</td>" in text

@@ -9,7 +9,14 @@ from adwarm.backpressure.machine_load import list_machines
 from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import to_datetime
-from adwarm.maintenance.platform_watch import TIER_CALLS, TIER_DAYS, TIER_ERRORS, list_apps, list_connections
+from adwarm.maintenance.platform_watch import (
+    TIER_CALLS,
+    TIER_DAYS,
+    TIER_ERRORS,
+    list_apps,
+    list_connections,
+    list_refused,
+)
 from adwarm.model import Priority
 from adwarm.pages.rendering import describe_gated, describe_scope
 from adwarm.pages.tab import Tab, Tile, TileRequest
@@ -63,10 +70,11 @@ def load_gates(request: TileRequest) -> Values:
 
 
 def load_platform(request: TileRequest) -> Values:
-    """Return when versions and tokens of the connections end, and how the apps use the platform."""
+    """Return when versions and tokens of the connections end, which fields are refused, and how apps use it."""
     engine = request.services.context.engine
     return {
         "connections": list_connections(engine, request.now),
+        "refused": list_refused(engine, request.now),
         "apps": [(describe_scope(app.app), app) for app in list_apps(engine)],
         "tier_days": TIER_DAYS,
         "tier_calls": TIER_CALLS,
@@ -168,7 +176,9 @@ TABS: Final = (
         (
             Tile("limits", "Limits and quota over the last day", load_limits, refresh_seconds=60, is_wide=True),
             Tile("gates", "Not called now", load_gates, refresh_seconds=REFRESH_SECONDS, is_wide=True),
-            Tile("platform", "Versions, tokens and access tier", load_platform, refresh_seconds=300, is_wide=True),
+            Tile(
+                "platform", "Versions, tokens, fields and access tier", load_platform, refresh_seconds=300, is_wide=True
+            ),
             Tile("queue", "Request queue", load_queue, refresh_seconds=REFRESH_SECONDS),
             Tile("grants", "Calls that workers may make now", load_grants, refresh_seconds=REFRESH_SECONDS),
             Tile("errors", "Errors", load_errors, refresh_seconds=REFRESH_SECONDS, is_wide=True),

@@ -127,7 +127,7 @@ BY_CODE: dict[int, ErrorRule] = {
     3018: _FIRM_FAIL,
 }
 _REFUSED_FIELDS = (
-    re.compile(r"([\w, ]+?) (?:is|are) not valid for fields param"),
+    re.compile(r"(?<![\w, ])([\w, ]+?) (?:is|are) not valid for fields param"),
     re.compile(r"nonexisting field \((\w+)\)"),
     re.compile(r"\b(\w+) field is deprecated"),
     re.compile(r"[Ff]ields? ([\w, ]+?) (?:is|are) (?:not supported|deprecated|no longer)"),
@@ -221,7 +221,7 @@ def name_refused_fields(error: AdwarmError, fields: Collection[str]) -> AdwarmEr
     texts = [match[1] for pattern in _REFUSED_FIELDS for match in pattern.finditer(str(error))]
     names = {name for text in texts for name in re.findall(r"\w+", text)}
     refused = [name for name in fields if name in names] if isinstance(error, BadRequest | Denied) else []
-    return FieldRefused(str(error), fields=refused, code=error.code) if refused else error
+    return FieldRefused(str(error)[:_MAX_MESSAGE], fields=refused, code=error.code) if refused else error
 
 
 def too_many_requests(caller: CallContext, now: datetime, retry_after: float | None) -> Throttled:
@@ -233,15 +233,19 @@ def too_many_requests(caller: CallContext, now: datetime, retry_after: float | N
 
 
 def describe_error(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> str:
-    """Return an error body as one line with code, subcode and trace id, without secrets or URLs."""
+    """Return an error body as one line with code, subcode and trace id, without secrets or URLs.
+
+    A text that refuses fields is not cut, so that the long list of a retired version is read to its end.
+    """
     texts = [_text(body[name]) for name in ("message", "error_user_msg") if body.get(name)]
+    is_whole = any(pattern.search(text) for pattern in _REFUSED_FIELDS for text in texts)
     facts = [f"HTTP {status}"]
     facts += [
         f"{label} {_text(body[name])[:80]}"
         for label, name in (("code", "code"), ("subcode", "error_subcode"), ("trace", "fbtrace_id"))
         if body.get(name) is not None
     ]
-    message = redact(" / ".join(texts), secrets, hide_urls=True)[:_MAX_MESSAGE]
+    message = redact(" / ".join(texts), secrets, hide_urls=True)[: None if is_whole else _MAX_MESSAGE]
     return f"Meta: {message or 'no message'} ({redact(', '.join(facts), secrets, hide_urls=True)})"
 
 

@@ -351,6 +351,13 @@ def test_any_body_becomes_an_error(body: dict[str, Any], status: int) -> None:
     assert str(parse_error(body, status, CALLER, (), NOW))
 
 
+MANY = (
+    "activity_recency, ad_format_asset, age, bid_type, body_asset, call_to_action_asset, country, "
+    "creative_fingerprint, description_asset, device_platform, dma, frequency_value, gender, "
+    "hourly_stats_aggregated_by_advertiser_time_zone, hourly_stats_aggregated_by_audience_time_zone, image_asset, "
+    "impression_device, link_url_asset, media_asset, place_page_id, placement, platform_position, product_format, "
+    "product_id, publisher_platform, purchasing_interface, region, rule_asset, title_asset, video_asset"
+)
 RECORDED_REFUSALS = [
     (
         "airbytehq/airbyte#35334",
@@ -378,6 +385,12 @@ RECORDED_REFUSALS = [
     ),
     ("facebook/facebook-php-business-sdk#221", 100, "Field spend_cap is not supported", ["spend_cap"]),
     (
+        "facebook/facebook-nodejs-business-sdk#98",
+        100,
+        f"(#100) {MANY}, id are not valid for fields param. please check https://x for all",
+        MANY.split(", "),
+    ),
+    (
         "moviepilot/zuck#22",
         12,
         "(#12) daily_spend_limit field is deprecated for versions v2.4 and higher",
@@ -404,6 +417,7 @@ def test_recorded_refusals_name_their_fields(subtests: pytest.Subtests) -> None:
             with pytest.raises(FieldRefused) as caught, naming_refused_fields(asked):
                 raise classify(code, message=message)
             assert caught.value.fields == tuple(refused)
+            assert len(str(caught.value)) <= 400
             with pytest.raises(BadRequest) as other, naming_refused_fields(["impressions", "ad_id"]):
                 raise classify(code, message=message)
             assert type(other.value) is BadRequest
