@@ -137,7 +137,7 @@ test-smoke: $(READY) ## Start every benchmark on a tiny input; TARGETS="bench:st
 mutants: $(READY) ## Change rules, see that tests fail; SEED=1; writes a page
 	@$(BIN)/python -m tests.mutants --seed $(or $(SEED),1)
 
-test-interop: $(READY) $(INTEROP)/airbyte/.ready $(INTEROP)/airflow/.ready ## Run other people's tools against the simulator
+test-interop: $(READY) $(INTEROP)/airbyte/.ready $(INTEROP)/airflow/.ready $(INTEROP)/singer/.ready ## Run other people's tools against the simulator
 	@$(BIN)/pytest -q tests/interop
 
 $(INTEROP)/%/.ready: tests/interop/requirements-%.txt | $(READY)
@@ -191,7 +191,7 @@ lock: $(READY) ## Compile the locks; UPGRADE=1 raises pins to a week-old release
 	@{ echo "$$LOCK_NOTE"; grep -v '^#' requirements.txt; } > requirements.new && mv requirements.new requirements.txt
 	@$(lock_python) -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	@$(lock_python) -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
-	@for tool in airbyte airflow; do \
+	@for tool in airbyte airflow singer; do \
 		$(lock_python) tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt || exit 1; \
 	done
 	@if ! command -v npm >/dev/null; then echo "skipped the locks of the clients: npm is not installed"; exit 0; fi; \

@@ -48,6 +48,8 @@ _BREAKDOWN_VALUES = {
     "device_platform": "mobile_app",
     "impression_device": "iphone",
     "product_id": "1001, Simulated product",
+    "hourly_stats_aggregated_by_advertiser_time_zone": "12:00:00 - 12:59:59",
+    "hourly_stats_aggregated_by_audience_time_zone": "12:00:00 - 12:59:59",
 }
 
 

@@ -248,6 +248,8 @@ class RequestHandler:
         query = read_query(params, self.dataset.zone_of(account), now)
         check_refused_fields(account, query.fields, self.profile.poison)
         query = with_presentation(replace(query, breakdowns=breakdown_values(params)), params)
+        if any(name.startswith("hourly_") for name in query.breakdowns):
+            query = without_reach(query)
         return query if node is None else _narrowed(query, node)
 
     def _page(self, call: Call, selection: Selection) -> dict[str, Any]:

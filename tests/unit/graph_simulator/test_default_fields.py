@@ -14,6 +14,7 @@ from tests.unit.graph_simulator.conftest import RANGE, drive, error_of
 
 LISTS: dict[str, Any] = json.loads(Path(__file__).with_name("default_fields.json").read_text(encoding="utf-8"))
 CLICKS = ["1d_click", "7d_click", "28d_click", "1d_view"]
+BREAKDOWNS = ["action_type", "action_target_id", "action_destination"]
 NO_FIGURE = {"ad_click_actions", "ad_impression_actions", "mobile_app_purchase_roas", "cost_per_ad_click"}
 NO_FIGURE |= {name for name in LISTS["airbyte"] if name.startswith(("auction_", "catalog_", "converted_", "instant_"))}
 NO_FIGURE |= {"qualifying_question_qualify_answer_rate"}
@@ -39,8 +40,8 @@ def requested(fields: list[str], **more: Any) -> list[dict[str, Any]]:
     ("tool", "windows", "breakdowns", "lost"),
     [
         ("dlt", [*CLICKS, "7d_view", "28d_view"], [], set()),
-        ("singer", CLICKS, [], set()),
-        ("airbyte", CLICKS, ["action_type", "action_target_id", "action_destination"], ON_THE_SITE),
+        ("singer", [*CLICKS, "7d_view", "28d_view"], BREAKDOWNS, ON_THE_SITE),
+        ("airbyte", CLICKS, BREAKDOWNS, ON_THE_SITE),
     ],
 )
 def test_default_fields_are_accepted(tool: str, windows: list[str], breakdowns: list[str], lost: set[str]) -> None:
@@ -52,6 +53,18 @@ def test_default_fields_are_accepted(tool: str, windows: list[str], breakdowns: 
         action_breakdowns=json.dumps(breakdowns),
     )
     assert set(LISTS[tool]) - {name for row in rows for name in row} == (NO_FIGURE | lost) & set(LISTS[tool])
+
+
+def test_singers_insight_streams_have_their_rows() -> None:
+    """Each stream is a report with its fields and breakdowns: rows name the breakdowns; rows by hour have no reach."""
+    for stream, breakdowns in LISTS["singer_breakdowns"].items():
+        fields = LISTS["singer_hourly" if stream.endswith("hourly_advertiser") else "singer"]
+        driven = drive(ads=3)
+        run = driven.submit(fields=json.dumps(fields), breakdowns=json.dumps(breakdowns))
+        driven.wait(3_600)
+        (row, *_) = driven.get(f"{run}/insights", limit=100)["data"]
+        assert {"date_start", *breakdowns} <= set(row)
+        assert ("reach" in row) is ("unique_actions" in fields)
 
 
 def test_every_field_of_the_sdk_is_accepted() -> None:
