@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-ENVIRONMENTS = HERE.parents[1] / ".adwarm/interop"
+ROOT = HERE.parents[1]
+ENVIRONMENTS = ROOT / ".adwarm/interop"
 ACCOUNTS = ("act_100000000000001", "act_100000000000002")
 SINCE = date.today() - timedelta(60)
 UNTIL = SINCE + timedelta(4)
