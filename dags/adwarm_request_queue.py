@@ -2,7 +2,7 @@
 
 Starts within seconds of an `adwarm warm --queue`, and every 5 minutes as a safety net: processes the queued requests
 within the shared limits, the most urgent class first. Requests that are throttled or fail temporarily stay queued for a
-later run; requests past their deadline expire.
+later run; requests past their deadline expire. When no request is ready, the task is skipped.
 
 #### Inputs
 The asset `adwarm_requests`: its watcher looks at the queue, which `adwarm warm --queue`, the read API and healing fill.

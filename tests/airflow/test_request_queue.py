@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.backpressure.request_queue import QueueStatus
 from adwarm.foundation.errors import BadRequest, TokenDead
@@ -32,10 +33,12 @@ def _drain(**values: Any) -> Any:
 
 
 def test_the_operator_drains_what_is_queued(runtime: Runtime) -> None:
-    """Requests complete, and draining an empty queue makes no call."""
+    """Requests complete, and draining an empty queue is skipped."""
     tickets = [runtime.queue.enqueue(ReportKey(f"act_70{n}", "yesterday"), Priority(n)) for n in range(3)]
 
-    assert (_drain()["completed"], _drain(batch_size="2", max_seconds="9")["requests"]) == (3, 0)
+    assert _drain()["completed"] == 3
+    with pytest.raises(AirflowSkipException, match="no request was ready"):
+        _drain(batch_size="2", max_seconds="9")
     requests = [runtime.queue.find(ticket.id) for ticket in tickets]
     assert [item.status for item in requests if item] == [RequestStatus.COMPLETED] * 3
 
@@ -132,7 +135,7 @@ async def _first(trigger: Any) -> Any:
 
 
 def test_a_dead_token_fails_the_drain_and_ends_the_requests(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator fails with TokenDead, and so does the request; draining an empty queue succeeds."""
+    """The operator fails with TokenDead, and so does the request; draining an empty queue is skipped."""
     extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"access_token": "dead"}
     monkeypatch.setenv("AIRFLOW_CONN_DEAD", json.dumps({"conn_type": "facebook_social", "extra": extra}))
     ticket = runtime.queue.enqueue(ReportKey("act_712", "yesterday"), Priority.HIGH)
@@ -143,4 +146,5 @@ def test_a_dead_token_fails_the_drain_and_ends_the_requests(runtime: Runtime, mo
     assert request is not None
     assert request.status is RequestStatus.FAILED
     assert "access token" in str(request.error)
-    assert _drain(conn_id="dead")["completed"] == 0
+    with pytest.raises(AirflowSkipException):
+        _drain(conn_id="dead")

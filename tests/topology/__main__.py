@@ -1,9 +1,9 @@
 """Runs the topology of docker-compose.yaml on this machine: `python -m tests.topology`.
 
 Every service is a process with the command, the environment and the health check of the file; `loopback.py` is all that
-differs. A strategy run is triggered and three days are backfilled over Airflow's REST API. Meanwhile the worker that
-fetches batches and one read API are killed by SIGKILL. The runs must end green, each key must be warmed once, and no
-process may be left.
+differs, beside a second scheduler. A strategy run is triggered and two days are backfilled over Airflow's REST API.
+Meanwhile the worker that fetches batches and one read API are killed by SIGKILL, and an asset that starts a DAG has 200
+events. The runs must end green, each key must be fetched once, and no process may be left.
 """
 
 import os

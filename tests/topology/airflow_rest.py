@@ -60,6 +60,24 @@ class AirflowRest:
         }
         self._call("POST", "/backfills", json=body)
 
+    def find_asset(self, name: str) -> int:
+        """Return the id of an asset."""
+        assets = self._call("GET", "/assets", params={"name_pattern": name})["assets"]
+        return next(int(asset["id"]) for asset in assets if asset["name"] == name)
+
+    def send_event(self, asset_id: int) -> None:
+        """Send an event of an asset."""
+        self._call("POST", "/assets/events", json={"asset_id": asset_id})
+
+    def has_queued_events(self, dag_id: str) -> bool:
+        """Return whether a DAG has events for which it has no run yet."""
+        return bool(self._call("GET", f"/dags/{dag_id}/assets/queuedEvents")["total_entries"])
+
+    def list_events(self, dag_id: str, run_id: str) -> list[int]:
+        """Return the ids of the events that started a run."""
+        events = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/upstreamAssetEvents")["asset_events"]
+        return [event["id"] for event in events]
+
     def list_runs(self, dag_id: str) -> dict[str, str]:
         """Return the state of each run of a DAG."""
         runs = self._call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 100})["dag_runs"]

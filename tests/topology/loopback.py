@@ -30,11 +30,14 @@ EXTRA = {
 """Variables that the processes of our image have beyond those of the file."""
 EXTRA_ARGUMENTS = {"simulator": ("--latency-ms", "400")}
 """A platform that takes its time, so that a kill finds tasks at work."""
+SECOND_SCHEDULER = "airflow-scheduler-2"
+"""What `docker compose up --scale airflow-scheduler=2` adds."""
 _CONTAINER_PORTS = {
     "postgres": "5432",
     "redis": "6379",
     "airflow-apiserver": "8080",
     "airflow-scheduler": "8974",
+    SECOND_SCHEDULER: "8974",
     "read-api": "8950",
     "read-api-2": "8950",
     "simulator": "8900",
@@ -127,7 +130,9 @@ class Places:
         """Return the variables for the ports of a service of Airflow, which containers do not share."""
         known = {
             "AIRFLOW__API__PORT": "airflow-apiserver",
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": "airflow-scheduler",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": (
+                name if name == SECOND_SCHEDULER else "airflow-scheduler"
+            ),
             **({_LOG_PORTS[name]: name} if name in _LOG_PORTS else {}),
         }
         return {variable: str(self.ports[service]) for variable, service in known.items()}

@@ -6,20 +6,24 @@ import secrets
 import subprocess
 import time
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from adwarm.model import ReportKey
+from adwarm.backpressure import RequestQueue
+from adwarm.model import Priority, ReportKey
+from adwarm.settings import BackpressureSettings
 from adwarm.store import entries, jobs, open_engine, warms
 from tests.topology import postgres_folder
 from tests.topology.airflow_rest import ENDED, AirflowRest
 from tests.topology.compose_services import ROOT, load_services
-from tests.topology.loopback import EXTRA, EXTRA_ARGUMENTS, find_places, list_used_ports
+from tests.topology.loopback import EXTRA, EXTRA_ARGUMENTS, SECOND_SCHEDULER, find_places, list_used_ports
 from tests.topology.report_reader import ReportReader
 from tests.topology.service_runner import ServiceRunner, list_processes
 
@@ -28,7 +32,9 @@ ACCOUNTS = [f"act_{number}" for number in range(1, 25)]
 RANGES = ("yesterday", "last_7d")
 KEYS = [ReportKey(account, date_range) for account in ACCOUNTS for date_range in RANGES]
 BACKFILLED = ACCOUNTS[:6]
-DAYS = 3
+DAYS = 2
+QUEUE, ASSET, EVENTS = "adwarm_request_queue", "adwarm_requests", 200
+QUEUED = [ReportKey(f"act_{number}", "yesterday") for number in range(101, 121)]
 WORKER, OTHER_WORKER, SERVES = "airflow-worker-warming", "airflow-worker", ("read-api", "read-api-2")
 
 
@@ -51,9 +57,9 @@ class Scenario:
         self._password = secrets.token_hex(16)
         self._places = find_places(home, postgres_folder.find_programs())
         self._env_text = _write_env(self._password)
-        services = {
-            name: self._places.place(service) for name, service in load_services(self._env_text, ["simulator"]).items()
-        }
+        services = load_services(self._env_text, ["simulator"])
+        services[SECOND_SCHEDULER] = replace(services["airflow-scheduler"], name=SECOND_SCHEDULER)
+        services = {name: self._places.place(service) for name, service in services.items()}
         (home / "logs").mkdir()
         self._runner = ServiceRunner(services, home / "image", home / "logs")
 
@@ -107,7 +113,7 @@ class Scenario:
         engine = open_engine(self._adwarm_url())
         try:
             with self._phase("DAGs are found"):
-                self._runner.wait_until(lambda: {WARMING, DAILY} <= rest.list_dags(), "the DAGs are found", 300)
+                self._runner.wait_until(lambda: {WARMING, DAILY, QUEUE} <= rest.list_dags(), "the DAGs are found", 300)
                 assert rest.list_import_errors() == []
             extra = {"app_id": "1", "access_token": "simulated-token", "graph_url": self._url("simulator")}
             rest.create_connection("facebook_default", "facebook_social", json.dumps(extra))
@@ -116,6 +122,7 @@ class Scenario:
                 self._run_and_kill(rest, engine, reader)
                 reader.stop()
                 self._check_ledger(rest, engine)
+                self._check_events(rest, engine)
                 self._check_reads(reader)
         finally:
             rest.close()
@@ -137,18 +144,30 @@ class Scenario:
             rest.backfill(DAILY, _day(DAYS + 1), _day(2), {"accounts": BACKFILLED})
             self._runner.wait_until(lambda: len(entries.list_entries(engine)) >= 6, "some reports are stored", 400)
             self._runner.wait_until(lambda: self._running_pids(rest), "the worker fetches batches", 120)
-        with self._phase("kill -9 of the worker and a read API, until healthy"):
+        with self._phase(f"kill -9 of the worker and a read API, {EVENTS} events, until healthy"):
             pids, before = self._running_pids(rest), len(entries.list_entries(engine))
             members = {process.pid for process in self._runner.running[WORKER].processes()}
             assert pids <= members, "a task of the queue runs elsewhere"
             killed = {name: self._runner.running[name].kill() for name in (WORKER, SERVES[0])}
             assert before < len(KEYS), "the run was over before the kill"
+            self._send_events(rest, engine)
             self._runner.wait_until(
                 lambda: self._runner.running[WORKER].starts == 2 and not self._runner.list_unhealthy(), "restart", 400
             )
         self.findings |= {"killed_processes": killed, "tasks_running_at_kill": len(pids), "entries_at_kill": before}
         with self._phase("until all runs are green"):
             self._runner.wait_until(lambda: self._are_done(rest), "the runs end", 900)
+
+    def _send_events(self, rest: AirflowRest, engine: Any) -> None:
+        """Request reports, and start the DAG that drains them more often than there is something to drain."""
+        queue = RequestQueue(engine, BackpressureSettings(), owner="topology")
+        asset = rest.find_asset(ASSET)
+        rest.unpause(QUEUE)
+        for number in range(EVENTS):
+            if number % (EVENTS // len(QUEUED)) == 0:
+                queue.enqueue(QUEUED[number * len(QUEUED) // EVENTS], Priority.HIGH)
+            rest.send_event(asset)
+            self._runner.tick()
 
     def _running_pids(self, rest: AirflowRest) -> set[int]:
         """Return the processes of the running batches; none while one is still on its way to a worker."""
@@ -158,9 +177,10 @@ class Scenario:
         return {task["pid"] for task in tasks if task["state"] == "running" and task["pid"]}
 
     def _are_done(self, rest: AirflowRest) -> bool:
-        runs = {**rest.list_runs(WARMING), **rest.list_runs(DAILY)}
-        backfilled = [run_id for run_id in runs if run_id.startswith("backfill__")]
-        return len(backfilled) == DAYS and all(state in ENDED for state in runs.values())
+        runs = {dag_id: rest.list_runs(dag_id) for dag_id in (WARMING, DAILY, QUEUE)}
+        backfilled = [run_id for run_id in runs[DAILY] if run_id.startswith("backfill__")]
+        has_ended = all(state in ENDED for states in runs.values() for state in states.values())
+        return has_ended and len(backfilled) == DAYS and not rest.has_queued_events(QUEUE)
 
     def _check_ledger(self, rest: AirflowRest, engine: Any) -> None:
         """Every run is green, each of its keys has one warm, and every report is stored."""
@@ -185,7 +205,31 @@ class Scenario:
         assert sorted(str(row.key) for row in strategy) == sorted(map(str, KEYS)), "a key was lost"
         job = next(job for job in jobs.list_latest(engine, 100) if job.run_id == f"{WARMING}/{RUN}")
         assert (job.status, job.total, job.done, job.failed) == ("completed", len(KEYS), len(KEYS), 0)
-        self.findings |= {"warms_by_run": counts, "most_tries": again, "platform_calls": self._count_calls()}
+        self.findings |= {
+            "warms_by_run": counts,
+            "most_tries": again,
+            "platform_calls": sum(self._list_calls().values()),
+        }
+
+    def _check_events(self, rest: AirflowRest, engine: Any) -> None:
+        """Every requested report was fetched once, and a run without anything to drain ended as skipped."""
+        runs = rest.list_runs(QUEUE)
+        states = Counter(task["state"] for run_id in runs for task in rest.list_tasks(QUEUE, run_id))
+        assert set(runs.values()) == {"success"}, runs
+        assert states.keys() <= {"success", "skipped"}, states
+        assert states["skipped"] > 0, states
+        stored = {entry.key for entry in entries.list_entries(engine)}
+        assert stored >= set(QUEUED), "a request was lost"
+        paths = self._list_calls()
+        calls = {str(key): paths.get(f"{key.account_id}/insights") for key in QUEUED}
+        assert set(calls.values()) == {1}, calls
+        events = Counter(event for run_id in runs for event in rest.list_events(QUEUE, run_id))
+        self.findings["events"] = {
+            "sent": EVENTS,
+            "runs": len(runs),
+            "states": dict(states),
+            "in_two_runs": sum(count > 1 for count in events.values()),
+        }
 
     def _check_reads(self, reader: ReportReader) -> None:
         """Every warmed key is read from each of the servers, and the reader noticed no failure."""
@@ -229,9 +273,10 @@ class Scenario:
         assert done.returncode == 0, done.stderr
         return str(json.loads(done.stdout)["token"])
 
-    def _count_calls(self) -> int:
-        calls = httpx.get(f"{self._url('simulator')}/control/calls", timeout=30).json()
-        return int(sum(calls["paths"].values()))
+    def _list_calls(self) -> dict[str, int]:
+        """Return the platform's calls by path."""
+        paths: dict[str, int] = httpx.get(f"{self._url('simulator')}/control/calls", timeout=30).json()["paths"]
+        return paths
 
     def _url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._places.ports[name]}"

@@ -17,8 +17,8 @@ class DrainRequestsOperator(BaseOperator):
     """Processes queued requests, the most urgent class first, until nothing is ready or the time is up.
 
     Requests that are parked or fail temporarily stay in the queue for a later run, so the task never holds its worker
-    slot to wait, and needs no retry. It fails when no request was completed because the access token is dead. Returns
-    counts by final status, small enough for an XCom.
+    slot to wait, and needs no retry. It is skipped when nothing is ready, and fails when no request was completed
+    because the access token is dead. Returns counts by final status, small enough for an XCom.
 
     Args:
         batch_size: requests per batch.
@@ -48,16 +48,20 @@ class DrainRequestsOperator(BaseOperator):
         Raises:
             BadRequest: the connection or a number is not valid.
             TokenDead: no request was completed, and the access token is dead.
+            AirflowSkipException: no request was ready.
         """
         from adwarm.foundation.errors import BadRequest, TokenDead
         from adwarm.prefetch.batch_result import most_severe_error, with_message
         from adwarm_airflow.assets import ENTRIES, announce_if
         from adwarm_airflow.task_context import open_runtime
+        from adwarm_airflow.tasks.skipping import skip_task
 
         size, seconds = int(self.batch_size), float(self.max_seconds)
         if size < 1 or not seconds > 0:
             raise BadRequest(f"batch_size {size} must be at least 1, and max_seconds {seconds} above 0")
         result = open_runtime(conn_id=self.conn_id).queue_worker(size).drain(seconds)
+        if not any(result.to_dict().values()):
+            skip_task(str(result))
         self.log.info("%s", result)
         error = most_severe_error(result.failures)
         if isinstance(error, TokenDead) and not result.completed:
