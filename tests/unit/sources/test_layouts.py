@@ -1,4 +1,4 @@
-"""Tables as Fivetran, Airbyte and dlt write them give the sums that those tools' own models give.
+"""Tables as Fivetran, Airbyte, dlt and Singer write them give the sums that those tools' own models give.
 
 The tables have the columns and types of the tools' public schemas, cited with each; their figures are made up here.
 """
@@ -461,3 +461,45 @@ def test_the_precedence_of_column_names() -> None:
         find_columns(present, layout, {"spend": "kost"})
     with pytest.raises(BadRequest, match="airbyte, dlt, fivetran, plain"):
         get_layout("stitch")
+
+
+# Columns: singer-io/tap-facebook 1.26.0, schemas/ads_insights.json, whose days are times of their beginning in UTC; the
+# metadata columns: meltano/sdk, `add_record_metadata`. The key is campaign_id, adset_id, ad_id, date_start.
+SINGER = {
+    "account_id": "text",
+    "campaign_id": "text",
+    "adset_id": "text",
+    "ad_id": "text",
+    "date_start": "timestamptz",
+    "date_stop": "timestamptz",
+    "comscore_market": "text",
+    "impressions": "bigint",
+    "clicks": "bigint",
+    "spend": "double precision",
+    "_sdc_batched_at": "timestamptz",
+    "_sdc_deleted_at": "timestamptz",
+}
+
+
+def _synced(ad: str, day: int, batch: int, *figures: Any, market: str | None = None) -> tuple[Any, ...]:
+    at = f"2026-11-0{day} 00:00:00+00:00"
+    return ("17", "51", "71", ad, at, at, market, *figures, f"2026-11-0{batch} 04:00:00+00:00", None)
+
+
+def test_singer_appended(warehouse: Engine) -> None:
+    """Each key's last batch counts, days are UTC days, and a table by markets is refused: its rows are fractions."""
+    rows = [
+        _synced("901", 2, 3, 4000, 21, 70.0),
+        _synced("901", 2, 4, 4210, 22, 76.53),
+        _synced("902", 3, 4, 9, 1, 2.5),
+    ]
+    create_table(warehouse, "ads_insights", SINGER, *rows)
+    found = rows_of(SqlSource(warehouse, "ads_insights"))
+    assert sums_of(found, "date_start", "ad_id") == {
+        ("2026-11-02", "901"): (4210.0, 22.0, 76.53),
+        ("2026-11-03", "902"): (9.0, 1.0, 2.5),
+    }
+    parts = [_synced("901", 2, 3, 4000, 21, 70.0, market="Boston"), _synced("901", 2, 4, 210, 1, 6.5, market="Chicago")]
+    create_table(warehouse, "ads_insights_comscore_market", SINGER, *parts)
+    with pytest.raises(BadRequest, match="divided by a breakdown"):
+        rows_of(SqlSource(warehouse, "ads_insights_comscore_market"))
