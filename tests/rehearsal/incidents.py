@@ -31,7 +31,7 @@ def stale_reports(stage: Stage) -> None:
     stage.show("look-doctor", "adwarm doctor | grep -E '(misses|DAG .*|switches|quota):'")
     stage.show("look-why", f"adwarm plan act_1 yesterday --at {later} | head -8")
     stage.show("mend", "adwarm warm act_1 act_2 --range yesterday,last_7d", code=0)
-    stage.show("over", "adwarm get act_1 yesterday | head -2", code=0)
+    stage.show("over", "adwarm get act_1 yesterday > report.json", code=0)
 
 
 def throttled_platform(stage: Stage) -> None:
@@ -179,7 +179,7 @@ def killed_worker(stage: Stage) -> None:
 
     stage.kill_when("adwarm warm act_1 act_2 act_3 --range yesterday", is_called)
     stage.heal_platform()
-    held = "jq -c '.admission.scopes[] | select(.in_flight != {}) | {scope, in_flight}'"
+    held = "jq -c '.admission.scopes[] | select(.scope == \"fleet\") | {scope, in_flight}'"
     stage.show("look-status", f"adwarm status --json | {held}")
     stage.show("mend", "adwarm warm act_1 act_2 act_3 --range yesterday", code=0)
     stage.show("over", "adwarm verify | tail -2", code=0)
