@@ -6,6 +6,7 @@ is planned and warmed in steps of a quarter of an hour. Then people come, and Su
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -31,7 +32,7 @@ from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import warms
-from tests.superset.readers import People
+from tests.superset.readers import Chromium, People, start_chromium
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".adwarm" / "superset"
@@ -52,22 +53,28 @@ class Walk:
     def run(self) -> int:
         """Walk, and return how many checks failed."""
         started = time.monotonic()
-        with self._superset():
+        with self._superset(), start_chromium() as browser:
             _say(started, "Superset answers")
             people = People(self._url, self._password)
             people.make_dashboards(HOME / "sales.db")
-            self._check("without warming, the first reader waits for every chart", not any(people.open(1)))
-            people.open(2)
+            how = "in Chromium" if browser else "by API"
+            reader = Chromium(browser, self._url, self._password, HOME) if browser else people
+            self._check("without warming, the first reader waits for every chart", not any(reader.open(1)))
+            reader.open(2)
+            if browser:
+                opens = _read_logged_opens()
+                self._check(f"the how-to's SELECT returns the opens of both dashboards: {opens}", opens == [1, 2])
             for path in (HOME / "cache").iterdir():
                 path.unlink()
-            _say(started, "two dashboards, opened once, their cache emptied")
+            _say(started, f"two dashboards, opened once {how}, their cache emptied")
             runtime = self._learn()
             _say(started, "learned from made-up opens")
             self._warm_friday(runtime)
             _say(started, "planned and warmed a Friday")
             self._check_counts(runtime)
             for dashboard, name in ((1, "with the filter's default"), (2, "without a filter")):
-                self._check(f"every chart {name} is cached for its first reader", all(people.open(dashboard)))
+                warm = all(reader.open(dashboard))
+                self._check(f"every chart {name} is cached for its first reader {how}", warm)
         self._check_breaker(runtime, started)
         return self._failed
 
@@ -182,6 +189,14 @@ def _count_forced_queries() -> int:
     forced = "action = 'ChartDataRestApi.data' AND json LIKE '%\"force\": true%' OR action LIKE '%warm_up_cache'"
     with sqlite3.connect(HOME / "superset.db") as connection:
         return int(connection.execute(f"SELECT count(*) FROM logs WHERE {forced}").fetchone()[0])
+
+
+def _read_logged_opens() -> list[int]:
+    """Return the dashboards that Superset's log says were opened, by the SELECT of docs/how-to/warm-superset.md."""
+    page = (ROOT / "docs/how-to/warm-superset.md").read_text(encoding="utf-8")
+    [select] = re.findall(r"SELECT .*?\sORDER BY id", page.replace(r"\"", '"'), re.DOTALL)
+    with sqlite3.connect(HOME / "superset.db") as connection:
+        return [int(dashboard) for _, dashboard in connection.execute(select)]
 
 
 def _say(started: float, text: str) -> None:

@@ -1,13 +1,18 @@
-"""What the walk does as people: fills a Superset with dashboards, and opens them as browsers do."""
+"""What the walk does as people: fills a Superset with dashboards, and opens them by API or in Chromium."""
 
+import contextlib
 import json
+import os
+import shutil
 import sqlite3
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import requests
 
+_CHARTS = (1, 2, 3)
 _FILTER: dict[str, Any] = {"col": "region", "op": "IN", "val": ["north"]}
 
 
@@ -45,7 +50,7 @@ class People:
     def open(self, dashboard: int) -> list[bool]:
         """Request each chart as a browser does that opens a dashboard, and return which were answered by the cache."""
         found = []
-        for chart in (1, 2, 3):
+        for chart in _CHARTS:
             body = self._query(chart) | {"force": False}
             if dashboard == 1 and chart < 3:
                 body["queries"][0]["filters"] = [_FILTER]
@@ -81,6 +86,69 @@ class People:
         if not answer.ok:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer.json()
+
+
+class Chromium:
+    """A reader who is logged in, with an empty profile.
+
+    Args:
+        browser: Chromium, driven by Playwright.
+        url: where Superset answers.
+        password: of the user `admin`.
+        pictures: a folder.
+    """
+
+    def __init__(self, browser: Any, url: str, password: str, pictures: Path) -> None:
+        self._url, self._pictures = url, pictures
+        self._context = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = self._context.new_page()
+        page.goto(f"{url}/login/")
+        page.fill("#username", "admin")
+        page.fill("#password", password)
+        page.press("#password", "Enter")
+        page.wait_for_url(lambda address: "/login" not in address)
+        page.close()
+
+    def open(self, dashboard: int) -> list[bool]:
+        """Open a dashboard, save a picture of it, and return which of its charts were answered by the cache."""
+        charts: dict[int, bool] = {}
+        answers: list[Any] = []
+        page = self._context.new_page()
+        page.on("response", lambda answer: answers.append(answer) if "/chart/data" in answer.url else None)
+        page.goto(f"{self._url}/superset/dashboard/{dashboard}/")
+        for _ in range(300):
+            page.wait_for_timeout(200)
+            while answers:
+                charts |= [_read_answer(answers.pop())]
+            if charts.keys() >= set(_CHARTS):
+                break
+        page.wait_for_timeout(2000)  # the page gathers its events before it sends them to the log
+        page.screenshot(path=self._pictures / f"dashboard-{dashboard}.png")
+        page.close()
+        return [charts.get(chart, False) for chart in _CHARTS]
+
+
+def _read_answer(answer: Any) -> tuple[int, bool]:
+    """Return the chart of an answer, and whether it came from the cache; 0 is the query of a filter's options."""
+    body = json.loads(answer.request.post_data or "{}")
+    return int(body.get("form_data", {}).get("slice_id") or 0), bool(answer.json()["result"][0]["is_cached"])
+
+
+@contextlib.contextmanager
+def start_chromium() -> Iterator[Any]:
+    """Run Debian's Chromium without a window; None where it is not installed."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        yield None
+        return
+    from playwright.sync_api import sync_playwright
+
+    # As root, Chromium refuses to start in its sandbox.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
 
 
 def _make_table(path: Path) -> None:
