@@ -18,6 +18,7 @@ from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import access_token, data_arrival, request
 from adwarm.store.tables import account as account_table
 from tests.simulation.served import ServedHome
+from tests.wall_clock import database_now
 
 ORIGIN: Final = "https://localhost"
 PAGE: Final = "/adwarm/"
@@ -71,8 +72,9 @@ class BudgetHome:
         queue.enqueue(ReportKey("act_1", "last_14d"), Priority.LOW)
         [claim] = queue.dequeue(1)
         queue.fail(claim, "no such field")
+        an_hour_ago = database_now(engine) - timedelta(hours=1)  # the queue reads the clock of the database
         with write_transaction(engine) as connection:  # the pause after a failure is over
-            connection.execute(update(request).values(finished_at=NOW - timedelta(hours=1)))
+            connection.execute(update(request).values(finished_at=an_hour_ago))
 
     def warm(self, *keys: ReportKey) -> None:
         """Fetch reports, as a plan does."""

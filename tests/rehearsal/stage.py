@@ -50,6 +50,7 @@ class Stage:
             "ADWARM_SOURCE__GRAPH_URL": platform.url,
             "ADWARM_SOURCE__ACCESS_TOKEN": "simulated-token",
             "ADWARM_RECOVERY__INITIAL_DELAY_SECONDS": "0",
+            "ADWARM_BACKPRESSURE__CPU_PERCENT": "100",  # what else this machine does is not part of an incident
             "ADWARM_SERVING__PORT": "1",
             "NO_PROXY": "127.0.0.1",
         }
