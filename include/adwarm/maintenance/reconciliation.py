@@ -14,7 +14,7 @@ results by indicator. The platform rounds the money of each ad to cents and esti
 each row and one conversion count as rounding as well.
 
 A source whose totals list no actions or no results is not compared by them, nor an account by results that its own row
-does not state.
+does not state, nor by a field that the platform refuses.
 """
 
 import hashlib
@@ -34,6 +34,7 @@ from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, POLL_SECONDS
+from adwarm.prefetch.refused_fields import find_refused
 from adwarm.recovery import RecoveryPipeline
 from adwarm.sources.formats import ADDITIVE_FIELDS
 from adwarm.sources.protocol import (
@@ -45,6 +46,7 @@ from adwarm.sources.protocol import (
 )
 from adwarm.sources.units import PageTrail
 from adwarm.store import accounts, partitions
+from adwarm.store.denials import list_refused_fields
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.reconciliations import ComparedFigure, insert_figures
 
@@ -172,6 +174,7 @@ class _Case:
     Attributes:
         is_settled: whether the days of the window are final.
         metrics: the additive figures to compare.
+        lists: the lists to compare.
     """
 
     account: Account
@@ -180,11 +183,11 @@ class _Case:
     is_settled: bool
     spec: QuerySpec
     metrics: tuple[str, ...]
+    lists: tuple[str, ...]
 
     def unit(self, level: str) -> FetchUnit:
         """Return the request for totals of the window at a level, with the figures to compare only."""
-        lists = tuple(name for name in _LISTS if name in self.spec.fields)
-        spec = replace(self.spec, level=level, fields=self.metrics + lists)
+        spec = replace(self.spec, level=level, fields=self.metrics + self.lists)
         return FetchUnit(self.account.id, (self.window,), Increment.RANGE, spec)
 
 
@@ -250,15 +253,18 @@ class _Run:
         spec, yesterday = settings.spec("default"), local_day(self.clock.now(), account.data_zone) - timedelta(days=1)
         days = SETTLED_DAYS if is_settled else RECENT_DAYS
         until = yesterday - timedelta(days=settings.freshness.settle_days + 1 if is_settled else 0)
-        metrics = tuple(name for name in ADDITIVE_FIELDS if name in spec.fields)
         window = Window(until - timedelta(days=days - 1), until)
+        source = self.calls.get_source(account.connection)
+        gates = list_refused_fields(self.calls.context.engine, self.clock.now())
+        fields = set(spec.fields) - find_refused(source, account.id, gates).keys()
         return _Case(
             account=account,
-            source=self.calls.get_source(account.connection),
+            source=source,
             window=window,
             is_settled=is_settled,
             spec=spec,
-            metrics=metrics,
+            metrics=tuple(name for name in ADDITIVE_FIELDS if name in fields),
+            lists=tuple(name for name in _LISTS if name in fields),
         )
 
     def _load_or_compare(self, case: _Case, state: dict[str, Any]) -> Sums | None:

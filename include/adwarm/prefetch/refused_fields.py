@@ -43,8 +43,7 @@ class RefusedFields:
 
     def load(self, source: InsightsSource, account_id: str, gates: Iterable[Gate]) -> None:
         """Leave out what the platform has refused to `source`, as `gates` remember it."""
-        fields = select_fields(gates, account_id, source.connection, _credential(source))
-        self.gaps = [_gap(name, why) for name, why in fields.items()]
+        self.gaps = [_gap(name, why) for name, why in find_refused(source, account_id, gates).items()]
 
     def drop(self, context: "PrefetchEngine", source: InsightsSource, unit: FetchUnit, error: FieldRefused) -> None:
         """Leave the fields out that `error` names, now and for a week, and alert a human when that is news.
@@ -63,6 +62,11 @@ class RefusedFields:
         if refuse_fields(context.engine, account_id, source.connection, credential=credential, fields=fields, at=now):
             text = f"{account_id} is read without it, and asks again in a week: {'; '.join(map(str, new))}"
             context.pipeline.alert(source.name, FieldRefused.__name__, text)
+
+
+def find_refused(source: InsightsSource, account_id: str, gates: Iterable[Gate]) -> dict[str, str]:
+    """Return the fields that `gates` remember as refused to `source` for the account, each with the reason."""
+    return select_fields(gates, account_id, source.connection, _credential(source))
 
 
 def is_only_refused(description: str) -> bool:

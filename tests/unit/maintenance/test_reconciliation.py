@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import SystemClock
-from adwarm.foundation.errors import TokenDead
+from adwarm.foundation.errors import FieldRefused, TokenDead
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.reconciliation import Sums, _list_metrics, choose_accounts, describe, differ, make_reconcile
 from adwarm.maintenance.runner import StepBudget, StepResult
@@ -24,7 +24,7 @@ from adwarm.settings import MaintenanceSettings, Settings, SourceSettings
 from adwarm.store import accounts, entries, read_traffic
 from adwarm.store.reconciliations import ComparedFigure, list_figures
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.fault_profile import FalseSum, FaultProfile, ReportSetting
+from graph_simulator.fault_profile import FalseSum, FaultProfile, Poison, ReportSetting
 from graph_simulator.server import SimulatorServer
 
 FAST = ReportSetting(base_seconds=0, seconds_per_1000_cells=0, full_seconds=0)
@@ -43,8 +43,8 @@ def runtime_of(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("adwarm.maintenance.reconciliation.POLL_SECONDS", 0.01)
     servers: list[SimulatorServer] = []
 
-    def make(*false: FalseSum, reports: ReportSetting = FAST, ads: int = 3) -> Runtime:
-        profile = FaultProfile(false_sum=false, reports=reports)
+    def make(*false: FalseSum, reports: ReportSetting = FAST, ads: int = 3, poison: tuple[Poison, ...] = ()) -> Runtime:
+        profile = FaultProfile(false_sum=false, reports=reports, poison=poison)
         server = SimulatorServer(SimulatorConfig(accounts=("act_1",), ads=ads, fault_profile=profile))
         servers.append(server.__enter__())
         runtime = Runtime(
@@ -194,6 +194,19 @@ def test_a_slow_report_is_awaited_over_runs(runtime_of: MakeRuntime) -> None:
     listed = list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1))
     assert len({(item.comparison, item.since, item.metric) for item in listed}) == len(listed)
     assert sum(item.metric == "spend" for item in listed) == 2 * 2
+
+
+def test_a_refused_field_is_not_compared(runtime_of: MakeRuntime) -> None:
+    """Fields that the platform refuses are left out once a fetch has met them, and all else is compared."""
+    refusal = "impressions, actions are not valid for fields param"
+    runtime = runtime_of(poison=tuple(Poison(field=name, refusal=refusal) for name in ("impressions", "actions")))
+    with pytest.raises(FieldRefused):
+        reconcile(runtime)
+    store_settled_week(runtime)
+    assert reconcile(runtime).problems == []
+    metrics = {item.metric for item in list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1))}
+    assert {"clicks", "spend", "results:offsite_conversion.fb_pixel_purchase"} <= metrics
+    assert not [name for name in metrics if name.startswith(("impressions", "actions"))]
 
 
 def test_a_wrong_token_fails_the_step(runtime_of: MakeRuntime) -> None:
