@@ -289,7 +289,8 @@ def _describe_caution(score: FatigueScore) -> str:
 
 
 def _recommend_pending(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
-    if "history_missing" in list_flags(score):
+    flags = list_flags(score)
+    if "history_missing" in flags and "impressions_missing" not in flags:  # more days do not help
         reasons = ("too many days of the account are not stored; the run that stores them makes the score",)
         return Recommendation("Wait, or backfill the missing days with the DAG adwarm_daily_insights.", reasons)
     needs = (*describe_alarm(score), *_list_needs(score.baseline, settings))

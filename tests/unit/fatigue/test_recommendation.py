@@ -240,7 +240,7 @@ def test_a_pending_ad_says_what_it_lacks(subtests: pytest.Subtests) -> None:
             ("needs 1 more day", "needs 401 more impre"),
         ),
         ({"age_days": 20, "impressions": 9_000.0, "recent_impressions": 0.0}, ("needs delivery in the recent days",)),
-        ({"flags": ["impressions_missing"]}, ("needs rows with impressions",)),
+        ({"flags": ["history_missing", "impressions_missing"]}, ("needs rows with impressions",)),
     ):
         with subtests.test(figures=figures, needs=needs):
             result = recommend(_score(None, baseline=figures), SETTINGS)
