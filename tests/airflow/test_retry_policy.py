@@ -36,6 +36,7 @@ TREE = {
     errors.TokenDead: (errors.TokenDead(), "retry"),
     errors.BadRequest: (errors.BadRequest("no"), "fail"),
     errors.FieldRefused: (errors.FieldRefused("no", fields=["spend"]), "fail"),
+    errors.VersionEnded: (errors.VersionEnded("no"), "fail"),
     errors.NotFound: (errors.NotFound("no"), "fail"),
     errors.Refused: (errors.Refused("full", retry_after=9), "retry"),
     errors.Isolated: (errors.Isolated("failing", retry_after=300, scope="account:act_1"), "retry"),

@@ -12,7 +12,8 @@ AdwarmError
     ├── Denied           this account only; other accounts continue
     ├── TokenDead        every account of the token; alert, serve stored data
     ├── BadRequest       the input is not valid; the message says what to write
-    │   └── FieldRefused a field of the query is invalid, dropped or not permitted; the query without it is valid
+    │   ├── FieldRefused a field of the query is invalid, dropped or not permitted; the query without it is valid
+    │   └── VersionEnded the platform no longer takes calls by the version of its API that is set; alert
     ├── NotFound         the object does not exist
     ├── Refused          admission refused the call; try again after `retry_after`
     │   └── Isolated     the connection or account keeps failing and is not called for minutes
@@ -54,6 +55,7 @@ __all__ = [
     "TokenDead",
     "TooMuchData",
     "Transient",
+    "VersionEnded",
     "clear_tracebacks",
 ]
 
@@ -97,6 +99,10 @@ class FieldRefused(BadRequest):
     def __init__(self, message: str | None = None, *, fields: Sequence[str] = (), code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.fields = tuple(fields)
+
+
+class VersionEnded(BadRequest):
+    """The platform no longer takes calls by the version of its API that the connection uses."""
 
 
 class Isolated(Refused):

@@ -20,7 +20,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, func, select
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient, VersionEnded
 from adwarm.foundation.gate import to_datetime
 from adwarm.foundation.wording import format_count
 from adwarm.maintenance.platform_calls import PlatformCalls
@@ -135,7 +135,8 @@ def _read(calls: PlatformCalls, source: InsightsSource, platform: ChangingPlatfo
         try:
             read()
         except AdwarmError as error:
-            facts["problems"][what] = f"the end of the {what} is not known: {error}"
+            has_ended = isinstance(error, VersionEnded)
+            facts["problems"][what] = str(error) if has_ended else f"the end of the {what} is not known: {error}"
             facts["is_soon"] = facts["is_soon"] or isinstance(error, Transient | Refused)
     return facts
 
@@ -196,7 +197,8 @@ def list_connections(engine: Engine, now: datetime) -> list[dict[str, Any]]:
         for kind, what, end in _list_ends(facts):
             ends[kind].append(f"{what} {_describe_end(end, now)}")
         own = [text for kind, _, text in news if kind == "ApiVersion" and text not in ends[kind]]
-        version = [*(ends["ApiVersion"] or [f"no end of version {facts['asked']} of the API is known"]), *own]
+        unknown = [] if "version" in problems else [f"no end of version {facts['asked']} of the API is known"]
+        version = [*(ends["ApiVersion"] or unknown), *own]
         token = ends["TokenExpires"] or (["the access token never ends"] if facts["token"] else [])
         rows.append({
             "connection": name,

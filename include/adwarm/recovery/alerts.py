@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import Blocked, FieldRefused, NotAdmitted, Refused, TokenDead, TooMuchData
+from adwarm.foundation.errors import Blocked, FieldRefused, NotAdmitted, Refused, TokenDead, TooMuchData, VersionEnded
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.settings import AlertSettings
 from adwarm.store import alerts as alert_rows
@@ -32,7 +32,7 @@ from adwarm.store.error_events import ErrorCount, ErrorEvent
 
 IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, FieldRefused, Refused, NotAdmitted))
 """Kinds of errors that may be recorded and never count for an alert."""
-_CONNECTION_KINDS = frozenset({TokenDead.__name__, Blocked.__name__})
+_CONNECTION_KINDS = frozenset({TokenDead.__name__, Blocked.__name__, VersionEnded.__name__})
 RESOLVE_AFTER = timedelta(minutes=15)
 """An alert without a further error is resolved after this long: three windows of five minutes."""
 _WRITE_EVERY_SECONDS = 5.0
@@ -255,6 +255,10 @@ _STEPS: Final = {
     "ApiVersion": (
         "Set ADWARM_SOURCE__API_VERSION, or api_version of the connection, to a newer version; `adwarm doctor` checks "
         "it by a call. Reports are read on until then."
+    ),
+    "VersionEnded": (
+        "Set ADWARM_SOURCE__API_VERSION, or api_version of the connection {connection}, to a newer version; "
+        "`adwarm doctor` checks it by a call. Stored reports are served until then."
     ),
     "TooMuchData": (
         "Choose fewer fields or a lower level for the report (ADWARM_REPORTS): one day of the account is more than the "

@@ -232,7 +232,7 @@ class AlertRule(Section):
     window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="The window.")
 
 
-DEFAULT_RULES = (AlertRule(kind="TokenDead", threshold=1), AlertRule(kind="Blocked", threshold=1))
+DEFAULT_RULES = tuple(AlertRule(kind=kind, threshold=1) for kind in ("TokenDead", "Blocked", "VersionEnded"))
 """Only a human can fix these causes, so the first error raises the alert."""
 
 

@@ -84,13 +84,17 @@ def test_a_retired_version(adwarm: Adwarm, changing_platform: Any, monkeypatch: 
     changing_platform(version={"retired": ["v25.0"]})
     refused = find_check(adwarm, "connection default")
     assert (refused["ok"], "2635" in refused["detail"]) == (False, True)
+    assert adwarm("warm", "act_2", "--range", "yesterday").exit_code == 1
+    alert = watch(adwarm)[0]
+    assert (alert[0], "set a newer api_version" in alert[1]) == ("VersionEnded", True)
+    assert "no end of version" not in find_check(adwarm, "platform")["detail"]
     monkeypatch.setenv("ADWARM_SOURCE__API_VERSION", "v27.0")
     assert find_check(adwarm, "connection default")["ok"]
     watch(adwarm)
     check = find_check(adwarm, "platform")
     lives = "default: no end of version v27.0 of the API is known; the access token never ends"
     assert (check["detail"], check["warning"]) == (lives, False)
-    assert "calls in 15 days, 0.0% with an error" in find_check(adwarm, "access tier")["detail"]
+    assert "9 calls in 15 days, 11.1% with an error" in find_check(adwarm, "access tier")["detail"]
 
 
 @pytest.mark.slow

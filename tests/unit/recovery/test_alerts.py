@@ -18,6 +18,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     TooMuchData,
     Transient,
+    VersionEnded,
 )
 from adwarm.recovery import StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
@@ -81,7 +82,7 @@ def test_slow_errors_do_not_alert(worker: Worker) -> None:
     assert worker.listed() == []
 
 
-@pytest.mark.parametrize("error", [TokenDead(), Blocked(scope="app:7", until=LATER)])
+@pytest.mark.parametrize("error", [TokenDead(), VersionEnded(), Blocked(scope="app:7", until=LATER)])
 def test_errors_that_need_a_human_alert_at_once_and_once(worker: Worker, error: AdwarmError) -> None:
     """A dead token or a blocked app alerts at the first error, for each connection."""
     worker.fail(error, 3, connection="default", account_id="act_1")

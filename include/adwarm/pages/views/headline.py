@@ -9,8 +9,8 @@ The first rule that applies decides:
 | `stuck`   | no run has planned anything for `LATE_AFTER`, although one did before                       |
 | `stuck`   | a request has waited in the queue for `LONG_WAIT`                                           |
 | `partly`  | shadow mode: warms are planned and not fetched                                              |
-| `partly`  | nothing is stored                                                                           |
 | `partly`  | alerts are open                                                                             |
+| `partly`  | nothing is stored                                                                           |
 | `unknown` | there were fewer than `FEWEST_OPENS` first opens in the last 24 hours                       |
 | `cold`    | no first open of the last 24 hours found a fresh report                                     |
 | `partly`  | fewer than `GOOD_RATIO` of the first opens of the last 24 hours found a fresh report        |
@@ -249,8 +249,8 @@ _RULES: Final[tuple[Callable[[Situation, datetime], Headline | None], ...]] = (
     _late,
     _waiting,
     _shadow,
-    _empty,
     _alerted,
+    _empty,
     _unmeasured,
     _cold,
 )

@@ -22,6 +22,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     TooMuchData,
     Transient,
+    VersionEnded,
 )
 from adwarm.foundation.redaction import redact
 from adwarm.model import Scope, UsageSample
@@ -38,6 +39,7 @@ class ErrorAction(StrEnum):
     SHRINK = "ask for less"
     STOP_TOKEN = "stop the token"
     STOP_ACCOUNT = "stop the account"
+    STOP_VERSION = "stop the version"
     MISSING = "it is not there"
     FAIL = "fail"
 
@@ -123,7 +125,7 @@ BY_CODE: dict[int, ErrorRule] = {
     613: _ACCOUNT_SOON,
     368: ErrorRule(ErrorAction.PARK_TOKEN, 3600.0, needs_human=True),
     100: _FAIL,
-    2635: _FIRM_FAIL,
+    2635: ErrorRule(ErrorAction.STOP_VERSION, ignores_transient_flag=True),
     3018: _FIRM_FAIL,
 }
 _REFUSED_FIELDS = (
@@ -264,6 +266,8 @@ def _unparked_error(
     if reaction in {ErrorAction.STOP_ACCOUNT, ErrorAction.MISSING} and caller.account_id is not None:
         message = f"{message}; ask the owner of {caller.account_id} for access, or give the token the right ads_read"
         return Denied(message, account_id=caller.account_id, code=number)
+    if reaction is ErrorAction.STOP_VERSION:
+        return VersionEnded(f"{message}; set a newer api_version in the connection", code=number)
     return BadRequest(message, code=number)
 
 

@@ -19,6 +19,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     TooMuchData,
     Transient,
+    VersionEnded,
 )
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.sources.meta.graph_errors import CallContext, naming_refused_fields, parse_error, too_many_requests
@@ -51,7 +52,7 @@ CODES = [
     (100, None, "bad field", BadRequest),
     (100, 33, "missing", NotFound),
     (3018, None, "37 months", BadRequest),
-    (2635, None, "old version", BadRequest),
+    (2635, None, "old version", VersionEnded),
     (100, None, "Cannot include ctr in summary param because they weren't there while creating", Transient),
     (2601, 1815107, "Error accessing adreport job", Transient),
     *[(190, subcode, "dead", TokenDead) for subcode in (None, 458, 459, 460, 463, 464, 467, 492)],
@@ -403,7 +404,7 @@ UNNAMED_REFUSALS = [
     ("PostHog/posthog#101322", 100, "(#100) Missing perms", Denied),
     ("PostHog/posthog#80771", 200, "(#200) Requires business_management permission to manage the object", Denied),
     ("OWOX/owox-data-marts#447", 3, "(#3) User must be on whitelist", BadRequest),
-    ("airbytehq/airbyte#44017", 2635, "(#2635) You are calling a deprecated version of the Ads API.", BadRequest),
+    ("airbytehq/airbyte#44017", 2635, "(#2635) You are calling a deprecated version of the Ads API.", VersionEnded),
     ("logly/mureo#744", 100, "(#100) You must provide an app access token", BadRequest),
     ("airbytehq/airbyte#49977", 1, "Please reduce the amount of data you're asking for, then retry", TooMuchData),
 ]
