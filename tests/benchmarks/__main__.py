@@ -31,6 +31,7 @@ BENCHMARKS: Final = {
     "sizing": ("tests.benchmarks.sizing", "The unit costs of the sizing page, beside the recorded ones"),
     "storm": ("tests.benchmarks.meta_storm", "Fetch 200 accounts in a storm, beside Airflow's own hook"),
     "strategies": ("tests.benchmarks.strategies", "Rotate 1,200 reports through a budget, measure freshness"),
+    "warming": ("tests.benchmarks.warming_cost", "CPU of a warmed key beside a plain script without guarantees"),
     "week": ("tests.simulation.week", "Simulate a week of two thousand accounts, and plot it"),
 }
 """The module of each benchmark, and what it does."""

@@ -51,8 +51,7 @@ def stop_outside_transactions() -> None:
 
 
 STEPS = {
-    "partitions": (AccountRefresh, "_publish_days"),
-    "entries": (AccountRefresh, "_publish"),
+    "publication": (AccountRefresh, "_publish"),
     "ack": (RequestQueue, "ack"),
 }
 """What a worker may stop at: the step that writes, just before it begins its transaction."""

@@ -50,11 +50,13 @@ from adwarm.store import (
     warms,
 )
 from adwarm.store.database import open_engine, read_transaction, write_transaction
+from adwarm.store.fetch_state import read_fetch_state
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import capacity_grant, capacity_scope, warm
 from tests.asgi_client import AsgiClient
 from tests.benchmarks.page_store import fill
 from tests.benchmarks.pages import AnyVisitor, find_queries
+from tests.unit.conftest import finish_warms
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LARGE_ROWS = 5_000
@@ -137,6 +139,7 @@ def look_up_entries(store: Store) -> None:
     entries.find_lifetimes(store.engine, [ENTRY])
     list(entries.find_each(store.engine, [ENTRY, EntryKey(ACCOUNT, ENTRY.window, "ab0123456789")]))
     quarantine.list_lost_days(store.engine, ACCOUNT)
+    read_fetch_state(store.engine, ACCOUNT, ENTRY.spec_hash, f"fetch:{ACCOUNT}")
 
 
 def plan_candidates(store: Store) -> None:
@@ -152,7 +155,7 @@ def record_warms(store: Store) -> None:
     run = _newest_run(store.engine)
     due = warms.list_planned(store.engine, run, 0)
     number = due[0].id if due else 1
-    warms.finish(
+    finish_warms(
         store.engine,
         run,
         [WarmResult(warm_id=number, status=WarmStatus.FETCHED, fetched_at=NOW, expires_at=NOW)],

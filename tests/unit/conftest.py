@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from adwarm.backpressure import RequestQueue, SqlAdmission
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
-from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKind, Window
+from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKind, WarmResult, Window
 from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.prefetch.healers import PartitionRefetch
 from adwarm.recovery import RecoveryOptions, RecoveryPipeline
@@ -30,7 +30,7 @@ from adwarm.sources.protocol import (
     Increment,
     ResultPage,
 )
-from adwarm.store import Context, ObjectStore, migration_scripts
+from adwarm.store import Context, ObjectStore, migration_scripts, warms
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.migration_scripts import Migration, list_migrations
@@ -101,6 +101,14 @@ class ScriptedSource:
     def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Fail; this source lists no objects."""
         raise AssertionError("this source lists no objects")
+
+
+def finish_warms(
+    engine: Engine, run_id: str, results: Sequence[WarmResult], requests: int, errors: Sequence[str]
+) -> None:
+    """Store results of warms in a transaction of their own."""
+    with write_transaction(engine) as connection:
+        warms.finish(connection, run_id, results, requests, errors)
 
 
 def one_ad_page(unit: FetchUnit) -> ResultPage:

@@ -72,6 +72,8 @@ class Grant:
         token: fencing token; it grows with every grant and renewal, and only the newest one is accepted.
         permits: calls the grant allows; a grant with more than one is a block, used one call at a time.
         usable_until: no call may begin after this time, though one begun before may run until `expires_at`.
+        may_linger: whether nothing waited when it was granted, so that it may be released a moment after its last call;
+            not stored.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Grant:
     token: int = 0
     permits: int = 1
     usable_until: float = 0.0
+    may_linger: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ Life of a block, which belongs to one chain of scopes, one class and one source:
 | a call finds a block not checked within            | the shared state is read; a park, a used-up quota or an open    |
 | `RECHECK_SECONDS`                                  | breaker ends the block                                          |
 | a call succeeds and permits are left               | the block is idle until the next call                           |
+| the call of the last permit succeeds               | the block is idle, and returned with the next one, if nothing   |
+|                                                    | waited when it was acquired and this worker has gone to another |
+|                                                    | account within `GROWTH_SECONDS`; else it is released            |
 | a call ends otherwise, or reports high usage       | the block is released, so that other workers learn of it at once|
 | no permit is left, the block's time is over, or it | the block is released: unused permits return to the budget      |
 | is idle for `IDLE_SECONDS`                         |                                                                 |
@@ -179,6 +182,9 @@ class BlockAdmission:
         self._monotonic = monotonic
         self._idle: dict[BlockKey, list[_Block]] = {}
         self._busy: dict[str, _Block] = {}
+        self._used_up: list[_Block] = []
+        self._last_key: BlockKey | None = None
+        self._switched_at = float("-inf")
         self._last_exhausted: dict[BlockKey, tuple[int, float]] = {}
         self._open_breakers = OpenBreakerCache(monotonic)
         self._lock = threading.Lock()
@@ -192,6 +198,7 @@ class BlockAdmission:
             return rejection
         now = self._monotonic()
         if cost != 1.0:
+            self.release_idle()
             decision = self._source.admit(scopes, priority, cost, source=source)
             self._open_breakers.save(source, decision, now)
             return decision
@@ -236,6 +243,9 @@ class BlockAdmission:
                     return
                 if not block.permits_left:
                     self._last_exhausted[block.key] = (block.grant.permits, now)
+                    if self._may_linger(block, now) and not _must_report_now(outcome):
+                        self._used_up.append(block)
+                        return
         if block is None:
             self._source.release(grant, outcome)
         else:
@@ -246,6 +256,8 @@ class BlockAdmission:
         now = self._monotonic()
         with self._lock:
             ended = [block for blocks in self._idle.values() for block in blocks if _has_ended(block, now)]
+            ended += [block for block in self._used_up if _has_ended(block, now)]
+            self._used_up = [block for block in self._used_up if not _has_ended(block, now)]
             self._idle = {
                 key: lasting
                 for key, blocks in self._idle.items()
@@ -256,7 +268,7 @@ class BlockAdmission:
             }
             oldest = now - self._longest_call_seconds
             long = [block for block in self._busy.values() if now >= block.renew_at and block.used_at > oldest]
-            count = len(self._busy) + sum(map(len, self._idle.values()))
+            count = len(self._busy) + len(self._used_up) + sum(map(len, self._idle.values()))
         if ended:
             self._source.release_blocks([block.to_returned() for block in ended])
         for block in long:
@@ -267,15 +279,32 @@ class BlockAdmission:
         """Release every block without a call in flight; call it when the worker has no more calls to make."""
         with self._lock:
             idle = [block.to_returned() for blocks in self._idle.values() for block in blocks]
-            self._idle = {}
+            idle += [block.to_returned() for block in self._used_up]
+            self._idle, self._used_up = {}, []
         if idle:
             self._source.release_blocks(idle)
+
+    def _may_linger(self, block: _Block, now: float) -> bool:
+        """Whether a used block may be returned with the next one: this worker goes from one account to the next."""
+        is_switching = now - self._switched_at < GROWTH_SECONDS
+        return is_switching and block.grant.may_linger and now < block.ends_at
 
     def _acquire(self, key: BlockKey, now: float, returned: Sequence[ReturnedBlock]) -> Decision:
         scopes, priority, source = key
         last_size, exhausted_at = self._last_exhausted.get(key, (0, now))
         permits = 1 if now - exhausted_at > GROWTH_SECONDS else max(1, min(self._permits, 2 * last_size))
-        decision = self._source.acquire_block(scopes, priority, source=source, permits=permits, returned=returned)
+        with self._lock:
+            used_up, self._used_up = self._used_up, []
+            if self._last_key not in {None, key}:
+                self._switched_at = now
+            self._last_key = key
+        returned = [*returned, *(block.to_returned() for block in used_up)]
+        try:
+            decision = self._source.acquire_block(scopes, priority, source=source, permits=permits, returned=returned)
+        except BaseException:
+            with self._lock:
+                self._used_up += used_up
+            raise
         if not isinstance(decision, Granted):
             self._open_breakers.save(source, decision, now)
             return decision
@@ -323,7 +352,7 @@ class BlockAdmission:
             except Exception as error:
                 log_unexpected(log, error, "maintenance of blocks failed; their leases expire by themselves")
             with self._lock:
-                if not self._busy and not self._idle:
+                if not self._busy and not self._idle and not self._used_up:
                     self._maintenance_thread = None
                     return
 

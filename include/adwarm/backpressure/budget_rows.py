@@ -32,20 +32,34 @@ _NAMED_GATES = _EVERY_GATE.where(gate.c.scope.in_(bindparam("names", expanding=T
 _ADD_GRANT = insert(capacity_grant)
 _CHANGE_GRANT = update(capacity_grant).where(capacity_grant.c.id == bindparam("key"))
 _DROP_BREAKERS = delete(gate).where(gate.c.rule == Rule.BREAKER, gate.c.scope.in_(bindparam("names", expanding=True)))
+_TAKE_GRANTS = (
+    delete(capacity_grant)
+    .where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
+    .returning(*capacity_grant.c)
+)
 _DROP_GRANTS = delete(capacity_grant).where(capacity_grant.c.id.in_(bindparam("names", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetKeys:
-    """The rows that an operation needs. The row of the fleet is always loaded."""
+    """The rows that an operation needs. The row of the fleet is always loaded.
+
+    Attributes:
+        grant_ids: the grants that stay.
+        released_ids: the grants that are released; loading deletes their rows, and saving inserts those that stay.
+    """
 
     scopes: frozenset[Scope] = frozenset()
     breaker_names: frozenset[str] = frozenset()
     grant_ids: frozenset[str] = frozenset()
+    released_ids: frozenset[str] = frozenset()
 
     def __or__(self, other: "BudgetKeys") -> "BudgetKeys":
         return BudgetKeys(
-            self.scopes | other.scopes, self.breaker_names | other.breaker_names, self.grant_ids | other.grant_ids
+            self.scopes | other.scopes,
+            self.breaker_names | other.breaker_names,
+            self.grant_ids | other.grant_ids,
+            self.released_ids | other.released_ids,
         )
 
 
@@ -85,9 +99,13 @@ def load(connection: Connection, budget: SharedBudget, keys: BudgetKeys, now: fl
     loaded, scopes = LoadedRows(), keys.scopes | {FLEET}
     _load_scopes(connection, budget, scopes, loaded)
     has_expired = budget.next_expiry <= now
+    if keys.released_ids:
+        _read_grants(connection.execute(_TAKE_GRANTS, {"names": sorted(keys.released_ids)}).mappings(), budget)
     if has_expired or keys.grant_ids:
-        _load_grants(connection, budget, None if has_expired else keys.grant_ids, loaded)
-        granted = {scope for grant, _ in loaded.grants.values() for scope in grant.scopes}
+        rows = _rows(connection, _GRANTS, _NAMED_GRANTS, None if has_expired else keys.grant_ids)
+        loaded.grants = _read_grants(rows, budget)
+    if budget.grants:
+        granted = {scope for grant in budget.grants.values() for scope in grant.scopes}
         _load_scopes(connection, budget, granted - budget.scopes.keys(), loaded)
         scopes |= granted
     names = [CALLS_SWITCH, *map(str, scopes), *map(breaker_row_name, keys.breaker_names)]
@@ -99,7 +117,7 @@ def load_all(connection: Connection, budget: SharedBudget, now: float) -> None:
     """Load every row into the budget."""
     loaded = LoadedRows()
     _load_scopes(connection, budget, None, loaded)
-    _load_grants(connection, budget, None, loaded)
+    _read_grants(connection.execute(_GRANTS).mappings(), budget)
     _read_gates(connection.execute(_EVERY_GATE).mappings(), budget, loaded, now)
 
 
@@ -117,7 +135,7 @@ def load_notable(connection: Connection, budget: SharedBudget, accounts: int, no
     loaded = LoadedRows()
     _read_scopes(connection.execute(_SCOPES.where(scope.scope.in_(union(*names)))).mappings(), budget, loaded)
     if budget.next_expiry <= now:
-        _load_grants(connection, budget, None, loaded)
+        _read_grants(connection.execute(_GRANTS).mappings(), budget)
         for id_, grant in budget.grants.items():  # their other scopes are not shown
             budget.grants[id_] = replace(grant, scopes=tuple(s for s in grant.scopes if s in budget.scopes))
 
@@ -180,14 +198,12 @@ def _read_scopes(rows: Iterable[RowMapping], budget: SharedBudget, loaded: Loade
             budget.next_expiry = float("inf") if expiry is None else float(expiry)
 
 
-def _load_grants(connection: Connection, budget: SharedBudget, ids: Collection[str] | None, loaded: LoadedRows) -> None:
-    """Load the grants; None means all."""
-    for row in _rows(connection, _GRANTS, _NAMED_GRANTS, ids):
-        grant = _read_grant(row)
-        budget.grants[grant.id] = grant
-        if row["counted"]:
-            budget.counted_grant_ids.add(grant.id)
-        loaded.grants[grant.id] = (grant, row["counted"])
+def _read_grants(rows: Iterable[RowMapping], budget: SharedBudget) -> dict[str, tuple[Grant, bool]]:
+    """Take in the grants of rows, and return each with whether it counts."""
+    grants = {row["id"]: (_read_grant(row), bool(row["counted"])) for row in rows}
+    budget.grants |= {id_: grant for id_, (grant, _) in grants.items()}
+    budget.counted_grant_ids |= {id_ for id_, (_, counted) in grants.items() if counted}
+    return grants
 
 
 def _read_gates(rows: Iterable[RowMapping], budget: SharedBudget, loaded: LoadedRows, now: float) -> None:

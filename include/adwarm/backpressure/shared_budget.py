@@ -241,11 +241,9 @@ class SharedBudget:
 
     def _block_size(self, request: AdmissionRequest, permits: int) -> int:
         """Return how many permits a block may hold: at most half of the tokens that are left."""
-        if request.is_probe:
+        if not _is_plentiful(request):
             return 1
         for state in request.states:
-            if state.has_waiters(request.now) or state.pace(request.now).value:
-                return 1
             if state.bucket_rules(request.now) is not None:
                 permits = min(permits, int(state.bucket.tokens / 2))
         return max(1, permits)
@@ -265,6 +263,7 @@ class SharedBudget:
             token=self.last_token,
             permits=permits,
             usable_until=now + (lease if seconds is None else min(seconds, lease)),
+            may_linger=_is_plentiful(request),
         )
         for state in request.states:
             state.record_grant(request.priority, request.cost * permits, now)
@@ -319,6 +318,13 @@ class SharedBudget:
         parked.park(outcome.park_seconds, "the platform throttled it", now, self._rng)
         for state in [parked] if is_own_quota else [parked, *(self.scope_state(scope, now) for scope in grant.scopes)]:
             state.record_overload(now)
+
+
+def _is_plentiful(request: AdmissionRequest) -> bool:
+    """Whether nothing waits, no usage slows the scopes, and no upstream is probed."""
+    return not request.is_probe and not any(
+        state.has_waiters(request.now) or state.pace(request.now).value for state in request.states
+    )
 
 
 def narrowest_first(scopes: Sequence[Scope]) -> list[Scope]:

@@ -295,7 +295,7 @@ def _keys_of_blocks(blocks: Sequence[ReturnedBlock]) -> BudgetKeys:
         reported = {sample.scope for outcome in outcomes for sample in outcome.usage}
         reported.update(outcome.parked_scope for outcome in outcomes if outcome.parked_scope is not None)
         names = frozenset(breaker_names(grant.source, grant.scopes))
-        keys |= BudgetKeys(frozenset(grant.scopes) | reported, names, frozenset([grant.id]))
+        keys |= BudgetKeys(frozenset(grant.scopes) | reported, names, released_ids=frozenset([grant.id]))
     return keys
 
 

@@ -3,7 +3,7 @@
 Each payload is read and decoded once per process. Damage that comes later is met by the next reader or by the scrub.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -18,7 +18,7 @@ from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import EntryKey
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries
-from adwarm.store.entries import Entry, mark_damaged
+from adwarm.store.entries import Entry, EntryLifetime, mark_damaged
 from adwarm_client.document import decode_document, read_format_version
 
 _REMEMBERED: Final = 100_000
@@ -114,16 +114,15 @@ class VerifiedPayloads:
 
 
 def find_whole_expiries(
-    context: Context, verified: VerifiedPayloads, keys: Collection[EntryKey], now: datetime
+    context: Context, verified: VerifiedPayloads, lifetimes: Mapping[EntryKey, EntryLifetime], now: datetime
 ) -> dict[EntryKey, datetime]:
-    """Return when each entry expires, `FOREVER` for final ones. Missing, degraded and damaged entries are left out.
+    """Return when each entry expires, `FOREVER` for final ones. Damaged entries are left out.
 
     A damaged entry is marked degraded and reported. Only entries that are fresh at `now` are verified.
 
     Args:
         verified: what this process knows to be whole.
     """
-    lifetimes = entries.find_lifetimes(context.engine, keys)
     fresh = {key: item.payload_hash for key, item in lifetimes.items() if item.expires_at > now}
     unknown = list(verified.select_new(fresh).items())
     damaged: set[EntryKey] = set()

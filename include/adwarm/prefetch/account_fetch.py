@@ -15,13 +15,15 @@ turned out to be dead keeps its outcomes to itself until the batch knows whether
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
+
+from sqlalchemy import Connection
 
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
 from adwarm.compression.stored_bytes import find_whole_expiries
@@ -45,7 +47,7 @@ from adwarm.foundation.telemetry import span
 from adwarm.model import Account, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped
-from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, list_ids
+from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, list_ids, make_fetched
 from adwarm.prefetch.fetch_lease import (
     FetchLease,
     LeasedReport,
@@ -56,13 +58,14 @@ from adwarm.prefetch.fetch_lease import (
     acquire_lease,
 )
 from adwarm.prefetch.fetcher import Fetcher
-from adwarm.prefetch.refresh import AccountRefresh, load_states
+from adwarm.prefetch.refresh import AccountRefresh, Published, load_states
 from adwarm.recovery import Call
 from adwarm.sources.units import CONNECT_SECONDS
 from adwarm.store import accounts, denials, entries, leases, quarantine
-from adwarm.store.entries import Entry
+from adwarm.store.database import write_transaction
+from adwarm.store.fetch_state import FetchState, read_fetch_state
 from adwarm.store.leases import FetchHints
-from adwarm.store.read_traffic import count_calls
+from adwarm.store.read_traffic import count_calls_within
 
 if TYPE_CHECKING:
     from adwarm.prefetch.engine import PrefetchEngine
@@ -88,13 +91,15 @@ class AccountFetch:
 
     Attributes:
         requests: keys of one account and report.
-        progress: called with the outcomes at the end.
+        record: stores the outcomes, in the transaction that publishes the last of the data where there is one.
+        progress: called with the outcomes once they are stored.
         earlier_calls: calls that an earlier attempt of the same batch has made; None for the first attempt.
     """
 
     context: "PrefetchEngine"
     batch: Batch
     requests: Sequence[KeyRequest]
+    record: Callable[[Connection, Sequence[KeyOutcome]], None] | None = None
     progress: Callable[[Sequence[KeyOutcome]], None] | None = None
     earlier_calls: int | None = None
     _fetcher: Fetcher = field(init=False)
@@ -102,6 +107,8 @@ class AccountFetch:
     _started: float = field(default_factory=time.monotonic)
     _dead_token: TokenDead | None = None
     _restrictions: list[Gate] = field(default_factory=list)
+    _state: FetchState = field(default_factory=FetchState)
+    _is_recorded: bool = False
 
     def run(self) -> list[KeyOutcome]:
         """Return one outcome per request, in order. Raises nothing but what is no `Exception`.
@@ -122,7 +129,7 @@ class AccountFetch:
                     self._finish_with_error(error)
                 if failed.error:
                     log.error("%s: its error could not be recorded: %s", self._account_id, failed.error)
-            outcomes = self._build_outcomes(error)
+            outcomes = self._build_outcomes(error, self._finished)
             if isinstance(error, TokenDead) and self.earlier_calls is None:
                 self._dead_token = error
                 return outcomes
@@ -143,11 +150,13 @@ class AccountFetch:
         dead, fetcher = self._dead_token, self._fetcher
         if dead is None or not self.context.sources.is_renewed(fetcher.connection, dead.credential):
             return None
-        return AccountFetch(self.context, self.batch, self.requests, self.progress, fetcher.calls)
+        return AccountFetch(
+            self.context, self.batch, self.requests, self.record, self.progress, earlier_calls=fetcher.calls
+        )
 
     def finish(self) -> list[KeyOutcome]:
         """Report the outcomes of an attempt that met a dead token, and return them."""
-        return self._report(self._build_outcomes(self._dead_token), self._dead_token)
+        return self._report(self._build_outcomes(self._dead_token, self._finished), self._dead_token)
 
     def _report(self, outcomes: list[KeyOutcome], error: AdwarmError | None) -> list[KeyOutcome]:
         with self._catching() as failed:
@@ -179,16 +188,23 @@ class AccountFetch:
         """Fetch with one connection after another until one may read the account."""
         while True:
             try:
+                self._state = self._read_state()
                 account = self._get_account()
                 self._fetcher.connection = self._source_name(account.connection)
                 self._fetcher.refused.load(self._fetcher.source, self._account_id, self._restrictions)
                 now = self.context.clock.now()
                 keys = self._resolve_keys(account, now)
-                if not self._find_stale(account, keys, now):
+                stale = self._find_stale(account, keys, now)
+                if not stale:
                     return self._mark_fresh(keys)
                 self._fetcher.check_call_allowed()  # before the lease: a refused key then costs few reads
-                with self.batch.renewing(self._acquire_lease(f"fetch:{account.id}:{self._spec.hash}")) as lease:
-                    return self._refresh(account, lease)
+                with self.batch.renewing(self._acquire_lease(self._lease_name)) as lease:
+                    if lease.record.token != self._state.next_token:  # another worker may have fetched them
+                        self._state, now = self._read_state(), self.context.clock.now()
+                        keys = self._resolve_keys(account, now)
+                        stale = self._find_stale(account, keys, now)
+                    self._mark_fresh(keys.keys() - stale.keys())
+                    return self._refresh(account, lease, stale, now)
             except Denied as error:
                 if error.code == _PREVIOUSLY_DENIED:
                     raise
@@ -196,12 +212,15 @@ class AccountFetch:
                 if not self._list_allowed_connections(""):
                     raise
 
-    def _refresh(self, account: Account, lease: FetchLease) -> None:
-        """Fetch the keys that are still stale; another worker may have fetched them in the meantime."""
-        now = self.context.clock.now()
-        keys = self._resolve_keys(account, now)
-        stale = self._find_stale(account, keys, now)
-        self._mark_fresh({index: key for index, key in keys.items() if index not in stale})
+    @property
+    def _lease_name(self) -> str:
+        return f"fetch:{self._account_id}:{self._spec.hash}"
+
+    def _read_state(self) -> FetchState:
+        return read_fetch_state(self.context.engine, self._account_id, self._spec.hash, self._lease_name)
+
+    def _refresh(self, account: Account, lease: FetchLease, stale: dict[int, EntryKey], now: datetime) -> None:
+        """Fetch the keys that are stale."""
         if not stale:
             return
         fetcher = self._fetcher
@@ -218,7 +237,8 @@ class AccountFetch:
             spec=self._spec,
             lease=lease,
             now=now,
-            on_published=lambda key, entry, rows: self._mark_fetched(stale, key, entry, rows),
+            publishing=partial(self._publishing, lease, stale, may_close=old_hints == FetchHints()),
+            stored=self._state,
         )
         hints = FetchHints()
         try:
@@ -229,6 +249,31 @@ class AccountFetch:
         finally:
             if hints != old_hints:
                 leases.save_hints(self.context.engine, lease.record, hints, self.context.clock.now())
+
+    @contextmanager
+    def _publishing(
+        self,
+        lease: FetchLease,
+        stale: Mapping[int, EntryKey],
+        published: Mapping[EntryKey, Published],
+        *,
+        is_last: bool,
+        may_close: bool,
+    ) -> Iterator[Connection]:
+        """Yield a transaction that publishes; the last one stores the outcomes and releases the lease as well."""
+        seconds = time.monotonic() - self._started
+        fetched = {index: published[key] for index, key in stale.items() if key in published}
+        finished = self._finished | {
+            index: make_fetched(self.requests[index], item.entry, item.rows, seconds) for index, item in fetched.items()
+        }
+        closes = is_last and may_close
+        with write_transaction(self.context.engine) as connection:
+            lease.check(connection, release=closes)
+            yield connection
+            if closes:
+                self._record(connection, self._build_outcomes(None, finished), None)
+        self._finished = finished
+        lease.is_released = self._is_recorded = closes
 
     def _record_orphan(self, orphan: OrphanReport) -> None:
         source = self._fetcher.source
@@ -254,8 +299,12 @@ class AccountFetch:
         Days that were set aside are fetched although an entry that was built from them before is whole and fresh.
         """
         context = self.context
-        lost = quarantine.list_lost_days(context.engine, account.id)
-        fresh_until = find_whole_expiries(context.context, context.verified, set(keys.values()), now)
+        stored = self._state.lifetimes
+        lifetimes = {key: stored[key] for key in keys.values() if key in stored}
+        fresh_until = find_whole_expiries(context.context, context.verified, lifetimes, now)
+        if len(fresh_until) < len(lifetimes):
+            self._state = replace(self._state, has_damage=True)
+        lost = quarantine.list_lost_days(context.engine, account.id) if self._state.has_damage else []
         return {
             index: key
             for index, key in keys.items()
@@ -286,7 +335,7 @@ class AccountFetch:
             Denied: every connection was denied recently; no call is made.
         """
         context, account_id = self.context, self._account_id
-        stored = accounts.get(context.engine, account_id)
+        stored = self._state.account
         own = stored.connection if stored else ""
         names = self._list_allowed_connections(own)
         if not names:
@@ -307,7 +356,8 @@ class AccountFetch:
             fetched = self._fetch_account(names)
             accounts.save(context.engine, [fetched], context.clock.now())
             self._fetcher.lease = None
-        return accounts.get(context.engine, account_id) or fetched
+        self._state = self._read_state()
+        return self._state.account or fetched
 
     def _list_allowed_connections(self, first: str) -> list[str]:
         """Return the connections whose credential was not denied recently, `first` before the others."""
@@ -348,24 +398,9 @@ class AccountFetch:
         timing = LeaseTiming(settings.backpressure.lease_seconds, wait, stall)
         return acquire_lease(self.context.engine, self.context.clock, name, owner, timing)
 
-    def _mark_fresh(self, keys: dict[int, EntryKey]) -> None:
+    def _mark_fresh(self, keys: Iterable[int]) -> None:
         for index in keys:
             self._finished[index] = KeyOutcome(self.requests[index], KeyStatus.FRESH)
-
-    def _mark_fetched(self, stale: dict[int, EntryKey], key: EntryKey, entry: Entry, rows: int) -> None:
-        seconds = time.monotonic() - self._started
-        for index in [index for index, other in stale.items() if other == key]:
-            self._finished[index] = KeyOutcome(
-                self.requests[index],
-                KeyStatus.FETCHED,
-                fetched_at=entry.fetched_at,
-                expires_at=entry.expires_at,
-                rows=rows,
-                raw_bytes=entry.raw_bytes,
-                stored_bytes=entry.stored_bytes,
-                reason=entry.degraded_reason,
-                seconds=seconds,
-            )
 
     def _finish_with_error(self, error: AdwarmError) -> None:
         """Record what an error means for other accounts, and give every unfinished key its outcome."""
@@ -423,11 +458,11 @@ class AccountFetch:
             )
         }
 
-    def _build_outcomes(self, error: AdwarmError | None) -> list[KeyOutcome]:
+    def _build_outcomes(self, error: AdwarmError | None, finished: Mapping[int, KeyOutcome]) -> list[KeyOutcome]:
         """Return the outcomes in order; all calls count for the first fetched key, or the first key if none was."""
         why = error or AdwarmError("the fetch ended without an outcome")
         outcomes = [
-            self._finished.get(index) or KeyOutcome(item, KeyStatus.FAILED, reason=str(why), error=why)
+            finished.get(index) or KeyOutcome(item, KeyStatus.FAILED, reason=str(why), error=why)
             for index, item in enumerate(self.requests)
         ]
         fetched = (index for index, outcome in enumerate(outcomes) if outcome.status is KeyStatus.FETCHED)
@@ -436,10 +471,18 @@ class AccountFetch:
         return outcomes
 
     def _report_outcomes(self, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
-        """Count the account's calls in the hour, by the cause of their key, and pass the outcomes to `progress`."""
+        """Store the outcomes, unless the last publication did, and pass them to `progress`."""
+        if not self._is_recorded and (self.record or self._fetcher.calls or error):
+            with write_transaction(self.context.engine) as connection:
+                self._record(connection, outcomes, error)
+        if self.progress:
+            self.progress(outcomes)
+
+    def _record(self, connection: Connection, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
+        """Store the outcomes, and count the account's calls in the hour, by the cause of their key."""
         payer = next((outcome for outcome in outcomes if outcome.calls), outcomes[0])
-        count_calls(
-            self.context.engine,
+        count_calls_within(
+            connection,
             self.context.clock.now(),
             self._account_id,
             payer.request.cause,
@@ -447,5 +490,5 @@ class AccountFetch:
             throttles=int(isinstance(error, Throttled)),
             errors=int(any(outcome.status in {KeyStatus.FAILED, KeyStatus.STALE} for outcome in outcomes)),
         )
-        if self.progress:
-            self.progress(outcomes)
+        if self.record:
+            self.record(connection, outcomes)

@@ -9,6 +9,7 @@ from adwarm.fetch_plan import get_day_close_windows
 from adwarm.foundation.errors import AdwarmError, Blocked, Denied, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.foundation.wording import format_some
 from adwarm.model import MANUAL_CAUSE, CallCause, ReportKey, Window
+from adwarm.store.entries import Entry
 
 
 class KeyStatus(StrEnum):
@@ -98,6 +99,21 @@ class KeyOutcome:
     error: AdwarmError | None = None
     source: str | None = None
     age_seconds: float | None = None
+
+
+def make_fetched(request: KeyRequest, entry: Entry, rows: int, seconds: float) -> KeyOutcome:
+    """Return the outcome of a key whose entry, with so many daily rows, is published."""
+    return KeyOutcome(
+        request,
+        KeyStatus.FETCHED,
+        fetched_at=entry.fetched_at,
+        expires_at=entry.expires_at,
+        rows=rows,
+        raw_bytes=entry.raw_bytes,
+        stored_bytes=entry.stored_bytes,
+        reason=entry.degraded_reason,
+        seconds=seconds,
+    )
 
 
 def _passes_by_itself(error: AdwarmError | None) -> bool:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure import Admission
 from adwarm.compression import flush_statistics
@@ -83,6 +83,7 @@ class KillSwitch:
 
 log = logging.getLogger(__name__)
 Progress = Callable[[Sequence[KeyOutcome]], None]
+Record = Callable[[Connection, Sequence[KeyOutcome]], None]
 Heartbeat = Callable[[int], None]
 _MAX_THREADS = 32
 """Threads of a batch, unless more workers are set: a thread that waits for an async report costs little but memory."""
@@ -124,6 +125,7 @@ class PrefetchEngine:
         priority: Priority,
         *,
         wait_seconds: float | None = None,
+        record: Record | None = None,
         progress: Progress | None = None,
         heartbeat: Heartbeat | None = None,
     ) -> BatchResult:
@@ -135,7 +137,9 @@ class PrefetchEngine:
             wait_seconds: how long a call may wait for admission, and the batch for reports once nothing else is left to
                 do; `backpressure.timeout_seconds` by default. A report that takes longer ends as parked, and the next
                 run continues it.
-            progress: called with the outcomes of each account as it ends, from several threads.
+            record: stores the outcomes of an account in the transaction that publishes the last of its data, or in one
+                of its own; called from several threads.
+            progress: called with the outcomes of each account once they are stored, from several threads.
             heartbeat: called about once a second while the batch runs, from the caller's thread, with the number of
                 async reports that the batch waits for.
         """
@@ -144,7 +148,7 @@ class PrefetchEngine:
             groups.setdefault((item.key.account_id, item.key.report), []).append(item)
         batch = self.make_batch(priority, wait_seconds)
         batch.on_heartbeat = heartbeat
-        fetches = [AccountFetch(self, batch, group, progress) for group in groups.values()]
+        fetches = [AccountFetch(self, batch, group, record, progress) for group in groups.values()]
         threads = max(1, min(len(fetches), max(_MAX_THREADS, self.settings.workers)))
         # By identity: two requests may be equal, and each has an outcome of its own.
         by_request: dict[int, KeyOutcome] = {}

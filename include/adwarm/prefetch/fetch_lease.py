@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Transient
@@ -67,7 +67,11 @@ class LeaseTiming:
 
 @dataclass
 class FetchLease:
-    """A lease that is renewed while its holder makes progress. Used by one fetch and by the batch's heartbeat."""
+    """A lease that is renewed while its holder makes progress. Used by one fetch and by the batch's heartbeat.
+
+    Attributes:
+        is_released: whether the transaction that published last has released it.
+    """
 
     engine: Engine
     record: leases.Lease
@@ -75,6 +79,7 @@ class FetchLease:
     _renewed: float = field(default_factory=time.monotonic)
     _progressed: float = field(default_factory=time.monotonic)
     _lost: bool = False
+    is_released: bool = False
 
     def record_progress(self) -> None:
         """Record that the holder made progress.
@@ -83,20 +88,34 @@ class FetchLease:
             LeaseLost: the lease was lost in the meantime.
         """
         self._progressed = time.monotonic()
-        if self._lost:
+        self._check(not self._lost)
+
+    def check(self, connection: Connection, *, release: bool) -> None:
+        """Check the lease inside a transaction that publishes, and release it with the last one.
+
+        Raises:
+            LeaseLost: another worker has it by now; nothing may be published.
+        """
+        is_current = leases.release_within if release else leases.is_current
+        self._check(is_current(connection, self.record))
+
+    def _check(self, is_current: bool) -> None:
+        if not is_current:
             raise LeaseLost(f"{self.record.name}: the lease was lost while fetching; its new holder publishes")
 
     def renew_if_due(self) -> None:
         """Renew the lease if a third of its lifetime has passed and its holder made progress recently."""
         now, timing = time.monotonic(), self.timing
-        if self._lost or now - self._renewed < timing.lease / 3 or now - self._progressed > timing.stall:
+        is_held = not self._lost and not self.is_released
+        if not is_held or now - self._renewed < timing.lease / 3 or now - self._progressed > timing.stall:
             return
         self._lost = not leases.renew(self.engine, self.record, timing.lease)
         self._renewed = now
 
     def release(self) -> None:
-        """Release the lease; a report that is recorded in it stays there for the next holder."""
-        leases.release(self.engine, self.record)
+        """Release the lease, unless it is; a report that is recorded in it stays there for the next holder."""
+        if not self.is_released:
+            leases.release(self.engine, self.record)
 
 
 def acquire_lease(engine: Engine, clock: Clock, name: str, owner: str, timing: LeaseTiming) -> FetchLease:

@@ -1,19 +1,24 @@
 """One refresh of an account's stale keys: plans, fetches, and publishes days and entries as they become complete.
 
-| step                                   | publishes                                                         |
+| step                                   | publishes, in one transaction                                     |
 |----------------------------------------|-------------------------------------------------------------------|
 | before any call                        | entries whose days and summary are stored already                 |
-| after each fetched result              | its days; entries that are complete with them                     |
-| when a stored day turns out damaged    | nothing; the day is deleted and the refresh starts over           |
+| after each fetched result              | its days, with the entries that are complete with them            |
+| within a result of many rows           | some of its days                                                  |
+| when a stored day turns out damaged    | the fetched days; the damaged day is deleted, and all starts over |
 
 Everything is published under the fenced lease of the account's data. What was published before an error stays.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
+from typing import Protocol
+
+from sqlalchemy import Connection
 
 from adwarm.fetch_plan import FetchPlan, RefetchSchedule, combine_request, plan_fetch
 from adwarm.foundation.errors import Corrupt
@@ -29,17 +34,17 @@ from adwarm.prefetch.entry_builder import (
     load_summary_rows,
     version_sum,
 )
-from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost
+from adwarm.prefetch.fetch_lease import FetchLease
 from adwarm.prefetch.fetch_result import FetchResult
 from adwarm.prefetch.fetcher import REPORT_ROWS, Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
 from adwarm.recovery import Call
 from adwarm.recovery.call import STORED_DATA
 from adwarm.sources.protocol import FetchUnit, Increment
-from adwarm.store import Context, entries, entry_versions, leases, partitions, quarantine
-from adwarm.store.database import write_transaction
+from adwarm.store import Context, entries, entry_versions, partitions, quarantine
 from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion, VersionLimits
+from adwarm.store.fetch_state import FetchState
 from adwarm.store.partition_rows import DamagedObjects, check_not_emptied, content_hash, daily_rows, in_order, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.store.quarantine import DamagedItem
@@ -58,6 +63,30 @@ def load_states(
     return partitions.list_states(context.engine, account_id, spec.hash, hull)
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An entry that is published, with its sealed bytes, and the number of its daily rows."""
+
+    entry: Entry
+    sealed: bytes
+    rows: int
+
+
+class Publishing(Protocol):
+    """Opens the transactions that publish."""
+
+    def __call__(self, published: Mapping[EntryKey, Published], *, is_last: bool) -> AbstractContextManager[Connection]:
+        """Return a write transaction under the fenced lease of the account's data.
+
+        Args:
+            is_last: whether all that was requested is published with this transaction.
+
+        Raises:
+            LeaseLost: the lease was lost; its new holder publishes.
+        """
+        ...
+
+
 @dataclass
 class AccountRefresh:
     """Makes keys of one account fresh. Used once, by the thread that holds the lease.
@@ -66,7 +95,8 @@ class AccountRefresh:
         fetcher: fetches the account's units.
         lease: the lease of the account's data.
         now: the moment at which windows were resolved, UTC.
-        on_published: called with each entry and its number of daily rows, as soon as it is stored.
+        publishing: opens the transactions in which days and entries are published.
+        stored: the state of the account since nobody else publishes: its entries, and whether data of it is damaged.
     """
 
     fetcher: Fetcher
@@ -74,7 +104,9 @@ class AccountRefresh:
     spec: QuerySpec
     lease: FetchLease
     now: datetime
-    on_published: Callable[[EntryKey, Entry, int], None]
+    publishing: Publishing
+    stored: FetchState
+    _has_damage: bool = False
     _remaining: dict[EntryKey, ReportKey] = field(default_factory=dict)
     _states: dict[date, PartitionState] = field(default_factory=dict)
     _pending_days: set[date] = field(default_factory=set)
@@ -118,8 +150,9 @@ class AccountRefresh:
         self._pending_days = {day for span in plan.spans for day in span.days()}
         descriptions = {state.missing for state in self._states.values() if state.missing}
         self.fetcher.start([gap for text in sorted(descriptions) for gap in MissingData.parse_objects(text)])
-        self._stored_summaries = load_summaries(self.context, self._remaining)
-        self._publish_ready()
+        stored = self._remaining.keys() & self.stored.lifetimes.keys()
+        self._stored_summaries = load_summaries(self.context, stored)
+        self._publish_ready([])
         for unit in self._first_units(plan):
             self._fetch(unit)
         due = [
@@ -151,17 +184,17 @@ class AccountRefresh:
         for result in self.fetcher.iter_results(unit):
             windows = result.windows or unit.windows
             if unit.increment is Increment.DAY:
-                self._save_days(result, [day for window in windows for day in window.days()])
+                states = self._save_days(result, [day for window in windows for day in window.days()])
             else:
                 single_days = [window.since for window in windows if len(window) == 1]
-                self._save_days(result, [day for day in single_days if day in self._pending_days])
+                states = self._save_days(result, [day for day in single_days if day in self._pending_days])
                 self._collect_summaries(result, [window for window in windows if len(window) > 1])
-            self._publish_ready()
+            self._publish_ready(states)
 
-    def _save_days(self, result: FetchResult, days: Sequence[date]) -> None:
-        """Store the rows of days, and publish the days as partitions."""
+    def _save_days(self, result: FetchResult, days: Sequence[date]) -> list[PartitionState]:
+        """Store the rows of days, publish some of the days if they are many, and return the others."""
         if not days:
-            return
+            return []
         older = self._load_older_rows(days) if result.missing else []
         rows_before = sum(self._states[day].rows for day in days if day in self._states)
         filled = len(fill_gaps([], result.missing, older, self.spec.level))
@@ -176,22 +209,16 @@ class AccountRefresh:
                 rows = in_order(fill_gaps(rows, result.missing, of_day, self.spec.level))
             group[day] = rows
             if sum(map(len, group.values())) >= _OBJECT_ROWS:
-                self._publish_days(group, result, at)
+                self._publish(self._put(group, result, at), {})
                 group = {}
-        self._publish_days(group, result, at)
+        return self._put(group, result, at)
 
-    def _publish_days(self, days: Mapping[date, list[Row]], result: FetchResult, at: datetime) -> None:
+    def _put(self, days: Mapping[date, list[Row]], result: FetchResult, at: datetime) -> list[PartitionState]:
+        """Store the rows of days as an object, and return the days as they are to be published."""
         if not days:
-            return
+            return []
         digest = self.context.objects.put(pack_rows([row for rows in days.values() for row in rows]))
-        states = [self._state(day, rows, digest, at, result.missing) for day, rows in days.items()]
-        with write_transaction(self.context.engine) as connection:
-            if not leases.is_current(connection, self.lease.record):
-                raise LeaseLost(f"{self.account.id}: the lease was lost while fetching; its new holder publishes")
-            partitions.publish(connection, self.account.id, self.spec.hash, states, self.lease.record.token)
-        quarantine.mark_days_healed(self.context.engine, self.account.id, self.spec.hash, days, self.now)
-        self._states.update({state.day: state for state in states})
-        self._pending_days.difference_update(days)
+        return [self._state(day, rows, digest, at, result.missing) for day, rows in days.items()]
 
     def _state(
         self, day: date, rows: list[Row], digest: str, at: datetime, gaps: Sequence[MissingData]
@@ -248,9 +275,21 @@ class AccountRefresh:
             return None
         return self._stored_summaries[window]
 
-    def _publish_ready(self) -> None:
-        """Build and publish the entries whose days and summary are complete."""
-        built: dict[EntryKey, tuple[Entry, bytes]] = {}
+    def _publish_ready(self, states: Sequence[PartitionState]) -> None:
+        """Publish days, with the entries whose days and summary are complete."""
+        self._pending_days.difference_update(state.day for state in states)
+        before, self._states = self._states, self._states | {state.day: state for state in states}
+        try:
+            built = self._build_ready()
+        except Exception:
+            self._states = before
+            self._publish(states, {})
+            raise
+        self._publish(states, built)
+
+    def _build_ready(self) -> dict[EntryKey, Published]:
+        """Build the entries whose days and summary are complete."""
+        built: dict[EntryKey, Published] = {}
         for entry_key, key in self._remaining.items():
             window = entry_key.window
             summary = self._summary(window) if len(window) > 1 else None
@@ -258,29 +297,35 @@ class AccountRefresh:
                 continue
             query = EntryQuery(key, entry_key, self.spec, self.account)
             provenance = Provenance(self.fetcher.source.name, self.fetcher.api_version, self._fetched_at())
-            built[entry_key] = build_entry(self.context, query, self._states, summary, provenance)
-        self._publish(built)
+            entry, sealed = build_entry(self.context, query, self._states, summary, provenance)
+            rows = sum(self._states[day].rows for day in window.days() if day in self._states)
+            built[entry_key] = Published(entry, sealed, rows)
+        return built
 
-    def _publish(self, built: Mapping[EntryKey, tuple[Entry, bytes]]) -> None:
-        if not built:
+    def _publish(self, states: Sequence[PartitionState], built: Mapping[EntryKey, Published]) -> None:
+        if not states and not built:
             return
-        with write_transaction(self.context.engine) as connection:
-            if not leases.is_current(connection, self.lease.record):
-                raise LeaseLost(f"{self.account.id}: the lease was lost while fetching; its new holder publishes")
-            hashes = entries.publish(connection, list(built.values()), self.lease.record.token, self.now)
+        days = {state.day for state in states}
+        is_last = built.keys() == self._remaining.keys() and self._pending_days <= days
+        token, items = self.lease.record.token, [(item.entry, item.sealed) for item in built.values()]
+        with self.publishing(built, is_last=is_last) as connection:
+            partitions.publish(connection, self.account.id, self.spec.hash, states, token)
+            hashes = entries.publish(connection, items, token, self.now)
             versions = [
                 _version(entry, entry.content_hash, digest, self.now)
-                for digest, (entry, _) in zip(hashes, built.values(), strict=True)
+                for digest, (entry, _) in zip(hashes, items, strict=True)
                 if entry.content_hash
             ]
             entry_versions.save(connection, versions, VersionLimits())
-        quarantine.mark_entries_healed(self.context.engine, [self.account.id], self.now)
-        for key, (entry, _) in built.items():
+        self._states.update({state.day: state for state in states})
+        self._pending_days -= days
+        for key, item in built.items():
             del self._remaining[key]
             self._new_summaries.pop(key.window, None)
-            rows = sum(self._states[day].rows for day in key.window.days() if day in self._states)
-            log.debug("stored %s of %s: %d rows, %d bytes", key.window, key.account_id, rows, entry.stored_bytes)
-            self.on_published(key, entry, rows)
+            log.debug("stored %s of %s: %d rows", key.window, key.account_id, item.rows)
+        if self._has_damage or self.stored.has_damage:
+            quarantine.mark_days_healed(self.context.engine, self.account.id, self.spec.hash, days, self.now)
+            quarantine.mark_entries_healed(self.context.engine, [self.account.id], self.now)
 
     def _set_damaged_days_aside(self, damaged: DamagedObjects) -> None:
         """Set stored days aside whose objects are lost or damaged, so that they are fetched again.
@@ -289,7 +334,7 @@ class AccountRefresh:
         cool-down, it is done here, because the days cannot be read in any case.
         """
         log.warning("%s: %s; fetching its days again", self.account.id, damaged)
-        damaged.refetched_by_reader = True
+        damaged.refetched_by_reader = self._has_damage = True
         context = self.fetcher.context
         context.pipeline.heal(damaged, call=Call(STORED_DATA, account_id=self.account.id))
         at = context.clock.now()

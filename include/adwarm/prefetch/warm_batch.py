@@ -1,4 +1,4 @@
-"""Carries out one batch of a stored plan, and records the outcome of each warm as soon as its account ends.
+"""Carries out one batch of a stored plan, and records each warm in the transaction that publishes its account last.
 
 | outcome of the key        | status of the warm                                             |
 |---------------------------|----------------------------------------------------------------|
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate, groupby
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
@@ -27,7 +27,7 @@ from adwarm.foundation.redaction import log_context
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus, find_cause
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
-from adwarm.prefetch.engine import PrefetchEngine, WarmingStopped
+from adwarm.prefetch.engine import PrefetchEngine, Progress, Record, WarmingStopped
 from adwarm.prefetch.progress_log import ProgressLog
 from adwarm.store import denials, jobs, strategy_warms, warms
 
@@ -83,8 +83,12 @@ def warm_batch(
     noted: list[KeyOutcome] = []
     with log_context(run=run_id, batch=number), ProgressLog(len(planned), log.log) as progress:
 
-        def record(outcomes: Sequence[KeyOutcome]) -> None:
-            _record_outcomes(prefetch, run_id, outcomes)
+        def record(connection: Connection, outcomes: Sequence[KeyOutcome]) -> None:
+            _record_outcomes(connection, run_id, outcomes)
+
+        def note(outcomes: Sequence[KeyOutcome]) -> None:
+            for status, count in Counter(str(result.status) for result in _list_results(outcomes)).items():
+                telemetry.report(telemetry.WARMS, count, status=status)
             noted.extend(outcomes)
             progress.add(outcomes)
 
@@ -94,6 +98,7 @@ def warm_batch(
             pace=pace,
             wait_seconds=wait_seconds,
             record=record,
+            progress=note,
             heartbeat=prefetch.kill_switch.watch(progress.tick),
         )
         try:
@@ -111,7 +116,8 @@ class _RunningBatch:
     run_id: str
     pace: Pace
     wait_seconds: float | None
-    record: Callable[[Sequence[KeyOutcome]], None]
+    record: Record
+    progress: Progress
     heartbeat: Callable[[int], None]
 
     def fetch(self, planned: list[Warm]) -> BatchResult:
@@ -136,7 +142,12 @@ class _RunningBatch:
 
     def run(self, requests: Sequence[KeyRequest], priority: Priority) -> BatchResult:
         return self.prefetch.run(
-            requests, priority, wait_seconds=self.wait_seconds, progress=self.record, heartbeat=self.heartbeat
+            requests,
+            priority,
+            wait_seconds=self.wait_seconds,
+            record=self.record,
+            progress=self.progress,
+            heartbeat=self.heartbeat,
         )
 
 
@@ -285,14 +296,15 @@ def _to_request(warm: Warm) -> KeyRequest:
     return KeyRequest(warm.key, warm.id, close_day, warm.predicted_open, cause=cause)
 
 
-def _record_outcomes(prefetch: PrefetchEngine, run_id: str, outcomes: Sequence[KeyOutcome]) -> None:
-    results = [
+def _record_outcomes(connection: Connection, run_id: str, outcomes: Sequence[KeyOutcome]) -> None:
+    errors = [f"{outcome.request.key}: {outcome.reason}" for outcome in outcomes if not outcome.status.is_served]
+    warms.finish(connection, run_id, _list_results(outcomes), sum(outcome.calls for outcome in outcomes), errors)
+
+
+def _list_results(outcomes: Sequence[KeyOutcome]) -> list[WarmResult]:
+    return [
         _to_result(outcome, outcome.request.reference) for outcome in outcomes if outcome.request.reference is not None
     ]
-    for status, count in Counter(str(result.status) for result in results).items():
-        telemetry.report(telemetry.WARMS, count, status=status)
-    errors = [f"{outcome.request.key}: {outcome.reason}" for outcome in outcomes if not outcome.status.is_served]
-    warms.finish(prefetch.engine, run_id, results, sum(outcome.calls for outcome in outcomes), errors)
 
 
 def _to_result(outcome: KeyOutcome, warm_id: int) -> WarmResult:

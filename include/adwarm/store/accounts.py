@@ -14,7 +14,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Row, Select, String, Table, Text, func, literal, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Join,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    func,
+    literal,
+    select,
+    update,
+)
 
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.gate import Rule
@@ -47,6 +63,8 @@ table = Table(
 
 _denial = gate.alias("denial")
 _denied_until, _denied_why = _denial.c.closed_until.label("denied_until"), _denial.c.why.label("denied_why")
+COLUMNS = (*table.c, _denied_until, _denied_why)
+"""What `read` makes an account of."""
 USER_SETTINGS = ("user_reader_zone", "user_status", "user_connection", "holiday_country", "opens_from")
 """Columns that only the user sets."""
 _MAX_REASON = 500
@@ -63,12 +81,12 @@ def get_many(engine: Engine, ids: Sequence[str] | None = None) -> dict[str, Acco
     query = _select().order_by(table.c.id)
     if ids is None:
         with read_transaction(engine) as connection:
-            return {row.id: _account(row) for row in connection.execute(query)}
+            return {row.id: read(row) for row in connection.execute(query)}
     accounts: dict[str, Account] = {}
     with read_transaction(engine) as connection:
         for start in range(0, len(ids), 500):
             some = query.where(table.c.id.in_(ids[start : start + 500]))
-            accounts.update({row.id: _account(row) for row in connection.execute(some)})
+            accounts.update({row.id: read(row) for row in connection.execute(some)})
     return accounts
 
 
@@ -76,14 +94,14 @@ def list_as_of(engine: Engine, at: datetime) -> dict[str, Account]:
     """Return all accounts by id with their status at `at`, so without denials that have expired."""
     query = _select(at).order_by(table.c.id)
     with read_transaction(engine) as connection:
-        return {row.id: _account(row) for row in connection.execute(query)}
+        return {row.id: read(row) for row in connection.execute(query)}
 
 
 def get_as_of(engine: Engine, account_id: str, at: datetime) -> Account | None:
     """Return the account with its status at `at`, like `list_as_of`; None when it is not stored."""
     with read_transaction(engine) as connection:
         row = connection.execute(_select(at).where(table.c.id == account_id)).one_or_none()
-    return None if row is None else _account(row)
+    return None if row is None else read(row)
 
 
 def list_selected(engine: Engine, selected: Sequence[str], at: datetime, default_zone: str) -> list[Account]:
@@ -245,6 +263,12 @@ def _select(at: datetime | None = None) -> Select[Any]:
     return select(table, _denied_until, _denied_why).select_from(table.outerjoin(_denial, is_valid))
 
 
+def join_account(rows: FromClause, account_id: ColumnElement[str]) -> Join:
+    """Return `rows` joined with the account of an id and its denial, valid or expired: the columns `COLUMNS`."""
+    of_account = (_denial.c.scope == literal("account:") + account_id) & (_denial.c.rule == Rule.DENIAL)
+    return rows.outerjoin(table, table.c.id == account_id).outerjoin(_denial, of_account)
+
+
 def _platform_status(row: Row[Any]) -> tuple[str, str]:
     """Return the status without what the user has set, and its reason."""
     if row.denied_until is not None:
@@ -252,7 +276,7 @@ def _platform_status(row: Row[Any]) -> tuple[str, str]:
     return row.status, row.status_reason or ""
 
 
-def _account(row: Row[Any]) -> Account:
+def read(row: Row[Any]) -> Account:
     """Return the account with what its user has set. A denial outranks a status `active` of the user."""
     status, reason = _platform_status(row)
     if row.user_status == "closed" or (row.user_status and status != "denied"):
@@ -278,7 +302,7 @@ def _user_reason(user_status: str, status: str, reason: str) -> str:
 def _record(row: Row[Any], credentials: dict[str, str]) -> AccountRecord:
     status, reason = _platform_status(row)
     return AccountRecord(
-        _account(row),
+        read(row),
         platform_status=status,
         platform_reason=reason,
         platform_connection=row.connection,

@@ -5,11 +5,11 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Date, Engine, Float, String, Table, select, update
+from sqlalchemy import BigInteger, Column, Date, Engine, Float, String, Table, select
 
 from adwarm.model import CompressionCounts, Latencies
 from adwarm.store.columns import key_column, metadata, value_column
-from adwarm.store.database import insert_new, read_transaction, write_transaction
+from adwarm.store.database import add_up, read_transaction, write_transaction
 from adwarm.store.read_traffic import add_latencies, get_latencies
 
 # One row per UTC day and codec. Maintenance deletes old rows.
@@ -64,7 +64,6 @@ class CompressionTotals:
 def add_counts(engine: Engine, at: datetime, counts: Mapping[str, CompressionCounts]) -> None:
     """Add counts by codec to the UTC day of `at`, in one transaction; without counts there is none."""
     day = at.astimezone(UTC).date()
-    zero = {name: getattr(CompressionCounts(), name) for name in _NAMES}
     if not counts:
         return
     start = datetime.combine(day, time(), UTC)
@@ -72,10 +71,11 @@ def add_counts(engine: Engine, at: datetime, counts: Mapping[str, CompressionCou
     times |= {(start, f"unpack {codec}"): added.unpack_latencies for codec, added in counts.items()}
     with write_transaction(engine) as connection:
         # In one order, so that two processes cannot wait for each other's rows.
-        insert_new(connection, table, [{"day": day, "codec": codec, **zero} for codec in sorted(counts)])
-        for codec, added in sorted(counts.items()):
-            changes: dict[str, Any] = {name: table.c[name] + getattr(added, name) for name in _NAMES}
-            connection.execute(update(table).where(table.c.day == day, table.c.codec == codec).values(changes))
+        rows = [
+            {"day": day, "codec": codec, **{name: getattr(added, name) for name in _NAMES}}
+            for codec, added in sorted(counts.items())
+        ]
+        add_up(connection, table, rows)
         add_latencies(connection, times)
 
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,6 +52,8 @@ _CLOCKS = {
     "postgresql": "extract(epoch FROM clock_timestamp())",
     "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
 }
+_SQLITE_MOMENT = "%Y-%m-%d %H:%M:%f000"
+"""How SQLite stores a moment, to the microsecond; it reads its clock to the millisecond."""
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
 _RETURNED = "adwarm_returned"
@@ -256,7 +258,8 @@ def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        if mode:
+            connection.exec_driver_sql(f"BEGIN {mode}")
 
     _close_cursors_at_return(engine)
     return engine
@@ -372,17 +375,15 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def read_statement(engine: Engine) -> Iterator[Connection]:
-    """Run one statement that reads.
-
-    On PostgreSQL it is its own transaction, which saves the round trips of `BEGIN` and `COMMIT`.
+    """Run one statement that reads; it is its own transaction, which saves `BEGIN` and `COMMIT`.
 
     Raises:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
     if engine.dialect.name != "postgresql":
-        with read_transaction(engine) as connection:
-            yield connection
+        with translating_errors(engine), open_connection(engine) as connection:
+            yield connection.execution_options(sqlite_begin="")
         return
     with translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
@@ -425,11 +426,26 @@ def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, 
         connection.execute(_build_upsert(connection.dialect.name, table, tuple(rows[0]), preserve), rows)
 
 
+def add_up(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert `rows`, and add their numbers to those whose primary key exists.
+
+    The rows are of different keys, and in one order, so that two processes cannot wait for each other's rows.
+    """
+    if rows:
+        connection.execute(_build_upsert(connection.dialect.name, table, tuple(rows[0]), (), adds=True), rows)
+
+
 @lru_cache(maxsize=256)
-def _build_upsert(dialect: str, table: Table, names: tuple[str, ...], preserve: tuple[str, ...]) -> Insert:
+def _build_upsert(
+    dialect: str, table: Table, names: tuple[str, ...], preserve: tuple[str, ...], adds: bool = False
+) -> Insert:
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     keys = [column.name for column in table.primary_key]
-    changed = {name: insert.excluded[name] for name in names if name not in keys and name not in preserve}
+    changed: dict[str, ColumnElement[Any]] = {
+        name: table.c[name] + insert.excluded[name] if adds else insert.excluded[name]
+        for name in names
+        if name not in keys and name not in preserve
+    }
     statement: Insert = (
         insert.on_conflict_do_update(index_elements=keys, set_=changed)
         if changed
@@ -450,14 +466,14 @@ def database_time(connection: Connection) -> float:
     return float(connection.execute(text(f"SELECT {_CLOCKS[connection.dialect.name]}")).scalar_one())
 
 
-def database_clock(connection: Connection) -> Any:
-    """Return the database's clock as a value for a statement, to which a `timedelta` can be added.
+def database_clock(dialect: str, seconds: float = 0.0) -> ColumnElement[datetime]:
+    """Return the database's clock, `seconds` later, as an expression for a statement.
 
-    On PostgreSQL it is an expression: reading the clock first would be another round trip, often with rows locked.
+    Reading the clock first would be another round trip, often with rows locked.
     """
-    if connection.dialect.name == "postgresql":
-        return func.clock_timestamp(type_=DateTime(timezone=True))
-    return datetime.fromtimestamp(database_time(connection), UTC)
+    if dialect == "postgresql":
+        return func.clock_timestamp(type_=DateTime(timezone=True)) + timedelta(seconds=seconds)
+    return func.strftime(_SQLITE_MOMENT, "now", f"{seconds:+.3f} seconds", type_=DateTime())
 
 
 def clock_column(dialect: str) -> ColumnElement[float]:

@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, delete, or_, select
 
 from adwarm.foundation.gate import Gate, Lift, Rule
-from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.database import read_statement, read_transaction, write_transaction
 from adwarm.store.gates import SqlGates, read_row, save_gates
 from adwarm.store.gates import table as gate
 
@@ -118,7 +118,7 @@ def _close(engine: Engine, scope: str, reason: str, at: datetime, data: Mapping[
 
 def list_active(engine: Engine, account_id: str, at: datetime) -> list[Gate]:
     """Return the denials of the account, and the refused fields of every connection, that are valid at `at`."""
-    with read_transaction(engine) as transaction:
+    with read_statement(engine) as transaction:
         shown = or_(of_account(account_id), gate.c.rule == Rule.FIELD)
         return _read(transaction, shown, gate.c.kept_until > at.timestamp(), rules=[Rule.DENIAL, Rule.FIELD])
 
@@ -176,7 +176,7 @@ def lift_outdated(engine: Engine, connection: str, credential: str) -> list[str]
         of_connection = gate.c.scope.startswith(f"connection:{connection} ", autoescape=True)
         return [item for item in _read(transaction, of_connection) if item.data["credential"] != credential]
 
-    with read_transaction(engine) as transaction:
+    with read_statement(engine) as transaction:
         if not list_outdated(transaction):
             return []
     with write_transaction(engine) as transaction:

@@ -150,7 +150,7 @@ def find_each(engine: Engine, keys: Iterable[EntryKey]) -> Iterator[tuple[Entry,
     while remaining:
         some, remaining = remaining[:_LOADED_AT_ONCE], remaining[_LOADED_AT_ONCE:]
         values = [tuple(to_row(key).values()) for key in some]
-        with read_transaction(engine) as connection:
+        with read_statement(engine) as connection:
             rows = connection.execute(query.where(tuple_(*names).in_(values))).all()
         yield from ((from_row(Entry, row), bytes(row.body)) for row in rows)
 

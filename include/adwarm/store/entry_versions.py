@@ -92,7 +92,7 @@ def save(connection: Connection, versions: Collection[EntryVersion], limits: Ver
 
     Called within the transaction that publishes their entries.
     """
-    if limits.stored_bytes <= 0:
+    if limits.stored_bytes <= 0 or not versions:
         return
     rows = {(version.key, version.content_hash): to_row(version) for version in versions}
     upsert(connection, table, [rows[key] for key in sorted(rows)])

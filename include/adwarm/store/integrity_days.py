@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
-from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Date, Engine, String, Table, delete, func, select, update
+from sqlalchemy import BigInteger, Connection, Date, Engine, String, Table, delete, func, select
 
 from adwarm.store.columns import key_column, metadata, value_column
-from adwarm.store.database import insert_new, read_transaction, write_transaction
+from adwarm.store.database import add_up, read_transaction, write_transaction
 
 # One row per UTC day and kind of data: what was verified. Maintenance deletes old rows.
 table = Table(
@@ -82,12 +81,9 @@ def add(engine: Engine, at: datetime, counts: Mapping[str, IntegrityCounts]) -> 
 
 def add_within(connection: Connection, at: datetime, counts: Mapping[str, IntegrityCounts]) -> None:
     """Add counts by kind to the UTC day of `at`, within the caller's transaction."""
-    day, zero = at.astimezone(UTC).date(), asdict(IntegrityCounts())
+    day = at.astimezone(UTC).date()
     # In one order, so that two processes cannot wait for each other's rows.
-    insert_new(connection, table, [{"day": day, "kind": kind, **zero} for kind in sorted(counts)])
-    for kind, added in sorted(counts.items()):
-        changes: dict[str, Any] = {name: table.c[name] + getattr(added, name) for name in _NAMES}
-        connection.execute(update(table).where(table.c.day == day, table.c.kind == kind).values(changes))
+    add_up(connection, table, [{"day": day, "kind": kind, **asdict(added)} for kind, added in sorted(counts.items())])
 
 
 def record_pass(engine: Engine, at: datetime, *, ended: bool) -> None:

@@ -63,6 +63,13 @@ def add_progress(
         add_counts(connection, job, done=done, failed=failed, requests=requests, errors=errors or ())
 
 
+def add_done(connection: Connection, run_id: str, *, done: int, requests: int) -> bool:
+    """Add to the counts of a running job by one statement, which locks it; False when the run has no running job."""
+    changes = {"done": table.c.done + done, "requests": table.c.requests + requests}
+    is_running = (table.c.run_id == run_id, table.c.finished_at.is_(None))
+    return bool(connection.execute(update(table).where(*is_running).values(changes)).rowcount)
+
+
 def add_counts(
     connection: Connection, job: Job | None, *, done: int, failed: int, requests: int, errors: Sequence[str] = ()
 ) -> None:

@@ -21,15 +21,16 @@ requests that are too large, so that splitting continues where it stopped.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, select, update
+from sqlalchemy import Connection, Engine, Row, Update, case, func, or_, select, update
 from sqlalchemy.schema import Column, Table
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import JSON, BigInteger, Float, String
 
 from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
-from adwarm.store.database import clock_column, database_clock, insert_new, write_transaction
+from adwarm.store.database import database_clock, insert_new, write_transaction
 
 # Grows with accounts times queries times 30-day blocks. Maintenance deletes old rows; a floor lets tokens only grow.
 table = Table(
@@ -51,6 +52,7 @@ table = Table(
 
 FLOOR = "(floor)"
 """Name of the row whose token every new token exceeds."""
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 _NO_REPORT: dict[str, object] = dict.fromkeys((
     "report_unit",
     "report_at",
@@ -131,33 +133,33 @@ class Lease:
 def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
     """Return a lease on `name` for `seconds`, or None while another owner holds it."""
     with write_transaction(engine) as connection:
-        find = _build_find_to_acquire(connection.dialect.name)
-        empty = {"name": name, "owner": "", "token": 0, "expires_at": datetime.fromtimestamp(0, UTC)}
-        row = None
-        while row is None:  # retention may delete the row between the two statements
-            insert_new(connection, table, [empty])
-            row = connection.execute(find, {"wanted": name}).one_or_none()
-        if row.owner and row.owner != owner and row.expires_at.timestamp() > row.clock:
-            return None
-        until = datetime.fromtimestamp(float(row.clock) + seconds, UTC)
-        token = max(row.token, row.floor or 0) + 1
-        values = {"owner": owner, "token": token, "expires_at": until}
-        connection.execute(update(table).where(table.c.name == name).values(**values))
-        return Lease(name, owner, token, until, report=read_report(row), learned=row.learned)
+        take = _build_acquire(connection.dialect.name, name, owner, seconds)
+        row = connection.execute(take).one_or_none()
+        if row is None:
+            insert_new(connection, table, [{"name": name, "owner": "", "token": 0, "expires_at": _LONG_AGO}])
+            row = connection.execute(take).one_or_none()
+    if row is None:
+        return None
+    return Lease(name, owner, row.token, row.expires_at, report=read_report(row), learned=row.learned)
 
 
 def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
     """Extend a lease by `seconds` from now; False when it was lost."""
     with write_transaction(engine) as connection:
-        until = database_clock(connection) + timedelta(seconds=seconds)
-        done = connection.execute(_update_if_owned(lease).values(expires_at=until))
-        return bool(done.rowcount)
+        until = database_clock(connection.dialect.name, seconds)
+        return bool(connection.execute(_update_if_owned(lease).values(expires_at=until)).rowcount)
 
 
 def release(engine: Engine, lease: Lease) -> None:
     """Release a lease. A lease that was lost stays with its new owner."""
     with write_transaction(engine) as connection:
-        connection.execute(_update_if_owned(lease).values(owner="", expires_at=database_clock(connection)))
+        release_within(connection, lease)
+
+
+def release_within(connection: Connection, lease: Lease) -> bool:
+    """Release a lease inside the last transaction that publishes; False when it was lost, so that nothing may be."""
+    free = {"owner": "", "expires_at": database_clock(connection.dialect.name)}
+    return bool(connection.execute(_update_if_owned(lease).values(**free)).rowcount)
 
 
 def is_current(connection: Connection, lease: Lease) -> bool:
@@ -214,12 +216,17 @@ def save_hints(engine: Engine, lease: Lease, hints: FetchHints, at: datetime) ->
     return _update_lease(engine, lease, learned=values)
 
 
-def _build_find_to_acquire(dialect: str) -> Select[Any]:
-    # The floor is read by a statement that starts after the row exists, so it knows of every earlier deletion of it.
+def _build_acquire(dialect: str, name: str, owner: str, seconds: float) -> ReturningUpdate[Any]:
+    """Return the statement that takes a free lease and returns its row; no row when it is held or does not exist.
+
+    It changes a row that exists when it starts, so it reads a floor that is above every earlier deletion of that row.
+    """
     floors = table.alias("floors")
-    floor = select(floors.c.token).where(floors.c.name == FLOOR).scalar_subquery().label("floor")
-    columns = (table, floor, clock_column(dialect))
-    return select(*columns).where(table.c.name == bindparam("wanted")).with_for_update(of=table)
+    floor = func.coalesce(select(floors.c.token).where(floors.c.name == FLOOR).scalar_subquery(), 0)
+    token = case((floor > table.c.token, floor), else_=table.c.token) + 1
+    is_free = or_(table.c.owner.in_(["", owner]), table.c.expires_at <= database_clock(dialect))
+    values = {"owner": owner, "token": token, "expires_at": database_clock(dialect, seconds)}
+    return update(table).where(table.c.name == name, is_free).values(values).returning(table)
 
 
 def _update_lease(engine: Engine, lease: Lease, **values: object) -> bool:

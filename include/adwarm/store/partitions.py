@@ -12,7 +12,7 @@ from sqlalchemy.types import BigInteger, Boolean, Date, Integer, String, Text
 
 from adwarm.model import Window
 from adwarm.store.columns import UtcDateTime, columns_of, key_column, metadata, to_row, value_column
-from adwarm.store.database import read_transaction, upsert
+from adwarm.store.database import read_statement, read_transaction, upsert
 
 # Grows with accounts times days fetched. Maintenance deletes old days; final months share one object.
 table = Table(
@@ -85,7 +85,7 @@ def list_states_by_account(
         table.c.day.between(window.since, window.until),
     )
     states: dict[str, dict[date, PartitionState]] = {}
-    with read_transaction(engine) as connection:
+    with read_statement(engine) as connection:
         for account_id, *values in connection.execute(query):
             state = PartitionState(*values)
             states.setdefault(account_id, {})[state.day] = state

@@ -13,14 +13,11 @@ from sqlalchemy import (
     Connection,
     Engine,
     Label,
-    Update,
-    bindparam,
     case,
     func,
     literal,
     select,
     union_all,
-    update,
 )
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import BigInteger, Float, Integer, String
@@ -28,7 +25,8 @@ from sqlalchemy.types import BigInteger, Float, Integer, String
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Actor, CallCause, CauseKind, Latencies
 from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
-from adwarm.store.database import insert_new, read_transaction, write_transaction
+from adwarm.store.database import add_up as add_rows
+from adwarm.store.database import read_transaction, write_transaction
 
 # Grows with hours times accounts times actors. Maintenance deletes old rows.
 table = Table(
@@ -64,12 +62,6 @@ READ = "read"
 """Answering a reader of the read API or of the command line."""
 LatencyKey = tuple[datetime, str]
 """First moment of an hour or of a day (UTC), and what was done."""
-_ADD_LATENCY = (
-    update(latency_count)
-    .where(latency_count.c.since == bindparam("of_since"), latency_count.c.operation == bindparam("of_operation"))
-    .where(latency_count.c.bucket == bindparam("of_bucket"))
-    .values(count=latency_count.c.count + bindparam("more"))
-)
 
 
 def add_latencies(connection: Connection, latencies: Mapping[LatencyKey, Latencies]) -> None:
@@ -77,10 +69,8 @@ def add_latencies(connection: Connection, latencies: Mapping[LatencyKey, Latenci
     # In one order, so that two processes cannot wait for each other's rows.
     added = sorted((*key, bucket, count) for key, item in latencies.items() for bucket, count in item.counts.items())
     if added:
-        new = [{"since": s, "operation": o, "bucket": b, "count": 0} for s, o, b, _ in added]
-        changes = [{"of_since": s, "of_operation": o, "of_bucket": b, "more": more} for s, o, b, more in added]
-        insert_new(connection, latency_count, new)
-        connection.execute(_ADD_LATENCY, changes)
+        names = ("since", "operation", "bucket", "count")
+        add_rows(connection, latency_count, [dict(zip(names, values, strict=True)) for values in added])
 
 
 def get_latencies(engine: Engine, since: datetime, until: datetime) -> dict[str, Latencies]:
@@ -129,20 +119,12 @@ def increment_many(
 
 def add_counts(connection: Connection, counts: Mapping[TrafficKey, Mapping[str, float]]) -> None:
     """Add to the counts of hours, as `increment_many` does, in a transaction of the caller."""
-    keys = sorted(counts)  # in one order, so that two processes cannot wait for each other's rows
     zero = {**dict.fromkeys(_COUNTS, 0), "latency_ms": 0.0}
-    new = [{"hour": hour, "account_id": account, "actor": actor, **zero} for hour, account, actor in keys]
-    changes = [
-        {
-            "in_hour": key[0],
-            "of_account": key[1],
-            "by_actor": key[2],
-            **{f"more_{name}": counts[key].get(name, nothing) for name, nothing in zero.items()},
-        }
-        for key in keys
+    rows = [
+        {"hour": hour, "account_id": account, "actor": actor, **zero, **counts[hour, account, actor]}
+        for hour, account, actor in sorted(counts)
     ]
-    insert_new(connection, table, new)
-    connection.execute(_ADD, changes)
+    add_rows(connection, table, rows)
 
 
 def get_day_start(now: datetime) -> datetime:
@@ -219,19 +201,6 @@ def _sum(name: str, condition: ColumnElement[bool] | None = None) -> Label[Any]:
     return func.coalesce(func.sum(column), 0).label(name)
 
 
-def _build_add() -> Update:
-    same = (
-        table.c.hour == bindparam("in_hour"),
-        table.c.account_id == bindparam("of_account"),
-        table.c.actor == bindparam("by_actor"),
-    )
-    added = {name: table.c[name] + bindparam(f"more_{name}") for name in (*_COUNTS, "latency_ms")}
-    return update(table).where(*same).values(added)
-
-
-_ADD = _build_add()
-
-
 # Grows with hours times causes. Maintenance deletes old rows.
 call_hour = Table(
     "call_hour",
@@ -280,6 +249,14 @@ class DayCalls:
 def count_calls(
     engine: Engine, at: datetime, account_id: str, cause: CallCause, *, calls: int, **failures: int
 ) -> None:
+    """Count calls in a transaction of its own, as `count_calls_within` does."""
+    with write_transaction(engine) as connection:
+        count_calls_within(connection, at, account_id, cause, calls=calls, **failures)
+
+
+def count_calls_within(
+    connection: Connection, at: datetime, account_id: str, cause: CallCause, *, calls: int, **failures: int
+) -> None:
     """Count calls in the hour of `at`: those of an account, and those of a cause. The one place that counts calls.
 
     Args:
@@ -291,13 +268,10 @@ def count_calls(
     counts = {"upstream_calls": calls, **failures}
     if not any(counts.values()):
         return
-    key = {"hour": hour, "cause": str(cause.kind), "strategy": cause.strategy}
-    same = [call_hour.c[name] == value for name, value in key.items()]
-    with write_transaction(engine) as connection:
-        add_counts(connection, {(hour, account_id, Actor.WARMER.value): counts})
-        if calls:
-            insert_new(connection, call_hour, [{**key, "calls": 0}])
-            connection.execute(update(call_hour).where(*same).values(calls=call_hour.c.calls + calls))
+    add_counts(connection, {(hour, account_id, Actor.WARMER.value): counts})
+    if calls:
+        of_cause = {"hour": hour, "cause": str(cause.kind), "strategy": cause.strategy, "calls": calls}
+        add_rows(connection, call_hour, [of_cause])
 
 
 def get_day_calls(engine: Engine, now: datetime) -> DayCalls:

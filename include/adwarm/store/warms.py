@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import JSON, BigInteger, Boolean, Float, Integer, String, Text
 
@@ -92,6 +105,7 @@ _ENDED = frozenset(status for status in WarmStatus if status.is_served) | FAILED
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 _CHANGE = update(table).where(table.c.id == bindparam("changed_id"))
 """Changes many warms in one round trip: run it with a list of values, each with the `changed_id` of its warm."""
+_FINISH_PLANNED = _CHANGE.where(table.c.status == WarmStatus.PLANNED)
 _IS_UNMARKED = and_(table.c.used.is_(None), table.c.superseded_by.is_(None))
 
 
@@ -169,8 +183,10 @@ def reopen(engine: Engine, run_id: str, number: int, statuses: Collection[WarmSt
     return len(keys)
 
 
-def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests: int, errors: Sequence[str]) -> None:
-    """Store results of warms of one run and count them in its job, in one transaction.
+def finish(
+    connection: Connection, run_id: str, results: Sequence[WarmResult], requests: int, errors: Sequence[str]
+) -> None:
+    """Store results of warms of one run and count them in its job, within the caller's transaction.
 
     A warm counts once: a result that comes after another worker's is dropped, unless it is served where the other one
     failed. So a worker that was paused for a while undoes nothing, and the counts are exact.
@@ -180,31 +196,48 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
         requests: upstream calls to add to the job, also those of results that are dropped.
         errors: error lines to add to the job.
     """
+    # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
+    counted = len(results) if not errors and all(result.status.is_served for result in results) else 0
+    if counted and not jobs.add_done(connection, run_id, done=counted, requests=requests):
+        counted = 0
+    if counted == 1 and connection.execute(_FINISH_PLANNED, _to_change(results[0])).rowcount:
+        return
+    job = None if counted else jobs.lock(connection, run_id)
+    done, failed, retried = _finish_each(connection, results)
+    if retried:
+        jobs.retract_failures(connection, run_id, retried)
+    if counted and (retried or done != counted):
+        jobs.add_done(connection, run_id, done=done - counted, requests=0)
+    if not counted:
+        job = jobs.lock(connection, run_id) if retried else job
+        jobs.add_counts(connection, job, done=done, failed=failed, requests=requests, errors=errors)
+
+
+def _finish_each(connection: Connection, results: Sequence[WarmResult]) -> tuple[int, int, list[str]]:
+    """Store the results that count; return how many are served and failed, and the keys that had failed before."""
     done = failed = 0
     retried: list[str] = []
     changes: list[dict[str, Any]] = []
-    with write_transaction(engine) as connection:
-        # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
-        job = jobs.lock(connection, run_id)
-        columns = (table.c.id, table.c.status, *_KEY)
-        query = select(*columns).where(table.c.id.in_([result.warm_id for result in results]))
-        before = {row.id: row for row in connection.execute(query)}
-        for result in results:
-            row, served = before.get(result.warm_id), result.status.is_served
-            is_retry = row is not None and served and row.status in FAILED | DENIED
-            if row is None or not (is_retry or row.status == "planned"):
-                continue
-            changes.append({"changed_id": result.warm_id, **to_row(result, without=("warm_id",))})
-            done += served
-            failed += int(not served and result.status is not WarmStatus.PLANNED)
-            if is_retry:
-                retried.append(str(ReportKey(row.account_id, row.date_range, row.report)))
-        if changes:
-            connection.execute(_CHANGE, changes)
-        if retried:
-            jobs.retract_failures(connection, run_id, retried)
-            job = jobs.lock(connection, run_id)
-        jobs.add_counts(connection, job, done=done, failed=failed, requests=requests, errors=errors)
+    columns = (table.c.id, table.c.status, *_KEY)
+    query = select(*columns).where(table.c.id.in_([result.warm_id for result in results]))
+    before = {row.id: row for row in connection.execute(query)}
+    for result in results:
+        row, served = before.get(result.warm_id), result.status.is_served
+        is_retry = row is not None and served and row.status in FAILED | DENIED
+        if row is None or not (is_retry or row.status == "planned"):
+            continue
+        changes.append(_to_change(result))
+        done += served
+        failed += int(not served and result.status is not WarmStatus.PLANNED)
+        if is_retry:
+            retried.append(str(ReportKey(row.account_id, row.date_range, row.report)))
+    if changes:
+        connection.execute(_CHANGE, changes)
+    return done, failed, retried
+
+
+def _to_change(result: WarmResult) -> dict[str, Any]:
+    return {"changed_id": result.warm_id, **to_row(result, without=("warm_id",))}
 
 
 def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = ()) -> None:

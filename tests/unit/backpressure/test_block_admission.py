@@ -118,6 +118,30 @@ def test_a_single_call_holds_nothing_afterwards(pair: Pair) -> None:
     assert pair.in_flight == {}
 
 
+def test_a_used_block_is_returned_with_that_of_the_next_account(pair: Pair) -> None:
+    """A worker that goes from account to account holds one used block, a twentieth of a second at most."""
+    for number in range(1, 5):
+        call(pair.one, Scope(ScopeKind.ACCOUNT, f"act_{number}"))
+        assert pair.in_flight == ({"normal": 1} if number > 1 else {})
+    pair.time.now += 1.01 * IDLE_SECONDS
+    assert pair.one.maintain() == 0
+
+    assert pair.in_flight == {}
+    assert pair.tokens == pytest.approx(96, abs=0.01)
+
+
+def test_a_used_block_is_returned_at_once_where_anything_waits(pair: Pair) -> None:
+    """Nothing lingers that another worker waited for when it was granted."""
+    call(pair.one, Scope(ScopeKind.ACCOUNT, "act_2"))
+    held = request(pair.one)
+    assert isinstance(held, Granted)
+    assert isinstance(request(pair.two, priority=Priority.LOW), Wait)
+    pair.one.release(held.grant, OK)
+    call(pair.one)
+
+    assert pair.in_flight == {}
+
+
 def test_unused_permits_return_to_the_budget(pair: Pair) -> None:
     """After `release_idle` the slot is free, and only the calls that were made are charged."""
     grow_block(pair.one)

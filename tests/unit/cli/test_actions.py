@@ -6,6 +6,7 @@ from adwarm.foundation.errors import Transient
 from adwarm.model import PlannedWarm, Priority, ReportKey, WarmReason, WarmResult, WarmStatus
 from adwarm.runtime import Runtime
 from adwarm.store import denials, jobs, warms
+from tests.unit.conftest import finish_warms
 
 from .conftest import Adwarm
 
@@ -81,7 +82,7 @@ def test_failed_requests_and_warms_are_requested_again(adwarm: Adwarm) -> None:
     warms.replace_plan(runtime.engine, "dag/1", [planned])
     jobs.start(runtime.engine, "dag/1", "dag", 1, at)
     [row] = warms.list_planned(runtime.engine, "dag/1", 0)
-    warms.finish(
+    finish_warms(
         runtime.engine, "dag/1", [WarmResult(warm_id=row.id, status=WarmStatus.FAILED, error="it broke")], 1, []
     )
 

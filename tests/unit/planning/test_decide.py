@@ -29,6 +29,7 @@ from adwarm.store import (
     write_transaction,
 )
 from adwarm.store.snapshots import list_outlook
+from tests.unit.conftest import finish_warms
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
@@ -155,7 +156,7 @@ def test_warms_over_budget_are_stored_with_a_reason(learned: Engine, objects: Ob
     (cut,) = [row for row in rows if row.status == "cut"]
     assert "2 of the 2 calls of all accounts in this hour" in cut.explanation["cut"]
     fetched = WarmResult(warm_id=rows[0].id, status=WarmStatus.FETCHED, fetched_at=NINE, requests=2)
-    warms.finish(learned, RUN, [fetched], 2, [])
+    finish_warms(learned, RUN, [fetched], 2, [])
     assert get_calls_left_this_hour(_context(learned, objects, max_calls_per_hour=2), NINE, RUN) == 0
     assert get_calls_left_this_hour(_context(learned, objects, max_calls_per_hour=2), NINE, "another_dag/r1") == 2
     assert get_calls_left_this_hour(_context(learned, objects), NINE + timedelta(hours=1), RUN) == 600
@@ -279,6 +280,6 @@ def test_warms_that_are_fresh_are_not_due_in_the_outlook(learned: Engine, object
     fetched = WarmResult(
         warm_id=warm.id, status=WarmStatus.FETCHED, fetched_at=NINE, expires_at=NINE + timedelta(hours=3)
     )
-    warms.finish(learned, RUN, [fetched], 1, [])
+    finish_warms(learned, RUN, [fetched], 1, [])
     decide(context, NINE + timedelta(minutes=5), "adwarm_intelligent_warming/r2", Mode.LIVE)
     assert list_outlook(learned, NINE)[0].due_warms == 2

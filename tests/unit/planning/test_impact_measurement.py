@@ -38,6 +38,7 @@ from adwarm.planning.impact_measurement import (
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, impact, read_traffic, warms
+from tests.unit.conftest import finish_warms
 from tests.user_log import UserLog
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -84,7 +85,7 @@ def _fetch_planned(context: Context, run: str, at: datetime) -> None:
             for row in warms.list_planned(context.engine, run, number)
             if row.reason == "predicted_open"
         ]
-        warms.finish(context.engine, run, results, len(results), [])
+        finish_warms(context.engine, run, results, len(results), [])
 
 
 def _live_through(context: Context, tmp_path: Path, days: Iterable[int]) -> None:

@@ -25,6 +25,7 @@ from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.switches import Switch, SwitchState, set_switch
 from adwarm.store.tables import capacity_sample, data_arrival, gate
 from tests.gates import breaker_row
+from tests.unit.conftest import finish_warms
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
@@ -55,7 +56,7 @@ class World:
     def finish(self, status: WarmStatus, key: ReportKey = KEY, run: str = RUN, **result: Any) -> None:
         """Store the result of a key's warm."""
         [warm] = [item for item in warms.list_by_run(self.engine, run) if item.key == key]
-        warms.finish(self.engine, run, [WarmResult(warm_id=warm.id, status=status, **result)], 1, [])
+        finish_warms(self.engine, run, [WarmResult(warm_id=warm.id, status=status, **result)], 1, [])
 
     def explain(self, at: datetime, key: ReportKey = KEY, now: datetime | None = None) -> Explanation:
         """Explain a key; by default a quarter of an hour after the moment."""

@@ -19,7 +19,7 @@ from adwarm.settings import AccessLogSettings
 from adwarm.store import accounts, aggregates, jobs, warms, write_transaction
 from adwarm.store.aggregates import HourAggregate
 from adwarm.store.strategies import remove_strategy, save_strategy
-from tests.unit.conftest import NOW, PrefetchHarness
+from tests.unit.conftest import NOW, PrefetchHarness, finish_warms
 
 OPENED = {ReportKey("act_2", "yesterday"), ReportKey("act_1", "last_7d"), ReportKey("act_3", "last_7d")}
 
@@ -150,7 +150,7 @@ def _rows(bench: PrefetchHarness, status: str = "planned", run_id: str = RUN) ->
 def _finish(bench: PrefetchHarness, run_id: str, rows: list[Warm], calls: int, status: WarmStatus) -> None:
     at: datetime | None = bench.clock.now() if status is WarmStatus.FETCHED else None
     results = [WarmResult(warm_id=row.id, status=status, fetched_at=at, requests=calls) for row in rows]
-    warms.finish(bench.engine, run_id, results, 0, [])
+    finish_warms(bench.engine, run_id, results, 0, [])
 
 
 def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:

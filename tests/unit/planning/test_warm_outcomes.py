@@ -11,6 +11,7 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.warm_outcomes import WarmOutcomes, find_used_strategies, mark_warm_outcomes
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, warm_usage, warms
+from tests.unit.conftest import finish_warms
 from tests.user_log import UserLog
 
 AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -38,7 +39,7 @@ def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", lif
         WarmResult(warm_id=warm.id, status=WarmStatus.FETCHED, fetched_at=AT, expires_at=expires)
         for warm in warms.list_planned(engine, run, 0)
     ]
-    warms.finish(engine, run, results, 0, [])
+    finish_warms(engine, run, results, 0, [])
 
 
 def _verdicts(engine: Engine) -> dict[str, tuple[bool | None, datetime | None]]:
@@ -88,7 +89,7 @@ def test_a_strategy_is_used_as_soon_as_a_warm_of_it_is_opened(
             fetched_at=AT,
             expires_at=AT + 9 * HOUR,
         )
-        warms.finish(engine, name, [result], 0, [])
+        finish_warms(engine, name, [result], 0, [])
     _read(engine, objects, tmp_path, AT + HOUR, ("act_0", AT + MINUTE), ("act_1", AT - MINUTE))
     context = Context(engine, objects, Settings())
     assert find_used_strategies(context, AT + HOUR) == {"opened"}
@@ -145,7 +146,7 @@ def _fetch_at(engine: Engine, run: str, at: datetime, status: WarmStatus = WarmS
         fetched_at=at if done else None,
         expires_at=at + 3 * HOUR if done else None,
     )
-    warms.finish(engine, run, [result], 1, [])
+    finish_warms(engine, run, [result], 1, [])
     return warm.id
 
 

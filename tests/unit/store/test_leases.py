@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import Connection, Engine, Float, literal, select
+from sqlalchemy import Engine, select
 
 from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
@@ -24,13 +23,9 @@ class DatabaseClock:
 
     now = 1_000_000.0
 
-    def get_value(self, connection: Connection) -> datetime:
-        """Return the time that was set, as statements write it."""
-        return datetime.fromtimestamp(self.now, UTC)
-
-    def get_column(self, dialect: str) -> Any:
-        """Return the time that was set, as queries read it."""
-        return literal(self.now, Float).label("clock")
+    def get_value(self, dialect: str, seconds: float = 0.0) -> datetime:
+        """Return the time that was set, `seconds` later, as statements compare and write it."""
+        return datetime.fromtimestamp(self.now + seconds, UTC)
 
 
 @pytest.fixture
@@ -39,7 +34,6 @@ def at() -> Iterator[DatabaseClock]:
     standing = DatabaseClock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "database_clock", standing.get_value)
-        patch.setattr(leases, "clock_column", standing.get_column)
         yield standing
 
 

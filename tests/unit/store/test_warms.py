@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import PlannedWarm, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
 from adwarm.store import jobs, warm_usage, warms
+from tests.unit.conftest import finish_warms
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -24,7 +25,7 @@ def _plan(engine: Engine, run: str, *plan: PlannedWarm) -> list[Warm]:
 
 
 def _finish(engine: Engine, warm: Warm, status: WarmStatus = WarmStatus.FETCHED, **values: Any) -> None:
-    warms.finish(engine, warm.run_id, [WarmResult(warm_id=warm.id, status=status, **values)], 0, [])
+    finish_warms(engine, warm.run_id, [WarmResult(warm_id=warm.id, status=status, **values)], 0, [])
 
 
 def test_a_rerun_replaces_warms_that_are_not_served(engine: Engine) -> None:
@@ -55,7 +56,7 @@ def test_a_batch_is_reopened(engine: Engine) -> None:
         WarmResult(warm_id=row.id, status=status, error="no", requests=2)
         for row, status in zip(rows, ends, strict=False)
     ]
-    warms.finish(engine, "dag/1", results, 8, [f"act_{n} today: no" for n in (1, 2, 4)])
+    finish_warms(engine, "dag/1", results, 8, [f"act_{n} today: no" for n in (1, 2, 4)])
     assert jobs.finish(engine, "dag/1", AT).failed == 3
 
     assert [row.status for row in warms.list_ended(engine, "dag/1", 0)] == ends[:3]

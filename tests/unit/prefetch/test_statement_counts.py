@@ -1,0 +1,83 @@
+"""A batch of warms takes few statements and write transactions, whatever the shape of its accounts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from adwarm.backpressure import BlockAdmission
+from adwarm.model import PlannedWarm, ReportKey, WarmReason
+from adwarm.prefetch.warm_batch import warm_batch
+from adwarm.store import jobs, warms
+from tests.unit.conftest import PrefetchHarness
+
+RANGES = ("last_7d", "yesterday", "last_3d", "last_14d", "last_30d")
+DAY_SECONDS = 86_400
+
+
+@dataclass
+class DatabaseWork:
+    """What a database was given to do.
+
+    Attributes:
+        statements: those that read or write; what begins and ends transactions is left out.
+        writes: committed write transactions.
+    """
+
+    statements: int = 0
+    writes: int = 0
+
+
+@contextmanager
+def counting(bench: PrefetchHarness) -> Iterator[DatabaseWork]:
+    """Count while the block runs."""
+    work = DatabaseWork()
+
+    def on_statement(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        work.statements += not statement.startswith("BEGIN")
+
+    def on_commit(connection: Connection) -> None:
+        work.writes += connection.get_execution_options().get("sqlite_begin") == "IMMEDIATE"
+
+    listeners = {"before_cursor_execute": on_statement, "commit": on_commit}
+    for name, listener in listeners.items():
+        event.listen(bench.engine, name, listener)
+    yield work
+    for name, listener in listeners.items():
+        event.remove(bench.engine, name, listener)
+
+
+def _plan(bench: PrefetchHarness, run_id: str, accounts: int, keys: int) -> None:
+    now = bench.clock.now()
+    planned = [
+        PlannedWarm(key=ReportKey(f"act_{number}", name), reason=WarmReason.STRATEGY, decided_at=now, warm_at=now)
+        for number in range(1, accounts + 1)
+        for name in RANGES[:keys]
+    ]
+    warms.replace_plan(bench.engine, run_id, planned)
+    jobs.start(bench.engine, run_id, "dag", len(planned), now)
+
+
+@pytest.mark.parametrize(
+    ("accounts", "keys", "statements", "writes"), [(1, 1, 30, 5), (1, 5, 31, 5), (5, 1, 110, 17)], ids=str
+)
+def test_a_batch_takes_few_statements(
+    bench: PrefetchHarness, accounts: int, keys: int, statements: int, writes: int
+) -> None:
+    """The second day of one key of an account, of five keys of one, and of one key of each of five.
+
+    About ten statements and one write are those of the batch; every further account takes at most 20 and 3.
+    """
+    blocks = BlockAdmission(bench.prefetch.admission, maintain_in_background=False)  # type: ignore[arg-type]
+    for day in range(2):
+        prefetch = replace(bench.prefetch, admission=blocks, release_grants=blocks.release_idle)
+        _plan(bench, f"dag/{day}", accounts, keys)
+        with counting(bench) as work:
+            result = warm_batch(prefetch, f"dag/{day}", 0)
+        assert [str(outcome.status) for outcome in result.outcomes] == ["fetched"] * accounts * keys
+        bench.clock.sleep(DAY_SECONDS)
+    assert work.statements <= statements
+    assert work.writes <= writes
