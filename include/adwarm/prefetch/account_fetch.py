@@ -117,6 +117,7 @@ class AccountFetch:
         """
         with (
             self.batch.acquire_slot() as limit,
+            self.context.sources.lending(),
             span("adwarm.account", {"adwarm.account": self._account_id}),
             log_context(account=self._account_id, ids=list_ids(self.requests)),
         ):

@@ -1,8 +1,8 @@
-"""The sources of the connections: one for each connection and thread, replaced when its credential was renewed.
+"""The sources of the connections: each used by one thread at a time, replaced when its credential was renewed.
 
 | a thread that asks for a source                            | gets                                           |
 |------------------------------------------------------------|------------------------------------------------|
-| for the first time                                         | a new one                                      |
+| for the first time                                         | one that a thread has lent, else a new one     |
 | again                                                      | the one that it has                            |
 | after `reload` found another credential, or after `restart`| a new one; the old one's connections are closed |
 """
@@ -20,11 +20,19 @@ from adwarm.sources.protocol import InsightsSource
 
 log = logging.getLogger(__name__)
 SourceFactory = Callable[[], InsightsSource]
-"""Builds a source; called once per thread."""
+"""Builds a source, which one thread at a time uses."""
 Reload = Callable[[], SourceFactory]
 """Reads a connection again, where it is stored, and returns what builds its source from now on."""
 RELOAD_SECONDS = 3.0
 """A connection is not read again sooner than this after the last time, by one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A thread's source, and the generation that it was built in."""
+
+    source: InsightsSource
+    generation: int
 
 
 @dataclass
@@ -38,6 +46,7 @@ class _Connection:
         name: under which its accounts are stored; empty before the first source of the default connection.
         credential: the digest of the credential that `make` uses; None before the first source.
         read_at: when it was last read again, by the monotonic clock.
+        lent: the sources that no thread uses, with their open connections.
     """
 
     make: SourceFactory
@@ -46,14 +55,7 @@ class _Connection:
     generation: int = 0
     credential: str | None = None
     read_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A thread's source, and the generation that it was built in."""
-
-    source: InsightsSource
-    generation: int
+    lent: list[_Held] = field(default_factory=list)
 
 
 @dataclass
@@ -64,7 +66,7 @@ class _ThreadSources(threading.local):
 
 
 class SourcePool:
-    """Builds the sources of the connections, one per connection and thread. Safe to share between threads.
+    """Builds the sources of the connections, as many as threads use at a time. Safe to share between threads.
 
     The empty name, and every name that is no further connection, mean the default one.
 
@@ -107,6 +109,8 @@ class SourcePool:
         entry, held = self._connections[key], self._local.by_connection.get(key)
         with self._state:
             generation, make = entry.generation, entry.make
+            if held is None and entry.lent:
+                held = self._local.by_connection[key] = entry.lent.pop()
         if held is not None and held.generation == generation:
             return held.source
         if held is not None:
@@ -117,6 +121,17 @@ class SourcePool:
             if entry.generation == generation:
                 entry.name, entry.credential = source.connection, source.credential
         return source
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Let other threads have the sources of the calling thread when the block ends."""
+        try:
+            yield
+        finally:
+            with self._state:
+                for key, held in self._local.by_connection.items():
+                    self._connections[key].lent.append(held)
+            self._local.by_connection = {}
 
     def get_name(self, connection: str) -> str:
         """Return the name under which the accounts of a connection are stored, which is the same in every process."""

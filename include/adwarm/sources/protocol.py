@@ -246,7 +246,7 @@ class InsightsSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Close what the source holds open, such as its HTTP session; called by the thread that used it."""
+        """Close what the source holds open, such as its HTTP session; called by the thread that used it last."""
         ...
 
 

@@ -22,9 +22,10 @@ requests that are too large, so that splitting continues where it stopped.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Update, case, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Update, bindparam, case, func, or_, select, update
 from sqlalchemy.schema import Column, Table
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import JSON, BigInteger, Float, String
@@ -133,11 +134,11 @@ class Lease:
 def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
     """Return a lease on `name` for `seconds`, or None while another owner holds it."""
     with write_transaction(engine) as connection:
-        take = _build_acquire(connection.dialect.name, name, owner, seconds)
-        row = connection.execute(take).one_or_none()
+        take, names = _build_acquire(connection.dialect.name, seconds), {"lease_name": name, "new_owner": owner}
+        row = connection.execute(take, names).one_or_none()
         if row is None:
             insert_new(connection, table, [{"name": name, "owner": "", "token": 0, "expires_at": _LONG_AGO}])
-            row = connection.execute(take).one_or_none()
+            row = connection.execute(take, names).one_or_none()
     if row is None:
         return None
     return Lease(name, owner, row.token, row.expires_at, report=read_report(row), learned=row.learned)
@@ -158,8 +159,8 @@ def release(engine: Engine, lease: Lease) -> None:
 
 def release_within(connection: Connection, lease: Lease) -> bool:
     """Release a lease inside the last transaction that publishes; False when it was lost, so that nothing may be."""
-    free = {"owner": "", "expires_at": database_clock(connection.dialect.name)}
-    return bool(connection.execute(_update_if_owned(lease).values(**free)).rowcount)
+    own = {"lease_name": lease.name, "own_token": lease.token, "own_owner": lease.owner}
+    return bool(connection.execute(_build_release(connection.dialect.name), own).rowcount)
 
 
 def is_current(connection: Connection, lease: Lease) -> bool:
@@ -216,7 +217,8 @@ def save_hints(engine: Engine, lease: Lease, hints: FetchHints, at: datetime) ->
     return _update_lease(engine, lease, learned=values)
 
 
-def _build_acquire(dialect: str, name: str, owner: str, seconds: float) -> ReturningUpdate[Any]:
+@cache
+def _build_acquire(dialect: str, seconds: float) -> ReturningUpdate[Any]:
     """Return the statement that takes a free lease and returns its row; no row when it is held or does not exist.
 
     It changes a row that exists when it starts, so it reads a floor that is above every earlier deletion of that row.
@@ -224,9 +226,17 @@ def _build_acquire(dialect: str, name: str, owner: str, seconds: float) -> Retur
     floors = table.alias("floors")
     floor = func.coalesce(select(floors.c.token).where(floors.c.name == FLOOR).scalar_subquery(), 0)
     token = case((floor > table.c.token, floor), else_=table.c.token) + 1
-    is_free = or_(table.c.owner.in_(["", owner]), table.c.expires_at <= database_clock(dialect))
+    owner = bindparam("new_owner", type_=String())
+    is_free = or_(table.c.owner == "", table.c.owner == owner, table.c.expires_at <= database_clock(dialect))
     values = {"owner": owner, "token": token, "expires_at": database_clock(dialect, seconds)}
-    return update(table).where(table.c.name == name, is_free).values(values).returning(table)
+    return update(table).where(table.c.name == bindparam("lease_name"), is_free).values(values).returning(table)
+
+
+@cache
+def _build_release(dialect: str) -> Update:
+    own = (table.c.token == bindparam("own_token"), table.c.owner == bindparam("own_owner"))
+    free = {"owner": "", "expires_at": database_clock(dialect)}
+    return update(table).where(table.c.name == bindparam("lease_name"), *own).values(free)
 
 
 def _update_lease(engine: Engine, lease: Lease, **values: object) -> bool:

@@ -83,6 +83,22 @@ def test_each_thread_has_one_source() -> None:
     assert len({id(pool.get("")), *others}) == 4
 
 
+def test_a_lent_source_serves_the_next_thread() -> None:
+    """Threads that work one after the other share one source; after a renewal the next one closes it."""
+    pool = Vault().pool()
+
+    def work() -> FakeSource:
+        with pool.lending():
+            return cast("FakeSource", pool.get(""))
+
+    first = _in_threads(1, work)
+    assert _in_threads(1, work) == first
+    pool.restart("")
+    [replaced] = _in_threads(1, work)
+    assert replaced is not first[0]
+    assert len(first[0].closed_by) == 1
+
+
 def test_a_renewed_token_replaces_the_source_of_every_thread() -> None:
     """After a reload each thread builds a new source, and closes its old one itself."""
     vault = Vault()

@@ -34,6 +34,8 @@ def at() -> Iterator[DatabaseClock]:
     standing = DatabaseClock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "database_clock", standing.get_value)
+        for name in ("_build_acquire", "_build_release"):
+            patch.setattr(leases, name, getattr(leases, name).__wrapped__)
         yield standing
 
 
