@@ -7,6 +7,7 @@ of the days' data versions tells: it grows with each restatement and each new da
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 
 from adwarm.compression.document import pack_document, unpack_document
@@ -68,6 +69,7 @@ def build_entry(
     states: Mapping[date, PartitionState],
     summary: RangeSummary | None,
     provenance: Provenance,
+    written: Mapping[str, ColumnTable] = MappingProxyType({}),
 ) -> tuple[Entry, bytes]:
     """Return the entry of a key and its compressed bytes.
 
@@ -77,6 +79,7 @@ def build_entry(
         states: stored days; those outside the window are ignored.
         summary: the range summary; None for a window of one day, whose daily rows are its summary.
         provenance: source and age of the data.
+        written: the rows of objects that were just written, by hash.
 
     Raises:
         DamagedObjects: the object of a stored day is lost or corrupt.
@@ -99,7 +102,7 @@ def build_entry(
     }
     days_fetched_at = min((state.fetched_at for state in states.values()), default=None)
     header = Header(**_query_fields(query), missing=missing, days_fetched_at=days_fetched_at, **facts)
-    document = Document(header, _to_summary(summary), daily_table(context.objects, states, window))
+    document = Document(header, _to_summary(summary), daily_table(context.objects, states, window, written))
     return _pack(context, query, document, fresh_until)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 
 from adwarm.fetch_plan import FetchPlan, RefetchSchedule, combine_request, plan_fetch
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Row, Window
+from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch.batch import platform_time
 from adwarm.prefetch.entry_builder import (
     EntryQuery,
@@ -45,7 +45,15 @@ from adwarm.store import Context, entries, entry_versions, partitions, quarantin
 from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.fetch_state import FetchState
-from adwarm.store.partition_rows import DamagedObjects, check_not_emptied, content_hash, daily_rows, in_order, pack_rows
+from adwarm.store.partition_rows import (
+    DamagedObjects,
+    check_not_emptied,
+    content_hash,
+    daily_rows,
+    in_order,
+    pack_table,
+    to_table,
+)
 from adwarm.store.partitions import PartitionState
 from adwarm.store.quarantine import DamagedItem
 
@@ -107,6 +115,7 @@ class AccountRefresh:
     publishing: Publishing
     stored: FetchState
     _has_damage: bool = False
+    _written: dict[str, ColumnTable] = field(default_factory=dict)
     _remaining: dict[EntryKey, ReportKey] = field(default_factory=dict)
     _states: dict[date, PartitionState] = field(default_factory=dict)
     _pending_days: set[date] = field(default_factory=set)
@@ -217,7 +226,9 @@ class AccountRefresh:
         """Store the rows of days as an object, and return the days as they are to be published."""
         if not days:
             return []
-        digest = self.context.objects.put(pack_rows([row for rows in days.values() for row in rows]))
+        table = to_table([row for rows in days.values() for row in rows])
+        digest = self.context.objects.put(pack_table(table))
+        self._written = {digest: table}  # one object at most, so that memory stays small
         return [self._state(day, rows, digest, at, result.missing) for day, rows in days.items()]
 
     def _state(
@@ -297,7 +308,7 @@ class AccountRefresh:
                 continue
             query = EntryQuery(key, entry_key, self.spec, self.account)
             provenance = Provenance(self.fetcher.source.name, self.fetcher.api_version, self._fetched_at())
-            entry, sealed = build_entry(self.context, query, self._states, summary, provenance)
+            entry, sealed = build_entry(self.context, query, self._states, summary, provenance, self._written)
             rows = sum(self._states[day].rows for day in window.days() if day in self._states)
             built[entry_key] = Published(entry, sealed, rows)
         return built

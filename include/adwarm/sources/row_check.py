@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable, Container, Sequence
 from datetime import date
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Row
 from adwarm.sources.protocol import FetchUnit, Increment
+from adwarm_client.column_table import read_fields
 from adwarm_client.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
 
 ROW_ERROR_CODE = "row"
@@ -31,6 +33,7 @@ MAX_FIGURE = 1e15
 """Larger figures fit no integer column and no real amount of money."""
 
 _PLAIN = re.compile(r"-?\d{1,15}(\.\d{1,32})?", re.ASCII)
+_PLAIN_LINES = re.compile(rf"(?:{_PLAIN.pattern}\n)*", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,32}(\.\d{1,32})?([eE][+-]?\d{1,3})?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DIGITS = re.compile(r"\d{1,32}", re.ASCII)
@@ -76,6 +79,7 @@ def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = Fals
     owner, own_id = unit.account_id.removeprefix("act_"), f"{unit.spec.level}_id"
     days = _days(unit)
     id_filters = [_id_filter(*item) for item in unit.filters if item[0].endswith(".id") and item[1] in {"IN", "NOT_IN"}]
+    is_plain = _are_plain(rows, numeric_ids=numeric_ids)
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise _corrupt("the row", number, "is no object")
@@ -83,7 +87,8 @@ def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = Fals
         if row.get(own_id) is None:
             raise _corrupt(own_id, number, "is missing")
         _check_days(row, days, number)
-        _check_fields(row, number, numeric_ids=numeric_ids)
+        if not is_plain:
+            _check_fields(row, number, numeric_ids=numeric_ids)
         for name, included, ids in id_filters:
             if (value := row.get(name)) is not None and (value in ids) is not included:
                 raise _corrupt(name, number, f"is {_shown(value)}, which was not asked for")
@@ -131,6 +136,48 @@ def _check_days(row: Row, days: Container[tuple[str, str]], number: int) -> None
         if not _is_day(value):
             raise _corrupt(name, number, f"is {_shown(value)}, which is no day as YYYY-MM-DD")
     raise _corrupt("date_start", number, f"and date_stop are {since} and {until}, which were not asked for")
+
+
+def _are_plain(rows: Sequence[Row], *, numeric_ids: bool) -> bool:
+    """Whether every field of every row is valid, judged by column; False also where that needs a look at each value."""
+    if set(map(type, rows)) != {dict} or max(map(len, rows)) > MAX_FIELDS:
+        return False
+    return all(
+        isinstance(name, str) and 0 < len(name) <= MAX_NAME and _is_plain(values, _validator_for(name, numeric_ids))
+        for name, values in read_fields(rows).items()
+    )
+
+
+def _is_plain(values: list[Any], validator: "Validator", depth: int = 0) -> bool:
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds <= {str}:
+        return _are_valid_texts(set(values) - {None}, validator)
+    if kinds != {list} or validator not in {_actions, _value} or depth >= MAX_DEPTH:
+        return False
+    lists = [value for value in values if value is not None]
+    items = list(chain.from_iterable(lists))
+    if max(map(len, lists)) > MAX_ITEMS:
+        return False
+    if validator is _value and set(map(type, items)) == {str}:
+        return _are_valid_texts(set(items), _value)
+    is_deep = depth + 1 >= MAX_DEPTH
+    if is_deep or set(map(type, items)) != {dict} or max(map(len, items)) > MAX_FIELDS:
+        return False
+    special = {"value": _figure, "action_type": _label} if validator is _actions else {}
+    return all(
+        isinstance(name, str)
+        and not _value(name)
+        and not (special.get(name) is _label and None in inner)
+        and _is_plain(inner, special.get(name, _value), depth + 2)
+        for name, inner in read_fields(items).items()
+    )
+
+
+def _are_valid_texts(texts: set[Any], validator: "Validator") -> bool:
+    if validator is not _figure:
+        return not any(map(validator, texts))
+    lines = "".join(f"{text}\n" for text in texts)
+    return lines.count("\n") == len(texts) and _PLAIN_LINES.fullmatch(lines) is not None
 
 
 def _check_fields(row: Row, number: int, *, numeric_ids: bool) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from operator import le
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
@@ -23,6 +24,7 @@ from adwarm.foundation.errors import AdwarmError, Corrupt, Transient
 from adwarm.model import ColumnTable, Row, Window
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partitions import DayContent, PartitionState
+from adwarm_client.column_table import read_fields
 
 T = TypeVar("T")
 _CODED = b"adwarm.json"
@@ -39,9 +41,18 @@ def pack_rows(rows: Sequence[Row]) -> bytes:
 
     A column with values other than text is written as JSON and listed in the file's metadata.
     """
-    names = sorted({name for row in rows for name in row} | {"date_start"})
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    coded = [name for name, values in columns.items() if not all(isinstance(v, str | None) for v in values)]
+    return pack_table(to_table(rows))
+
+
+def to_table(rows: Sequence[Row]) -> ColumnTable:
+    """Return rows as they are read from an object that holds them, with columns that have no value."""
+    return ColumnTable(len(rows), dict(sorted(({"date_start": []} | read_fields(rows)).items())))
+
+
+def pack_table(rows: ColumnTable) -> bytes:
+    """Return the rows of `to_table` as `pack_rows` does."""
+    columns = dict(rows.columns)
+    coded = [name for name, values in columns.items() if not set(map(type, values)) <= {str, type(None)}]
     for name in coded:
         columns[name] = [None if value is None else orjson.dumps(value).decode() for value in columns[name]]
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
@@ -188,13 +199,27 @@ def daily_rows(objects: ObjectStore, states: Mapping[date, PartitionState], wind
     return daily_table(objects, states, window).to_rows()
 
 
-def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> ColumnTable:
+def daily_table(
+    objects: ObjectStore,
+    states: Mapping[date, PartitionState],
+    window: Window,
+    written: Mapping[str, ColumnTable] = MappingProxyType({}),
+) -> ColumnTable:
     """Return the daily rows of a window by column, oldest day first, sorted by their ids.
+
+    Args:
+        written: the rows of objects that the caller has just written, which are not read again.
 
     Raises:
         DamagedObjects: some objects cannot be read; the error names all of them.
     """
-    return _sorted_table(ColumnTable.concatenate(_read_objects(objects, states, window, read_partition_table)))
+    others = {day: state for day, state in states.items() if state.object_hash not in written}
+    tables = _read_objects(objects, others, window, read_partition_table)
+    for digest, table in written.items():
+        days = {day.isoformat() for day in window.days() if day in states and states[day].object_hash == digest}
+        numbers = [number for number, day in enumerate(table.columns["date_start"]) if day in days]
+        tables.append(table if len(numbers) == table.rows else table.take(numbers))
+    return _sorted_table(ColumnTable.concatenate(tables))
 
 
 def daily_texts(

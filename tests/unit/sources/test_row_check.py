@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import QuerySpec, Window
 from adwarm.sources.protocol import FetchUnit, Increment
-from adwarm.sources.row_check import MAX_FIELDS, ROW_ERROR_CODE, check_ids, check_rows
+from adwarm.sources.row_check import MAX_FIELDS, ROW_ERROR_CODE, _are_plain, _check_fields, check_ids, check_rows
 
 WEEK, NEXT = Window(date(2026, 11, 1), date(2026, 11, 7)), Window(date(2026, 11, 8), date(2026, 11, 9))
 DAYS = FetchUnit("act_1", (WEEK,), Increment.DAY, QuerySpec())
@@ -27,6 +27,7 @@ ROW: dict[str, Any] = {
     "ad_name": "NaN",
     "account_currency": "EUR",
     "actions": [{"action_type": "link_click", "value": "9", "1d_click": "9"}],
+    "results": [{"indicator": "actions:link_click", "values": [{"value": "9", "windows": ["7d"]}]}],
 }
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text()),
@@ -236,3 +237,19 @@ def test_any_row_passes_or_is_corrupt(changes: dict[str, Any]) -> None:
     assert row["account_id"] in {"1", "act_1"}
     assert row["date_start"] == row["date_stop"]
     assert row["spend"] is None or abs(float(row["spend"])) < float("inf")
+
+
+@given(st.dictionaries(st.one_of(st.sampled_from(sorted(ROW)), st.text()), json_values))
+def test_what_is_judged_by_column_is_what_each_value_gives(changes: dict[str, Any]) -> None:
+    """Columns that pass as a whole hold no value that fails alone, and good rows pass as a whole."""
+    rows = [ROW, ROW | changes]
+    assert _are_plain([ROW, ROW], numeric_ids=True)
+    if _are_plain(rows, numeric_ids=True):
+        _check_fields(rows[1], 2, numeric_ids=True)
+
+
+@pytest.mark.parametrize("value", ["1\n2", "1\n", "1e5", "1" * 16, "nan", ""])
+def test_only_plain_figures_pass_by_column(value: str) -> None:
+    """Texts that are no plain number are looked at one by one, also those that are two numbers with a line between."""
+    assert not _are_plain([ROW, ROW | {"spend": value}], numeric_ids=True)
+    assert not _are_plain([ROW | {"actions": [{"action_type": "x", "value": value}]}], numeric_ids=True)

@@ -12,7 +12,16 @@ from adwarm.foundation.errors import Corrupt
 from adwarm.model import Window
 from adwarm.prefetch.fetch_result import RowBuffer
 from adwarm.store.objects import ObjectStore
-from adwarm.store.partition_rows import by_day, content_hash, daily_texts, pack_rows, unpack_rows, without_duplicates
+from adwarm.store.partition_rows import (
+    by_day,
+    content_hash,
+    daily_texts,
+    pack_rows,
+    read_partition_table,
+    to_table,
+    unpack_rows,
+    without_duplicates,
+)
 from adwarm.store.partitions import DayContent
 
 TEXT = st.text(min_size=1, max_size=20)
@@ -30,6 +39,12 @@ ROW = st.fixed_dictionaries(
 def test_round_trip(rows: list[dict[str, Any]]) -> None:
     """Every digit and every list comes back; missing metrics stay missing."""
     assert rows == unpack_rows(pack_rows(rows))
+
+
+@given(st.lists(ROW, max_size=20))
+def test_written_rows_are_those_that_are_read(rows: list[dict[str, Any]]) -> None:
+    """Rows that are taken from memory have the columns that their object gives."""
+    assert to_table(rows) == read_partition_table(pack_rows(rows))
 
 
 def test_a_name_that_looks_like_json_stays_a_name(subtests: pytest.Subtests) -> None:
