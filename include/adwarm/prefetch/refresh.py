@@ -308,7 +308,7 @@ class AccountRefresh:
                 continue
             query = EntryQuery(key, entry_key, self.spec, self.account)
             provenance = Provenance(self.fetcher.source.name, self.fetcher.api_version, self._fetched_at())
-            entry, sealed = build_entry(self.context, query, self._states, summary, provenance, self._written)
+            entry, sealed = build_entry(self.context, query, self._states, summary, provenance, written=self._written)
             rows = sum(self._states[day].rows for day in window.days() if day in self._states)
             built[entry_key] = Published(entry, sealed, rows)
         return built
