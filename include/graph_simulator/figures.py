@@ -128,6 +128,11 @@ def ratio(numerator: Any, denominator: Any) -> Floats:
     return quotient
 
 
+def write_ratio(value: float) -> str:
+    """Return a ratio as the platform prints it: rounded to six decimals, without zeros at the end."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
 COUNTS: dict[str, Callable[[Figures], Days]] = {
     "impressions": lambda f: f.impressions,
     "clicks": lambda f: f.clicks,
@@ -235,7 +240,7 @@ def results(name: str, figures: Figures, goals: Sequence[str | None]) -> list[li
     rows: list[list[Row] | None] = []
     for index, (goal, spend) in enumerate(zip(goals, figures.spend.tolist(), strict=True)):
         count = counts[goal][index] if goal else 0
-        value = str(count) if name == "results" or not count else f"{spend / count:.6f}"
+        value = str(count) if name == "results" or not count else write_ratio(spend / count)
         values = {"values": [{"value": value, "attribution_windows": ["default"]}]} if count else {}
         rows.append([{"indicator": _RESULTS[goal][0], **values}] if goal else None)
     return rows
@@ -257,7 +262,7 @@ def _curve(percent: float) -> list[int]:
 _WRITERS: dict[ValueFormat, Callable[[float], Any]] = {
     ValueFormat.COUNT: lambda value: str(int(value)),
     ValueFormat.MONEY: lambda value: f"{value:.2f}",
-    ValueFormat.RATIO: lambda value: f"{value:.6f}",
+    ValueFormat.RATIO: write_ratio,
     ValueFormat.AVERAGE: lambda value: str(int(value)),
     ValueFormat.CURVE: _curve,
 }
