@@ -23,6 +23,8 @@ Values = npt.NDArray[Any]
 ATTRIBUTION_SHARES = {"1d_click": 0.72, "7d_click": 0.94, "28d_click": 1.0, "1d_view": 0.06, "1d_ev": 0.03}
 RETIRED_WINDOWS = frozenset({"7d_view", "28d_view", "inline", "default", "dda", "incrementality"})
 _ACTIONS_PER_REPEAT = 12
+_HALF_UP = 1 + 1e-15
+"""Lifts a float that stands for a tie, such as 0.0000005, and lies below it."""
 _PURCHASE_PRICE, _CONTACT_VALUE = 49.90, 12.0
 _BREAKDOWN_LABELS = {
     "action_type": "",
@@ -129,8 +131,8 @@ def ratio(numerator: Any, denominator: Any) -> Floats:
 
 
 def write_ratio(value: float) -> str:
-    """Return a ratio as the platform prints it: rounded to six decimals, without zeros at the end."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+    """Return a ratio as the platform prints it: rounded to six decimals, half up, without zeros at the end."""
+    return f"{value * _HALF_UP:.6f}".rstrip("0").rstrip(".")
 
 
 COUNTS: dict[str, Callable[[Figures], Days]] = {

@@ -139,7 +139,7 @@ def page_body(
 def render(
     table: LevelTotals, rows: tuple[Days, Days], fields: Sequence[str], split: ActionSplit = _PLAIN
 ) -> list[Row]:
-    """Return rows as the platform prints them: numbers as strings, zeros left out but those of counts in `ALWAYS` and `ctr`.
+    """Return rows as the platform prints them: numbers as strings, zeros left out but `ALWAYS` and `ctr`.
 
     Args:
         table: totals by window and object.

@@ -7,7 +7,7 @@ The shapes in which a stored document is returned: columns as stored, rows, NDJS
 
 | shape      | holds                                   | columns of actions                                |
 |------------|-----------------------------------------|---------------------------------------------------|
-| `columnar` | the document                            | pivoted by type                                   |
+| `columnar` | the document, ratios as formulas        | pivoted by type                                   |
 | `rows`     | the header, `summary` and `daily` rows  | lists of objects, as the source sent them         |
 | `ndjson`   | one table, a row per line               | the same                                          |
 | `csv`      | one table, with a line of column names  | JSON text                                         |
@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from adwarm.compression.action_columns import pivot_columns
 from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope, open_envelope
+from adwarm.compression.derivation import find_derived_columns
 from adwarm.foundation.errors import BadRequest, TooMuchData
 from adwarm.settings import CompressionSettings
 from adwarm_client.column_table import ColumnTable
@@ -90,7 +91,10 @@ def summary_fields(summary: Summary) -> dict[str, Any]:
 
 
 def _table_fields(table: ColumnTable) -> dict[str, Any]:
-    return {"rows": table.rows, "columns": pivot_columns(table)}
+    derived = find_derived_columns(table)
+    others = {name: cells for name, cells in table.columns.items() if name not in derived}
+    columns = derived | pivot_columns(ColumnTable(table.rows, others))
+    return {"rows": table.rows, "columns": {name: columns[name] for name in table.columns}}
 
 
 TableName = Literal["daily", "summary"]

@@ -33,7 +33,7 @@ def insights(http: AsgiClient, **params: Any) -> Any:
 
 
 def test_rows_in_the_platforms_form() -> None:
-    """All values are text; ratios follow from counts; zeros but those of impressions, clicks, ctr and spend are absent."""
+    """All values are text; ratios follow from counts; zeros but impressions, clicks, ctr and spend are absent."""
     rows = insights(client(), time_increment=1).json()["data"]
     assert rows
     for row in rows:

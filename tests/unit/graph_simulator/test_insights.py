@@ -141,6 +141,8 @@ def test_ratios_are_written_as_recorded() -> None:
             "frequency": figures["impressions"] / figures["reach"],
             **({"cpc": figures["spend"] / figures["clicks"]} if figures["clicks"] else {}),
         }
-        off |= {(row["ad_id"], name) for name in expected if row.get(name, "-") not in {"-", write_ratio(expected[name])}}
+        off |= {
+            (row["ad_id"], name) for name in expected if row.get(name, "-") not in {"-", write_ratio(expected[name])}
+        }
         assert {kind: write_ratio(figures["spend"] / int(counts[kind])) for kind in costs} == costs
     assert off == {("11", "ctr")}
