@@ -101,12 +101,10 @@ def divide(dividends: Sequence[Any], divisors: Sequence[Any], times: int = 1) ->
 
 def _read_numbers(cells: Sequence[Any]) -> Numbers:
     """Return the numbers of a column; None where a cell has none, or one of too many digits."""
-    try:
+    with suppress(TypeError, ValueError):  # not all of them are text, or some are empty
         text = "".join([cell for cell in cells if cell is not None])
         if text.isascii() and text.isdigit() and max(map(len, filter(None, cells))) <= MAX_DIGITS:
             return [None if cell is None else int(cell) for cell in cells], 0
-    except (TypeError, ValueError):  # not all of them are text, or some are empty
-        pass
     matches = [_NUMBER.fullmatch(cell) if isinstance(cell, str) else None for cell in cells]
     parts = [(match[1], match[2] or "") if match else ("", "") for match in matches]
     decimals = max((len(fraction) for _, fraction in parts), default=0)
@@ -159,15 +157,15 @@ def _divide_lists(
             columns = [[lists[row][places[kind]] for row in rows] for kind in chosen]
             divided = _divide_values(own, columns, times)
             if divided is None:
-                found = _divide_any(own, list(map(list, zip(*columns, strict=True))), times)
+                quotients = _divide_any(own, list(map(list, zip(*columns, strict=True))), times)
             else:
-                found = [
+                quotients = [
                     None
                     if None in texts
                     else [{BY: kind, "value": text} for kind, text in zip(chosen, texts, strict=True)]
                     for texts in zip(*divided, strict=True)
                 ]
-            for row, items in zip(rows, found, strict=True):
+            for row, items in zip(rows, quotients, strict=True):
                 results[row] = items
     return results
 

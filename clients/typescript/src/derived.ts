@@ -3,10 +3,13 @@ import {divide, type Numbers, readNumbers} from './ratios.js'
 
 /** The field that names what an item of a list counts. */
 export const BY = 'action_type'
-/** The figures of an item: its value, and those of attribution windows, such as `7d_click`. */
-const FIGURE = /^(value$|[0-9])/
 
 type PlainColumn = Exclude<Column, DerivedColumn>
+
+/** Whether a field of an item is a figure: its value, or that of an attribution window, such as `7d_click`. */
+function isFigure(name: string): boolean {
+  return name === 'value' || (name[0]! >= '0' && name[0]! <= '9')
+}
 
 /** Returns the measures of every type of a pivoted column, with names replaced by the measures they stand for. */
 export function measuresByType({items}: PivotedColumn): [type: string, measures: Measures][] {
@@ -41,7 +44,7 @@ export function columnComputer(table: Table): (column: DerivedColumn) => PlainCo
     const [above, times] = [numbers(dividend), column.times ?? 1]
     if ('items' in cells) return divideTypes(above, cells, column)
     const quotients: Cell[] = cells.some((cell) => Array.isArray(cell))
-      ? cells.map((cell, row) => divideCell(numberAt(above, row), selectItems(cell, column.types), times))
+      ? divideLists(above, cells.map((cell) => selectItems(cell, column.types)), times)
       : divide(above, numbers(divisor), times)
     for (const [row, cell] of Object.entries(column.exceptions ?? {})) quotients[Number(row)] = cell
     return quotients
@@ -51,10 +54,6 @@ export function columnComputer(table: Table): (column: DerivedColumn) => PlainCo
     computed.set(column, found)
     return found
   }
-}
-
-function numberAt({whole, decimals}: Numbers, row: number): Numbers {
-  return {whole: whole.subarray(row, row + 1), decimals: decimals.subarray(row, row + 1)}
 }
 
 /** Returns a column of lists by type, with a quotient for each figure. */
@@ -67,22 +66,21 @@ function divideTypes(above: Numbers, divisors: PivotedColumn, column: DerivedCol
   const items: Record<string, Record<string, Cell[]>> = {}
   for (const type of types) {
     const measures = all.get(type)!
-    let divided = done.get(measures)
-    if (divided === undefined) {
-      divided = {}
-      for (const [name, values] of Object.entries(measures)) divided[name] = divideFigures(above, name, values, times, odd)
-      done.set(measures, divided)
+    let arrays = done.get(measures)
+    if (arrays === undefined) {
+      arrays = {}
+      for (const [name, values] of Object.entries(measures)) arrays[name] = divideFigures(above, name, values, times, odd)
+      done.set(measures, arrays)
     }
-    items[type] = divided
+    items[type] = arrays
   }
-  const exceptions: Record<string, Cell> = {}
-  for (const row of odd) {
-    const cell = selectItems(divisors.exceptions?.[row] ?? listAt(divisors, row), column.types)
-    exceptions[row] = divideCell(numberAt(above, row), cell, times)
-  }
-  Object.assign(exceptions, column.exceptions)
+  const lists = new Array<Cell>(above.whole.length).fill(null)
+  for (const row of odd) lists[row] = selectItems(divisors.exceptions?.[row] ?? listAt(divisors, row), column.types)
+  const divided = odd.size === 0 ? lists : divideLists(above, lists, times)
+  const exceptions: Record<string, Cell> = {...column.exceptions}
+  for (const row of odd) if (!(row in exceptions)) exceptions[row] = divided[row] ?? null
   for (const row of Object.keys(exceptions).map(Number)) {
-    for (const divided of done.values()) for (const values of Object.values(divided)) values[row] = null
+    for (const arrays of done.values()) for (const values of Object.values(arrays)) values[row] = null
     if (exceptions[row] === null) delete exceptions[row]
   }
   return {by: BY, items, exceptions}
@@ -96,7 +94,7 @@ function divideFigures(
   times: number,
   odd: Set<number>,
 ): Cell[] {
-  const quotients: Cell[] = FIGURE.test(name) ? divide(above, readNumbers(values), times) : [...values]
+  const quotients: Cell[] = isFigure(name) ? divide(above, readNumbers(values), times) : [...values]
   for (let row = 0; row < quotients.length; row++) {
     const value = values[row] ?? null
     if (value !== null && (quotients[row] === null || typeof value !== 'string')) odd.add(row)
@@ -105,7 +103,7 @@ function divideFigures(
 }
 
 /** Returns the list of a row; null where it has no item. */
-function listAt(column: PivotedColumn, row: number): Cell {
+export function listAt(column: PivotedColumn, row: number): Cell {
   const list = measuresByType(column).flatMap(([type, measures]): CellObject[] => {
     const present = Object.entries(measures).flatMap(([name, values]) => {
       const value = values[row] ?? null
@@ -132,27 +130,55 @@ function isObject(value: Cell): value is CellObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Returns a list with a quotient in place of each figure; null where one of them has none, or it has other values. */
-function divideCell(above: Numbers, cell: Cell, times: number): Cell {
-  if (!Array.isArray(cell) || cell.length === 0) return null
-  const items: Cell[] = []
-  for (const item of cell as readonly Cell[]) {
-    const divided = typeof item === 'string' ? item : divideItem(above, item, times)
-    if (divided === null) return null
-    items.push(divided)
-  }
-  return items
+/** Returns each list with a quotient in place of each figure; null where one of them has none, or it has other values. */
+function divideLists(above: Numbers, lists: readonly Cell[], times: number): Cell[] {
+  const figures: string[] = []
+  const rows: number[] = []
+  const isUsual = lists.map((list, row) => {
+    const start = figures.length
+    const usual = Array.isArray(list) && list.length > 0 && addFigures(list as readonly Cell[], figures)
+    if (!usual) figures.length = start
+    while (rows.length < figures.length) rows.push(row)
+    return usual
+  })
+  const own = {whole: Float64Array.from(rows, (row) => above.whole[row]!), decimals: Uint8Array.from(rows, (row) => above.decimals[row]!)}
+  const quotients = divide(own, readNumbers(figures), times)
+  let place = 0
+  const next = () => quotients[place++]!
+  return lists.map((list, row) => {
+    if (!isUsual[row]) return null
+    const start = place
+    const items = replaceFigures(list as readonly Cell[], next)
+    return quotients.slice(start, place).includes(null) ? null : items
+  })
 }
 
-function divideItem(above: Numbers, item: Cell, times: number): Cell {
-  if (!isObject(item)) return null
-  const divided: Record<string, Cell> = {}
-  for (const [name, value] of Object.entries(item)) {
-    let own: Cell = null
-    if (Array.isArray(value)) own = value.length === 0 ? value : divideCell(above, value, times)
-    else if (typeof value === 'string') own = FIGURE.test(name) ? divide(above, readNumbers([value]), times)[0]! : value
-    if (own === null) return null
-    divided[name] = own
-  }
-  return divided
+/** Adds the figures of items in their order; false when an item has other values than texts and lists of items. */
+function addFigures(items: readonly Cell[], figures: string[]): boolean {
+  return items.every((item) => {
+    if (typeof item === 'string') return true
+    if (!isObject(item)) return false
+    for (const name in item) {
+      const value = item[name]!
+      if (Array.isArray(value)) {
+        if (!addFigures(value as readonly Cell[], figures)) return false
+      } else if (typeof value !== 'string') return false
+      else if (isFigure(name)) figures.push(value)
+    }
+    return true
+  })
+}
+
+/** Returns items with other figures, which are in the order of `addFigures`. */
+function replaceFigures(items: readonly Cell[], next: () => string): Cell[] {
+  return items.map((item) => {
+    if (!isObject(item)) return item
+    const replaced: Record<string, Cell> = {...item}
+    for (const name in item) {
+      const value = item[name]!
+      if (Array.isArray(value)) replaced[name] = replaceFigures(value as readonly Cell[], next)
+      else if (isFigure(name)) replaced[name] = next()
+    }
+    return replaced
+  })
 }

@@ -1,4 +1,4 @@
-import {BY, columnComputer, measuresByType} from './derived.js'
+import {BY, columnComputer, listAt, measuresByType} from './derived.js'
 
 /** One value of a report. Numbers are numeric strings, as the platform sends them; null is no value. */
 export type Cell = string | number | boolean | null | CellObject | readonly Cell[]
@@ -199,16 +199,35 @@ export function numbers(table: Table, name: string): Float64Array {
  */
 export function rows(table: Table): Row[] {
   const readers = plainColumns(table).map(([name, column]) => cellReader(name, column))
+  const names = readers.map(({name}) => name)
+  const shapes: Shape = {}
+  const cells = new Array<Cell>(readers.length).fill(null)
   const result = new Array<Row>(table.rows)
   for (let index = 0; index < table.rows; index++) {
-    const row: Row = {}
-    for (const {name, read} of readers) {
-      const cell = read(index)
-      if (cell !== null && cell !== undefined) row[name] = cell
+    let shape = shapes
+    for (let place = 0; place < readers.length; place++) {
+      const cell = readers[place]!.read(index) ?? null
+      cells[place] = cell
+      shape = cell === null ? (shape.without ??= {}) : (shape.with ??= {})
     }
+    const row: Row = {...(shape.template ??= makeTemplate(names, cells))}
+    for (let place = 0; place < cells.length; place++) if (cells[place] !== null) row[names[place]!] = cells[place]!
     result[index] = row
   }
   return result
+}
+
+/** The rows that have, or do not have, the next column; the last one has the template of their objects. */
+interface Shape {
+  with?: Shape
+  without?: Shape
+  template?: Row
+}
+
+/** Returns an object with the fields of a row. Its copies take their memory at once, which halves the time of `rows()`. */
+function makeTemplate(names: readonly string[], cells: readonly Cell[]): Row {
+  const present = names.filter((_, place) => cells[place] !== null)
+  return JSON.parse(JSON.stringify(Object.fromEntries(present.map((name) => [name, 0])))) as Row
 }
 
 interface CellReader {
@@ -221,32 +240,24 @@ function cellReader(name: string, column: PlainColumn): CellReader {
   const {exceptions = {}} = column
   const odd = new Set(Object.keys(exceptions).map(Number))
   const read = listReader(column)
-  return {name, read: (row) => (odd.has(row) ? exceptions[row] : read(row))}
+  return {name, read: odd.size === 0 ? read : (row) => (odd.has(row) ? exceptions[row] : read(row))}
 }
 
 /** Returns a function that makes the list of a row out of the arrays of a column; null where it has no item. */
 function listReader(column: PivotedColumn): (row: number) => Cell {
   const types = measuresByType(column)
-  const simple = types.map(([type, measures]): [string, readonly Cell[]] => [type, measures['value'] ?? []])
-  const isSimple = types.every(([, measures]) => Object.keys(measures).length === 1 && 'value' in measures)
+  if (!types.every(([, measures]) => 'value' in measures && Object.keys(measures).length === 1)) {
+    return (row) => listAt(column, row)
+  }
+  const kinds = types.map(([type]) => type)
+  const arrays = types.map(([, measures]) => measures['value']!)
+  const items: CellObject[] = []
   return (row) => {
-    let list: CellObject[] | null = null
-    if (isSimple) {
-      for (const [type, values] of simple) {
-        const value = values[row]
-        if (value === null || value === undefined) continue
-        const item = {action_type: type, value}
-        if (list === null) list = [item]
-        else list.push(item)
-      }
-      return list
+    let count = 0
+    for (let place = 0; place < arrays.length; place++) {
+      const value = arrays[place]![row]
+      if (value !== null && value !== undefined) items[count++] = {action_type: kinds[place]!, value}
     }
-    for (const [type, measures] of types) {
-      const present = Object.entries(measures).filter(([, values]) => (values[row] ?? null) !== null)
-      if (present.length === 0) continue
-      list ??= []
-      list.push({[BY]: type, ...Object.fromEntries(present.map(([measure, values]) => [measure, values[row]!]))})
-    }
-    return list
+    return count === 0 ? null : items.slice(0, count)
   }
 }

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression.derivation import find_derived_columns
-from adwarm.compression.document import Shape, encode_document, render_shape
+from adwarm.compression.document import Shape, encode_document, find_derived_columns, render_shape
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, Row
 from adwarm_client.derived_columns import FORMULAS, compute_column
