@@ -96,7 +96,7 @@ def _measure(run: Run, only: str) -> Iterator[dict[str, Any]]:
             yield _row("nginx, the same file", nginx, 1.0, "-", figures)
     servers = {
         "SQLite": _adwarm({}),
-        "SQLite, 304": _adwarm({}),
+        **({} if IS_TINY else {"SQLite, 304": _adwarm({})}),
         "25 lines of ASGI (peer)": _uvicorn("make_bare"),
         "SQLite, granian": _granian("make_read_api"),
         "FastAPI + SQLAlchemy (peer)": _uvicorn("make_plain"),
@@ -104,7 +104,7 @@ def _measure(run: Run, only: str) -> Iterator[dict[str, Any]]:
     for name, command in servers.items():
         if only in name:
             yield _hits(run, name, command, store, nginx)
-    if only in "p99 with and without the open log":
+    if only in "p99 with and without the open log" and not IS_TINY:
         yield from _log_or_not(run, store)
     if only in "half load":
         yield from _paced(run, store)

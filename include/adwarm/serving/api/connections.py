@@ -150,6 +150,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         """Whether a request has come whole and is not answered."""
         self._cycles: list[RequestResponseCycle] = []
         self._unsent = (0, 0.0)
+        self._idle_since = 0.0
 
     @property
     def waits_for_client(self) -> bool:
@@ -157,13 +158,18 @@ class _BoundedProtocol(HttpToolsProtocol):
         return not self._has_request or self.flow.write_paused
 
     def is_overdue(self, now: float) -> bool:
-        """Whether the client takes too long to send a request or to take an answer. Call it every second or so."""
+        """Whether the client takes too long: for a request, to take an answer, or until its next request.
+
+        Call it every second or so.
+        """
         unsent, since = self._unsent
         if unsent != (size := self.transport.get_write_buffer_size()):
             unsent, since = self._unsent = size, now
         if unsent and now - since > STALLED_SECONDS:
             return True
-        return self.request_since is not None and now - self.request_since > REQUEST_SECONDS
+        if self.request_since is not None:
+            return now - self.request_since > REQUEST_SECONDS
+        return not self._has_request and not unsent and now - self._idle_since > self.timeout_keep_alive
 
     def connection_made(self, transport: Any) -> None:
         """Begin, where there is room."""
@@ -187,7 +193,6 @@ class _BoundedProtocol(HttpToolsProtocol):
             if len(self._received) > MAX_WAITING_BYTES:
                 self.flow.pause_reading()
             return
-        self._unset_keepalive_if_required()
         if self.request_since is None:
             self.request_since = self.loop.time()
         self._parse()
@@ -268,27 +273,21 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._body_left = self.request_since = None
         super().on_message_complete()
         self._has_request = not self.cycle.response_complete
-        # It was answered before its body had come, and the timer ended with the next byte.
-        if not self._has_request and self.timeout_keep_alive_task is None:
-            self._wait_for_next()
 
     def on_response_complete(self) -> None:
-        """End an answer, and begin with what has come meanwhile."""
+        """End an answer, and begin with what has come meanwhile; no timer is made, since `is_overdue` is called."""
         self._cycles.pop(0)
         self._has_request = False
-        super().on_response_complete()
-        self._go_on()
+        self._idle_since = self.loop.time()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._go_on()
 
     def _go_on(self) -> None:
         """Begin with what came behind an answered request, after the other connections."""
         if self._received and not self.transport.is_closing():
-            self._unset_keepalive_if_required()
             self.request_since = self.loop.time()
             self.loop.call_soon(self._parse)
-
-    def _wait_for_next(self) -> None:
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
 
 def build_protocol(limit: ConnectionLimit) -> Any:

@@ -21,7 +21,7 @@ from adwarm.serving.api.connections import (
     build_protocol,
     recognize_client,
 )
-from adwarm.serving.api.server import _configure
+from adwarm.serving.api.server import KEEP_ALIVE_SECONDS, _configure
 
 T = TypeVar("T")
 GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -281,7 +281,7 @@ def test_it_does_not_matter_how_requests_are_cut(cuts: list[int], is_at_once: bo
         for _ in range(10):
             await settle()
         assert bodies(wire) == "/1:0;/2:9;/3:4;/4:3;/5:0;/6:0;/7:0;"
-        assert (wire.protocol.request_since, wire.protocol.timeout_keep_alive_task is None) == (None, False)
+        assert wire.protocol.request_since is None
 
     run(work)
 
@@ -326,7 +326,7 @@ def test_a_request_has_one_deadline() -> None:
         protocol.data_received(b"c")
         await settle()
         assert bodies(wire) == "/:3;"
-        assert not protocol.is_overdue(connected + 1_000)
+        assert not protocol.is_overdue(connected + REQUEST_SECONDS + 1)
         protocol.data_received(b"G")
         assert protocol.request_since is not None
         assert protocol.is_overdue(protocol.request_since + REQUEST_SECONDS + 1)
@@ -405,7 +405,10 @@ def test_known_clients_may_use_every_connection() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"x"])
 def test_a_refused_body_ends_in_time_too(answer: bytes) -> None:
-    """A request that is answered before its body has come still has its deadline, and then the connection is idle."""
+    """A request that is answered before its body has come still has its deadline, and then the connection is idle.
+
+    An idle one ends after a while, unless its client still takes the answer.
+    """
 
     async def refuse(scope: Any, receive: Any, send: Any) -> None:
         await send({
@@ -422,7 +425,12 @@ def test_a_refused_body_ends_in_time_too(answer: bytes) -> None:
         assert wire.protocol.is_overdue(wire.protocol.request_since + REQUEST_SECONDS + 1)
         wire.protocol.data_received(b"a" * 30)
         await settle()
-        assert wire.protocol.timeout_keep_alive_task is not None
+        idle_until = asyncio.get_running_loop().time() + KEEP_ALIVE_SECONDS
+        assert not wire.protocol.is_overdue(idle_until - 1)
+        wire.unsent = 1
+        assert not wire.protocol.is_overdue(idle_until + 1)
+        wire.unsent = 0
+        assert wire.protocol.is_overdue(idle_until + 1)
         wire.protocol.data_received(GET % 1)
         await settle()
         assert wire.sent.count(b"HTTP/1.1 413") == 2

@@ -13,6 +13,7 @@ import pytest
 from adwarm.foundation.errors import BadRequest
 from adwarm.serving.api import server as api_server
 from adwarm.serving.api.app import Lifespan
+from adwarm.serving.api.connections import REQUEST_SECONDS
 from adwarm.serving.api.server import QuietServer, _configure, _listen, run_server, serve_in_thread
 
 
@@ -118,7 +119,7 @@ def test_slow_heads_are_closed(running: Running) -> None:
         while len(running.server.server_state.connections) < 3:
             pass
         limit = running.server.config.http.keywords["limit"]  # type: ignore[union-attr]
-        loop.call_soon_threadsafe(limit.close_overdue, float("inf"))
+        loop.call_soon_threadsafe(lambda: limit.close_overdue(loop.time() + REQUEST_SECONDS + 1))
         assert (_receive_all(idle), _receive_all(slow)) == (b"", b"")
         used.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert used.recv(65_536).startswith(b"HTTP/1.1 200")
