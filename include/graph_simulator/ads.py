@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Days = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 WEAR_EXPONENT = -0.43
 _KIND_SHARES = (0.40, 0.35, 0.13, 0.12)
 SLOTS_OF_CAMPAIGN = 4

@@ -13,23 +13,23 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from graph_simulator.ads import (
     AccountProfile,
     Ad,
     AdTruth,
     Days,
+    Floats,
     Metric,
     account_profile,
     generate_ad,
     slot_cycle,
 )
+from graph_simulator.breakdowns import divide, groups_of
 from graph_simulator.config import SimulatorConfig, canonical_account
 from graph_simulator.date_ranges import DateRange, local_time
 from graph_simulator.error_responses import UnknownAd
 
-Floats = npt.NDArray[np.float64]
 SETTLE_DAYS = 28
 _DELIVERY_BY_AGE = (0.97, 0.985, 0.995)
 _REFRESH = timedelta(minutes=15)
@@ -42,6 +42,7 @@ class AdTotals:
     Attributes:
         totals: integers of shape (metric, window, ad); see `Metric`.
         reach: people reached, of shape (window, ad).
+        breakdowns: the fields by which each ad is divided: it is there once for each group.
     """
 
     account_id: str
@@ -50,6 +51,12 @@ class AdTotals:
     ads: tuple[Ad, ...]
     totals: Days
     reach: Days
+    breakdowns: tuple[str, ...] = ()
+
+    def group(self, index: int) -> dict[str, str]:
+        """Return the values of the breakdowns of the ad at `index`."""
+        values = groups_of(self.breakdowns).values
+        return values[index % len(values)]
 
 
 class Dataset:
@@ -84,26 +91,45 @@ class Dataset:
         """Return the account's calendar day at `now`."""
         return local_time(now, self.zone_of(account)).date()
 
-    def ad_totals(self, account: str, windows: Sequence[DateRange], now: datetime, attributed: float = 1.0) -> AdTotals:
+    def ad_totals(
+        self,
+        account: str,
+        windows: Sequence[DateRange],
+        now: datetime,
+        attributed: float = 1.0,
+        breakdowns: tuple[str, ...] = (),
+    ) -> AdTotals:
         """Return the totals of every ad over each window, as the platform states them at `now`.
 
         Args:
             attributed: the share of the conversions that the attribution setting counts.
+            breakdowns: fields by which each ad is divided.
         """
         first = min(window.since for window in windows).toordinal()
         last = max(window.until for window in windows).toordinal()
         profile = self.profile(account)
         ads = tuple(self._ads_between(profile, first, last))
         daily = self._restated(ads, (first, last), account, now, attributed)
+        audience = np.array([ad.audience for ad in ads])
+        if breakdowns:
+            groups = groups_of(breakdowns)
+            daily = divide(daily, ads, first, groups, self.config.seed)
+            audience = np.outer(audience, groups.shares / groups.shares.sum()).ravel()
+            ads = tuple(ad for ad in ads for _ in groups.values)
         sums = np.zeros((Metric.COUNT, len(ads), last - first + 2), dtype=np.int64)
         np.cumsum(daily, axis=2, out=sums[:, :, 1:])
         since = [window.since.toordinal() - first for window in windows]
         until = [window.until.toordinal() - first + 1 for window in windows]
         totals = (sums[:, :, until] - sums[:, :, since]).swapaxes(1, 2)
-        audience = np.array([ad.audience for ad in ads])
         reach = estimate_reach(totals[Metric.FRESH], audience) if ads else totals[Metric.FRESH]
         return AdTotals(
-            account_id=account, profile=profile, windows=tuple(windows), ads=ads, totals=totals, reach=reach
+            account_id=account,
+            profile=profile,
+            windows=tuple(windows),
+            ads=ads,
+            totals=totals,
+            reach=reach,
+            breakdowns=breakdowns,
         )
 
     def truth(self, account: str, ad_id: str) -> AdTruth:

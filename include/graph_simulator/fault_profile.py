@@ -149,6 +149,8 @@ class FalseSum(ProfilePart):
         account: the account whose answers are falsified; all when None.
         metric: the figure that it falsifies; every additive one when None.
         reports: whether it falsifies the rows of reports (True), of plain queries (False), or both (None).
+        group: the group of a breakdown that it falsifies, such as `instagram`; every row when None. With the factor 0
+            the group is left out.
     """
 
     factor: float = Field(ge=0)
@@ -156,6 +158,7 @@ class FalseSum(ProfilePart):
     account: str | None = None
     metric: Literal["purchases", "leads"] | None = None
     reports: bool | None = None
+    group: str | None = None
 
     def falsifies(self, account: str, level: str, *, is_report: bool) -> bool:
         """Whether it applies to the rows of a query."""

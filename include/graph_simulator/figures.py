@@ -2,10 +2,10 @@
 
 `Figures` has the numbers that rows consist of, as one array element per row. `COUNTS`, `RATIOS` and `ACTION_LISTS` say
 how each field follows from them. An action list has entries by action type; attribution windows split the value of an
-entry, and action breakdowns label it.
+entry, and action breakdowns label it; that by device divides counts and amounts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graph_simulator.ads import Days, Metric
-from graph_simulator.dataset import Floats
+from graph_simulator.ads import Days, Floats, Metric
 from graph_simulator.error_responses import bad_parameter
 from graph_simulator.parameters import string_list
 
@@ -23,8 +22,6 @@ Values = npt.NDArray[Any]
 ATTRIBUTION_SHARES = {"1d_click": 0.72, "7d_click": 0.94, "28d_click": 1.0, "1d_view": 0.06, "1d_ev": 0.03}
 RETIRED_WINDOWS = frozenset({"7d_view", "28d_view", "inline", "default", "dda", "incrementality"})
 _ACTIONS_PER_REPEAT = 12
-_HALF_UP = 1 + 1e-15
-"""Lifts a float that stands for a tie, such as 0.0000005, and lies below it."""
 _PURCHASE_PRICE, _CONTACT_VALUE = 49.90, 12.0
 _BREAKDOWN_LABELS = {
     "action_type": "",
@@ -38,10 +35,19 @@ _BREAKDOWN_LABELS = {
     "action_video_sound": "sound_on",
     "action_video_type": "total",
 }
+_DEVICE_ENDS = {"iphone": 0.5, "android_smartphone": 0.85, "desktop": 1.0}
+"""By device, the share of actions on it and on those before it."""
 ATTRIBUTION_SETTINGS = {"7d_click_1d_view_1d_ev": 1.0, "1d_click": ATTRIBUTION_SHARES["1d_click"]}
 """The setting of every ad set, and that of every account, with the share of the conversions that it counts."""
 ADSET_SETTING, ACCOUNT_SETTING = ATTRIBUTION_SETTINGS
-_ON_META_ONLY = frozenset({"action_target_id", "action_destination"})
+_ON_META_ONLY = frozenset({
+    "action_target_id",
+    "action_destination",
+    "region",
+    "product_id",
+    "hourly_stats_aggregated_by_advertiser_time_zone",
+    "hourly_stats_aggregated_by_audience_time_zone",
+})
 _OFF_META_ACTIONS = ("landing_page_view", "add_to_cart", "purchase", "contact", "lead")
 
 
@@ -130,11 +136,6 @@ def ratio(numerator: Any, denominator: Any) -> Floats:
     return quotient
 
 
-def write_ratio(value: float) -> str:
-    """Return a ratio as the platform prints it: rounded to six decimals, half up, without zeros at the end."""
-    return f"{value * _HALF_UP:.6f}".rstrip("0").rstrip(".")
-
-
 COUNTS: dict[str, Callable[[Figures], Days]] = {
     "impressions": lambda f: f.impressions,
     "clicks": lambda f: f.clicks,
@@ -192,11 +193,13 @@ class ActionSplit:
 
     Attributes:
         setting: the attribution setting by which the figures were counted.
+        breakdowns: fields by which the rows are divided.
     """
 
     windows: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     setting: str = ADSET_SETTING
+    breakdowns: tuple[str, ...] = ()
 
 
 def action_labels(params: Mapping[str, str], name: str = "action_breakdowns") -> dict[str, str]:
@@ -216,21 +219,35 @@ def action_labels(params: Mapping[str, str], name: str = "action_breakdowns") ->
 def action_lists(action_list: ActionList, figures: Figures, split: ActionSplit) -> list[list[Row] | None]:
     """Return the entries of a list field by row; None where there are none.
 
-    With a breakdown by target or destination, the platform does not report actions on the advertiser's own site.
+    With some breakdowns, the platform does not report actions on the advertiser's own site.
     """
-    on_meta_only = not _ON_META_ONLY.isdisjoint(split.labels)
+    on_meta_only = not _ON_META_ONLY.isdisjoint({*split.labels, *split.breakdowns})
     entries = [(name, values) for name, values in action_list.entries if not (on_meta_only and _is_off_meta(name))]
     write = _WRITERS[action_list.format]
     shares = _shares(split.windows) if action_list.format in {ValueFormat.COUNT, ValueFormat.MONEY} else []
     rows: list[list[Row]] = [[] for _ in range(figures.size)]
     for name, values in entries:
         for row, value in zip(rows, values(figures).tolist(), strict=True):
-            if value:
-                entry = {"action_type": name, **split.labels, "value": write(value)}
+            for labels, part in _by_device(value, split.labels, action_list.format) if value else ():
+                entry = {"action_type": name, **labels, "value": write(part)}
                 if shares:
-                    entry.update((window, write(value * share)) for window, share in shares if int(value * share))
+                    entry.update((window, write(part * share)) for window, share in shares if int(part * share))
                 row.append(entry)
     return [row or None for row in rows]
+
+
+def _by_device(value: float, labels: Mapping[str, str], written_as: ValueFormat) -> Iterator[tuple[Row, float]]:
+    """Yield the parts of a count or an amount of money by the device of the action; they add up to it exactly."""
+    if "action_device" not in labels or written_as not in {ValueFormat.COUNT, ValueFormat.MONEY}:
+        yield dict(labels), value
+        return
+    units = 1 if written_as is ValueFormat.COUNT else 100
+    whole, before = round(value * units), 0
+    for device, until in _DEVICE_ENDS.items():
+        end = int(whole * until)
+        if end > before:
+            yield {**labels, "action_device": device}, (end - before) / units
+        before = end
 
 
 def results(name: str, figures: Figures, goals: Sequence[str | None]) -> list[list[Row] | None]:
@@ -242,7 +259,7 @@ def results(name: str, figures: Figures, goals: Sequence[str | None]) -> list[li
     rows: list[list[Row] | None] = []
     for index, (goal, spend) in enumerate(zip(goals, figures.spend.tolist(), strict=True)):
         count = counts[goal][index] if goal else 0
-        value = str(count) if name == "results" or not count else write_ratio(spend / count)
+        value = str(count) if name == "results" or not count else f"{spend / count:.6f}"
         values = {"values": [{"value": value, "attribution_windows": ["default"]}]} if count else {}
         rows.append([{"indicator": _RESULTS[goal][0], **values}] if goal else None)
     return rows
@@ -264,7 +281,7 @@ def _curve(percent: float) -> list[int]:
 _WRITERS: dict[ValueFormat, Callable[[float], Any]] = {
     ValueFormat.COUNT: lambda value: str(int(value)),
     ValueFormat.MONEY: lambda value: f"{value:.2f}",
-    ValueFormat.RATIO: write_ratio,
+    ValueFormat.RATIO: lambda value: f"{value:.6f}",
     ValueFormat.AVERAGE: lambda value: str(int(value)),
     ValueFormat.CURVE: _curve,
 }

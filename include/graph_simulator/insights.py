@@ -24,7 +24,6 @@ from graph_simulator.figures import (
     Row,
     action_lists,
     results,
-    write_ratio,
 )
 from graph_simulator.filters import FigureTest
 from graph_simulator.levels import LevelTotals, ad_names, aggregate
@@ -71,7 +70,8 @@ class Selection:
 def select(dataset: Dataset, account: str, query: Query, now: datetime) -> Selection:
     """Return the rows of a query about `account`, with the figures as of `now`."""
     attributed = ATTRIBUTION_SETTINGS[query.attribution_setting]
-    ad_totals, today = dataset.ad_totals(account, query.windows, now, attributed), dataset.today(account, now)
+    ad_totals = dataset.ad_totals(account, query.windows, now, attributed, query.breakdowns)
+    today = dataset.today(account, now)
 
     def is_included(ad: Ad) -> bool:
         return query.matches(ad_names(ad_totals, ad), has_ended=ad.truth.ended < today)
@@ -101,9 +101,14 @@ def falsified(selection: Selection, sums: Sequence[FalseSum], *, is_report: bool
         return selection
     totals = selection.table.totals.astype(np.float64)
     for item in wrong:
-        totals[slice(None) if item.metric is None else getattr(Metric, item.metric.upper())] *= item.factor
-    whole = np.rint(totals).astype(np.int64)
-    return replace(selection, table=replace(selection.table, totals=whole))
+        metric = slice(None) if item.metric is None else getattr(Metric, item.metric.upper())
+        chosen = [item.group is None or item.group in names.values() for names in selection.table.names]
+        totals[metric, :, chosen] *= item.factor
+    table = replace(selection.table, totals=np.rint(totals).astype(np.int64))
+    if all(item.group is None for item in wrong):
+        return replace(selection, table=table)
+    windows, objects = delivered(table, selection.query.figures)  # a group that is lost has no row
+    return replace(selection, table=table, windows=windows, objects=objects)
 
 
 def delivered(table: LevelTotals, tests: Sequence[FigureTest] = ()) -> tuple[Days, Days]:
@@ -128,7 +133,7 @@ def page_body(
     windows, objects = _sorted(selection)
     rows = windows[page.start : page.stop], objects[page.start : page.stop]
     rendered = render(selection.table, rows, query.fields, action_split(query))
-    body: dict[str, Any] = {"data": [{**row, **query.breakdowns} for row in rendered]}
+    body: dict[str, Any] = {"data": rendered}
     if selection.rows:
         body["paging"] = paging(page, url, params)
     if query.summary is not None:
@@ -139,7 +144,7 @@ def page_body(
 def render(
     table: LevelTotals, rows: tuple[Days, Days], fields: Sequence[str], split: ActionSplit = _PLAIN
 ) -> list[Row]:
-    """Return rows as the platform prints them: numbers as strings, zeros left out but `ALWAYS` and `ctr`.
+    """Return rows as the platform prints them: numbers as strings, zeros left out.
 
     Args:
         table: totals by window and object.
@@ -166,6 +171,8 @@ def render(
             columns[name] = _column(name, figures, split)
     columns["date_start"] = [days[index][0] for index in windows.tolist()]
     columns["date_stop"] = [days[index][1] for index in windows.tolist()]
+    for name in table.breakdowns:
+        columns[name] = [names[name] for names in names_by_row]
     shown = tuple(columns)
     return [
         {name: value for name, value in zip(shown, values, strict=True) if value is not None}
@@ -186,7 +193,7 @@ def _column(name: str, figures: Figures, split: ActionSplit) -> Sequence[Any]:
         return [f"{cents / 100:.2f}" for cents in figures.totals[Metric.SPEND_CENTS].tolist()]
     if name in ACTION_LISTS:
         return action_lists(ACTION_LISTS[name], figures, split)
-    return [write_ratio(value) if value or name == "ctr" else None for value in RATIOS[name](figures).tolist()]
+    return [None if value == 0 else f"{value:.6f}" for value in RATIOS[name](figures).tolist()]
 
 
 def _sorted(selection: Selection) -> tuple[Days, Days]:

@@ -31,29 +31,35 @@ class LevelTotals:
         names: ids and names, by object, and its `goal` unless its ads have different ones.
         totals: integers of shape (metric, window, object).
         reach: people of shape (window, object).
+        breakdowns: the fields by which the rows of an object are divided; each of its groups is an object of its own.
     """
 
     ad_totals: AdTotals
     names: list[dict[str, str]]
     totals: Days
     reach: Days
+    breakdowns: tuple[str, ...] = ()
 
 
 def aggregate(ad_totals: AdTotals, level: str, is_included: Callable[[Ad], bool] | None = None) -> LevelTotals:
     """Return the totals by object of `level`, over the ads for which `is_included` holds."""
     included = [index for index, ad in enumerate(ad_totals.ads) if is_included is None or is_included(ad)]
-    names = [ad_names(ad_totals, ad_totals.ads[index]) for index in included]
+    names = [ad_names(ad_totals, ad_totals.ads[index]) | ad_totals.group(index) for index in included]
     totals, reach = ad_totals.totals[:, :, included], ad_totals.reach[:, included]
     if level == "ad" or not names:
-        return LevelTotals(ad_totals, names, totals, reach)
-    groups: dict[str, list[int]] = {}
+        return LevelTotals(ad_totals, names, totals, reach, ad_totals.breakdowns)
+    groups: dict[tuple[str, ...], list[int]] = {}
     for index, own in enumerate(names):
-        groups.setdefault(own[f"{level}_id"], []).append(index)
+        groups.setdefault((own[f"{level}_id"], *map(own.__getitem__, ad_totals.breakdowns)), []).append(index)
     return LevelTotals(
         ad_totals,
-        [_names_of_level([names[index] for index in members], level) for members in groups.values()],
+        [
+            _names_of_level([names[index] for index in members], level) | ad_totals.group(included[members[0]])
+            for members in groups.values()
+        ],
         np.stack([totals[:, :, members].sum(axis=2) for members in groups.values()], axis=2),
         np.stack([_group_reach(ad_totals, level, reach[:, members]) for members in groups.values()], axis=1),
+        ad_totals.breakdowns,
     )
 
 

@@ -1,7 +1,7 @@
 """The parameters of an insights call, validated as strictly as the platform validates them.
 
-`read_query` reads level, fields, date ranges and filters. `breakdown_values` and `with_presentation` add breakdowns,
-order and totals. `loses_reach` and `without_reach` apply the platform's shorter history of reach with breakdowns.
+`read_query` reads level, fields, date ranges, filters and breakdowns. `with_presentation` adds order and totals.
+`loses_reach` and `without_reach` apply the platform's shorter history of reach with breakdowns.
 """
 
 import calendar
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from graph_simulator.breakdowns import HOURS, NAMES
 from graph_simulator.date_ranges import RETENTION_MONTHS, DateRange, local_time, months_before, preset_range
 from graph_simulator.error_responses import GraphError, InvalidValue, bad_parameter
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, FIELDS, NAME_FIELDS
@@ -36,21 +37,13 @@ _RANGE_KEYS = frozenset({"since", "until"})
 _REACH_FIELDS = frozenset({"reach", "frequency", "cpp"})
 _DIRECTIONS = {"_ascending": False, "_descending": True}
 _ALL = frozenset({"true", "1"})
-# The simulated audience is one group of people: a breakdown names that group and does not split any figure.
-_BREAKDOWN_VALUES = {
-    "age": "25-34",
-    "gender": "female",
-    "country": "US",
-    "region": "California",
-    "comscore_market": "Los Angeles",
-    "publisher_platform": "facebook",
-    "platform_position": "feed",
-    "device_platform": "mobile_app",
-    "impression_device": "iphone",
-    "product_id": "1001, Simulated product",
-    "hourly_stats_aggregated_by_advertiser_time_zone": "12:00:00 - 12:59:59",
-    "hourly_stats_aggregated_by_audience_time_zone": "12:00:00 - 12:59:59",
-}
+_DEVICE_NAMES = ("impression_device", "device_platform")
+_PEOPLE = ({"age"}, {"gender"}, {"age", "gender"})
+_PLACES = ({"publisher_platform"}, {"publisher_platform", "platform_position"})
+_PLACEMENTS = (*_PLACES, *(place | {name} for place in _PLACES for name in _DEVICE_NAMES))
+_SINGLE = ("country", "region", "comscore_market", "product_id", *_DEVICE_NAMES, *HOURS)
+_ANYWHERE = {"action_type", "action_target_id", "action_destination"}
+_CARDS = {"action_carousel_card_id", "action_carousel_card_name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ class Query:
         texts: what ids and names of an ad have to be, by field.
         figures: what figures of a row have to be.
         statuses: allowed effective statuses of ads; all when None.
-        breakdowns: fields that breakdowns add to each row.
+        breakdowns: fields by which each row is divided.
         labels: fields that action breakdowns add to each entry of an action list.
         order: fields to sort by, each with whether it is descending; oldest range first when empty.
         summary: fields of the row of totals; no such row when None.
@@ -79,7 +72,7 @@ class Query:
     texts: tuple[tuple[str, TextTest], ...] = ()
     figures: tuple[FigureTest, ...] = ()
     statuses: frozenset[str] | None = None
-    breakdowns: Mapping[str, str] = field(default_factory=dict)
+    breakdowns: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     order: tuple[tuple[str, bool], ...] = ()
     summary: tuple[str, ...] | None = None
@@ -101,10 +94,11 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
     level = params.get("level", "account")
     if level not in LEVELS:
         raise bad_parameter(f"level must be one of the following values: {', '.join(LEVELS)}")
-    filters = read_filters(params)
+    filters, breakdowns = read_filters(params), _breakdowns(params)
+    fields = _counted_fields(_fields(params, level), breakdowns)
     return Query(
         level=level,
-        fields=_fields(params, level),
+        fields=fields,
         windows=_windows(params, local_time(now, zone_name).date()),
         limit=page_limit(params),
         attribution=_attribution(params),
@@ -112,6 +106,7 @@ def read_query(params: Mapping[str, str], zone_name: str, now: datetime) -> Quer
         figures=tuple(filters.figures),
         statuses=filters.statuses,
         attribution_setting=_attribution_setting(params),
+        breakdowns=breakdowns,
     )
 
 
@@ -219,18 +214,49 @@ def _increments(window: DateRange, increment: str) -> list[DateRange]:
     return increments
 
 
-def breakdown_values(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields that `breakdowns` add to each row.
+def _breakdowns(params: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the breakdowns of a query.
 
     Raises:
-        GraphError: there is no such breakdown, or no longer.
+        GraphError: there is no such breakdown, or no longer; or the platform does not combine them.
     """
     names = string_list(params.get("breakdowns", ""), "breakdowns")
-    unknown = [name for name in names if name not in _BREAKDOWN_VALUES]
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        values = ", ".join(_BREAKDOWN_VALUES)
+        values = ", ".join(NAMES)
         raise bad_parameter(f"breakdowns must be one of the following values: {values}; not {unknown[0]}")
-    return {name: _BREAKDOWN_VALUES[name] for name in names}
+    actions = string_list(params.get("action_breakdowns", ""), "action_breakdowns")
+    if not _is_combined(set(names), set(action_labels(params)) - {"action_type"}, actions):
+        columns = ", ".join(sorted({"action_type", *actions, *names}))
+        raise bad_parameter(f"Current combination of data breakdown columns ({columns}) is invalid")
+    return tuple(dict.fromkeys(names))
+
+
+def _counted_fields(fields: tuple[str, ...], breakdowns: Sequence[str]) -> tuple[str, ...]:
+    """Return the fields that have values: by the hour, figures of people are silently left out.
+
+    Raises:
+        GraphError: plays of videos are requested by the hour.
+    """
+    if set(HOURS).isdisjoint(breakdowns):
+        return fields
+    videos = [name for name in fields if name.startswith("video")]
+    if videos:
+        raise bad_parameter(f"{', '.join(videos)} cannot be requested with hourly breakdowns")
+    return tuple(name for name in fields if name not in _REACH_FIELDS and "unique" not in name)
+
+
+def _is_combined(names: set[str], labels: set[str], actions: Sequence[str]) -> bool:
+    """Whether the platform's table has a combination; `labels` are the action breakdowns but for the type."""
+    if "action_reaction" in labels:
+        return not names and labels == {"action_reaction"}
+    if labels & _CARDS:
+        return len(actions) == 1 and (not names or names in ({"impression_device"}, {"country"}, *_PEOPLE))
+    if "action_device" in labels and names and names not in ({"impression_device"}, *_PLACEMENTS):
+        return False
+    if labels - _ANYWHERE - {"action_device"}:
+        return not names
+    return not names or names in (*_PEOPLE, *_PLACEMENTS, *({name} for name in _SINGLE))
 
 
 def loses_reach(query: Query, today: date) -> bool:
@@ -278,7 +304,7 @@ def action_split(query: Query, params: Mapping[str, str] | None = None) -> Actio
     """Return how action lists are split: in rows, or with `params` in totals, which may have labels of their own."""
     name = "summary_action_breakdowns"
     labels = action_labels(params, name) if params is not None and name in params else query.labels
-    return ActionSplit(query.attribution, labels, query.attribution_setting)
+    return ActionSplit(query.attribution, labels, query.attribution_setting, query.breakdowns)
 
 
 def _order(text: str) -> tuple[tuple[str, bool], ...]:

@@ -33,7 +33,6 @@ from graph_simulator.nodes import account_body, accounts_body, items_body, me_bo
 from graph_simulator.parameters import check_parameters
 from graph_simulator.query import (
     Query,
-    breakdown_values,
     loses_reach,
     page_limit,
     read_query,
@@ -247,9 +246,7 @@ class RequestHandler:
         params = call.params if node is None else {"level": node.level, **call.params}
         query = read_query(params, self.dataset.zone_of(account), now)
         check_refused_fields(account, query.fields, self.profile.poison)
-        query = with_presentation(replace(query, breakdowns=breakdown_values(params)), params)
-        if any(name.startswith("hourly_") for name in query.breakdowns):
-            query = without_reach(query)
+        query = with_presentation(query, params)
         return query if node is None else _narrowed(query, node)
 
     def _page(self, call: Call, selection: Selection) -> dict[str, Any]:

@@ -1,15 +1,13 @@
 """Rows are sorted, totaled, labeled and paged in both directions."""
 
 import json
-from pathlib import Path
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from graph_simulator.figures import write_ratio
 from tests.unit.graph_simulator.conftest import Driven, drive, error_of
 
-RECORDED = Path(__file__).resolve().parents[3] / "clients/typescript/tests/ratios.json"
 ACTIONS = "ad_id,actions,cost_per_action_type,spend"
 
 
@@ -87,14 +85,17 @@ def test_result_pages_can_be_presented_differently() -> None:
 
 
 def test_action_breakdowns_label_entries() -> None:
-    """By device each entry has a device; by target, actions on the advertiser's own site are not reported."""
+    """The entries of the devices add up; by target, actions on the advertiser's own site are not reported."""
     driven = drive()
     plain = rows(driven, fields=ACTIONS)
     assert rows(driven, fields=ACTIONS, action_breakdowns="action_type") == plain
     by_device = rows(driven, fields=ACTIONS, action_breakdowns='["action_type","action_device"]')
-    assert {entry["action_device"] for row in by_device for entry in row["actions"]} == {"iphone"}
-    values = [[entry["value"] for entry in row["actions"]] for row in by_device]
-    assert values == [[entry["value"] for entry in row["actions"]] for row in plain]
+    assert len({entry["action_device"] for row in by_device for entry in row["actions"]}) == 3
+    for divided, whole in zip(by_device, plain, strict=True):
+        sums: Counter[str] = Counter()
+        for entry in divided["actions"]:
+            sums[entry["action_type"]] += int(entry["value"])
+        assert sums == {entry["action_type"]: int(entry["value"]) for entry in whole["actions"]}
     narrow = rows(driven, fields=ACTIONS, action_breakdowns="action_target_id,action_destination")
     kinds = {entry["action_type"] for row in narrow for entry in row["actions"]}
     assert kinds == {"link_click", "post_engagement", "page_engagement"}
@@ -125,24 +126,3 @@ def test_pages_backwards() -> None:
     assert json.loads(driven.insights(before="MAZDZD").body)["data"] == []
     assert error_of(driven.insights(before="MjQZD", after="MjQZD")) == (100, None)
     assert error_of(driven.insights(before="no cursor")) == (100, None)
-
-
-def test_ratios_are_written_as_recorded() -> None:
-    """Published answers of the platform have six decimals, rounded, without zeros at the end; one CTR is off by one."""
-    off = set()
-    for row in json.loads(RECORDED.read_text(encoding="utf-8"))["rows"]:
-        costs = {item["action_type"]: item["value"] for item in row.get("cost_per_action_type", [])}
-        counts = {item["action_type"]: item["value"] for item in row.get("actions", [])}
-        figures = {name: float(row[name]) for name in ("impressions", "reach", "clicks", "spend")}
-        expected = {
-            "ctr": 100 * figures["clicks"] / figures["impressions"],
-            "cpm": 1000 * figures["spend"] / figures["impressions"],
-            "cpp": 1000 * figures["spend"] / figures["reach"],
-            "frequency": figures["impressions"] / figures["reach"],
-            **({"cpc": figures["spend"] / figures["clicks"]} if figures["clicks"] else {}),
-        }
-        off |= {
-            (row["ad_id"], name) for name in expected if row.get(name, "-") not in {"-", write_ratio(expected[name])}
-        }
-        assert {kind: write_ratio(figures["spend"] / int(counts[kind])) for kind in costs} == costs
-    assert off == {("11", "ctr")}

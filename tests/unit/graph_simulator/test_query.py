@@ -123,13 +123,6 @@ def first_row(driven: Driven, **params: str) -> dict[str, str]:
     return result
 
 
-def test_a_breakdown_adds_its_field() -> None:
-    """The simulated audience is one group: a row names it and has the same figures."""
-    driven = drive()
-    plain = first_row(driven)
-    assert first_row(driven, breakdowns="age,gender") == plain | {"age": "25-34", "gender": "female"}
-
-
 @pytest.mark.parametrize("name", ["dma", "shoe_size"])
 def test_unknown_breakdowns(name: str) -> None:
     """An unknown or retired breakdown is an error."""
