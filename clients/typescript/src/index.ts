@@ -2,6 +2,7 @@ export {type CacheResult, type CacheStatus, readCacheStatus} from './cacheStatus
 export * from './client.js'
 export * from './document.js'
 export type {Fallback} from './fallback.js'
+export * from './groups.js'
 export {type MemoryPressure, readMemoryPressure} from './memory.js'
 export type {components, paths} from './openapi.js'
 export {AdwarmProblem} from './problem.js'

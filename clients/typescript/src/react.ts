@@ -1,5 +1,6 @@
 import {createContext, useContext, useEffect, useMemo, useState, useSyncExternalStore} from 'react'
 import type {AdwarmClient, Priority} from './client.js'
+import {type GroupSums, sumGroups} from './groups.js'
 import {type MemoryPressure, readMemoryPressure} from './memory.js'
 import {type Polled, PolledStore} from './polledStore.js'
 import {type ReportState, ReportStore} from './reportStore.js'
@@ -63,6 +64,16 @@ export function useAdwarmReport(
   }, [client, account, range, report, priority, refreshSeconds, waitSeconds])
   const state = useStore(store)
   return useMemo(() => ({...state, refresh: store.refresh}), [state, store])
+}
+
+/**
+ * Shows the sums of a report by group: spend, impressions, clicks and click rate, by falling spend.
+ *
+ * @param report what `useAdwarmReport` returned for a report with these breakdowns.
+ * @param by breakdowns, such as `['publisher_platform', 'platform_position']`; a constant, not a new list each time.
+ */
+export function useGroups({data}: ReportHookState, by: readonly string[]): readonly GroupSums[] {
+  return useMemo(() => (data === null ? [] : sumGroups(data.daily, by)), [data, by])
 }
 
 /** Shows the state of the request queue, asked for every `seconds`. */

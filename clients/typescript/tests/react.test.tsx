@@ -7,6 +7,7 @@ import {
   type ReportHookOptions,
   useAdwarmReport,
   useGates,
+  useGroups,
   useMemoryPressure,
   useQueueStatus,
 } from '../src/react.js'
@@ -62,6 +63,21 @@ beforeEach(() => {
 afterEach(() => {
   cleanup()
   vi.useRealTimers()
+})
+
+describe('useGroups', () => {
+  it('sums the document of a report by group, and gives none before it is there', async () => {
+    const by = ['age']
+    const daily = {rows: 3, columns: {age: ['18-24', '65+', '18-24'], spend: ['1', '5', '2']}}
+    const {wrapper} = setUp(() => reportResponse('adwarm; hit; ttl=600', makeDocument({daily})))
+    const {result} = renderHook(() => useGroups(useAdwarmReport('act_1', 'last_7d'), by), {wrapper})
+    expect(result.current).toEqual([])
+    await pass(1)
+    expect(result.current.map(({group, spend}) => [...group, spend])).toEqual([
+      ['65+', 5],
+      ['18-24', 3],
+    ])
+  })
 })
 
 describe('useAdwarmReport', () => {

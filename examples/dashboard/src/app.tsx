@@ -1,5 +1,12 @@
 import {gatesOf} from '@adwarm/client'
-import {AdwarmProvider, useAdwarmReport, useGates, useMemoryPressure, useQueueStatus} from '@adwarm/client/react'
+import {
+  AdwarmProvider,
+  useAdwarmReport,
+  useGates,
+  useGroups,
+  useMemoryPressure,
+  useQueueStatus,
+} from '@adwarm/client/react'
 import {useCallback, useEffect, useMemo, useState} from 'react'
 import {AdTable} from './adTable'
 import {AnswerStrip} from './answerStrip'
@@ -7,6 +14,7 @@ import {DayChart} from './chart'
 import {type Choice, Controls} from './controls'
 import {Fatigue, useScores} from './fatigue'
 import {ErrorBanner, GateBanner, WaitingPanel} from './notices'
+import {PLACEMENT, PlacementChart} from './placements'
 import {type Figures, sumAll, sumByAd, sumByDay} from './report'
 import {Login, type Session} from './session'
 import {type Formats, longDay, makeFormats} from './words'
@@ -118,6 +126,7 @@ function Report({account, range, report: name, session, onSignOut}: ReportProps)
   const formats = useMemo(() => makeFormats(data?.currency ?? null), [data])
   const days = useMemo(() => (data === null ? [] : sumByDay(data)), [data])
   const ads = useMemo(() => (data === null ? [] : sumByAd(data)), [data])
+  const placements = useGroups(report, PLACEMENT)
   const total = useMemo(() => (data === null ? null : sumAll(data)), [data])
   const held = gatesOf(gates.data ?? [], account)
   const isRefused = error?.status === 401
@@ -157,6 +166,7 @@ function Report({account, range, report: name, session, onSignOut}: ReportProps)
             <DayChart days={days} formats={formats} />
             <Fatigue scores={scores.scores} problem={scores.problem} />
           </div>
+          <PlacementChart groups={placements} formats={formats} />
           <AdTable ads={ads} scores={scores.scores?.scores ?? []} formats={formats} />
         </>
       )}

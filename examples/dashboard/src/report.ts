@@ -77,15 +77,16 @@ export function sumByAd(document: ReportDocument): AdFigures[] {
   const ids = texts(table, 'ad_id')
   const names = texts(table, 'ad_name')
   const nameOf = new Map<string, string>()
-  const days = new Map<string, number>()
+  const dates = texts(table, 'date_start')
+  const days = new Map<string, Set<string>>()
   ids.forEach((id, row) => {
     if (names[row]) nameOf.set(id, names[row])
-    days.set(id, (days.get(id) ?? 0) + 1)
+    days.set(id, (days.get(id) ?? new Set()).add(dates[row] ?? ''))
   })
   const ads = [...sumBy(table, ids)].map(([id, sums]) => ({
     id,
     name: nameOf.get(id) ?? id,
-    days: days.get(id) ?? 0,
+    days: days.get(id)?.size ?? 0,
     ...sums.figures,
   }))
   return ads.sort((a, b) => (b.spend ?? -1) - (a.spend ?? -1))

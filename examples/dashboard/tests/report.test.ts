@@ -2,12 +2,13 @@ import {AdwarmProblem, type Gate, type ReportDocument} from '@adwarm/client'
 import {describe, expect, it} from 'vitest'
 import {niceMaximum} from '../src/chart'
 import {outlook} from '../src/fatigue'
+import {placementName} from '../src/placements'
 import {daysBetween, sumAll, sumByAd, sumByDay} from '../src/report'
 import {bytes, duration, errorTitle, gateText, makeFormats, rangeName, sentence, span} from '../src/words'
 
 function makeReport(columns: Record<string, (string | null)[]>): ReportDocument {
   return {
-    format_version: 3,
+    format_version: 2,
     account_id: 'act_1',
     date_range: 'last_3d',
     report: 'default',
@@ -53,6 +54,19 @@ describe('sums', () => {
       ['2', 'Second', 2, null, 1],
       ['3', '3', null, null, 1],
     ])
+  })
+
+  it('count a day of an ad once, however many groups it is divided into', () => {
+    const groups = makeReport({
+      ad_id: ['1', '1', '1'],
+      date_start: ['2026-03-28', '2026-03-28', '2026-03-30'],
+      publisher_platform: ['facebook', 'instagram', 'facebook'],
+      spend: ['1', '2', '4'],
+    })
+    expect(sumByAd(groups).map(({spend, days}) => [spend, days])).toEqual([[7, 2]])
+    expect(placementName(['instagram', 'instagram_stories'])).toBe('Instagram, stories')
+    expect(placementName(['audience_network', 'an_classic'])).toBe('Audience network, an classic')
+    expect([placementName(['unknown', 'unknown']), placementName(['', ''])]).toEqual(['not named', 'not named'])
   })
 
   it('have the whole report, and no figures for an empty one', () => {
