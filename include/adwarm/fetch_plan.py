@@ -18,13 +18,15 @@ an account share one request, and a few days may travel with them.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from adwarm.foundation.local_time import local_day, local_midnight
-from adwarm.model import Account, FreshnessRules, Window, is_settled
+from adwarm.model import Account, FreshnessRules, QuerySpec, Window, is_settled
+from adwarm.model.breakdowns import count_groups
 from adwarm.sources.protocol import Capabilities
 from adwarm.sources.units import PAGE_ROWS
 from adwarm.store.partitions import PartitionState
@@ -87,6 +89,12 @@ def refetch_weekday(account_id: str) -> int:
     return hashlib.sha256(account_id.encode()).digest()[0] % 7
 
 
+REPORT_DAYS, REPORT_ROWS = 45, 10_000
+"""More days or expected rows than these go as an async report: by pages they take minutes, one call after another."""
+REPORT_CALLS = 3
+"""Calls of an async report beside its pages: one starts it, and about two ask for its progress."""
+ASSUMED_ROWS = 50.0
+"""Rows of an account-day without breakdowns while no day is stored."""
 BLOCK_DAYS = 30
 HISTORY_DAYS = 37
 """Days of rows that closing a day completes: what the score of the day looks at, a month and the week before it."""
@@ -214,7 +222,8 @@ class RequestCost(NamedTuple):
     Attributes:
         days: one request for the days that are missing or due.
         summary: one request for the range summary.
-        pages: calls of a request: one for each page of its result, by the day stored last.
+        pages: calls of a request: one for each page of its result, and what an async report takes beside them; the
+            mean of both requests.
     """
 
     days: bool
@@ -229,7 +238,11 @@ class RequestCost(NamedTuple):
 
 
 def get_request_cost(
-    window: Window, stored: Mapping[date, PartitionState], schedule: RefetchSchedule, at: datetime
+    window: Window,
+    stored: Mapping[date, PartitionState],
+    schedule: RefetchSchedule,
+    at: datetime,
+    rows_per_day: float = 0,
 ) -> RequestCost:
     """Return the requests that a fetch of `window` at `at` takes.
 
@@ -237,8 +250,39 @@ def get_request_cost(
         window: the days that the key covers at that moment.
         stored: the account's stored partitions by day; empty when nothing is stored.
         schedule: the account's refetch schedule.
+        rows_per_day: expected rows, by which the calls of a request are counted; 0 for one call.
     """
     if not stored:  # most keys of a new installation; the planner gives the same answer more slowly
-        return RequestCost(True, len(window) > 1)
-    plan = plan_fetch([window], stored, schedule, at)
-    return RequestCost(bool(plan.spans), bool(plan.summary_windows))
+        days, summary = len(window), len(window) > 1
+    else:
+        plan = plan_fetch([window], stored, schedule, at)
+        days, summary = sum(map(len, plan.spans)), bool(plan.summary_windows)
+    if not rows_per_day:
+        return RequestCost(days > 0, summary)
+    # A summary has about the rows of one day. Both requests count alike, so each gets half of what they take together.
+    calls = (count_calls(days, rows_per_day) if days else 0) + (count_calls(1, rows_per_day) if summary else 0)
+    return RequestCost(days > 0, summary, math.ceil(calls / max(1, (days > 0) + summary)) or 1)
+
+
+def count_calls(days: int, rows_per_day: float) -> int:
+    """Return the calls of a request of days: its pages and, where it goes as an async report, what that takes."""
+    calls = max(1, math.ceil(days * rows_per_day / PAGE_ROWS))
+    return calls + REPORT_CALLS if is_large(days, rows_per_day) else calls
+
+
+def is_large(days: int, rows_per_day: float) -> bool:
+    """Whether a request of days goes as an async report, where the source has them."""
+    return days > REPORT_DAYS or days * rows_per_day > REPORT_ROWS
+
+
+def expect_rows(spec: QuerySpec, own: float | None, plain: float | None) -> float:
+    """Return the rows of an account-day that a fetch has to expect.
+
+    Args:
+        own: rows of the stored days of this query; None without any.
+        plain: those of the report `default`, which each breakdown multiplies; None without any.
+    """
+    if own is not None:
+        return own
+    objects = 1.0 if spec.level == "account" else ASSUMED_ROWS if plain is None else plain
+    return objects * count_groups(spec.breakdowns)

@@ -151,8 +151,8 @@ def _read_account(context: Context, account: str, states: dict[date, PartitionSt
 
 
 def _list_fields(spec: QuerySpec) -> list[str]:
-    """Return the fields beside account and day, in the order of the query; ids of the level are always there."""
-    names = dict.fromkeys((f"{spec.level}_id", *spec.fields))
+    """Return the fields beside account and day, in the order of the query; what tells rows apart is always there."""
+    names = dict.fromkeys((*spec.identity, *spec.fields))
     return [name for name in names if name not in {"account_id", *DAY_FIELDS}]
 
 

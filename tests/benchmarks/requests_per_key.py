@@ -1,7 +1,8 @@
 """Upstream requests for a warmed key over a day: last_7d, last_30d, yesterday and today, three times, many accounts.
 
 History is present: the accounts were warmed once a day for the nine days before. Every page, poll and submit that the
-platform counts is counted. For comparison the same keys are then fetched with one request for each key and page.
+platform counts is counted. For comparison the same keys are then fetched with one request for each key and page. Then a
+report by placement is fetched beside the plain one.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import accounts, entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.measure import sized
+from tests.benchmarks.breakdowns import measure_breakdowns
+from tests.benchmarks.measure import print_table, sized
 from tests.benchmarks.meta import SPEC, RowDifference, expected_rows, save_accounts, set_time, temporary_runtime
 from tests.benchmarks.targets import TargetResults
 
@@ -115,7 +117,9 @@ def main(arguments: Sequence[str]) -> int:
         {"what": "one request per key and page", **alone, "ratio": 1.0},
         {"what": "fetch planner", **planner, "ratio": planner["requests"] / alone["requests"]},
     ]
-    return verdicts.finish(rows)
+    divided = measure_breakdowns()
+    print_table("A report by placement beside the plain one", divided)
+    return verdicts.finish(rows, breakdowns=divided)
 
 
 if __name__ == "__main__":

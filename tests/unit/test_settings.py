@@ -10,6 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.model.breakdowns import HOURLY
+from adwarm.model.keys import DEFAULT_FIELDS
 from adwarm.runtime import Runtime
 from adwarm.settings import NAMES, OTHER_VARIABLES, Settings, home_choice, load_settings
 
@@ -168,6 +170,31 @@ def test_further_reports_keep_the_default_one(monkeypatch: pytest.MonkeyPatch) -
     assert load_settings().spec("default") == built_in
     monkeypatch.setenv("ADWARM_REPORTS__DEFAULT__LEVEL", "adset")
     assert load_settings().spec("default").level == "adset"
+
+
+def test_breakdowns_that_the_platform_does_not_combine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the setting and what is allowed; the report that ads are scored by has none."""
+    monkeypatch.setenv("ADWARM_REPORTS__PLACES__BREAKDOWNS", '["publisher_platform", "platform_position"]')
+    monkeypatch.setenv("ADWARM_REPORTS__PLACES__ACTION_BREAKDOWNS", '["action_device"]')
+    spec = load_settings().spec("places")
+    assert spec.identity == ("ad_id", "platform_position", "publisher_platform")
+    assert (spec.action_breakdowns, spec.fields) == (("action_device",), DEFAULT_FIELDS)
+    monkeypatch.setenv("ADWARM_REPORTS__HOURS__BREAKDOWNS", f'["{HOURLY}"]')
+    assert set(DEFAULT_FIELDS) - set(load_settings().spec("hours").fields) == {"reach", "frequency"}
+    for name, value, words in (
+        ("HOURS__FIELDS", '["spend", "reach"]', "does not count reach by the hour"),
+        (
+            "PLACES__BREAKDOWNS",
+            '["platform_position"]',
+            "publisher_platform \\+ platform_position; ",
+        ),
+        ("PLACES__BREAKDOWNS", '["shoe_size"]', "does not combine shoe_size"),
+        ("DEFAULT__BREAKDOWNS", '["age"]', "`default` has no breakdowns, because ads are scored by it"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"ADWARM_REPORTS__{name}", value)
+            with pytest.raises(BadRequest, match=f"ADWARM_REPORTS.*{words}"):
+                load_settings()
 
 
 def test_the_home_is_in_airflows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,8 @@ def _fields(item: "ReportVersion") -> dict[str, Any]:
         "fields": list(item.spec.fields),
         "attribution": item.spec.attribution,
         "attribution_windows": list(item.spec.attribution_windows),
+        "breakdowns": list(item.spec.breakdowns),
+        "action_breakdowns": list(item.spec.action_breakdowns),
     }
 
 

@@ -8,6 +8,9 @@ compared. The calls have low priority, and nothing that is read is published.
 | `levels`   | the account's own total      | the sum of its ads                      |
 | `async`    | the answer of a plain request| the answer of the same async report     |
 | `stored`   | the sum of its ads           | the sum of the stored days              |
+| `groups`   | the account's own total      | the sum of the groups of a breakdown    |
+
+The last one is of a report with breakdowns, another one each day, which is also compared in the two ways above it.
 
 Only figures that add up are compared, as exact decimals: delivery, purchases and leads by action type, and the ads' own
 results by indicator. The platform rounds the money of each ad to cents and estimates conversions, so half a cent for
@@ -36,6 +39,7 @@ from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, POLL_SECONDS
 from adwarm.prefetch.refused_fields import find_refused
 from adwarm.recovery import RecoveryPipeline
+from adwarm.settings import Settings
 from adwarm.sources.formats import ADDITIVE_FIELDS
 from adwarm.sources.protocol import (
     AsyncReportHandle,
@@ -65,6 +69,8 @@ _WHY = {
     "platform's support with both figures",
     "async": "the platform answers the same question in two ways; a later run shows whether it lasts",
     "stored": "the platform has restated days that were final",
+    "groups": "the platform leaves groups out, or answers this breakdown only once somebody enables it for the account "
+    "in Ads Manager; the report without breakdowns is whole",
 }
 
 
@@ -148,6 +154,12 @@ def choose_accounts(ids: Sequence[str], day: date, count: int) -> list[str]:
     return [order[(start + offset) % len(order)] for offset in range(min(count, len(order)))]
 
 
+def choose_reports(settings: Settings, day: date) -> list[str]:
+    """Return the reports that a day compares: `default`, and one of those with breakdowns, each in its turn."""
+    divided = sorted(name for name in settings.reports if settings.spec(name).breakdowns)
+    return ["default", *divided[day.toordinal() % len(divided) :][:1]] if divided else ["default"]
+
+
 def make_reconcile(calls: PlatformCalls, pipeline: RecoveryPipeline, clock: Clock) -> Step:
     """Return the step `reconcile`.
 
@@ -173,6 +185,7 @@ class _Case:
 
     Attributes:
         is_settled: whether the days of the window are final.
+        report: the report whose rows are compared.
         metrics: the additive figures to compare.
         lists: the lists to compare.
     """
@@ -181,13 +194,26 @@ class _Case:
     source: InsightsSource
     window: Window
     is_settled: bool
+    report: str
     spec: QuerySpec
     metrics: tuple[str, ...]
     lists: tuple[str, ...]
 
-    def unit(self, level: str) -> FetchUnit:
-        """Return the request for totals of the window at a level, with the figures to compare only."""
-        spec = replace(self.spec, level=level, fields=self.metrics + self.lists)
+    @property
+    def details(self) -> FetchUnit:
+        """The request for the rows of the report over the window, with the figures to compare only."""
+        return self._unit(self.spec)
+
+    @property
+    def whole(self) -> FetchUnit | None:
+        """The request for the account's own total; None where it is the same as `details`, or the source has none."""
+        is_same = self.spec.level == "account" and not self.spec.breakdowns
+        if is_same or "account" not in self.source.capabilities.levels:
+            return None
+        return self._unit(replace(self.spec, level="account", breakdowns=(), action_breakdowns=()))
+
+    def _unit(self, spec: QuerySpec) -> FetchUnit:
+        spec = replace(spec, fields=self.metrics + self.lists)
         return FetchUnit(self.account.id, (self.window,), Increment.RANGE, spec)
 
 
@@ -222,10 +248,11 @@ class _Run:
         except BadRequest as error:
             return StepResult(skipped=f"there is no platform to compare with: {error}")
         by_id = {item.id: item for item in active}
-        pairs = [(by_id[id_], is_settled) for id_ in chosen for is_settled in (True, False)]
-        for position, (account, is_settled) in list(enumerate(pairs))[int(state["next"]) :]:
+        reports = choose_reports(self.calls.context.settings, now.date())
+        cases = [(by_id[id_], name, is_settled) for id_ in chosen for name in reports for is_settled in (True, False)]
+        for position, (account, report, is_settled) in list(enumerate(cases))[int(state["next"]) :]:
             state["next"] = position
-            if self.budget.is_used_up or not self._reconcile_case(account, state, is_settled=is_settled):
+            if self.budget.is_used_up or not self._reconcile_case(account, report, state, is_settled=is_settled):
                 self.result.cursor = state
                 return self.result
             state["report"] = None
@@ -233,10 +260,12 @@ class _Run:
             raise self.failure  # nothing could be compared, as with a wrong token: that is no success
         return self.result
 
-    def _reconcile_case(self, account: Account, state: dict[str, Any], *, is_settled: bool) -> bool:
+    def _reconcile_case(self, account: Account, report: str, state: dict[str, Any], *, is_settled: bool) -> bool:
         """Compare one account and window; False when an async report is not ready within the time."""
         try:
-            case = self._make_case(account, is_settled=is_settled)
+            case = self._make_case(account, report, is_settled=is_settled)
+            if case.spec.breakdowns and not case.source.capabilities.has_breakdowns:
+                return True
             details = self._load_or_compare(case, state)
             return details is None or self._compare_async(case, details, state)
         except (Throttled, Refused) as error:
@@ -248,9 +277,9 @@ class _Run:
             self.result.problems.append(f"{account.id}: not compared: {error}")
             return True
 
-    def _make_case(self, account: Account, *, is_settled: bool) -> _Case:
+    def _make_case(self, account: Account, report: str, *, is_settled: bool) -> _Case:
         settings = self.calls.context.settings
-        spec, yesterday = settings.spec("default"), local_day(self.clock.now(), account.data_zone) - timedelta(days=1)
+        spec, yesterday = settings.spec(report), local_day(self.clock.now(), account.data_zone) - timedelta(days=1)
         days = SETTLED_DAYS if is_settled else RECENT_DAYS
         until = yesterday - timedelta(days=settings.freshness.settle_days + 1 if is_settled else 0)
         window = Window(until - timedelta(days=days - 1), until)
@@ -262,20 +291,22 @@ class _Run:
             source=source,
             window=window,
             is_settled=is_settled,
+            report=report,
             spec=spec,
             metrics=tuple(name for name in ADDITIVE_FIELDS if name in fields),
-            lists=tuple(name for name in _LISTS if name in fields),
+            # Groups lack the actions off the platform.
+            lists=() if spec.breakdowns else tuple(name for name in _LISTS if name in fields),
         )
 
     def _load_or_compare(self, case: _Case, state: dict[str, Any]) -> Sums | None:
         """Return the sums of the ads; compare them with account and stored days, unless an earlier run has."""
         if state["report"] is not None:
             return Sums.load(state["report"])
-        details = self._fetch_sums(case, case.unit(case.spec.level))
+        details = self._fetch_sums(case, case.details)
         figures: list[ComparedFigure] = []
-        if case.spec.level != "account" and "account" in case.source.capabilities.levels:
-            whole = self._fetch_sums(case, case.unit("account"))
-            figures += self._compare(case, "levels", whole, details)
+        if case.whole is not None:
+            comparison = "groups" if case.spec.breakdowns else "levels"
+            figures += self._compare(case, comparison, self._fetch_sums(case, case.whole), details)
         stored = self._sum_stored_days(case)
         if stored is not None:
             figures += self._compare(case, "stored", details, stored)
@@ -283,7 +314,7 @@ class _Run:
         return details if case.source.capabilities.has_async_reports else None
 
     def _compare_async(self, case: _Case, details: Sums, state: dict[str, Any]) -> bool:
-        unit = case.unit(case.spec.level)
+        unit = case.details
         if state["report"] is None:
             handle = self.calls.call(case.source, case.account.id, lambda: case.source.submit_async(unit))
             state["report"] = {"id": handle.id, "requested_at": self.clock.now().timestamp(), **details.to_dict()}
@@ -344,7 +375,7 @@ class _Run:
                 comparison=comparison,
                 since=case.window.since,
                 until=case.window.until,
-                metric=name,
+                metric=name if case.report == "default" else f"{name} ({case.report})",
                 expected=float(first),
                 actual=float(second),
                 differs=differ(name, first, second, TOLERANCE, rows),
@@ -377,6 +408,7 @@ def describe(figure: ComparedFigure) -> str:
         "levels": ("the account reports {}", "its ads sum to {}"),
         "async": ("a plain request says {}", "the async report says {}"),
         "stored": ("the platform says {}", "the stored days sum to {}"),
+        "groups": ("the account reports {}", "its groups sum to {}"),
     }[figure.comparison]
     expected, actual = (
         text.format(_number(figure.metric, value))
@@ -395,4 +427,4 @@ def describe_all(figures: Sequence[ComparedFigure]) -> str:
 
 
 def _number(metric: str, value: float) -> str:
-    return f"{value:,.2f}" if metric == "spend" else f"{value:,.0f}"
+    return f"{value:,.2f}" if metric.startswith("spend") else f"{value:,.0f}"

@@ -7,6 +7,7 @@ One rule of freshness serves planner, store, reader and the outcomes of warms.
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -139,19 +140,40 @@ class QuerySpec:
     Attributes:
         attribution: the setting that counts conversions: `unified`, that of each ad set, as Ads Manager shows;
             `account`, that of the ad account; empty in a stored query that states none.
+        breakdowns: fields by whose values the platform divides the row of an object and day; see `model.breakdowns`.
+        action_breakdowns: fields by which it divides the items of lists of actions.
     """
 
     level: str = "ad"
     fields: tuple[str, ...] = DEFAULT_FIELDS
     attribution_windows: tuple[str, ...] = ()
     attribution: str = "unified"
+    breakdowns: tuple[str, ...] = ()
+    action_breakdowns: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The fields that tell the rows of one day or window apart; every rule about rows takes them from here."""
+        return (f"{self.level}_id", *sorted(self.breakdowns))
 
     @property
     def hash(self) -> str:
         """Twelve hex digits, different for every query."""
         attribution = [self.attribution] if self.attribution else []
-        text = json.dumps([self.level, sorted(self.fields), sorted(self.attribution_windows), *attribution])
+        divided = [sorted(self.breakdowns), sorted(self.action_breakdowns)]
+        text = json.dumps([
+            *(self.level, sorted(self.fields), sorted(self.attribution_windows)),
+            *(attribution + divided if any(divided) else attribution),
+        ])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def row_key(row: Mapping[str, object], identity: Sequence[str]) -> tuple[object, ...]:
+    """Return what tells a row apart: its first day, its last day, and its values of `QuerySpec.identity`.
+
+    A group may have an empty name, or none; it is a group of its own.
+    """
+    return row.get("date_start"), row.get("date_stop"), *map(row.get, identity)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,15 +1,15 @@
 """What a plan reads from the store: accounts, entries and stored days, in few queries."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
-from adwarm.fetch_plan import RefetchSchedule, RequestCost, get_request_cost
+from adwarm.fetch_plan import RefetchSchedule, RequestCost, expect_rows, get_request_cost
 from adwarm.forecast.protocol import data_cutoff_at
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.foundation.local_time import local_day, local_midnight
-from adwarm.model import Account, FreshnessRules, ReportKey, Window, expires_at, resolve_key, resolve_window
+from adwarm.model import Account, FreshnessRules, QuerySpec, ReportKey, Window, expires_at, resolve_key, resolve_window
 from adwarm.model.strategy import USE_PERIOD
 from adwarm.patterns.open_history import list_opened_keys, load_slots
 from adwarm.sources.factory import find_capabilities
@@ -172,12 +172,29 @@ class StoreView:
         page_rows = {name: self.get_capabilities(name).max_page_rows for name in by_id}
         earlier = _LOOK_BACK if min(page_rows.values()) < PAGE_ROWS else timedelta()
         hull = Window(min(w.since for w in windows.values()) - earlier, max(w.until for w in windows.values()))
-        stored = partitions.list_states_by_account(self._engine, by_id, spec.hash, hull)
+        stored, plain = self._list_states(spec, by_id, hull), dict[str, dict[date, PartitionState]]()
+        if spec.breakdowns:
+            plain = self._list_states(self._settings.spec("default"), by_id, hull)
         for index, (key, at) in requests.items():
             name = key.account_id
-            days = {day: state for day, state in stored.get(name, {}).items() if self._was_known(state.fetched_at)}
-            cost = get_request_cost(windows[index], days, schedules[name], at)
-            yield index, cost._replace(pages=_count_pages(days, page_rows[name]))
+            days = stored.get(name, {})
+            if spec.breakdowns:
+                rows = expect_rows(spec, _last_rows(days), _last_rows(plain.get(name, {})))
+                yield index, get_request_cost(windows[index], days, schedules[name], at, rows)
+            else:
+                cost = get_request_cost(windows[index], days, schedules[name], at)
+                yield index, cost._replace(pages=_count_pages(days, page_rows[name]))
+
+    def _list_states(
+        self, spec: QuerySpec, account_ids: Iterable[str], window: Window
+    ) -> dict[str, dict[date, PartitionState]]:
+        states = partitions.list_states_by_account(self._engine, account_ids, spec.hash, window)
+        if self._known_at is None:
+            return states
+        return {
+            name: {day: state for day, state in days.items() if self._was_known(state.fetched_at)}
+            for name, days in states.items()
+        }
 
     def _was_known(self, fetched_at: datetime) -> bool:
         return self._known_at is None or fetched_at <= self._known_at
@@ -185,8 +202,12 @@ class StoreView:
 
 def _count_pages(stored: Mapping[date, PartitionState], page_rows: int) -> int:
     """Return the pages of the day stored last, where they are smaller than the platform's; else 1."""
-    rows = stored[max(stored)].rows if stored and page_rows < PAGE_ROWS else 0
+    rows = (_last_rows(stored) or 0) if page_rows < PAGE_ROWS else 0
     return max(1, -(-rows // page_rows))
+
+
+def _last_rows(stored: Mapping[date, PartitionState]) -> int | None:
+    return stored[max(stored)].rows if stored else None
 
 
 def _group_by_report(keys: Sequence[ReportKey]) -> dict[str, list[int]]:

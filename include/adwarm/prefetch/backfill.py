@@ -4,12 +4,12 @@ The range is cut into the aligned blocks that every caller shares, newest first,
 complete blocks and the most useful days first. Stored days that are not due are never fetched, so a rerun fetches only
 what is missing, and one over settled days makes no call.
 
-The estimate counts pages from the rows that the account had on its stored days; without any, from those of all
-accounts; without those, from an assumption that the estimate names.
+The estimate counts calls from the rows that the account had on its stored days; without any, from those of all
+accounts; without those, from an assumption that the estimate names. Breakdowns multiply the rows of the report
+`default`.
 """
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.fetch_plan import RefetchSchedule, aligned_blocks, plan_fetch
+from adwarm.fetch_plan import RefetchSchedule, aligned_blocks, count_calls, expect_rows, is_large, plan_fetch
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_duration
@@ -28,16 +28,18 @@ from adwarm.prefetch.engine import PrefetchEngine, WarmingStopped
 from adwarm.prefetch.progress_log import ProgressLog, Write
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourceFactory
-from adwarm.sources.units import PAGE_ROWS
 from adwarm.store import Context, jobs, partitions, warms
 
 log = logging.getLogger(__name__)
 PLATFORM_RETENTION_DAYS = 1122
 """37 months: how long the platform keeps data."""
 DAG = "backfill"
-_STORED_DAYS = "stored days"
-ASSUMED_ROWS = 50.0
-"""Rows of an account-day while no day is stored."""
+_STORED_DAYS, _GROUPS, _ASSUMED = "stored days", "groups of the breakdowns", "assumed"
+_SOURCES = {
+    _STORED_DAYS: "as in the stored days",
+    _GROUPS: "those of the report default times the usual groups of the breakdowns",
+    _ASSUMED: "an assumption",
+}
 ASSUMED_SECONDS = 1.0
 """Seconds per request while none was measured."""
 _MAX_ROUNDS = 50
@@ -89,12 +91,14 @@ class Estimate:
         accounts: accounts with missing days.
         days: account-days to fetch.
         spans: spans to fetch; each takes a request per page.
-        requests: pages, range summaries, and look-ups of accounts that were never fetched.
+        requests: pages, starts and polls of async reports, range summaries, and look-ups of accounts that were never
+            fetched.
         rows_per_day: average rows of an account-day.
-        rows_from: where that number comes from: `stored days` or `assumed`.
+        rows_from: where that number comes from: `stored days`, `groups of the breakdowns` or `assumed`.
         seconds_per_request: how long a request took recently, waiting included; assumed when none was measured.
         hours_alone: with every slot and the whole rate.
         hours_shared: with only the capacity of low priority, while all other classes are busy.
+        async_reports: spans that are too large for pages alone.
     """
 
     accounts: int
@@ -106,6 +110,7 @@ class Estimate:
     seconds_per_request: float
     hours_alone: float
     hours_shared: float
+    async_reports: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, rounded."""
@@ -117,12 +122,13 @@ class Estimate:
         if not self.days:
             return f"no day is missing; range summaries take about {format_count(self.requests, 'request')}"
         lack = format_count(self.accounts, "account lacks", "accounts lack")
-        source = "as in the stored days" if self.rows_from == _STORED_DAYS else "an assumption"
+        calls = format_count(self.requests, "request")
+        reports = f", {format_count(self.async_reports, 'async report')} among them" if self.async_reports else ""
         return (
             f"{lack} {format_count(self.days, 'day')} in all; fetching them takes about "
-            f"{format_count(self.requests, 'request')}, which is {format_duration(self.hours_alone * 3600)} if nothing "
-            f"else runs and {format_duration(self.hours_shared * 3600)} beside a full load of other work "
-            f"(at {self.rows_per_day:.0f} rows a day, {source})"
+            f"{calls}{reports}, which is {format_duration(self.hours_alone * 3600)} if nothing else runs and "
+            f"{format_duration(self.hours_shared * 3600)} beside a full load of other work "
+            f"(at {self.rows_per_day:.0f} rows a day, {_SOURCES[self.rows_from]})"
         )
 
 
@@ -190,21 +196,23 @@ def estimate(context: Context, account_spans: Iterable[AccountSpans], report: st
     """
     settings = context.settings
     missing = [(account, spans) for account, spans in account_spans if spans]
-    measured = partitions.get_rows_per_day(context.engine, settings.spec(report).hash)
-    average = sum(measured.values()) / len(measured) if measured else ASSUMED_ROWS
-    pages = sum(
-        _count_pages(len(span), measured.get(account.id, average)) for account, spans in missing for span in spans
-    )
+    rows, average, rows_from = _expect_rows(context, report)
+    expected = [(len(span), rows.get(account.id, average)) for account, spans in missing for span in spans]
     accounts = {account.id: account for account, _ in missing}
-    requests = pages + summaries + sum(not account.is_verified for account in accounts.values())
+    requests = (
+        sum(count_calls(*item) for item in expected)
+        + summaries
+        + sum(not account.is_verified for account in accounts.values())
+    )
     seconds = warms.get_seconds_per_request(context.engine) or ASSUMED_SECONDS
     return Estimate(
         accounts=len(accounts),
         days=sum(len(span) for _, spans in missing for span in spans),
         spans=sum(len(spans) for _, spans in missing),
         requests=requests,
+        async_reports=sum(is_large(*item) for item in expected),
         rows_per_day=average,
-        rows_from=_STORED_DAYS if measured else "assumed",
+        rows_from=rows_from,
         seconds_per_request=seconds,
         hours_alone=_hours(requests, seconds, settings, 1.0),
         hours_shared=_hours(requests, seconds, settings, settings.backpressure.shares[Priority.LOW]),
@@ -337,8 +345,16 @@ def _record_outcome(
     jobs.add_progress(engine, run_id, done=int(served), failed=int(not served), requests=outcome.calls, errors=errors)
 
 
-def _count_pages(days: int, rows: float) -> int:
-    return max(1, math.ceil(days * rows / PAGE_ROWS))
+def _expect_rows(context: Context, report: str) -> tuple[dict[str, float], float, str]:
+    """Return the rows of a day by account, those of other accounts, and where the numbers come from."""
+    spec, plain = context.settings.spec(report), context.settings.spec("default")
+    rows, source = partitions.get_rows_per_day(context.engine, spec.hash), _STORED_DAYS
+    if not rows and spec.breakdowns:
+        stored = partitions.get_rows_per_day(context.engine, plain.hash)
+        rows, source = {name: expect_rows(spec, None, number) for name, number in stored.items()}, _GROUPS
+    if not rows:
+        return {}, expect_rows(spec, None, None), _ASSUMED
+    return rows, sum(rows.values()) / len(rows), source
 
 
 def _hours(requests: int, seconds: float, settings: Settings, share: float) -> float:

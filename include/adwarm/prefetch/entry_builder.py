@@ -243,7 +243,7 @@ def _query_fields(query: EntryQuery) -> dict[str, Any]:
         "until": query.entry_key.window.until,
         "time_zone": query.account.data_zone,
         "currency": query.account.currency,
-        "query": QueryFields(query.entry_key.spec_hash, query.spec.level, query.spec.fields),
+        "query": QueryFields(query.entry_key.spec_hash, query.spec.level, query.spec.fields + query.spec.breakdowns),
     }
 
 

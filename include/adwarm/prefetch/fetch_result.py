@@ -8,8 +8,9 @@ import orjson
 import zstandard
 
 from adwarm.model import Row, Window
+from adwarm.model.keys import row_key
 from adwarm.prefetch.gap_filling import MissingData
-from adwarm.store.partition_rows import in_order, row_key, without_duplicates
+from adwarm.store.partition_rows import in_order, without_duplicates
 
 _LOOSE_ROWS = 2_000
 
@@ -18,13 +19,13 @@ class RowBuffer:
     """The rows of one fetch result by window; beyond `loose_rows` they are compressed, so memory stays small.
 
     Args:
-        level: the level of the rows, which says how a row is identified.
+        identity: the fields that tell the rows of a window apart.
         rows: the first rows.
         loose_rows: how many rows are kept uncompressed.
     """
 
-    def __init__(self, level: str, rows: Iterable[Row] = (), loose_rows: int = _LOOSE_ROWS) -> None:
-        self.level = level
+    def __init__(self, identity: Sequence[str], rows: Iterable[Row] = (), loose_rows: int = _LOOSE_ROWS) -> None:
+        self._identity = identity
         self._max_loose = loose_rows
         self._loose: dict[Window, list[Row]] = {}
         self._packed: dict[Window, list[bytes]] = {}
@@ -71,7 +72,7 @@ class RowBuffer:
         loose = self._loose.pop(window, [])
         self._loose_rows -= len(loose)
         self._counts.pop(window, None)
-        return in_order(without_duplicates([*rows, *loose], self.level))
+        return in_order(without_duplicates([*rows, *loose], self._identity))
 
     def rows(self) -> Iterator[Row]:
         """Yield every row, duplicates included; the buffer keeps them."""
@@ -121,13 +122,13 @@ def concatenate(first: FetchResult, others: Iterable[FetchResult]) -> FetchResul
     )
 
 
-def merge_fields(parts: Sequence[FetchResult], level: str) -> RowBuffer:
+def merge_fields(parts: Sequence[FetchResult], identity: Sequence[str]) -> RowBuffer:
     """Return the rows of all results, with rows of the same identity merged into one that has all their fields."""
-    rows: dict[tuple[str, str, str], Row] = {}
+    rows: dict[tuple[object, ...], Row] = {}
     for part in parts:
         for row in part.rows.rows():
-            rows.setdefault(row_key(row, level), {}).update(row)
-    return RowBuffer(level, rows.values())
+            rows.setdefault(row_key(row, identity), {}).update(row)
+    return RowBuffer(identity, rows.values())
 
 
 def _unpacked(packed: bytes) -> list[Row]:

@@ -27,6 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from adwarm.backpressure import CallRequest, acquire_grant
+from adwarm.fetch_plan import REPORT_DAYS, REPORT_ROWS
 from adwarm.foundation.clock import TimeLimit, TimeLimitReached, limited
 from adwarm.foundation.errors import (
     Corrupt,
@@ -61,6 +62,7 @@ from adwarm.sources.units import (
     PageTrail,
     call_limit,
     filtered_objects,
+    has_one_row,
     is_single_object,
     level_below,
     restrict_to_objects,
@@ -78,8 +80,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Target = FetchUnit | AsyncReportHandle
 """What pages are read of."""
-REPORT_DAYS, REPORT_ROWS = 45, 10_000
-"""More days or expected rows than these go as an async report: by pages they take minutes, one call after another."""
 MAX_SPLIT_REQUESTS, MAX_MISSING = 600, 20
 """More requests or gaps than these cost more than the result is worth."""
 _IDENTITY_SUFFIXES = ("_id", "_name")
@@ -200,7 +200,7 @@ class Fetcher:
 
     def _fetch_smaller(self, unit: FetchUnit, smaller: Iterable[FetchUnit]) -> FetchResult:
         """Return the rows of units that cover the objects of `unit`, as the result for its windows."""
-        nothing = FetchResult(RowBuffer(unit.spec.level), unit.windows)
+        nothing = FetchResult(RowBuffer(unit.spec.identity), unit.windows)
         return replace(concatenate(nothing, map(self.fetch, smaller)), windows=unit.windows)
 
     def _split_by_objects(self, unit: FetchUnit) -> list[FetchUnit]:
@@ -237,7 +237,7 @@ class Fetcher:
                     failing.append(half)
                 else:
                     results.append(result)
-        rows = merge_fields(results, unit.spec.level)
+        rows = merge_fields(results, unit.spec.identity)
         return replace(concatenate(bare, results[1:]), rows=rows, missing=tuple(gaps))
 
     def _fetch_isolated(self, unit: FetchUnit) -> FetchResult:
@@ -250,7 +250,7 @@ class Fetcher:
             raise error
         level, (name,) = filtered_objects(unit)
         gap = self._record_missing(MissingData(level, name, unit.windows, str(error)))
-        return FetchResult(RowBuffer(unit.spec.level), unit.windows, missing=(gap,))
+        return FetchResult(RowBuffer(unit.spec.identity), unit.windows, missing=(gap,))
 
     def _record_missing(self, gap: MissingData) -> MissingData:
         self._missing.append(gap)
@@ -328,7 +328,7 @@ class Fetcher:
         try:
             return self._fetch_pages(unit)
         except TooMuchData as error:
-            if not (error.in_background and self._reports_help and self._can_report) or is_single_object(unit):
+            if not (error.in_background and self._reports_help and self._can_report) or has_one_row(unit):
                 raise
         except RETRY_LATER_ERRORS:
             raise
@@ -343,7 +343,7 @@ class Fetcher:
 
     def _is_large(self, unit: FetchUnit) -> bool:
         """Whether a unit is large: by its days, or by their expected rows."""
-        if not self._can_report or unit.increment is not Increment.DAY or is_single_object(unit):
+        if not self._can_report or unit.increment is not Increment.DAY or has_one_row(unit):
             return False
         days = sum(len(window) for window in unit.windows)
         return days > REPORT_DAYS or days * self.rows_per_day > REPORT_ROWS
@@ -399,7 +399,7 @@ class Fetcher:
     def _fetch_pages(self, target: Target, read: PagesRead | None = None) -> FetchResult:
         """Return the rows of every page of a unit or a report; `read` are pages that were read before."""
         unit = _unit_of(target)
-        rows, pages = RowBuffer(unit.spec.level), PageTrail(unit.account_id)
+        rows, pages = RowBuffer(unit.spec.identity), PageTrail(unit.account_id)
         if read is not None:
             self._resume(rows, pages, read)
         version = ""
@@ -473,7 +473,7 @@ class Fetcher:
     def _with_smaller_page(self, target: Target) -> Target | None:
         """Return the target with a quarter of the rows per page; None when its pages are already small."""
         size = self._page_size(target) // _PAGE_STEP
-        if size < _SMALLEST_PAGE or is_single_object(_unit_of(target)):
+        if size < _SMALLEST_PAGE or has_one_row(_unit_of(target)):
             return None
         unit = replace(_unit_of(target), page_size=size)
         return replace(target, unit=unit) if isinstance(target, AsyncReportHandle) else unit

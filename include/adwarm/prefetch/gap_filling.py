@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from adwarm.model import Row, Window
+from adwarm.model.keys import row_key
 from adwarm.sources.protocol import FetchUnit
 from adwarm.sources.units import exclude_objects, restrict_to_objects, with_fields
-from adwarm.store.partition_rows import row_key
 
 _OBJECT = re.compile(r"(?:^|; )(campaign|adset|ad) (\d+): ")
 _SEPARATOR = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: )")
@@ -65,7 +65,9 @@ def exclude_missing(
     return exclude_objects(unit, unreadable), isolated, [*certain, *covered.values()]
 
 
-def fill_gaps(rows: Sequence[Row], missing: Sequence[MissingData], older: Iterable[Row], level: str) -> list[Row]:
+def fill_gaps(
+    rows: Sequence[Row], missing: Sequence[MissingData], older: Iterable[Row], identity: Sequence[str]
+) -> list[Row]:
     """Return `rows`, plus older rows of missing objects and older values of missing fields.
 
     Good data is never replaced by missing data. Rows that were read keep all the values they have.
@@ -74,13 +76,13 @@ def fill_gaps(rows: Sequence[Row], missing: Sequence[MissingData], older: Iterab
         rows: the rows that were read.
         missing: what could not be read.
         older: rows that were stored before.
-        level: the level of the rows, which says how a row is identified.
+        identity: the fields that tell the rows of a window apart.
     """
     if not missing:
         return list(rows)
-    filled = {row_key(row, level): row for row in rows}
+    filled = {row_key(row, identity): row for row in rows}
     for row in older:
-        key = row_key(row, level)
+        key = row_key(row, identity)
         for gap in missing:
             if not _is_affected(row, gap):
                 continue

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from adwarm.fetch_plan import FetchPlan, RefetchSchedule, combine_request, plan_fetch
+from adwarm.fetch_plan import REPORT_ROWS, FetchPlan, RefetchSchedule, combine_request, expect_rows, plan_fetch
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch.batch import platform_time
@@ -36,7 +36,7 @@ from adwarm.prefetch.entry_builder import (
 )
 from adwarm.prefetch.fetch_lease import FetchLease
 from adwarm.prefetch.fetch_result import FetchResult
-from adwarm.prefetch.fetcher import REPORT_ROWS, Fetcher
+from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
 from adwarm.recovery import Call
 from adwarm.recovery.call import STORED_DATA
@@ -175,7 +175,7 @@ class AccountRefresh:
         """Yield the units of the days, together with the due summaries where one request can cover both."""
         due = find_due_summaries(plan.summary_windows, self._stored_summaries, self._states, self._schedule, self.now)
         due = [window for window in due if self._is_requested(window)]
-        rows = max((state.rows for state in self._states.values()), default=0)
+        rows = self._expect_rows(plan)
         self.fetcher.rows_per_day = rows
         source = self.fetcher.source
         max_rows = min(source.capabilities.max_page_rows, REPORT_ROWS)
@@ -185,6 +185,14 @@ class AccountRefresh:
             return
         for span in plan.spans:
             yield from source.plan(self.account, [span], Increment.DAY, self.spec)
+
+    def _expect_rows(self, plan: FetchPlan) -> int:
+        """Return the most rows that a day is expected to have; 0 when that is unknown."""
+        rows = max((state.rows for state in self._states.values()), default=0)
+        if self._states or not self.spec.breakdowns or not plan.spans:
+            return rows
+        plain = load_states(self.context, self.account.id, self.context.settings.spec("default"), plan.spans)
+        return int(expect_rows(self.spec, None, max((state.rows for state in plain.values()), default=0)))
 
     def _is_requested(self, window: Window) -> bool:
         return any(key.window == window for key in self._remaining)
@@ -206,7 +214,7 @@ class AccountRefresh:
             return []
         older = self._load_older_rows(days) if result.missing else []
         rows_before = sum(self._states[day].rows for day in days if day in self._states)
-        filled = len(fill_gaps([], result.missing, older, self.spec.level))
+        filled = len(fill_gaps([], result.missing, older, self.spec.identity))
         rows_now = filled + sum(result.rows.count(Window(day, day)) for day in days)
         check_not_emptied(self.account.id, rows_before, rows_now)
         at = self._fetched_at(result)
@@ -215,7 +223,7 @@ class AccountRefresh:
             rows = result.rows.take(Window(day, day))
             if result.missing:
                 of_day = [row for row in older if row["date_start"] == day.isoformat()]
-                rows = in_order(fill_gaps(rows, result.missing, of_day, self.spec.level))
+                rows = in_order(fill_gaps(rows, result.missing, of_day, self.spec.identity))
             group[day] = rows
             if sum(map(len, group.values())) >= _OBJECT_ROWS:
                 self._publish(self._put(group, result, at), {})
@@ -274,7 +282,7 @@ class AccountRefresh:
             rows = result.rows.take(window)
             if result.missing:
                 of_window = [row for row in older if _window(row) == window]
-                rows = in_order(fill_gaps(rows, result.missing, of_window, self.spec.level))
+                rows = in_order(fill_gaps(rows, result.missing, of_window, self.spec.identity))
             self._new_summaries[window] = rows, describe_missing(result.missing, window)
 
     def _summary(self, window: Window) -> RangeSummary | None:

@@ -51,7 +51,7 @@ class RefusedFields:
         Raises:
             FieldRefused: rows need them, or they were left out already.
         """
-        needed = {"account_id", f"{unit.spec.level}_id", *(gap.id for gap in self.gaps)}
+        needed = {"account_id", *unit.spec.identity, *(gap.id for gap in self.gaps)}
         fields = {name: str(error) for name in error.fields if name in unit.spec.fields and name not in needed}
         if not fields:
             raise error

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Row, and_, case, cast, func, literal, null, select, union_all
+from sqlalchemy import Engine, Row, and_, case, cast, func, literal, null, select, true, union_all
 from sqlalchemy.types import Integer, String, Text
 
 from adwarm.model import Mode, WarmStatus
@@ -20,21 +20,38 @@ from adwarm.store.snapshots import forecast_snapshot, policy
 from adwarm.store.warms import table as warm
 
 
+class ReportCost(NamedTuple):
+    """What the fetches of a report took: their number, their calls, and the seconds of one on average."""
+
+    report: str
+    fetches: int
+    calls: int
+    seconds: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class FetchCosts:
     """What fetches took.
 
     Attributes:
-        fetches: number of fetches.
-        requests: their calls; None without one.
+        reports: by report, the most calls first.
         lifetime: mean seconds that a fetched report stayed fresh; None without one.
         keys: reports that the deployed forecast knows; None before the first one.
     """
 
-    fetches: int
-    requests: int | None
+    reports: tuple[ReportCost, ...]
     lifetime: float | None
     keys: int | None
+
+    @property
+    def fetches(self) -> int:
+        """Number of fetches."""
+        return sum(item.fetches for item in self.reports)
+
+    @property
+    def requests(self) -> int | None:
+        """Their calls; None without one."""
+        return sum(item.calls for item in self.reports) if self.reports else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +77,37 @@ class FailedWork:
 
 def get_fetch_costs(engine: Engine, since: datetime) -> FetchCosts:
     """Return what a fetch since then took, and how many reports are known."""
+    calls = func.sum(warm.c.requests)
     fetched = (
         select(
+            warm.c.report,
             func.count().label("fetches"),
-            func.sum(warm.c.requests).label("requests"),
-            func.avg(seconds_between(warm.c.fetched_at, warm.c.expires_at)).label("lifetime"),
+            calls.label("calls"),
+            func.avg(warm.c.seconds).label("seconds"),
+            func.sum(seconds_between(warm.c.fetched_at, warm.c.expires_at)).label("lifetimes"),
+            func.count(warm.c.expires_at).label("ends"),
         )
         .where(warm.c.decided_at >= since, warm.c.mode == Mode.LIVE, warm.c.status == WarmStatus.FETCHED)
+        .group_by(warm.c.report)
         .subquery()
     )
     deployed = select(policy.c.snapshot_id).limit(1).scalar_subquery()
     keys = select(forecast_snapshot.c["keys"]).where(forecast_snapshot.c.id == deployed).scalar_subquery()
+    one = select(keys.label("key_count")).subquery()
+    query = select(fetched, one.c.key_count).select_from(one.outerjoin(fetched, true()))
     with read_transaction(engine) as connection:
-        row = connection.execute(select(fetched, keys.label("keys"))).one()
-    return FetchCosts(**row._mapping)
+        rows = connection.execute(query.order_by(fetched.c.calls.desc(), fetched.c.report)).all()
+    reports = [row for row in rows if row.report is not None]
+    ends = sum(row.ends for row in reports)
+    lifetime = sum(float(row.lifetimes or 0) for row in reports) / ends if ends else None
+    return FetchCosts(
+        tuple(
+            ReportCost(row.report, row.fetches, int(row.calls), None if row.seconds is None else float(row.seconds))
+            for row in reports
+        ),
+        lifetime,
+        rows[0].key_count,
+    )
 
 
 def list_failures(engine: Engine, since: datetime, limit: int) -> list[FailedWork]:

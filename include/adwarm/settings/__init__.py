@@ -8,7 +8,6 @@ that `ADWARM_CONFIG` names; the environment wins. What neither sets may come fro
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import time, timedelta
 from functools import cache, cached_property
 from pathlib import Path
@@ -150,8 +149,11 @@ class Settings(BaseSettings):
     @field_validator("reports")
     @classmethod
     def _default_report_stays(cls, reports: dict[str, ReportSettings]) -> dict[str, ReportSettings]:
-        """Keep the report `default` when only further reports are set."""
-        return {"default": ReportSettings(), **reports}
+        """Keep the report `default` when only further reports are set, and whole: scores and plain sums read it."""
+        reports = {"default": ReportSettings(), **reports}
+        if reports["default"].breakdowns or reports["default"].action_breakdowns:
+            raise ValueError("the report `default` has no breakdowns, because ads are scored by it; name another one")
+        return reports
 
     @field_validator("home")
     @classmethod
@@ -252,12 +254,7 @@ class Settings(BaseSettings):
         configured = self.reports.get(report)
         if configured is None:
             raise BadRequest(f"report {report!r} is not configured; the reports are {', '.join(sorted(self.reports))}")
-        spec = QuerySpec(
-            level=configured.level,
-            attribution_windows=configured.attribution_windows,
-            attribution=configured.attribution,
-        )
-        return spec if configured.fields is None else replace(spec, fields=configured.fields)
+        return configured.query
 
 
 OTHER_VARIABLES = (

@@ -1,11 +1,23 @@
 """The sections of the settings about the log, the forecast, planning, flow control and sources."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
+from adwarm.model import QuerySpec
+from adwarm.model.breakdowns import check_breakdowns, is_counted
+from adwarm.model.keys import DEFAULT_FIELDS
 
 _OPTIONS: Final = TypeAdapter(dict[str, Any])
 
@@ -338,3 +350,24 @@ class ReportSettings(Section):
     attribution_windows: tuple[str, ...] = Field(
         (), description="Meta: windows beside that setting's own figure, such as 7d_click."
     )
+    breakdowns: tuple[str, ...] = Field(
+        (),
+        description="Meta: fields that divide each row into groups, such as age and gender; not for the report "
+        "`default`, which scores read.",
+    )
+    action_breakdowns: tuple[str, ...] = Field(
+        (), description="Meta: fields that divide the items of lists of actions, such as action_device."
+    )
+
+    @property
+    def query(self) -> QuerySpec:
+        """The report's query."""
+        counted = tuple(name for name in DEFAULT_FIELDS if is_counted(name, self.breakdowns))
+        fields = counted if self.fields is None else self.fields
+        windows, divided = self.attribution_windows, (self.breakdowns, self.action_breakdowns)
+        return QuerySpec(self.level, fields, windows, self.attribution, *divided)
+
+    @model_validator(mode="after")
+    def _breakdowns_are_allowed(self) -> Self:
+        check_breakdowns(self.breakdowns, self.action_breakdowns, self.query.fields)
+        return self

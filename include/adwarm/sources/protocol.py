@@ -30,6 +30,7 @@ class Capabilities:
         retention_days: how far back its data goes; None for no limit.
         has_async_reports: it makes reports in the background (`submit_async`); one `poll` covers up to `poll_batch`.
         can_list_objects: it lists the objects below another, so a request can be restricted to some of them.
+        has_breakdowns: it divides the rows of a query by its breakdowns.
         closes_days: its days end: they are fetched and scored once after the account's midnight.
         readers_fill: an open that finds nothing fresh fills the upstream's own cache, as a warm does.
         noun: what one of its accounts is called, such as `dashboard`.
@@ -44,6 +45,7 @@ class Capabilities:
     has_async_reports: bool = False
     poll_batch: int = 50
     can_list_objects: bool = False
+    has_breakdowns: bool = False
     quota_scopes: tuple[ScopeKind, ...] = ()
     retention_days: int | None = 1122
     closes_days: bool = True

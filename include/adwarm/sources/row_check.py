@@ -13,7 +13,9 @@ from itertools import chain
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import Row
+from adwarm.model import QuerySpec, Row
+from adwarm.model.breakdowns import BREAKDOWNS
+from adwarm.model.keys import row_key
 from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm_client.column_table import read_fields
 from adwarm_client.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
@@ -62,7 +64,7 @@ _ACTION_LISTS = frozenset({
     "website_purchase_roas",
     "mobile_app_purchase_roas",
 })
-_LABELS = frozenset({"region", "country", "dma", "comscore_market", "age", "gender"})
+_LABELS = frozenset({*BREAKDOWNS, "comscore_market"})
 
 
 def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = False) -> None:
@@ -92,6 +94,8 @@ def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = Fals
         for name, included, ids in id_filters:
             if (value := row.get(name)) is not None and (value in ids) is not included:
                 raise _corrupt(name, number, f"is {_shown(value)}, which was not asked for")
+    if unit.spec.breakdowns:
+        _check_groups(rows, unit.spec)
 
 
 def check_ids(rows: Sequence[Row]) -> None:
@@ -180,6 +184,16 @@ def _are_valid_texts(texts: set[Any], validator: "Validator") -> bool:
     return lines.count("\n") == len(texts) and _PLAIN_LINES.fullmatch(lines) is not None
 
 
+def _check_groups(rows: Sequence[Row], spec: QuerySpec) -> None:
+    """Check that no two rows of a response are the same group: they cannot be told apart, so one would be lost."""
+    groups = set[tuple[object, ...]]()
+    for number, row in enumerate(rows, 1):
+        group = row_key(row, spec.identity)
+        if group in groups:
+            raise _corrupt(" and ".join(spec.breakdowns), number, "repeat those of an earlier row")
+        groups.add(group)
+
+
 def _check_fields(row: Row, number: int, *, numeric_ids: bool) -> None:
     if len(row) > MAX_FIELDS:
         raise _corrupt("the row", number, f"has {len(row)} fields, more than {MAX_FIELDS}")
@@ -200,6 +214,8 @@ Validator = Callable[[Any], str | None]
 def _validator_for(name: str, numeric_ids: bool) -> Validator:
     if name == "account_id":
         return _account
+    if name in _LABELS:
+        return _label
     if name == "id" or name.endswith("_id"):
         return _numeric_id if numeric_ids else _text_id
     if name.endswith("currency"):
@@ -208,7 +224,7 @@ def _validator_for(name: str, numeric_ids: bool) -> Validator:
         return _figure
     if name in _ACTION_LISTS:
         return _actions
-    return _label if name.endswith("_name") or name in _LABELS else _value
+    return _label if name.endswith("_name") else _value
 
 
 def _account(value: Any) -> str | None:

@@ -98,8 +98,10 @@ def plan_units(
     Days are requested in spans: a gap between two windows is requested with them when that saves a request.
 
     Raises:
-        BadRequest: the source does not know the level of `spec`.
+        BadRequest: the source does not know the level of `spec`, or has no breakdowns.
     """
+    if not caps.has_breakdowns and (spec.breakdowns or spec.action_breakdowns):
+        raise BadRequest("this source has no breakdowns; name a report without them, or an account of the platform")
     if spec.level not in caps.levels:
         raise BadRequest(f"level {spec.level!r} is not one this source has: {', '.join(sorted(caps.levels))}")
     if increment is Increment.DAY:
@@ -164,9 +166,14 @@ def filtered_objects(unit: FetchUnit) -> tuple[str, list[str]]:
 
 
 def is_single_object(unit: FetchUnit) -> bool:
-    """Whether `unit` is restricted to one object of its own level, so it has at most one row per day or window."""
+    """Whether `unit` is restricted to one object of its own level."""
     level, ids = filtered_objects(unit)
     return level == unit.spec.level and len(ids) == 1
+
+
+def has_one_row(unit: FetchUnit) -> bool:
+    """Whether `unit` has at most one row per day or window: it is a single object without breakdowns."""
+    return is_single_object(unit) and not unit.spec.breakdowns
 
 
 def restrict_to_objects(unit: FetchUnit, level: str, ids: Sequence[str]) -> FetchUnit:

@@ -1,7 +1,7 @@
 """Rows of days and ranges: their identity, their Parquet format, and reading a window from its partitions.
 
-A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campaign` by `campaign_id` and `account` by
-`account_id`, each with its day or window.
+A row is identified by its day or window and by the fields that `QuerySpec.identity` lists: the id of its level, and the
+values of the report's breakdowns.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
+from itertools import pairwise
 from operator import le
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ import pyarrow.parquet as pq
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, Transient
 from adwarm.model import ColumnTable, Row, Window
+from adwarm.model.breakdowns import BREAKDOWNS
+from adwarm.model.keys import row_key
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partitions import DayContent, PartitionState
 from adwarm_client.column_table import read_fields
@@ -29,11 +32,6 @@ from adwarm_client.column_table import read_fields
 T = TypeVar("T")
 _CODED = b"adwarm.json"
 _SORTED_BY = ("date_start", "date_stop", "ad_id", "adset_id", "campaign_id", "account_id")
-
-
-def row_key(row: Mapping[str, object], level: str) -> tuple[str, str, str]:
-    """Return the identity of a row of `level`: its first day, its last day and the id of its object."""
-    return str(row.get("date_start")), str(row.get("date_stop")), str(row.get(f"{level}_id", ""))
 
 
 def pack_rows(rows: Sequence[Row]) -> bytes:
@@ -145,8 +143,11 @@ def by_day(rows: Iterable[Row]) -> dict[date, list[Row]]:
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """Return rows sorted by day, then by their ids from ad to account."""
-    return sorted(rows, key=_sort_key)
+    """Return rows sorted by day, then by their ids from ad to account, then by their groups."""
+    ordered = sorted((_sort_key(row), number, row) for number, row in enumerate(rows))
+    if any(one[0] == other[0] for one, other in pairwise(ordered)):  # only rows of one object have groups to compare
+        ordered = sorted(((*key, *_group_key(row)), number, row) for key, number, row in ordered)
+    return [row for _, _, row in ordered]
 
 
 def content_hash(rows: Iterable[Row]) -> str:
@@ -158,9 +159,13 @@ def _sort_key(row: Row) -> tuple[str, ...]:
     return tuple(_sort_text(row.get(name)) for name in _SORTED_BY)
 
 
-def without_duplicates(rows: Iterable[Row], level: str) -> list[Row]:
-    """Return one row per window and object; of duplicates the last one wins."""
-    return list({row_key(row, level): row for row in rows}.values())
+def _group_key(row: Row) -> tuple[str, ...]:
+    return tuple(_group_text(row.get(name)) for name in BREAKDOWNS)
+
+
+def without_duplicates(rows: Iterable[Row], identity: Sequence[str]) -> list[Row]:
+    """Return one row per identity; of duplicates the last one wins."""
+    return list({row_key(row, identity): row for row in rows}.values())
 
 
 def check_not_emptied(account_id: str, rows_before: int, rows_now: int) -> None:
@@ -277,10 +282,16 @@ def _read_objects(
 
 def _sorted_table(table: ColumnTable) -> ColumnTable:
     """Return a table in the order that `in_order` gives rows."""
-    columns = [table.columns[name] for name in _SORTED_BY if name in table.columns]
-    keys = list(zip(*([_sort_text(value) for value in values] for values in columns), strict=True))
+    columns = [[_sort_text(value) for value in table.columns[name]] for name in _SORTED_BY if name in table.columns]
+    columns += [[_group_text(value) for value in table.columns[name]] for name in BREAKDOWNS if name in table.columns]
+    keys = list(zip(*columns, strict=True))
     return table if all(map(le, keys, keys[1:])) else table.take(sorted(range(table.rows), key=keys.__getitem__))
 
 
 def _sort_text(value: object) -> str:
     return "" if value is None else str(value)
+
+
+def _group_text(value: object) -> str:
+    """Return a text that is another one for a group with an empty name than for one without any."""
+    return "" if value is None else f"={value}"

@@ -33,10 +33,11 @@ class ComparedFigure:
     """One metric of one account and window, read in two ways.
 
     Attributes:
-        comparison: `levels`, `async` or `stored`.
-        metric: the figure; for a list its name and, after a colon, the kind of item, such as `actions:purchase`.
+        comparison: `levels`, `groups`, `async` or `stored`.
+        metric: the figure; for a list its name and, after a colon, the kind of item, such as `actions:purchase`; the
+            name of a report with breakdowns stands after it, such as `spend (placements)`.
         expected: what the reference says: the account's own total, the plain request, or the fresh request.
-        actual: the other figure: the sum of the ads, the async report, or the sum of the stored days.
+        actual: the other figure: the sum of the ads or groups, the async report, or the sum of the stored days.
         differs: whether they differ by more than rounding.
     """
 

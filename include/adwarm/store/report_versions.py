@@ -203,5 +203,6 @@ def _row(item: ReportVersion) -> dict[str, Any]:
 def _version(row: Row[Any]) -> ReportVersion:
     values = row.spec
     windows = tuple(values["attribution_windows"])
-    spec = QuerySpec(values["level"], tuple(values["fields"]), windows, values.get("attribution", ""))
+    divided = {name: tuple(values.get(name, ())) for name in ("breakdowns", "action_breakdowns")}
+    spec = QuerySpec(values["level"], tuple(values["fields"]), windows, values.get("attribution", ""), **divided)
     return from_row(ReportVersion, row, spec=spec)

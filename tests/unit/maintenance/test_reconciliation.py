@@ -15,12 +15,20 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import FieldRefused, TokenDead
 from adwarm.maintenance.platform_calls import PlatformCalls
-from adwarm.maintenance.reconciliation import Sums, _list_metrics, choose_accounts, describe, differ, make_reconcile
+from adwarm.maintenance.reconciliation import (
+    Sums,
+    _list_metrics,
+    choose_accounts,
+    choose_reports,
+    describe,
+    differ,
+    make_reconcile,
+)
 from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
-from adwarm.settings import MaintenanceSettings, Settings, SourceSettings
+from adwarm.settings import MaintenanceSettings, ReportSettings, Settings, SourceSettings
 from adwarm.store import accounts, entries, read_traffic
 from adwarm.store.reconciliations import ComparedFigure, list_figures
 from graph_simulator.config import SimulatorConfig
@@ -34,6 +42,7 @@ BOUGHT = {
     "actions:offsite_conversion.fb_pixel_purchase",
     "results:offsite_conversion.fb_pixel_purchase",
 }
+PLACEMENT = ("publisher_platform", "platform_position")
 MakeRuntime = Callable[..., Runtime]
 
 
@@ -70,11 +79,11 @@ def reconcile(runtime: Runtime, cursor: object = None, seconds: float = 60) -> S
     return make_reconcile(calls, runtime.pipeline, clock)(cursor, StepBudget.of(clock, seconds))
 
 
-def store_settled_week(runtime: Runtime) -> Window:
+def store_settled_week(runtime: Runtime, report: str = "default") -> Window:
     """Fetch the days that the step compares with what is stored, and return them."""
     until = runtime.clock.now().date() - timedelta(days=2 + runtime.settings.freshness.settle_days)
     window = Window(until - timedelta(days=6), until)
-    request = KeyRequest(ReportKey("act_1", str(window)))
+    request = KeyRequest(ReportKey("act_1", str(window), report))
     assert runtime.prefetch_engine().run([request], Priority.LOW).outcomes[0].status.is_served
     return window
 
@@ -177,6 +186,45 @@ def test_stored_days_that_the_platform_changed_are_found(runtime_of: MakeRuntime
     result = reconcile(runtime)
     assert {name for name, _ in differing(runtime)} == {"stored"}
     assert any("the platform has restated days that were final" in text for text in result.problems)
+
+
+def _divided(runtime: Runtime) -> Runtime:
+    """Return a runtime that has a report by placement as well."""
+    reports = {"default": ReportSettings(), "places": ReportSettings(level="campaign", breakdowns=PLACEMENT)}
+    return Runtime(runtime.settings.model_copy(update={"reports": reports}))
+
+
+def test_a_lost_group_is_found(runtime_of: MakeRuntime) -> None:
+    """The groups of a report add up to the account's total, until one is lost; the alert names report and figure."""
+    runtime = _divided(runtime_of())
+    assert reconcile(runtime).problems == []
+    listed = list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1))
+    groups = {item.metric for item in listed if item.comparison == "groups"}
+    assert groups == {f"{name} (places)" for name in ("impressions", "clicks", "inline_link_clicks", "spend")}
+    lossy = _divided(runtime_of(FalseSum(group="instagram", factor=0)))
+    [problem, *_] = reconcile(lossy).problems
+    assert differing(lossy) == {("groups", name) for name in groups}
+    assert "spend (places): the account reports" in problem
+    assert "its groups sum to" in problem
+    assert "Ads Manager" in problem
+
+
+def test_a_stored_day_without_a_group_is_found(runtime_of: MakeRuntime) -> None:
+    """Days that were stored without a group differ from what the platform says about the groups now."""
+    lossy = _divided(runtime_of(FalseSum(group="instagram", factor=0)))
+    store_settled_week(lossy, "places")
+    runtime = _divided(runtime_of())
+    assert any("days that were final" in text for text in reconcile(runtime).problems)
+    assert {name for name, _ in differing(runtime)} == {"stored"}
+
+
+def test_each_day_compares_another_report() -> None:
+    """Reports with breakdowns have their turn, one each day; without any there is only `default`."""
+    reports = {name: ReportSettings(breakdowns=(name,)) for name in ("age", "gender", "country")}
+    settings = Settings(reports={"default": ReportSettings(), "plain": ReportSettings(level="adset"), **reports})
+    days = [choose_reports(settings, date(2026, 11, 25) + timedelta(days=number)) for number in range(3)]
+    assert sorted(days) == [["default", name] for name in sorted(reports)]
+    assert choose_reports(Settings(), date(2026, 11, 25)) == ["default"]
 
 
 def test_a_slow_report_is_awaited_over_runs(runtime_of: MakeRuntime) -> None:

@@ -121,7 +121,7 @@ def test_a_key_as_text() -> None:
 
 
 def test_the_hash_of_a_query() -> None:
-    """Order does not matter; level, fields and attribution do."""
+    """Order does not matter; level, fields, attribution and breakdowns do."""
     spec = QuerySpec("ad", ("spend", "clicks"), ("7d_click", "1d_view"))
     assert spec.hash == QuerySpec("ad", ("clicks", "spend"), ("1d_view", "7d_click")).hash
     others = [
@@ -131,7 +131,11 @@ def test_the_hash_of_a_query() -> None:
         replace(spec, attribution="account"),
         replace(spec, attribution=""),
         replace(spec, attribution_windows=("7d_click",)),
+        replace(spec, breakdowns=("age",)),
+        replace(spec, breakdowns=("age", "gender")),
+        replace(spec, action_breakdowns=("age",)),
     ]
+    assert replace(spec, breakdowns=("gender", "age")).hash == others[-2].hash
     assert len({spec.hash, *(other.hash for other in others)}) == len(others) + 1
     assert re.fullmatch(r"[0-9a-f]{12}", spec.hash)
 

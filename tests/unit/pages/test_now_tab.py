@@ -172,6 +172,19 @@ def test_estimates_say_what_they_rest_on(page: Page) -> None:
     assert "10 reports × 2.0, every 4.0 h" in text
 
 
+def test_the_most_expensive_reports_are_named(page: Page) -> None:
+    """Reports are listed by the calls that their live fetches took, where there are several; one alone is not."""
+    _warms(page, {"seconds": 4.0})
+    assert "Most expensive" not in page.tile("now", "calls")
+    divided = {"report": "<by age>", "requests": 40, "seconds": 90.0}
+    _warms(page, {**divided}, {**divided}, {"report": "plain", "mode": "shadow", "seconds": None})
+    text = _text(page.tile("now", "calls"))
+    first, second = text.index("&lt;by age&gt;"), text.index(">default<")
+    assert text.index("Most expensive reports") < first < second
+    assert '<td class="num">2</td><td class="num">80</td><td class="num">' in text
+    assert ">plain<" not in text
+
+
 def test_quota_is_shown_for_shared_scopes_and_the_busiest_accounts(page: Page) -> None:
     """Shared scopes come first; of the accounts those that use most; without a figure nothing is claimed."""
     now = START.timestamp()

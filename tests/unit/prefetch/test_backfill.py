@@ -4,11 +4,10 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from adwarm.fetch_plan import aligned_block
+from adwarm.fetch_plan import ASSUMED_ROWS, aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, CauseKind, Window
 from adwarm.prefetch.backfill import (
-    ASSUMED_ROWS,
     BackfillResult,
     estimate,
     find_missing_spans,

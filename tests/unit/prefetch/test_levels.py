@@ -70,7 +70,7 @@ class Stage:
                 break
             page = source.read(unit, page.next_cursor)
         self.staging.server.state.set_fault_profile(storm)
-        return in_order(rows, level)
+        return in_order(rows, self.engine.settings.spec(level).level)
 
 
 def in_order(rows: list[Row], level: str) -> list[Row]:

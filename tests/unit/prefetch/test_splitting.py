@@ -60,7 +60,7 @@ class Model:
         for day, ad, name in cells:
             row = rows.setdefault((day, ad), {"date_start": str(day), "date_stop": str(day), "ad_id": str(ad)})
             row[name] = str(ad)
-        return FetchResult(RowBuffer("ad", rows.values()), unit.windows)
+        return FetchResult(RowBuffer(("ad_id",), rows.values()), unit.windows)
 
     def split(self, unit: FetchUnit) -> list[FetchUnit]:
         """Return smaller units."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import Window
+from adwarm.model import QuerySpec, Window
 from adwarm.prefetch.fetch_result import RowBuffer
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partition_rows import (
@@ -81,7 +81,7 @@ def test_pages_that_overlap_give_each_ad_day_once() -> None:
     """Of two rows for the same ad and day the later one wins."""
     old = {"ad_id": "1", "date_start": "2026-11-01", "date_stop": "2026-11-01", "spend": "1"}
 
-    assert [{**old, "spend": "2"}] == without_duplicates([old, {**old, "spend": "2"}], "ad")
+    assert [{**old, "spend": "2"}] == without_duplicates([old, {**old, "spend": "2"}], ("ad_id",))
 
 
 def test_garbage_is_corrupt() -> None:
@@ -96,7 +96,7 @@ def test_rows_are_identified_by_their_level(subtests: pytest.Subtests) -> None:
         with subtests.test(level=level):
             shared = {"account_id": "1", "campaign_id": "2", "date_start": "2026-11-01", "date_stop": "2026-11-01"}
             rows = [{**shared, f"{level}_id": name, "spend": name} for name in ("8", "9", "8")]
-            assert sorted(row["spend"] for row in without_duplicates(rows, level)) == ["8", "9"]
+            assert sorted(row["spend"] for row in without_duplicates(rows, QuerySpec(level).identity)) == ["8", "9"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 28)), max_size=60), st.integers(1, 40))
@@ -106,7 +106,10 @@ def test_a_buffer_gives_each_window_once(pairs: list[tuple[int, int]], loose: in
         {"ad_id": str(ad), "date_start": f"2026-02-{day:02}", "date_stop": f"2026-02-{day:02}", "spend": str(number)}
         for number, (ad, day) in enumerate(pairs)
     ]
-    buffer, other = RowBuffer("ad", rows[::2], loose_rows=loose), RowBuffer("ad", rows[1::2], loose_rows=loose)
+    buffer, other = (
+        RowBuffer(("ad_id",), rows[::2], loose_rows=loose),
+        RowBuffer(("ad_id",), rows[1::2], loose_rows=loose),
+    )
     buffer.extend(other)
     assert (len(buffer), len(other)) == (len(rows), 0)
     expected = {(row["date_start"], row["ad_id"]): row["spend"] for row in [*rows[::2], *rows[1::2]]}

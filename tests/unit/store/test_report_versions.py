@@ -64,6 +64,13 @@ def test_a_query_stored_without_attribution_goes_on_until_the_switch(engine: Eng
     assert report_versions.load_specs(engine, ["default"]) == {"default": OLD}
 
 
+def test_breakdowns_are_stored_with_the_query(engine: Engine) -> None:
+    """A report that gets breakdowns is another query, and is read back whole."""
+    divided = replace(OLD, breakdowns=("age", "gender"), action_breakdowns=("action_type",))
+    _register(engine, OLD)
+    assert _register(engine, divided, 1) == {"default": OLD, "default@next": divided}
+
+
 def test_the_deadline_switches_without_a_plan(engine: Engine) -> None:
     """The first process after the deadline that has the new settings switches; with no time to prepare, at once."""
     _register(engine, OLD)

@@ -25,6 +25,7 @@ from adwarm.store.switches import to_switches
 
 REFRESH_SECONDS: Final = 15
 _MAX_ROWS: Final = 10
+_MAX_REPORTS: Final = 5
 _SHOWN_PERCENT: Final = 0.5
 """Accounts below it use nothing that a reader of the page would act on."""
 DAY, HOUR, WEEK = timedelta(days=1), timedelta(hours=1), timedelta(days=7)
@@ -96,10 +97,14 @@ def load_efficiency(request: TileRequest) -> Values:
 
 
 def load_calls(request: TileRequest) -> Values:
-    """Return the calls of the last day by cause, beside estimates for no warming and for warming everything."""
+    """Return the calls of the last day by cause and by report, beside estimates for no warming and for all reports."""
     engine = request.services.context.engine
     costs, opens = get_fetch_costs(engine, get_day_start(request.now)), get_day_totals(engine, request.now)
-    return {"calls": estimate_calls(costs, int(opens["first_opens"])), "day": get_day_calls(engine, request.now)}
+    return {
+        "calls": estimate_calls(costs, int(opens["first_opens"])),
+        "day": get_day_calls(engine, request.now),
+        "reports": costs.reports[:_MAX_REPORTS],
+    }
 
 
 def load_quota(request: TileRequest) -> Values:

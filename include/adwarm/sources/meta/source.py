@@ -105,6 +105,9 @@ def request_params(unit: FetchUnit, page_size: int, cursor: str | None = None) -
         params[f"use_{unit.spec.attribution}_attribution_setting"] = "true"
     if unit.spec.attribution_windows:
         params["action_attribution_windows"] = list(unit.spec.attribution_windows)
+    for name in ("breakdowns", "action_breakdowns"):
+        if values := getattr(unit.spec, name):
+            params[name] = ",".join(values)
     if unit.filters:
         params["filtering"] = _filtering(unit)
     if cursor is not None:
@@ -185,6 +188,7 @@ class MetaSource:
             max_page_rows=PAGE_ROWS,
             has_async_reports=True,
             can_list_objects=True,
+            has_breakdowns=True,
             quota_scopes=(ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN),
             api_version=settings.api_version,
         )

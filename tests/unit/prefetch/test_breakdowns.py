@@ -1,0 +1,192 @@
+"""Reports with breakdowns go the way of all reports: whatever happens to their rows, the groups add up to the truth."""
+
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from adwarm.fetch_plan import count_calls
+from adwarm.maintenance.compaction import compact
+from adwarm.model import Account, Priority, ReportKey, Row, Window
+from adwarm.model.breakdowns import HOURLY, count_groups
+from adwarm.model.keys import row_key
+from adwarm.planning.store_view import StoreView
+from adwarm.prefetch import KeyRequest
+from adwarm.prefetch.backfill import estimate, find_missing_spans, run_backfill
+from adwarm.settings import ReportSettings
+from adwarm.sources.protocol import Increment
+from tests.unit.prefetch.conftest import PlatformHarness
+from tests.unit.prefetch.test_levels import WEEK, Stage, sums
+
+PLACEMENT = ("publisher_platform", "platform_position")
+REPORT = "divided"
+ACCOUNT = Account("act_1")
+RECENT = Window(date(2026, 11, 21), WEEK.until)
+"""Days that are fetched again every day while these tests run."""
+CASES = [
+    ("ad", ("age", "gender")),
+    ("ad", (HOURLY,)),
+    ("adset", ("country",)),
+    ("campaign", PLACEMENT),
+    ("campaign", ("product_id",)),
+    ("account", ("region",)),
+    ("account", (*PLACEMENT, "impression_device")),
+]
+
+
+class Division(Stage):
+    """A platform and an engine with one report by groups, at one level."""
+
+    def __init__(self, staging: PlatformHarness, level: str, breakdowns: tuple[str, ...]) -> None:
+        super().__init__(staging)
+        self.level = level
+        reports = self.engine.settings.reports | {REPORT: ReportSettings(level=level, breakdowns=breakdowns)}
+        self.staging = staging.with_settings(self.engine.settings.model_copy(update={"reports": reports}))
+        self.engine = self.staging.prefetch
+        self.spec = self.engine.settings.spec(REPORT)
+
+    def fetch(self, report: str = REPORT) -> None:
+        """Fetch the week."""
+        request = KeyRequest(ReportKey("act_1", str(WEEK), report))
+        [outcome] = self.engine.run([request], Priority.LOW, wait_seconds=600).outcomes
+        assert outcome.status.is_served, outcome.reason
+
+    def rows(self, window: Window = WEEK) -> list[Row]:
+        """Return the stored daily rows of the groups."""
+        return self.in_order(self.stored(REPORT, window))
+
+    def own_rows(self, window: Window = WEEK, increment: Increment = Increment.DAY) -> list[Row]:
+        """Return what the platform itself says about the groups."""
+        return self.in_order(self.truth(REPORT, window, increment))
+
+    def in_order(self, rows: list[Row]) -> list[Row]:
+        """Return rows in the order of their identity; no two have the same."""
+        keys = [row_key(row, self.spec.identity) for row in rows]
+        assert len(set(keys)) == len(keys)
+        return [row for _, row in sorted(zip(map(str, keys), rows, strict=True), key=lambda pair: pair[0])]
+
+    def check_sums(self, rows: list[Row], window: Window = WEEK, increment: Increment = Increment.DAY) -> None:
+        """Check that the groups add up to what the platform says without breakdowns."""
+        assert sums(rows, self.level) == sums(self.truth(self.level, window, increment), self.level)
+
+
+MakeDivision = Callable[..., Division]
+
+
+@pytest.fixture
+def divide(make_staging: Callable[..., PlatformHarness]) -> MakeDivision:
+    """Return a function that makes a division of four ads."""
+
+    def make(level: str, breakdowns: tuple[str, ...], **config: Any) -> Division:
+        return Division(make_staging({"ads": 4, **config}), level, breakdowns)
+
+    return make
+
+
+@pytest.mark.parametrize(("level", "breakdowns"), CASES)
+def test_groups_of_a_split_request_add_up(divide: MakeDivision, level: str, breakdowns: tuple[str, ...]) -> None:
+    """Requests that are too large are split; every group is stored once, by day and over the range."""
+    stage = divide(level, breakdowns)
+    stage.staging.set_faults(size={"sync_rows": 90, "async_rows": 90})
+    stage.fetch()
+    assert stage.rows() == stage.own_rows()
+    stage.check_sums(stage.rows())
+    document = stage.answer(REPORT, WEEK)
+    assert (document.header.complete, document.header.missing) == (True, None)
+    assert document.header.query.fields[-len(breakdowns) :] == breakdowns
+    whole = document.window_table.to_rows()
+    assert stage.in_order(whole) == stage.own_rows(increment=Increment.RANGE)
+    stage.check_sums(whole, increment=Increment.RANGE)
+
+
+@pytest.mark.parametrize(("level", "breakdowns"), [("ad", PLACEMENT), ("campaign", ("age",))])
+def test_a_gap_has_the_older_groups(divide: MakeDivision, level: str, breakdowns: tuple[str, ...]) -> None:
+    """What cannot be computed after a restatement keeps all its older groups; once it can, all groups are new."""
+    stage, name = divide(level, breakdowns), f"{level}_id"
+    stage.fetch()
+    before = stage.rows(RECENT)
+    stage.staging.clock.sleep(86_400)
+    stage.staging.set_faults(poison=[{"account": "act_1", "slot": 0}])
+    stage.fetch()
+    stored, own = stage.rows(RECENT), stage.own_rows(RECENT)
+    [missing] = re.findall(rf"{level} (\d+): ", str(stage.answer(REPORT, WEEK).header.missing))
+    assert [row for row in stored if row[name] == missing] == [row for row in before if row[name] == missing] != []
+    assert [row for row in stored if row[name] != missing] == [row for row in own if row[name] != missing]
+    assert own != before
+    stage.staging.set_faults()
+    stage.staging.clock.sleep(86_400)
+    stage.fetch()
+    assert stage.rows(RECENT) == stage.own_rows(RECENT) != own
+    stage.check_sums(stage.rows(RECENT), RECENT)
+
+
+@pytest.mark.parametrize(("level", "breakdowns"), [("adset", ("gender",)), ("account", (HOURLY,))])
+def test_groups_are_whole_after_backfill_and_compaction(
+    divide: MakeDivision, level: str, breakdowns: tuple[str, ...]
+) -> None:
+    """A month of groups is backfilled, settles, and is compacted into one object without losing one."""
+    stage, month = divide(level, breakdowns, ads=4), Window(date(2026, 7, 1), date(2026, 7, 31))
+    assert run_backfill(stage.engine, [ACCOUNT], month, report=REPORT).reasons == {}
+    before = stage.rows(month)
+    assert before == stage.own_rows(month)
+    stage.staging.clock.sleep(60 * 86_400)
+    packed = compact(stage.engine.context)
+    assert (packed.errors, packed.months) == ([], 1)
+    assert stage.rows(month) == before
+    stage.check_sums(before, month)
+
+
+def test_people_are_not_added_up(divide: MakeDivision) -> None:
+    """The reach of a group over the range is the platform's own, and less than the sum of its days."""
+    stage = divide("account", ("age",))
+    stage.fetch()
+    for row in stage.answer(REPORT, WEEK).window_table.to_rows():
+        days = [day for day in stage.rows() if day["age"] == row["age"]]
+        assert 0 < int(row["reach"]) < sum(int(day["reach"]) for day in days)
+        assert float(row["frequency"]) == pytest.approx(int(row["impressions"]) / int(row["reach"]), abs=1e-5)
+
+
+def test_the_first_fetch_of_many_groups_is_an_async_report(
+    divide: MakeDivision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that were never fetched are expected to be those of the plain report times the groups."""
+    stage = divide("ad", PLACEMENT)
+    stage.fetch("default")
+    assert stage.staging.calls("submit") == []
+    monkeypatch.setattr("adwarm.prefetch.fetcher.REPORT_ROWS", 7 * 4 * count_groups(PLACEMENT) - 200)
+    stage.fetch()
+    assert len(stage.staging.calls("submit")) == 1
+    assert stage.rows() == stage.own_rows()
+
+
+def test_groups_cost_their_calls(divide: MakeDivision) -> None:
+    """Plan and estimate count the pages of the groups: expected ones before the first fetch, stored ones after it."""
+    stage = divide("ad", (*PLACEMENT, "impression_device"), ads=8)
+    context, now = stage.engine.context, stage.staging.clock.now()
+
+    def costs(name: str = str(WEEK)) -> list[int]:
+        keys = [ReportKey("act_1", name, report) for report in ("default", REPORT)]
+        return [len(cost.calls) for cost in StoreView(context, now).get_request_costs(keys, [now, now])]
+
+    def spans(report: str) -> Any:
+        month = Window(date(2026, 8, 1), date(2026, 8, 30))
+        missing = find_missing_spans(context, [ACCOUNT], month, now, report)
+        return estimate(context, ((item.account, item.spans) for item in missing), report)
+
+    groups = count_groups(stage.spec.breakdowns)
+    together = count_calls(7, 50 * groups) + count_calls(1, 50 * groups)
+    assert costs() == [2, together + together % 2]
+    assert spans(REPORT).rows_from == "assumed"
+    stage.fetch("default")
+    plain, divided = spans("default"), spans(REPORT)
+    assert (divided.rows_from, divided.rows_per_day) == ("groups of the breakdowns", plain.rows_per_day * groups)
+    assert divided.requests > 5 * plain.requests
+    assert (plain.async_reports, divided.async_reports > 0) == (0, True)
+    assert "async report" in str(divided)
+    stage.fetch()
+    rows = len(stage.rows()) / len(WEEK)
+    assert spans(REPORT).rows_per_day == pytest.approx(rows)
+    plain_calls, calls = costs("last_14d")
+    assert calls > 4 * plain_calls
