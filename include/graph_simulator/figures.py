@@ -22,6 +22,8 @@ Values = npt.NDArray[Any]
 ATTRIBUTION_SHARES = {"1d_click": 0.72, "7d_click": 0.94, "28d_click": 1.0, "1d_view": 0.06, "1d_ev": 0.03}
 RETIRED_WINDOWS = frozenset({"7d_view", "28d_view", "inline", "default", "dda", "incrementality"})
 _ACTIONS_PER_REPEAT = 12
+_HALF_UP = 1 + 1e-15
+"""Lifts a float that stands for a tie, such as 0.0000005, and lies below it."""
 _PURCHASE_PRICE, _CONTACT_VALUE = 49.90, 12.0
 _BREAKDOWN_LABELS = {
     "action_type": "",
@@ -134,6 +136,11 @@ def ratio(numerator: Any, denominator: Any) -> Floats:
         numerator, denominator, out=np.zeros(np.shape(denominator)), where=np.asarray(denominator) > 0
     )
     return quotient
+
+
+def write_ratio(value: float) -> str:
+    """Return a ratio as the platform prints it: rounded to six decimals, half up, without zeros at the end."""
+    return f"{value * _HALF_UP:.6f}".rstrip("0").rstrip(".")
 
 
 COUNTS: dict[str, Callable[[Figures], Days]] = {
@@ -259,7 +266,7 @@ def results(name: str, figures: Figures, goals: Sequence[str | None]) -> list[li
     rows: list[list[Row] | None] = []
     for index, (goal, spend) in enumerate(zip(goals, figures.spend.tolist(), strict=True)):
         count = counts[goal][index] if goal else 0
-        value = str(count) if name == "results" or not count else f"{spend / count:.6f}"
+        value = str(count) if name == "results" or not count else write_ratio(spend / count)
         values = {"values": [{"value": value, "attribution_windows": ["default"]}]} if count else {}
         rows.append([{"indicator": _RESULTS[goal][0], **values}] if goal else None)
     return rows
@@ -281,7 +288,7 @@ def _curve(percent: float) -> list[int]:
 _WRITERS: dict[ValueFormat, Callable[[float], Any]] = {
     ValueFormat.COUNT: lambda value: str(int(value)),
     ValueFormat.MONEY: lambda value: f"{value:.2f}",
-    ValueFormat.RATIO: lambda value: f"{value:.6f}",
+    ValueFormat.RATIO: write_ratio,
     ValueFormat.AVERAGE: lambda value: str(int(value)),
     ValueFormat.CURVE: _curve,
 }

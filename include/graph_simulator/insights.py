@@ -24,6 +24,7 @@ from graph_simulator.figures import (
     Row,
     action_lists,
     results,
+    write_ratio,
 )
 from graph_simulator.filters import FigureTest
 from graph_simulator.levels import LevelTotals, ad_names, aggregate
@@ -144,7 +145,7 @@ def page_body(
 def render(
     table: LevelTotals, rows: tuple[Days, Days], fields: Sequence[str], split: ActionSplit = _PLAIN
 ) -> list[Row]:
-    """Return rows as the platform prints them: numbers as strings, zeros left out.
+    """Return rows as the platform prints them: numbers as strings, zeros left out but `ALWAYS` and `ctr`.
 
     Args:
         table: totals by window and object.
@@ -193,7 +194,7 @@ def _column(name: str, figures: Figures, split: ActionSplit) -> Sequence[Any]:
         return [f"{cents / 100:.2f}" for cents in figures.totals[Metric.SPEND_CENTS].tolist()]
     if name in ACTION_LISTS:
         return action_lists(ACTION_LISTS[name], figures, split)
-    return [None if value == 0 else f"{value:.6f}" for value in RATIOS[name](figures).tolist()]
+    return [write_ratio(value) if value or name == "ctr" else None for value in RATIOS[name](figures).tolist()]
 
 
 def _sorted(selection: Selection) -> tuple[Days, Days]:

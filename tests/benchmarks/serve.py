@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +96,16 @@ def _measure(run: Run, only: str) -> Iterator[dict[str, Any]]:
             yield _row("nginx, the same file", nginx, 1.0, "-", figures)
     servers = {
         "SQLite": _adwarm({}),
+        **({} if IS_TINY else {"SQLite, 304": _adwarm({})}),
+        "25 lines of ASGI (peer)": _uvicorn("make_bare"),
         "SQLite, granian": _granian("make_read_api"),
         "FastAPI + SQLAlchemy (peer)": _uvicorn("make_plain"),
     }
     for name, command in servers.items():
         if only in name:
             yield _hits(run, name, command, store, nginx)
+    if only in "p99 with and without the open log" and not IS_TINY:
+        yield from _log_or_not(run, store)
     if only in "half load":
         yield from _paced(run, store)
     if only in "soak":
@@ -139,7 +143,8 @@ def _hits(
     run: Run, name: str, command: "Command", store: Store, nginx: float, *, is_mixed: bool = False
 ) -> dict[str, Any]:
     with _server(command) as server:
-        figures = _saturate(run, server, store.fresh[0], store, is_mixed=is_mixed)
+        condition = _read_etag(server, store) if name.endswith("304") else ""
+        figures = _saturate(run, server, store.fresh[0], store, is_mixed=is_mixed, condition=condition)
     rate, target = figures["requests_per_second"], TARGETS.get(name)
     share = rate / nginx if nginx else 0.0
     goals = [] if target is None else [_met(rate >= target, f">= {target:,.0f}")]
@@ -160,6 +165,19 @@ def _row(
         "p99 ms": figures["p99_ms"],
         "target": target,
     }
+
+
+def _log_or_not(run: Run, store: Store) -> Iterator[dict[str, Any]]:
+    """The 99th percentile under saturation with the open log and without, in turns on two servers."""
+    with _server(_adwarm({})) as logging, _server(_adwarm({"ADWARM_SERVING__LOG_OPENS": "false"})) as silent:
+        runs = [
+            [_saturate(run, server, store.fresh[0], store) for server in (logging, silent)] for _ in range(sized(5, 1))
+        ]
+    for name, figures in zip(("with", "without"), zip(*runs, strict=True), strict=True):
+        slow = sorted(item["p99_ms"] for item in figures)
+        middle = sorted(figures, key=lambda item: item["p99_ms"])[len(slow) // 2]
+        what = f"p99 ms {name} the open log, median of {', '.join(f'{item:.1f}' for item in slow)}"
+        yield _row(what, middle["p99_ms"], None, "-", middle)
 
 
 def _paced(run: Run, store: Store) -> Iterator[dict[str, Any]]:
@@ -266,7 +284,9 @@ def _nginx(program: str, folder: Path, body: bytes) -> Iterator[Server]:
         process.wait(timeout=10)
 
 
-def _saturate(run: Run, server: Server, path: str, store: Store, *, is_mixed: bool = False) -> dict[str, float]:
+def _saturate(
+    run: Run, server: Server, path: str, store: Store, *, is_mixed: bool = False, condition: str = ""
+) -> dict[str, float]:
     """Return requests per second, by the server's CPU second too, and the 99th percentile.
 
     A tiny run sends few requests, paced, and so needs no wrk.
@@ -275,12 +295,15 @@ def _saturate(run: Run, server: Server, path: str, store: Store, *, is_mixed: bo
         result = _load(server, TINY_RATE, run.seconds, [(path, 1.0)], store)
         _require_no_errors(result, {"200"})
         return {"requests_per_second": result["answered"] / run.seconds, "p99_ms": result["p99_ms"]}
-    return _wrk(run, f"{server.url}{path}", store, server.process.pid, is_mixed=is_mixed)
+    headers = [f"-HIf-None-Match: {condition}"] if condition else []
+    return _wrk(run, f"{server.url}{path}", store, server.process.pid, headers, is_mixed=is_mixed)
 
 
-def _wrk(run: Run, url: str, store: Store, pid: int, *, is_mixed: bool = False) -> dict[str, float]:
+def _wrk(
+    run: Run, url: str, store: Store, pid: int, more: Sequence[str] = (), *, is_mixed: bool = False
+) -> dict[str, float]:
     """Load a server with as many requests as it answers; a second warms it up."""
-    headers = [f"-HAuthorization: Bearer {store.token}", "-HAccept-Encoding: gzip, deflate, br, zstd"]
+    headers = [f"-HAuthorization: Bearer {store.token}", "-HAccept-Encoding: gzip, deflate, br, zstd", *more]
     script: list[str] = []
     if is_mixed:
         path = run.folder / "mixed.lua"
@@ -335,13 +358,21 @@ def _require_no_errors(result: dict[str, Any], allowed: set[str]) -> None:
 
 def _read_stored(home: Path, store: Store) -> bytes:
     """Return the body that the read API sends, as stored."""
-    with _server(_adwarm({})) as server:
-        headers = {"Authorization": f"Bearer {store.token}", "Accept-Encoding": "zstd, br, gzip"}
-        request = urllib.request.Request(f"{server.url}{store.fresh[0]}", headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            body: bytes = answer.read()
-            print(f"{home.name}: {len(body):,} bytes as {answer.headers['Content-Encoding']}")
+    with _server(_adwarm({})) as server, _open(server, store) as answer:
+        body: bytes = answer.read()
+        print(f"{home.name}: {len(body):,} bytes as {answer.headers['Content-Encoding']}")
     return body
+
+
+def _read_etag(server: Server, store: Store) -> str:
+    with _open(server, store) as answer:
+        tag: str = answer.headers["ETag"]
+    return tag
+
+
+def _open(server: Server, store: Store) -> Any:
+    headers = {"Authorization": f"Bearer {store.token}", "Accept-Encoding": "zstd, br, gzip"}
+    return urllib.request.urlopen(urllib.request.Request(f"{server.url}{store.fresh[0]}", headers=headers), timeout=30)
 
 
 def _met(holds: bool, text: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import AccessToken, TokenScope
@@ -38,12 +39,14 @@ class ServeProcess:
 
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
     url: str = ""
 
     def __post_init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
         environment |= {f"ADWARM_{name}": value for name, value in self.settings.items()}
         command = [sys.executable, "-m", "adwarm", "serve", "--port", "0", "--json"]
+        command += ["--workers", str(self.workers)] if self.workers > 1 else []
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         text = ""
@@ -59,6 +62,14 @@ class ServeProcess:
         """Send GET on a connection of its own."""
         named = {"Authorization": token, **{name.replace("_", "-"): value for name, value in headers.items()}}
         return httpx.get(f"{self.url}{path}", headers=named, timeout=SECONDS)
+
+    def connections(self) -> dict[int, set[int]]:
+        """Return the clients' ports of the connections of each worker, by its process id."""
+        ports = {}
+        for child in psutil.Process(self.process.pid).children():
+            if child.status() != psutil.STATUS_ZOMBIE and child.cmdline()[-1:] == ["--multiprocessing-fork"]:
+                ports[child.pid] = {item.raddr.port for item in child.net_connections() if item.raddr}
+        return ports
 
     def held(self) -> int:
         """Return how many file descriptors or threads it has, whatever is more."""
@@ -101,9 +112,9 @@ class Installation:
     folder: Path
     started: list[ServeProcess] = field(default_factory=list)
 
-    def serve(self, **settings: str) -> ServeProcess:
+    def serve(self, workers: int = 1, **settings: str) -> ServeProcess:
         """Start a process that serves; further settings without the prefix."""
-        self.started.append(ServeProcess(self.folder / "serve.log", settings))
+        self.started.append(ServeProcess(self.folder / "serve.log", settings, workers))
         return self.started[-1]
 
     def token(self, *scopes: TokenScope, **fields: Any) -> str:

@@ -10,6 +10,8 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -94,6 +96,11 @@ def _read_opens(installation: Installation) -> list[dict[str, object]]:
     """Return what is published of the open log."""
     files = sorted((installation.folder / "home/data/opens").rglob("*.parquet"))
     return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def _count_lines(folder: Path) -> int:
+    """Return how many opens wait in files."""
+    return sum(len(file.read_bytes().splitlines()) for file in folder.glob("*.jsonl"))
 
 
 def test_a_thousand_readers_cause_one_fetch(both: Installation) -> None:
@@ -214,12 +221,45 @@ def test_sigterm_answers_stores_and_exits_with_zero(both: Installation) -> None:
     assert both.read_log() == ""
 
 
-def test_ctrl_c_exits_with_zero(installation: Installation) -> None:
-    """Ctrl-C is the same stop, without a traceback."""
-    serve = installation.serve()
-    assert serve.get("/healthz", "").status_code == 200
+def test_a_killed_worker_loses_its_own_connections_only(installation: Installation) -> None:
+    """After SIGKILL of one of two workers the other answers on; a third one replaces it. Ctrl-C ends them with zero.
+
+    The metrics and the open log are those of all of them, the killed one included.
+    """
+    serve, token, admin = installation.serve(workers=2), installation.token(), installation.token(TokenScope.ADMIN)
+    statuses = [serve.get(PATH, token, prefer="wait=30").status_code]
+    links: list[HTTPConnection] = []
+
+    def read(link: HTTPConnection) -> None:
+        link.request("GET", PATH, headers={"Authorization": token})
+        answer = link.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+
+    own: set[int] = set()
+    while not own or not all(ports & own for ports in serve.connections().values()):
+        links.append(HTTPConnection(serve.url.removeprefix("http://")))
+        read(links[-1])
+        own.add(links[-1].sock.getsockname()[1])
+    killed, ports = next(iter(serve.connections().items()))
+    folder = installation.folder / "home/opens"
+    written = partial(_count_lines, folder)
+    wait_until(lambda: written() == len(statuses), "all opens are on the disk")
+    os.kill(killed, signal.SIGKILL)
+    rest = [link for link in links if link.sock.getsockname()[1] not in ports]
+    assert rest
+    for link in rest:
+        read(link)
+    wait_until(lambda: len(serve.connections().keys() - {killed}) == 2, "another worker has started")
+    wait_until(lambda: len(list(folder.glob("*.jsonl"))) < 2, "the opens of the killed one are published")
+    statuses += [serve.get(PATH, token).status_code for _ in range(4)]
+    assert set(statuses) == {200}
+    lines = serve.get("/metrics", admin).text.splitlines()
+    counts = [float(line.split()[1]) for line in lines if line.startswith("adwarm_read_duration_seconds_count")]
+    assert sum(counts) == len(statuses)
     assert serve.stop(signal.SIGINT) == 0
     assert installation.read_log() == ""
+    assert len(_read_opens(installation)) == len(statuses)
 
 
 def test_postgresql_restarts_under_it(

@@ -2,8 +2,8 @@
 
 One object: the fields of `Header`, then `summary` (null for a window of one day) and `daily`. A table is
 `{"rows": N, "columns": {name: [...]}}`; its rows are sorted by day, then by ad. A column is a list with a value per
-row, null where the source sent none, or a column of actions pivoted by type, as `unpivot_column` reads it. The content
-type names the version of the format.
+row, null where the source sent none; or a column of actions pivoted by type, as `unpivot_column` reads it; or the
+formula of a ratio, as `derived_columns` describes it. The content type names the version of the format.
 
 Version 1 (`application/json`, rows instead of columns) is read as well, and never written.
 """
@@ -18,9 +18,10 @@ import msgspec
 import orjson
 
 from adwarm_client.column_table import ColumnTable, Row
+from adwarm_client.derived_columns import BY, Numbers, Ratio, compute_column
 from adwarm_client.errors import Corrupt
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 CONTENT_TYPE: Final = f"application/vnd.adwarm.report+json;version={FORMAT_VERSION}"
 ROW_CONTENT_TYPE: Final = "application/json"
 """Content type of version 1."""
@@ -93,6 +94,15 @@ class Summary:
     missing: str | None
 
 
+class _DerivedColumn(msgspec.Struct, frozen=True):
+    """A column that is stored as a formula; `derived_columns` describes it."""
+
+    ratio: tuple[str, str]
+    times: int = 1
+    types: tuple[str, ...] | None = None
+    exceptions: dict[str, Any] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A document: its header, the summary (None for a window of one day) and the daily rows."""
@@ -125,7 +135,15 @@ def decode_document(raw: bytes, content_type: str) -> Document:
         if body.get("format_version", 1) != version:
             raise Corrupt(f"the document is not of version {version} as its content type says; fetch it again")
         return Document(header, *read_tables(body))
-    except (orjson.JSONDecodeError, msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+    except (
+        orjson.JSONDecodeError,
+        msgspec.ValidationError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise Corrupt(f"the document is malformed ({type(error).__name__}); fetch it again") from error
 
 
@@ -181,10 +199,23 @@ def _read_table(fields: Mapping[str, Any]) -> ColumnTable:
     rows = fields["rows"]
     if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
         raise TypeError("the number of rows is no number")
-    return ColumnTable(rows, {name: unpivot_column(column, rows) for name, column in fields["columns"].items()})
+    stored = fields["columns"]
+    columns = {name: unpivot_column(column, rows) for name, column in stored.items() if not _is_derived(column)}
+    read: dict[str, Numbers] = {}
+    derived = {name: _read_derived(column, columns, read) for name, column in stored.items() if _is_derived(column)}
+    return ColumnTable(rows, {name: derived[name] if name in derived else columns[name] for name in stored})
 
 
-BY: Final = "action_type"
+def _is_derived(column: Any) -> bool:
+    return isinstance(column, dict) and "ratio" in column
+
+
+def _read_derived(column: Mapping[str, Any], columns: Mapping[str, list[Any]], read: dict[str, Numbers]) -> list[Any]:
+    """Return the cells of a column that is stored as the formula of a ratio of other columns."""
+    formula = msgspec.convert(column, _DerivedColumn)
+    cells = compute_column(columns, Ratio(*formula.ratio, formula.times), formula.types, read)
+    _replace_cells(cells, formula.exceptions)
+    return cells
 
 
 def unpivot_column(column: Any, rows: int) -> list[Any]:
@@ -204,17 +235,17 @@ def unpivot_column(column: Any, rows: int) -> list[Any]:
         items = column["items"]
         for kind, fields in items.items():
             _add_items(cells, kind, items[fields] if isinstance(fields, str) else fields)
-        for row, cell in column.get("exceptions", {}).items():
-            cells[_read_row_number(row)] = cell
+        _replace_cells(cells, column.get("exceptions", {}))
     except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
         raise Corrupt("a pivoted column of the document is malformed; fetch it again") from error
     return cells
 
 
-def _read_row_number(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError("an exception has no row number")
-    return int(text)
+def _replace_cells(cells: list[Any], exceptions: Mapping[str, Any]) -> None:
+    for row, cell in exceptions.items():
+        if not row.isdecimal():
+            raise ValueError("an exception has no row number")
+        cells[int(row)] = cell
 
 
 def _add_items(cells: list[Any], kind: str, fields: dict[str, list[Any]]) -> None:

@@ -83,7 +83,7 @@ describe('tryReport', () => {
   })
 
   it('refuses a format that it does not know', async () => {
-    const {client} = makeClient(() => reportResponse('adwarm; hit', makeDocument({format_version: 3})))
+    const {client} = makeClient(() => reportResponse('adwarm; hit', makeDocument({format_version: 4})))
     await expect(client.tryReport('act_1', 'last_7d')).rejects.toMatchObject({title: 'Unknown format'})
   })
 

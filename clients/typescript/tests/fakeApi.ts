@@ -30,7 +30,7 @@ export function fakeFetch(answer: (call: Call, index: number) => Answer): {fetch
 
 export function makeDocument(change: Partial<ReportDocument> = {}): ReportDocument {
   return {
-    format_version: 2,
+    format_version: 3,
     account_id: 'act_1',
     date_range: 'last_7d',
     report: 'default',

@@ -8,7 +8,7 @@ import {bytes, duration, errorTitle, gateText, makeFormats, rangeName, sentence,
 
 function makeReport(columns: Record<string, (string | null)[]>): ReportDocument {
   return {
-    format_version: 2,
+    format_version: 3,
     account_id: 'act_1',
     date_range: 'last_3d',
     report: 'default',

@@ -11,6 +11,10 @@ from adwarm.cli.terminal import AtOption, JsonOption, clock_at, print_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.types import ASGIApp
+
+    from adwarm.runtime import Runtime
+
 _USED_LATER = (
     "adwarm.prefetch.healers",
     "adwarm.recovery.healing",
@@ -29,36 +33,75 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Port; 0 for a free one; default: ADWARM_SERVING__PORT.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes on the port, one for each core that may be busy.")
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the read API, and the web page at /adwarm/, until SIGTERM or Ctrl-C.
 
     With --json, the first line says where they are.
     """
-    import importlib
-    import logging
-
     from adwarm.foundation.arrow_arrays import system_memory_pool
-    from adwarm.read_api import build_read_api
     from adwarm.runtime import Runtime
-    from adwarm.serving.api.server import fit_connections, run_server
+    from adwarm.serving.api.server import fit_connections, run_server, run_workers
 
-    # Standard output is the command's document; what happens while it serves goes to standard error.
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in _USED_LATER:
-        importlib.import_module(name)
+    _write_log()
     runtime = Runtime()
     serving = runtime.settings.serving
+    host, port = serving.host if host is None else host, serving.port if port is None else port
+    announce = _announce(workers * fit_connections(), workers, as_json=as_json)
+    if workers > 1:
+        run_workers(f"{__name__}:build_worker", workers, host, port, announce)
+        return
     with system_memory_pool():
-        run_server(
-            build_read_api(runtime),
-            serving.host if host is None else host,
-            serving.port if port is None else port,
-            _announce(fit_connections(), as_json=as_json),
-        )
+        run_server(_build(runtime), host, port, announce)
 
 
-def _announce(connections: int, *, as_json: bool) -> "Callable[[str], None]":
+def build_worker() -> "ASGIApp":
+    """Return the application of a worker; uvicorn calls it in the worker's process. An error ends all workers."""
+    import atexit
+    import logging
+    from contextlib import ExitStack
+
+    from uvicorn.config import STARTUP_FAILURE
+
+    from adwarm.foundation.arrow_arrays import system_memory_pool
+    from adwarm.runtime import Runtime
+    from adwarm.serving.api.server import end_with_supervisor, favor_loop
+
+    _write_log()
+    end_with_supervisor()
+    stack = ExitStack()
+    stack.enter_context(system_memory_pool())
+    atexit.register(stack.close)
+    try:
+        app = _build(Runtime())
+    except Exception:
+        logging.getLogger(__name__).exception("the worker does not start")
+        sys.exit(STARTUP_FAILURE)
+    favor_loop()
+    return app
+
+
+def _write_log() -> None:
+    """Standard output is the command's document; what happens while it serves goes to standard error."""
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _build(runtime: "Runtime") -> "ASGIApp":
+    import importlib
+
+    from adwarm.read_api import build_read_api
+
+    for name in _USED_LATER:
+        importlib.import_module(name)
+    return build_read_api(runtime)
+
+
+def _announce(connections: int, workers: int, *, as_json: bool) -> "Callable[[str], None]":
     def announce(url: str) -> None:
         import os
         import sys
@@ -75,6 +118,8 @@ def _announce(connections: int, *, as_json: bool) -> "Callable[[str], None]":
                 err=True,
             )
             typer.echo(f"It holds up to {connections:,} connections at a time.", err=True)
+            if workers > 1:
+                typer.echo(f"{workers} workers share the port; the rate of a token counts in each of them.", err=True)
             typer.echo(f"The web page is at {page}; log in with a token: adwarm token create --help.", err=True)
 
     return announce

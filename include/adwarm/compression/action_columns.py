@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from adwarm_client.column_table import ColumnTable, read_fields
-from adwarm_client.document import BY
+from adwarm_client.derived_columns import BY
 
 _MAX_EXCEPTIONS = 1 / 8
 """Of the cells with a value; a column with more of them is not pivoted."""
@@ -98,7 +98,7 @@ class _ActionColumn:
 
     def finish(self) -> list[Any] | orjson.Fragment:
         """Return the column."""
-        order = {kind: place for place, kind in enumerate(_order_types(tuple(self._groups)))}
+        order = {kind: place for place, kind in enumerate(order_types(tuple(self._groups)))}
         in_other_order: list[int] = []
         for kinds, rows in self._groups.items():
             if sorted(kinds, key=order.__getitem__) != [*kinds]:
@@ -226,7 +226,7 @@ def _split_by_type(groups: Mapping[Types, Sequence[int]], column: Sequence[Any])
     return lists
 
 
-def _order_types(groups: Iterable[tuple[str, ...]]) -> list[str]:
+def order_types(groups: Iterable[tuple[str, ...]]) -> list[str]:
     """Return the types in an order that suits as many cells as possible.
 
     It depends only on which types follow each other in cells, so that a new day rarely changes it.

@@ -34,6 +34,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient, name_error
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
+from adwarm.foundation.telemetry import WAITING_READERS, report
 from adwarm.model import AccessToken, Account, Priority, ReportKey, TokenScope
 from adwarm.model.keys import check_served
 from adwarm.serving.drainers import Drainer
@@ -243,12 +244,14 @@ class QueueMissHandler:
             yield False
             return
         self._slots[token_id] += 1
+        report(WAITING_READERS, self.waiting)
         try:
             yield True
         finally:
             self._slots[token_id] -= 1
             if not self._slots[token_id]:
                 del self._slots[token_id]
+            report(WAITING_READERS, self.waiting)
 
     def _outcome(self, progress: Progress) -> FetchOutcome:
         """Return what a reader gets for a request as it was read last."""

@@ -11,8 +11,9 @@ it was forgotten. The access log has the exact numbers; these are available at o
 import logging
 import threading
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
 
 from sqlalchemy import Engine
 
@@ -25,6 +26,8 @@ from adwarm.store import entries, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.read_traffic import READ, LatencyKey, TrafficKey
 
+K = TypeVar("K")
+V = TypeVar("V", int, float)
 MAX_KEYS: Final = 50_000
 """Keys that a process remembers, about 15 MB; the one whose last open is the oldest is forgotten first."""
 
@@ -59,11 +62,36 @@ class FirstOpenTracker:
         return {"first_opens": 1, "first_hits": int(is_hit)}
 
 
+def _add(totals: dict[K, V], more: Mapping[K, V]) -> None:
+    """Add numbers to those of the same names."""
+    for name, value in more.items():
+        totals[name] = totals[name] + value if name in totals else value
+
+
 FLUSH_SECONDS: Final = 0.5
 MAX_COUNTS: Final = 20_000
 _COLUMNS: Final = {"hit": "hits", "stale": "stale"}
 _HOUR: Final = timedelta(hours=1)
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Reads of one key by one actor in one hour, with one result."""
+
+    reads: int = 0
+    latency_ms: float = 0.0
+    took: dict[int, int] = field(default_factory=dict)
+    entries: dict[EntryKey, int] = field(default_factory=dict)
+    firsts: dict[str, int] = field(default_factory=dict)
+    entry: Entry | None = None
+    entry_reads: int = 0
+
+    def close_entry(self) -> None:
+        """Add the reads of the last entry to those of its key."""
+        if self.entry is not None and self.entry_reads:
+            _add(self.entries, {self.entry.key: self.entry_reads})
+        self.entry_reads = 0
 
 
 class ReadCounter:
@@ -72,12 +100,14 @@ class ReadCounter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._tallies: dict[tuple[datetime, ReportKey, Actor, str], _Tally] = {}
         self._traffic: dict[TrafficKey, dict[str, float]] = {}
         self._took: dict[LatencyKey, dict[int, int]] = {}
         self._entries: dict[EntryKey, int] = {}
         self._last_read: datetime | None = None
         self._dropped = 0
-        self._hour: datetime | None = None
+        self._hour = self._hour_end = datetime.min.replace(tzinfo=UTC)
         self._first_opens = FirstOpenTracker()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -86,29 +116,30 @@ class ReadCounter:
         self, at: datetime, key: ReportKey, actor: Actor, status: str, latency_ms: float, entry: Entry | None
     ) -> None:
         """Count one read; `hit` and `stale` by themselves, anything else as a miss, and first opens besides."""
-        hour = self._hour
-        if hour is None or not hour <= at < hour + _HOUR:
-            hour = self._hour = floor_to(at, _HOUR)
-        row = (hour, key.account_id, actor.value)
-        column = _COLUMNS.get(status, "misses")
-        first = self._first_opens.count(at, key, actor, is_hit=column == "hits")
+        if not self._hour <= at < self._hour_end:
+            self._hour = floor_to(at, _HOUR)
+            self._hour_end = self._hour + _HOUR
         with self._lock:
-            counts = self._traffic.get(row)
-            if counts is None:
-                if len(self._traffic) >= MAX_COUNTS:
+            name = (self._hour, key, actor, status)
+            tally = self._tallies.get(name)
+            if tally is None:
+                if len(self._tallies) + len(self._traffic) >= MAX_COUNTS:
                     self._dropped += 1
                     return
-                counts = self._traffic[row] = {}
-            counts[column] = counts.get(column, 0) + 1
-            counts["latency_ms"] = counts.get("latency_ms", 0.0) + latency_ms
-            for name, more in first.items():
-                counts[name] = counts.get(name, 0) + more
+                tally = self._tallies[name] = _Tally()
+            tally.reads += 1
+            tally.latency_ms += latency_ms
             if actor is Actor.WARMER:
                 return
-            took, bucket = self._took.setdefault((hour, READ), {}), Latencies.get_bucket(latency_ms / 1000)
-            took[bucket] = took.get(bucket, 0) + 1
+            if actor is not Actor.API:
+                _add(tally.firsts, self._first_opens.count(at, key, actor, is_hit=status == "hit"))
+            bucket = Latencies.get_bucket(latency_ms / 1000)
+            tally.took[bucket] = tally.took.get(bucket, 0) + 1
             if entry is not None:
-                self._entries[entry.key] = self._entries.get(entry.key, 0) + 1
+                if entry is not tally.entry:
+                    tally.close_entry()
+                    tally.entry = entry
+                tally.entry_reads += 1
                 self._last_read = at
 
     def start(self) -> None:
@@ -125,48 +156,42 @@ class ReadCounter:
         self.flush()
 
     def flush(self) -> bool:
-        """Store what was counted; False when it could not be stored, and then it is kept for the next time."""
-        with self._lock:
-            traffic, self._traffic = self._traffic, {}
-            took, self._took = self._took, {}
-            reads, self._entries = self._entries, {}
-            last_read = self._last_read
-            dropped, self._dropped = self._dropped, 0
-        if dropped:
-            _LOG.warning("%d reads were not counted; the database was away for too long", dropped)
-        try:
-            if traffic:
-                latencies = {key: Latencies(counts) for key, counts in took.items()}
-                read_traffic.increment_many(self._engine, traffic, latencies)
-                traffic, took = {}, {}
-            if last_read is not None:
-                entries.add_reads(self._engine, reads, last_read)
-                flush_statistics(self._engine, last_read)
-        except Exception as error:
-            # A driver may raise anything; the thread goes on, and nothing that was counted is lost.
-            text = redact(str(error)) if isinstance(error, AdwarmError) else type(error).__name__
-            _LOG.warning("reads are not stored yet: %s", text)
-            self._restore(traffic, reads, took)
-            return False
+        """Store what was counted; False when it could not be stored, and then it waits for the next time."""
+        with self._flushing:
+            with self._lock:
+                tallies, self._tallies = self._tallies, {}
+                last_read = self._last_read
+                dropped, self._dropped = self._dropped, 0
+            if dropped:
+                _LOG.warning("%d reads were not counted; the database was away for too long", dropped)
+            for (hour, key, actor, status), tally in tallies.items():
+                self._add_tally((hour, key.account_id, actor.value), _COLUMNS.get(status, "misses"), tally)
+            try:
+                self._store(last_read)
+            except Exception as error:
+                # A driver may raise anything; the thread goes on, and nothing that was counted is lost.
+                text = redact(str(error)) if isinstance(error, AdwarmError) else type(error).__name__
+                _LOG.warning("reads are not stored yet: %s", text)
+                return False
         return True
 
-    def _restore(
-        self,
-        traffic: Mapping[TrafficKey, Mapping[str, float]],
-        reads: Mapping[EntryKey, int],
-        took: Mapping[LatencyKey, Mapping[int, int]],
-    ) -> None:
-        with self._lock:
-            for key, counts in traffic.items():
-                merged = self._traffic.setdefault(key, {})
-                for name, value in counts.items():
-                    merged[name] = merged.get(name, 0) + value
-            for entry_key, count in reads.items():
-                self._entries[entry_key] = self._entries.get(entry_key, 0) + count
-            for latency_key, buckets in took.items():
-                totals = self._took.setdefault(latency_key, {})
-                for bucket, count in buckets.items():
-                    totals[bucket] = totals.get(bucket, 0) + count
+    def _add_tally(self, row: TrafficKey, column: str, tally: _Tally) -> None:
+        """Add to what is to be stored."""
+        tally.close_entry()
+        counts = {column: tally.reads, "latency_ms": tally.latency_ms, **tally.firsts}
+        _add(self._traffic.setdefault(row, {}), counts)
+        _add(self._took.setdefault((row[0], READ), {}), tally.took)
+        _add(self._entries, tally.entries)
+
+    def _store(self, last_read: datetime | None) -> None:
+        if self._traffic:
+            latencies = {key: Latencies(counts) for key, counts in self._took.items()}
+            read_traffic.increment_many(self._engine, self._traffic, latencies)
+            self._traffic, self._took = {}, {}
+        if last_read is not None:
+            entries.add_reads(self._engine, self._entries, last_read)
+            self._entries = {}
+            flush_statistics(self._engine, last_read)
 
     def _run(self) -> None:
         while not self._closing.wait(FLUSH_SECONDS):

@@ -1,13 +1,16 @@
 """What the parts of the read API work with: their interfaces, metrics of the process, services of the routes."""
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from adwarm.backpressure import RequestQueue
@@ -34,6 +37,12 @@ class Authenticator(Protocol):
             Problem: 401, there is no valid token; 429, the token is used too often.
         """
 
+    def find(self, authorization: bytes | None, now: datetime) -> AccessToken | None:
+        """Return the valid token if it was read a moment ago; None when `authenticate` has to decide."""
+
+    def take(self, token: AccessToken, now: datetime) -> bool:
+        """Count a request of a token that `find` returned; False, and nothing is counted, when it is used too often."""
+
 
 @dataclass(frozen=True, slots=True)
 class FetchOutcome:
@@ -56,10 +65,6 @@ class FetchOutcome:
 
 class MissHandler(Protocol):
     """Gets what is missing or old through the queue, one flight per key."""
-
-    @property
-    def waiting(self) -> int:
-        """How many readers wait."""
 
     async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
         """Request a report and wait up to `wait_seconds` for it; waiting holds no thread and no connection.
@@ -84,8 +89,7 @@ class MissHandler(Protocol):
         """Request a fresh copy of a stale report without waiting; does nothing for a token with the scope `read`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(msgspec.Struct, frozen=True, gc=False):
     """One open of a report.
 
     Attributes:
@@ -113,6 +117,8 @@ class OpenRecorder(Protocol):
 
 
 METRICS_TYPE: Final = CONTENT_TYPE_LATEST
+WORKERS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Variable with the folder of the metrics of a process and of others that serve the same port."""
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -123,13 +129,15 @@ class ServingMetrics:
     """
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self._registry = self._counted = CollectorRegistry()
+        self._state = CollectorRegistry()
+        if WORKERS_FOLDER in os.environ:
+            self._counted = CollectorRegistry()
+            MultiProcessCollector(self._counted)  # type: ignore[no-untyped-call]
         family = self._histogram(telemetry.READ_SECONDS)
-        waiting = telemetry.WAITING_READERS
-        self._waiting = Gauge(waiting.prometheus_name, waiting.meaning, registry=self._registry)
         # Children are looked up once: `labels` costs more than the observation.
         self._reads = {(s.value, a): family.labels(s.value, a.value) for s in ReadStatus for a in Actor}
-        self._events = {metric: self._make(metric) for metric in telemetry.EVENTS}
+        self._events = {metric: self._make(metric) for metric in (*telemetry.EVENTS, telemetry.WAITING_READERS)}
 
     def observe_read(self, result: str, actor: Actor, seconds: float) -> None:
         """Count one read.
@@ -154,23 +162,21 @@ class ServingMetrics:
         else:
             child.set(value)
 
-    def show_waiting(self, count: Callable[[], int]) -> None:
-        """Show how many readers wait, counted whenever metrics are shown."""
-        self._waiting.set_function(count)
-
     def show_state(self, reader: StateReader) -> None:
         """Add the metrics that are read when they are shown."""
-        self._registry.register(StateCollector(reader))
+        self._state.register(StateCollector(reader))
 
     def expose(self) -> bytes:
-        """Return the metrics in Prometheus' text format. Reads the database."""
-        return generate_latest(self._registry)
+        """Return the metrics in Prometheus' text format; those of all workers are added up. Reads the database."""
+        return generate_latest(self._counted) + generate_latest(self._state)
 
     def _make(self, metric: Metric) -> Counter | Gauge | Histogram:
         if metric.kind is MetricKind.TIMER:
             return self._histogram(metric)
-        kind = Counter if metric.kind is MetricKind.COUNTER else Gauge
-        return kind(metric.prometheus_name, metric.meaning, metric.tags, registry=self._registry)
+        name, meaning, tags = metric.prometheus_name, metric.meaning, metric.tags
+        if metric.kind is MetricKind.COUNTER:
+            return Counter(name, meaning, tags, registry=self._registry)
+        return Gauge(name, meaning, tags, registry=self._registry, multiprocess_mode="livesum")
 
     def _histogram(self, metric: Metric) -> Histogram:
         name = metric.prometheus_name

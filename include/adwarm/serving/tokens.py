@@ -220,13 +220,36 @@ class TokenAuthenticator:
         matches = compare_digest(secret_hash, cached.secret_hash if cached is not None else _NO_HASH)
         if cached is None or not matches or not cached.token.is_valid(now):
             raise unauthorized()
-        wait = cached.limit.take(cached.token.rate_per_second or USUAL_RATE, seconds)
+        wait = self._take(cached, now)
         if wait:
             raise _too_many(wait, cached.token.rate_per_second or USUAL_RATE)
-        cached.used_at = now
-        if (now - self._saved_at).total_seconds() >= _USED_SECONDS:
-            self._start_save(now)
         return cached.token
+
+    def find(self, authorization: bytes | None, now: datetime) -> AccessToken | None:
+        """Return the valid token in an Authorization header if it was read less than `_REFRESH_SECONDS` ago.
+
+        Raises:
+            Problem: 401, the header holds no token.
+        """
+        token_id, secret_hash = _parse(authorization)
+        cached = self._cached.get(token_id)
+        if cached is None or not 0 <= now.timestamp() - cached.read_at < _REFRESH_SECONDS:
+            return None
+        is_valid = compare_digest(secret_hash, cached.secret_hash) and cached.token.is_valid(now)
+        return cached.token if is_valid else None
+
+    def take(self, token: AccessToken, now: datetime) -> bool:
+        """Count a request of a token that `find` returned; False, and nothing is counted, when it is used too often."""
+        return not self._take(self._cached[token.id], now)
+
+    def _take(self, cached: _Cached, now: datetime) -> float:
+        """Count a request at `now`; return 0, or the seconds to wait, and then it was not counted."""
+        wait = cached.limit.take(cached.token.rate_per_second or USUAL_RATE, now.timestamp())
+        if not wait:
+            cached.used_at = now
+            if (now - self._saved_at).total_seconds() >= _USED_SECONDS:
+                self._start_save(now)
+        return wait
 
     async def close(self) -> None:
         """Store when tokens were last used, and wait for what runs."""

@@ -11,16 +11,10 @@ import orjson
 
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.foundation.local_time import zone
+from adwarm_client.derived_columns import FORMULAS
 from adwarm_client.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
 
 ADDITIVE_FIELDS = ("impressions", "clicks", "inline_link_clicks", "spend")
-_RATIO_PARTS = {
-    "ctr": (100, "clicks", "impressions"),
-    "inline_link_click_ctr": (100, "inline_link_clicks", "impressions"),
-    "cpm": (1000, "spend", "impressions"),
-    "cpc": (1, "spend", "clicks"),
-    "cost_per_inline_link_click": (1, "spend", "inline_link_clicks"),
-}
 _MAX_EXACT = 2**53
 _DECIMAL_ID = re.compile(r"(\d+)\.0+", re.ASCII)
 _ROUNDED_ID = re.compile(r"\d(?:\.\d+)?[eE]\+\d{1,3}|\d\.\d+[eE]\d{1,3}", re.ASCII)
@@ -61,7 +55,7 @@ def format_field(name: str, value: Any) -> Any:
     number = parse_decimal(name, value)
     if name in COUNT_FIELDS:
         return str(round(number))
-    return f"{number:.2f}" if name == "spend" else f"{number:.6f}"
+    return f"{number:.2f}" if name == "spend" else _write_ratio(number)
 
 
 def format_id(value: Any) -> str:
@@ -101,10 +95,14 @@ def format_day(value: Any, day_zone: str = "UTC") -> str:
 def compute_ratios(sums: Mapping[str, Decimal]) -> dict[str, str]:
     """Return the ratios that follow from sums, as the platform prints them."""
     ratios = {}
-    for name, (factor, above, below) in _RATIO_PARTS.items():
+    for name, (above, below, times) in FORMULAS.items():
         if sums.get(below, 0) > 0 and sums.get(above, 0) > 0:
-            ratios[name] = f"{factor * sums[above] / sums[below]:.6f}"
+            ratios[name] = _write_ratio(times * sums[above] / sums[below])
     return ratios
+
+
+def _write_ratio(number: Decimal) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def _format_list(value: Any) -> Any:

@@ -177,6 +177,22 @@ def test_standard_output_is_one_document(
             assert adwarm(*words).exit_code == result.exit_code
 
 
+def test_workers_share_what_the_options_say(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them is built by a function that its process imports; the connections of all are announced."""
+    started: list[object] = []
+
+    def run_workers(build: str, workers: int, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+        started.extend((build, workers, host, port))
+        on_ready(f"http://{host}:{port}")
+
+    monkeypatch.setattr(api_server, "run_workers", run_workers)
+    one = api_server.fit_connections()
+    result = adwarm("serve", "--workers", "3", "--host", "127.0.0.2", "--port", "7", "--json")
+    assert (result.exit_code, result.json["max_connections"]) == (0, 3 * one)
+    assert started == ["adwarm.cli.serve:build_worker", 3, "127.0.0.2", 7]
+    assert "counts in each" in adwarm("serve", "--workers", "3").stderr
+
+
 def test_documents_with_data_obey_the_rules(adwarm: Adwarm, learn_forecast: Callable[[], None]) -> None:
     """Names and timestamps obey the rules also where there is something to show."""
     learn_forecast()

@@ -14,6 +14,8 @@ from adwarm.model import Row
 from .documents import ACTIONS, DAILY, SUMMARY, make_document
 
 FILE = Path(__file__).resolve().parents[3] / "clients/typescript/tests/documents.json"
+RECORDED: list[Row] = orjson.loads(FILE.with_name("ratios.json").read_bytes())["rows"]
+"""Rows of published answers of the platform."""
 
 
 def _items(**values: str) -> list[dict[str, str]]:
@@ -23,6 +25,28 @@ def _items(**values: str) -> list[dict[str, str]]:
 def _rows(*cells: Any) -> list[Row]:
     """Return a row per cell of `actions`; None is a row without the field."""
     return [{"ad_id": str(number)} | ({} if cell is None else {"actions": cell}) for number, cell in enumerate(cells)]
+
+
+def _ratio_rows() -> list[Row]:
+    """Return rows with the cost of actions: with windows, of other actions, of none, of zero, and what it is not."""
+    costs = [{"action_type": "link_click", "7d_click": "2.5", "value": "1.666667"}, *_items(purchase="5")]
+    result = {"indicator": "actions:purchase", "values": [{"value": "2", "attribution_windows": ["default"]}]}
+    cost = {"indicator": "actions:purchase", "values": [{"value": "2.5", "attribution_windows": ["default"]}]}
+    lists: Row = {"actions": ACTIONS, "cost_per_action_type": costs, "results": [result], "cost_per_result": [cost]}
+    full = {"spend": "5.00", **lists}
+    rows: list[Row] = [
+        {**full, "spend": "0", "cost_per_action_type": _items(purchase="0")},
+        {**full, "spend": "5"},
+        {"spend": "5.00", "actions": _items(link_click="3"), "results": [{"indicator": "actions:purchase"}]},
+        {"spend": "5.00", "actions": [], "cost_per_action_type": costs, "cost_per_result": [cost]},
+        {"spend": "5.00", "actions": _REPEATED, "cost_per_action_type": _items(link_click="5")},
+        {**full, "actions": [*ACTIONS, {"action_type": "comment", "value": "2"}]},
+        {**full, "actions": [*ACTIONS, {"action_type": "post", "value": 2}]},
+        {**full, "actions": [ACTIONS[0], {"action_type": "purchase", "value": 1}]},
+        {**full, "actions": [ACTIONS[0], {"action_type": "purchase", "value": "0"}]},
+        {**lists, "ctr": "0.5"},
+    ]
+    return [{"ad_id": str(number), **row} for number, row in enumerate([*rows, *[full] * 30])]
 
 
 _REPEATED = [{"action_type": "link_click", "value": "1"}, {"action_type": "link_click", "value": "2"}]
@@ -68,6 +92,8 @@ CASES: dict[str, tuple[list[Row], list[Row] | None]] = {
         ),
         None,
     ),
+    "ratios of recorded answers": (RECORDED, RECORDED[6:8]),
+    "ratios of lists and results": (_ratio_rows(), None),
     "lists too unlike each other to be pivoted": (_rows(_REPEATED, [], None, _items(purchase="4")), None),
 }
 
@@ -96,7 +122,7 @@ def _flat_columns(rows: list[Row]) -> dict[str, list[Any]]:
     flat: dict[str, list[Any]] = {}
     for number, row in enumerate(rows):
         for name, value in row.items():
-            if not isinstance(value, list) or name != "actions":
+            if not isinstance(value, list) or name not in {"actions", "cost_per_action_type"}:
                 if value is not None:
                     flat.setdefault(name, [None] * len(rows))[number] = value
                 continue

@@ -11,7 +11,7 @@ def test_the_documents_of_the_typescript_tests_are_current() -> None:
 
 
 def test_they_have_every_form_of_a_column() -> None:
-    """Plain lists, lists per type, a type that names another one, exceptions, and lists that are not pivoted."""
+    """Plain lists, lists per type, a type that names another one, exceptions, lists that are not pivoted, formulas."""
     columns = [
         column
         for case in orjson.loads(encode_cases()).values()
@@ -19,7 +19,10 @@ def test_they_have_every_form_of_a_column() -> None:
         if table is not None
         for column in table["columns"].values()
     ]
-    pivoted = [column for column in columns if isinstance(column, dict)]
+    pivoted = [column for column in columns if isinstance(column, dict) and "by" in column]
+    assert {"ratio", "times", "types", "exceptions"} == {
+        key for column in columns if isinstance(column, dict) and "ratio" in column for key in column
+    }
     assert any(isinstance(column, list) and isinstance(column[0], list) for column in columns)
     assert any("exceptions" in column for column in pivoted)
     assert {type(own) for column in pivoted for own in column["items"].values()} == {str, dict}

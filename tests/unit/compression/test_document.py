@@ -67,7 +67,7 @@ def test_version_1_is_read(daily: list[Row], summary: list[Row] | None) -> None:
 def test_the_form_of_a_document(document: Document) -> None:
     """One object with the header, and two tables by column."""
     body = orjson.loads(encode_document(document))
-    assert (body["format_version"], body["account_id"], body["since"]) == (2, "act_1", "2026-11-18")
+    assert (body["format_version"], body["account_id"], body["since"]) == (3, "act_1", "2026-11-18")
     assert body["summary"] == {
         "fetched_at": "2026-11-25T12:00:00+00:00",
         "versions": 7,
@@ -115,8 +115,8 @@ def test_the_rows_over_the_window(document: Document) -> None:
 @pytest.mark.parametrize(
     "content_type",
     [
-        "application/vnd.adwarm.report+json;version=3",
-        "application/vnd.adwarm.report+json;version=1",
+        "application/vnd.adwarm.report+json;version=4",
+        "application/vnd.adwarm.report+json;version=2",
         "application/vnd.adwarm.report+json",
         "text/csv",
         "",
@@ -131,8 +131,8 @@ def test_another_format_is_never_guessed(document: Document, content_type: str) 
 
 def test_a_newer_version_is_named() -> None:
     """The message names both versions."""
-    with pytest.raises(Corrupt, match=r"version 3 .* reads versions 1 and 2"):
-        read_format_version("application/vnd.adwarm.report+json;version=3")
+    with pytest.raises(Corrupt, match=r"version 4 .* reads versions 1 and 3"):
+        read_format_version("application/vnd.adwarm.report+json;version=4")
 
 
 def test_the_type_and_the_document_have_to_agree(document: Document) -> None:

@@ -16,6 +16,7 @@ from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import entries
 from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, one_ad_page
 
+from .client_documents import CASES
 from .documents import ACTIONS, DAILY, make_document
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs/reference"
@@ -49,16 +50,18 @@ def test_stored_entries_are_valid(bench: PrefetchHarness) -> None:
 
 
 def test_every_form_of_a_column_is_valid(document: Document) -> None:
-    """Plain lists, pivoted columns, shared lists and exceptions."""
+    """Plain lists, pivoted columns, shared lists, formulas and exceptions."""
     twice = [{"action_type": kind, "value": "1"} for kind in ("buy", "omni_buy")]
     rows = [{"ad_id": str(number), "actions": twice if number else [], "odd": [1]} for number in range(20)]
     assert _problems(encode_document(make_document(rows))) == []
     assert _problems(encode_document(document)) == []
+    for daily, summary in CASES.values():
+        assert _problems(encode_document(make_document(daily, summary))) == []
     assert _problems(encode_document(make_document([], []))) == []
 
 
 @pytest.mark.parametrize(
-    "change", [{"format_version": 3}, {"daily": None}, {"account_id": "1"}, {"rows": []}, {"since": "soon"}]
+    "change", [{"format_version": 4}, {"daily": None}, {"account_id": "1"}, {"rows": []}, {"since": "soon"}]
 )
 def test_other_documents_are_not(change: dict[str, Any]) -> None:
     """Another version, a missing table, an unknown field and a malformed value are refused."""

@@ -176,4 +176,4 @@ def test_another_format_has_no_shape(document: Document) -> None:
     """A document of a newer version is refused in every shape."""
     for shape in Shape:
         with pytest.raises(Corrupt):
-            render_shape(encode_document(document), "application/vnd.adwarm.report+json;version=3", shape)
+            render_shape(encode_document(document), "application/vnd.adwarm.report+json;version=4", shape)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from graph_simulator.app_state import AppState
@@ -14,6 +15,11 @@ from graph_simulator.platform_clock import PlatformClock
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 RANGE = json.dumps({"since": "2026-11-01", "until": "2026-11-07"})
 PLAIN = "ad_id,impressions,reach,clicks,spend"
+
+
+def ratio_text(value: float) -> str:
+    """Return a ratio as recorded answers have it: rounded to six decimals, without zeros at the end."""
+    return format(Decimal(f"{value:.6f}").normalize(), "f")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from facebook_business.adobjects.adsinsights import AdsInsights
 
 from graph_simulator.fields import FIELDS
-from tests.unit.graph_simulator.conftest import RANGE, drive, error_of
+from tests.unit.graph_simulator.conftest import RANGE, drive, error_of, ratio_text
 
 LISTS: dict[str, Any] = json.loads(Path(__file__).with_name("default_fields.json").read_text(encoding="utf-8"))
 CLICKS = ["1d_click", "7d_click", "28d_click", "1d_view"]
@@ -80,8 +80,8 @@ def test_figures_that_follow_from_others() -> None:
     for row in requested(LISTS["airbyte"]):
         clicks, unique, people = (int(row.get(name, 0)) for name in ("clicks", "unique_clicks", "reach"))
         assert unique <= min(clicks, people)
-        assert row.get("unique_ctr") == (f"{100 * unique / people:.6f}" if unique else None)
-        assert row.get("cost_per_unique_click") == (f"{float(row['spend']) / unique:.6f}" if unique else None)
+        assert row.get("unique_ctr") == (ratio_text(100 * unique / people) if unique else None)
+        assert row.get("cost_per_unique_click") == (ratio_text(float(row["spend"]) / unique) if unique else None)
         watched = [
             int(row[f"video_p{part}_watched_actions"][0]["value"])
             for part in (25, 50, 75, 95)

@@ -11,6 +11,7 @@ import pytest
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.http_app import create_app
 from tests.asgi_client import AsgiClient
+from tests.unit.graph_simulator.conftest import ratio_text
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 RANGE = json.dumps({"since": "2026-11-01", "until": "2026-11-07"})
@@ -32,17 +33,17 @@ def insights(http: AsgiClient, **params: Any) -> Any:
 
 
 def test_rows_in_the_platforms_form() -> None:
-    """All values are text; ratios follow from counts; zeros other than impressions, clicks and spend are absent."""
+    """All values are text; ratios follow from counts; zeros but impressions, clicks, ctr and spend are absent."""
     rows = insights(client(), time_increment=1).json()["data"]
     assert rows
     for row in rows:
         assert all(isinstance(value, str) for value in row.values())
         shown, clicks, spend = int(row["impressions"]), int(row["clicks"]), float(row["spend"])
         assert shown > 0
-        assert row["frequency"] == f"{shown / int(row['reach']):.6f}"
-        assert row["cpm"] == f"{1000 * spend / shown:.6f}"
-        assert row.get("ctr") == (f"{100 * clicks / shown:.6f}" if clicks else None)
-        assert row.get("cpc") == (f"{spend / clicks:.6f}" if clicks else None)
+        assert row["frequency"] == ratio_text(shown / int(row["reach"]))
+        assert row["cpm"] == ratio_text(1000 * spend / shown)
+        assert row["ctr"] == ratio_text(100 * clicks / shown)
+        assert row.get("cpc") == (ratio_text(spend / clicks) if clicks else None)
         assert row.get("inline_link_clicks") != "0"
         assert row["date_start"] == row["date_stop"]
 
@@ -58,7 +59,7 @@ def test_actions_repeat_under_aliases() -> None:
     row = rows[0]
     count, cost = row["actions"][0], row["cost_per_action_type"][0]
     assert 0 < int(count["7d_click"]) <= int(count["value"])
-    assert cost["value"] == f"{float(row['spend']) / int(count['value']):.6f}"
+    assert cost["value"] == ratio_text(float(row["spend"]) / int(count["value"]))
 
 
 def test_results_are_those_of_the_goal() -> None:
@@ -81,7 +82,7 @@ def test_results_are_those_of_the_goal() -> None:
         else:
             seen.add(row["objective"])
             assert result["values"] == [{"value": count, "attribution_windows": ["default"]}]
-            assert cost["values"][0]["value"] == f"{float(row['spend']) / int(count):.6f}"
+            assert cost["values"][0]["value"] == ratio_text(float(row["spend"]) / int(count))
     assert empty
     assert seen == {*names, "OUTCOME_TRAFFIC"}
 

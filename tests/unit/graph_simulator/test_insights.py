@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from graph_simulator.figures import write_ratio
 from tests.unit.graph_simulator.conftest import Driven, drive, error_of
 
+RECORDED = Path(__file__).resolve().parents[3] / "clients/typescript/tests/ratios.json"
 ACTIONS = "ad_id,actions,cost_per_action_type,spend"
 
 
@@ -126,3 +129,24 @@ def test_pages_backwards() -> None:
     assert json.loads(driven.insights(before="MAZDZD").body)["data"] == []
     assert error_of(driven.insights(before="MjQZD", after="MjQZD")) == (100, None)
     assert error_of(driven.insights(before="no cursor")) == (100, None)
+
+
+def test_ratios_are_written_as_recorded() -> None:
+    """Published answers of the platform have six decimals, rounded, without zeros at the end; one CTR is off by one."""
+    off = set()
+    for row in json.loads(RECORDED.read_text(encoding="utf-8"))["rows"]:
+        costs = {item["action_type"]: item["value"] for item in row.get("cost_per_action_type", [])}
+        counts = {item["action_type"]: item["value"] for item in row.get("actions", [])}
+        figures = {name: float(row[name]) for name in ("impressions", "reach", "clicks", "spend")}
+        expected = {
+            "ctr": 100 * figures["clicks"] / figures["impressions"],
+            "cpm": 1000 * figures["spend"] / figures["impressions"],
+            "cpp": 1000 * figures["spend"] / figures["reach"],
+            "frequency": figures["impressions"] / figures["reach"],
+            **({"cpc": figures["spend"] / figures["clicks"]} if figures["clicks"] else {}),
+        }
+        off |= {
+            (row["ad_id"], name) for name in expected if row.get(name, "-") not in {"-", write_ratio(expected[name])}
+        }
+        assert {kind: write_ratio(figures["spend"] / int(counts[kind])) for kind in costs} == costs
+    assert off == {("11", "ctr")}

@@ -188,10 +188,10 @@ def test_an_entry_of_the_older_format_is_a_hit(desk: ReaderHarness) -> None:
 def test_an_entry_of_a_newer_format_is_a_miss_and_is_fetched_again(desk: ReaderHarness) -> None:
     """It is never guessed at; the reason names the version, and the next fetch replaces it."""
     desk.warm(WEEK)
-    _replace_document(desk, "application/vnd.adwarm.report+json;version=3", encode_document)
+    _replace_document(desk, "application/vnd.adwarm.report+json;version=4", encode_document)
     answer = desk.reader.read(WEEK)
     assert (answer.status, answer.blob) == (ReadStatus.MISS, None)
-    assert "version 3" in str(answer.reason)
+    assert "version 4" in str(answer.reason)
     assert desk.fetch(WEEK).status == ReadStatus.FETCHED
     assert desk.reader.read(WEEK).status == ReadStatus.HIT
     assert [unit.increment for unit in desk.bench.source.submitted] == [Increment.RANGE, Increment.RANGE]

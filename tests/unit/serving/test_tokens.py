@@ -118,6 +118,27 @@ def test_a_token_in_memory_is_checked_without_waiting(lobby: Lobby) -> None:
 
 
 @SQLITE_ONLY
+def test_a_token_that_was_read_a_moment_ago_is_found_at_once(lobby: Lobby) -> None:
+    """`find` refuses what `authenticate` would refuse or read again, and `take` counts against the same rate."""
+    header = lobby.issue(rate_per_second=1.0)
+
+    async def work() -> None:
+        find, take = lobby.authenticator.find, lobby.authenticator.take
+        assert find(header, lobby.clock.now()) is None
+        token = await lobby.authenticator.authenticate(header)
+        now = lobby.clock.now()
+        assert (find(header, now), find(header + b"x", now)) == (token, None)
+        assert not take(token, now)
+        lobby.clock.sleep(0.499)
+        assert find(header, lobby.clock.now()) == token
+        lobby.clock.sleep(0.501)
+        assert find(header, lobby.clock.now()) is None
+        assert take(token, lobby.clock.now())
+
+    run(work)
+
+
+@SQLITE_ONLY
 def test_a_token_in_use_is_read_again_in_advance(lobby: Lobby) -> None:
     """From half a second on the next request starts a read and does not wait; after a second it waits."""
     header = lobby.issue()

@@ -116,7 +116,7 @@ def test_a_report_above_the_ad_has_no_ad_fields() -> None:
             "date_stop": "2026-11-07",
             "impressions": "200",
             "spend": "2.00",
-            "cpm": "10.000000",
+            "cpm": "10",
         }
     ]
     assert [len(fields_below(level)) for level in ("account", "campaign", "adset", "ad")] == [6, 4, 2, 0]

@@ -226,7 +226,7 @@ def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
         "impressions": "500",
         "clicks": "5",
         "spend": "1.75",
-        "ctr": "1.000000",
+        "ctr": "1",
     }
 
 

@@ -43,7 +43,6 @@ def create_app(services: ServingServices) -> FastAPI:
     app.state.readiness = health.ReadinessCheck(services)
     reader = StateReader(services.context, services.clock, services.queue)
     services.metrics.show_state(reader)
-    services.metrics.show_waiting(lambda: services.misses.waiting)
     app.add_middleware(Guard, authenticator=services.authenticator)
     return app
 

@@ -13,8 +13,9 @@
 A client is known from its first valid token or session on (`recognize_client`), until its connection ends.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +25,12 @@ from adwarm.serving.problems import Problem
 
 RECOGNITION: Final = "adwarm.recognition"
 """Extension of a request's ASGI scope: a function that `recognize_client` calls."""
+AT_ONCE: Final = "adwarm.at_once"
+"""Member of the lifespan's state: an `AnswerAtOnce`, which is called before a task is made for a request."""
+Write = Callable[[int, bytes, bytes], None]
+"""Writes an answer: its status, its headers as lines with the empty one after them, and its body."""
+AnswerAtOnce = Callable[[Mapping[str, Any], Write], bool]
+"""Answers the request of a scope with what is in memory, and returns True; else False, and nothing has happened."""
 
 
 def recognize_client(scope: Mapping[str, Any]) -> None:
@@ -34,7 +41,7 @@ def recognize_client(scope: Mapping[str, Any]) -> None:
 
 
 try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 except ModuleNotFoundError:
     raise BadRequest(
         "the read API parses HTTP with httptools, which is not installed; run pip install 'adwarm[serve]'",
@@ -49,9 +56,9 @@ STALLED_SECONDS: Final = 30.0
 """How long a client may take no byte of an answer."""
 MAX_WAITING_BYTES: Final = 65_536
 """The most bytes that wait for the answer to an earlier request, besides one read."""
+_SWEEP_SECONDS: Final = 1.0
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _BLANK_LINES: Final = re.compile(rb"[\r\n]*")
-_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _CHUNKED: Final = -1
 _MALFORMED: Final = Problem(400, "Bad Request", "this is no HTTP/1.1 request")
 _TOO_LARGE: Final = Problem(
@@ -73,13 +80,14 @@ def _encode(problem: Problem) -> bytes:
 
 
 class ConnectionLimit:
-    """The open connections of a server.
+    """The open connections of a server, of which it closes the slow ones every second.
 
     Args:
         limit: the most that may be open; half of them without a valid token.
     """
 
     def __init__(self, limit: int) -> None:
+        self._sweep: asyncio.TimerHandle | None = None
         self._limit = limit
         self._max_anonymous = max(1, limit // 2)
         self._anonymous: dict[_BoundedProtocol, None] = {}
@@ -97,7 +105,21 @@ class ConnectionLimit:
             self.remove(oldest)
             oldest.transport.abort()
         self._anonymous[connection] = None
+        if self._sweep is None:
+            self._sweep = connection.loop.call_later(_SWEEP_SECONDS, self._close_overdue, connection.loop)
         return True
+
+    def _close_overdue(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._sweep = None
+        self.close_overdue(loop.time())
+        if self._anonymous or self._authenticated:
+            self._sweep = loop.call_later(_SWEEP_SECONDS, self._close_overdue, loop)
+
+    def close_overdue(self, now: float) -> None:
+        """Close the connections whose client takes too long, at `now` of the loop's clock."""
+        for connection in (*self._anonymous, *self._authenticated):
+            if connection.is_overdue(now):
+                connection.transport.abort()
 
     def recognize(self, connection: "_BoundedProtocol") -> None:
         """Note that a connection's client has sent a valid token."""
@@ -120,6 +142,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         """When the client began to send a request that is not complete; None while there is none."""
         self._limit = limit
         self._extensions = {RECOGNITION: lambda: limit.recognize(self)}
+        self._answer_at_once: AnswerAtOnce | None = self.app_state.get(AT_ONCE)
         self._received = b""
         self._body_left: int | None = None
         """Bytes of the body to come, or `_CHUNKED`; None while a head is expected."""
@@ -127,6 +150,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         """Whether a request has come whole and is not answered."""
         self._cycles: list[RequestResponseCycle] = []
         self._unsent = (0, 0.0)
+        self._idle_since = 0.0
 
     @property
     def waits_for_client(self) -> bool:
@@ -134,13 +158,18 @@ class _BoundedProtocol(HttpToolsProtocol):
         return not self._has_request or self.flow.write_paused
 
     def is_overdue(self, now: float) -> bool:
-        """Whether the client takes too long to send a request or to take an answer. Call it every second or so."""
+        """Whether the client takes too long: for a request, to take an answer, or until its next request.
+
+        Call it every second or so.
+        """
         unsent, since = self._unsent
         if unsent != (size := self.transport.get_write_buffer_size()):
             unsent, since = self._unsent = size, now
         if unsent and now - since > STALLED_SECONDS:
             return True
-        return self.request_since is not None and now - self.request_since > REQUEST_SECONDS
+        if self.request_since is not None:
+            return now - self.request_since > REQUEST_SECONDS
+        return not self._has_request and not unsent and now - self._idle_since > self.timeout_keep_alive
 
     def connection_made(self, transport: Any) -> None:
         """Begin, where there is room."""
@@ -164,20 +193,23 @@ class _BoundedProtocol(HttpToolsProtocol):
             if len(self._received) > MAX_WAITING_BYTES:
                 self.flow.pause_reading()
             return
-        self._unset_keepalive_if_required()
         if self.request_since is None:
             self.request_since = self.loop.time()
         self._parse()
 
     def _parse(self) -> None:
-        data, start = self._received, 0
-        while start < len(data) and not self._has_request and not self.transport.is_closing():
+        data, self._received, start = self._received, b"", 0
+        is_answered = False
+        while start < len(data) and not self._has_request and not is_answered and not self.transport.is_closing():
             start, end = self._find_piece(data, start)
             if end <= start:
                 break
             super().data_received(data[start:end])
             start = end
+            is_answered = self._body_left is None and not self._has_request
         self._received = data[start:]
+        if is_answered:
+            self._go_on()
         if len(self._received) > MAX_HEAD_BYTES and not self._has_request and not self.transport.is_closing():
             self._refuse_head()
 
@@ -214,33 +246,48 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """End the head of a request, and start to answer it."""
-        framing = dict(pair for pair in self.headers if pair[0] in _FRAMING)
-        length = framing.get(b"content-length", b"")
+        length = next((value for name, value in self.headers if name == b"content-length"), b"")
         self._body_left = int(length) if length.isdigit() else _CHUNKED
         super().on_headers_complete()
-        self._cycles.append(self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer a request: at once where that is possible, else in a task."""
+        self._cycles.append(cycle)
+        is_plain = self._answer_at_once is not None and cycle.keep_alive and not self.flow.write_paused
+        if not is_plain or not self._answer_at_once(cycle.scope, self._write_answer):  # type: ignore[misc]
+            super()._start_asgi_task(cycle, app)
+
+    def _write_answer(self, status: int, lines: bytes, body: bytes) -> None:
+        """Write a whole answer, without uvicorn's check of each header and its messages."""
+        cycle = self.cycle
+        cycle.response_started = cycle.response_complete = True
+        dated = b"".join([b"%s: %s\r\n" % pair for pair in cycle.default_headers])
+        self.transport.write(b"%s%s%s" % (STATUS_LINE[status], dated, lines))
+        if body:
+            self.transport.write(body)
+        cycle.message_event.set()
+        cycle.on_response()
 
     def on_message_complete(self) -> None:
         """End a request."""
         self._body_left = self.request_since = None
         super().on_message_complete()
         self._has_request = not self.cycle.response_complete
-        if not self._has_request:  # it was refused before its body had come, and the timer ended with the next byte
-            self._wait_for_next()
 
     def on_response_complete(self) -> None:
-        """End an answer, and begin with what has come meanwhile."""
+        """End an answer, and begin with what has come meanwhile; no timer is made, since `is_overdue` is called."""
         self._cycles.pop(0)
         self._has_request = False
-        super().on_response_complete()
+        self._idle_since = self.loop.time()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin with what came behind an answered request, after the other connections."""
         if self._received and not self.transport.is_closing():
-            self._unset_keepalive_if_required()
             self.request_since = self.loop.time()
             self.loop.call_soon(self._parse)
-
-    def _wait_for_next(self) -> None:
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
 
 def build_protocol(limit: ConnectionLimit) -> Any:

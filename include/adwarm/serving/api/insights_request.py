@@ -1,13 +1,10 @@
-"""Parses a request for a report: path, query and the headers that matter. Results for short texts are cached."""
+"""Parses a request for a report: path, query and the headers that matter."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, wraps
-from typing import Any, Final, TypeVar, cast
+from typing import Final
 from urllib.parse import parse_qsl
 
-from adwarm.compression import Codec, choose_encoding
 from adwarm.compression.document import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
@@ -25,21 +22,6 @@ _ALLOW_PARTIAL = re.compile(rf"(?:^|,)\s*{ALLOW_PARTIAL}\s*(?=$|[,;])", re.IGNOR
 _OWN_NAMES = frozenset({b"127.0.0.1", b"localhost", b"[::1"})
 """Hosts that name this machine; the bracket of an IPv6 address is cut at its end."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_CACHED: Final = 1_024
-"""Results kept of each function: of texts from clients, about a kilobyte each at most."""
-_MAX_CACHED_CHARACTERS: Final = 300
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _cache_short(function: F) -> F:
-    """Cache the results of a function of a text; for a long text, which no usual client sends, nothing is kept."""
-    cached = lru_cache(maxsize=_CACHED)(function)
-
-    @wraps(function)
-    def find(text: str, *rest: Any) -> Any:
-        return cached(text, *rest) if len(text) <= _MAX_CACHED_CHARACTERS else function(text, *rest)
-
-    return cast("F", find)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +45,6 @@ def is_insights_path(path: str) -> bool:
     return path.startswith(PREFIX) and path.count("/", len(PREFIX)) == 1
 
 
-@_cache_short
 def parse_query(path: str, query_string: bytes) -> InsightsQuery:
     """Return what a request names.
 
@@ -101,7 +82,6 @@ def parse_priority(text: str) -> Priority:
         raise BadRequest(str(error)) from None
 
 
-@_cache_short
 def choose_shape(accept: str, query: InsightsQuery) -> str:
     """Return the shape of an answer, with its table where the client names one.
 
@@ -112,13 +92,6 @@ def choose_shape(accept: str, query: InsightsQuery) -> str:
     return f"{shape}.{query.table}" if query.table and shape in _ONE_TABLE else str(shape)
 
 
-@_cache_short
-def choose_codec(accept_encoding: str, stored: str) -> Codec:
-    """Return the codec of an answer: `choose_encoding`, cached."""
-    return choose_encoding(accept_encoding, stored)
-
-
-@_cache_short
 def parse_wait(prefer: str) -> int:
     """Return the seconds that `Prefer: wait=N` (RFC 7240) allows for an answer; 0 when it names none."""
     match = _WAIT.search(prefer)
@@ -130,7 +103,6 @@ def allows_partial(prefer: str) -> bool:
     return _ALLOW_PARTIAL.search(prefer) is not None
 
 
-@_cache_short
 def accepts_deltas(accept_encoding: str) -> bool:
     """Whether the header names the coding `dcz` with a weight above 0; a wildcard does not stand for it."""
     for member in accept_encoding.lower().split(","):

@@ -1,10 +1,14 @@
-"""Runs an ASGI application in one process, with limits on what an anonymous client can make it hold."""
+"""Runs an ASGI application in one process or several, with limits on what an anonymous client can make one hold."""
 
-import asyncio
+import gc
 import logging
+import multiprocessing
+import os
 import resource
 import signal
 import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +16,13 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.serving.api.connections import ConnectionLimit, build_protocol
+from adwarm.serving.services import WORKERS_FOLDER
 
 KEEP_ALIVE_SECONDS: Final = 75
 """How long a connection stays open between two requests."""
@@ -26,13 +33,15 @@ MAX_CONNECTIONS: Final = 4_096
 OTHER_FILES: Final = 512
 """Open files that are left to databases, caches and imports, and to connections that come at once (`_BACKLOG`)."""
 _BACKLOG: Final = 256
-_TICKS_PER_SWEEP: Final = 10
+_START_SECONDS: Final = 60
+"""How long a worker may take to start, or to say that it lives."""
+_SWITCH_SECONDS: Final = 0.0005
 _NOT_STARTED: Final = "the application did not start; the log says why"
 log = logging.getLogger(__name__)
 
 
-class BoundedServer(uvicorn.Server):
-    """A server that closes connections whose client takes too long to send a request."""
+class QuietServer(uvicorn.Server):
+    """A server that says when it is ready, and ends without a signal."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -54,18 +63,34 @@ class BoundedServer(uvicorn.Server):
         self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
         self.should_exit = True
 
-    async def on_tick(self, counter: int) -> bool:
-        """Close slow connections once a second."""
-        if counter % _TICKS_PER_SWEEP == 0:
-            self.close_overdue(asyncio.get_running_loop().time())
-        return await super().on_tick(counter)
 
-    def close_overdue(self, now: float) -> None:
-        """Close the connections whose client takes too long, at `now` of the loop's clock."""
-        connections: Any = self.server_state.connections
-        for connection in list(connections):
-            if connection.is_overdue(now):
-                connection.transport.abort()
+class Supervisor(Multiprocess):
+    """Starts the workers of one port, and another one for each that ends.
+
+    Args:
+        on_ready: called once each of them answers requests.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], on_ready: Callable[[], None]) -> None:
+        super().__init__(config, sockets)
+        self._on_ready = on_ready
+        self.started = False
+
+    def init_processes(self) -> None:
+        """Start the workers, and wait until all of them are ready; else the run ends."""
+        super().init_processes()
+        self.started = all(process.wait_until_ready(_START_SECONDS) for process in self.processes)
+        if self.started:
+            self._on_ready()
+        else:
+            self.should_exit.set()
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that ended; what they counted counts on, but nothing waits in them."""
+        before = [process.pid for process in self.processes]
+        super().keep_subprocess_alive()
+        for pid in set(before) - {process.pid for process in self.processes}:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def fit_connections() -> int:
@@ -102,13 +127,65 @@ def run_server(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], Non
     """
     listening = _listen(host, port)
     url = _url(listening)
-    server = BoundedServer(_configure(app), lambda: on_ready(url))
+    favor_loop()
+    server = QuietServer(_configure(app), lambda: on_ready(url))
     try:
         server.run([listening])
     finally:
         listening.close()
     if not server.started:
         raise BadRequest(_NOT_STARTED)
+
+
+def run_workers(build: str, workers: int, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve from several processes on one port, until SIGTERM or SIGINT; SIGHUP replaces them one after the other.
+
+    A worker that ends, whatever ends it, loses the requests that it was answering, and is replaced.
+
+    Args:
+        build: module and name of the function that returns the application of a worker.
+        workers: how many processes.
+        on_ready: called with the URL once all of them answer.
+
+    Raises:
+        BadRequest: the address is in use or cannot be used, or a worker does not start.
+    """
+    listening = _listen(host, port)
+    url = _url(listening)
+    try:
+        with tempfile.TemporaryDirectory(prefix="adwarm-metrics-") as folder:
+            os.environ[WORKERS_FOLDER] = folder
+            config = _configure(build, factory=True, workers=workers)
+            supervisor = Supervisor(config, [listening], lambda: on_ready(url))
+            supervisor.run()
+    finally:
+        listening.close()
+    if not supervisor.started:
+        raise BadRequest(_NOT_STARTED)
+
+
+def end_with_supervisor() -> None:
+    """Let this worker stop as with SIGTERM when its supervisor is gone, which then frees the port."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        return
+
+    def wait() -> None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="adwarm-supervisor", daemon=True).start()
+
+
+def favor_loop() -> None:
+    """Let readers wait less for other work of this process, which does nothing but serve.
+
+    A thread gives way to the event loop after half a millisecond instead of five, and what was imported is no part of
+    later garbage collections, each of which would take a tenth of a second.
+    """
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
@@ -125,7 +202,7 @@ def serve_in_thread(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Ite
         BadRequest: the address cannot be used, or the application does not start.
     """
     listening, is_decided = _listen(host, port), threading.Event()
-    server = BoundedServer(_configure(app), is_decided.set)
+    server = QuietServer(_configure(app), is_decided.set)
 
     def run() -> None:
         try:
@@ -153,7 +230,7 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if listening.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
-def _configure(app: ASGIApp) -> uvicorn.Config:
+def _configure(app: ASGIApp | str, **options: Any) -> uvicorn.Config:
     protocol = build_protocol(ConnectionLimit(fit_connections()))
     return uvicorn.Config(
         app,
@@ -169,6 +246,8 @@ def _configure(app: ASGIApp) -> uvicorn.Config:
         backlog=_BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_worker_healthcheck=_START_SECONDS,
+        **options,
     )
 
 

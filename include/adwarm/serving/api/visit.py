@@ -20,6 +20,7 @@ from adwarm.compression import choose_encoding, decode_envelope
 from adwarm.model import AccessToken, Actor, Window
 from adwarm.serving import http_headers
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_problem
+from adwarm.serving.api.heads import Offer
 from adwarm.serving.api.insights_request import InsightsQuery, choose_shape
 from adwarm.serving.hit_parts import Representations, Selection
 from adwarm.serving.problems import Problem
@@ -165,10 +166,15 @@ class Reading:
 
     visit: Visit
     token: AccessToken
-    query: InsightsQuery
+    offer: Offer
     actor: Actor
     at: datetime
     applied: tuple[str, ...] = ()
+
+    @property
+    def query(self) -> InsightsQuery:
+        """What path and query name."""
+        return self.offer.query
 
     @property
     def prefer(self) -> str:

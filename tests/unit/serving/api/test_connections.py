@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from adwarm.serving.api.connections import (
+    AT_ONCE,
     MAX_HEAD_BYTES,
     MAX_WAITING_BYTES,
     REQUEST_SECONDS,
@@ -20,7 +21,7 @@ from adwarm.serving.api.connections import (
     build_protocol,
     recognize_client,
 )
-from adwarm.serving.api.server import _configure
+from adwarm.serving.api.server import KEEP_ALIVE_SECONDS, _configure
 
 T = TypeVar("T")
 GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -105,10 +106,11 @@ class Serving:
         self.config = _configure(app or self.app)
         self.make_protocol = build_protocol(ConnectionLimit(limit))
         self.state = ServerState()
+        self.lifespan: dict[str, Any] = {}
 
     def connect(self) -> Wire:
         """Return a new connection."""
-        return Wire(self.make_protocol(self.config, self.state, {}))
+        return Wire(self.make_protocol(self.config, self.state, self.lifespan))
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
@@ -255,12 +257,23 @@ STREAM = (
 )
 
 
-@given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=12))
-def test_it_does_not_matter_how_requests_are_cut(cuts: list[int]) -> None:
+def echo_at_once(scope: Any, write: Any) -> bool:
+    """Answer GET as `Echo` does."""
+    if scope["method"] != "GET":
+        return False
+    body = f"{scope['path']}:0;".encode()
+    write(200, b"content-length: %d\r\n\r\n" % len(body), body)
+    return True
+
+
+@given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=12), is_at_once=st.booleans())
+def test_it_does_not_matter_how_requests_are_cut(cuts: list[int], is_at_once: bool) -> None:
     """Requests with and without bodies get the same answers however their bytes are divided into reads."""
 
     async def work() -> None:
-        wire = Serving().connect()
+        serving = Serving()
+        serving.lifespan = {AT_ONCE: echo_at_once} if is_at_once else {}
+        wire = serving.connect()
         edges = sorted({0, *cuts, len(STREAM)})
         for start, end in pairwise(edges):
             wire.protocol.data_received(STREAM[start:end])
@@ -268,6 +281,30 @@ def test_it_does_not_matter_how_requests_are_cut(cuts: list[int]) -> None:
         for _ in range(10):
             await settle()
         assert bodies(wire) == "/1:0;/2:9;/3:4;/4:3;/5:0;/6:0;/7:0;"
+        assert wire.protocol.request_since is None
+
+    run(work)
+
+
+def test_an_answer_at_once_needs_no_task_and_keeps_no_other_connection_waiting() -> None:
+    """The application is not called; of many requests in one read, one is answered in each turn of the loop."""
+
+    async def work() -> None:
+        serving = Serving()
+        serving.lifespan = {AT_ONCE: echo_at_once}
+        wires = [serving.connect() for _ in range(2)]
+        for wire in wires:
+            wire.protocol.data_received(GET % 1 + GET % 2 + GET % 3)
+        assert [bodies(wire) for wire in wires] == ["/1:0;"] * 2
+        await settle()
+        assert [bodies(wire) for wire in wires] == ["/1:0;/2:0;/3:0;"] * 2
+        assert serving.app.paths == []
+        wires[0].protocol.data_received(b"GET /4 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        wires[1].protocol.flow.pause_writing()
+        wires[1].protocol.data_received(GET % 5)
+        wires[1].protocol.flow.resume_writing()
+        await settle()
+        assert (serving.app.paths, wires[0].is_closed) == (["/4", "/5"], True)
 
     run(work)
 
@@ -289,7 +326,7 @@ def test_a_request_has_one_deadline() -> None:
         protocol.data_received(b"c")
         await settle()
         assert bodies(wire) == "/:3;"
-        assert not protocol.is_overdue(connected + 1_000)
+        assert not protocol.is_overdue(connected + REQUEST_SECONDS + 1)
         protocol.data_received(b"G")
         assert protocol.request_since is not None
         assert protocol.is_overdue(protocol.request_since + REQUEST_SECONDS + 1)
@@ -368,7 +405,10 @@ def test_known_clients_may_use_every_connection() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"x"])
 def test_a_refused_body_ends_in_time_too(answer: bytes) -> None:
-    """A request that is answered before its body has come still has its deadline, and then the connection is idle."""
+    """A request that is answered before its body has come still has its deadline, and then the connection is idle.
+
+    An idle one ends after a while, unless its client still takes the answer.
+    """
 
     async def refuse(scope: Any, receive: Any, send: Any) -> None:
         await send({
@@ -385,7 +425,12 @@ def test_a_refused_body_ends_in_time_too(answer: bytes) -> None:
         assert wire.protocol.is_overdue(wire.protocol.request_since + REQUEST_SECONDS + 1)
         wire.protocol.data_received(b"a" * 30)
         await settle()
-        assert wire.protocol.timeout_keep_alive_task is not None
+        idle_until = asyncio.get_running_loop().time() + KEEP_ALIVE_SECONDS
+        assert not wire.protocol.is_overdue(idle_until - 1)
+        wire.unsent = 1
+        assert not wire.protocol.is_overdue(idle_until + 1)
+        wire.unsent = 0
+        assert wire.protocol.is_overdue(idle_until + 1)
         wire.protocol.data_received(GET % 1)
         await settle()
         assert wire.sent.count(b"HTTP/1.1 413") == 2

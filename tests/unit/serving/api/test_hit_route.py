@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -18,9 +17,9 @@ import zstandard
 from adwarm.compression.document import Shape
 from adwarm.model import Account, Actor, Priority, ReportKey, TokenScope
 from adwarm.serving import hit_parts
+from adwarm.serving.api.heads import find_offer
 from adwarm.serving.api.insights_request import (
     accepts_deltas,
-    choose_codec,
     choose_shape,
     is_secure_context,
     parse_query,
@@ -110,6 +109,42 @@ def test_head_has_the_headers_and_no_body(route: HitHarness) -> None:
     route.desk.warm(MONTH)
     whole, head = route.get(MONTH_PATH), route.get(MONTH_PATH, "HEAD")
     assert (head.status, head.body, head.headers) == (200, b"", whole.headers)
+
+
+@SQLITE_ONLY
+def test_an_answer_at_once_is_that_of_the_task(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in memory is answered without a task, with the same status, headers and body, and is an open as well."""
+    route.desk.warm(MONTH)
+    tag = route.get(MONTH_PATH).headers["etag"]
+    requests = [("GET", {}), ("HEAD", {}), ("GET", {"if_none_match": tag}), ("GET", {"accept_encoding": "gzip"})]
+    route.get(MONTH_PATH, accept_encoding="gzip")
+    assert route.at_once == 0
+    answers = [route.get(MONTH_PATH, method, **headers) for method, headers in requests]
+    assert route.at_once == len(requests)
+    monkeypatch.setattr(route.route, "answer_at_once", lambda *_: False)
+    assert answers == [route.get(MONTH_PATH, method, **headers) for method, headers in requests]
+    sent = [(item.status, item.sent_bytes) for item in route.opens.items[2:]]
+    assert sent[: len(requests)] == sent[len(requests) :]
+    assert route.count_reads() == (10, 0, 0)
+
+
+@SQLITE_ONLY
+def test_what_is_not_answered_at_once_leaves_no_trace(route: HitHarness) -> None:
+    """A request that needs more than memory, or is refused, is answered and counted by its task only."""
+    route.desk.warm(KEY)
+    route.get(PATH)
+    for path, headers in [
+        (PATH, {"authorization": "Bearer bad"}),
+        (PATH, {"origin": "https://dash.example.com"}),
+        (f"{PATH}?shape=none", {}),
+        (PATH, {"accept_encoding": "identity;q=0, x"}),
+        ("/v1/insights/act_1/last_7d", {}),
+    ]:
+        route.get(path, **headers)
+    route.clock.sleep(1)
+    route.get(PATH)
+    route.get(PATH, adwarm_actor="\xff")
+    assert (route.at_once, len(route.opens.items)) == (1, 5)
 
 
 @SQLITE_ONLY
@@ -523,16 +558,11 @@ def test_secure_contexts() -> None:
 
 
 def test_no_long_text_of_a_client_is_kept() -> None:
-    """What a client sends in a long header is not held by any cache afterwards."""
-    query = parse_query(PATH, b"")
-    calls: list[Callable[[str], Any]] = [
-        lambda text: choose_shape(text, query),
-        lambda text: choose_codec(text, "zstd"),
-        accepts_deltas,
-        parse_wait,
-    ]
-    for call in calls:
-        text = "x/" + "a" * 1_000
-        before = sys.getrefcount(text)
-        call(text)
-        assert sys.getrefcount(text) == before
+    """An offer is made once for usual headers; of a long one nothing is held afterwards."""
+    scope = {"scheme": "http", "path": PATH, "raw_path": PATH.encode(), "query_string": b""}
+    assert find_offer(scope, {b"accept": b"text/csv"}) is find_offer(scope, {b"accept": b"text/csv"})
+    text = b"x/" + b"a" * 1_000
+    before = sys.getrefcount(text)
+    for name in (b"accept", b"accept-encoding", b"adwarm-client", b"host", b"x-forwarded-proto"):
+        find_offer(scope, {name: text})
+    assert sys.getrefcount(text) == before

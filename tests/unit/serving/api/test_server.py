@@ -13,7 +13,8 @@ import pytest
 from adwarm.foundation.errors import BadRequest
 from adwarm.serving.api import server as api_server
 from adwarm.serving.api.app import Lifespan
-from adwarm.serving.api.server import BoundedServer, _configure, _listen, run_server, serve_in_thread
+from adwarm.serving.api.connections import REQUEST_SECONDS
+from adwarm.serving.api.server import QuietServer, _configure, _listen, run_server, serve_in_thread
 
 
 class Running:
@@ -22,7 +23,7 @@ class Running:
     def __init__(self, app: Any) -> None:
         self.listening = _listen("127.0.0.1", 0)
         self.ready = threading.Event()
-        self.server = BoundedServer(_configure(app), self.ready.set)
+        self.server = QuietServer(_configure(app), self.ready.set)
         self.thread = threading.Thread(target=self.server.run, args=([self.listening],), daemon=True)
         self.thread.start()
         assert self.ready.wait(20)
@@ -117,7 +118,8 @@ def test_slow_heads_are_closed(running: Running) -> None:
         (loop,) = {connection.loop for connection in running.server.server_state.connections}  # type: ignore[union-attr]
         while len(running.server.server_state.connections) < 3:
             pass
-        loop.call_soon_threadsafe(running.server.close_overdue, float("inf"))
+        limit = running.server.config.http.keywords["limit"]  # type: ignore[union-attr]
+        loop.call_soon_threadsafe(lambda: limit.close_overdue(loop.time() + REQUEST_SECONDS + 1))
         assert (_receive_all(idle), _receive_all(slow)) == (b"", b"")
         used.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert used.recv(65_536).startswith(b"HTTP/1.1 200")
@@ -151,17 +153,19 @@ def test_it_says_where_it_listens(monkeypatch: pytest.MonkeyPatch, app: App) -> 
     """The port of 0 is replaced by the real one, and the URL is given once requests are answered."""
     urls: list[str] = []
 
-    def stop(self: BoundedServer, counter: int) -> Any:
+    def stop(self: QuietServer, counter: int) -> Any:
         async def end() -> bool:
             return True
 
         return end()
 
-    monkeypatch.setattr(api_server.BoundedServer, "on_tick", stop)
+    monkeypatch.setattr(api_server.QuietServer, "on_tick", stop)
+    monkeypatch.setattr(api_server, "favor_loop", lambda: urls.append("favored"))
     run_server(app, "127.0.0.1", 0, urls.append)
-    assert len(urls) == 1
-    assert urls[0].startswith("http://127.0.0.1:")
-    assert not urls[0].endswith(":0")
+    assert urls[:1] == ["favored"]
+    assert len(urls) == 2
+    assert urls[1].startswith("http://127.0.0.1:")
+    assert not urls[1].endswith(":0")
     assert app.events == ["startup", "shutdown"]
 
 
