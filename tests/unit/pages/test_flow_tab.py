@@ -172,7 +172,9 @@ def test_errors_are_counted_and_the_newest_are_shown(page: Page) -> None:
     errors = page.services.errors
     for minutes, kind in ((1, "Transient"), (2, "Transient"), (3, "Denied"), (30 * 60, "Blocked")):
         errors.record(ErrorEvent(START - minutes * MINUTE, "meta", kind, HOSTILE, account_id=f"act_{minutes}"))
+    errors.record(ErrorEvent(START, "meta", "VersionEnded", "(#2635)", connection="eu"))
     text = _text(page.tile("flow", "errors"))
+    assert "api_version of the connection eu," in text
     assert (
         'temporary failure</th><td>meta</td><td class="num">2</td><td class="num">2</td><td class="time">60 s ago</td>'
         in text

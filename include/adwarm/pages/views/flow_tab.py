@@ -129,12 +129,10 @@ def load_grants(request: TileRequest) -> Values:
 def load_errors(request: TileRequest) -> Values:
     """Return the errors of the last day by kind and source, and the newest ones."""
     errors, recent = request.services.errors, ErrorFilter(since=request.now - DAY)
-    counts = errors.count_by_kind(recent, _MAX_ROWS)
-    steps = [get_next_step(row.kind, row.source) for row in counts]
-    return {
-        "counts": list(zip(counts, steps, strict=True)),
-        "newest": errors.list_recent(_MAX_ROWS, recent),
-    }
+    counts, newest = errors.count_by_kind(recent, _MAX_ROWS), errors.list_recent(_MAX_ROWS, recent)
+    connections = {(event.kind, event.source): event.connection_name for event in reversed(newest)}
+    steps = [get_next_step(row.kind, connections.get((row.kind, row.source), row.source)) for row in counts]
+    return {"counts": list(zip(counts, steps, strict=True)), "newest": newest}
 
 
 def load_healing(request: TileRequest) -> Values:
