@@ -91,8 +91,8 @@ def refetch_weekday(account_id: str) -> int:
 
 REPORT_DAYS, REPORT_ROWS = 45, 10_000
 """More days or expected rows than these go as an async report: by pages they take minutes, one call after another."""
-REPORT_CALLS = 3
-"""Calls of an async report beside its pages: one starts it, and about two ask for its progress."""
+REPORT_CALLS = 10
+"""Calls of an async report beside its pages: one starts it, and in two minutes nine ask for its progress."""
 ASSUMED_ROWS = 50.0
 """Rows of an account-day without breakdowns while no day is stored."""
 BLOCK_DAYS = 30

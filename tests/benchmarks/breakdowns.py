@@ -18,7 +18,7 @@ from adwarm.store import entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.measure import sized
-from tests.benchmarks.meta import save_accounts, set_time, temporary_runtime
+from tests.benchmarks.meta import save_accounts, temporary_runtime
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RANGE = "last_30d"
@@ -34,10 +34,12 @@ class Reports:
         self._runtime, self._server, self._clock = runtime, server, clock
         self._engine, self._documents = runtime.prefetch_engine(), dict[str, bytes]()
         save_accounts(runtime, server)
+        server.state.clock = clock  # waits for an async report pass on the platform as well
+        server.state.set_fault_profile(server.state.fault_profile)
 
     def fetch(self, day: str, moment: datetime) -> list[dict[str, Any]]:
         """Fetch both reports at a moment, and return a row for each."""
-        set_time(self._server, self._clock, moment)
+        self._clock.set(moment)
         return [{"day": day, "report": name, **self._fetch_one(name, moment)} for name in REPORTS]
 
     def _fetch_one(self, name: str, moment: datetime) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
-from itertools import pairwise
 from operator import le
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -144,10 +143,11 @@ def by_day(rows: Iterable[Row]) -> dict[date, list[Row]]:
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
     """Return rows sorted by day, then by their ids from ad to account, then by their groups."""
-    ordered = sorted((_sort_key(row), number, row) for number, row in enumerate(rows))
-    if any(one[0] == other[0] for one, other in pairwise(ordered)):  # only rows of one object have groups to compare
-        ordered = sorted(((*key, *_group_key(row)), number, row) for key, number, row in ordered)
-    return [row for _, _, row in ordered]
+    rows = list(rows)
+    keys = list(map(_sort_key, rows))
+    if len(set(keys)) < len(keys):  # only rows of one object have groups to compare
+        keys = [(*key, *_group_key(row)) for key, row in zip(keys, rows, strict=True)]
+    return [rows[index] for index in sorted(range(len(rows)), key=keys.__getitem__)]
 
 
 def content_hash(rows: Iterable[Row]) -> str:
