@@ -144,7 +144,9 @@ def by_day(rows: Iterable[Row]) -> dict[date, list[Row]]:
 def in_order(rows: Iterable[Row]) -> list[Row]:
     """Return rows sorted by day, then by their ids from ad to account, then by their groups."""
     rows = list(rows)
-    keys = list(map(_sort_key, rows))
+    columns = ([row.get(name) for row in rows] for name in _SORTED_BY)
+    texts = (column if set(map(type, column)) == {str} else list(map(_sort_text, column)) for column in columns)
+    keys: list[tuple[str, ...]] = list(zip(*texts, strict=True))
     if len(set(keys)) < len(keys):  # only rows of one object have groups to compare
         keys = [(*key, *_group_key(row)) for key, row in zip(keys, rows, strict=True)]
     return [rows[index] for index in sorted(range(len(rows)), key=keys.__getitem__)]
@@ -153,10 +155,6 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 def content_hash(rows: Iterable[Row]) -> str:
     """Return a hash of the values; the order of rows and keys does not matter."""
     return hashlib.sha256(orjson.dumps(in_order(rows), option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def _sort_key(row: Row) -> tuple[str, ...]:
-    return tuple(_sort_text(row.get(name)) for name in _SORTED_BY)
 
 
 def _group_key(row: Row) -> tuple[str, ...]:
