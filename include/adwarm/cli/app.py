@@ -1,44 +1,22 @@
-"""The command line: registers the commands, and turns every error into one line and an exit code.
+"""The command line: lists the commands, and turns every error into one line and an exit code.
 
-Commands import heavy packages inside their functions, so that `adwarm --help` starts fast.
+The module of a command is imported when the command runs or prints its help; commands import heavy packages inside
+their functions. A test holds what `--help`, `get` and `status` load.
 """
 
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from adwarm.cli import (
-    accounts,
-    airflow,
-    backfill,
-    cache,
-    db,
-    doctor,
-    errors,
-    fatigue,
-    gate,
-    get,
-    learn,
-    log,
-    maintain,
-    patterns,
-    plan,
-    replay,
-    report,
-    serve,
-    status,
-    strategy,
-    token,
-    warm,
-)
 from adwarm.cli.terminal import print_error, print_unexpected_error, print_usage_error, show_version
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError
@@ -47,6 +25,7 @@ from adwarm.foundation.redaction import describe_traceback, redact
 
 _MAX_MESSAGE_CHARS = 300
 _MAX_LINES = 4_000
+_MARKUP: Final = "markdown"
 
 
 def describe_unexpected_error(error: Exception) -> tuple[str, Path | None]:
@@ -93,66 +72,115 @@ def _write_private_file(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = {
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Read": {
-        "get": (get.get, "Print a report as a reader gets it, from the store."),
-        "serve": (serve.serve, "Serve reports over HTTP."),
-        "patterns": (patterns.patterns, "When reports are opened: heat map, peak hours."),
-        "fatigue": (fatigue.fatigue, "Which ads wear out, and what to do."),
-        "score": (learn.score, "Score an account's ads now, from stored days."),
-        "report": (report.app, "Queries of reports; switch to a changed one; SQL."),
+        "get": ("get.get", "Print a report as a reader gets it, from the store."),
+        "serve": ("serve.serve", "Serve reports over HTTP."),
+        "patterns": ("patterns.patterns", "When reports are opened: heat map, peak hours."),
+        "fatigue": ("fatigue.fatigue", "Which ads wear out, and what to do."),
+        "score": ("learn.score", "Score an account's ads now, from stored days."),
+        "report": ("report.app", "Queries of reports; switch to a changed one; SQL."),
     },
     "Warm": {
-        "plan": (plan.plan, "What is warmed next, or why a report was not warm."),
-        "warm": (warm.warm, "Fetch reports now, by the queue, or again."),
-        "strategy": (strategy.app, "Keep named reports warm on a schedule."),
-        "backfill": (backfill.app, "Fetch historical days, and their cost first."),
-        "notify-data": (backfill.notify_data, "Say that data of an account arrived or changed."),
+        "plan": ("plan.plan", "What is warmed next, or why a report was not warm."),
+        "warm": ("warm.warm", "Fetch reports now, by the queue, or again."),
+        "strategy": ("strategy.app", "Keep named reports warm on a schedule."),
+        "backfill": ("backfill.app", "Fetch historical days, and their cost first."),
+        "notify-data": ("backfill.notify_data", "Say that data of an account arrived or changed."),
     },
     "Inspect": {
-        "status": (status.status, "What is stored, queued, limited; or follow an id."),
-        "doctor": (doctor.doctor, "Check the installation, and what to fix."),
-        "errors": (errors.errors, "Failed calls, and the alerts that they raised."),
-        "digest": (errors.digest, "The week in one message: warmth, cost, what to do."),
-        "review": (replay.review, "Weekly reviews of the forecast in use."),
-        "replay": (replay.replay, "What warming would have done on a past log."),
+        "status": ("status.status", "What is stored, queued, limited; or follow an id."),
+        "doctor": ("doctor.doctor", "Check the installation, and what to fix."),
+        "errors": ("errors.errors", "Failed calls, and the alerts that they raised."),
+        "digest": ("errors.digest", "The week in one message: warmth, cost, what to do."),
+        "review": ("replay.review", "Weekly reviews of the forecast in use."),
+        "replay": ("replay.replay", "What warming would have done on a past log."),
     },
     "Operate": {
-        "gate": (gate.app, "What is not called now; call it again; the switches."),
-        "accounts": (accounts.app, "List, discover and set accounts."),
-        "token": (token.app, "Tokens of the read API."),
+        "gate": ("gate.app", "What is not called now; call it again; the switches."),
+        "accounts": ("accounts.app", "List, discover and set accounts."),
+        "token": ("token.app", "Tokens of the read API."),
     },
     "Store": {
-        "cache": (cache.app, "What is stored for readers; delete some of it."),
-        "maintain": (maintain.maintain, "Run the steps of maintenance."),
-        "verify": (maintain.verify, "Check what is stored against its checksums."),
-        "db": (db.app, "Upgrade, downgrade or reset the database."),
+        "cache": ("cache.app", "What is stored for readers; delete some of it."),
+        "maintain": ("maintain.maintain", "Run the steps of maintenance."),
+        "verify": ("maintain.verify", "Check what is stored against its checksums."),
+        "db": ("db.app", "Upgrade, downgrade or reset the database."),
     },
     "Set up": {
-        "log": (log.app, "Check whether an access log can be read."),
-        "learn": (learn.learn, "Learn from an access log now: read it and train."),
-        "airflow": (airflow.app, "Add the DAGs to an installed Airflow."),
-        "simulate": (serve.simulate, "Run a simulated ad platform."),
+        "log": ("log.app", "Check whether an access log can be read."),
+        "learn": ("learn.learn", "Learn from an access log now: read it and train."),
+        "airflow": ("airflow.app", "Add the DAGs to an installed Airflow."),
+        "simulate": ("serve.simulate", "Run a simulated ad platform."),
     },
 }
-"""Every command by the panel of the help that lists it, the most used first, with its line there."""
+"""Every command by the panel of the help that lists it, the most used first: where it is, and its line there."""
 
 
-class OrderedGroup(TyperGroup):
-    """The commands in the order in which `COMMANDS` lists them."""
+class LazyCommands(Mapping[str, Any]):
+    """The commands of `COMMANDS` by name, in that order; the module of one is imported when it is taken out."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command as typer builds it.
+
+        Raises:
+            KeyError: there is no such command.
+        """
+        for panel, commands in COMMANDS.items():
+            if name in commands:
+                (module, _, attribute), line = commands[name][0].partition("."), commands[name][1]
+                return _build_command(name, getattr(import_module(f"adwarm.cli.{module}"), attribute), line, panel)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return (name for commands in COMMANDS.values() for name in commands)
+
+    def __len__(self) -> int:
+        """Return the number of commands."""
+        return sum(map(len, COMMANDS.values()))
+
+
+def _build_command(name: str, value: Any, line: str, panel: str) -> Any:
+    group = typer.Typer(rich_markup_mode=_MARKUP)
+    if isinstance(value, typer.Typer):
+        group.add_typer(value, name=name, short_help=line, rich_help_panel=panel)
+    else:
+        group.command(name, short_help=line, rich_help_panel=panel)(value)
+    return typer.main.get_group(group).commands[name]
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists its commands by what `COMMANDS` says of them, and imports the module of the one that runs."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = LazyCommands()  # type: ignore[assignment]  # nothing adds a command
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        return [name for panel in COMMANDS.values() for name in panel]
+        return list(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return what help and completion show of a command; None when there is none."""
+        for panel, commands in COMMANDS.items():
+            if cmd_name in commands:
+                return TyperCommand(cmd_name, short_help=commands[cmd_name][1], rich_help_panel=panel)
+        return None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and further words of a command line."""
+        name, _, words = super().resolve_command(ctx, args)
+        return name, None if name is None else self.commands[name], words
 
 
 app = typer.Typer(
     name="adwarm",
-    cls=OrderedGroup,
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=_MARKUP,
 )
 
 
@@ -179,14 +207,6 @@ def _configure_logging() -> None:
         return
     if chosen != LogSettings():
         configure_logging(chosen.format, chosen.level)
-
-
-for _panel, _commands in COMMANDS.items():
-    for _name, (_command, _line) in _commands.items():
-        if isinstance(_command, typer.Typer):
-            app.add_typer(_command, name=_name, short_help=_line, rich_help_panel=_panel)
-        else:
-            app.command(_name, short_help=_line, rich_help_panel=_panel)(_command)
 
 
 UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]  # typer publishes no base class
