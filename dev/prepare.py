@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from adwarm.access_log import log_span, read_events
-from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.errors import AdwarmError, NotFound
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
+from adwarm.store.snapshots import get_live_snapshot
 from dev.environment import UP_HOME
 
 WEEK = timedelta(days=7)

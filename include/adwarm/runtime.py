@@ -1,4 +1,7 @@
-"""Wires the packages together for one process: the only module that chooses implementations."""
+"""Wires the packages together for one process: the only module that chooses implementations.
+
+What not every process uses is imported by the property that creates it.
+"""
 
 import logging
 import os
@@ -16,20 +19,13 @@ from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
 from adwarm.compression.stored_bytes import VerifiedPayloads
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import StorageError
-from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
-from adwarm.prefetch import PrefetchEngine
-from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import Healer, IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.recovery.channels import AppriseSender, Channel
-from adwarm.serving import ReadChain, Reader
-from adwarm.serving.local_caches import LocalCaches
 from adwarm.settings import HealerSettings, Settings, load_settings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
-from adwarm.sources.factory import find_noun
-from adwarm.sources.pool import Reload, SourceFactory, SourcePool
 from adwarm.store import Context, ObjectStore, open_engine, report_versions, upgrade
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.gates import SqlGates
@@ -38,9 +34,15 @@ from adwarm.store.schema import needs_upgrade, require_current
 
 if TYPE_CHECKING:
     from adwarm.actions.audit import ActionServices
+    from adwarm.maintenance.account_discovery import AccountDiscovery
     from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.pages.tab import PageServices
     from adwarm.planning.key_facts import KeyExplainer
+    from adwarm.prefetch import PrefetchEngine
+    from adwarm.prefetch.queue_worker import QueueWorker
+    from adwarm.serving import ReadChain, Reader
+    from adwarm.serving.local_caches import LocalCaches
+    from adwarm.sources.pool import Reload, SourceFactory, SourcePool
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +63,10 @@ class Runtime:
 
     settings: Settings = field(default_factory=load_settings)
     clock: Clock = field(default_factory=SystemClock)
-    make_source: SourceFactory | None = None
-    sources: Mapping[str, SourceFactory] | None = None
+    make_source: "SourceFactory | None" = None
+    sources: "Mapping[str, SourceFactory] | None" = None
     make_notifier: Callable[[NotifierChannel], Channel] | None = None
-    reloads: Mapping[str, Reload] = field(default_factory=dict)
+    reloads: "Mapping[str, Reload]" = field(default_factory=dict)
 
     @cached_property
     def engine(self) -> Engine:
@@ -193,13 +195,14 @@ class Runtime:
         return StoredAlerts(self.engine, self.settings.alerts, self.errors, self.notice_sender, self.clock)
 
     @cached_property
-    def source_pool(self) -> SourcePool:
+    def source_pool(self) -> "SourcePool":
         """The sources of this process, by connection and thread.
 
         Raises:
             BadRequest: a required setting is missing.
         """
         from adwarm.sources.factory import build_reload
+        from adwarm.sources.pool import SourcePool
 
         connections = connection_factories(self.settings, self.clock) if self.sources is None else self.sources
         of_settings = [""] if self.make_source is None else []
@@ -213,24 +216,30 @@ class Runtime:
         return VerifiedPayloads()
 
     @cached_property
-    def caches(self) -> LocalCaches:
+    def caches(self) -> "LocalCaches":
         """The caches of this process that healing may clear."""
+        from adwarm.serving.local_caches import LocalCaches
+
         return LocalCaches()
 
     @cached_property
-    def reader(self) -> Reader:
+    def reader(self) -> "Reader":
         """The read path."""
+        from adwarm.serving import Reader
+
         reader = Reader(self.context, self.clock)
         self.caches.add(reader)
         return reader
 
     @cached_property
-    def read_chain(self) -> ReadChain:
+    def read_chain(self) -> "ReadChain":
         """The read path with the fallback chain of the settings."""
+        from adwarm.serving import ReadChain
+
         return ReadChain(self.reader, lambda: self.pipeline, self.prefetch_engine)
 
     @property
-    def default_source_factory(self) -> SourceFactory:
+    def default_source_factory(self) -> "SourceFactory":
         """Creates the source of accounts that belong to no further connection.
 
         Raises:
@@ -250,8 +259,10 @@ class Runtime:
         )
         self.pipeline.alert(str(scope), "OverlongPark", message)
 
-    def prefetch_engine(self) -> PrefetchEngine:
+    def prefetch_engine(self) -> "PrefetchEngine":
         """Return a new engine that fetches keys."""
+        from adwarm.prefetch import PrefetchEngine
+
         return PrefetchEngine(
             context=self.context,
             sources=self.source_pool,
@@ -263,7 +274,7 @@ class Runtime:
             verified=self.verified,
         )
 
-    def source_factories(self) -> dict[str, SourceFactory]:
+    def source_factories(self) -> "dict[str, SourceFactory]":
         """Return what returns the calling thread's source of each connection, by the name of the connection.
 
         The default one comes first: that of the settings is `default`.
@@ -276,8 +287,10 @@ class Runtime:
         names = {first: "", **{name: name for name in pool.factories}}
         return {name: partial(pool.get, key) for name, key in names.items()}
 
-    def account_discovery(self, *, with_retries: bool = True) -> AccountDiscovery:
+    def account_discovery(self, *, with_retries: bool = True) -> "AccountDiscovery":
         """Return a new discovery of accounts; without retries, a call that fails is not made again."""
+        from adwarm.maintenance.account_discovery import AccountDiscovery
+
         pipeline = self.pipeline if with_retries else None
         return AccountDiscovery(self.context, self.single_call_admission, pipeline, self.clock)
 
@@ -300,9 +313,11 @@ class Runtime:
             owner=self.owner,
         )
 
-    def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
-        """Return a new worker for the request queue that takes `batch_size` requests at a time."""
-        return QueueWorker(self.prefetch_engine(), self.queue, batch_size)
+    def queue_worker(self, batch_size: int | None = None) -> "QueueWorker":
+        """Return a new worker for the request queue; it takes `batch_size` requests at a time, None for its default."""
+        from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
+
+        return QueueWorker(self.prefetch_engine(), self.queue, batch_size or BATCH_SIZE)
 
     @cached_property
     def action_services(self) -> "ActionServices":
@@ -329,6 +344,7 @@ class Runtime:
     def page_services(self) -> "PageServices":
         """What the web page reads and acts with."""
         from adwarm.pages.tab import PageServices
+        from adwarm.sources.factory import find_noun
 
         return PageServices(
             context=self.context,
@@ -369,7 +385,7 @@ def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[H
     return [build(entry) for entry in entries]
 
 
-def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:
+def source_factory(settings: Settings, clock: Clock | None = None) -> "SourceFactory":
     """Return a factory of the source that the settings name.
 
     Raises:
@@ -380,7 +396,7 @@ def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFact
     return build_factory(settings, clock=clock)
 
 
-def connection_factories(settings: Settings, clock: Clock | None = None) -> dict[str, SourceFactory]:
+def connection_factories(settings: Settings, clock: Clock | None = None) -> "dict[str, SourceFactory]":
     """Return factories of the sources of the further connections in the settings, by name.
 
     Raises:

@@ -220,7 +220,8 @@ def _check_log(runtime: "Runtime", url: str) -> str:
 
 
 def _check_forecast(runtime: "Runtime") -> str:
-    from adwarm.forecast.snapshot import find_live_problem, get_live_snapshot
+    from adwarm.forecast.snapshot import find_live_problem
+    from adwarm.store.snapshots import get_live_snapshot
 
     live = get_live_snapshot(runtime.engine)
     if (problem := find_live_problem(runtime.context)) is not None:

@@ -48,7 +48,6 @@ def get(
 
     When the stored entry is no hit, the steps of ADWARM_RECOVERY__FALLBACKS answer; a fetch needs --fetch.
     """
-    from adwarm.actions.warm_now import name_accounts
     from adwarm.compression import flush_statistics, parse_table
     from adwarm.model import Actor, ReportKey
     from adwarm.runtime import Runtime
@@ -58,6 +57,8 @@ def get(
     runtime = Runtime(clock=clock_at(at))
     key, reader_class = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
     if fetch:
+        from adwarm.actions.warm_now import name_accounts
+
         name_accounts(runtime.action_services, [key])
     result = require_entry(
         runtime.read_chain.read(key, reader_class, may_fetch=fetch, wants_fresh=fetch, allow_partial=allow_partial),

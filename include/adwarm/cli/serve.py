@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from adwarm.runtime import Runtime
 
 _USED_LATER = (
+    "adwarm.planning.strategies",
     "adwarm.prefetch.healers",
     "adwarm.recovery.healing",
     "adwarm.serving.local_caches",

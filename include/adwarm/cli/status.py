@@ -85,7 +85,7 @@ def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
     from adwarm.backpressure.machine_load import list_machines
     from adwarm.cli.report import list_preparing_fields
     from adwarm.compression import get_compression_totals
-    from adwarm.planning.impact_measurement import report_impact
+    from adwarm.planning.impact_report import report_impact
     from adwarm.planning.strategy_use import report_strategies
     from adwarm.store import entries, jobs, read_traffic, warm_usage
     from adwarm.store.gates import list_closed
@@ -159,8 +159,8 @@ def _print_document(
 
 
 def _forecast_fields(runtime: "Runtime") -> dict[str, Any]:
-    from adwarm.forecast.snapshot import get_live_snapshot
     from adwarm.foundation.errors import NotFound
+    from adwarm.store.snapshots import get_live_snapshot
 
     try:
         live = get_live_snapshot(runtime.engine)

@@ -103,7 +103,7 @@ def print_impact(report: Mapping[str, Any]) -> None:
 
 
 def get_impact_fields(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return names and values for people; `report` comes from `adwarm.planning.impact_measurement.report_impact`."""
+    """Return names and values for people; `report` comes from `adwarm.planning.impact_report.report_impact`."""
     if "gain_per_call" not in report:
         return {"state": report["next"]}
     return {

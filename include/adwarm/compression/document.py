@@ -21,10 +21,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 import orjson
-import pyarrow as pa
 
 from adwarm.compression.action_columns import order_types, pivot_columns
 from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope, open_envelope
@@ -42,6 +41,9 @@ from adwarm_client.document import (
     decode_document,
     read_format_version,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def encode_document(document: Document) -> bytes:
@@ -286,6 +288,8 @@ def _safe_text(text: str) -> str:
 
 def _render_arrow(header: Header, table: ColumnTable) -> bytes:
     """Return a table as an Arrow IPC stream, with the header as JSON in the metadata of its schema."""
+    import pyarrow as pa
+
     fields, arrays = [], []
     for name, values in table.columns.items():
         array, is_json = _to_arrow(values)
@@ -298,8 +302,10 @@ def _render_arrow(header: Header, table: ColumnTable) -> bytes:
     return sink.getvalue()
 
 
-def _to_arrow(values: list[Any]) -> tuple[pa.Array, bool]:
+def _to_arrow(values: list[Any]) -> "tuple[pa.Array, bool]":
     """Return a column in the type that its values share, or as JSON text; and whether it is JSON."""
+    import pyarrow as pa
+
     try:
         return pa.array(values), False
     except (pa.ArrowException, OverflowError):

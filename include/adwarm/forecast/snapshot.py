@@ -17,6 +17,7 @@ from adwarm.store import Context, quarantine, read_transaction, write_transactio
 from adwarm.store.snapshots import (
     find_deployed_snapshot,
     find_snapshot,
+    get_live_snapshot,
     insert_snapshot,
     list_snapshots,
     list_substitutes,
@@ -140,21 +141,6 @@ class StoredForecasts:
             log.warning("%s is left out of the replay: %s", _describe(snapshot), error)
             return None
         return self._loaded[snapshot.kind]
-
-
-def get_live_snapshot(engine: Engine) -> Snapshot:
-    """Return the live snapshot.
-
-    Raises:
-        NotFound: no forecast is live yet.
-    """
-    with read_transaction(engine) as connection:
-        snapshot = find_deployed_snapshot(connection)
-    if snapshot is None:
-        raise NotFound(
-            "no forecast is live yet; run the DAG adwarm_access_patterns over an access log with some weeks of opens"
-        )
-    return snapshot
 
 
 def get_live_forecast(context: Context, on_problem: OnProblem | None = None) -> Forecast:

@@ -65,12 +65,15 @@ def to_arrow_array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
-def to_string_array(values: Sequence[str]) -> pa.Array:
-    """Return texts as an Arrow array."""
-    encoded = [value.encode() for value in values]
+def to_string_array(values: Sequence[str | None]) -> pa.Array:
+    """Return texts as an Arrow array; None is null."""
+    encoded = [b"" if value is None else value.encode() for value in values]
     ends = np.zeros(len(encoded) + 1, np.int32)
     np.cumsum([len(value) for value in encoded], out=ends[1:])
-    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+    valid = None
+    if None in values:
+        valid = pa.py_buffer(np.packbits([value is not None for value in values], bitorder="little"))
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)), valid)
 
 
 class DictionaryEncoder:

@@ -12,15 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain, islice
-from typing import Any, Final, NamedTuple, TypeVar
-
-from upath import UPath
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.remote_errors import MissingBucket, is_broken_body, is_missing_bucket, remote_storage_error
 from adwarm.foundation.storage import RETRIES_INSIDE_S3FS, find_family, get_storage_settings, options_for
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,12 +61,14 @@ _MODIFIED: Final = ("LastModified", "last_modified", "mtime", "updated", "create
 _CONTENT_TYPE: Final = {"s3": "ContentType", "gs": "content_type"}
 
 
-def open_path(url: str, setting: str) -> UPath:
+def open_path(url: str, setting: str) -> "UPath":
     """Return a URL as a path, with the options of this process; it must not be kept over a fork.
 
     Raises:
         BadRequest: the package of its file system is not installed; the message says which.
     """
+    from upath import UPath
+
     try:
         path = UPath(url, **options_for(url))
         files = path.fs
@@ -227,7 +230,7 @@ class RemoteFolder:
             return []
         return [info for info in infos if str(info["name"]).strip("/") != path.strip("/")]
 
-    def _read(self, root: UPath, name: str) -> bytes:
+    def _read(self, root: "UPath", name: str) -> bytes:
         left = get_storage_settings().attempts
         while True:
             try:
@@ -254,7 +257,7 @@ class RemoteFolder:
         return opened
 
     @staticmethod
-    def _path(root: UPath, name: str) -> str:
+    def _path(root: "UPath", name: str) -> str:
         return f"{str(root.path).rstrip('/')}/{name}"
 
     def _translating(self, name: str) -> Any:

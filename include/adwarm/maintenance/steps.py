@@ -6,32 +6,23 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from adwarm.backpressure import AdmissionStatus, RequestQueue, SqlAdmission
 from adwarm.foundation.clock import Clock, floor_to
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule
-from adwarm.maintenance.compaction import make_compact
-from adwarm.maintenance.eviction import make_evict_entries
-from adwarm.maintenance.garbage_collection import make_collect_garbage
-from adwarm.maintenance.health import Isolations, make_check_health
-from adwarm.maintenance.integrity import make_scrub, recording_damage
-from adwarm.maintenance.platform_calls import PlatformCalls
-from adwarm.maintenance.platform_watch import STEP as WATCH_PLATFORM
-from adwarm.maintenance.platform_watch import make_watch_platform
-from adwarm.maintenance.reconciliation import make_reconcile
-from adwarm.maintenance.repair import make_repair_degraded
-from adwarm.maintenance.retention import make_apply_retention
 from adwarm.maintenance.runner import Step, StepBudget, StepReport, StepResult, find_pause, run_step
-from adwarm.maintenance.state_metrics import StateReader, make_emit_metrics
 from adwarm.model import Scope, ScopeKind
-from adwarm.planning.impact_measurement import list_due_weeks, measure_week
 from adwarm.recovery import RecoveryPipeline, StoredAlerts
 from adwarm.store import Context, maintenance_steps
 from adwarm.store.capacity import CapacitySample, save_samples
 from adwarm.store.gates import list_closed
 from adwarm.store.scores import count_followed_alarms
+
+if TYPE_CHECKING:
+    from adwarm.maintenance.health import Isolations
+    from adwarm.maintenance.platform_calls import PlatformCalls
 
 
 def make_follow_alarms(context: Context, clock: Clock) -> Step:
@@ -105,6 +96,8 @@ def make_measure_impact(context: Context, clock: Clock) -> Step:
     """Return the step `measure_impact`."""
 
     def step(cursor: Any, budget: StepBudget) -> StepResult:
+        from adwarm.planning.impact_measurement import list_due_weeks, measure_week
+
         del cursor  # what is measured is stored, so a run goes on with the first week that is not
         weeks = list_due_weeks(context, clock.now())
         result = StepResult(skipped=None if weeks else "no ended week is to be measured")
@@ -146,7 +139,7 @@ STEPS: dict[str, StepInfo] = {
     "emit_metrics": StepInfo("report the state to Airflow's statistics", ALWAYS),
     "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
     "sample_capacity": StepInfo("record limits and quota of shared scopes", ALWAYS),
-    WATCH_PLATFORM: StepInfo("read when tokens and API versions end", HOURLY),
+    "watch_platform": StepInfo("read when tokens and API versions end", HOURLY),
 }
 """Every step by name, in their order."""
 
@@ -168,9 +161,9 @@ class MaintenanceParts:
     context: Context
     queue: RequestQueue
     admission: SqlAdmission
-    calls: PlatformCalls
+    calls: "PlatformCalls"
     pipeline: RecoveryPipeline
-    isolations: Isolations
+    isolations: "Isolations"
     alerts: StoredAlerts
     clock: Clock
     owner: str
@@ -178,6 +171,17 @@ class MaintenanceParts:
 
 def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
     """Return every step by name, in their order."""
+    from adwarm.maintenance.compaction import make_compact
+    from adwarm.maintenance.eviction import make_evict_entries
+    from adwarm.maintenance.garbage_collection import make_collect_garbage
+    from adwarm.maintenance.health import make_check_health
+    from adwarm.maintenance.integrity import make_scrub, recording_damage
+    from adwarm.maintenance.platform_watch import make_watch_platform
+    from adwarm.maintenance.reconciliation import make_reconcile
+    from adwarm.maintenance.repair import make_repair_degraded
+    from adwarm.maintenance.retention import make_apply_retention
+    from adwarm.maintenance.state_metrics import StateReader, make_emit_metrics
+
     context, clock = parts.context, parts.clock
     steps = {
         "check_health": make_check_health(parts.calls, parts.isolations),
@@ -193,7 +197,7 @@ def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
         "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue)),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),
         "sample_capacity": make_sample_capacity(context, parts.admission.status, clock),
-        WATCH_PLATFORM: make_watch_platform(parts.calls, parts.pipeline, clock),
+        "watch_platform": make_watch_platform(parts.calls, parts.pipeline, clock),
     }
     return {name: steps[name] for name in STEPS}
 

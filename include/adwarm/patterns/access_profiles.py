@@ -15,13 +15,13 @@ from adwarm.model import ALL_ACCOUNTS, AccessProfile, normalize_account_id
 from adwarm.patterns.hour_of_week import count_slots, format_peaks, format_week
 from adwarm.patterns.ingest.read_split import iterate_in_background
 from adwarm.patterns.open_counts import FirstOpenCounter, count_first_opens
-from adwarm.patterns.open_history import find_log_end
 from adwarm.patterns.profile import AccessProfiles, build_profiles
 from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from adwarm.store import Context, access_patterns, read_transaction
 from adwarm.store.access_patterns import DescribedProfile, PatternHour, ProfileSummary, StoredRange, list_profile_hours
+from adwarm.store.aggregates import find_log_end
 
 UPDATE_INTERVAL = timedelta(hours=24)
 

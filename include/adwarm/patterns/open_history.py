@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sqlalchemy import Engine
 
 from adwarm.foundation.arrow_arrays import Codes, DictionaryEncoder, Ints, Strings, to_numpy
 from adwarm.foundation.clock import floor_to, utc
@@ -158,14 +157,6 @@ def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
         first_ts=first[at],
         holiday_countries=accounts.get_holiday_countries(context.engine),
     )
-
-
-def find_log_end(engine: Engine) -> datetime | None:
-    """Return up to when opens are stored: the watermark, or the end of the newest hour if that is later."""
-    with read_transaction(engine) as connection:
-        newest = aggregates.find_newest_hour(connection)
-        ends = [aggregates.get_watermark(connection), newest + timedelta(hours=1) if newest else None]
-    return max((end for end in ends if end), default=None)
 
 
 def _encode_batch(batch: pa.RecordBatch, encoders: dict[str, DictionaryEncoder]) -> list[npt.NDArray[Any]]:

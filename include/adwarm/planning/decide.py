@@ -5,9 +5,8 @@ The plan is a function of (decision time, log, settings, snapshot, store): nothi
 
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -26,12 +25,9 @@ from adwarm.foundation.wording import format_count
 from adwarm.model import (
     ImpactDesign,
     Mode,
-    PlannedWarm,
     ReportKey,
-    WarmReason,
-    WarmStatus,
 )
-from adwarm.patterns.open_history import find_log_end, load_opens
+from adwarm.patterns.open_history import load_opens
 from adwarm.planning.call_budget import build_outlook, get_calls_left, split_by_budget
 from adwarm.planning.further_warms import (
     PlanState,
@@ -44,7 +40,6 @@ from adwarm.planning.further_warms import (
 from adwarm.planning.impact_measurement import HoldOut, HoldOutView
 from adwarm.planning.plan import (
     LOOKAHEAD,
-    MAX_LISTED_CUTS,
     PlanTiming,
     SlotArrays,
     find_likely_keys,
@@ -52,9 +47,18 @@ from adwarm.planning.plan import (
     plan_likely_keys,
 )
 from adwarm.planning.price import CallQuota
-from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account, cut_all
+from adwarm.planning.recommendation import (
+    MAX_LISTED_CUTS,
+    ROUNDING,
+    Recommendation,
+    WarmPlan,
+    batch_by_account,
+    cut_all,
+    save_batches,
+)
 from adwarm.planning.store_view import StoreView
 from adwarm.store import Context, impact, warms
+from adwarm.store.aggregates import find_log_end
 from adwarm.store.snapshots import PlanHour, save_outlook
 from adwarm.store.switches import find_stop
 
@@ -62,7 +66,6 @@ MIN_PROBABILITY = 0.01
 _BATCH_KEYS = 50
 """Keys of a mapped task, or more where `max_batches` requires it: some minutes of work beside seconds to start it."""
 _HOUR = timedelta(hours=1)
-_ROUNDING = 1e-6
 log = logging.getLogger(__name__)
 _COUNTED = ("considered", "planned", "closing", "cut", "expiring", "stopped_warms", "fresh", "batches", "held_out")
 LIVE_DAG = "adwarm_intelligent_warming"
@@ -209,7 +212,7 @@ def _close_days(
     settings = context.settings
     closing = find_closing_accounts(view.list_closing(), decided_at, decided_at + settings.step)
     candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
-    spent = math.ceil(sum(item.calls for item in (*plan.recommendations, *plan.held_out)) - _ROUNDING)
+    spent = math.ceil(sum(item.calls for item in (*plan.recommendations, *plan.held_out)) - ROUNDING)
     calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent
     closings, over_budget = split_by_budget(candidates, calls_left)
     return list(closings), list(over_budget)
@@ -251,41 +254,6 @@ def save_plan(
     """
     batches = batch_by_account(chosen, _BATCH_KEYS, context.settings.max_batches)
     return save_batches(context.engine, run_id, decided_at, mode=mode, batches=batches, left_out=left_out)
-
-
-def save_batches(
-    engine: Engine,
-    run_id: str,
-    decided_at: datetime,
-    mode: Mode,
-    batches: Sequence[Sequence[Recommendation]],
-    left_out: Sequence[Recommendation] = (),
-) -> int:
-    """Store a run's plan, whose batches are numbered from 0, and return how many of them are to be carried out."""
-    status = WarmStatus.SHADOW if mode is Mode.SHADOW else WarmStatus.PLANNED
-    planned = [
-        _planned_warm(item, decided_at, mode, status, number) for number, batch in enumerate(batches) for item in batch
-    ]
-    calls = _count_withheld_calls(left_out)
-    for index, item in enumerate(left_out):
-        row = _planned_warm(item, decided_at, mode, WarmStatus(item.status), 0)
-        planned.append(replace(row, requests=calls.get(index, 0)))
-    warms.replace_plan(engine, run_id, planned)
-    return 0 if mode is Mode.SHADOW else len(batches)
-
-
-def _count_withheld_calls(left_out: Sequence[Recommendation]) -> dict[int, int]:
-    """Return, by index, the calls of withheld warms, those of an account at its first one.
-
-    Keys share requests, so only the sum of an account is a whole number; later plans of the hour count it as spent.
-    """
-    first: dict[str, int] = {}
-    sums: dict[str, float] = defaultdict(float)
-    for index, item in enumerate(left_out):
-        if item.status == "held_out":
-            first.setdefault(item.key.account_id, index)
-            sums[item.key.account_id] += item.calls
-    return {first[account]: math.ceil(calls - _ROUNDING) for account, calls in sums.items()}
 
 
 def build_forecast_plan(
@@ -438,25 +406,3 @@ def _get_spent_calls(engine: Engine, at: datetime, run_id: str) -> dict[str, int
 def _get_lead_time(context: Context) -> timedelta:
     start_latency = timedelta(seconds=context.settings.planning.lead_seconds)
     return get_lead_time(start_latency, timedelta(seconds=warms.get_p95_seconds(context.engine)))
-
-
-def _planned_warm(
-    item: Recommendation, decided_at: datetime, mode: Mode, status: WarmStatus, batch: int
-) -> PlannedWarm:
-    return PlannedWarm(
-        key=item.key,
-        reason=item.reason,
-        mode=mode,
-        status=status,
-        batch=batch,
-        priority=item.priority,
-        decided_at=decided_at,
-        predicted_open=item.predicted_open if item.reason is WarmReason.PREDICTED_OPEN else None,
-        warm_at=item.warm_at,
-        confidence=item.confidence,
-        benefit=item.benefit,
-        price=item.price,
-        explanation=item.explanation,
-        expires_at=item.expires_at,
-        strategy=item.strategy,
-    )

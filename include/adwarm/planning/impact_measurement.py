@@ -21,25 +21,24 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
 
 from adwarm.fetch_plan import RequestCost
 from adwarm.foundation.arrow_arrays import Ints
-from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import local_day
 from adwarm.model import Account, ImpactDesign, ImpactUnit, OpenSource, ReportKey, WarmReason
-from adwarm.patterns.ingest.plan import LATE
-from adwarm.patterns.open_history import find_log_end, load_opens
+from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import Opens
 from adwarm.planning.impact import ImpactEstimate, ImpactRules, estimate_impact
+from adwarm.planning.impact_report import EARLIEST, LATEST, WEEK, begin, find_first_week
 from adwarm.planning.plan import PlanningView
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 from adwarm.planning.store_view import NEVER, useful_until
 from adwarm.store import Context, accounts, impact, read_traffic
-from adwarm.store.impact import StoredEstimate
+from adwarm.store.aggregates import LATE, find_log_end
 
 _HASH_BYTES = 8
 _HASHES = 1 << 8 * _HASH_BYTES
@@ -131,9 +130,6 @@ class HoldOutView:
         return withheld if stored is None else max(stored, withheld)
 
 
-EARLIEST, LATEST = timedelta(hours=-14), timedelta(hours=12)
-"""When a day begins in the easternmost zone, and ends in the westernmost, against UTC."""
-WEEK: Final = timedelta(days=7)
 LEAST_COUNTED: Final = 0.9
 """Share of the log's first opens that `adwarm serve` must have counted for its counts to be used."""
 _BEFORE: Final = timedelta(days=8)
@@ -152,9 +148,9 @@ def list_due_weeks(context: Context, now: datetime) -> list[date]:
     end = known_until - LATE
     end = min(end, design.ended_at) if design.ended_at else end
     newest = impact.find_newest_week(context.engine, design.id)
-    week = _find_first_week(design.since) if newest is None else newest + WEEK
+    week = find_first_week(design.since) if newest is None else newest + WEEK
     weeks = []
-    while _begin(week + WEEK) + LATEST <= end:
+    while begin(week + WEEK) + LATEST <= end:
         weeks.append(week)
         week += WEEK
     return weeks
@@ -177,42 +173,9 @@ def measure_week(context: Context, week: date, now: datetime) -> ImpactEstimate:
     seed = int.from_bytes(hashlib.sha256(design.salt.encode()).digest()[:8], "big")
     estimate = estimate_impact(counted, ImpactRules(seed=seed))
     since = min(unit.week for unit in counted) if counted else week
-    exempt = impact.count_exempt(context.engine, _begin(since), _begin(week + WEEK))
+    exempt = impact.count_exempt(context.engine, begin(since), begin(week + WEEK))
     impact.save_estimate(context.engine, design.id, week, now, describe_estimate(estimate, counted, exempt))
     return estimate
-
-
-def report_impact(context: Context, now: datetime) -> dict[str, Any]:
-    """Return what is known about live impact, as JSON values: state, newest estimate, and what to do next.
-
-    One or two statements.
-    """
-    settings = context.settings.impact
-    stored = impact.find_newest_estimate(context.engine)
-    design = stored.design if stored else impact.find_newest_design(context.engine)
-    fields: dict[str, Any] = {"enabled": settings.enabled, "share": settings.share, "next": ""}
-    if design is not None:
-        fields |= {"since": design.since, "share": design.share, "ended_at": design.ended_at}
-    if stored is not None:
-        fields |= {"week": stored.week, "measured_at": stored.at, "designs": stored.designs, **stored.figures}
-    return {**fields, "next": _explain_next(context, design, stored, now)}
-
-
-def _explain_next(context: Context, design: ImpactDesign | None, stored: StoredEstimate | None, now: datetime) -> str:
-    if not context.settings.impact.enabled:
-        return "not measured; ADWARM_IMPACT__ENABLED=true holds out a share of the accounts each week, and measures it"
-    if design is None:
-        return "the first run of adwarm_intelligent_warming begins the measurement"
-    if stored is None:
-        due = _begin(_find_first_week(design.since) + WEEK) + LATEST + LATE
-        when = f"at {due:%Y-%m-%d %H:%M} UTC" if due > now else "at the next maintenance, when the log is read that far"
-        return f"the first whole week is measured {when}"
-    left = stored.figures["weeks_left"]
-    if left == 0:
-        return "useful now: act on it"
-    if left is None:
-        return "no end is in sight at this share of held-out accounts"
-    return f"useful in about {left} {'week' if left == 1 else 'weeks'}"
 
 
 def describe_estimate(
@@ -237,7 +200,7 @@ def describe_estimate(
 
 
 def _measure_units(context: Context, design: ImpactDesign, week: date) -> list[ImpactUnit]:
-    since, until = _begin(week) + EARLIEST, _begin(week + WEEK) + LATEST
+    since, until = begin(week) + EARLIEST, begin(week + WEEK) + LATEST
     stored = accounts.list_as_of(context.engine, until)
     default = context.settings.default_zone
 
@@ -341,16 +304,3 @@ def replay_first_opens(
                 fresh_until = get_fresh_until(key, at)
             if opens.first[row]:
                 yield key.account_id, at, is_hit
-
-
-def _find_first_week(since: datetime) -> date:
-    """Return the Monday of the first week that begins after `since` in every zone."""
-    day = utc(since).date()
-    week = day - timedelta(days=day.weekday())
-    while _begin(week) + EARLIEST < since:
-        week += WEEK
-    return week
-
-
-def _begin(week: date) -> datetime:
-    return datetime.combine(week, time.min, UTC)

@@ -23,7 +23,7 @@ from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
 from adwarm.planning.explanations import Chance, Evidence, explain_cut, explain_price, explain_warm, format_amount
 from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, WarmSelection, select_warms
-from adwarm.planning.recommendation import Recommendation, WarmPlan
+from adwarm.planning.recommendation import MAX_LISTED_CUTS, Recommendation, WarmPlan
 from adwarm.planning.store_view import NEVER
 
 LOOKAHEAD = timedelta(hours=24)
@@ -32,8 +32,6 @@ SESSION = timedelta(minutes=30)
 """An entry must stay fresh for this long after the predicted open: whoever opens one report opens others after it."""
 MIN_PEAK_RATIO = 0.25
 """A slot is warmed for when its probability is at least this fraction of the highest before the entry's expiry."""
-MAX_LISTED_CUTS = 200
-"""How many rejected keys a plan lists, best first."""
 _STATED = ("probability", "opens", "weeks", "hour_of_week", "time_zone")
 _DIGITS = 6
 """Digits of chances and benefits, as stated and as decided by; sums differ in the last digits with the other keys."""

@@ -10,6 +10,8 @@ Whether a run makes calls: the one place that combines its parameters, its kind 
 | a live run while the switch `warming` is off                 | `live`    | stored as cut, with the switch as reason |
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,9 +20,14 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Refused
-from adwarm.model import Mode, Priority, ReportKey, WarmReason
+from adwarm.model import Mode, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus
+from adwarm.store import warms
 from adwarm.store.switches import Switch, find_stop, list_switches
 
+MAX_LISTED_CUTS = 200
+"""How many rejected keys a plan lists, best first."""
+ROUNDING = 1e-6
+"""How far a sum of shares of calls may be above a whole number."""
 RecommendationStatus = Literal["planned", "cut", "fresh", "held_out"]
 
 
@@ -140,3 +147,60 @@ def require_warming(engine: Engine) -> None:
 def cut_all(recommendations: list[Recommendation], why: str) -> list[Recommendation]:
     """Return the recommendations as cut, with the switch as the reason."""
     return [item.with_status("cut", f"not warmed: {why}") for item in recommendations]
+
+
+def save_batches(
+    engine: Engine,
+    run_id: str,
+    decided_at: datetime,
+    mode: Mode,
+    batches: Sequence[Sequence[Recommendation]],
+    left_out: Sequence[Recommendation] = (),
+) -> int:
+    """Store a run's plan, whose batches are numbered from 0, and return how many of them are to be carried out."""
+    status = WarmStatus.SHADOW if mode is Mode.SHADOW else WarmStatus.PLANNED
+    planned = [
+        _planned_warm(item, decided_at, mode, status, number) for number, batch in enumerate(batches) for item in batch
+    ]
+    calls = _count_withheld_calls(left_out)
+    for index, item in enumerate(left_out):
+        row = _planned_warm(item, decided_at, mode, WarmStatus(item.status), 0)
+        planned.append(replace(row, requests=calls.get(index, 0)))
+    warms.replace_plan(engine, run_id, planned)
+    return 0 if mode is Mode.SHADOW else len(batches)
+
+
+def _count_withheld_calls(left_out: Sequence[Recommendation]) -> dict[int, int]:
+    """Return, by index, the calls of withheld warms, those of an account at its first one.
+
+    Keys share requests, so only the sum of an account is a whole number; later plans of the hour count it as spent.
+    """
+    first: dict[str, int] = {}
+    sums: dict[str, float] = defaultdict(float)
+    for index, item in enumerate(left_out):
+        if item.status == "held_out":
+            first.setdefault(item.key.account_id, index)
+            sums[item.key.account_id] += item.calls
+    return {first[account]: math.ceil(calls - ROUNDING) for account, calls in sums.items()}
+
+
+def _planned_warm(
+    item: Recommendation, decided_at: datetime, mode: Mode, status: WarmStatus, batch: int
+) -> PlannedWarm:
+    return PlannedWarm(
+        key=item.key,
+        reason=item.reason,
+        mode=mode,
+        status=status,
+        batch=batch,
+        priority=item.priority,
+        decided_at=decided_at,
+        predicted_open=item.predicted_open if item.reason is WarmReason.PREDICTED_OPEN else None,
+        warm_at=item.warm_at,
+        confidence=item.confidence,
+        benefit=item.benefit,
+        price=item.price,
+        explanation=item.explanation,
+        expires_at=item.expires_at,
+        strategy=item.strategy,
+    )

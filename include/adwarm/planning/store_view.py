@@ -6,16 +6,15 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
 from adwarm.fetch_plan import RefetchSchedule, RequestCost, expect_rows, get_request_cost
-from adwarm.forecast.protocol import data_cutoff_at
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, FreshnessRules, QuerySpec, ReportKey, Window, expires_at, resolve_key, resolve_window
 from adwarm.model.strategy import USE_PERIOD
-from adwarm.patterns.open_history import list_opened_keys, load_slots
 from adwarm.sources.factory import find_capabilities
 from adwarm.sources.protocol import Capabilities
 from adwarm.sources.units import PAGE_ROWS
 from adwarm.store import Context, accounts, entries, partitions
+from adwarm.store.aggregates import find_log_end
 from adwarm.store.partitions import PartitionState
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -100,7 +99,11 @@ class StoreView:
             BadRequest: a stored day of the access log is lost or damaged.
         """
         name = date_ranges, report
-        if name not in self._opened:
+        if name not in self._opened and find_log_end(self._engine) is None:
+            self._opened[name] = set()
+        elif name not in self._opened:
+            from adwarm.patterns.open_history import list_opened_keys
+
             since = self._at - USE_PERIOD
             try:
                 self._opened[name] = list_opened_keys(self._context, since, self._at, date_ranges, report)
@@ -136,6 +139,9 @@ class StoreView:
     @cached_property
     def _opens(self) -> dict[ReportKey, list[datetime]]:
         """The opens of people that the log has shown by now, oldest first."""
+        from adwarm.forecast.protocol import data_cutoff_at
+        from adwarm.patterns.open_history import load_slots
+
         slots = load_slots(self._context, self._at - _LOOK_BACK, data_cutoff_at(self._at, self._settings))
         opens: dict[ReportKey, list[datetime]] = defaultdict(list)
         for *name, first in slots[["account_id", "date_range", "report", "first_ts"]].itertuples(index=False):

@@ -15,15 +15,14 @@ from adwarm.foundation.clock import floor_to
 from adwarm.foundation.cron import find_latest
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
-from adwarm.model import Mode, ReportKey, Strategy, WarmReason, normalize_account_id
-from adwarm.planning.decide import save_batches
+from adwarm.model import Mode, ReportKey, Strategy, WarmReason
 from adwarm.planning.explanations import BUDGET_CUT
-from adwarm.planning.plan import MAX_LISTED_CUTS
-from adwarm.planning.recommendation import Recommendation, batch_by_account, cut_all
+from adwarm.planning.recommendation import MAX_LISTED_CUTS, Recommendation, batch_by_account, cut_all, save_batches
 from adwarm.planning.store_view import StoreView, find_range_change
 from adwarm.planning.strategy_changes import add_accounts
 from adwarm.planning.strategy_schedule import (
     StrategySelection,
+    expand_keys,
     get_closing_time,
     record_problems,
     record_rechecks,
@@ -37,30 +36,6 @@ _RATIO_PERIOD = timedelta(days=7)
 _HOUR = timedelta(hours=1)
 _TICK = timedelta(microseconds=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-def expand_keys(strategy: Strategy, view: StoreView) -> list[ReportKey]:
-    """Return the keys that the strategy keeps warm, account by account, ranges in the strategy's order.
-
-    Accounts that it names are included even when they are not stored; denied and closed ones are left out.
-
-    Args:
-        view: knows the accounts, and what was opened lately.
-
-    Raises:
-        BadRequest: what was opened lately cannot be read.
-    """
-    by_id = {account.id: account for account in view.list_accounts()}
-    excluded = {normalize_account_id(text) for text in strategy.excluded_accounts}
-    named = by_id if strategy.accounts is None else {normalize_account_id(text) for text in strategy.accounts}
-    chosen = sorted(name for name in named if name not in excluded)
-    active = [name for name in chosen if name not in by_id or by_id[name].status == "active"]
-    ranges = dict.fromkeys(strategy.date_ranges)
-    keys = [ReportKey.parse(name, date_range, strategy.report) for name in active for date_range in ranges]
-    if not strategy.opened_only:
-        return keys
-    opened = view.list_opened(strategy.date_ranges, strategy.report)
-    return [key for key in keys if key in opened]
 
 
 def recommend_strategy(

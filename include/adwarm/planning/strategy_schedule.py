@@ -20,7 +20,8 @@ from sqlalchemy import Connection, Engine
 from adwarm.foundation.cron import find_latest, list_next
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import StoredStrategy, Strategy
+from adwarm.model import ReportKey, StoredStrategy, Strategy, normalize_account_id
+from adwarm.planning.store_view import StoreView
 from adwarm.store import strategy_warms, write_transaction
 from adwarm.store.strategies import (
     claim_recheck,
@@ -175,3 +176,27 @@ def _selection(chosen: Sequence[StoredStrategy], rechecks: dict[str, datetime] |
 def _unknown(name: str, stored: dict[str, StoredStrategy]) -> StoredStrategy:
     names = ", ".join(sorted(stored)) or "none yet; create one with `adwarm strategy set`"
     raise BadRequest(f"there is no strategy {name[:90]!r}; the strategies are {names}")
+
+
+def expand_keys(strategy: Strategy, view: StoreView) -> list[ReportKey]:
+    """Return the keys that the strategy keeps warm, account by account, ranges in the strategy's order.
+
+    Accounts that it names are included even when they are not stored; denied and closed ones are left out.
+
+    Args:
+        view: knows the accounts, and what was opened lately.
+
+    Raises:
+        BadRequest: what was opened lately cannot be read.
+    """
+    by_id = {account.id: account for account in view.list_accounts()}
+    excluded = {normalize_account_id(text) for text in strategy.excluded_accounts}
+    named = by_id if strategy.accounts is None else {normalize_account_id(text) for text in strategy.accounts}
+    chosen = sorted(name for name in named if name not in excluded)
+    active = [name for name in chosen if name not in by_id or by_id[name].status == "active"]
+    ranges = dict.fromkeys(strategy.date_ranges)
+    keys = [ReportKey.parse(name, date_range, strategy.report) for name in active for date_range in ranges]
+    if not keys or not strategy.opened_only:
+        return keys
+    opened = view.list_opened(strategy.date_ranges, strategy.report)
+    return [key for key in keys if key in opened]

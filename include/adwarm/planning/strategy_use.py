@@ -11,11 +11,9 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
 from adwarm.model import ReportKey, StoredStrategy, Strategy
 from adwarm.model.strategy import USE_PERIOD
-from adwarm.patterns.open_history import find_log_end
 from adwarm.planning.recommendation import Recommendation
 from adwarm.planning.store_view import StoreView
-from adwarm.planning.strategies import StrategyPlanner, expand_keys
-from adwarm.planning.strategy_schedule import get_closing_time, list_due_times, load_strategies
+from adwarm.planning.strategy_schedule import expand_keys, get_closing_time, list_due_times, load_strategies
 from adwarm.planning.warm_outcomes import find_used_strategies
 from adwarm.store import Context, aggregates, read_transaction, strategy_warms, warms, write_transaction
 from adwarm.store.strategies import record_check
@@ -172,7 +170,7 @@ class _LogState:
     @classmethod
     def read(cls, context: Context, at: datetime) -> "_LogState":
         """Read the state of the log at `at`."""
-        end = find_log_end(context.engine)
+        end = aggregates.find_log_end(context.engine)
         with read_transaction(context.engine) as connection:
             hours = aggregates.list_hours(connection, at - USE_PERIOD, at)
         return cls(end is not None and end >= at - _MAX_LOG_AGE, sum(hour.opens for hour in hours))
@@ -288,6 +286,8 @@ def preview_strategy(context: Context, strategy: Strategy, at: datetime) -> Stra
     Raises:
         BadRequest: its report is not configured.
     """
+    from adwarm.planning.strategies import StrategyPlanner
+
     planner = StrategyPlanner(context, at, STRATEGY_DAG)
     plan = planner.plan(strategy, None, is_form=False)
     per_call = warms.get_seconds_per_request(context.engine)

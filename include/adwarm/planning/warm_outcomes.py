@@ -24,8 +24,8 @@ from datetime import datetime, timedelta
 
 from adwarm.foundation import telemetry
 from adwarm.model import ReportKey, Warm, WarmReason, WarmStatus, WarmUse
-from adwarm.patterns.open_history import find_log_end, load_slots
 from adwarm.store import Context, warms
+from adwarm.store.aggregates import find_log_end
 
 FINAL_DATA_LIFETIME = timedelta(days=7)
 """A warm of final data never expires; it is marked wasted after this long."""
@@ -135,6 +135,8 @@ def _simulate_fetches(shadow_warms: list[Warm]) -> tuple[list[Warm], list[Warm]]
 
 
 def _load_opens(context: Context, since: datetime, until: datetime) -> dict[ReportKey, list[TimeSpan]]:
+    from adwarm.patterns.open_history import load_slots
+
     slots = load_slots(context, since, until)
     opens: dict[ReportKey, list[TimeSpan]] = defaultdict(list)
     columns = ["account_id", "date_range", "report", "first_ts", "last_ts"]

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, stop_never
-
 from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
 from adwarm.settings import HealerSettings, RecoverySettings
@@ -154,41 +152,29 @@ class Retrier:
         """
         last_error: Exception | None = None
         self._budget.record_first_attempt()
-        retrying = Retrying(
-            retry=self._may_retry,
-            stop=stop_never,
-            wait=lambda _: self._delay,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        try:
-            for attempt in retrying:
-                with attempt:
-                    self.attempts += 1
-                    try:
-                        value = operation()
-                    except Exception as error:
-                        on_failure(error)
-                        if not isinstance(error, Refused):
-                            _keep_reason(error, last_error)
-                            last_error = error
-                        raise
-        except Refused as refused:
-            if last_error is None:
-                raise
-            raise last_error from refused
-        return value
+        attempt = 0
+        while True:
+            attempt += 1
+            self.attempts += 1
+            try:
+                return operation()
+            except Exception as error:
+                on_failure(error)
+                is_refused = isinstance(error, Refused)
+                if not is_refused:
+                    _keep_reason(error, last_error)
+                    last_error = error
+                if not self._may_retry(error, attempt):
+                    if is_refused and last_error is not None:
+                        raise last_error from error
+                    raise
+            self._sleep(self._delay)
 
-    def _may_retry(self, state: RetryCallState) -> bool:
+    def _may_retry(self, error: Exception, attempt: int) -> bool:
         """Return whether to retry; the budget comes last, so that it is used only by retries that happen."""
-        error = _error(state)
-        if (
-            error is None
-            or not is_retryable(self._settings, self._source, error)
-            or state.attempt_number >= self._settings.max_attempts
-        ):
+        if not is_retryable(self._settings, self._source, error) or attempt >= self._settings.max_attempts:
             return False
-        self._delay = backoff_seconds(self._settings, state.attempt_number, error, self._rng)
+        self._delay = backoff_seconds(self._settings, attempt, error, self._rng)
         return self._delay < seconds_left() and self._budget.try_acquire()
 
 
@@ -196,7 +182,3 @@ def _keep_reason(error: Exception, last_error: Exception | None) -> None:
     """Keep the reason of a retry visible that adwarm itself did not admit."""
     if last_error is not None and isinstance(error, AdwarmError) and error.own_refusal:
         error.__cause__ = error.__cause__ or last_error
-
-
-def _error(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome is not None else None

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.protocol import data_cutoff_at, find_unseen
-from adwarm.forecast.snapshot import StoredForecasts, get_live_snapshot
+from adwarm.forecast.snapshot import StoredForecasts
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
@@ -44,6 +44,7 @@ from adwarm.store.page_files import PageFolder
 from adwarm.store.snapshots import (
     find_deployed_snapshot,
     find_review,
+    get_live_snapshot,
     record_choice,
     save_decision,
     save_review,

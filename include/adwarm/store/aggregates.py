@@ -1,16 +1,16 @@
 """Progress of the access log: one aggregate per UTC hour, the files read so far, and the watermark.
 
-All functions take the caller's connection, so that hours, files and watermark change in one transaction.
+What writes takes the caller's connection, so that hours, files and watermark change in one transaction.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import JSON, BigInteger, Connection, Float, Index, Integer, String, Table, delete, func, select
+from sqlalchemy import JSON, BigInteger, Connection, Engine, Float, Index, Integer, String, Table, delete, func, select
 
 from adwarm.store.columns import UtcDateTime, columns_of, from_row, key_column, metadata, to_row, value_column
-from adwarm.store.database import upsert
+from adwarm.store.database import read_transaction, upsert
 
 # One row per file of the access log, deleted when the file is gone.
 log_file = Table(
@@ -49,6 +49,8 @@ watermark = Table(
 
 
 WATERMARK = "access_log"
+LATE = timedelta(hours=48)
+"""Events up to this late reopen their hour: a log that is delivered once a day may miss a delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +159,11 @@ def find_last_reading(connection: Connection, name: str = WATERMARK) -> datetime
 def set_watermark(connection: Connection, until: datetime, at: datetime, name: str = WATERMARK) -> None:
     """Store the time up to which the log has been read."""
     upsert(connection, watermark, [{"name": name, "until": until, "updated_at": at}])
+
+
+def find_log_end(engine: Engine) -> datetime | None:
+    """Return up to when opens are stored: the watermark, or the end of the newest hour if that is later."""
+    with read_transaction(engine) as connection:
+        newest = find_newest_hour(connection)
+        ends = [get_watermark(connection), newest + timedelta(hours=1) if newest else None]
+    return max((end for end in ends if end), default=None)

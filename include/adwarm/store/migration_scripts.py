@@ -12,21 +12,24 @@ Conventions of a migration after the first; tests/unit/store/test_migration_rule
   the revision before its own; without it, older code stops.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.tables import metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import Script
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,10 @@ class Migration:
     compatible_from: str = ""
 
 
-def make_config() -> Config:
+def make_config() -> "Config":
     """Return alembic's configuration."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(FOLDER))
     config.attributes["metadata"] = metadata
@@ -113,15 +118,28 @@ def list_migrations(folder: Path | None = None) -> list[Migration]:
     return list(_read(folder or FOLDER))
 
 
+_REVISION = re.compile(r'^(down_)?revision\b[^=]*= "(\w+)"', re.MULTILINE)
+
+
+def read_head() -> str:
+    """Return the newest revision of this code, from the text of the migrations: importing alembic takes long."""
+    texts = [path.read_text("utf-8") for path in (FOLDER / "versions").glob("*.py")]
+    names = [match for text in texts for match in _REVISION.findall(text)]
+    [head] = {name for is_before, name in names if not is_before} - {name for is_before, name in names if is_before}
+    return str(head)
+
+
 @cache
 def _read(folder: Path) -> tuple[Migration, ...]:
+    from alembic.script import ScriptDirectory
+
     config = make_config()
     config.set_main_option("script_location", str(folder))
     scripts = ScriptDirectory.from_config(config).walk_revisions()
     return tuple(reversed([_to_migration(script) for script in scripts]))
 
 
-def _to_migration(script: Script) -> Migration:
+def _to_migration(script: "Script") -> Migration:
     before = script.down_revision
     if before is not None and not isinstance(before, str):
         raise BadRequest(f"migration {script.revision} has several predecessors; the migrations must be one line")
@@ -136,6 +154,8 @@ def _to_migration(script: Script) -> Migration:
 
 def run_up(connection: Connection, revision: str) -> None:
     """Run the migrations up to `revision` in the transaction of `connection`."""
+    from alembic import command
+
     config = make_config()
     config.attributes["connection"] = connection
     with _running:
@@ -144,6 +164,8 @@ def run_up(connection: Connection, revision: str) -> None:
 
 def run_down(connection: Connection, revision: str) -> None:
     """Run the migrations down to `revision` in the transaction of `connection`."""
+    from alembic import command
+
     config = make_config()
     config.attributes["connection"] = connection
     with _running:
@@ -152,6 +174,8 @@ def run_down(connection: Connection, revision: str) -> None:
 
 def render_postgresql(before: str | None, revision: str) -> str:
     """Return the statements of the migrations from `before` to `revision` as SQL of PostgreSQL, without a database."""
+    from alembic import command
+
     config = make_config()
     config.output_buffer = StringIO()
     with _running:

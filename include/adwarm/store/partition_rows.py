@@ -13,12 +13,9 @@ from datetime import date
 from functools import partial
 from operator import le
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, Transient
 from adwarm.model import ColumnTable, Row, Window
@@ -27,6 +24,9 @@ from adwarm.model.keys import row_key
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partitions import DayContent, PartitionState
 from adwarm_client.column_table import read_fields
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 T = TypeVar("T")
 _CODED = b"adwarm.json"
@@ -48,11 +48,16 @@ def to_table(rows: Sequence[Row]) -> ColumnTable:
 
 def pack_table(rows: ColumnTable) -> bytes:
     """Return the rows of `to_table` as `pack_rows` does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from adwarm.foundation.arrow_arrays import to_string_array
+
     columns = dict(rows.columns)
     coded = [name for name, values in columns.items() if not set(map(type, values)) <= {str, type(None)}]
     for name in coded:
         columns[name] = [None if value is None else orjson.dumps(value).decode() for value in columns[name]]
-    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    table = pa.table({name: to_string_array(values) for name, values in columns.items()})
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({_CODED: orjson.dumps(coded)}), sink, compression="zstd")
     return sink.getvalue()
@@ -80,7 +85,7 @@ def read_partition_table(data: bytes, days: Iterable[date] | None = None) -> Col
     return ColumnTable(table.num_rows, columns)
 
 
-def _read_text_table(data: bytes, days: Iterable[date], names: AbstractSet[str]) -> pa.Table:
+def _read_text_table(data: bytes, days: Iterable[date], names: AbstractSet[str]) -> "pa.Table":
     """Return some fields of the rows of some days of a Parquet file as columns of text, lists and objects as JSON.
 
     Raises:
@@ -95,38 +100,51 @@ def _read_text_table(data: bytes, days: Iterable[date], names: AbstractSet[str])
 
 @contextmanager
 def _corrupt_unless_readable() -> Iterator[None]:
+    import pyarrow as pa
+
     try:
         yield
     except (pa.ArrowException, OSError, TypeError, ValueError, KeyError, orjson.JSONDecodeError) as error:
         raise Corrupt("a partition object is not a readable Parquet file") from error
 
 
-def _read_texts(data: bytes, days: Iterable[date] | None, names: AbstractSet[str] | None = None) -> pa.Table:
+def _read_texts(data: bytes, days: Iterable[date] | None, names: AbstractSet[str] | None = None) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from adwarm.foundation.arrow_arrays import to_string_array
+
     file = pq.ParquetFile(pa.BufferReader(data))
     chosen = None if names is None else [name for name in file.schema_arrow.names if name in names]
     table = file.read(columns=chosen, use_threads=False)
     if days is None:
         return table
-    selected = pa.array([day.isoformat() for day in days], pa.string())
+    selected = to_string_array([day.isoformat() for day in days])
     is_selected = pc.is_in(table["date_start"], selected)
     return table if pc.all(is_selected).as_py() else table.filter(is_selected)
 
 
-def _list_coded(table: pa.Table) -> frozenset[str]:
+def _list_coded(table: "pa.Table") -> frozenset[str]:
     return frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
 
 
-def _unquote(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _unquote(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """Return a column of JSON with its texts as they are, and null for JSON's null."""
-    is_text = pc.fill_null(pc.or_(pc.starts_with(column, '"'), pc.equal(column, "null")), False)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from adwarm.foundation.arrow_arrays import to_string_array
+
+    is_text = pc.fill_null(pc.match_substring_regex(column, '^("|null$)'), False)
     if not pc.any(is_text).as_py():
         return column
     texts = zip(column.to_pylist(), is_text.to_pylist(), strict=True)
-    return pa.chunked_array([[orjson.loads(text) if quoted else text for text, quoted in texts]], pa.string())
+    return pa.chunked_array([to_string_array([orjson.loads(text) if quoted else text for text, quoted in texts])])
 
 
-def _read_column(column: pa.ChunkedArray, is_coded: bool) -> list[Any]:
-    values: list[Any] = column.to_numpy().tolist()  # twice as fast as `to_pylist`
+def _read_column(column: "pa.ChunkedArray", is_coded: bool) -> list[Any]:
+    values: list[Any] = column.to_pylist()  # `to_numpy` would import pandas
     if not is_coded:
         return values
     decoded: list[Any] = orjson.loads(f"[{','.join('null' if text is None else text for text in values)}]")
@@ -230,15 +248,17 @@ def daily_texts(
     contents: Mapping[date, PartitionState] | Mapping[date, DayContent],
     window: Window,
     names: AbstractSet[str],
-) -> pa.Table:
+) -> "pa.Table":
     """Return some fields of the daily rows of a window as columns of text, lists as JSON, in no certain order.
 
     Raises:
         DamagedObjects: some objects cannot be read; the error names all of them.
     """
+    import pyarrow as pa
+
     read = partial(_read_text_table, names=names | {"date_start"})
     tables = _read_objects(objects, contents, window, read)
-    no_rows = pa.table({"date_start": pa.array([], pa.string())})
+    no_rows = pa.table({"date_start": pa.nulls(0, pa.string())})
     return pa.concat_tables([no_rows, *tables], promote_options="default").combine_chunks()
 
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, MetaData, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
@@ -16,7 +14,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest, StorageError
 from adwarm.foundation.storage import DATA_SETTING, describe_storage_problem
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations, list_pending
+from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations, list_pending, read_head
 from adwarm.store.objects import Context
 from adwarm.store.partitions import table as partition
 from adwarm.store.schema_changes import get_compatible_from
@@ -74,6 +72,9 @@ def find_differences(engine: Engine) -> list[str]:
 
     Checks tables, columns, their types and whether they may be NULL, indexes, and constraints.
     """
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     options = {"version_table": VERSION_TABLE, "compare_type": True, "include_name": _is_own}
     with read_transaction(engine) as connection:
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
@@ -83,7 +84,7 @@ def find_differences(engine: Engine) -> list[str]:
 
 def get_head_revision() -> str:
     """Return the newest revision of this code."""
-    return list_migrations()[-1].revision
+    return read_head()
 
 
 def get_current_revision(engine: Engine) -> str | None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, Row, case, delete, select, update
 from sqlalchemy.schema import Column, ForeignKey, Index, Table
 from sqlalchemy.types import JSON, Integer, String, Text
 
+from adwarm.foundation.errors import NotFound
 from adwarm.model import DeployedPolicy, Mode, PolicyReview, Snapshot
 from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
@@ -235,3 +236,18 @@ def _snapshot(row: Row[Any]) -> Snapshot:
 
 def _review(row: Row[Any]) -> PolicyReview:
     return from_row(PolicyReview, row, result=row.verdict, page=row.report)
+
+
+def get_live_snapshot(engine: Engine) -> Snapshot:
+    """Return the live snapshot.
+
+    Raises:
+        NotFound: no forecast is live yet.
+    """
+    with read_transaction(engine) as connection:
+        snapshot = find_deployed_snapshot(connection)
+    if snapshot is None:
+        raise NotFound(
+            "no forecast is live yet; run the DAG adwarm_access_patterns over an access log with some weeks of opens"
+        )
+    return snapshot

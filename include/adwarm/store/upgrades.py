@@ -15,8 +15,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, column, create_engine, event, table
+from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
 
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest, Transient
@@ -48,14 +47,17 @@ logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it l
 log = logging.getLogger(__name__)
 
 
+_version = table(VERSION_TABLE, column("version_num"))
 _VERBATIM: Final = {"no_parameters": True}
 """A statement may hold percent signs, which the driver would take for parameters."""
 
 
 def read_revision(connection: Connection) -> str | None:
     """Return the revision of the database, or None when it has no schema yet."""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    revision: str | None = connection.execute(select(_version.c.version_num)).scalar_one_or_none()
+    return revision
 
 
 def upgrade_to_newest(engine: Engine, check: Callable[[str | None], None], clock: Clock | None = None) -> None:
@@ -118,7 +120,7 @@ def _rehearse_on_copy(engine: Engine, pending: list[Migration]) -> list[str]:
         for statement in existing:
             connection.exec_driver_sql(statement, execution_options=_VERBATIM)
         if current is not None:
-            connection.execute(table(VERSION_TABLE, column("version_num")).insert().values(version_num=current))
+            connection.execute(_version.insert().values(version_num=current))
 
         @event.listens_for(connection, "before_cursor_execute")
         def _record(_connection: Any, _cursor: Any, statement: str, *_arguments: Any) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from adwarm.access_log.formats import describe_path_pattern
 from adwarm.access_log.log_files import list_skipped
-from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.errors import NotFound
 from adwarm.foundation.wording import format_count
@@ -23,6 +22,7 @@ from adwarm.patterns.ingest.run import (
 )
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, read_transaction
+from adwarm.store.snapshots import get_live_snapshot
 from adwarm_airflow.assets import AGGREGATES, FORECAST, announce, announce_if, withhold
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime

@@ -1,21 +1,18 @@
-"""Tasks of the warming DAGs: plan, score settled days, finish the job, mark warm outcomes, read keys back."""
+"""Tasks of the warming DAGs: plan, score settled days, finish the job, mark warm outcomes, read keys back.
+
+Each task is a process of its own, so what only one of them uses is imported there.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from adwarm.fatigue.account_scores import ScoringResult, score_accounts
-from adwarm.fatigue.day_completeness import check_day
-from adwarm.fatigue.score import CALCULATOR_VERSION
-from adwarm.forecast.snapshot import ALERT_KIND
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, NotFound, Permanent
 from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
-from adwarm.planning.data_arrival import Reporter, notify_data
-from adwarm.planning.decide import PlanScope, decide
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies
 from adwarm.planning.strategy_schedule import (
     StrategySelection,
@@ -38,6 +35,9 @@ from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_w
 from adwarm_airflow.task_context import open_runtime
 from adwarm_airflow.tasks.skipping import skip_task
 
+if TYPE_CHECKING:
+    from adwarm.fatigue.account_scores import ScoringResult
+
 HOUR = timedelta(hours=1)
 _SHOWN_WARMS = 5
 _SHOWN_ERRORS = 10
@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 
 def plan(context: Mapping[str, Any]) -> list[int]:
     """Plan the run, and return the numbers of its batches; without a forecast, only those of ended days."""
+    from adwarm.forecast.snapshot import ALERT_KIND
+    from adwarm.planning.decide import PlanScope, decide
+
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     decided_at, mode = resolve_decision(context, runtime.settings.step, runtime.engine)
@@ -153,6 +156,9 @@ def score_and_announce(
     Accounts whose newest scores are of another calculator version are scored again too, some at a time and without a
     call. Readers get an account's earlier scores until its new ones replace them.
     """
+    from adwarm.fatigue.account_scores import score_accounts
+    from adwarm.fatigue.score import CALCULATOR_VERSION
+
     now = runtime.clock.now()
     outdated = scores.list_outdated(runtime.engine, CALCULATOR_VERSION, _RESCORED_AT_ONCE, now.isoformat())
     result = score_accounts(runtime.context, sorted({*pairs, *outdated}), now, runtime.pipeline)
@@ -172,6 +178,8 @@ def announce_complete_days(
     It is sent when this run wrote scores, or when the day was not announced before; so a run that only finds that the
     last missing account is closed meanwhile announces the day as well.
     """
+    from adwarm.fatigue.day_completeness import check_day
+
     checks = [check_day(runtime.context, day, runtime.clock.now()) for day in days]
     for item in checks:
         log.info("%s", item)
@@ -204,6 +212,8 @@ def record_arrivals(context: Mapping[str, Any], runtime: Runtime) -> bool:
     An event names an account and its days: `{"account_id": "act_1234", "days": "2026-11-24..2026-11-25"}`. One that
     does not is logged and left out.
     """
+    from adwarm.planning.data_arrival import Reporter, notify_data
+
     now = runtime.clock.now()
     for key, events in dict(context.get("triggering_asset_events") or {}).items():
         name = str(getattr(key, "name", key))
@@ -219,7 +229,7 @@ def record_arrivals(context: Mapping[str, Any], runtime: Runtime) -> bool:
     return str(getattr(run_type, "value", run_type)) == "asset_triggered"
 
 
-def summarize_scores(result: ScoringResult) -> dict[str, Any]:
+def summarize_scores(result: "ScoringResult") -> dict[str, Any]:
     """Log the result of scoring, and return it as plain values.
 
     Raises:

@@ -1,5 +1,6 @@
 """The command line as a whole: help, `python -m adwarm`, and errors that every command reports in one line."""
 
+import os
 import runpy
 import stat
 import subprocess
@@ -106,19 +107,46 @@ def test_help_lists_the_commands_in_panels(adwarm: Adwarm, monkeypatch: pytest.M
     assert len(COMMANDS) == 6
 
 
-def test_help_imports_nothing_heavy() -> None:
-    """`adwarm --help` imports no heavy package."""
-    script = (
-        "import sys; sys.argv = ['adwarm', '--help']\n"
-        "from adwarm.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n"
-        "    heavy = {'pandas', 'numpy', 'pyarrow', 'sqlalchemy', 'facebook_business', 'sklearn', 'airflow'}\n"
-        "    print(sorted(heavy & set(sys.modules)))\n"
-    )
-    environment = {"PYTHONPATH": str(ROOT / "include"), "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip().splitlines()[-1] == "[]"
-    assert "warm" in done.stdout
+NEVER_LOADED = {
+    *("airflow", "alembic", "facebook_business", "fastapi", "holidays", "httpx", "jinja2"),
+    *("numpy", "pandas", "pyarrow", "requests", "sklearn", "tornado", "upath"),
+}
+"""What neither help nor a stored report nor the status needs."""
+RUN = """
+import sys
+from adwarm.cli import main
+try:
+    main()
+except SystemExit as stop:
+    print(stop.code, *sys.modules, file=sys.stderr)
+"""
+
+
+def _modules_of(*words: str) -> set[str]:
+    """Return what a new process has imported when the command has succeeded."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'include'}:{ROOT / 'clients/python'}"}
+    command = [sys.executable, "-c", RUN, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    code, *modules = done.stderr.splitlines()[-1].split()
+    assert (code, bool(done.stdout)) == ("0", True), done.stderr
+    return set(modules)
+
+
+def test_help_imports_no_command_and_nothing_heavy() -> None:
+    """`adwarm --help` lists every command and imports the module of none."""
+    modules = _modules_of("--help")
+
+    assert modules & {"adwarm.cli.get", "adwarm.runtime", "adwarm.settings", "pydantic", "sqlalchemy"} == set()
+    assert modules & NEVER_LOADED == set()
+
+
+@pytest.mark.slow
+def test_frequent_commands_import_what_they_use_real_clock(adwarm: Adwarm) -> None:
+    """`adwarm get` of a stored report and `adwarm status` import nothing heavy that they do not use."""
+    assert adwarm("warm", "act_1", "--range", "2026-11-01..2026-11-02").exit_code == 0
+
+    assert _modules_of("get", "act_1", "2026-11-01..2026-11-02", "--json") & NEVER_LOADED == set()
+    assert _modules_of("status", "--json") & NEVER_LOADED == set()
 
 
 def test_python_m_adwarm_is_the_same(

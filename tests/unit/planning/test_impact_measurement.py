@@ -33,8 +33,8 @@ from adwarm.planning.impact_measurement import (
     list_due_weeks,
     measure_week,
     replay_first_opens,
-    report_impact,
 )
+from adwarm.planning.impact_report import report_impact
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, impact, read_traffic, warms

@@ -8,7 +8,7 @@ from typing import Any, Final
 from adwarm.compression import get_compression_totals
 from adwarm.foundation.charts import CalibrationPoint, Series, bar_chart, calibration_chart, interval_chart
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.planning.impact_measurement import report_impact
+from adwarm.planning.impact_report import report_impact
 from adwarm.replay.review_rules import get_review_headline
 from adwarm.store import read_traffic, read_transaction
 from adwarm.store.snapshots import find_deployed_snapshot, list_reviews

@@ -21,11 +21,9 @@ from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
 from adwarm.patterns.ingest.open_days import OpenDay, OpenSources
 from adwarm.settings import AccessLogSettings
-from adwarm.store.aggregates import LogFileProgress
+from adwarm.store.aggregates import LATE, LogFileProgress
 
 ONE_HOUR = timedelta(hours=1)
-LATE = timedelta(hours=48)
-"""Events up to this late reopen their hour: a log that is delivered once a day may miss a delivery."""
 
 
 @dataclass(frozen=True, slots=True)
