@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Protocol
 
+import msgspec
 import orjson
 
 from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping
@@ -46,9 +48,34 @@ class JsonLinesParser:
     def __init__(self, mapping: ColumnMapping | None = None) -> None:
         self._mapping = mapping if mapping is not None and not mapping.is_identity else None
         self._fields = mapping.fields if mapping is not None else EVENT_FIELDS
+        line = msgspec.defstruct("JsonLine", [(name, Any, None) for name in self._fields], gc=False)
+        self._decode = msgspec.json.Decoder(line).decode
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the log's columns of each object."""
+        plain = self._parse_plain(lines) if lines and self._mapping is None else None
+        return plain or self._parse_each(lines, reject)
+
+    def _parse_plain(self, lines: list[bytes]) -> RawColumns | None:
+        """Return the columns of lines that are an object each; None when one is none, or may be none.
+
+        Only the values of fields become objects, which takes half the time of reading whole lines.
+        """
+        text = b"\n".join(lines)
+        try:
+            if not text.isascii():
+                text.decode()
+            objects = list(map(self._decode, lines))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        names = [name for name in self._fields if name in REQUIRED_FIELDS or getattr(objects[0], name) is not None]
+        others = [name for name in self._fields if name not in names]
+        nothing = (None,) * len(others)
+        if len(others) < 2 or list(map(attrgetter(*others), objects)).count(nothing) < len(objects):
+            names = list(self._fields)
+        return RawColumns(list(range(len(lines))), {name: list(map(attrgetter(name), objects)) for name in names})
+
+    def _parse_each(self, lines: list[bytes], reject: Reject) -> RawColumns:
         rows: list[int] = []
         objects: list[dict[str, Any]] = []
         for number, line in enumerate(lines):

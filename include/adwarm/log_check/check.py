@@ -15,9 +15,9 @@ from adwarm.access_log.log_reader import LogReader, parquet_groups, timestamp_co
 from adwarm.access_log.quarantine import Quarantine
 from adwarm.access_log.timestamps import SECOND, from_micros
 from adwarm.foundation.arrow_arrays import system_memory_pool, to_numpy
+from adwarm.foundation.background_iterator import iterate_in_background
 from adwarm.foundation.local_hours import DAY_MICROS
 from adwarm.log_check.learnable import Learnable, measure_learnable
-from adwarm.patterns.ingest.read_split import iterate_in_background
 from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import AccessLogSettings, Settings

@@ -101,7 +101,9 @@ class _KeyCounts:
             return 0
         key, opens, first, last = (np.concatenate(columns) for columns in zip(*batches, strict=True))
         row = self._rows(key)
-        present = np.unique(row)
+        is_present = np.zeros(len(self.keys), np.bool_)
+        is_present[row] = True
+        present = np.flatnonzero(is_present)
         # The last open of each key before this day decides whether its first one of the day is a first open.
         before = self._last[present]
         row, opens = np.concatenate([present, row]), np.concatenate([np.zeros(len(present), np.int64), opens])
@@ -124,14 +126,14 @@ class _KeyCounts:
 
     def _rows(self, key: Ints) -> Ints:
         """Return the row of each key, after adding the new ones."""
-        both = np.union1d(self.keys, key)
-        if len(both) > len(self.keys):
-            positions = np.searchsorted(both, self.keys)
-            for name, empty in (("_opens", 0), ("_firsts", 0), ("_last", _NEVER)):
-                values = np.full(len(both), empty, np.int64)
-                values[positions] = getattr(self, name)
-                setattr(self, name, values)
-            self.keys = both
+        row = np.searchsorted(self.keys, key)
+        is_new = np.append(self.keys, -1)[row] != key
+        if not is_new.any():
+            return row
+        new = np.unique(key[is_new])
+        at = np.searchsorted(self.keys, new)
+        for name, values in (("keys", new), ("_opens", 0), ("_firsts", 0), ("_last", _NEVER)):
+            setattr(self, name, np.insert(getattr(self, name), at, values))
         return np.searchsorted(self.keys, key)
 
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from adwarm.access_log.log_reader import read_events
 from adwarm.foundation.arrow_arrays import system_memory_pool
+from adwarm.foundation.background_iterator import iterate_in_background
 from adwarm.foundation.local_hours import HOUR_MICROS
 from adwarm.model import ALL_ACCOUNTS, AccessProfile, normalize_account_id
 from adwarm.patterns.hour_of_week import count_slots, format_peaks, format_week
-from adwarm.patterns.ingest.read_split import iterate_in_background
 from adwarm.patterns.open_counts import FirstOpenCounter, count_first_opens
 from adwarm.patterns.profile import AccessProfiles, build_profiles
 from adwarm.patterns.reloads import drop_reloads

@@ -4,13 +4,10 @@ Slots are stored as one object a day; nothing refers to the objects until the ru
 """
 
 import io
-import queue
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,6 +20,7 @@ from adwarm.access_log.log_reader import EventBatch, LogReader, filter_window, p
 from adwarm.access_log.quarantine import Quarantine, RejectedSample
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.arrow_arrays import Ints, system_memory_pool
+from adwarm.foundation.background_iterator import iterate_in_background
 from adwarm.foundation.errors import NotFound, Transient
 from adwarm.foundation.remote_files import map_ordered
 from adwarm.foundation.storage import get_storage_settings
@@ -33,63 +31,6 @@ from adwarm.settings import AccessLogSettings
 from adwarm.store import Context
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.objects import ObjectStore
-
-Item = TypeVar("Item")
-
-_POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    error: BaseException | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Produced(Generic[Item]):
-    item: Item
-
-
-def iterate_in_background(source: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """Yield the items of `source`, which a thread reads up to `depth` items ahead.
-
-    An error of `source` is raised after the items before it. The thread stops when the caller stops early.
-    """
-    items: queue.Queue[_Produced[Item] | _End] = queue.Queue(depth)
-    stopped = threading.Event()
-    worker = threading.Thread(target=_produce, args=(source, items, stopped), name="adwarm-ahead", daemon=True)
-    worker.start()
-    try:
-        while isinstance(entry := items.get(), _Produced):
-            yield entry.item
-        if entry.error is not None:
-            raise entry.error
-    finally:
-        stopped.set()
-        worker.join()
-
-
-def _produce(source: Iterable[Item], items: "queue.Queue[_Produced[Item] | _End]", stopped: threading.Event) -> None:
-    error: BaseException | None = None
-    try:
-        for item in source:
-            if not _put(_Produced(item), items, stopped):
-                return
-    except BaseException as raised:
-        error = raised
-    _put(_End(error), items, stopped)
-
-
-def _put(
-    entry: "_Produced[Item] | _End", items: "queue.Queue[_Produced[Item] | _End]", stopped: threading.Event
-) -> bool:
-    while not stopped.is_set():
-        try:
-            items.put(entry, timeout=_POLL_SECONDS)
-        except queue.Full:
-            continue
-        return True
-    return False
-
 
 _WRITERS = 2
 """Threads that write days into a local folder."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.ingest.read_split import iterate_in_background
+from adwarm.foundation.background_iterator import iterate_in_background
 
 
 @given(st.lists(st.one_of(st.none(), st.integers())), st.integers(1, 3))
