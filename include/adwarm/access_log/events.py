@@ -14,7 +14,15 @@ from adwarm.access_log import dictionary_columns
 from adwarm.access_log.column_mapping import REQUEST_ID, TEXT_FIELDS
 from adwarm.access_log.dictionary_columns import REJECTED, ValueEncoder
 from adwarm.access_log.timestamps import INVALID, TimestampRules, find_local, parse_column, parse_values, to_utc
-from adwarm.foundation.arrow_arrays import Bools, Codes, Micros, to_arrow_array, to_python_values
+from adwarm.foundation.arrow_arrays import (
+    Bools,
+    Codes,
+    Micros,
+    to_arrow_array,
+    to_bool_array,
+    to_float_array,
+    to_python_values,
+)
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import PRESETS
 from adwarm.settings import Settings
@@ -228,7 +236,7 @@ class EventBuilder:
                 reject(next(reason for reason, mask in invalid.items() if mask[row]), row)
             good = ~bad
             micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
-            columns = [column.filter(pa.array(good)) for column in columns]
+            columns = [column.filter(to_bool_array(good)) for column in columns]
         words = [self._encoders[name].to_arrow(codes[name]) for name in TEXT_FIELDS]
         moments = to_arrow_array(micros, EVENT_SCHEMA.field("ts").type)
         schema = EVENT_WITH_ID_SCHEMA if self._with_request_ids else EVENT_SCHEMA
@@ -250,14 +258,14 @@ def _flag(value: Any) -> bool | None:
 
 
 def _flags(values: Sequence[Any]) -> pa.Array:
-    is_plain = set(map(type, values)) <= {bool, NoneType}
-    return pa.array(values if is_plain else list(map(_flag, values)), pa.bool_())
+    flags = values if set(map(type, values)) <= {bool, NoneType} else list(map(_flag, values))
+    count = len(flags)
+    is_valid = np.fromiter((flag is not None for flag in flags), np.bool_, count) if None in flags else None
+    return to_bool_array(np.fromiter(map(bool, flags), np.bool_, count), is_valid)
 
 
 def _flag_column(column: pa.Array) -> pa.Array:
-    return (
-        column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, to_python_values(column))), pa.bool_())
-    )
+    return column if pa.types.is_boolean(column.type) else _flags(to_python_values(column))
 
 
 def _latency_name(columns: Collection[str]) -> str | None:
@@ -279,9 +287,10 @@ def _duration(value: Any) -> float | None:
 def _durations(values: Sequence[Any] | None, rows: int) -> pa.Array:
     if values is None:
         return pa.nulls(rows, pa.float64())
-    if set(map(type, values)) <= {float, NoneType}:
-        return _usable_durations(pa.array(values, pa.float64()))
-    return pa.array(list(map(_duration, values)), pa.float64())
+    if not set(map(type, values)) <= {float, NoneType}:
+        values = list(map(_duration, values))
+    numbers = np.fromiter((math.nan if value is None else value for value in values), np.float64, len(values))
+    return to_float_array(numbers, np.isfinite(numbers) & (numbers >= 0))
 
 
 def _duration_column(column: pa.Array | None, rows: int) -> pa.Array:

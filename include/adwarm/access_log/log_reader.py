@@ -29,7 +29,7 @@ from adwarm.access_log.parsers import (
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.access_log.web_requests import Columns, RequestFilter
-from adwarm.foundation.arrow_arrays import Micros, format_row, to_numpy, to_python_values
+from adwarm.foundation.arrow_arrays import Micros, format_row, to_bool_array, to_numpy, to_python_values
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import AccessLogSettings, Settings
@@ -329,7 +329,7 @@ def filter_window(batch: pa.RecordBatch, since: int | None, until: int | None) -
         keep &= moments >= since
     if until is not None:
         keep &= moments < until
-    return batch if keep.all() else batch.filter(pa.array(keep))
+    return batch if keep.all() else batch.filter(to_bool_array(keep))
 
 
 def _micros(moment: datetime | None) -> int | None:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.foundation.arrow_arrays import Bools, Micros, to_numpy, to_python_values
+from adwarm.foundation.arrow_arrays import Bools, Micros, to_numpy, to_python_values, to_string_array
 from adwarm.foundation.local_time import zone
 
 INVALID = np.iinfo(np.int64).min
@@ -156,13 +156,13 @@ def to_utc(micros: Micros, rules: TimestampRules) -> Micros:
 
 
 def _iso_column(values: Sequence[str], rules: TimestampRules) -> Micros | None:
-    texts = pa.array(values, pa.string())
+    texts = to_string_array(values)
     for kind in (pa.timestamp("us", "UTC"), pa.timestamp("us")):
         try:
             cast = pc.cast(pc.cast(texts, kind), pa.int64())
         except pa.ArrowInvalid:
             continue
-        micros = np.array(cast.to_numpy(zero_copy_only=False), dtype=np.int64)
+        micros = to_numpy(cast).astype(np.int64)
         return micros if kind.tz else to_utc(micros, rules)
     return None
 

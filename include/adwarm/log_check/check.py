@@ -235,7 +235,7 @@ def _drop_reloads(slots: SlotAggregator) -> Iterator[tuple[int, pa.Table]]:
 
 
 def _count_opens(slots: pa.Table) -> int:
-    return int(slots["opens"].to_numpy().sum())
+    return int(to_numpy(slots["opens"]).sum())
 
 
 def _read_file(

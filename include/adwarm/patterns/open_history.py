@@ -8,16 +8,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adwarm.foundation.arrow_arrays import Codes, DictionaryEncoder, Ints, Strings, to_numpy
+from adwarm.access_log.timestamps import HOUR, to_micros
+from adwarm.foundation.arrow_arrays import Codes, DictionaryEncoder, Ints, Strings, to_bool_array, to_numpy
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.local_hours import DAY_MICROS
 from adwarm.model import ReportKey
@@ -26,12 +25,15 @@ from adwarm.patterns.reloads import CONTEXT, drop_reloads
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 from adwarm.store import Context, accounts, aggregates, read_transaction
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _KEY = ["account_id", "date_range", "report"]
 _HOUR = timedelta(hours=1)
 _CONTEXT = timedelta(microseconds=CONTEXT)
 
 
-def load_slots(context: Context, since: datetime, until: datetime) -> pd.DataFrame:
+def load_slots(context: Context, since: datetime, until: datetime) -> "pd.DataFrame":
     """Return the slots that start in the half-open window, by slot and key.
 
     The reader zone is the one that a user has set for the account, else that of the log, else the account's, else the
@@ -52,8 +54,7 @@ def iter_slots(context: Context, since: datetime, until: datetime) -> Iterator[p
     stored = _iter_stored(context, since - _CONTEXT, until)
     days = (pa.concat_tables(tables).unify_dictionaries() for _, tables in groupby(stored, key=_day))
     for table in drop_reloads(days):
-        slot = table["slot"]
-        yield table.filter(pc.greater_equal(slot, pa.scalar(since, slot.type)))
+        yield table.filter(to_bool_array(to_numpy(table["slot"]) >= to_micros(since)))
 
 
 def _iter_stored(context: Context, since: datetime, until: datetime) -> Iterator[pa.Table]:
@@ -65,13 +66,11 @@ def _iter_stored(context: Context, since: datetime, until: datetime) -> Iterator
         hours_by_object[row.object_hash].append(row.hour)
     bodies = context.objects.map(context.objects.get, hours_by_object)
     for hours, data in zip(hours_by_object.values(), bodies, strict=True):
-        table = pq.read_table(pa.BufferReader(data))
-        slot = table["slot"]
-        hour = pc.floor_temporal(slot, unit="hour")
-        chosen = pc.and_(
-            pc.greater_equal(slot, pa.scalar(since, slot.type)), pc.less(slot, pa.scalar(until, slot.type))
-        )
-        selected = table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(hours, slot.type)))).cast(SLOT_SCHEMA)
+        table = pq.ParquetFile(pa.BufferReader(data)).read().cast(SLOT_SCHEMA)
+        slot = to_numpy(table["slot"])
+        is_chosen = (slot >= to_micros(since)) & (slot < to_micros(until))
+        is_chosen &= np.isin(slot // HOUR, [to_micros(hour) // HOUR for hour in hours])
+        selected = table.filter(to_bool_array(is_chosen))
         if len(selected):
             yield selected
 
@@ -88,7 +87,7 @@ def _plain(table: pa.Table) -> pa.Table:
     return table.select(SLOT_SCHEMA.names).cast(pa.schema(fields))
 
 
-def _with_zones(context: Context, slots: pd.DataFrame) -> pd.DataFrame:
+def _with_zones(context: Context, slots: "pd.DataFrame") -> "pd.DataFrame":
     """Put in the reader zones that users have set, and where the log names none, the account's, else the default."""
     set_zones = accounts.get_user_zones(context.engine)
     is_set = slots["account_id"].isin(list(set_zones))
@@ -109,11 +108,15 @@ def list_opened_keys(
 ) -> set[ReportKey]:
     """Return the reports with one of the ranges that people have opened in the half-open window, in whichever log."""
     keys: set[ReportKey] = set()
-    for table in iter_slots(context, since, until):
-        is_chosen = pc.and_(pc.is_in(table["date_range"], pa.array(date_ranges)), pc.equal(table["report"], report))
-        some = table.select(["account_id", "date_range"]).filter(is_chosen).to_pandas().drop_duplicates()
-        names = zip(some["account_id"].tolist(), some["date_range"].tolist(), strict=True)
-        keys.update(ReportKey(account, date_range, report) for account, date_range in names)
+    for table in filter(len, iter_slots(context, since, until)):
+        columns = [table[name].combine_chunks() for name in _KEY]
+        codes = np.unique(np.stack([to_numpy(column.indices) for column in columns]), axis=1).T.tolist()
+        ids, ranges, reports = (column.dictionary.to_pylist() for column in columns)
+        keys.update(
+            ReportKey(ids[account], ranges[date_range], report)
+            for account, date_range, name in codes
+            if ranges[date_range] in date_ranges and reports[name] == report
+        )
     return keys
 
 

@@ -8,15 +8,17 @@ will exist.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
-from adwarm.foundation.arrow_arrays import Bools, Codes, Ints, Micros, Strings, to_numpy
+from adwarm.foundation.arrow_arrays import Bools, Codes, Ints, Micros, Strings, to_bool_array, to_numpy
 from adwarm.model import FIRST_OPEN_QUIET, Actor, ReportKey
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _QUIET_MICROS = FIRST_OPEN_QUIET // timedelta(microseconds=1)
 _HUMAN_ACTORS = frozenset(str(actor) for actor in Actor if actor.is_human)
@@ -118,14 +120,16 @@ class Opens:
             np.array_equal(getattr(self, name), getattr(other, name)) for name in names
         )
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """Return account_id, date_range, report, time_zone and ts (UTC), one row per open."""
+        import pandas as pd
+
         columns = {"account_id": self.account_id, "date_range": self.date_range, "report": self.report}
         frame = pd.DataFrame({name: values[self.key] for name, values in columns.items()})
         return frame.assign(time_zone=self.zone[self.key], ts=pd.to_datetime(self.ts, unit="us", utc=True))
 
 
-def opens_from_frame(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
+def opens_from_frame(frame: "pd.DataFrame", default_zone: str = "UTC") -> Opens:
     """Return the opens of `frame`: columns account_id, date_range, ts (UTC) and, optionally, report and time_zone."""
     frame = frame.assign(
         report=frame.get("report", "default"),
@@ -157,6 +161,8 @@ def opens_from_frame(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
 
 def factorize(values: npt.NDArray[Any]) -> Codes:
     """Return the values as numbers, in the order of their first appearance."""
+    import pandas as pd
+
     return np.asarray(pd.factorize(values)[0], np.int32)
 
 
@@ -180,4 +186,4 @@ def keep_human_events(events: pa.RecordBatch) -> pa.RecordBatch:
     if is_human.all():
         return events
     keep = is_human[to_numpy(actors.indices)]
-    return events if keep.all() else events.filter(pa.array(keep))
+    return events if keep.all() else events.filter(to_bool_array(keep))

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from adwarm.access_log.timestamps import HOUR, SECOND
-from adwarm.foundation.arrow_arrays import Bools, Ints
+from adwarm.foundation.arrow_arrays import Bools, Ints, to_arrow_array, to_bool_array, to_numpy
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 
 MIN_OPENS, MIN_SPAN = 6, HOUR
@@ -32,6 +32,7 @@ MAX_CHANCE = 1e-10
 """Chance above which a run may be people. A log of 50 million opens has fewer runs to try than its inverse."""
 _DAY = 24 * HOUR
 _KEY = ("account_id", "date_range", "report")
+_NO_SLOTS = pa.Table.from_batches([], SLOT_SCHEMA)
 
 
 def drop_reloads(days: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -40,14 +41,14 @@ def drop_reloads(days: Iterable[pa.Table]) -> Iterator[pa.Table]:
     Args:
         days: the slots of each UTC day that has any, in order.
     """
-    before, today = SLOT_SCHEMA.empty_table(), None
+    before, today = _NO_SLOTS, None
     for after in days:
         if today is not None:
             yield _drop(before, today, after)
             before = today
         today = after
     if today is not None:
-        yield _drop(before, today, SLOT_SCHEMA.empty_table())
+        yield _drop(before, today, _NO_SLOTS)
 
 
 def drop_reloads_of_events(events: pa.Table) -> pa.Table:
@@ -61,10 +62,10 @@ def drop_reloads_of_events(events: pa.Table) -> pa.Table:
     events = events.unify_dictionaries()
     moments = _column(events, "ts")
     columns = {name: events[name] for name in _KEY}
-    slots = pa.array(moments // SLOT_MICROS * SLOT_MICROS)
-    ones = pa.array(np.ones(len(moments), np.int64))
-    table = pa.table({**columns, "slot": slots, "opens": ones, "first_ts": moments, "last_ts": moments})
-    return events.filter(pa.array(~find_reloads(table)[0]))
+    slots, ones = moments // SLOT_MICROS * SLOT_MICROS, np.ones(len(moments), np.int64)
+    numbers = {"slot": slots, "opens": ones, "first_ts": moments, "last_ts": moments}
+    table = pa.table(columns | {name: to_arrow_array(values, pa.int64()) for name, values in numbers.items()})
+    return events.filter(to_bool_array(~find_reloads(table)[0]))
 
 
 def _drop(before: pa.Table, today: pa.Table, after: pa.Table) -> pa.Table:
@@ -73,8 +74,8 @@ def _drop(before: pa.Table, today: pa.Table, after: pa.Table) -> pa.Table:
         return today
     slot = _column(today, "slot")
     start, end = int(slot.min()) // _DAY * _DAY, (int(slot.max()) // _DAY + 1) * _DAY
-    before = before.filter(pa.array(_column(before, "slot") >= start - CONTEXT))
-    after = after.filter(pa.array(_column(after, "slot") < end + CONTEXT))
+    before = before.filter(to_bool_array(_column(before, "slot") >= start - CONTEXT))
+    after = after.filter(to_bool_array(_column(after, "slot") < end + CONTEXT))
     table = pa.concat_tables([before, today, after]).unify_dictionaries()
     is_reload, is_start = find_reloads(table)
     mine = slice(len(before), len(before) + len(today))
@@ -84,15 +85,15 @@ def _drop(before: pa.Table, today: pa.Table, after: pa.Table) -> pa.Table:
     today = today.set_column(
         today.schema.get_field_index("opens"),
         SLOT_SCHEMA.field("opens"),
-        pa.array(np.where(is_start, 1, today["opens"].to_numpy()).astype(np.uint32)),
+        to_arrow_array(np.where(is_start, 1, to_numpy(today["opens"])).astype(np.uint32), pa.uint32()),
     )
     last = np.where(is_start, _column(today, "first_ts"), _column(today, "last_ts"))
     today = today.set_column(
         today.schema.get_field_index("last_ts"),
         SLOT_SCHEMA.field("last_ts"),
-        pa.array(last, pa.int64()).cast(SLOT_SCHEMA.field("last_ts").type),
+        to_arrow_array(last, SLOT_SCHEMA.field("last_ts").type),
     )
-    return today.filter(pa.array(~is_reload))
+    return today.filter(to_bool_array(~is_reload))
 
 
 def find_reloads(slots: pa.Table) -> tuple[Bools, Bools]:
@@ -105,7 +106,7 @@ def find_reloads(slots: pa.Table) -> tuple[Bools, Bools]:
     order = np.lexsort((slot, key))
     key, slot = key[order], slot[order]
     first, last = _column(slots, "first_ts")[order], _column(slots, "last_ts")[order]
-    opens = slots["opens"].to_numpy().astype(np.int64)[order]
+    opens = to_numpy(slots["opens"]).astype(np.int64)[order]
     is_new = np.ones(len(key), np.bool_)
     is_new[1:] = (key[1:] != key[:-1]) | (slot[1:] != slot[:-1])
     starts = np.flatnonzero(is_new)  # rows of several reader zones are one slot
@@ -188,9 +189,9 @@ def _encode_keys(slots: pa.Table) -> Ints:
     codes = np.zeros(len(slots), np.int64)
     for name in _KEY:
         column = slots[name].combine_chunks()
-        codes = codes * max(len(column.dictionary), 1) + column.indices.to_numpy(zero_copy_only=False)
+        codes = codes * max(len(column.dictionary), 1) + to_numpy(column.indices)
     return codes
 
 
 def _column(slots: pa.Table, name: str) -> Ints:
-    return np.asarray(slots[name].cast(pa.int64()).to_numpy(), dtype=np.int64)
+    return to_numpy(slots[name])

@@ -10,12 +10,20 @@ from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from adwarm.access_log.log_reader import timestamp_column
 from adwarm.access_log.timestamps import SECOND
-from adwarm.foundation.arrow_arrays import Codes, DictionaryEncoder, Ints, Micros, dictionary_column
+from adwarm.foundation.arrow_arrays import (
+    Codes,
+    DictionaryEncoder,
+    Ints,
+    Micros,
+    dictionary_column,
+    to_arrow_array,
+    to_bool_array,
+    to_numpy,
+)
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import keep_human_events
 
@@ -104,7 +112,7 @@ class SlotAggregator:
         """Add slots, in `SLOT_SCHEMA`."""
         for batch in slots.cast(SLOT_SCHEMA).to_batches():
             starts, first, last = (_micros(batch.column(name)) for name in ("slot", "first_ts", "last_ts"))
-            opens = batch.column("opens").to_numpy(zero_copy_only=False).astype(np.int64)
+            opens = to_numpy(batch.column("opens")).astype(np.int64)
             self._append(batch, starts // SLOT_MICROS, opens, first, last)
 
     def merge(self, other: "SlotAggregator") -> None:
@@ -138,10 +146,10 @@ class SlotAggregator:
         """Record the distinct keys of `rows`, so that counting them does not read back what was spilled."""
         aspects = np.fromiter(self._aspects, np.int64, len(self._aspects))
         report = (aspects >> 32)[rows["place"] & _ASPECT_MASK]
-        for number in pd.unique(report).tolist():
+        for number in np.unique(report).tolist():
             pairs = rows["pair"][report == number]
             seen = self._pairs_by_report.get(number, pairs[:0])
-            self._pairs_by_report[number] = pd.unique(np.concatenate([seen, pairs]))
+            self._pairs_by_report[number] = np.unique(np.concatenate([seen, pairs]))
 
     def _append(self, batch: pa.RecordBatch, slot: Ints, opens: Ints, first: Ints, last: Ints) -> None:
         if not len(slot):
@@ -161,8 +169,13 @@ class SlotAggregator:
 
     def _aspect(self, report: Codes, time_zone: Codes) -> Ints:
         """Return one small code for each combination of report and zone."""
-        codes, uniques = pd.factorize((report.astype(np.int64) << 32) | time_zone)
-        numbers = np.array([self._aspects.setdefault(int(both), len(self._aspects)) for both in uniques], np.int64)
+        width = int(time_zone.max()) + 1
+        codes = report.astype(np.int64) * width + time_zone
+        used = np.flatnonzero(np.bincount(codes)).tolist()
+        numbers = np.zeros(used[-1] + 1, np.int64)
+        for code in used:
+            both = (code // width << 32) | code % width
+            numbers[code] = self._aspects.setdefault(both, len(self._aspects))
         if len(self._aspects) > 1 << _ASPECT_BITS:
             raise BadRequest(
                 "the access log mixes more than 8192 combinations of report and time zone; use fewer reports"
@@ -194,7 +207,7 @@ class SlotAggregator:
         ranks = {name: order[name][1][code] for name, code in codes.items()}
         place = _order([slot - slot.min(), *ranks.values()])
         words = [_column(order[name][0], ranks[name][place]) for name in ranks]
-        opens = pa.array(np.minimum(rows["opens"], _MAX_OPENS)[place].astype(np.uint32))
+        opens = to_arrow_array(np.minimum(rows["opens"], _MAX_OPENS)[place].astype(np.uint32), pa.uint32())
         moments = [_timestamps(values[place]) for values in (slot * SLOT_MICROS, rows["first"], rows["last"])]
         return pa.Table.from_arrays([*words, moments[0], opens, *moments[1:]], schema=SLOT_SCHEMA)
 
@@ -261,12 +274,12 @@ def _column(values: pa.Array, codes: Ints) -> pa.DictionaryArray:
     used = np.zeros(len(values), np.bool_)
     used[codes] = True
     new_codes = (np.cumsum(used) - 1)[codes]
-    return dictionary_column(new_codes, values.filter(pa.array(used)))
+    return dictionary_column(new_codes, values.filter(to_bool_array(used)))
 
 
 def _timestamps(micros: Micros) -> pa.Array:
-    return pa.array(micros, pa.int64()).cast(_TIMESTAMP)
+    return to_arrow_array(micros, _TIMESTAMP)
 
 
 def _micros(column: pa.Array) -> Ints:
-    return np.asarray(column.view(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return to_numpy(column)
