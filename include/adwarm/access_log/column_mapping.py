@@ -9,7 +9,8 @@ from adwarm.settings import AccessLogSettings
 
 REQUIRED_FIELDS = ("ts", "account_id", "date_range")
 TEXT_FIELDS = ("account_id", "date_range", "report", "time_zone", "actor")
-EVENT_FIELDS = ("ts", *TEXT_FIELDS, "hit", "latency_ms", "latency", "latency_seconds", "user_agent")
+LATENCY_FIELDS = ("latency_ms", "latency", "latency_seconds")
+EVENT_FIELDS = ("ts", *TEXT_FIELDS, "hit", *LATENCY_FIELDS, "user_agent")
 """Fields that a log may have. All but the required are optional; `latency` is another name for `latency_ms`, and
 `user_agent` gives the actor of rows that name none."""
 REQUEST_ID = "request_id"

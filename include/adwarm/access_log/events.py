@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import dictionary_columns
-from adwarm.access_log.column_mapping import REQUEST_ID, TEXT_FIELDS
+from adwarm.access_log.column_mapping import LATENCY_FIELDS, REQUEST_ID, TEXT_FIELDS
 from adwarm.access_log.dictionary_columns import REJECTED, ValueEncoder
 from adwarm.access_log.timestamps import INVALID, TimestampRules, find_local, parse_column, parse_values, to_utc
 from adwarm.foundation.arrow_arrays import (
@@ -126,6 +126,7 @@ Reject = Callable[[str, int], None]
 """Called with the reason and the index of the row within the columns."""
 
 _LONGEST_ID = 128
+_ZERO, _NO_NUMBER = to_float_array(np.zeros(2), np.array([True, False]))
 _NO_IDS = frozenset({"", "-"})
 _FLAGS = {"true": True, "hit": True, "yes": True, "1": True, "false": False, "miss": False, "no": False, "0": False}
 
@@ -269,7 +270,7 @@ def _flag_column(column: pa.Array) -> pa.Array:
 
 
 def _latency_name(columns: Collection[str]) -> str | None:
-    return next((name for name in ("latency_ms", "latency", "latency_seconds") if name in columns), None)
+    return next((name for name in LATENCY_FIELDS if name in columns), None)
 
 
 def _in_milliseconds(durations: pa.Array, name: str | None) -> pa.Array:
@@ -300,5 +301,5 @@ def _duration_column(column: pa.Array | None, rows: int) -> pa.Array:
 
 
 def _usable_durations(numbers: pa.Array) -> pa.Array:
-    usable = pc.and_kleene(pc.is_finite(numbers), pc.greater_equal(numbers, 0))
-    return pc.if_else(usable, numbers, pa.scalar(None, pa.float64()))
+    usable = pc.and_kleene(pc.is_finite(numbers), pc.greater_equal(numbers, _ZERO))
+    return pc.if_else(usable, numbers, _NO_NUMBER)

@@ -29,7 +29,14 @@ from adwarm.access_log.parsers import (
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.access_log.web_requests import Columns, RequestFilter
-from adwarm.foundation.arrow_arrays import Micros, format_row, to_bool_array, to_numpy, to_python_values
+from adwarm.foundation.arrow_arrays import (
+    Micros,
+    format_row,
+    to_bool_array,
+    to_numpy,
+    to_python_values,
+    to_string_array,
+)
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.settings import AccessLogSettings, Settings
@@ -146,7 +153,7 @@ class LogReader:
             return batch
         columns = {name: to_python_values(batch.column(name)) for name in ("user_agent", "actor") if name in names}
         actors = [value if isinstance(value, str) else None for value in self.requests.add_actors(columns)["actor"]]
-        arrays = {name: batch.column(name) for name in names} | {"actor": pa.array(actors, pa.string())}
+        arrays = {name: batch.column(name) for name in names} | {"actor": to_string_array(actors)}
         return pa.RecordBatch.from_pydict(arrays)
 
     def _build(self, columns: Columns, rows: Sequence[int], reject: Any) -> pa.RecordBatch:
@@ -175,6 +182,10 @@ class LogReader:
         def refuse(reason: str, line: int) -> None:
             reject(reason, int(block.offsets[line]), block.lines[line])
 
+        if isinstance(parser, JsonLinesParser) and self._rules.is_empty and not self._mapping.reads_paths:
+            batch = parser.parse_columns(block.lines)
+            if batch is not None:
+                return self._events.from_arrow(self._add_actors(batch), refuse)
         raw = parser.parse(block.lines, refuse)
         return self._build(raw.columns, raw.rows, refuse)
 

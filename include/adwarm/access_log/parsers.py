@@ -3,16 +3,16 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from operator import attrgetter
 from typing import Any, Protocol
 
-import msgspec
 import orjson
+import pyarrow as pa
+import pyarrow.json
 
-from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping
+from adwarm.access_log.column_mapping import EVENT_FIELDS, LATENCY_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping
 from adwarm.access_log.nested_values import find_source
 from adwarm.access_log.timestamps import INVALID, parse_log_time, parse_values
 from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST, RequestFilter
@@ -48,34 +48,36 @@ class JsonLinesParser:
     def __init__(self, mapping: ColumnMapping | None = None) -> None:
         self._mapping = mapping if mapping is not None and not mapping.is_identity else None
         self._fields = mapping.fields if mapping is not None else EVENT_FIELDS
-        line = msgspec.defstruct("JsonLine", [(name, Any, None) for name in self._fields], gc=False)
-        self._decode = msgspec.json.Decoder(line).decode
+        self._kinds: dict[str, pa.DataType] = dict.fromkeys(self._fields, pa.string())
+        self._kinds |= {"hit": pa.bool_(), **dict.fromkeys(LATENCY_FIELDS, pa.float64())}
 
-    def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
-        """Return the log's columns of each object."""
-        plain = self._parse_plain(lines) if lines and self._mapping is None else None
-        return plain or self._parse_each(lines, reject)
+    def parse_columns(self, lines: list[bytes]) -> pa.RecordBatch | None:
+        """Return the log's columns as Arrow reads them, which takes half the time of `parse`; absent ones are left out.
 
-    def _parse_plain(self, lines: list[bytes]) -> RawColumns | None:
-        """Return the columns of lines that are an object each; None when one is none, or may be none.
-
-        Only the values of fields become objects, which takes half the time of reading whole lines.
+        None unless every line is one object, each field has values of one kind, and columns have the fields' names.
         """
         text = b"\n".join(lines)
+        if not lines or self._mapping is not None or b"NaN" in text or b"Inf" in text:
+            return None
         try:
             if not text.isascii():
                 text.decode()
-            objects = list(map(self._decode, lines))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            fields = pa.schema(list((self._kinds | _find_kinds(lines[0], self._kinds)).items()))
+            table = pyarrow.json.read_json(
+                pa.BufferReader(text),
+                pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+                pyarrow.json.ParseOptions(explicit_schema=fields, unexpected_field_behavior="ignore"),
+            )
+        except (pa.ArrowInvalid, UnicodeDecodeError):
             return None
-        names = [name for name in self._fields if name in REQUIRED_FIELDS or getattr(objects[0], name) is not None]
-        others = [name for name in self._fields if name not in names]
-        nothing = (None,) * len(others)
-        if len(others) < 2 or list(map(attrgetter(*others), objects)).count(nothing) < len(objects):
-            names = list(self._fields)
-        return RawColumns(list(range(len(lines))), {name: list(map(attrgetter(name), objects)) for name in names})
+        if len(table) != len(lines):
+            return None
+        empty = [name for name in table.column_names if table[name].null_count == len(table)]
+        table = table.drop_columns([name for name in empty if name not in REQUIRED_FIELDS])
+        return table.combine_chunks().to_batches()[0]
 
-    def _parse_each(self, lines: list[bytes], reject: Reject) -> RawColumns:
+    def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
+        """Return the log's columns of each object."""
         rows: list[int] = []
         objects: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
@@ -95,6 +97,16 @@ class JsonLinesParser:
             return RawColumns(rows, _mapped_columns(objects, present, self._mapping))
         names = [name for name in self._fields if name in present or name in REQUIRED_FIELDS]
         return RawColumns(rows, {name: [item.get(name) for item in objects] for name in names})
+
+
+def _find_kinds(line: bytes, names: Collection[str]) -> dict[str, pa.DataType]:
+    """Return in which Arrow type to read the fields of a line that hold a whole number; the others have a usual one."""
+    try:
+        document = orjson.loads(line.removeprefix(_BOM))
+    except orjson.JSONDecodeError:
+        return {}
+    values = document.items() if isinstance(document, dict) else ()
+    return {name: pa.int64() for name, value in values if name in names and type(value) is int}
 
 
 def _mapped_columns(objects: list[dict[str, Any]], present: set[str], mapping: ColumnMapping) -> dict[str, list[Any]]:

@@ -68,7 +68,7 @@ def parse_values(values: Sequence[Any], rules: TimestampRules = DEFAULT_RULES) -
     kinds = set(map(type, values))
     micros = None
     if kinds == {str}:
-        micros = None if rules.format else _iso_column(values, rules)
+        micros = None if rules.format else _iso_column(to_string_array(values), rules)
     elif kinds == {int}:
         micros = _integer_column(values)
     if micros is None:
@@ -89,6 +89,10 @@ def parse_column(column: pa.Array, rules: TimestampRules = DEFAULT_RULES) -> Mic
         return plausible if zone_name else to_utc(plausible, rules)
     if pa.types.is_integer(kind) and not column.null_count:
         return mark_implausible(_to_microseconds(to_numpy(column).astype(np.int64)))
+    if pa.types.is_string(kind) and not column.null_count and not rules.format:
+        micros = _iso_column(column, rules)
+        if micros is not None:
+            return mark_implausible(micros)
     return parse_values(to_python_values(column), rules)
 
 
@@ -97,6 +101,8 @@ def find_local(values: Sequence[Any] | pa.Array) -> Bools:
     if isinstance(values, pa.Array):
         if pa.types.is_timestamp(values.type):
             return np.full(len(values), values.type.tz is None)
+        if pa.types.is_string(values.type) and pc.all(pc.ends_with(values, "Z"), skip_nulls=False).as_py():
+            return np.zeros(len(values), np.bool_)
         values = to_python_values(values)
     kinds = set(map(type, values))
     if kinds == {int} or (kinds == {str} and {text[-1:] for text in values} == {"Z"}):  # most logs, ten times as fast
@@ -155,8 +161,7 @@ def to_utc(micros: Micros, rules: TimestampRules) -> Micros:
     return np.where(micros == INVALID, INVALID, micros - offsets[row])
 
 
-def _iso_column(values: Sequence[str], rules: TimestampRules) -> Micros | None:
-    texts = to_string_array(values)
+def _iso_column(texts: pa.Array, rules: TimestampRules) -> Micros | None:
     for kind in (pa.timestamp("us", "UTC"), pa.timestamp("us")):
         try:
             cast = pc.cast(pc.cast(texts, kind), pa.int64())
