@@ -70,6 +70,32 @@ def test_every_format_gives_the_same_events(tmp_path: Path, subtests: pytest.Sub
                 assert log_span(str(path), Settings()) == (EVENTS[0]["ts"], EVENTS[-1]["ts"], len(EVENTS))
 
 
+OPEN = {"ts": "2026-03-02T09:00:00Z", "account_id": "act_1", "date_range": "today"}
+JSON_LINES = {
+    "all fields": [{**OPEN, "time_zone": "Europe/Berlin", "actor": "api", "hit": True, "latency_ms": 5, "x": [1]}],
+    "whole numbers": [{**OPEN, "ts": 1_772_000_000, "account_id": 17}, {**OPEN, "ts": 1_772_000_000_123}],
+    "kinds that differ": [OPEN, {**OPEN, "account_id": 17, "hit": "miss", "latency": "2.5"}],
+    "a field of some lines": [OPEN, {**OPEN, "latency_seconds": 1.5, "user_agent": "curl/8"}, {**OPEN, "hit": None}],
+    "times without a zone": [{**OPEN, "ts": "2026-03-02 09:00:00", "time_zone": "Asia/Tokyo"}, OPEN],
+    "what is missing": [{"ts": OPEN["ts"]}, {**OPEN, "account_id": None}, {}, OPEN],
+    "words beyond ASCII": [{**OPEN, "time_zone": "\u00e9"}, OPEN],
+}
+
+
+def test_json_lines_are_read_alike_together_and_one_by_one(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """A line that is no JSON lets those of its block be read one by one; the events of the others stay the same."""
+    for case, lines in JSON_LINES.items():
+        read = []
+        for name, end in (("together", b""), ("apart", b"{NaN\n")):
+            path, rejected = tmp_path / f"{name}.jsonl", Quarantine()
+            path.write_bytes(_jsonl(lines) + end)
+            batches = list(read_events(str(path), Settings(), quarantine=rejected))
+            read.append(([row for batch in batches for row in batch.to_pylist()], rejected.count - bool(end)))
+        with subtests.test(case):
+            assert read[0] == read[1]
+            assert len(read[0][0]) + read[0][1] == len(lines)
+
+
 def test_a_name_that_says_nothing_is_no_obstacle(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """The format is detected from the first bytes."""
     for name, encode in FORMATS.items():
