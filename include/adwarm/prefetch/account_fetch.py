@@ -14,7 +14,6 @@ turned out to be dead keeps its outcomes to itself until the batch knows whether
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -104,11 +103,14 @@ class AccountFetch:
     earlier_calls: int | None = None
     _fetcher: Fetcher = field(init=False)
     _finished: dict[int, KeyOutcome] = field(default_factory=dict)
-    _started: float = field(default_factory=time.monotonic)
+    _started: datetime = field(init=False)
     _dead_token: TokenDead | None = None
     _restrictions: list[Gate] = field(default_factory=list)
     _state: FetchState = field(default_factory=FetchState)
     _is_recorded: bool = False
+
+    def __post_init__(self) -> None:
+        self._started = self.context.clock.now()
 
     def run(self) -> list[KeyOutcome]:
         """Return one outcome per request, in order. Raises nothing but what is no `Exception`.
@@ -262,7 +264,8 @@ class AccountFetch:
         may_close: bool,
     ) -> Iterator[Connection]:
         """Yield a transaction that publishes; the last one stores the outcomes and releases the lease as well."""
-        seconds = time.monotonic() - self._started
+        # Runs as of another time measure nothing: their plans would depend on how busy the machine is.
+        seconds = max(0.0, (self.context.clock.now() - self._started).total_seconds()) or None
         fetched = {index: published[key] for index, key in stale.items() if key in published}
         finished = self._finished | {
             index: make_fetched(self.requests[index], item.entry, item.rows, seconds) for index, item in fetched.items()

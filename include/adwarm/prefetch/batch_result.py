@@ -77,7 +77,7 @@ class KeyOutcome:
         retry_after: seconds until the next try makes sense.
         has_fixed_delay: whether to wait `retry_after` whatever the capacity: a report is running, or another worker
             fetches the key.
-        seconds: how long the account's fetch took, waiting included.
+        seconds: how long the account's fetch took, waiting included; None as of another time, where the clock stands.
         error: why the key did not end fresh, in its own type, without traceback frames.
         source: the step of the fallback chain that has data for the key, which did not end fresh; None when none has,
             or none was tried.
@@ -101,7 +101,7 @@ class KeyOutcome:
     age_seconds: float | None = None
 
 
-def make_fetched(request: KeyRequest, entry: Entry, rows: int, seconds: float) -> KeyOutcome:
+def make_fetched(request: KeyRequest, entry: Entry, rows: int, seconds: float | None) -> KeyOutcome:
     """Return the outcome of a key whose entry, with so many daily rows, is published."""
     return KeyOutcome(
         request,
