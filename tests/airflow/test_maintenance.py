@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, TokenDead
-from adwarm.maintenance import steps
+from adwarm.maintenance import compaction
 from adwarm.maintenance.platform_watch import list_connections
 from adwarm.maintenance.runner import StepReport
 from adwarm.maintenance.steps import STEPS
@@ -240,7 +240,7 @@ def test_a_failing_step_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return step
 
-    monkeypatch.setattr(steps, "make_compact", fail)
+    monkeypatch.setattr(compaction, "make_compact", fail)
     with pytest.raises(Corrupt, match="compact: a month is damaged"):
         run_steps(_form(), ["compact", "apply_retention"])
     states = maintenance_steps.list_states(Runtime(load_settings()).engine)

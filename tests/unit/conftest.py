@@ -238,7 +238,7 @@ def next_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     def add(body: str) -> Migration:
         last = list_migrations()[-1].revision
         number = int(last) + 1
-        revision = f'revision, down_revision = "{number}", "{last}"'
+        revision = f'revision = "{number}"\ndown_revision = "{last}"'
         source = "\n".join(('"""Does something."""', _MIGRATION, revision, body))
         (folder / "versions" / f"{number:04}_next.py").write_text(source)
         monkeypatch.setattr(migration_scripts, "FOLDER", folder)

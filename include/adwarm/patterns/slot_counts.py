@@ -180,7 +180,8 @@ class SlotAggregator:
             raise BadRequest(
                 "the access log mixes more than 8192 combinations of report and time zone; use fewer reports"
             )
-        return numbers[codes]
+        numbered: Ints = numbers[codes]
+        return numbered
 
     def _compact(self) -> None:
         if len(self._buffer) > 1 or self._buffered >= self._limit:

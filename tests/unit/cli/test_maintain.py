@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.maintenance import steps
+from adwarm.maintenance import compaction
 from adwarm.maintenance.steps import STEPS
 from adwarm.runtime import Runtime
 from adwarm.store.database import write_transaction
@@ -72,7 +72,7 @@ def test_a_failing_step_stops_no_other(adwarm: Adwarm, monkeypatch: pytest.Monke
 
         return step
 
-    monkeypatch.setattr(steps, "make_compact", fail)
+    monkeypatch.setattr(compaction, "make_compact", fail)
     result = adwarm("maintain", "--json")
     by_name = {item["step"]: item["status"] for item in result.json["steps"]}
     assert (result.exit_code, by_name["compact"], by_name["apply_retention"]) == (1, "failed", "done")
