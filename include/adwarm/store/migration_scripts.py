@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -29,7 +29,6 @@ from adwarm.store.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from alembic.script import Script
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def _read(folder: Path) -> tuple[Migration, ...]:
     return tuple(reversed([_to_migration(script) for script in scripts]))
 
 
-def _to_migration(script: "Script") -> Migration:
+def _to_migration(script: Any) -> Migration:
     before = script.down_revision
     if before is not None and not isinstance(before, str):
         raise BadRequest(f"migration {script.revision} has several predecessors; the migrations must be one line")
