@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import shutil
@@ -77,6 +78,7 @@ class Demo:
         os.environ.setdefault("ADWARM_PLANNING__STEP_MINUTES", str(int(STEP.total_seconds() // 60)))
         os.environ.setdefault("ADWARM_FORECAST__LOG_EVERY_MINUTES", "15")
         os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+        os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = _list_bundles(ROOT / "dags")
         for limit in ("CPU", "MEMORY"):  # equal runs give equal figures, however loaded the machine is
             os.environ.setdefault(f"ADWARM_BACKPRESSURE__{limit}_PERCENT", "100")
         self.console.print(f"reading {url}")
@@ -208,6 +210,13 @@ def training_conf(until: datetime, days: int) -> dict[str, Any]:
     """Return the conf that reads the `days` days of the log before `until` whole, and trains on them."""
     since = until - timedelta(days=days)
     return {"window_start": since.isoformat(), "window_end": until.isoformat(), "train_now": True}
+
+
+def _list_bundles(folder: Path) -> str:
+    """Return a bundle for each DAG file, as Airflow's setting has it: each run parses and stores the DAGs of a bundle."""
+    kind = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    files = sorted(folder.glob("*.py"))
+    return json.dumps([{"name": file.stem, "classpath": kind, "kwargs": {"path": str(file)}} for file in files])
 
 
 def _step_announcer(progress: Progress) -> Callable[[str], None]:
