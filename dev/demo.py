@@ -213,7 +213,7 @@ def training_conf(until: datetime, days: int) -> dict[str, Any]:
 
 
 def _list_bundles(folder: Path) -> str:
-    """Return a bundle for each DAG file, as Airflow's setting has it: each run parses and stores the DAGs of a bundle."""
+    """Return Airflow's setting with a bundle for each DAG file: each run parses and stores all DAGs of a bundle."""
     kind = "airflow.dag_processing.bundles.local.LocalDagBundle"
     files = sorted(folder.glob("*.py"))
     return json.dumps([{"name": file.stem, "classpath": kind, "kwargs": {"path": str(file)}} for file in files])
