@@ -109,20 +109,22 @@ def _corrupt_unless_readable() -> Iterator[None]:
 
 
 def _read_texts(data: bytes, days: Iterable[date] | None, names: AbstractSet[str] | None = None) -> "pa.Table":
+    import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from adwarm.foundation.arrow_arrays import to_string_array
+    from adwarm.foundation.arrow_arrays import to_bool_array
 
     file = pq.ParquetFile(pa.BufferReader(data))
     chosen = None if names is None else [name for name in file.schema_arrow.names if name in names]
     table = file.read(columns=chosen, use_threads=False)
     if days is None:
         return table
-    selected = to_string_array([day.isoformat() for day in days])
-    is_selected = pc.is_in(table["date_start"], selected)
-    return table if pc.all(is_selected).as_py() else table.filter(is_selected)
+    selected = {day.isoformat() for day in days}
+    is_selected = [text in selected for text in table["date_start"].to_pylist()]
+    if all(is_selected):
+        return table  # filtering imports `pyarrow.compute`, which takes 11 MB
+    return table.filter(to_bool_array(np.array(is_selected, np.bool_)))
 
 
 def _list_coded(table: "pa.Table") -> frozenset[str]:
