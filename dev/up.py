@@ -191,6 +191,8 @@ def _environment(now: Installation, before: Installation, metadata: str) -> dict
         **env,
         MARK: str(UP_HOME),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
+        "ADWARM_REPORTS__PLACEMENTS__BREAKDOWNS": '["publisher_platform", "platform_position"]',
+        "ADWARM_REPORTS__PLACEMENTS__LEVEL": "campaign",
         "ADWARM_UP_SOURCE_LOG": now.source_log,
         "ADWARM_UP_LAST_SIMULATOR": before.simulator,
         "AIRFLOW__API__PORT": str(_port_of(now.url)),
