@@ -167,7 +167,9 @@ function Report({account, range, report: name, session, onSignOut}: ReportProps)
             <Fatigue scores={scores.scores} problem={scores.problem} />
           </div>
           <PlacementChart groups={placements} formats={formats} />
-          <AdTable ads={ads} scores={scores.scores?.scores ?? []} formats={formats} />
+          {data.query.level === 'ad' && (
+            <AdTable ads={ads} scores={scores.scores?.scores ?? []} formats={formats} />
+          )}
         </>
       )}
     </>

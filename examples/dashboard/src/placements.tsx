@@ -19,7 +19,7 @@ export function PlacementChart({groups, formats}: ChartProps) {
   const most = (name: 'spend' | 'clickRate') => Math.max(0, ...shown.map((group) => group[name] ?? 0))
   const [spend, rate] = [most('spend'), most('clickRate')]
   return (
-    <section className="panel" aria-labelledby={id}>
+    <section className="panel placements-panel" aria-labelledby={id}>
       <header className="panel-head">
         <h2 id={id}>By placement</h2>
         {groups.length > shown.length && (
