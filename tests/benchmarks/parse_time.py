@@ -33,6 +33,7 @@ for (let run = 0; run <= {AGAIN}; run++) {{
   times.push(performance.now() - started);
 }}
 """
+CLIENT = Path(__file__).resolve().parents[2] / "clients/typescript"
 _STEP_MS = 0.1
 """Steps of the clock of a page; what takes less than one counts as one."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -59,6 +60,30 @@ def parse_times(texts: Texts) -> dict[str, tuple[ParseTimes, ParseTimes] | None]
         return {name: call and _in_turns(call, texts, name) for name, call in calls.items()}
 
 
+def row_object_times(texts: Texts) -> tuple[ParseTimes, ParseTimes] | None:
+    """Return the times in Node.js to parse the rows, and to parse the columns and make row objects by our client.
+
+    None: Node.js or the packages of the client are not installed.
+    """
+    node = shutil.which("node")
+    if node is None or not (CLIENT / "node_modules").is_dir():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["npx", "tsc", "--project", "tsconfig.build.json", "--outDir", folder]
+        subprocess.run(command, cwd=CLIENT, check=True, timeout=300)
+        (Path(folder) / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+        make = f"const {{rows}} = await import({json.dumps(str(Path(folder, 'document.js')))});"
+        runs = [
+            (
+                _in_node(node, Path(folder), texts[0]),
+                _in_node(node, Path(folder), texts[1], make, "rows(JSON.parse(text).daily)"),
+            )
+            for _ in range(RUNS["Node.js"])
+        ]
+    rows, columns = zip(*runs, strict=True)
+    return _medians(rows), _medians(columns)
+
+
 def _in_turns(call: Callable[[bytes], list[float]], texts: Texts, client: str) -> tuple[ParseTimes, ParseTimes]:
     runs = [[call(text) for text in texts] for _ in range(RUNS[client.split(maxsplit=1)[0]])]
     rows, columns = zip(*runs, strict=True)
@@ -78,12 +103,16 @@ def _in_python(parse: Callable[[bytes], Any], text: bytes) -> list[float]:
     return times
 
 
-def _in_node(program: str, folder: Path, text: bytes) -> list[float]:
+def _in_node(
+    program: str, folder: Path, text: bytes, prepare: str = "", parse: str = "JSON.parse(text)"
+) -> list[float]:
     path = folder / "report.json"
     path.write_bytes(text)
-    script = f'const text = require("fs").readFileSync({json.dumps(str(path))}, "utf8"); {_TIME}'
+    script = f'import {{readFileSync}} from "node:fs"; {prepare}'
+    script += f'const text = readFileSync({json.dumps(str(path))}, "utf8"); {_TIME.replace("JSON.parse(text)", parse)}'
     script += "console.log(JSON.stringify(times));"
-    done = subprocess.run([program, "-e", script], capture_output=True, text=True, check=True, timeout=120)
+    command = [program, "--input-type=module", "-e", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return list(json.loads(done.stdout))
 
 

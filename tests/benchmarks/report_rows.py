@@ -16,7 +16,7 @@ FINAL = datetime(2026, 12, 1, tzinfo=UTC)
 """A moment at which all those days are final."""
 
 
-def simulated_rows(ads: int, since: date, until: date, now: datetime = FINAL) -> list[Row]:
+def simulated_rows(ads: int, since: date, until: date, now: datetime = FINAL, fields: str = FIELDS) -> list[Row]:
     """Return the daily rows of an account with about so many ads at a time, as stated at `now`, by day and ad."""
     from fastapi.testclient import TestClient
 
@@ -25,7 +25,7 @@ def simulated_rows(ads: int, since: date, until: date, now: datetime = FINAL) ->
     config = SimulatorConfig(ads=ads, seed=7, now=now)
     client = TestClient(create_app(config, AppState(config)), headers={"Authorization": f"Bearer {config.token}"})
     span = orjson.dumps({"since": str(since), "until": str(until)}).decode()
-    query = {"level": "ad", "time_increment": "1", "limit": "5000", "fields": FIELDS, "time_range": span}
+    query = {"level": "ad", "time_increment": "1", "limit": "5000", "fields": fields, "time_range": span}
     rows: list[Row] = []
     page = client.get("/v26.0/act_1/insights", params=query).json()
     while True:
