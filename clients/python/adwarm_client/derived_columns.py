@@ -28,7 +28,6 @@ MAX_DIGITS: Final = 15
 _LIMIT = 10**MAX_DIGITS
 _NUMBER = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?", re.ASCII)
 _DIGITS = frozenset("0123456789")
-"""An item's figures are its `value`, and those of attribution windows, such as `7d_click`."""
 _DECIMALS = 6
 _SMALLEST = 100
 """Millionths; a smaller number is written with an exponent in JSON."""
@@ -85,21 +84,21 @@ def compute_column(
     """
     read = {} if read is None else read
     if ratio.dividend not in read:
-        read[ratio.dividend] = _read_numbers(columns[ratio.dividend])
+        read[ratio.dividend] = read_numbers(columns[ratio.dividend])
     divisors = columns[ratio.divisor]
     if list in {*map(type, divisors)}:
         return _divide_lists(read[ratio.dividend], divisors, ratio.times, types)
     if ratio.divisor not in read:
-        read[ratio.divisor] = _read_numbers(divisors)
-    return _divide(read[ratio.dividend], read[ratio.divisor], ratio.times)
+        read[ratio.divisor] = read_numbers(divisors)
+    return divide_numbers(read[ratio.dividend], read[ratio.divisor], ratio.times)
 
 
 def divide(dividends: Sequence[Any], divisors: Sequence[Any], times: int = 1) -> list[str | None]:
     """Return the quotients of two columns of text, times a factor; None where there is none."""
-    return _divide(_read_numbers(dividends), _read_numbers(divisors), times)
+    return divide_numbers(read_numbers(dividends), read_numbers(divisors), times)
 
 
-def _read_numbers(cells: Sequence[Any]) -> Numbers:
+def read_numbers(cells: Sequence[Any]) -> Numbers:
     """Return the numbers of a column; None where a cell has none, or one of too many digits."""
     with suppress(TypeError, ValueError):  # not all of them are text, or some are empty
         text = "".join([cell for cell in cells if cell is not None])
@@ -114,7 +113,8 @@ def _read_numbers(cells: Sequence[Any]) -> Numbers:
     ], decimals
 
 
-def _divide(dividends: Numbers, divisors: Numbers, times: int) -> list[str | None]:
+def divide_numbers(dividends: Numbers, divisors: Numbers, times: int) -> list[str | None]:
+    """Return the quotients of two columns of numbers, times a factor; None where there is none."""
     (above, own_decimals), (below, other_decimals) = dividends, divisors
     factor = 2 * times * 10 ** (_DECIMALS + other_decimals - own_decimals)
     quotients = [
@@ -149,7 +149,7 @@ def _divide_lists(
     if types is None:
         return _divide_any(dividends, lists, times)
     results: list[list[Any] | None] = [None] * len(cells)
-    for kinds, rows in _group_by_types(lists).items():
+    for kinds, rows in group_by_types(lists).items():
         places = {kind: place for place, kind in enumerate(kinds) if isinstance(kind, str)}
         chosen = [kind for kind in types if kind in places]
         if chosen and len(places) == len(kinds):  # no type repeats
@@ -170,7 +170,7 @@ def _divide_lists(
     return results
 
 
-def _group_by_types(lists: Sequence[list[Any]]) -> dict[tuple[Any, ...], list[int]]:
+def group_by_types(lists: Sequence[list[Any]]) -> dict[tuple[Any, ...], list[int]]:
     """Return the numbers of lists by the types of their items; lists with other items are left out."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for row, items in enumerate(lists):
@@ -194,7 +194,7 @@ def _divide_values(dividends: Numbers, columns: Sequence[list[Any]], times: int)
         if quotients is None:
             if {*map(type, values)} != {str}:
                 return None
-            quotients = _divide(dividends, _read_numbers(values), times)
+            quotients = divide_numbers(dividends, read_numbers(values), times)
             done.append((values, quotients))
         divided.append(quotients)
     return divided
@@ -213,12 +213,17 @@ def _divide_any(dividends: Numbers, lists: list[list[Any]], times: int) -> list[
             del values[ends[-1] :]
         ends.append(len(values))
     above = [*chain.from_iterable(map(repeat, dividends[0], map(sub, ends[1:], ends)))]
-    quotients = _divide((above, dividends[1]), _read_numbers(values), times)
+    quotients = divide_numbers((above, dividends[1]), read_numbers(values), times)
     results: list[list[Any] | None] = []
     for items, (start, end) in zip(chosen, pairwise(ends), strict=True):
         own = quotients[start:end]
         results.append(_replace_values(items, iter(own)) if items and None not in own else None)
     return results
+
+
+def is_figure(name: str) -> bool:
+    """Whether a field of an item is a figure: its `value`, or that of an attribution window, such as `7d_click`."""
+    return name == "value" or name[:1] in _DIGITS
 
 
 def _collect_values(items: list[Any], values: list[str]) -> bool:
@@ -234,7 +239,7 @@ def _collect_values(items: list[Any], values: list[str]) -> bool:
                     return False
             elif not isinstance(value, str):
                 return False
-            elif name == "value" or name[:1] in _DIGITS:
+            elif is_figure(name):
                 values.append(value)
     return True
 
@@ -248,7 +253,7 @@ def _replace_values(items: list[Any], figures: Iterator[Any]) -> list[Any]:
             for name, value in item.items():
                 if isinstance(value, list):
                     own[name] = _replace_values(value, figures)
-                elif name == "value" or name[:1] in _DIGITS:
+                elif is_figure(name):
                     own[name] = next(figures)
             replaced.append(own)
         else:

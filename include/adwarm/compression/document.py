@@ -17,20 +17,29 @@ The shapes in which a stored document is returned: columns as stored, rows, NDJS
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from hashlib import sha256
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 import orjson
 
-from adwarm.compression.action_columns import order_types, pivot_columns
+from adwarm.compression.action_columns import Pivot, order_types, pivot
 from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope, open_envelope
 from adwarm.foundation.errors import BadRequest, TooMuchData
 from adwarm.settings import CompressionSettings
 from adwarm_client.column_table import ColumnTable
-from adwarm_client.derived_columns import BY, FORMULAS, Numbers, compute_column
+from adwarm_client.derived_columns import (
+    BY,
+    FORMULAS,
+    Numbers,
+    compute_column,
+    divide_numbers,
+    is_figure,
+    read_numbers,
+)
 from adwarm_client.document import (
     CONTENT_TYPE,
     FORMAT_VERSION,
@@ -94,46 +103,82 @@ def summary_fields(summary: Summary) -> dict[str, Any]:
 
 
 def _table_fields(table: ColumnTable) -> dict[str, Any]:
-    derived = find_derived_columns(table)
-    others = {name: cells for name, cells in table.columns.items() if name not in derived}
-    columns = derived | pivot_columns(ColumnTable(table.rows, others))
-    return {"rows": table.rows, "columns": {name: columns[name] for name in table.columns}}
+    pivots = {name: own for name, cells in table.columns.items() if (own := pivot(cells)) is not None}
+    columns: dict[str, Any] = table.columns | find_derived_columns(table, pivots)
+    for name, own in pivots.items():
+        if columns[name] is table.columns[name]:  # it does not follow from others
+            columns[name] = own.to_json(table.columns[name])
+    return {"rows": table.rows, "columns": columns}
 
 
 _MAX_EXCEPTIONS: Final = 1 / 2
 """Of the cells of a column; with more it is stored as it is, since an exception takes its row number as well."""
 
 
-def find_derived_columns(table: ColumnTable) -> dict[str, dict[str, Any]]:
-    """Return the columns that are stored as formulas, by name, as the document holds them."""
+def find_derived_columns(table: ColumnTable, pivots: Mapping[str, Pivot]) -> dict[str, dict[str, Any]]:
+    """Return the columns that follow from others as their formulas, by name, as the document holds them.
+
+    Args:
+        table: the table.
+        pivots: its columns of lists that are stored by type.
+    """
     columns = {}
     read: dict[str, Numbers] = {}
     for name in table.columns.keys() & FORMULAS.keys():
         if table.columns.keys() >= {FORMULAS[name].dividend, FORMULAS[name].divisor}:
-            column = _describe(table, name, read)
+            column = _describe(table, name, pivots, read)
             if column is not None:
                 columns[name] = column
     return columns
 
 
-def _describe(table: ColumnTable, name: str, read: dict[str, Numbers]) -> dict[str, Any] | None:
+def _describe(
+    table: ColumnTable, name: str, pivots: Mapping[str, Pivot], read: dict[str, Numbers]
+) -> dict[str, Any] | None:
     """Return a column as its formula; None: too many of its cells are not what the formula gives."""
     ratio, cells = FORMULAS[name], table.columns[name]
-    types = _list_types(cells)
-    computed = compute_column(table.columns, ratio, types, read)
-    exceptions = {}
-    if computed != cells:
-        exceptions = {str(row): cell for row, cell in enumerate(cells) if computed[row] != cell}
-    if len(exceptions) > (table.rows - cells.count(None)) * _MAX_EXCEPTIONS:
+    if name in pivots and ratio.divisor in pivots:
+        if ratio.dividend not in read:
+            read[ratio.dividend] = read_numbers(table.columns[ratio.dividend])
+        types: list[str] | None = list(pivots[name].lists)
+        rows = _find_other_lists(pivots[name], pivots[ratio.divisor], read[ratio.dividend], ratio.times)
+    else:
+        types = _list_types(cells)
+        computed = compute_column(table.columns, ratio, types, read)
+        rows = [] if computed == cells else [row for row, cell in enumerate(cells) if computed[row] != cell]
+    if len(rows) > (table.rows - cells.count(None)) * _MAX_EXCEPTIONS:
         return None
     column: dict[str, Any] = {"ratio": (ratio.dividend, ratio.divisor)}
     if ratio.times != 1:
         column["times"] = ratio.times
     if types is not None:
         column["types"] = types
-    if exceptions:
-        column["exceptions"] = exceptions
+    if rows:
+        column["exceptions"] = {str(row): cells[row] for row in rows}
     return column
+
+
+def _find_other_lists(own: Pivot, divisors: Pivot, dividends: Numbers, times: int) -> list[int]:
+    """Return the rows of lists that are not the quotients of other lists, without making those lists."""
+    other = {*own.exceptions, *divisors.exceptions}
+    done: list[tuple[list[Any], list[Any]]] = []
+    no_values: list[Any] = [None] * len(dividends[0])
+    for kind, sent in own.lists.items():
+        divided = divisors.lists.get(kind, {})
+        for name in sent.keys() | divided.keys():
+            texts, values = sent.get(name, no_values), divided.get(name, no_values)
+            quotients = values
+            if is_figure(name):
+                same = (found for cells, found in done if cells == values)  # one action is under several types
+                quotients = next(same, []) or divide_numbers(dividends, read_numbers(values), times)
+                done.append((values, quotients))
+            if quotients != texts:
+                other.update(row for row, cell in enumerate(texts) if cell != quotients[row])
+            if quotients.count(None) != values.count(None) or not {*map(type, values)} <= {str, NoneType}:
+                other.update(
+                    row for row, cell in enumerate(values) if cell is not None and not isinstance(quotients[row], str)
+                )
+    return sorted(other)
 
 
 def _list_types(cells: Sequence[Any]) -> list[str] | None:

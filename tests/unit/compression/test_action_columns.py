@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression.action_columns import pivot_columns
+from adwarm.compression.action_columns import pivot
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import ColumnTable
 from adwarm_client.document import unpivot_column
 
 TYPES = st.sampled_from(["link_click", "purchase", "video_view", "omni_purchase"])
@@ -30,7 +29,8 @@ REGULAR = st.lists(st.tuples(TYPES, st.text(max_size=3)), max_size=4, unique_by=
 
 def _pivot(cells: list[Any]) -> Any:
     """Return a column as a document of its JSON has it."""
-    return orjson.loads(orjson.dumps(pivot_columns(ColumnTable(len(cells), {"actions": cells}))))["actions"]
+    found = pivot(cells)
+    return orjson.loads(orjson.dumps(cells if found is None else found.to_json(cells)))
 
 
 def _items(*kinds: str) -> list[dict[str, str]]:

@@ -71,16 +71,16 @@ def _rows(*ctr: str | None) -> ColumnTable:
 def test_exceptions_are_stored_beside_the_formula() -> None:
     """A cell that differs, or is absent, is an exception with its row number."""
     column = {"ratio": ("clicks", "impressions"), "times": 100}
-    assert find_derived_columns(_rows("12.5", "12.5")) == {"ctr": column}
+    assert find_derived_columns(_rows("12.5", "12.5"), {}) == {"ctr": column}
     exceptions = {"1": "12.500000", "3": None}
-    found = find_derived_columns(_rows("12.5", "12.500000", "12.5", None, "12.5"))
+    found = find_derived_columns(_rows("12.5", "12.500000", "12.5", None, "12.5"), {})
     assert found == {"ctr": {**column, "exceptions": exceptions}}
 
 
 def test_a_column_of_exceptions_is_stored_as_it_is() -> None:
     """With exceptions in most cells, or without the columns of its formula, a column is a list of its values."""
     for table in (_rows("12.50", "12.50", "12.5"), ColumnTable.from_rows([{"ctr": "1", "clicks": "1"}])):
-        assert find_derived_columns(table) == {}
+        assert find_derived_columns(table, {}) == {}
         raw = encode_document(make_document(table.to_rows()))
         assert orjson.loads(raw)["daily"]["columns"]["ctr"] == table.columns["ctr"]
 
