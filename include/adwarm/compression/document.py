@@ -119,7 +119,7 @@ def find_derived_columns(table: ColumnTable, pivots: Mapping[str, Pivot]) -> dic
     """Return the columns that follow from others as their formulas, by name, as the document holds them.
 
     Args:
-        table: the table.
+        table: rows by column, as a reader gets them.
         pivots: its columns of lists that are stored by type.
     """
     columns = {}
@@ -169,7 +169,7 @@ def _find_other_lists(own: Pivot, divisors: Pivot, dividends: Numbers, times: in
             texts, values = sent.get(name, no_values), divided.get(name, no_values)
             quotients = values
             if is_figure(name):
-                same = (found for cells, found in done if cells == values)  # one action is under several types
+                same = (ratios for cells, ratios in done if cells == values)  # one action is under several types
                 quotients = next(same, []) or divide_numbers(dividends, read_numbers(values), times)
                 done.append((values, quotients))
             if quotients != texts:
