@@ -251,7 +251,7 @@ def _is_combined(names: set[str], labels: set[str], actions: Sequence[str]) -> b
     if "action_reaction" in labels:
         return not names and labels == {"action_reaction"}
     if labels & _CARDS:
-        return len(actions) == 1 and (not names or names in ({"impression_device"}, {"country"}, *_PEOPLE))
+        return set(actions) <= _CARDS and (not names or names in ({"impression_device"}, {"country"}, *_PEOPLE))
     if "action_device" in labels and names and names not in ({"impression_device"}, *_PLACEMENTS):
         return False
     if labels - _ANYWHERE - {"action_device"}:

@@ -35,6 +35,7 @@ ACTION_BREAKDOWNS: Final = (
 )
 _JOINED: Final = frozenset(ACTION_BREAKDOWNS[:3])
 """Action breakdowns that join every combination that is no exception."""
+_CARD: Final = ACTION_BREAKDOWNS[5:]
 _PLATFORM: Final = ("publisher_platform",)
 _PLACEMENTS: Final = (
     _PLATFORM,
@@ -52,7 +53,7 @@ _COMBINATIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...], bool], ...]] 
     *((names, ("action_device",), True) for names in _WITH_DEVICE),
     ((), ("action_reaction",), False),
     ((), ("action_type", "action_reaction"), False),
-    *((names, (card,), False) for card in ACTION_BREAKDOWNS[5:] for names in _WITH_CARD),
+    *((names, cards, False) for cards in (_CARD[:1], _CARD[1:], _CARD) for names in _WITH_CARD),
 )
 """Breakdowns, action breakdowns, and whether `_JOINED` may be added to the latter."""
 
