@@ -39,10 +39,13 @@ CASES = [
 class Division(Stage):
     """A platform and an engine with one report by groups, at one level."""
 
-    def __init__(self, staging: PlatformHarness, level: str, breakdowns: tuple[str, ...]) -> None:
+    def __init__(
+        self, staging: PlatformHarness, level: str, breakdowns: tuple[str, ...], actions: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(staging)
         self.level = level
-        reports = self.engine.settings.reports | {REPORT: ReportSettings(level=level, breakdowns=breakdowns)}
+        report = ReportSettings.model_validate({"level": level, "breakdowns": breakdowns, "action_breakdowns": actions})
+        reports = self.engine.settings.reports | {REPORT: report}
         self.staging = staging.with_settings(self.engine.settings.model_copy(update={"reports": reports}))
         self.engine = self.staging.prefetch
         self.spec = self.engine.settings.spec(REPORT)
@@ -79,8 +82,8 @@ MakeDivision = Callable[..., Division]
 def divide(make_staging: Callable[..., PlatformHarness]) -> MakeDivision:
     """Return a function that makes a division of four ads."""
 
-    def make(level: str, breakdowns: tuple[str, ...], **config: Any) -> Division:
-        return Division(make_staging({"ads": 4, **config}), level, breakdowns)
+    def make(level: str, breakdowns: tuple[str, ...], *actions: str, **config: Any) -> Division:
+        return Division(make_staging({"ads": 4, **config}), level, breakdowns, actions)
 
     return make
 
@@ -136,6 +139,25 @@ def test_groups_are_whole_after_backfill_and_compaction(
     assert (packed.errors, packed.months) == ([], 1)
     assert stage.rows(month) == before
     stage.check_sums(before, month)
+
+
+def test_actions_by_device_are_stored_as_they_come(divide: MakeDivision) -> None:
+    """A type that is there once for each device keeps all its items, by day and over the range, and they add up."""
+    stage = divide("campaign", ("publisher_platform",), "action_type", "action_device")
+    stage.fetch()
+    assert stage.rows() == stage.own_rows()
+    document = stage.answer(REPORT, WEEK)
+    assert stage.in_order(document.daily.to_rows()) == stage.own_rows()
+    assert stage.in_order(document.window_table.to_rows()) == stage.own_rows(increment=Increment.RANGE)
+    devices = {item["action_device"] for row in stage.rows() for item in row.get("actions", ())}
+    assert len(devices) == 3
+    plain = stage.truth("campaign", WEEK, Increment.DAY)
+    assert _count_clicks(stage.rows()) == _count_clicks(plain) > 0
+
+
+def _count_clicks(rows: list[Row]) -> int:
+    items = (item for row in rows for item in row.get("actions", ()))
+    return sum(int(item["value"]) for item in items if item["action_type"] == "link_click")
 
 
 def test_people_are_not_added_up(divide: MakeDivision) -> None:
