@@ -174,8 +174,11 @@ def group_by_types(lists: Sequence[list[Any]]) -> dict[tuple[Any, ...], list[int
     """Return the numbers of lists by the types of their items; lists with other items are left out."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for row, items in enumerate(lists):
-        with suppress(TypeError, KeyError):  # an item is no object, or has no type, or one that is no text
-            groups.setdefault(tuple([item[BY] for item in items]), []).append(row)
+        try:
+            rows = groups.setdefault(tuple([item[BY] for item in items]), [])
+        except (TypeError, KeyError):  # an item is no object, or has no type, or one that is no text
+            rows = []
+        rows.append(row)
     return groups
 
 
@@ -252,7 +255,7 @@ def _replace_values(items: list[Any], figures: Iterator[Any]) -> list[Any]:
             own = {**item}
             for name, value in item.items():
                 if isinstance(value, list):
-                    own[name] = _replace_values(value, figures)
+                    own[name] = _replace_values(value, figures) if dict in {*map(type, value)} else value
                 elif is_figure(name):
                     own[name] = next(figures)
             replaced.append(own)

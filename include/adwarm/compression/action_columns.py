@@ -60,8 +60,8 @@ class Pivot:
 
 def pivot(cells: Sequence[Any]) -> Pivot | None:
     """Return a column of lists by type; None where that is not exact or does not pay."""
-    first = next((item for cell in cells if isinstance(cell, list) for item in cell), None)
-    if not isinstance(first, dict) or BY not in first:
+    first = next((cell for cell in cells if cell), None)
+    if not isinstance(first, list) or not isinstance(first[0], dict) or BY not in first[0]:
         return None
     groups = group_by_types([cell if isinstance(cell, list) else [] for cell in cells])
     order = {kind: place for place, kind in enumerate(order_types([kinds for kinds in groups if _are_texts(kinds)]))}
