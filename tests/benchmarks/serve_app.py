@@ -38,7 +38,7 @@ def make_bare() -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        secret = next(value for name, value in scope["headers"] if name == b"authorization").rpartition(b"_")[2]
+        secret = next(value for name, value in scope["headers"] if name == b"authorization").split(b"_", 2)[2]
         if hash_secret(secret.decode()) not in hashes:
             raise PermissionError
         body, head = answers[scope["path"]]
