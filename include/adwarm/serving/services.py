@@ -37,8 +37,8 @@ class Authenticator(Protocol):
             Problem: 401, there is no valid token; 429, the token is used too often.
         """
 
-    def find(self, authorization: bytes | None, now: datetime) -> AccessToken | None:
-        """Return the valid token if it was read a moment ago; None when `authenticate` has to decide."""
+    def find(self, credentials: tuple[str, str], now: datetime) -> AccessToken | None:
+        """Return the valid token of an id and the hash of a secret; None when `authenticate` has to decide."""
 
     def take(self, token: AccessToken, now: datetime) -> bool:
         """Count a request of a token that `find` returned; False, and nothing is counted, when it is used too often."""

@@ -92,6 +92,10 @@ def hash_secret(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
+Credentials = tuple[str, str]
+"""Id of a token, and the hash of the secret that came with it."""
+
+
 @dataclass(slots=True)
 class RateLimit:
     """At most `rate` requests per second, and a burst of some seconds' worth at once.
@@ -208,7 +212,7 @@ class TokenAuthenticator:
         Raises:
             Problem: 401, there is no valid token; 429, the token is used too often.
         """
-        token_id, secret_hash = _parse(authorization)
+        token_id, secret_hash = parse_credentials(authorization)
         now = self._clock.now()
         seconds = now.timestamp()
         cached = self._cached.get(token_id)
@@ -225,13 +229,9 @@ class TokenAuthenticator:
             raise _too_many(wait, cached.token.rate_per_second or USUAL_RATE)
         return cached.token
 
-    def find(self, authorization: bytes | None, now: datetime) -> AccessToken | None:
-        """Return the valid token in an Authorization header if it was read less than `_REFRESH_SECONDS` ago.
-
-        Raises:
-            Problem: 401, the header holds no token.
-        """
-        token_id, secret_hash = _parse(authorization)
+    def find(self, credentials: Credentials, now: datetime) -> AccessToken | None:
+        """Return the valid token of credentials if it was read less than `_REFRESH_SECONDS` ago."""
+        token_id, secret_hash = credentials
         cached = self._cached.get(token_id)
         if cached is None or not 0 <= now.timestamp() - cached.read_at < _REFRESH_SECONDS:
             return None
@@ -324,7 +324,7 @@ class TokenAuthenticator:
             log.warning("when tokens were last used is not stored: %s", redact(str(error)))
 
 
-def _parse(authorization: bytes | None) -> tuple[str, str]:
+def parse_credentials(authorization: bytes | None) -> Credentials:
     """Return id and hash of the secret in an Authorization header; the id is empty when there is none.
 
     Raises:

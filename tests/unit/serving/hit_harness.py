@@ -12,14 +12,16 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Refused
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
+from adwarm.serving.api.connections import Again
 from adwarm.serving.api.hit_route import HitRoute
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.problems import unauthorized
 from adwarm.serving.services import FetchOutcome, Open, ServingMetrics, ServingServices
+from adwarm.serving.tokens import Credentials, parse_credentials
 from adwarm.store import Context, read_traffic
 from tests.unit.conftest import NOW, ReaderHarness
 
-TOKEN = "Bearer good"
+TOKEN = "Bearer adwarm_good_secret"
 
 
 @dataclass
@@ -88,8 +90,8 @@ class OneToken:
             raise unauthorized()
         return self.token
 
-    def find(self, authorization: bytes | None, now: datetime) -> AccessToken | None:
-        return self.token if authorization == TOKEN.encode() else None
+    def find(self, credentials: Credentials, now: datetime) -> AccessToken | None:
+        return self.token if credentials == parse_credentials(TOKEN.encode()) else None
 
     def take(self, token: AccessToken, now: datetime) -> bool:
         return True
@@ -108,6 +110,8 @@ class HitHarness:
     deltas: Any = None
     at_once: int = 0
     """Answers that needed no task."""
+    again: Again | None = None
+    """What answers the last of them again."""
     passed_on: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -161,8 +165,10 @@ class HitHarness:
             "headers": [(name.encode(), text.encode()) for name, text in named.items() if text],
         }
         messages: list[Any] = []
-        if self.route.answer_at_once(scope, lambda *parts: messages.append(parts)):
+        again = self.route.answer_at_once(scope, lambda *parts: messages.append(parts))
+        if again is not None:
             self.at_once += 1
+            self.again = again
             ((status, lines, content),) = messages
             pairs = (line.partition(b": ") for line in lines.removesuffix(b"\r\n\r\n").split(b"\r\n"))
             return Answer(status, {name.decode(): text.decode("latin-1") for name, _, text in pairs}, content)

@@ -123,7 +123,11 @@ def test_a_token_that_was_read_a_moment_ago_is_found_at_once(lobby: Lobby) -> No
     header = lobby.issue(rate_per_second=1.0)
 
     async def work() -> None:
-        find, take = lobby.authenticator.find, lobby.authenticator.take
+        take = lobby.authenticator.take
+
+        def find(authorization: bytes, now: datetime) -> AccessToken | None:
+            return lobby.authenticator.find(tokens.parse_credentials(authorization), now)
+
         assert find(header, lobby.clock.now()) is None
         token = await lobby.authenticator.authenticate(header)
         now = lobby.clock.now()
@@ -381,7 +385,7 @@ def test_a_rate_is_exact() -> None:
 def test_a_header_is_a_bearer_token_of_bounded_size() -> None:
     """Any case of the scheme, an id of up to twelve letters and digits, a secret, and 200 bytes in all."""
     for good in (b"Bearer adwarm_abc_x", b"bEARER  adwarm_" + b"a" * 12 + b"_x", b"Bearer adwarm_a_" + b"x" * 184):
-        assert tokens._parse(good)[1] == tokens.hash_secret(good.decode().split("_")[2])
+        assert tokens.parse_credentials(good)[1] == tokens.hash_secret(good.decode().split("_")[2])
     for bad in (
         None,
         b"Basic adwarm_abc_x",
@@ -392,7 +396,7 @@ def test_a_header_is_a_bearer_token_of_bounded_size() -> None:
         b"Bearer other_abc_x",
     ):
         with pytest.raises(Problem):
-            tokens._parse(bad)
+            tokens.parse_credentials(bad)
     assert re.fullmatch(r"adwarm_[a-z0-9]{12}_[\w-]{43}", make_token().text)
 
 

@@ -17,7 +17,10 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import sha256
 from typing import Any, Final
+
+from cachetools import LRUCache
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.serving.api.errors import SECURITY_HEADERS, describe_problem
@@ -29,8 +32,13 @@ AT_ONCE: Final = "adwarm.at_once"
 """Member of the lifespan's state: an `AnswerAtOnce`, which is called before a task is made for a request."""
 Write = Callable[[int, bytes, bytes], None]
 """Writes an answer: its status, its headers as lines with the empty one after them, and its body."""
-AnswerAtOnce = Callable[[Mapping[str, Any], Write], bool]
-"""Answers the request of a scope with what is in memory, and returns True; else False, and nothing has happened."""
+Again = Callable[[Write], bool]
+"""Answers an equal request, and returns True; else False, and nothing has happened."""
+AnswerAtOnce = Callable[[Mapping[str, Any], Write], Again | None]
+"""Answers the request of a scope with what is in memory; else None, and nothing has happened."""
+_MAX_AGAIN: Final = 4_096
+_MAX_AGAIN_BYTES: Final = 1_024
+"""How many requests are answered again without parsing them, and the most bytes of one. Their hashes are stored."""
 
 
 def recognize_client(scope: Mapping[str, Any]) -> None:
@@ -88,6 +96,7 @@ class ConnectionLimit:
 
     def __init__(self, limit: int) -> None:
         self._sweep: asyncio.TimerHandle | None = None
+        self.again: LRUCache[bytes, Again] = LRUCache(_MAX_AGAIN)
         self._limit = limit
         self._max_anonymous = max(1, limit // 2)
         self._anonymous: dict[_BoundedProtocol, None] = {}
@@ -149,6 +158,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._has_request = False
         """Whether a request has come whole and is not answered."""
         self._cycles: list[RequestResponseCycle] = []
+        self._again: Again | None = None
         self._unsent = (0, 0.0)
         self._idle_since = 0.0
 
@@ -193,9 +203,22 @@ class _BoundedProtocol(HttpToolsProtocol):
             if len(self._received) > MAX_WAITING_BYTES:
                 self.flow.pause_reading()
             return
+        if self._received is data and self._body_left is None and self._answer_again(data):
+            return
         if self.request_since is None:
             self.request_since = self.loop.time()
         self._parse()
+
+    def _answer_again(self, data: bytes) -> bool:
+        """Answer a request that came as a whole and was answered at once before, to the byte."""
+        if len(data) > _MAX_AGAIN_BYTES or self.flow.write_paused or self.transport.is_closing():
+            return False
+        again = self._limit.again.get(sha256(data).digest())
+        if again is None or not again(self._write):
+            return False
+        self._limit.recognize(self)
+        self._received, self.request_since, self._idle_since = b"", None, self.loop.time()
+        return True
 
     def _parse(self) -> None:
         data, self._received, start = self._received, b"", 0
@@ -204,9 +227,11 @@ class _BoundedProtocol(HttpToolsProtocol):
             start, end = self._find_piece(data, start)
             if end <= start:
                 break
-            super().data_received(data[start:end])
-            start = end
+            piece, start, self._again = data[start:end], end, None
+            super().data_received(piece)
             is_answered = self._body_left is None and not self._has_request
+            if is_answered and self._again is not None and len(piece) <= _MAX_AGAIN_BYTES:
+                self._limit.again[sha256(piece).digest()] = self._again
         self._received = data[start:]
         if is_answered:
             self._go_on()
@@ -253,20 +278,22 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Answer a request: at once where that is possible, else in a task."""
         self._cycles.append(cycle)
-        is_plain = self._answer_at_once is not None and cycle.keep_alive and not self.flow.write_paused
-        if not is_plain or not self._answer_at_once(cycle.scope, self._write_answer):  # type: ignore[misc]
+        if self._answer_at_once is not None and cycle.keep_alive and not self.flow.write_paused:
+            self._again = self._answer_at_once(cycle.scope, self._write)
+        if self._again is None:
             super()._start_asgi_task(cycle, app)
-
-    def _write_answer(self, status: int, lines: bytes, body: bytes) -> None:
-        """Write a whole answer, without uvicorn's check of each header and its messages."""
-        cycle = self.cycle
+            return
+        self._limit.recognize(self)
         cycle.response_started = cycle.response_complete = True
-        dated = b"".join([b"%s: %s\r\n" % pair for pair in cycle.default_headers])
+        cycle.message_event.set()
+        cycle.on_response()
+
+    def _write(self, status: int, lines: bytes, body: bytes) -> None:
+        """Write a whole answer, without uvicorn's check of each header and its messages."""
+        dated = b"".join([b"%s: %s\r\n" % pair for pair in self.server_state.default_headers])
         self.transport.write(b"%s%s%s" % (STATUS_LINE[status], dated, lines))
         if body:
             self.transport.write(body)
-        cycle.message_event.set()
-        cycle.on_response()
 
     def on_message_complete(self) -> None:
         """End a request."""

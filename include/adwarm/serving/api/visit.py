@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from adwarm.compression import choose_encoding, decode_envelope
 from adwarm.model import AccessToken, Actor, Window
 from adwarm.serving import http_headers
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_problem
 from adwarm.serving.api.heads import Offer
-from adwarm.serving.api.insights_request import InsightsQuery, choose_shape
+from adwarm.serving.api.insights_request import InsightsQuery, choose_shape, is_insights_path
 from adwarm.serving.hit_parts import Representations, Selection
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadResult, ReadStatus
@@ -180,6 +180,21 @@ class Reading:
     def prefer(self) -> str:
         """The header `Prefer`."""
         return self.visit.headers.get(b"prefer", b"").decode("latin-1")
+
+
+def is_read(scope: Scope) -> bool:
+    """Whether a request is for a report."""
+    return scope["method"] in {"GET", "HEAD"} and is_insights_path(scope["path"])
+
+
+async def receive_nothing() -> Message:
+    """Stand for `receive` where an answer needs none."""
+    raise RuntimeError("an answer at once receives nothing")
+
+
+async def send_nothing(message: Message) -> None:
+    """Stand for `send` where an answer is written."""
+    raise RuntimeError(f"an answer at once sends no {message['type']}")
 
 
 def collect_headers(pairs: list[Header]) -> dict[bytes, bytes]:

@@ -257,13 +257,16 @@ STREAM = (
 )
 
 
-def echo_at_once(scope: Any, write: Any) -> bool:
-    """Answer GET as `Echo` does."""
-    if scope["method"] != "GET":
-        return False
+def echo_at_once(scope: Any, write: Any) -> Any:
+    """Answer GET as `Echo` does; path 9 cannot be answered again."""
     body = f"{scope['path']}:0;".encode()
-    write(200, b"content-length: %d\r\n\r\n" % len(body), body)
-    return True
+
+    def again(write: Any) -> bool:
+        write(200, b"content-length: %d\r\n\r\n" % len(body), body)
+        return True
+
+    is_answered = scope["method"] == "GET" and again(write)
+    return (again if scope["path"] != "/9" else lambda write: False) if is_answered else None
 
 
 @given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=12), is_at_once=st.booleans())
@@ -282,6 +285,38 @@ def test_it_does_not_matter_how_requests_are_cut(cuts: list[int], is_at_once: bo
             await settle()
         assert bodies(wire) == "/1:0;/2:9;/3:4;/4:3;/5:0;/6:0;/7:0;"
         assert wire.protocol.request_since is None
+
+    run(work)
+
+
+def test_a_request_that_was_answered_at_once_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal bytes are answered on any connection, also behind others; a part, or another byte, goes to the parser."""
+
+    async def work() -> None:
+        serving, parsed = Serving(), list[str]()
+
+        def answer(scope: Any, write: Any) -> Any:
+            parsed.append(scope["path"])
+            return echo_at_once(scope, write)
+
+        serving.lifespan = {AT_ONCE: answer}
+        wires = [serving.connect() for _ in range(2)]
+        for wire in wires:
+            for number in (1, 2, 1, 9, 9):
+                wire.protocol.data_received(GET % number)
+            assert bodies(wire) == "/1:0;/2:0;/1:0;/9:0;/9:0;"
+            assert wire.protocol.request_since is None
+        assert parsed == ["/1", "/2", "/9", "/9", "/9", "/9"]
+        wires[0].protocol.data_received((GET % 1)[:9])
+        wires[0].protocol.data_received((GET % 1)[9:] + GET % 2)
+        await settle()
+        assert parsed[6:] == ["/1", "/2"]
+        assert bodies(wires[0]).endswith("/9:0;/1:0;/2:0;")
+        wires[1].protocol.flow.pause_writing()
+        wires[1].protocol.data_received(GET % 1)
+        wires[1].protocol.flow.resume_writing()
+        await settle()
+        assert serving.app.paths == ["/1"]
 
     run(work)
 

@@ -121,11 +121,16 @@ def test_an_answer_at_once_is_that_of_the_task(route: HitHarness, monkeypatch: p
     assert route.at_once == 0
     answers = [route.get(MONTH_PATH, method, **headers) for method, headers in requests]
     assert route.at_once == len(requests)
-    monkeypatch.setattr(route.route, "answer_at_once", lambda *_: False)
+    monkeypatch.setattr(route.route, "answer_at_once", lambda *_: None)
     assert answers == [route.get(MONTH_PATH, method, **headers) for method, headers in requests]
+    written: list[Any] = []
+    assert route.again is not None
+    assert route.again(lambda *parts: written.append(parts))
+    assert [parts[2] for parts in written] == [answers[-1].body]
+    route.opens.items.pop()
     sent = [(item.status, item.sent_bytes) for item in route.opens.items[2:]]
     assert sent[: len(requests)] == sent[len(requests) :]
-    assert route.count_reads() == (10, 0, 0)
+    assert route.count_reads() == (11, 0, 0)
 
 
 @SQLITE_ONLY
@@ -134,7 +139,7 @@ def test_what_is_not_answered_at_once_leaves_no_trace(route: HitHarness) -> None
     route.desk.warm(KEY)
     route.get(PATH)
     for path, headers in [
-        (PATH, {"authorization": "Bearer bad"}),
+        (PATH, {"authorization": "Bearer adwarm_bad_secret"}),
         (PATH, {"origin": "https://dash.example.com"}),
         (f"{PATH}?shape=none", {}),
         (PATH, {"accept_encoding": "identity;q=0, x"}),
@@ -145,6 +150,10 @@ def test_what_is_not_answered_at_once_leaves_no_trace(route: HitHarness) -> None
     route.get(PATH)
     route.get(PATH, adwarm_actor="\xff")
     assert (route.at_once, len(route.opens.items)) == (1, 5)
+    assert route.again is not None
+    route.clock.sleep(1)
+    assert not route.again(lambda *parts: None), "its pointer is too old"
+    assert len(route.opens.items) == 5
 
 
 @SQLITE_ONLY
@@ -342,7 +351,7 @@ def test_damaged_and_lost_bytes_are_never_sent(route: HitHarness, is_lost: bool)
 def test_nobody_reads_without_a_token(route: HitHarness, subtests: pytest.Subtests) -> None:
     """Missing and wrong tokens get 401 and learn nothing."""
     route.desk.warm(KEY)
-    for authorization in ["", "Bearer bad", "Basic good"]:
+    for authorization in ["", "Bearer adwarm_bad_secret", "Basic good"]:
         with subtests.test(authorization=authorization):
             answer = route.get(PATH, authorization=authorization)
             assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
