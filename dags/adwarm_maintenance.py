@@ -27,8 +27,8 @@ The task `maintain_store` runs those that may take minutes, and starts none afte
 * `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` says, once an hour.
 * `measure_impact` measures what warming gains, when `ADWARM_IMPACT__ENABLED` is set and a week has ended.
 * `follow_alarms` counts how many alarms of fatigue were followed by a lower click-through rate, once a day.
-* `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
-  differences.
+* `read_creatives` reads what scored ads show, with pictures, for the tab Fatigue: of each ad once a day.
+* `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts.
 
 #### Inputs
 The store, and the connections of the form and of accounts.
@@ -56,6 +56,7 @@ MAINTAIN_STORE = (
     "apply_retention",
     "measure_impact",
     "follow_alarms",
+    "read_creatives",
     "reconcile",
 )
 STEPS = (*MONITOR, *MAINTAIN_STORE)

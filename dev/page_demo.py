@@ -16,6 +16,7 @@ from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.clock import FrozenClock, SystemClock, VirtualClock, floor_to
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.local_time import local_day
+from adwarm.maintenance.steps import run_if_due
 from adwarm.model import Mode, Priority, ReportKey, WarmStatus
 from adwarm.patterns.access_profiles import update_patterns
 from adwarm.patterns.ingest.run import ingest
@@ -144,6 +145,7 @@ class PageDemo:
         for status in (WarmStatus.FETCHED, WarmStatus.HELD_OUT):
             mark_warm_outcomes(runtime.context, now, status=status)
         add_rows(runtime.context, now, accounts)
+        run_if_due(runtime.maintenance_parts(), "read_creatives", run_now=True)
         runtime.engine.dispose()
 
     def _score(self, accounts: list[str]) -> None:

@@ -14,6 +14,7 @@ from graph_simulator.app_state import AppState
 from graph_simulator.calls import Call
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.control import control_routes
+from graph_simulator.creatives import thumbnail
 from graph_simulator.error_responses import GraphError, bad_parameter
 from graph_simulator.faulty_response import WireResponse
 from graph_simulator.parameters import fold_parameters
@@ -45,6 +46,11 @@ def create_app(config: SimulatorConfig, state: AppState | None = None, bound: st
                 await asyncio.sleep(config.latency_ms / 1000)
             return WireResponse(state.reply(call))
 
+    async def picture(request: Request) -> Response:
+        status, media, body = thumbnail(request.url.path, request.query_params, state.clock.now())
+        return Response(body, status, media_type=media)
+
+    app.add_api_route("/cdn/{name}", picture, methods=["GET"])
     app.add_api_route("/{path:path}", graph, methods=_METHODS)
     return app
 

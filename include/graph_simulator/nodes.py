@@ -10,6 +10,7 @@ from graph_simulator.account_edges import FIELDS, edge_fields, find_item, list_i
 from graph_simulator.ad_objects import EDGES, Node, list_objects, object_fields, requested_fields
 from graph_simulator.ads import Metric
 from graph_simulator.calls import Call
+from graph_simulator.creatives import split_creative
 from graph_simulator.dataset import Dataset
 from graph_simulator.date_ranges import DateRange, local_time
 from graph_simulator.error_responses import bad_parameter
@@ -114,24 +115,33 @@ def objects_body(
     Raises:
         GraphError: there is no such field or filter.
     """
-    today, names = dataset.today(account, now), string_list(call.params.get("fields", "id"))
+    text, nested = split_creative(call.params.get("fields", "id"))
+    today, names = dataset.today(account, now), string_list(text)
+
+    def show(values: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+        shown = _shown(values, fields)
+        if nested is not None and "creative" in shown:
+            shown["creative"] = nested.fill(shown["creative"]["id"], call.url, now)
+        return shown
+
     if node is not None and len(call.parts) == 1:
-        return _shown(object_fields(dataset, node, today), requested_fields(node.level, names))
+        return show(object_fields(dataset, node, today), requested_fields(node.level, names))
     level = EDGES[call.parts[1]]
     fields, is_listed = requested_fields(level, names), _object_filter(call.params, level)
     objects = [item for item in list_objects(dataset, account, node, level, today) if is_listed(item)]
     body = _paged(call, objects, empty_between=empty_between)
     return body | {
-        "data": [_fields_of(dataset, Node(account, level, it["id"]), it, fields, today) for it in body["data"]]
+        "data": [
+            show(_values_of(dataset, Node(account, level, it["id"]), it, fields, today), fields) for it in body["data"]
+        ]
     }
 
 
-def _fields_of(
+def _values_of(
     dataset: Dataset, node: Node, listed: Mapping[str, Any], fields: Sequence[str], today: date
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     # The full set of fields is computed only when the listed ones do not suffice: lists have thousands of objects.
-    values = listed if set(fields) <= set(listed) else object_fields(dataset, node, today)
-    return _shown(values, fields)
+    return listed if set(fields) <= set(listed) else object_fields(dataset, node, today)
 
 
 def _shown(values: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:

@@ -126,6 +126,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/scores/{account}/pictures/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The picture of a creative
+         * @description What an ad of the account shows: at most 160 by 160, PNG, JPEG, GIF or WebP. It never changes under its name.
+         */
+        get: operations["get_picture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/scores/{account}/changes": {
         parameters: {
             query?: never;
@@ -1816,6 +1836,8 @@ export interface components {
              * @description When it was calculated.
              */
             calculated_at: string;
+            /** @description What the ad shows; null when that was not read. */
+            ad_creative: components["schemas"]["ShownCreative"] | null;
         };
         /**
          * ScoreChange
@@ -2015,6 +2037,32 @@ export interface components {
              * @description Whether the data behind the scores can no longer change.
              */
             settled: boolean;
+        };
+        /**
+         * ShownCreative
+         * @description What an ad shows, as the platform last named it.
+         */
+        ShownCreative: {
+            /**
+             * Id
+             * @description The platform's id of the creative.
+             */
+            id: string;
+            /**
+             * Title
+             * @description Its title, or else its name.
+             */
+            title: string;
+            /**
+             * Format
+             * @description What the platform calls its kind, such as `VIDEO`.
+             */
+            format: string;
+            /**
+             * Picture
+             * @description Path of a small picture on this server; null without one.
+             */
+            picture: string | null;
         };
         /**
          * StatusCounts
@@ -2553,6 +2601,107 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no such account or report, or the token may not read it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    get_picture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Account id, such as `act_1234`. */
+                account: string;
+                /** @description The end of `picture` of a creative. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/*": string;
+                };
             };
             /** @description The request is malformed; the detail says what to write. */
             400: {

@@ -1,14 +1,15 @@
 """Calls to the platform that no reader waits for: admitted with low priority, counted, and made once."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from adwarm.backpressure import Admission, CallRequest, acquire_grant
+from adwarm.backpressure import Admission, CallRequest, GrantedCall, acquire_grant
 from adwarm.foundation.clock import Clock
 from adwarm.model import CallCause, CauseKind, Priority
 from adwarm.sources.pool import naming_credential
-from adwarm.sources.protocol import AccountPage, AsyncReportProgress, InsightsSource, ResultPage
+from adwarm.sources.protocol import AccountPage, AsyncReportProgress, CreativePage, InsightsSource, ResultPage
 from adwarm.store import Context
 from adwarm.store.read_traffic import count_calls
 
@@ -68,11 +69,27 @@ class PlatformCalls:
             AdwarmError: the error of the source.
         """
         request = CallRequest(source.scopes(account_id), Priority.LOW, source.name, connection=source.connection)
-        timeout = self.context.settings.backpressure.timeout_seconds
-        with acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout) as grant:
+        with self._acquire(request) as grant:
             count_calls(self.context.engine, self.clock.now(), account_id, CHECK, calls=1)
             with naming_credential(source):
                 result = operation()
-            if isinstance(result, ResultPage | AccountPage | AsyncReportProgress):
+            if isinstance(result, ResultPage | AccountPage | AsyncReportProgress | CreativePage):
                 grant.record_usage(result.usage)
         return result
+
+    def download(self, source: InsightsSource, operation: Callable[[], bytes]) -> bytes:
+        """Return a file of the platform, which no quota of its API counts.
+
+        It takes its share of the budget of app and token, and has a breaker of its own: its host may fail alone.
+
+        Raises:
+            NotAdmitted, Refused: the shared budget does not let the download in now.
+            AdwarmError: the error of the source.
+        """
+        request = CallRequest(source.scopes(""), Priority.LOW, f"{source.name}_files", connection=source.connection)
+        with self._acquire(request):
+            return operation()
+
+    def _acquire(self, request: CallRequest) -> AbstractContextManager[GrantedCall]:
+        timeout = self.context.settings.backpressure.timeout_seconds
+        return acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout)

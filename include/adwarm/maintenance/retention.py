@@ -72,6 +72,7 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "fatigue_day": older(t.fatigue_day.c.as_of, keep.score_days),
         "fatigue_prior": older(t.fatigue_prior.c.month, keep.score_days),
         "fatigue_alert": older(t.fatigue_alert.c.alerted_at, keep.score_days),
+        "ad_creative": older(t.ad_creative.c.read_at, keep.score_days),
         "request": lambda: _repeat(queue.delete_old, BATCH_ROWS),
         "lease": lambda: retention.delete_leases(engine, timedelta(days=_LEASE_DAYS)),
         "capacity_grant": lambda: retention.delete_grants(engine),

@@ -135,6 +135,7 @@ STEPS: dict[str, StepInfo] = {
     "apply_retention": StepInfo("delete old rows and files", HOURLY),
     "measure_impact": StepInfo("measure what warming gains", DAILY),
     "follow_alarms": StepInfo("count how alarms of fatigue turned out", DAILY),
+    "read_creatives": StepInfo("read what scored ads show, with pictures", HOURLY),
     "deliver_alerts": StepInfo("send alerts and notices of their end", ALWAYS),
     "emit_metrics": StepInfo("report the state to Airflow's statistics", ALWAYS),
     "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
@@ -172,6 +173,7 @@ class MaintenanceParts:
 def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
     """Return every step by name, in their order."""
     from adwarm.maintenance.compaction import make_compact
+    from adwarm.maintenance.creative_reading import make_read_creatives
     from adwarm.maintenance.eviction import make_evict_entries
     from adwarm.maintenance.garbage_collection import make_collect_garbage
     from adwarm.maintenance.health import make_check_health
@@ -193,6 +195,7 @@ def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
         "apply_retention": make_apply_retention(context, parts.queue, clock),
         "measure_impact": make_measure_impact(context, clock),
         "follow_alarms": make_follow_alarms(context, clock),
+        "read_creatives": make_read_creatives(parts.calls, clock),
         "deliver_alerts": make_deliver_alerts(parts.alerts),
         "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue)),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),

@@ -8,6 +8,7 @@
 | `GET /downloads/{tab}/{name}` | a file of the tab, such as a table as CSV                                       |
 | `GET /reviews/{run_id}` | the stored page of a policy review; `newest` stands for the newest one                |
 | `GET /static/{name}`    | style and script                                                                      |
+| `GET /pictures/{name}`  | what an ad shows                                                                      |
 | `POST /{form}`          | carries out a form: permission, origin and CSRF token are checked before its handler  |
 
 URLs inside the page are relative, so it works below any path. What a visitor sees escaped in HTML is never trusted:
@@ -48,11 +49,12 @@ from adwarm.pages.guard import PageGuard
 from adwarm.pages.rendering import STATIC, get_page_path, get_root, read_static, render, show_plain
 from adwarm.pages.tab import Download, Form, InvalidField, PageServices, Redirect, Tab, Tile, TileRequest
 from adwarm.store import Context
+from adwarm.store.creatives import read_picture
 
 THREADS: Final = 4
 """Threads of the page in a process: few, so that slow tiles leave threads and connections to everything else."""
 _VISITOR: Final = "adwarm_visitor"
-_KEEP_SECONDS: Final = 31_536_000
+_FOREVER: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ def build_page(tabs: Sequence[Tab], get_services: Callable[[], PageServices], ac
     site = _Site(tabs, get_services, access)
     app.add_api_route("/", site.show_start, methods=["GET"])
     app.add_api_route("/static/{name}", site.send_static, methods=["GET"])
+    app.add_api_route("/pictures/{name}", site.send_picture, methods=["GET"])
     app.add_api_route("/reviews/{run_id:path}", site.show_review, methods=["GET"])
     for tab in tabs:
         app.add_api_route(f"/{tab.name}", partial(site.show_tab, tab), methods=["GET"], name=tab.name)
@@ -132,8 +135,17 @@ class _Site:
         await self._require(request, Permission.VIEW)
         if name not in STATIC:
             raise PageRefused(404, "Not found", "there is no such file")
-        headers = {"Cache-Control": f"private, max-age={_KEEP_SECONDS}, immutable"}
-        return Response(read_static(name), headers=headers, media_type=STATIC[name])
+        return Response(read_static(name), headers=_FOREVER, media_type=STATIC[name])
+
+    async def send_picture(self, request: Request, name: str) -> Response:
+        """Return the picture of a creative; its name changes with its content."""
+        await self._require(request, Permission.VIEW)
+        services = await self._run(self._get_services)
+        try:
+            data, media_type = await self._run(read_picture, services.context, name)
+        except NotFound as error:
+            raise PageRefused(404, "No picture", str(error)) from error
+        return Response(data, headers=_FOREVER, media_type=media_type)
 
     async def show_review(self, request: Request, run_id: str) -> Response:
         """Return the stored page of a policy review."""

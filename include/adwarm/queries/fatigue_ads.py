@@ -6,7 +6,7 @@ about many ads is read from that index alone; the wide rows are read for the ads
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
@@ -16,6 +16,8 @@ from adwarm.model import AlarmLevel, FatigueStatus
 from adwarm.store import read_transaction
 from adwarm.store.accounts import table as account
 from adwarm.store.columns import day_before
+from adwarm.store.creatives import AdCreative
+from adwarm.store.creatives import table as ad_creative
 from adwarm.store.scores import StoredScore, read_score
 from adwarm.store.scores import table as fatigue_score
 
@@ -25,6 +27,7 @@ MOST_PAGES: Final = 200
 SPARK_DAYS: Final = 14
 FRESH_DAYS: Final = 4
 """An account whose newest scores are older needs no action today: it has ended, or its data has not come."""
+_CREATIVE = [ad_creative.c[item.name] for item in fields(AdCreative) if item.name != "ad_id"]
 AdKey = tuple[str, str]
 """Account id and ad id."""
 AdOrder = Literal["total", "change", "spend", "soon"]
@@ -72,6 +75,7 @@ class ListedAd:
         zone: data zone of the account, in which the day of the score is one.
         currency: of the account.
         before: its total on the day before; None when it had none.
+        creative: what it shows; None when that was not read.
     """
 
     stored: StoredScore
@@ -79,6 +83,7 @@ class ListedAd:
     zone: str
     currency: str
     before: float | None
+    creative: AdCreative | None
 
     @property
     def change(self) -> float | None:
@@ -112,12 +117,15 @@ def select_listed(chosen: Select[Any], *more: str) -> Select[Any]:
     previous = fatigue_score.alias("previous")
     same_ad = (fatigue_score.c.account_id == keys.c.account_id, fatigue_score.c.ad_id == keys.c.ad_id)
     earlier = (previous.c.account_id == keys.c.account_id, previous.c.ad_id == keys.c.ad_id)
-    own = (account.c.name, account.c.data_zone, account.c.currency, previous.c.total.label("before"))
+    own = (account.c.name, account.c.data_zone, account.c.currency, previous.c.total.label("before"), *_CREATIVE)
     return (
         select(fatigue_score, *own, *(keys.c[name] for name in more))
         .select_from(keys)
         .join(fatigue_score, and_(*same_ad, fatigue_score.c.as_of == keys.c.as_of))
         .join(account, account.c.id == keys.c.account_id)
+        .outerjoin(
+            ad_creative, and_(ad_creative.c.account_id == keys.c.account_id, ad_creative.c.ad_id == keys.c.ad_id)
+        )
         .outerjoin(previous, and_(*earlier, previous.c.as_of == day_before(keys.c.as_of)))
     )
 
@@ -128,7 +136,9 @@ def read_listed(row: Any, *more: str) -> ListedAd:
     for name in more:
         values.pop(name)
     name, zone, currency, before = (values.pop(column) for column in ("name", "data_zone", "currency", "before"))
-    return ListedAd(read_score(values), name, zone, currency, before)
+    shown = {column.name: values.pop(column.name) for column in _CREATIVE}
+    creative = None if shown["creative_id"] is None else AdCreative(values["ad_id"], **shown)
+    return ListedAd(read_score(values), name, zone, currency, before=before, creative=creative)
 
 
 def list_losses(engine: Engine, ads: Sequence[ListedAd], days: int = SPARK_DAYS) -> dict[AdKey, list[float | None]]:

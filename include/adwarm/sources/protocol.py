@@ -128,6 +128,38 @@ class ChangingPlatform(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Creative:
+    """What an ad shows. `format` is the platform's word for its kind; the thumbnail's link ends after some days."""
+
+    ad_id: str
+    creative_id: str
+    title: str = ""
+    format: str = ""
+    thumbnail_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreativePage:
+    """The creatives of ads, as one response named them; ads that the platform does not list are left out."""
+
+    creatives: tuple[Creative, ...]
+    usage: tuple[UsageSample, ...] = ()
+
+
+@runtime_checkable
+class CreativeSource(Protocol):
+    """A source whose ads have creatives to look at."""
+
+    def list_creatives(self, account_id: str, ad_ids: Sequence[str]) -> CreativePage:
+        """Return the creatives of up to 50 ads of an account. Costs one request."""
+        ...
+
+    def read_thumbnail(self, url: str) -> bytes:
+        """Return what is behind the link of a thumbnail, which is no call of the API."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class AccountPage:
     """The accounts of one response. Only `next_cursor is None` means the end.
 

@@ -29,10 +29,13 @@ from adwarm.settings import Settings
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _FOLDER = "objects"
+PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
+"""Media types of pictures by their suffix."""
 _CONTENT_TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".json": "application/json",
     ".jsonl": "application/jsonl",
+    **PICTURE_TYPES,
 }
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")

@@ -14,6 +14,7 @@ from adwarm.store.alerts import alert, alert_delivery
 from adwarm.store.capacity import capacity_grant, capacity_sample, capacity_scope, machine_load
 from adwarm.store.columns import metadata
 from adwarm.store.compression_days import table as compression_day
+from adwarm.store.creatives import table as ad_creative
 from adwarm.store.data_arrivals import table as data_arrival
 from adwarm.store.entries import table as entry
 from adwarm.store.entry_versions import table as entry_version
@@ -51,6 +52,7 @@ __all__ = [
     "account",
     "account_discovery",
     "action_event",
+    "ad_creative",
     "alert",
     "alert_delivery",
     "call_hour",

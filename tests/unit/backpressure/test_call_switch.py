@@ -22,6 +22,7 @@ from adwarm.store import accounts
 from adwarm.store.switches import Switch, SwitchState, find_stop, set_switch
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests import fatigue_scores
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 KEY = ReportKey("act_1", "yesterday")
@@ -95,6 +96,12 @@ def _maintain(runtime: Runtime) -> None:
         run_if_due(runtime.maintenance_parts(), step, run_now=True)
 
 
+def _read_creatives(runtime: Runtime) -> None:
+    now = runtime.clock.now()
+    fatigue_scores.publish(runtime.engine, [fatigue_scores.make_score("1", now.date(), total=50.0)], 1, True, now)
+    run_if_due(runtime.maintenance_parts(), "read_creatives", run_now=True)
+
+
 def _backfill(runtime: Runtime) -> None:
     day = runtime.clock.now().date() - timedelta(days=40)
     run_backfill(runtime.prefetch_engine(), [Account("act_1", "UTC", "UTC", "EUR")], Window(day, day))
@@ -106,6 +113,7 @@ FLOWS: dict[str, Callable[[Runtime], object]] = {
     "read": _read,
     "discover": _discover,
     "maintain": _maintain,
+    "read_creatives": _read_creatives,
     "backfill": _backfill,
 }
 

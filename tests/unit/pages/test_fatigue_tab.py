@@ -14,7 +14,8 @@ from adwarm.model import Account, FatigueScore
 from adwarm.queries import fatigue_ads
 from adwarm.queries import fatigue_overview as overview
 from adwarm.queries.fatigue_ads import AccountFilter, AdQuery
-from adwarm.store import accounts
+from adwarm.store import accounts, creatives
+from adwarm.store.creatives import AdCreative
 from tests import fatigue_scores
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.fatigue.stored_ads import status_of
@@ -26,6 +27,7 @@ SINCE = DAY - timedelta(days=3)
 AT = datetime(2026, 3, 4, 1, 0, tzinfo=UTC)
 BASELINE: dict[str, Any] = {"ctr": 0.02, "recent_ctr": 0.01, "frequency": 4.0, "flags": []}
 ALL = AccountFilter()
+PICTURE = b"\x89PNG\r\n\x1a\n1"
 HOSTILE = "<script>alert(1)</script>\"'&"
 
 
@@ -325,6 +327,33 @@ def test_a_file_needs_a_login_and_a_valid_filter(page: Page) -> None:
     refused = page.get("/downloads/fatigue/ads?status=bad")
     assert refused.status_code == 422
     assert "no status" in refused.text
+
+
+def _show_picture(page: Page, ad_id: str, title: str = "Sale") -> str:
+    """Store what an ad shows, and return the path of its picture."""
+    item = creatives.store_picture(page.runtime.objects, AdCreative(ad_id, "9", title, "VIDEO"), PICTURE)
+    creatives.save(page.runtime.engine, "act_1", [item], AT)
+    return f"pictures/{item.picture}"
+
+
+def test_a_picture_stands_beside_the_name(page: Page) -> None:
+    """In what needs action, in the list and on the page of the ad; an ad without one has a plain tile."""
+    _store(page, [_score("1", 80.0), _score("2", 20.0)])
+    path = _show_picture(page, "1", HOSTILE)
+    html = {tile: page.tile("fatigue", tile) for tile in ("today", "ads")}
+    assert [html[tile].count(f'<img src="{path}"') for tile in html] == [1, 1]
+    assert html["ads"].count('class="picture') == 2
+    own, other = (page.tile("ad", "score", account="1", ad=ad) for ad in ("1", "2"))
+    assert (path in own, "It shows" in own, "It shows" in other, "<img" in other) == (True, True, False, False)
+    assert all(HOSTILE not in text for text in (*html.values(), own))
+    picture = page.get(f"/{path}", VIEWER)
+    assert (picture.content, picture.headers["content-type"]) == (PICTURE, "image/png")
+    assert (picture.headers["x-content-type-options"], "immutable" in picture.headers["cache-control"]) == (
+        "nosniff",
+        True,
+    )
+    assert page.get(f"/{path}", None).status_code == 401
+    assert page.get("/pictures/" + "0" * 64 + ".png").status_code == 404
 
 
 def test_a_tab_runs_at_most_ten_statements(page: Page) -> None:

@@ -20,7 +20,7 @@ from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import FatigueScore, Window, normalize_account_id
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.fatigue_tab import COLORS, MEANINGS, describe_driver, list_components
-from adwarm.store import accounts
+from adwarm.store import accounts, creatives
 from adwarm.store.scores import StoredScore, list_newest_of_ad
 
 HISTORY_DAYS: Final = 90
@@ -54,6 +54,7 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "cost_status": name_cost_status(score),
         "figures": _list_figures(score),
         "recent_days": RECENT_DAYS,
+        "creative": creatives.get_many(context.engine, [(account_id, ad_id)]).get((account_id, ad_id)),
     }
 
 

@@ -10,6 +10,7 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
+from adwarm.sources.meta.creatives import creative_params, download_thumbnail, parse_creative
 from adwarm.sources.meta.graph_errors import name_refused_fields, naming_refused_fields
 from adwarm.sources.meta.response_bodies import (
     POLL_FIELDS,
@@ -29,6 +30,7 @@ from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
     Capabilities,
+    CreativePage,
     FetchUnit,
     Increment,
     ResultPage,
@@ -315,6 +317,20 @@ class MetaSource:
         )
         check_ids(page.rows)
         return page
+
+    def list_creatives(self, account_id: str, ad_ids: Sequence[str]) -> CreativePage:
+        """Return the creatives of ads with any status. Costs one request.
+
+        Raises:
+            Corrupt: an ad or its creative has no id.
+        """
+        response = self._graph.get((account_id, "ads"), creative_params(ad_ids, _STATUSES["ad"]), account_id)
+        rows = [row for row in parse_rows(response.body) if "creative" in row]
+        return CreativePage(tuple(map(parse_creative, rows)), response.usage)
+
+    def read_thumbnail(self, url: str) -> bytes:
+        """Return a thumbnail; see `adwarm.sources.meta.creatives`."""
+        return download_thumbnail(url, self._settings)
 
     def _page(self, path: tuple[str, ...], params: dict[str, Any], account_id: str) -> ResultPage:
         response: GraphResponse = self._graph.get(path, params, account_id)

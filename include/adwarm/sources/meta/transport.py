@@ -11,7 +11,7 @@ import http.client
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -90,7 +90,7 @@ class MetaCredentials:
 
 
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})
-_RAISED_BY_LIBRARIES = (
+RAISED_BY_LIBRARIES: Final = (
     requests.RequestException,
     HTTPError,
     http.client.HTTPException,
@@ -222,8 +222,8 @@ class GraphTransport:
         except AdwarmError:
             self._http.close()
             raise
-        except _RAISED_BY_LIBRARIES as error:
-            failure = _network_error(error, self._bounds)
+        except RAISED_BY_LIBRARIES as error:
+            failure = network_error(error, self._bounds)
         if failure is not None:  # outside the handler, so that no chained exception shows the URL
             self._http.close()  # the rest of the response must not be read by a later call
             raise failure
@@ -317,19 +317,21 @@ def _session(credentials: MetaCredentials, settings: SourceSettings) -> Any:
     host = urlsplit(session.GRAPH).hostname or ""
     if not host.endswith("facebook.com"):
         http.verify = True  # the SDK's own bundle knows Meta's certificates only
-    if _is_loopback(host):
+    if is_loopback(host):
         http.trust_env = False  # a proxy cannot reach this machine's loopback
     return session
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
+def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
+    """Return the error for one that a library raised during a call within `bounds`."""
     if bounds.is_too_large:
         return too_large_error(bounds.max_bytes)
     if bounds.is_late:

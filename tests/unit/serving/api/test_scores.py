@@ -10,6 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from adwarm.model import FatigueScore
+from adwarm.store import creatives
+from adwarm.store.creatives import AdCreative
 from tests import fatigue_scores
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.fatigue.stored_ads import ACCOUNT, EVIL, LAST_DAY, store_account
@@ -33,6 +35,23 @@ def test_scores_in_pages(api: Api) -> None:
         assert (page["account"], page["as_of"]) == ("act_1", "2026-11-24")
         cursor = page["next_cursor"]
     assert seen == ["1", "3", "0", "4", "6", "2", "5"]
+
+
+def test_what_an_ad_shows(api: Api) -> None:
+    """A score names the ad's creative and the path of its picture, which only a token of the account reads."""
+    fatigue_scores.publish(api.engine, [_score(n, 50.0 - n) for n in range(3)], 1, True, api.clock.now())
+    objects, item = api.services.context.objects, AdCreative("0", "9", "Sale", "VIDEO")
+    shown = [creatives.store_picture(objects, item, b"\xff\xd8\xff1"), AdCreative("1")]
+    creatives.save(api.engine, "act_1", shown, api.clock.now())
+    first, *others = (score["ad_creative"] for score in api.get("/v1/scores/1", api.token()).json()["scores"])
+    path = first.pop("picture")
+    assert (first, others) == ({"id": "9", "title": "Sale", "format": "VIDEO"}, [None, None])
+    picture = api.get(path, api.token())
+    assert (picture.content, picture.headers["content-type"]) == (b"\xff\xd8\xff1", "image/jpeg")
+    assert picture.headers["x-content-type-options"] == "nosniff"
+    limited = api.token(accounts=("act_2",))
+    for other, token in ((path, limited), (path.replace("act_1", "act_2"), limited), (f"{path}x", api.token())):
+        assert api.get(other, token).status_code == 404, other
 
 
 def test_scores_by_ad_day_and_status(api: Api) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
 import orjson
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Engine
@@ -31,8 +31,18 @@ from adwarm.serving.problems import unknown_report
 from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import check_account
 from adwarm.settings import FatigueSettings
-from adwarm.store import accounts, scores
+from adwarm.store import accounts, creatives, scores
+from adwarm.store.creatives import AdCreative
 from adwarm.store.scores import STATUSES, ScoreOrder, ScorePosition, ScoreQuery, StoredScore
+
+
+class ShownCreative(Document):
+    """What an ad shows, as the platform last named it."""
+
+    id: str = Field(description="The platform's id of the creative.")
+    title: str = Field(description="Its title, or else its name.")
+    format: str = Field(description="What the platform calls its kind, such as `VIDEO`.")
+    picture: str | None = Field(description="Path of a small picture on this server; null without one.")
 
 
 class Score(Document):
@@ -73,6 +83,7 @@ class Score(Document):
     data_version: int = Field(description="Version of that data; grows with every restatement.")
     calculator_version: str = Field(description="Version of the calculation.")
     calculated_at: datetime = Field(description="When it was calculated.")
+    ad_creative: ShownCreative | None = Field(None, description="What the ad shows; null when that was not read.")
 
 
 class ScorePage(Document):
@@ -241,6 +252,24 @@ def list_scores(
 
 
 @router.get(
+    "/scores/{account}/pictures/{name}",
+    summary="The picture of a creative",
+    operation_id="get_picture",
+    response_class=Response,
+    responses={200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}, **problems(400, 404)},
+)
+def get_picture(
+    token: ReadToken,
+    services: Services,
+    account: AccountPath,
+    name: Annotated[str, Path(max_length=80, description="The end of `picture` of a creative.")],
+) -> Response:
+    """What an ad of the account shows: at most 160 by 160, PNG, JPEG, GIF or WebP. It never changes under its name."""
+    data, media_type = creatives.read_picture(services.context, name, check_account(token, account))
+    return Response(data, 200, {"Cache-Control": "private, max-age=31536000, immutable"}, media_type)
+
+
+@router.get(
     "/scores/{account}/changes",
     summary="What changed in the fatigue scores of an account",
     operation_id="list_score_changes",
@@ -340,8 +369,22 @@ def _check_known(engine: Engine, account_id: str) -> None:
 
 def _describe(page: Sequence[StoredScore], settings: FatigueSettings, engine: Engine) -> list[Score]:
     outcomes = find_outcomes(engine)
-    documents = (describe_document(item, settings, outcomes) for item in page)
-    return [Score(**{name: values[name] for name in Score.model_fields}) for values in documents]
+    shown = creatives.get_many(engine, [(item.score.account_id, item.score.ad_id) for item in page])
+    own = Score.model_fields.keys() - {"ad_creative"}
+    scores_of_page = []
+    for item in page:
+        values, key = describe_document(item, settings, outcomes), (item.score.account_id, item.score.ad_id)
+        creative = _describe_creative(shown[key], key[0]) if key in shown else None
+        scores_of_page.append(Score(**{name: values[name] for name in own}, ad_creative=creative))
+    return scores_of_page
+
+
+def _describe_creative(item: AdCreative, account_id: str) -> ShownCreative | None:
+    """Return what an ad shows; None when the platform named nothing."""
+    if not item.creative_id:
+        return None
+    picture = f"/v1/scores/{account_id}/pictures/{item.picture}" if item.picture else None
+    return ShownCreative(id=item.creative_id, title=item.title, format=item.format, picture=picture)
 
 
 def _respond_json(document: Document, if_none_match: str) -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20"  # 1 to 19 were never released
+revision = "21"  # 1 to 20 were never released
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -20,6 +20,7 @@ _TABLES = (
     "account",
     "account_discovery",
     "action_event",
+    "ad_creative",
     "alert",
     "call_hour",
     "capacity_grant",
@@ -183,6 +184,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_action_event")),
     )
     op.create_index(op.f("ix_action_event_at"), "action_event", ["at"])
+    op.create_table(
+        "ad_creative",
+        sa.Column("account_id", sa.String(length=24), nullable=False),
+        sa.Column("ad_id", sa.String(length=64), nullable=False),
+        sa.Column("creative_id", sa.String(length=64), nullable=False),
+        sa.Column("title", sa.String(length=400), nullable=False),
+        sa.Column("format", sa.String(length=40), nullable=False),
+        sa.Column("object_hash", sa.String(length=64)),
+        sa.Column("suffix", sa.String(length=8), nullable=False),
+        sa.Column("read_at", _TIMESTAMP, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "ad_id", name=op.f("pk_ad_creative")),
+    )
+    op.create_index(op.f("ix_ad_creative_object_hash"), "ad_creative", ["object_hash"])
+    op.create_index(op.f("ix_ad_creative_read_at"), "ad_creative", ["read_at"])
     op.create_table(
         "alert",
         sa.Column("id", _ROW_ID, nullable=False),

@@ -1,0 +1,159 @@
+"""What ads show: the creative of each, as it was last read from the platform. Its picture is an object of the store.
+
+Ads of one creative share one object. Garbage collection deletes it after the last row that refers to it.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Final
+
+from sqlalchemy import Engine, Index, Table, and_, case, func, or_, select, true, tuple_, update
+from sqlalchemy.schema import Column
+from sqlalchemy.types import String
+
+from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
+from adwarm.store.accounts import table as account
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
+from adwarm.store.objects import PICTURE_TYPES, Context, ObjectStore
+from adwarm.store.scores import table as fatigue_score
+
+# Grows with scored ads: `SHOWN_ADS` an account, and those that were among them. Maintenance deletes old rows.
+table = Table(
+    "ad_creative",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("ad_id", String(64)),
+    value_column("creative_id", String(64), ""),
+    value_column("title", String(400), ""),
+    value_column("format", String(40), ""),
+    Column("object_hash", String(64)),
+    value_column("suffix", String(8), ""),
+    value_column("read_at", UtcDateTime()),
+    Index(None, "object_hash"),
+    Index(None, "read_at"),
+)
+
+SHOWN_ADS: Final = 25
+"""Ads of an account that get a picture: those with an alarm, then those with the highest scores."""
+_BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", b"GIF87a": ".gif", b"GIF89a": ".gif"}
+
+
+@dataclass(frozen=True, slots=True)
+class AdCreative:
+    """What an ad shows.
+
+    Attributes:
+        creative_id: the platform's id; empty when the platform named no creative of the ad.
+        title: its title, or else its name.
+        format: what the platform calls its kind, such as `VIDEO`.
+        object_hash: of its picture; None without one.
+        suffix: of that object, which says the kind of image.
+    """
+
+    ad_id: str
+    creative_id: str = ""
+    title: str = ""
+    format: str = ""
+    object_hash: str | None = None
+    suffix: str = ""
+
+    @property
+    def picture(self) -> str | None:
+        """The name of the picture, for `read_picture`."""
+        return self.object_hash and self.object_hash + self.suffix
+
+
+def store_picture(objects: ObjectStore, item: AdCreative, data: bytes) -> AdCreative:
+    """Store a picture and return `item` with it. The first bytes say what it is, whatever its sender says.
+
+    Raises:
+        Corrupt: it is no PNG, JPEG, GIF or WebP.
+        StorageError: it cannot be stored.
+    """
+    is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    suffix = next((suffix for beginning, suffix in _BEGINNINGS.items() if data.startswith(beginning)), None)
+    if suffix is None and not is_webp:
+        raise Corrupt(f"the picture of {len(data):,} bytes is no PNG, JPEG, GIF or WebP", code="picture")
+    suffix = suffix or ".webp"
+    return replace(item, object_hash=objects.put(data, suffix), suffix=suffix)
+
+
+def list_due(engine: Engine, since: date, before: datetime) -> dict[str, list[str]]:
+    """Return by account the ads to read, the most urgent first: shown ones that were not read since `before`.
+
+    Args:
+        since: accounts with no newer scores are left out.
+    """
+    probe = select(func.max(fatigue_score.c.as_of)).where(fatigue_score.c.account_id == account.c.id)
+    newest = select(account.c.id, probe.correlate(account).scalar_subquery().label("day")).cte("newest")
+    score = fatigue_score.c
+    urgency = (case((score.alarm == "alarm", 0), else_=1), score.total.is_(None), score.total.desc(), score.ad_id)
+    rank = func.row_number().over(partition_by=score.account_id, order_by=urgency).label("rank")
+    is_newest = and_(score.account_id == newest.c.id, score.as_of == newest.c.day, newest.c.day >= since)
+    shown = select(score.account_id, score.ad_id, rank).join(newest, is_newest).subquery("shown")
+    read = and_(table.c.account_id == shown.c.account_id, table.c.ad_id == shown.c.ad_id)
+    query = select(shown.c.account_id, shown.c.ad_id).outerjoin(table, read)
+    query = query.where(shown.c.rank <= SHOWN_ADS, or_(table.c.read_at.is_(None), table.c.read_at < before))
+    due: dict[str, list[str]] = defaultdict(list)
+    with read_transaction(engine) as connection:
+        for account_id, ad_id in connection.execute(query.order_by(shown.c.account_id, shown.c.rank)):
+            due[account_id].append(ad_id)
+    return due
+
+
+def save(engine: Engine, account_id: str, items: Sequence[AdCreative], at: datetime) -> None:
+    """Store what ads of an account show, as read at `at`."""
+    with write_transaction(engine) as connection:
+        upsert(connection, table, [{"account_id": account_id, "read_at": at, **to_row(item)} for item in items])
+
+
+def postpone(engine: Engine, account_id: str, ad_ids: Sequence[str], at: datetime) -> None:
+    """Count ads that could not be read as read at `at`, without a change of what is stored of them."""
+    rows = [{"account_id": account_id, "read_at": at, **to_row(AdCreative(ad_id))} for ad_id in ad_ids]
+    with write_transaction(engine) as connection:
+        insert_new(connection, table, rows)
+        chosen = and_(table.c.account_id == account_id, table.c.ad_id.in_(ad_ids))
+        connection.execute(update(table).where(chosen).values(read_at=at))
+
+
+def find_pictures(engine: Engine, account_id: str, creative_ids: Collection[str]) -> dict[str, AdCreative]:
+    """Return by creative a row of the account that has its picture; creatives without one are left out."""
+    query = select(table).where(
+        table.c.account_id == account_id, table.c.creative_id.in_(creative_ids), table.c.object_hash.is_not(None)
+    )
+    with read_transaction(engine) as connection:
+        return {row.creative_id: from_row(AdCreative, row) for row in connection.execute(query)}
+
+
+def get_many(engine: Engine, ads: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], AdCreative]:
+    """Return by account and ad what was read of them; ads that were not read are left out."""
+    query = select(table).where(tuple_(table.c.account_id, table.c.ad_id).in_(list(ads)))
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query).all() if ads else []
+    return {(row.account_id, row.ad_id): from_row(AdCreative, row) for row in rows}
+
+
+def read_picture(context: Context, name: str, account_id: str | None = None) -> tuple[bytes, str]:
+    """Return a picture that an ad shows, of this account if one is given, and its media type.
+
+    One that is lost or damaged is read from the platform again.
+
+    Raises:
+        NotFound: no ad shows it, or it is lost.
+    """
+    digest, dot, kind = name.partition(".")
+    suffix = dot + kind
+    is_shown = and_(table.c.object_hash == digest, table.c.suffix == suffix)
+    of_account = true() if account_id is None else table.c.account_id == account_id
+    with read_transaction(context.engine) as connection:
+        if connection.execute(select(table.c.ad_id).where(is_shown, of_account).limit(1)).first() is None:
+            raise NotFound("no ad shows this picture")
+    try:
+        return context.objects.get(digest, suffix), PICTURE_TYPES[suffix]
+    except (Corrupt, NotFound, BadRequest) as error:
+        with write_transaction(context.engine) as connection:
+            connection.execute(update(table).where(is_shown).values(object_hash=None))
+        raise NotFound("the picture is lost; it is read again within a day") from error
