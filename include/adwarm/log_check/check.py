@@ -222,20 +222,22 @@ def check_log(url: str, settings: Settings, on_progress: OnProgress | None = Non
             done += file.size
             report(size)
         check.rejected_values = reader.rejected_values()
-        check.learnable = measure_learnable(_drop_reloads(slots), settings.forecast.history_days)
-        check.reloads = sum(_count_opens(table) for _, table in slots.days()) - check.learnable.opens
+        check.learnable = measure_learnable(_drop_reloads(check, slots), settings.forecast.history_days)
+        check.reloads -= check.learnable.opens
     return check
 
 
-def _drop_reloads(slots: SlotAggregator) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the days with their slots without reloads; a day of reloads only is left out."""
-    for table in drop_reloads(table for _, table in slots.days()):
+def _drop_reloads(check: LogCheck, slots: SlotAggregator) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the days with their slots without reloads; a day of reloads only is left out. Counts all opens."""
+
+    def count_days() -> Iterator[pa.Table]:
+        for _, table in slots.days():
+            check.reloads += int(to_numpy(table["opens"]).sum())
+            yield table
+
+    for table in drop_reloads(count_days()):
         if len(table):
             yield int(table["slot"][0].value) // DAY_MICROS, table
-
-
-def _count_opens(slots: pa.Table) -> int:
-    return int(to_numpy(slots["opens"]).sum())
 
 
 def _read_file(
