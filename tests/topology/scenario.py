@@ -163,11 +163,17 @@ class Scenario:
         queue = RequestQueue(engine, BackpressureSettings(), owner="topology")
         asset = rest.find_asset(ASSET)
         rest.unpause(QUEUE)
-        for number in range(EVENTS):
+        for number in range(EVENTS - 1):
             if number % (EVENTS // len(QUEUED)) == 0:
                 queue.enqueue(QUEUED[number * len(QUEUED) // EVENTS], Priority.HIGH)
             rest.send_event(asset)
             self._runner.tick()
+
+        def is_drained() -> bool:
+            return not any(item.pending or item.processing for item in queue.status().classes.values())
+
+        self._runner.wait_until(is_drained, "the requests are drained", 300)
+        rest.send_event(asset)  # its run has nothing to drain
 
     def _running_pids(self, rest: AirflowRest) -> set[int]:
         """Return the processes of the running batches; none while one is still on its way to a worker."""
