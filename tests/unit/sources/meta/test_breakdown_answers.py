@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from adwarm.compression.action_columns import pivot_columns
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, QuerySpec, Row, Window
 from adwarm.model.breakdowns import HOURLY
@@ -102,7 +101,6 @@ def test_every_row_of_an_answer_is_kept(name: str) -> None:
     assert unpack_rows(pack_rows(taken)) == taken
     assert content_hash(reversed(rows)) == content_hash(taken) == content_hash(unpack_rows(pack_rows(taken)))
     assert ColumnTable.from_rows(taken).to_rows() == taken
-    assert pivot_columns(ColumnTable.from_rows(taken)).keys() == ColumnTable.from_rows(taken).columns.keys()
 
 
 def test_groups_that_cannot_be_told_apart_are_refused() -> None:
