@@ -14,10 +14,9 @@ gives; it is left out when it is empty.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, pairwise, repeat
-from operator import itemgetter, sub
+from types import NoneType
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -29,6 +28,8 @@ _LIMIT = 10**MAX_DIGITS
 _NUMBER = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?", re.ASCII)
 _DIGITS = frozenset("0123456789")
 _DECIMALS = 6
+_MILLION = 10**_DECIMALS
+_TOO_LONG = re.compile(r"\.[0-9]{7}")
 _SMALLEST = 100
 """Millionths; a smaller number is written with an exponent in JSON."""
 
@@ -83,14 +84,17 @@ def compute_column(
         read: the numbers of these columns that were read for other formulas; those of this one are added.
     """
     read = {} if read is None else read
-    if ratio.dividend not in read:
-        read[ratio.dividend] = read_numbers(columns[ratio.dividend])
-    divisors = columns[ratio.divisor]
+    dividends, divisors = read_once(columns, ratio.dividend, read), columns[ratio.divisor]
     if list in {*map(type, divisors)}:
-        return _divide_lists(read[ratio.dividend], divisors, ratio.times, types)
-    if ratio.divisor not in read:
-        read[ratio.divisor] = read_numbers(divisors)
-    return divide_numbers(read[ratio.dividend], read[ratio.divisor], ratio.times)
+        return divide_lists(dividends, divisors, ratio.times, types)
+    return divide_numbers(dividends, read_once(columns, ratio.divisor, read), ratio.times)
+
+
+def read_once(columns: Mapping[str, Sequence[Any]], name: str, read: dict[str, Numbers]) -> Numbers:
+    """Return the numbers of a column, and add them to those that were read."""
+    if name not in read:
+        read[name] = read_numbers(columns[name])
+    return read[name]
 
 
 def divide(dividends: Sequence[Any], divisors: Sequence[Any], times: int = 1) -> list[str | None]:
@@ -100,10 +104,17 @@ def divide(dividends: Sequence[Any], divisors: Sequence[Any], times: int = 1) ->
 
 def read_numbers(cells: Sequence[Any]) -> Numbers:
     """Return the numbers of a column; None where a cell has none, or one of too many digits."""
-    with suppress(TypeError, ValueError):  # not all of them are text, or some are empty
-        text = "".join([cell for cell in cells if cell is not None])
-        if text.isascii() and text.isdigit() and max(map(len, filter(None, cells))) <= MAX_DIGITS:
-            return [None if cell is None else int(cell) for cell in cells], 0
+    with suppress(TypeError, ValueError):  # not all of them are text, or not all are numbers of JSON
+        text = ",".join(["null" if cell is None else cell for cell in cells])
+        digits = text.replace("null", "").replace(",", "").replace(".", "")
+        numbers = orjson.loads(f"[{text}]") if digits.isascii() and digits.isdigit() else []
+        largest = max((number for number in numbers if number is not None), default=_LIMIT)
+        if len(numbers) == len(cells):
+            if "." not in text and largest < _LIMIT:
+                return numbers, 0
+            if largest < _LIMIT / _MILLION and not _TOO_LONG.search(text):
+                millionths = [None if number is None else int(number * _MILLION + 0.5) for number in numbers]
+                return millionths, _DECIMALS
     matches = [_NUMBER.fullmatch(cell) if isinstance(cell, str) else None for cell in cells]
     parts = [(match[1], match[2] or "") if match else ("", "") for match in matches]
     decimals = max((len(fraction) for _, fraction in parts), default=0)
@@ -116,9 +127,9 @@ def read_numbers(cells: Sequence[Any]) -> Numbers:
 def divide_numbers(dividends: Numbers, divisors: Numbers, times: int) -> list[str | None]:
     """Return the quotients of two columns of numbers, times a factor; None where there is none."""
     (above, own_decimals), (below, other_decimals) = dividends, divisors
-    factor = 2 * times * 10 ** (_DECIMALS + other_decimals - own_decimals)
+    factor = times * 10 ** (_DECIMALS + other_decimals - own_decimals)
     quotients = [
-        (number * factor // divisor + 1) >> 1 if divisor and number is not None else None
+        (number * factor + (divisor >> 1)) // divisor if divisor and number is not None else None
         for number, divisor in zip(above, below, strict=True)
     ]
     return _write_millionths(quotients)
@@ -141,87 +152,52 @@ def _write_millionths(numbers: list[int | None]) -> list[str | None]:
     return texts
 
 
-def _divide_lists(
+def divide_fields(
+    dividends: Numbers, fields: Mapping[str, list[Any]], times: int
+) -> tuple[dict[str, list[Any]], set[int]]:
+    """Return the quotients of the figures of items by field, and the rows with a value that has none or is no text."""
+    divided: dict[str, list[Any]] = {}
+    odd: set[int] = set()
+    for name, values in fields.items():
+        own = divided[name] = divide_numbers(dividends, read_numbers(values), times) if is_figure(name) else values
+        if own.count(None) != values.count(None) or (own is values and not {*map(type, values)} <= {str, NoneType}):
+            odd.update(row for row, cell in enumerate(values) if cell is not None and not isinstance(own[row], str))
+    return divided, odd
+
+
+def divide_lists(
     dividends: Numbers, cells: Sequence[Any], times: int, types: Sequence[str] | None
 ) -> list[list[Any] | None]:
     """Return each list with a quotient in place of each figure; None where one of them has none."""
-    lists = [cell if isinstance(cell, list) else [] for cell in cells]
-    if types is None:
-        return _divide_any(dividends, lists, times)
-    results: list[list[Any] | None] = [None] * len(cells)
-    for kinds, rows in group_by_types(lists).items():
-        places = {kind: place for place, kind in enumerate(kinds) if isinstance(kind, str)}
-        chosen = [kind for kind in types if kind in places]
-        if chosen and len(places) == len(kinds):  # no type repeats
-            own = [dividends[0][row] for row in rows], dividends[1]
-            columns = [[lists[row][places[kind]] for row in rows] for kind in chosen]
-            divided = _divide_values(own, columns, times)
-            if divided is None:
-                quotients = _divide_any(own, list(map(list, zip(*columns, strict=True))), times)
-            else:
-                quotients = [
-                    None
-                    if None in texts
-                    else [{BY: kind, "value": text} for kind, text in zip(chosen, texts, strict=True)]
-                    for texts in zip(*divided, strict=True)
-                ]
-            for row, items in zip(rows, quotients, strict=True):
-                results[row] = items
-    return results
-
-
-def group_by_types(lists: Sequence[list[Any]]) -> dict[tuple[Any, ...], list[int]]:
-    """Return the numbers of lists by the types of their items; lists with other items are left out."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for row, items in enumerate(lists):
-        try:
-            rows = groups.setdefault(tuple([item[BY] for item in items]), [])
-        except (TypeError, KeyError):  # an item is no object, or has no type, or one that is no text
-            rows = []
-        rows.append(row)
-    return groups
-
-
-def _divide_values(dividends: Numbers, columns: Sequence[list[Any]], times: int) -> list[list[str | None]] | None:
-    """Return the quotients of the values of items by column; None: some items have other fields, most have none."""
-    done: list[tuple[list[str], list[str | None]]] = []
-    divided = []
-    for items in columns:
-        if list(map(len, items)).count(2) != len(items):
-            return None
-        try:
-            values = list(map(itemgetter("value"), items))
-        except KeyError:
-            return None
-        quotients = next((texts for other, texts in done if other == values), None)  # one action under several types
-        if quotients is None:
-            if {*map(type, values)} != {str}:
-                return None
-            quotients = divide_numbers(dividends, read_numbers(values), times)
-            done.append((values, quotients))
-        divided.append(quotients)
-    return divided
-
-
-def _divide_any(dividends: Numbers, lists: list[list[Any]], times: int) -> list[list[Any] | None]:
-    """Return each list with a quotient in place of each figure, whatever else its items hold."""
     values: list[str] = []
-    ends = [0]
-    chosen = []
-    for items in lists:
-        if _collect_values(items, values):
-            chosen.append(items)
-        else:
-            chosen.append([])
-            del values[ends[-1] :]
-        ends.append(len(values))
-    above = [*chain.from_iterable(map(repeat, dividends[0], map(sub, ends[1:], ends)))]
-    quotients = divide_numbers((above, dividends[1]), read_numbers(values), times)
+    places: list[tuple[dict[str, Any], str]] = []
+    rows: list[int] = []
     results: list[list[Any] | None] = []
-    for items, (start, end) in zip(chosen, pairwise(ends), strict=True):
-        own = quotients[start:end]
-        results.append(_replace_values(items, iter(own)) if items and None not in own else None)
+    for row, cell in enumerate(cells):
+        items = cell if isinstance(cell, list) else []
+        try:
+            copied = _copy_items(items if types is None else _select_items(items, types), values, places)
+        except TypeError:
+            copied = []
+            del values[len(rows) :], places[len(rows) :]
+        rows += [row] * (len(values) - len(rows))
+        results.append(copied or None)
+    quotients = divide_numbers(([dividends[0][row] for row in rows], dividends[1]), read_numbers(values), times)
+    for row, (item, name), quotient in zip(rows, places, quotients, strict=True):
+        item[name] = quotient
+        if quotient is None:
+            results[row] = None
     return results
+
+
+def _select_items(items: list[Any], types: Sequence[str]) -> list[Any]:
+    """Return the items of some types, in their order; none where a type repeats or is no text."""
+    try:
+        by_type = {item[BY]: item for item in items}
+    except (TypeError, KeyError):  # an item is no object, or has no type
+        return []
+    is_usual = len(by_type) == len(items) and {*map(type, by_type)} == {str}
+    return [by_type[kind] for kind in types if kind in by_type] if is_usual else []
 
 
 def is_figure(name: str) -> bool:
@@ -229,36 +205,27 @@ def is_figure(name: str) -> bool:
     return name == "value" or name[:1] in _DIGITS
 
 
-def _collect_values(items: list[Any], values: list[str]) -> bool:
-    """Add the figures of items, in their order; False: an item has other values than texts and lists of items."""
-    for item in items:
-        if not isinstance(item, dict):
-            if not isinstance(item, str):
-                return False
-            continue
-        for name, value in item.items():
-            if isinstance(value, list):
-                if not _collect_values(value, values):
-                    return False
-            elif not isinstance(value, str):
-                return False
-            elif is_figure(name):
-                values.append(value)
-    return True
+def _copy_items(items: list[Any], values: list[str], places: list[tuple[dict[str, Any], str]]) -> list[Any]:
+    """Return a copy of items, and add their figures, and where these are.
 
-
-def _replace_values(items: list[Any], figures: Iterator[Any]) -> list[Any]:
-    """Return items with other figures, which `_collect_values` would give in the same order."""
-    replaced: list[Any] = []
+    Raises:
+        TypeError: one has other values than texts and lists of items.
+    """
+    copied = []
     for item in items:
+        own = item
         if isinstance(item, dict):
-            own = {**item}
+            own = item.copy()
             for name, value in item.items():
-                if isinstance(value, list):
-                    own[name] = _replace_values(value, figures) if dict in {*map(type, value)} else value
-                elif is_figure(name):
-                    own[name] = next(figures)
-            replaced.append(own)
-        else:
-            replaced.append(item)
-    return replaced
+                if isinstance(value, str):
+                    if is_figure(name):
+                        values.append(value)
+                        places.append((own, name))
+                elif not isinstance(value, list):
+                    raise TypeError(name)
+                elif {*map(type, value)} != {str}:
+                    own[name] = _copy_items(value, values, places)
+        elif not isinstance(item, str):
+            raise TypeError(item)
+        copied.append(own)
+    return copied

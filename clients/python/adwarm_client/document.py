@@ -18,7 +18,7 @@ import msgspec
 import orjson
 
 from adwarm_client.column_table import ColumnTable, Row
-from adwarm_client.derived_columns import BY, Numbers, Ratio, compute_column
+from adwarm_client.derived_columns import BY, Numbers, Ratio, compute_column, divide_fields, divide_lists, read_once
 from adwarm_client.errors import Corrupt
 
 FORMAT_VERSION: Final = 3
@@ -202,7 +202,9 @@ def _read_table(fields: Mapping[str, Any]) -> ColumnTable:
     stored = fields["columns"]
     columns = {name: unpivot_column(column, rows) for name, column in stored.items() if not _is_derived(column)}
     read: dict[str, Numbers] = {}
-    derived = {name: _read_derived(column, columns, read) for name, column in stored.items() if _is_derived(column)}
+    derived = {
+        name: _read_derived(column, stored, columns, read) for name, column in stored.items() if _is_derived(column)
+    }
     return ColumnTable(rows, {name: derived[name] if name in derived else columns[name] for name in stored})
 
 
@@ -210,11 +212,41 @@ def _is_derived(column: Any) -> bool:
     return isinstance(column, dict) and "ratio" in column
 
 
-def _read_derived(column: Mapping[str, Any], columns: Mapping[str, list[Any]], read: dict[str, Numbers]) -> list[Any]:
+def _read_derived(
+    column: Any, stored: Mapping[str, Any], columns: Mapping[str, list[Any]], read: dict[str, Numbers]
+) -> list[Any]:
     """Return the cells of a column that is stored as the formula of a ratio of other columns."""
     formula = msgspec.convert(column, _DerivedColumn)
-    cells = compute_column(columns, Ratio(*formula.ratio, formula.times), formula.types, read)
+    ratio = Ratio(*formula.ratio, formula.times)
+    divisors = stored[ratio.divisor]
+    if formula.types is not None and isinstance(divisors, dict):
+        numbers = read_once(columns, ratio.dividend, read)
+        cells = _divide_types(numbers, divisors, columns[ratio.divisor], formula.types, ratio.times)
+    else:
+        cells = compute_column(columns, ratio, formula.types, read)
     _replace_cells(cells, formula.exceptions)
+    return cells
+
+
+def _divide_types(
+    dividends: Numbers, divisors: Mapping[str, Any], lists: list[Any], types: Sequence[str], times: int
+) -> list[Any]:
+    """Return lists with the quotients of lists that are stored by type; equal to `divide_lists`."""
+    cells: list[Any] = [None] * len(lists)
+    odd = {*map(int, divisors.get("exceptions", {}))}
+    items = divisors["items"]
+    divided: dict[str, dict[str, list[Any]]] = {}
+    for kind in types:
+        if kind in items:
+            name = items[kind] if isinstance(items[kind], str) else kind
+            if name not in divided:
+                divided[name], own = divide_fields(dividends, items[name], times)
+                odd |= own
+            _add_items(cells, kind, divided[name])
+    rows = sorted(odd)
+    numbers = [dividends[0][row] for row in rows], dividends[1]
+    for row, cell in zip(rows, divide_lists(numbers, [lists[row] for row in rows], times, types), strict=True):
+        cells[row] = cell
     return cells
 
 

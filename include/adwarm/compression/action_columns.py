@@ -13,20 +13,23 @@ empty. A column with many of them, or with so many types that most values would 
 """
 
 import heapq
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, count, islice, pairwise, product, repeat
 from typing import Any
 
 import orjson
 
 from adwarm_client.column_table import read_fields
-from adwarm_client.derived_columns import BY, group_by_types
+from adwarm_client.derived_columns import BY
 
 _MAX_EXCEPTIONS = 1 / 8
 """Of the cells with a value; a column with more of them is not pivoted."""
 _MAX_SPARSENESS = 12
 """Places in a pivoted column per value. In JSON an item takes about twelve times the bytes of a null."""
+_BLOCK_ROWS = 128
+"""Rows that are read at a time: few enough that their items stay in the processor's cache."""
 
 Fields = dict[str, list[Any]]
 """A list of values by field."""
@@ -40,22 +43,18 @@ class Pivot:
 
     Attributes:
         lists: the values of each field by type, in the order of the items of a cell; None where a row has none.
+        items: the same as the document holds them.
         exceptions: the rows of cells that the lists do not hold, in order.
     """
 
     lists: dict[str, Fields]
+    items: dict[str, Any]
     exceptions: list[int]
 
     def to_json(self, cells: Sequence[Any]) -> dict[str, Any]:
         """Return the column as the document holds it."""
-        texts: dict[bytes, str] = {}
-        items: dict[str, Any] = {}
-        for kind, fields in self.lists.items():
-            text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
-            first = texts.setdefault(text, kind)
-            items[kind] = orjson.Fragment(text) if first == kind else first
         exceptions = {str(row): cells[row] for row in self.exceptions}
-        return {"by": BY, "items": items, **({"exceptions": exceptions} if exceptions else {})}
+        return {"by": BY, "items": self.items, **({"exceptions": exceptions} if exceptions else {})}
 
 
 def pivot(cells: Sequence[Any]) -> Pivot | None:
@@ -63,74 +62,116 @@ def pivot(cells: Sequence[Any]) -> Pivot | None:
     first = next((cell for cell in cells if cell), None)
     if not isinstance(first, list) or not isinstance(first[0], dict) or BY not in first[0]:
         return None
-    groups = group_by_types([cell if isinstance(cell, list) else [] for cell in cells])
-    order = {kind: place for place, kind in enumerate(order_types([kinds for kinds in groups if _are_texts(kinds)]))}
-    lists: dict[str, Fields] = {kind: {} for kind in order}
-    exceptions = {row for row, cell in enumerate(cells) if cell is not None}
-    present = len(exceptions)
-    for kinds, rows in groups.items():
-        if _are_texts(kinds) and len({*kinds}) == len(kinds) and [*kinds] == sorted(kinds, key=order.__getitem__):
-            exceptions.difference_update(_add_rows(lists, cells, kinds, rows))
-    lists = {kind: fields for kind, fields in lists.items() if fields}
-    columns = list(chain.from_iterable(fields.values() for fields in lists.values()))
-    places, nulls = len(cells) * len(columns), sum(values.count(None) for values in columns)
-    if len(exceptions) > present * _MAX_EXCEPTIONS or places > (places - nulls) * _MAX_SPARSENESS:
+    fields: dict[str, Fields] = defaultdict(lambda: defaultdict(lambda: [None] * len(cells)))
+    groups: dict[Types, list[int]] = defaultdict(list)
+    pivoted: set[int] = set()
+    for start in range(0, len(cells), _BLOCK_ROWS):
+        pivoted.update(_add_block(cells[start : start + _BLOCK_ROWS], start, fields, groups))
+    order = order_types({own: len(rows) for own, rows in groups.items()})
+    places = {kind: place for place, kind in enumerate(order)}
+    for own, rows in groups.items():
+        if [*own] != sorted({*own}, key=places.__getitem__):
+            pivoted.difference_update(rows)
+            for column, row in product([by_type[kind] for by_type in fields.values() for kind in own], rows):
+                column[row] = None
+    lists = {
+        kind: {name: by_type[kind] for name, by_type in fields.items() if any(v is not None for v in by_type[kind])}
+        for kind in order
+    }
+    lists = {kind: own for kind, own in lists.items() if own}
+    exceptions = [row for row, cell in enumerate(cells) if cell is not None and row not in pivoted]
+    columns = [*chain.from_iterable(own.values() for own in lists.values())]
+    size, nulls = len(cells) * len(columns), sum(values.count(None) for values in columns)
+    if len(exceptions) > (len(exceptions) + len(pivoted)) * _MAX_EXCEPTIONS:
         return None
-    return Pivot(lists, sorted(exceptions))
+    return None if size > (size - nulls) * _MAX_SPARSENESS else Pivot(*_share_lists(lists), exceptions)
 
 
-def _add_rows(lists: Mapping[str, Fields], cells: Sequence[Any], kinds: Types, rows: Sequence[int]) -> Sequence[int]:
-    """Add the values of rows of the same types; return the rows that are regular, which were added."""
-    fields = _read_items(cells, rows, len(kinds))
-    if not all(own and all(map(_are_texts, own.values())) for own in fields):
-        rows = [row for row in rows if _is_regular(cells[row])]
-        fields = _read_items(cells, rows, len(kinds))
-    for kind, own in zip(kinds, fields, strict=True):
-        for name, values in own.items():
-            column = lists[kind].setdefault(name, [None] * len(cells))
-            for row, value in zip(rows, values, strict=True):
-                column[row] = value
-    return rows
+def _add_block(cells: Sequence[Any], start: int, fields: dict[str, Fields], groups: dict[Types, list[int]]) -> set[int]:
+    """Add the values of some rows by field and type, and their numbers by types; return those that are regular."""
+    lists = [cell if isinstance(cell, list) else [] for cell in cells]
+    flat = _flatten(lists)
+    if len(flat) > 1 and all(map(_are_texts, flat.values())):
+        kinds = iter(flat[BY])
+        types = [tuple(islice(kinds, len(items))) for items in lists]
+    else:
+        types = [_read_types(items) for items in lists]
+        lists = [items if _is_regular(items) else [] for items in lists]
+        flat = _flatten(lists)
+    for row, own in enumerate(types, start):
+        groups[own].append(row)
+    rows = [*chain.from_iterable(map(repeat, count(start), map(len, lists)))]
+    for name in flat.keys() - {BY}:
+        by_type = fields[name]
+        for kind, row, value in zip(flat[BY], rows, flat[name], strict=True):
+            by_type[kind][row] = value
+    return {row for row, items in enumerate(lists, start) if items}
 
 
-def _read_items(cells: Sequence[Any], rows: Sequence[int], size: int) -> list[Fields]:
-    """Return the values of each field of the items at each place of some lists."""
-    return [read_fields([cells[row][place] for row in rows], skip={BY}) for place in range(size)]
+def _flatten(lists: Sequence[list[Any]]) -> Fields:
+    """Return the values of each field of the items of all lists, one list after another; nothing if one is no item."""
+    items = [*chain.from_iterable(lists)]
+    return read_fields(items) if {*map(type, items)} == {dict} else {}
+
+
+def _read_types(items: list[Any]) -> Types:
+    """Return the types of the items of a list; none where one of them has none."""
+    has_types = all(isinstance(item, dict) and isinstance(item.get(BY), str) for item in items)
+    return tuple([item[BY] for item in items]) if has_types else ()
+
+
+def _share_lists(by_type: dict[str, Fields]) -> tuple[dict[str, Fields], dict[str, Any]]:
+    """Return the lists with one object for those that are equal as JSON, and the `items` of the document."""
+    first: dict[bytes, str] = {}
+    lists, items = {}, dict[str, Any]()
+    for kind, fields in by_type.items():
+        text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+        name = first.setdefault(text, kind)
+        lists[kind] = by_type[name]
+        items[kind] = orjson.Fragment(text) if name == kind else name
+    return lists, items
 
 
 def _are_texts(values: Iterable[Any]) -> bool:
     return {*map(type, values)} == {str}
 
 
-def order_types(groups: Iterable[Types]) -> list[str]:
+def order_types(groups: Mapping[Types, int]) -> list[str]:
     """Return the types in an order that suits as many cells as possible.
 
-    It depends only on which types follow each other in cells, so that a new day rarely changes it.
+    It depends only on which types follow each other in cells, so that a new day rarely changes it, and where cells
+    contradict each other on how many do.
+
+    Args:
+        groups: the types of the items of cells, and how many cells have them.
     """
     kinds = sorted(set(chain.from_iterable(groups)))
     numbers = {kind: number for number, kind in enumerate(kinds)}
-    pairs = {(numbers[first], numbers[second]) for group in groups for first, second in pairwise(group)}
-    return [kinds[number] for number in _sort_topologically(len(kinds), sorted(pairs))]
+    pairs: Counter[tuple[int, int]] = Counter()
+    for group, cells in groups.items():
+        for first, second in pairwise(group):
+            pairs[numbers[first], numbers[second]] += cells
+    return [kinds[number] for number in _sort_topologically(len(kinds), pairs)]
 
 
-def _sort_topologically(size: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
-    """Return 0 to `size` - 1 so that the first of each pair comes first; in a cycle the smallest number comes first."""
-    after: list[set[int]] = [set() for _ in range(size)]
+def _sort_topologically(size: int, pairs: Mapping[tuple[int, int], int]) -> list[int]:
+    """Return 0 to `size` - 1 so that the first of each pair comes first; in a cycle the lightest pairs lose."""
+    after: list[list[int]] = [[] for _ in range(size)]
     waits_for = [0] * size
-    for first, second in pairs:
+    for (first, second), weight in pairs.items():
         if first != second:
-            after[first].add(second)
-            waits_for[second] += 1
+            after[first].append(second)
+            waits_for[second] += weight
     ready = [number for number in range(size) if not waits_for[number]]
     remaining, order = dict.fromkeys(range(size)), []
     while remaining:
-        number = heapq.heappop(ready) if ready else next(iter(remaining))
+        number = heapq.heappop(ready) if ready else min(remaining, key=waits_for.__getitem__)
         if number not in remaining:
             continue  # it was taken to break a cycle
         del remaining[number]
         order.append(number)
         for other in after[number]:
-            waits_for[other] -= 1
+            waits_for[other] -= pairs[number, other]
             if not waits_for[other]:
                 heapq.heappush(ready, other)
     return order

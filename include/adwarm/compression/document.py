@@ -17,11 +17,11 @@ The shapes in which a stored document is returned: columns as stored, rows, NDJS
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from hashlib import sha256
-from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 import orjson
@@ -36,9 +36,8 @@ from adwarm_client.derived_columns import (
     FORMULAS,
     Numbers,
     compute_column,
-    divide_numbers,
-    is_figure,
-    read_numbers,
+    divide_fields,
+    read_once,
 )
 from adwarm_client.document import (
     CONTENT_TYPE,
@@ -138,10 +137,9 @@ def _describe(
     """Return a column as its formula; None: too many of its cells are not what the formula gives."""
     ratio, cells = FORMULAS[name], table.columns[name]
     if name in pivots and ratio.divisor in pivots:
-        if ratio.dividend not in read:
-            read[ratio.dividend] = read_numbers(table.columns[ratio.dividend])
+        dividends = read_once(table.columns, ratio.dividend, read)
         types: list[str] | None = list(pivots[name].lists)
-        rows = _find_other_lists(pivots[name], pivots[ratio.divisor], read[ratio.dividend], ratio.times)
+        rows = _find_other_lists(pivots[name], pivots[ratio.divisor], dividends, ratio.times)
     else:
         types = _list_types(cells)
         computed = compute_column(table.columns, ratio, types, read)
@@ -161,33 +159,25 @@ def _describe(
 def _find_other_lists(own: Pivot, divisors: Pivot, dividends: Numbers, times: int) -> list[int]:
     """Return the rows of lists that are not the quotients of other lists, without making those lists."""
     other = {*own.exceptions, *divisors.exceptions}
-    done: list[tuple[list[Any], list[Any]]] = []
     no_values: list[Any] = [None] * len(dividends[0])
-    for kind, sent in own.lists.items():
-        divided = divisors.lists.get(kind, {})
-        for name in sent.keys() | divided.keys():
-            texts, values = sent.get(name, no_values), divided.get(name, no_values)
-            quotients = values
-            if is_figure(name):
-                same = (ratios for cells, ratios in done if cells == values)  # one action is under several types
-                quotients = next(same, []) or divide_numbers(dividends, read_numbers(values), times)
-                done.append((values, quotients))
-            if quotients != texts:
-                other.update(row for row, cell in enumerate(texts) if cell != quotients[row])
-            if quotients.count(None) != values.count(None) or not {*map(type, values)} <= {str, NoneType}:
-                other.update(
-                    row for row, cell in enumerate(values) if cell is not None and not isinstance(quotients[row], str)
-                )
+    pairs = ((sent, divisors.lists.get(kind, {})) for kind, sent in own.lists.items())
+    for sent, divided in {(id(sent), id(divided)): (sent, divided) for sent, divided in pairs}.values():
+        quotients, odd = divide_fields(dividends, divided, times)
+        other.update(odd)
+        for name in sent.keys() | quotients.keys():
+            texts, computed = sent.get(name, no_values), quotients.get(name, no_values)
+            if computed != texts:
+                other.update(row for row, cell in enumerate(texts) if cell != computed[row])
     return sorted(other)
 
 
 def _list_types(cells: Sequence[Any]) -> list[str] | None:
     """Return the types of the lists of a column in their usual order; None where items have no types."""
-    kinds = set()
+    kinds: Counter[tuple[Any, ...]] = Counter()
     for cell in cells:
         if cell is not None:
             try:
-                kinds.add(tuple([item[BY] for item in cell]))
+                kinds[tuple([item[BY] for item in cell])] += 1
             except (TypeError, KeyError):
                 return None
     return order_types(kinds) if kinds and all(isinstance(kind, str) for group in kinds for kind in group) else None

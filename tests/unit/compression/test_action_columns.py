@@ -99,6 +99,16 @@ def test_a_few_odd_cells_are_exceptions(subtests: pytest.Subtests) -> None:
             assert unpivot_column(column, 21) == cells
 
 
+def test_the_order_of_most_rows_counts() -> None:
+    """One row in another order is an exception, whichever type has the smaller name."""
+    cells = [_items("b", "x", "a")] * 20 + [_items("a", "b")]
+    column = _pivot(cells)
+    assert isinstance(column, dict)
+    assert list(column["items"]) == ["b", "x", "a"]
+    assert column["exceptions"] == {"20": cells[20]}
+    assert unpivot_column(column, 21) == cells
+
+
 def test_equal_types_share_their_lists() -> None:
     """A type with the lists of an earlier one has that one's name; values that differ in JSON alone do not count."""
     cells: list[Any] = [

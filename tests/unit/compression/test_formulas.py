@@ -77,6 +77,21 @@ def test_exceptions_are_stored_beside_the_formula() -> None:
     assert found == {"ctr": {**column, "exceptions": exceptions}}
 
 
+def test_a_row_in_another_order_is_an_exception() -> None:
+    """Costs of actions stay a formula when one row lists its types in another order."""
+    rows: list[Row] = [
+        _with_ratios(
+            {"ad_id": "1", "spend": "3.00", "actions": [{"action_type": kind, "value": "4"} for kind in kinds]}, {}
+        )
+        for kinds in ["ba"] * 8 + ["ab"]
+    ]
+    document = make_document(rows)
+    raw = encode_document(document)
+    column = orjson.loads(raw)["daily"]["columns"]["cost_per_action_type"]
+    assert (column["types"], [*column["exceptions"]]) == (["b", "a"], ["8"])
+    assert decode_document(raw, CONTENT_TYPE) == document
+
+
 def test_a_column_of_exceptions_is_stored_as_it_is() -> None:
     """With exceptions in most cells, or without the columns of its formula, a column is a list of its values."""
     for table in (_rows("12.50", "12.50", "12.5"), ColumnTable.from_rows([{"ctr": "1", "clicks": "1"}])):
