@@ -234,8 +234,10 @@ class _BoundedProtocol(HttpToolsProtocol):
                 self._limit.again[sha256(piece).digest()] = self._again
         self._received = data[start:]
         if is_answered:
+            if len(self._received) > MAX_WAITING_BYTES:
+                self.flow.pause_reading()
             self._go_on()
-        if len(self._received) > MAX_HEAD_BYTES and not self._has_request and not self.transport.is_closing():
+        elif len(self._received) > MAX_HEAD_BYTES and not self._has_request and not self.transport.is_closing():
             self._refuse_head()
 
     def _find_piece(self, data: bytes, start: int) -> tuple[int, int]:

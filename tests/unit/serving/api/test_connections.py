@@ -189,18 +189,20 @@ def test_the_limit_is_exact_for_each_request() -> None:
     run(work)
 
 
-def test_a_thousand_requests_at_once_are_answered_in_order(server_lines: list[str]) -> None:
+@pytest.mark.parametrize("is_at_once", [False, True])
+def test_a_thousand_requests_in_one_read_are_answered_in_order(server_lines: list[str], is_at_once: bool) -> None:
     """One runs at a time and none is kept parsed; whoever leaves in the middle causes no line in the log."""
 
     async def work() -> None:
         serving = Serving()
+        serving.lifespan = {AT_ONCE: echo_at_once} if is_at_once else {}
         wire, leaving = serving.connect(), serving.connect()
         wire.protocol.data_received(b"".join(GET % number for number in range(1_000)))
         while bodies(wire).count(";") < 1_000:
             assert len(wire.protocol.pipeline) == 0
             await settle()
         assert bodies(wire) == "".join(f"/{number}:0;" for number in range(1_000))
-        assert serving.app.most_running == 1
+        assert serving.app.most_running == int(not is_at_once)
         leaving.protocol.data_received(b"".join(GET % number for number in range(1_000)))
         await asyncio.sleep(0)
         leaving.close()
@@ -241,6 +243,24 @@ def test_what_waits_for_an_answer_is_bounded() -> None:
         serving.app.may_answer.set()
         await settle()
         assert not wire.is_paused
+
+    run(work)
+
+
+def test_what_waits_for_answers_at_once_is_bounded() -> None:
+    """A client that sends faster than one answer in each turn of the loop is not read until the rest is answered."""
+
+    async def work() -> None:
+        serving = Serving()
+        serving.lifespan = {AT_ONCE: echo_at_once}
+        wire, sent = serving.connect(), 0
+        while not wire.is_paused:
+            wire.protocol.data_received((GET % 2) * 100)
+            sent += 100
+            assert len(wire.protocol._received) < MAX_WAITING_BYTES + 10_000
+        while wire.protocol._received:
+            await settle()
+        assert (bodies(wire), wire.is_paused) == ("/2:0;" * sent, False)
 
     run(work)
 
