@@ -2156,7 +2156,7 @@ export interface operations {
                 /** @description Form of the rows; default: the one that `Accept` names, else columnar. */
                 shape?: ("columnar" | "rows" | "ndjson" | "csv" | "arrow") | null;
                 /** @description Which table: ndjson, csv and arrow hold one of the document's two. */
-                table?: ("summary" | "daily") | null;
+                table?: ("daily" | "summary") | null;
                 /** @description As `Adwarm-Priority`, which a link cannot send. */
                 priority?: ("critical" | "high" | "normal" | "low") | null;
             };

@@ -69,7 +69,7 @@ class ReportQuery(BaseModel):
     shape: Shape | None = Field(
         None, description="Form of the rows; default: the one that `Accept` names, else columnar."
     )
-    table: Literal["summary", "daily"] | None = Field(
+    table: Literal["daily", "summary"] | None = Field(
         None, description="Which table: ndjson, csv and arrow hold one of the document's two."
     )
     priority: PriorityName | None = Field(None, description="As `Adwarm-Priority`, which a link cannot send.")
