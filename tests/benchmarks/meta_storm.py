@@ -22,9 +22,10 @@ from unittest import mock
 
 import orjson
 
+from adwarm import fetch_plan
 from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
-from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine, fetcher
+from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
 from adwarm.runtime import Runtime
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
@@ -150,7 +151,7 @@ def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
     clock, result = PlatformClock(server, scene.scale), Result()
     source = {"graph_url": server.url, "access_token": "simulated-token"}
     with (
-        mock.patch.object(fetcher, "REPORT_DAYS", 20),  # both ways of reading are in the storm
+        mock.patch.object(fetch_plan, "REPORT_DAYS", 20),  # both ways of reading are in the storm
         temporary_runtime(
             server.url, clock, workers=8, source=source, connections={MORTAL_CONNECTION: source}
         ) as runtime,

@@ -85,7 +85,7 @@ def counting_statements(engine: Engine) -> Iterator[list[str]]:
 @pytest.fixture(autouse=True)
 def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetch by pages, however many days are missing."""
-    monkeypatch.setattr("adwarm.prefetch.fetcher.REPORT_DAYS", 400)
+    monkeypatch.setattr("adwarm.fetch_plan.REPORT_DAYS", 400)
 
 
 def measure(engine: Engine, home: Path, number: int) -> dict[str, float]:

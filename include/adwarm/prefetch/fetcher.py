@@ -27,7 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from adwarm.backpressure import CallRequest, acquire_grant
-from adwarm.fetch_plan import REPORT_DAYS, REPORT_ROWS
+from adwarm.fetch_plan import is_large
 from adwarm.foundation.clock import TimeLimit, TimeLimitReached, limited
 from adwarm.foundation.errors import (
     Corrupt,
@@ -345,8 +345,7 @@ class Fetcher:
         """Whether a unit is large: by its days, or by their expected rows."""
         if not self._can_report or unit.increment is not Increment.DAY or has_one_row(unit):
             return False
-        days = sum(len(window) for window in unit.windows)
-        return days > REPORT_DAYS or days * self.rows_per_day > REPORT_ROWS
+        return is_large(sum(map(len, unit.windows)), self.rows_per_day)
 
     def _fetch_as_report(self, unit: FetchUnit) -> FetchResult:
         """Fetch the unit as an async report.

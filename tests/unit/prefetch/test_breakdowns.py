@@ -177,7 +177,7 @@ def test_the_first_fetch_of_many_groups_is_an_async_report(
     stage = divide("ad", PLACEMENT)
     stage.fetch("default")
     assert stage.staging.calls("submit") == []
-    monkeypatch.setattr("adwarm.prefetch.fetcher.REPORT_ROWS", 7 * 4 * count_groups(PLACEMENT) - 200)
+    monkeypatch.setattr("adwarm.fetch_plan.REPORT_ROWS", 7 * 4 * count_groups(PLACEMENT) - 200)
     stage.fetch()
     assert len(stage.staging.calls("submit")) == 1
     assert stage.rows() == stage.own_rows()

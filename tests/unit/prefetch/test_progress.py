@@ -223,7 +223,7 @@ def test_reading_a_report_continues_at_its_page(
     database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next run continues at the page where the last one stopped, and requests no other report."""
-    monkeypatch.setattr("adwarm.prefetch.fetcher.REPORT_DAYS", 5)
+    monkeypatch.setattr("adwarm.fetch_plan.REPORT_DAYS", 5)
     clear(database)
     stage = make_limited_stage(database, tmp_path, ads=4, page=20, calls=4)
     runs = 0
@@ -374,7 +374,7 @@ def test_a_report_whose_rows_come_too_slowly_is_read_by_the_next_run(
     database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not requested again: it stays in the lease, and its rows are read when the platform is faster."""
-    monkeypatch.setattr("adwarm.prefetch.fetcher.REPORT_DAYS", 1)
+    monkeypatch.setattr("adwarm.fetch_plan.REPORT_DAYS", 1)
     clear(database)
     stage = make_limited_stage(database, tmp_path, ads=1, page=500, calls=100)
     stage.source.capabilities = Capabilities(has_async_reports=True)

@@ -82,8 +82,8 @@ def test_many_expected_rows_make_a_report(
     make_staging: Callable[..., PlatformHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A short span goes as a report when the stored days say that it has many rows."""
-    for module in ("fetcher", "refresh"):
-        monkeypatch.setattr(f"adwarm.prefetch.{module}.REPORT_ROWS", 30)
+    for module in ("fetch_plan", "prefetch.refresh"):
+        monkeypatch.setattr(f"adwarm.{module}.REPORT_ROWS", 30)
     staging = make_staging()
     staging.run("act_1", span="2026-11-18..2026-11-20")
     assert staging.calls("submit") == []
