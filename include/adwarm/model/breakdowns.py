@@ -67,9 +67,9 @@ def check_breakdowns(breakdowns: Sequence[str], action_breakdowns: Sequence[str]
     Raises:
         ValueError: it does not; the message names what it allows.
     """
-    names, actions = set(breakdowns), set(action_breakdowns)
+    actions = set(action_breakdowns)
     if not any(
-        names == set(rows) and (actions - _JOINED if joins else actions) == set(items)
+        sorted(breakdowns) == sorted(rows) and (actions - _JOINED if joins else actions) == set(items)
         for rows, items, joins in _COMBINATIONS
     ):
         raise ValueError(
