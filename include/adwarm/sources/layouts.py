@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.model.breakdowns import BREAKDOWNS
 from adwarm.sources.daily import DailyRow, load_sort_key
 from adwarm.sources.formats import format_id, is_absent
 
@@ -27,24 +28,16 @@ LOAD_MARKER_COLUMNS: Final = (
 DELETED_COLUMNS: Final = ("_fivetran_deleted", "_sdc_deleted_at")
 """Columns in which loaders mark a row that no longer exists at its source."""
 
-BREAKDOWNS: Final = (
-    "age",
-    "gender",
-    "country",
-    "region",
+BREAKDOWN_COLUMNS: Final = (
+    *BREAKDOWNS,
     "dma",
     "comscore_market",
-    "impression_device",
     "device_platform",
-    "publisher_platform",
-    "platform_position",
     "placement",
-    "product_id",
     "frequency_value",
     "place_page_id",
     "user_segment_key",
     "media_type",
-    "hourly_stats_aggregated_by_advertiser_time_zone",
     "hourly_stats_aggregated_by_audience_time_zone",
 )
 """Columns of breakdowns, by which the platform divides the rows of an ad's day."""

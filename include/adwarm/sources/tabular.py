@@ -29,7 +29,7 @@ from adwarm.sources.daily import (
 )
 from adwarm.sources.formats import ADDITIVE_FIELDS, format_id, is_absent
 from adwarm.sources.layouts import (
-    BREAKDOWNS,
+    BREAKDOWN_COLUMNS,
     DELETED_COLUMNS,
     LOADED_AT,
     LookupTable,
@@ -290,7 +290,7 @@ class TabularSource(SynchronousSource):
             null_as_zero=self._layout.null_as_zero,
             load_column=columns.get(LOADED_AT),
             deletion_columns=tuple(columns[name] for name in DELETED_COLUMNS if name in columns),
-            breakdown_columns=tuple(columns[name] for name in BREAKDOWNS if name in columns),
+            breakdown_columns=tuple(columns[name] for name in BREAKDOWN_COLUMNS if name in columns),
         )
 
     def _rows(self, unit: FetchUnit) -> list[Row]:
