@@ -100,6 +100,14 @@ def test_an_unknown_level_is_named() -> None:
         plan_units(CAPS, ACCOUNT, [Window(START, START)], Increment.DAY, QuerySpec(level="campaign"))
 
 
+def test_a_source_without_breakdowns_refuses_them() -> None:
+    """Neither kind is ignored: rows that are not divided would pass for groups."""
+    for spec in (QuerySpec(breakdowns=("age",)), QuerySpec(action_breakdowns=("action_device",))):
+        with pytest.raises(BadRequest, match="has no breakdowns; name a report without them"):
+            plan_units(CAPS, ACCOUNT, [Window(START, START)], Increment.DAY, spec)
+        assert len(plan_units(replace(CAPS, has_breakdowns=True), ACCOUNT, [Window(START, START)], Increment.DAY, spec))
+
+
 def test_split_keeps_the_query() -> None:
     """Both halves have the query and the account of the whole."""
     unit = FetchUnit("act_1", (Window(START, START + timedelta(days=2)),), Increment.DAY, SPEC, (("a", "b", "c"),))

@@ -1,4 +1,4 @@
-"""Answers with breakdowns, in the forms that connectors have recorded: every row is read, and none is merged."""
+"""Answers with breakdowns, as others recorded them and in the forms that they report: no row is lost or merged."""
 
 from datetime import date
 from typing import Any
@@ -24,6 +24,65 @@ def actions(*items: tuple[str, str, str]) -> list[Row]:
     return [{"action_type": kind, "action_device": device, "value": value} for kind, device, value in items]
 
 
+def counts(**values: str) -> list[Row]:
+    """Return a list of actions by type."""
+    return [{"action_type": kind, "value": value} for kind, value in values.items()]
+
+
+def group(figures: str, **values: Any) -> Row:
+    """Return a group with its impressions, clicks, reach and spend."""
+    return dict(zip(("impressions", "clicks", "reach", "spend"), figures.split(), strict=True)) | values
+
+
+SPAN, SUNDAY = Window(date(2025, 3, 4), date(2025, 3, 21)), Window(date(2021, 2, 21), date(2021, 2, 21))
+PURCHASES = (
+    *("purchase", "omni_purchase", "onsite_web_purchase", "onsite_web_app_purchase", "web_in_store_purchase"),
+    "offsite_conversion.fb_pixel_purchase",
+)
+RECORDED: list[tuple[Window, tuple[str, ...], list[Row]]] = [
+    # An ad of app/tests/creatives_mock.py in milaana1988/fastapi-facebook-creatives.
+    (
+        SPAN,
+        PLACE[:1],
+        [
+            group("5 0 3 0.01", publisher_platform="audience_network"),
+            group(
+                "168 13 149 6.49",
+                publisher_platform="facebook",
+                actions=counts(
+                    **dict.fromkeys(PURCHASES, "1"),
+                    page_engagement="8",
+                    landing_page_view="2",
+                    post_engagement="8",
+                    link_click="8",
+                ),
+                unique_actions=counts(link_click="7"),
+            ),
+            group(
+                "36 2 34 1.09",
+                publisher_platform="instagram",
+                actions=counts(page_engagement="2", post_engagement="2", link_click="2"),
+                unique_actions=counts(link_click="2"),
+            ),
+        ],
+    ),
+    # Groups of an ad in integration_tests/expected_records.jsonl of Airbyte's source-facebook-marketing.
+    (SUNDAY, ("age", "gender"), [group("40 0 38 0.08", age="65+", gender="male")]),
+    (SUNDAY, ("country",), [group("725 0 693 0.95", country="US")]),
+    (SUNDAY, ("region",), [group("7 0 7 0.03", region="Wisconsin")]),
+    (
+        SUNDAY,
+        (*PLACE, "impression_device"),
+        [
+            group(
+                "1 0 1 0",
+                publisher_platform="instagram",
+                platform_position="instagram_explore",
+                impression_device="android_tablet",
+            )
+        ],
+    ),
+]
 ANSWERS: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
     "placements, of platforms that are new or unknown": (
         (*PLACE, "impression_device"),
@@ -69,38 +128,49 @@ ANSWERS: dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]] = {
 }
 
 
-def unit_of(breakdowns: tuple[str, ...]) -> FetchUnit:
-    """Return a request of a day by groups."""
+def unit_of(breakdowns: tuple[str, ...], window: Window = DAY) -> FetchUnit:
+    """Return a request of a day or range by groups."""
     spec = QuerySpec(level="campaign", breakdowns=breakdowns, action_breakdowns=("action_type", "action_device"))
-    return FetchUnit("act_1", (DAY,), Increment.DAY, spec)
+    return FetchUnit("act_1", (window,), Increment.DAY if len(window) == 1 else Increment.RANGE, spec)
 
 
-def answer(groups: list[dict[str, Any]]) -> dict[str, Any]:
+def answer(groups: list[dict[str, Any]], window: Window = DAY) -> dict[str, Any]:
     """Return the body of a response with a row for each group."""
-    day = {"date_start": "2026-03-26", "date_stop": "2026-03-26"}
+    days = {"date_start": str(window.since), "date_stop": str(window.until)}
     ids = {"account_id": "1", "campaign_id": "120236392470970093"}
     return {
         "data": [
-            {**ids, "impressions": str(100 + index), "spend": "0", **day, **group} for index, group in enumerate(groups)
+            {**ids, "impressions": str(100 + index), "spend": "0", **days, **values}
+            for index, values in enumerate(groups)
         ]
     }
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_every_row_of_an_answer_is_kept(name: str) -> None:
-    """Groups stay apart and are stored as they are written, with an empty name or without one, in one order."""
-    breakdowns, groups = ANSWERS[name]
-    unit = unit_of(breakdowns)
-    rows = parse_rows(answer(groups))
+def check_kept(breakdowns: tuple[str, ...], groups: list[dict[str, Any]], window: Window = DAY) -> None:
+    """Check that every group is read, stored and served as it is written, and stays apart from the others."""
+    unit = unit_of(breakdowns, window)
+    rows = parse_rows(answer(groups, window))
     check_rows(rows, unit, numeric_ids=True)
     buffer = RowBuffer(unit.spec.identity, rows)
     buffer.add(rows[:1])  # a page that overlaps
-    taken = buffer.take(DAY)
+    taken = buffer.take(window)
     assert len(taken) == len(groups)
     assert all(row in taken for row in rows)
     assert unpack_rows(pack_rows(taken)) == taken
     assert content_hash(reversed(rows)) == content_hash(taken) == content_hash(unpack_rows(pack_rows(taken)))
     assert ColumnTable.from_rows(taken).to_rows() == taken
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_every_row_of_an_answer_is_kept(name: str) -> None:
+    """Groups stay apart and are stored as they are written, with an empty name or without one, in one order."""
+    check_kept(*ANSWERS[name])
+
+
+@pytest.mark.parametrize(("window", "breakdowns", "groups"), RECORDED)
+def test_recorded_groups_are_kept(window: Window, breakdowns: tuple[str, ...], groups: list[Row]) -> None:
+    """Groups that others recorded keep every figure and action, for a day and for a range."""
+    check_kept(breakdowns, groups, window)
 
 
 def test_groups_that_cannot_be_told_apart_are_refused() -> None:
