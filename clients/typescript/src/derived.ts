@@ -30,13 +30,13 @@ export function columnComputer(table: Table): (column: DerivedColumn) => PlainCo
     return column
   }
   const numbers = (name: string): Numbers => {
-    let found = read.get(name)
-    if (found === undefined) {
+    let own = read.get(name)
+    if (own === undefined) {
       const column = stored(name)
-      found = readNumbers('items' in column ? new Array<Cell>(table.rows).fill(null) : column)
-      read.set(name, found)
+      own = readNumbers('items' in column ? new Array<Cell>(table.rows).fill(null) : column)
+      read.set(name, own)
     }
-    return found
+    return own
   }
   const compute = (column: DerivedColumn): PlainColumn => {
     const [dividend, divisor] = column.ratio
@@ -50,9 +50,9 @@ export function columnComputer(table: Table): (column: DerivedColumn) => PlainCo
     return quotients
   }
   return (column) => {
-    const found = computed.get(column) ?? compute(column)
-    computed.set(column, found)
-    return found
+    const plain = computed.get(column) ?? compute(column)
+    computed.set(column, plain)
+    return plain
   }
 }
 

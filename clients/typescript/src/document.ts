@@ -34,7 +34,7 @@ export interface DerivedColumn {
 }
 
 export type Column = readonly Cell[] | PivotedColumn | DerivedColumn
-/** A column whose values are there. */
+/** A column that holds its values. */
 type PlainColumn = Exclude<Column, DerivedColumn>
 
 /** A table of a report: one array per column, all of the same length. */

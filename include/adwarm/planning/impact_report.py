@@ -18,7 +18,7 @@ WEEK: Final = timedelta(days=7)
 
 
 def report_impact(context: Context, now: datetime) -> dict[str, Any]:
-    """Return what is known about live impact, as JSON values: state, newest estimate, and what to do next.
+    """Return the live impact as JSON values: state, newest estimate, and what to do next.
 
     One or two statements.
     """

@@ -176,7 +176,7 @@ class ReadCounter:
         return True
 
     def _add_tally(self, row: TrafficKey, column: str, tally: _Tally) -> None:
-        """Add to what is to be stored."""
+        """Add to what the next flush stores."""
         tally.close_entry()
         counts = {column: tally.reads, "latency_ms": tally.latency_ms, **tally.firsts}
         _add(self._traffic.setdefault(row, {}), counts)

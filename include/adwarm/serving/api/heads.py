@@ -34,7 +34,7 @@ Described = tuple[list[Header], bytes]
 VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
 _OFFERS: Final = 2_048
 _MAX_BYTES: Final = 600
-"""The most bytes of the texts of an offer that is kept; with its head it takes about 4 kB."""
+"""The most bytes of the texts of a cached offer; with its head it takes about 4 kB."""
 
 
 def encode_headers(headers: Sequence[Header]) -> bytes:
