@@ -18,9 +18,8 @@ A hit from memory decodes nothing, waits for nothing and raises nothing. `adwarm
 an equal request once: `answer_at_once`. Budgets in microseconds, where 25 lines of ASGI take 23: token 2, pointer 1,
 head and body 2, writing 3, open with counts and metrics 5; a request that is new to the process 12 more.
 
-Of a client's headers, offers hold what they negotiate; what answers an equal request also holds its actor, its request
-id, its conditions and the hash of its secret. Requests of this route do not reach the router of the application behind
-it, which would take more time than the rest of a hit.
+Of a client's headers, offers hold what they negotiate; what answers an equal request also holds its actor, request id,
+conditions and hashed secret. The router of the application behind it would take more time than the rest of a hit.
 """
 
 import asyncio
