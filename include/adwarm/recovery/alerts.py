@@ -7,6 +7,7 @@
 | errors of other accounts join an account's alert | it becomes one of the source; no further notice               |
 | no error for `RESOLVE_AFTER`                     | it is resolved; channels that got a notice get another, except |
 |                                                  | about a single event, which is over when it happens           |
+| the same, and the alert is about a connection    | the same once a fetch by it has succeeded, or after a day     |
 | it stays open for `repeat_hours`                 | each channel gets its notice again                            |
 
 Three kinds of errors never count: a request that was too large is split and repeated, one with a refused field is

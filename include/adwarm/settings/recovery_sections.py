@@ -244,8 +244,8 @@ class AlertSettings(Section):
     window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="That window.")
     rules: tuple[AlertRule, ...] = Field(
         DEFAULT_RULES,
-        description="Other thresholds and windows by kind, as JSON. `TokenDead` and `Blocked` keep their threshold of "
-        "1 unless a rule names them.",
+        description="Other thresholds and windows by kind, as JSON. `TokenDead`, `Blocked` and `VersionEnded` keep "
+        "their threshold of 1 unless a rule names them.",
     )
     repeat_hours: float = Field(24, gt=0, description="An alert that stays open is sent again after this long.")
     channels: tuple[AlertChannel, ...] = Field(

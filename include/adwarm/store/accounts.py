@@ -65,6 +65,8 @@ _denial = gate.alias("denial")
 _denied_until, _denied_why = _denial.c.closed_until.label("denied_until"), _denial.c.why.label("denied_why")
 COLUMNS = (*table.c, _denied_until, _denied_why)
 """What `read` makes an account of."""
+CONNECTION = func.coalesce(func.nullif(table.c.user_connection, ""), table.c.connection)
+"""The connection that an account is read by."""
 USER_SETTINGS = ("user_reader_zone", "user_status", "user_connection", "holiday_country", "opens_from")
 """Columns that only the user sets."""
 _MAX_REASON = 500
@@ -166,7 +168,7 @@ def save(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
 
 def list_connections(engine: Engine) -> list[str]:
     """Return the names of the connections that accounts belong to, the user's choice before the platform's."""
-    query = select(func.coalesce(func.nullif(table.c.user_connection, ""), table.c.connection)).distinct()
+    query = select(CONNECTION).distinct()
     with read_transaction(engine) as connection:
         return sorted(connection.execute(query).scalars())
 

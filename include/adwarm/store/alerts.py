@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import Column, ForeignKey, Index, Table
 from sqlalchemy.types import Float, Integer, String, Text
 
+from adwarm.store.accounts import CONNECTION
+from adwarm.store.accounts import table as account
 from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.error_events import count_errors, find_accounts
+from adwarm.store.partitions import table as partition
 
 # One row per alert that was raised. Maintenance deletes resolved ones.
 alert = Table(
@@ -68,7 +71,8 @@ MAX_ATTEMPTS = 30
 """A notice that could not be sent this often, which takes about a day, is given up."""
 _FIRST_BACKOFF = timedelta(seconds=30)
 _LONGEST_BACKOFF = timedelta(hours=1)
-_ACCOUNT = "account:"
+_ACCOUNT, _CONNECTION = "account:", "connection:"
+_LONGEST_QUIET = timedelta(days=1)
 _SCOPE_LENGTH = 200
 
 
@@ -353,7 +357,7 @@ def _find_covering(connection: Connection, new: NewAlert) -> StoredAlert | None:
     rows = connection.execute(select(alert).where(is_open, alert.c.scope.in_(scopes)).order_by(alert.c.id)).all()
     if rows:
         return from_row(StoredAlert, min(rows, key=lambda row: scopes.index(row.scope)))
-    if new.scope.startswith((_ACCOUNT, "connection:")) or not new.window_seconds:
+    if new.scope.startswith((_ACCOUNT, _CONNECTION)) or not new.window_seconds:
         return None
     narrow = connection.execute(
         select(alert).where(is_open, alert.c.scope.startswith(_ACCOUNT, autoescape=True)).order_by(alert.c.id)
@@ -413,7 +417,7 @@ def _refresh(connection: Connection, open_alert: StoredAlert) -> None:
 def _resolve(
     connection: Connection, quiet_before: datetime, at: datetime, channels: Channels, kind: str | None = None
 ) -> tuple[StoredAlert, ...]:
-    quiet = [alert.c.resolved_at.is_(None), alert.c.last_at < quiet_before]
+    quiet = [alert.c.resolved_at.is_(None), alert.c.last_at < quiet_before, _has_ended(at)]
     if kind is not None:
         quiet.append(alert.c.kind == kind[:40])
     rows = connection.execute(update(alert).where(*quiet).values(resolved_at=at).returning(alert))
@@ -422,6 +426,18 @@ def _resolve(
         if channels.send_resolved and item.window_seconds:  # a single event is over when it happens
             _insert_notices(connection, _notices(item.id, RESOLVED, _that_got_opening(connection, item, channels), at))
     return tuple(resolved)
+
+
+def _has_ended(at: datetime) -> ColumnElement[bool]:
+    """Return whether a quiet alert has ended.
+
+    A failing connection may be quiet because few calls are made by it, so one about a connection ends when it works.
+    """
+    rows = account.join(partition, partition.c.account_id == account.c.id)
+    is_recent = and_(partition.c.day >= (at - 3 * _LONGEST_QUIET).date(), partition.c.fetched_at > alert.c.last_at)
+    works = exists().select_from(rows).where(alert.c.scope == _CONNECTION + CONNECTION, is_recent).correlate(alert)
+    is_other = or_(~alert.c.scope.startswith(_CONNECTION, autoescape=True), alert.c.window_seconds == 0)
+    return or_(is_other, alert.c.last_at < at - _LONGEST_QUIET, works)
 
 
 def _that_got_opening(connection: Connection, item: StoredAlert, channels: Channels) -> Channels:

@@ -20,13 +20,16 @@ from adwarm.foundation.errors import (
     Transient,
     VersionEnded,
 )
+from adwarm.model import Account
 from adwarm.recovery import StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.call import Call, build_error_event
 from adwarm.settings import AlertSettings
 from adwarm.settings.recovery_sections import AlertRule
+from adwarm.store import accounts, partitions, write_transaction
 from adwarm.store.alerts import StoredAlert, list_alerts, list_deliveries
 from adwarm.store.error_events import ErrorEvent, ErrorLog
+from adwarm.store.partitions import PartitionState
 from tests.alert_sink import fail_many_times, run_sink
 
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
@@ -147,6 +150,34 @@ def test_an_alert_ends_when_errors_stop(worker: Worker) -> None:
     assert worker.alerts.resolve_quiet() == 1
     worker.fail(Transient("down"), 10)
     assert [alert.resolved_at is None for alert in worker.listed()] == [False, True]
+
+
+@pytest.mark.parametrize("error", [TokenDead("dead"), VersionEnded("ended"), Blocked(scope="app:1", until=LATER)])
+def test_an_alert_about_a_connection_lasts_until_it_works(worker: Worker, error: Exception) -> None:
+    """A run that fails each quarter of an hour, and an isolation of an hour, are one alert until a fetch succeeds."""
+    accounts.save(worker.engine, [Account("act_1", "UTC", "UTC", connection="shop")], worker.clock.now())
+    for minutes in (15, 16, 60, 14):
+        worker.fail(error, seconds=60 * minutes, connection="shop", account_id="act_1")
+        worker.alerts.resolve_quiet()
+    assert [(alert.errors, alert.resolved_at) for alert in worker.listed()] == [(4, None)]
+    now = worker.clock.now()
+    day = PartitionState(
+        now.date(), "0" * 64, 1, "", now, complete=False, settled=False, data_version=1, api_version=""
+    )
+    with write_transaction(worker.engine) as connection:
+        partitions.publish(connection, "act_1", "hash", [day], 1)
+    assert worker.alerts.resolve_quiet() == 0
+    worker.clock.sleep(61)
+    assert worker.alerts.resolve_quiet() == 1
+
+
+def test_an_alert_about_a_connection_that_is_no_longer_called_ends(worker: Worker) -> None:
+    """One that was removed never works again: a day without an error ends its alert."""
+    worker.fail(TokenDead("dead"), connection="gone")
+    worker.clock.sleep(86_000)
+    assert worker.alerts.resolve_quiet() == 0
+    worker.clock.sleep(1_000)
+    assert worker.alerts.resolve_quiet() == 1
 
 
 def test_the_next_error_ends_an_old_alert(worker: Worker) -> None:
