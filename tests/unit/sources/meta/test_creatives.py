@@ -17,7 +17,8 @@ CDN = "https://scontent-iad3-2.xx.fbcdn.net/v/t45.1600-4/3_n.png?stp=dst-jpg_tt6
 def test_ads_come_with_their_creatives(scripted: ScriptedServer, meta: MetaSource) -> None:
     """One call names the ads, every status and the size; a title that is missing is the name, and so on."""
     whole = {"id": "31", "title": "Sale", "name": "N", "object_type": "VIDEO", "thumbnail_url": CDN}
-    rows = [{"id": "1", "creative": whole}, {"id": "2", "creative": {"id": "32", "name": "N"}}, {"id": "3"}]
+    bare = {"id": "32", "title": None, "name": "N\0"}
+    rows = [{"id": "1", "creative": whole}, {"id": "2", "creative": bare}, {"id": "3"}]
     scripted.add_reply({"data": rows})
     page = meta.list_creatives("act_1", ["1", "2", "3"])
     assert page.creatives == (Creative("1", "31", "Sale", "VIDEO", CDN), Creative("2", "32", "N"))
@@ -62,6 +63,13 @@ def test_hosts_of_the_platform() -> None:
     check_thumbnail_url("http://127.0.0.1:8001/cdn/a.png", "http://127.0.0.1:8001")
     with pytest.raises(BadRequest):
         check_thumbnail_url("http://127.0.0.1:8002/cdn/a.png", "http://127.0.0.1:8001")
+
+
+@pytest.mark.parametrize("end", ["\\", "%2f", "%00", ":@", "\u2024"])
+def test_a_host_ends_where_every_library_ends_it(end: str) -> None:
+    """A character that ends the host for the library that connects, and not for the one that checks, is refused."""
+    with pytest.raises(BadRequest):
+        check_thumbnail_url(f"https://169.254.169.254{end}.fbcdn.net/a.png", GRAPH)
 
 
 def test_a_download_shows_no_token_and_stays_within_bounds(
