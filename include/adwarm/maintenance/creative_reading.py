@@ -3,11 +3,13 @@
 | of                                             | is read                                | calls               |
 |------------------------------------------------|----------------------------------------|---------------------|
 | ads of an account that have no row yet         | by the next run                        | one for up to 25    |
-| the same ads again: their creative may be new  | once a day                             | the same            |
+| the same ads again: their creative may be new  | once a day; after 12 h beside others   | the same            |
 | a picture                                      | once for each creative of an account   | one download        |
 | a picture that is not to be had                | again a day later, by a new link       | the same            |
 | an ad that is not listed, or a refused account | a day later; what is stored stays      | the same            |
 | an account or a host that fails for the moment | by the next run; what is stored stays  | none more in a run  |
+| a connection that is not valid, with a dead    | by the next run; a run fails in which  | none more in a run  |
+| token or an ended version of the API           | nothing else was read                  |                     |
 """
 
 from collections import Counter
@@ -17,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound, Refused, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound, Refused, TokenDead, Transient, VersionEnded
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.model import Account
@@ -56,7 +58,12 @@ def make_read_creatives(calls: PlatformCalls, clock: Clock) -> Step:
             if budget.is_used_up or run.is_full:
                 return StepResult(dict(run.counts), "more", run.problems)
             run.read(account, ad_ids)
-        return StepResult(dict(run.counts), problems=run.problems)
+            if run.has_no_host:
+                break
+        if run.failure is not None and not run.counts["ads"]:
+            raise run.failure
+        nothing = None if run.counts or run.problems else "no account that waits is active and has creatives to look at"
+        return StepResult(dict(run.counts), problems=run.problems, skipped=nothing)
 
     return read_creatives
 
@@ -68,6 +75,8 @@ class _Run:
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     has_no_host: bool = False
+    failure: AdwarmError | None = None
+    ended: set[str] = field(default_factory=set)
 
     @property
     def is_full(self) -> bool:
@@ -76,14 +85,22 @@ class _Run:
 
     def read(self, account: Account, ad_ids: Sequence[str]) -> None:
         """Read and store the creatives of ads of an account; an error is a problem of the run."""
+        if account.connection in self.ended:
+            return
         engine = self.calls.context.engine
         try:
             source = self.calls.get_source(account.connection)
-            if not isinstance(source, CreativeSource):
-                return
-            page = self.calls.call(
-                source, account.id, self._counting("calls", lambda: source.list_creatives(account.id, ad_ids))
-            )
+        except AdwarmError as error:
+            self._end(account, error)
+            return
+        if not isinstance(source, CreativeSource):
+            return
+        listing = self._counting("calls", lambda: source.list_creatives(account.id, ad_ids))
+        try:
+            page = self.calls.call(source, account.id, listing)
+        except (TokenDead, VersionEnded) as error:
+            self._end(account, error)
+            return
         except AdwarmError as error:
             self.problems.append(f"{account.id}: {error}")
             if not isinstance(error, Transient | Refused):
@@ -98,6 +115,12 @@ class _Run:
         creatives.save(engine, account.id, rows, self.now)
         self.counts["ads"] += len(rows)
         creatives.postpone(engine, account.id, sorted(set(ad_ids) - {item.ad_id for item in page.creatives}), self.now)
+
+    def _end(self, account: Account, error: AdwarmError) -> None:
+        """Make no more calls by the connection of an account."""
+        self.problems.append(f"{account.id}: {error}")
+        self.failure = error
+        self.ended.add(account.connection)
 
     def _counting(self, name: str, operation: Callable[[], T]) -> Callable[[], T]:
         """Return the operation, which is counted once it is admitted."""

@@ -6,7 +6,7 @@ Ads of one creative share one object. Garbage collection deletes it after the la
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Engine, Index, Table, and_, case, func, or_, select, true, tuple_, update
@@ -38,6 +38,8 @@ table = Table(
 
 SHOWN_ADS: Final = 25
 """Ads of an account that get a picture: those with an alarm, then those with the highest scores."""
+_SOON: Final = timedelta(hours=12)
+"""Ads that would be due within this time are read together with those that are, by one call."""
 _BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", b"GIF87a": ".gif", b"GIF89a": ".gif"}
 
 
@@ -84,6 +86,8 @@ def store_picture(objects: ObjectStore, item: AdCreative, data: bytes) -> AdCrea
 def list_due(engine: Engine, since: date, before: datetime) -> dict[str, list[str]]:
     """Return by account the ads to read, the most urgent first: shown ones that were not read since `before`.
 
+    Those that were read within `_SOON` after it come along when another ad of the account is due.
+
     Args:
         since: accounts with no newer scores are left out.
     """
@@ -95,11 +99,14 @@ def list_due(engine: Engine, since: date, before: datetime) -> dict[str, list[st
     is_newest = and_(score.account_id == newest.c.id, score.as_of == newest.c.day, newest.c.day >= since)
     shown = select(score.account_id, score.ad_id, rank).join(newest, is_newest).subquery("shown")
     read = and_(table.c.account_id == shown.c.account_id, table.c.ad_id == shown.c.ad_id)
-    query = select(shown.c.account_id, shown.c.ad_id).outerjoin(table, read)
-    query = query.where(shown.c.rank <= SHOWN_ADS, or_(table.c.read_at.is_(None), table.c.read_at < before))
+    is_due, is_soon = (or_(table.c.read_at.is_(None), table.c.read_at < end) for end in (before, before + _SOON))
+    of_account = func.max(case((is_due, 1), else_=0)).over(partition_by=shown.c.account_id).label("is_due")
+    query = select(shown, of_account).outerjoin(table, read).where(shown.c.rank <= SHOWN_ADS, is_soon)
+    ads = query.subquery("ads").c
+    query = select(ads.account_id, ads.ad_id).where(ads.is_due == 1).order_by(ads.account_id, ads.rank)
     due: dict[str, list[str]] = defaultdict(list)
     with read_transaction(engine) as connection:
-        for account_id, ad_id in connection.execute(query.order_by(shown.c.account_id, shown.c.rank)):
+        for account_id, ad_id in connection.execute(query):
             due[account_id].append(ad_id)
     return due
 

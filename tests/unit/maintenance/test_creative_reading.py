@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Transient
+from adwarm.foundation.errors import AdwarmError, Denied, NotFound, TokenDead, Transient, VersionEnded
 from adwarm.maintenance import creative_reading
 from adwarm.maintenance.creative_reading import make_read_creatives
 from adwarm.maintenance.platform_calls import PlatformCalls
@@ -103,6 +103,13 @@ def reading_of(engine: Engine, tmp_path: Path) -> Callable[..., Reading]:
     return make
 
 
+def _add_account(reading: Reading, account_id: str) -> None:
+    accounts.save(reading.runtime.engine, [Account(account_id, "UTC", "UTC")], START)
+    fatigue_scores.publish(
+        reading.runtime.engine, [fatigue_scores.make_score("0", DAY, account_id=account_id)], 1, True, START
+    )
+
+
 def test_a_picture_is_read_once_for_each_creative(reading_of: Callable[..., Reading]) -> None:
     """Two ads of one creative cost one download; nothing is called until a day later, then one call sees a new one."""
     source = Gallery({"0": "a", "1": "b", "2": "a"})
@@ -152,6 +159,40 @@ def test_an_unreachable_host_ends_the_downloads(reading_of: Callable[..., Readin
     assert reading.run(1).counts == {"calls": 1, "downloads": 2, "ads": 2}
 
 
+def test_a_host_that_is_not_reached_costs_no_more_calls(reading_of: Callable[..., Reading]) -> None:
+    """Other accounts are not called in a run in which no picture can be had, which may last where a firewall is."""
+    source = Gallery({"0": "a"}, {"a": Transient("no route")})
+    reading = reading_of(1, source)
+    _add_account(reading, "act_2")
+    reading.run()
+    assert source.calls == ["act_1", "a"]
+
+
+@pytest.mark.parametrize("error", [TokenDead("dead"), VersionEnded("ended")])
+def test_a_connection_that_ended_is_called_once(reading_of: Callable[..., Reading], error: AdwarmError) -> None:
+    """Its other accounts are not called; the step fails as long as nothing is read, and reads at once what it can."""
+    source = Gallery({"0": "a"}, {"act_1": error, "act_2": error})
+    reading = reading_of(1, source)
+    _add_account(reading, "act_2")
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            reading.run()
+    assert source.calls == ["act_1", "act_1"]
+    source.failing.clear()
+    assert reading.run().counts == {"calls": 2, "downloads": 2, "ads": 2}
+
+
+def test_ads_are_read_by_one_call_when_one_is_due(reading_of: Callable[..., Reading]) -> None:
+    """Those that were read more than half a day ago come along, so that an account's ads get due together."""
+    source = Gallery({str(ad): "a" for ad in range(3)})
+    reading = reading_of(3, source)
+    for ad, hours in (("0", 0), ("1", 6), ("2", 20)):
+        creatives.postpone(reading.runtime.engine, "act_1", [ad], START + timedelta(hours=hours))
+    assert reading.run(23).skipped
+    assert reading.run(2).counts == {"calls": 1, "downloads": 1, "ads": 2}
+    assert set(source.calls) == {"act_1", "a"}
+
+
 @pytest.mark.parametrize(
     ("error", "waits"), [(Transient("down"), False), (Denied("not yours", account_id="act_1"), True)]
 )
@@ -173,6 +214,7 @@ def test_a_source_without_creatives_is_not_called(reading_of: Callable[..., Read
     """A table has none, and an account that is not active is left alone: no call, no row."""
     reading = reading_of(2, object())
     assert (reading.run().counts, reading.pictures()) == ({}, {})
+    assert "has creatives" in str(reading.run().skipped)
     source = Gallery({"0": "a"})
     reading.source = source
     accounts.set_by_user(reading.runtime.engine, "act_1", {"user_status": "closed"})
