@@ -27,6 +27,7 @@ CAPABILITIES: dict[str, Callable[[Capabilities], str]] = {
     "most days in one request": lambda caps: str(caps.max_days_per_request),
     "most summaries in one request": lambda caps: str(caps.max_windows_per_request),
     "rows per page": lambda caps: str(caps.max_page_rows),
+    "breakdowns": lambda caps: "yes" if caps.has_breakdowns else "no",
     "async reports": lambda caps: f"yes, polled {caps.poll_batch} at a time" if caps.has_async_reports else "no",
     "splits too much data by": lambda caps: (
         "days, campaigns, ad sets, ads, fields" if caps.can_list_objects else "days"
