@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest, NotFound
@@ -61,6 +62,14 @@ class PageTests(SourceHooks):
             _check_coverage(units, windows, increment)
         fewest = source.plan(account, [data.window], Increment.DAY, self.spec())
         check(len(fewest) == 1, f"{len(data.window)} days take {len(fewest)} requests; plan as few as the limits allow")
+
+    def test_breakdowns_are_not_ignored(self) -> None:
+        """A report with breakdowns is refused unless they are declared: whole rows would pass for groups."""
+        data, source = self.data(), self.make_source()
+        for divided in ({"breakdowns": ("age",)}, {"action_breakdowns": ("action_device",)}):
+            plan = partial(source.plan, data.main_account, [data.window], Increment.DAY, self.spec(**divided))
+            if not source.capabilities.has_breakdowns:
+                expect_error((BadRequest,), plan, f"plan of {', '.join(divided)}, which are not declared,")
 
     def test_the_largest_requests_are_answered(self) -> None:
         """A request of as many days, or windows, as are declared is answered with all its rows."""

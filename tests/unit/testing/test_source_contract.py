@@ -200,6 +200,14 @@ def plan_by_day(
     return [FetchUnit(account.id, (Window(day, day),), increment, spec) for day in days]
 
 
+def plan_whole(
+    self: MemorySource, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
+) -> list[FetchUnit]:
+    """Plan a report with breakdowns as one without them."""
+    whole = replace(spec, breakdowns=(), action_breakdowns=())
+    return plan_units(self.capabilities, account, windows, increment, whole)
+
+
 def limited(self: MemorySource, unit: FetchUnit) -> list[dict[str, Any]]:
     """Return at most 20 days, whatever is declared."""
     since = str(unit.windows[-1].since + timedelta(days=20))
@@ -249,6 +257,7 @@ MUTATIONS: tuple[tuple[str, str, Callable[..., Any] | Any], ...] = (
     ("test_unique_metrics_are_not_sums", "summaries", sums_with_reach),
     ("test_repeated_reads_are_equal", "rows", counting),
     ("test_plans_keep_the_declared_limits", "plan", plan_by_day),
+    ("test_breakdowns_are_not_ignored", "plan", plan_whole),
     ("test_the_largest_requests_are_answered", "select", limited),
     ("test_pages_hold_every_row_once", "read", pages_by_day),
     ("test_a_page_can_be_read_again", "read", second_page_only_here),
