@@ -96,6 +96,21 @@ def test_json_lines_are_read_alike_together_and_one_by_one(tmp_path: Path, subte
             assert len(read[0][0]) + read[0][1] == len(lines)
 
 
+def test_two_objects_in_a_line_are_rejected_whatever_the_other_lines_hold(tmp_path: Path) -> None:
+    """As many objects as lines is not enough for reading them together: each line has to be one object."""
+    line, path = orjson.dumps(OPEN), tmp_path / "opens.jsonl"
+    for text, events, count in [
+        (line + line + b"\n\n" + line + b"\n", 1, 1),
+        (line + b"\nnull\n", 1, 1),
+        (b'{"x":\n{}}\n' + line + line + b"\n", 0, 3),
+        (line + b"\r\n" + line + b"\r\n", 2, 0),
+    ]:
+        path.write_bytes(text)
+        rejected = Quarantine()
+        batches = list(read_events(str(path), Settings(), quarantine=rejected))
+        assert (sum(batch.num_rows for batch in batches), rejected.count) == (events, count)
+
+
 def test_a_name_that_says_nothing_is_no_obstacle(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """The format is detected from the first bytes."""
     for name, encode in FORMATS.items():
