@@ -23,7 +23,7 @@ from adwarm.model import (
 from adwarm.prefetch import BatchResult
 from adwarm.prefetch.warm_batch import Pace, lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from adwarm.store import accounts, denials, jobs, read_traffic, warms, write_transaction
+from adwarm.store import accounts, denials, entries, jobs, read_traffic, warms, write_transaction
 from adwarm.store.read_traffic import get_day_calls
 from adwarm.store.strategies import claim_slot, list_strategies, save_strategy
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
@@ -62,6 +62,30 @@ def test_outcomes_are_recorded(bench: PrefetchHarness) -> None:
     job = jobs.finish(bench.engine, RUN, NOW)
     assert (job.done, job.failed, job.errors) == (1, 1, ("act_2 yesterday: no access",))
     assert job.requests == report.calls == first.requests + second.requests
+
+
+def test_data_and_outcomes_are_stored_together(bench: PrefetchHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count that cannot be stored takes the entry back with it; calls are counted once, and no lease is left."""
+    finish, tried = warms.finish, list[int]()
+
+    def fail_once(*arguments: Any) -> None:
+        tried.append(1)
+        finish(*arguments)
+        if len(tried) == 1:
+            raise Transient("the database was locked")
+
+    monkeypatch.setattr(warms, "finish", fail_once)
+    _plan(bench, _row("act_1"))
+    report = warm_batch(bench.prefetch, RUN, 0)
+
+    [warm] = warms.list_by_run(bench.engine, RUN)
+    assert (warm.status, warm.error) == ("failed", "the database was locked")
+    assert not entries.list_entries(bench.engine, "act_1")
+    assert get_day_calls(bench.engine, NOW).made == warm.requests == report.calls > 0
+    assert [str(outcome.status) for outcome in _attempt(bench).outcomes] == ["fetched"]
+    job = jobs.finish(bench.engine, RUN, NOW)
+    assert (job.done, job.failed) == (1, 0)
+    assert len(entries.list_entries(bench.engine, "act_1")) == 1
 
 
 @SQLITE_ONLY
