@@ -104,7 +104,7 @@ class AccountRefresh:
         lease: the lease of the account's data.
         now: the moment at which windows were resolved, UTC.
         publishing: opens the transactions in which days and entries are published.
-        stored: the state of the account since nobody else publishes: its entries, and whether data of it is damaged.
+        stored: the state of the account under the lease: its entries, and whether data of it is damaged.
     """
 
     fetcher: Fetcher
