@@ -182,7 +182,7 @@ class LogReader:
         def refuse(reason: str, line: int) -> None:
             reject(reason, int(block.offsets[line]), block.lines[line])
 
-        if isinstance(parser, JsonLinesParser) and self._rules.is_empty and not self._mapping.reads_paths:
+        if isinstance(parser, JsonLinesParser) and self._rules.is_empty:
             batch = parser.parse_columns(block.lines)
             if batch is not None:
                 return self._events.from_arrow(self._add_actors(batch), refuse)

@@ -99,7 +99,9 @@ class JsonLinesParser:
         if self._mapping is not None:
             return RawColumns(rows, _mapped_columns(objects, present, self._mapping))
         names = [name for name in self._fields if name in present or name in REQUIRED_FIELDS]
-        return RawColumns(rows, {name: [item.get(name) for item in objects] for name in names})
+        columns = {name: [item.get(name) for item in objects] for name in names}
+        empty = {name for name, values in columns.items() if values.count(None) == len(rows)} - {*REQUIRED_FIELDS}
+        return RawColumns(rows, {name: values for name, values in columns.items() if name not in empty})
 
 
 def _find_kinds(line: bytes, names: Collection[str]) -> dict[str, pa.DataType]:

@@ -74,7 +74,8 @@ OPEN = {"ts": "2026-03-02T09:00:00Z", "account_id": "act_1", "date_range": "toda
 JSON_LINES = {
     "all fields": [{**OPEN, "time_zone": "Europe/Berlin", "actor": "api", "hit": True, "latency_ms": 5, "x": [1]}],
     "whole numbers": [{**OPEN, "ts": 1_772_000_000, "account_id": 17}, {**OPEN, "ts": 1_772_000_000_123}],
-    "kinds that differ": [OPEN, {**OPEN, "account_id": 17, "hit": "miss", "latency": "2.5"}],
+    "kinds that differ": [OPEN, {**OPEN, "account_id": 17, "hit": "miss", "latency_ms": None, "latency": "2.5"}],
+    "one of two latencies": [{**OPEN, "latency_ms": None, "latency": 5.5}, {**OPEN, "latency_ms": None}],
     "a field of some lines": [OPEN, {**OPEN, "latency_seconds": 1.5, "user_agent": "curl/8"}, {**OPEN, "hit": None}],
     "times without a zone": [{**OPEN, "ts": "2026-03-02 09:00:00", "time_zone": "Asia/Tokyo"}, OPEN],
     "what is missing": [{"ts": OPEN["ts"]}, {**OPEN, "account_id": None}, {}, OPEN],
