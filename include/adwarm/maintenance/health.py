@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
-from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead
+from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead, VersionEnded
 from adwarm.foundation.gate import Rule
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.repair import IsolationView
@@ -96,7 +96,7 @@ class _Run:
             if error is not None and _is_own_refusal(error):
                 continue
             # A refusal in good order, such as one for a denied account, shows that the platform works.
-            if error is None or (isinstance(error, Permanent) and not isinstance(error, TokenDead)):
+            if error is None or (isinstance(error, Permanent) and not isinstance(error, TokenDead | VersionEnded)):
                 self.isolations.record(scope, failed=False)
             else:
                 self.isolations.record_failure(scope, error)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from adwarm.backpressure import CallOutcome
 from adwarm.backpressure.admission import CallOutcomeKind, Granted
 from adwarm.foundation.clock import SystemClock, VirtualClock
-from adwarm.foundation.errors import Blocked
+from adwarm.foundation.errors import AdwarmError, Blocked, Denied, VersionEnded
 from adwarm.foundation.gate import GateState, Rule
 from adwarm.maintenance.health import Isolations, make_check_health
 from adwarm.maintenance.platform_calls import PlatformCalls
@@ -18,6 +18,7 @@ from adwarm.model import Account, Priority, Scope, ScopeKind
 from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
 from adwarm.settings import BackpressureSettings, RecoverySettings, Settings, SourceSettings
+from adwarm.sources.meta.source import MetaSource
 from adwarm.store import accounts, write_transaction
 from adwarm.store.gates import SqlGates, list_closed, list_due
 from adwarm.store.tables import gate
@@ -110,6 +111,19 @@ def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime, monkeypa
     (isolated,) = list_isolated(tracker)
     source = runtime.source_factories()["eu"]()
     assert (isolated.data["kind"], isolated.data["credential"]) == ("TokenDead", source.credential)
+
+
+def test_an_ended_version_fails_the_probe(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No account can be read by it, while the refusal of one account shows that the platform works."""
+    isolations = isolate(runtime, "account:act_1")
+    for error, failed in ((VersionEnded("old"), True), (Denied("no", account_id="act_1"), False)):
+
+        def refuse(source: MetaSource, account_id: str, error: AdwarmError = error) -> Account:
+            raise error
+
+        monkeypatch.setattr(MetaSource, "get_account", refuse)
+        check(runtime, isolations)
+        assert isolations.results["account:act_1"][0] is failed
 
 
 def test_a_connection_that_is_not_known_here_is_not_probed(runtime: Runtime, platform: SimulatorServer) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import TimeLimitReached, VirtualClock, seconds_left
-from adwarm.foundation.errors import Refused, TokenDead, Transient
+from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient, VersionEnded
 from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
 from adwarm.prefetch.async_reports import ReportPending, ReportPoller, ReportSchedule
@@ -137,11 +137,12 @@ def test_a_batch_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
         batch.check_call_allowed("", "meta")
 
 
-def test_a_dead_token_is_used_once(batch: Batch) -> None:
-    """Accounts of the same connection end without a call; those of another continue."""
-    batch.record_error("eu", "meta", TokenDead())
+@pytest.mark.parametrize("error", [TokenDead(), VersionEnded("use v27.0")])
+def test_what_is_over_for_a_connection_is_called_once(batch: Batch, error: AdwarmError) -> None:
+    """With a dead token or an old API, other accounts of the connection end without a call, of another go on."""
+    batch.record_error("eu", "meta", error)
     batch.check_call_allowed("", "meta")
-    with pytest.raises(TokenDead):
+    with pytest.raises(type(error), match=r"renew it|use v27"):
         batch.check_call_allowed("eu", "meta")
 
 
