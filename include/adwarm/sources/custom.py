@@ -40,7 +40,7 @@ _MEMBERS: Final = (
 def custom_factory(source: SourceSettings, connection: str, clock: Clock | None) -> Callable[[], InsightsSource]:
     """Return a function that builds the user's source that `source.kind` names.
 
-    The function of the user is imported here, and called once per worker thread.
+    The function of the user is imported here, and called for each source.
 
     Raises:
         BadRequest: there is no such function or entry point; the built one is no source, or is for another connection.

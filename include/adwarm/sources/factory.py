@@ -15,7 +15,7 @@ _BUILT_IN = frozenset({"meta", "parquet", "sql"})
 def build_factory(
     settings: Settings, connection: str = "default", clock: Clock | None = None
 ) -> Callable[[], InsightsSource]:
-    """Return a function that builds the source; call it once per worker thread.
+    """Return a function that builds the source, anew with each call: threads that work at once need one each.
 
     Args:
         settings: `settings.source` says which source, and where it is.

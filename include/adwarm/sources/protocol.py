@@ -206,7 +206,7 @@ class AsyncReportProgress:
 
 
 class InsightsSource(Protocol):
-    """An upstream of ad insights. Instances are used by one thread at a time; make one per worker thread.
+    """An upstream of ad insights. Instances are used by one thread at a time, and by one thread after another.
 
     Attributes:
         connection: the name under which its accounts are kept.

@@ -157,18 +157,19 @@ class CallTests(SourceHooks):
             check(not logged, f"a secret is in the log: {_hide(logged, secret)}")
 
     def test_two_threads_with_a_source_each(self) -> None:
-        """Two threads, each with its own source, read the same rows at the same time."""
+        """Two threads, each with its own source, read the same rows at the same time; a third one goes on with both."""
         data = self.data()
         start = threading.Barrier(2)
+        sources: list[InsightsSource] = []
         results: list[list[Row] | Exception] = []
 
         def work() -> None:
             try:
                 source = self.make_source()
+                sources.append(source)
                 start.wait(self.time_limit_seconds)
                 for _ in range(3):
                     results.append(self.read(source, data.window))
-                source.close()
             except Exception as error:  # reported below, by the thread of the test
                 results.append(error)
 
@@ -178,6 +179,12 @@ class CallTests(SourceHooks):
         for thread in threads:
             thread.join(self.time_limit_seconds)
         check(not any(thread.is_alive() for thread in threads), "two threads wait for each other")
+        for source in sources:
+            try:
+                results.append(self.read(source, data.window))
+            except Exception as error:  # reported below
+                results.append(error)
+            source.close()
         for result in results:
             if isinstance(result, Exception):
                 broken(f"a thread failed: {type(result).__name__}: {result}")

@@ -55,7 +55,7 @@ class SourceHooks:
     time_limit_seconds: ClassVar[float] = 60.0
 
     def make_source(self) -> InsightsSource:
-        """Return a new source over the upstream; called once per thread, and after a fork in the child."""
+        """Return a new source over the upstream; each is used by one thread at a time, a forked child makes its own."""
         broken("write make_source: it returns a new source over the upstream of the test")
 
     def make_source_with_time_limit(self) -> InsightsSource:

@@ -139,6 +139,15 @@ def shared_threads(self: MemorySource) -> None:
     MemorySource._request(self)
 
 
+def one_thread(self: MemorySource) -> None:
+    """Refuse to work in another thread than the first one."""
+    import threading
+
+    if self.__dict__.setdefault("thread", threading.get_ident()) != threading.get_ident():
+        raise RuntimeError("used in another thread before")
+    MemorySource._request(self)
+
+
 def close_all(self: MemorySource) -> None:
     """Close what all sources share."""
     self.upstream.rows.clear()
@@ -281,6 +290,7 @@ MUTATIONS: tuple[tuple[str, str, Callable[..., Any] | Any], ...] = (
     ("test_failures_are_typed[hangs]", "_request", hang),
     ("test_no_secret_is_shown", "__repr__", leak),
     ("test_two_threads_with_a_source_each", "_request", shared_threads),
+    ("test_two_threads_with_a_source_each", "_request", one_thread),
     ("test_a_forked_process_reads", "_request", only_parent),
     ("test_closing_is_final_for_one_source_only", "close", close_all),
     ("test_values[unicode]", "fields", ascii_names),
