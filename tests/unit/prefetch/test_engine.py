@@ -9,12 +9,13 @@ import pytest
 from adwarm.compression import unpack_document
 from adwarm.foundation.errors import BadRequest, Denied, Isolated, Refused, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import Account, EntryKey, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus, Window
-from adwarm.prefetch import KeyRequest, KeyStatus
+from adwarm.prefetch import KeyRequest, KeyStatus, account_fetch
 from adwarm.prefetch.backfill import run_backfill
 from adwarm.prefetch.engine import CHECK_SECONDS, KillSwitch, WarmingStopped
 from adwarm.prefetch.warm_batch import Pace, warm_batch
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import accounts, entries, jobs, leases, partitions, warms
+from adwarm.store.retention import delete_leases
 from adwarm.store.switches import Switch, SwitchState, set_switch
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
@@ -207,6 +208,29 @@ def test_a_lease_held_by_another_worker_parks_the_key(bench: PrefetchHarness) ->
     assert (report.outcomes[0].status, report.outcomes[0].retry_after) == (KeyStatus.PARKED, 5)
     assert "another worker" in str(report.outcomes[0].reason)
     assert calls_before == len(bench.source.submitted)
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_what_another_worker_fetched_just_before_the_lease_is_fresh(
+    bench: PrefetchHarness, monkeypatch: pytest.MonkeyPatch, is_swept: bool
+) -> None:
+    """The lease's token tells that the first look is outdated, also after maintenance has deleted the lease's row."""
+    bench.prefetch.run(make_requests("act_1", "yesterday"), Priority.LOW)
+    bench.clock.sleep(timedelta(days=1).total_seconds())
+    acquire, others = account_fetch.acquire_lease, list[KeyStatus]()
+
+    def acquire_late(*arguments: Any) -> Any:
+        monkeypatch.setattr(account_fetch, "acquire_lease", acquire)
+        result = bench.prefetch.run(make_requests("act_1", "yesterday"), Priority.LOW)
+        others.extend(outcome.status for outcome in result.outcomes)
+        if is_swept:
+            assert sum(delete_leases(bench.engine, timedelta(minutes=-1))) > 0
+        return acquire(*arguments)
+
+    monkeypatch.setattr(account_fetch, "acquire_lease", acquire_late)
+    result = bench.prefetch.run(make_requests("act_1", "yesterday"), Priority.LOW)
+
+    assert (others, result.outcomes[0].status, result.calls) == ([KeyStatus.FETCHED], KeyStatus.FRESH, 0)
 
 
 @SQLITE_ONLY
