@@ -14,11 +14,14 @@ The asset `adwarm_entries`.
 A request that fails stays queued until its deadline. The task fails only when none completed and the token is dead.
 """
 
+from typing import Any
+
 from airflow.sdk import Param, dag
 
 from adwarm_airflow.assets import ENTRIES
 from adwarm_airflow.declarations import DRAIN_DOC, Tag, connection_param, cron_or_request_schedule, dag_kwargs
 from adwarm_airflow.operators import DrainRequestsOperator
+from adwarm_airflow.retry_policy import DrainRetryPolicy
 
 
 @dag(
@@ -44,9 +47,8 @@ from adwarm_airflow.operators import DrainRequestsOperator
 def adwarm_request_queue() -> None:
     """Drain the queue in one task."""
     limits = {"batch_size": "{{ params.batch_size }}", "max_seconds": "{{ params.max_seconds }}"}
-    DrainRequestsOperator(
-        task_id="drain", conn_id="{{ params.connection }}", outlets=[ENTRIES], doc_md=DRAIN_DOC, **limits
-    )
+    own: dict[str, Any] = {"doc_md": DRAIN_DOC, "retry_policy": DrainRetryPolicy()}
+    DrainRequestsOperator(task_id="drain", conn_id="{{ params.connection }}", outlets=[ENTRIES], **limits, **own)
 
 
 request_queue = adwarm_request_queue()

@@ -48,6 +48,16 @@ class AdwarmRetryPolicy(RetryPolicy):
         return RetryDecision.default()
 
 
+class DrainRetryPolicy(AdwarmRetryPolicy):
+    """Fails a dead token at once: the requests have ended with it, so a retry would find none and end green."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        """Return the decision for `exception`; errors of other types as in other tasks."""
+        if isinstance(exception, TokenDead):
+            return RetryDecision.fail("the requests have ended with it")
+        return super().evaluate(exception, try_number, max_tries, context)
+
+
 def _token_refresh_seconds() -> float | None:
     """Return the cool-down of the healer of dead tokens in the settings; None when there is none."""
     try:

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.backpressure.request_queue import QueueStatus
-from adwarm.foundation.errors import BadRequest, TokenDead
+from adwarm.foundation.errors import BadRequest, Refused, TokenDead, Transient, VersionEnded
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
 from adwarm.store.requests import RequestStatus
@@ -148,3 +148,23 @@ def test_a_dead_token_fails_the_drain_and_ends_the_requests(runtime: Runtime, mo
     assert "access token" in str(request.error)
     with pytest.raises(AirflowSkipException):
         _drain(conn_id="dead")
+
+
+def test_an_ended_version_fails_the_drain(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no success when every request fails because the platform takes no call by the version of the API."""
+    extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"api_version": "v10.0"}
+    monkeypatch.setenv("AIRFLOW_CONN_OLD", json.dumps({"conn_type": "facebook_social", "extra": extra}))
+    runtime.queue.enqueue(ReportKey("act_713", "yesterday"), Priority.HIGH)
+    with pytest.raises(VersionEnded, match="no request was completed; the first reasons: act_713 yesterday"):
+        _drain(conn_id="old")
+
+
+def test_a_drain_that_a_dead_token_failed_is_not_retried(dags: Any) -> None:
+    """A retry would find no request, and end as skipped what has failed; other errors are retried as in every task."""
+    from adwarm_airflow.declarations import dag_kwargs
+
+    policy = dags["adwarm_request_queue"].get_task("drain").retry_policy
+    common = dag_kwargs("")["default_args"]["retry_policy"]
+    assert policy.evaluate(TokenDead("dead"), 1, 3).action.value == "fail"
+    for error in (Transient("down"), Refused("full", retry_after=9)):
+        assert policy.evaluate(error, 1, 3) == common.evaluate(error, 1, 3)

@@ -18,7 +18,8 @@ class DrainRequestsOperator(BaseOperator):
 
     Requests that are parked or fail temporarily stay in the queue for a later run, so the task never holds its worker
     slot to wait, and needs no retry. It is skipped when nothing is ready, and fails when no request was completed
-    because the access token is dead. Returns counts by final status, small enough for an XCom.
+    because the access token is dead or the version of the API has ended. Returns counts by final status, small enough
+    for an XCom.
 
     Args:
         batch_size: requests per batch.
@@ -47,11 +48,11 @@ class DrainRequestsOperator(BaseOperator):
 
         Raises:
             BadRequest: the connection or a number is not valid.
-            TokenDead: no request was completed, and the access token is dead.
+            TokenDead, VersionEnded: no request was completed, and no call of the connection can succeed.
             AirflowSkipException: no request was ready.
         """
-        from adwarm.foundation.errors import BadRequest, TokenDead
-        from adwarm.prefetch.batch_result import most_severe_error, with_message
+        from adwarm.foundation.errors import BadRequest, TokenDead, VersionEnded
+        from adwarm.prefetch.batch_result import with_message
         from adwarm_airflow.assets import ENTRIES, announce_if
         from adwarm_airflow.task_context import open_runtime
         from adwarm_airflow.tasks.skipping import skip_task
@@ -63,9 +64,11 @@ class DrainRequestsOperator(BaseOperator):
         if not any(result.to_dict().values()):
             skip_task(str(result))
         self.log.info("%s", result)
-        error = most_severe_error(result.failures)
-        if isinstance(error, TokenDead) and not result.completed:
-            raise with_message(error, "no request was completed; the first reasons: " + " | ".join(result.errors[:3]))
+        ended = [error for error in result.failures if isinstance(error, TokenDead | VersionEnded)]
+        if ended and not result.completed:
+            raise with_message(
+                ended[0], "no request was completed; the first reasons: " + " | ".join(result.errors[:3])
+            )
         if ENTRIES in self.outlets:
             announce_if(context, ENTRIES, result.to_dict(), is_written=bool(result.completed))
         return result.to_dict()
