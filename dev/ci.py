@@ -2,7 +2,7 @@
 
 Lint and `make test` come first, and their failure ends the run. Then all other parts run, as many beside each other as
 the cores have time for, those first that the change touches. A part whose result cannot have changed is skipped. At the
-end a table says what each part took, and the closing line of `make test` stands last.
+end stands what failed, a table says what each part took, and the closing line of `make test` is last.
 
 It uses the standard library alone: it starts before the virtual environment exists.
 """
@@ -188,6 +188,12 @@ def _end(run: Run, result: str) -> None:
     print(f"{title}\n{run.log.read_text(encoding='utf-8', errors='replace').rstrip()}\n", flush=True)
 
 
+def list_failures(run: Run) -> list[str]:
+    """Return what failed in a part: the errors and names of tests by pytest, or the end of its output without these."""
+    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if line.startswith(("E  ", "FAILED ", "ERROR "))][-40:] or lines[-15:]
+
+
 def format_table(runs: Sequence[Run]) -> Iterator[str]:
     """Yield the lines of the table: each part, its result, and its seconds."""
     yield f"{'part':<16}{'result':<10}{'seconds':>8}{'CPU seconds':>13}"
@@ -222,6 +228,9 @@ def main(names: Sequence[str]) -> int:
         if all(run.result == "passed" for run in first):
             run_all([run for run in runs if run.result == "not run"], cores)
     finally:
+        for run in runs:
+            if run.result == "FAILED":
+                print("\n".join([f"== {run.part.name}", *list_failures(run), ""]))
         print("\n".join(format_table(runs)))
         total = sum(run.cpu_seconds for run in runs)
         print(f"{'all':<26}{time.monotonic() - began:>8.0f}{total:>13.0f}")

@@ -16,7 +16,7 @@ MAKEFILE = """
 lint test good other:
 \t@echo "output of $@"
 bad:
-\t@echo "output of $@"; false
+\t@echo "output of $@"; echo "FAILED tests/test_a.py::test_b - broken"; false
 tests: test
 \t@echo "12 passed, 3 skipped in 4.56s"
 """
@@ -97,7 +97,7 @@ def makefile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_failed_part_fails_the_run_and_the_others_run(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Each output is printed whole under its name, the table names what failed and what was skipped."""
+    """Each output is printed whole under its name, failures again before the table, which names what was skipped."""
     parts = (Part("bad", 3, 1.0), Part("good", 2, 1.0, own=("*.md",)), Part("other", 1, 1.0, own=("other/*",)))
     monkeypatch.setattr(ci, "OTHERS", (*parts[1:], Part("bad", 3, 1.0, own=("README.md",))))
 
@@ -105,6 +105,7 @@ def test_a_failed_part_fails_the_run_and_the_others_run(
     printed = capfd.readouterr().out
     assert re.search(r"== \S+ bad FAILED after \d+ s\noutput of bad\n", printed)
     assert re.search(r"== \S+ good passed after \d+ s\noutput of good\n", printed)
+    assert re.search(r"\n== bad\nFAILED tests/test_a.py::test_b - broken\n\npart +result", printed)
     assert re.search(r"^bad +FAILED +\d+ +\d+$", printed, re.MULTILINE)
     assert re.search(r"^other +skipped +0 +0$", printed, re.MULTILINE)
 
