@@ -128,6 +128,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iter
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",  # the parse after it is unpaused starts a watcher
         "ADWARM_BACKPRESSURE__BREAKER_COOLDOWN_SECONDS": "20",
     }
     try:

@@ -37,7 +37,7 @@ def test_a_report_in_every_shape(adwarm: Adwarm) -> None:
     stored = adwarm("get", "act_1", "last_7d", "--json").json
     assert adwarm("get", "act_1", "last_7d", "--shape", "columnar", "--json").json == stored
     rows = adwarm("get", "act_1", "last_7d", "--shape", "rows", "--json").json
-    assert len(rows["daily"]) == stored["daily"]["rows"] > len(rows["summary"]) == stored["summary"]["rows"] == 2
+    assert len(rows["daily"]) == stored["daily"]["rows"] > len(rows["summary"]) == stored["summary"]["rows"] > 0
     lines = adwarm("get", "act_1", "last_7d", "--shape", "ndjson", "--table", "summary").stdout.splitlines()
     assert [orjson.loads(line) for line in lines] == rows["summary"]
     header, *cells = csv.reader(adwarm("get", "act_1", "last_7d", "--shape", "csv").stdout.splitlines())
