@@ -24,7 +24,6 @@ BENCHMARKS: Final = {
     "patterns": ("tests.benchmarks.patterns", "Ingest 10 and 50 million events beside DuckDB and Polars"),
     "planning": ("tests.benchmarks.planning_run", "Plan once over 100,000 keys, from the stored log to prices"),
     "quota": ("tests.benchmarks.quota_run", "Four processes against the platform's quota, also with kill -9"),
-    "reading": ("tests.benchmarks.reading", "Count a log of Parquet in slots, beside pandas"),
     "requests": ("tests.benchmarks.requests_per_key", "Count requests for a warmed key over a day"),
     "scale": ("tests.benchmarks.scale", "Warm 20,000 keys through a real Airflow; ARGS='--keys 2000'"),
     "serve": ("tests.benchmarks.serve", "Hits of the read API beside nginx, granian, FastAPI; ARGS='--minutes 5'"),
@@ -32,7 +31,6 @@ BENCHMARKS: Final = {
     "storm": ("tests.benchmarks.meta_storm", "Fetch 200 accounts in a storm, beside Airflow's own hook"),
     "strategies": ("tests.benchmarks.strategies", "Rotate 1,200 reports through a budget, measure freshness"),
     "warming": ("tests.benchmarks.warming_cost", "CPU of a warmed key beside a plain script without guarantees"),
-    "week": ("tests.simulation.week", "Simulate a week of two thousand accounts, and plot it"),
 }
 """The module of each benchmark, and what it does."""
 BEFORE: Final = {"fatigue": "tests.benchmarks.fatigue_months"}

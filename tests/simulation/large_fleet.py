@@ -147,7 +147,7 @@ class LargeFleet:
             burst=max(50, math.ceil(plan.rate_per_second)),
         )
         quota = QuotaSetting(app_calls=math.ceil(plan.rate_per_second * HOUR * 1.1), cpu_seconds=1e6, wall_seconds=1e6)
-        # The platform is not the bottleneck here; `tests.simulation.week` overloads it.
+        # The platform is not the bottleneck here; `tests.simulation.hour` overloads it.
         rules = PlatformRules(
             quota, service_seconds=SERVICE_SECONDS, slots=4 * plan.max_concurrent, outages=(plan.outage,)
         )

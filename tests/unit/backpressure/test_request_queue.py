@@ -6,19 +6,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine
 
-from adwarm.backpressure import ClaimedRequest, RequestQueue
+from adwarm.backpressure import RequestQueue
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
-from adwarm.store import requests
-from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus
-from adwarm.store.tables import request as table
 
 from .conftest import DatabaseClock
 
@@ -60,6 +54,13 @@ def test_a_request_is_completed(queue_of: MakeQueue) -> None:
     done = find(queue, high.id)
     assert (done.status, done.result, done.error) == (RequestStatus.COMPLETED, {"status": "fetched"}, None)
     assert queue.dequeue(5) == []
+
+
+def test_the_nearest_deadline_is_served_first(queue_of: MakeQueue) -> None:
+    """Of critical requests the one whose caller waits least, also where it came last."""
+    queue = queue_of()
+    patient, hasty = queue.enqueue(key(1), CRITICAL, wait_seconds=30), queue.enqueue(key(2), CRITICAL, wait_seconds=5)
+    assert [queue.dequeue(1)[0].request.id for _ in range(2)] == [hasty.id, patient.id]
 
 
 def test_an_endless_retry_after_is_cut(queue_of: MakeQueue) -> None:
@@ -258,153 +259,6 @@ def test_concurrent_workers_never_share_a_request(engine: Engine) -> None:
             thread.join()
     assert len(taken) == len(set(taken)) == 20
     assert queues[0].status().to_dict()["pending"] == 0
-
-
-class QueueMachine(RuleBasedStateMachine):
-    """Two workers and any callers on a queue of two, with deaths, waits and time; the model holds the claims."""
-
-    engine: Engine
-    runs = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        QueueMachine.runs += 1
-        with write_transaction(self.engine) as connection:
-            connection.execute(delete(table))
-        self.time = DatabaseClock()
-        budget = BackpressureSettings(queue_size=2, queue_timeout_seconds=200)
-        self.workers = [
-            RequestQueue(self.engine, budget, owner=name, database_time=self.time) for name in ("one", "two")
-        ]
-        for worker in self.workers:
-            worker.rules = replace(worker.rules, max_attempts=2)
-        self.accepted: set[int] = set()
-        self.ended: dict[int, QueuedRequest] = {}
-        self.held: dict[int, ClaimedRequest] = {}
-        self.dead: list[ClaimedRequest] = []
-
-    def rows(self) -> dict[int, QueuedRequest]:
-        """Every row, by id."""
-        with read_transaction(self.engine) as connection:
-            return {row.id: requests._request(row) for row in connection.execute(table.select())}
-
-    def is_live(self, claim: ClaimedRequest) -> bool:
-        """Whether no other worker can have the request: its lease has not expired."""
-        row = self.rows()[claim.request.id]
-        return row.token == claim.request.token and (row.lease_until or 0) > self.time.now
-
-    @rule(number=st.integers(0, 6), priority=st.sampled_from(Priority), wait=st.sampled_from([None, 20.0]))
-    def enqueue(self, number: int, priority: Priority, wait: float | None) -> None:
-        """A caller enqueues; only a queue full of requests as urgent refuses."""
-        before = {row.key: row for row in self.rows().values() if not row.status.is_final}
-        try:
-            ticket = self.workers[0].enqueue(key(number), priority, wait_seconds=wait)
-        except Refused:
-            after = [row for row in self.rows().values() if row.status is RequestStatus.PENDING]
-            assert len(after) == 2
-            assert all(row.priority <= priority for row in after)
-            return
-        assert ticket.joined == (ticket.id in self.accepted)
-        if ticket.joined:
-            assert before[key(number)].id == ticket.id
-        self.accepted.add(ticket.id)
-        rows = self.rows()
-        assert rows[ticket.id].priority <= priority
-        shed = [row for number, row in rows.items() if row.status is RequestStatus.SHED and number not in self.ended]
-        assert all(row.priority > priority or "came back" in str(row.error) for row in shed)
-
-    @rule(priority=st.sampled_from(Priority))
-    def crowd(self, priority: Priority) -> None:
-        """Four callers enqueue at once."""
-        for number in range(4):
-            self.enqueue(number, priority, None)
-
-    @rule(worker=st.sampled_from([0, 1]), limit=st.integers(1, 3))
-    def dequeue(self, worker: int, limit: int) -> None:
-        """A worker dequeues: no claimed, late or pausing request, and none before its turn."""
-        claims = self.workers[worker].dequeue(limit)
-        rules = self.workers[worker].rules
-        left = [row for row in self.rows().values() if row.status is RequestStatus.PENDING]
-        ready = [row for row in left if (row.not_before or 0) <= self.time.now]
-        assert claims or not ready
-        assert len({claim.request.priority for claim in claims}) <= 1
-        for claim in claims:
-            earlier = self.held.pop(claim.request.id, None)
-            if earlier:
-                assert (earlier.request.lease_until or 0) <= self.time.now
-                self.dead.append(earlier)
-            assert claim.seconds_left > 0
-            assert claim.request.id not in self.ended
-            assert claim.request.attempts <= rules.max_attempts
-        assert all(rules.sort_key(claims[0].request) <= rules.sort_key(row) for row in ready if claims)
-        self.held.update({claim.request.id: claim for claim in claims})
-
-    @rule(data=st.data(), ending=st.sampled_from(["complete", "fail", "again", "told"]))
-    def end(self, data: st.DataObject, ending: str) -> None:
-        """The holder ends a request, which succeeds while its lease lives."""
-        if not self.held:
-            return
-        claim = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
-        sure, queue = self.is_live(claim), self.workers[0]
-        done = {
-            "complete": lambda: queue.ack(claim, {"a": 1}),
-            "fail": lambda: queue.fail(claim, "no"),
-            "again": lambda: queue.requeue(claim, "busy"),
-            "told": lambda: queue.requeue(claim, "parked", retry_after=15),
-        }[ending]()
-        assert done or not sure
-        self.dead.append(claim)
-
-    @rule(data=st.data())
-    def use_a_lost_claim(self, data: st.DataObject) -> None:
-        """A worker that lost or ended a request cannot change it any more."""
-        if self.dead:
-            claim = data.draw(st.sampled_from(self.dead))
-            assert not self.workers[1].ack(claim, {})
-            assert self.workers[1].renew([claim]) == []
-
-    @rule(seconds=st.sampled_from([0.5, 6.0, 16.0, 31.0, 90.0]))
-    def pass_time(self, seconds: float) -> None:
-        """The database's clock advances."""
-        self.time.now += seconds
-
-    @invariant()
-    def nothing_is_lost_or_undone(self) -> None:
-        """The size holds, every accepted request has a row, and ended requests keep their state, with a reason."""
-        rows = self.rows()
-        assert self.accepted == set(rows)
-        assert sum(row.status is RequestStatus.PENDING for row in rows.values()) <= 2
-        open_keys = [row.key for row in rows.values() if not row.status.is_final]
-        assert len(open_keys) == len(set(open_keys))
-        for number, row in self.ended.items():
-            assert rows[number] == row
-        self.ended = {number: row for number, row in rows.items() if row.status.is_final}
-        for row in self.ended.values():
-            assert (row.error is None) == (row.status is RequestStatus.COMPLETED)
-            assert row.finished_at is not None
-
-
-def run_histories(engine: Engine, examples: int) -> None:
-    """Run so many random histories on a database."""
-    machine, before = type("QueueOnEngine", (QueueMachine,), {"engine": engine}), QueueMachine.runs
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
-    assert QueueMachine.runs - before >= examples
-
-
-def test_any_history_is_bounded_fenced_and_complete(engine: Engine) -> None:
-    """Random histories of callers, workers, deaths and time never lose, repeat or overflow."""
-    run_histories(engine, 3)
-
-
-@pytest.mark.slow
-def test_many_histories_are_bounded_fenced_and_complete(engine: Engine) -> None:
-    """The same over many more histories."""
-    run_histories(engine, 40)
 
 
 def test_a_wait_keeps_the_error_of_an_earlier_attempt(queue_of: MakeQueue, time: DatabaseClock) -> None:

@@ -146,10 +146,11 @@ def test_an_open_breaker_rejects_and_is_probed_call_by_call() -> None:
     assert (probe.is_probe, probe.permits) == (True, 1)
 
 
-def test_a_cost_must_be_positive() -> None:
+@pytest.mark.parametrize("cost", [0.0, -1.0, float("nan")])
+def test_a_cost_must_be_positive(cost: float) -> None:
     """A call without a cost would bypass the rate."""
     with pytest.raises(BadRequest, match="cost"):
-        make().admit((ACCOUNT,), Priority.LOW, 0.0, source="meta", now=NOW)
+        make().admit((ACCOUNT,), Priority.LOW, cost, source="meta", now=NOW)
 
 
 def test_an_accounts_cap_holds_in_any_window() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, insert, select
 from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, Grant, Granted, Rejected, SqlAdmission, Wait
 from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
 from adwarm.foundation.circuit import Breaker
-from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.errors import Transient
 from adwarm.foundation.gate import GateState, Rule
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
@@ -82,29 +82,6 @@ def test_two_processes_share_the_limit(make: Make) -> None:
     acquire(two)
 
 
-def test_the_account_limit_holds_for_that_account_only(make: Make) -> None:
-    """One call in flight per account; other accounts go on, and callers that wait for one account block no other."""
-    admission = make(per_account_concurrent=1)
-    acquire(admission, Priority.CRITICAL)
-
-    waiting = request(admission, Priority.CRITICAL)
-    assert isinstance(waiting, Wait)
-    assert str(ACCOUNT) == waiting.scope
-    acquire(admission, Priority.LOW, OTHER)
-
-
-def test_a_dead_owners_grants_expire(make: Make, time: "DatabaseClock") -> None:
-    """Their slots are free when the lease is over."""
-    dead, alive = make("dead", max_concurrent=2), make("alive", max_concurrent=2)
-    acquire(dead)
-    acquire(dead)
-    time.now += 29.9
-    assert isinstance(request(alive), Wait)
-
-    time.now += 0.2
-    acquire(alive)
-
-
 def test_a_renewed_grant_lives_on_and_an_expired_one_cannot_be_renewed(make: Make, time: "DatabaseClock") -> None:
     """A live worker keeps its slot; a worker that was paused too long learns that it lost it."""
     admission = make(max_concurrent=1)
@@ -117,16 +94,6 @@ def test_a_renewed_grant_lives_on_and_an_expired_one_cannot_be_renewed(make: Mak
     time.now += 11
     with pytest.raises(Transient, match="expired"):
         admission.renew(grant)
-
-
-def test_a_second_release_has_no_effect(make: Make, engine: Engine) -> None:
-    """A repeated outcome changes nothing, not even the breaker."""
-    admission = make(breaker_min_calls=2)
-    grant = acquire(admission)
-    admission.release(grant, FAILED)
-    admission.release(grant, FAILED)
-
-    assert count_calls(engine) == {"source:meta": 1, "source:meta account:act_1": 1}
 
 
 def test_rows_of_long_expired_grants_are_removed(make: Make, time: "DatabaseClock", engine: Engine) -> None:
@@ -144,36 +111,6 @@ def test_rows_of_long_expired_grants_are_removed(make: Make, time: "DatabaseCloc
         assert connection.execute(select(func.count()).select_from(capacity_grant)).scalar_one() == 0
 
 
-def test_slots_are_kept_for_a_higher_class_that_waits(make: Make, time: "DatabaseClock") -> None:
-    """While critical waits, a free slot is not lent to low; after two seconds without a request it is."""
-    admission = make()
-    low = [acquire(admission, Priority.LOW) for _ in range(10)]
-    assert isinstance(request(admission, Priority.CRITICAL, OTHER), Wait)
-    admission.release(low.pop(), OK)
-
-    kept = request(admission, Priority.LOW)
-    assert isinstance(kept, Wait)
-    assert "kept for classes other than low" in kept.reason
-    acquire(admission, Priority.CRITICAL, OTHER)
-    admission.release(low.pop(), OK)
-    time.now += 2.1
-    acquire(admission, Priority.LOW)
-
-
-def test_the_rate_holds_over_processes(make: Make, time: "DatabaseClock") -> None:
-    """Burst and rate belong to the fleet, and the returned wait is enough."""
-    one = make("one", rate_per_second=2.0, burst=3)
-    two = make("two", rate_per_second=2.0, burst=3)
-    acquire(one), acquire(two), acquire(one)
-
-    wait = request(two)
-    assert isinstance(wait, Wait)
-    assert pytest.approx(wait.seconds) == 0.5
-    time.now += wait.seconds
-    acquire(two)
-    assert isinstance(request(one), Wait)
-
-
 def test_a_throttled_scope_is_parked_and_never_granted_early(make: Make, time: "DatabaseClock") -> None:
     """The account is parked for what the platform asked and no less; other accounts go on."""
     one, two = make("one"), make("two")
@@ -188,30 +125,6 @@ def test_a_throttled_scope_is_parked_and_never_granted_early(make: Make, time: "
     while isinstance(wait := request(two), Wait):
         time.now += max(wait.seconds / 2, 0.01)
     assert time.now >= started + 300
-
-
-def test_a_shorter_parking_does_not_shorten(make: Make, time: "DatabaseClock", engine: Engine) -> None:
-    """A second throttle that asks for less leaves the first park in force."""
-    admission = make()
-    first, second = acquire(admission), acquire(admission)
-    admission.release(first, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, APP))
-    admission.release(second, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 5.0, APP))
-
-    (parked,) = list_closed(engine, time.now)
-    assert (str(APP), Rule.PARK, time.now) == (parked.scope, parked.rule, parked.since)
-    assert parked.remaining_seconds(time.now) >= 300
-    assert "throttled" in parked.why
-
-
-def test_a_throttle_without_details_parks_the_account_for_a_minute(
-    make: Make, time: "DatabaseClock", engine: Engine
-) -> None:
-    """A throttle that names no scope parks the narrowest one."""
-    admission = make()
-    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.THROTTLED))
-
-    (parked,) = list_closed(engine, time.now)
-    assert str(ACCOUNT) == parked.scope
 
 
 def test_an_app_throttle_parks_every_account_and_cuts_the_fleet(make: Make) -> None:
@@ -287,59 +200,6 @@ def test_every_process_sees_that_a_source_fails(make: Make, time: "DatabaseClock
         assert other.is_source_failing("meta") == is_failing
 
 
-def test_each_source_has_its_own_breaker(make: Make) -> None:
-    """A failing source does not affect another, even for the same account."""
-    admission = make()
-    for _ in range(10):
-        admission.release(acquire(admission), FAILED)
-
-    assert isinstance(request(admission), Rejected)
-    assert isinstance(admission.admit([ACCOUNT], Priority.LOW, source="warehouse"), Granted)
-
-
-def test_a_bad_account_opens_only_its_own_breaker(make: Make, time: "DatabaseClock", engine: Engine) -> None:
-    """It opens for every worker and closes by probes; the other accounts are not even tested."""
-    one, two = make("one"), make("two")
-    for _ in range(10):
-        one.release(acquire(one), FAILED)
-
-    refused = request(two, Priority.CRITICAL)
-    assert isinstance(refused, Rejected)
-    assert (refused.scope, pytest.approx(refused.retry_after)) == (str(ACCOUNT), 30)
-    assert not acquire(two, Priority.LOW, OTHER).is_probe
-    assert [found.scope for found in list_closed(engine, time.now)] == [f"source:meta {ACCOUNT}"]
-    time.now += 30
-    for _ in range(3):
-        grant = acquire(one)
-        assert grant.is_probe
-        two.release(grant, OK)
-    assert list(count_calls(engine)) == ["source:meta"]
-
-
-def test_a_healthy_account_leaves_no_breaker_behind(make: Make, time: "DatabaseClock", engine: Engine) -> None:
-    """One failure counts for a window, and the breaker's row is deleted with the next success after that."""
-    admission = make()
-    admission.release(acquire(admission), OK)
-    assert list(count_calls(engine)) == ["source:meta"]
-    admission.release(acquire(admission), FAILED)
-    assert list(count_calls(engine)) == ["source:meta", f"source:meta {ACCOUNT}"]
-    time.now += 70
-    admission.release(acquire(admission), OK)
-
-    assert list(count_calls(engine)) == ["source:meta"]
-
-
-def test_a_call_about_several_accounts_counts_for_the_source_only(make: Make, engine: Engine) -> None:
-    """A failed poll of the reports of two accounts counts against neither account."""
-    admission = make()
-    for _ in range(9):
-        decision = admission.admit([ACCOUNT, OTHER], Priority.LOW, source="meta")
-        assert isinstance(decision, Granted)
-        admission.release(decision.grant, FAILED)
-
-    assert count_calls(engine) == {"source:meta": 9}
-
-
 def test_an_endless_park_is_cut_and_reported(engine: Engine, time: "DatabaseClock") -> None:
     """A park of a billion minutes, asked for by an error or a figure, ends within the longest one allowed."""
     told: list[tuple[str, float]] = []
@@ -373,20 +233,6 @@ def test_a_stored_endless_park_is_cut(make: Make, time: "DatabaseClock", engine:
     assert isinstance(request(admission), Wait)
     time.now += 86_401
     acquire(admission)
-
-
-def test_a_skipped_probe_frees_its_place(
-    make: Make, time: "DatabaseClock", engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A probe that called nothing neither closes nor blocks the breaker."""
-    monkeypatch.setattr("adwarm.backpressure.breakers.BREAKER_PROBES", 1)
-    admission = make()
-    open_source_breaker(admission)
-    time.now += 30
-    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.SKIPPED))
-
-    assert [found.state for found in list_closed(engine, time.now)] == [GateState.TESTING]
-    assert acquire(admission).is_probe
 
 
 def test_usage_slows_then_admits_only_critical_then_parks(make: Make, time: "DatabaseClock") -> None:
@@ -431,24 +277,6 @@ def test_a_call_on_a_parked_account_blocks_no_other_class(make: Make, time: "Dat
 
     for _ in range(7):
         acquire(admission, Priority.LOW, OTHER)
-
-
-def test_the_status_is_plain_json(make: Make) -> None:
-    """It can be serialized as it is."""
-    admission = make()
-    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
-    plain = admission.status().to_dict()
-
-    assert {"at", "scopes"} == set(plain)
-    assert isinstance(plain["at"], str)
-    assert [scope["scope"] for scope in plain["scopes"]] == ["account:act_1", "app:main", "fleet"]
-
-
-@pytest.mark.parametrize("cost", [0, -1, float("nan")])
-def test_a_cost_must_be_positive(make: Make, cost: float) -> None:
-    """A call without a cost would bypass the rate."""
-    with pytest.raises(BadRequest, match="cost"):
-        request(make(), cost=cost)
 
 
 def test_threads_of_two_processes_never_exceed_the_limits(engine: Engine) -> None:

@@ -1,9 +1,6 @@
 """Tests of the token bucket that the classes share."""
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from adwarm.backpressure.shares import ClassDemand
 from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
@@ -134,51 +131,6 @@ def test_a_stored_bucket_is_the_same() -> None:
     stored = TokenBucket.from_row(3.0, NOW, _bucket(3.0, 0.1234567, 2, -1, 0.5).to_list())
     assert (stored.tokens, stored.refilled_at, stored.credits) == (3.0, NOW, [0.123457, 2.0, -1.0, 0.5])
     assert TokenBucket.from_row(3.0, NOW, None).credits == [1.0] * 4
-
-
-class BucketMachine(RuleBasedStateMachine):
-    """Callers of every class take what they may while time passes, in any order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1.7e9
-        self.bucket = TokenBucket(RULES.burst, self.now)
-        self.demand = ClassDemand()
-        self.taken: list[tuple[float, float]] = []
-
-    @rule(seconds=st.floats(0, 10))
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule(cost=st.floats(0.1, 8), priority=st.sampled_from(list(Priority)))
-    def take_if_allowed(self, cost: float, priority: Priority) -> None:
-        self.bucket.refill(RULES, SHARES, self.now)
-        if self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.demand, self.now) > 0:
-            self.demand.record_wait(priority, self.now)
-            return
-        self.bucket.take(RULES, priority, cost, self.demand, self.now)
-        self.demand.record_grant(priority, self.now)
-        self.taken.append((self.now, cost))
-
-    @rule(cost=st.floats(0.1, 8), priority=st.sampled_from(list(Priority)))
-    def every_class_is_served_in_the_end(self, cost: float, priority: Priority) -> None:
-        asked = self.now
-        self.bucket.refill(RULES, SHARES, self.now)
-        while (wait := self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.demand, self.now)) > 0:
-            self.demand.record_wait(priority, self.now)
-            self.now += wait
-            assert self.now - asked < 60
-            self.bucket.refill(RULES, SHARES, self.now)
-
-    @invariant()
-    def no_window_holds_more_than_burst_and_rate(self) -> None:
-        for index, (since, _) in enumerate(self.taken):
-            spent = sum(cost for _, cost in self.taken[index:])
-            assert spent <= RULES.burst + RULES.rate * (self.now - since) + 0.01
-
-
-TestBucket = BucketMachine.TestCase
-TestBucket.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
 def alone(tokens: float, cost: float, now: float = 0.0) -> float:

@@ -4,16 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace as replace_struct
 
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState, IntervalCounts
 
 RULES = BreakerRules(window_seconds=60, min_calls=10, cooldown_seconds=30, probes=3)
 SHARED = replace(RULES, min_accounts=3)
-ACCOUNTS = st.none() | st.sampled_from(["act_1", "act_2", "act_3", "act_4"])
 
 
 def call(breaker: Breaker, now: float, ticket: str, *, failed: bool) -> Breaker:
@@ -198,84 +194,6 @@ def test_an_unadmitted_call_during_the_cool_down_does_not_count() -> None:
     breaker = opened()
 
     assert breaker == breaker.after_unadmitted_call(RULES, 1029, failed=False)
-
-
-class BreakerMachine(RuleBasedStateMachine):
-    """Calls pass, succeed, fail, or never end, while time passes."""
-
-    judged_by = RULES
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-        self.breaker = Breaker()
-        self.running: list[str] = []
-        self.count = 0
-        self.opened_at: float | None = None
-
-    def move(self, after: Breaker) -> None:
-        if after.state is BreakerState.OPEN and self.breaker.state is not BreakerState.OPEN:
-            self.opened_at = self.now
-        self.breaker = after
-
-    @rule(seconds=st.floats(0, 100))
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule()
-    def ask(self) -> None:
-        if self.breaker.wait_seconds(RULES, self.now) > 0:
-            return
-        if self.breaker.state is BreakerState.OPEN and self.opened_at is not None:
-            assert self.now >= self.opened_at + RULES.cooldown_seconds
-        self.count += 1
-        self.move(self.breaker.after_admission(self.now, str(self.count), self.now + 30))
-        self.running.append(str(self.count))
-
-    @rule(data=st.data(), failed=st.booleans(), account=ACCOUNTS)
-    def end(self, data: st.DataObject, failed: bool, account: str | None) -> None:
-        if self.running:
-            ticket = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
-            self.move(self.breaker.after_call(self.judged_by, self.now, ticket, failed=failed, account=account))
-
-    @rule()
-    def fail_hard(self) -> None:
-        for index in range(RULES.min_calls):
-            if self.breaker.state is BreakerState.CLOSED:
-                self.move(self.breaker.after_call(self.judged_by, self.now, f"x{index}", failed=True))
-
-    @invariant()
-    def probes_are_bounded(self) -> None:
-        live = [until for _, until in self.breaker.probes if until > self.now]
-        assert len(live) + self.breaker.successful_probes <= RULES.probes
-
-    @invariant()
-    def it_is_never_stuck(self) -> None:
-        assert self.breaker.wait_seconds(RULES, self.now) <= RULES.cooldown_seconds
-        assert self.breaker.wait_seconds(RULES, self.now + RULES.cooldown_seconds) == 0
-
-    @invariant()
-    def it_survives_storage(self) -> None:
-        stored = json.loads(json.dumps(self.breaker.to_dict()))
-        assert Breaker.from_dict(stored) == self.breaker
-
-
-TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = settings(stateful_step_count=40, deadline=None)
-
-
-class SharedBreakerMachine(BreakerMachine):
-    """The same for a breaker that several accounts shared_call."""
-
-    judged_by = SHARED
-
-    @invariant()
-    def too_few_accounts_do_not_reopen_it(self) -> None:
-        assert len(self.breaker.failed_probe_accounts) < SHARED.min_accounts
-
-
-TestSharedBreaker = SharedBreakerMachine.TestCase
-TestSharedBreaker.settings = settings(stateful_step_count=40, deadline=None)
 
 
 GROWING = replace(RULES, cooldown_growth=2.0, max_cooldown_seconds=100.0)
