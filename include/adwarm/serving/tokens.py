@@ -384,11 +384,6 @@ def check_account(token: AccessToken, account: str) -> str:
     return account_id
 
 
-def list_accounts(token: AccessToken) -> frozenset[str] | None:
-    """Return the accounts that a token may read; None for all."""
-    return None if token.allows(TokenScope.ADMIN) else token.accounts
-
-
 def check_key(token: AccessToken, account: str, date_range: str, report: str, settings: Settings) -> ReportKey:
     """Return the report key of external input that the token may read.
 

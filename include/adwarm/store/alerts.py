@@ -307,28 +307,11 @@ def count_open(engine: Engine) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def list_alerts(
-    engine: Engine,
-    *,
-    open_only: bool = False,
-    limit: int = 100,
-    before_id: int | None = None,
-    accounts: Collection[str] | None = None,
-) -> list[StoredAlert]:
-    """Return the newest alerts first.
-
-    Args:
-        open_only: leave out resolved ones.
-        before_id: continue after the alert with this id.
-        accounts: only alerts about one of these accounts; None for all alerts.
-    """
+def list_alerts(engine: Engine, *, open_only: bool = False, limit: int = 100) -> list[StoredAlert]:
+    """Return the newest alerts first; with `open_only` without resolved ones."""
     query = select(alert).order_by(alert.c.id.desc()).limit(limit)
     if open_only:
         query = query.where(alert.c.resolved_at.is_(None))
-    if before_id is not None:
-        query = query.where(alert.c.id < before_id)
-    if accounts is not None:
-        query = query.where(alert.c.scope.in_(sorted(f"{_ACCOUNT}{account}" for account in accounts)))
     with read_transaction(engine) as connection:
         return [from_row(StoredAlert, row) for row in connection.execute(query)]
 

@@ -5,7 +5,7 @@ Counting a window is one indexed query, so that an alert threshold covers the fa
 
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -50,8 +50,6 @@ class ErrorEvent:
 
     `connection` is the name under which the connection's accounts are stored, such as that of the Airflow connection;
     None for an operation without one.
-
-    `id` is its sequence number in the table, by which pages continue; None before it is stored.
     """
 
     at: datetime
@@ -62,7 +60,6 @@ class ErrorEvent:
     code: str | None = None
     connection: str | None = None
     account_id: str | None = None
-    id: int | None = field(default=None, compare=False)
 
     @property
     def connection_name(self) -> str:
@@ -112,7 +109,6 @@ class ErrorFilter:
     Attributes:
         since: not earlier than this.
         until: earlier than this.
-        accounts: only errors about these accounts.
     """
 
     source: str | None = None
@@ -120,7 +116,6 @@ class ErrorFilter:
     kind: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    accounts: frozenset[str] | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the filter as SQL."""
@@ -129,7 +124,6 @@ class ErrorFilter:
         conditions = [column == value for column, value in equal.items() if value is not None]
         conditions += [table.at >= self.since] if self.since else []
         conditions += [table.at < self.until] if self.until else []
-        conditions += [table.account_id.in_(sorted(self.accounts))] if self.accounts is not None else []
         return conditions
 
 
@@ -162,13 +156,9 @@ class ErrorLog:
         with read_transaction(self._engine) as connection:
             return count_errors(connection, scope, kind, since)
 
-    def list_recent(
-        self, limit: int = 100, error_filter: ErrorFilter | None = None, before_id: int | None = None
-    ) -> Sequence[ErrorEvent]:
-        """Return the newest errors first; `before_id` continues after the error with that number."""
+    def list_recent(self, limit: int = 100, error_filter: ErrorFilter | None = None) -> Sequence[ErrorEvent]:
+        """Return the newest errors first."""
         conditions = (error_filter or ErrorFilter()).conditions()
-        if before_id is not None:
-            conditions.append(error_event.c.id < before_id)
         query = select(error_event).where(*conditions).order_by(error_event.c.id.desc()).limit(limit)
         with read_transaction(self._engine) as connection:
             return [from_row(ErrorEvent, row) for row in connection.execute(query)]
@@ -264,7 +254,7 @@ def _period_start(dialect: str, seconds: int) -> ColumnElement[Any]:
 
 def _row(event: ErrorEvent) -> dict[str, object]:
     return {
-        **to_row(event, without=("id",)),
+        **to_row(event),
         "source": event.source[:80],
         "kind": event.kind[:40],
         "code": event.code[:40] if event.code else None,

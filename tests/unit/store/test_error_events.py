@@ -39,11 +39,8 @@ def test_errors_come_back_newest_first(engine: Engine) -> None:
     assert listed(source="warehouse") == [1]
     assert listed(kind="Throttled") == [2]
     assert listed(account_id="act_1") == [3]
-    assert listed(accounts=frozenset({"act_1", "act_2"})) == [3, 2]
-    assert listed(accounts=frozenset()) == []
     assert listed(since=NOON + timedelta(seconds=1), until=NOON + timedelta(seconds=3)) == [2, 1]
-    page = log.list_recent(2)
-    assert list(log.list_recent(2, before_id=page[-1].id)) == errors[1::-1]
+    assert list(log.list_recent(2)) == errors[:1:-1]
 
 
 def test_all_workers_count_in_a_window(engine: Engine) -> None:

@@ -19,7 +19,7 @@ from adwarm.serving.api.errors import describe_error, describe_invalid, describe
 from adwarm.serving.api.guard import SINGLE_VALUES, Guard, bearer
 from adwarm.serving.api.hit_route import HitRoute
 from adwarm.serving.api.models import ProblemDocument
-from adwarm.serving.api.routes import batch, errors, health, insights, requests, scores, state
+from adwarm.serving.api.routes import batch, health, insights, requests, scores, state
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.problems import CONTENT_TYPE, Problem
 from adwarm.serving.services import ServingServices
@@ -64,7 +64,7 @@ def _make_app() -> FastAPI:
         lifespan=_limit_threads,
     )
     app.include_router(health.router)
-    for module in (insights, batch, scores, requests, state, errors):
+    for module in (insights, batch, scores, requests, state):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), SINGLE_VALUES])
     app.include_router(health.metrics_router, dependencies=[Depends(bearer)])
     document: dict[str, Any] = {}

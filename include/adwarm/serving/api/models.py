@@ -1,6 +1,6 @@
 """The documents of the read API. The OpenAPI document, and the types of its clients, are made from them."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -251,28 +251,6 @@ class GatePage(Document):
     gates: list[GateItem] = Field(description="What accounts share first, then what is closed longest.")
 
 
-class HealingItem(Document):
-    """One run of a healing action."""
-
-    at: datetime = Field(description="When it started.")
-    action: str = Field(
-        description="`token_refresh`, `session_restart`, `partition_refetch`, `cache_clear` or `custom`."
-    )
-    scope: str = Field(description="What was healed, such as a connection or an object.")
-    source: str = Field(description="Source whose error led to it.")
-    error_kind: str = Field(description="Class of that error.")
-    succeeded: bool = Field(description="Whether it succeeded.")
-    detail: str = Field(description="What it did, or why it failed.")
-    seconds: float = Field(description="How long it took.")
-
-
-class HealingPage(Document):
-    """The last healing actions, as far as the token may see them."""
-
-    at: datetime = Field(description="Time of the answer.")
-    runs: list[HealingItem] = Field(description="The newest first.")
-
-
 class ScopeItem(Document):
     """One capacity scope: an account, an app, a credential, or the whole fleet."""
 
@@ -289,77 +267,6 @@ class CapacityPage(Document):
 
     at: datetime = Field(description="Time of the state, by the database's clock.")
     scopes: list[ScopeItem] = Field(description="By name.")
-
-
-class CodecItem(Document):
-    """What was compressed and decompressed by one codec."""
-
-    codec: str = Field(description="Codec; `identity` for what was stored as it is.")
-    packed: int = Field(description="Payloads compressed.")
-    unpacked: int = Field(description="Payloads decompressed.")
-    raw_bytes: int = Field(description="Bytes before compression.")
-    stored_bytes: int = Field(description="Bytes after it.")
-    saved_bytes: int = Field(description="The difference.")
-    ratio: float | None = Field(description="Bytes after compression per byte before it; null when there was none.")
-    mean_pack_ms: float | None = Field(description="Mean milliseconds of compressing; null without a payload.")
-    mean_unpack_ms: float | None = Field(description="The same for decompressing.")
-    median_pack_ms: float | None = Field(description="Median milliseconds of compressing; null without a payload.")
-    p95_pack_ms: float | None = Field(description="95th percentile of the same.")
-    median_unpack_ms: float | None = Field(description="Median milliseconds of decompressing; null without a payload.")
-    p95_unpack_ms: float | None = Field(description="95th percentile of the same.")
-    errors: int = Field(description="Payloads that could not be compressed or decompressed.")
-    cache_hits: int = Field(description="Payloads that a cache saved from being decompressed.")
-
-
-class CauseItem(Document):
-    """The calls of one cause."""
-
-    cause: str = Field(description="`forecast`, `strategy`, `day_close`, `reader`, `backfill`, `check` and others.")
-    strategy: str | None = Field(description="Name of the strategy, when that is the cause.")
-    text: str = Field(description="The cause in words.")
-    calls: int = Field(description="How many.")
-
-
-class CallsOfDay(Document):
-    """The calls to the platform in the last 24 hours."""
-
-    made: int = Field(description="All of them.")
-    causes: list[CauseItem] = Field(description="What made them necessary; their sum is `made`.")
-
-
-class CompressionPage(Document):
-    """Statistics of compression over all processes."""
-
-    since: date = Field(description="First UTC day that is counted.")
-    codecs: list[CodecItem] = Field(description="By codec.")
-
-
-class IntegrityKind(Document):
-    """What was verified of one kind of data."""
-
-    kind: str = Field(description="`entry`, `partition`, `aggregate` or `snapshot`.")
-    checked: int = Field(description="Entries or objects that were checked.")
-    damaged: int = Field(description="Those of them that were damaged.")
-    healed: int = Field(description="Damaged ones that whole data has replaced.")
-    bytes: int = Field(description="Bytes that were read.")
-
-
-class DamagedData(Document):
-    """Damaged data that nothing has replaced yet."""
-
-    kind: str = Field(description="`entry`, `partition`, `aggregate` or `snapshot`.")
-    account_id: str | None = Field(description="The account it belongs to; null for data of many accounts.")
-    found_at: datetime = Field(description="When it was found.")
-    reason: str = Field(description="What is wrong.")
-
-
-class IntegrityPage(Document):
-    """Statistics of what was verified, and what is damaged."""
-
-    since: date = Field(description="First UTC day that is counted.")
-    last_full_pass: date | None = Field(description="UTC day on which everything had been checked; null before.")
-    kinds: list[IntegrityKind] = Field(description="By kind of data.")
-    open: list[DamagedData] = Field(description="The newest of what the token may see, at most 100.")
 
 
 class Health(Document):

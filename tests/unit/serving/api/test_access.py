@@ -26,7 +26,6 @@ from adwarm.serving.services import ServingServices
 from adwarm.settings import RecoverySettings
 from adwarm.store import access_tokens, accounts, write_transaction
 from adwarm.store.gates import SqlGates
-from adwarm.store.healing_runs import HealingRun, HealingStore
 from tests.route_list import list_routes
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
@@ -325,21 +324,15 @@ def test_state_hides_other_accounts(api: Api) -> None:
     assert "act_" not in api.get("/metrics", admin).text
 
 
-def test_recovery_hides_other_accounts(api: Api) -> None:
-    """Isolations and healing of other accounts are left out, and so is a message that names one."""
-    engine, now = api.services.context.engine, api.clock.now()
-    tracker = IsolationTracker(SqlGates(engine), RecoverySettings(), api.clock)
+def test_gates_hide_other_accounts(api: Api) -> None:
+    """Isolations of other accounts are left out, and so is a message that names one."""
+    tracker = IsolationTracker(SqlGates(api.engine), RecoverySettings(), api.clock)
     for scope in ("account:act_1", "account:act_2", "connection:main", "fallback:entry"):
         for _ in range(5):
             tracker.record(scope, failed=True, reason="Transient: act_2 failed", kind="Transient")
-    healing = HealingStore(engine)
-    for scope in ("main", "act_1/default/2026-11-01", "act_2/default/2026-11-01"):
-        run = HealingRun(now, "cache_clear", scope, "meta", "Corrupt", True, "cleared", 0.5, "worker")
-        healing.finish("cache_clear", succeeded=True, detail="cleared", run=run)
     one, admin = api.token(accounts=frozenset({"act_1"})), api.token(TokenScope.ADMIN)
-    for path in ("/v1/gates", "/v1/healing"):
-        assert "act_2" not in api.get(path, one).text
-        assert "act_2" in api.get(path, admin).text
+    assert "act_2" not in api.get("/v1/gates", one).text
+    assert "act_2" in api.get("/v1/gates", admin).text
     shown = api.get("/v1/gates", one).json()["gates"]
     assert [item["scope"] for item in shown] == ["connection:main", "fallback:entry", "account:act_1"]
     assert [(item["rule"], item["state"], item["lifted_by"]) for item in shown] == [
@@ -347,9 +340,6 @@ def test_recovery_hides_other_accounts(api: Api) -> None:
     ] * 3
     reason = api.get("/v1/gates", admin).json()["gates"][0]["why"]
     assert reason == "5 of 5 calls failed in 300 s; the last: Transient: act_2 failed"
-    runs = api.get("/v1/healing", one).json()["runs"]
-    assert [run["scope"] for run in runs] == ["act_1/default/2026-11-01", "main"]
-    assert len(api.get("/v1/healing?limit=1", admin).json()["runs"]) == 1
 
 
 def test_a_revoked_token_stops_within_a_second(api: Api) -> None:

@@ -1,6 +1,7 @@
 """Limits, headers, errors and cross-origin access are the same for every route, and no answer holds a secret."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from adwarm.foundation.errors import (
 from adwarm.model import ReportKey, TokenScope
 from adwarm.serving.api.app import with_cors
 from adwarm.serving.api.guard import MAX_BODY_BYTES
-from adwarm.serving.problems import CONTENT_TYPE
+from adwarm.serving.problems import CONTENT_TYPE, Problem, unknown_report
 from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
@@ -230,3 +231,15 @@ def test_head_of_a_large_answer_sends_no_bytes(api: Api) -> None:
     answer = api.client.head("/v1/openapi.json", headers={"Authorization": api.token()})
     assert answer.content == b""
     assert int(answer.headers["content-length"]) > 10_000
+
+
+@contextmanager
+def _block() -> Iterator[None]:
+    yield
+
+
+def test_a_problem_passes_through_context_managers() -> None:
+    """It arrives as it was raised, wherever it passes a `with` block."""
+    with pytest.raises(Problem) as raised, _block():
+        raise unknown_report()
+    assert raised.value.body() == unknown_report().body()

@@ -1,7 +1,6 @@
 """The routes answer what is stored, queue what may be queued, and never call upstream for a token with `read`."""
 
 import shutil
-from datetime import timedelta
 from pathlib import Path
 
 import orjson
@@ -10,14 +9,11 @@ import pytest
 from adwarm.backpressure.request_queue import RequestQueue
 from adwarm.compression.envelope import decode
 from adwarm.foundation.errors import Refused, Transient
-from adwarm.model import Actor, CallCause, CauseKind, CompressionCounts, Priority, ReportKey, TokenScope
+from adwarm.model import Actor, Priority, ReportKey, TokenScope
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadStatus
 from adwarm.serving.services import FetchOutcome
-from adwarm.store import compression_days, data_arrivals, integrity_days, quarantine
-from adwarm.store.integrity_days import IntegrityCounts
-from adwarm.store.quarantine import DamagedItem
-from adwarm.store.read_traffic import count_calls, get_day_calls
+from adwarm.store import data_arrivals
 from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
@@ -229,49 +225,6 @@ def test_readiness_without_the_objects(api: Api) -> None:
     answer = api.client.get("/readyz")
     assert (answer.status_code, answer.json()["database"], answer.json()["objects"]) == (503, "ok", "missing")
     assert str(folder) not in answer.text
-
-
-def test_compression_statistics(api: Api) -> None:
-    """An administrator sees what compression saves by codec; the default is a week, and only days in range count."""
-    admin, now = api.token(TokenScope.ADMIN), api.clock.now()
-    for age, packed in ((0, 2), (6, 3), (7, 5)):
-        counts = CompressionCounts(packed=packed, raw_bytes=100 * packed, stored_bytes=10 * packed, cache_hits=4)
-        compression_days.add_counts(api.engine, now - timedelta(days=age), {"zstd": counts})
-    (item,) = api.get("/v1/compression", admin).json()["codecs"]
-    assert (item["codec"], item["packed"], item["saved_bytes"], item["ratio"]) == ("zstd", 5, 450, 0.1)
-    assert (item["cache_hits"], item["median_pack_ms"]) == (8, None)
-    assert api.get("/v1/compression?days=8", admin).json()["codecs"][0]["packed"] == 10
-    assert api.get("/v1/compression?days=0", admin).status_code == 400
-    assert api.get("/v1/compression", api.token()).status_code == 403
-
-
-def test_calls_by_cause(api: Api) -> None:
-    """An administrator sees what made the calls of a day necessary, as the command and the page show it."""
-    count_calls(api.engine, api.clock.now(), "act_1", CallCause(CauseKind.STRATEGY, "board"), calls=3)
-    answer = api.get("/v1/calls", api.token(TokenScope.ADMIN)).json()
-    assert answer == get_day_calls(api.engine, api.clock.now()).to_dict()
-    assert answer["causes"] == [{"cause": "strategy", "strategy": "board", "text": "strategy board", "calls": 3}]
-    assert api.get("/v1/calls", api.token()).status_code == 403
-
-
-def test_integrity(api: Api) -> None:
-    """Whoever may read sees what was checked; what is damaged only of the accounts that the token may read."""
-    context, now = api.desk.bench.prefetch.context, api.clock.now()
-    integrity_days.add(api.engine, now - timedelta(days=6), {"entry": IntegrityCounts(5, 1, 0, 100)})
-    integrity_days.add(api.engine, now - timedelta(days=7), {"entry": IntegrityCounts(checked=1)})
-    integrity_days.record_pass(api.engine, now, ended=True)
-    for number, account in enumerate(("act_1", "act_2", None)):
-        quarantine.set_aside(context, DamagedItem("aggregate", str(number) * 64, account, "a bit flipped", now))
-    page = api.get("/v1/integrity", api.token(TokenScope.ADMIN)).json()
-    (kind,) = page["kinds"]
-    assert (kind["kind"], kind["checked"], kind["damaged"], kind["bytes"]) == ("entry", 5, 1, 100)
-    assert page["last_full_pass"] == now.date().isoformat()
-    assert len(page["open"]) == 3
-    limited = api.get("/v1/integrity?days=8", api.token(TokenScope.READ, accounts=["act_1"])).json()
-    assert [item["account_id"] for item in limited["open"]] == ["act_1"]
-    assert limited["kinds"][0]["checked"] == 6
-    assert api.get("/v1/integrity?days=0", api.token()).status_code == 400
-    assert api.client.get("/v1/integrity").status_code == 401
 
 
 def test_metrics(api: Api) -> None:

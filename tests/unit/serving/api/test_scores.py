@@ -71,7 +71,15 @@ def test_scores_by_ad_day_and_status(api: Api) -> None:
     assert ads("as_of=2026-11-01") == (None, [])
     assert api.get("/v1/scores/act_2", token).json()["scores"] == []
     assert api.get("/v1/scores/act_9", token).status_code == 404
-    for query in ("cursor=x", "cursor=bnVsbA", "limit=0", "status=sick", "as_of=yesterday", "ad_id=%00"):
+    for query in (
+        "cursor=x",
+        "cursor=bnVsbA",
+        "limit=0",
+        "status=sick",
+        "as_of=yesterday",
+        "ad_id=%00",
+        "limit=1&limit=2",
+    ):
         assert api.get(f"/v1/scores/act_1?{query}", token).status_code == 400
 
 
