@@ -83,7 +83,8 @@ test-all: $(READY) ## Run the tests, and those that take a second or more
 		-m 'not faults and not syscalls' $(ALL_TESTS)
 
 test-slow: $(READY) ## Run only the tests that `make test` leaves out
-	@$(BIN)/pytest -q --numprocesses $(WORKERS) -m 'slow and not faults and not syscalls'
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m 'slow and not faults and not syscalls'
 
 test-times: $(READY) ## Fail tests of a second of CPU without the mark `slow`
 	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1

@@ -59,20 +59,19 @@ FIRST = (Part("lint", 100, 1.0), Part("test", 240, 2.0))
 OTHERS = (
     Part(
         "test-slow",
-        1300,
-        0.8,
+        700,
+        1.2,  # two processes, of which one often waits for others that its test has started
         own=(*PAGES, *(f"tests/{name}/*" for name in ("unit", "docs", "hostile", "smoke", "topology"))),
-        variables=("WORKERS=1",),
-    ),  # one process: the other core is for the parts beside it
-    Part("test-smoke", 150, 1.6, own=("tests/smoke/*",)),
+    ),
+    Part("test-smoke", 150, 1.3, own=("tests/smoke/*",)),
     Part("test-dates", 60, 1.6, own=("tests/dates.py",), variables=("DATE=turn",)),
-    Part("test-hostile", 160, 0.6, own=("tests/hostile/*",)),
+    Part("test-hostile", 160, 0.5, own=("tests/hostile/*",)),
     Part("test-interop", 55, 0.6, own=("tests/interop/*",)),
     Part("test-clients", 20, 0.8, own=CLIENTS, shares=("npm",)),
-    Part("test-browser", 440, 0.5, own=("tests/browser/*", *CLIENTS), shares=("npm",)),
-    Part("test-wheel", 170, 0.6, own=("tests/packaging/*", "README.md", "CHANGELOG.md")),
+    Part("test-browser", 440, 0.4, own=("tests/browser/*", *CLIENTS), shares=("npm",)),
+    Part("test-wheel", 170, 0.5, own=("tests/packaging/*", "README.md", "CHANGELOG.md")),
     Part("topology-test", 185, 1.0, own=("tests/topology/*",)),
-    Part("test-docs", 380, 0.9, own=(*PAGES, "tests/docs/*")),  # it begins with `make demo`
+    Part("test-docs", 380, 0.8, own=(*PAGES, "tests/docs/*")),  # it begins with `make demo`
     Part("docs-build", 8, 0.6, own=PAGES),
     Part("licences", 2, 0.4, own=("docs/reference/licences.md",)),
     Part("sbom", 7, 1.0),
