@@ -27,7 +27,9 @@ from tests.benchmarks.measure import save_results, sized, train_fast_if_tiny
 
 TARGETS = (1.5, 2.0, 3.0)
 WEEK = timedelta(weeks=1)
-TRAINING, TEST = sized((8 * WEEK, 4 * WEEK), (4 * WEEK, WEEK))
+TRAINING, TEST = sized((8 * WEEK, 4 * WEEK), (3 * WEEK, timedelta(days=2)))
+EXAMPLE_OPENS = sized(0, 15)
+"""Keys of the example log with fewer opens in training are left out."""
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples"
 SETTINGS = {"no lag": (timedelta(0), timedelta(0)), "lag 5 min": (timedelta(minutes=5), timedelta(seconds=30))}
 POLICIES = sized([name for name in BUILT_IN if name not in FORECASTS], ["none", "popularity", "adwarm"])
@@ -109,7 +111,8 @@ def jobs_of(folder: Path | None, names: Sequence[str], policy: str) -> list[Job]
     if not jobs:
         path = next(EXAMPLE.rglob("*.parquet"))
         jobs = [
-            Job("example", str(path), _example_start(path), 0, name, policy) for name in list(SETTINGS)[: sized(2, 1)]
+            Job("example", str(path), _example_start(path), EXAMPLE_OPENS, name, policy)
+            for name in list(SETTINGS)[: sized(2, 1)]
         ]
     return jobs
 

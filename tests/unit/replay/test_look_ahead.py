@@ -26,12 +26,15 @@ def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
     return warms.sort_values(COLUMNS, ignore_index=True)
 
 
+TRAINED = ("adwarm", "forecast-hour-of-week")
+"""These stand for all policies with a forecast; that no kind of forecast looks ahead is tested where it is trained."""
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if "adwarm" in name or name in FORECASTS else ())
-        for name in BUILT_IN
-        if name not in {"oracle", "none"}
+        *(name for name in BUILT_IN if name not in {"oracle", "none", "adwarm", *FORECASTS}),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in TRAINED),
     ],
 )
 @trials(

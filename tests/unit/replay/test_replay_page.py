@@ -9,7 +9,7 @@ import pytest
 from adwarm.patterns.opens import Opens
 from adwarm.replay.replay_page import get_headline, render_page
 from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
-from adwarm.replay.review import review_log
+from adwarm.replay.review import ReviewScope, review_log
 from adwarm.settings import Settings
 
 NAMES = ["none", "popularity", "hour-of-week", "oracle"]
@@ -52,11 +52,11 @@ def test_text_is_escaped(opens: Opens, split: TrainTestSplit) -> None:
 
 
 @pytest.mark.slow
-def test_a_review_adds_its_result_and_the_accounts_that_drifted(
-    opens: Opens, split: TrainTestSplit, settings: Settings
-) -> None:
+def test_a_review_adds_its_result_and_the_accounts_that_drifted(opens: Opens, split: TrainTestSplit) -> None:
     """The page of a review shows its result, its figures and the accounts whose habits changed, names escaped."""
-    evaluation, document = review_log(opens, split, "hour_of_week", settings)
+    settings = Settings.model_validate({"planning": {"step_minutes": 480}})
+    scope = ReviewScope(policies=("forecast-hour-of-week", "forecast-population"))
+    evaluation, document = review_log(opens, split, "hour_of_week", settings, scope=scope)
     account = {"account_id": "<b>", "before": 30, "after": 40, "stability": None, "stated": 12.0, "came": 44}
     document["review"] |= {"verdict": "proposed"}
     document["review"]["drift"]["worst"] = [{**account, "why": "more opens than stated"}]
