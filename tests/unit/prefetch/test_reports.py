@@ -355,10 +355,11 @@ def test_midnight_does_not_change_the_window(staging: PlatformHarness) -> None:
 
 def test_two_callers_share_one_fetch(make_staging: Callable[..., PlatformHarness]) -> None:
     """A second caller of the same key waits, finds the entry, and makes no call."""
-    staging = make_staging({"latency_ms": 60})
+    staging, clock = make_staging({"latency_ms": 60}), SystemClock()
+    staging.server.state.clock = clock
     with ThreadPoolExecutor(3) as pool:
         runs = [
-            pool.submit(staging.run, "act_1", span="last_30d", owner=owner, clock=SystemClock())
+            pool.submit(staging.run, "act_1", span="last_30d", owner=owner, clock=clock)
             for owner in ("one", "two", "three")
         ]
         reports = [run.result() for run in runs]
