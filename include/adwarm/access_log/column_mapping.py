@@ -9,10 +9,8 @@ from adwarm.settings import AccessLogSettings
 
 REQUIRED_FIELDS = ("ts", "account_id", "date_range")
 TEXT_FIELDS = ("account_id", "date_range", "report", "time_zone", "actor")
-LATENCY_FIELDS = ("latency_ms", "latency", "latency_seconds")
-EVENT_FIELDS = ("ts", *TEXT_FIELDS, "hit", *LATENCY_FIELDS, "user_agent")
-"""Fields that a log may have. All but the required are optional; `latency` is another name for `latency_ms`, and
-`user_agent` gives the actor of rows that name none."""
+EVENT_FIELDS = ("ts", *TEXT_FIELDS, "user_agent")
+"""Fields that a log may have, most of them optional; `user_agent` gives the actor of rows that name none."""
 REQUEST_ID = "request_id"
 """The request's own id, which is read only to recognize opens that the open log holds too."""
 REQUEST_FIELDS = ("path", "method", "status")

@@ -1,17 +1,14 @@
 """Turns raw columns of a log into batches of events in `EVENT_SCHEMA`; invalid rows are rejected one by one."""
 
-import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from types import NoneType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from adwarm.access_log import dictionary_columns
-from adwarm.access_log.column_mapping import LATENCY_FIELDS, REQUEST_ID, TEXT_FIELDS
+from adwarm.access_log.column_mapping import REQUEST_ID, TEXT_FIELDS
 from adwarm.access_log.dictionary_columns import REJECTED, ValueEncoder
 from adwarm.access_log.timestamps import INVALID, TimestampRules, find_local, parse_column, parse_values, to_utc
 from adwarm.foundation.arrow_arrays import (
@@ -20,7 +17,6 @@ from adwarm.foundation.arrow_arrays import (
     Micros,
     to_arrow_array,
     to_bool_array,
-    to_float_array,
     to_python_values,
 )
 from adwarm.foundation.errors import BadRequest
@@ -115,8 +111,6 @@ EVENT_SCHEMA = pa.schema([
     pa.field("report", _STRINGS, nullable=False),
     pa.field("time_zone", _STRINGS, nullable=False),
     pa.field("actor", _STRINGS, nullable=False),
-    pa.field("hit", pa.bool_()),
-    pa.field("latency_ms", pa.float64()),
 ])
 """`time_zone` is empty where the log names no valid zone; `actor` is human where the log names no valid actor."""
 EVENT_WITH_ID_SCHEMA = EVENT_SCHEMA.append(pa.field(REQUEST_ID, pa.string()))
@@ -126,9 +120,7 @@ Reject = Callable[[str, int], None]
 """Called with the reason and the index of the row within the columns."""
 
 _LONGEST_ID = 128
-_ZERO, _NO_NUMBER = to_float_array(np.zeros(2), np.array([True, False]))
 _NO_IDS = frozenset({"", "-"})
-_FLAGS = {"true": True, "hit": True, "yes": True, "1": True, "false": False, "miss": False, "no": False, "0": False}
 
 
 class EventBuilder:
@@ -176,14 +168,11 @@ class EventBuilder:
             name: self._encoders[name].encode(columns[name]) if name in columns else self._missing(name, rows)
             for name in TEXT_FIELDS
         }
-        hit = _flags(columns["hit"]) if "hit" in columns else pa.nulls(rows, pa.bool_())
-        name = _latency_name(columns)
-        latency = _in_milliseconds(_durations(columns[name] if name else None, rows), name)
         ids = _ids(columns.get(REQUEST_ID), rows) if self._with_request_ids else None
         micros = parse_values(columns["ts"], self._rules)
         if self._uses_row_zones and "time_zone" in columns:
             micros = self._to_row_zones(micros, columns["ts"], codes["time_zone"])
-        return self._batch(micros, codes, (hit, latency, ids), reject)
+        return self._batch(micros, codes, ids, reject)
 
     def from_arrow(self, batch: pa.RecordBatch, reject: Reject) -> pa.RecordBatch:
         """Return the events of an Arrow batch of a columnar log."""
@@ -192,15 +181,12 @@ class EventBuilder:
             name: self._encoders[name].encode_column(batch.column(name)) if name in names else self._missing(name, rows)
             for name in TEXT_FIELDS
         }
-        hit = _flag_column(batch.column("hit")) if "hit" in names else pa.nulls(rows, pa.bool_())
-        name = _latency_name(names)
-        latency = _in_milliseconds(_duration_column(batch.column(name) if name else None, rows), name)
         raw_ids = to_python_values(batch.column(REQUEST_ID)) if self._with_request_ids and REQUEST_ID in names else None
         ids = _ids(raw_ids, rows) if self._with_request_ids else None
         micros = parse_column(batch.column("ts"), self._rules)
         if self._uses_row_zones and "time_zone" in names:
             micros = self._to_row_zones(micros, batch.column("ts"), codes["time_zone"])
-        return self._batch(micros, codes, (hit, latency, ids), reject)
+        return self._batch(micros, codes, ids, reject)
 
     def _to_row_zones(self, micros: Micros, times: Sequence[Any] | pa.Array, zones: Codes) -> Micros:
         """Return the times with those that name no zone read in the zone of their row."""
@@ -218,15 +204,8 @@ class EventBuilder:
     def _missing(self, name: str, rows: int) -> Codes:
         return np.full(rows, self._encoders[name][None], np.int32)
 
-    def _batch(
-        self,
-        micros: Micros,
-        codes: dict[str, Codes],
-        others: tuple[pa.Array, pa.Array, pa.Array | None],
-        reject: Reject,
-    ) -> pa.RecordBatch:
-        """Return the valid rows; `others` are hit, latency and, when they are read, request ids."""
-        columns = [column for column in others if column is not None]
+    def _batch(self, micros: Micros, codes: dict[str, Codes], ids: pa.Array | None, reject: Reject) -> pa.RecordBatch:
+        """Return the valid rows; `ids` are those of the requests when they are read."""
         invalid: dict[str, Bools] = {"ts": micros == INVALID}
         if self.max_timestamp is not None:
             invalid["future"] = micros > self.max_timestamp
@@ -237,11 +216,12 @@ class EventBuilder:
                 reject(next(reason for reason, mask in invalid.items() if mask[row]), row)
             good = ~bad
             micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
-            columns = [column.filter(to_bool_array(good)) for column in columns]
+            ids = None if ids is None else ids.filter(to_bool_array(good))
         words = [self._encoders[name].to_arrow(codes[name]) for name in TEXT_FIELDS]
         moments = to_arrow_array(micros, EVENT_SCHEMA.field("ts").type)
-        schema = EVENT_WITH_ID_SCHEMA if self._with_request_ids else EVENT_SCHEMA
-        return pa.RecordBatch.from_arrays([moments, *words, *columns], schema=schema)
+        if ids is None:
+            return pa.RecordBatch.from_arrays([moments, *words], schema=EVENT_SCHEMA)
+        return pa.RecordBatch.from_arrays([moments, *words, ids], schema=EVENT_WITH_ID_SCHEMA)
 
 
 def _ids(values: Sequence[Any] | None, rows: int) -> pa.Array:
@@ -250,56 +230,3 @@ def _ids(values: Sequence[Any] | None, rows: int) -> pa.Array:
         return pa.nulls(rows, pa.string())
     texts = (str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else "" for value in values)
     return pa.array([text[:_LONGEST_ID] if text not in _NO_IDS else None for text in texts], pa.string())
-
-
-def _flag(value: Any) -> bool | None:
-    if isinstance(value, str):
-        return _FLAGS.get(value.strip().lower())
-    return bool(value) if isinstance(value, (bool, int)) and value in {0, 1} else None
-
-
-def _flags(values: Sequence[Any]) -> pa.Array:
-    flags = values if set(map(type, values)) <= {bool, NoneType} else list(map(_flag, values))
-    count = len(flags)
-    is_valid = np.fromiter((flag is not None for flag in flags), np.bool_, count) if None in flags else None
-    return to_bool_array(np.fromiter(map(bool, flags), np.bool_, count), is_valid)
-
-
-def _flag_column(column: pa.Array) -> pa.Array:
-    return column if pa.types.is_boolean(column.type) else _flags(to_python_values(column))
-
-
-def _latency_name(columns: Collection[str]) -> str | None:
-    return next((name for name in LATENCY_FIELDS if name in columns), None)
-
-
-def _in_milliseconds(durations: pa.Array, name: str | None) -> pa.Array:
-    return pc.multiply(durations, 1000.0) if name == "latency_seconds" else durations
-
-
-def _duration(value: Any) -> float | None:
-    try:
-        number = None if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if number is not None and math.isfinite(number) and number >= 0 else None
-
-
-def _durations(values: Sequence[Any] | None, rows: int) -> pa.Array:
-    if values is None:
-        return pa.nulls(rows, pa.float64())
-    if not set(map(type, values)) <= {float, NoneType}:
-        values = list(map(_duration, values))
-    numbers = np.fromiter((math.nan if value is None else value for value in values), np.float64, len(values))
-    return to_float_array(numbers, np.isfinite(numbers) & (numbers >= 0))
-
-
-def _duration_column(column: pa.Array | None, rows: int) -> pa.Array:
-    if column is None or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        return _durations(None if column is None else to_python_values(column), rows)
-    return _usable_durations(column.cast(pa.float64(), safe=False))
-
-
-def _usable_durations(numbers: pa.Array) -> pa.Array:
-    usable = pc.and_kleene(pc.is_finite(numbers), pc.greater_equal(numbers, _ZERO))
-    return pc.if_else(usable, numbers, _NO_NUMBER)

@@ -72,10 +72,8 @@ def plain_columns(names: Sequence[str]) -> list[str]:
 
 def _describe_combined(mapping: ColumnMapping) -> FileColumns:
     how = {"ts": "format", "account_id": "path pattern", "date_range": "path pattern", "actor": "format"}
-    how |= {"hit": "format", "latency_ms": "format"}
     how |= dict.fromkeys(mapping.constants, "constant")
-    columns = {"ts": "[time]", "actor": "user agent", "hit": "status 499", "latency_ms": "seconds after the user agent"}
-    return FileColumns(by_field=columns, how=how)
+    return FileColumns(by_field={"ts": "[time]", "actor": "user agent"}, how=how)
 
 
 def _how(name: str, columns: Mapping[str, str], mapping: ColumnMapping) -> str:

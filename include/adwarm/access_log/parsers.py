@@ -12,10 +12,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.json
 
-from adwarm.access_log.column_mapping import EVENT_FIELDS, LATENCY_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping
+from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping
 from adwarm.access_log.nested_values import find_source
 from adwarm.access_log.timestamps import INVALID, parse_log_time, parse_values
-from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST, RequestFilter
+from adwarm.access_log.web_requests import RequestFilter
 from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]
@@ -49,7 +49,6 @@ class JsonLinesParser:
         self._mapping = mapping if mapping is not None and not mapping.is_identity else None
         self._fields = mapping.fields if mapping is not None else EVENT_FIELDS
         self._kinds: dict[str, pa.DataType] = dict.fromkeys(self._fields, pa.string())
-        self._kinds |= {"hit": pa.bool_(), **dict.fromkeys(LATENCY_FIELDS, pa.float64())}
 
     def parse_columns(self, lines: list[bytes]) -> pa.RecordBatch | None:
         """Return the log's columns as Arrow reads them, which takes half the time of `parse`; absent ones are left out.
@@ -105,7 +104,7 @@ class JsonLinesParser:
 
 
 def _find_kinds(line: bytes, names: Collection[str]) -> dict[str, pa.DataType]:
-    """Return in which Arrow type to read the fields of a line that hold a whole number; the others have a usual one."""
+    """Return in which Arrow type to read the fields of a line that hold a whole number; the others are read as text."""
     try:
         document = orjson.loads(line.removeprefix(_BOM))
     except orjson.JSONDecodeError:
@@ -332,15 +331,14 @@ def split_request(line: bytes) -> dict[str, str] | None:
 class CombinedLogParser:
     """The common and combined log formats of web servers; see `RequestFilter` for which requests are opens.
 
-    The user agent gives the actor; a number of seconds after it, as nginx writes its request time, is the latency, and
-    32 hexadecimal digits, as nginx writes them, are the request's id.
+    The user agent gives the actor, and 32 hexadecimal digits after it, as nginx writes them, are the request's id.
     """
 
     def __init__(self, requests: RequestFilter) -> None:
         self._requests = requests
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
-        """Return timestamp, key, actor and, where the log has them, miss and latency of each open."""
+        """Return timestamp, key, actor and, where the log has it, request id of each open."""
         rows: list[int] = []
         records: list[tuple[Any, ...]] = []
         find_key, classify = self._requests.find_key, self._requests.classify
@@ -350,16 +348,13 @@ class CombinedLogParser:
                 reject("format", number)
                 continue
             time, method, path, status, agent = match.groups()
-            code = int(status)
-            key = find_key(method, path, code)
+            key = find_key(method, path, int(status))
             if key is None:
                 continue
             rows.append(number)
-            hit = False if code == CLIENT_CLOSED_REQUEST else None
-            latency = _latency_ms(line[match.end() :])
             request_id = _find_request_id(line[match.end() :])
-            records.append((parse_log_time(time), *key, classify(agent), hit, latency, request_id))
-        names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms", REQUEST_ID)
+            records.append((parse_log_time(time), *key, classify(agent), request_id))
+        names = ("ts", "account_id", "date_range", "actor", REQUEST_ID)
         columns = zip(*records, strict=True) if records else [() for _ in names]
         return RawColumns(rows, {name: list(values) for name, values in zip(names, columns, strict=True)})
 
@@ -380,13 +375,6 @@ _COMBINED = re.compile(
 )
 _REQUEST_PARTS = ("time", "method", "path", "status", "user_agent")
 _REQUEST_ID = re.compile(r'(?:^|[\s"=:])([0-9a-f]{32})(?=["\s,;]|$)')
-_SECONDS = re.compile(r'(?:^|[\s"=:])(\d{1,6}\.\d{3})(?=["\s,;]|$)')
-
-
-def _latency_ms(tail: str) -> float | None:
-    """Return the first number with three decimals, taken as seconds, in milliseconds; other numbers are ambiguous."""
-    match = _SECONDS.search(tail) if tail else None
-    return float(match[1]) * 1000 if match else None
 
 
 def _find_request_id(tail: str) -> str | None:

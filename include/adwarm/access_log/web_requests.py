@@ -122,7 +122,7 @@ class RequestFilter:
     """Decides which requests are opens, and of which account and date range.
 
     An open is a GET whose path matches the pattern and whose status is not 4xx or 5xx. A request that the client closed
-    before the response (status 499) is an open and a miss.
+    before the response (status 499) is an open.
 
     Attributes:
         machine_agents: counts the user agents of programs; None: they are not counted.
@@ -191,10 +191,6 @@ class RequestFilter:
         for place, name in enumerate(KEY_FIELDS):
             if self._groups[place] is not None or name not in selected:
                 selected[name] = [key[place] for key in keys]
-        if "hit" not in selected and "status" in selected:
-            selected["hit"] = [
-                False if _to_status(status) == CLIENT_CLOSED_REQUEST else None for status in selected["status"]
-            ]
         return [rows[row] for row in opens], self.add_actors(selected)
 
     def add_actors(self, columns: Columns) -> Columns:

@@ -83,15 +83,9 @@ def to_string_array(values: Sequence[str | None]) -> pa.Array:
     return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(joined.encode()), valid)
 
 
-def to_bool_array(values: Bools, is_valid: Bools | None = None) -> pa.BooleanArray:
-    """Return flags as an Arrow array, such as a mask to filter by; what is not valid is null."""
-    valid = None if is_valid is None else _bits(is_valid)
-    return pa.Array.from_buffers(pa.bool_(), len(values), [valid, _bits(values)])
-
-
-def to_float_array(values: Floats, is_valid: Bools) -> pa.DoubleArray:
-    """Return numbers as an Arrow array; what is not valid is null."""
-    return pa.Array.from_buffers(pa.float64(), len(values), [_bits(is_valid), pa.py_buffer(values)])
+def to_bool_array(values: Bools) -> pa.BooleanArray:
+    """Return flags as an Arrow array, such as a mask to filter by."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, _bits(values)])
 
 
 def _bits(values: Bools) -> pa.Buffer:

@@ -21,7 +21,6 @@ from adwarm.settings import AccessLogSettings
 DEFAULT_RANGE = "last_30d"
 _MAX_IDS, _MAX_WORDS = 500, 20
 _HALF = 0.5
-_NANOSECONDS = 1e7
 _DAYS = re.compile(r"\b[0-9]{1,3} ?(?:tage|jours|d[ií]as|giorni|dias|dagen|dni|dagar|days)\b", re.IGNORECASE)
 """A range in another language."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -33,8 +32,6 @@ _STEMS = {
     "last_month": "monat|mois|mes|maand|m[eê]s",
 }
 _RANGE_NAMES = frozenset(["range", "preset", "period", "timeframe", "interval"])
-_HIT = ("cachehit", "cached", "iscached", "cachestatus")
-_LATENCY = re.compile(r".*(?:latency|duration|responsetime|requesttime|elapsed|timetaken|took|runningtime|runtime)\w*")
 _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "time_zone": kinds.is_zone,
     "user_agent": kinds.is_agent,
@@ -418,11 +415,6 @@ class _Finder:
                 candidates = [] if status is None else [status]
             if candidates:
                 self._chosen[name] = max(candidates, key=lambda item: name.split("_")[-1] in item.words).name
-        for column in self._free():
-            plain = re.sub(r"[^a-z0-9]", "", column.name.rpartition(".")[2].casefold())
-            name = "hit" if plain in _HIT else _name_latency(plain, column)
-            if name and name not in self._chosen and name not in self._by_name:
-                self._chosen[name] = column.name
 
     def _propose_opens(self, where: Mapping[str, list[str]]) -> None:
         """Propose the values of opens; of an id that may be of anything, those of dashboards."""
@@ -443,24 +435,6 @@ class _Finder:
 
 def _guess_range(word: str) -> str:
     return next((preset for preset, stems in _STEMS.items() if re.search(stems, word, re.IGNORECASE)), DEFAULT_RANGE)
-
-
-def _name_latency(plain: str, column: Column) -> str:
-    """Return the field of a duration: whole numbers are milliseconds unless the name says seconds."""
-    if not _LATENCY.fullmatch(plain) or column.share(_is_number) < MOST:
-        return ""
-    if any(float(value) >= _NANOSECONDS for value in column.present):
-        return ""  # nanoseconds, perhaps
-    is_seconds = plain.endswith(("seconds", "secs")) or (not plain.endswith("ms") and column.share(_is_whole) < MOST)
-    return "latency_seconds" if is_seconds else "latency_ms"
-
-
-def _is_number(value: Any) -> bool:
-    return re.fullmatch(r"[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?", str(value)) is not None
-
-
-def _is_whole(value: Any) -> bool:
-    return to_text(value).isdecimal()
 
 
 def _is_valid(value: Any) -> bool:

@@ -25,8 +25,6 @@ def event_batch(start: datetime, events: list[Event]) -> pa.RecordBatch:
             "report": "default",
             "time_zone": zone,
             "actor": actor,
-            "hit": None,
-            "latency_ms": None,
         }
         for at, account, name, zone, actor in events
     ]

@@ -163,14 +163,11 @@ def _to_own(opens: pa.Table) -> list[OwnOpen]:
 
 def _to_events(opens: pa.Table, zones: Sequence[str]) -> pa.Table:
     """Return human opens with their reader zones in `EVENT_SCHEMA`."""
-    rows = len(opens)
     columns = {
         "ts": opens["ts"],
         **{name: opens[name].combine_chunks().dictionary_encode() for name in _KEY},
         "time_zone": pa.array(zones, pa.string()).dictionary_encode(),
-        "actor": pa.array([Actor.HUMAN.value] * rows, pa.string()).dictionary_encode(),
-        "hit": pa.nulls(rows, pa.bool_()),
-        "latency_ms": pa.nulls(rows, pa.float64()),
+        "actor": pa.array([Actor.HUMAN.value] * len(opens), pa.string()).dictionary_encode(),
     }
     return pa.table(columns).cast(EVENT_SCHEMA)
 
