@@ -32,7 +32,7 @@ def draw_heat_map(
     needed.
     """
     from adwarm.patterns.hour_of_week import SHORT_DAYS
-    from adwarm.patterns.pattern_page import heat_levels
+    from adwarm.patterns.pattern_document import heat_levels
 
     symbols, dot = (_BARS, "\u00b7") if console.encoding.lower().startswith("utf") else (_DIGITS, ".")
     levels = heat_levels(rate, len(symbols) - 1)
@@ -62,7 +62,6 @@ def patterns(
     days: Annotated[
         int | None, typer.Option(help="Days to look at, back from the last hour read; default: the forecast's.", min=1)
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with the heat map to this file.")] = None,
     out: Annotated[Path | None, typer.Option(help="With a log: write its table to this Parquet file.")] = None,
     limit: Annotated[int, typer.Option(help="Accounts, or with a log reports, to show.", min=1)] = 20,
     as_json: JsonOption = False,
@@ -77,14 +76,14 @@ def patterns(
     if log is None:
         if out is not None:
             raise BadRequest("--out writes the counts of a log; name the log, as in `adwarm patterns LOG --out FILE`")
-        _print_profile(_load_profiles(days), account_id, limit, html, {}, as_json=as_json)
+        _print_profile(_load_profiles(days), account_id, limit, {}, as_json=as_json)
     else:
         if days is not None:
             raise BadRequest("--days looks back from the stored log; a log that is named is counted whole")
         profiles, counts = _profile_log(log, out)
         reports = _describe_reports(counts, account_id, limit)
         reports["written_to"] = None if out is None else str(out)
-        _print_profile(profiles, account_id, limit, html, reports, as_json=as_json)
+        _print_profile(profiles, account_id, limit, reports, as_json=as_json)
 
 
 def _load_profiles(days: int | None) -> "AccessProfiles":
@@ -118,44 +117,21 @@ def _profile_log(log: str, out: Path | None) -> tuple["AccessProfiles", "pa.Tabl
 
 
 def _print_profile(
-    profiles: "AccessProfiles",
-    account_id: str,
-    limit: int,
-    html: Path | None,
-    reports: dict[str, Any],
-    *,
-    as_json: bool,
+    profiles: "AccessProfiles", account_id: str, limit: int, reports: dict[str, Any], *, as_json: bool
 ) -> None:
-    from adwarm.patterns.pattern_page import describe_profiles
+    from adwarm.patterns.pattern_document import describe_profiles
 
     document = describe_profiles(profiles, account_id, limit)
-    if html is not None:
-        _write_page(html, document)
     if as_json:
-        print_json({**document, **reports, "page": None if html is None else str(html)})
+        print_json({**document, **reports})
         return
     _print_week(document)
     _print_lists(document, reports)
-    if html is not None:
-        make_console().print(f"wrote {html}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _write_page(path: Path, document: dict[str, Any]) -> None:
-    from adwarm.patterns.pattern_page import render_page
-
-    text = render_page(document)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadRequest(
-            f"--html {path} cannot be written ({error.strerror}); name a file in a writable folder"
-        ) from None
 
 
 def _print_week(document: dict[str, Any]) -> None:
     """Print title, heat map, and what is significant."""
-    from adwarm.patterns.pattern_page import describe_title, describe_zones
+    from adwarm.patterns.pattern_document import describe_title, describe_zones
 
     console = make_console()
     hours = (set(document[name]) for name in ("busy_hours", "peak_hours", "quiet_hours"))

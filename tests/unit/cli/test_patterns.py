@@ -72,13 +72,12 @@ def test_a_log_gets_a_heat_map(log: Path) -> None:
 
 
 def test_options_that_do_not_fit_are_refused(adwarm: Adwarm, log: Path, tmp_path: Path) -> None:
-    """Each error says what to do: wrong id, unknown account, --out without a log, --days with one, unwritable page."""
+    """Each error says what to do: wrong id, unknown account, --out without a log, --days with one."""
     for words, message in {
         ("--out", "x.parquet"): "--out writes the counts of a log",
         (str(log), "--days", "3"): "--days looks back from the stored log",
         (str(log), "--account", "everyone"): "act_ and up to 20 digits",
         (str(log), "--account", "act_9"): "act_9 was not opened by a human in the 14 observed days; 3 accounts were",
-        (str(log), "--html", str(log / "page.html")): "cannot be written",
         (): "no access log has been read yet",
     }.items():
         done = adwarm("patterns", *words)
@@ -86,19 +85,17 @@ def test_options_that_do_not_fit_are_refused(adwarm: Adwarm, log: Path, tmp_path
 
 
 def test_the_stored_opens_of_an_account(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text, JSON and page of the stored log agree on peaks and quiet hours; all accounts are the default."""
+    """Text and JSON of the stored log agree on peaks and quiet hours; all accounts are the default."""
     writer = UserLog(tmp_path / "log" / "a.jsonl")
     for day in range(1, 29):
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(tmp_path / "log"))
     ingest(Runtime().context, datetime(2026, 10, 29, tzinfo=UTC))
-    page = tmp_path / "pages" / "week.html"
-    document = adwarm("patterns", "--account", "1", "--json", "--html", str(page)).json
+    document = adwarm("patterns", "--account", "1", "--json").json
     monday = document["weekdays"][0]
     assert (monday["weekday"], monday["peak_hours"]) == ("Monday", ["09:00"])
     assert monday["quiet_hours"] == ["00:00-09:00", "10:00-24:00"]
-    assert (document["account_id"], document["quiet"], document["page"]) == ("act_1", "Mon-Sun 10:00-09:00", str(page))
-    assert "Mon-Sun 10:00-09:00" in page.read_text(encoding="utf-8")
+    assert (document["account_id"], document["quiet"]) == ("act_1", "Mon-Sun 10:00-09:00")
     text = adwarm("patterns").stdout
     assert "1 account: 28 first opens in 3.9 weeks" in text
     assert "Quiet: Mon-Sun 10:00-09:00" in text
