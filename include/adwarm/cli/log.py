@@ -22,10 +22,6 @@ _FILES_SHOWN = 20
 _FILE_REASONS = ("unreadable", "symlink")
 _OPTIONAL = {
     "actor",
-    "hit",
-    "latency_ms",
-    "latency",
-    "latency_seconds",
     "report",
     "method",
     "status",
