@@ -41,7 +41,6 @@ class ValueEncoder(dict[Any, int]):
 
     Args:
         canonical: returns the canonical form of a value or of a missing one, None when there is none.
-        default: stands for a missing value.
 
     Attributes:
         rejected: some of the values that have no canonical form.

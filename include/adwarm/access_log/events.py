@@ -130,7 +130,6 @@ class EventBuilder:
         max_timestamp: later timestamps (microseconds) are rejected as those of a wrong clock; None: no limit.
 
     Args:
-        settings: how the log is read.
         with_request_ids: whether the events are in `EVENT_WITH_ID_SCHEMA`.
     """
 

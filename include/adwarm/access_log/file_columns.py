@@ -23,7 +23,6 @@ class FileColumns:
 
     Attributes:
         names: columns, and the dotted paths of nested values.
-        delimiter: of a CSV file.
         by_field: by field, the column that gives it.
         how: by field, `setting`, `same name`, `constant`, `path pattern`, `user agent`, `format` or `not found`.
     """

@@ -115,13 +115,7 @@ def describe_unmatched_paths(quarantine: Quarantine, pattern: str) -> str:
 
 
 def describe_path_pattern(ignored: int, paths: Sequence[str], pattern: str) -> str:
-    """Return that none of the requests matched the path pattern, with some of their paths; empty when there are none.
-
-    Args:
-        ignored: requests that opened no report.
-        paths: some of those that were answered.
-        pattern: the path pattern in use.
-    """
+    """Return that none of the requests matched the path pattern, with some of their paths; empty when there are none."""
     if not ignored:
         return ""
     seen = f"; paths in the log: {', '.join(paths[:_PATHS_SHOWN])}" if paths else "; no answered GET is among them"

@@ -59,10 +59,8 @@ class LogFile:
 
     Attributes:
         path: absolute path, or URL; identifies the file.
-        size: bytes as stored.
         mtime: seconds since the epoch; 0 where the storage has none.
         problem: why it is not read; empty when it is.
-        reason: the quarantine's reason for the problem.
     """
 
     path: str
@@ -167,7 +165,6 @@ class SkippedFiles:
     """The files of a folder that are no part of the log.
 
     Attributes:
-        count: how many there are.
         samples: path and reason of some of them.
     """
 
@@ -176,11 +173,7 @@ class SkippedFiles:
 
 
 def list_skipped(url: str, limit: int = 20) -> SkippedFiles:
-    """Return the files below the folder `url` that are not read; none when it is a file or a glob.
-
-    Args:
-        limit: how many are named.
-    """
+    """Return the files below the folder `url` that are not read; none when it is a file or a glob."""
     count = 0
     samples: list[tuple[str, str]] = []
     for path, reason in _list_reasons(url):

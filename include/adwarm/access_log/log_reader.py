@@ -58,8 +58,6 @@ class LogReader:
     """Reads the files of one log; values validated in one file are not validated again in the next.
 
     Args:
-        settings: how the log is read.
-        quarantine: collects what could not be read.
         with_request_ids: whether the events also hold the ids of their requests, in `EVENT_WITH_ID_SCHEMA`.
 
     Attributes:

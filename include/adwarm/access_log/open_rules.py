@@ -21,7 +21,6 @@ class OpenRules:
     """Leaves out rows that are no opens, and turns the ids of dashboards or charts into accounts and ranges.
 
     Args:
-        settings: `where` and `accounts`.
         ignore: is called for each row that is left out, with the id that the table of accounts lacks.
 
     Raises:
@@ -39,12 +38,7 @@ class OpenRules:
         return not self._where and not self._accounts
 
     def select_opens(self, columns: Columns, rows: Sequence[int]) -> tuple[list[int], Columns]:
-        """Return the rows whose values are those of an open, and their columns.
-
-        Args:
-            columns: with the columns of the conditions.
-            rows: the line of each row.
-        """
+        """Return the rows whose values are those of an open, and their columns."""
         chosen = list(range(len(rows)))
         for name, values in self._where.items():
             column = columns.get(name)

@@ -42,7 +42,6 @@ class ParquetLayout:
     """How a Parquet log is read.
 
     Attributes:
-        mapping: which column gives which field.
         zone: zone of timestamps that name none; None: that of the row, else UTC.
     """
 
@@ -62,7 +61,6 @@ class ParquetLog:
     Attributes:
         columns: by field, the column or the dotted path of a struct's field.
         groups: number, rows, first row and span of each row group; the span is None without usable statistics.
-        rows: rows of all row groups.
     """
 
     def __init__(self, source: Any, layout: ParquetLayout | None = None) -> None:

@@ -27,7 +27,6 @@ class RawColumns:
 
     Attributes:
         rows: for each value, the index of its line.
-        columns: values by column name.
     """
 
     rows: list[int]
@@ -138,9 +137,6 @@ class CsvParser:
     The delimiter is the comma, semicolon, tab, bar or space that the header uses. The W3C format of IIS and CloudFront
     names its columns in a comment. A quoted field may hold line ends when its record is complete within the lines that
     are parsed together. An open quote costs one line. A line that is not UTF-8 is read as Latin-1.
-
-    Attributes:
-        columns: the names in the header.
 
     Args:
         head: the first lines, see `CsvHead`.

@@ -25,7 +25,6 @@ class RemoteLogFile:
 
     Attributes:
         url: identifies it.
-        name: the last part of the URL.
         size: bytes as stored.
         mtime: when it was written, in seconds since the epoch; 0 where the storage has no times.
     """
@@ -82,8 +81,6 @@ def open_file(url: str, size: int, ahead: "ReadAhead | None" = None) -> IO[bytes
     """Open a file of `size` bytes for reading; the next block is read while this one is used.
 
     Args:
-        url: the file.
-        size: its bytes as stored.
         ahead: where its first block may be; None when nothing reads it ahead.
     """
     return cast("IO[bytes]", io.BufferedReader(_BlockReader(url, size, ahead), 16 * 1024))

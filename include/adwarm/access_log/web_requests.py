@@ -175,7 +175,6 @@ class RequestFilter:
 
         Args:
             columns: with `path`, and `method`, `status` and `user_agent` where the log has them.
-            rows: the line of each row.
         """
         count = len(rows)
         methods, statuses = columns.get("method") or ["GET"] * count, columns.get("status") or [200] * count

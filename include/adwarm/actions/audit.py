@@ -19,12 +19,7 @@ from adwarm.store.action_events import clean_text, record_action
 
 @dataclass(frozen=True, slots=True)
 class ActionServices:
-    """The objects of the process that acts.
-
-    Attributes:
-        admission: the shared budget.
-        owner: names this process in leases.
-    """
+    """The objects of the process that acts."""
 
     context: Context
     clock: Clock
@@ -59,7 +54,6 @@ class RunningAction:
 
     Attributes:
         arguments: what was asked for; the action may add what it did.
-        detail: the result, in a sentence.
         id: number of its record, once it has ended.
     """
 
@@ -76,9 +70,6 @@ def audited(
     """Record the action of the block at its end, whether it succeeds or raises.
 
     Args:
-        services: the database and the clock.
-        action: its name, such as `purge`.
-        subject: what it is done to.
         arguments: what was asked for, as JSON values.
     """
     running = RunningAction(doer, dict(arguments))

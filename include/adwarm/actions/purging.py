@@ -35,7 +35,6 @@ class PurgeChoice:
 
     Attributes:
         date_range: only reports of this date range; None for all.
-        report: only this report; None for all.
         with_days: whether the stored days go too: those of the chosen reports, or every day of the account when no
             date range is chosen.
     """
@@ -67,7 +66,6 @@ class PurgeSelection:
     Attributes:
         chosen: the entries, newest first.
         days: stored days that go too, by query and span; a span of None is every day.
-        day_count: how many days those are.
         read_lately: entries that were read within a day.
         refetch_calls: upstream calls that fetching the entries again takes whose date range still means their days.
     """

@@ -54,7 +54,6 @@ class RequestResult:
     Attributes:
         tickets: the requests, those that joined an equal one included.
         left_out: reports for which the queue, or the token of who asked, had no room.
-        why: why it had none.
     """
 
     tickets: list[Ticket] = field(default_factory=list)
@@ -80,7 +79,6 @@ def parse_keys(settings: Settings, accounts: str, date_ranges: str, report: str 
     """Return the report keys of a form: every account with every date range, each once.
 
     Args:
-        settings: the reports that exist.
         accounts: account ids, separated by spaces, commas or lines.
         date_ranges: presets or `YYYY-MM-DD..YYYY-MM-DD`, separated likewise.
 

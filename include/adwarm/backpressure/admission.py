@@ -235,7 +235,6 @@ def acquire_grant(
     """Run the block under a grant for `call`.
 
     Args:
-        admission: the shared budget.
         clock: gives the time and sleeps through short waits.
         timeout_seconds: the longest time to wait for admission.
 

@@ -91,9 +91,6 @@ class OpenBreakerCache:
     most: then a breaker that a human reset is noticed, and one query per second costs nothing.
 
     Safe to share between threads: every step is one operation on a dict.
-
-    Args:
-        monotonic: this process's clock, in seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -164,7 +161,6 @@ class BlockAdmission:
         permits: the most permits to request per block; the budget grants fewer where capacity is scarce.
         maintain_in_background: whether a thread calls `maintain`; if not, call it now and then.
         longest_call_seconds: a call that takes longer hangs: its lease is not renewed any more, which frees its slot.
-        monotonic: this process's clock, in seconds.
     """
 
     def __init__(

@@ -104,7 +104,6 @@ class MachineGuard:
     Args:
         engine: the database, which all processes of the machine share.
         owner: this process in grants, which begins with the host name.
-        clock: the time of the machine.
     """
 
     def __init__(

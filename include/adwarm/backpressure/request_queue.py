@@ -52,7 +52,6 @@ class QueueRules:
     overtake, and old ones are still served. Critical requests of callers that wait are served first.
 
     Attributes:
-        size: the most pending requests.
         timeout_seconds: time until the deadline of a request that no caller waits for.
         max_caller_wait_seconds: the longest time until the deadline of a request that a caller waits for.
         ageing_seconds: what a class is worth; a low request of six minutes comes before a new critical one.
@@ -317,7 +316,6 @@ class RequestQueue:
         """End a request that no further attempt would help; False when the claim was lost.
 
         Args:
-            reason: why the attempt ended.
             error_kind: class of its error, as `adwarm.foundation.errors.name_error` gives it.
         """
         failure = _Failure(reason, error_kind)
@@ -339,7 +337,6 @@ class RequestQueue:
         ends with that error.
 
         Args:
-            reason: why the attempt ended.
             retry_after: seconds to wait, as asked for by the upstream or the budget; the attempt does not count. None:
                 the attempt counts, and the last one ends the request as failed.
             error_kind: class of the error of the attempt.

@@ -145,8 +145,6 @@ class ScopeState:
     """One scope at a point in time.
 
     Attributes:
-        slot_demand: which classes wait for a slot.
-        rate_demand: which classes wait for the rate.
         mean_latency: moving average of the latency of a call, in seconds.
         latency_baseline: the latency over the last minutes, which tells slow calls.
         overlong_park_seconds: the longest park that the platform asked for and that was cut; not stored.

@@ -305,7 +305,6 @@ class CapacityPreview:
 
     Attributes:
         wait_seconds: 0 when it would be, else the time after which to check again.
-        reason: what the call waits for.
         is_queueing: whether it lacks only a free slot or its turn, which may come at any time.
     """
 

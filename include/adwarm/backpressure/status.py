@@ -15,7 +15,6 @@ class ScopeStatus:
     """One scope.
 
     Attributes:
-        in_flight: grants by class name.
         quota: calls per quota window that the platform's figures allow; None until they tell.
     """
 

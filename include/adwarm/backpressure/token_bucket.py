@@ -70,9 +70,6 @@ class TokenBucket:
         A cost above the burst is admitted when the bucket is full, and leaves a debt that later callers wait for.
 
         Args:
-            shares: of the four classes.
-            priority: the class that takes.
-            cost: tokens.
             demand: who waits for this bucket; None when its rate is not divided between classes.
         """
         need = min(cost, rules.burst)

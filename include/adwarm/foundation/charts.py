@@ -26,7 +26,6 @@ class Series:
     """A named line or set of bars.
 
     Attributes:
-        name: for the legend.
         values: one per place of the axis; None leaves a gap.
         kind: classes of its line: its color, `c1` to `c6`, and `dashed` or `dots`.
     """
@@ -43,7 +42,6 @@ class Mark:
     Attributes:
         place: of the axis, 0 for the first label.
         text: beside the line.
-        kind: class of its color.
     """
 
     place: int
@@ -63,11 +61,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points that a line joins, unless there is no line.
-
-    Attributes:
-        kind: classes, as of a `Series`.
-    """
+    """Points that a line joins, unless there is no line."""
 
     name: str
     points: Sequence[Point]
@@ -134,8 +128,6 @@ def line_chart(
     Args:
         series: lines of equal length.
         labels: of the places of the axis; about eight of them are written.
-        title: what it shows, for screen readers.
-        height: of the picture.
     """
     return _plot(series, labels, title, height, bars=False, moments=marks)
 
@@ -194,11 +186,6 @@ def xy_chart(
 
     Args:
         curves: in the order in which they are drawn.
-        x: the lower axis.
-        y: the left axis.
-        title: what it shows, for screen readers.
-        size: width and height of the picture.
-        kind: class of the picture.
     """
     (left, top), (width, height) = (56, 24), (size[0] - 76, size[1] - 68)
 

@@ -132,7 +132,6 @@ class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
     """The state of one breaker. Times are in seconds since the epoch.
 
     Attributes:
-        changed_at: when it entered its state.
         probe_at: when an open breaker admits its first probe.
         intervals: calls and failures in the window, oldest first.
         openings_in_a_row: openings since it was last closed; where the cool-down grows, since it was last closed for a
@@ -140,7 +139,6 @@ class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
         probes: tickets of the probes in flight, each with its expiry.
         successful_probes: probes that succeeded since it became half-open.
         failed_probe_accounts: accounts whose probes failed since then; the ticket of a probe of no single account.
-        reason: what opened it.
     """
 
     state: BreakerState = BreakerState.CLOSED

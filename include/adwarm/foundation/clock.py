@@ -113,7 +113,6 @@ class TimeLimit:
     """A number of seconds, which begin at once or, for a call, when its first attempt is admitted.
 
     Args:
-        seconds: how long the work may take.
         subject: what takes the time, such as "the account".
         setting: the setting to change, for the error; empty when there is none.
         waits_for_call: whether the time begins with `start` instead of at once.

@@ -60,7 +60,6 @@ def find_latest(expression: str, zone_name: str, at: datetime) -> datetime:
 
     Args:
         zone_name: the IANA zone in which it is read.
-        at: UTC.
 
     Raises:
         BadRequest: expression or zone is not valid.

@@ -76,11 +76,8 @@ class Gate:
 
     Attributes:
         scope: what it guards, such as `account:act_1`, `source:meta` or `connection:NAME`.
-        rule: why it closes.
-        since: when its state began.
         closed_until: no call passes before; None while it is open.
         why: what closed it; of an open gate the last failure, or nothing.
-        lifted_by: what opens it.
         kept_until: when the row has no effect any more; None: its own rule ends it.
         data: the rule's own values, as it stores them.
     """

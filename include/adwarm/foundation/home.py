@@ -34,7 +34,6 @@ def choose_home(environment: Mapping[str, str], configured: str | None = None) -
 
     Args:
         environment: variables of the process; the case of `ADWARM_HOME` does not matter.
-        configured: the home in the settings file.
     """
     named = next((value for name, value in environment.items() if name.upper() == "ADWARM_HOME" and value), None)
     airflow_home = environment.get("AIRFLOW_HOME")

@@ -46,7 +46,6 @@ def local_hours_in_zones(slots: Micros, zone: Codes, zone_names: list[str]) -> I
     Args:
         slots: starts of slots, in any order.
         zone: the index of each slot's zone in `zone_names`.
-        zone_names: IANA names.
     """
     starts, row = np.unique(slots, return_inverse=True)
     hours = np.stack([to_local_micros(starts, name) // HOUR_MICROS for name in zone_names])

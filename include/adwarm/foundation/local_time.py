@@ -17,7 +17,6 @@ class LocalSlot:
     """A part of one local hour.
 
     Attributes:
-        start: UTC.
         end: UTC, exclusive.
         hour_of_week: 0 is Monday 00:00 to 01:00 in the zone.
         begins_at: the fraction of the hour, 0 to 1, that has passed at `start`.

@@ -104,12 +104,7 @@ def is_broken_body(error: BaseException) -> bool:
 
 
 def remote_storage_error(error: BaseException, url: str, setting: str) -> AdwarmError:
-    """Return the error to raise for one of a driver; its message names the setting and holds no text of the driver.
-
-    Args:
-        url: what was read or written.
-        setting: the setting that names the URL.
-    """
+    """Return the error to raise for one of a driver; its message names the setting and holds no text of the driver."""
     if isinstance(error, ImportError):
         return missing_package_error(url, setting)
     cause = _find_cause(error)

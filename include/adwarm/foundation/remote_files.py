@@ -114,7 +114,6 @@ class RemoteFolder:
     """The files below one URL, by their names relative to it.
 
     Args:
-        url: where they are.
         setting: the setting that names the URL, for messages.
     """
 

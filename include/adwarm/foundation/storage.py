@@ -162,12 +162,7 @@ _PROBLEMS: Final = {
 
 @contextmanager
 def translating_storage_errors(path: Path | str, setting: str) -> Iterator[None]:
-    """Raise `StorageError` for an `OSError` within the context.
-
-    Args:
-        path: what is read or written.
-        setting: the setting that names the path.
-    """
+    """Raise `StorageError` for an `OSError` within the context."""
     try:
         yield
     except OSError as error:

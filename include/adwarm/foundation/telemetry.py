@@ -44,9 +44,6 @@ class Metric:
 
     Attributes:
         name: with dots, as Airflow's statistics name it; see `prometheus_name` for the name at `/metrics`.
-        kind: what its values mean.
-        tags: names of its tags.
-        meaning: for people, in one sentence.
     """
 
     name: str
@@ -254,7 +251,6 @@ def report(metric: Metric, value: float = 1.0, **tags: str) -> None:
     """Report a value of a metric: how many more, the state, or seconds, as its kind says.
 
     Args:
-        metric: one of this module.
         value: a counter's value of 0 is left out.
         tags: a value for each of the metric's tags.
     """
@@ -284,7 +280,6 @@ def span(name: str, attributes: Mapping[str, str | int | float] | None = None) -
 
     Args:
         name: such as `adwarm.batch`.
-        attributes: facts without secrets.
     """
     from opentelemetry import trace
 

@@ -124,8 +124,6 @@ class CheckProgress:
 
     Attributes:
         done_bytes: bytes as stored, estimated within a compressed or a Parquet file.
-        total_bytes: of all files.
-        events: accepted so far.
         rejected: lines and files so far.
     """
 
@@ -159,13 +157,10 @@ class LogCheck:
         quarantine: counts by reason, with one sample of each.
         rejected_values: some of the values, by field, that were not understood.
         zones: accepted events by reader zone; empty where the log names none.
-        actors: accepted events by actor class.
         machine_agents: requests by user agent of a program.
         first: the first accepted event, UTC; None when there is none.
         last: the last one.
-        repeats: repeated events.
         reloads: human opens that follow each other at a fixed interval, and that a forecast does not learn from.
-        learnable: what a forecast could learn.
     """
 
     url: str

@@ -24,7 +24,6 @@ class Requirement:
     """How many days one use of the log needs, and has.
 
     Attributes:
-        use: what the log is used for.
         unit: days of log, or days with opens.
     """
 
@@ -55,7 +54,6 @@ class Learnable:
         days_without_opens: UTC days between the first and the last open without one.
         first_opens_per_key: the median.
         keys_with_enough_opens: keys with `REPLAY_MIN_OPENS` opens or more.
-        requirements: what each use needs.
     """
 
     opens: int

@@ -30,7 +30,6 @@ class PathPattern:
 
     Attributes:
         pattern: regular expression with the group `account_id`, and `date_range` unless no path holds a range.
-        matched: paths that it reads.
         is_account: whether the group `account_id` holds accounts; else ids of dashboards, which a table must translate.
         ranges: paths of which it reads a range, too.
     """

@@ -47,7 +47,6 @@ class Proposal:
     """Settings by name, as `AccessLogSettings` has them, and what to say about them.
 
     Attributes:
-        values: the settings that change.
         notes: why, one sentence each.
         missing: what no column holds, in one sentence; empty when the log can be read.
         time: the column that says when a report was opened.
@@ -91,7 +90,6 @@ def propose_more(
     Args:
         rows: plain values of the first rows, by path.
         settings: what is set already; it is kept.
-        by_field: the column of each field.
         words: ranges that were not understood.
     """
     finder = _Finder(rows, settings, is_web_log=not by_field)

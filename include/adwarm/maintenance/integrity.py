@@ -33,7 +33,6 @@ class KindCounts:
         checked: entries or objects that were checked.
         damaged: those with a problem.
         repaired: those that were set aside, so that whole data replaces them.
-        bytes: bytes that were read.
     """
 
     checked: int = 0
@@ -204,7 +203,6 @@ def make_scrub(context: Context, clock: Clock, on_damage: OnDamage = ignore_dama
     """Return the step that verifies what is stored.
 
     Args:
-        context: database, objects and the setting `maintenance.scrub_days`.
         on_damage: called with each damaged or unreadable thing.
     """
 
@@ -219,7 +217,6 @@ class _Position:
     """Where a pass goes on.
 
     Attributes:
-        started: when the pass began.
         total: things that there were then.
         done: things that were checked so far.
         kind: position in `KINDS`.

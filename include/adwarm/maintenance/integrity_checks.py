@@ -41,7 +41,6 @@ class Problem:
         account_id: the account it belongs to; None for data of many accounts.
         is_damaged: whether its bytes are damaged or lost, so that it has to be replaced. Otherwise they cannot be read
             now, or this version cannot use them.
-        key: the report key of an entry.
     """
 
     kind: DamagedKind

@@ -21,11 +21,7 @@ SourceFactories = Callable[[], Mapping[str, Callable[[], InsightsSource]]]
 
 @dataclass
 class PlatformCalls:
-    """Makes calls for the steps of maintenance. Used by one thread.
-
-    Attributes:
-        admission: the shared budget.
-    """
+    """Makes calls for the steps of maintenance. Used by one thread."""
 
     context: Context
     admission: Admission

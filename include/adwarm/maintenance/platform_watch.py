@@ -52,8 +52,6 @@ def make_watch_platform(calls: PlatformCalls, pipeline: RecoveryPipeline, clock:
 
     Args:
         calls: makes the two calls of a connection.
-        pipeline: raises the alerts.
-        clock: the time of the run.
     """
 
     def watch_platform(cursor: Any, budget: StepBudget) -> StepResult:

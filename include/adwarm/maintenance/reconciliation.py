@@ -107,10 +107,6 @@ def differ(metric: str, expected: Decimal, actual: Decimal, tolerance: float, ro
     """Return whether two sums differ by more than rounding.
 
     Args:
-        metric: what was summed.
-        expected: the reference.
-        actual: the other sum.
-        tolerance: relative difference that counts as rounding.
         rows: rows that were summed, whose money is rounded to cents.
     """
     slack = Decimal(str(tolerance)) * max(abs(expected), abs(actual))
@@ -164,7 +160,6 @@ def make_reconcile(calls: PlatformCalls, pipeline: RecoveryPipeline, clock: Cloc
     """Return the step `reconcile`.
 
     Args:
-        pipeline: alerts about differences.
         clock: the time, also of waits for an async report.
     """
 
@@ -185,9 +180,6 @@ class _Case:
 
     Attributes:
         is_settled: whether the days of the window are final.
-        report: the report whose rows are compared.
-        metrics: the additive figures to compare.
-        lists: the lists to compare.
     """
 
     account: Account

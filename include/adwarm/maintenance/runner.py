@@ -127,10 +127,6 @@ class StepReport:
 def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float, owner: str) -> StepReport:
     """Run one step and store what it did.
 
-    Args:
-        seconds: how long the step may take.
-        owner: this process.
-
     Returns:
         How it ended; an error of the step is in the report, not raised.
     """

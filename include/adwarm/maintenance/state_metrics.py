@@ -45,11 +45,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StateReader:
-    """Reads the state of an installation.
-
-    Attributes:
-        clock: judges which tokens are valid.
-    """
+    """Reads the state of an installation."""
 
     context: Context
     clock: Clock

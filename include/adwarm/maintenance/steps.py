@@ -47,7 +47,6 @@ def make_sample_capacity(context: Context, status: Callable[[], AdmissionStatus]
     """Return the step.
 
     Args:
-        status: reads the shared budget.
         clock: the time of the samples, cut to the minute, so that a run that is repeated at once replaces its sample.
     """
 
@@ -150,13 +149,7 @@ class MaintenanceParts:
     """What the steps work with.
 
     Attributes:
-        queue: takes the requests of repairs.
         admission: the shared budget, with the state of the breakers.
-        pipeline: raises alerts.
-        isolations: knows what is isolated.
-        alerts: resolves and delivers alerts.
-        clock: the time of the machine.
-        owner: this process.
     """
 
     context: Context

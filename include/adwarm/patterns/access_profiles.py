@@ -31,7 +31,6 @@ class PatternUpdate:
     """What an update has stored.
 
     Attributes:
-        accounts: accounts with a profile.
         removed: accounts whose rows were deleted, because nobody opened them in the period.
         busy: accounts with a busy hour.
         quiet: accounts with a quiet hour.
@@ -52,8 +51,6 @@ def update_patterns(context: Context, until: datetime, now: datetime, *, force: 
 
     Args:
         until: end of the period; no later than the end of the stored log.
-        now: stored with the patterns.
-        force: update patterns of any age.
     """
     end = find_log_end(context.engine)
     if end is None:

@@ -47,8 +47,6 @@ class OpenCounts:
         hours: account, whole hours since 1970 on the reader's clock, and first opens; one column per hour with an open.
         zones: account, zone, and first opens; one column per pair with an open.
         ranges: account, date range, and first opens; one column per pair with an open.
-        zone_names: IANA names.
-        range_names: date ranges.
     """
 
     accounts: list[str]

@@ -63,7 +63,6 @@ def find_busy_hours(opens: Floats, observed: Floats, active_weeks: Floats, dispe
         opens: opens in each hour of the week.
         observed: how often each hour of the week was observed.
         active_weeks: in how many weeks each hour had an open.
-        dispersion: see `estimate_dispersion`.
     """
     effective, expected = _effective(opens, observed, dispersion)
     from scipy.special import gammainc
@@ -83,7 +82,6 @@ def find_quiet_hours(opens: Floats, observed: Floats, dispersion: Floats) -> Boo
     Args:
         opens: opens in each hour of the week.
         observed: how often each hour of the week was observed.
-        dispersion: see `estimate_dispersion`.
     """
     quiet = np.zeros(opens.shape, np.bool_)
     for start in range(0, len(opens), _ACCOUNTS_AT_ONCE):
@@ -150,8 +148,6 @@ class AccessProfiles:
         peak: whether it is one of the up to three busiest busy hours of its weekday.
         quiet: whether the hour is very likely opened at less than half the mean rate.
         started: per row, start of the local day of the first open, microseconds.
-        dispersion: per row; see `significance.estimate_dispersion`.
-        until: end of the observed period.
     """
 
     ids: list[str]

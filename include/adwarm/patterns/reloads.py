@@ -172,9 +172,6 @@ def _log_chance(first: Ints, last: Ints, opens: Ints, interval: float) -> float:
     deviations of the distances between slots, and of the lengths of slots, follow a chi-squared distribution.
 
     Args:
-        first: first open of each slot.
-        last: last open of each slot.
-        opens: number of opens of each slot.
         interval: the mean distance of the run's opens.
     """
     distances = np.maximum(opens - 1, 1)

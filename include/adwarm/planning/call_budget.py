@@ -82,8 +82,6 @@ def build_outlook(
     """Return the outlook on the 24 hours that begin with that of the decision.
 
     Args:
-        slots: the probabilities of the run.
-        decided_at: the decision time, UTC.
         plan: the plan of the run. Later warms of an account and report are expected to take as many calls as in it.
         fresh_until: by key, until when its entry is fresh, UTC.
     """
@@ -119,7 +117,6 @@ def _find_due(slots: SlotArrays, hour: Ints, likely: Ints, lifetime: Ints, cover
     """Return the rows at which keys fall due: each likely row that no earlier warm of its key covers.
 
     Args:
-        hour: per row, its hour.
         likely: the rows at which a warm may pay.
         lifetime: per row, how long an entry would be fresh, in milliseconds.
         covered: per key, until when its entry is fresh, in milliseconds after the decision; changed in place.

@@ -99,7 +99,6 @@ def notify_data(
     """Record that data of an account has arrived or was restated, and mark the days and the entries that contain them.
 
     Args:
-        account: the account's id.
         days: a day or two, see `parse_days`; at most `MAX_DAYS`, none after the account's today.
         by: who reports it. Of a token, each report that is no longer fresh counts as a fetch that it causes, and a
             notice that makes none old as one.
@@ -155,7 +154,6 @@ class ArrivalPlanner:
 
     Attributes:
         arrivals: what has arrived and is not planned yet.
-        view: reads the store as of then.
         get_zone: returns the data zone of an account.
         taken: keys that the plan warms for another reason.
     """

@@ -267,7 +267,6 @@ def build_forecast_plan(
     """Return the plan of the forecast at `decided_at` without storing it.
 
     Args:
-        decided_at: the decision time, UTC.
         run_id: the run, or its DAG, whose hourly count of calls applies.
         view: a view of the store as of `decided_at`; made here by default.
         on_problem: called when the live forecast cannot be read; an older one takes over.

@@ -22,7 +22,6 @@ class Evidence(NamedTuple):
 
     Attributes:
         opens: weeks with an open in that hour.
-        weeks: weeks looked at.
         hour_of_week: 0 (Monday 00:00) to 167, in `time_zone`.
     """
 

@@ -141,8 +141,6 @@ def plan_switch(
 
     Args:
         probabilities: returned by `Forecast.predict`, without the keys that are never likely enough.
-        view: reads the store as of then.
-        quota: the calls that are left.
     """
     reports = {item.report for item in versions if can_be_warmed(item)}
     some = probabilities[probabilities["report"].isin(list(reports))].reset_index(drop=True)
@@ -204,7 +202,6 @@ class FurtherWarms:
     Attributes:
         arrivals: the warms of arrived data, and which arrivals need no further plan.
         switch: the warms of changed queries, and how much of them is covered.
-        versions: these queries.
     """
 
     arrivals: ArrivalPlan = field(default_factory=ArrivalPlan)

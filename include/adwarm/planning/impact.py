@@ -83,7 +83,6 @@ class ImpactEstimate:
         gain_per_call: hits gained per upstream call; None when a group has no opens, or no call was made.
         low: lower end of the interval; None when there is none yet.
         high: upper end of it.
-        confidence: of the interval.
         weeks_left: projected weeks until the estimate is useful; 0 when it is, None when that is not in sight.
         why: what is missing or known, as a sentence.
     """

@@ -66,7 +66,6 @@ class HoldOut:
     """The draw as a plan applies it.
 
     Attributes:
-        design: the running measurement.
         get_zone: returns the zone of an account's readers.
         withheld_until: by key, when the entry of its latest withheld warm would have expired, UTC.
     """
@@ -280,7 +279,6 @@ def replay_first_opens(
     """Yield account, time (UTC) and whether a fresh report was there, for each first open.
 
     Args:
-        opens: the opens of the log.
         fetched: key, fetch and expiry of the warms that were fetched, oldest first.
         get_fresh_until: returns until when a fetch of a key at a moment answers it, UTC.
     """

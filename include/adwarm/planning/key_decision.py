@@ -61,7 +61,6 @@ class KeyDecision:
     """What a run decides about one key.
 
     Attributes:
-        decided_at: the decision time, UTC.
         probability: of an open in the hour that the key is considered for, or its part that is left.
         chance: of an open between then and the expiry of the entry that would be fetched.
         evidence: how often the key was opened in that hour of its readers' week; None for an unknown key.
@@ -106,12 +105,7 @@ class KeyFrames:
 def decide_key(
     key: ReportKey, timing: PlanTiming, frames: KeyFrames, view: PlanningView, planning: PlanningSettings
 ) -> KeyDecision:
-    """Return what a run decides about a key while no call of the hour is spent.
-
-    Args:
-        frames: the probabilities of the run's forecast.
-        view: reads expiries, stored entries and requests.
-    """
+    """Return what a run decides about a key while no call of the hour is spent."""
     decided_at = utc(timing.decided_at)
     if frames.key.empty:
         return KeyDecision(Rule.UNKNOWN, decided_at)
@@ -163,8 +157,6 @@ def _decide_without_due_hour(
 
     Args:
         slots: every hour of the key, and those above the floor.
-        view: reads expiries.
-        min_confidence: the least probability that is warmed.
     """
     every, stated = slots
     decided_at = utc(timing.decided_at)

@@ -90,8 +90,6 @@ class KeyForecasts:
         """Return what the forecast that was live at a decision said about a key then.
 
         Args:
-            decided_at: the decision time, UTC.
-            now: the time of the question, UTC.
             spans: when an entry answered the key.
         """
         context = self._context
@@ -212,7 +210,6 @@ class KeyExplainer:
 
         Args:
             at: the moment, UTC: in the past, now, or up to `LONGEST_AHEAD` ahead.
-            now: the time of the question, UTC.
 
         Raises:
             BadRequest: the moment is too far ahead.

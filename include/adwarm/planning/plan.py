@@ -66,7 +66,6 @@ class PlanTiming:
     """The times of one run.
 
     Attributes:
-        decided_at: the run's decision time, UTC.
         horizon: warms due in `[decided_at, decided_at + horizon)` belong to this run: the time to the next decision
             plus the start latency.
         lead: how long before the predicted open the fetch must start.
@@ -251,8 +250,6 @@ def find_expected_keys(
 
     Args:
         probabilities: returned by `Forecast.predict`, from the decision over `LOOKAHEAD`.
-        decided_at: the decision time, UTC.
-        view: reads expiries.
         accept: returns what to fetch for a key of the forecast, or None to leave it out.
     """
     slots = SlotArrays.from_frame(probabilities, decided_at)
@@ -277,13 +274,7 @@ def select_expected_keys(
 
 
 def plan_likely_keys(likely: LikelyKeys, view: PlanningView, quota: CallQuota) -> WarmPlan:
-    """Return the plan of a run.
-
-    Args:
-        likely: the result of `find_likely_keys`.
-        view: reads expiries, stored entries and requests.
-        quota: the upstream calls of the hour.
-    """
+    """Return the plan of a run."""
     selected = select_likely_keys(likely, view, quota)
     planned, cut = _describe_selection(selected, quota)
     fresh, expiring = selected.fresh, selected.expiring

@@ -54,7 +54,6 @@ class WarmCandidates:
         benefit: what a warm of each key is worth, in calls; above 0.
         group: index of its account and report; keys of a group share requests.
         needs_days: whether it needs days that are missing or due.
-        needs_summary: whether it needs a range summary.
         accounts: account id per group.
         pages: calls of each request per group. The gain grows with them: a reader who finds nothing waits for them all.
     """

@@ -44,7 +44,6 @@ class Recommendation:
         price: what it costs, in upstream calls; more than `calls` when the quota is scarce.
         explanation: JSON values for users: `why` is a sentence; `cut` or `held_out` says why it is left out.
         status: `planned`; `cut`, rejected; `fresh`, not needed; or `held_out`, withheld to measure what warming gains.
-        priority: urgency of the fetch.
         calls: its share of the upstream calls that the fetch takes.
         expires_at: UTC; when an entry fetched at `warm_at` would stop answering the key; None when it would not.
         strategy: the stored strategy that keeps the key warm; None for any other reason.

@@ -44,7 +44,6 @@ def recommend_strategy(
     """Return a recommendation for each key of the strategy, due at `at`, in the order of their turn.
 
     Args:
-        keys: some of its keys.
         attempts: when each key was tried last; a key that is not in it comes first.
     """
     tried = attempts or {}
@@ -170,7 +169,6 @@ def decide_strategies(
 
     Args:
         selection: what to plan; each strategy may make its `max_calls_per_hour` less what it has used in this hour.
-        decided_at: the decision time, UTC.
         form: what a human has described for this run alone; planned first, and may make its whole `max_calls_per_hour`.
         dry_run: store the plan as a shadow plan, which no batch carries out.
 
@@ -221,11 +219,7 @@ def describe_problems(problems: Mapping[str, str]) -> str:
 
 
 class StrategyPlanner:
-    """Plans strategies one after the other; a key belongs to the first that names it. It stores nothing.
-
-    Args:
-        decided_at: the decision time, UTC.
-    """
+    """Plans strategies one after the other; a key belongs to the first that names it. It stores nothing."""
 
     def __init__(self, context: Context, decided_at: datetime, run_id: str) -> None:
         self._engine = context.engine

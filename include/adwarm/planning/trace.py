@@ -32,7 +32,6 @@ class TraceStep:
         at: when; None when it did not happen yet.
         step: `run`, `planned`, `requested`, `error`, `fetched`, `stored` or `read`.
         id: the warm or request, or the run.
-        detail: what happened, for a human.
     """
 
     at: datetime | None

@@ -101,7 +101,6 @@ def _find_successors(
     """Return, by id of a warm, when the next warm of its key was fetched, and that one's id.
 
     Args:
-        pending: the warms in question.
         fetches: key, time and id of every warm fetched since the first of them, oldest first.
     """
     by_key: dict[ReportKey, list[tuple[datetime, int]]] = defaultdict(list)

@@ -33,8 +33,6 @@ class Step:
     Attributes:
         name: what was decided, such as `account`.
         title: the same for people.
-        status: what it means for the moment.
-        text: a sentence, or some.
         facts: times, probabilities, prices and ids, by name.
         because: for a decisive step, a clause that starts with `because`.
         advice: for a decisive step, what to do.
@@ -54,7 +52,6 @@ class FreshSpan:
     """A time in which an entry answered the key, as far as it is recorded.
 
     Attributes:
-        fetched_at: when its data was fetched, UTC.
         until: when it stopped being fresh, UTC; None: its data is final.
         origin: where this is recorded, in words.
         run_id: the run that fetched it; empty when no run did.
@@ -78,11 +75,9 @@ class RunState:
     """The run of the forecast whose decision belongs to the moment.
 
     Attributes:
-        decided_at: its decision time, UTC.
         run_id: its id; empty for a run that is still to come.
         started_at: when it started, UTC; None for a run that is still to come.
         is_missed: whether a later run should have decided before the moment and did not.
-        step_seconds: time between two decisions.
         next_at: the next decision after the question, UTC; None when later runs have decided since this one.
         row: its newest row of the key; None when its plan has none.
     """
@@ -103,7 +98,6 @@ class ForecastState:
     Attributes:
         decision: what it leads to; None when it cannot be recomputed.
         problem: why it cannot be, and which setting keeps what is missing longer; empty when it can.
-        kind: the model of the forecast.
         trained_from: start of the log it learned from, UTC.
         trained_until: end of the log it learned from, UTC.
         is_assumed: whether another forecast may have been live then; which one was is not recorded.
@@ -140,20 +134,17 @@ class KeyFacts:
     """Everything that is recorded about a key at a moment.
 
     Attributes:
-        now: when the question is asked, UTC.
         account: the account; None when it is not stored.
         report_problem: why the report is not configured; empty when it is.
         switches: the switches that were ever changed.
         entry: the entry stored now for the days that the key covered at the moment; None without one.
         spans: when an entry answered the key, newest first.
         plan_row: the newest row of a plan whose warm would have answered the key at the moment; None without one.
-        strategies: the strategies, by name.
         warms_from: older warms are deleted.
         run: the run whose decision belongs to the moment; None when none is recorded nearby.
         forecast: what the forecast said; None when that was not needed.
         errors: failed calls for the account between the plan and the moment.
         obstacles: scopes that were parked in that time, and when the moment is now, sources whose breaker is open.
-        min_confidence: the least probability that is warmed.
         open_value: value of a first open that finds a fresh entry, in calls.
     """
 
@@ -204,7 +195,6 @@ class Explanation:
     Attributes:
         is_warm: whether it was warm after all.
         is_future: whether the moment is still to come.
-        steps: the chain of decisions, in order.
         because: the answer in one clause.
     """
 

@@ -243,7 +243,6 @@ class ReportWait:
 
     Attributes:
         connection: whose token the report was requested with.
-        seconds_left: how long it still waits.
         polls: calls made so far to poll it.
         result: how the report ended, or why the wait did; None while the thread waits.
     """
@@ -260,7 +259,6 @@ class ReportPoller:
     """Waits for the async reports of a batch. The account threads call `wait`, the batch calls `run_until_done` once.
 
     Attributes:
-        clock: sleeps while every thread waits.
         idle_timeout: seconds to wait for reports once no thread is working any more.
         make_schedule: makes the schedule of one connection's reports.
         get_source: returns a connection's source for the calling thread.
@@ -315,7 +313,6 @@ class ReportPoller:
         """Poll the reports until every future is done.
 
         Args:
-            futures: the accounts of the batch.
             threads: how many of them run at the same time.
             heartbeat: called about once a second; an error that it raises ends the batch.
         """

@@ -68,7 +68,6 @@ class BackfillResult:
 
     Attributes:
         blocks: account-blocks with missing days.
-        requests: upstream calls.
         ended: number of account-blocks by how they ended.
         reasons: why account-blocks failed, by account and block.
     """
@@ -157,7 +156,6 @@ def require_confirmation(settings: Settings, accounts: int, how: str) -> None:
 
     Args:
         settings: `planning.confirm_backfill_above` is the limit.
-        accounts: accounts that it covers.
         how: what to do to confirm it, or to name accounts.
 
     Raises:
@@ -233,7 +231,6 @@ def run_backfill(
     A parked account is tried again after its wait; a denied one is left out from then on.
 
     Args:
-        window: the range of days.
         batch_size: accounts in one batch.
         write: writes the progress every 10 seconds; to the log by default.
 

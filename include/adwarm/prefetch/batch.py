@@ -45,7 +45,6 @@ def platform_time(now: datetime, offset_seconds: float | None) -> datetime:
     """Return `now`, or the platform's own time when the two differ by more than `MAX_CLOCK_OFFSET_SECONDS`.
 
     Args:
-        now: the local clock.
         offset_seconds: how far the platform's clock is ahead of it; None when the platform did not say.
     """
     offset = timedelta(seconds=offset_seconds or 0.0)
@@ -61,8 +60,6 @@ class Batch:
             after `BATCH_SECONDS`, an account after `account_seconds`, calls that are under way included.
         priority: the class in which calls are admitted.
         wait_seconds: how long a call may wait for admission.
-        poller: polls the async reports.
-        monotonic: measures the time limits.
         on_heartbeat: called about once a second with the number of reports that the batch waits for.
     """
 

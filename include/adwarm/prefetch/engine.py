@@ -97,12 +97,9 @@ class PrefetchEngine:
 
     Attributes:
         sources: builds the sources; each account is read by the source of its own connection.
-        admission: grants calls.
-        pipeline: retries, heals, alerts.
         owner: names this worker in leases and grants.
         release_grants: called at the end of a batch, to return grants that admission still holds for this worker.
         verified: the payloads that are known to be whole.
-        kill_switch: stops planned warms.
     """
 
     context: Context

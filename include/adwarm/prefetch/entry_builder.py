@@ -78,7 +78,6 @@ def build_entry(
     Args:
         states: stored days; those outside the window are ignored.
         summary: the range summary; None for a window of one day, whose daily rows are its summary.
-        provenance: source and age of the data.
         written: the rows of objects that were just written, by hash.
 
     Raises:
@@ -112,9 +111,7 @@ def build_entry_of_rows(
     """Return an entry of daily rows that are not stored, and its compressed bytes; it expires when it was fetched.
 
     Args:
-        rows: the daily rows of the window.
         summary: the range summary; None for a window of one day.
-        provenance: source and age of the data.
     """
     missing = summary.missing if summary else None
     header = Header(

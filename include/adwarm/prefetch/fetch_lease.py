@@ -162,8 +162,6 @@ class LeasedReport:
     """The async report that is recorded in a lease. Used by one thread at a time.
 
     Attributes:
-        lease: the lease of the account's data.
-        clock: tells how old the report is.
         on_orphan: called with each report that no worker will read.
         max_seconds: age from which a report is not continued.
     """

@@ -20,7 +20,6 @@ class RowBuffer:
 
     Args:
         identity: the fields that tell the rows of a window apart.
-        rows: the first rows.
         loose_rows: how many rows are kept uncompressed.
     """
 

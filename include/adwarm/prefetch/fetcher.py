@@ -99,7 +99,6 @@ class Fetcher:
 
     Attributes:
         batch: says before each call whether it may be made, and waits for async reports.
-        limit: the time of the account.
         connection: whose token is used.
         calls: upstream calls made so far, failed ones included.
         rows_per_day: rows that a day is expected to have; 0 when nothing is stored.
@@ -108,7 +107,6 @@ class Fetcher:
         too_large: why units were too large, by unit hash; units known from an earlier fetch cost no call.
         object_ids: ids of the objects that a unit covers, by `hash:level`.
         api_version: the API version of the last response.
-        refused: fields that the platform refuses.
     """
 
     context: "PrefetchEngine"

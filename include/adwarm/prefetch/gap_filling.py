@@ -25,7 +25,6 @@ class MissingData:
         level: `campaign`, `adset`, `ad`, or `field`.
         id: the object's id, or the field's name.
         windows: where it is missing; empty when it is known from an earlier fetch and has to be tried again.
-        reason: the source's error.
     """
 
     level: str
@@ -73,9 +72,6 @@ def fill_gaps(
     Good data is never replaced by missing data. Rows that were read keep all the values they have.
 
     Args:
-        rows: the rows that were read.
-        missing: what could not be read.
-        older: rows that were stored before.
         identity: the fields that tell the rows of a window apart.
     """
     if not missing:

@@ -159,7 +159,6 @@ class PartitionRefetch:
 
     Args:
         queue: takes the days that the reader does not fetch by itself.
-        clock: when damage is found.
         cooldown_seconds: the shortest time between two runs for the same objects, over all workers.
     """
 

@@ -141,7 +141,6 @@ class BatchProgress:
         total: reports of the batch.
         statuses: how many ended in each status; `parked` ones have not ended.
         running_reports: async reports that the platform is running.
-        elapsed: seconds since the batch began.
         noun: what is counted.
     """
 
@@ -184,7 +183,6 @@ class ProgressLog:
         total: reports of the batch.
         noun: what is counted.
         is_listing: whether to write a line for each report; the progress is always written.
-        monotonic: measures the interval, in seconds.
     """
 
     total: int

@@ -45,7 +45,6 @@ class DrainResult:
         failed: requests that no other try can help.
         given_back: requests that were requeued for a later try.
         lost: requests whose lease another worker has taken over.
-        requests: upstream calls.
         errors: why requests were not completed.
         failures: the errors of failed and requeued requests; a wait is none.
     """
@@ -81,9 +80,7 @@ class DeadlineAdmission:
     """Rejects the calls of an account whose requests are past their deadline.
 
     Attributes:
-        inner: the admission behind it.
         deadlines: by account id, the reading of `monotonic` from which its calls are rejected.
-        monotonic: the clock of the deadlines.
     """
 
     inner: Admission

@@ -100,8 +100,6 @@ class AccountRefresh:
     """Makes keys of one account fresh. Used once, by the thread that holds the lease.
 
     Attributes:
-        fetcher: fetches the account's units.
-        lease: the lease of the account's data.
         now: the moment at which windows were resolved, UTC.
         publishing: opens the transactions in which days and entries are published.
         stored: the state of the account under the lease: its entries, and whether data of it is damaged.

@@ -43,7 +43,6 @@ class Pace:
 
     Attributes:
         slice_size: keys between two pauses; 0 for all at once.
-        pause_seconds: length of a pause.
         max_calls: upstream calls that the strategy of the batch may make in the hour of the clock, or its run in all
             when a form describes it; the rest of the batch is cut then. 0 for no limit.
     """

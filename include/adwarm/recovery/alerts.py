@@ -85,11 +85,7 @@ class ErrorCounts(Protocol):
 
 
 class StoredAlerts:
-    """Alerts in the database, delivered to the channels of the settings. Safe to share between threads.
-
-    Args:
-        sender: delivers notices, in the background.
-    """
+    """Alerts in the database, delivered to the channels of the settings. Safe to share between threads."""
 
     def __init__(
         self, engine: Engine, settings: AlertSettings, errors: ErrorCounts, sender: NoticeSender, clock: Clock

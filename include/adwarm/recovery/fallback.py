@@ -87,7 +87,6 @@ class FallbackRun(Generic[T]):
         as_of: when the data of the result was fetched, if the fallback knows.
         errors: the error before them and those of failed fallbacks, in order; `NotFound` is left out.
         notes: the outcomes of the others, in their order, without secrets.
-        attempts: how many were called.
     """
 
     used: Fallback[T] | None = None
@@ -172,7 +171,6 @@ def call_with_timeout(call: Callable[[], T], timeout_seconds: float, name: str =
     its own timeout ends it. At most `MAX_ABANDONED` abandoned calls of one name may run at a time.
 
     Args:
-        timeout_seconds: how long to wait for it.
         name: under which abandoned calls are counted.
 
     Raises:

@@ -129,9 +129,7 @@ def heal(
 
     Args:
         healers: tried in order.
-        ledger: cool-downs, and the history of healing.
         clock: gives the time, and sleeps while another worker runs the same action.
-        owner: names this process in the history.
     """
     for healer in healers:
         if healer.matches(failure) and _heal_once(healer, failure, ledger, clock, owner):

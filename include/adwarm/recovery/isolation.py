@@ -150,11 +150,7 @@ class MemoryGates:
 
 
 class IsolationTracker:
-    """Counts the failures of scopes and tells which are isolated. Safe to share between threads.
-
-    Args:
-        gates: where the states live.
-    """
+    """Counts the failures of scopes and tells which are isolated. Safe to share between threads."""
 
     def __init__(self, gates: Gates, settings: RecoverySettings, clock: Clock) -> None:
         self._gates = gates
@@ -203,7 +199,6 @@ class IsolationTracker:
 
         Args:
             reason: why, without secrets.
-            kind: class of the error.
             account: the account whose call failed, where the scope is a connection and the error may be the account's.
             credential: digest of the credential that was refused, where the error is a dead token.
         """

@@ -55,7 +55,6 @@ class Outcome(Generic[T]):
 
     Attributes:
         source: where the value came from: the operation's own source, or the fallback's name.
-        is_degraded: whether a fallback provided the value.
         reason: why it is degraded, or what healed the operation; None when the operation succeeded without healing.
         attempts: how often the operation itself was called.
         as_of: when the data of a degraded result was fetched, if the fallback knows.
@@ -152,9 +151,7 @@ class RecoveryPipeline:
     """Runs operations through the steps above. Safe to share between threads.
 
     Args:
-        journal: where failed attempts are recorded.
         clock: gives the time, and sleeps between attempts.
-        rng: spreads the waits between attempts.
         options: healers, and where alerts and shared state go.
     """
 
@@ -196,7 +193,6 @@ class RecoveryPipeline:
             operation: must be safe to repeat.
             call: what the operation is about; errors are counted by it.
             fallbacks: tried in order when the operation has failed for good.
-            options: policy and healers of this run.
 
         Raises:
             Isolated: the connection or the account is isolated, and no fallback has a result.

@@ -119,7 +119,6 @@ class Retrier:
 
     Args:
         budget: retries that the process may still make.
-        rng: spreads the delays.
         sleep: waits between attempts.
         source: the upstream that is called.
     """

@@ -133,9 +133,6 @@ class SimulationInputs:
     """What a simulation works with.
 
     Attributes:
-        timing: of decisions, log and fetches.
-        lifetime: how long entries are fresh.
-        delays: how long fetches take.
         count_requests: counts the requests of the recorded fetches, cells x columns; None: each fetched key is a call.
     """
 

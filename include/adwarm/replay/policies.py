@@ -50,7 +50,6 @@ class ForecastPolicy:
     """Replays one kind of forecast.
 
     Args:
-        lifetime: until when entries are fresh.
         stored: the stored forecasts; each day is replayed with the newest one that has seen nothing of it. On a day
             without one, and without them, the kind is trained anew every week on what was known then.
     """
@@ -143,11 +142,7 @@ class ForecastPolicy:
 
 
 class KeyLifetimes:
-    """Numbers of report keys, and when their entries expire in the replay; an `ExpiryView`.
-
-    Args:
-        lifetime: until when entries are fresh.
-    """
+    """Numbers of report keys, and when their entries expire in the replay; an `ExpiryView`."""
 
     def __init__(self, opens: Opens, lifetime: EntryLifetime) -> None:
         self.numbers = {opens.report_key(number): number for number in range(opens.key_count)}

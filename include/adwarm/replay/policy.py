@@ -125,7 +125,6 @@ class ReplayTiming:
     """Times that hold for the whole replay, in microseconds.
 
     Attributes:
-        step: time between two decisions.
         lag: how long an open takes to become known.
         latency: from a decision, or the chosen `warm_at`, until the entry can be served.
         ttl: how long an entry is fresh; with freshness by class, that of today's data.
@@ -198,8 +197,6 @@ def find_evaluated(ranking: Ranking, opens: Opens, at: int) -> Bools:
 
     Args:
         ranking: with probabilities.
-        opens: the whole log.
-        at: the decision, microseconds.
     """
     evaluated: Bools = np.ones(opens.key_count, np.bool_)
     if ranking.known_until is not None:

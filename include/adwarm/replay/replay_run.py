@@ -75,7 +75,6 @@ def split_weeks(
     up to a third of the log is replayed, in whole weeks, or else the days after two weeks of training.
 
     Args:
-        first: the log's first moment, UTC.
         training_weeks: weeks to learn from; None: up to 8.
         weeks: weeks to replay; None: up to 4.
 
@@ -142,7 +141,6 @@ class ReplayConfig:
 
     Attributes:
         ttl: how long an entry is fresh; None: by class of its date range, as the settings say.
-        step: time between two decisions.
         lag: how long an open takes to become known.
         latency: from a warm's start until its entry can be served.
         fetch: how long a reader waits at a miss.
@@ -264,7 +262,6 @@ def replay(
         opens: as `read_opens` returns them.
         names: the policies, as `load_policies` takes them.
         settings: freshness rules, and the time zone of keys without one.
-        on_progress: is called as the work proceeds.
 
     Raises:
         BadRequest: there is no such policy.

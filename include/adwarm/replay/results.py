@@ -36,7 +36,6 @@ class PolicyResult:
 
     Attributes:
         target_columns: per target, the column of its threshold.
-        points: its curve with bootstrap copies.
         read_at: the multiples at which the curve was read.
         document: all figures as JSON values.
     """
@@ -75,7 +74,6 @@ def policy_result(
         thresholds: one per column of `counts`.
         calls: upstream calls, cells x columns.
         fetch_seconds: how long a reader waits at a miss.
-        measured: what was measured beside the thresholds.
     """
     read_at = sorted({*READ_AT, *thresholds.targets})
     points = curve_points(counts, calls, np.array(read_at))

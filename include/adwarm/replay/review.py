@@ -94,7 +94,6 @@ def review_policies(
     """Review the live policy as of `now`, and return the stored review; the review of a run is made only once.
 
     Args:
-        now: opens after it are ignored.
         apply_result: whether to fall back and to propose; if not, the review only reports what it would have done.
 
     Raises:
@@ -131,7 +130,6 @@ def review_log(
     The document is that of a replay with the key `review`.
 
     Args:
-        split: training and replayed weeks.
         live_kind: the kind of forecast that is live.
         stored: the stored forecasts, which are replayed as they are; without them each kind is trained in the replay.
         scope: the policies, and how many weeks were to be scored.
@@ -305,9 +303,6 @@ def fall_back(connection: Connection, snapshot: Snapshot, *, reason: str, at: da
 
 def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
     """Make the forecast that a review proposed live, and return the review; repeating it changes nothing.
-
-    Args:
-        by: who approved.
 
     Raises:
         NotFound: there is no such review.

@@ -50,8 +50,6 @@ class PolicyEvaluation:
     """The result of applying the rules.
 
     Attributes:
-        result: keep, fall back or propose.
-        reason: why, in one sentence.
         new_kind: the kind of forecast to fall back to, or to propose.
         figures: by policy, as JSON values: hits and calls at `COMPARED_AT`, calibration, and gain over the live policy.
     """

@@ -82,7 +82,6 @@ def simulate(
 
     Args:
         inputs: the log and how the cache works.
-        period: the simulated time.
         rankings: decisions in the order of time, with the policy's ranking.
         thresholds: a key is warmed when its value reaches the threshold.
         record: indices of thresholds whose warms are recorded; with `inputs.count_requests` all are.

@@ -108,9 +108,7 @@ def build_reload(settings: Settings, connection: str = "", clock: Clock | None =
     is not about a source stays as it is in `settings`.
 
     Args:
-        settings: the settings of the process.
         connection: a name in `settings.connections`; empty for `settings.source`.
-        clock: the clock of parking times.
     """
 
     def reload() -> Callable[[], InsightsSource]:

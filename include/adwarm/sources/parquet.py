@@ -19,12 +19,7 @@ from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
 
 class ParquetSource(TabularSource):
-    """Parquet files as a source. The files are listed again for every report, so new ones are found.
-
-    Args:
-        url: file, folder or fsspec URL.
-        options: how the rows are read.
-    """
+    """Parquet files as a source. The files are listed again for every report, so new ones are found."""
 
     name = "parquet"
 

@@ -40,7 +40,6 @@ class _Connection:
     """What a process knows of one connection.
 
     Attributes:
-        make: builds its source.
         reload: reads it again; None when it cannot change.
         generation: grows when threads have to build a new source.
         name: under which its accounts are stored; empty before the first source of the default connection.
@@ -154,7 +153,6 @@ class SourcePool:
         more, another thread has noticed the renewal before, and nothing is read.
 
         Args:
-            connection: its name.
             than: the digest of the credential that failed; that of the one in use when None or empty.
             force: read it even when this process has read it less than `RELOAD_SECONDS` ago.
 

@@ -59,7 +59,6 @@ class SqlSource(TabularSource):
     Args:
         database: an engine, or an SQLAlchemy URL to open one.
         table: its name, with its schema before a dot where needed; the layout's own by default.
-        options: how the rows are read.
         limits: the connections that the threads of this process share, and how long a thread waits for one.
         call_timeout: how long a query may take, in seconds.
     """

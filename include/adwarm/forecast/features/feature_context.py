@@ -73,7 +73,6 @@ class FeatureContext:
         key: row of the key in the grid, per pair.
         column: column in the grid, per pair; features use only what lies left of it.
         features: name to a value per pair; the functions of `key_features` and `account_features` fill it.
-        columns_by_days: cache of `columns_before`.
     """
 
     grid: OpenGrid

@@ -210,7 +210,6 @@ class PopulationTotals:
     """Totals over all keys, per column: what happened left of it.
 
     Attributes:
-        first: slots from 1970 to column 0.
         opens: slots with an open, summed over keys.
         firsts: slots with a first open, summed over keys.
         keys: keys that had been opened by then, 1 or more.

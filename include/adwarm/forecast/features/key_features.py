@@ -110,8 +110,6 @@ def _shares_of_days(context: FeatureContext, totals: Ints32, lags: Sequence[tupl
     """Return, per window, the share of working days with a count above 0 in it.
 
     Args:
-        context: one pair per account.
-        totals: running totals, accounts x columns.
         lags: days before, and the weight of each.
     """
     counted = {window: np.zeros(len(context.key)) for window in _ARRIVAL_WINDOWS}

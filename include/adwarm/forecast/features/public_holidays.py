@@ -87,7 +87,6 @@ class HolidayEffect:
         """Return the share at a moment in a reader's zone; 1 when it is no holiday there.
 
         Args:
-            moment: UTC.
             own_country: the country of the account's holidays, when it is not that of the zone.
         """
         country = own_country or country_of(zone_name)

@@ -69,7 +69,6 @@ class BoostedModel:
     """A trained model of first opens; `adwarm.forecast.training.boosted_training` trains it.
 
     Attributes:
-        horizons: the windows it predicts.
         classifier: predicts a chance per window from features.
         siblings: the report kinds whose latest opens are features.
         calibration: calibrates the chance of the lifetime window.
@@ -369,8 +368,6 @@ class BoostedForecast:
         Args:
             zone_rows: a zone and the rows of its keys.
             countries: by account id, the countries of holidays that accounts have of their own.
-            start: UTC.
-            end: UTC.
         """
         zone_name, rows = zone_rows
         own = self._own_countries(rows, countries)
@@ -413,7 +410,6 @@ def chance_in_part(chance: Floats, hazard: Floats, total_hazard: Floats, length:
     """Return the chance of a first open in a part of the time that `chance` covers.
 
     Args:
-        chance: of the whole time, per key.
         hazard: the weekly profile's expected opens in the part.
         total_hazard: its expected opens in the whole time.
         length: the part's share of the time, 0 to 1.

@@ -110,8 +110,6 @@ class TrainingSet:
     """Pairs of key and slot to learn from.
 
     Attributes:
-        rows: pairs x features.
-        feature_names: one per column of `rows`.
         weight: how many pairs of the log each row stands for.
         labels: windows x pairs: whether a first open came in each window, the shortest window first.
     """
@@ -160,7 +158,6 @@ class LogisticClassifier:
         size_columns: features that are counts or ages.
         mean: of the transformed features, for standardizing.
         spread: their standard deviation.
-        models: one fitted regression per window.
     """
 
     rate_columns: Ints

@@ -179,9 +179,7 @@ class _Profiles:
     """Weekly profiles and levels that follow from the observations.
 
     Attributes:
-        observations: what they were computed from.
         clock: per key, the hours of its local week that have passed at the end of training.
-        account_of: per key, number of its account.
         bounds: per hour of the week, the first of its cells; one more at the end.
         population: per hour of the week, the chance of an average key.
         accounts: accounts x hours of the week, the chance of an average key of the account.

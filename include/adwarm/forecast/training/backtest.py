@@ -35,7 +35,6 @@ def warm_value(chances: Floats, windows: Sequence[int], calibrated: Floats) -> F
 
     Args:
         chances: windows x pairs, the chance of a first open in each window; the last is the lifetime.
-        windows: their lengths in slots.
         calibrated: the calibrated chance within the lifetime.
     """
     scaled = (windows[-1] / size * np.maximum(part, _TINY) for size, part in zip(windows, chances, strict=True))

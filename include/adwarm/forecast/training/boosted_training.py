@@ -51,7 +51,6 @@ class _History:
     Attributes:
         feature_grid: the opens in the columns in which they became known; features come from it.
         label_grid: the opens in the columns in which they happened; labels come from it. The same grid without a delay.
-        horizons: the windows to predict.
     """
 
     feature_grid: OpenGrid

@@ -36,14 +36,11 @@ class Metrics:
 
     Attributes:
         hits: share of first opens served fresh, averaged over 1.25 to 3 times the calls of no warming.
-        brier: mean squared error.
         skill: 1 - brier / brier of predicting the base rate everywhere.
-        log_loss: mean negative log likelihood.
         ece: mean gap between predicted and true share, over ten bins of equal size, where the chance is at least
             `MIN_LIKELY_CHANCE`.
         likely_share: share of the cases that `ece` covers.
         base_rate: share of the cases with a first open.
-        cases: keys times decisions.
     """
 
     hits: float

@@ -54,10 +54,7 @@ class Observations:
         newcomer: per key, whether it appeared during the observed time. Its first open started the observation and is
             therefore no evidence of how often it is opened.
         early: per key, an early minute of the first open inside an hour.
-        cell_key: row of the key.
-        cell_hour: hour of the reader's week.
         cell_weight: opens, each weighted by its age, without a newcomer's first.
-        cell_opens: opens as counted.
         cell_early: an early minute of the first open inside that hour.
     """
 
@@ -189,7 +186,6 @@ def early_minutes(events: pd.DataFrame, keys: int) -> tuple[Floats, Floats]:
 
     Args:
         events: row, hour_of_week and minute of each observed first open.
-        keys: number of keys.
     """
     minute = events["minute"].to_numpy(np.float64)
     row = events["row"].to_numpy(np.int64)

@@ -107,7 +107,6 @@ class TrainedForecasts:
 
     Attributes:
         snapshots: by kind; their metrics are of the held-out week (see `Metrics`), empty when the log is too short.
-        reason: why, in one sentence.
     """
 
     snapshots: Mapping[str, Snapshot]
@@ -171,7 +170,6 @@ def train_candidates(
 
     Args:
         until: end of the opens to train on, UTC.
-        now: when the snapshots are created.
         opens: the result of `load_training_opens`, if it is loaded already.
         kinds: kinds to train; only those in `COMPETING_KINDS` can be the best.
     """

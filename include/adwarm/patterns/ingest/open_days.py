@@ -30,7 +30,6 @@ class OpenSources:
 
     Attributes:
         default: for accounts without a choice.
-        by_account: by account id.
     """
 
     default: OpensFrom = "both"

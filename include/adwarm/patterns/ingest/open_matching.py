@@ -80,7 +80,6 @@ class OwnOpen(NamedTuple):
     Attributes:
         ts: when it was asked for, microseconds.
         end: when it was answered.
-        is_human: whether a human waited for it.
         request_id: empty when it has none.
     """
 
@@ -192,7 +191,6 @@ class CandidateFilter:
 
     Args:
         objects: where the opens of the open log are, and where those that are set aside go.
-        plan: the run.
     """
 
     def __init__(self, objects: ObjectStore, plan: IngestPlan) -> None:

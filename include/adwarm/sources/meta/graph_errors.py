@@ -164,9 +164,6 @@ def find_rule(code: int, subcode: int | None, text: str, status: int, *, transie
     """Return the rule for an error.
 
     Args:
-        code: the body's `code`.
-        subcode: the body's `error_subcode`.
-        text: the body's message.
         status: HTTP status, which decides only for codes that the table does not know.
         transient: whether the body says `is_transient`; when absent, it means nothing.
     """
@@ -190,11 +187,7 @@ def parse_error(
 
     Args:
         body: `code`, `error_subcode`, `message` and the like, of any types.
-        status: HTTP status.
-        caller: the call that failed.
-        usage: the usage in the response headers.
         now: the time relative to which parking times are stated.
-        retry_after: seconds in the `Retry-After` header.
     """
     code, subcode = _integer(body.get("code")), _integer(body.get("error_subcode"))
     text = _text(body.get("message"))

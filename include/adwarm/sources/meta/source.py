@@ -166,9 +166,7 @@ class MetaSource:
 
     Args:
         credentials: the token, and the app it belongs to.
-        settings: URL, version, page size, timeouts.
         connection: the name under which the accounts of this token are stored.
-        clock: the clock of parking times.
     """
 
     name = "meta"
