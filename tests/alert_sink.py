@@ -12,13 +12,14 @@ from typing import Any
 
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import Transient
-from adwarm.recovery import Call, RecoveryOptions, RecoveryPipeline, StoredAlerts
+from adwarm.recovery import Call, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.channels import AppriseSender
 from adwarm.settings import AlertSettings, RecoverySettings
 from adwarm.settings.recovery_sections import AppriseChannel
 from adwarm.store.database import open_engine
 from adwarm.store.error_events import ErrorLog
+from tests.support.memory_recovery import memory_options
 
 
 @dataclass
@@ -79,7 +80,7 @@ def fail_many_times(database: str, url: str, failures: int) -> None:
     (channel,) = settings.channels
     assert isinstance(channel, AppriseChannel)
     sender, errors = NoticeSender(engine, settings, [AppriseSender(channel)]), ErrorLog(engine)
-    options = RecoveryOptions(alerts=StoredAlerts(engine, settings, errors, sender, clock))
+    options = memory_options(clock, alerts=StoredAlerts(engine, settings, errors, sender, clock))
     pipeline = RecoveryPipeline(RecoverySettings(max_attempts=1, heal=False), errors, clock, random.Random(1), options)
 
     def fail(number: int) -> None:

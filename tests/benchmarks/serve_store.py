@@ -21,6 +21,7 @@ from adwarm.store import access_tokens, accounts, write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import entry
 from tests.benchmarks.compression import payload
+from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import ScriptedSource
 
 HITS, STALE, MISSING = 8, 8, 8
@@ -78,7 +79,10 @@ def _fetch(runtime: Runtime, rows: list[dict[str, object]], keys: list[ReportKey
         )
 
     source = ScriptedSource({key.account_id: answer for key in keys})
-    pipeline = RecoveryPipeline(runtime.settings.recovery, ErrorLog(runtime.engine), SystemClock(), random.Random(1))
+    clock = SystemClock()
+    pipeline = RecoveryPipeline(
+        runtime.settings.recovery, ErrorLog(runtime.engine), clock, random.Random(1), memory_options(clock)
+    )
     engine = PrefetchEngine(
         runtime.context, SourcePool(lambda: source), runtime.admission, pipeline, SystemClock(), runtime.owner
     )

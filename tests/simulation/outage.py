@@ -16,13 +16,13 @@ from adwarm.backpressure import CallOutcomeKind, CallRequest, acquire_grant
 from adwarm.foundation.circuit import BreakerState
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
 from adwarm.model import Priority, Scope, ScopeKind
-from adwarm.recovery import Call, ErrorEvent, Fallback, IsolationTracker, RecoveryOptions, RecoveryPipeline
-from adwarm.recovery.isolation import MemoryGates
+from adwarm.recovery import Call, ErrorEvent, Fallback, IsolationTracker, RecoveryPipeline
 from adwarm.settings import BackpressureSettings, RecoverySettings
 from graph_simulator.fault_profile import QuotaSetting
 from tests.benchmarks.measure import save_results
 from tests.gates import list_isolated
 from tests.simulation.local_admission import LocalAdmission
+from tests.support.memory_recovery import MemoryGates, memory_options
 
 from .agenda import EventScheduler
 from .platform import APP, PlatformRules, SimulatedPlatform
@@ -163,7 +163,9 @@ class Simulation:
         self.journal, states = EventList(), MemoryGates()
         settings = RecoverySettings()
         self.isolation = IsolationTracker(states, settings, self.clock)
-        options = RecoveryOptions(alerts=self.journal, gates=states, is_source_failing=self._is_source_failing)
+        options = memory_options(
+            self.clock, alerts=self.journal, gates=states, is_source_failing=self._is_source_failing
+        )
         self.pipeline = RecoveryPipeline(settings, self.journal, self.clock, Random(self.seed + 3), options)
         self._order = count()
 

@@ -16,7 +16,7 @@ from adwarm.foundation.errors import Transient
 from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKind, WarmResult, Window
 from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.prefetch.healers import PartitionRefetch
-from adwarm.recovery import RecoveryOptions, RecoveryPipeline
+from adwarm.recovery import RecoveryPipeline
 from adwarm.recovery.retry import ErrorFilter
 from adwarm.serving import ReadChain, Reader, ReadResult, read_or_fetch
 from adwarm.settings import CompressionSettings, Settings
@@ -35,6 +35,7 @@ from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.migration_scripts import Migration, list_migrations
 from adwarm.store.tables import payload
+from tests.support.memory_recovery import memory_options
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SQLITE_ONLY = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -159,7 +160,7 @@ def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     queue = RequestQueue(engine, settings.backpressure, owner="test")
     healers = [PartitionRefetch(context, queue, clock, ErrorFilter(("Corrupt",)), 60)]
     pipeline = RecoveryPipeline(
-        settings.recovery, ErrorLog(engine), clock, random.Random(1), RecoveryOptions(healers=healers)
+        settings.recovery, ErrorLog(engine), clock, random.Random(1), memory_options(clock, healers=healers)
     )
     admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
     prefetch = PrefetchEngine(context, SourcePool(lambda: source), admission, pipeline, clock, "test")

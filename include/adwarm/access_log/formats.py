@@ -7,7 +7,6 @@ from pathlib import PurePath
 from typing import Literal
 
 from adwarm.access_log.parsers import is_delimited_row, is_separator_line, is_web_log_line
-from adwarm.access_log.quarantine import Quarantine
 
 Format = Literal["parquet", "jsonl", "csv", "combined"]
 
@@ -109,13 +108,8 @@ def _sniff_format(head: bytes) -> Format:
 _PATHS_SHOWN = 5
 
 
-def describe_unmatched_paths(quarantine: Quarantine, pattern: str) -> str:
-    """Return that no request matched the path pattern, with some of their paths; empty without ignored requests."""
-    return describe_path_pattern(quarantine.ignored, quarantine.unmatched_paths, pattern)
-
-
 def describe_path_pattern(ignored: int, paths: Sequence[str], pattern: str) -> str:
-    """Return that none of the requests matched the path pattern, with some of their paths; empty when there are none."""
+    """Return that none of the requests matched the path pattern, with some of their paths; empty without requests."""
     if not ignored:
         return ""
     seen = f"; paths in the log: {', '.join(paths[:_PATHS_SHOWN])}" if paths else "; no answered GET is among them"

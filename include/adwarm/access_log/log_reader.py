@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from adwarm.access_log import parquet_log as columnar
 from adwarm.access_log.events import EventBuilder
-from adwarm.access_log.formats import describe_unmatched_paths
+from adwarm.access_log.formats import describe_path_pattern
 from adwarm.access_log.lines import MAX_LINE_BYTES, LineBlock, line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files, reading_ahead
 from adwarm.access_log.open_rules import OpenRules
@@ -272,7 +272,8 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
                 events += span[2]
     if not events:
         require_readable(files, reader)
-        hint = describe_unmatched_paths(reader.quarantine, settings.access_log.path_pattern)
+        left_out = reader.quarantine
+        hint = describe_path_pattern(left_out.ignored, left_out.unmatched_paths, settings.access_log.path_pattern)
         raise NotFound(f"the access log at {url} holds no event" + (f": {hint}" if hint else ""))
     return from_micros(min(first)), from_micros(max(last)), events
 

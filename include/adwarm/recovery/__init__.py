@@ -1,6 +1,6 @@
 """Recovery: one pipeline that records, retries, heals, falls back, isolates, alerts, and only then raises."""
 
-from adwarm.recovery.alerts import Alerts, LogAlerts, StoredAlerts
+from adwarm.recovery.alerts import Alerts, StoredAlerts
 from adwarm.recovery.call import Call, ErrorEvent, ErrorJournal, Failure
 from adwarm.recovery.fallback import Fallback
 from adwarm.recovery.healing import CooldownLedger, Healer
@@ -18,7 +18,6 @@ __all__ = [
     "Gates",
     "Healer",
     "IsolationTracker",
-    "LogAlerts",
     "Outcome",
     "RecoveryOptions",
     "RecoveryPipeline",

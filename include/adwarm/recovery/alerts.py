@@ -62,20 +62,6 @@ class Alerts(Protocol):
         ...
 
 
-class LogAlerts:
-    """Writes single events to the log, for callers without a database; failed attempts are in the error history."""
-
-    def observe(self, event: ErrorEvent) -> None:
-        """Do nothing: without a database nothing counts the errors of other workers."""
-
-    def raise_once(self, event: ErrorEvent) -> None:
-        """Log the event as an error."""
-        log.error("ALERT %s of %s: %s", event.kind, event.source, event.message)
-
-    def raise_about(self, build: BuildAlert) -> None:
-        """Do nothing: without a database there is no transaction to build the alert in."""
-
-
 class ErrorCounts(Protocol):
     """Counts recorded errors. `adwarm.store.error_events.ErrorLog` does."""
 

@@ -6,7 +6,6 @@ running at this moment is waited for, a few seconds at most, because its result 
 """
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib import import_module
@@ -70,44 +69,6 @@ class CooldownLedger(Protocol):
     def is_running(self, name: str, seconds: float) -> bool:
         """Return whether the action was claimed less than `seconds` ago and has not finished."""
         ...
-
-
-class MemoryLedger:
-    """The ledger of one process, for callers without a database."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._runs: dict[str, tuple[float, bool]] = {}  # start of the last run, and whether it has finished
-        self._history: list[HealingRun] = []
-        self._lock = threading.Lock()
-
-    def acquire(self, name: str, cooldown_seconds: float) -> bool:
-        """Claim the right to run the action now."""
-        now = self._clock.now().timestamp()
-        with self._lock:
-            if name in self._runs and now - self._runs[name][0] < cooldown_seconds:
-                return False
-            self._runs[name] = (now, False)
-            return True
-
-    def finish(self, name: str, *, succeeded: bool, detail: str, run: HealingRun | None = None) -> None:
-        """Record the result of the claimed action."""
-        with self._lock:
-            self._runs[name] = (self._runs[name][0], True)
-            if run is not None:
-                self._history = [*self._history[-99:], run]
-        log.info("%s %s: %s", name, "succeeded" if succeeded else "failed", detail)
-
-    def is_running(self, name: str, seconds: float) -> bool:
-        """Return whether the action was claimed less than `seconds` ago and has not finished."""
-        with self._lock:
-            started, has_finished = self._runs.get(name, (0.0, True))
-        return not has_finished and self._clock.now().timestamp() - started < seconds
-
-    def list_recent(self, limit: int) -> list[HealingRun]:
-        """Return the newest runs first; a hundred are kept."""
-        with self._lock:
-            return self._history[::-1][:limit]
 
 
 class Healed(NamedTuple):

@@ -129,26 +129,6 @@ class Gates(Protocol):
         ...
 
 
-class MemoryGates:
-    """The gates of one process, for callers without a database."""
-
-    def __init__(self) -> None:
-        self._gates: dict[tuple[str, Rule], Gate] = {}
-        self._lock = threading.Lock()
-
-    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
-        """Return the gates of a rule that are not open, and those whose failures count at `now`, by scope."""
-        with self._lock:
-            gates = sorted(self._gates.values(), key=lambda gate: gate.scope)
-        return [gate for gate in gates if gate.rule is rule and (gate.kept_until is None or gate.kept_until > now)]
-
-    def change(self, scope: str, rule: Rule, change: Change) -> Gate:
-        """Replace the gate by what `change` returns for it, and return that."""
-        with self._lock:
-            after = self._gates[scope, rule] = change(self._gates.get((scope, rule)) or Gate(scope, rule))
-        return after
-
-
 class IsolationTracker:
     """Counts the failures of scopes and tells which are isolated. Safe to share between threads."""
 

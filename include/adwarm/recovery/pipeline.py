@@ -28,17 +28,11 @@ from typing import Generic, TypeVar
 from adwarm.foundation.clock import Clock, seconds_left
 from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
 from adwarm.foundation.redaction import log_unexpected, redact
-from adwarm.recovery.alerts import Alerts, BuildAlert, LogAlerts
+from adwarm.recovery.alerts import Alerts, BuildAlert
 from adwarm.recovery.call import Call, ErrorEvent, ErrorJournal, Failure, build_error_event
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
-from adwarm.recovery.healing import CooldownLedger, Healed, Healer, MemoryLedger, heal
-from adwarm.recovery.isolation import (
-    Gates,
-    IsolationTracker,
-    MemoryGates,
-    fallback_scope,
-    list_scopes,
-)
+from adwarm.recovery.healing import CooldownLedger, Healed, Healer, heal
+from adwarm.recovery.isolation import Gates, IsolationTracker, fallback_scope, list_scopes
 from adwarm.recovery.retry import RETRY_BUDGET, Retrier, RetryBudget
 from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.settings import RecoverySettings
@@ -101,22 +95,22 @@ class _Run(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryOptions:
-    """The optional parts of a pipeline.
+    """Where alerts and shared state of a pipeline go, and its optional parts.
 
     Attributes:
         healers: tried in order until a matching one succeeds.
-        alerts: decides which errors raise an alert; without a database they only reach the log.
-        ledger: cool-downs of healers; in this process's memory by default.
-        gates: those of connections, accounts and fallbacks; in this process's memory by default.
+        alerts: decides which errors raise an alert.
+        ledger: cool-downs of healers.
+        gates: those of connections, accounts and fallbacks.
         is_source_failing: returns whether the circuit breaker of a whole source is not closed, so that its errors are
             nobody else's; by default none is known.
         owner: names this process in the history of healing.
     """
 
+    alerts: Alerts
+    ledger: CooldownLedger
+    gates: Gates
     healers: Sequence[Healer] = ()
-    alerts: Alerts = field(default_factory=LogAlerts)
-    ledger: CooldownLedger | None = None
-    gates: Gates | None = None
     is_source_failing: Callable[[str], bool] | None = None
     owner: str = ""
 
@@ -161,22 +155,21 @@ class RecoveryPipeline:
         journal: ErrorJournal,
         clock: Clock,
         rng: Random,
-        options: RecoveryOptions | None = None,
+        options: RecoveryOptions,
     ) -> None:
-        options = options or RecoveryOptions()
         self._settings = settings
         self._rng = rng
         self._journal = journal
         self._clock = clock
         self._healers = tuple(options.healers)
-        self._ledger = options.ledger or MemoryLedger(clock)
+        self._ledger = options.ledger
         self._alerts = options.alerts
         self._owner = options.owner
         self._budget = RetryBudget(RETRY_BUDGET)
         self._token_checks: dict[str, float] = {}
         self._lock = threading.Lock()
         self._checking_token = threading.Lock()
-        self._isolation = IsolationTracker(options.gates or MemoryGates(), settings, clock)
+        self._isolation = IsolationTracker(options.gates, settings, clock)
         self._outcomes = RunOutcomes(self._isolation, clock, options.is_source_failing)
 
     def run(

@@ -11,13 +11,14 @@ from adwarm.fatigue.account_scores import score_accounts
 from adwarm.fatigue.crossings import alert_on_crossings
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus
-from adwarm.recovery import RecoveryOptions, RecoveryPipeline, StoredAlerts
+from adwarm.recovery import RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.channels import build_message
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, alerts
 from adwarm.store.error_events import ErrorLog
 from tests import fatigue_scores
+from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import SQLITE_ONLY
 
 from .stored_ads import store_rows
@@ -53,7 +54,7 @@ class Alerting:
         self.context = Context(engine, objects, settings)
         log = ErrorLog(engine)
         stored = StoredAlerts(engine, settings.alerts, log, NoticeSender(engine, settings.alerts), self.clock)
-        options = RecoveryOptions(alerts=stored)
+        options = memory_options(self.clock, alerts=stored)
         self.pipeline = RecoveryPipeline(settings.recovery, log, self.clock, random.Random(1), options)
         self.version = 0
 

@@ -28,6 +28,7 @@ from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
+from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import NOW
 
 TOKEN = "simulated-token"
@@ -156,7 +157,7 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
         server.state.set_fault_profile(server.state.fault_profile)
         settings = Settings(workers=4, source=SourceSettings(graph_url=server.url, **source))
         errors = ErrorLog(sqlite_engine)
-        pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1))
+        pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1), memory_options(clock))
         admission = UnlimitedAdmission(clock)
         sources = SourcePool(make_source_factory(settings.source, TOKEN, clock))
         context = Context(sqlite_engine, objects, settings)

@@ -19,7 +19,7 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.prefetch import healers as healers_module
 from adwarm.prefetch.healers import PartitionRefetch, SessionRestart, TokenRefresh
-from adwarm.recovery import Call, Failure, RecoveryOptions, RecoveryPipeline
+from adwarm.recovery import Call, Failure, RecoveryPipeline
 from adwarm.recovery.retry import ErrorFilter
 from adwarm.sources.meta.source import MetaSource
 from adwarm.sources.meta.transport import MetaCredentials
@@ -28,6 +28,7 @@ from adwarm.store import partitions
 from adwarm.store.database import read_transaction
 from adwarm.store.partition_rows import DamagedObjects
 from adwarm.store.tables import quarantined_item
+from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness
 from tests.unit.fatigue.test_account_scores import DAY, WEEK
 from tests.unit.prefetch.conftest import TOKEN, PlatformHarness
@@ -67,7 +68,7 @@ class Renewal:
         prefetch = self.staging.prefetch
         pool = SourcePool(self.make(self.stored), None, {"": lambda: self.make(self.stored)}, monotonic=_Ticks())
         healer = TokenRefresh(lambda: pool, TOKENS, 60, [self.hook] if hooks else [])
-        options = RecoveryOptions(healers=[healer])
+        options = memory_options(self.staging.clock, healers=[healer])
         pipeline = RecoveryPipeline(
             prefetch.settings.recovery, self.staging.errors, self.staging.clock, random.Random(1), options
         )

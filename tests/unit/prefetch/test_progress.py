@@ -36,6 +36,7 @@ from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata, partition, quarantined_item
+from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, ScriptedSource, one_ad_page
 from tests.unit.prefetch.conftest import UnlimitedAdmission
 
@@ -126,7 +127,7 @@ def make_limited_stage(database: Engine, folder: Path, ads: int, page: int, call
     """Return an engine that may make `calls` a run, over pages of `page` rows."""
     clock, upstream = VirtualClock(NOW), PagedSource(ads=ads, page=page)
     values = Settings(workers=1, source=SourceSettings(**source))
-    pipeline = RecoveryPipeline(values.recovery, ErrorLog(database), clock, random.Random(1))
+    pipeline = RecoveryPipeline(values.recovery, ErrorLog(database), clock, random.Random(1), memory_options(clock))
     admission = FewCalls(clock, calls=calls)
     objects = ObjectStore(str(folder / "data"))
     engine = PrefetchEngine(

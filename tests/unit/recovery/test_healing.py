@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.foundation.errors import TokenDead, Transient
 from adwarm.recovery.call import Call, Failure
-from adwarm.recovery.healing import CooldownLedger, MemoryLedger, heal
+from adwarm.recovery.healing import CooldownLedger, heal
 from adwarm.store import open_engine
 from adwarm.store.healing_runs import HealingStore
+from tests.support.memory_recovery import MemoryLedger
 
 
 class Renewal:

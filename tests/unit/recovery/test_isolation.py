@@ -10,10 +10,11 @@ from sqlalchemy import Engine, event
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.gate import Gate, Rule
-from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, Gates, IsolationTracker, MemoryGates
+from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, Gates, IsolationTracker
 from adwarm.settings import RecoverySettings
 from adwarm.store.gates import SqlGates, list_due
 from tests.gates import list_isolated
+from tests.support.memory_recovery import MemoryGates
 
 BEGIN = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SETTINGS = RecoverySettings()

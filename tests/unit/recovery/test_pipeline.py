@@ -22,12 +22,12 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.foundation.gate import Gate, Rule
-from adwarm.recovery import Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
-from adwarm.recovery.isolation import MemoryGates
+from adwarm.recovery import Call, ErrorEvent, Failure, Fallback, RecoveryPipeline, RunOptions
 from adwarm.recovery.retry import RETRY_BUDGET
 from adwarm.settings import RecoverySettings
 from adwarm.store.gates import Change
 from adwarm.store.healing_runs import HealingRun
+from tests.support.memory_recovery import MemoryGates, memory_options
 
 from .conftest import MemoryJournal
 
@@ -57,7 +57,7 @@ class Inbox:
 def test_an_error_met_elsewhere_is_recorded_and_may_raise_an_alert(journal: MemoryJournal, clock: VirtualClock) -> None:
     """It gets the kind of its class and the names of the call; no healer runs."""
     inbox, healer = Inbox(), Renewal()
-    options = RecoveryOptions(alerts=inbox, healers=[healer])
+    options = memory_options(clock, alerts=inbox, healers=[healer])
     pipeline = RecoveryPipeline(RecoverySettings(), journal, clock, Random(1), options)
     pipeline.record(Corrupt("damaged"), call=Call("store", account_id="act_1", subject="act_1 last_7d"))
     (event,) = inbox.observed
@@ -117,7 +117,7 @@ def make(clock: VirtualClock, journal: MemoryJournal, monkeypatch: pytest.Monkey
     def _make(*, settings: dict[str, Any] | None = None, **parts: Any) -> RecoveryPipeline:
         chosen = RecoverySettings(**(settings or {}))
         journal_used = parts.pop("journal", journal)
-        return RecoveryPipeline(chosen, journal_used, clock, Random(1), RecoveryOptions(**parts))
+        return RecoveryPipeline(chosen, journal_used, clock, Random(1), memory_options(clock, **parts))
 
     return _make
 

@@ -23,10 +23,11 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.foundation.gate import Rule
-from adwarm.recovery import Call, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
-from adwarm.recovery.isolation import IsolationTracker, MemoryGates
+from adwarm.recovery import Call, Failure, Fallback, RecoveryPipeline, RunOptions
+from adwarm.recovery.isolation import IsolationTracker
 from adwarm.settings import RecoverySettings
 from tests.gates import list_isolated
+from tests.support.memory_recovery import MemoryGates, memory_options
 
 from .conftest import MemoryJournal
 
@@ -49,7 +50,7 @@ class Bench:
             journal,
             clock,
             Random(1),
-            RecoveryOptions(gates=self.store, is_source_failing=self.failing_sources.__contains__),
+            memory_options(clock, gates=self.store, is_source_failing=self.failing_sources.__contains__),
         )
 
     def run(self, call: Call, error: Exception | None = None, options: RunOptions | None = None) -> Exception | None:
@@ -279,7 +280,7 @@ def test_a_healed_run_is_a_success(bench: Bench) -> None:
 def test_an_isolation_store_that_fails_stops_no_call(clock: VirtualClock, journal: MemoryJournal) -> None:
     """Calls are made, and their own errors raised."""
     failing: Callable[[str], bool] = lambda source: 1 / 0 > 1  # noqa: E731
-    pipeline = RecoveryPipeline(ONE_TRY, journal, clock, Random(1), RecoveryOptions(is_source_failing=failing))
+    pipeline = RecoveryPipeline(ONE_TRY, journal, clock, Random(1), memory_options(clock, is_source_failing=failing))
 
     def down() -> str:
         raise Transient("down")
