@@ -110,7 +110,7 @@ class IntervalCounts(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         number: start of the interval in interval lengths since the epoch.
-        failures_by_account: the failures of named accounts; absent in rows stored before accounts were counted.
+        failures_by_account: the failures of named accounts.
     """
 
     number: int
@@ -119,16 +119,7 @@ class IntervalCounts(msgspec.Struct, frozen=True, array_like=True):
     failures_by_account: tuple[tuple[str, int], ...] = ()
 
 
-_STORED_NAMES = {
-    "intervals": "slices",
-    "openings_in_a_row": "trips",
-    "successful_probes": "well",
-    "failed_probe_accounts": "failed",
-    "reason": "why",
-}
-
-
-class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
+class Breaker(msgspec.Struct, frozen=True):
     """The state of one breaker. Times are in seconds since the epoch.
 
     Attributes:

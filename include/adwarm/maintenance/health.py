@@ -17,15 +17,15 @@ is not the one who finds out.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import select
 
 from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead, VersionEnded
 from adwarm.foundation.gate import Rule
 from adwarm.maintenance.platform_calls import PlatformCalls
-from adwarm.maintenance.repair import IsolationView
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
+from adwarm.recovery import IsolationTracker
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import accounts, read_transaction
 from adwarm.store.entries import table as entry
@@ -36,19 +36,7 @@ PROBE_CALLS = 10
 _NO_HASH = "0" * 64
 
 
-class Isolations(IsolationView, Protocol):
-    """Counts calls of what is isolated. `adwarm.recovery.isolation.IsolationTracker` is one."""
-
-    def record(self, scope: str, *, failed: bool) -> None:
-        """Count one call of the scope."""
-        ...
-
-    def record_failure(self, scope: str, error: Exception) -> None:
-        """Count one call of the scope that failed with `error`."""
-        ...
-
-
-def make_check_health(calls: PlatformCalls, isolations: Isolations) -> Step:
+def make_check_health(calls: PlatformCalls, isolations: IsolationTracker) -> Step:
     """Return the step `check_health`.
 
     Args:
@@ -75,7 +63,7 @@ class _Run:
     """
 
     calls: PlatformCalls
-    isolations: Isolations
+    isolations: IsolationTracker
     left: int
     budget: StepBudget
     counts: Counter[str] = field(default_factory=Counter)

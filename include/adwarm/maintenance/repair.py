@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
@@ -25,6 +25,7 @@ from adwarm.maintenance.eviction import is_current
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch.refused_fields import is_only_refused
+from adwarm.recovery import IsolationTracker
 from adwarm.store import Context, accounts, entries, read_transaction, requests
 from adwarm.store.entries import Entry
 
@@ -35,14 +36,6 @@ _FIRST_PAUSE = timedelta(minutes=30)
 _LONGEST_PAUSE = timedelta(days=1)
 _FORGET_AFTER = timedelta(days=2)
 _MAX_PAUSES = 5_000
-
-
-class IsolationView(Protocol):
-    """Says what is isolated. `adwarm.recovery.isolation.IsolationTracker` is one."""
-
-    def remaining_seconds(self, scope: str) -> float:
-        """Return the seconds of isolation left; 0 when it may be called."""
-        ...
 
 
 @dataclass
@@ -74,7 +67,7 @@ class _Pauses:
         return {key: [tries, until] for until, key, tries in recent[-_MAX_PAUSES:]}
 
 
-def make_repair_degraded(context: Context, queue: RequestQueue, clock: Clock, isolations: IsolationView) -> Step:
+def make_repair_degraded(context: Context, queue: RequestQueue, clock: Clock, isolations: IsolationTracker) -> Step:
     """Return the step `repair_degraded`."""
 
     def step(cursor: Any, budget: StepBudget) -> StepResult:
@@ -91,7 +84,7 @@ class _Run:
     context: Context
     queue: RequestQueue
     now: datetime
-    isolations: IsolationView
+    isolations: IsolationTracker
     pauses: _Pauses
     counts: Counter[str] = field(default_factory=Counter)
     _accounts: dict[str, Account] = field(default_factory=dict)

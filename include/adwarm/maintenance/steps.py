@@ -14,14 +14,13 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule
 from adwarm.maintenance.runner import Step, StepBudget, StepReport, StepResult, find_pause, run_step
 from adwarm.model import Scope, ScopeKind
-from adwarm.recovery import RecoveryPipeline, StoredAlerts
+from adwarm.recovery import IsolationTracker, RecoveryPipeline, StoredAlerts
 from adwarm.store import Context, maintenance_steps
 from adwarm.store.capacity import CapacitySample, save_samples
 from adwarm.store.gates import list_closed
 from adwarm.store.scores import count_followed_alarms
 
 if TYPE_CHECKING:
-    from adwarm.maintenance.health import Isolations
     from adwarm.maintenance.platform_calls import PlatformCalls
 
 
@@ -157,7 +156,7 @@ class MaintenanceParts:
     admission: SqlAdmission
     calls: "PlatformCalls"
     pipeline: RecoveryPipeline
-    isolations: "Isolations"
+    isolations: IsolationTracker
     alerts: StoredAlerts
     clock: Clock
     owner: str

@@ -18,7 +18,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy import Connection, Engine
 
@@ -29,7 +29,7 @@ from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.settings import AlertSettings
 from adwarm.store import alerts as alert_rows
 from adwarm.store.alerts import Changes, NewAlert
-from adwarm.store.error_events import ErrorCount, ErrorEvent
+from adwarm.store.error_events import ErrorEvent, ErrorLog
 
 IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, FieldRefused, Refused, NotAdmitted))
 """Kinds of errors that may be recorded and never count for an alert."""
@@ -46,35 +46,14 @@ BuildAlert = Callable[[Connection], NewAlert | None]
 """Returns an alert, or None for nothing; its reads and writes are in the transaction that stores the alert."""
 
 
-class Alerts(Protocol):
-    """Where the pipeline reports errors. Errors of these methods never replace the result of an operation."""
-
-    def observe(self, event: ErrorEvent) -> None:
-        """Raise an alert if the recorded errors of the event's kind and scope have crossed their threshold."""
-        ...
-
-    def raise_once(self, event: ErrorEvent) -> None:
-        """Raise an alert about a single event, unless one is open for its kind and source."""
-        ...
-
-    def raise_about(self, build: BuildAlert) -> None:
-        """Raise the alert that `build` returns about an event of its own, if any."""
-        ...
-
-
-class ErrorCounts(Protocol):
-    """Counts recorded errors. `adwarm.store.error_events.ErrorLog` does."""
-
-    def count(self, scope: str, kind: str, since: datetime) -> ErrorCount:
-        """Return the errors of a scope and kind after `since`."""
-        ...
-
-
 class StoredAlerts:
-    """Alerts in the database, delivered to the channels of the settings. Safe to share between threads."""
+    """Alerts in the database, delivered to the channels of the settings. Safe to share between threads.
+
+    Errors of these methods never replace the result of an operation.
+    """
 
     def __init__(
-        self, engine: Engine, settings: AlertSettings, errors: ErrorCounts, sender: NoticeSender, clock: Clock
+        self, engine: Engine, settings: AlertSettings, errors: ErrorLog, sender: NoticeSender, clock: Clock
     ) -> None:
         self._engine = engine
         self._settings = settings

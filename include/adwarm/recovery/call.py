@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from adwarm.foundation.errors import AdwarmError, name_error
 from adwarm.foundation.redaction import redact
@@ -53,15 +52,7 @@ class Failure:
         return self.error.code if isinstance(self.error, AdwarmError) else None
 
 
-__all__ = ["ErrorEvent", "ErrorJournal", "build_error_event"]
-
-
-class ErrorJournal(Protocol):
-    """A bounded record of failed attempts. `adwarm.store.error_events` keeps it in SQL."""
-
-    def record(self, event: ErrorEvent) -> None:
-        """Add the event."""
-        ...
+__all__ = ["ErrorEvent", "build_error_event"]
 
 
 def build_error_event(error: BaseException, call: Call, at: datetime) -> ErrorEvent:

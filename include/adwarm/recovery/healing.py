@@ -17,7 +17,7 @@ from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import Failure
 from adwarm.recovery.retry import ErrorFilter
-from adwarm.store.healing_runs import HealingRun
+from adwarm.store.healing_runs import HealingRun, HealingStore
 
 log = logging.getLogger(__name__)
 _LONGEST_WAIT_SECONDS = 10.0
@@ -55,22 +55,6 @@ class Healer(Protocol):
         ...
 
 
-class CooldownLedger(Protocol):
-    """When named actions last ran. `adwarm.store.healing_runs.HealingStore` keeps it in SQL for all workers."""
-
-    def acquire(self, name: str, cooldown_seconds: float) -> bool:
-        """Claim the right to run the action now; only one caller per cool-down succeeds."""
-        ...
-
-    def finish(self, name: str, *, succeeded: bool, detail: str, run: HealingRun | None = None) -> None:
-        """Record the result of the claimed action, and in the history of healing the `run`, if it was one."""
-        ...
-
-    def is_running(self, name: str, seconds: float) -> bool:
-        """Return whether the action was claimed less than `seconds` ago and has not finished."""
-        ...
-
-
 class Healed(NamedTuple):
     """A healing action after which another attempt may succeed."""
 
@@ -82,7 +66,7 @@ class Healed(NamedTuple):
 
 
 def heal(
-    healers: Sequence[Healer], failure: Failure, ledger: CooldownLedger, clock: Clock, owner: str = ""
+    healers: Sequence[Healer], failure: Failure, ledger: HealingStore, clock: Clock, owner: str = ""
 ) -> Healed | None:
     """Run the matching healers until one succeeds, and return it; None when none did.
 
@@ -98,7 +82,7 @@ def heal(
     return None
 
 
-def _heal_once(healer: Healer, failure: Failure, ledger: CooldownLedger, clock: Clock, owner: str) -> bool:
+def _heal_once(healer: Healer, failure: Failure, ledger: HealingStore, clock: Clock, owner: str) -> bool:
     name = f"{healer.action}:{healer.scope(failure)}"
     if not ledger.acquire(name, healer.cooldown_seconds):
         _wait_while_running(name, ledger, clock)
@@ -116,7 +100,7 @@ def _heal_once(healer: Healer, failure: Failure, ledger: CooldownLedger, clock: 
     return adopted
 
 
-def _wait_while_running(name: str, ledger: CooldownLedger, clock: Clock) -> None:
+def _wait_while_running(name: str, ledger: HealingStore, clock: Clock) -> None:
     """Wait until another worker has finished the action; not for a worker that died."""
     waited = 0.0
     while waited < _LONGEST_WAIT_SECONDS and ledger.is_running(name, _LONGEST_WAIT_SECONDS):

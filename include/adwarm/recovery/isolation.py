@@ -25,7 +25,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from math import nextafter
-from typing import Protocol
 
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 from adwarm.foundation.clock import Clock
@@ -44,7 +43,7 @@ from adwarm.foundation.gate import Gate, Lift, Rule, may_call, to_datetime
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.settings import RecoverySettings
-from adwarm.store.gates import MAX_SCOPE_LENGTH, Change
+from adwarm.store.gates import MAX_SCOPE_LENGTH, SqlGates
 
 CONNECTION, ACCOUNT, FALLBACK = "connection", "account", "fallback"
 ISOLATION_FAILURES = 5
@@ -117,22 +116,10 @@ def isolation_rules(settings: RecoverySettings) -> BreakerRules:
     )
 
 
-class Gates(Protocol):
-    """Where the gates live. `adwarm.store.gates.SqlGates` keeps them in SQL."""
-
-    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
-        """Return the gates of a rule that are not open, and those whose failures count at `now`, by scope."""
-        ...
-
-    def change(self, scope: str, rule: Rule, change: Change) -> Gate:
-        """Replace the gate by what `change` returns for it, and return that."""
-        ...
-
-
 class IsolationTracker:
     """Counts the failures of scopes and tells which are isolated. Safe to share between threads."""
 
-    def __init__(self, gates: Gates, settings: RecoverySettings, clock: Clock) -> None:
+    def __init__(self, gates: SqlGates, settings: RecoverySettings, clock: Clock) -> None:
         self._gates = gates
         self._clock = clock
         self._rules = isolation_rules(settings)

@@ -28,14 +28,17 @@ from typing import Generic, TypeVar
 from adwarm.foundation.clock import Clock, seconds_left
 from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
 from adwarm.foundation.redaction import log_unexpected, redact
-from adwarm.recovery.alerts import Alerts, BuildAlert
-from adwarm.recovery.call import Call, ErrorEvent, ErrorJournal, Failure, build_error_event
+from adwarm.recovery.alerts import BuildAlert, StoredAlerts
+from adwarm.recovery.call import Call, ErrorEvent, Failure, build_error_event
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
-from adwarm.recovery.healing import CooldownLedger, Healed, Healer, heal
-from adwarm.recovery.isolation import Gates, IsolationTracker, fallback_scope, list_scopes
+from adwarm.recovery.healing import Healed, Healer, heal
+from adwarm.recovery.isolation import IsolationTracker, fallback_scope, list_scopes
 from adwarm.recovery.retry import RETRY_BUDGET, Retrier, RetryBudget
 from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.settings import RecoverySettings
+from adwarm.store.error_events import ErrorLog
+from adwarm.store.gates import SqlGates
+from adwarm.store.healing_runs import HealingStore
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -107,9 +110,9 @@ class RecoveryOptions:
         owner: names this process in the history of healing.
     """
 
-    alerts: Alerts
-    ledger: CooldownLedger
-    gates: Gates
+    alerts: StoredAlerts
+    ledger: HealingStore
+    gates: SqlGates
     healers: Sequence[Healer] = ()
     is_source_failing: Callable[[str], bool] | None = None
     owner: str = ""
@@ -152,7 +155,7 @@ class RecoveryPipeline:
     def __init__(
         self,
         settings: RecoverySettings,
-        journal: ErrorJournal,
+        journal: ErrorLog,
         clock: Clock,
         rng: Random,
         options: RecoveryOptions,

@@ -148,14 +148,6 @@ def test_many_failing_accounts_are_counted_without_naming_all() -> None:
     assert BreakerState.OPEN is breaker.after_call(slack, 1000, "last", failed=True, account="act_1000").state
 
 
-def test_intervals_stored_without_accounts_are_read() -> None:
-    """A row of an older version still counts."""
-    stored = {"slices": [[166, 5, 5]], "trips": 2, "probes": [], "well": 0, "why": None}
-    breaker = Breaker.from_dict({**stored, "state": "closed", "changed_at": 1000.0})
-
-    assert breaker.error_rate(RULES, 1000.0) == (1.0, 5)
-
-
 def test_half_open_lets_only_the_probes_pass() -> None:
     """The fourth caller waits; a dead probe's place is free at its expiry; a neutral outcome frees it at once."""
     breaker = opened()

@@ -11,7 +11,7 @@ from adwarm.backpressure.admission import CallOutcomeKind, Granted
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.foundation.errors import AdwarmError, Blocked, Denied, VersionEnded
 from adwarm.foundation.gate import GateState, Rule
-from adwarm.maintenance.health import Isolations, make_check_health
+from adwarm.maintenance.health import make_check_health
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import Account, Priority, Scope, ScopeKind
@@ -75,7 +75,7 @@ def isolate(runtime: Runtime, *scopes: str) -> Recorded:
     return Recorded()
 
 
-def check(runtime: Runtime, isolations: Isolations) -> StepResult:
+def check(runtime: Runtime, isolations: IsolationTracker | Recorded) -> StepResult:
     """Run the step."""
     clock = SystemClock()
     calls = PlatformCalls(runtime.context, runtime.single_call_admission, clock, runtime.source_factories)

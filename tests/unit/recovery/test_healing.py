@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.foundation.errors import TokenDead, Transient
 from adwarm.recovery.call import Call, Failure
-from adwarm.recovery.healing import CooldownLedger, heal
+from adwarm.recovery.healing import heal
 from adwarm.store import open_engine
 from adwarm.store.healing_runs import HealingStore
 from tests.support.memory_recovery import MemoryLedger
@@ -179,7 +179,7 @@ class FileRenewal(Renewal):
 
 def _heal_in_process(url: str, path: Path, barrier: Barrier, results: "multiprocessing.Queue[bool]") -> None:
     """Meet a dead token in five threads of one process."""
-    ledger: CooldownLedger = HealingStore(open_engine(url))
+    ledger = HealingStore(open_engine(url))
     barrier.wait()
 
     def fail() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.gate import Gate, Rule
-from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, Gates, IsolationTracker
+from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, IsolationTracker
 from adwarm.settings import RecoverySettings
 from adwarm.store.gates import SqlGates, list_due
 from tests.gates import list_isolated
@@ -22,7 +22,7 @@ SCOPE = "account:act_1"
 
 
 @pytest.fixture
-def store(engine: Engine) -> Gates:
+def store(engine: Engine) -> SqlGates:
     """The states in SQL, on both databases."""
     return SqlGates(engine)
 
@@ -50,7 +50,7 @@ def isolate(tracker: IsolationTracker) -> float:
     raise AssertionError("never isolated")
 
 
-def test_five_failures_isolate_for_five_minutes(store: Gates, clock: VirtualClock) -> None:
+def test_five_failures_isolate_for_five_minutes(store: SqlGates, clock: VirtualClock) -> None:
     """The state says since when, why and until when; after that time calls may be made."""
     tracker = IsolationTracker(store, SETTINGS, clock)
     record(tracker, 4)
@@ -67,7 +67,7 @@ def test_five_failures_isolate_for_five_minutes(store: Gates, clock: VirtualCloc
     assert tracker.remaining_seconds(SCOPE) == 0
 
 
-def test_a_dead_token_is_looked_at_again_before_its_isolation_is_over(store: Gates, clock: VirtualClock) -> None:
+def test_a_dead_token_is_looked_at_again_before_its_isolation_is_over(store: SqlGates, clock: VirtualClock) -> None:
     """Callers learn which credential was refused, and wait five minutes at most, also after relapses."""
     scope = "connection:main"
     for _ in range(3):  # each relapse doubles the isolation
@@ -101,7 +101,9 @@ def test_failures_leave_the_window(tracker: IsolationTracker, clock: VirtualCloc
 
 
 @pytest.mark.parametrize(("successes", "is_isolated"), [(4, False), (3, True)])
-def test_four_of_five_probes_must_succeed(store: Gates, clock: VirtualClock, successes: int, is_isolated: bool) -> None:
+def test_four_of_five_probes_must_succeed(
+    store: SqlGates, clock: VirtualClock, successes: int, is_isolated: bool
+) -> None:
     """The first five calls after the isolation decide, at a success rate of 0.8."""
     tracker = IsolationTracker(store, SETTINGS, clock)
     record(tracker, 5)
@@ -258,7 +260,7 @@ def test_healthy_scopes_are_deleted(engine: Engine, clock: VirtualClock) -> None
     assert [state.scope for state in list_isolated(tracker)] == [SCOPE]
 
 
-def test_an_isolation_can_be_released(store: Gates, clock: VirtualClock) -> None:
+def test_an_isolation_can_be_released(store: SqlGates, clock: VirtualClock) -> None:
     """Calls may be made at once; a relapse is isolated for the longer time."""
     tracker = IsolationTracker(store, SETTINGS, clock)
     isolate(tracker)
