@@ -62,7 +62,6 @@ class LogReader:
 
     Attributes:
         unreadable: paths of files that could not be read to their end.
-        requests: decides which requests of a web server's log are opens.
 
     Raises:
         BadRequest: a setting about the log's columns, values or paths is not valid.

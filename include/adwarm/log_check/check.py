@@ -152,12 +152,10 @@ class LogCheck:
     """What was found in a log.
 
     Attributes:
-        files: every file, in the order of reading.
         skipped: files of the folder that are no part of the log.
         quarantine: counts by reason, with one sample of each.
         rejected_values: some of the values, by field, that were not understood.
         zones: accepted events by reader zone; empty where the log names none.
-        machine_agents: requests by user agent of a program.
         first: the first accepted event, UTC; None when there is none.
         last: the last one.
         reloads: human opens that follow each other at a fixed interval, and that a forecast does not learn from.

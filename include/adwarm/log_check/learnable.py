@@ -140,7 +140,6 @@ def measure_learnable(days: Iterable[tuple[int, pa.Table]], history_days: int) -
 
     Args:
         days: each UTC day with its slots, in order; memory is bounded by one day and the number of keys.
-        history_days: days of log that training looks back.
     """
     counts, opens_by_day = _KeyCounts(), {}
     first, last = None, None

@@ -67,7 +67,6 @@ def propose_path_pattern(paths: Sequence[str], is_range: IsRange, fields: Sequen
 
     Args:
         paths: paths, URLs or request lines, with their queries.
-        is_range: whether a text is a date range.
         fields: which of account and range must be found in a path; the other is known otherwise.
     """
     candidates = [item for path in paths if (item := _find(path, is_range, fields)) is not None]

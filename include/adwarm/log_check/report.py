@@ -20,7 +20,6 @@ def to_document(check: LogCheck, advice: Sequence[str], step: NextStep | None = 
 
     Args:
         advice: what to change, see `suggest`.
-        step: the settings to try next, see `find_next_step`.
     """
     learnable = check.learnable
     problems = {sample.file: sample.excerpt for sample in check.quarantine.samples if sample.reason in FILE_REASONS}

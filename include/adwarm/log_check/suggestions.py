@@ -82,7 +82,6 @@ def suggest(check: LogCheck, settings: Settings, now: datetime, step: NextStep |
 
     Args:
         now: tells an old log from a current one, UTC.
-        step: the settings that are proposed, see `find_next_step`.
     """
     return [
         *_about_columns(check, step),

@@ -38,7 +38,6 @@ class AccountChange:
     """A listed account against what is stored.
 
     Attributes:
-        account: the account as it is to be stored.
         changes: stored and new value by field; empty for a new account.
     """
 
@@ -170,7 +169,6 @@ def _choose_connection(
 
     Args:
         names: the connections that list it; those that were not denied, if there are any.
-        credentials: by name, of the connections of this run.
         unread: those whose list could not be read to its end.
     """
     present = record.platform_connection

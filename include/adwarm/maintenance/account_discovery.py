@@ -99,7 +99,6 @@ class AccountDiscovery:
             name: names the connection while its source cannot be built.
             make_source: builds its source, which knows the name under which its accounts are stored; called again for
                 every page, since a renewed token has another source.
-            until: start no further page after this time.
         """
         by_id: dict[str, Account] = {}
         problems: list[str] = []

@@ -23,7 +23,6 @@ class CompactionResult:
         months: account-months that were compacted.
         objects_before: objects that held their days.
         days: days that point at a new object.
-        errors: months that could not be read, and why.
         last: the last month that was looked at when time was used up; None when all were.
     """
 

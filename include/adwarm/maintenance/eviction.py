@@ -38,7 +38,6 @@ class StoredEntry:
     """An entry and what speaks for keeping it.
 
     Attributes:
-        is_current: whether its date range still means its days.
         chance: chance that its report is opened within a day, 0 to 1; None without a forecast for it.
     """
 

@@ -43,11 +43,7 @@ class KindCounts:
 
 @dataclass
 class IntegrityResult:
-    """The result of a check.
-
-    Attributes:
-        problems: what is damaged or cannot be read.
-    """
+    """The result of a check."""
 
     kinds: dict[DamagedKind, KindCounts] = field(default_factory=lambda: {kind: KindCounts() for kind in KINDS})
     problems: list[Problem] = field(default_factory=list)
@@ -106,7 +102,6 @@ def verify_store(
     next warm fetches them. A damaged object of the access log comes back when its hours are read again.
 
     Args:
-        repair: whether to set aside what is damaged.
         at: the time of the check, UTC; now by default.
         on_damage: called with each damaged or unreadable thing.
     """
@@ -130,7 +125,6 @@ class Recorder:
     """Collects the results of checks, sets aside what is damaged, and closes what was found whole again.
 
     Args:
-        repair: whether to set aside what is damaged.
         on_damage: called with each damaged or unreadable thing.
     """
 

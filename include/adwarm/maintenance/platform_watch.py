@@ -48,11 +48,7 @@ NOTHING: Final[Facts] = {"ends": None, "answered": [], "warning": "", "token": N
 
 
 def make_watch_platform(calls: PlatformCalls, pipeline: RecoveryPipeline, clock: Clock) -> Step:
-    """Return the step.
-
-    Args:
-        calls: makes the two calls of a connection.
-    """
+    """Return the step."""
 
     def watch_platform(cursor: Any, budget: StepBudget) -> StepResult:
         """Read what is due, and alert about what ends; a connection that the budget leaves is read by the next run."""

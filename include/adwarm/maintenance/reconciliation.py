@@ -157,11 +157,7 @@ def choose_reports(settings: Settings, day: date) -> list[str]:
 
 
 def make_reconcile(calls: PlatformCalls, pipeline: RecoveryPipeline, clock: Clock) -> Step:
-    """Return the step `reconcile`.
-
-    Args:
-        clock: the time, also of waits for an async report.
-    """
+    """Return the step `reconcile`."""
 
     def step(cursor: Any, budget: StepBudget) -> StepResult:
         count = calls.context.settings.maintenance.reconcile_accounts
@@ -176,11 +172,7 @@ def make_reconcile(calls: PlatformCalls, pipeline: RecoveryPipeline, clock: Cloc
 
 @dataclass
 class _Case:
-    """One account and window.
-
-    Attributes:
-        is_settled: whether the days of the window are final.
-    """
+    """One account and window."""
 
     account: Account
     source: InsightsSource

@@ -32,7 +32,6 @@ def make_apply_retention(context: Context, queue: RequestQueue, clock: Clock) ->
 
     Args:
         context: database, objects and settings, which say how long each table keeps its rows.
-        queue: the request queue, which knows when its requests ended.
     """
 
     def step(cursor: Any, budget: StepBudget) -> StepResult:

@@ -61,8 +61,6 @@ def find_busy_hours(opens: Floats, observed: Floats, active_weeks: Floats, dispe
 
     Args:
         opens: opens in each hour of the week.
-        observed: how often each hour of the week was observed.
-        active_weeks: in how many weeks each hour had an open.
     """
     effective, expected = _effective(opens, observed, dispersion)
     from scipy.special import gammainc
@@ -78,10 +76,6 @@ def find_quiet_hours(opens: Floats, observed: Floats, dispersion: Floats) -> Boo
 
     An hour is judged by its own opens, by those of the same time on all weekdays, and by those of its whole weekday;
     in each case its own opens have to be fewer than half the mean.
-
-    Args:
-        opens: opens in each hour of the week.
-        observed: how often each hour of the week was observed.
     """
     quiet = np.zeros(opens.shape, np.bool_)
     for start in range(0, len(opens), _ACCOUNTS_AT_ONCE):

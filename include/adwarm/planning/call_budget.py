@@ -117,7 +117,6 @@ def _find_due(slots: SlotArrays, hour: Ints, likely: Ints, lifetime: Ints, cover
     """Return the rows at which keys fall due: each likely row that no earlier warm of its key covers.
 
     Args:
-        likely: the rows at which a warm may pay.
         lifetime: per row, how long an entry would be fresh, in milliseconds.
         covered: per key, until when its entry is fresh, in milliseconds after the decision; changed in place.
     """

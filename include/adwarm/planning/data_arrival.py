@@ -153,8 +153,6 @@ class ArrivalPlanner:
     """Plans the warms of arrived data.
 
     Attributes:
-        arrivals: what has arrived and is not planned yet.
-        get_zone: returns the data zone of an account.
         taken: keys that the plan warms for another reason.
     """
 

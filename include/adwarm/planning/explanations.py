@@ -21,7 +21,6 @@ class Evidence(NamedTuple):
     """How often a key was opened in one hour of its readers' week.
 
     Attributes:
-        opens: weeks with an open in that hour.
         hour_of_week: 0 (Monday 00:00) to 167, in `time_zone`.
     """
 

@@ -127,7 +127,6 @@ class SwitchPlan:
 
     Attributes:
         coverage: by report, the share of the expected opens that would find a fresh answer of the new query.
-        planned: what to warm under the new queries.
     """
 
     coverage: dict[str, float] = field(default_factory=dict)
@@ -197,12 +196,7 @@ def switch_covered(
 
 @dataclass(frozen=True)
 class FurtherWarms:
-    """The further warms of a run.
-
-    Attributes:
-        arrivals: the warms of arrived data, and which arrivals need no further plan.
-        switch: the warms of changed queries, and how much of them is covered.
-    """
+    """The further warms of a run."""
 
     arrivals: ArrivalPlan = field(default_factory=ArrivalPlan)
     switch: SwitchPlan = field(default_factory=SwitchPlan)
@@ -216,13 +210,7 @@ class FurtherWarms:
 
 @dataclass(frozen=True)
 class PlanState:
-    """What a run has decided so far.
-
-    Attributes:
-        chosen: the warms that are planned for other reasons.
-        quota: the calls of the hour, without those of `chosen`.
-        view: reads the store as of the decision.
-    """
+    """What a run has decided so far."""
 
     at: datetime
     chosen: Sequence[Recommendation]
@@ -232,12 +220,7 @@ class PlanState:
 
 
 def plan_further(context: Context, state: PlanState, predict: Callable[[], pd.DataFrame]) -> FurtherWarms:
-    """Return the further warms of a run; none without a forecast, and then all of them wait.
-
-    Args:
-        state: what the run has decided so far.
-        predict: returns the probabilities of the forecast from the decision on.
-    """
+    """Return the further warms of a run; none without a forecast, and then all of them wait."""
     arrivals = data_arrivals.list_pending(context.engine, state.at - KEEP_TRYING)
     versions = list_preparing(context, state.at)
     if not arrivals and not versions:

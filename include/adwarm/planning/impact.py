@@ -57,7 +57,6 @@ class GroupTotals:
 
     Attributes:
         units: units with a first open.
-        first_hits: first opens that found a fresh report.
         calls: upstream calls of their predicted warms.
     """
 

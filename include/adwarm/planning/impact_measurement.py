@@ -66,7 +66,6 @@ class HoldOut:
     """The draw as a plan applies it.
 
     Attributes:
-        get_zone: returns the zone of an account's readers.
         withheld_until: by key, when the entry of its latest withheld warm would have expired, UTC.
     """
 
@@ -180,11 +179,7 @@ def measure_week(context: Context, week: date, now: datetime) -> ImpactEstimate:
 def describe_estimate(
     estimate: ImpactEstimate, units: Sequence[ImpactUnit], exempt: Mapping[str, dict[str, int]]
 ) -> dict[str, Any]:
-    """Return an estimate as JSON values, as they are stored.
-
-    Args:
-        exempt: warms and calls by reason of what is never held out.
-    """
+    """Return an estimate as JSON values, as they are stored."""
     sources = {unit.week: str(unit.source) for unit in units}
     return {
         **asdict(estimate),

@@ -153,11 +153,7 @@ def _decide_without_due_hour(
     view: PlanningView,
     min_confidence: float,
 ) -> KeyDecision:
-    """Return the decision on a key none of whose due hours reaches the floor of a plan.
-
-    Args:
-        slots: every hour of the key, and those above the floor.
-    """
+    """Return the decision on a key none of whose due hours reaches the floor of a plan."""
     every, stated = slots
     decided_at = utc(timing.decided_at)
     candidates = _candidates(key, every, np.zeros(1, np.int64), view, timing)

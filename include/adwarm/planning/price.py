@@ -88,7 +88,6 @@ class WarmSelection:
     Attributes:
         cut: whether it would be warmed if no call had been spent.
         calls: its share of the calls of its step.
-        price_per_call: what a call cost when its step was evaluated.
         sharing_keys: how many keys share its step.
         used: calls spent by then of the limit that decides.
         is_account_limit: whether that limit is the account's; otherwise it is the fleet's.

@@ -141,7 +141,6 @@ class StrategyPlan:
         cut: some of the keys that the budget cut; each says why.
         counts: as in `StrategyPlanSummary.strategies`.
         recheck_at: when it is to be planned again before its next due time; None when it is not.
-        calls: upstream calls that the planned keys take.
         cut_calls: upstream calls that all cut keys would take.
     """
 

@@ -48,7 +48,6 @@ def check_changes(
     """Return what the definitions change, and write nothing.
 
     Args:
-        settings: have to configure the report of each strategy.
         definitions: by name of a strategy the fields to set; those left out keep their stored value, or the default.
 
     Raises:

@@ -183,9 +183,6 @@ def expand_keys(strategy: Strategy, view: StoreView) -> list[ReportKey]:
 
     Accounts that it names are included even when they are not stored; denied and closed ones are left out.
 
-    Args:
-        view: knows the accounts, and what was opened lately.
-
     Raises:
         BadRequest: what was opened lately cannot be read.
     """

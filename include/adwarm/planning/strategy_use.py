@@ -251,9 +251,6 @@ class StrategyPreview:
     Attributes:
         keys: the first planned keys, in the order of their turn.
         counts: keys that are planned, fresh, cut by the budget, and being fetched by another run.
-        calls: upstream calls that the planned keys take.
-        calls_left: calls that the strategy may still make in this hour.
-        cut_calls: calls that the cut keys would take.
         hours: hours until every key had its turn, this one included, at the strategy's calls an hour.
         seconds: how long the run takes, pauses included; None before the first fetch of any run.
         due_times: due times in the next 24 hours, in the zone of the strategy.

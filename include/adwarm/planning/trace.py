@@ -31,7 +31,6 @@ class TraceStep:
     Attributes:
         at: when; None when it did not happen yet.
         step: `run`, `planned`, `requested`, `error`, `fetched`, `stored` or `read`.
-        id: the warm or request, or the run.
     """
 
     at: datetime | None

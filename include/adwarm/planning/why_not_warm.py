@@ -33,9 +33,7 @@ class Step:
     Attributes:
         name: what was decided, such as `account`.
         title: the same for people.
-        facts: times, probabilities, prices and ids, by name.
         because: for a decisive step, a clause that starts with `because`.
-        advice: for a decisive step, what to do.
     """
 
     name: str
@@ -98,8 +96,6 @@ class ForecastState:
     Attributes:
         decision: what it leads to; None when it cannot be recomputed.
         problem: why it cannot be, and which setting keeps what is missing longer; empty when it can.
-        trained_from: start of the log it learned from, UTC.
-        trained_until: end of the log it learned from, UTC.
         is_assumed: whether another forecast may have been live then; which one was is not recorded.
         known_until: end of the opens that the decision could use, UTC; None when it uses none.
     """
@@ -143,7 +139,6 @@ class KeyFacts:
         warms_from: older warms are deleted.
         run: the run whose decision belongs to the moment; None when none is recorded nearby.
         forecast: what the forecast said; None when that was not needed.
-        errors: failed calls for the account between the plan and the moment.
         obstacles: scopes that were parked in that time, and when the moment is now, sources whose breaker is open.
         open_value: value of a first open that finds a fresh entry, in calls.
     """
@@ -194,7 +189,6 @@ class Explanation:
 
     Attributes:
         is_warm: whether it was warm after all.
-        is_future: whether the moment is still to come.
         because: the answer in one clause.
     """
 

@@ -91,7 +91,6 @@ class AccountFetch:
     Attributes:
         requests: keys of one account and report.
         record: stores the outcomes, in the transaction that publishes the last of the data where there is one.
-        progress: called with the outcomes once they are stored.
         earlier_calls: calls that an earlier attempt of the same batch has made; None for the first attempt.
     """
 

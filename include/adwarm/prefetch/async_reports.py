@@ -242,8 +242,6 @@ class ReportWait:
     """A thread that waits for a report.
 
     Attributes:
-        connection: whose token the report was requested with.
-        polls: calls made so far to poll it.
         result: how the report ended, or why the wait did; None while the thread waits.
     """
 
@@ -260,8 +258,6 @@ class ReportPoller:
 
     Attributes:
         idle_timeout: seconds to wait for reports once no thread is working any more.
-        make_schedule: makes the schedule of one connection's reports.
-        get_source: returns a connection's source for the calling thread.
         heal: tries to renew the token of a connection that a poll was refused for; whether to poll again.
     """
 
@@ -288,9 +284,6 @@ class ReportPoller:
     ) -> tuple[AsyncReportProgress, int]:
         """Block until the report has ended; return how, and how many calls were made to poll it.
 
-        Args:
-            connection: whose token the report was requested with.
-
         Raises:
             ReportPending: it timed out, or the batch stopped waiting, while the platform is still running the
                 report.
@@ -313,7 +306,6 @@ class ReportPoller:
         """Poll the reports until every future is done.
 
         Args:
-            threads: how many of them run at the same time.
             heartbeat: called about once a second; an error that it raises ends the batch.
         """
         for future in futures:

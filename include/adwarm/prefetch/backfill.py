@@ -69,7 +69,6 @@ class BackfillResult:
     Attributes:
         blocks: account-blocks with missing days.
         ended: number of account-blocks by how they ended.
-        reasons: why account-blocks failed, by account and block.
     """
 
     blocks: int = 0

@@ -58,8 +58,6 @@ class Batch:
     Attributes:
         settings: `workers` accounts work at the same time (one that waits for a report does not count); a batch ends
             after `BATCH_SECONDS`, an account after `account_seconds`, calls that are under way included.
-        priority: the class in which calls are admitted.
-        wait_seconds: how long a call may wait for admission.
         on_heartbeat: called about once a second with the number of reports that the batch waits for.
     """
 
@@ -135,7 +133,6 @@ class Batch:
 
         Args:
             connection: name of the connection that the call is made with, as its accounts are stored.
-            credential: digest of the credential that the call is made with.
 
         Raises:
             BatchStopped, TimeLimitReached: as for `check_time`.

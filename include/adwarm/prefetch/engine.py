@@ -130,7 +130,6 @@ class PrefetchEngine:
 
         Args:
             requests: the keys; keys of one account share its requests.
-            priority: the class in which calls are admitted.
             wait_seconds: how long a call may wait for admission, and the batch for reports once nothing else is left to
                 do; `backpressure.timeout_seconds` by default. A report that takes longer ends as parked, and the next
                 run continues it.

@@ -29,7 +29,6 @@ class RangeSummary:
 
     Attributes:
         versions: sum of the data versions of the window's days when the rows were fetched.
-        missing: what could not be read, and why.
     """
 
     rows: list[Row]
@@ -43,7 +42,6 @@ class EntryQuery:
     """What an entry is for.
 
     Attributes:
-        entry_key: the key with its window resolved to days.
         spec: the query of the key's report.
         account: the account, for its zone and currency.
     """

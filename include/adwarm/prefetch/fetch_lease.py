@@ -142,7 +142,6 @@ class RunningReport:
     """An async report that the platform is running.
 
     Attributes:
-        handle: the platform's id of the report, and the unit it is for.
         percent: progress when it was last polled.
         age_seconds: time since it was requested.
         stalled_seconds: time since the percentage last rose.

@@ -19,7 +19,6 @@ class RowBuffer:
     """The rows of one fetch result by window; beyond `loose_rows` they are compressed, so memory stays small.
 
     Args:
-        identity: the fields that tell the rows of a window apart.
         loose_rows: how many rows are kept uncompressed.
     """
 
@@ -94,9 +93,7 @@ class FetchResult:
 
     Attributes:
         windows: the windows that the rows are complete for, except for `missing`.
-        api_version: the version that the source answered with.
         requested_at: when the platform started to compute them, if that was before this fetch.
-        missing: what could not be read, and why.
     """
 
     rows: RowBuffer

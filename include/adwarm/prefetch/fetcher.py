@@ -103,7 +103,6 @@ class Fetcher:
         calls: upstream calls made so far, failed ones included.
         rows_per_day: rows that a day is expected to have; 0 when nothing is stored.
         lease: records progress; without one no report is requested.
-        leased_report: the running report recorded in the lease.
         too_large: why units were too large, by unit hash; units known from an earlier fetch cost no call.
         object_ids: ids of the objects that a unit covers, by `hash:level`.
         api_version: the API version of the last response.

@@ -70,9 +70,6 @@ def fill_gaps(
     """Return `rows`, plus older rows of missing objects and older values of missing fields.
 
     Good data is never replaced by missing data. Rows that were read keep all the values they have.
-
-    Args:
-        identity: the fields that tell the rows of a window apart.
     """
     if not missing:
         return list(rows)

@@ -49,11 +49,7 @@ def describe_result(result: BatchResult) -> str:
 
 
 def describe_stored_days(outcome: KeyOutcome, calls: int) -> str | None:
-    """Return why a fetched report took no request of its own; None when it took one, or was not fetched.
-
-    Args:
-        calls: upstream calls for its account in the same batch.
-    """
+    """Return why a fetched report took no request of its own; None when it took one, or was not fetched."""
     if outcome.status is not KeyStatus.FETCHED or outcome.calls:
         return None
     if calls:
@@ -140,7 +136,6 @@ class BatchProgress:
     Attributes:
         total: reports of the batch.
         statuses: how many ended in each status; `parked` ones have not ended.
-        running_reports: async reports that the platform is running.
         noun: what is counted.
     """
 
@@ -211,11 +206,7 @@ class ProgressLog:
             self._ended.append(outcomes)
 
     def tick(self, running_reports: int = 0) -> None:
-        """Write the lines of reports that have ended, and every 10 seconds the progress. Call it from one thread.
-
-        Args:
-            running_reports: async reports that the platform is running now.
-        """
+        """Write the lines of reports that have ended, and every 10 seconds the progress. Call it from one thread."""
         self._write_ended()
         now = self.monotonic()
         if now - self._written < INTERVAL_SECONDS:

@@ -110,7 +110,6 @@ class QueueWorker:
 
     Attributes:
         batch_size: requests claimed at a time.
-        monotonic: measures how long a drain has run.
         stopping: set from any thread to stop the batch that is running.
     """
 

@@ -101,7 +101,6 @@ class AccountRefresh:
 
     Attributes:
         now: the moment at which windows were resolved, UTC.
-        publishing: opens the transactions in which days and entries are published.
         stored: the state of the account under the lease: its entries, and whether data of it is damaged.
     """
 

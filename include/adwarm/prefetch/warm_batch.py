@@ -70,7 +70,6 @@ def warm_batch(
     off, the calls that are being made end, and no further key is taken; the result holds what was done.
 
     Args:
-        wait_seconds: how long a call may wait for admission.
         pace: the pauses and the budget, which a strategy sets.
         must_complete: whether no later run plans what this one leaves, so that it has to be tried again.
 

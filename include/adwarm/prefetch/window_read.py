@@ -54,7 +54,6 @@ def read_window(
     A result that the source would only give as an async report fails, because nothing is stored that could continue it.
 
     Args:
-        priority: the class in which calls are admitted.
         seconds: how long the read may take, waits for admission included.
         is_canceled: checked before each result; true ends the read.
 

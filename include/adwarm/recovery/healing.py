@@ -74,7 +74,6 @@ def heal(
 
     Args:
         healers: tried in order.
-        clock: gives the time, and sleeps while another worker runs the same action.
     """
     for healer in healers:
         if healer.matches(failure) and _heal_once(healer, failure, ledger, clock, owner):

@@ -101,13 +101,11 @@ class RecoveryOptions:
     """Where alerts and shared state of a pipeline go, and its optional parts.
 
     Attributes:
-        healers: tried in order until a matching one succeeds.
         alerts: decides which errors raise an alert.
         ledger: cool-downs of healers.
         gates: those of connections, accounts and fallbacks.
         is_source_failing: returns whether the circuit breaker of a whole source is not closed, so that its errors are
             nobody else's; by default none is known.
-        owner: names this process in the history of healing.
     """
 
     alerts: StoredAlerts
@@ -145,12 +143,7 @@ class _Guard:
 
 
 class RecoveryPipeline:
-    """Runs operations through the steps above. Safe to share between threads.
-
-    Args:
-        clock: gives the time, and sleeps between attempts.
-        options: healers, and where alerts and shared state go.
-    """
+    """Runs operations through the steps above. Safe to share between threads."""
 
     def __init__(
         self,

@@ -118,7 +118,6 @@ class Retrier:
     """Runs an operation as often as the settings and the budget allow.
 
     Args:
-        budget: retries that the process may still make.
         sleep: waits between attempts.
         source: the upstream that is called.
     """

@@ -90,7 +90,6 @@ class RunOutcomes:
 
     Args:
         tracker: counts the failures.
-        is_source_failing: returns whether the circuit breaker of a whole source is not closed.
     """
 
     def __init__(

@@ -20,7 +20,6 @@ def build_factory(
     Args:
         settings: `settings.source` says which source, and where it is.
         connection: the name under which the source's accounts are stored.
-        clock: the clock of parking times; pass the run's own.
 
     Raises:
         BadRequest: a setting that the source needs is missing, or the kind is not known; the message says which.

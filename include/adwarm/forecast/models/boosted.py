@@ -187,8 +187,6 @@ class BoostedForecast:
 
     Attributes:
         id: SHA-256 of the training data and the training's parameters.
-        model: predicts the chance within the lifetime from recent opens.
-        seasonal: the weekly profile trained on the same opens.
         calibration: calibrates what both predict together; see `calibrated`.
         focused_on: the only account that the model predicts; None: all that are active.
     """
@@ -366,7 +364,6 @@ class BoostedForecast:
         """Return the weekly profile's chances per slot for the keys of one zone, reduced on public holidays.
 
         Args:
-            zone_rows: a zone and the rows of its keys.
             countries: by account id, the countries of holidays that accounts have of their own.
         """
         zone_name, rows = zone_rows

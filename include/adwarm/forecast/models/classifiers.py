@@ -194,7 +194,6 @@ class BoostedTrees:
 
     Attributes:
         edges: per feature, the lower edges of its bins; at most `_BINS`.
-        models: one fitted ensemble of trees per window.
     """
 
     edges: Sequence[Floats32]

@@ -54,7 +54,6 @@ class IngestPlan:
         gone: progress of files that no longer exist, or no longer begin with what was read of them.
         idle: nothing has changed, so only the watermark moves.
         open_days: the days of the open log, oldest first.
-        sources: which log counts the opens of each account.
     """
 
     since: datetime | None

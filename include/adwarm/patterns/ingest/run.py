@@ -88,7 +88,6 @@ def commit_hours(
     Return the start of the hours that were replaced, None when none were.
 
     Args:
-        watermark: its value when the plan was made.
         live: whether the progress of files and the watermark are saved; False for an explicit window.
 
     Raises:

@@ -120,7 +120,6 @@ def parse_progress(
     """Return the progress of a report run.
 
     Args:
-        response: the response of the poll, or its error.
         caller: the scopes of the run's account, for the error of a failed run.
         now: the time relative to which parking times are stated.
 

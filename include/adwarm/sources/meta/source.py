@@ -165,7 +165,6 @@ class MetaSource:
     What the platform answers with becomes an error by the table of `graph_errors`; `Raises` names what else is raised.
 
     Args:
-        credentials: the token, and the app it belongs to.
         connection: the name under which the accounts of this token are stored.
     """
 

@@ -171,7 +171,6 @@ class GraphTransport:
         Args:
             path: the segments of the path below the version.
             params: query parameters; lists and dicts are sent as JSON.
-            account_id: the account that the call concerns, for errors and usage.
 
         Raises:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest, NotFound: as the response says.
