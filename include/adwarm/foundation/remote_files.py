@@ -6,13 +6,15 @@ no folders. Safe to share between threads; after a fork the process opens connec
 
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from cachetools import LRUCache
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import AdwarmError
@@ -268,29 +270,21 @@ class RecentBytes:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._size = 0
-        self._files: OrderedDict[str, bytes] = OrderedDict()
+        self._files: LRUCache[str, bytes] = LRUCache(limit, getsizeof=len)
         self._lock = threading.Lock()
 
     def get(self, name: str) -> bytes | None:
         """Return the bytes of a file, or None."""
         with self._lock:
-            data = self._files.get(name)
-            if data is not None:
-                self._files.move_to_end(name)
-            return data
+            return self._files.get(name)
 
     def put(self, name: str, data: bytes) -> None:
         """Keep the bytes of a file, unless they would displace most of the others."""
-        if len(data) > self._limit // 4:
-            return
-        with self._lock:
-            self._size += len(data) - len(self._files.pop(name, b""))
-            self._files[name] = data
-            while self._size > self._limit:
-                self._size -= len(self._files.popitem(last=False)[1])
+        if len(data) <= self._limit // 4:
+            with self._lock:
+                self._files[name] = data
 
     def drop(self, name: str) -> None:
         """Forget a file."""
         with self._lock:
-            self._size -= len(self._files.pop(name, b""))
+            self._files.pop(name, None)

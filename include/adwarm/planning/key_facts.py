@@ -4,14 +4,14 @@ What the forecast said about the key at a decision, past or to come, is computed
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from cachetools import LRUCache
 from sqlalchemy import Connection
 
 from adwarm.forecast.protocol import Forecast, data_cutoff_at
@@ -49,31 +49,6 @@ _EVERY_HOUR: Final = -1.0
 """Floor of probabilities that leaves out no hour."""
 
 
-T = TypeVar("T")
-
-
-class _Recent(Generic[T]):
-    """The values that were asked for last, by name. Safe for several threads."""
-
-    def __init__(self) -> None:
-        self._values: OrderedDict[object, T] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, name: object) -> T | None:
-        """Return a value that is kept, or None."""
-        with self._lock:
-            if name in self._values:
-                self._values.move_to_end(name)
-            return self._values.get(name)
-
-    def set(self, name: object, value: T) -> None:
-        """Keep a value, and forget the one that was not asked for longest when there are too many."""
-        with self._lock:
-            self._values[name] = value
-            while len(self._values) > _MOST_KEPT:
-                self._values.popitem(last=False)
-
-
 class KeyForecasts:
     """What forecasts said about accounts. Safe for several threads.
 
@@ -83,8 +58,9 @@ class KeyForecasts:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._frames: _Recent[pd.DataFrame] = _Recent()
-        self._states: _Recent[ForecastState] = _Recent()
+        self._lock = threading.Lock()
+        self._frames: LRUCache[object, pd.DataFrame] = LRUCache(_MOST_KEPT)
+        self._states: LRUCache[object, ForecastState] = LRUCache(_MOST_KEPT)
 
     def load(self, key: ReportKey, decided_at: datetime, now: datetime, spans: Sequence[FreshSpan]) -> ForecastState:
         """Return what the forecast that was live at a decision said about a key then.
@@ -99,11 +75,13 @@ class KeyForecasts:
             return ForecastState(problem=_describe_absence(is_assumed=is_assumed))
         name = (snapshot.id, is_assumed, key, decided_at, tuple(spans))
         is_past = decided_at <= now
-        state = self._states.get(name) if is_past else None
+        with self._lock:
+            state = self._states.get(name) if is_past else None
         if state is None:
             state = self._compute(key, decided_at, spans, (snapshot, is_assumed))
             if is_past and state.decision is not None:
-                self._states.set(name, state)
+                with self._lock:
+                    self._states[name] = state
         return state
 
     def _compute(
@@ -131,10 +109,12 @@ class KeyForecasts:
     def _get_frame(self, snapshot: Snapshot, account_id: str, decided_at: datetime) -> pd.DataFrame:
         """Return the probabilities of an account, every hour of each key."""
         name = (snapshot.id, account_id, decided_at)
-        frame = self._frames.get(name)
+        with self._lock:
+            frame = self._frames.get(name)
         if frame is None:
             frame = self._predict(read_snapshot(self._context, snapshot), account_id, decided_at)
-            self._frames.set(name, frame)
+            with self._lock:
+                self._frames[name] = frame
         return frame
 
     def _predict(self, forecast: Forecast, account_id: str, decided_at: datetime) -> pd.DataFrame:

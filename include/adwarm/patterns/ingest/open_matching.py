@@ -15,7 +15,7 @@ together, so that neither the order of files nor the bounds of splits matter. Ev
 """
 
 import heapq
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from cachetools import LRUCache
 
 from adwarm.access_log.column_mapping import REQUEST_ID
 from adwarm.access_log.log_reader import filter_window, timestamp_column
@@ -199,7 +200,7 @@ class CandidateFilter:
         self._days = {day.day: day for day in plan.open_days}
         self._window = (_micros(plan.since), _micros(plan.read_since), to_micros(plan.until))
         self._encoders = {name: DictionaryEncoder() for name in _KEY}
-        self._indexes: OrderedDict[int, _DayIndex | None] = OrderedDict()
+        self._indexes: LRUCache[int, _DayIndex | None] = LRUCache(_DAYS_IN_MEMORY)
         self._buffer: dict[int, list[pa.RecordBatch]] = defaultdict(list)
         self._buffered = 0
         self._stored: dict[int, list[str]] = defaultdict(list)
@@ -251,14 +252,9 @@ class CandidateFilter:
         return near
 
     def _index(self, day: int) -> _DayIndex | None:
-        if day in self._indexes:
-            self._indexes.move_to_end(day)
-            return self._indexes[day]
-        index = self._make_index(day)
-        self._indexes[day] = index
-        if len(self._indexes) > _DAYS_IN_MEMORY:
-            self._indexes.popitem(last=False)
-        return index
+        if day not in self._indexes:
+            self._indexes[day] = self._make_index(day)
+        return self._indexes[day]
 
     def _make_index(self, day: int) -> _DayIndex | None:
         tables = [load_near(self._objects, self._days.get(number), day) for number in (day - 1, day, day + 1)]
