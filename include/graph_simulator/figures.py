@@ -2,12 +2,14 @@
 
 `Figures` has the numbers that rows consist of, as one array element per row. `COUNTS`, `RATIOS` and `ACTION_LISTS` say
 how each field follows from them. An action list has entries by action type; attribution windows split the value of an
-entry, and action breakdowns label it; that by device divides counts and amounts.
+entry, and action breakdowns divide its counts and amounts into parts with labels.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate, product
 from typing import Any
 
 import numpy as np
@@ -25,20 +27,20 @@ _ACTIONS_PER_REPEAT = 12
 _HALF_UP = 1 + 1e-15
 """Lifts a float that stands for a tie, such as 0.0000005, and lies below it."""
 _PURCHASE_PRICE, _CONTACT_VALUE = 49.90, 12.0
-_BREAKDOWN_LABELS = {
-    "action_type": "",
-    "action_target_id": "108000000000001",
-    "action_destination": "108000000000001",
-    "action_device": "iphone",
-    "action_carousel_card_id": "600000000000001",
-    "action_carousel_card_name": "Card 1",
-    "action_canvas_component_name": "Component 1",
-    "action_reaction": "like",
-    "action_video_sound": "sound_on",
-    "action_video_type": "total",
+_LABELS = {
+    "action_type": ("",),
+    "action_target_id": ("108000000000001", "108000000000002", "108000000000003"),
+    "action_destination": ("108000000000001", "108000000000002"),
+    "action_device": ("iphone", "android_smartphone", "desktop"),
+    "action_carousel_card_id": ("600000000000001", "600000000000002", "600000000000003"),
+    "action_carousel_card_name": ("Card 1", "Card 2", "Card 3"),
+    "action_canvas_component_name": ("Component 1", "Component 2"),
+    "action_reaction": ("like", "love", "haha"),
+    "action_video_sound": ("sound_on",),
+    "action_video_type": ("total",),
 }
-_DEVICE_ENDS = {"iphone": 0.5, "android_smartphone": 0.85, "desktop": 1.0}
-"""By device, the share of actions on it and on those before it."""
+_SHARES = (0.5, 0.35)
+"""Of the first labels of an action breakdown; the last one has the rest."""
 ATTRIBUTION_SETTINGS = {"7d_click_1d_view_1d_ev": 1.0, "1d_click": ATTRIBUTION_SHARES["1d_click"]}
 """The setting of every ad set, and that of every account, with the share of the conversions that it counts."""
 ADSET_SETTING, ACCOUNT_SETTING = ATTRIBUTION_SETTINGS
@@ -196,31 +198,32 @@ class ActionList:
 
 @dataclass(frozen=True)
 class ActionSplit:
-    """How action lists are split: by attribution windows, and with labels of action breakdowns.
+    """How action lists are split: by attribution windows, and by action breakdowns.
 
     Attributes:
+        labels: the action breakdowns but for the type.
         setting: the attribution setting by which the figures were counted.
         breakdowns: fields by which the rows are divided.
     """
 
     windows: Sequence[str] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
     setting: str = ADSET_SETTING
     breakdowns: tuple[str, ...] = ()
 
 
-def action_labels(params: Mapping[str, str], name: str = "action_breakdowns") -> dict[str, str]:
-    """Return the fields that action breakdowns add to each entry of a list.
+def action_labels(params: Mapping[str, str], name: str = "action_breakdowns") -> tuple[str, ...]:
+    """Return the action breakdowns but for the type, which every entry of a list has.
 
     Raises:
         GraphError: there is no such breakdown.
     """
     breakdowns = string_list(params.get(name, ""), name)
     for index, breakdown in enumerate(breakdowns):
-        if breakdown not in _BREAKDOWN_LABELS:
-            values = ", ".join(_BREAKDOWN_LABELS)
+        if breakdown not in _LABELS:
+            values = ", ".join(_LABELS)
             raise bad_parameter(f"{name}[{index}] must be one of the following values: {values}")
-    return {breakdown: _BREAKDOWN_LABELS[breakdown] for breakdown in breakdowns if breakdown != "action_type"}
+    return tuple(breakdown for breakdown in breakdowns if breakdown != "action_type")
 
 
 def action_lists(action_list: ActionList, figures: Figures, split: ActionSplit) -> list[list[Row] | None]:
@@ -232,10 +235,11 @@ def action_lists(action_list: ActionList, figures: Figures, split: ActionSplit) 
     entries = [(name, values) for name, values in action_list.entries if not (on_meta_only and _is_off_meta(name))]
     write = _WRITERS[action_list.format]
     shares = _shares(split.windows) if action_list.format in {ValueFormat.COUNT, ValueFormat.MONEY} else []
+    parts = _parts(split.labels)
     rows: list[list[Row]] = [[] for _ in range(figures.size)]
     for name, values in entries:
         for row, value in zip(rows, values(figures).tolist(), strict=True):
-            for labels, part in _by_device(value, split.labels, action_list.format) if value else ():
+            for labels, part in _divide(value, parts, action_list.format) if value else ():
                 entry = {"action_type": name, **labels, "value": write(part)}
                 if shares:
                     entry.update((window, write(part * share)) for window, share in shares if int(part * share))
@@ -243,17 +247,32 @@ def action_lists(action_list: ActionList, figures: Figures, split: ActionSplit) 
     return [row or None for row in rows]
 
 
-def _by_device(value: float, labels: Mapping[str, str], written_as: ValueFormat) -> Iterator[tuple[Row, float]]:
-    """Yield the parts of a count or an amount of money by the device of the action; they add up to it exactly."""
-    if "action_device" not in labels or written_as not in {ValueFormat.COUNT, ValueFormat.MONEY}:
-        yield dict(labels), value
+def _parts(names: Sequence[str]) -> list[tuple[Row, float]]:
+    """Return the labels of each part, with its share and those of the parts before it; a card has its id and name."""
+    axes: dict[str, list[str]] = {}
+    for name in names:
+        axes.setdefault(name.removesuffix("_id").removesuffix("_name"), []).append(name)
+    counts = [len(_LABELS[axis[0]]) for axis in axes.values()]
+    shares = [[*_SHARES[: count - 1], 1 - sum(_SHARES[: count - 1])] for count in counts]
+    choices = product(*map(range, counts))
+    labels = [
+        {name: _LABELS[name][i] for axis, i in zip(axes.values(), at, strict=True) for name in axis} for at in choices
+    ]
+    ends = accumulate(math.prod(cell) for cell in product(*shares))
+    return [(row, round(end, 9)) for row, end in zip(labels, ends, strict=True)]
+
+
+def _divide(value: float, parts: Sequence[tuple[Row, float]], written_as: ValueFormat) -> Iterator[tuple[Row, float]]:
+    """Yield the parts of a count or an amount of money, which add up to it exactly; anything else is undivided."""
+    if len(parts) == 1 or written_as not in {ValueFormat.COUNT, ValueFormat.MONEY}:
+        yield parts[0][0], value
         return
     units = 1 if written_as is ValueFormat.COUNT else 100
     whole, before = round(value * units), 0
-    for device, until in _DEVICE_ENDS.items():
+    for labels, until in parts:
         end = int(whole * until)
         if end > before:
-            yield {**labels, "action_device": device}, (end - before) / units
+            yield labels, (end - before) / units
         before = end
 
 

@@ -7,7 +7,7 @@
 import calendar
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -59,7 +59,7 @@ class Query:
         figures: what figures of a row have to be.
         statuses: allowed effective statuses of ads; all when None.
         breakdowns: fields by which each row is divided.
-        labels: fields that action breakdowns add to each entry of an action list.
+        labels: the action breakdowns but for the type.
         order: fields to sort by, each with whether it is descending; oldest range first when empty.
         summary: fields of the row of totals; no such row when None.
     """
@@ -73,7 +73,7 @@ class Query:
     figures: tuple[FigureTest, ...] = ()
     statuses: frozenset[str] | None = None
     breakdowns: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
     order: tuple[tuple[str, bool], ...] = ()
     summary: tuple[str, ...] | None = None
     attribution_setting: str = ADSET_SETTING
@@ -226,7 +226,7 @@ def _breakdowns(params: Mapping[str, str]) -> tuple[str, ...]:
         values = ", ".join(NAMES)
         raise bad_parameter(f"breakdowns must be one of the following values: {values}; not {unknown[0]}")
     actions = string_list(params.get("action_breakdowns", ""), "action_breakdowns")
-    if not _is_combined(set(names), set(action_labels(params)) - {"action_type"}, actions):
+    if not _is_combined(set(names), set(action_labels(params)), actions):
         columns = ", ".join(sorted({"action_type", *actions, *names}))
         raise bad_parameter(f"Current combination of data breakdown columns ({columns}) is invalid")
     return tuple(dict.fromkeys(names))

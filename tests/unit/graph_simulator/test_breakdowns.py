@@ -91,6 +91,23 @@ def test_actions_off_the_platform_are_not_divided_by_region(driven: Driven) -> N
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "names", [*((name,) for name in ACTION_BREAKDOWNS[1:]), ACTION_BREAKDOWNS[5:], ACTION_BREAKDOWNS[1:4]]
+)
+def test_items_of_actions_add_up(driven: Driven, names: tuple[str, ...]) -> None:
+    """Each action breakdown divides the count of a type into several items that add up to it; a card has one name."""
+    plain, divided = (
+        read(driven, level="campaign", fields="actions", action_breakdowns=",".join(actions)) for actions in ((), names)
+    )
+    for whole, row in zip(plain, divided, strict=True):
+        clicks = [item for item in row["actions"] if item["action_type"] == "link_click"]
+        [expected] = [int(item["value"]) for item in whole["actions"] if item["action_type"] == "link_click"]
+        assert sum(int(item["value"]) for item in clicks) == expected
+        labels = [tuple(item[name] for name in names) for item in clicks]
+        assert len(set(labels)) == len(labels) > 1
+        assert len(labels) <= 3 ** len({name.removesuffix("_id").removesuffix("_name") for name in names})
+
+
 def _is_refused(breakdowns: tuple[str, ...], actions: tuple[str, ...]) -> bool:
     try:
         check_breakdowns(breakdowns, actions, FIGURES)
