@@ -10,7 +10,8 @@ compared. The calls have low priority, and nothing that is read is published.
 | `stored`   | the sum of its ads           | the sum of the stored days              |
 | `groups`   | the account's own total      | the sum of the groups of a breakdown    |
 
-The last one is of a report with breakdowns, another one each day, which is also compared in the two ways above it.
+The last one is of a report with breakdowns, another one each day, which is also compared in the two ways above it. By
+product it is compared in these alone: an ad without a catalog has no product, and an impression may show several.
 
 Only figures that add up are compared, as exact decimals: delivery, purchases and leads by action type, and the ads' own
 results by indicator. The platform rounds the money of each ad to cents and estimates conversions, so half a cent for
@@ -190,9 +191,10 @@ class _Case:
 
     @property
     def whole(self) -> FetchUnit | None:
-        """The request for the account's own total; None where it is the same as `details`, or the source has none."""
+        """The request for the account's own total; None where it is the same as `details`, or nothing adds up to it."""
         is_same = self.spec.level == "account" and not self.spec.breakdowns
-        if is_same or "account" not in self.source.capabilities.levels:
+        is_partial = "product_id" in self.spec.breakdowns or "account" not in self.source.capabilities.levels
+        if is_same or is_partial:
             return None
         return self._unit(replace(self.spec, level="account", breakdowns=(), action_breakdowns=()))
 

@@ -34,6 +34,7 @@ from adwarm.store.reconciliations import ComparedFigure, list_figures
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import FalseSum, FaultProfile, Poison, ReportSetting
 from graph_simulator.server import SimulatorServer
+from tests.unit.conftest import SQLITE_ONLY
 
 FAST = ReportSetting(base_seconds=0, seconds_per_1000_cells=0, full_seconds=0)
 BOUGHT = {
@@ -188,9 +189,9 @@ def test_stored_days_that_the_platform_changed_are_found(runtime_of: MakeRuntime
     assert any("the platform has restated days that were final" in text for text in result.problems)
 
 
-def _divided(runtime: Runtime) -> Runtime:
-    """Return a runtime that has a report by placement as well."""
-    reports = {"default": ReportSettings(), "places": ReportSettings(level="campaign", breakdowns=PLACEMENT)}
+def _divided(runtime: Runtime, breakdowns: tuple[str, ...] = PLACEMENT) -> Runtime:
+    """Return a runtime that has a report by placement, or other groups, as well."""
+    reports = {"default": ReportSettings(), "places": ReportSettings(level="campaign", breakdowns=breakdowns)}
     return Runtime(runtime.settings.model_copy(update={"reports": reports}))
 
 
@@ -207,6 +208,17 @@ def test_a_lost_group_is_found(runtime_of: MakeRuntime) -> None:
     assert "spend (places): the account reports" in problem
     assert "its groups sum to" in problem
     assert "Ads Manager" in problem
+
+
+@SQLITE_ONLY
+def test_products_need_not_add_up_to_the_account(runtime_of: MakeRuntime) -> None:
+    """Ads without a catalog have no product: what products lack is no difference, but what was stored of them is."""
+    runtime = _divided(runtime_of(FalseSum(group="1003, Product 3", factor=0)), ("product_id",))
+    store_settled_week(runtime, "places")
+    assert reconcile(runtime).problems == []
+    other = _divided(runtime_of(), ("product_id",))
+    reconcile(other)
+    assert {name for name, _ in differing(other)} == {"stored"}
 
 
 def test_a_stored_day_without_a_group_is_found(runtime_of: MakeRuntime) -> None:
