@@ -66,9 +66,26 @@ RECORDED: list[tuple[Window, tuple[str, ...], list[Row]]] = [
             ),
         ],
     ),
+    # An hour of an ad in the documentation of the scripts cost/facebook_ads.
+    (
+        Window(date(2018, 2, 1), date(2018, 2, 24)),
+        (HOURLY,),
+        [
+            group(
+                "98 1 0 0",
+                hourly_stats_aggregated_by_advertiser_time_zone="00:00:00 - 00:59:59",
+                unique_clicks="0",
+                actions=[
+                    {"action_target_id": "1267401490056172", "action_type": kind, "value": "1"}
+                    for kind in ("link_click", "page_engagement", "post_engagement")
+                ],
+            )
+        ],
+    ),
     # Groups of an ad in integration_tests/expected_records.jsonl of Airbyte's source-facebook-marketing.
     (SUNDAY, ("age", "gender"), [group("40 0 38 0.08", age="65+", gender="male")]),
     (SUNDAY, ("country",), [group("725 0 693 0.95", country="US")]),
+    (SUNDAY, ("gender",), [group("6 0 6 0.02", gender="unknown")]),
     (SUNDAY, ("region",), [group("7 0 7 0.03", region="Wisconsin")]),
     (
         SUNDAY,

@@ -26,6 +26,26 @@ def test_ads_come_with_their_creatives(scripted: ScriptedServer, meta: MetaSourc
         assert part in scripted.paths[-1], part
 
 
+def test_a_recorded_creative_is_read(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """The ad creative of integration_tests/expected_records.jsonl of Airbyte's source-facebook-marketing, whose
+    thumbnail is behind a link that has another link in it."""
+    link = (
+        "https://external.fiev6-1.fna.fbcdn.net/emg1/v/t13/8568826884261823966?url=https%3A%2F%2Fwww.facebook.com%2Fads"
+        "%2Fimage%2F%3Fd%3DAQL3nBsTZ0CoQ&fb_obo=1&utld=facebook.com&stp=c0.5000x0.5000f_dst-emg0_p64x64_q75"
+    )
+    creative = {
+        "id": "23853630774830398",
+        "title": "Introducing: our free connector program",
+        "name": "Introducing: our free connector program 2023-03-17-ccf7ed52a98e5e699299861a8a323194",
+        "object_type": "SHARE",
+        "thumbnail_url": link,
+    }
+    scripted.add_reply({"data": [{"id": "23853620229650398", "creative": creative}]})
+    [item] = meta.list_creatives("act_212551616838260", ["23853620229650398"]).creatives
+    assert item == Creative("23853620229650398", creative["id"], creative["title"], "SHARE", link)
+    check_thumbnail_url(item.thumbnail_url, GRAPH)
+
+
 def test_ids_are_digits(scripted: ScriptedServer, meta: MetaSource) -> None:
     """An id that is none, which would be a part of a path, is refused with the whole answer."""
     scripted.add_reply({"data": [{"id": "1", "creative": {"id": "../2"}}]})
