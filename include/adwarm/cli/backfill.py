@@ -77,13 +77,13 @@ def run(
 
     runtime, window = Runtime(clock=clock_at(at)), _parse_window(since, until)
     if dry_run:
-        cost = _estimate(runtime, _select_accounts(runtime, accounts), window, report)
+        cost = _estimate(runtime, _select_accounts(runtime, accounts, report), window, report)
         print_fields(f"Backfill {window}", cost.to_dict(), as_json=as_json)
         return
-    chosen = [*_select_accounts(runtime, accounts), *_denied_accounts(runtime, accounts)]
+    chosen = [*_select_accounts(runtime, accounts, report), *_denied_accounts(runtime, accounts)]
     if ask_denied:
         _clear_denials(runtime, chosen)
-    chosen = chosen or _discover_accounts(runtime)
+    chosen = chosen or _discover_accounts(runtime, report)
     names = "named" if accounts else "none named: every active account"
     typer.echo(f"{format_count(len(chosen), 'account')}, {names}", err=True)
     typer.echo(f"estimate: {_estimate(runtime, chosen, window, report)}", err=True)
@@ -110,12 +110,31 @@ def _parse_window(since: str, until: str) -> "Window":
     return Window(parse_day(since), parse_day(until))
 
 
-def _select_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["Account"]:
+def _select_accounts(runtime: "Runtime", names: Sequence[str] | None, report: str) -> list["Account"]:
+    """Return the named accounts, or all active ones that can have the report.
+
+    Raises:
+        BadRequest: a named account cannot have it, or none can.
+    """
+    from adwarm.foundation.errors import BadRequest
+    from adwarm.sources.factory import find_capabilities
+    from adwarm.sources.units import check_query
     from adwarm.store import accounts
 
-    return accounts.list_selected(
-        runtime.engine, split_commas(names), runtime.clock.now(), runtime.settings.default_zone
-    )
+    settings = runtime.settings
+    chosen = accounts.list_selected(runtime.engine, split_commas(names), runtime.clock.now(), settings.default_zone)
+    refused = {}
+    for connection in sorted({account.connection for account in chosen}):
+        try:
+            check_query(find_capabilities(settings, connection), settings.spec(report))
+        except BadRequest as error:
+            refused[connection] = f"accounts of the connection {connection} cannot have the report {report}: {error}"
+    able = [account for account in chosen if account.connection not in refused]
+    if refused and (names or not able):
+        raise BadRequest("; ".join(refused.values()))
+    for reason in refused.values():
+        typer.echo(f"left out: {reason}", err=True)
+    return able
 
 
 def _denied_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["Account"]:
@@ -132,14 +151,14 @@ def _clear_denials(runtime: "Runtime", chosen: Sequence["Account"]) -> None:
     denials.lift(runtime.engine, [account.id for account in chosen])
 
 
-def _discover_accounts(runtime: "Runtime") -> list["Account"]:
+def _discover_accounts(runtime: "Runtime", report: str) -> list["Account"]:
     """Store the accounts that the connections list, and return the active ones.
 
     Raises:
         AdwarmError: a connection cannot be listed, and no account is known.
     """
     result = runtime.account_discovery().run(runtime.source_factories())
-    chosen = _select_accounts(runtime, None)
+    chosen = _select_accounts(runtime, None, report)
     if result.errors and not chosen:
         raise next(iter(result.errors.values()))
     return chosen

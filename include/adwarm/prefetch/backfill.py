@@ -343,14 +343,14 @@ def _record_outcome(
 
 def _expect_rows(context: Context, report: str) -> tuple[dict[str, float], float, str]:
     """Return the rows of a day by account, those of other accounts, and where the numbers come from."""
-    spec, plain = context.settings.spec(report), context.settings.spec("default")
-    rows, source = partitions.get_rows_per_day(context.engine, spec.hash), _STORED_DAYS
-    if not rows and spec.breakdowns:
-        stored = partitions.get_rows_per_day(context.engine, plain.hash)
-        rows, source = {name: expect_rows(spec, None, number) for name, number in stored.items()}, _GROUPS
+    spec, plain = context.settings.spec(report), dict[str, float]()
+    own = partitions.get_rows_per_day(context.engine, spec.hash)
+    if spec.breakdowns:
+        plain = partitions.get_rows_per_day(context.engine, context.settings.spec("default").hash)
+    rows = {name: expect_rows(spec, own.get(name), plain.get(name)) for name in {**plain, **own}}
     if not rows:
         return {}, expect_rows(spec, None, None), _ASSUMED
-    return rows, sum(rows.values()) / len(rows), source
+    return rows, sum(rows.values()) / len(rows), _STORED_DAYS if own else _GROUPS
 
 
 def _hours(requests: int, seconds: float, settings: Settings, share: float) -> float:

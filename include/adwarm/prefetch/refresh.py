@@ -184,12 +184,12 @@ class AccountRefresh:
             yield from source.plan(self.account, [span], Increment.DAY, self.spec)
 
     def _expect_rows(self, plan: FetchPlan) -> int:
-        """Return the most rows that a day is expected to have; 0 when that is unknown."""
+        """Return the most rows that a day is expected to have; 0 for a plain report of which nothing is stored."""
         rows = max((state.rows for state in self._states.values()), default=0)
         if self._states or not self.spec.breakdowns or not plan.spans:
             return rows
         plain = load_states(self.context, self.account.id, self.context.settings.spec("default"), plan.spans)
-        return int(expect_rows(self.spec, None, max((state.rows for state in plain.values()), default=0)))
+        return int(expect_rows(self.spec, None, max((state.rows for state in plain.values()), default=None)))
 
     def _is_requested(self, window: Window) -> bool:
         return any(key.window == window for key in self._remaining)

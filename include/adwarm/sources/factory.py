@@ -8,6 +8,7 @@ from adwarm.settings import Settings, SourceSettings, load_settings
 from adwarm.sources.pool import Reload
 from adwarm.sources.protocol import Capabilities, InsightsSource
 from adwarm.sources.tabular import TableOptions
+from adwarm.sources.units import levels_above
 
 _BUILT_IN = frozenset({"meta", "parquet", "sql"})
 
@@ -45,7 +46,9 @@ def build_factory(
 
 
 def find_capabilities(settings: Settings, connection: str) -> Capabilities:
-    """Return what the source of a connection declares, if a user wrote it, else the defaults; makes no call.
+    """Return what the source of a connection declares, if a user wrote it, else the levels and breakdowns that it has.
+
+    It makes no call.
 
     Raises:
         BadRequest: the user's source cannot be built.
@@ -55,7 +58,9 @@ def find_capabilities(settings: Settings, connection: str) -> Capabilities:
     own = further and SourceSettings.model_validate({**shared, **further.model_dump(exclude_unset=True)})
     source = own or (settings.source if connection == "default" else SourceSettings())
     if source.kind in _BUILT_IN:
-        return Capabilities()
+        is_meta = source.kind == "meta"
+        lowest = "ad" if is_meta else source.level
+        return Capabilities(levels_above(lowest), has_breakdowns=is_meta)
     built = build_factory(settings.model_copy(update={"source": source}), connection)()
     built.close()
     return built.capabilities

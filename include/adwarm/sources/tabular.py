@@ -49,7 +49,7 @@ from adwarm.sources.protocol import (
 )
 from adwarm.sources.row_check import check_rows
 from adwarm.sources.synchronous import SynchronousSource, page_of, unknown_report
-from adwarm.sources.units import LEVELS, plan_units
+from adwarm.sources.units import LEVELS, levels_above
 from adwarm_client.date_ranges import ONE_DAY
 from adwarm_client.report_fields import TEXT_SUFFIXES
 
@@ -115,7 +115,7 @@ class TabularSource(SynchronousSource):
         self._level = options.level
         self.connection = options.connection
         self._last_read: tuple[FetchUnit, list[Row]] | None = None
-        levels = frozenset(LEVELS[: LEVELS.index(options.level) + 1])
+        levels = levels_above(options.level)
         self.capabilities = replace(type(self).capabilities, levels=levels, max_page_rows=options.page_size)
 
     @abstractmethod
@@ -180,21 +180,6 @@ class TabularSource(SynchronousSource):
             except BadRequest as error:
                 problems.append(f"{account_id} is left out: {error}")
         return AccountPage(tuple(accounts), problems=tuple(problems))
-
-    def plan(
-        self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
-    ) -> list[FetchUnit]:
-        """Return the fewest units that cover `windows`.
-
-        Raises:
-            BadRequest: the query is at a level below the table's.
-        """
-        if spec.level in LEVELS and spec.level not in self.capabilities.levels:
-            raise BadRequest(
-                f"the table has a row for each {self._level}, which does not divide into rows by {spec.level}; ask for "
-                f"{', '.join(sorted(self.capabilities.levels))}, or name a table by {spec.level}"
-            )
-        return plan_units(self.capabilities, account, windows, increment, spec)
 
     def submit(self, unit: FetchUnit) -> ResultPage | AsyncReportHandle:
         """Read the unit again and return its first page."""

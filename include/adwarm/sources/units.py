@@ -90,6 +90,24 @@ LEVELS = ("account", "campaign", "adset", "ad")
 _MAX_IDS = 100
 
 
+def levels_above(level: str) -> frozenset[str]:
+    """Return a level and those whose rows are sums of its rows."""
+    return frozenset(LEVELS[: LEVELS.index(level) + 1])
+
+
+def check_query(caps: Capabilities, spec: QuerySpec) -> None:
+    """Check that a source has what a query names.
+
+    Raises:
+        BadRequest: it does not know the level, or has no breakdowns.
+    """
+    if not caps.has_breakdowns and (spec.breakdowns or spec.action_breakdowns):
+        raise BadRequest("this source has no breakdowns; name a report without them, or an account of the platform")
+    if spec.level not in caps.levels:
+        levels = ", ".join(sorted(caps.levels))
+        raise BadRequest(f"this source has no rows by {spec.level!r}, only by {levels}; ask for one of these")
+
+
 def plan_units(
     caps: Capabilities, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
 ) -> list[FetchUnit]:
@@ -100,10 +118,7 @@ def plan_units(
     Raises:
         BadRequest: the source does not know the level of `spec`, or has no breakdowns.
     """
-    if not caps.has_breakdowns and (spec.breakdowns or spec.action_breakdowns):
-        raise BadRequest("this source has no breakdowns; name a report without them, or an account of the platform")
-    if spec.level not in caps.levels:
-        raise BadRequest(f"level {spec.level!r} is not one this source has: {', '.join(sorted(caps.levels))}")
+    check_query(caps, spec)
     if increment is Increment.DAY:
         return [FetchUnit(account.id, (span,), increment, spec) for span in _spans(windows, caps.max_days_per_request)]
     distinct = sorted(set(windows))

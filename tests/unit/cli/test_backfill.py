@@ -37,6 +37,24 @@ def test_estimate_then_run_then_nothing_left(adwarm: Adwarm, platform: Simulator
     assert (again.json["requests"], after["days"], after["requests"], platform.calls()["total"]) == (0, 0, 0, calls)
 
 
+def test_a_report_that_the_source_does_not_have_is_refused(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups, and rows below those of a table: an estimate and a run refuse named accounts, and leave out others."""
+    monkeypatch.setenv("ADWARM_CONNECTIONS__SHOP__KIND", "sql")
+    monkeypatch.setenv("ADWARM_CONNECTIONS__SHOP__LEVEL", "campaign")
+    monkeypatch.setenv("ADWARM_REPORTS__PLACES__LEVEL", "campaign")
+    monkeypatch.setenv("ADWARM_REPORTS__PLACES__BREAKDOWNS", '["publisher_platform"]')
+    table = Account("act_8", "UTC", "UTC", "EUR", "shop")
+    accounts.save(Runtime().engine, [table], START)
+    for report, words in (("places", "has no breakdowns"), ("default", "no rows by 'ad'")):
+        for more in (("--accounts", "act_8"), ("--accounts", "act_8", "--dry-run"), ("--dry-run",)):
+            refused = adwarm("backfill", "run", *RANGE, "--report", report, *more)
+            assert (refused.exit_code, words in refused.stderr, "shop" in refused.stderr) == (1, True, True)
+    accounts.save(Runtime().engine, [Account("act_1", "UTC", "UTC", "EUR"), table], START)
+    mixed = adwarm("backfill", "run", "--dry-run", *RANGE, "--report", "places", "--json")
+    assert (mixed.json["accounts"], mixed.json["async_reports"]) == (1, 0)
+    assert "left out: accounts of the connection shop" in mixed.stderr
+
+
 def test_run_without_names_takes_the_accounts_of_the_source(adwarm: Adwarm) -> None:
     """When no account is known, the accounts of the source are listed once."""
     result = adwarm("backfill", "run", *RANGE[:2], "--to", "2026-06-03", *RANGE[4:])

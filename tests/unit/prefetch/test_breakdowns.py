@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.fetch_plan import count_calls
+from adwarm.fetch_plan import ASSUMED_ROWS, count_calls
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, Priority, ReportKey, Row, Window
 from adwarm.model.breakdowns import HOURLY, count_groups
@@ -170,14 +170,18 @@ def test_people_are_not_added_up(divide: MakeDivision) -> None:
         assert float(row["frequency"]) == pytest.approx(int(row["impressions"]) / int(row["reach"]), abs=1e-5)
 
 
+@pytest.mark.parametrize(("plain_reports", "rows_per_day"), [(["default"], 4), ([], ASSUMED_ROWS)])
 def test_the_first_fetch_of_many_groups_is_an_async_report(
-    divide: MakeDivision, monkeypatch: pytest.MonkeyPatch
+    divide: MakeDivision, monkeypatch: pytest.MonkeyPatch, plain_reports: list[str], rows_per_day: float
 ) -> None:
-    """Rows that were never fetched are expected to be those of the plain report times the groups."""
+    """Rows that were never fetched are those of the plain report, or the assumed ones, times the groups: for the fetch
+    as for its estimate."""
     stage = divide("ad", PLACEMENT)
-    stage.fetch("default")
+    for name in plain_reports:
+        stage.fetch(name)
     assert stage.staging.calls("submit") == []
-    monkeypatch.setattr("adwarm.fetch_plan.REPORT_ROWS", 7 * 4 * count_groups(PLACEMENT) - 200)
+    monkeypatch.setattr("adwarm.fetch_plan.REPORT_ROWS", 7 * rows_per_day * count_groups(PLACEMENT) - 200)
+    assert estimate(stage.engine.context, [(ACCOUNT, [WEEK])], REPORT).async_reports == 1
     stage.fetch()
     assert len(stage.staging.calls("submit")) == 1
     assert stage.rows() == stage.own_rows()

@@ -60,14 +60,18 @@ def test_connections_have_kinds_of_their_own(module: ModuleType, monkeypatch: py
 
 
 def test_what_a_source_declares(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's source says what it declares, as the settings' or a further connection; all others have the defaults."""
+    """A user's source says what it declares, as the settings' or a further connection; others have levels, and Meta's
+    breakdowns."""
     monkeypatch.setattr(MemorySource, "capabilities", Capabilities(noun="dashboard", closes_days=False))
-    settings = Settings(connections={"shop": {"kind": "my_sources:make"}})
-    found = {name: find_capabilities(settings, name) for name in ("default", "shop", "facebook_default")}
-    assert [name for name, item in found.items() if item != Capabilities()] == ["shop"]
+    settings = Settings(connections={"shop": {"kind": "my_sources:make"}, "file": {"kind": "sql", "level": "adset"}})
+    names = ("default", "shop", "facebook_default", "file")
+    meta = Capabilities(frozenset({"account", "campaign", "adset", "ad"}), has_breakdowns=True)
+    assert [find_capabilities(settings, name) for name in names] == [
+        meta, MemorySource.capabilities, meta, Capabilities(meta.levels - {"ad"})
+    ]  # fmt: skip
     own = Settings(source={"kind": "my_sources:make"})
     assert (find_noun(own), find_noun(Settings(source={"kind": "no_such:make"}))) == ("dashboard", "account")
-    assert find_capabilities(own, "facebook_default") == Capabilities()
+    assert find_capabilities(own, "facebook_default") == meta
 
 
 @pytest.mark.parametrize(

@@ -441,7 +441,7 @@ def test_dlt_by_campaign(warehouse: Engine) -> None:
         ("51", False),
         ("52", False),
     ]
-    with pytest.raises(BadRequest, match="a row for each campaign"):
+    with pytest.raises(BadRequest, match="no rows by 'ad', only by account, campaign"):
         rows_of(source)
     wrong = SqlSource(warehouse, options=TableOptions(layout="dlt", constants={"account_id": "17"}))
     with pytest.raises(AdwarmError, match=r"ad_id is missing .*ADWARM_SOURCE__LEVEL"):

@@ -184,7 +184,7 @@ def test_a_table_states_its_level(tmp_path: Path) -> None:
     assert isinstance(page, ResultPage)
     assert [(row["campaign_id"], "ad_id" in row) for row in page.rows] == [("5", False), ("6", False)]
     for level in ("ad", "adset"):
-        with pytest.raises(BadRequest, match=f"a row for each campaign, .*rows by {level}"):
+        with pytest.raises(BadRequest, match=f"no rows by '{level}', only by account, campaign"):
             source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(level, FIELDS))
     with pytest.raises(BadRequest, match="level 'pixel'"):
         parquet(tmp_path, BASE, level="pixel")
