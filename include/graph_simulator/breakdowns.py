@@ -9,12 +9,15 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from graph_simulator.ads import Ad, Days, Floats, Metric
+from graph_simulator.date_ranges import local_time
 
 HOURS = ("hourly_stats_aggregated_by_advertiser_time_zone", "hourly_stats_aggregated_by_audience_time_zone")
 _EQUAL = 1.0
@@ -119,12 +122,28 @@ def _placements(*, by_position: bool) -> list[tuple[dict[str, str], float, float
     return cells
 
 
-def divide(daily: Days, ads: Sequence[Ad], first_day: int, groups: Groups, seed: int) -> Days:
+def counted_hours(groups: Groups, first_day: int, days: int, zone: str, now: datetime) -> npt.NDArray[np.bool_]:
+    """Return by group and day whether its hour of the advertiser's zone has begun, and is not left out by the clock."""
+    local = local_time(now, zone)
+    is_counted = np.ones((len(groups.values), days), dtype=np.bool_)
+    for index, value in enumerate(groups.values if HOURS[0] in groups.values[0] else ()):
+        for number in range(days):
+            day = date.fromordinal(first_day + number)
+            begin = datetime.combine(day, time(int(value[HOURS[0]][:2])), local.tzinfo)
+            is_skipped = begin.astimezone(UTC).astimezone(local.tzinfo).hour != begin.hour
+            is_counted[index, number] = not is_skipped and (day != local.date() or begin <= local)
+    return is_counted
+
+
+def divide(
+    daily: Days, ads: Sequence[Ad], first_day: int, groups: Groups, seed: int, is_counted: npt.NDArray[np.bool_]
+) -> Days:
     """Return figures of shape (metric, ad and group, day), whose sums over the groups of an ad are those of `daily`.
 
     Args:
         daily: figures of shape (metric, ad, day).
         first_day: ordinal of the first day.
+        is_counted: by group and day; every other one has no figures.
     """
     count = len(groups.values)
     divided = np.zeros((Metric.COUNT, len(ads), count, daily.shape[2]), dtype=np.int64)
@@ -140,17 +159,17 @@ def divide(daily: Days, ads: Sequence[Ad], first_day: int, groups: Groups, seed:
         own = divided[:, index]
         for metric in range(Metric.COUNT):
             weights = {Metric.IMPRESSIONS: shares, Metric.FRESH: shares, Metric.SPEND_CENTS: paid}.get(metric, clicked)
-            most = _most(own, metric, daily[:, index])
-            own[metric] = _divide_counts(daily[metric, index], weights, phases[metric], most)
+            most = _most(own, metric, daily[:, index], is_counted)
+            own[metric] = _divide_counts(daily[metric, index], weights[:, None] * is_counted, phases[metric], most)
         fresh = own[Metric.FRESH]
         own[Metric.FRESH] = np.maximum(fresh, np.minimum(own[Metric.IMPRESSIONS], 1))
     return divided.reshape(Metric.COUNT, len(ads) * count, -1)
 
 
-def _most(own: Days, metric: int, whole: Days) -> Days:
+def _most(own: Days, metric: int, whole: Days, is_counted: npt.NDArray[np.bool_]) -> Days:
     """Return the largest number that each group and day may have of a metric."""
     if metric == Metric.IMPRESSIONS:
-        return np.broadcast_to(whole[metric], own[metric].shape)
+        return whole[metric] * is_counted
     if metric in {Metric.FRESH, Metric.CLICKS}:
         most: Days = own[Metric.IMPRESSIONS]
         return most
@@ -163,13 +182,13 @@ def _most(own: Days, metric: int, whole: Days) -> Days:
 
 def _divide_counts(counts: Days, weights: Floats, phases: Floats, most: Days) -> Days:
     """Return the counts of each day by group and day: in the ratio of the weights, at most `most`, and no one lost."""
-    ends = np.cumsum(weights) / weights.sum()
+    ends = np.cumsum(weights, axis=0) / weights.sum(axis=0)
     ends[-1] = 1.0
-    marks = np.floor(counts * ends[:, None] + phases).astype(np.int64)
+    marks = np.floor(counts * ends + phases).astype(np.int64)
     parts = np.minimum(np.diff(marks, axis=0, prepend=0), most)
     room = most - parts
     left = counts - parts.sum(axis=0)
     parts += np.clip(left - (np.cumsum(room, axis=0) - room), 0, room)
-    parts[int(np.argmax(weights))] += counts - parts.sum(axis=0)
+    parts[np.argmax(weights, axis=0), np.arange(len(counts))] += counts - parts.sum(axis=0)
     result: Days = parts
     return result

@@ -25,7 +25,7 @@ from graph_simulator.ads import (
     generate_ad,
     slot_cycle,
 )
-from graph_simulator.breakdowns import divide, groups_of
+from graph_simulator.breakdowns import counted_hours, divide, groups_of
 from graph_simulator.config import SimulatorConfig, canonical_account
 from graph_simulator.date_ranges import DateRange, local_time
 from graph_simulator.error_responses import UnknownAd
@@ -113,7 +113,8 @@ class Dataset:
         audience = np.array([ad.audience for ad in ads])
         if breakdowns:
             groups = groups_of(breakdowns)
-            daily = divide(daily, ads, first, groups, self.config.seed)
+            is_counted = counted_hours(groups, first, daily.shape[2], self.zone_of(account), now)
+            daily = divide(daily, ads, first, groups, self.config.seed, is_counted)
             audience = np.outer(audience, groups.shares / groups.shares.sum()).ravel()
             ads = tuple(ad for ad in ads for _ in groups.values)
         sums = np.zeros((Metric.COUNT, len(ads), last - first + 2), dtype=np.int64)

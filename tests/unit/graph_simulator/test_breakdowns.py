@@ -66,6 +66,24 @@ def test_groups_differ_and_stay(driven: Driven) -> None:
     assert read(driven, **query) == whole
 
 
+@pytest.mark.parametrize(
+    ("day", "missing"),
+    [
+        ("2026-03-08", {2}),  # the clock leaves out the hour from two to three
+        ("2025-11-02", set()),  # the hour from one to two comes twice
+        (str(NOW.date()), set(range(8, 24))),  # it is seven o'clock
+    ],
+)
+def test_hours_of_a_day(day: str, missing: set[int]) -> None:
+    """A day has the hours of the account's zone that there are and that have begun, and they add up to the day."""
+    driven = drive(zone="America/New_York")
+    query = {"fields": "impressions,spend", "time_range": json.dumps({"since": day, "until": day}), "level": "account"}
+    [whole], hours = read(driven, **query), read(driven, **query, breakdowns=HOURLY)
+    assert {int(row[HOURLY][:2]) for row in hours} == set(range(24)) - missing
+    assert sum(int(row["impressions"]) for row in hours) == int(whole["impressions"])
+    assert sum(round(float(row["spend"]) * 100) for row in hours) == round(float(whole["spend"]) * 100)
+
+
 def test_people_are_not_divided(driven: Driven) -> None:
     """The reach of the groups is no division of the reach: it is at most the group's impressions."""
     query = {"level": "account", "fields": "impressions,reach,frequency"}
