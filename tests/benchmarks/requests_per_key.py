@@ -19,7 +19,7 @@ from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import accounts, entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.breakdowns import measure_breakdowns
+from tests.benchmarks.breakdowns import measure_breakdowns, measure_sums
 from tests.benchmarks.measure import print_table, sized
 from tests.benchmarks.meta import SPEC, RowDifference, expected_rows, save_accounts, set_time, temporary_runtime
 from tests.benchmarks.targets import TargetResults
@@ -117,9 +117,11 @@ def main(arguments: Sequence[str]) -> int:
         {"what": "one request per key and page", **alone, "ratio": 1.0},
         {"what": "fetch planner", **planner, "ratio": planner["requests"] / alone["requests"]},
     ]
-    divided = measure_breakdowns()
+    divided, sums = measure_breakdowns(), measure_sums()
     print_table("A report by placement beside the plain one", divided)
-    return verdicts.finish(rows, breakdowns=divided)
+    print_table("Sums over groups at four levels", sums)
+    verdicts.check_equal("sums over groups that differ from the truth", sum(item["wrong"] for item in sums), 0)
+    return verdicts.finish(rows, breakdowns=divided, sums=sums)
 
 
 if __name__ == "__main__":
