@@ -1,15 +1,17 @@
 """Pictures of ads: who may read one, what a lost one leaves, and how long its object lives."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine
 
 from adwarm.foundation.errors import NotFound
-from adwarm.maintenance.garbage_collection import list_used_objects
+from adwarm.maintenance.garbage_collection import collect_garbage
+from adwarm.maintenance.retention import build_rules
 from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, creatives, write_transaction
+from adwarm.store import Context, ObjectStore, creatives
 from adwarm.store.creatives import AdCreative
 
 AT = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
@@ -63,9 +65,15 @@ def test_a_lost_picture_is_read_again(context: Context) -> None:
 
 
 def test_a_picture_lives_with_its_rows(context: Context) -> None:
-    """Garbage collection keeps an object while a row refers to it, and not longer."""
+    """The row of an ad that ended is deleted by its age, and the picture after the last ad that shows it."""
     item = _store(context, IMAGES[".png"])
-    assert item.object_hash in list_used_objects(context.engine)
-    with write_transaction(context.engine) as connection:
-        connection.execute(delete(creatives.table))
-    assert item.object_hash not in list_used_objects(context.engine)
+    creatives.save(context.engine, "act_1", [replace(item, ad_id="2")], AT + timedelta(days=1))
+    later = datetime(2100, 1, 1, tzinfo=UTC)  # objects have the machine's time
+    for days, ads in ((0.5, ["2"]), (1.5, [])):
+        now = AT + timedelta(days=context.settings.retention.score_days + days)
+        creatives.save(context.engine, "act_1", [AdCreative("3")], now)
+        assert sum(build_rules(context, None, now)["ad_creative"]()) == 1  # type: ignore[arg-type]
+        collect_garbage(context, later)
+        rows = creatives.get_many(context.engine, [("act_1", "1"), ("act_1", "2")])
+        assert [ad for _, ad in rows] == ads
+        assert context.objects.exists(str(item.object_hash), item.suffix) is bool(ads)

@@ -64,6 +64,7 @@ def test_ids_are_digits(scripted: ScriptedServer, meta: MetaSource) -> None:
         "https://169.254.169.254/latest/meta-data",
         "file:///etc/passwd",
         "https://[::1",
+        "https://[::ffff:10.0.0.1]/a.png",
     ],
 )
 def test_other_hosts_are_not_called(meta: MetaSource, scripted: ScriptedServer, url: str) -> None:
