@@ -136,14 +136,14 @@ def counted_hours(groups: Groups, first_day: int, days: int, zone: str, now: dat
 
 
 def divide(
-    daily: Days, ads: Sequence[Ad], first_day: int, groups: Groups, seed: int, is_counted: npt.NDArray[np.bool_]
+    daily: Days, ads: Sequence[Ad], groups: Groups, is_counted: npt.NDArray[np.bool_], *, first_day: int, seed: int
 ) -> Days:
     """Return figures of shape (metric, ad and group, day), whose sums over the groups of an ad are those of `daily`.
 
     Args:
         daily: figures of shape (metric, ad, day).
-        first_day: ordinal of the first day.
         is_counted: by group and day; every other one has no figures.
+        first_day: ordinal of the first day.
     """
     count = len(groups.values)
     divided = np.zeros((Metric.COUNT, len(ads), count, daily.shape[2]), dtype=np.int64)
@@ -169,7 +169,8 @@ def divide(
 def _most(own: Days, metric: int, whole: Days, is_counted: npt.NDArray[np.bool_]) -> Days:
     """Return the largest number that each group and day may have of a metric."""
     if metric == Metric.IMPRESSIONS:
-        return whole[metric] * is_counted
+        shown: Days = whole[metric] * is_counted
+        return shown
     if metric in {Metric.FRESH, Metric.CLICKS}:
         most: Days = own[Metric.IMPRESSIONS]
         return most

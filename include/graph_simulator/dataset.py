@@ -114,7 +114,7 @@ class Dataset:
         if breakdowns:
             groups = groups_of(breakdowns)
             is_counted = counted_hours(groups, first, daily.shape[2], self.zone_of(account), now)
-            daily = divide(daily, ads, first, groups, self.config.seed, is_counted)
+            daily = divide(daily, ads, groups, is_counted, first_day=first, seed=self.config.seed)
             audience = np.outer(audience, groups.shares / groups.shares.sum()).ravel()
             ads = tuple(ad for ad in ads for _ in groups.values)
         sums = np.zeros((Metric.COUNT, len(ads), last - first + 2), dtype=np.int64)
