@@ -39,7 +39,7 @@ from adwarm.model import ColumnTable, Row
 from adwarm.model.keys import DEFAULT_FIELDS
 from adwarm.settings import CompressionSettings
 from adwarm.store.partition_rows import in_order, pack_rows, unpack_rows
-from adwarm_client.document import CONTENT_TYPE, Document, Header, QueryFields
+from adwarm_client.document import Document, Header, QueryFields
 from tests.benchmarks.measure import print_table, sized
 from tests.benchmarks.parse_time import parse_times, row_object_times
 from tests.benchmarks.report_rows import FIELDS, UNTIL, noon_after, simulated_rows
@@ -115,7 +115,7 @@ def make_document(rows: Sequence[Row], until: date = UNTIL) -> Document:
 
 def encode_rows(document: Document) -> bytes:
     """Return the row JSON of a document."""
-    return render_shape(encode_document(document), CONTENT_TYPE, Shape.ROWS)[0]
+    return render_shape(encode_document(document), Shape.ROWS)
 
 
 def encode_columns(rows: Sequence[Row]) -> bytes:
@@ -308,7 +308,7 @@ def _read_back(name: str, raw: bytes, rows: Sequence[Row]) -> list[bytes]:
     """Return the rows of a shape or a partition, as JSON with sorted keys."""
     if name == "partition":
         return _dump(unpack_rows(pack_rows(rows)))
-    body = render_shape(raw, CONTENT_TYPE, Shape(name))[0]
+    body = render_shape(raw, Shape(name))
     if name == Shape.ROWS:
         return _dump(orjson.loads(body)["daily"])
     if name == Shape.NDJSON:

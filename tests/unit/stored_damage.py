@@ -33,7 +33,7 @@ def store_bomb(engine: Engine, decoded_bytes: int) -> Entry:
     compressor = zstandard.ZstdCompressor(level=1, write_content_size=False).compressobj()
     body = b"".join(compressor.compress(b"\0" * (1 << 20)) for _ in range(decoded_bytes >> 20)) + compressor.flush()
     sealed = encode_envelope(body, codec="zstd", content_type=CONTENT_TYPE, raw_bytes=10)
-    return replace_payload(engine, sealed, codec="zstd", raw_bytes=10, content_hash=None)
+    return replace_payload(engine, sealed, codec="zstd", raw_bytes=10)
 
 
 def store_noise(engine: Engine) -> Entry:
@@ -45,14 +45,14 @@ def store_noise(engine: Engine) -> Entry:
 def store_other_json(engine: Engine) -> Entry:
     """Store a payload with valid checksums whose document is JSON and no report."""
     sealed = encode_envelope(b'{"a": 1}', codec="identity", content_type=CONTENT_TYPE, raw_bytes=8)
-    return replace_payload(engine, sealed, codec="identity", raw_bytes=8, content_hash=None)
+    return replace_payload(engine, sealed, codec="identity", raw_bytes=8)
 
 
 def store_newer_format(engine: Engine) -> Entry:
     """Store a payload with valid checksums in a format of the future."""
     kind = "application/vnd.adwarm.report+json;version=99"
     sealed = encode_envelope(b'{"a": 1}', codec="identity", content_type=kind, raw_bytes=8)
-    return replace_payload(engine, sealed, codec="identity", raw_bytes=8, content_type=kind)
+    return replace_payload(engine, sealed, codec="identity", raw_bytes=8)
 
 
 UNDECODABLE: dict[str, Callable[[Engine], Entry]] = {

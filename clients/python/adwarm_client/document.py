@@ -4,8 +4,6 @@ One object: the fields of `Header`, then `summary` (null for a window of one day
 `{"rows": N, "columns": {name: [...]}}`; its rows are sorted by day, then by ad. A column is a list with a value per
 row, null where the source sent none; or a column of actions pivoted by type, as `unpivot_column` reads it; or the
 formula of a ratio, as `derived_columns` describes it. The content type names the version of the format.
-
-Version 1 (`application/json`, rows instead of columns) is read as well, and never written.
 """
 
 import re
@@ -17,14 +15,12 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from adwarm_client.column_table import ColumnTable, Row
+from adwarm_client.column_table import ColumnTable
 from adwarm_client.derived_columns import BY, Numbers, Ratio, compute_column, divide_fields, divide_lists, read_once
 from adwarm_client.errors import Corrupt
 
 FORMAT_VERSION: Final = 3
 CONTENT_TYPE: Final = f"application/vnd.adwarm.report+json;version={FORMAT_VERSION}"
-ROW_CONTENT_TYPE: Final = "application/json"
-"""Content type of version 1."""
 _TYPE = re.compile(r"application/vnd\.adwarm\.report\+json; ?version=([0-9]{1,9})")
 
 
@@ -118,23 +114,22 @@ class Document:
 
 
 def decode_document(raw: bytes, content_type: str) -> Document:
-    """Return the document in `raw`, of this version of the format or an older one.
+    """Return the document in `raw`.
 
     Args:
         raw: the decoded payload of an entry.
         content_type: the content type in its envelope.
 
     Raises:
-        Corrupt: the version is unknown, or the document is malformed; treat it as absent, so that it is fetched again.
+        Corrupt: the version is another, or the document is malformed; treat it as absent, so that it is fetched again.
     """
-    version = read_format_version(content_type)
+    check_content_type(content_type)
     try:
         body = orjson.loads(raw)
-        header = msgspec.convert(body, Header)
-        read_tables = _read_row_tables if version == 1 else _read_column_tables
-        if body.get("format_version", 1) != version:
-            raise Corrupt(f"the document is not of version {version} as its content type says; fetch it again")
-        return Document(header, *read_tables(body))
+        header, summary = msgspec.convert(body, Header), body["summary"]
+        if body["format_version"] != FORMAT_VERSION:
+            raise Corrupt(f"the document is not of version {FORMAT_VERSION} as its content type says; fetch it again")
+        return Document(header, None if summary is None else _read_summary(summary), _read_table(body["daily"]))
     except (
         orjson.JSONDecodeError,
         msgspec.ValidationError,
@@ -147,48 +142,26 @@ def decode_document(raw: bytes, content_type: str) -> Document:
         raise Corrupt(f"the document is malformed ({type(error).__name__}); fetch it again") from error
 
 
-def read_format_version(content_type: str) -> int:
-    """Return the version of the format that a content type names.
+def check_content_type(content_type: str) -> None:
+    """Check that a content type names the version of the format that is read here.
 
     Raises:
-        Corrupt: this version of adwarm cannot read it.
+        Corrupt: it names another version, or another type.
     """
-    if content_type == ROW_CONTENT_TYPE:
-        return 1
     match = _TYPE.fullmatch(content_type)
     version = int(match[1]) if match else None
     if version is None:
         raise Corrupt(f"content type {content_type[:80]!r} is not that of a report; fetch the report again")
     if version != FORMAT_VERSION:
         raise Corrupt(
-            f"the report is stored in version {version} of the format and this adwarm reads versions 1 and "
-            f"{FORMAT_VERSION}; it is fetched again, or upgrade adwarm to the version that wrote it"
+            f"the report is stored in version {version} of the format and this adwarm reads version {FORMAT_VERSION}; "
+            "it is fetched again, or upgrade adwarm to the version that wrote it"
         )
-    return version
 
 
-def _read_column_tables(body: Mapping[str, Any]) -> tuple[Summary | None, ColumnTable]:
-    summary = body["summary"]
-    return None if summary is None else _read_summary(summary, _read_table(summary)), _read_table(body["daily"])
-
-
-def _read_row_tables(body: Mapping[str, Any]) -> tuple[Summary | None, ColumnTable]:
-    """Return the tables of version 1, whose `rows` are the summary's, or the days of a window without a summary."""
-    rows = _read_rows(body["rows"])
-    if body["summary"] is None:
-        return None, rows
-    return _read_summary(body["summary"], rows), _read_rows(body["daily"])
-
-
-def _read_rows(rows: Sequence[Row]) -> ColumnTable:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise TypeError("rows are not a list of objects")
-    return ColumnTable.from_rows(rows)
-
-
-def _read_summary(fields: Mapping[str, Any], table: ColumnTable) -> Summary:
+def _read_summary(fields: Mapping[str, Any]) -> Summary:
     return Summary(
-        table,
+        _read_table(fields),
         fetched_at=msgspec.convert(fields["fetched_at"], datetime),
         versions=msgspec.convert(fields["versions"], int),
         missing=msgspec.convert(fields["missing"], str | None),

@@ -72,7 +72,7 @@ def get(
     if chosen_shape is None:
         sys.stdout.buffer.write(runtime.reader.get_body(result) + b"\n")
     else:
-        body, _ = runtime.reader.get_shape(result, chosen_shape, chosen_table)
+        body = runtime.reader.get_shape(result, chosen_shape, chosen_table)
         sys.stdout.buffer.write(body + (b"\n" if chosen_shape in _JSON_SHAPES else b""))
     flush_statistics(runtime.engine, runtime.clock.now())
 

@@ -28,7 +28,6 @@ from adwarm.compression.transcodes import (
     TranscodeCache,
     choose_encoding,
     content_coding,
-    hash_blob,
 )
 from adwarm_client.document import CONTENT_TYPE, Document, decode_document
 
@@ -59,7 +58,6 @@ __all__ = [
     "encode_envelope",
     "flush_statistics",
     "get_compression_totals",
-    "hash_blob",
     "open_envelope",
     "parse_shape",
     "parse_table",

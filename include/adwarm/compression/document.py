@@ -42,12 +42,10 @@ from adwarm_client.derived_columns import (
 from adwarm_client.document import (
     CONTENT_TYPE,
     FORMAT_VERSION,
-    ROW_CONTENT_TYPE,
     Document,
     Header,
     Summary,
     decode_document,
-    read_format_version,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +85,6 @@ def unpack_document(blob: bytes, settings: CompressionSettings) -> Document:
         TooMuchData: it is larger than the settings allow.
     """
     envelope = open_envelope(blob)
-    read_format_version(envelope.content_type)
     return decode_document(decompress_envelope(envelope, settings), envelope.content_type)
 
 
@@ -207,7 +204,7 @@ class Shape(StrEnum):
 
 MEDIA_TYPES: Final = {
     Shape.COLUMNAR: CONTENT_TYPE,
-    Shape.ROWS: ROW_CONTENT_TYPE,
+    Shape.ROWS: "application/json",
     Shape.NDJSON: "application/x-ndjson",
     Shape.CSV: "text/csv; charset=utf-8",
     Shape.ARROW: "application/vnd.apache.arrow.stream",
@@ -239,27 +236,24 @@ def parse_table(text: str) -> TableName:
     raise BadRequest(f"table {text[:40]!r} is unknown; the tables are daily and summary")
 
 
-def render_shape(raw: bytes, content_type: str, shape: Shape, table: TableName = "daily") -> tuple[bytes, str]:
-    """Return a document in a shape, and its content type. Equal documents give equal bytes.
+def render_shape(raw: bytes, shape: Shape, table: TableName = "daily") -> bytes:
+    """Return a document in a shape, whose type is that of `MEDIA_TYPES`. Equal documents give equal bytes.
 
     Args:
         raw: the decoded payload of an entry.
-        content_type: the content type in its envelope.
         table: the table of NDJSON, CSV and Arrow. The summary of a window of one day is its daily rows.
 
     Raises:
         Corrupt: the document cannot be read.
         TooMuchData: it is too large for a shape other than `columnar`.
     """
-    if shape is Shape.COLUMNAR and content_type == CONTENT_TYPE:
-        return raw, CONTENT_TYPE
-    document = decode_document(raw, content_type)
     if shape is Shape.COLUMNAR:
-        return encode_document(document), CONTENT_TYPE
+        return raw
+    document = decode_document(raw, CONTENT_TYPE)
     chosen = document.daily if table == "daily" else document.window_table
     for rendered in (document.daily, document.window_table) if shape is Shape.ROWS else (chosen,):
         _check_size(rendered)
-    return _render(document, chosen, shape), MEDIA_TYPES[shape]
+    return _render(document, chosen, shape)
 
 
 def _render(document: Document, chosen: ColumnTable, shape: Shape) -> bytes:

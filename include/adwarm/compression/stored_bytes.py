@@ -19,7 +19,7 @@ from adwarm.model import EntryKey
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry, EntryLifetime, mark_damaged
-from adwarm_client.document import decode_document, read_format_version
+from adwarm_client.document import check_content_type
 
 _REMEMBERED: Final = 100_000
 """Payload hashes that a verifier remembers, about 20 MB at most."""
@@ -34,7 +34,7 @@ def verify_bytes(entry: Entry, sealed: bytes) -> Envelope:
         Corrupt: they are not what was stored.
     """
     envelope = open_envelope(sealed)
-    read_format_version(envelope.content_type)
+    check_content_type(envelope.content_type)
     if len(sealed) != entry.stored_bytes:
         raise Corrupt(f"{len(sealed):,} bytes are stored instead of {entry.stored_bytes:,}; fetch them again")
     facts = (envelope.codec, envelope.raw_bytes)
@@ -46,8 +46,6 @@ def verify_bytes(entry: Entry, sealed: bytes) -> Envelope:
 def verify_document(entry: Entry, envelope: Envelope, settings: CompressionSettings) -> bytes:
     """Return the document in a verified envelope, after checking that it is the one that was encoded.
 
-    A document whose hash the entry holds is what adwarm encoded. Any other is decoded in full.
-
     Raises:
         Corrupt: it does not decode, decodes to more than the settings allow, or is another document.
     """
@@ -55,9 +53,7 @@ def verify_document(entry: Entry, envelope: Envelope, settings: CompressionSetti
         raw = decompress_envelope(envelope, settings)
     except TooMuchData as error:
         raise Corrupt(str(error)) from error
-    if entry.content_hash is None:
-        decode_document(raw, envelope.content_type)
-    elif sha256(raw).hexdigest() != entry.content_hash:
+    if sha256(raw).hexdigest() != entry.content_hash:
         raise Corrupt("the stored bytes decode to another document; fetch them again")
     return raw
 

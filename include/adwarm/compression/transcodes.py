@@ -17,7 +17,6 @@ client that says so cannot use them, so it gets the error that names the codings
 import re
 from collections.abc import Callable
 from concurrent.futures import Future
-from hashlib import sha256
 from threading import Lock
 from typing import NamedTuple
 
@@ -178,13 +177,3 @@ class TranscodeCache:
             else:
                 future.set_exception(failure)
         return value
-
-
-def hash_blob(account_id: str, blob: bytes) -> str:
-    """Return a content hash for stored bytes whose decoded document was not hashed: of every byte, and of the account.
-
-    A part of the bytes would not do: compressed documents of one kind begin alike.
-    """
-    hasher = sha256(f"{len(account_id)}:{account_id}:".encode())
-    hasher.update(blob)
-    return hasher.hexdigest()

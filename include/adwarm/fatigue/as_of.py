@@ -301,7 +301,7 @@ class BlockInputs:
                 if before is not None and before.frequency_hash:
                     results[day] = before.frequency_source, before.frequency_hash
                 continue
-            source = (entry.content_hash or entry.payload_hash)[:16]
+            source = entry.content_hash[:16]
             if before is not None and before.frequency_source == source:
                 results[day] = source, before.frequency_hash
                 continue

@@ -20,7 +20,7 @@ from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import daily_table, in_order
 from adwarm.store.partitions import PartitionState
-from adwarm_client.document import CONTENT_TYPE, Document, Header, QueryFields, Summary
+from adwarm_client.document import Document, Header, QueryFields, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,6 @@ def _pack(context: Context, query: EntryQuery, document: Document, fresh_until: 
         data_version=header.data_version,
         api_version=header.api_version,
         content_hash=content_hash,
-        content_type=CONTENT_TYPE,
     )
     return entry, packed.blob
 

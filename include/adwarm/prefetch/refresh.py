@@ -327,11 +327,7 @@ class AccountRefresh:
         with self.publishing(built, is_last=is_last) as connection:
             partitions.publish(connection, self.account.id, self.spec.hash, states, token)
             hashes = entries.publish(connection, items, token, self.now)
-            versions = [
-                _version(entry, entry.content_hash, digest, self.now)
-                for digest, (entry, _) in zip(hashes, items, strict=True)
-                if entry.content_hash
-            ]
+            versions = [_version(entry, digest, self.now) for digest, (entry, _) in zip(hashes, items, strict=True)]
             entry_versions.save(connection, versions, VersionLimits())
         self._states.update({state.day: state for state in states})
         self._pending_days -= days
@@ -361,12 +357,12 @@ class AccountRefresh:
         self._states = {day: state for day, state in self._states.items() if state.object_hash not in damaged_hashes}
 
 
-def _version(entry: Entry, content_hash: str, payload_hash: str, at: datetime) -> EntryVersion:
+def _version(entry: Entry, payload_hash: str, at: datetime) -> EntryVersion:
     return EntryVersion(
         key=ReportKey(entry.key.account_id, entry.date_range, entry.report),
         window=entry.key.window,
         spec_hash=entry.key.spec_hash,
-        content_hash=content_hash,
+        content_hash=entry.content_hash,
         payload_hash=payload_hash,
         raw_bytes=entry.raw_bytes,
         stored_bytes=entry.stored_bytes,

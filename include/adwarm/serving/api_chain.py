@@ -11,16 +11,13 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from adwarm.compression import encode_envelope
-from adwarm.compression.envelope import parse_codec
 from adwarm.model import ReportKey
-from adwarm.serving.body_cache import OLD_CONTENT_TYPE
+from adwarm.serving.body_cache import seal_body
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.read_chain import ChainRequest, ReadChain, max_age_seconds, order_steps
 from adwarm.serving.reader import ReadResult, RecentEntry
 from adwarm.settings.recovery_sections import FallbackSettings
-from adwarm.store.entries import Entry
 
 REUSE_SECONDS: Final = 2.0
 _REUSED_BYTES: Final = 16 * 2**20
@@ -100,7 +97,7 @@ class ApiChain:
             if pointer is None or entry is None:
                 return None
             cached_body = body or self._parts.bodies.read_local(entry)
-            return None if cached_body is None else RecentEntry(entry, _seal(entry, cached_body), pointer.data_zone)
+            return None if cached_body is None else RecentEntry(entry, seal_body(entry, cached_body), pointer.data_zone)
 
         own = replace(request, find_cached=find_cached)
         loop = asyncio.get_running_loop()
@@ -112,15 +109,6 @@ class ApiChain:
             result = done.result()
             if _count_bytes(result) <= _REUSED_BYTES:
                 self._results[name] = result
-
-
-def _seal(entry: Entry, body: bytes) -> bytes:
-    return encode_envelope(
-        body,
-        codec=parse_codec(entry.codec),
-        content_type=entry.content_type or OLD_CONTENT_TYPE,
-        raw_bytes=entry.raw_bytes,
-    )
 
 
 def _count_bytes(result: ReadResult) -> int:

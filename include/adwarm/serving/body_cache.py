@@ -26,7 +26,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from adwarm.compression import encode_envelope
+from adwarm.compression import CONTENT_TYPE, encode_envelope
 from adwarm.compression.envelope import parse_codec
 from adwarm.compression.stored_bytes import verify_bytes, verify_document
 from adwarm.foundation.errors import Corrupt, StorageError
@@ -36,8 +36,6 @@ from adwarm.serving.local_caches import CacheSelection, run_in_loop
 from adwarm.store import Context, payloads
 from adwarm.store.entries import Entry, mark_damaged
 
-OLD_CONTENT_TYPE: Final = "application/json"
-"""Content type of entries that were stored before their row had one."""
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 60.0
 """After an error of the file system."""
@@ -145,13 +143,12 @@ class BodyFiles:
 
 def hash_stored(entry: Entry, body: bytes) -> str:
     """Return the hash of the stored bytes of an entry whose body is `body`."""
-    sealed = encode_envelope(
-        body,
-        codec=parse_codec(entry.codec),
-        content_type=entry.content_type or OLD_CONTENT_TYPE,
-        raw_bytes=entry.raw_bytes,
-    )
-    return sha256(sealed).hexdigest()
+    return sha256(seal_body(entry, body)).hexdigest()
+
+
+def seal_body(entry: Entry, body: bytes) -> bytes:
+    """Return the stored bytes of an entry whose body is `body`."""
+    return encode_envelope(body, codec=parse_codec(entry.codec), content_type=CONTENT_TYPE, raw_bytes=entry.raw_bytes)
 
 
 def _write(path: Path, body: bytes) -> tuple[int, int]:

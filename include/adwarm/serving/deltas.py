@@ -174,8 +174,6 @@ class DeltaThreads:
             Corrupt: the stored body does not decode.
             TooMuchData: it decodes to more than the settings allow.
         """
-        if entry.content_hash is None:
-            return None
         delta_key = DeltaKey(pointer.key, entry.content_hash, dictionary_hash)
         cached = self._deltas.peek(delta_key, plain_bytes)
         if cached is not None:

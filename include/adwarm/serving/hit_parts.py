@@ -13,22 +13,22 @@ from functools import cached_property
 from typing import Final, NamedTuple, Protocol
 
 from adwarm.compression.choice import decode_counted, encode_counted
-from adwarm.compression.document import parse_shape, parse_table, render_shape
+from adwarm.compression.document import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table, render_shape
 from adwarm.compression.envelope import Codec, parse_codec
 from adwarm.compression.transcodes import RepresentationKey, TranscodeCache, content_coding
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Corrupt
-from adwarm.serving.body_cache import OLD_CONTENT_TYPE, BodyCache
+from adwarm.serving.body_cache import BodyCache
 from adwarm.serving.local_caches import CacheSelection
 from adwarm.serving.pointers import Pointer, PointerCache
 from adwarm.serving.read_counter import ReadCounter
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context
 from adwarm.store.entries import Entry, mark_damaged
-from adwarm_client.document import CONTENT_TYPE
 
 COLUMNAR: Final = "columnar"
 """The shape in which documents are stored."""
+_TYPES: Final = {shape.value: media_type.encode("ascii") for shape, media_type in MEDIA_TYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class Selection:
     def coding(self) -> str:
         """The HTTP name of the codec."""
         return content_coding(self.codec)
+
+    @property
+    def content_type(self) -> bytes:
+        """The media type of the shape."""
+        return _TYPES[self.shape.partition(".")[0]]
 
 
 class Representation(NamedTuple):
@@ -69,7 +74,6 @@ class Representations:
         self._bodies = bodies
         self._executor = executor
         self._cache = TranscodeCache(self._settings.cache_bytes)
-        self._types: dict[tuple[str, str], str] = {}
 
     def clear(self, selection: CacheSelection) -> None:
         """Drop every representation, whatever is selected: they are named by their contents."""
@@ -78,13 +82,11 @@ class Representations:
 
     def get(self, entry: Entry, selection: Selection) -> Representation | None:
         """Return a representation if it is in memory, else None."""
-        content_type = entry.content_type or OLD_CONTENT_TYPE
         if _is_stored(entry, selection):
             body = self._bodies.get(entry)
         else:
             body = self._cache.get(_cache_key(entry, selection), entry.codec)
-            content_type = self._types.get((content_type, selection.shape), content_type)
-        return None if body is None else Representation(body, content_type.encode("ascii"))
+        return None if body is None else Representation(body, selection.content_type)
 
     async def load(self, entry: Entry, selection: Selection, stored: bytes | None = None) -> Representation | None:
         """Return a representation; None when the stored bytes are lost or damaged, and the entry is marked then.
@@ -98,9 +100,8 @@ class Representations:
             TooMuchData: the document decodes to more than the settings allow.
         """
         stored = stored or self._bodies.get(entry) or await self._bodies.load(entry)
-        content_type = entry.content_type or OLD_CONTENT_TYPE
         if stored is None or _is_stored(entry, selection):
-            return None if stored is None else Representation(stored, content_type.encode("ascii"))
+            return None if stored is None else Representation(stored, selection.content_type)
         # Shielded by itself: a thread goes on when the reader is gone, and the result is cached.
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._make, entry, stored, selection)
@@ -118,13 +119,8 @@ class Representations:
         return raw
 
     def _make(self, entry: Entry, stored: bytes, selection: Selection) -> Representation | None:
-        stored_type = entry.content_type or OLD_CONTENT_TYPE
-
         def compute() -> bytes:
-            raw = self.decode(entry, stored)
-            if not _has_stored_shape(entry, selection):
-                raw, made_type = _render(raw, stored_type, selection.shape)
-                self._types[stored_type, selection.shape] = made_type
+            raw = render_shape(self.decode(entry, stored), *_parse_shape(selection.shape))
             return encode_counted(raw, selection.codec, self._settings)
 
         try:
@@ -132,27 +128,22 @@ class Representations:
         except Corrupt as error:
             mark_damaged(self._context, entry, error)
             return None
-        return Representation(body, self._types.get((stored_type, selection.shape), stored_type).encode("ascii"))
+        return Representation(body, selection.content_type)
 
 
 def _is_stored(entry: Entry, selection: Selection) -> bool:
     """Whether the stored bytes are the representation."""
-    return selection.codec == entry.codec and _has_stored_shape(entry, selection)
+    return selection.codec == entry.codec and selection.shape == COLUMNAR
 
 
-def _has_stored_shape(entry: Entry, selection: Selection) -> bool:
-    """Whether the stored document has the shape; documents of older versions do not."""
-    return selection.shape == COLUMNAR and entry.content_type == CONTENT_TYPE
-
-
-def _render(raw: bytes, content_type: str, shape: str) -> tuple[bytes, str]:
-    """Return a document in another shape, which ends with `.summary` or `.daily` where the client names a table."""
-    name, _, table = shape.partition(".")
-    return render_shape(raw, content_type, parse_shape(name), parse_table(table or "daily"))
+def _parse_shape(text: str) -> tuple[Shape, TableName]:
+    """Return the shape of a selection, which ends with `.summary` or `.daily` where the client names a table."""
+    name, _, table = text.partition(".")
+    return parse_shape(name), parse_table(table or "daily")
 
 
 def _cache_key(entry: Entry, selection: Selection) -> RepresentationKey:
-    return RepresentationKey(entry.content_hash or entry.payload_hash, selection.coding, selection.shape)
+    return RepresentationKey(entry.content_hash, selection.coding, selection.shape)
 
 
 _READERS: Final = 3

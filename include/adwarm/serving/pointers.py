@@ -40,7 +40,6 @@ class Pointer:
         valid_from: first moment at which the key means these days.
         valid_until: first moment at which it means other days.
         read_at: when the read began, in seconds of the monotonic clock.
-        timed: the last headers that change every second, with the second and the status that they are for.
     """
 
     key: ReportKey
@@ -51,7 +50,6 @@ class Pointer:
     valid_from: datetime
     valid_until: datetime
     read_at: float
-    timed: tuple[int, str, list[tuple[bytes, bytes]]] = (-1, "", [])
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,7 @@ from adwarm.compression import (
     Shape,
     TableName,
     TranscodeCache,
-    decode_envelope,
     decompress,
-    hash_blob,
     render_shape,
 )
 from adwarm.compression.stored_bytes import StoredBytesVerifier
@@ -191,20 +189,21 @@ class Reader:
         Raises:
             NotFound: the result is a miss.
         """
-        blob, settings = _require_blob(result), self._settings.compression
-        key = _body_key(result.key.account_id, blob)
-        codec = settings.codec if result.entry is None else result.entry.codec
-        return self._cache.get_or_compute(key, codec, lambda: decompress(blob, settings))
+        if result.entry is None or result.blob is None:
+            raise NotFound(f"{result.key}: {result.reason}")
+        entry, blob = result.entry, result.blob
+        return self._cache.get_or_compute(
+            _body_key(entry), entry.codec, lambda: decompress(blob, self._settings.compression)
+        )
 
-    def get_shape(self, result: ReadResult, shape: Shape, table: TableName = "daily") -> tuple[bytes, str]:
-        """Return the document of a result in a shape, and its content type.
+    def get_shape(self, result: ReadResult, shape: Shape, table: TableName = "daily") -> bytes:
+        """Return the document of a result in a shape.
 
         Raises:
             NotFound: the result is a miss.
             TooMuchData: the document is too large for the shape.
         """
-        content_type = decode_envelope(_require_blob(result)).content_type
-        return render_shape(self.get_body(result), content_type, shape, table)
+        return render_shape(self.get_body(result), shape, table)
 
     def get_account(self, account_id: str) -> Account:
         """Return the stored account, or one in the default zone."""
@@ -226,9 +225,8 @@ class Reader:
         stored = entries.find(self._engine, entry_key)
         if stored is None:
             raise NotFound(f"nothing is stored for {entry_key.window}")
-        body_key = _body_key(entry_key.account_id, stored[1])
         try:
-            self._verifier.verify(*stored, lambda raw: self._cache.put(body_key, raw))
+            self._verifier.verify(*stored, lambda raw: self._cache.put(_body_key(stored[0]), raw))
         except Corrupt as error:
             self._mark_degraded(stored[0], error)
             raise
@@ -268,14 +266,8 @@ def _count_bytes(recent: RecentEntry) -> int:
     return len(recent.blob)
 
 
-def _body_key(account_id: str, blob: bytes) -> RepresentationKey:
-    return RepresentationKey(hash_blob(account_id, blob), "identity")
-
-
-def _require_blob(result: ReadResult) -> bytes:
-    if result.blob is None:
-        raise NotFound(f"{result.key}: {result.reason}")
-    return result.blob
+def _body_key(entry: Entry) -> RepresentationKey:
+    return RepresentationKey(entry.content_hash, "identity")
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,7 @@ table = Table(
     value_column("data_version", Integer, 1),
     value_column("api_version", String(16), ""),
     value_column("token", BigInteger, 0),
-    Column("content_hash", String(64)),
-    Column("content_type", String(255)),
+    value_column("content_hash", String(64)),
     Column("reads", BigInteger, nullable=False, default=0, server_default="0"),
     Column("last_read_at", UtcDateTime()),
     Index(None, "expires_at"),
@@ -77,9 +76,8 @@ _LOADED_AT_ONCE = 50
 class Entry:
     """The metadata of an entry.
 
-    `expires_at` is None when its data is final. `content_hash` is the SHA-256 of the document before compression, and
-    `content_type` names its format; both are None in entries of older versions. `reads` and `last_read_at` stay when
-    the entry is fetched again.
+    `expires_at` is None when its data is final. `content_hash` is the SHA-256 of the document before compression.
+    `reads` and `last_read_at` stay when the entry is fetched again.
     """
 
     key: EntryKey
@@ -100,8 +98,7 @@ class Entry:
     payload_hash: str = ""
     reads: int = 0
     last_read_at: datetime | None = None
-    content_hash: str | None = None
-    content_type: str | None = None
+    content_hash: str = ""
 
     def is_fresh(self, at: datetime) -> bool:
         """Whether the entry may be served as fresh at `at`."""

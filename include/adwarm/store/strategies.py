@@ -5,7 +5,7 @@ and a strategy that is enabled again is no longer retired.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -37,7 +37,7 @@ table = Table(
     Column("time_zone", String(64), nullable=False, default="UTC", server_default="UTC"),
     Column("retire_unused", Boolean, nullable=False, default=False, server_default=false()),
     Column("open_hours", Integer, nullable=False, default=6, server_default="6"),
-    Column("opened_only", Boolean),
+    value_column("opened_only", Boolean),
 )
 
 # One row per strategy, kept when it is removed; apart from the definition, which users edit.
@@ -108,17 +108,7 @@ def remove_strategy(connection: Connection, name: str, at: datetime) -> bool:
 
 
 def seed_strategies(connection: Connection, strategies: Sequence[Strategy], at: datetime) -> None:
-    """Insert the strategies that never were in the database.
-
-    One that an earlier version has inserted, and that nobody has changed, becomes what it is today.
-    """
-    for name in connection.execute(select(table.c.name).where(table.c.opened_only.is_(None))).scalars().all():
-        stored = find_strategy(connection, name)
-        for item in strategies:
-            former = replace(item, retire_unused=False, opened_only=False)
-            if stored and stored.strategy and replace(stored.strategy, enabled=item.enabled) == former:
-                values = {"retire_unused": item.retire_unused, "opened_only": item.opened_only}
-                connection.execute(update(table).where(table.c.name == name).values(**values))
+    """Insert the strategies that never were in the database."""
     seen = set(connection.execute(select(states.c.name)).scalars())
     new = [strategy for strategy in strategies if strategy.name not in seen]
     insert_new(connection, table, [_row(strategy) for strategy in new])
@@ -197,8 +187,6 @@ def _value(name: str, value: Any) -> Any:
     Raises:
         BadRequest: a JSON column does not hold a list of texts.
     """
-    if name == "opened_only":
-        return bool(value)
     if name not in _LISTS or (name == "accounts" and value is None):
         return value
     if not isinstance(value, list | None) or not all(isinstance(text, str) for text in value or ()):

@@ -1,12 +1,9 @@
-"""Documents to encode, and the bytes that version 1 of the format would have had for it."""
+"""Documents to encode."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-import orjson
-
-from adwarm.compression.document import header_fields
 from adwarm.model import ColumnTable, Row
 from adwarm_client.document import Document, Header, QueryFields, Summary
 
@@ -42,15 +39,3 @@ def make_document(daily: list[Row], summary: list[Row] | None = None, **header: 
     """Return a document of these rows."""
     table = None if summary is None else Summary(ColumnTable.from_rows(summary), AT, versions=7, missing=None)
     return Document(replace(HEADER, **header), table, ColumnTable.from_rows(daily))
-
-
-def encode_version_1(document: Document) -> bytes:
-    """Return a document as version 1 had it: rows, and those of a single day under `rows`."""
-    summary = document.summary
-    metadata = summary and {"fetched_at": summary.fetched_at, "versions": summary.versions, "missing": summary.missing}
-    return orjson.dumps({
-        **header_fields(document.header),
-        "summary": metadata,
-        "rows": document.window_table.to_rows(),
-        "daily": document.daily.to_rows() if summary else [],
-    })

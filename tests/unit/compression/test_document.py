@@ -15,9 +15,9 @@ from adwarm.compression.document import encode_document, pack_document, unpack_d
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, Row
 from adwarm.settings import CompressionSettings
-from adwarm_client.document import CONTENT_TYPE, ROW_CONTENT_TYPE, Document, decode_document, read_format_version
+from adwarm_client.document import CONTENT_TYPE, Document, check_content_type, decode_document
 
-from .documents import ACTIONS, DAILY, HEADER, SUMMARY, encode_version_1, make_document
+from .documents import ACTIONS, DAILY, HEADER, SUMMARY, make_document
 
 SETTINGS = CompressionSettings()
 JSON = st.recursive(
@@ -55,13 +55,6 @@ def test_any_rows_come_back(daily: list[Row], summary: list[Row] | None) -> None
     assert found.daily.to_rows() == daily
     before, after = (orjson.dumps(rows, option=orjson.OPT_SORT_KEYS) for rows in (daily, found.daily.to_rows()))
     assert before == after  # where 1, 1.0 and true differ
-
-
-@given(st.lists(ROW, max_size=8), st.one_of(st.none(), st.lists(ROW, max_size=5)))
-def test_version_1_is_read(daily: list[Row], summary: list[Row] | None) -> None:
-    """A document of rows gives the same tables and the same header."""
-    document = make_document(daily, summary)
-    assert decode_document(encode_version_1(document), ROW_CONTENT_TYPE) == document
 
 
 def test_the_form_of_a_document(document: Document) -> None:
@@ -118,6 +111,7 @@ def test_the_rows_over_the_window(document: Document) -> None:
         "application/vnd.adwarm.report+json;version=4",
         "application/vnd.adwarm.report+json;version=2",
         "application/vnd.adwarm.report+json",
+        "application/json",
         "text/csv",
         "",
     ],
@@ -131,16 +125,15 @@ def test_another_format_is_never_guessed(document: Document, content_type: str) 
 
 def test_a_newer_version_is_named() -> None:
     """The message names both versions."""
-    with pytest.raises(Corrupt, match=r"version 4 .* reads versions 1 and 3"):
-        read_format_version("application/vnd.adwarm.report+json;version=4")
+    with pytest.raises(Corrupt, match=r"version 4 .* reads version 3"):
+        check_content_type("application/vnd.adwarm.report+json;version=4")
 
 
 def test_the_type_and_the_document_have_to_agree(document: Document) -> None:
-    """A document under the content type of another version is refused."""
-    with pytest.raises(Corrupt):
-        decode_document(encode_document(document), ROW_CONTENT_TYPE)
-    with pytest.raises(Corrupt):
-        decode_document(encode_version_1(document), CONTENT_TYPE)
+    """A document of another version under the content type of this one is refused."""
+    body = orjson.loads(encode_document(document))
+    with pytest.raises(Corrupt, match="not of version 3"):
+        decode_document(orjson.dumps({**body, "format_version": 2}), CONTENT_TYPE)
 
 
 def _with(path: str, value: Any) -> bytes:
@@ -176,15 +169,6 @@ def test_a_malformed_document_is_corrupt(subtests: pytest.Subtests) -> None:
     ]:
         with subtests.test(raw=raw), pytest.raises(Corrupt, match="fetch it again"):
             decode_document(raw, CONTENT_TYPE)
-
-
-def test_malformed_rows_of_version_1_are_corrupt(subtests: pytest.Subtests) -> None:
-    """Rows that are no list of objects are refused."""
-    for rows in [None, {}, ["text"], [None], 3]:
-        with subtests.test(rows=rows):
-            body = orjson.loads(encode_version_1(make_document(DAILY, SUMMARY)))
-            with pytest.raises(Corrupt, match="fetch it again"):
-                decode_document(orjson.dumps({**body, "rows": rows}), ROW_CONTENT_TYPE)
 
 
 def test_a_report_without_rows() -> None:

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression import CompressionStats, RepresentationKey, TranscodeCache, compress, decompress, hash_blob
+from adwarm.compression import CompressionStats, RepresentationKey, TranscodeCache
 from adwarm.compression.envelope import CODECS, Codec
 from adwarm.compression.transcodes import NotAcceptable, choose_encoding, content_coding
 from adwarm.foundation.errors import BadRequest, Corrupt
-from adwarm.settings import CompressionSettings
 
 
 def _key(name: str, coding: str = "br") -> RepresentationKey:
@@ -36,22 +35,6 @@ def test_every_part_of_the_key_counts() -> None:
     for number, key in enumerate(keys):
         cache.get_or_compute(key, "zstd", lambda number=number: b"%d" % number)
     assert [cache.get(key, "zstd") for key in keys] == [b"0", b"1", b"2", b"3", b"4"]
-
-
-def test_stored_bytes_of_another_account_have_another_hash() -> None:
-    """The hash of stored bytes covers the account, so equal bytes of two accounts never share a value."""
-    assert hash_blob("act_1", b"x") != hash_blob("act_2", b"x")
-    assert hash_blob("act_1", b"2:x") != hash_blob("act_12", b":x")
-
-
-def test_a_refreshed_payload_never_gets_the_old_value() -> None:
-    """Blobs with the same beginning are distinct: every byte counts."""
-    settings, cache = CompressionSettings(codec="gzip"), TranscodeCache(1 << 20)
-    answers = [b'{"ad_id":"1","impressions":"1000","clicks":"%06d"},' % number * 50 for number in range(50)]
-    for raw in answers:
-        blob = compress(raw, settings).blob
-        key = RepresentationKey(hash_blob("act_1", blob), "identity")
-        assert cache.get_or_compute(key, "zstd", lambda blob=blob: decompress(blob, settings)) == raw
 
 
 def test_the_least_recently_used_value_is_evicted_first() -> None:

@@ -6,11 +6,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-import orjson
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.compression import compress, unpack_document
 from adwarm.fatigue import account_scores
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.fatigue.score import CALCULATOR_VERSION
@@ -19,14 +17,13 @@ from adwarm.prefetch import KeyRequest
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
-from adwarm.store import Context, ObjectStore, entries, partitions, scores
+from adwarm.store import Context, ObjectStore, partitions, scores
 from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import daily_rows, pack_rows
 from adwarm.store.scores import DayScores
-from adwarm.store.tables import entry, fatigue_day, fatigue_score
+from adwarm.store.tables import entry
 from tests import fatigue_scores
 from tests.fatigue_scores import make_score
-from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 from tests.unit.fatigue.stored_ads import store_rows
 
@@ -214,31 +211,6 @@ def test_days_without_a_row_are_scored_once(bench: PrefetchHarness, objects: Obj
     assert (_score(bench, objects, "act_1").accounts, scores.list_latest(bench.engine, "act_1")) == (1, [])
     assert scores.list_scored_accounts(bench.engine, ["act_1"], DAY) == {"act_1"}
     assert _score(bench, objects, "act_1").unchanged == 1
-
-
-@SQLITE_ONLY
-def test_entries_of_rows_and_of_columns_give_the_same_scores(bench: PrefetchHarness, objects: ObjectStore) -> None:
-    """A week's entry in the older format of rows has the same frequencies, so every score is the same, byte by byte."""
-
-    def score() -> bytes:
-        with write_transaction(bench.engine) as connection:
-            connection.execute(fatigue_score.delete())
-            connection.execute(fatigue_day.delete())
-        assert _score(bench, objects, "act_1").accounts == 1
-        return orjson.dumps([row.to_dict() for row in scores.list_latest(bench.engine, "act_1")])
-
-    bench.source.script = {"act_1": _tiring_ads}
-    _close(bench, "act_1")
-    by_column = score()
-    assert b'"frequency":3.5' in by_column
-    stored = entries.find(bench.engine, entries.list_entries(bench.engine, "act_1")[0].key)
-    assert stored is not None
-    entry, blob = stored
-    raw = encode_version_1(unpack_document(blob, bench.settings.compression))
-    packed = compress(raw, bench.settings.compression, content_type="application/json")
-    with write_transaction(bench.engine) as connection:
-        entries.publish(connection, [(replace(entry, content_type=None), packed.blob)], 1, NOW)
-    assert score() == by_column
 
 
 def _tiring_ads(unit: FetchUnit) -> ResultPage:

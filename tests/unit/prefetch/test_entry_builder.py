@@ -66,7 +66,7 @@ def _built(
         None if ranged is None else RangeSummary(ranged, at, 7),
         Provenance("scripted", "v26.0", at),
     )
-    assert decode_envelope(blob).content_type == CONTENT_TYPE == entry.content_type
+    assert decode_envelope(blob).content_type == CONTENT_TYPE
     raw = decompress(blob, CompressionSettings())
     assert (entry.content_hash, entry.raw_bytes) == (sha256(raw).hexdigest(), len(raw))
     return entry, unpack_document(blob, CompressionSettings())

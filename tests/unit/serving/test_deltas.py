@@ -276,7 +276,6 @@ def test_the_hit_route_finds_deltas_in_threads(desk: ReaderHarness, monkeypatch:
         monkeypatch.setattr(Deltas, "get", lambda *_: pytest.fail("computed twice"))
         assert await deltas.find(_Pointer(), entry, digest, stored, len(stored)) == first
         assert await deltas.find(_Pointer(), entry, digest, stored, len(first or b"")) is None
-        assert await deltas.find(_Pointer(), replace(entry, content_hash=None), digest, stored, PLAIN) is None
         deltas.close()
 
     asyncio.run(run())

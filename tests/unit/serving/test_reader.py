@@ -1,25 +1,20 @@
 """The read path: the right window, verified bytes, the true age, and every read counted."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import orjson
 import pytest
 
-from adwarm.compression import Document, Shape, compress, encode_document, unpack_document
 from adwarm.foundation.errors import BadRequest, NotFound, StorageError
 from adwarm.model import Account, Actor, ReportKey, Window
 from adwarm.serving import ReadStatus, read_back
 from adwarm.serving.read_chain import read_or_fetch
 from adwarm.serving.reader import Reader
-from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, entries, read_traffic
-from adwarm.store.database import write_transaction
-from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
-from tests.unit.stored_damage import UNDECODABLE
+from tests.unit.stored_damage import UNDECODABLE, store_newer_format
 
 KEY = ReportKey("act_1", "yesterday")
 WEEK = ReportKey("act_1", "last_7d")
@@ -159,39 +154,13 @@ def test_a_degraded_entry_is_stale_with_its_reason(desk: ReaderHarness) -> None:
     assert (desk.reader.read(KEY).status, desk.reader.read(KEY).reason) == (ReadStatus.STALE, "by hand")
 
 
-def _replace_document(desk: ReaderHarness, content_type: str, encode: Callable[[Document], bytes]) -> None:
-    """Store the only entry's document in another format."""
-    (entry,) = entries.list_entries(desk.engine)
-    stored = entries.find(desk.engine, entry.key)
-    assert stored is not None
-    raw = encode(unpack_document(stored[1], CompressionSettings()))
-    packed = compress(raw, CompressionSettings(), content_type=content_type)
-    facts = {"codec": packed.codec, "raw_bytes": packed.raw_bytes, "stored_bytes": packed.stored_bytes}
-    older = replace(entry, **facts, content_type=None, content_hash=None)
-    with write_transaction(desk.engine) as connection:
-        entries.publish(connection, [(older, packed.blob)], 9, NOW)
-
-
-def test_an_entry_of_the_older_format_is_a_hit(desk: ReaderHarness) -> None:
-    """It is served in every shape as the same report in the current format, and its summary is not fetched again."""
-    desk.warm(WEEK)
-    before = [desk.reader.get_shape(desk.reader.read(WEEK), shape) for shape in Shape]
-    _replace_document(desk, "application/json", encode_version_1)
-    answer = desk.reader.read(WEEK)
-    assert answer.status == ReadStatus.HIT
-    assert [desk.reader.get_shape(answer, shape) for shape in Shape] == before
-    desk.bench.clock.sleep(6 * 3600 + 1)
-    desk.warm(WEEK)
-    assert [unit.increment for unit in desk.bench.source.submitted] == [Increment.RANGE, Increment.DAY]
-
-
 def test_an_entry_of_a_newer_format_is_a_miss_and_is_fetched_again(desk: ReaderHarness) -> None:
     """It is never guessed at; the reason names the version, and the next fetch replaces it."""
     desk.warm(WEEK)
-    _replace_document(desk, "application/vnd.adwarm.report+json;version=4", encode_document)
+    store_newer_format(desk.engine)
     answer = desk.reader.read(WEEK)
     assert (answer.status, answer.blob) == (ReadStatus.MISS, None)
-    assert "version 4" in str(answer.reason)
+    assert "version 99" in str(answer.reason)
     assert desk.fetch(WEEK).status == ReadStatus.FETCHED
     assert desk.reader.read(WEEK).status == ReadStatus.HIT
     assert [unit.increment for unit in desk.bench.source.submitted] == [Increment.RANGE, Increment.RANGE]

@@ -75,23 +75,6 @@ def test_a_default_never_overwrites_a_users_row(engine: Engine) -> None:
         assert find_strategy(connection, changed.name) is not None
 
 
-@pytest.mark.parametrize(("batch_size", "is_today"), [(5, True), (9, False)], ids=["unchanged", "changed"])
-def test_a_default_of_an_earlier_version(engine: Engine, batch_size: int, is_today: bool) -> None:
-    """One that nobody has changed becomes today's, once; one that somebody has changed stays."""
-    default = DEFAULT_STRATEGIES[0]
-    former = replace(default, retire_unused=False, opened_only=False, batch_size=batch_size, enabled=False)
-    _save(engine, former)
-    with write_transaction(engine) as connection:
-        connection.execute(update(table).values(opened_only=None))
-        seed_strategies(connection, DEFAULT_STRATEGIES, NOW)
-    expected = replace(default, enabled=False) if is_today else former
-    assert _stored(engine)[default.name].strategy == expected
-    _save(engine, former)
-    with write_transaction(engine) as connection:
-        seed_strategies(connection, DEFAULT_STRATEGIES, NOW)
-    assert _stored(engine)[default.name].strategy == former
-
-
 @pytest.mark.parametrize(
     ("values", "problem"),
     [

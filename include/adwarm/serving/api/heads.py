@@ -57,7 +57,7 @@ class Head:
         self.key = (pointer, status, int(age))
         self.selection = Selection(choose_encoding(offer.accept_encoding, entry.codec), offer.shape)
         self.shared = [*offer.common, *_timed_headers(pointer, entry, status, age, now)]
-        self._hash = entry.content_hash or entry.payload_hash
+        self._hash = entry.content_hash
         self._shared_lines = encode_headers(self.shared)
         self._matched: tuple[bytes, Described | None] = (b"", None)
         self._full: tuple[int, list[Header], bytes] = (-1, [], b"")

@@ -307,7 +307,7 @@ class HitRoute:
         if delta is None:
             return None
         coding = http_headers.delta_coding(digest)
-        tag = http_headers.make_etag(entry.content_hash or entry.payload_hash, coding, COLUMNAR)
+        tag = http_headers.make_etag(entry.content_hash, coding, COLUMNAR)
         return delta, [(b"etag", tag.encode()), (b"content-encoding", CODING.encode())]
 
     async def _answer_without_store(self, reading: Reading, error: Exception) -> None:

@@ -93,7 +93,7 @@ async def describe_fallback(
     common = [*_describe(result, now), (b"vary", http_headers.VARY.encode()), *SECURITY_HEADERS]
     coded: list[Header] = [NO_STORE]
     if result.source in _STORED_SOURCES and result.other_window is None:
-        content_hash = entry.content_hash or entry.payload_hash
+        content_hash = entry.content_hash
         common.append((b"cache-control", http_headers.cache_control(None).encode()))
         condition = request_headers.get(b"if-none-match", b"").decode("latin-1")
         current = http_headers.find_etag(condition or None, content_hash, shape)

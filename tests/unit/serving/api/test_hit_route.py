@@ -462,8 +462,8 @@ def test_other_shapes_are_made_once(desk: ReaderHarness, tmp_path: Path, monkeyp
     rendered = []
     render = hit_parts.render_shape
 
-    def count(*arguments: Any) -> tuple[bytes, str]:
-        rendered.append(arguments[2:])
+    def count(*arguments: Any) -> bytes:
+        rendered.append(arguments[1:])
         return render(*arguments)
 
     monkeypatch.setattr(hit_parts, "render_shape", count)

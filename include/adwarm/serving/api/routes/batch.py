@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Header, Response
 from fastapi.concurrency import run_in_threadpool
 
-from adwarm.compression import choose_encoding, content_coding, decode_envelope
+from adwarm.compression import CONTENT_TYPE, choose_encoding, content_coding
 from adwarm.compression.envelope import encode
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.foundation.local_time import local_day
@@ -157,7 +157,7 @@ def _describe(services: ServingServices, named: dict[str, str], result: ReadResu
         degraded=result.is_degraded,
         window=_name(result.other_window),
         actions=list(result.actions),
-        content_type=decode_envelope(blob).content_type,
+        content_type=CONTENT_TYPE,
     )
     if entry.raw_bytes > max_bytes:
         reason = "the answer is full; read this report by itself"

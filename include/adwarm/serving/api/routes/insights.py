@@ -43,7 +43,7 @@ _RESPONSES: Responses = {
         "headers": _HEADERS,
         "content": {
             "application/vnd.adwarm.report+json": {"schema": _DOCUMENT},
-            "application/json": {"schema": {"description": "Rows, or a document of an earlier version."}},
+            "application/json": {"schema": {"description": "Rows."}},
             "application/x-ndjson": {"schema": {"type": "string"}},
             "text/csv": {"schema": {"type": "string"}},
             "application/vnd.apache.arrow.stream": _BINARY,

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "21"  # 1 to 20 were never released
+revision = "22"  # 1 to 21 were never released
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -667,7 +667,7 @@ def upgrade() -> None:
         sa.Column("time_zone", sa.String(length=64), server_default="UTC", nullable=False),
         sa.Column("retire_unused", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("open_hours", sa.Integer(), server_default="6", nullable=False),
-        sa.Column("opened_only", sa.Boolean()),
+        sa.Column("opened_only", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_strategy")),
     )
     op.create_table(
@@ -815,8 +815,7 @@ def upgrade() -> None:
         sa.Column("data_version", sa.Integer(), nullable=False),
         sa.Column("api_version", sa.String(length=16), nullable=False),
         sa.Column("token", sa.BigInteger(), nullable=False),
-        sa.Column("content_hash", sa.String(length=64)),
-        sa.Column("content_type", sa.String(length=255)),
+        sa.Column("content_hash", sa.String(length=64), nullable=False),
         sa.Column("reads", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("last_read_at", _TIMESTAMP),
         sa.ForeignKeyConstraint(["payload_hash"], ["payload.hash"], name=op.f("fk_entry_payload_hash")),
