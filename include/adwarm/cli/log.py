@@ -203,7 +203,6 @@ def _print_figures(document: dict[str, Any]) -> None:
         ("opens by", document["actors"] or "-"),
         ("time zones", {name or "(none)": count for name, count in document["time_zones"].items()} or "-"),
         ("repeated events", f"{about}{repeats['exact']:,}"),
-        (f"within {repeats['seconds']} s of the same", repeats["within_seconds"]),
         ("reloads at a fixed interval", document["reloads"]),
         ("human opens", learnable.get("opens", 0)),
         ("first opens", learnable.get("first_opens", 0)),

@@ -13,7 +13,7 @@ from adwarm.access_log.file_columns import FileColumns, describe_columns
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, SkippedFiles, is_file_error, list_files, list_skipped
 from adwarm.access_log.log_reader import LogReader, parquet_groups, timestamp_column
 from adwarm.access_log.quarantine import Quarantine
-from adwarm.access_log.timestamps import SECOND, from_micros
+from adwarm.access_log.timestamps import from_micros
 from adwarm.foundation.arrow_arrays import system_memory_pool, to_numpy
 from adwarm.foundation.background_iterator import iterate_in_background
 from adwarm.foundation.local_hours import DAY_MICROS
@@ -22,36 +22,28 @@ from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import AccessLogSettings, Settings
 
-NEAR_SECONDS = 2
-"""Two opens of a key by the same class of reader within this time are a likely repeat, such as a double click."""
 _KEY = ("account_id", "date_range", "report", "actor")
-_MAX_CARRIED = 20_000
 
 Hashes = npt.NDArray[np.uint64]
 
 
 class RepeatCounter:
-    """Counts exact repeats over the whole log, and opens of one key within `NEAR_SECONDS` in the order of the log.
+    """Counts exact repeats over the whole log.
 
     All batches must come from one `LogReader`, whose codes are the same in each of them.
 
     Args:
         limit: distinct events in memory, 8 bytes each. With more, a half is dropped by hash, and the count becomes an
             estimate.
-
-    Attributes:
-        near: opens within `NEAR_SECONDS` of the one before, exact repeats not included.
     """
 
     def __init__(self, limit: int = 1_000_000) -> None:
-        self.near = 0
         self._limit = limit
         self._rate = 1
         self._seen: Hashes = np.empty(0, np.uint64)
         self._new: list[Hashes] = []
         self._new_count = 0
         self._exact = 0
-        self._carried: tuple[npt.NDArray[np.int64], Hashes] = (np.empty(0, np.int64), np.empty(0, np.uint64))
 
     @property
     def is_estimate(self) -> bool:
@@ -78,7 +70,6 @@ class RepeatCounter:
         self._new_count += len(sample)
         if self._new_count >= self._limit:
             self._merge()
-        self._count_near(moments, key)
 
     def _merge(self) -> None:
         if self._new_count:
@@ -89,17 +80,6 @@ class RepeatCounter:
         while len(self._seen) > self._limit:
             self._rate *= 2
             self._seen = self._seen[self._seen % np.uint64(self._rate) == 0]
-
-    def _count_near(self, moments: npt.NDArray[np.int64], key: Hashes) -> None:
-        before = len(self._carried[0])
-        moments, key = np.concatenate([self._carried[0], moments]), np.concatenate([self._carried[1], key])
-        order = np.lexsort((moments, key))
-        gap = np.diff(moments[order])
-        is_near = (key[order][1:] == key[order][:-1]) & (gap > 0) & (gap <= NEAR_SECONDS * SECOND)
-        is_new = np.maximum(order[1:], order[:-1]) >= before
-        self.near += int(np.count_nonzero(is_near & is_new))
-        last = np.flatnonzero(moments >= moments.max() - NEAR_SECONDS * SECOND)[-_MAX_CARRIED:]
-        self._carried = (moments[last], key[last])
 
 
 def _codes(batch: pa.RecordBatch, name: str) -> Hashes:

@@ -8,7 +8,7 @@ from typing import Any
 from adwarm.access_log.file_columns import plain_columns
 from adwarm.access_log.quarantine import FILE_REASONS
 from adwarm.foundation.redaction import redact
-from adwarm.log_check.check import NEAR_SECONDS, FileCheck, LogCheck
+from adwarm.log_check.check import FileCheck, LogCheck
 from adwarm.log_check.next_step import NextStep
 
 _MAX_FILES, _MAX_AGENTS, _MAX_ZONES, _MAX_NAMES = 100, 10, 40, 60
@@ -47,12 +47,7 @@ def to_document(check: LogCheck, advice: Sequence[str], step: NextStep | None = 
         "machine_agents": {
             redact(name)[:_AGENT_LENGTH]: n for name, n in check.machine_agents.most_common(_MAX_AGENTS)
         },
-        "repeats": {
-            "exact": check.repeats.exact,
-            "is_estimate": check.repeats.is_estimate,
-            "within_seconds": check.repeats.near,
-            "seconds": NEAR_SECONDS,
-        },
+        "repeats": {"exact": check.repeats.exact, "is_estimate": check.repeats.is_estimate},
         "reloads": check.reloads,
         "learnable": None
         if learnable is None

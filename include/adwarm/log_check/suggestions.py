@@ -73,7 +73,7 @@ _REASONS = {
     "symlink": "links that lead out of the folder are not followed; name the target itself",
 }
 _IDS_SHOWN = 10
-_MANY_REPEATS, _MANY_NEAR = 0.01, 0.10
+_MANY_REPEATS = 0.01
 _OLD = timedelta(days=7)
 
 
@@ -163,8 +163,6 @@ def _about_people(check: LogCheck) -> Iterator[str]:
 def _about_repeats(check: LogCheck) -> Iterator[str]:
     if check.repeats.exact > _MANY_REPEATS * max(check.events, 1):
         yield "many lines are repeated: perhaps two files, or two servers, record the same open"
-    if check.repeats.near > _MANY_NEAR * max(check.events, 1):
-        yield "many opens follow one of the same report within seconds: perhaps a page loads its report twice"
 
 
 def _about_length(check: LogCheck, settings: Settings, now: datetime) -> Iterator[str]:

@@ -31,7 +31,6 @@ from adwarm.replay.replay_page import get_headline
 from adwarm.replay.results import (
     REFERENCE_POLICIES,
     DeferredMetrics,
-    PolicyMeasurements,
     PolicyResult,
     compare_policies,
     policy_result,
@@ -330,10 +329,16 @@ def _replay_policy(
     target_columns = np.unique(np.searchsorted(-thresholds.curve, -thresholds.target))
     counts = simulate(inputs, test_period, metrics.observe(rankings), thresholds.curve, target_columns)
     calls = inputs.calls(counts, test_period)
-    measured = PolicyMeasurements(metrics.compute(), plan.finish() if plan else None)
-    return policy_result(
-        policy, thresholds, counts, calls=calls, fetch_seconds=config.fetch.total_seconds(), measured=measured
-    ), counts
+    result = policy_result(
+        policy,
+        thresholds,
+        counts,
+        calls=calls,
+        fetch_seconds=config.fetch.total_seconds(),
+        probability=metrics.compute(),
+        as_deployed=plan.finish() if plan else None,
+    )
+    return result, counts
 
 
 def _observe_plan(

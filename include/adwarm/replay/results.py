@@ -47,26 +47,15 @@ class PolicyResult:
     document: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class PolicyMeasurements:
-    """What is measured during a policy's evaluation, beside its thresholds; JSON values.
-
-    Attributes:
-        probability: metrics of its probabilities; None when it states none.
-        as_deployed: the figures of its deployed plan; None when it is no forecast.
-    """
-
-    probability: dict[str, Any] | None = None
-    as_deployed: dict[str, Any] | None = None
-
-
 def policy_result(
     policy: Policy,
     thresholds: Thresholds,
     counts: SimulationCounts,
     calls: Ints32,
     fetch_seconds: float,
-    measured: "PolicyMeasurements",
+    *,
+    probability: dict[str, Any] | None,
+    as_deployed: dict[str, Any] | None,
 ) -> PolicyResult:
     """Return the results of a policy.
 
@@ -74,6 +63,8 @@ def policy_result(
         thresholds: one per column of `counts`.
         calls: upstream calls, cells x columns.
         fetch_seconds: how long a reader waits at a miss.
+        probability: metrics of its probabilities; None when it states none.
+        as_deployed: the figures of its deployed plan; None when it is no forecast.
     """
     read_at = sorted({*READ_AT, *thresholds.targets})
     points = curve_points(counts, calls, np.array(read_at))
@@ -97,8 +88,8 @@ def policy_result(
         ],
         "read_off_curve": _read_curve(points, read_at),
         "curve": _curve_document(thresholds.curve, counts, points),
-        "probability": measured.probability,
-        "as_deployed": measured.as_deployed,
+        "probability": probability,
+        "as_deployed": as_deployed,
     }
     return PolicyResult(policy.name, target_columns, points, read_at, document)
 
@@ -137,7 +128,6 @@ def _column_figures(counts: SimulationCounts, points: "CurvePoints", column: int
         "hit_ratio": _share(counts.hits[:, column].sum(), counts.opens.sum()),
         "first_open_hit_ratio": float(points.ratio[column]),
         "first_open_hit_ratio_interval": confidence_interval(resampled_ratio(counts, column)),
-        "first_open_hit_ratio_account_mean": _account_mean(counts, column),
         "warms": warms,
         "used": used,
         "cache_efficiency": _share(used, warms),
@@ -181,15 +171,6 @@ def _response_seconds(counts: SimulationCounts, fetch_seconds: float) -> Floats:
     hits, misses = counts.hits.sum(axis=0), counts.misses.sum(axis=0)
     waits = np.minimum(counts.wait_micros / 1e6, counts.joined_opens * fetch_seconds)
     return np.asarray((hits * HIT_SECONDS + misses * fetch_seconds + waits) / max(int(counts.opens.sum()), 1))
-
-
-def _account_mean(counts: SimulationCounts, column: int) -> float | None:
-    """Return the mean of the accounts' first-open hit ratios, in which busy accounts do not dominate."""
-    weeks = counts.weeks
-    first_opens = counts.first_opens.reshape(-1, weeks).sum(axis=1)
-    hits = counts.first_hits[:, column].reshape(-1, weeks).sum(axis=1)
-    opened = first_opens > 0
-    return float((hits[opened] / first_opens[opened]).mean()) if opened.any() else None
 
 
 def _finite(threshold: Any) -> float | None:
@@ -357,7 +338,6 @@ class ProbabilityMetrics:
             "log_loss": self._loss / cases,
             "pr_auc": self._pr_auc(),
             "ece": gap / mass if mass else None,
-            "ece_at_least": MIN_PROBABILITY,
             "ece_share_of_cases": mass / cases,
             "bins": bins,
         }

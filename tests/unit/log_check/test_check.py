@@ -169,14 +169,6 @@ def test_the_same_event_again_is_an_exact_repeat() -> None:
     assert (counter.exact, counter.is_estimate) == (3, False)
 
 
-def test_opens_within_two_seconds_are_near_also_across_batches() -> None:
-    """A double click is near; an exact repeat, a later open and another key are not."""
-    batches, counter = _Batches(), RepeatCounter()
-    counter.add(batches.make([0, 1.5, 1.5, 100], [1, 1, 2, 1]))
-    counter.add(batches.make([101, 101, 110], [1, 2, 1]))
-    assert counter.near == 2
-
-
 def test_memory_is_bounded_and_the_estimate_is_close() -> None:
     """With more events than the limit a sample is counted; 4,000 repeats are estimated within a quarter."""
     batches, counter = _Batches(), RepeatCounter(limit=2_000)
