@@ -91,14 +91,13 @@ class CalibrationPoint:
     count: int
 
 
-def heat_map(values: Sequence[float], title: str, unit: str, texts: Sequence[str] | None = None) -> Markup:
+def heat_map(values: Sequence[float], title: str, unit: str) -> Markup:
     """Return a map of 7 weekdays x 24 hours.
 
     Args:
         values: 168 numbers, Monday 00:00 first.
         title: what it shows, for screen readers.
         unit: of the values, for the text of each cell.
-        texts: the text of each cell; made from the value when None.
 
     Raises:
         ValueError: there are not 168 values.
@@ -114,7 +113,7 @@ def heat_map(values: Sequence[float], title: str, unit: str, texts: Sequence[str
     for place, value in enumerate(values):
         day, hour = divmod(place, 24)
         level = math.ceil(value / highest * HEAT_LEVELS) if highest > 0 and value > 0 else 0
-        text = texts[place] if texts else f"{_DAYS[day]} {hour:02d}:00: {value:,.3g} {unit}"
+        text = f"{_DAYS[day]} {hour:02d}:00: {value:,.3g} {unit}"
         cell = '<rect x="{}" y="{}" width="16" height="22" rx="3" class="h{}"><title>{}</title></rect>'
         parts.append(_fill(cell, 42 + hour * 18, 18 + day * 24, level, text))
     return _svg(WIDTH, 190, title, parts, "heat")
@@ -132,9 +131,9 @@ def line_chart(
     return _plot(series, labels, title, height, bars=False, moments=marks)
 
 
-def bar_chart(series: Sequence[Series], labels: Sequence[str], title: str, *, height: int = 180) -> Markup:
+def bar_chart(series: Sequence[Series], labels: Sequence[str], title: str) -> Markup:
     """Return bars side by side; arguments as for `line_chart`."""
-    return _plot(series, labels, title, height, bars=True)
+    return _plot(series, labels, title, 180, bars=True)
 
 
 def share_bar(share: float, title: str, kind: str = "c1") -> Markup:

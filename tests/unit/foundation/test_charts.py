@@ -114,8 +114,7 @@ def test_hostile_names_stay_text() -> None:
         line_chart(series, [HOSTILE] * 2, HOSTILE, marks=[Mark(0, HOSTILE)]),
         bar_chart(series, [HOSTILE] * 2, HOSTILE),
     ]
-    charts += [heat_map([1.0] * 168, HOSTILE, HOSTILE), heat_map([1.0] * 168, HOSTILE, "", [HOSTILE] * 168)]
-    charts += [share_bar(0.5, HOSTILE), sparkline([1, 2], HOSTILE)]
+    charts += [heat_map([1.0] * 168, HOSTILE, HOSTILE), share_bar(0.5, HOSTILE), sparkline([1, 2], HOSTILE)]
     charts += [calibration_chart({HOSTILE: [CalibrationPoint(0.5, 0.5, 1)]}, HOSTILE)]
     axis = Axis(HOSTILE, [(0, HOSTILE), (1, HOSTILE)])
     charts += [xy_chart([Curve(HOSTILE, [Point(0, 1, HOSTILE)])] * 2, axis, axis, HOSTILE)]
