@@ -11,15 +11,14 @@ from urllib.parse import quote
 import httpx
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import select
 
 from adwarm.access_log.log_reader import read_events
 from adwarm.access_log.quarantine import Quarantine
 from adwarm.cli import main
 from adwarm.foundation.clock import SystemClock
-from adwarm.foundation.errors import AdwarmError, BadRequest
-from adwarm.model import AccessToken, Account, ReportKey, Strategy, TokenScope, normalize_account_id
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import AccessToken, Account, Strategy, TokenScope
 from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
 from adwarm.serving.api.server import serve_in_thread
@@ -67,25 +66,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("ADWARM_SOURCE__GRAPH_URL", "http://127.0.0.1:1")
         patch.chdir(folder / "work")
         yield folder
-
-
-@given(text=ANY_TEXT)
-def test_only_account_ids_pass(text: str) -> None:
-    """A text is refused, or becomes `act_` and up to 20 ASCII digits."""
-    with suppress(BadRequest):
-        account = normalize_account_id(text)
-        assert account.isascii()
-        assert account.startswith("act_")
-        assert account[4:].isdecimal()
-        assert len(account) <= 24
-
-
-@given(account=ANY_TEXT, date_range=ANY_TEXT, report=ANY_TEXT)
-def test_only_report_keys_pass(account: str, date_range: str, report: str) -> None:
-    """A key has no character that a path, SQL, a shell or a template gives a meaning to."""
-    with suppress(BadRequest):
-        key = ReportKey.parse(account, date_range, report)
-        assert set(f"{key.account_id}{key.date_range}{key.report}") <= set("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 @given(text=ANY_TEXT)
@@ -228,11 +208,3 @@ def test_refused_input_leaves_no_row(home: Path, api: httpx.Client) -> None:
         for table in metadata.sorted_tables:
             stored = repr(connection.execute(select(table)).all())
             assert not [text for text in SHORT_TEXTS if len(text) > 6 and text in stored], table.name
-
-
-@given(st.lists(st.sampled_from(SHORT_TEXTS), min_size=1, max_size=3))
-def test_errors_are_one_tree(texts: list[str]) -> None:
-    """Whatever is wrong with a key, the error is one of adwarm's."""
-    for text in texts:
-        with pytest.raises(AdwarmError):
-            ReportKey.parse(text, text, text)

@@ -29,9 +29,9 @@ def test_the_default_strategy_keeps_its_reports_fresh() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
-def test_the_default_strategy_keeps_its_reports_fresh_for_days(zone: str) -> None:
-    """The same over two days, also where the accounts' midnight is between two due times."""
+def test_the_default_strategy_keeps_its_reports_fresh_for_days() -> None:
+    """The same over two days, where the accounts' midnight is between two due times."""
+    zone = "Asia/Kolkata"
     _check_freshness(measure_freshness(zone, open_hours=0), measure_freshness(zone))
 
 

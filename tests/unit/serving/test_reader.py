@@ -1,15 +1,14 @@
 """The read path: the right window, verified bytes, the true age, and every read counted."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
 
-from adwarm.foundation.errors import BadRequest, NotFound, StorageError
-from adwarm.model import Account, Actor, ReportKey, Window
+from adwarm.foundation.errors import NotFound, StorageError
+from adwarm.model import Account, Actor, ReportKey
 from adwarm.serving import ReadStatus, read_back
-from adwarm.serving.read_chain import read_or_fetch
 from adwarm.serving.reader import Reader
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, entries, read_traffic
@@ -73,46 +72,6 @@ def test_midnight_changes_the_window(desk: ReaderHarness) -> None:
     assert "2026-11-25..2026-11-25" in str(answer.reason)
 
 
-def test_a_failing_source_leaves_the_older_entry(desk: ReaderHarness) -> None:
-    """The stored entry is served, marked stale, with the source's reason."""
-    desk.warm(KEY)
-    desk.bench.clock.sleep(7 * 3600)
-    desk.break_upstream()
-    answer = desk.fetch(KEY)
-    assert answer.status == ReadStatus.STALE
-    assert "the platform is down" in str(answer.reason)
-    assert orjson.loads(desk.reader.get_body(answer))["daily"]["rows"]
-
-
-def test_after_midnight_a_failing_source_leaves_the_older_window(desk: ReaderHarness) -> None:
-    """The newest entry of the key is served to who allows it, and the reason names the days it covers."""
-    desk.warm(KEY)
-    desk.bench.clock.set(NOW + 24 * HOUR)
-    desk.break_upstream()
-    with pytest.raises(NotFound, match=r"other days are stored, 2026-11-24\.\.2026-11-24"):
-        desk.fetch(KEY)
-    answer = read_or_fetch(desk.reader, lambda: desk.bench.prefetch, KEY, allow_partial=True)
-    assert answer.entry is not None
-    assert (answer.status, answer.entry.key.window) == (
-        ReadStatus.STALE,
-        Window(date(2026, 11, 24), date(2026, 11, 24)),
-    )
-    assert "the platform is down" in str(answer.reason)
-    assert "the entry covers 2026-11-24..2026-11-24" in str(answer.reason)
-
-
-def test_damaged_bytes_are_never_a_fallback(desk: ReaderHarness) -> None:
-    """With a failing source, corrupt bytes and corrupt days nothing is served, and the read is counted as a miss."""
-    desk.warm(KEY)
-    desk.corrupt_payloads()
-    desk.corrupt_objects()
-    desk.break_upstream()
-    desk.bench.clock.sleep(7 * 3600)
-    with pytest.raises(NotFound, match="the platform is down"):
-        desk.fetch(KEY)
-    assert _counts(desk) == (0, 0, 1)
-
-
 def test_a_fetch_on_a_miss_is_counted_as_a_wait(desk: ReaderHarness) -> None:
     """The reader waited for it, so it is a miss; the next read is a hit and costs no call."""
     assert desk.fetch(KEY).status == ReadStatus.FETCHED
@@ -138,12 +97,6 @@ def test_a_reader_of_another_process_finds_the_entry(desk: ReaderHarness) -> Non
     """Warmer and reader share only the database."""
     desk.warm(KEY)
     assert Reader(desk.bench.prefetch.context, desk.bench.clock).read(KEY).status == ReadStatus.HIT
-
-
-def test_an_unknown_report_is_refused(desk: ReaderHarness) -> None:
-    """The message names the configured reports."""
-    with pytest.raises(BadRequest, match="default"):
-        desk.reader.read(ReportKey("act_1", "today", "nonsense"))
 
 
 def test_a_degraded_entry_is_stale_with_its_reason(desk: ReaderHarness) -> None:

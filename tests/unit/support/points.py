@@ -1,32 +1,15 @@
 """What the workers of these tests run."""
 
 import os
-import signal
 from pathlib import Path
 
 from adwarm.store import leases, open_engine, upgrade
 from adwarm.store.objects import ObjectStore
 
 
-def add(first: str, second: str) -> int:
-    """Return a sum."""
-    return int(first) + int(second)
-
-
-def read_variable() -> str | None:
-    """Return a variable of the environment."""
-    return os.environ.get("A_VARIABLE")
-
-
 def fail() -> None:
     """Raise an error."""
     raise ValueError("on purpose")
-
-
-def wait() -> None:
-    """Wait for a signal that ends it."""
-    print("waiting", flush=True)
-    signal.pause()
 
 
 def lease_and_store(folder: str) -> None:

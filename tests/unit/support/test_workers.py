@@ -1,6 +1,5 @@
-"""Workers can be killed, stopped and continued, and die at the point that they are given."""
+"""Workers die at the point that they are given."""
 
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +9,10 @@ import pytest
 from tests.support import syscalls
 from tests.support.crash_points import CrashPoints, PointKind
 from tests.support.fork_server import ForkServer
-from tests.support.kill import Worker, wait_until
 from tests.support.syscalls import CannotCount
 
 ROOT = Path(__file__).resolve().parents[3]
 POINTS = "tests.unit.support.points"
-ECHO = "import sys\nprint('ready', flush=True)\nfor line in sys.stdin: print('got', line.strip(), flush=True)"
 
 
 @pytest.fixture(scope="module")
@@ -24,65 +21,6 @@ def server() -> Iterator[ForkServer]:
     can_count = syscalls.shutil.which("cc") is not None and sys.platform.startswith("linux")
     with ForkServer(path=[ROOT], count_syscalls=can_count) as server:
         yield server
-
-
-@pytest.mark.slow
-def test_a_worker_is_stopped_and_continued() -> None:
-    """While it is stopped it runs on nowhere; continued, it ends by itself."""
-    with Worker([sys.executable, "-c", ECHO]) as worker:
-        worker.wait_for_line("ready")
-        assert worker.stop()
-        status = Path(f"/proc/{worker.process.pid}/stat")
-        wait_until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
-        assert worker.is_running
-        assert worker.resume()
-        assert worker.finish() == 0
-        assert not worker.kill()
-
-
-@pytest.mark.slow
-def test_a_line_that_never_comes_is_reported() -> None:
-    """A worker that ends first is reported with its standard error, one that is slow as a timeout."""
-    with Worker([sys.executable, "-c", "raise SystemExit('no reason')"]) as worker:
-        worker.process.wait(60)
-        wait_until(lambda: "no reason" in worker.errors, "its error is read")
-        with pytest.raises(ChildProcessError, match="no reason"):
-            worker.wait_for_line("ready")
-    with Worker([sys.executable, "-c", "input()"]) as worker, pytest.raises(TimeoutError):
-        worker.wait_for_line("ready", seconds=0.05)
-    with pytest.raises(TimeoutError, match="the end of the world"):
-        wait_until(lambda: False, "the end of the world", seconds=0.01)
-
-
-@pytest.mark.slow
-def test_forked_workers_return_results(server: ForkServer) -> None:
-    """Each has its own arguments, environment, log and result."""
-    first, second = server.start(f"{POINTS}:add", "1", "2"), server.start(f"{POINTS}:add", "3", "4")
-    named = server.start(f"{POINTS}:read_variable", environment={"A_VARIABLE": "a value"})
-    plain = server.start(f"{POINTS}:read_variable")
-    assert [worker.finish() for worker in (first, second, named, plain)] == [0, 0, 0, 0]
-    assert [worker.result for worker in (first, second, named, plain)] == [3, 7, "a value", None]
-
-
-@pytest.mark.slow
-def test_a_forked_worker_fails_with_its_traceback(server: ForkServer) -> None:
-    """The exit code is 1, and the log says why."""
-    worker = server.start(f"{POINTS}:fail")
-    assert worker.finish() == 1
-    assert "ValueError: on purpose" in worker.output
-
-
-@pytest.mark.slow
-def test_a_forked_worker_is_killed(server: ForkServer) -> None:
-    """The exit code is the negative number of the signal; a second kill reports that it had ended."""
-    worker = server.start(f"{POINTS}:wait")
-    wait_until(lambda: "waiting" in worker.output, "it waits")
-    assert worker.stop()
-    assert worker.resume()
-    assert worker.kill()
-    assert worker.finish() == -signal.SIGKILL
-    assert not worker.kill()
-    assert (worker.result, worker.points.total()) == (None, 0)
 
 
 @pytest.mark.slow

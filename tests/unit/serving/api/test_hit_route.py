@@ -348,31 +348,6 @@ def test_damaged_and_lost_bytes_are_never_sent(route: HitHarness, is_lost: bool)
 
 
 @SQLITE_ONLY
-def test_nobody_reads_without_a_token(route: HitHarness, subtests: pytest.Subtests) -> None:
-    """Missing and wrong tokens get 401 and learn nothing."""
-    route.desk.warm(KEY)
-    for authorization in ["", "Bearer adwarm_bad_secret", "Basic good"]:
-        with subtests.test(authorization=authorization):
-            answer = route.get(PATH, authorization=authorization)
-            assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
-            assert answer.headers["www-authenticate"].startswith("Bearer")
-            assert "etag" not in answer.headers
-
-
-@SQLITE_ONLY
-def test_a_forbidden_account_looks_like_an_unknown_one(route: HitHarness) -> None:
-    """Status, headers and body are equal, whether the account exists, is stored, or neither."""
-    route.desk.warm(KEY)
-    _set_scopes(route, TokenScope.READ, accounts=frozenset({"act_5"}))
-    forbidden, unknown = route.get(PATH), route.get("/v1/insights/act_404/yesterday")
-    no_report = route.get("/v1/insights/act_5/yesterday?report=nothing")
-    _set_scopes(route, TokenScope.READ, accounts=None)
-    unlisted = route.get("/v1/insights/act_404/yesterday")
-    assert forbidden == unknown == no_report == unlisted
-    assert forbidden.status == 404
-
-
-@SQLITE_ONLY
 def test_bad_input_says_what_to_write(route: HitHarness, subtests: pytest.Subtests) -> None:
     """Malformed parts get 400 with a sentence about the part, before anything is requested."""
     for path in [

@@ -94,8 +94,8 @@ def test_operations_conform(api: Api, label: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
 def test_operations_conform_in_depth(api: Api, label: str) -> None:
-    """The same with many more requests."""
-    _check(api, label, 100)
+    """The same with more requests."""
+    _check(api, label, 40)
 
 
 @SQLITE_ONLY
