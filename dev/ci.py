@@ -31,7 +31,6 @@ class Part:
     """A target of make, and what the order of the run depends on.
 
     Attributes:
-        name: the target.
         seconds: what it takes alone on two cores.
         cores: CPU seconds that it takes in each of these; a part that mostly waits has less than one half.
         own: patterns of paths that reach only the parts that name them. Any other path reaches every part.
@@ -103,7 +102,6 @@ def list_changed_files(root: Path, base: str | None) -> list[str] | None:
     """Return the files that differ from what has landed, or None where that cannot be told, so that all parts run.
 
     Args:
-        root: the checkout.
         base: the commit to compare with; None for the last common one with origin/main, unless that is this commit.
     """
 

@@ -58,9 +58,6 @@ class ApiReaders:
 
     Attributes:
         runtime: of the process that serves; its clock is `clock`.
-        clock: the demo's clock.
-        day: the replayed day.
-        set_platform_time: sets the clock of the simulated platform.
         folder: where the client keeps its reports.
     """
 

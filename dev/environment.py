@@ -28,8 +28,6 @@ def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str
     The user's own `ADWARM_*` settings are kept, except those for folders, log and source.
 
     Args:
-        home: folder of databases, data and logs.
-        graph_url: URL of the simulator.
         log_url: file, folder, glob or URL of the access log.
     """
     airflow_home = home / "airflow"
@@ -79,8 +77,6 @@ def write_shell_environment(path: Path, environment: Mapping[str, str], **more: 
     interpreter for PATH.
 
     Args:
-        path: the file.
-        environment: the variables of the run.
         more: further variables, written as they are.
     """
     variables = {name: value for name, value in environment.items() if name.startswith(_SHELL_VARIABLES)} | more

@@ -30,7 +30,6 @@ class Rules:
     """What `dev/licences.toml` says.
 
     Attributes:
-        allowed: SPDX identifiers.
         aliases: words of package metadata, and the identifier they stand for.
         packages: the licence of packages that do not say it themselves.
         exceptions: packages that are accepted with another licence, and why.

@@ -17,7 +17,6 @@ class LockedPackage:
 
     Attributes:
         name: its normalized name.
-        version: the pinned version.
         marker: on which platforms it is installed; empty for all.
         hashes: the SHA-256 of each file that may be installed, sorted.
         required_by: the names of the packages that need it; `adwarm` where the project names it.

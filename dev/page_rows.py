@@ -40,8 +40,6 @@ class _Writer:
     """Writes the rows.
 
     Attributes:
-        context: the store.
-        now: the time of the newest rows.
         accounts: accounts with reports, those that are opened most first.
     """
 
@@ -59,8 +57,6 @@ def add_rows(context: Context, now: datetime, accounts: Sequence[str]) -> None:
     """Add the rows to a store with the work of the last hours.
 
     Args:
-        context: the store.
-        now: the time of the newest rows.
         accounts: at least twelve accounts with reports.
     """
     writer = _Writer(context, now, accounts)

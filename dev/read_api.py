@@ -38,7 +38,6 @@ def get_or_create_token(home: Path, env: Mapping[str, str]) -> str | None:
     """Return the demo's token, made at the first start into a file that only its owner can read.
 
     Args:
-        home: folder of the local stack.
         env: environment of the `adwarm` command; its database gets the token.
 
     Returns:

@@ -20,12 +20,7 @@ OUTPUT = ROOT / "dist" / "adwarm.cdx.json"
 
 
 def build_sbom(packages: list[LockedPackage], version: str) -> dict[str, Any]:
-    """Return the document.
-
-    Args:
-        packages: the packages of the lock.
-        version: the version of adwarm.
-    """
+    """Return the document."""
     root = f"pkg:pypi/adwarm@{version}"
     references: dict[str, list[str]] = {}  # a lock may have two versions of a package, for different platforms
     for package in packages:

@@ -67,10 +67,7 @@ class Sizing:
         rate: those calls a second.
         call_slots: calls in flight then, half of them to spare: `ADWARM_BACKPRESSURE__MAX_CONCURRENT`.
         cores: cores that work on calls in the busiest hour.
-        processes: task processes that run at once.
-        memory: of these processes.
         tables: bytes of each large table, payloads included, indexes included.
-        objects: bytes of the object store.
         journal: bytes of PostgreSQL's journal a second in the busiest hour.
         commits: transactions a second in the busiest hour; each waits for the disk once.
         plan_seconds: duration of one planning run.

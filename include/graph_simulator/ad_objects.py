@@ -172,10 +172,7 @@ def node_fields(level: str, ids: dict[str, str], status: str, started: date | No
     """Return all fields of an object that have a value. Times are at midnight UTC.
 
     Args:
-        level: campaign, adset or ad.
         ids: the object's own id as `id`, and the ids of its account and parents.
-        status: its effective status.
-        started: the first day of an ad.
     """
     since = started or FOUNDED
     configured = "ACTIVE" if status == ACTIVE else "ARCHIVED"

@@ -50,8 +50,6 @@ class AdTruth:
     """The planted truth of an ad: the label against which a fatigue score is evaluated.
 
     Attributes:
-        started: first day of its life.
-        ended: last day of its life.
         onset: the day from which its audience tires; None when it never does.
         turn: the day of a budget cut or a price rise, which do not tire the audience; None when there is none.
     """

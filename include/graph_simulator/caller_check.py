@@ -15,9 +15,6 @@ def find_refusal(client: str, headers: Mapping[str, str], scheme: str, bound: st
     """Return why a call of a control route is refused; None when it is allowed.
 
     Args:
-        client: address of the caller.
-        headers: its headers, by lower-case name.
-        scheme: `http` or `https`.
         bound: the name or address that the server listens on.
     """
     if not _is_loopback(client):

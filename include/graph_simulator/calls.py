@@ -36,11 +36,7 @@ class Call:
     Attributes:
         version: the API version, such as `v26.0`.
         parts: the segments of the path after the version.
-        params: parameters of the query and the form.
         url: the address without its query.
-        bearer: the token of the Authorization header.
-        method: the HTTP method.
-        faults: the faults that hit the call.
         batched: whether it is an entry of a batch.
     """
 
@@ -101,10 +97,8 @@ class LoggedCall:
     """One served call or batch envelope.
 
     Attributes:
-        at: the moment on the platform's clock.
         account: the account it was about, also when the path named a report or an ad.
         path: the name under which it is counted.
-        route: the name that limits and faults use.
         code: the error code; None for a success.
         cpu_ms: CPU time charged to the account.
         wall_ms: wall time charged to the account.

@@ -20,7 +20,6 @@ class SimulatorConfig:
     Attributes:
         accounts: `any` (every well-formed account id exists), a number of accounts, or the account ids.
         ads: ads that run at the same time in a typical account; accounts vary by 25 % around it.
-        seed: seed of all generated data.
         token: the access token for all accounts that `tokens` does not assign to another one.
         tokens: more access tokens, each with the accounts that only it can read.
         app_secret: when set, every call needs the matching `appsecret_proof`.

@@ -24,10 +24,7 @@ class GraphError(Exception):
     """An error response of the platform.
 
     Args:
-        message: the text of the error.
-        code: the platform's error code.
         subcode: `error_subcode`; left out when None.
-        status: the HTTP status.
         kind: `type` in the error body.
         transient: `is_transient`; left out when None.
 

@@ -145,7 +145,6 @@ def error_of(kind: FaultKind, *, name: str = "", subcode: int = 463, seconds: fl
     """Return the error response of a fault in `ACCESS_FAULTS` or `SERVING_FAULTS`.
 
     Args:
-        name: the object that the call names.
         subcode: the subcode of `TOKEN_DEAD`.
         seconds: `Retry-After` of `TOO_MANY_429`.
     """

@@ -24,7 +24,6 @@ class QuotaSetting(ProfilePart):
     """The limits of an account's rolling hour, and of the app.
 
     Attributes:
-        tier: the access tier of the app.
         base_calls: insights calls per hour before ads are added; the number of the tier when None.
         calls_per_ad: calls per hour that each active ad adds.
         cpu_seconds: CPU time that an account may use in an hour.
@@ -123,7 +122,6 @@ class Poison(ProfilePart):
     """An ad or a field that makes every query about it fail, in one account or in all.
 
     Attributes:
-        ad: the ad's id.
         slot: the slot of ads; unlike an id it is known before the data is generated.
         refusal: the text with which a query of the field is refused, as one that a version has dropped.
     """
@@ -182,7 +180,6 @@ class FaultRule(ProfilePart):
         accounts: the accounts it can hit, in canonical form; all when empty.
         routes: the routes it can hit; all that suit the kind when empty.
         seconds: duration of a slow body in real seconds, clock skew, or `Retry-After`.
-        subcode: the subcode of `token_dead`.
     """
 
     kind: FaultKind
@@ -241,7 +238,6 @@ def parse_fault_profile(values: Any, name: str) -> FaultProfile:
     """Return the fault profile that parsed TOML or JSON describes.
 
     Args:
-        values: the parsed document.
         name: what error messages call the document.
 
     Raises:

@@ -34,8 +34,6 @@ def batch_body(
     its response.
 
     Args:
-        call: the envelope.
-        reply: serves one call.
         error_headers: the headers of an entry that is rejected before it is served.
 
     Raises:

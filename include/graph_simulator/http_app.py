@@ -28,7 +28,6 @@ def create_app(config: SimulatorConfig, state: AppState | None = None, bound: st
     """Return the ASGI app of one platform.
 
     Args:
-        config: the platform's configuration.
         state: its state; made from `config` when None.
         bound: the name or address that the server listens on, which callers of the control routes may use.
     """

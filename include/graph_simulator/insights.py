@@ -41,7 +41,6 @@ class Selection:
     """The rows of a query, not rendered yet.
 
     Attributes:
-        table: totals by window and object.
         windows: the row's index into the windows of `table`, by row.
         objects: the row's index into the objects of `table`, by row.
         is_included: whether an ad passes the filters of the query.
@@ -145,14 +144,7 @@ def page_body(
 def render(
     table: LevelTotals, rows: tuple[Days, Days], fields: Sequence[str], split: ActionSplit = _PLAIN
 ) -> list[Row]:
-    """Return rows as the platform prints them: numbers as strings, zeros left out but `ALWAYS` and `ctr`.
-
-    Args:
-        table: totals by window and object.
-        rows: window and object indexes, by row.
-        fields: the fields to show.
-        split: how action lists are split.
-    """
+    """Return rows as the platform prints them: numbers as strings, zeros left out but `ALWAYS` and `ctr`."""
     windows, objects = rows
     figures = Figures(table.totals[:, windows, objects], table.reach[windows, objects])
     days = [(str(window.since), str(window.until)) for window in table.ad_totals.windows]

@@ -141,7 +141,6 @@ class QuotaEngine:
     """Admits and charges calls, and reports usage. Thread-safe.
 
     Args:
-        setting: the limits.
         active_ads: returns how many ads an account runs; each one adds calls.
     """
 

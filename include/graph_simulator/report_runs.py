@@ -112,7 +112,6 @@ class ReportRun:
     Attributes:
         seconds: how long it runs until it reaches 100 %.
         full_seconds: how long it stays at 100 % before it is completed.
-        error: why it fails, if it does.
     """
 
     id: str

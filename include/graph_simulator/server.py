@@ -25,7 +25,6 @@ class SimulatorServer:
     The port is bound at construction, so two servers never race for one.
 
     Args:
-        config: the platform's configuration.
         port: the port to listen on; 0 chooses a free one.
 
     Attributes:

@@ -21,13 +21,8 @@ class Usage:
     """Usage at one moment, in percent.
 
     Attributes:
-        tier: the access tier.
-        app: calls of the app.
-        load: CPU load of the app.
         account: the account of the call; empty when there is none.
         hour: calls, CPU time and wall time of the account.
-        score: score of the account.
-        regain_seconds: seconds until the account may call again.
         reset_seconds: seconds until the score is reset.
         headers_above: usage below which headers are left out.
         throttle: the insights throttle of the app and of the account.
