@@ -26,7 +26,6 @@ class RowGroup:
 
     Attributes:
         min_value: the smallest value of the column, as stored; None when the footer has no statistics.
-        max_value: the largest one.
     """
 
     rows: int

@@ -235,7 +235,6 @@ class FailedReports:
     """What can be requested again.
 
     Attributes:
-        failures: each report once.
         denied: reports of accounts that deny access; requesting them again is useless until that is granted.
     """
 

@@ -45,7 +45,6 @@ class BudgetKeys:
     """The rows that an operation needs. The row of the fleet is always loaded.
 
     Attributes:
-        grant_ids: the grants that stay.
         released_ids: the grants that are released; loading deletes their rows, and saving inserts those that stay.
     """
 

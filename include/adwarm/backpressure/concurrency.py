@@ -71,7 +71,6 @@ class LatencyBaseline(msgspec.Struct, array_like=True):
 
     Attributes:
         mean, deviation: moving averages of the latency and of its distance from the mean.
-        last_call_at: when the last call was observed.
         period_start: when the current quarter of an hour began.
         call_count: calls observed, counted up to the first twenty.
         period_best, previous_best: the lowest mean of the current and the previous period, with its deviation.

@@ -109,7 +109,6 @@ class ScopeRules:
     """The rules of one scope.
 
     Attributes:
-        limit: bounds of its calls in flight.
         bucket: its rate; None where only wider scopes bound it.
         window_seconds: the rolling window in which the platform counts.
         is_shared: whether many accounts draw on it, so that its rate is divided by class.

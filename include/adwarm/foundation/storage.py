@@ -33,8 +33,6 @@ class StorageOptions:
     Attributes:
         options: options of the fsspec file system of `family`; they may hold credentials.
         family: the storage that `options` are for, `s3`, `gs` or another protocol; empty for every one.
-        connect_seconds: timeout of connecting.
-        read_seconds: timeout of an answer.
         attempts: how often a request is made that fails for the moment; with growing pauses it bridges some seconds.
         parallel: maximum requests at once, per process; they hide a latency of 10 to 50 ms.
         cache_bytes: how much of what was read or written last stays in memory: a worker reads what it has just stored.

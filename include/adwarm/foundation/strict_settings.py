@@ -32,7 +32,6 @@ class SettingNames:
 
     Args:
         model: a model whose fields are plain values, sections (models), or dictionaries of either.
-        prefix: upper-case prefix of every name.
         others: names with the prefix that are no settings and belong to others.
     """
 

@@ -48,7 +48,6 @@ class Learnable:
     """What a forecast could learn.
 
     Attributes:
-        opens: human opens.
         first_opens: those after 30 quiet minutes of their key.
         days_with_opens: UTC days with a human open.
         days_without_opens: UTC days between the first and the last open without one.

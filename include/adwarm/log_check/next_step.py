@@ -29,7 +29,6 @@ class NextStep:
 
     Attributes:
         values: by name, as `AccessLogSettings` has them; empty when none is proposed.
-        notes: why, one sentence each.
         missing: what no column holds, in one sentence.
         command: checks the log again with these settings, for a POSIX shell; empty when none is proposed.
         before: some rows as they are.

@@ -51,7 +51,6 @@ class AccountList:
     """The accounts that one connection lists.
 
     Attributes:
-        connection: its name.
         credential: digest of the credential; empty where none is needed.
         accounts: by id.
         problems: accounts that were left out, and values that were replaced.

@@ -42,7 +42,6 @@ class AccountDiscovery:
     """Lists the accounts of connections and stores them.
 
     Attributes:
-        admission: the shared budget.
         pipeline: retries and alerts; without it a call is made once.
         clock: the time that accounts are seen at.
     """

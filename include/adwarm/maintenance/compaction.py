@@ -20,7 +20,6 @@ class CompactionResult:
     """The result of a compaction.
 
     Attributes:
-        months: account-months that were compacted.
         objects_before: objects that held their days.
         days: days that point at a new object.
         last: the last month that was looked at when time was used up; None when all were.

@@ -30,7 +30,6 @@ def compress_entries(
     that was published in the meantime is left as it is.
 
     Args:
-        compression: the codec and its level.
         patterns: of `account/report/date range`; an entry that any of them matches is compressed.
     """
     counts = {"entries": 0, "repacked": 0, "corrupt": 0, "bytes_before": 0, "bytes_after": 0}

@@ -64,10 +64,8 @@ class EvictionResult:
     """What was deleted, or would be.
 
     Attributes:
-        stored_bytes: compressed bytes of the deleted entries.
         payloads: payloads that no entry referred to any more, deleted with them.
         changed: entries that were left because they changed meanwhile.
-        is_dry_run: whether nothing was deleted.
     """
 
     entries: int

@@ -33,10 +33,8 @@ class GarbageResult:
     """What was deleted.
 
     Attributes:
-        objects: unreferenced objects.
         lines: objects with quarantined lines of the access log.
         versions: versions of entries that are too old for any reader.
-        payloads: unreferenced payloads.
         unfinished: files of writers that were killed.
         next_folder: the folder of objects that a later run starts after; None when all were looked at.
     """

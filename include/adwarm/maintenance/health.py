@@ -37,11 +37,7 @@ _NO_HASH = "0" * 64
 
 
 def make_check_health(calls: PlatformCalls, isolations: IsolationTracker) -> Step:
-    """Return the step `check_health`.
-
-    Args:
-        isolations: counts what the probes show.
-    """
+    """Return the step `check_health`."""
 
     def step(_cursor: Any, budget: StepBudget) -> StepResult:
         run = _Run(calls, isolations, PROBE_CALLS, budget)
@@ -56,11 +52,7 @@ def make_check_health(calls: PlatformCalls, isolations: IsolationTracker) -> Ste
 
 @dataclass
 class _Run:
-    """One run of the step.
-
-    Attributes:
-        left: calls that it may still make.
-    """
+    """One run of the step."""
 
     calls: PlatformCalls
     isolations: IsolationTracker

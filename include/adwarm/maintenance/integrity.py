@@ -30,8 +30,6 @@ class KindCounts:
     """What was checked of one kind of data.
 
     Attributes:
-        checked: entries or objects that were checked.
-        damaged: those with a problem.
         repaired: those that were set aside, so that whole data replaces them.
     """
 

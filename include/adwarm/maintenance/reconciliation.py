@@ -205,11 +205,7 @@ class _Case:
 
 @dataclass
 class _Run:
-    """One run of the step.
-
-    Attributes:
-        failure: the first error of a case.
-    """
+    """One run of the step."""
 
     calls: PlatformCalls
     pipeline: RecoveryPipeline

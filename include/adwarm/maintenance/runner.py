@@ -56,7 +56,6 @@ class StepResult:
         cursor: JSON that the next run continues from; None when everything was looked at.
         keeps_state: whether everything was looked at although there is a cursor, which then holds what the next pass
             has to know.
-        problems: sentences for a human, without secrets.
         skipped: why there was nothing to do; None when something was done.
     """
 

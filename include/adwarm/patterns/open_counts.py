@@ -41,7 +41,6 @@ class OpenCounts:
     """First opens of a period. Accounts, zones and ranges are numbered by the position of their name.
 
     Attributes:
-        accounts: account ids.
         started: per account, its first open, microseconds.
         keys: per account, how many report keys were opened.
         hours: account, whole hours since 1970 on the reader's clock, and first opens; one column per hour with an open.

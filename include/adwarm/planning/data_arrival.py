@@ -139,7 +139,6 @@ class ArrivalPlan:
     """The warms of arrived data.
 
     Attributes:
-        cut: what the budget rejects.
         done: the arrivals that need no further plan.
     """
 

@@ -137,7 +137,6 @@ class StrategyPlan:
     """The plan of one strategy, before it is stored.
 
     Attributes:
-        lanes: planned keys.
         cut: some of the keys that the budget cut; each says why.
         counts: as in `StrategyPlanSummary.strategies`.
         recheck_at: when it is to be planned again before its next due time; None when it is not.

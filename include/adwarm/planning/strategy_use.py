@@ -32,7 +32,6 @@ class Coverage:
     """How many of a strategy's keys are fresh now.
 
     Attributes:
-        fresh: keys with a fresh entry.
         oldest_at: when the oldest of those entries was fetched; None when there is none.
     """
 

@@ -188,7 +188,6 @@ class Explanation:
     """The answer to "why was this not warm?".
 
     Attributes:
-        is_warm: whether it was warm after all.
         because: the answer in one clause.
     """
 

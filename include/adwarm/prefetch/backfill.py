@@ -86,8 +86,6 @@ class Estimate:
     """The expected cost of a backfill.
 
     Attributes:
-        accounts: accounts with missing days.
-        days: account-days to fetch.
         spans: spans to fetch; each takes a request per page.
         requests: pages, starts and polls of async reports, range summaries, and look-ups of accounts that were never
             fetched.

@@ -99,7 +99,6 @@ class Fetcher:
 
     Attributes:
         batch: says before each call whether it may be made, and waits for async reports.
-        connection: whose token is used.
         calls: upstream calls made so far, failed ones included.
         rows_per_day: rows that a day is expected to have; 0 when nothing is stored.
         lease: records progress; without one no report is requested.

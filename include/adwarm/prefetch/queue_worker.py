@@ -45,7 +45,6 @@ class DrainResult:
         failed: requests that no other try can help.
         given_back: requests that were requeued for a later try.
         lost: requests whose lease another worker has taken over.
-        errors: why requests were not completed.
         failures: the errors of failed and requeued requests; a wait is none.
     """
 

@@ -19,7 +19,6 @@ class WindowRows:
     """What a connection answered for a window.
 
     Attributes:
-        daily: a row per object and day.
         summary: a row per object over the whole window; None for a window of one day.
         missing: what could not be read, and why; None when nothing is missing.
     """

@@ -36,7 +36,6 @@ class Message:
     Attributes:
         title: one line.
         text: several lines of plain text.
-        kind: class of the errors.
         key: an example of what failed; empty when there is none.
         is_failure: whether it says that something failed; not when an alert has ended, and not in a digest.
     """
@@ -125,7 +124,6 @@ class Channel(Protocol):
     """Sends messages.
 
     Attributes:
-        name: its name in the settings.
         is_thread_safe: whether a background thread may send while the process does something else.
     """
 

@@ -115,12 +115,7 @@ def backoff_seconds(settings: RecoverySettings, attempt: int, error: BaseExcepti
 
 
 class Retrier:
-    """Runs an operation as often as the settings and the budget allow.
-
-    Args:
-        sleep: waits between attempts.
-        source: the upstream that is called.
-    """
+    """Runs an operation as often as the settings and the budget allow."""
 
     def __init__(
         self,

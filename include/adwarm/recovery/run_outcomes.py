@@ -86,11 +86,7 @@ class SourceEvidence:
 
 
 class RunOutcomes:
-    """Records runs with an isolation tracker. Safe to share between threads.
-
-    Args:
-        tracker: counts the failures.
-    """
+    """Records runs with an isolation tracker. Safe to share between threads."""
 
     def __init__(
         self, tracker: IsolationTracker, clock: Clock, is_source_failing: Callable[[str], bool] | None = None

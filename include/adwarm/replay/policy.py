@@ -69,7 +69,6 @@ class FreshnessLifetime:
     Args:
         opens: the keys; a key's data zone is its reader zone.
         start: first moment of the replay, microseconds since 1970.
-        end: last moment.
         rules: the freshness rules; the defaults when None.
     """
 

@@ -259,7 +259,6 @@ def replay(
 
     Args:
         opens: as `read_opens` returns them.
-        names: the policies, as `load_policies` takes them.
         settings: freshness rules, and the time zone of keys without one.
 
     Raises:

@@ -64,14 +64,11 @@ class TableOptions:
         columns: the table's column for a field whose name is neither its own nor a common other one; for `loaded_at`
             the column by which a newer load is known.
         constants: ids, names and currencies that every row has and the table has no column for, such as `account_id`.
-        layout: the loader that wrote the table.
-        level: what a row is about.
         data_zone: IANA zone in which the table's days are counted; by default the loader's, or `default_zone`.
         default_zone: the zone of accounts whose zone is unknown.
         day_zone: IANA zone in which times with a zone are turned into days.
         currency: of the table's money; by default that of the rows or the loader, or USD.
         connection: the name under which the accounts are stored.
-        page_size: rows per page.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)

@@ -49,8 +49,6 @@ class Horizons:
     """The times that chances are predicted for, in slots of 15 minutes.
 
     Attributes:
-        step: until the next decision.
-        lifetime: how long an entry is fresh.
         delay: how long an open takes to reach the log, microseconds.
     """
 

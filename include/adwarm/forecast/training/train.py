@@ -214,7 +214,6 @@ def fit_forecast(
     """Return the forecast that `train_candidates` stores for a kind, from the opens before `until`; stores nothing.
 
     Args:
-        kind: one of `TRAINERS`.
         opens: those of the last `forecast.history_days` before `until`.
         until: end of the opens to train on, UTC.
         trainer: trains the kind; that of `TRAINERS` if None.

@@ -213,7 +213,6 @@ class IngestResult:
         keys: distinct account, range and report; None when several splits or logs were read, whose keys overlap.
         since: start of the hours that were replaced; None when none were.
         quarantine_hash: the object (`.jsonl`) with up to 1000 rejected lines; None when there are none.
-        opens: human opens in the published hours.
         ignored: requests in a web server's log that open no report.
         unmatched_paths: some of those that were answered and that the path pattern does not match.
         duplicates: opens that both the user's log and the open log hold, and that count once.

@@ -39,7 +39,6 @@ class CallBounds:
 
     Args:
         head_seconds: time until the head of the response is complete, and the longest pause between two reads.
-        whole_seconds: time until the last byte.
         max_bytes: decoded bytes of a body; on the wire, the head has an allowance of its own.
         monotonic: a clock in seconds that never goes back.
     """
