@@ -105,7 +105,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "cache": ("cache.app", "What is stored for readers; delete some of it."),
         "maintain": ("maintain.maintain", "Run the steps of maintenance."),
         "verify": ("maintain.verify", "Check what is stored against its checksums."),
-        "db": ("db.app", "Upgrade, downgrade or reset the database."),
+        "db": ("db.app", "Upgrade or reset the database."),
     },
     "Set up": {
         "log": ("log.app", "Check whether an access log can be read."),

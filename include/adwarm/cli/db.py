@@ -17,7 +17,6 @@ app = typer.Typer(help="Create, upgrade and reset the database.", no_args_is_hel
 def upgrade_database(
     *,
     plan: Annotated[bool, typer.Option("--plan", help="Show the schema and what would run; change nothing.")] = False,
-    sql: Annotated[bool, typer.Option("--sql", help="Print its statements, and change nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Upgrade the database to the newest schema. Several processes may run this at the same time."""
@@ -27,61 +26,28 @@ def upgrade_database(
 
     settings = load_settings()
     engine = open_engine(settings.database, settings.sql)
-    if plan or sql:
-        _print_plan(engine, with_statements=sql, as_json=as_json)
+    if plan:
+        _print_plan(engine, as_json=as_json)
         return
     before = get_current_revision(engine)
     fields = {"dialect": engine.dialect.name, "before": before, "now": upgrade(engine)}
     print_fields("Database", fields, as_json=as_json)
 
 
-def _print_plan(engine: "Engine", *, with_statements: bool, as_json: bool) -> None:
-    """Print the schema, the one that is needed, and the migrations between them or their statements."""
-    from adwarm.store.schema import (
-        get_current_revision,
-        get_head_revision,
-        list_pending_migrations,
-        render_upgrade,
-    )
+def _print_plan(engine: "Engine", *, as_json: bool) -> None:
+    """Print the schema, the one that is needed, and the migrations between them."""
+    from adwarm.store.schema import get_current_revision, get_head_revision, list_pending_migrations
 
     pending = list_pending_migrations(engine)
-    statements = render_upgrade(engine) if with_statements else []
     schema = {"dialect": engine.dialect.name, "database": get_current_revision(engine), "needed": get_head_revision()}
     rows = [(step.revision, step.compatible_from, len(step.indexes), step.summary) for step in pending]
     if as_json:
         names = ("revision", "compatible_from", "concurrent_indexes", "summary")
-        document: dict[str, object] = {**schema, "migrations": [dict(zip(names, row, strict=True)) for row in rows]}
-        print_json(document | ({"statements": statements} if statements else {}))
-    elif statements:
-        typer.echo("\n".join(f"{statement.rstrip(';')};" for statement in statements))
+        print_json({**schema, "migrations": [dict(zip(names, row, strict=True)) for row in rows]})
     else:
         print_fields("Database", schema)
         columns = ("schema", "code runs from", "concurrent indexes", "migration")
         print_table("Migrations that would run", columns, rows, "the database has the newest schema")
-
-
-@app.command("downgrade")
-def downgrade_database(
-    revision: Annotated[str, typer.Argument(metavar="REVISION", help="Schema to go back to.")],
-    *,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete what later schemas have added without asking.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Go back to an older schema, before an older version is installed. Stop every process of adwarm first."""
-    from adwarm.settings import load_settings
-    from adwarm.store import open_engine
-    from adwarm.store.schema import downgrade, get_current_revision
-
-    settings = load_settings()
-    engine = open_engine(settings.database, settings.sql)
-    if revision == "base":
-        raise BadRequest("`adwarm db reset` deletes everything")
-    if not yes:
-        raise BadRequest(f"this deletes what schemas after {revision} have added; repeat it with --yes to go on")
-    before = get_current_revision(engine)
-    downgrade(engine, revision)
-    fields = {"dialect": engine.dialect.name, "before": before, "now": get_current_revision(engine)}
-    print_fields("Database", fields, as_json=as_json)
 
 
 @app.command("reset")

@@ -2,11 +2,11 @@
 
 Conventions of a migration after the first; tests/unit/store/test_migration_rules.py enforces them on PostgreSQL:
 
-- `upgrade()` and `downgrade()` run in one transaction each, together with the change of the revision. They take locks
-  for moments only: new tables; new columns that are NULL or have a constant default; no rewrite of a table, no scan of
-  an existing one, no UPDATE or DELETE of its rows.
+- `upgrade()` runs in one transaction, together with the change of the revision. It takes locks for moments only: new
+  tables; new columns that are NULL or have a constant default; no rewrite of a table, no scan of an existing one, no
+  UPDATE or DELETE of its rows.
 - An index on a table that exists goes into `INDEXES`, a tuple of `ConcurrentIndex`. It is built before `upgrade()`
-  without blocking writers, and dropped after `downgrade()`. An index on a new table is made by `upgrade()`.
+  without blocking writers. An index on a new table is made by `upgrade()`.
 - An index on a column that is added here waits for the next migration, because the indexes come first.
 - `COMPATIBLE_FROM` is the oldest revision whose code also runs on this schema. A migration that only adds things names
   the revision before its own; without it, older code stops.
@@ -17,7 +17,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +57,6 @@ class ConcurrentIndex:
         columns = ", ".join(quote(column) for column in self.columns)
         condition = f" WHERE {self.where}" if self.where else ""
         return f"{kind} {quote(self.name)} ON {quote(self.table)} ({columns}){condition}"
-
-    def drop_statement(self, dialect: str) -> str:
-        """Return the statement that drops it, if it exists. `dialect` is `sqlite` or `postgresql`."""
-        return f"DROP INDEX {_CONCURRENTLY[dialect]}IF EXISTS {_QUOTERS[dialect].quote(self.name)}"
 
 
 _QUOTERS = {"sqlite": sqlite.dialect().identifier_preparer, "postgresql": postgresql.dialect().identifier_preparer}  # type: ignore[no-untyped-call]
@@ -159,27 +154,6 @@ def run_up(connection: Connection, revision: str) -> None:
     config.attributes["connection"] = connection
     with _running:
         command.upgrade(config, revision)
-
-
-def run_down(connection: Connection, revision: str) -> None:
-    """Run the migrations down to `revision` in the transaction of `connection`."""
-    from alembic import command
-
-    config = make_config()
-    config.attributes["connection"] = connection
-    with _running:
-        command.downgrade(config, revision)
-
-
-def render_postgresql(before: str | None, revision: str) -> str:
-    """Return the statements of the migrations from `before` to `revision` as SQL of PostgreSQL, without a database."""
-    from alembic import command
-
-    config = make_config()
-    config.output_buffer = StringIO()
-    with _running:
-        command.upgrade(config, f"{before or 'base'}:{revision}", sql=True)
-    return config.output_buffer.getvalue()
 
 
 def list_pending(current: str | None) -> list[Migration]:

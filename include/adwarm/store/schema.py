@@ -19,7 +19,7 @@ from adwarm.store.objects import Context
 from adwarm.store.partitions import table as partition
 from adwarm.store.schema_changes import get_compatible_from
 from adwarm.store.tables import metadata
-from adwarm.store.upgrades import downgrade_to, read_revision, render_plan, upgrade_to_newest
+from adwarm.store.upgrades import read_revision, upgrade_to_newest
 
 
 def upgrade(engine: Engine, clock: Clock | None = None) -> str:
@@ -36,15 +36,6 @@ def upgrade(engine: Engine, clock: Clock | None = None) -> str:
     return get_head_revision()
 
 
-def downgrade(engine: Engine, revision: str, clock: Clock | None = None) -> None:
-    """Downgrade the database to `revision`; `base` drops every table. What later schemas added is deleted.
-
-    Raises:
-        BadRequest: this code has no such migration, or the database has not got that far.
-    """
-    downgrade_to(engine, revision, clock)
-
-
 def list_pending_migrations(engine: Engine) -> list[Migration]:
     """Return the migrations that an upgrade would run, in their order.
 
@@ -54,17 +45,6 @@ def list_pending_migrations(engine: Engine) -> list[Migration]:
     current = get_current_revision(engine)
     _check_upgradable(current)
     return list_pending(current)
-
-
-def render_upgrade(engine: Engine) -> list[str]:
-    """Return the statements that an upgrade would run, without running them and without locking a table.
-
-    Raises:
-        BadRequest: this code has no migration from the database's schema.
-    """
-    current = get_current_revision(engine)
-    _check_upgradable(current)
-    return render_plan(engine, current)
 
 
 def find_differences(engine: Engine) -> list[str]:

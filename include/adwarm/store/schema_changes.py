@@ -23,11 +23,6 @@ def save_change(connection: Connection, revision: str, compatible_from: str, at:
     upsert(connection, schema_change, [row])
 
 
-def forget_change(connection: Connection, revision: str) -> None:
-    """Delete the record of `revision`, which is about to be undone."""
-    connection.execute(schema_change.delete().where(schema_change.c.revision == revision))
-
-
 def get_compatible_from(connection: Connection, revision: str) -> str | None:
     """Return the oldest revision whose code runs on the schema `revision`; None when the database does not say."""
     query = select(schema_change.c.compatible_from).where(schema_change.c.revision == revision)

@@ -1,4 +1,4 @@
-"""Moves a database between schemas, one migration at a time.
+"""Brings a database to the newest schema, one migration at a time.
 
 - **One at a time.** A file lock beside a SQLite file, and an advisory lock on PostgreSQL, let one process upgrade a
   database; the others wait, however long it takes, and find it done. Both end with their process.
@@ -15,23 +15,20 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
+from sqlalchemy import Connection, Engine, column, inspect, select, table
 
 from adwarm.foundation.clock import Clock, SystemClock
-from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.errors import Transient
 from adwarm.foundation.storage import DATABASE_SETTING, translating_storage_errors
 from adwarm.store.database import open_connection, read_transaction, translating_errors
 from adwarm.store.migration_scripts import (
     VERSION_TABLE,
     Migration,
     is_invalid,
-    list_migrations,
     list_pending,
-    render_postgresql,
-    run_down,
     run_up,
 )
-from adwarm.store.schema_changes import forget_change, save_change
+from adwarm.store.schema_changes import save_change
 
 LOCK_SECONDS = 3
 """How long a migration waits for a table, and so how long others wait behind it."""
@@ -74,67 +71,6 @@ def upgrade_to_newest(engine: Engine, check: Callable[[str | None], None], clock
             steps.up(migration)
 
 
-def downgrade_to(engine: Engine, revision: str, clock: Clock | None = None) -> None:
-    """Undo the migrations after `revision`, the newest first; `base` undoes all of them.
-
-    Raises:
-        BadRequest: the database has not got that far, or no migration has this revision.
-    """
-    revisions = [migration.revision for migration in list_migrations()]
-    if revision != "base" and revision not in revisions:
-        raise BadRequest(f"there is no schema {revision!r} to downgrade to; write one of {', '.join(revisions)}")
-    with _exclusive(engine, clock or SystemClock()) as steps:
-        current = steps.revision()
-        if current is not None and current not in revisions:
-            raise BadRequest(f"the database has schema {current}, which only a newer adwarm can downgrade")
-        done = revisions[: revisions.index(current) + 1] if current else []
-        if revision != "base" and revision not in done:
-            raise BadRequest(f"the database is at schema {current or 'none'}; schema {revision} is newer")
-        for migration in reversed(list_migrations()[: len(done)]):
-            if migration.revision == revision:
-                break
-            steps.down(migration)
-
-
-def render_plan(engine: Engine, current: str | None) -> list[str]:
-    """Return the statements of the pending migrations, without running them on this database or locking it."""
-    pending = list_pending(current)
-    if engine.dialect.name == "sqlite":
-        return _rehearse_on_copy(engine, pending)
-    lines: list[str] = []
-    for migration in pending:
-        lines += [index.create_statement("postgresql") for index in migration.indexes]
-        script = render_postgresql(migration.before, migration.revision)
-        lines += [statement.strip() for statement in script.split(";\n\n") if statement.strip()]
-    return lines
-
-
-def _rehearse_on_copy(engine: Engine, pending: list[Migration]) -> list[str]:
-    """Run migrations on an empty copy of the schema in memory, and return the statements that change something."""
-    with read_transaction(engine) as connection:
-        query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
-        existing = list(connection.exec_driver_sql(query).scalars())
-        current = read_revision(connection)
-    copy, statements = create_engine("sqlite://"), list[str]()
-    with copy.begin() as connection:
-        for statement in existing:
-            connection.exec_driver_sql(statement, execution_options=_VERBATIM)
-        if current is not None:
-            connection.execute(_version.insert().values(version_num=current))
-
-        @event.listens_for(connection, "before_cursor_execute")
-        def _record(_connection: Any, _cursor: Any, statement: str, *_arguments: Any) -> None:
-            if not statement.lstrip().upper().startswith(("SELECT", "PRAGMA")):
-                statements.append(statement.strip())
-
-        for migration in pending:
-            for index in migration.indexes:
-                connection.exec_driver_sql(index.create_statement("sqlite"))
-            run_up(connection, migration.revision)
-    copy.dispose()
-    return statements
-
-
 class _Steps:
     """Runs migrations on one connection, which holds the lock of upgrades."""
 
@@ -159,17 +95,6 @@ class _Steps:
 
         self._retry(run)
         log.info("the database has schema %s", migration.revision)
-
-    def down(self, migration: Migration) -> None:
-        """Undo a migration, then drop its indexes."""
-
-        def run(connection: Connection) -> None:
-            forget_change(connection, migration.revision)
-            run_down(connection, migration.before or "base")
-
-        self._retry(run)
-        for index in migration.indexes:
-            self._run_alone(index.drop_statement(self._dialect))
 
     def _build(self, name: str, statement: str) -> None:
         if self._dialect == "postgresql":

@@ -75,7 +75,7 @@ def test_a_missing_migration_names_the_command(
     """A server whose schema is older than the code is something to fix, and the command is there for programs."""
 
     monkeypatch.setenv("ADWARM_DATABASE_URL", engine.url.render_as_string(hide_password=False))
-    next_migration("def upgrade():\n    pass\ndef downgrade():\n    pass\n")
+    next_migration("def upgrade():\n    pass\n")
     (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
 
     assert not database["ok"]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, MetaData, inspect, text
 from sqlalchemy.engine import make_url
 
 from adwarm.store.database import open_engine, write_transaction
@@ -20,16 +20,10 @@ COMPATIBLE_FROM = "{list_migrations()[0].revision}"
 
 def upgrade():
     op.add_column("warm", sa.Column("extra", sa.Integer(), nullable=False, server_default="0"))
-
-def downgrade():
-    op.drop_column("warm", "extra")
 """
 NEW_TABLE = """
 def upgrade():
     op.create_table("made_up", sa.Column("id", sa.Integer(), primary_key=True), sa.Column("name", sa.String(40)))
-
-def downgrade():
-    op.drop_table("made_up")
 """
 
 
@@ -58,6 +52,14 @@ def upgrade_until(engine: Engine, revision: str) -> None:
             save_change(connection, migration.revision, migration.compatible_from, NOW)
             if migration.revision == revision:
                 return
+
+
+def drop_all(engine: Engine) -> None:
+    """Drop every table, as if the database was new."""
+    existing = MetaData()
+    with write_transaction(engine) as connection:
+        existing.reflect(connection)
+        existing.drop_all(connection)
 
 
 def describe(engine: Engine) -> dict[str, Any]:

@@ -11,12 +11,10 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.schema import (
     VERSION_TABLE,
-    downgrade,
     get_current_revision,
     get_head_revision,
     list_pending_migrations,
     needs_upgrade,
-    render_upgrade,
     require_current,
     reset,
     upgrade,
@@ -33,19 +31,6 @@ def test_migrations_give_the_tables_of_the_code(engine: Engine) -> None:
         differences = compare_metadata(context, metadata)
 
     assert differences == []
-
-
-def test_up_down_up(engine: Engine) -> None:
-    """The schema can be dropped and created again, and upgrading twice changes nothing."""
-    try:
-        downgrade(engine, "base")
-        assert {VERSION_TABLE} == set(inspect(engine).get_table_names())
-    finally:
-        upgrade(engine)
-        upgrade(engine)
-
-    assert get_head_revision() == get_current_revision(engine)
-    assert set(metadata.tables) <= set(inspect(engine).get_table_names())
 
 
 @pytest.fixture
@@ -67,7 +52,7 @@ def _set_revision(engine: Engine, revision: str) -> None:
 def test_an_unreleased_database_is_refused(unreleased_database: Engine, revision: str) -> None:
     """Upgrading it is one error that says how to start anew, and changes nothing."""
     _set_revision(unreleased_database, revision)
-    for check in (upgrade, require_current, list_pending_migrations, render_upgrade):
+    for check in (upgrade, require_current, list_pending_migrations):
         with pytest.raises(BadRequest, match=rf"schema {revision} .*start anew with `adwarm db reset --yes`"):
             check(unreleased_database)
 

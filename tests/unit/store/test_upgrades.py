@@ -1,4 +1,4 @@
-"""Upgrades and downgrades: every step, on empty and filled databases, and what interrupts or meets them."""
+"""Upgrades: every step, on empty and filled databases, and what interrupts or meets them."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from sqlalchemy import Engine, inspect, text
 from adwarm.foundation.errors import BadRequest
 from adwarm.store import migration_scripts
 from adwarm.store.database import open_engine, read_transaction, write_transaction
-from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations
-from adwarm.store.schema import downgrade, find_differences, get_current_revision, get_head_revision, upgrade
+from adwarm.store.migration_scripts import Migration, list_migrations
+from adwarm.store.schema import find_differences, get_current_revision, get_head_revision, upgrade
 from adwarm.store.tables import metadata
 from adwarm.store.upgrades import upgrade_to_newest
 from tests.unit.store.filled_schema import fill, lost_rows, read_rows
-from tests.unit.store.migrated_schema import ADDITIONS, NEW_TABLE, describe, upgrade_until
+from tests.unit.store.migrated_schema import ADDITIONS, NEW_TABLE, describe, drop_all, upgrade_until
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRST = list_migrations()[0].revision
@@ -39,7 +39,7 @@ def test_the_migrations_and_the_code_make_the_same_tables(fresh: Engine) -> None
     """Columns, types, NULL, defaults, keys, constraints, checks and indexes are those of the code's own tables."""
     upgrade(fresh)
     migrated = describe(fresh)
-    downgrade(fresh, "base")
+    drop_all(fresh)
     metadata.create_all(fresh)
 
     assert describe(fresh) == migrated
@@ -66,68 +66,27 @@ def test_differences_are_named(fresh: Engine) -> None:
 
 @pytest.mark.slow
 def test_steps_on_an_empty_database(fresh: Engine, revisions: list[str]) -> None:
-    """Down one at a time and up again, each step makes the same tables as before."""
-    upgrade(fresh)
-    shapes = {}
-    for revision in reversed(revisions):
-        downgrade(fresh, revision)
-        shapes[revision] = describe(fresh)
-    assert all(below != above for below, above in pairwise(shapes.values()))
-    downgrade(fresh, "base")
-    assert describe(fresh) == {}
-
+    """Each step changes the tables, and all of them together are the newest schema."""
+    shapes: list[dict[str, Any]] = [{}]
     for revision in revisions:
         upgrade_until(fresh, revision)
-        assert describe(fresh) == shapes[revision]
         assert get_current_revision(fresh) == revision
+        shapes.append(describe(fresh))
+    assert all(below != above for below, above in pairwise(shapes))
+    drop_all(fresh)
+    upgrade(fresh)
+    assert describe(fresh) == shapes[-1]
 
 
 @pytest.mark.slow
 def test_rows_survive_each_step_up(fresh: Engine, revisions: list[str]) -> None:
-    """Rows of extreme values in every table are unchanged by each step, and the oldest come back by the way down."""
+    """Rows of extreme values in every table are unchanged by each step."""
     upgrade_until(fresh, FIRST)
-    before = oldest = fill(fresh, FIRST)
+    before = fill(fresh, FIRST)
     for above in revisions[1:]:
         upgrade_until(fresh, above)
         assert lost_rows(before, read_rows(fresh)) == {}, above
         before = fill(fresh, above)
-
-    downgrade(fresh, FIRST)
-    assert lost_rows(oldest, read_rows(fresh)) == {}
-
-
-@pytest.mark.slow
-def test_rows_survive_each_step_down(fresh: Engine, revisions: list[str]) -> None:
-    """From the newest schema, each step down keeps the rows that have a place in the schema before."""
-    upgrade(fresh)
-    for revision in reversed(revisions[:-1]):
-        before = fill(fresh, revision)
-        downgrade(fresh, revision)
-        # The record of the step that was taken back is gone.
-        assert lost_rows(before, read_rows(fresh)) == {"schema_change": 1}
-
-
-@pytest.mark.parametrize(
-    ("revision", "message"), [("0", f"write one of {FIRST}"), ("-1", "write one of"), ("x", "'x'")]
-)
-def test_an_unknown_revision_is_no_target(fresh: Engine, revision: str, message: str) -> None:
-    """A downgrade to a revision that does not exist is an error that lists those that do."""
-    upgrade(fresh)
-
-    with pytest.raises(BadRequest, match=message):
-        downgrade(fresh, revision)
-    assert get_current_revision(fresh) == get_head_revision()
-
-
-def test_a_downgrade_needs_the_code_of_the_schema(fresh: Engine, revisions: list[str]) -> None:
-    """A database of a newer adwarm, and one that has not got that far, are not downgraded."""
-    upgrade_until(fresh, FIRST)
-    with pytest.raises(BadRequest, match=f"schema {revisions[-1]} is newer"):
-        downgrade(fresh, revisions[-1])
-    with write_transaction(fresh) as connection:
-        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '99'"))
-    with pytest.raises(BadRequest, match="only a newer adwarm can downgrade"):
-        downgrade(fresh, FIRST)
 
 
 def test_threads_upgrade_one_database_at_once(fresh: Engine) -> None:
@@ -205,7 +164,9 @@ def test_a_killed_upgrade_is_completed_by_the_next(
     """kill -9 after some statements leaves a schema between two migrations; the next upgrade completes it."""
     upgrade(fresh)
     complete = describe(fresh)
-    downgrade(fresh, start)
+    drop_all(fresh)
+    if start == FIRST:
+        upgrade_until(fresh, FIRST)
     before = fill(fresh, "a")
     process = _start(DIE, fresh)
     process.communicate(f"{statements}\n", timeout=120)

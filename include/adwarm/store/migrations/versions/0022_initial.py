@@ -12,58 +12,6 @@ depends_on = None
 
 _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_TABLES = (
-    "access_aggregate",
-    "access_pattern",
-    "access_profile",
-    "access_token",
-    "account",
-    "account_discovery",
-    "action_event",
-    "ad_creative",
-    "alert",
-    "call_hour",
-    "capacity_grant",
-    "capacity_sample",
-    "capacity_scope",
-    "compression_day",
-    "data_arrival",
-    "error_event",
-    "fatigue_alert",
-    "fatigue_day",
-    "fatigue_prior",
-    "fatigue_score",
-    "forecast_snapshot",
-    "gate",
-    "healing_run",
-    "impact_design",
-    "impact_unit",
-    "integrity_day",
-    "latency_count",
-    "lease",
-    "log_file",
-    "machine_load",
-    "maintenance_step",
-    "page_session",
-    "partition",
-    "payload",
-    "quarantined_item",
-    "reconciliation",
-    "report_version",
-    "request",
-    "schema_change",
-    "strategy",
-    "strategy_state",
-    "traffic_hour",
-    "warm",
-    "warming_job",
-    "watermark",
-    "alert_delivery",
-    "entry",
-    "entry_version",
-    "policy",
-    "policy_review",
-)
 """Those that others refer to come first."""
 
 
@@ -874,9 +822,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_policy_review")),
     )
     op.create_index(op.f("ix_policy_review_at"), "policy_review", ["at"])
-
-
-def downgrade() -> None:
-    """Drop the tables."""
-    for table in reversed(_TABLES):
-        op.drop_table(table)
