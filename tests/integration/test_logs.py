@@ -39,11 +39,11 @@ def _trained(home: Path, log: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_each_real_log_gives_a_forecast(tmp_path: Path, shared_log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real logs, sparse and dense, give a forecast; some accounts of nine weeks keep the training short."""
+    """Real logs, sparse and dense, give a forecast; some accounts of six weeks keep the training short."""
     shorten_training(monkeypatch)
     table = pq.read_table(shared_log)
-    table = table.filter(pc.greater(table["ts"], pc.subtract(pc.max(table["ts"]), pa.scalar(timedelta(days=63)))))
-    accounts = table["account_id"].unique().to_pylist()[::4]
+    table = table.filter(pc.greater(table["ts"], pc.subtract(pc.max(table["ts"]), pa.scalar(timedelta(days=42)))))
+    accounts = table["account_id"].unique().to_pylist()[::6]
     pq.write_table(table.filter(pc.is_in(table["account_id"], pa.array(accounts))), tmp_path / shared_log.name)
     figures = _trained(tmp_path, tmp_path / shared_log.name)
     assert figures["keys"] > 0

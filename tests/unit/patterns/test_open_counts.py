@@ -111,6 +111,7 @@ def test_stored_slots_take_the_accounts_zone_where_the_log_names_none(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("shared_log", ["loan_desk", "page_opens"], indirect=True)
 def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path) -> None:
     """Each account has the first opens that a comparison of neighboring events gives."""
     frame = pd.read_parquet(shared_log).sort_values(["account_id", "date_range", "ts"])

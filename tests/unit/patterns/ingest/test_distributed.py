@@ -108,7 +108,7 @@ def _write(log: Path, events: int, seed: int = 1, bad: bool = True) -> None:
 @given(
     events=st.integers(60, 300), share=st.integers(5, 150), seed=st.integers(0, 5), block=st.sampled_from([200, 2**20])
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_splits_give_the_result_of_one_reader(
     tmp_path_factory: pytest.TempPathFactory, events: int, share: int, seed: int, block: int
 ) -> None:

@@ -366,6 +366,7 @@ def test_a_log_must_be_set(small: Pipeline) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("shared_log", ["loan_desk", "page_opens"], indirect=True)
 def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small: Pipeline) -> None:
     """The first opens of the stored slots equal those of the log's events."""
     log = Settings(access_log={"url": str(shared_log)})
