@@ -7,7 +7,8 @@
 | a picture                                      | once for each creative of an account   | one download        |
 | a picture that is not to be had                | again a day later, by a new link       | the same            |
 | an ad that is not listed, or a refused account | a day later; what is stored stays      | the same            |
-| an account or a host that fails for the moment | by the next run; what is stored stays  | none more in a run  |
+| an account or a host that fails for the        | by the next run; what is stored stays  | none more in a run  |
+| moment, a connection with an open breaker      |                                        |                     |
 | a connection that is not valid, with a dead    | by the next run; a run fails in which  | none more in a run  |
 | token or an ended version of the API           | nothing else was read                  |                     |
 """
@@ -103,7 +104,9 @@ class _Run:
             return
         except AdwarmError as error:
             self.problems.append(f"{account.id}: {error}")
-            if not isinstance(error, Transient | Refused):
+            if isinstance(error, Refused) and not str(error.scope).startswith("account:"):
+                self.ended.add(account.connection)
+            elif not isinstance(error, Transient | Refused):
                 creatives.postpone(engine, account.id, ad_ids, self.now)
             return
 

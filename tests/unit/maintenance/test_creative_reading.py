@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.foundation.errors import AdwarmError, Denied, NotFound, TokenDead, Transient, VersionEnded
+from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Refused, TokenDead, Transient, VersionEnded
 from adwarm.maintenance import creative_reading
 from adwarm.maintenance.creative_reading import make_read_creatives
 from adwarm.maintenance.platform_calls import PlatformCalls
@@ -166,6 +166,18 @@ def test_a_host_that_is_not_reached_costs_no_more_calls(reading_of: Callable[...
     _add_account(reading, "act_2")
     reading.run()
     assert source.calls == ["act_1", "a"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "calls"), [("source:gallery", ["act_1"]), ("account:act_1", ["act_1", "act_2", "a"])]
+)
+def test_an_open_breaker_ends_its_calls(reading_of: Callable[..., Reading], scope: str, calls: list[str]) -> None:
+    """That of a source ends all calls of the run, that of an account no others."""
+    source = Gallery({"0": "a"}, {"act_1": Refused("its breaker is open", retry_after=60, scope=scope)})
+    reading = reading_of(1, source)
+    _add_account(reading, "act_2")
+    assert reading.run().problems == ["act_1: its breaker is open"]
+    assert source.calls == calls
 
 
 @pytest.mark.parametrize("error", [TokenDead("dead"), VersionEnded("ended")])
