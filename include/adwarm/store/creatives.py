@@ -16,7 +16,7 @@ from sqlalchemy.types import String
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.store.accounts import table as account
 from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
-from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
+from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.objects import PICTURE_TYPES, Context, ObjectStore
 from adwarm.store.scores import table as fatigue_score
 
@@ -119,11 +119,8 @@ def save(engine: Engine, account_id: str, items: Sequence[AdCreative], at: datet
 
 def postpone(engine: Engine, account_id: str, ad_ids: Sequence[str], at: datetime) -> None:
     """Count ads that could not be read as read at `at`, without a change of what is stored of them."""
-    rows = [{"account_id": account_id, "read_at": at, **to_row(AdCreative(ad_id))} for ad_id in ad_ids]
     with write_transaction(engine) as connection:
-        insert_new(connection, table, rows)
-        chosen = and_(table.c.account_id == account_id, table.c.ad_id.in_(ad_ids))
-        connection.execute(update(table).where(chosen).values(read_at=at))
+        upsert(connection, table, [{"account_id": account_id, "ad_id": ad_id, "read_at": at} for ad_id in ad_ids])
 
 
 def find_pictures(engine: Engine, account_id: str, creative_ids: Collection[str]) -> dict[str, AdCreative]:

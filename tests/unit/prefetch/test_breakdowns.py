@@ -160,16 +160,6 @@ def _count_clicks(rows: list[Row]) -> int:
     return sum(int(item["value"]) for item in items if item["action_type"] == "link_click")
 
 
-def test_people_are_not_added_up(divide: MakeDivision) -> None:
-    """The reach of a group over the range is the platform's own, and less than the sum of its days."""
-    stage = divide("account", ("age",))
-    stage.fetch()
-    for row in stage.answer(REPORT, WEEK).window_table.to_rows():
-        days = [day for day in stage.rows() if day["age"] == row["age"]]
-        assert 0 < int(row["reach"]) < sum(int(day["reach"]) for day in days)
-        assert float(row["frequency"]) == pytest.approx(int(row["impressions"]) / int(row["reach"]), abs=1e-5)
-
-
 @pytest.mark.parametrize(("plain_reports", "rows_per_day"), [(["default"], 4), ([], ASSUMED_ROWS)])
 def test_the_first_fetch_of_many_groups_is_an_async_report(
     divide: MakeDivision, monkeypatch: pytest.MonkeyPatch, plain_reports: list[str], rows_per_day: float
