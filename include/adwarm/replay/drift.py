@@ -91,8 +91,7 @@ class MonitoredPolicy:
         size = len(self.expected)
         self.expected += np.bincount(account, chance, size)
         self.variance += np.bincount(account, chance * (1.0 - chance), size)
-        log = self._first if event.first_opens_only else self._opens
-        opened = np.unique(log.since(at).before(at + event.horizon).key)
+        opened = np.unique(self._first.since(at).before(at + event.horizon).key)
         self.observed += np.bincount(self._opens.account[opened[evaluated[opened]]], minlength=size)
 
 

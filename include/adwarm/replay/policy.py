@@ -18,7 +18,7 @@ So a value may be any number that ranks keys at that decision given that nothing
 steadiness over time matter. Fresh entries, single flight and latency are handled by the simulation.
 
 A policy that also states a probability returns it as `Ranking.probability`, and its `predicted_event` tells of what:
-that a first open (or any open) of the key falls into `[at, at + horizon)`. Brier score, log loss, PR-AUC and
+that a first open of the key falls into `[at, at + horizon)`. Brier score, log loss, PR-AUC and
 calibration are computed from it; keys that are not named count as probability 0.
 
 A policy is deterministic: its random numbers have a constant seed. It does no I/O and reads no clock.
@@ -137,15 +137,9 @@ class ReplayTiming:
 
 @dataclass(frozen=True, slots=True)
 class PredictedEvent:
-    """The event whose probability a policy states.
-
-    Attributes:
-        horizon: it happens in `[at, at + horizon)`, microseconds.
-        first_opens_only: whether it is a first open, or any open.
-    """
+    """The event whose probability a policy states: a first open in `[at, at + horizon)`, microseconds."""
 
     horizon: int
-    first_opens_only: bool = True
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from adwarm.replay.policy import EntryLifetime, FixedLifetime, FreshnessLifetime
 from adwarm.replay.replay_page import get_headline
 from adwarm.replay.results import (
     REFERENCE_POLICIES,
-    DeferredMetrics,
     PolicyResult,
+    ProbabilityMetrics,
     compare_policies,
     policy_result,
 )
@@ -323,7 +323,7 @@ def _replay_policy(
     rankings = iter_rankings(
         policy, opens, test_period, timing, lambda done: on_progress(policy.name, done * (1 - share))
     )
-    metrics = DeferredMetrics(policy, opens, timing, test_period.end)
+    metrics = ProbabilityMetrics(policy, opens, timing, test_period.end)
     plan = _observe_plan(policy, inputs, test_period, settings)
     target_columns = np.unique(np.searchsorted(-thresholds.curve, -thresholds.target))
     counts = simulate(inputs, test_period, metrics.observe(rankings), thresholds.curve, target_columns)

@@ -9,7 +9,7 @@ import numpy as np
 from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
 from adwarm.patterns.opens import Opens
 from adwarm.replay.cache_simulation import SimulationCounts, age_quantile
-from adwarm.replay.policy import Policy, PredictedEvent, Ranking, ReplayTiming, find_evaluated
+from adwarm.replay.policy import Policy, Ranking, ReplayTiming, find_evaluated
 from adwarm.replay.simulate import Thresholds
 
 READ_AT = (1.5, 2.0, 3.0)
@@ -250,30 +250,6 @@ def _interpolate(multiple: Floats, ratio: Floats, read_at: Floats) -> Floats:
     return np.array([np.interp(read_at, x, y) for x, y in pairs])
 
 
-class DeferredMetrics:
-    """Collects the probability metrics of rankings that pass through.
-
-    A policy's `predicted_event` is known only after its first fit, which happens at the first ranking.
-    """
-
-    def __init__(self, policy: Policy, opens: Opens, timing: ReplayTiming, end: int) -> None:
-        self._policy, self._opens, self._timing, self._end = policy, opens, timing, end
-        self._metrics: ProbabilityMetrics | None = None
-
-    def observe(self, rankings: Iterable[tuple[int, Ranking]]) -> Iterator[tuple[int, Ranking]]:
-        """Yield the rankings unchanged, and count their probabilities."""
-        for at, ranking in rankings:
-            event = self._policy.predicted_event
-            if event is not None:
-                self._metrics = self._metrics or ProbabilityMetrics(self._opens, event, self._timing, self._end)
-                self._metrics.update(at, ranking)
-            yield at, ranking
-
-    def compute(self) -> dict[str, Any] | None:
-        """Return the metrics; None when no probability was stated."""
-        return self._metrics.compute() if self._metrics else None
-
-
 class ProbabilityMetrics:
     """Compares stated probabilities with what happened, in narrow bins, so that memory does not grow with the log.
 
@@ -281,33 +257,37 @@ class ProbabilityMetrics:
     `find_evaluated` leaves out are none.
 
     Args:
+        policy: its event is known after its first fit, which happens at the first ranking.
         timing: its lag tells which keys are known.
         end: end of the log, microseconds since 1970; later horizons are not counted.
     """
 
-    def __init__(self, opens: Opens, event: PredictedEvent, timing: ReplayTiming, end: int) -> None:
-        self._all_opens, self._opens = opens, opens.only_first() if event.first_opens_only else opens
-        self._first_ts = opens.first_ts
-        self._event, self._timing, self._end = event, timing, end
+    def __init__(self, policy: Policy, opens: Opens, timing: ReplayTiming, end: int) -> None:
+        self._policy, self._opens, self._first_opens = policy, opens, opens.only_first()
+        self._timing, self._end, self._horizon = timing, end, 0
         self._cases = np.zeros(BINS, np.int64)
         self._true = np.zeros(BINS, np.int64)
         self._sum = np.zeros(BINS)
         self._squares = 0.0
         self._loss = 0.0
 
-    def update(self, at: int, ranking: Ranking) -> None:
-        """Count the probabilities of a decision, unless their horizon ends after the log."""
-        if ranking.probability is not None and at + self._event.horizon <= self._end:
-            self._count(at, ranking, ranking.probability)
+    def observe(self, rankings: Iterable[tuple[int, Ranking]]) -> Iterator[tuple[int, Ranking]]:
+        """Yield the rankings unchanged, and count their probabilities, unless their horizon ends after the log."""
+        for at, ranking in rankings:
+            event = self._policy.predicted_event
+            if event is not None and ranking.probability is not None and at + event.horizon <= self._end:
+                self._horizon = event.horizon
+                self._count(at, ranking, ranking.probability)
+            yield at, ranking
 
     def _count(self, at: int, ranking: Ranking, probability: Floats) -> None:
-        key_count = int(np.searchsorted(self._first_ts, at - self._timing.lag, "left"))
+        key_count = int(np.searchsorted(self._opens.first_ts, at - self._timing.lag, "left"))
         stated: Floats = np.zeros(key_count)
         stated[ranking.key] = probability
         happened = np.zeros(key_count, np.bool_)
-        opened = self._opens.since(at).before(at + self._event.horizon).key
+        opened = self._first_opens.since(at).before(at + self._horizon).key
         happened[opened[opened < key_count]] = True
-        evaluated = find_evaluated(ranking, self._all_opens, at)[:key_count]
+        evaluated = find_evaluated(ranking, self._opens, at)[:key_count]
         stated, happened = stated[evaluated], happened[evaluated]
         bins = _bin(stated)
         self._cases += np.bincount(bins, minlength=BINS)
@@ -331,8 +311,7 @@ class ProbabilityMetrics:
         return {
             "cases": cases,
             "base_rate": rate,
-            "horizon_seconds": self._event.horizon / 1e6,
-            "event": "first open" if self._event.first_opens_only else "open",
+            "horizon_seconds": self._horizon / 1e6,
             "brier": brier,
             "skill": 1 - brier / brier_of_rate if brier_of_rate else None,
             "log_loss": self._loss / cases,

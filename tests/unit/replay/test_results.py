@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
 from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.replay.baselines import NoWarming
 from adwarm.replay.cache_simulation import SimulationCounts
 from adwarm.replay.policy import PredictedEvent, Ranking, ReplayTiming
 from adwarm.replay.results import ProbabilityMetrics, confidence_interval, curve_points, resampled_ratio
@@ -92,10 +93,16 @@ def _simulated_opens(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
     )
 
 
+class Stating(NoWarming):
+    """States the chance of a first open within an hour."""
+
+    predicted_event = PredictedEvent(HOUR)
+
+
 def _quality(stated: np.ndarray, opens: Opens) -> dict:
-    quality = ProbabilityMetrics(opens, PredictedEvent(HOUR, first_opens_only=False), TIMING, (HOURS + 1) * HOUR)
-    for hour in range(HOURS):
-        quality.update((hour + 1) * HOUR, Ranking(0, np.arange(KEYS, dtype=np.int32), np.ones(KEYS), stated[:, hour]))
+    quality, key = ProbabilityMetrics(Stating(), opens, TIMING, (HOURS + 1) * HOUR), np.arange(KEYS, dtype=np.int32)
+    rankings = [((hour + 1) * HOUR, Ranking(0, key, np.ones(KEYS), stated[:, hour])) for hour in range(HOURS)]
+    assert list(quality.observe(rankings)) == rankings
     result = quality.compute()
     assert result is not None
     return result
@@ -143,9 +150,10 @@ def test_keys_opened_after_the_known_log_are_not_evaluated() -> None:
     opens = opens_from_frame(pd.concat([before, gap, after], ignore_index=True).assign(date_range="today"))
     found = []
     for known_until in (None, 2 * HOUR):
-        quality = ProbabilityMetrics(opens, PredictedEvent(HOUR), TIMING, 9 * HOUR)
+        quality = ProbabilityMetrics(Stating(), opens, TIMING, 9 * HOUR)
         key = np.arange(4, dtype=np.int32)
-        quality.update(3 * HOUR, Ranking(0, key, np.ones(4), np.full(4, 0.5), known_until=known_until))
+        ranking = Ranking(0, key, np.ones(4), np.full(4, 0.5), known_until=known_until)
+        assert [at for at, _ in quality.observe([(3 * HOUR, ranking)])] == [3 * HOUR]
         result = quality.compute()
         assert result is not None
         found.append((result["cases"], result["base_rate"], result["ece"]))
@@ -157,4 +165,4 @@ def test_without_probabilities_there_are_no_metrics() -> None:
     """A policy that states no probability has no metrics."""
     opens, _, _ = _simulated_opens(4)
 
-    assert ProbabilityMetrics(opens, PredictedEvent(HOUR), TIMING, HOUR).compute() is None
+    assert ProbabilityMetrics(NoWarming(), opens, TIMING, HOUR).compute() is None
