@@ -17,6 +17,7 @@ BENCHMARKS: Final = {
     "forecast": ("tests.benchmarks.forecast", "Replay the logs in ARGS=folder, or the example, against baselines"),
     "impact": ("tests.benchmarks.impact", "Estimate planted effects of warming over 200 seeds"),
     "large-fleet": ("tests.simulation.large_fleet", "Simulate a day of 100 to 100,000 accounts"),
+    "log-check": ("tests.benchmarks.log_check", "Check logs of 1 GB in every format, beside a plain loop"),
     "memory": ("tests.benchmarks.memory", "Peak memory of warming, planning and reading"),
     "objects": ("tests.benchmarks.object_store", "Read and write a bucket at 20 and 50 ms a request"),
     "pages": ("tests.benchmarks.pages", "Each tile of the page over 100,000 reports and 3 million warms"),

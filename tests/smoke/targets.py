@@ -50,6 +50,7 @@ SMOKE: Final = (
     SmokeTarget("bench", ("forecast", "forecast-example-no-lag"), variables=("NAME=forecast",)),
     SmokeTarget("bench", ("impact",), variables=("NAME=impact",)),
     SmokeTarget("bench", ("large_fleet",), variables=("NAME=large-fleet",)),
+    SmokeTarget("bench", ("log_check",), variables=("NAME=log-check",)),
     SmokeTarget("bench", ("object_store",), variables=("NAME=objects",)),
     SmokeTarget("bench", ("pages",), variables=("NAME=pages",)),
     SmokeTarget("bench", ("patterns",), variables=("NAME=patterns",)),
