@@ -35,8 +35,7 @@ from adwarm.pages.access import Permission, Visitor, check_csrf, check_origin, r
 from adwarm.pages.application import PageRefused
 from adwarm.serving.api.connections import recognize_client
 from adwarm.serving.problems import Problem
-from adwarm.serving.services import Authenticator
-from adwarm.serving.tokens import StoredIds
+from adwarm.serving.tokens import StoredIds, TokenAuthenticator
 from adwarm.store import access_tokens
 from adwarm.store.access_tokens import StoredSession
 
@@ -87,7 +86,7 @@ class SessionAccess:
         self,
         engine: Engine,
         clock: Clock,
-        authenticator: Authenticator,
+        authenticator: TokenAuthenticator,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._engine = engine

@@ -13,13 +13,13 @@ from urllib.parse import urlencode
 
 from adwarm.actions.audit import ActionServices
 from adwarm.backpressure import RequestQueue
+from adwarm.backpressure.sql_admission import SqlAdmission
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.pages.access import Permission, Visitor
 from adwarm.planning.key_facts import KeyExplainer
 from adwarm.recovery import IsolationTracker, StoredAlerts
 from adwarm.serving.read_chain import ReadChain
-from adwarm.serving.services import AdmissionState
 from adwarm.store import Context
 from adwarm.store.error_events import ErrorLog
 
@@ -45,7 +45,7 @@ class PageServices:
 
     context: Context
     clock: Clock
-    admission: AdmissionState
+    admission: SqlAdmission
     queue: RequestQueue
     chain: ReadChain
     isolation: IsolationTracker

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -26,6 +26,7 @@ from adwarm.compression.dictionaries import encode_delta
 from adwarm.compression.envelope import parse_codec
 from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
 from adwarm.model import Account, QuerySpec, ReportKey, resolve_key
+from adwarm.serving.pointers import Pointer
 from adwarm.store import Context, entry_versions
 from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion
@@ -139,18 +140,6 @@ class Deltas:
                 self._made[delta_key] = body
 
 
-class ReadKey(Protocol):
-    """The key that a request may read, and the zone of its account."""
-
-    @property
-    def key(self) -> ReportKey:
-        """The report key."""
-
-    @property
-    def data_zone(self) -> str:
-        """Zone of the account."""
-
-
 class DeltaThreads:
     """Finds deltas for the hit route: known ones at once, others in threads of its own."""
 
@@ -160,7 +149,7 @@ class DeltaThreads:
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="adwarm-delta")
 
     async def find(
-        self, pointer: ReadKey, entry: Entry, dictionary_hash: bytes, stored: bytes, plain_bytes: int
+        self, pointer: Pointer, entry: Entry, dictionary_hash: bytes, stored: bytes, plain_bytes: int
     ) -> bytes | None:
         """Return a delta of the document of `entry`, or None when the client gets the plain answer.
 

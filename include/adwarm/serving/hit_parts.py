@@ -10,7 +10,7 @@ import asyncio
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from adwarm.compression.choice import decode_counted, encode_counted
 from adwarm.compression.document import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table, render_shape
@@ -19,8 +19,9 @@ from adwarm.compression.transcodes import RepresentationKey, TranscodeCache, con
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Corrupt
 from adwarm.serving.body_cache import BodyCache
+from adwarm.serving.deltas import DeltaThreads
 from adwarm.serving.local_caches import CacheSelection
-from adwarm.serving.pointers import Pointer, PointerCache
+from adwarm.serving.pointers import PointerCache
 from adwarm.serving.read_counter import ReadCounter
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context
@@ -152,22 +153,6 @@ _ENCODERS: Final = 2
 _CHAIN_THREADS: Final = 2
 
 
-class DeltaSource(Protocol):
-    """Makes deltas against documents that clients hold."""
-
-    async def find(
-        self, pointer: Pointer, entry: Entry, dictionary_hash: bytes, stored: bytes, plain_bytes: int
-    ) -> bytes | None:
-        """Return a delta of the document of `entry`, or None when the client gets the plain answer.
-
-        Args:
-            pointer: the key that the client may read, with its account's zone.
-            dictionary_hash: SHA-256 of the document that the client holds.
-            stored: the stored body of the entry.
-            plain_bytes: size of the plain answer; a delta is smaller.
-        """
-
-
 class HitParts:
     """The parts of the hit route. Create it in the process that serves, and call its methods in one event loop.
 
@@ -176,7 +161,7 @@ class HitParts:
         deltas: makes deltas for returning readers; None for none.
     """
 
-    def __init__(self, context: Context, clock: Clock, deltas: DeltaSource | None = None) -> None:
+    def __init__(self, context: Context, clock: Clock, deltas: DeltaThreads | None = None) -> None:
         readers = max(1, min(_READERS, context.settings.sql.pool_size - 1))
         self._clock = clock
         self.readers = ThreadPoolExecutor(readers, thread_name_prefix="adwarm-read")

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import ceil
 
 from cachetools import TTLCache
@@ -40,7 +41,6 @@ from adwarm.model.keys import check_served
 from adwarm.serving.drainers import Drainer
 from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
 from adwarm.serving.problems import Problem, too_many, unknown_report
-from adwarm.serving.services import FetchOutcome
 from adwarm.settings import Settings
 from adwarm.store import accounts
 from adwarm.store.requests import RequestStatus
@@ -113,6 +113,25 @@ _READ_ONLY = "this token reads what is stored only; one with the scope `enqueue`
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class FetchOutcome:
+    """How a request for a missing report ended.
+
+    Attributes:
+        is_stored: whether the report is stored now.
+        request_id: the open request in the queue, or the one that stored the report; None when there is none.
+        retry_after: whole seconds after which to ask again.
+        reason: why it is not stored, for the caller.
+        error_kind: class of the error of the last attempt, such as `TokenDead`; None when no attempt has failed.
+    """
+
+    is_stored: bool
+    request_id: int | None = None
+    retry_after: int | None = None
+    reason: str | None = None
+    error_kind: str | None = None
+
+
 class QueueMissHandler:
     """Requests what is missing or old through the queue. One per process; use it from one event loop.
 
@@ -173,7 +192,7 @@ class QueueMissHandler:
         self._executor.shutdown(wait=False)
 
     async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
-        """Request a report and wait up to `wait_seconds` for it; see `ports.MissHandler`.
+        """Request a report and wait up to `wait_seconds` for it; waiting holds no thread and no connection.
 
         An outcome without `request_id` means that nothing is queued: it was not requested, or its fetch has failed.
 
@@ -198,7 +217,7 @@ class QueueMissHandler:
             raise _unavailable(str(error), error.retry_after or _DATABASE_RETRY_SECONDS) from None
 
     def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
-        """Request a fresh copy of a stale report without waiting; see `ports.MissHandler`. Call it in the event loop.
+        """Request a fresh copy of a stale report without waiting. Call it in the event loop.
 
         Reads of the same report within `REVALIDATE_SECONDS` cause one request. Errors are logged.
         """
@@ -222,7 +241,11 @@ class QueueMissHandler:
             log.warning("%s is stale and could not be requested: %s", key, message)
 
     def admit_call(self, key: ReportKey, token: AccessToken) -> None:
-        """Count a call of a platform that no request makes; see `ports.MissHandler`."""
+        """Count a call of a platform for a report that no request makes. Call it in a thread, before the call.
+
+        Raises:
+            Refused: no call is left of the token's day.
+        """
         self._queue.admit_call(key, TokenLimits.of(token, self._limits.max_queued_per_token))
 
     def _make_request(self, key: ReportKey, token: AccessToken, priority: Priority) -> ReportRequest:

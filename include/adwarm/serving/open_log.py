@@ -34,8 +34,7 @@ from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.home import make_private_folder
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.foundation.storage import storage_error
-from adwarm.model import Actor
-from adwarm.serving.services import Open
+from adwarm.model import Actor, ReportKey
 from adwarm.settings import Settings
 
 ROTATE_SECONDS = 300.0
@@ -50,6 +49,26 @@ _LINES_AT_ONCE = 1_000
 _WARN_SECONDS = 60.0
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 log = logging.getLogger(__name__)
+
+
+class Open(msgspec.Struct, frozen=True, gc=False):
+    """One open of a report.
+
+    Attributes:
+        status: `hit`, `stale`, `miss` or `fetched`.
+        latency_ms: how long the answer took.
+        sent_bytes: bytes of the body that was sent.
+        request_id: the id that came with the request (`X-Request-Id`), or the number of the queued request that it made
+            or whose answer it fetched; None when neither exists. An id that the server makes up is in no other log.
+    """
+
+    at: datetime
+    key: ReportKey
+    actor: Actor
+    status: str
+    latency_ms: float
+    sent_bytes: int
+    request_id: str | None = None
 
 
 class _OpenLine(msgspec.Struct, gc=False):
@@ -68,7 +87,7 @@ class _OpenLine(msgspec.Struct, gc=False):
 
 
 class OpenLog:
-    """Records opens; implements `OpenRecorder`. One per process, made after it was forked.
+    """Records opens. One per process, made after it was forked.
 
     Args:
         settings: `home`, the data folder and `serving.log_opens`.

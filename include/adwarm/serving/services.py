@@ -1,12 +1,10 @@
-"""What the parts of the read API work with: their interfaces, metrics of the process, services of the routes."""
+"""What the parts of the read API work with: metrics of the process, services of the routes."""
 
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -14,107 +12,21 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from adwarm.backpressure import RequestQueue
-from adwarm.backpressure.status import AdmissionStatus
+from adwarm.backpressure.sql_admission import SqlAdmission
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.telemetry import Metric, MetricKind
 from adwarm.maintenance.state_metrics import StateReader
-from adwarm.model import AccessToken, Actor, Priority, ReportKey
+from adwarm.model import Actor
 from adwarm.serving.drainers import Fetcher
+from adwarm.serving.misses import QueueMissHandler
+from adwarm.serving.open_log import Open, OpenLog
 from adwarm.serving.read_chain import ReadChain
+from adwarm.serving.read_counter import ReadCounter
 from adwarm.serving.reader import Reader, ReadStatus
+from adwarm.serving.tokens import TokenAuthenticator
 from adwarm.store import Context
 from adwarm.store.entries import Entry
-
-
-class Authenticator(Protocol):
-    """Finds the token of a request."""
-
-    async def authenticate(self, authorization: bytes | None) -> AccessToken:
-        """Return the valid token in an Authorization header.
-
-        Raises:
-            Problem: 401, there is no valid token; 429, the token is used too often.
-        """
-
-    def find(self, credentials: tuple[str, str], now: datetime) -> AccessToken | None:
-        """Return the valid token of an id and the hash of a secret; None when `authenticate` has to decide."""
-
-    def take(self, token: AccessToken, now: datetime) -> bool:
-        """Count a request of a token that `find` returned; False, and nothing is counted, when it is used too often."""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchOutcome:
-    """How a request for a missing report ended.
-
-    Attributes:
-        is_stored: whether the report is stored now.
-        request_id: the open request in the queue, or the one that stored the report; None when there is none.
-        retry_after: whole seconds after which to ask again.
-        reason: why it is not stored, for the caller.
-        error_kind: class of the error of the last attempt, such as `TokenDead`; None when no attempt has failed.
-    """
-
-    is_stored: bool
-    request_id: int | None = None
-    retry_after: int | None = None
-    reason: str | None = None
-    error_kind: str | None = None
-
-
-class MissHandler(Protocol):
-    """Gets what is missing or old through the queue, one flight per key."""
-
-    async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
-        """Request a report and wait up to `wait_seconds` for it; waiting holds no thread and no connection.
-
-        Args:
-            key: the report, validated.
-            priority: its class, cut to the token's highest.
-            wait_seconds: how long the caller waits; 0 for not at all.
-
-        Raises:
-            Problem: 429 or 503, the request is refused; with `Retry-After`.
-        """
-
-    def admit_call(self, key: ReportKey, token: AccessToken) -> None:
-        """Count a call of a platform for a report that no request makes. Call it in a thread, before the call.
-
-        Raises:
-            Refused: no call is left of the token's day.
-        """
-
-    def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
-        """Request a fresh copy of a stale report without waiting; does nothing for a token with the scope `read`."""
-
-
-class Open(msgspec.Struct, frozen=True, gc=False):
-    """One open of a report.
-
-    Attributes:
-        status: `hit`, `stale`, `miss` or `fetched`.
-        latency_ms: how long the answer took.
-        sent_bytes: bytes of the body that was sent.
-        request_id: the id that came with the request (`X-Request-Id`), or the number of the queued request that it made
-            or whose answer it fetched; None when neither exists. An id that the server makes up is in no other log.
-    """
-
-    at: datetime
-    key: ReportKey
-    actor: Actor
-    status: str
-    latency_ms: float
-    sent_bytes: int
-    request_id: str | None = None
-
-
-class OpenRecorder(Protocol):
-    """Records opens; never blocks and never fails."""
-
-    def record(self, item: Open) -> None:
-        """Add an open; it is on disk within a second."""
-
 
 METRICS_TYPE: Final = CONTENT_TYPE_LATEST
 WORKERS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -202,22 +114,6 @@ class StateCollector(Collector):
         yield from families.values()
 
 
-class AdmissionState(Protocol):
-    """Reads the shared budget."""
-
-    def status(self, accounts: int | None = None, at: float | None = None) -> AdmissionStatus:
-        """Return limits, parked scopes and breakers; see `SqlAdmission.status`."""
-
-
-class TrafficCounter(Protocol):
-    """Counts reads and first opens by hour, account and actor, and reads by entry."""
-
-    def count(
-        self, at: datetime, key: ReportKey, actor: Actor, status: str, latency_ms: float, entry: Entry | None
-    ) -> None:
-        """Count one read; never blocks and never fails."""
-
-
 @dataclass(frozen=True, slots=True)
 class ServingServices:
     """The objects of one serving process.
@@ -238,11 +134,11 @@ class ServingServices:
     clock: Clock
     chain: ReadChain
     queue: RequestQueue
-    admission: AdmissionState
-    authenticator: Authenticator
-    misses: MissHandler
-    opens: OpenRecorder
-    counter: TrafficCounter
+    admission: SqlAdmission
+    authenticator: TokenAuthenticator
+    misses: QueueMissHandler
+    opens: OpenLog
+    counter: ReadCounter
     metrics: ServingMetrics
     fetch_mode: Fetcher = "waits"
 

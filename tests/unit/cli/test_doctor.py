@@ -16,8 +16,7 @@ from adwarm.foundation.storage import DiskSpace
 from adwarm.model import Actor, ReportKey
 from adwarm.prefetch.healers import TOKEN_REFRESH_GROUP, list_token_hooks
 from adwarm.runtime import Runtime
-from adwarm.serving.open_log import OpenLog
-from adwarm.serving.services import Open
+from adwarm.serving.open_log import Open, OpenLog
 from adwarm.settings import Settings
 from adwarm.store import aggregates
 from adwarm.store.database import write_transaction

@@ -15,8 +15,10 @@ from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.serving.api.connections import Again
 from adwarm.serving.api.hit_route import HitRoute
 from adwarm.serving.hit_parts import HitParts
+from adwarm.serving.misses import FetchOutcome
+from adwarm.serving.open_log import Open
 from adwarm.serving.problems import unauthorized
-from adwarm.serving.services import FetchOutcome, Open, ServingMetrics, ServingServices
+from adwarm.serving.services import ServingMetrics, ServingServices
 from adwarm.serving.tokens import Credentials, parse_credentials
 from adwarm.store import Context, read_traffic
 from tests.unit.conftest import NOW, ReaderHarness

@@ -15,8 +15,7 @@ from adwarm.backpressure import ClaimedRequest, RequestQueue
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, EntryKey, Priority, ReportKey, TokenScope, resolve_window
 from adwarm.serving.drainers import FetchMode
-from adwarm.serving.misses import QueueMissHandler
-from adwarm.serving.services import FetchOutcome
+from adwarm.serving.misses import FetchOutcome, QueueMissHandler
 from adwarm.settings import BackpressureSettings, ServingSettings, Settings
 from adwarm.store import access_tokens, accounts, entries
 from adwarm.store.access_tokens import Counter

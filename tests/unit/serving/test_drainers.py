@@ -23,8 +23,7 @@ from adwarm.read_api import build_miss_handler
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, drainers
 from adwarm.serving.drainers import DagStarter, DagTrigger, FetchMode, QueueDrainer, describe_fetching, make_drainer
-from adwarm.serving.misses import QueueMissHandler
-from adwarm.serving.services import FetchOutcome
+from adwarm.serving.misses import FetchOutcome, QueueMissHandler
 from adwarm.settings import ServingSettings, Settings, SourceSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, read_traffic

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Refused, Transient
 from adwarm.model import Account, Priority, ReportKey
+from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.problems import Problem, unknown_report
-from adwarm.serving.services import FetchOutcome
 from adwarm.store import accounts, denials
 from adwarm.store.requests import RequestStatus
 from tests.unit.conftest import NOW, SQLITE_ONLY

@@ -15,8 +15,7 @@ from adwarm.access_log import read_events
 from adwarm.access_log.open_files import OpenFiles
 from adwarm.model import Actor, ReportKey
 from adwarm.serving import open_log
-from adwarm.serving.open_log import MAX_FILE_BYTES, ROTATE_SECONDS, OpenLog, publish_lines
-from adwarm.serving.services import Open
+from adwarm.serving.open_log import MAX_FILE_BYTES, ROTATE_SECONDS, Open, OpenLog, publish_lines
 from adwarm.settings import ServingSettings, Settings
 
 AT = datetime(2026, 3, 8, 7, 30, 15, 123456, tzinfo=UTC)
@@ -238,8 +237,7 @@ _RECORDER = """
 import itertools, sys, time
 from datetime import UTC, datetime
 from adwarm.model import Actor, ReportKey
-from adwarm.serving.open_log import OpenLog
-from adwarm.serving.services import Open
+from adwarm.serving.open_log import Open, OpenLog
 from adwarm.settings import Settings
 
 log = OpenLog(Settings(home=sys.argv[1]))

@@ -20,8 +20,8 @@ from adwarm.serving.api.connections import recognize_client
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, describe_error, describe_problem
 from adwarm.serving.api.models import ActorName
 from adwarm.serving.problems import Problem, unauthorized
-from adwarm.serving.services import Authenticator, ServingServices
-from adwarm.serving.tokens import require_scope
+from adwarm.serving.services import ServingServices
+from adwarm.serving.tokens import TokenAuthenticator, require_scope
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """The only routes that answer without a token. The files of the dashboard hold no data and are served ahead of them."""
@@ -78,7 +78,7 @@ class Guard:
         authenticator: finds the token of a request.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, authenticator: TokenAuthenticator) -> None:
         self._app = app
         self._authenticator = authenticator
 

@@ -71,10 +71,12 @@ from adwarm.serving.api.visit import (
 from adwarm.serving.api_chain import ApiChain
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import COLUMNAR, HitParts
+from adwarm.serving.misses import FetchOutcome
+from adwarm.serving.open_log import Open
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.serving.read_chain import STORE_ERRORS, ChainRequest, StoreUnreachable
-from adwarm.serving.services import FetchOutcome, Open, ServingServices
+from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import Credentials, parse_credentials
 from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry

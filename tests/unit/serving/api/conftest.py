@@ -20,7 +20,9 @@ from adwarm.serving.api import app
 from adwarm.serving.api.app import create_app
 from adwarm.serving.deltas import DeltaThreads
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.services import FetchOutcome, Open, ServingMetrics, ServingServices
+from adwarm.serving.misses import FetchOutcome
+from adwarm.serving.open_log import Open
+from adwarm.serving.services import ServingMetrics, ServingServices
 from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.settings import Settings
 from adwarm.store import access_tokens, accounts

@@ -19,8 +19,8 @@ from adwarm.serving import http_headers
 from adwarm.serving.api import hit_route
 from adwarm.serving.api_chain import REUSE_SECONDS
 from adwarm.serving.chain_steps import read_partitions
+from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.problems import Problem
-from adwarm.serving.services import FetchOutcome
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
 from adwarm.store import accounts, entries, payloads
 from adwarm.store.database import write_transaction

@@ -25,9 +25,9 @@ from adwarm.serving.api.insights_request import (
     parse_query,
     parse_wait,
 )
+from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.problems import Problem, unknown_report
-from adwarm.serving.services import FetchOutcome
 from adwarm.store import accounts, entries, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.tables import payload

@@ -10,9 +10,9 @@ from adwarm.backpressure.request_queue import RequestQueue
 from adwarm.compression.envelope import decode
 from adwarm.foundation.errors import Refused, Transient
 from adwarm.model import Actor, Priority, ReportKey, TokenScope
+from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadStatus
-from adwarm.serving.services import FetchOutcome
 from adwarm.store import data_arrivals
 from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
