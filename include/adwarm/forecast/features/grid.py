@@ -135,29 +135,29 @@ class OpenGrid:
         return back + shift
 
     @cached_property
-    def last_open(self) -> Ints32:
-        """Per key and column, the column of the last open left of it."""
-        return _last_column(self.opens)
+    def last_open(self) -> "LastColumns":
+        """Finds the last open of a key."""
+        return LastColumns(self.opens)
 
     @cached_property
-    def last_first(self) -> Ints32:
-        """Per key and column, the column of the last first open left of it."""
-        return _last_column(self.firsts)
+    def last_first(self) -> "LastColumns":
+        """Finds the last first open of a key."""
+        return LastColumns(self.firsts)
 
     @cached_property
     def account_opens(self) -> Ints32:
         """Accounts x columns: the sum of `opens` over the account's keys."""
-        return self._by_account(self.opens)
+        return self._by_account(self.last_open)
 
     @cached_property
     def account_firsts(self) -> Ints32:
         """Accounts x columns: the sum of `firsts` over the account's keys."""
-        return self._by_account(self.firsts)
+        return self._by_account(self.last_first)
 
     @cached_property
-    def account_last(self) -> Ints32:
-        """Accounts x columns: the column of the last open of any of its keys."""
-        return _last_column(self.account_opens)
+    def account_last(self) -> "LastColumns":
+        """Finds the last open of any key of an account."""
+        return LastColumns(self.account_opens)
 
     @cached_property
     def arrivals(self) -> Ints32:
@@ -166,9 +166,9 @@ class OpenGrid:
         return _running(opened & (_count_recent(self.account_opens, _AWAY_SLOTS) == 0))
 
     @cached_property
-    def account_arrived(self) -> Ints32:
-        """Accounts x columns: the column of the last such arrival."""
-        return _last_column(self.arrivals)
+    def account_arrived(self) -> "LastColumns":
+        """Finds the last such arrival of an account."""
+        return LastColumns(self.arrivals)
 
     @cached_property
     def quiet(self) -> Ints32:
@@ -185,7 +185,7 @@ class OpenGrid:
         """Per key and column, first opens so far with an open of another key of the account within the hour before."""
         return _running((self.firsts[:, 1:] > self.firsts[:, :-1]) & self._has_company)
 
-    @property
+    @cached_property
     def _is_quiet(self) -> Bools:
         return np.asarray(_count_recent(self.opens, 2) == 0)
 
@@ -199,10 +199,32 @@ class OpenGrid:
         came: Bools = self.firsts[key, end] > self.firsts[key, column]
         return came
 
-    def _by_account(self, totals: Ints32) -> Ints32:
-        result = np.zeros((int(self.account.max(initial=0)) + 1, totals.shape[1]), np.int32)
-        np.add.at(result, self.account, totals)
-        return result
+    def _by_account(self, last: "LastColumns") -> Ints32:
+        shape = int(self.account.max(initial=0)) + 1, self.column_count
+        place = self.account[last.row] * self.column_count + last.column
+        return _running(np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape))
+
+
+class LastColumns:
+    """Finds the last column left of another one in which a running total grew.
+
+    Attributes:
+        row: rows in which the total grew, ascending.
+        column: the column of each.
+    """
+
+    def __init__(self, totals: Ints32) -> None:
+        self._totals = totals
+        grew = totals[:, 1:] != totals[:, :-1]
+        self.row, self.column = np.divmod(np.flatnonzero(grew), max(grew.shape[1], 1))
+        times = totals[self.row, self.column + 1] - totals[self.row, self.column]
+        self._columns = np.append(np.repeat(self.column, times), NEVER)
+        self._begins = np.cumsum(totals[:, -1], dtype=np.int64) - totals[:, -1]
+
+    def before(self, row: Ints, column: Ints) -> Ints:
+        """Return, per pair, the last such column left of `column`, or `NEVER`."""
+        count = self._totals[row, column]
+        return np.where(count > 0, self._columns[self._begins[row] + count - 1], NEVER)
 
 
 @dataclass(frozen=True)
@@ -266,7 +288,7 @@ def _appearances(account: Codes, appeared: Ints, accounts: int, size: int) -> In
     return np.cumsum(marks, axis=1, dtype=np.int32, out=marks)[:, : size + 1]
 
 
-def _running(marks: Bools) -> Ints32:
+def _running(marks: Bools | Ints) -> Ints32:
     totals = np.zeros((marks.shape[0], marks.shape[1] + 1), np.int32)
     np.cumsum(marks, axis=1, dtype=np.int32, out=totals[:, 1:])
     return totals
@@ -277,13 +299,6 @@ def _count_recent(totals: Ints32, slots: int) -> Ints32:
     before = totals[:, :-1].copy()
     before[:, slots:] -= totals[:, : -1 - slots]
     return before
-
-
-def _last_column(totals: Ints32) -> Ints32:
-    result = np.full(totals.shape, NEVER, np.int32)
-    grew = totals[:, 1:] > totals[:, :-1]
-    result[:, 1:] = np.where(grew, np.arange(totals.shape[1] - 1, dtype=np.int32), np.int32(NEVER))
-    return np.maximum.accumulate(result, axis=1, out=result)
 
 
 def _offsets(name: str, first: int, size: int) -> Ints:

@@ -94,7 +94,7 @@ def add_arrivals(context: FeatureContext) -> None:
     grid = context.grid
     by_day = [(lag, DAY_DECAY**lag) for lag in range(1, _ARRIVAL_DAYS + 1)]
     by_week = [(7 * week, WEEK_DECAY**week) for week in range(1, _ARRIVAL_WEEKS + 1)]
-    last_arrival = grid.account_arrived[representatives.account, representatives.column]
+    last_arrival = grid.account_arrived.before(representatives.account, representatives.column)
     arrivals = {"since_arrival": np.minimum(representatives.column - last_arrival, MAX_AGE_SLOTS)}
     for name, totals, lags in (
         ("arrival_day", grid.arrivals, by_day),
@@ -130,7 +130,7 @@ def add_sibling_recency(context: FeatureContext, siblings: SiblingReports) -> No
     context.features["kind"] = np.where(rank == NO_KIND, np.nan, rank)
     keys = siblings.keys(grid)[context.account]
     for index in range(len(siblings.report_kinds)):
-        since = context.column - grid.last_open[keys[:, index], context.column]
+        since = context.column - grid.last_open.before(keys[:, index], context.column)
         context.features[f"since_kind_{index}"] = np.where(
             (keys[:, index] == NO_KIND) | (since > MAX_AGE_SLOTS), np.nan, since
         )
@@ -247,9 +247,10 @@ def _add_window_rates(context: FeatureContext, window: Window, by_day: _Sums, by
 
 def _add_recency(context: FeatureContext) -> None:
     grid, key, column = context.grid, context.key, context.column
-    context.features["since_open"] = np.minimum(column - grid.last_open[key, column], MAX_AGE_SLOTS)
-    context.features["since_first"] = np.minimum(column - grid.last_first[key, column], MAX_AGE_SLOTS)
-    context.features["account_since"] = np.minimum(column - grid.account_last[context.account, column], MAX_AGE_SLOTS)
+    context.features["since_open"] = np.minimum(column - grid.last_open.before(key, column), MAX_AGE_SLOTS)
+    context.features["since_first"] = np.minimum(column - grid.last_first.before(key, column), MAX_AGE_SLOTS)
+    account_last = grid.account_last.before(context.account, column)
+    context.features["account_since"] = np.minimum(column - account_last, MAX_AGE_SLOTS)
     streak, unbroken = np.zeros(len(key)), np.ones(len(key), bool)
     for lag in range(1, 11):
         earlier = context.columns_before(lag)
