@@ -125,11 +125,3 @@ def test_the_plugin_loads(airflow_home: Path) -> None:
     assert errors == {}
     assert [plugin.name for plugin in plugins if "adwarm" in str(plugin.name)] == ["adwarm"]
     assert "warm_batch" not in sys.modules
-
-
-@pytest.mark.slow
-def test_the_forecast_adds_no_noise_to_a_tasks_log() -> None:
-    """skops inspects every loaded module; the deprecation warnings of Airflow that this causes are suppressed."""
-    code = "import airflow.utils.timezone, airflow.serialization.serde\nimport adwarm.forecast.serialization"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "deprecated" not in found.stderr

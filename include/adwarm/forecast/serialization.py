@@ -1,16 +1,12 @@
-"""The stored forms of forecasts: skops for fitted models, Parquet for observations. Both are data; never pickle.
+"""The stored forms of forecasts: numpy's zip of arrays for fitted models, Parquet for observations. Never pickle."""
 
-A skops file is loaded only when every type in it is known.
-"""
-
-import importlib
 import io
 import json
-import warnings
 import zipfile
-from dataclasses import is_dataclass
+import zlib
+from collections.abc import Iterable
+from dataclasses import fields
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,89 +20,74 @@ from adwarm.foundation.errors import AdwarmError, Corrupt
 
 _META = b"adwarm_forecast"
 _CELLS = {"cell_hour": pa.int16(), "cell_weight": pa.float64(), "cell_opens": pa.int32(), "cell_early": pa.float64()}
-TRUSTED = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
-"""Types that a model may hold beside those that skops trusts (numbers, arrays, estimators) and our data classes."""
-_OUR_PREFIX = "adwarm.forecast."
-_READ_ERRORS = (
-    zipfile.BadZipFile,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    OSError,
-    EOFError,
-)
+_ARRAY, _DICT, _TREE = "array", "dict", "tree"
+_READ_ERRORS = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError, OSError, EOFError)
 
 
-@cache
-def _skops() -> Any:
-    """Return skops.io; importing it takes seconds, which processes without a forecast do not spend."""
-    with warnings.catch_warnings():
-        # Importing skops looks up names in every loaded module, and deprecated ones of the host application warn.
-        warnings.simplefilter("ignore")
-        import skops.io
-
-    return skops.io
-
-
-def encode_model(parts: dict[str, Any], kind: str, version: str) -> bytes:
-    """Return the parts of a fitted model as bytes, by skops.
+def encode_model(parts: dict[str, Any], kind: str, version: str, types: Iterable[type]) -> bytes:
+    """Return the parts of a fitted model as bytes: data classes of `types`, arrays, dicts, sequences and JSON values.
 
     Raises:
         AdwarmError: a part has a type that `decode_model` would reject.
     """
-    try:
-        data: bytes = _skops().dumps({"made_by": _made_by(kind, version), **parts})
-    except _skops().exceptions.UnsupportedTypeException as error:
-        raise AdwarmError(f"a forecast cannot be stored: {error}") from error
-    untrusted = _untrusted_types(data)
-    if untrusted:
-        raise AdwarmError(f"a forecast cannot be stored: it holds {', '.join(untrusted)}, which could not be read back")
-    return data
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    tree = {"made_by": _made_by(kind, version), "parts": _to_plain(parts, arrays, frozenset(types))}
+    sink = io.BytesIO()
+    np.savez_compressed(sink, **arrays, **{_TREE: np.frombuffer(json.dumps(tree).encode(), np.uint8)})
+    return sink.getvalue()
 
 
-def decode_model(data: bytes, kind: str, version: str) -> dict[str, Any]:
-    """Return the parts that `encode_model` stored.
+def _to_plain(value: Any, arrays: dict[str, npt.NDArray[Any]], types: frozenset[type]) -> Any:
+    """Return a value for JSON; each array is added to `arrays`, and its name stands for it."""
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        name = str(len(arrays))
+        arrays[name] = value
+        return {_ARRAY: name}
+    if isinstance(value, dict):
+        return {_DICT: {name: _to_plain(item, arrays, types) for name, item in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item, arrays, types) for item in value]
+    if type(value) in types:
+        names = [field.name for field in fields(value) if field.init]
+        return {type(value).__name__: {name: _to_plain(getattr(value, name), arrays, types) for name in names}}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise AdwarmError(f"a forecast cannot be stored: it holds {type(value).__name__}, which could not be read back")
+
+
+def decode_model(data: bytes, kind: str, version: str, types: Iterable[type]) -> dict[str, Any]:
+    """Return the parts that `encode_model` stored; sequences are tuples.
 
     Raises:
-        Corrupt: the bytes are damaged, of another kind or version, or hold a type that is not trusted.
+        Corrupt: the bytes are damaged, of another kind or version, or hold a type that is not one of `types`.
     """
     try:
-        untrusted = _untrusted_types(data)
-        if untrusted:
-            raise Corrupt(f"the stored forecast holds {', '.join(untrusted)}, which is not trusted; train a new one")
-        trusted = _skops().get_untrusted_types(data=data)
-        parts: dict[str, Any] = _skops().loads(data, trusted=trusted)
-        made_by = str(parts.pop("made_by"))
-    except (*_READ_ERRORS, _skops().exceptions.UntrustedTypesFoundException) as error:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            arrays = dict(stored)
+        tree = json.loads(arrays.pop(_TREE).tobytes())
+        made_by = str(tree["made_by"])
+        if made_by == _made_by(kind, version):
+            parts: dict[str, Any] = _from_plain(tree["parts"], arrays, {type_.__name__: type_ for type_ in types})
+            return parts
+    except _READ_ERRORS as error:
         raise Corrupt(f"the stored forecast cannot be read ({type(error).__name__}); train a new one") from error
-    if made_by != _made_by(kind, version):
-        raise Corrupt(f"the stored forecast is {made_by}, not {_made_by(kind, version)}; train a new one")
-    return parts
+    raise Corrupt(f"the stored forecast is {made_by}, not {_made_by(kind, version)}; train a new one")
+
+
+def _from_plain(value: Any, arrays: dict[str, npt.NDArray[Any]], types: dict[str, type]) -> Any:
+    if isinstance(value, list):
+        return tuple(_from_plain(item, arrays, types) for item in value)
+    if not isinstance(value, dict):
+        return value
+    [(tag, content)] = value.items()
+    if tag == _ARRAY:
+        return arrays[content]
+    items = {name: _from_plain(item, arrays, types) for name, item in content.items()}
+    return items if tag == _DICT else types[tag](**items)
 
 
 def _made_by(kind: str, version: str) -> str:
-    """Return what wrote the form; another release of scikit-learn may store its models differently."""
-    import sklearn
-
-    return f"{kind} version {version} of scikit-learn {sklearn.__version__}"
-
-
-def _untrusted_types(data: bytes) -> list[str]:
-    """Return the types in `data` that are neither trusted nor our data classes."""
-    return [
-        name for name in _skops().get_untrusted_types(data=data) if name not in TRUSTED and not _is_our_dataclass(name)
-    ]
-
-
-def _is_our_dataclass(name: str) -> bool:
-    """Return whether `name` is a data class of this package: loading it sets attributes and runs no code."""
-    if not name.startswith(_OUR_PREFIX):
-        return False
-    module, _, attribute = name.rpartition(".")
-    type_ = getattr(importlib.import_module(module), attribute, None)
-    return isinstance(type_, type) and is_dataclass(type_)
+    return f"{kind} version {version}"
 
 
 def encode_observations(observations: Observations, kind: str, version: str) -> bytes:
@@ -148,9 +129,8 @@ def decode_observations(data: bytes, kind: str, version: str) -> Observations:
         meta = json.loads((table.schema.metadata or {})[_META])
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise Corrupt(f"the stored forecast cannot be read ({type(error).__name__}); train a new one") from error
-    if (meta["kind"], meta["version"]) != (kind, version):
-        stored = f"{meta['kind']} version {meta['version']}"
-        raise Corrupt(f"the stored forecast is {stored}, not {kind} version {version}; train a new one")
+    if (made_by := _made_by(meta["kind"], meta["version"])) != _made_by(kind, version):
+        raise Corrupt(f"the stored forecast is {made_by}, not {_made_by(kind, version)}; train a new one")
     return _observations(table.combine_chunks(), meta)
 
 

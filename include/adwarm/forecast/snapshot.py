@@ -1,4 +1,4 @@
-"""Stores trained forecasts and loads the live one. The stored form is data (Parquet, skops), never pickle."""
+"""Stores trained forecasts and loads the live one. The stored form is data (Parquet, arrays), never pickle."""
 
 import logging
 from collections.abc import Callable, Mapping

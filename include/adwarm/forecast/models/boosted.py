@@ -17,7 +17,16 @@ from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_WEEK, OpenGrid, PopulationTotals
 from adwarm.forecast.features.key_features import SiblingReports, build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
-from adwarm.forecast.models.classifiers import Calibration, Classifier, predict_each
+from adwarm.forecast.models.classifiers import (
+    BoostedTrees,
+    Calibration,
+    Classifier,
+    Ensemble,
+    LogisticClassifier,
+    SeasonalBaseline,
+    Trees,
+    predict_each,
+)
 from adwarm.forecast.models.seasonal import FEATURES, MIN_PROBABILITY, SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens, SlotChance, SlotChances
 from adwarm.forecast.serialization import decode_model, encode_model
@@ -28,7 +37,7 @@ from adwarm.foundation.local_time import local_slots
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
-VERSION = "4"
+VERSION = "5"
 HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
 """How much history the model reads, microseconds."""
 RECENT_ACTIVITY = timedelta(hours=3)
@@ -179,6 +188,13 @@ def _take_keys(opens: Opens, keys: Ints, rows: Ints) -> Opens:
     )
 
 
+STORED_TYPES = (
+    *(BoostedModel, Horizons, SiblingReports, HolidayEffect, Calibration),
+    *(SeasonalBaseline, LogisticClassifier, BoostedTrees, Trees, Ensemble),
+)
+"""The types that a stored forecast may hold."""
+
+
 @dataclass(frozen=True)
 class BoostedForecast:
     """A trained adwarm model with the weekly profile of each key; implements `adwarm.forecast.protocol.Forecast`.
@@ -204,18 +220,19 @@ class BoostedForecast:
         Raises:
             Corrupt: `data` is not a stored forecast of this version, or holds a type that is not trusted.
         """
-        parts = decode_model(data, KIND, VERSION)
-        return cls(parts["id"], parts["model"], SeasonalForecast.from_bytes(parts["seasonal"]), parts["calibration"])
+        parts = decode_model(data, KIND, VERSION, STORED_TYPES)
+        seasonal = SeasonalForecast.from_bytes(parts["seasonal"].tobytes())
+        return cls(parts["id"], parts["model"], seasonal, parts["calibration"])
 
     def to_bytes(self) -> bytes:
-        """Return the stored form, written by skops."""
+        """Return the stored form, a zip of arrays."""
         parts = {
             "id": self.id,
             "model": self.model,
-            "seasonal": self.seasonal.to_bytes(),
+            "seasonal": np.frombuffer(self.seasonal.to_bytes(), np.uint8),
             "calibration": self.calibration,
         }
-        return encode_model(parts, KIND, VERSION)
+        return encode_model(parts, KIND, VERSION, STORED_TYPES)
 
     def calibrated(self, calibration: Calibration) -> "BoostedForecast":
         """Return the same forecast with a calibration that was fitted on held-out time; its id differs."""

@@ -11,14 +11,13 @@ the lifetime of an entry fetched now.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints
+from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints, Ints16
 
 _LEAST_CHANCE = 1e-6
 _CALIBRATION_LABELS = 30
@@ -41,9 +40,7 @@ class Calibration:
     def __call__(self, chance: Floats) -> Floats:
         """Return calibrated chances; monotonic in `chance`."""
         bounded = np.clip(chance, _LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
-        log_odds = self.low * np.log(bounded) - self.high * np.log1p(-bounded) + self.shift
-        result: Floats = 1.0 / (1.0 + np.exp(-log_odds))
-        return result
+        return _to_chance(self.low * np.log(bounded) - self.high * np.log1p(-bounded) + self.shift)
 
     def shrunk(self, trust: float) -> "Calibration":
         """Return the curve between the identity (`trust` 0) and this one (1)."""
@@ -74,6 +71,7 @@ _ITERATIONS = 100
 _BINS = 160
 _LARGE_TREE_LABELS = 3_000
 """Positive labels from which trees get 31 leaves instead of 10."""
+_ROWS_PER_BLOCK = 1_000
 MIN_TREE_CHANCE = 0.002
 """Chance of an open within the lifetime below which trees are skipped, because they take most of the time."""
 _MIN_LABELS = 40
@@ -158,13 +156,16 @@ class LogisticClassifier:
         size_columns: features that are counts or ages.
         mean: of the transformed features, for standardizing.
         spread: their standard deviation.
+        slopes: per window, a coefficient for each.
+        intercepts: per window.
     """
 
     rate_columns: Ints
     size_columns: Ints
     mean: Floats
     spread: Floats
-    models: Sequence[Any]
+    slopes: Floats
+    intercepts: Floats
 
     @classmethod
     def fit(cls, training_set: TrainingSet) -> "LogisticClassifier":
@@ -178,12 +179,72 @@ class LogisticClassifier:
         from sklearn.linear_model import LogisticRegression
 
         models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, label, weight) for label in training_set.labels]
-        return cls(rates, sizes, mean, spread, models)
+        slopes, intercepts = (
+            np.concatenate([getattr(model, name) for model in models]) for name in ("coef_", "intercept_")
+        )
+        return cls(rates, sizes, mean, spread, slopes, intercepts)
 
     def predict_proba(self, rows: Floats32) -> Floats:
         """See `Classifier`."""
         scaled = (_transform(rows, self.rate_columns, self.size_columns) - self.mean) / self.spread
-        return np.stack([model.predict_proba(scaled)[:, 1] for model in self.models])
+        return _to_chance((scaled @ self.slopes.T + self.intercepts).T)
+
+
+@dataclass(frozen=True)
+class Trees:
+    """The fitted trees of one window as arrays over the nodes of all, which numpy predicts as fast as their library.
+
+    Attributes:
+        base: the log odds to which the trees add.
+        depth: levels of the deepest tree.
+        roots: per tree, its first node.
+        feature: per node, the feature that decides.
+        highest: per node, the highest bin of it that goes left.
+        children: per node, the left one and then the right one; a leaf is its own.
+        value: per node, the log odds that a leaf adds.
+    """
+
+    base: float
+    depth: int
+    roots: Ints
+    feature: Ints
+    highest: Ints16
+    children: Ints
+    value: Floats
+
+    @classmethod
+    def from_model(cls, model: Any) -> "Trees":
+        """Return the trees of a fitted ensemble whose features are bins."""
+        trees = [predictor.nodes for (predictor,) in model._predictors]
+        nodes, sizes = np.concatenate(trees), [len(tree) for tree in trees]
+        roots = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+        sides = np.stack([nodes["left"], nodes["right"]], axis=1) + np.repeat(roots, sizes)[:, None]
+        children = np.where(nodes["is_leaf"][:, None], np.arange(len(nodes))[:, None], sides)
+        return cls(
+            base=model._baseline_prediction.item(),
+            depth=int(nodes["depth"].max()),
+            roots=roots,
+            feature=nodes["feature_idx"].astype(np.int64),
+            highest=np.floor(nodes["num_threshold"]).astype(np.int16),
+            children=children.astype(np.int64).ravel(),
+            value=nodes["value"].copy(),
+        )
+
+    def predict_proba(self, bins: Ints16) -> Floats:
+        """Return the chance per row of bins; works block by block, as nodes times rows have to fit into a cache."""
+        starts = range(0, max(len(bins), 1), _ROWS_PER_BLOCK)
+        return _to_chance(np.concatenate([self._sum_leaves(bins[start : start + _ROWS_PER_BLOCK]) for start in starts]))
+
+    def _sum_leaves(self, bins: Ints16) -> Floats:
+        rows, features = bins.shape
+        flat, node = bins.ravel(), np.repeat(self.roots, rows)
+        first = np.tile(np.arange(0, rows * features, features), len(self.roots))
+        for _ in range(self.depth):
+            goes_right = flat.take(first + self.feature.take(node)) > self.highest.take(node)
+            node = self.children.take(2 * node + goes_right)
+        added = self.value.take(node).reshape(len(self.roots), rows)
+        result: Floats = np.concatenate([np.full((1, rows), self.base), added]).sum(axis=0)
+        return result
 
 
 @dataclass(frozen=True)
@@ -194,24 +255,24 @@ class BoostedTrees:
 
     Attributes:
         edges: per feature, the lower edges of its bins; at most `_BINS`.
+        windows: the trees of each window.
     """
 
     edges: Sequence[Floats32]
-    models: Sequence[Any]
+    windows: Sequence[Trees]
 
     @classmethod
     def fit(cls, training_set: TrainingSet) -> "BoostedTrees":
         """Return trees fitted to the training set; they have fewer leaves when it has few positive labels."""
         edges = _bin_edges(training_set.rows)
-        binned = replace(training_set, rows=_to_bins(training_set.rows, edges))
+        fit = partial(_fit_trees, training_set, _to_bins(training_set.rows, edges))
         with ThreadPoolExecutor(2) as pool:
-            return cls(edges, list(pool.map(partial(_fit_trees, binned), training_set.labels)))
+            return cls(edges, list(pool.map(fit, training_set.labels)))
 
     def predict_proba(self, rows: Floats32) -> Floats:
         """See `Classifier`."""
-        binned = _to_bins(rows, self.edges)
-        with threadpool_limits(1, "openmp"), ThreadPoolExecutor(2) as pool:
-            return np.stack(list(pool.map(partial(_positive_proba, binned), self.models)))
+        bins = _to_bins(rows, self.edges)
+        return np.stack([trees.predict_proba(bins) for trees in self.windows])
 
 
 @dataclass(frozen=True)
@@ -248,8 +309,7 @@ def predict_each(classifiers: Sequence[Classifier], rows: Floats32) -> list[Floa
 def mean_of_odds(chances: Sequence[Floats], weights: Sequence[float]) -> Floats:
     """Return the chances whose log odds are the weighted mean of those of `chances`."""
     log_odds = sum((weight * _log_odds(chance) for chance, weight in zip(chances, weights, strict=True)), np.zeros(1))
-    result: Floats = 1.0 / (1.0 + np.exp(-log_odds))
-    return result
+    return _to_chance(log_odds)
 
 
 def can_learn(training_set: TrainingSet) -> bool:
@@ -266,24 +326,20 @@ def _bin_edges(rows: Floats32) -> list[Floats32]:
     return edges
 
 
-def _to_bins(rows: Floats32, edges: Sequence[Floats32]) -> Floats32:
-    result = np.empty(rows.shape, np.float32)
+def _to_bins(rows: Floats32, edges: Sequence[Floats32]) -> Ints16:
+    result = np.empty(rows.shape, np.int16)
     for index, column_edges in enumerate(edges):
         column = rows[:, index]
         result[:, index] = np.where(np.isnan(column), -1, np.searchsorted(column_edges, column, "right"))
     return result
 
 
-def _positive_proba(binned: Floats32, model: Any) -> Floats:
-    chance: Floats = model.predict_proba(binned)[:, 1]
-    return chance
-
-
-def _fit_trees(training_set: TrainingSet, label: Bools) -> Any:
+def _fit_trees(training_set: TrainingSet, bins: Ints16, label: Bools) -> Trees:
     leaves = 31 if label.sum() > _LARGE_TREE_LABELS else 10
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    trees = HistGradientBoostingClassifier(
+    model = HistGradientBoostingClassifier(
         max_iter=_ITERATIONS,
         learning_rate=0.07,
         max_leaf_nodes=leaves,
@@ -295,7 +351,7 @@ def _fit_trees(training_set: TrainingSet, label: Bools) -> Any:
     )
     # One OpenMP thread per model: threads that wait for each other at every split are slow on a busy machine.
     with threadpool_limits(1, "openmp"):
-        return trees.fit(training_set.rows, label, sample_weight=training_set.weight)
+        return Trees.from_model(model.fit(bins, label, sample_weight=training_set.weight))
 
 
 def _transform(rows: Floats32, rates: Ints, sizes: Ints) -> Floats:
@@ -310,4 +366,9 @@ def _transform(rows: Floats32, rates: Ints, sizes: Ints) -> Floats:
 def _log_odds(chance: Floats) -> Floats:
     bounded = np.clip(chance, _MIN_CHANCE, 1.0 - _MIN_CHANCE)
     result: Floats = np.log(bounded) - np.log1p(-bounded)
+    return result
+
+
+def _to_chance(log_odds: Floats) -> Floats:
+    result: Floats = 1.0 / (1.0 + np.exp(-log_odds))
     return result

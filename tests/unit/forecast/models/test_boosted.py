@@ -16,6 +16,7 @@ from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid
 from adwarm.forecast.features.public_holidays import HolidayEffect
 from adwarm.forecast.models.boosted import (
     EVEN_SHARE,
+    STORED_TYPES,
     BoostedForecast,
     BoostedModel,
     Horizons,
@@ -230,16 +231,16 @@ def test_equal_training_gives_an_equal_id() -> None:
     assert train_boosted(few, Settings(), MONDAY - DAY).id != ids[0]
 
 
-def test_only_known_types_are_read(stored: bytes) -> None:
-    """An untrusted type is rejected when stored and when read, and so are damaged bytes and another kind."""
-    with pytest.raises(Corrupt, match="another version 1 of scikit-learn"):
-        serialization.decode_model(stored, "another", "1")
-    with pytest.raises(Corrupt, match="cannot be read"):
-        serialization.decode_model(stored[: len(stored) // 2], "adwarm", "1")
-    with pytest.raises(Corrupt, match="cannot be read"):
-        serialization.decode_model(b"", "adwarm", "1")
-    with pytest.raises(AdwarmError, match="datetime"):
-        serialization.encode_model({"id": MONDAY}, "adwarm", "1")
+def test_only_listed_types_are_read(stored: bytes) -> None:
+    """A type that is not listed is rejected when stored and when read, and so are damaged bytes and another kind."""
+    with pytest.raises(Corrupt, match="is adwarm version 5, not another version 1"):
+        serialization.decode_model(stored, "another", "1", STORED_TYPES)
+    for data, types in ((stored[: len(stored) // 2], STORED_TYPES), (b"", STORED_TYPES), (stored, (BoostedModel,))):
+        with pytest.raises(Corrupt, match="cannot be read"):
+            serialization.decode_model(data, "adwarm", "5", types)
+    for value in (MONDAY, np.array([MONDAY]), Horizons()):
+        with pytest.raises(AdwarmError, match="cannot be stored"):
+            serialization.encode_model({"id": value}, "adwarm", "1", (BoostedModel,))
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 3)), min_size=1, max_size=8), st.floats(0, 1))

@@ -1,10 +1,12 @@
-"""Calibration corrects chances without changing their order."""
+"""Calibration corrects chances without changing their order; fitted trees predict as their library does."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.ensemble import HistGradientBoostingClassifier
 
-from adwarm.forecast.models.classifiers import Calibration, calibrate
+from adwarm.forecast.models.classifiers import Calibration, Trees, calibrate
 
 
 def test_overstated_chances_are_corrected() -> None:
@@ -46,3 +48,16 @@ def test_a_shrunk_curve_lies_between_the_identity_and_itself(
     assert (np.diff(leaning) >= -1e-12).all()
     assert np.allclose(curve.shrunk(0.0)(stated), stated)
     assert np.allclose(curve.shrunk(1.0)(stated), calibrated)
+
+
+@pytest.mark.parametrize("leaves", [2, 31])
+def test_trees_predict_what_the_library_predicts(leaves: int) -> None:
+    """Chances from the arrays equal those of the fitted ensemble, also of bins that no tree has seen."""
+    generator = np.random.default_rng(leaves)
+    bins = generator.integers(-1, 40, (1_500, 6), np.int16)
+    label = generator.random(1_500) < bins[:, 0] * bins[:, 1] / 1_600
+    model = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=leaves, early_stopping=False).fit(bins, label)
+    unseen = np.concatenate([bins, np.full((1, 6), 300, np.int16)])
+    expected = model.predict_proba(unseen)[:, 1]
+    assert np.allclose(Trees.from_model(model).predict_proba(unseen), expected, rtol=1e-14, atol=0)
+    assert len(np.unique(expected)) > leaves
