@@ -3,7 +3,6 @@
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime
@@ -21,7 +20,7 @@ from adwarm.foundation.errors import AdwarmError, Corrupt
 _META = b"adwarm_forecast"
 _CELLS = {"cell_hour": pa.int16(), "cell_weight": pa.float64(), "cell_opens": pa.int32(), "cell_early": pa.float64()}
 _ARRAY, _DICT, _TREE = "array", "dict", "tree"
-_READ_ERRORS = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError, OSError, EOFError)
+_READ_ERRORS = (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, OSError, EOFError)
 
 
 def encode_model(parts: dict[str, Any], kind: str, version: str, types: Iterable[type]) -> bytes:
@@ -33,7 +32,7 @@ def encode_model(parts: dict[str, Any], kind: str, version: str, types: Iterable
     arrays: dict[str, npt.NDArray[Any]] = {}
     tree = {"made_by": _made_by(kind, version), "parts": _to_plain(parts, arrays, frozenset(types))}
     sink = io.BytesIO()
-    np.savez_compressed(sink, **arrays, **{_TREE: np.frombuffer(json.dumps(tree).encode(), np.uint8)})
+    np.savez(sink, **arrays, **{_TREE: np.frombuffer(json.dumps(tree).encode(), np.uint8)})
     return sink.getvalue()
 
 
@@ -125,7 +124,7 @@ def decode_observations(data: bytes, kind: str, version: str) -> Observations:
         Corrupt: the bytes are no Parquet file, or of another kind or version.
     """
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.ParquetFile(io.BytesIO(data)).read()  # `read_table` imports data sets first
         meta = json.loads((table.schema.metadata or {})[_META])
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise Corrupt(f"the stored forecast cannot be read ({type(error).__name__}); train a new one") from error

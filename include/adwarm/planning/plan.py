@@ -93,6 +93,7 @@ class SlotArrays:
         key: index of the row's key, ascending.
         open: predicted open within the slot.
         survival: cumulative log probability of no open in the rows before; one element longer than the rows.
+        until: the end of the predicted time, UTC.
     """
 
     frame: pd.DataFrame
@@ -102,6 +103,7 @@ class SlotArrays:
     open: Ints
     probability: Floats
     survival: Floats
+    until: datetime
 
     @classmethod
     def from_frame(cls, probabilities: pd.DataFrame, decided_at: datetime) -> "SlotArrays":
@@ -116,7 +118,7 @@ class SlotArrays:
         start, end, opens = (
             _column_to_ms(frame[name], decided_at) for name in ("slot_start", "slot_end", "predicted_open")
         )
-        return cls(frame=frame, key=key, start=start, end=end, open=opens, probability=probability, survival=survival)
+        return cls(frame, key, start, end, opens, probability, survival, utc(decided_at) + LOOKAHEAD)
 
     @property
     def key_count(self) -> int:
@@ -416,11 +418,10 @@ def _recommend(
 
 
 def _chance_of(candidates: LikelyKeys, index: int, lifetime: float, end: datetime) -> Chance:
-    """Return the probabilities that explain a candidate; the forecast reaches `LOOKAHEAD` from the decision."""
+    """Return the probabilities that explain a candidate."""
     slots, row = candidates.slots, candidates.rows[index]
-    start, share = int(slots.start[row]), int(slots.end[row] - slots.start[row]) / _ms(_HOUR)
-    reach = utc(slots.frame["slot_start"].iloc[row].to_pydatetime()) + LOOKAHEAD - timedelta(milliseconds=start)
-    return Chance(float(slots.probability[row]), min(share, 1.0), lifetime, end if end <= reach else None)
+    share = int(slots.end[row] - slots.start[row]) / _ms(_HOUR)
+    return Chance(float(slots.probability[row]), min(share, 1.0), lifetime, end if end <= slots.until else None)
 
 
 def _ms(span: timedelta) -> int:

@@ -163,7 +163,7 @@ class OpenGrid:
     def arrivals(self) -> Ints32:
         """Accounts x columns: opens so far that came after two hours without an open in the account."""
         opened = self.account_opens[:, 1:] > self.account_opens[:, :-1]
-        return _running(opened & (_count_recent(self.account_opens, _AWAY_SLOTS) == 0))
+        return _running(opened & ~_grew_within(self.account_opens, _AWAY_SLOTS))
 
     @cached_property
     def account_arrived(self) -> "LastColumns":
@@ -187,11 +187,18 @@ class OpenGrid:
 
     @cached_property
     def _is_quiet(self) -> Bools:
-        return np.asarray(_count_recent(self.opens, 2) == 0)
+        return ~_grew_within(self.opens, 2)
 
     @cached_property
     def _has_company(self) -> Bools:
-        return np.asarray(_count_recent(self.account_opens, 4)[self.account] > _count_recent(self.opens, 4))
+        slots = 4
+        company = _grew_within(self.account_opens, slots)[self.account]
+        # Where the key itself was opened, the account needs more opens than that.
+        row, column = np.divmod(np.flatnonzero(_grew_within(self.opens, slots)), self.column_count)
+        account, before = self.account[row], np.maximum(column - slots, 0)
+        opens = self.account_opens[account, column] - self.account_opens[account, before]
+        company[row, column] = opens > self.opens[row, column] - self.opens[row, before]
+        return company
 
     def has_first_open(self, key: Ints, column: Ints, slots: int) -> Bools:
         """Return whether a first open falls into the `slots` columns from `column` on."""
@@ -294,11 +301,11 @@ def _running(marks: Bools | Ints) -> Ints32:
     return totals
 
 
-def _count_recent(totals: Ints32, slots: int) -> Ints32:
-    """Return, per row and column, the count in the `slots` columns before it."""
-    before = totals[:, :-1].copy()
-    before[:, slots:] -= totals[:, : -1 - slots]
-    return before
+def _grew_within(totals: Ints32, slots: int) -> Bools:
+    """Return, per row and column, whether the total grew in the `slots` columns before it."""
+    grew: Bools = totals[:, :-1] > 0
+    np.greater(totals[:, slots:-1], totals[:, : -1 - slots], out=grew[:, slots:])
+    return grew
 
 
 def _offsets(name: str, first: int, size: int) -> Ints:

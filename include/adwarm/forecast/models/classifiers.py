@@ -254,11 +254,11 @@ class BoostedTrees:
     The library would bin the features itself, but with weighted rows that takes longer than the trees.
 
     Attributes:
-        edges: per feature, the lower edges of its bins; at most `_BINS`.
+        edges: per feature, the lower edges of its bins; the rest is NaN, which is larger than any number.
         windows: the trees of each window.
     """
 
-    edges: Sequence[Floats32]
+    edges: Floats32
     windows: Sequence[Trees]
 
     @classmethod
@@ -317,16 +317,18 @@ def can_learn(training_set: TrainingSet) -> bool:
     return all(min(int(label.sum()), int((~label).sum())) >= _MIN_LABELS for label in training_set.labels)
 
 
-def _bin_edges(rows: Floats32) -> list[Floats32]:
+def _bin_edges(rows: Floats32) -> Floats32:
     quantiles = np.linspace(0.0, 1.0, _BINS)
-    edges = []
-    for column in rows.T:
+    edges: Floats32 = np.full((rows.shape[1], _BINS), np.nan, np.float32)
+    for column, lower in zip(rows.T, edges, strict=True):
         values = np.sort(column[~np.isnan(column)])
-        edges.append(np.unique(values[(quantiles * (len(values) - 1)).astype(np.int64)]) if len(values) else values)
+        if len(values):
+            distinct = np.unique(values[(quantiles * (len(values) - 1)).astype(np.int64)])
+            lower[: len(distinct)] = distinct
     return edges
 
 
-def _to_bins(rows: Floats32, edges: Sequence[Floats32]) -> Ints16:
+def _to_bins(rows: Floats32, edges: Floats32) -> Ints16:
     result = np.empty(rows.shape, np.int16)
     for index, column_edges in enumerate(edges):
         column = rows[:, index]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.forecast.models.seasonal import SeasonalForecast, exposure, fingerprint
+from adwarm.forecast.models.seasonal import Exposures, SeasonalForecast, fingerprint
 from adwarm.foundation.arrow_arrays import Floats
 from adwarm.foundation.local_time import WEEK_HOURS
 
@@ -51,10 +51,10 @@ class PopulationForecast(SeasonalForecast):
     def _level(self) -> Floats:
         """Per key, its opens divided by those that the population's profile expects."""
         observations = self.observations
-        clock, expected = observations.clock(), np.zeros(len(observations.keys))
+        exposures, expected = Exposures(observations), np.zeros(len(observations.keys))
         profile = np.array([self.population(hour) for hour in range(WEEK_HOURS)])
         for hour in range(WEEK_HOURS):
-            expected += exposure(observations, clock, hour) * profile[hour]
+            expected += exposures.at(hour) * profile[hour]
         opens = np.bincount(observations.cell_key, observations.cell_weight, len(observations.keys))
         is_exposed = expected > 0
         median = float(np.median(opens[is_exposed] / expected[is_exposed])) if is_exposed.any() else 1.0

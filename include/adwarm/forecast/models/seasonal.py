@@ -8,7 +8,7 @@ their own data, and new or rare ones get small, calibrated chances.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
@@ -180,6 +180,7 @@ class _Profiles:
 
     Attributes:
         clock: per key, the hours of its local week that have passed at the end of training.
+        exposures: how often each hour of the week was observed.
         bounds: per hour of the week, the first of its cells; one more at the end.
         population: per hour of the week, the chance of an average key.
         accounts: accounts x hours of the week, the chance of an average key of the account.
@@ -188,6 +189,7 @@ class _Profiles:
 
     observations: Observations
     clock: Floats
+    exposures: "Exposures"
     account_of: Ints
     bounds: Ints
     population: Floats
@@ -199,40 +201,33 @@ class _Profiles:
         """Compute the population's profile, then the accounts', then the level of each key."""
         accounts, account_of = np.unique(observations.keys["account_id"].to_numpy(dtype=str), return_inverse=True)
         bounds = np.searchsorted(observations.cell_hour, np.arange(WEEK_HOURS + 1))
-        size, clock = len(accounts), observations.clock()
+        size, exposures = len(accounts), Exposures(observations)
         opens, exposed = np.zeros((size, WEEK_HOURS), np.float32), np.zeros((size, WEEK_HOURS), np.float32)
         for hour in range(WEEK_HOURS):
             cells = slice(bounds[hour], bounds[hour + 1])
             opens[:, hour] = np.bincount(
                 account_of[observations.cell_key[cells]], observations.cell_weight[cells], size
             )
-            exposed[:, hour] = np.bincount(account_of, exposure(observations, clock, hour), size)
+            exposed[:, hour] = np.bincount(account_of, exposures.at(hour), size)
         population = _population_profile(opens, exposed, observations.strengths.account)
         profiles = _account_profiles(opens, exposed, population, observations.strengths.account)
         without_levels = cls(
             observations=observations,
-            clock=clock,
+            clock=observations.clock(),
+            exposures=exposures,
             account_of=account_of,
             bounds=bounds,
             population=population,
             accounts=profiles,
             level=np.ones(len(observations.keys)),
         )
-        return cls(
-            observations=observations,
-            clock=clock,
-            account_of=account_of,
-            bounds=bounds,
-            population=population,
-            accounts=profiles,
-            level=without_levels._levels(),
-        )
+        return replace(without_levels, level=without_levels._levels())
 
     def _levels(self) -> Floats:
         """Per key, its opens divided by those that its account's profile expects."""
         observations, expected = self.observations, np.zeros(len(self.observations.keys))
         for hour in range(WEEK_HOURS):
-            expected += exposure(observations, self.clock, hour) * self.accounts[self.account_of, hour]
+            expected += self.exposures.at(hour) * self.accounts[self.account_of, hour]
         opens = np.bincount(observations.cell_key, observations.cell_weight, len(observations.keys))
         prior_opens = observations.strengths.key * self.accounts.sum(axis=1, dtype=np.float64)[self.account_of]
         level: Floats = np.divide(
@@ -260,7 +255,7 @@ class _Profiles:
         cells = slice(self.bounds[hour], self.bounds[hour + 1])
         weight = np.zeros(len(observations.keys))
         weight[observations.cell_key[cells]] = observations.cell_weight[cells]
-        chance: Floats = (weight + strength * prior) / (exposure(observations, self.clock, hour) + strength)
+        chance: Floats = (weight + strength * prior) / (self.exposures.at(hour) + strength)
         return np.minimum(chance, 1.0)
 
     def evidence(self, hour: int, rows: npt.NDArray[Any]) -> tuple[Ints32, Ints32, Floats]:
@@ -277,18 +272,25 @@ class _Profiles:
         return opens[rows], weeks, early[rows]
 
 
-def exposure(observations: Observations, clock: Floats, hour: int) -> Floats:
-    """Return, per key, how often that hour of the week was observed, each time weighted by its age."""
-    strengths: PriorStrengths = observations.strengths
-    age = (clock - hour) % WEEK_HOURS
-    count = _occurrences(age, observations.span_hours)
-    fade = strengths.decay(WEEK_HOURS)
-    newest = strengths.decay(age)
-    total = newest * (1.0 - fade**count) / (1.0 - fade)
-    # The hour in progress is observed only up to the end of training.
-    missing = np.where((age < 1.0) & (count > 0), (1.0 - age) * newest, 0.0)
-    result: Floats = total - missing
-    return result
+class Exposures:
+    """How often the hours of the week were observed; computed once for all keys with the same clock and span."""
+
+    def __init__(self, observations: Observations) -> None:
+        self._strengths: PriorStrengths = observations.strengths
+        pairs, self._index = np.unique(observations.clock() + 1j * observations.span_hours, return_inverse=True)
+        self._clock, self._span = pairs.real, pairs.imag
+
+    def at(self, hour: int) -> Floats:
+        """Return, per key, how often that hour of the week was observed, each time weighted by its age."""
+        age = (self._clock - hour) % WEEK_HOURS
+        count = _occurrences(age, self._span)
+        fade = self._strengths.decay(WEEK_HOURS)
+        newest = self._strengths.decay(age)
+        total = newest * (1.0 - fade**count) / (1.0 - fade)
+        # The hour in progress is observed only up to the end of training.
+        missing = np.where((age < 1.0) & (count > 0), (1.0 - age) * newest, 0.0)
+        result: Floats = (total - missing)[self._index]
+        return result
 
 
 def _occurrences(age: Floats, span: Floats) -> Floats:
