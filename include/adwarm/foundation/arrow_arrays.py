@@ -115,9 +115,9 @@ class DictionaryEncoder:
         indices: Codes = to_numpy(column.indices)
         dictionary = column.dictionary
         if self._last is None or not (self._last[0] is dictionary or self._last[0].equals(dictionary)):
-            known = self._codes
-            codes = np.array([known.setdefault(value, len(known)) for value in dictionary.to_pylist()], np.int32)
-            self.values.extend(islice(known, len(self.values), None))
+            numbers = self._codes
+            codes = np.array([numbers.setdefault(value, len(numbers)) for value in dictionary.to_pylist()], np.int32)
+            self.values.extend(islice(numbers, len(self.values), None))
             # The dictionaries of one log reader only grow, so their codes are usually the ones assigned here.
             is_identity = bool((codes == np.arange(len(codes))).all())
             self._last = (dictionary, None if is_identity else codes)

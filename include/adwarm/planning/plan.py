@@ -118,7 +118,16 @@ class SlotArrays:
         start, end, opens = (
             _column_to_ms(frame[name], decided_at) for name in ("slot_start", "slot_end", "predicted_open")
         )
-        return cls(frame, key, start, end, opens, probability, survival, utc(decided_at) + LOOKAHEAD)
+        return cls(
+            frame=frame,
+            key=key,
+            start=start,
+            end=end,
+            open=opens,
+            probability=probability,
+            survival=survival,
+            until=utc(decided_at) + LOOKAHEAD,
+        )
 
     @property
     def key_count(self) -> int:

@@ -182,7 +182,14 @@ class LogisticClassifier:
         slopes, intercepts = (
             np.concatenate([getattr(model, name) for model in models]) for name in ("coef_", "intercept_")
         )
-        return cls(rates, sizes, mean, spread, slopes, intercepts)
+        return cls(
+            rate_columns=rates,
+            size_columns=sizes,
+            mean=mean,
+            spread=spread,
+            slopes=slopes,
+            intercepts=intercepts,
+        )
 
     def predict_proba(self, rows: Floats32) -> Floats:
         """See `Classifier`."""
