@@ -19,8 +19,8 @@ from adwarm.foundation.errors import AdwarmError, Corrupt
 
 _META = b"adwarm_forecast"
 _CELLS = {"cell_hour": pa.int16(), "cell_weight": pa.float64(), "cell_opens": pa.int32(), "cell_early": pa.float64()}
-_ARRAY, _DICT, _TREE = "array", "dict", "tree"
-_READ_ERRORS = (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, OSError, EOFError)
+_ARRAY, _DICT = "array", "dict"
+_READ_ERRORS = (zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError, OSError, EOFError)
 
 
 def encode_model(parts: dict[str, Any], kind: str, version: str, types: Iterable[type]) -> bytes:
@@ -29,19 +29,18 @@ def encode_model(parts: dict[str, Any], kind: str, version: str, types: Iterable
     Raises:
         AdwarmError: a part has a type that `decode_model` would reject.
     """
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: list[npt.NDArray[Any]] = []
     tree = {"made_by": _made_by(kind, version), "parts": _to_plain(parts, arrays, frozenset(types))}
     sink = io.BytesIO()
-    np.savez(sink, **arrays, **{_TREE: np.frombuffer(json.dumps(tree).encode(), np.uint8)})
+    np.savez(sink, *arrays, np.frombuffer(json.dumps(tree).encode(), np.uint8))
     return sink.getvalue()
 
 
-def _to_plain(value: Any, arrays: dict[str, npt.NDArray[Any]], types: frozenset[type]) -> Any:
-    """Return a value for JSON; each array is added to `arrays`, and its name stands for it."""
+def _to_plain(value: Any, arrays: list[npt.NDArray[Any]], types: frozenset[type]) -> Any:
+    """Return a value for JSON; each array is added to `arrays`, and its number stands for it."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        name = str(len(arrays))
-        arrays[name] = value
-        return {_ARRAY: name}
+        arrays.append(value)
+        return {_ARRAY: len(arrays) - 1}
     if isinstance(value, dict):
         return {_DICT: {name: _to_plain(item, arrays, types) for name, item in value.items()}}
     if isinstance(value, list | tuple):
@@ -62,8 +61,8 @@ def decode_model(data: bytes, kind: str, version: str, types: Iterable[type]) ->
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = dict(stored)
-        tree = json.loads(arrays.pop(_TREE).tobytes())
+            arrays = [stored[name] for name in stored.files]
+        tree = json.loads(arrays.pop().tobytes())
         made_by = str(tree["made_by"])
         if made_by == _made_by(kind, version):
             parts: dict[str, Any] = _from_plain(tree["parts"], arrays, {type_.__name__: type_ for type_ in types})
@@ -73,7 +72,7 @@ def decode_model(data: bytes, kind: str, version: str, types: Iterable[type]) ->
     raise Corrupt(f"the stored forecast is {made_by}, not {_made_by(kind, version)}; train a new one")
 
 
-def _from_plain(value: Any, arrays: dict[str, npt.NDArray[Any]], types: dict[str, type]) -> Any:
+def _from_plain(value: Any, arrays: list[npt.NDArray[Any]], types: dict[str, type]) -> Any:
     if isinstance(value, list):
         return tuple(_from_plain(item, arrays, types) for item in value)
     if not isinstance(value, dict):
