@@ -85,7 +85,7 @@ UNUSED_ALLOWED = Path(__file__).with_name("unused_allowed.txt")
 FRAMEWORK_DECORATORS = ["@app.*", "@*router.*", "@event.*", "@field_validator", "@model_validator"]
 """Functions with these decorators are called by typer, FastAPI, SQLAlchemy or pydantic."""
 
-ASSERTING = ("assert", "check", "expect", "raises", "warns", "fail")
+ASSERTING = ("assert", "check", "expect", "raises", "warns", "fail", "run_state_machine")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Rule = Callable[[ast.AST], list[str]]
