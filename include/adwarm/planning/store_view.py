@@ -178,18 +178,13 @@ class StoreView:
         page_rows = {name: self.get_capabilities(name).max_page_rows for name in by_id}
         earlier = _LOOK_BACK if min(page_rows.values()) < PAGE_ROWS else timedelta()
         hull = Window(min(w.since for w in windows.values()) - earlier, max(w.until for w in windows.values()))
-        stored, plain = self._list_states(spec, by_id, hull), dict[str, dict[date, PartitionState]]()
-        if spec.breakdowns:
-            plain = self._list_states(self._settings.spec("default"), by_id, hull)
+        stored = self._list_states(spec, by_id, hull)
+        plain = self._list_states(self._settings.spec("default"), by_id, hull) if spec.breakdowns else {}
         for index, (key, at) in requests.items():
-            name = key.account_id
-            days = stored.get(name, {})
-            if spec.breakdowns:
-                rows = expect_rows(spec, _last_rows(days), _last_rows(plain.get(name, {})))
-                yield index, get_request_cost(windows[index], days, schedules[name], at, rows)
-            else:
-                cost = get_request_cost(windows[index], days, schedules[name], at)
-                yield index, cost._replace(pages=_count_pages(days, page_rows[name]))
+            name, days = key.account_id, stored.get(key.account_id, {})
+            rows = expect_rows(spec, _last_rows(days), _last_rows(plain.get(name, {}))) if spec.breakdowns else 0
+            cost = get_request_cost(windows[index], days, schedules[name], at, rows)
+            yield index, cost if rows else cost._replace(pages=_count_pages(days, page_rows[name]))
 
     def _list_states(
         self, spec: QuerySpec, account_ids: Iterable[str], window: Window
