@@ -25,7 +25,7 @@ SHAPES: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("?shape=rows", {}),
     ("?shape=ndjson&table=daily", {}),
     ("", {"Accept": "text/csv"}),
-    ("?priority=critical", {"Accept": "application/vnd.apache.arrow.stream"}),
+    ("", {"Adwarm-Priority": "critical", "Accept": "application/vnd.apache.arrow.stream"}),
     ("", {"Prefer": "wait=20", "Adwarm-Priority": "critical", "Adwarm-Trigger": "poll"}),
     ("", {"Accept-Encoding": "dcz, zstd", "Cache-Control": "no-cache"}),
 )

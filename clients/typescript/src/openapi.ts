@@ -114,8 +114,6 @@ export interface paths {
         /**
          * Fatigue scores of an account's ads
          * @description The most fatigued ad first, pending ones last; all of one day. A page's `next_cursor` leads to the next.
-         *
-         *     In CSV a text that a spreadsheet would take for a formula has an apostrophe in front, and `Link` leads on.
          */
         get: operations["list_scores"];
         put?: never;
@@ -1553,8 +1551,6 @@ export interface operations {
                 shape?: ("columnar" | "rows" | "ndjson" | "csv" | "arrow") | null;
                 /** @description Which table: ndjson, csv and arrow hold one of the document's two. */
                 table?: ("daily" | "summary") | null;
-                /** @description As `Adwarm-Priority`, which a link cannot send. */
-                priority?: ("critical" | "high" | "normal" | "low") | null;
             };
             header?: {
                 /** @description RFC 7240: `wait=N` waits up to N seconds, at most 30, for a missing or stale one; `allow-partial` allows an answer of other days than those asked for, which names its days. */
@@ -1950,16 +1946,12 @@ export interface operations {
                 alarm?: ("none" | "watch" | "alarm") | null;
                 /** @description `total`: the most fatigued ad first; `action`: alarms before that, then watched ads. */
                 order?: "action" | "total";
-                /** @description Scores on a page; default: 100, in CSV up to 50,000. */
-                limit?: number | null;
+                /** @description Scores on a page. */
+                limit?: number;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
-                /** @description Form of the answer; default: the one that `Accept` names. */
-                format?: ("json" | "csv") | null;
             };
             header?: {
-                /** @description JSON, or `text/csv`. */
-                Accept?: string;
                 /** @description Validators of the copies at hand. */
                 "If-None-Match"?: string;
             };
@@ -1978,13 +1970,10 @@ export interface operations {
                     ETag?: string;
                     /** @description Only the caller may keep the answer, and asks again before each use. */
                     "Cache-Control"?: string;
-                    /** @description RFC 8288: `rel="next"` is the next page of the same form. */
-                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ScorePage"];
-                    "text/csv": string;
                 };
             };
             /** @description The copy at hand is current. */

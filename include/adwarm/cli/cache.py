@@ -1,6 +1,5 @@
 """`adwarm cache`: what is stored for readers, and what may go."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -116,12 +115,6 @@ def purge(
     account: AccountOption = None,
     date_range: Annotated[str | None, typer.Option("--date-range", help="Only entries of this date range.")] = None,
     expired: Annotated[bool, typer.Option("--expired", help="Entries that are not fresh any more.")] = False,
-    unread_days: Annotated[
-        int | None, typer.Option("--unread-days", min=1, help="Entries neither fetched nor read for this many days.")
-    ] = None,
-    over_budget: Annotated[
-        bool, typer.Option("--over-budget", help="What the next maintenance run would delete.")
-    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every entry.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     as_json: JsonOption = False,
@@ -131,14 +124,11 @@ def purge(
     The conditions narrow each other. At least one has to be given, so that nothing is deleted by accident.
     """
     from adwarm.actions.purging import purge_evictions
-    from adwarm.maintenance.eviction import Eviction, find_evictions, list_stored, preview
+    from adwarm.maintenance.eviction import Eviction, list_stored, preview
     from adwarm.runtime import Runtime
 
-    if not any((account, date_range, expired, unread_days, over_budget, everything)):
-        raise BadRequest(
-            "say what to delete: --account, --date-range, --expired, --unread-days, --over-budget or --all; "
-            "--dry-run only shows it"
-        )
+    if not any((account, date_range, expired, everything)):
+        raise BadRequest("say what to delete: --account, --date-range, --expired or --all; --dry-run only shows it")
     runtime = Runtime()
     now = runtime.clock.now()
     stored = list_stored(runtime.context, now)
@@ -146,15 +136,8 @@ def purge(
     chosen = {item.entry.key: item for item in stored if _is_chosen(item, account_id, date_range)}
     if expired:
         chosen = {key: item for key, item in chosen.items() if not item.entry.is_fresh(now)}
-    if unread_days is not None:
-        before = now - timedelta(days=unread_days)
-        chosen = {key: item for key, item in chosen.items() if item.last_used_at <= before}
-    if over_budget:
-        evictions = [item for item in find_evictions(stored, runtime.settings, now) if item.entry.key in chosen]
-    else:
-        evictions = [Eviction(item.entry, "it was chosen") for item in chosen.values()]
-    conditions = {"account": account_id, "date_range": date_range, "expired": expired, "unread_days": unread_days}
-    conditions |= {"over_budget": over_budget, "all": everything}
+    evictions = [Eviction(item.entry, "it was chosen") for item in chosen.values()]
+    conditions = {"account": account_id, "date_range": date_range, "expired": expired, "all": everything}
     services = runtime.action_services
     result = preview(evictions) if dry_run else purge_evictions(services, get_doer(), evictions, conditions)
     if as_json:

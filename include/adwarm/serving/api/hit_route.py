@@ -497,6 +497,4 @@ def _find_priority(reading: Reading) -> Priority:
         BadRequest: there is no such class.
     """
     named = reading.visit.headers.get(b"adwarm-priority")
-    if reading.query.priority is None and named is not None:
-        return parse_priority(named.decode("latin-1"))
-    return Priority.NORMAL if reading.query.priority is None else reading.query.priority
+    return Priority.NORMAL if named is None else parse_priority(named.decode("latin-1"))

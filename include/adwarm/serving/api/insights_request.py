@@ -31,13 +31,11 @@ class InsightsQuery:
     Attributes:
         shape: the shape; None when the query names none, so that `Accept` decides.
         table: `summary` or `daily`; None for the shape's own.
-        priority: class of a fetch; None when the query names none.
     """
 
     key: ReportKey
     shape: Shape | None
     table: TableName | None
-    priority: Priority | None
 
 
 def is_insights_path(path: str) -> bool:
@@ -61,12 +59,11 @@ def parse_query(path: str, query_string: bytes) -> InsightsQuery:
     pairs = parse_qsl(query_string.decode("latin-1"))
     check_single([name for name, _ in pairs])
     fields = dict(pairs)
-    shape, table, priority = (fields.get(name) for name in ("shape", "table", "priority"))
+    shape, table = fields.get("shape"), fields.get("table")
     return InsightsQuery(
         ReportKey.parse(account, date_range, fields.get("report", "default")),
         None if shape is None else parse_shape(shape),
         None if table is None else parse_table(table),
-        None if priority is None else parse_priority(priority),
     )
 
 

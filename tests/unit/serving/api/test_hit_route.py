@@ -230,7 +230,7 @@ def test_adwarm_itself_never_causes_a_fetch(route: HitHarness) -> None:
 
 def test_a_miss_is_requested(route: HitHarness) -> None:
     """Without waiting: 202 with the path of the request, and the open carries its number."""
-    answer = route.get(f"{PATH}?priority=high", x_request_id="abc")
+    answer = route.get(PATH, adwarm_priority="high", x_request_id="abc")
     assert (answer.status, answer.headers["location"], answer.headers["retry-after"]) == (202, "/v1/requests/17", "3")
     assert orjson.loads(answer.body)["reason"] == "it is queued"
     assert (answer.headers["cache-control"], "preference-applied" in answer.headers) == ("no-store", False)
@@ -356,7 +356,6 @@ def test_bad_input_says_what_to_write(route: HitHarness, subtests: pytest.Subtes
         f"{PATH}?report=No",
         f"{PATH}?shape=xml",
         f"{PATH}?table=all",
-        f"{PATH}?priority=now",
         f"{PATH}?shape=csv&shape=csv",
     ]:
         with subtests.test(path=path):

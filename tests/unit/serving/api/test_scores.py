@@ -1,7 +1,5 @@
 """The routes of scores: pages, filters, CSV, changes, the summary, and copies that are still current."""
 
-import csv
-import io
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -14,7 +12,7 @@ from adwarm.store import creatives
 from adwarm.store.creatives import AdCreative
 from tests import fatigue_scores
 from tests.unit.conftest import SQLITE_ONLY
-from tests.unit.fatigue.stored_ads import ACCOUNT, EVIL, LAST_DAY, store_account
+from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, store_account
 from tests.unit.serving.api.conftest import Api
 
 
@@ -118,40 +116,7 @@ def test_scores_by_alarm_and_order(api: Api) -> None:
 
 
 @SQLITE_ONLY
-def test_csv_is_negotiated(stored: Api, subtests: pytest.Subtests) -> None:
-    """The query wins over `Accept`, and the heavier type of `Accept` over the other."""
-    for query, accept, is_csv in [
-        ("?format=csv", "application/json", True),
-        ("", "text/csv", True),
-        ("", "text/csv;q=0.9, application/json;q=0.5", True),
-        ("", "text/csv;q=0.4, application/json", False),
-        ("", "*/*", False),
-        ("?format=json", "text/csv", False),
-    ]:
-        with subtests.test(query=query, accept=accept, is_csv=is_csv):
-            answer = stored.get(f"/v1/scores/{ACCOUNT}{query}", stored.token(), headers={"Accept": accept})
-            expected = "text/csv; charset=utf-8" if is_csv else "application/json"
-            assert (answer.status_code, answer.headers["content-type"]) == (200, expected)
-            assert "Accept" in answer.headers["vary"]
-
-
-@SQLITE_ONLY
-def test_csv_holds_every_score_and_no_formula(stored: Api) -> None:
-    """Without a limit there is one file; with one, `Link` leads through all pages; names never become formulas."""
-    token = stored.token()
-    whole = list(csv.DictReader(io.StringIO(stored.get(f"/v1/scores/{ACCOUNT}?format=csv", token).text)))
-    assert [row["ad_id"] for row in whole] == ["1", "2", "3"]
-    assert whole[0]["ad_name"] == f"'{EVIL}"
-    paged, target = [], f"/v1/scores/{ACCOUNT}?format=csv&limit=2&order=action"
-    while target:
-        answer = stored.get(target, token)
-        paged += list(csv.DictReader(io.StringIO(answer.text)))
-        target = answer.headers.get("link", "").partition(">")[0].lstrip("<")
-    assert paged == whole
-
-
-@SQLITE_ONLY
-@pytest.mark.parametrize("path", ["", "?format=csv", "/changes", "/summary"])
+@pytest.mark.parametrize("path", ["", "/changes", "/summary"])
 def test_a_current_copy_is_not_sent_again(stored: Api, path: str) -> None:
     """The tag of an answer gives 304 until a score changes; answers are private and checked before each use."""
     token, target = stored.token(), f"/v1/scores/{ACCOUNT}{path}"
@@ -201,5 +166,5 @@ def test_the_summary_of_an_account(stored: Api) -> None:
 def test_a_token_reads_its_own_accounts_only(stored: Api) -> None:
     """The routes of another account look as if there were none."""
     token = stored.token(accounts=frozenset({"act_2"}))
-    for path in ("", "/changes", "/summary", "?format=csv"):
+    for path in ("", "/changes", "/summary"):
         assert stored.get(f"/v1/scores/{ACCOUNT}{path}", token).status_code == 404

@@ -72,7 +72,6 @@ class ReportQuery(BaseModel):
     table: Literal["daily", "summary"] | None = Field(
         None, description="Which table: ndjson, csv and arrow hold one of the document's two."
     )
-    priority: PriorityName | None = Field(None, description="As `Adwarm-Priority`, which a link cannot send.")
 
 
 class ReportHeaders(BaseModel):

@@ -10,8 +10,7 @@ import binascii
 import hashlib
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlencode
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query
@@ -20,7 +19,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
 from adwarm.fatigue.recommendation import find_outcomes
-from adwarm.fatigue.report import ChangeKind, describe_document, format_scores_csv, list_changes, summarize
+from adwarm.fatigue.report import ChangeKind, describe_document, list_changes, summarize
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AlarmLevel, Component, FatigueStatus
 from adwarm.serving.api.errors import problems, text_header
@@ -156,20 +155,13 @@ class ScoreSummary(Document):
     settled: bool = Field(description="Whether the data behind the scores can no longer change.")
 
 
-ScoreFormat = Literal["json", "csv"]
-
-
 router = APIRouter(tags=["scores"])
-_JSON, _CSV = "application/json", "text/csv; charset=utf-8"
 _PAGE: Final = 100
 _MAX_PAGE: Final = 1_000
-_MAX_CSV: Final = 50_000
-"""Rows of a CSV answer without `limit`; a longer list goes on at the `Link`."""
 _HEADERS: Final = {
     "ETag": text_header("Strong validator of this body."),
     "Cache-Control": text_header("Only the caller may keep the answer, and asks again before each use."),
 }
-_LINK: Final = {"Link": text_header('RFC 8288: `rel="next"` is the next page of the same form.')}
 _NOT_MODIFIED: Final[dict[str, Any]] = {"description": "The copy at hand is current.", "headers": _HEADERS}
 _CURSOR_HINT: Final = "cursor is not valid; send `next_cursor` of the page before, unchanged"
 
@@ -184,11 +176,8 @@ class ScoreFilter(BaseModel):
     order: ScoreOrder = Field(
         "total", description="`total`: the most fatigued ad first; `action`: alarms before that, then watched ads."
     )
-    limit: int | None = Field(
-        None, ge=1, le=_MAX_PAGE, description=f"Scores on a page; default: {_PAGE}, in CSV up to {_MAX_CSV:,}."
-    )
+    limit: int = Field(_PAGE, ge=1, le=_MAX_PAGE, description="Scores on a page.")
     cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before.")
-    format: ScoreFormat | None = Field(None, description="Form of the answer; default: the one that `Accept` names.")
 
 
 class ChangeFilter(BaseModel):
@@ -217,7 +206,7 @@ IfNoneMatch = Annotated[
     operation_id="list_scores",
     response_model=ScorePage,
     responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "headers": {**_HEADERS, **_LINK}},
+        200: {"headers": _HEADERS},
         304: _NOT_MODIFIED,
         **problems(400, 404),
     },
@@ -227,25 +216,15 @@ def list_scores(
     services: Services,
     account: AccountPath,
     query: Annotated[ScoreFilter, Query()],
-    accept: Annotated[str, Header(alias="Accept", max_length=400, description="JSON, or `text/csv`.")] = "",
     if_none_match: IfNoneMatch = "",
 ) -> Response:
-    """The most fatigued ad first, pending ones last; all of one day. A page's `next_cursor` leads to the next.
-
-    In CSV a text that a spreadsheet would take for a formula has an apostrophe in front, and `Link` leads on.
-    """
+    """The most fatigued ad first, pending ones last; all of one day. A page's `next_cursor` leads to the next."""
     account_id = check_account(token, account)
-    is_csv = (query.format or _format_by_type(accept)) == "csv"
-    limit = query.limit or (_MAX_CSV if is_csv else _PAGE)
-    page, cursor = _read_page(services, account_id, query, limit)
-    settings = services.context.settings.fatigue
-    if is_csv:
-        headers = {} if cursor is None else {"Link": f'<{_next_target(account_id, query, cursor)}>; rel="next"'}
-        return _respond(format_scores_csv(page, settings).encode(), _CSV, if_none_match, headers)
+    page, cursor = _read_page(services, account_id, query)
     document = ScorePage(
         account=account_id,
         as_of=page[0].score.as_of if page else None,
-        scores=_describe(page, settings, services.context.engine),
+        scores=_describe(page, services.context.settings.fatigue, services.context.engine),
         next_cursor=cursor,
     )
     return _respond_json(document, if_none_match)
@@ -338,9 +317,7 @@ def _empty_summary(account_id: str, currency: str | None) -> ScoreSummary:
     )
 
 
-def _read_page(
-    services: ServingServices, account_id: str, query: ScoreFilter, limit: int
-) -> tuple[list[StoredScore], str | None]:
+def _read_page(services: ServingServices, account_id: str, query: ScoreFilter) -> tuple[list[StoredScore], str | None]:
     """Return a page of scores, and the cursor of the next one.
 
     Raises:
@@ -357,8 +334,8 @@ def _read_page(
         order=query.order,
     )
     _check_known(engine, account_id)
-    rows = scores.list_page(engine, score_query, limit + 1, after)
-    page = rows[:limit]
+    rows = scores.list_page(engine, score_query, query.limit + 1, after)
+    page = rows[: query.limit]
     return page, _encode_cursor(page[-1]) if len(rows) > len(page) else None
 
 
@@ -388,45 +365,14 @@ def _describe_creative(item: AdCreative, account_id: str) -> ShownCreative | Non
 
 
 def _respond_json(document: Document, if_none_match: str) -> Response:
-    return _respond(document.model_dump_json().encode(), _JSON, if_none_match)
-
-
-def _respond(body: bytes, content_type: str, if_none_match: str, headers: dict[str, str] | None = None) -> Response:
-    """Return the body with its validator, or 304 when the caller has the same."""
-    shape = "csv" if content_type == _CSV else "json"
+    """Return the document with its validator, or 304 when the caller has the same."""
+    body = document.model_dump_json().encode()
     digest = hashlib.sha256(body).hexdigest()
-    shared = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept", **(headers or {})}
-    tag = find_etag(if_none_match or None, digest, shape)
+    shared = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    tag = find_etag(if_none_match or None, digest, "json")
     if tag is not None:
         return Response(status_code=304, headers={**shared, "ETag": tag})
-    return Response(body, 200, {**shared, "ETag": make_etag(digest, "identity", shape)}, content_type)
-
-
-def _format_by_type(accept: str) -> ScoreFormat:
-    """Return `csv` when `Accept` gives `text/csv` a higher weight than JSON; wildcards stand for JSON."""
-    best: ScoreFormat = "json"
-    weight = 0.0
-    for member in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in member.split(";"))
-        quality = next((_parse_quality(item) for item in parameters if item.startswith("q=")), 1.0)
-        form: ScoreFormat | None = "csv" if name == "text/csv" else None
-        form = "json" if name in {_JSON, "*/*", "application/*"} else form
-        if form is not None and quality > weight:
-            best, weight = form, quality
-    return best
-
-
-def _parse_quality(parameter: str) -> float:
-    try:
-        return float(parameter[2:])
-    except ValueError:
-        return 0.0
-
-
-def _next_target(account_id: str, query: ScoreFilter, cursor: str) -> str:
-    """Return path and query of the next page in CSV."""
-    values = query.model_dump(mode="json", exclude_none=True, exclude={"cursor"})
-    return f"/v1/scores/{account_id}?{urlencode({**values, 'format': 'csv', 'cursor': cursor})}"
+    return Response(body, 200, {**shared, "ETag": make_etag(digest, "identity", "json")}, "application/json")
 
 
 def _encode_cursor(item: StoredScore) -> str:
