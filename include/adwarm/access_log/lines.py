@@ -8,6 +8,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import IO
 
 import numpy as np
@@ -23,20 +24,26 @@ MAX_LINE_BYTES = 65_536
 """Longer lines are quarantined: an open is some hundred bytes, and a line has to fit into memory."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LineBlock:
-    """Consecutive lines without their line ends.
+    """Consecutive lines.
 
     Attributes:
         end: offset where the next block starts; after a last line without a line end, the start of that line, so that
             it is read again when it is complete.
+        text: the lines, joined by line ends.
         offsets: the offset of each line.
     """
 
     start: int
     end: int
-    lines: list[bytes]
+    text: bytes
     offsets: Ints
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The lines without their line ends; a parser that takes the text saves the time to split it."""
+        return self.text.split(b"\n") if len(self.offsets) else []
 
 
 def line_blocks(
@@ -92,17 +99,18 @@ class _Source:
 
 
 def _block(data: bytes, start: int, end: int, max_line: int, reject: RejectAt) -> LineBlock:
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    sizes = np.fromiter(map(len, lines), np.int64, len(lines))
-    offsets = start + np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes + 1)[:-1]])
+    text = data.removesuffix(b"\n")
+    ends = np.append(np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")), len(text))
+    begins = np.append(0, ends[:-1] + 1)
+    sizes = ends - begins
     is_read = (sizes > 0) & (sizes <= max_line)
     if not is_read.all():
         for index in np.flatnonzero(sizes > max_line).tolist():
-            reject("too_long", int(offsets[index]), lines[index][:512])
-        lines, offsets = [line for line, keep in zip(lines, is_read.tolist(), strict=True) if keep], offsets[is_read]
-    return LineBlock(start, end, lines, offsets)
+            begin = int(begins[index])
+            reject("too_long", start + begin, text[begin : min(begin + 512, int(ends[index]))])
+        begins, ends = begins[is_read], ends[is_read]
+        text = b"\n".join([text[begin:stop] for begin, stop in zip(begins.tolist(), ends.tolist(), strict=True)])
+    return LineBlock(start, end, text, start + begins)
 
 
 class Checkpoints:

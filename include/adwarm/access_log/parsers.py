@@ -49,21 +49,20 @@ class JsonLinesParser:
         self._fields = mapping.fields if mapping is not None else EVENT_FIELDS
         self._kinds: dict[str, pa.DataType] = dict.fromkeys(self._fields, pa.string())
 
-    def parse_columns(self, lines: list[bytes]) -> pa.RecordBatch | None:
+    def parse_columns(self, text: bytes, lines: int) -> pa.RecordBatch | None:
         """Return the log's columns as Arrow reads them, which takes half the time of `parse`; absent ones are left out.
 
         None unless every line is one object, each field has values of one kind, and columns have the fields' names.
         """
-        text = b"\n".join(lines)
         if not lines or self._mapping is not None or b"NaN" in text or b"Inf" in text:
             return None
         # Arrow does not tell where a line ends: two objects in one and none in another would pass as one in each.
-        if text.count(b"}\n{") + text.count(b"}\r\n{") < len(lines) - 1:
+        if (plain := text.count(b"}\n{")) < lines - 1 and plain + text.count(b"}\r\n{") < lines - 1:
             return None
         try:
             if not text.isascii():
                 text.decode()
-            fields = pa.schema(list((self._kinds | _find_kinds(lines[0], self._kinds)).items()))
+            fields = pa.schema(list((self._kinds | _find_kinds(text.partition(b"\n")[0], self._kinds)).items()))
             table = pyarrow.json.read_json(
                 pa.BufferReader(text),
                 pyarrow.json.ReadOptions(use_threads=False, block_size=len(text) + 1),
@@ -71,7 +70,7 @@ class JsonLinesParser:
             )
         except (pa.ArrowInvalid, UnicodeDecodeError):
             return None
-        if len(table) != len(lines):
+        if len(table) != lines:
             return None
         empty = [name for name in table.column_names if table[name].null_count == len(table)]
         table = table.drop_columns([name for name in empty if name not in REQUIRED_FIELDS])
