@@ -53,7 +53,7 @@ FIRST = (Part("lint", 100, 1.0), Part("test", 240, 2.0))
 """These run alone, in this order, for every change."""
 
 # What parts write in the checkout is apart: .adwarm/interop (test-interop), .adwarm/site (docs-build), .adwarm/bench
-# (topology-test), .adwarm/tiny (test-smoke), .adwarm/screenshots (test-browser). Only the folders of npm are shared.
+# (topology-test), .adwarm/tiny (test-smoke). Only the folders of npm are shared.
 # All else is in temporary folders, and servers listen on free ports.
 OTHERS = (
     Part(

@@ -11,7 +11,6 @@ import pytest
 from .product import ROOT, Product
 
 DIST = ROOT / "examples/dashboard/dist"
-SCREENSHOTS = ROOT / ".adwarm/screenshots"
 WIDE = {"width": 1280, "height": 900}
 
 
@@ -45,10 +44,8 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens pages, each in a profile of its own; a page that logs an error or breaks its policy fails the test."""
     contexts, complaints = [], []
 
-    def open_one(viewport: dict[str, int] | None = None, scale: float = 1) -> Any:
-        context = browser.new_context(
-            viewport=viewport or WIDE, device_scale_factor=scale, reduced_motion="reduce", locale="en-GB"
-        )
+    def open_one(viewport: dict[str, int] | None = None) -> Any:
+        context = browser.new_context(viewport=viewport or WIDE, reduced_motion="reduce", locale="en-GB")
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
@@ -65,17 +62,3 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 def _is_complaint(message: Any) -> bool:
     # An answer with an error status is logged as one; whether it is expected is the test's to say.
     return message.type == "error" and not message.text.startswith("Failed to load resource")
-
-
-@pytest.fixture
-def screenshot() -> Callable[[Any, str], None]:
-    """Saves what a page shows, in light and in dark, to `.adwarm/screenshots`."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-
-    def save(page: Any, name: str) -> None:
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            page.evaluate("document.fonts.ready")
-            page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}.png", full_page=True)
-
-    return save

@@ -14,10 +14,15 @@ import httpx
 
 from adwarm.access_log.open_files import OpenFiles
 from adwarm.fatigue.account_scores import score_accounts
+from adwarm.foundation.clock import FrozenClock, SystemClock
+from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.open_history import load_slots
+from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
+from adwarm.serving.tokens import make_token
 from adwarm.settings import load_settings
+from adwarm.store import access_tokens, accounts
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -85,12 +90,27 @@ class Product:
         assert (done.returncode != 0) == fails, done.stderr
         return json.loads(done.stdout)
 
+    def open_runtime(self, at: datetime | None = None) -> Runtime:
+        """Return the objects of the installation, as of a time."""
+        source = {"graph_url": self._platform.url, "access_token": "simulated-token"}
+        return Runtime(load_settings(home=self._home, source=source), FrozenClock(at) if at else SystemClock())
+
     def make_token(self, scope: str) -> str:
         """Return a new token for the accounts."""
-        accounts = [word for account in ACCOUNTS for word in ("--account", account)]
-        made = self.run("token", "create", "--name", scope, "--scope", scope, "--priority", "high", *accounts)
-        self._token_ids[made["token"]] = made["id"]
-        return str(made["token"])
+        runtime, made, now = self.open_runtime(), make_token(), datetime.now(UTC)
+        token = AccessToken(
+            id=made.id,
+            name=scope,
+            scopes=frozenset({TokenScope(scope)}),
+            accounts=frozenset(ACCOUNTS),
+            highest_priority=Priority.HIGH,
+            created_at=now,
+        )
+        access_tokens.insert_token(runtime.engine, token, made.secret_hash)
+        accounts.add_named(runtime.engine, ACCOUNTS, runtime.settings.default_zone, now)
+        runtime.engine.dispose()
+        self._token_ids[made.text] = made.id
+        return made.text
 
     def warm(self, account: str, *, minutes_ago: float = 0, platform_minutes_ago: float | None = None) -> None:
         """Warm reports, and score the account's ads, as it would have been done some time ago.
@@ -103,9 +123,10 @@ class Product:
         now = datetime.now(UTC)
         at = now - timedelta(minutes=minutes_ago)
         self._platform.set_now(at if platform_minutes_ago is None else now - timedelta(minutes=platform_minutes_ago))
-        self.run("warm", account, "--range", ",".join(RANGES), "--at", at.isoformat())
+        runtime = self.open_runtime(at)
+        result = runtime.prefetch_engine().run([KeyRequest(ReportKey(account, name)) for name in RANGES], Priority.LOW)
+        assert all(outcome.status.is_served for outcome in result.outcomes), result.errors(2)
         self._platform.set_now(datetime.now(UTC))
-        runtime = Runtime(load_settings(home=self._home))
         score_accounts(runtime.context, [(account, at.date() - timedelta(days=1))], at)
         runtime.engine.dispose()
 
