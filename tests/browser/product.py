@@ -1,11 +1,11 @@
-"""adwarm as its users have it: commands, `adwarm serve` and the dashboard, on a simulated ad platform."""
+"""adwarm with its read API and the dashboard, in the process of the tests, on a simulated ad platform."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.open_history import load_slots
 from adwarm.prefetch import KeyRequest
+from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
+from adwarm.serving.api.server import serve_in_thread
 from adwarm.serving.tokens import make_token
 from adwarm.settings import load_settings
 from adwarm.store import access_tokens, accounts
@@ -54,29 +56,12 @@ class Product:
             "ADWARM_HOME": str(home),
             "ADWARM_SOURCE__GRAPH_URL": self._platform.url,
             "ADWARM_SOURCE__ACCESS_TOKEN": "simulated-token",
-            "ADWARM_SERVING__DASHBOARD": str(dashboard),
-            "ADWARM_SERVING__POINTER_SECONDS": "0",
             "ADWARM_BACKPRESSURE__BREAKER_COOLDOWN_SECONDS": "600",
         }
+        self._dashboard = dashboard
         self.token = self.make_token("enqueue")
-        self._server = self._start_server()
-
-    def _start_server(self) -> subprocess.Popen[bytes]:
-        with (self._home / "serve.log").open("wb") as log:
-            server = subprocess.Popen(
-                [sys.executable, "-m", "adwarm", "serve", "--port", "0", "--json"],
-                env=self._environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-        assert server.stdout is not None
-        document = ""
-        while not document.endswith("}\n"):
-            line = server.stdout.readline().decode()
-            assert line, (self._home / "serve.log").read_text()
-            document += line
-        self.url: str = json.loads(document)["url"]
-        return server
+        self._server = ExitStack()
+        self.url = self._server.enter_context(serve_in_thread(build_read_api(self.open_runtime())))
 
     def close(self) -> None:
         """Stop the server and the platform."""
@@ -92,8 +77,13 @@ class Product:
 
     def open_runtime(self, at: datetime | None = None) -> Runtime:
         """Return the objects of the installation, as of a time."""
-        source = {"graph_url": self._platform.url, "access_token": "simulated-token"}
-        return Runtime(load_settings(home=self._home, source=source), FrozenClock(at) if at else SystemClock())
+        settings = load_settings(
+            home=self._home,
+            source={"graph_url": self._platform.url, "access_token": "simulated-token"},
+            serving={"dashboard": str(self._dashboard), "pointer_seconds": 0},
+            backpressure={"breaker_cooldown_seconds": 600},
+        )
+        return Runtime(settings, FrozenClock(at) if at else SystemClock())
 
     def make_token(self, scope: str) -> str:
         """Return a new token for the accounts."""
@@ -168,8 +158,7 @@ class Product:
         return int(slots.loc[slots["account_id"] == account, "opens"].sum())
 
     def _stop_server(self) -> None:
-        self._server.terminate()
-        self._server.wait(timeout=30)
+        self._server.close()
 
 
 def zone_where_it_is(hour: int) -> str:
