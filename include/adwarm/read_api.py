@@ -38,7 +38,6 @@ def build_read_api(runtime: Runtime) -> ASGIApp:
         clock=runtime.clock,
         chain=runtime.read_chain,
         queue=runtime.queue,
-        admission=runtime.admission,
         authenticator=authenticator,
         misses=misses,
         opens=opens,

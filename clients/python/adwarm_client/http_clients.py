@@ -239,14 +239,6 @@ class Client(_BaseClient):
         """
         return self._get("/v1/gates")
 
-    def capacity(self) -> dict[str, Any]:
-        """Return the limits of the platform.
-
-        Raises:
-            AdwarmError: see the class.
-        """
-        return self._get("/v1/capacity")
-
     def _get(self, target: str) -> dict[str, Any]:
         return self._run(self._operations.get_json(target))
 
@@ -379,10 +371,6 @@ class AsyncClient(_BaseClient):
     async def gates(self) -> dict[str, Any]:
         """Return what is not called now: until when, why, and what opens it."""
         return await self._get("/v1/gates")
-
-    async def capacity(self) -> dict[str, Any]:
-        """Return the limits of the platform."""
-        return await self._get("/v1/capacity")
 
     async def _get(self, target: str) -> dict[str, Any]:
         return await self._run(self._operations.get_json(target))

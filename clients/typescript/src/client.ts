@@ -4,7 +4,6 @@ import {type Fallback, readFallback} from './fallback.js'
 import {AdwarmProblem, readProblem, readRetryAfter} from './problem.js'
 import type {
   AccountPage,
-  CapacityPage,
   EnqueuedRequest,
   Gate,
   GatePage,
@@ -223,11 +222,6 @@ export class AdwarmClient {
   /** Returns what is not called now, as far as the token may see it. */
   async gates(options: CallOptions = {}): Promise<readonly Gate[]> {
     return (await this.get<GatePage>('/v1/gates', options)).gates
-  }
-
-  /** Returns the capacity scopes that the token may see. */
-  async capacity(options: CallOptions = {}): Promise<CapacityPage> {
-    return this.get<CapacityPage>('/v1/capacity', options)
   }
 
   /** Returns a queued request. */

@@ -267,26 +267,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/capacity": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * The limits
-         * @description Shared scopes, and those of the accounts that the token may read.
-         */
-        get: operations["list_capacity"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/gates": {
         parameters: {
             query?: never;
@@ -548,23 +528,6 @@ export interface components {
              * @description The stored document; null unless the status is `hit` or `stale`.
              */
             document: unknown;
-        };
-        /**
-         * CapacityPage
-         * @description The capacity scopes that the token may see.
-         */
-        CapacityPage: {
-            /**
-             * At
-             * Format: date-time
-             * @description Time of the state, by the database's clock.
-             */
-            at: string;
-            /**
-             * Scopes
-             * @description By name.
-             */
-            scopes: components["schemas"]["ScopeItem"][];
         };
         /**
          * GateItem
@@ -1038,44 +1001,6 @@ export interface components {
              * @description Path of the report.
              */
             report_url: string;
-        };
-        /**
-         * ScopeItem
-         * @description One capacity scope: an account, an app, a credential, or the whole fleet.
-         */
-        ScopeItem: {
-            /**
-             * Scope
-             * @description Its kind and id, such as `account:act_1`, or `fleet`.
-             */
-            scope: string;
-            /**
-             * Limit
-             * @description Calls that may be in flight.
-             */
-            limit: number;
-            /**
-             * In Flight
-             * @description Calls in flight by class.
-             */
-            in_flight: {
-                [key: string]: number;
-            };
-            /**
-             * Tokens
-             * @description Calls that may start at once.
-             */
-            tokens: number | null;
-            /**
-             * Pace
-             * @description How far calls are slowed by the platform's usage headers.
-             */
-            pace: string;
-            /**
-             * Usage
-             * @description Percentage of the quota used, as the platform reports it.
-             */
-            usage: number | null;
         };
         /**
          * Score
@@ -2760,84 +2685,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["QueueState"];
-                };
-            };
-            /** @description There is no valid token. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description The token lacks the scope. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description The path is too long. */
-            414: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description The token is used too often, or the queue is full. */
-            429: {
-                headers: {
-                    /** @description Seconds after which to ask again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description An unexpected error. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-            /** @description The database or the platform is not available now. */
-            503: {
-                headers: {
-                    /** @description Seconds after which to ask again. */
-                    "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDocument"];
-                };
-            };
-        };
-    };
-    list_capacity: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CapacityPage"];
                 };
             };
             /** @description There is no valid token. */

@@ -3,7 +3,6 @@ import type {components} from './openapi.js'
 type Schemas = components['schemas']
 
 export type AccountPage = Schemas['AccountPage']
-export type CapacityPage = Schemas['CapacityPage']
 export type EnqueuedRequest = Schemas['NewRequestState']
 export type Gate = Schemas['GateItem']
 export type GatePage = Schemas['GatePage']

@@ -166,7 +166,6 @@ describe('the other calls', () => {
     await client.accounts()
     await client.queue()
     await client.gates()
-    await client.capacity()
     await client.request(7)
     await client.scores('act_1', {asOf: '2026-01-01', adId: '5', limit: 10, cursor: 'x'})
     await client.scores('act_1', {alarm: 'alarm', order: 'action'})
@@ -178,7 +177,6 @@ describe('the other calls', () => {
       'GET /v1/accounts',
       'GET /v1/queue',
       'GET /v1/gates',
-      'GET /v1/capacity',
       'GET /v1/requests/7',
       'GET /v1/scores/act_1?ad_id=5&as_of=2026-01-01&limit=10&cursor=x',
       'GET /v1/scores/act_1?alarm=alarm&order=action',

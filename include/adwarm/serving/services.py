@@ -12,7 +12,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from adwarm.backpressure import RequestQueue
-from adwarm.backpressure.sql_admission import SqlAdmission
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.telemetry import Metric, MetricKind
@@ -121,7 +120,6 @@ class ServingServices:
     Attributes:
         clock: the time of freshness and of expiry.
         chain: the read path with its fallbacks.
-        admission: reads the state of the shared budget.
         authenticator: finds the token of a request.
         misses: requests what is missing or old.
         counter: counts reads for `adwarm status`.
@@ -134,7 +132,6 @@ class ServingServices:
     clock: Clock
     chain: ReadChain
     queue: RequestQueue
-    admission: SqlAdmission
     authenticator: TokenAuthenticator
     misses: QueueMissHandler
     opens: OpenLog

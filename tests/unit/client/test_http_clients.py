@@ -361,22 +361,20 @@ def test_scores_follow_all_pages(stub: ClientHarness) -> None:
 def test_the_other_routes(stub: ClientHarness) -> None:
     """Each method calls its route, and returns its document."""
     client = stub.client()
-    stub.api.scripted = [json_answer(202 if n == 4 else 200, {"n": n, "items": [n]}) for n in range(6)]
+    stub.api.scripted = [json_answer(202 if n == 3 else 200, {"n": n, "items": [n]}) for n in range(5)]
     key = ReportKey("act_1", "last_7d")
     answers = [
         client.queue(),
         client.gates(),
-        client.capacity(),
         client.request(17),
         client.enqueue("act_1", "last_7d", priority="low"),
     ]
-    assert [answer["n"] for answer in answers] == [0, 1, 2, 3, 4]
-    assert client.batch([key]) == [5]
+    assert [answer["n"] for answer in answers] == [0, 1, 2, 3]
+    assert client.batch([key]) == [4]
     asked = [(request.method, request.url.path, request.content) for request in stub.api.requests]
     assert asked == [
         ("GET", "/v1/queue", b""),
         ("GET", "/v1/gates", b""),
-        ("GET", "/v1/capacity", b""),
         ("GET", "/v1/requests/17", b""),
         (
             "POST",
@@ -408,11 +406,11 @@ def test_the_async_client_does_the_same(stub: ClientHarness) -> None:
             assert len(await client.frame("act_1", "last_7d")) == 7 * 30
             assert (await client.report("act_1", "last_7d", allow_partial=True)).coding == "cached"
             assert stub.api.requests[-1].headers["Prefer"] == "wait=30, allow-partial"
-            stub.api.scripted = [json_answer(200, {"scores": [1], "n": n, "items": [2]}) for n in range(7)]
+            stub.api.scripted = [json_answer(200, {"scores": [1], "n": n, "items": [2]}) for n in range(6)]
             assert await client.scores("act_1") == [1]
-            calls = (client.queue(), client.gates(), client.capacity(), client.request(1))
-            assert [(await call)["n"] for call in calls] == [1, 2, 3, 4]
-            assert (await client.enqueue("act_1", "last_7d"))["n"] == 5
+            calls = (client.queue(), client.gates(), client.request(1))
+            assert [(await call)["n"] for call in calls] == [1, 2, 3]
+            assert (await client.enqueue("act_1", "last_7d"))["n"] == 4
             assert await client.batch([ReportKey("act_1", "last_7d")]) == [2]
             stub.api.scripted = [json_answer(401, {"detail": "renew it"})]
             with pytest.raises(TokenDead, match="renew it"):

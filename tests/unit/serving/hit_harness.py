@@ -128,7 +128,6 @@ class HitHarness:
             self.clock,
             self.desk.chain(self.context),
             None,  # type: ignore[arg-type]  # the hit route uses no queue
-            None,  # type: ignore[arg-type]
             self.tokens,
             self.misses,
             self.opens,

@@ -251,24 +251,6 @@ class GatePage(Document):
     gates: list[GateItem] = Field(description="What accounts share first, then what is closed longest.")
 
 
-class ScopeItem(Document):
-    """One capacity scope: an account, an app, a credential, or the whole fleet."""
-
-    scope: str = Field(description="Its kind and id, such as `account:act_1`, or `fleet`.")
-    limit: int = Field(description="Calls that may be in flight.")
-    in_flight: dict[str, int] = Field(description="Calls in flight by class.")
-    tokens: float | None = Field(description="Calls that may start at once.")
-    pace: str = Field(description="How far calls are slowed by the platform's usage headers.")
-    usage: float | None = Field(description="Percentage of the quota used, as the platform reports it.")
-
-
-class CapacityPage(Document):
-    """The capacity scopes that the token may see."""
-
-    at: datetime = Field(description="Time of the state, by the database's clock.")
-    scopes: list[ScopeItem] = Field(description="By name.")
-
-
 class Health(Document):
     """The process is alive."""
 

@@ -142,7 +142,6 @@ def services(desk: ReaderHarness, tmp_path: Path) -> ServingServices:
         desk.bench.clock,
         desk.chain(context),
         queue,
-        desk.bench.prefetch.admission,
         TokenAuthenticator(desk.engine, desk.bench.clock, sleep=lambda _: asyncio.sleep(0)),
         ScriptedMisses(queue),
         RecordedOpens(),

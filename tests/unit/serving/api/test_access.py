@@ -313,13 +313,11 @@ def test_a_hash_does_not_tell_what_another_account_stores(api: Api) -> None:
 
 
 def test_state_hides_other_accounts(api: Api) -> None:
-    """Accounts, breakers and capacity show only what the token may read; an administrator sees everything."""
+    """Accounts and gates show only what the token may read; an administrator sees everything."""
     api.desk.warm(ReportKey("act_1", "last_7d"), ReportKey("act_2", "last_7d"))
     one, admin = api.token(accounts=frozenset({"act_1"})), api.token(TokenScope.ADMIN)
-    for path in ("/v1/accounts", "/v1/gates", "/v1/capacity"):
+    for path in ("/v1/accounts", "/v1/gates"):
         assert "act_2" not in api.get(path, one).text
-    assert "account:act_1" in api.get("/v1/capacity", one).text
-    assert "account:act_2" in api.get("/v1/capacity", admin).text
     assert "act_2" in api.get("/v1/accounts", admin).text
     assert "act_" not in api.get("/metrics", admin).text
 

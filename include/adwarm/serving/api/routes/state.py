@@ -1,23 +1,20 @@
-"""Routes that show the state: queue, limits, what is not called now."""
+"""Routes that show the state: the queue, and what is not called now."""
 
 import re
 from dataclasses import asdict
 
 from fastapi import APIRouter
 
-from adwarm.backpressure.status import ScopeStatus
 from adwarm.foundation.gate import Gate, Rule
-from adwarm.model import AccessToken, Scope, ScopeKind
+from adwarm.model import AccessToken
 from adwarm.serving.api.errors import problems
 from adwarm.serving.api.guard import NEEDS_READ, ReadToken, Services
 from adwarm.serving.api.models import (
-    CapacityPage,
     GateItem,
     GatePage,
     QueueClass,
     QueueClasses,
     QueueState,
-    ScopeItem,
 )
 from adwarm.store.gates import list_closed
 
@@ -36,24 +33,6 @@ def get_queue(services: Services) -> QueueState:
         fetch_mode=services.fetch_mode,
         classes=QueueClasses(**classes),
     )
-
-
-@router.get("/capacity", summary="The limits", operation_id="list_capacity")
-def list_capacity(token: ReadToken, services: Services) -> CapacityPage:
-    """Shared scopes, and those of the accounts that the token may read."""
-    status = services.admission.status()
-    shown = [item for item in status.scopes if _may_see_scope(token, item.scope)]
-    return CapacityPage(at=status.at, scopes=[_scope_item(item) for item in shown])
-
-
-def _scope_item(status: ScopeStatus) -> ScopeItem:
-    """Return a scope as the API shows it; what the platform allows stays with the doctor."""
-    return ScopeItem.model_validate({name: value for name, value in asdict(status).items() if name != "quota"})
-
-
-def _may_see_scope(token: AccessToken, name: str) -> bool:
-    scope = Scope.parse(name)
-    return scope.kind is not ScopeKind.ACCOUNT or token.may_read(scope.id)
 
 
 _ACCOUNT_ID = re.compile(r"act_[0-9A-Za-z]+")
