@@ -7,7 +7,6 @@ of the days' data versions tells: it grows with each restatement and each new da
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from types import MappingProxyType
 from typing import Any
 
 from adwarm.compression.document import pack_document, unpack_document
@@ -18,7 +17,7 @@ from adwarm.model.keys import name_report
 from adwarm.prefetch.gap_filling import join_unique
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
-from adwarm.store.partition_rows import daily_table, in_order
+from adwarm.store.partition_rows import in_order
 from adwarm.store.partitions import PartitionState
 from adwarm_client.document import Document, Header, QueryFields, Summary
 
@@ -67,7 +66,7 @@ def build_entry(
     states: Mapping[date, PartitionState],
     summary: RangeSummary | None,
     provenance: Provenance,
-    written: Mapping[str, ColumnTable] = MappingProxyType({}),
+    daily: ColumnTable,
 ) -> tuple[Entry, bytes]:
     """Return the entry of a key and its compressed bytes.
 
@@ -76,10 +75,7 @@ def build_entry(
     Args:
         states: stored days; those outside the window are ignored.
         summary: the range summary; None for a window of one day, whose daily rows are its summary.
-        written: the rows of objects that were just written, by hash.
-
-    Raises:
-        DamagedObjects: the object of a stored day is lost or corrupt.
+        daily: the rows of the window, as `daily_table` returns them.
     """
     window, account, settings = query.entry_key.window, query.account, context.settings
     states = {day: states[day] for day in window.days() if day in states}
@@ -99,7 +95,7 @@ def build_entry(
     }
     days_fetched_at = min((state.fetched_at for state in states.values()), default=None)
     header = Header(**_query_fields(query), missing=missing, days_fetched_at=days_fetched_at, **facts)
-    document = Document(header, _to_summary(summary), daily_table(context.objects, states, window, written))
+    document = Document(header, _to_summary(summary), daily)
     return _pack(context, query, document, fresh_until)
 
 

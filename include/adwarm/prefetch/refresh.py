@@ -50,8 +50,10 @@ from adwarm.store.partition_rows import (
     check_not_emptied,
     content_hash,
     daily_rows,
+    daily_table,
     in_order,
     pack_table,
+    take_window,
     to_table,
 )
 from adwarm.store.partitions import PartitionState
@@ -304,16 +306,20 @@ class AccountRefresh:
         self._publish(states, built)
 
     def _build_ready(self) -> dict[EntryKey, Published]:
-        """Build the entries whose days and summary are complete."""
+        """Build the entries whose days and summary are complete. A window within another one shares its rows."""
         built: dict[EntryKey, Published] = {}
-        for entry_key, key in self._remaining.items():
+        covered, table = None, ColumnTable(0, {})
+        for entry_key, key in sorted(self._remaining.items(), key=lambda item: -len(item[0].window)):
             window = entry_key.window
             summary = self._summary(window) if len(window) > 1 else None
             if not self._pending_days.isdisjoint(window.days()) or (summary is None and len(window) > 1):
                 continue
             query = EntryQuery(key, entry_key, self.spec, self.account)
             provenance = Provenance(self.fetcher.source.name, self.fetcher.api_version, self._fetched_at())
-            entry, sealed = build_entry(self.context, query, self._states, summary, provenance, written=self._written)
+            if covered is None or window.since not in covered or window.until not in covered:
+                covered, table = window, daily_table(self.context.objects, self._states, window, self._written)
+            daily = take_window(table, window)
+            entry, sealed = build_entry(self.context, query, self._states, summary, provenance, daily)
             rows = sum(self._states[day].rows for day in window.days() if day in self._states)
             built[entry_key] = Published(entry, sealed, rows)
         return built

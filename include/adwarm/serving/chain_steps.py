@@ -30,7 +30,7 @@ from adwarm.serving.reader import Reader, ReadResult, ReadStatus
 from adwarm.sources.protocol import Capabilities
 from adwarm.store import accounts, entries, partitions
 from adwarm.store.entries import Entry
-from adwarm.store.partition_rows import check_objects, pack_rows, unpack_rows
+from adwarm.store.partition_rows import check_objects, daily_table, pack_rows, unpack_rows
 
 _MAX_WINDOWS = 10
 """Entries whose bytes the step `window` reads before it gives up; each one before was damaged."""
@@ -77,7 +77,8 @@ def read_partitions(reader: Reader, key: ReportKey, *, with_document: bool = Tru
     try:
         if with_document:
             summary = None if unique is None else RangeSummary([], at, version_sum(states, window), unique)
-            built = build_entry(context, query, states, summary, provenance)
+            daily = daily_table(context.objects, states, window)
+            built = build_entry(context, query, states, summary, provenance, daily)
         else:
             check_objects(context.objects, states, window)
             built = describe_entry(query, provenance, unique), b""

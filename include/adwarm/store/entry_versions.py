@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, delete, select, tuple_
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, select, tuple_
 from sqlalchemy.schema import Column, ForeignKey, Index, Table
 from sqlalchemy.types import Date, Integer, String
 
@@ -39,6 +39,11 @@ table = Table(
 
 
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
+_SIZES = (
+    select(*_KEY, table.c.content_hash, table.c.stored_bytes, table.c.created_at)
+    .where(tuple_(*_KEY).in_(bindparam("keys", expanding=True)))
+    .order_by(table.c.created_at.desc(), table.c.content_hash)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +101,10 @@ def save(connection: Connection, versions: Collection[EntryVersion], limits: Ver
         return
     rows = {(version.key, version.content_hash): to_row(version) for version in versions}
     upsert(connection, table, [rows[key] for key in sorted(rows)])
+    names = sorted({(version.key.account_id, version.key.date_range, version.key.report) for version in versions})
+    newest_first = connection.execute(_SIZES, {"keys": names}).all()
     excess = [
-        (key.account_id, key.date_range, key.report, version.content_hash)
-        for key, of_key in _list_by_key(connection, {version.key for version in versions}).items()
-        for version in _find_excess(of_key, limits)
+        row[:4] for name in names for row in _find_excess([row for row in newest_first if row[:3] == name], limits)
     ]
     if excess:
         connection.execute(delete(table).where(tuple_(*_KEY, table.c.content_hash).in_(excess)))
@@ -148,18 +153,7 @@ def delete_old(engine: Engine, before: datetime) -> Iterator[int]:
         yield count
 
 
-def _list_by_key(connection: Connection, keys: Collection[ReportKey]) -> dict[ReportKey, list[EntryVersion]]:
-    """Return the versions kept for each key, newest first."""
-    names = sorted((key.account_id, key.date_range, key.report) for key in keys)
-    query = select(table).where(tuple_(*_KEY).in_(names))
-    versions: dict[ReportKey, list[EntryVersion]] = {}
-    for row in connection.execute(query.order_by(table.c.created_at.desc(), table.c.content_hash)):
-        version = from_row(EntryVersion, row)
-        versions.setdefault(version.key, []).append(version)
-    return versions
-
-
-def _find_excess(versions: Sequence[EntryVersion], limits: VersionLimits) -> list[EntryVersion]:
+def _find_excess(versions: Sequence[Row[Any]], limits: VersionLimits) -> list[Row[Any]]:
     """Return those of the versions of one key, newest first, that are beyond the limits."""
     total, excess = 0, []
     for number, version in enumerate(versions):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, case, func, select, update
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, func, select, update
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import JSON, Integer, String
 
@@ -33,6 +33,11 @@ table = Table(
 )
 
 
+_ADD_DONE = (
+    update(table)
+    .where(table.c.run_id == bindparam("run"), table.c.finished_at.is_(None))
+    .values(done=table.c.done + bindparam("more"), requests=table.c.requests + bindparam("calls"))
+)
 MAX_ERRORS = 50
 
 
@@ -65,9 +70,7 @@ def add_progress(
 
 def add_done(connection: Connection, run_id: str, *, done: int, requests: int) -> bool:
     """Add to the counts of a running job by one statement, which locks it; False when the run has no running job."""
-    changes = {"done": table.c.done + done, "requests": table.c.requests + requests}
-    is_running = (table.c.run_id == run_id, table.c.finished_at.is_(None))
-    return bool(connection.execute(update(table).where(*is_running).values(changes)).rowcount)
+    return bool(connection.execute(_ADD_DONE, {"run": run_id, "more": done, "calls": requests}).rowcount)
 
 
 def add_counts(

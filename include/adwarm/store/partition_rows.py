@@ -6,6 +6,7 @@ values of the report's breakdowns.
 
 import hashlib
 import io
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CODED = b"adwarm.json"
+_DICTIONARY_ROWS = 1_000
+"""With more rows dictionaries make a file smaller, with fewer larger."""
 _SORTED_BY = ("date_start", "date_stop", "ad_id", "adset_id", "campaign_id", "account_id")
 
 
@@ -59,7 +62,13 @@ def pack_table(rows: ColumnTable) -> bytes:
         columns[name] = [None if value is None else orjson.dumps(value).decode() for value in columns[name]]
     table = pa.table({name: to_string_array(values) for name, values in columns.items()})
     sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({_CODED: orjson.dumps(coded)}), sink, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata({_CODED: orjson.dumps(coded)}),
+        sink,
+        compression="zstd",
+        use_dictionary=rows.rows > _DICTIONARY_ROWS,
+        write_statistics=False,  # nothing selects by them
+    )
     return sink.getvalue()
 
 
@@ -243,6 +252,17 @@ def daily_table(
         numbers = [number for number, day in enumerate(table.columns["date_start"]) if day in days]
         tables.append(table if len(numbers) == table.rows else table.take(numbers))
     return _sorted_table(ColumnTable.concatenate(tables))
+
+
+def take_window(table: ColumnTable, window: Window) -> ColumnTable:
+    """Return the rows of a window from the `daily_table` of one that covers it, equal to its own `daily_table`."""
+    days = table.columns.get("date_start", [])
+    chosen = slice(bisect_left(days, str(window.since)), bisect_right(days, str(window.until)))
+    rows = len(days[chosen])
+    if rows == table.rows:
+        return table
+    columns = {name: values[chosen] for name, values in table.columns.items()}
+    return ColumnTable(rows, {name: values for name, values in columns.items() if values.count(None) < rows})
 
 
 def daily_texts(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, extract, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, case, delete, extract, func, select, update
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import BigInteger, Boolean, Date, Integer, String, Text
 
@@ -68,6 +68,11 @@ class PartitionState:
 
 
 _STATES = select(table.c.account_id, *columns_of(PartitionState, table))
+_STATES_OF_ACCOUNTS = _STATES.where(
+    table.c.account_id.in_(bindparam("accounts", expanding=True)),
+    table.c.spec_hash == bindparam("spec"),
+    table.c.day.between(bindparam("since"), bindparam("until")),
+)
 
 
 def list_states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> dict[date, PartitionState]:
@@ -79,15 +84,11 @@ def list_states_by_account(
     engine: Engine, account_ids: Iterable[str], spec_hash: str, window: Window
 ) -> dict[str, dict[date, PartitionState]]:
     """Return the partitions of up to some hundreds of accounts within `window`, by account and day."""
-    query = _STATES.where(
-        table.c.account_id.in_(sorted(account_ids)),
-        table.c.spec_hash == spec_hash,
-        table.c.day.between(window.since, window.until),
-    )
+    values = {"accounts": sorted(account_ids), "spec": spec_hash, "since": window.since, "until": window.until}
     states: dict[str, dict[date, PartitionState]] = {}
     with read_statement(engine) as connection:
-        for account_id, *values in connection.execute(query):
-            state = PartitionState(*values)
+        for account_id, *columns in connection.execute(_STATES_OF_ACCOUNTS, values):
+            state = PartitionState(*columns)
             states.setdefault(account_id, {})[state.day] = state
     return states
 

@@ -22,7 +22,7 @@ from adwarm.prefetch.entry_builder import (
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, ObjectStore, entries, open_engine
-from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, pack_rows
+from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, daily_table, pack_rows, take_window
 from adwarm.store.partitions import PartitionState
 from adwarm_client.document import QueryFields, Summary
 from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, one_ad_page
@@ -65,6 +65,7 @@ def _built(
         states,
         None if ranged is None else RangeSummary(ranged, at, 7),
         Provenance("scripted", "v26.0", at),
+        daily_table(objects, states, window),
     )
     assert decode_envelope(blob).content_type == CONTENT_TYPE
     raw = decompress(blob, CompressionSettings())
@@ -77,6 +78,22 @@ def test_only_the_days_of_the_window_are_taken(objects: ObjectStore) -> None:
     rows = daily_rows(objects, _states(objects, WIDE, ("9", "7")), WEEK)
     expected = [(str(day), ad) for day in WEEK.days() for ad in ("7", "9")]
     assert [(row["date_start"], row["ad_id"]) for row in rows] == expected
+
+
+def test_a_window_is_taken_from_a_wider_one(objects: ObjectStore) -> None:
+    """It has the rows and columns that it has when it is read by itself, also without any row."""
+    days = [Window(day, day) for day in WIDE.days()]
+    states = _states(objects, WIDE, ("9", "7")) | {
+        WIDE.since: replace(_states(objects, days[0])[WIDE.since], object_hash=objects.put(_odd(WIDE.since)))
+    }
+    del states[WIDE.until]
+    wide = daily_table(objects, states, WIDE)
+    for window in (WIDE, WEEK, *days):
+        assert take_window(wide, window) == daily_table(objects, states, window)
+
+
+def _odd(day: date) -> bytes:
+    return pack_rows([{**_row(day), "reach": "3"}])
 
 
 def test_days_without_delivery_cost_no_object(objects: ObjectStore) -> None:
