@@ -139,7 +139,7 @@ def look_up_entries(store: Store) -> None:
     entries.find_lifetimes(store.engine, [ENTRY])
     list(entries.find_each(store.engine, [ENTRY, EntryKey(ACCOUNT, ENTRY.window, "ab0123456789")]))
     quarantine.list_lost_days(store.engine, ACCOUNT)
-    read_fetch_state(store.engine, ACCOUNT, ENTRY.spec_hash, f"fetch:{ACCOUNT}")
+    read_fetch_state(store.engine, ACCOUNT, ENTRY.spec_hash, f"fetch:{ACCOUNT}", NOW)
 
 
 def plan_candidates(store: Store) -> None:

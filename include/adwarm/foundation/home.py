@@ -52,8 +52,9 @@ def make_private_folder(folder: Path) -> None:
     Raises:
         OSError: it cannot be created.
     """
-    for path in [*reversed(folder.parents), folder]:
-        path.mkdir(mode=0o700, exist_ok=True)
+    if not folder.is_dir():
+        for path in [*reversed(folder.parents), folder]:
+            path.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_private_file(path: Path, data: bytes, *, verify: bool = False) -> os.stat_result:

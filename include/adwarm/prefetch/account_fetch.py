@@ -39,7 +39,7 @@ from adwarm.foundation.errors import (
     TooMuchData,
     clear_tracebacks,
 )
-from adwarm.foundation.gate import Gate, may_call
+from adwarm.foundation.gate import may_call
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import log_context, log_unexpected, redact
 from adwarm.foundation.telemetry import span
@@ -104,7 +104,6 @@ class AccountFetch:
     _finished: dict[int, KeyOutcome] = field(default_factory=dict)
     _started: datetime = field(init=False)
     _dead_token: TokenDead | None = None
-    _restrictions: list[Gate] = field(default_factory=list)
     _state: FetchState = field(default_factory=FetchState)
     _is_recorded: bool = False
 
@@ -193,7 +192,7 @@ class AccountFetch:
                 self._state = self._read_state()
                 account = self._get_account()
                 self._fetcher.connection = self._source_name(account.connection)
-                self._fetcher.refused.load(self._fetcher.source, self._account_id, self._restrictions)
+                self._fetcher.refused.load(self._fetcher.source, self._account_id, self._state.gates)
                 now = self.context.clock.now()
                 keys = self._resolve_keys(account, now)
                 stale = self._find_stale(account, keys, now)
@@ -211,6 +210,7 @@ class AccountFetch:
                 if error.code == _PREVIOUSLY_DENIED:
                     raise
                 self._save_denial(error)
+                self._state = self._read_state()
                 if not self._list_allowed_connections(""):
                     raise
 
@@ -219,7 +219,8 @@ class AccountFetch:
         return f"fetch:{self._account_id}:{self._spec.hash}"
 
     def _read_state(self) -> FetchState:
-        return read_fetch_state(self.context.engine, self._account_id, self._spec.hash, self._lease_name)
+        engine, now = self.context.engine, self.context.clock.now()
+        return read_fetch_state(engine, self._account_id, self._spec.hash, self._lease_name, now)
 
     def _refresh(self, account: Account, lease: FetchLease, stale: dict[int, EntryKey], now: datetime) -> None:
         """Fetch the keys that are stale."""
@@ -342,8 +343,7 @@ class AccountFetch:
         own = stored.connection if stored else ""
         names = self._list_allowed_connections(own)
         if not names:
-            now = context.clock.now()
-            gate = may_call(denials.list_active(context.engine, account_id, now), now.timestamp())
+            gate = may_call(self._state.gates, context.clock.now().timestamp())
             reason = gate.why if gate else "no reason given"
             message = f"denied less than a day ago, so not called again: {reason}"
             raise Denied(message, account_id=account_id, code=_PREVIOUSLY_DENIED)
@@ -364,10 +364,8 @@ class AccountFetch:
 
     def _list_allowed_connections(self, first: str) -> list[str]:
         """Return the connections whose credential was not denied recently, `first` before the others."""
-        context, now = self.context, self.context.clock.now()
+        context, now, gates = self.context, self.context.clock.now(), self._state.gates
         names = list(dict.fromkeys([self._source_name(first), "", *context.sources.factories]))
-        gates = denials.list_active(context.engine, self._account_id, now)
-        self._restrictions = gates
         if not gates:
             return names
         return [

@@ -91,15 +91,20 @@ Record = Callable[[Connection, Sequence[KeyOutcome]], None]
 Heartbeat = Callable[[int], None]
 _MAX_THREADS = 32
 """Threads of a batch, unless more workers are set: a thread that waits for an async report costs little but memory."""
+_NEW_OBJECTS = 10_000
+"""New objects that start a collection of garbage."""
 
 
 @cache
-def _freeze_imports() -> None:
-    """Leave what exists before a process's first batch out of later garbage collections.
+def _prepare_garbage_collection() -> None:
+    """Let the garbage of a process's batches be looked for rarely, and not among what exists before the first one.
 
-    Rows are many small objects, whose number starts collections; each would look through every import as well.
+    Rows are many small objects, whose number starts collections; by default each looks through every import as well.
     """
     gc.freeze()
+    least, *others = gc.get_threshold()
+    if 0 < least < _NEW_OBJECTS:
+        gc.set_threshold(_NEW_OBJECTS, *others)
 
 
 @dataclass
@@ -152,7 +157,7 @@ class PrefetchEngine:
             heartbeat: called about once a second while the batch runs, from the caller's thread, with the number of
                 async reports that the batch waits for.
         """
-        _freeze_imports()
+        _prepare_garbage_collection()
         groups: dict[tuple[str, str], list[KeyRequest]] = {}
         for item in requests:
             groups.setdefault((item.key.account_id, item.key.report), []).append(item)

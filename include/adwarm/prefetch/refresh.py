@@ -319,7 +319,7 @@ class AccountRefresh:
             if covered is None or window.since not in covered or window.until not in covered:
                 covered, table = window, daily_table(self.context.objects, self._states, window, self._written)
             daily = take_window(table, window)
-            entry, sealed = build_entry(self.context, query, self._states, summary, provenance, daily)
+            entry, sealed = build_entry(self.context, query, self._states, summary, provenance, daily=daily)
             rows = sum(self._states[day].rows for day in window.days() if day in self._states)
             built[entry_key] = Published(entry, sealed, rows)
         return built

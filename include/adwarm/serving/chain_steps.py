@@ -78,7 +78,7 @@ def read_partitions(reader: Reader, key: ReportKey, *, with_document: bool = Tru
         if with_document:
             summary = None if unique is None else RangeSummary([], at, version_sum(states, window), unique)
             daily = daily_table(context.objects, states, window)
-            built = build_entry(context, query, states, summary, provenance, daily)
+            built = build_entry(context, query, states, summary, provenance, daily=daily)
         else:
             check_objects(context.objects, states, window)
             built = describe_entry(query, provenance, unique), b""

@@ -14,12 +14,13 @@ connection once `EVERY_ACCOUNT` have. Neither applies once the connection's cred
 once the version has. A human may lift them at any time; an automatic retry never does.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, or_, select
 
 from adwarm.foundation.gate import Gate, Lift, Rule
 from adwarm.store.database import read_statement, read_transaction, write_transaction
@@ -33,6 +34,7 @@ FIELD_PERIOD = timedelta(days=7)
 EVERY_ACCOUNT = 3
 """A field that so many accounts of a connection met is not requested for the others, whose requests would fail too."""
 _MAX_REASON = 500
+_ESCAPED = r"/\g<0>"
 _IDS_PER_QUERY = 500
 
 
@@ -119,8 +121,13 @@ def _close(engine: Engine, scope: str, reason: str, at: datetime, data: Mapping[
 def list_active(engine: Engine, account_id: str, at: datetime) -> list[Gate]:
     """Return the denials of the account, and the refused fields of every connection, that are valid at `at`."""
     with read_statement(engine) as transaction:
-        shown = or_(of_account(account_id), gate.c.rule == Rule.FIELD)
-        return _read(transaction, shown, gate.c.kept_until > at.timestamp(), rules=[Rule.DENIAL, Rule.FIELD])
+        return read_active(transaction, account_id, at)
+
+
+def read_active(transaction: Connection, account_id: str, at: datetime) -> list[Gate]:
+    """Return what `list_active` does, with a connection of the caller."""
+    values = {**_patterns(account_id), "now": at.timestamp()}
+    return [read_row(row) for row in transaction.execute(_ACTIVE, values).mappings()]
 
 
 def list_denied(engine: Engine, at: datetime) -> dict[str, str]:
@@ -194,8 +201,16 @@ def open_accounts(transaction: Connection, account_ids: Iterable[str]) -> None:
 
 def of_account(account_id: str) -> ColumnElement[bool]:
     """Return the condition on `gate` that selects the denials of an account."""
-    whole = gate.c.scope == _scope(account_id)
-    return (gate.c.rule == Rule.DENIAL) & or_(whole, gate.c.scope.endswith(f" {_scope(account_id)}", autoescape=True))
+    return _select_denials(**_patterns(account_id))
+
+
+def _select_denials(whole: Any, by_connection: Any) -> ColumnElement[bool]:
+    return (gate.c.rule == Rule.DENIAL) & or_(gate.c.scope == whole, gate.c.scope.like(by_connection, escape="/"))
+
+
+def _patterns(account_id: str) -> dict[str, str]:
+    whole = _scope(account_id)
+    return {"whole": whole, "by_connection": f"% {re.sub('[/%_]', _ESCAPED, whole)}"}
 
 
 def _scope(account_id: str, connection: str | None = None) -> str:
@@ -213,3 +228,14 @@ def _delete(transaction: Connection, scopes: Sequence[str], rule: Rule = Rule.DE
     for start in range(0, len(scopes), _IDS_PER_QUERY):
         some = gate.c.scope.in_(scopes[start : start + _IDS_PER_QUERY])
         transaction.execute(delete(gate).where(gate.c.rule == rule, some))
+
+
+_ACTIVE = (
+    select(gate)
+    .where(
+        gate.c.rule.in_([Rule.DENIAL, Rule.FIELD]),
+        or_(_select_denials(bindparam("whole"), bindparam("by_connection")), gate.c.rule == Rule.FIELD),
+        gate.c.kept_until > bindparam("now"),
+    )
+    .order_by(gate.c.scope)
+)

@@ -3,13 +3,16 @@
 No other worker has published since then if the lease was free then and its next token is the one that is acquired.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, Select, String, and_, bindparam, exists, literal, select
 
+from adwarm.foundation.gate import Gate
 from adwarm.model import Account, EntryKey, Window
-from adwarm.store import accounts
+from adwarm.store import accounts, denials
 from adwarm.store.database import read_statement
 from adwarm.store.entries import FOREVER, EntryLifetime
 from adwarm.store.entries import table as entry
@@ -43,22 +46,26 @@ class FetchState:
         next_token: the token that whoever acquires the lease next gets; None when it was held, or never acquired.
         has_damage: whether damaged data of the account was set aside that nothing has replaced yet.
         lifetimes: those of its entries that are not degraded.
+        gates: its denials, and the refused fields of every connection, that are valid.
     """
 
     account: Account | None = None
     next_token: int | None = None
     has_damage: bool = False
     lifetimes: dict[EntryKey, EntryLifetime] = field(default_factory=dict)
+    gates: Sequence[Gate] = ()
 
 
-def read_fetch_state(engine: Engine, account_id: str, spec_hash: str, lease_name: str) -> FetchState:
-    """Return the state of an account and query by one statement.
+def read_fetch_state(engine: Engine, account_id: str, spec_hash: str, lease_name: str, at: datetime) -> FetchState:
+    """Return the state of an account and query by two statements: the gates, then all else as of one moment.
 
     Args:
         lease_name: the lease under which its entries are published.
+        at: the time that gates are judged by.
     """
     values = {"account": account_id, "spec": spec_hash, "lease": lease_name}
     with read_statement(engine) as connection:
+        gates = denials.read_active(connection, account_id, at)
         rows = connection.execute(_QUERY, values).all()
     first = rows[0]
     lifetimes = {
@@ -73,4 +80,5 @@ def read_fetch_state(engine: Engine, account_id: str, spec_hash: str, lease_name
         next_token=first.token + 1 if first.owner == "" else None,
         has_damage=bool(first.has_damage),
         lifetimes=lifetimes,
+        gates=gates,
     )

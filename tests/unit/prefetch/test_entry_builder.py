@@ -65,7 +65,7 @@ def _built(
         states,
         None if ranged is None else RangeSummary(ranged, at, 7),
         Provenance("scripted", "v26.0", at),
-        daily_table(objects, states, window),
+        daily=daily_table(objects, states, window),
     )
     assert decode_envelope(blob).content_type == CONTENT_TYPE
     raw = decompress(blob, CompressionSettings())
