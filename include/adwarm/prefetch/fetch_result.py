@@ -36,11 +36,14 @@ class RowBuffer:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Add rows."""
+        groups: dict[tuple[str, str], list[Row]] = {}
         for row in rows:
-            window = Window(date.fromisoformat(str(row["date_start"])), date.fromisoformat(str(row["date_stop"])))
-            self._loose.setdefault(window, []).append(row)
-            self._counts[window] = self._counts.get(window, 0) + 1
-            self._loose_rows += 1
+            groups.setdefault((str(row["date_start"]), str(row["date_stop"])), []).append(row)
+        for (since, until), group in groups.items():
+            window = Window(date.fromisoformat(since), date.fromisoformat(until))
+            self._loose.setdefault(window, []).extend(group)
+            self._counts[window] = self._counts.get(window, 0) + len(group)
+            self._loose_rows += len(group)
         if self._loose_rows > self._max_loose:
             self._pack()
 

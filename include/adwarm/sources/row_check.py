@@ -34,7 +34,7 @@ MAX_ITEMS = 1_000
 MAX_FIGURE = 1e15
 """Larger figures fit no integer column and no real amount of money."""
 
-_PLAIN = re.compile(r"-?\d{1,15}(\.\d{1,32})?", re.ASCII)
+_PLAIN = re.compile(r"-?\d{1,15}(?:\.\d{1,32})?", re.ASCII)
 _PLAIN_LINES = re.compile(rf"(?:{_PLAIN.pattern}\n)*", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,32}(\.\d{1,32})?([eE][+-]?\d{1,3})?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -180,7 +180,7 @@ def _is_plain(values: list[Any], validator: "Validator", depth: int = 0) -> bool
 def _are_valid_texts(texts: set[Any], validator: "Validator") -> bool:
     if validator is not _figure:
         return not any(map(validator, texts))
-    lines = "".join(f"{text}\n" for text in texts)
+    lines = "\n".join([*texts, ""])
     return lines.count("\n") == len(texts) and _PLAIN_LINES.fullmatch(lines) is not None
 
 
