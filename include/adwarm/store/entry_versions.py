@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, select, tuple_
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, select, tuple_
 from sqlalchemy.schema import Column, ForeignKey, Index, Table
 from sqlalchemy.types import Date, Integer, String
 
@@ -153,7 +153,7 @@ def delete_old(engine: Engine, before: datetime) -> Iterator[int]:
         yield count
 
 
-def _find_excess(versions: Sequence[Row[Any]], limits: VersionLimits) -> list[Row[Any]]:
+def _find_excess(versions: Sequence[Any], limits: VersionLimits) -> list[Any]:
     """Return those of the versions of one key, newest first, that are beyond the limits."""
     total, excess = 0, []
     for number, version in enumerate(versions):
