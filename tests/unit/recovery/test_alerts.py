@@ -218,7 +218,7 @@ def test_an_open_alert_is_not_written_for_each_error(worker: Worker) -> None:
     assert len(updates) <= 3
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_burst_of_failures_is_one_message(engine: Engine, processes: int) -> None:
     """Many failures in threads and processes raise one alert, and the channel receives one message."""
     with run_sink() as sink:

@@ -195,7 +195,7 @@ def _heal_in_process(url: str, path: Path, barrier: Barrier, results: "multiproc
 @pytest.mark.slow
 def test_several_processes_heal_once(engine: Engine, tmp_path: Path) -> None:
     """Fifteen failing tasks in three processes renew the token once, and all of them may try again."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(3), context.Queue()
     url, path = engine.url.render_as_string(hide_password=False), tmp_path / "renewals"
     processes = [context.Process(target=_heal_in_process, args=(url, path, barrier, results)) for _ in range(3)]
