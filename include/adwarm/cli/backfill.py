@@ -49,7 +49,6 @@ def run(
     until: ToOption,
     accounts: AccountsOption = None,
     report: ReportOption = "default",
-    batch: Annotated[int, typer.Option(help="Accounts per batch.", min=1)] = 50,
     confirm_all_accounts: Annotated[
         bool,
         typer.Option(
@@ -57,7 +56,6 @@ def run(
             help="Backfill all accounts even if they are more than ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE.",
         ),
     ] = False,
-    ask_denied: Annotated[bool, typer.Option("--ask-denied", help="Try accounts again that were denied.")] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the requests and hours that it takes, and make no upstream call."),
@@ -68,7 +66,7 @@ def run(
     """Fetch the missing days, newest first, at low priority. It may be stopped at any time; a rerun resumes.
 
     The estimate of requests and hours, given what is stored, is printed first. An account that was denied less than a
-    day ago is not called. The command exits with 1 until it can be read.
+    day ago is not called, unless `adwarm gate open` lifts it. The command exits with 1 until it can be read.
     """
     from adwarm.foundation.wording import format_count
     from adwarm.prefetch.backfill import require_confirmation, run_backfill
@@ -81,8 +79,6 @@ def run(
         print_fields(f"Backfill {window}", cost.to_dict(), as_json=as_json)
         return
     chosen = [*_select_accounts(runtime, accounts, report), *_denied_accounts(runtime, accounts)]
-    if ask_denied:
-        _clear_denials(runtime, chosen)
     chosen = chosen or _discover_accounts(runtime, report)
     names = "named" if accounts else "none named: every active account"
     typer.echo(f"{format_count(len(chosen), 'account')}, {names}", err=True)
@@ -91,7 +87,7 @@ def run(
         require_confirmation(runtime.settings, len(chosen), "add --confirm-all-accounts, or name some with --accounts")
     add_named(runtime.engine, split_commas(accounts), runtime.settings.default_zone, runtime.clock.now())
     engine = runtime.prefetch_engine()
-    result = run_backfill(engine, chosen, window, report=report, batch_size=batch, write=write_to_stderr)
+    result = run_backfill(engine, chosen, window, report=report, write=write_to_stderr)
     fields = result.to_dict()
     if as_json:
         print_json(fields)
@@ -143,12 +139,6 @@ def _denied_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["A
 
     stored = [] if names else accounts.list_as_of(runtime.engine, runtime.clock.now()).values()
     return [account for account in stored if account.status == "denied"]
-
-
-def _clear_denials(runtime: "Runtime", chosen: Sequence["Account"]) -> None:
-    from adwarm.store import denials
-
-    denials.lift(runtime.engine, [account.id for account in chosen])
 
 
 def _discover_accounts(runtime: "Runtime", report: str) -> list["Account"]:

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Show and delete what is stored for readers.", no_args_is_help=True)
 _COLUMNS = ("account", "range", "days", "bytes", "fetched", "fresh until", "reads", "last read", "open in 24 h")
-_ORDERS = {
-    "fetched": lambda item: -item.entry.fetched_at.timestamp(),
-    "bytes": lambda item: -item.entry.stored_bytes,
-    "used": lambda item: item.last_used_at.timestamp(),
-    "chance": lambda item: -1.0 if item.chance is None else item.chance,
-}
 AccountOption = Annotated[str | None, typer.Option("--account", help="Only this account.")]
 
 
@@ -37,13 +31,10 @@ def list_entries(
     ] = None,
     *,
     report: ReportOption = "default",
-    sort: Annotated[
-        str, typer.Option(help="Order: fetched (newest first), bytes (largest), used (longest ago), chance (least).")
-    ] = "fetched",
     limit: Annotated[int, typer.Option(min=1, help="Entries to show.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List the stored entries, how often each was read, and how likely it is opened within a day.
+    """List the stored entries, the newest first, how often each was read, and how likely it is opened within a day.
 
     With ACCOUNT and DATE_RANGE, everything that is known about them, the one that answers a read now first.
     """
@@ -55,11 +46,9 @@ def list_entries(
         _print_key(ReportKey.parse(account, date_range, report), as_json=as_json)
         return
 
-    if sort not in _ORDERS:
-        raise BadRequest(f"--sort {sort!r} is not an order; write one of {', '.join(_ORDERS)}")
     runtime = Runtime()
     stored = list_stored(runtime.context, runtime.clock.now(), _parse_account(account))
-    shown = sorted(stored, key=_ORDERS[sort])[:limit]
+    shown = sorted(stored, key=lambda item: item.entry.fetched_at, reverse=True)[:limit]
     size, limit_bytes = sum(item.entry.stored_bytes for item in stored), runtime.settings.cache.max_bytes
     if as_json:
         totals = {"count": len(stored), "stored_bytes": size, "max_bytes": limit_bytes}

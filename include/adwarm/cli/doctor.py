@@ -46,7 +46,7 @@ from adwarm.cli.schedule_checks import (
     list_schedule_checks,
 )
 from adwarm.cli.terminal import JsonOption, print_json, print_lines, print_table
-from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
+from adwarm.foundation.errors import Corrupt, NotFound
 
 if TYPE_CHECKING:
     from adwarm.runtime import Runtime
@@ -63,7 +63,6 @@ def doctor(
     send_alert: Annotated[
         bool, typer.Option("--send-alert", help="Send a test message through each channel of alerts instead.")
     ] = False,
-    channel: Annotated[str | None, typer.Option(help="With --send-alert: only through this channel.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check settings, storage, disks, logs, forecast, connections, quotas, clocks, zones, DAGs, read API and alerts.
@@ -72,10 +71,8 @@ def doctor(
     Exits with 1 when a check fails, or a message of --send-alert.
     """
     if send_alert:
-        send_tests(channel, as_json=as_json)
+        send_tests(as_json=as_json)
         return
-    if channel is not None:
-        raise BadRequest("--channel goes with --send-alert")
     results = _run_all(only or [])
     if as_json:
         print_json([result.to_dict() for result in results])

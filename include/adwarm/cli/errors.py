@@ -88,21 +88,17 @@ def digest(*, at: AtOption = None, as_json: JsonOption = False) -> None:
     )
 
 
-def send_tests(channel: str | None, *, as_json: bool) -> None:
-    """Send one test message through each channel now, or through one. Exits with 1 when one of them fails.
+def send_tests(*, as_json: bool) -> None:
+    """Send one test message through each channel now. Exits with 1 when one of them fails.
 
     Notifiers of Airflow need a task: their message is queued, and the next run of adwarm_maintenance sends it.
     """
-    from adwarm.foundation.errors import NotFound
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
     sender = runtime.notice_sender
-    names = [*(item.name for item in sender.channels), *sender.unusable]
-    if channel is not None and channel not in names:
-        raise NotFound(f"there is no channel {channel[:80]!r}; the channels are {', '.join(names)}")
-    results = [_send_test(item) for item in sender.channels if channel in (None, item.name)]
-    queued = tuple(name for name in sender.unusable if channel in (None, name))
+    results = [_send_test(item) for item in sender.channels]
+    queued = tuple(sender.unusable)
     if queued:
         _queue_test(runtime, queued)
         results += [SentMessage(name, _BY_DAG, "the next run of adwarm_maintenance sends it") for name in queued]

@@ -56,7 +56,6 @@ def status(
     actions: Annotated[
         bool, typer.Option("--actions", help="List what people did on the page and the command line instead.")
     ] = False,
-    before: Annotated[int | None, typer.Option(help="With --actions: only those before the one with this id.")] = None,
     limit: Annotated[int, typer.Option(help="With --requests or --actions: how many to list.", min=1, max=1000)] = 50,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +75,7 @@ def status(
     elif requests:
         print_requests(runtime, limit, as_json=as_json)
     elif actions:
-        print_actions(runtime, before, limit, as_json=as_json)
+        print_actions(runtime, limit, as_json=as_json)
     else:
         _print_status(runtime, as_json=as_json)
 

@@ -233,11 +233,11 @@ def print_requests(runtime: "Runtime", limit: int, *, as_json: bool) -> None:
         print_table("Requests, the newest first", _REQUEST_COLUMNS, [tuple(row.values()) for row in rows], "none yet")
 
 
-def print_actions(runtime: "Runtime", before: int | None, limit: int, *, as_json: bool) -> None:
+def print_actions(runtime: "Runtime", limit: int, *, as_json: bool) -> None:
     """List the actions of people on the page and the command line, newest first, failed ones included."""
     from adwarm.store.action_events import list_actions
 
-    listed = list_actions(runtime.engine, before, limit)
+    listed = list_actions(runtime.engine, limit=limit)
     if as_json:
         print_json([asdict(item) for item in listed])
         return

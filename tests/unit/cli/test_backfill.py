@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.model import Account
 from adwarm.runtime import Runtime
-from adwarm.store import accounts
+from adwarm.store import accounts, denials
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
 from tests.wall_clock import START
@@ -89,7 +89,7 @@ def test_an_account_that_cannot_be_read_ends_the_command_with_its_reason(adwarm:
 
 
 def test_a_denied_account_is_reported_until_it_is_read(adwarm: Adwarm, platform: SimulatorServer) -> None:
-    """A rerun makes no call and reports the same reason; `--ask-denied` calls the account again."""
+    """A rerun makes no call and reports the same reason; once its denial is lifted, the account is called again."""
     days = (*RANGE[:2], "--to", "2026-06-03", *RANGE[4:], "--json")
     adwarm("backfill", "run", *days)
     platform.state.set_fault_profile(
@@ -101,7 +101,8 @@ def test_a_denied_account_is_reported_until_it_is_read(adwarm: Adwarm, platform:
     again = adwarm("backfill", "run", *more)
     calls = platform.calls()["total"]
     platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
-    lifted = adwarm("backfill", "run", *more, "--ask-denied")
+    denials.lift(Runtime().engine, ["act_1"])
+    lifted = adwarm("backfill", "run", *more)
 
     assert [result.exit_code for result in (first, again, lifted)] == [1, 1, 0]
     assert [list(result.json["reasons"]) for result in (first, again)] == [["act_1 2026-05-01..2026-05-03"]] * 2
