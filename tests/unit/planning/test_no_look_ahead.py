@@ -78,7 +78,7 @@ def _plan(engine: Engine, objects: ObjectStore, at: datetime) -> WarmPlan:
     return build_forecast_plan(Context(engine, objects, Settings()), at)
 
 
-@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 3 * 96 - 1), st.integers(0, 8))
 def test_a_cut_log_changes_no_earlier_plan(
     learned: Engine,
