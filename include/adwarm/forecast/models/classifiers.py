@@ -51,13 +51,11 @@ def calibrate(chance: Floats, label: Bools, weight: Floats) -> Calibration:
     """Return the curve fitted to labels; the identity when positive or negative ones are few."""
     if label.sum() < _CALIBRATION_LABELS or (~label).sum() < _CALIBRATION_LABELS:
         return Calibration()
-    from sklearn.linear_model import LogisticRegression
-
     bounded = np.clip(chance, _LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
     sides = np.stack([np.log(bounded), -np.log1p(-bounded)], axis=1)
     # A negative slope would reverse the order of chances; then one side alone is fitted.
     for columns in ([0, 1], [0], [1]):
-        fitted = LogisticRegression(C=100.0, max_iter=200).fit(sides[:, columns], label, weight)
+        fitted = _fit_regression(sides[:, columns], label, weight, 100.0)
         slope = np.zeros(2)
         slope[columns] = fitted.coef_[0]
         if slope.min() >= 0.0 and slope.max() > 0.0:
@@ -176,9 +174,7 @@ class LogisticClassifier:
         mean, spread = transformed.mean(axis=0), transformed.std(axis=0) + 1e-9
         scaled = (transformed - mean) / spread
         weight = training_set.weight / training_set.weight.mean()
-        from sklearn.linear_model import LogisticRegression
-
-        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, label, weight) for label in training_set.labels]
+        models = [_fit_regression(scaled, label, weight, 0.1) for label in training_set.labels]
         slopes, intercepts = (
             np.concatenate([getattr(model, name) for model in models]) for name in ("coef_", "intercept_")
         )
@@ -343,10 +339,19 @@ def _to_bins(rows: Floats32, edges: Floats32) -> Ints16:
     return result
 
 
+def _fit_regression(rows: Floats, label: Bools, weight: Floats, looseness: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    # One BLAS thread: for so few columns several take up to seven times the CPU, and most of it is waiting.
+    with threadpool_limits(1, "blas"):
+        return LogisticRegression(C=looseness, max_iter=200).fit(rows, label, weight)
+
+
 def _fit_trees(training_set: TrainingSet, bins: Ints16, label: Bools) -> Trees:
     leaves = 31 if label.sum() > _LARGE_TREE_LABELS else 10
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     model = HistGradientBoostingClassifier(
         max_iter=_ITERATIONS,
