@@ -268,7 +268,8 @@ class BoostedTrees:
     def fit(cls, training_set: TrainingSet) -> "BoostedTrees":
         """Return trees fitted to the training set; they have fewer leaves when it has few positive labels."""
         edges = _bin_edges(training_set.rows)
-        fit = partial(_fit_trees, training_set, _to_bins(training_set.rows, edges))
+        bins = _to_bins(training_set.rows, edges).astype(np.float64)  # what the library would copy for each window
+        fit = partial(_fit_trees, training_set, bins)
         with ThreadPoolExecutor(2) as pool:
             return cls(edges, list(pool.map(fit, training_set.labels)))
 
@@ -348,7 +349,7 @@ def _fit_regression(rows: Floats, label: Bools, weight: Floats, looseness: float
         return LogisticRegression(C=looseness, max_iter=200).fit(rows, label, weight)
 
 
-def _fit_trees(training_set: TrainingSet, bins: Ints16, label: Bools) -> Trees:
+def _fit_trees(training_set: TrainingSet, bins: Floats, label: Bools) -> Trees:
     leaves = 31 if label.sum() > _LARGE_TREE_LABELS else 10
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
