@@ -114,7 +114,7 @@ SELECT md5(i::text) || md5('x' || i), decode(md5(i::text), 'hex'), :now FROM gen
     "entry": f"""
 INSERT INTO entry (account_id, since, until, spec_hash, date_range, report, payload_hash, codec, raw_bytes,
   stored_bytes, fetched_at, expires_at, source, complete, settled, degraded, degraded_reason, data_version,
-  api_version, token, reads, last_read_at)
+  api_version, token, content_hash, reads, last_read_at)
 SELECT {_ACCOUNT.format("i / 50")}, :today - i % 10 - 1, :today - i % 2, substr(md5(((i / 10) % 5)::text), 1, 12),
   {_RANGE.format("i")}, {_REPORT.format("i")}, md5(i::text) || md5('x' || i), 'zstd', 60000 + i % 1000, 9000 + i % 1000,
   :now - (i % 240) * interval '1 minute',
@@ -122,7 +122,8 @@ SELECT {_ACCOUNT.format("i / 50")}, :today - i % 10 - 1, :today - i % 2, substr(
   'meta', i % 200 <> 0, i % 7 = 0, i % 200 = 0,
   CASE WHEN i % 200 = 0 THEN (ARRAY['Transient: the platform answered 503',
     'Corrupt: the bytes fail their checksum', 'older days stand in for ' || :hostile])[1 + (i / 200) % 3] END,
-  1, 'v26.0', 0, i % 90, :now - (i % 300) * interval '1 minute' FROM generate_series(0, :keys - 1) AS i""",
+  1, 'v26.0', 0, md5(i::text) || md5('d' || i), i % 90, :now - (i % 300) * interval '1 minute'
+FROM generate_series(0, :keys - 1) AS i""",
     "partition": f"""
 INSERT INTO partition (account_id, day, spec_hash, object_hash, rows, content_hash, fetched_at, complete, settled,
   data_version, api_version, token)
