@@ -1,5 +1,6 @@
 """The batch engine: outcomes, shared requests, restated days, and each kind of failure."""
 
+import gc
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from adwarm.compression import unpack_document
 from adwarm.foundation.errors import BadRequest, Denied, Isolated, Refused, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import Account, EntryKey, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus, Window
-from adwarm.prefetch import KeyRequest, KeyStatus, account_fetch
+from adwarm.prefetch import KeyRequest, KeyStatus, account_fetch, engine
 from adwarm.prefetch.backfill import run_backfill
 from adwarm.prefetch.engine import CHECK_SECONDS, KillSwitch, WarmingStopped
 from adwarm.prefetch.warm_batch import Pace, warm_batch
@@ -34,6 +35,21 @@ def raising(error: Exception):
         raise error
 
     return answer
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize(("before", "after"), [(700, 10_000), (100_000, 100_000), (0, 0)])
+def test_a_batch_collects_garbage_rarely(bench: PrefetchHarness, before: int, after: int) -> None:
+    """The first batch leaves older objects out, and raises a low threshold; collections that are off stay off."""
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    engine._prepare_garbage_collection.cache_clear()
+    try:
+        gc.set_threshold(before, 10, 10)
+        bench.prefetch.run([], Priority.LOW)
+        assert gc.get_threshold() == (after, 10, 10)
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def test_overlapping_ranges_share_two_requests(bench: PrefetchHarness) -> None:
