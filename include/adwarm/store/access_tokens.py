@@ -55,12 +55,7 @@ page_session = Table(
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token as it is stored.
-
-    Attributes:
-        secret_hash: SHA-256 of its secret, 64 hex digits.
-        last_used_at: when it was last used, to the minute; None when it never was.
-    """
+    """A token as it is stored, with the SHA-256 of its secret in hex; `last_used_at` is exact to the minute."""
 
     token: AccessToken
     secret_hash: str = field(repr=False)
@@ -145,7 +140,6 @@ def add_day_count(connection: Connection, name: tuple[str, date, Counter], count
     Args:
         connection: a write transaction; the count is rolled back with it.
         name: public id of the token, the UTC day, and what is counted.
-        limit: the most of the day.
 
     Returns:
         Whether they were counted.
@@ -175,7 +169,6 @@ class StoredSession:
     Attributes:
         id_hash: SHA-256 of the session's id, 64 hex digits.
         token: the token that was exchanged for it, as it is stored now.
-        expires_at: when it ends, UTC.
     """
 
     id_hash: str = field(repr=False)

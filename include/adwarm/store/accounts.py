@@ -131,7 +131,6 @@ def read_records(connection: Connection, at: datetime, *, lock: bool = False) ->
     """Return all accounts by id, like `list_records`.
 
     Args:
-        connection: the transaction to read in.
         at: the time at which denials are judged.
         lock: keep others from changing the rows until the transaction ends.
     """
@@ -217,7 +216,6 @@ def add_logged(connection: Connection, zones: Mapping[str, str], default_zone: s
     """Store accounts that the user's log opens. Accounts that are stored already do not change.
 
     Args:
-        connection: the transaction to write in.
         zones: by account id the reader zone in the log; empty: it names none, and it is the data zone, once known.
         default_zone: the data zone where the log names none, until the upstream returns it.
     """
@@ -232,7 +230,6 @@ def set_by_user(engine: Engine, account_id: str, values: Mapping[str, str | None
     """Store what the user sets for an account.
 
     Args:
-        account_id: a stored account.
         values: columns in `USER_SETTINGS`, each with its value; None clears it.
 
     Raises:

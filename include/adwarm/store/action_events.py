@@ -45,7 +45,6 @@ class ActionFields(TypedDict):
         action: what was done, such as `warm_now`.
         subject: what it was done to, such as a scope or an account; None when it has none.
         arguments: the values of the form or command; values of JSON.
-        succeeded: whether it was carried out.
         detail: the result, or why it failed.
     """
 

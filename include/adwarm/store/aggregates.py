@@ -60,7 +60,6 @@ class HourAggregate:
     Attributes:
         object_hash: the object with the hour's slots; it may hold other hours of the day too.
         opens: opens by humans.
-        keys: report keys opened.
     """
 
     hour: datetime

@@ -156,7 +156,6 @@ class Channels:
     Attributes:
         delivered: those whose notice the caller delivers itself, right after the transaction.
         queued: the others.
-        send_resolved: whether they also get a notice when an alert is resolved.
     """
 
     delivered: tuple[str, ...] = ()

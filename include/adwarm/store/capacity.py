@@ -82,7 +82,6 @@ class MachineLoad:
 
     Attributes:
         machine: its host name.
-        memory_percent: memory in use.
         cpu_percent: time that its processors worked since the reading before; None for the first one.
         cpu_busy, cpu_total: seconds that its processors worked, and have existed, since the machine started.
         is_high: whether one of the two is above its limit.

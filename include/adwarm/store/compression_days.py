@@ -47,7 +47,6 @@ class CompressionTotals:
 
     Attributes:
         since: the first UTC day that is counted.
-        total: the counts over all codecs.
         codecs: the counts by codec, in alphabetical order.
     """
 

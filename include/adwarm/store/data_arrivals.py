@@ -38,7 +38,6 @@ class DataArrival:
     """A reported day of an account.
 
     Attributes:
-        arrived_at: when its data was there, UTC.
         origin: who reported it, such as `cli`.
     """
 
@@ -81,7 +80,6 @@ def save(
 
     Args:
         connection: a write transaction.
-        arrived_at: when it was there, UTC.
         spec_hashes: the queries in use; a day counts as fetched when all of them that are stored were.
     """
     reported = _find_reported(connection, account_id, days)

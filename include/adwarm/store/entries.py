@@ -118,7 +118,6 @@ class DegradedEntries:
     """The entries that are degraded for one reason.
 
     Attributes:
-        reason: why; None when none is given.
         oldest: when the oldest was fetched.
         example: an account with one.
         total: degraded entries, whatever their reason.
@@ -348,10 +347,6 @@ def mark_degraded(engine: Engine, item: Entry, reason: str) -> None:
 
 def mark_damaged(context: Context, entry: Entry, error: Exception) -> None:
     """Mark an entry as degraded, so that it is fetched again, and report the damage.
-
-    Args:
-        entry: the entry whose bytes fail verification.
-        error: what is wrong with them.
 
     Raises:
         Transient: the database cannot be reached; the next reader notices the damage again.

@@ -52,11 +52,7 @@ class EntryVersion:
 
     Attributes:
         key: the report key it was published for. Its window may answer other date ranges too.
-        window: the days it covers.
         content_hash: SHA-256 of the decoded document, in hex.
-        payload_hash: the payload that holds it.
-        raw_bytes: bytes of the document.
-        stored_bytes: bytes of the payload.
         created_at: when it was last published, UTC; relative date ranges were resolved at this moment.
     """
 

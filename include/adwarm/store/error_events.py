@@ -72,7 +72,6 @@ class ErrorCount:
     """Errors of one kind and scope.
 
     Attributes:
-        last_at: when the last one happened; None without one.
         account_id: the account that all of them concern; None when there are several, or some concern none.
     """
 
@@ -150,7 +149,6 @@ class ErrorLog:
 
         Args:
             scope: a source, `connection:NAME` or `account:ID`.
-            kind: class of the errors.
             since: start of the window, excluded.
         """
         with read_transaction(self._engine) as connection:

@@ -30,9 +30,7 @@ class AdAlert:
     """What an ad was last alerted for.
 
     Attributes:
-        as_of: day of the score.
         level: 1 is warning, 2 critical, 3 alarm.
-        alerted_at: when; None when the ad was never alerted.
     """
 
     ad_id: str

@@ -46,7 +46,6 @@ class ScoreInputs:
         input_hash: hash of all of it, 16 hexadecimal digits; empty when it is not known.
         data_hash: hash of the data alone, without settings and version of the calculation.
         data_version: sum of the versions of the stored days.
-        stored_days: number of those days.
         frequency_source: start of the hash of the document with the frequencies; empty without one.
         frequency_hash: hash of the frequencies; empty without any.
     """
@@ -165,7 +164,6 @@ class StoredPrior:
         figures: JSON values.
         input_hash: hash of the days that it was measured on.
         data_version: sum of the versions of those days.
-        stored_days: number of those days.
         version: number of the snapshot, counted from 1 for the account and month; 0 before it is stored.
     """
 

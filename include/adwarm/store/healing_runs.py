@@ -40,14 +40,12 @@ class HealingRun(NamedTuple):
     """One run of a healing action.
 
     Attributes:
-        at: when it started, UTC.
         action: such as `token_refresh`.
         scope: what was healed, such as a connection or an object.
         source: the source whose error led to it.
         error_kind: class of that error.
         succeeded: whether another attempt may succeed now.
         detail: what it did, or why it failed, without secrets.
-        seconds: how long it took.
         owner: the process that ran it.
     """
 

@@ -66,7 +66,6 @@ class StoredEstimate:
     """An estimate as stored.
 
     Attributes:
-        design: the measurement that it belongs to.
         week: the newest week in it, as its Monday.
         figures: JSON values.
         designs: how many measurements were begun, this one included.

@@ -31,10 +31,7 @@ class IntegrityCounts:
     """What was verified.
 
     Attributes:
-        checked: entries or objects that were checked.
-        damaged: those of them that were damaged.
         healed: damaged ones that whole data has replaced.
-        bytes: bytes that were read.
     """
 
     checked: int = 0
@@ -55,7 +52,6 @@ class IntegrityTotals:
     """What was verified since a day.
 
     Attributes:
-        since: the first UTC day that is counted.
         kinds: the counts by kind of data, in alphabetical order.
         pass_started: the UTC day on which the last pass over everything began; None before the first.
         pass_ended: the UTC day on which the last whole pass ended; None before the first.

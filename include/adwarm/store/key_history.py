@@ -34,8 +34,6 @@ class AccountHistory:
     Attributes:
         status: `active`, `denied` or `closed`, as it is used now.
         status_reason: why, for a human; empty when there is nothing to say.
-        data_zone: IANA time zone of the account.
-        reader_zone: IANA time zone of its readers.
         denied_at: when the latest denial was recorded; None without one.
         updated_at: when its status was last written.
     """
@@ -176,7 +174,6 @@ def list_obstacles(
     """Return the scopes that were parked in samples of the half-open window, oldest first, then open breakers.
 
     Args:
-        connection: the transaction to read in.
         with_breakers: whether to add the sources whose calls are refused or probed now; their past is not stored.
     """
     samples = capacity_sample.c

@@ -72,7 +72,6 @@ class PagesRead:
         cursor: cursor of the next page; None before the first one.
         object_hash: object with the rows; None when there are none yet.
         size: size of the pages in bytes.
-        count: number of pages.
     """
 
     cursor: str | None = None
@@ -90,7 +89,6 @@ class SavedReport:
         run_id: the platform's id; None until it is stored.
         percent: progress at the last poll, 0 to 100.
         progressed_at: when `percent` last changed.
-        pages: the pages read so far.
     """
 
     unit: str

@@ -41,9 +41,7 @@ class StepState:
         round_finished_at: when the last complete pass ended.
         started_at: when the last run started.
         finished_at: when it ended; None while it runs, and when it was killed.
-        seconds: how long it took.
         result: its `counts`, `problems` and `skipped`.
-        error: why it failed.
         owner: the process that ran it.
         lease_until: until when no other process runs it; None while nobody does.
     """
@@ -67,9 +65,7 @@ class StepOutcome:
 
     Attributes:
         cursor: where the next run goes on; None for the start.
-        seconds: how long it took.
         result: its `counts`, `problems` and `skipped`.
-        error: why it failed; None when it did not.
         is_complete: whether it ended a pass over everything.
     """
 

@@ -35,7 +35,6 @@ class ConcurrentIndex:
     """An index that a migration adds to an existing table.
 
     Attributes:
-        columns: its columns, in order.
         unique: whether two rows may not have the same values. Rows that break it fail the upgrade.
         where: the condition of a partial index, as SQL that both dialects know.
     """
@@ -85,7 +84,6 @@ class Migration:
     Attributes:
         revision: the schema after the step.
         before: the schema before it; None for the first.
-        summary: what it does, in a sentence.
         indexes: indexes on existing tables, built outside of its transaction.
         compatible_from: the oldest revision whose code runs on the schema after the step.
     """

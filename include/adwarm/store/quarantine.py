@@ -68,8 +68,6 @@ class DamagedItem:
     Attributes:
         name: the hash of its payload (`entry`) or of its object (all others).
         account_id: the account it belongs to; None for data of many accounts.
-        reason: what is wrong.
-        found_at: when that was noticed, UTC.
     """
 
     kind: DamagedKind

@@ -261,7 +261,6 @@ def count_calls_within(
 
     Args:
         account_id: the account that they are about; empty: none.
-        cause: what made them necessary.
         failures: `throttles`, by the platform, and `errors`, fetches that have failed.
     """
     hour = floor_to(at, timedelta(hours=1))

@@ -93,7 +93,6 @@ def register(
     """Note the queries of this process's settings, switch what is overdue, and return what `load_specs` returns.
 
     Args:
-        configured: the query of each report in the settings.
         deadline: how long a new query is prepared at most.
     """
     versions = list_versions(engine)

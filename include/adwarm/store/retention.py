@@ -34,7 +34,6 @@ def delete_older(
 
     Args:
         column: the indexed column of the table that says how old a row is: a UTC datetime, or a day.
-        age: what is younger stays.
     """
     table: Table = column.table
     with read_transaction(engine) as connection:

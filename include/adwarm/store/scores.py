@@ -109,11 +109,9 @@ class DayScores:
     """The scores of an account as of a day.
 
     Attributes:
-        account_id: the account of all of them.
         columns: the values of each field of `FatigueScore`, `baseline` as JSON text; of this day and others.
         first: index of the first value of this day.
         last: index after its last value; equal to `first` when no ad is scored.
-        inputs: what they were computed from.
         settled: whether none of that can change any more.
         replaces: the input hash that was stored when the inputs were read; None when nothing was.
     """
@@ -214,7 +212,6 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str
     """Return accounts whose newest scores are of another calculator, each with the day of those.
 
     Args:
-        calculator_version: that of today.
         turn: decides which of more than `limit` accounts are returned; with another text at each call, accounts that
             cannot be scored again keep no other ones waiting.
     """
@@ -402,8 +399,6 @@ def find_earlier(
 
     Args:
         ads: ids of ads by account, of up to some hundreds of accounts.
-        since: first day of the span.
-        before: the day after its last one.
     """
     earlier: dict[tuple[str, str], EarlierScore] = {}
     columns = (table.c.account_id, table.c.ad_id, table.c.as_of, table.c.status, table.c.alarm)

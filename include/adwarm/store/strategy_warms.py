@@ -28,7 +28,6 @@ class StrategyUsage:
         used: opened while fresh.
         wasted: expired unopened.
         open: not known yet.
-        calls: upstream calls they took.
         runs: runs that fetched something; None when they were not counted.
         first_at: decision time of the first of them.
         last_at: decision time of the latest of them.
@@ -63,7 +62,6 @@ def get_calls(
     A warm that failed counts at its decision time.
 
     Args:
-        since: start of the window, UTC.
         before: a decision time and its run; only that run and those decided before it count, so that planning a run
             again gives the same plan.
     """
@@ -162,7 +160,6 @@ def get_usage(engine: Engine, since: datetime, until: datetime, *, with_runs: bo
     """Return the cost and the use of each strategy's warms that were decided in the half-open window.
 
     Args:
-        since: start of the window, UTC.
         with_runs: whether to count the runs, for which every warm is read; the rest comes from an index.
     """
 

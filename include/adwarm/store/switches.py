@@ -40,12 +40,7 @@ DEFAULTS: Final = {Switch.CALLS: True, Switch.WARMING: True, Switch.SHADOW: Fals
 
 @dataclass(frozen=True, slots=True)
 class SwitchState:
-    """The position of a switch.
-
-    Attributes:
-        changed_at: when it was turned last, UTC; None when it never was.
-        why: why, in their words.
-    """
+    """The position of a switch."""
 
     name: Switch
     is_on: bool

@@ -149,7 +149,6 @@ def _find_median(younger: Sequence[int], count: int) -> float | None:
 
     Args:
         younger: how many warms are younger than each of `_AGES`.
-        count: how many warms there are.
     """
     if not count:
         return None

@@ -194,7 +194,6 @@ def finish(
     Args:
         results: the results; a warm that stays `planned` is counted later.
         requests: upstream calls to add to the job, also those of results that are dropped.
-        errors: error lines to add to the job.
     """
     # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
     counted = len(results) if not errors and all(result.status.is_served for result in results) else 0
