@@ -27,12 +27,7 @@ _RunName = tuple[ReportKey, str, bool, bool, str, str]
 
 
 class ApiChain:
-    """Runs the steps of the chain for the read API. Its methods are called in one event loop.
-
-    Args:
-        chain: the chain of the settings.
-        parts: what the hit route knows.
-    """
+    """Runs the steps of the chain for the read API. Its methods are called in one event loop."""
 
     def __init__(self, chain: ReadChain, parts: HitParts) -> None:
         self._chain = chain

@@ -56,7 +56,6 @@ def read_partitions(reader: Reader, key: ReportKey, *, with_document: bool = Tru
     A range of more than one day has no summary then: figures of unique users do not add up over days.
 
     Args:
-        reader: knows the account and the days.
         with_document: whether to build it. Without it only the checksums of the stored days are checked, and the result
             says how old they are, and why it is no fresh report.
 
@@ -132,8 +131,6 @@ def read_source(
     """Return the report as another connection answers it now.
 
     Args:
-        reader: knows the account and the days.
-        connection: name of the connection.
         limits: the class in which calls are admitted, and how many seconds the read may take.
 
     Raises:

@@ -68,11 +68,7 @@ class Deltas:
         self._running: dict[DeltaKey, Future[bytes | None]] = {}
 
     def peek(self, delta_key: DeltaKey, plain_bytes: int) -> CachedDelta | None:
-        """Return the cached result, or None when `get` would have to compute it. Does no I/O.
-
-        Args:
-            plain_bytes: as for `get`.
-        """
+        """Return the cached result, or None when `get` would have to compute it. Does no I/O."""
         with self._lock:
             if delta_key in self._without:
                 return CachedDelta(None)
@@ -90,7 +86,6 @@ class Deltas:
         same time share one computation.
 
         Args:
-            data_zone: zone of the key's account.
             load_document: returns the decoded document to send; its errors are raised.
             plain_bytes: size of the plain coding that would be sent instead.
         """
@@ -190,7 +185,6 @@ def find_dictionary(context: Context, key: ReportKey, data_zone: str, dictionary
 
     Args:
         key: the key that the client may read.
-        data_zone: zone of the key's account.
         dictionary_hash: SHA-256 of the document.
 
     Raises:

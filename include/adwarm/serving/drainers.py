@@ -53,7 +53,6 @@ class DagTrigger:
 
     Args:
         url: Airflow's base URL.
-        token: token of its API.
         transport: replaces the network, for tests.
     """
 
@@ -325,7 +324,6 @@ class DagStarter:
 
     Args:
         start_run: starts a run; raises Transient when that fails.
-        monotonic: measures the time between runs.
     """
 
     def __init__(

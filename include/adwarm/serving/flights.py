@@ -62,7 +62,6 @@ class Progress:
 
     Attributes:
         state: the request; None when it was not read yet, or was deleted.
-        pause_seconds: how long it pauses before its next attempt.
     """
 
     request_id: int

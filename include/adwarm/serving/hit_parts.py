@@ -37,7 +37,6 @@ class Selection:
     """What a client gets of an entry.
 
     Attributes:
-        codec: how the body is encoded.
         shape: the shape, with its table where the answer holds one table only.
     """
 
@@ -93,7 +92,6 @@ class Representations:
         """Return a representation; None when the stored bytes are lost or damaged, and the entry is marked then.
 
         Args:
-            selection: coding and shape.
             stored: the stored body, where the caller has it.
 
         Raises:
@@ -158,7 +156,6 @@ class HitParts:
 
     Args:
         clock: decides which days a key means.
-        deltas: makes deltas for returning readers; None for none.
     """
 
     def __init__(self, context: Context, clock: Clock, deltas: DeltaThreads | None = None) -> None:

@@ -151,7 +151,6 @@ class QueryWatcher:
 
     Args:
         settings: the settings that the readers of this process share.
-        seconds: time between two reads.
     """
 
     def __init__(self, engine: Engine, settings: Settings, seconds: float = POLL_SECONDS) -> None:

@@ -51,11 +51,7 @@ _MAX_ACCOUNTS = 10_000
 
 
 class RequestCheck:
-    """Checks requests. It remembers for a second which accounts exist. Use it from one event loop.
-
-    Args:
-        executor: runs the queries.
-    """
+    """Checks requests. It remembers for a second which accounts exist. Use it from one event loop."""
 
     def __init__(self, engine: Engine, settings: Settings, clock: Clock, executor: Executor) -> None:
         self._engine = engine
@@ -118,7 +114,6 @@ class FetchOutcome:
     """How a request for a missing report ended.
 
     Attributes:
-        is_stored: whether the report is stored now.
         request_id: the open request in the queue, or the one that stored the report; None when there is none.
         retry_after: whole seconds after which to ask again.
         reason: why it is not stored, for the caller.
@@ -136,7 +131,6 @@ class QueueMissHandler:
     """Requests what is missing or old through the queue. One per process; use it from one event loop.
 
     Args:
-        drainer: gets what is enqueued fetched.
         executor: runs the transactions; threads of its own by default.
     """
 

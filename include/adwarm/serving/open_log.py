@@ -56,7 +56,6 @@ class Open(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         status: `hit`, `stale`, `miss` or `fetched`.
-        latency_ms: how long the answer took.
         sent_bytes: bytes of the body that was sent.
         request_id: the id that came with the request (`X-Request-Id`), or the number of the queued request that it made
             or whose answer it fetched; None when neither exists. An id that the server makes up is in no other log.
@@ -90,8 +89,6 @@ class OpenLog:
     """Records opens. One per process, made after it was forked.
 
     Args:
-        settings: `home`, the data folder and `serving.log_opens`.
-        monotonic: seconds of a clock that only runs forward.
         limit: opens that are kept in memory.
     """
 

@@ -22,7 +22,6 @@ class Problem(Exception):
     """An answer other than the one that was asked for. Treat it as immutable.
 
     Attributes:
-        status: HTTP status code.
         title: short text, the same for every problem of its kind.
         detail: what happened and what to do, in a sentence.
         headers: further response headers, such as `Retry-After`.

@@ -99,7 +99,6 @@ def order_steps(steps: Sequence[FallbackSettings], *, wants_fresh: bool) -> tupl
     """Return the steps in the order in which they run, without `none`.
 
     Args:
-        steps: the chain of the settings.
         wants_fresh: whether the caller asks for fresh data: `upstream` comes first then, without a condition, and with
             the timeout of the settings' default when the chain has no such step.
     """
@@ -127,7 +126,6 @@ class ReadChain:
     """Answers report keys by the chain of the settings. Safe to share between threads.
 
     Args:
-        reader: the stored entries.
         make_pipeline: returns what runs the steps and knows which are isolated.
         make_prefetch: builds the engine for `upstream` and `source`; called only for these.
     """
@@ -159,7 +157,6 @@ class ReadChain:
             actor: who reads; counted with the read.
             may_fetch: whether `upstream` and `source` may run.
             wants_fresh: whether an entry that is old is fetched before anything else answers.
-            record_traffic: whether the read is counted.
             allow_partial: whether an entry of other days may answer; the result's `other_window` names them.
 
         Raises:
@@ -211,7 +208,6 @@ class ReadChain:
         """Return the answer of the first step that has one; a miss when none has.
 
         Args:
-            steps: the steps, in the order in which they run.
             error: why a fallback is needed; the error of `request.first` by default.
         """
         first = request.first
@@ -254,7 +250,6 @@ def require_entry(result: ReadResult, hint: str = "") -> ReadResult:
     """Return a result that has an entry.
 
     Args:
-        result: of a chain.
         hint: what to do about a miss, for its message.
 
     Raises:

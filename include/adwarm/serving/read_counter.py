@@ -45,7 +45,6 @@ class FirstOpenTracker:
 
         Args:
             actor: who opened it; only humans count.
-            is_hit: whether a fresh entry answered.
 
         Returns:
             `first_opens` and `first_hits` for a first open; empty for any other.

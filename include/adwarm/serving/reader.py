@@ -145,7 +145,6 @@ class Reader:
 
         Args:
             actor: who reads; counted with the read.
-            record_traffic: whether to count the read.
 
         Raises:
             BadRequest: the report is not configured.
@@ -275,7 +274,6 @@ class CanaryResult:
     """The result of reading keys back.
 
     Attributes:
-        read: keys that were read.
         misses: keys that were not a hit, and why.
     """
 

@@ -55,8 +55,6 @@ class ServingMetrics:
 
         Args:
             result: a value of `ReadStatus`.
-            actor: who opened the report.
-            seconds: how long the answer took.
         """
         self._reads[result, actor].observe(seconds)
 
@@ -118,10 +116,6 @@ class ServingServices:
     """The objects of one serving process.
 
     Attributes:
-        clock: the time of freshness and of expiry.
-        chain: the read path with its fallbacks.
-        authenticator: finds the token of a request.
-        misses: requests what is missing or old.
         counter: counts reads for `adwarm status`.
         metrics: counts reads for Prometheus.
         fetch_mode: how a missing report is fetched: this process `drains` the queue, `triggers` the DAG that does, or

@@ -124,10 +124,6 @@ class StoredIds:
 
     One statement reads all of them, for every request that waits, at most `ID_READS_PER_SECOND` times a second. So no
     request is refused because of others: one with a stored id waits for a read that begins after it came.
-
-    Args:
-        clock: the time of the limit.
-        sleep: waits for some seconds.
     """
 
     def __init__(
@@ -182,12 +178,7 @@ class _Cached:
 
 
 class TokenAuthenticator:
-    """Finds and checks the token of a request. Belongs to one event loop.
-
-    Args:
-        clock: judges expiry and the age of what was read.
-        sleep: waits for some seconds.
-    """
+    """Finds and checks the token of a request. Belongs to one event loop."""
 
     def __init__(
         self,

@@ -41,7 +41,6 @@ def mount_dashboard(app: FastAPI, folder: Path) -> None:
     Call it after everything else was added to `app`, and before the first request.
 
     Args:
-        app: the application of the read API.
         folder: what `npm run build` wrote, with an `index.html`.
 
     Raises:

@@ -72,11 +72,7 @@ async def send_problem(send: Send, problem: Problem) -> None:
 
 
 class Guard:
-    """ASGI middleware in front of every route.
-
-    Args:
-        authenticator: finds the token of a request.
-    """
+    """ASGI middleware in front of every route."""
 
     def __init__(self, app: ASGIApp, authenticator: TokenAuthenticator) -> None:
         self._app = app

@@ -46,7 +46,6 @@ class Head:
     """The headers of an entry's answers during one second.
 
     Attributes:
-        selection: which representation the client gets.
         shared: the headers of 200 and 304 but those of the representation.
     """
 
@@ -90,7 +89,6 @@ class Offer:
 
     Attributes:
         common: headers of every answer with a stored entry.
-        takes_deltas: whether a delta may replace the document.
         head: the last head that was made of it.
     """
 

@@ -107,13 +107,7 @@ class _NotTried(StoreUnreachable):
 
 
 class HitRoute:
-    """Answers requests for a report and passes everything else to `inner`.
-
-    Args:
-        inner: the application behind it.
-        services: tokens, misses, opens and the clock that decides what is fresh.
-        parts: pointers, bodies and counters.
-    """
+    """Answers requests for a report and passes everything else to `inner`."""
 
     def __init__(self, inner: ASGIApp, services: ServingServices, parts: HitParts) -> None:
         self._inner = inner

@@ -48,7 +48,6 @@ def parse_query(path: str, query_string: bytes) -> InsightsQuery:
 
     Args:
         path: its decoded path, for which `is_insights_path` holds.
-        query_string: the query as it was sent.
 
     Raises:
         BadRequest: a part is not valid; the message says which one and what to write.

@@ -118,7 +118,6 @@ def run_server(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], Non
     """Serve until SIGTERM or SIGINT; running requests end first, then the application's lifespan.
 
     Args:
-        host: address to listen on.
         port: port to listen on; 0 for any free one.
         on_ready: called with the URL once requests are answered.
 
@@ -144,7 +143,6 @@ def run_workers(build: str, workers: int, host: str, port: int, on_ready: Callab
 
     Args:
         build: module and name of the function that returns the application of a worker.
-        workers: how many processes.
         on_ready: called with the URL once all of them answer.
 
     Raises:
@@ -195,7 +193,6 @@ def serve_in_thread(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Ite
     At the end running requests end first, then the application's lifespan.
 
     Args:
-        host: address to listen on.
         port: port to listen on; 0 for any free one.
 
     Raises:

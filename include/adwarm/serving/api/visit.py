@@ -76,8 +76,6 @@ async def describe_fallback(
     Args:
         result: of the chain, with an entry.
         request_headers: by lower-case name.
-        query: what the request names.
-        representations: encode and shape the document.
 
     Raises:
         NotAcceptable: the client excludes every coding.

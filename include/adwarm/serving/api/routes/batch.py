@@ -46,9 +46,6 @@ class _Read:
         item: the answer.
         key: the report; None when it is malformed or unknown to the token.
         is_open: whether it was opened: it is answered, or its account is stored.
-        entry: what answers.
-        document: its body.
-        latency_ms: how long it took.
     """
 
     item: BatchItem
