@@ -49,7 +49,6 @@ class Visitor:
         name: for the page and for recorded actions.
         via: `airflow` or `token`.
         credential: the secret that proves the login, from which the secret of the forms is derived. Never shown.
-        permissions: what they may do.
         can_log_out: whether the page shows a button that ends the session.
         token: the token that they logged in with, whose limits apply to what they request; None in Airflow.
         needs: what gives each permission to somebody who lacks it, in words.
@@ -100,11 +99,7 @@ _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class FormRejected(Exception):
-    """A POST that is not carried out.
-
-    Attributes:
-        status: of HTTP.
-    """
+    """A POST that is not carried out."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -175,10 +170,6 @@ def check_csrf(visitor: Visitor, fields: Mapping[str, str]) -> None:
 
 async def read_fields(request: Request, max_bytes: int = MAX_FORM_BYTES) -> dict[str, str]:
     """Return the fields of a form, without spaces around the values; of a repeated name, its values in lines.
-
-    Args:
-        request: whose body is the form.
-        max_bytes: the most bytes of it.
 
     Raises:
         FormRejected: 413 or 415, it is too large or no form.

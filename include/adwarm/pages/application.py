@@ -64,8 +64,6 @@ class PageRefused(Exception):
     """A request that is answered with a page that says why not.
 
     Attributes:
-        status: of HTTP.
-        title: heading of the page.
         retry_after: seconds after which to try again; None where that is not known.
     """
 
@@ -82,7 +80,6 @@ def build_page(tabs: Sequence[Tab], get_services: Callable[[], PageServices], ac
     Args:
         tabs: what it shows; the first listed one is the start page.
         get_services: returns what the tabs work with; called in a thread at each request, so keep the result.
-        access: finds the visitor of a request.
     """
     app = FastAPI(title="adwarm", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     site = _Site(tabs, get_services, access)

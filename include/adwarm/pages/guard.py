@@ -37,7 +37,6 @@ class PageGuard:
     """ASGI middleware around the routes of the page.
 
     Args:
-        app: the routes.
         describe_failure: returns the answer to a request whose route raised an error that nothing else answers.
     """
 

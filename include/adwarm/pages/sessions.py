@@ -76,10 +76,7 @@ class SessionAccess:
     """Finds the visitor of a request by its session. Belongs to one event loop.
 
     Args:
-        engine: the database.
-        clock: judges expiry.
         authenticator: checks tokens at the login, with the limits of the read API.
-        sleep: waits for some seconds.
     """
 
     def __init__(

@@ -31,15 +31,6 @@ class PageServices:
     """The objects of the process that shows the page.
 
     Attributes:
-        context: database, objects and settings.
-        clock: the time that the page shows.
-        admission: reads the shared budget.
-        chain: reads reports.
-        isolation: what is isolated.
-        alerts: raised alerts.
-        errors: the error history.
-        actions: carries out actions.
-        explainer: explains why keys were or were not warm.
         noun: what an account of the source is called.
     """
 
@@ -61,11 +52,8 @@ class TileRequest:
     """What a tile or a form is asked.
 
     Attributes:
-        services: what to read and act with.
-        visitor: who asks.
         query: the query of the URL; of a repeated name, the last value.
         fields: the fields of the form; empty for a tile.
-        now: the time of the request, UTC.
     """
 
     services: PageServices
@@ -85,11 +73,7 @@ class TileRequest:
 
 
 class InvalidField(BadRequest):
-    """A field of a form is not valid.
-
-    Attributes:
-        field: its name.
-    """
+    """A field of a form is not valid."""
 
     def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
@@ -114,11 +98,9 @@ class Tile:
 
     Attributes:
         name: part of its URL, such as `hits`.
-        title: its heading.
         load: returns the values of its template; `AdwarmError` becomes a message inside the tile.
         template: below `templates/`, such as `now/hits.html`; the default is the tab's folder and the tile's name.
         refresh_seconds: how often the browser loads it again; None for never.
-        is_wide: whether it takes the whole width.
     """
 
     name: str
@@ -136,7 +118,6 @@ class Download:
     Attributes:
         name: part of its URL, such as `ads`.
         file_name: what the browser saves it as, without the day, such as `fatigue-ads.csv`.
-        media_type: of its content.
         load: returns its content; `AdwarmError` becomes a page with its message and 422.
     """
 
@@ -152,7 +133,6 @@ class Redirect:
 
     Attributes:
         to: relative URL, see `TileRequest.link`.
-        message: what was done.
     """
 
     to: str
@@ -164,9 +144,7 @@ class FormPage:
     """A page that answers a form: to confirm it, or to mend its fields.
 
     Attributes:
-        title: its heading.
         template: below `templates/`.
-        values: of the template.
         status: of HTTP; 200 to confirm, 422 for fields that are not valid.
     """
 
@@ -182,7 +160,6 @@ class Form:
 
     Attributes:
         name: its URL, such as `warm-now`.
-        permission: what a visitor needs for it.
         handle: carries it out. `AdwarmError` becomes a page with its message and 422, `BadRequest` the tile of the
             form's name with what was typed.
     """
@@ -199,11 +176,8 @@ class Tab:
     Attributes:
         name: its URL, such as `now`.
         title: in the navigation.
-        tiles: its parts, in order.
-        forms: what can be done on it.
         is_listed: whether the navigation shows it.
         summary: one sentence beside the heading.
-        downloads: files of it, see `Download`.
     """
 
     name: str

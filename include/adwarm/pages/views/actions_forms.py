@@ -51,14 +51,11 @@ class _Confirmation:
     """What a person confirms.
 
     Attributes:
-        title: heading of the page.
         form: the form that is sent again.
         fields: the fields that say what to do.
         digest: of what is shown.
         button: text of the button; empty when there is nothing to do.
         facts: names and values.
-        warnings: what to think of first.
-        columns: of the table.
         rows: of the table; the page shows the first of them.
     """
 

@@ -58,7 +58,6 @@ class Component:
         value: 0 to 100; None when there is nothing to compare.
         weight: its share of the score, 0 to 1, when every component is known.
         kind: class of its color.
-        meaning: what it measures, in words.
     """
 
     name: str
@@ -74,14 +73,11 @@ class ShownAd:
 
     Attributes:
         ad: its newest score.
-        components: of the score.
         projection: when it becomes critical, in words; empty when that cannot be said.
-        recommendation: what to do.
         driver: the component that raises the score most, in words; empty without one.
         lost: percentage of its clicks for the same money that it lost on the last days, oldest first.
         loss: what it lost, in words; empty when unknown.
         since: since when it is what it is, in words; empty when unknown.
-        link: its page.
     """
 
     ad: ListedAd

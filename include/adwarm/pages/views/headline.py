@@ -55,10 +55,8 @@ class Situation:
     Attributes:
         first_opens: of the last 24 hours.
         first_hits: those of them that found a fresh report.
-        has_entries: whether anything is stored.
         mode: of the deployed policy; None without one.
         newest_run: when the last warming run started.
-        open_alerts: number of open alerts.
         parked_scope: the shared capacity scope that is parked the longest; None without one.
         parked_until: when it is called again.
         broken_source: a source whose breaker is not closed, the one that is tested last; None without one.
@@ -105,7 +103,6 @@ class Headline:
 
     Attributes:
         state: see the table above.
-        sentence: the state in words.
         reason: what it rests on.
         next_step: what to do; empty when there is nothing to do.
         link: tab that shows more, as a relative URL.

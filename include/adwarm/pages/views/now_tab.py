@@ -43,7 +43,6 @@ class CallEstimates:
     """Upstream calls of a day, estimated for two other ways to work; None where data lack.
 
     Attributes:
-        calls_per_fetch: mean calls of a fetch.
         without_warming: at most so many calls, had every first open fetched its report.
         warming_everything: calls to keep every known report fresh all day.
         keys: reports that the forecast knows.

@@ -40,7 +40,6 @@ class StrategyForm:
     """What the form shows.
 
     Attributes:
-        name: of the strategy.
         is_new: whether the form creates it.
         values: text by name of a field; of a switch `on` or empty.
         problems: by name of a field why it is not valid.
@@ -123,13 +122,10 @@ class ShownStrategy:
     """A row of the list of strategies.
 
     Attributes:
-        report: the strategy and its use.
         values: its fields as they are stored.
         schedule: when it is due, in words.
         next_due: when it is planned next, in its zone; None when it is not.
-        is_due: whether that is now.
         reports: which reports of which accounts, in words.
-        link: to its form.
     """
 
     report: StrategyReport
