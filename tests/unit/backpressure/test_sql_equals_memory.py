@@ -244,7 +244,7 @@ def test_any_sequence_gives_the_same_grants_and_state(
 
 
 @pytest.mark.slow
-@settings(max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(rules=RULES, steps=STEPS)
 def test_many_sequences_give_the_same_grants_and_state(
     engine: Engine, rules: BackpressureSettings, steps: list[Any]
