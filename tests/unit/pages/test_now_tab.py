@@ -53,6 +53,7 @@ def _entry(page: Page, *, degraded: str | None) -> None:
         "date_range": "today",
         "report": "default",
         "payload_hash": "0" * 64,
+        "content_hash": "1" * 64,
         "codec": "zstd",
         "raw_bytes": 1,
         "stored_bytes": 1,
