@@ -43,6 +43,10 @@ CROWD, TOKENS, WAITING = 1_000, 40, 256
 _CACHE_FIRST = json.dumps([{"kind": kind, "timeout_seconds": 30} for kind in ("cache", "entry", "upstream")])
 HELD = 48
 """More files and threads than a process has that serves nobody, and far fewer than one for each reader."""
+POSTGRESQL_ONLY = pytest.mark.parametrize(
+    "engine", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
+)
+"""The handler itself is tested on both databases with as many readers; here the server is a process."""
 
 
 @pytest.fixture
@@ -103,6 +107,7 @@ def _count_lines(folder: Path) -> int:
     return sum(len(file.read_bytes().splitlines()) for file in folder.glob("*.jsonl"))
 
 
+@POSTGRESQL_ONLY
 def test_a_thousand_readers_cause_one_fetch(both: Installation) -> None:
     """1,000 concurrent readers of a missing report cause one request of insights, and each of them gets the report.
 
@@ -131,6 +136,7 @@ def test_a_thousand_readers_cause_one_fetch(both: Installation) -> None:
     assert both.read_log() == ""
 
 
+@POSTGRESQL_ONLY
 def test_readers_that_leave_leave_nothing(both: Installation) -> None:
     """Half of all waiting readers leave: the others get their report; no slot, socket, thread or memory is kept."""
     serve = both.serve(SERVING__MAX_WAITERS_PER_TOKEN=str(MAX_WAITERS))
