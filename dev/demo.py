@@ -1,25 +1,22 @@
 """`make demo`: runs the main job through the real DAGs on one day of a real access log.
 
 It trains on the weeks before the day, then steps through the day hour by hour: plan, warm, and replay the log's opens
-through the read path. At the end it reads reports of the day over HTTP, from the read API, and learns from the opens
-that this one logs. The upstream is the simulator on a free loopback port.
+through the read path. At the end it reads reports of the day over HTTP, from the read API, and then the opens that this
+one logs. The upstream is the simulator on a free loopback port.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import logging
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -31,22 +28,12 @@ from adwarm.model import Actor
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from dev.demo_day import (
-    DemoReport,
-    Readers,
-    ReplayDay,
-    choose_day,
-    measure_times,
-    read_figures,
-    replay_without_warming,
-)
+from dev.dag_runs import DagRuns, list_bundles
+from dev.demo_day import DemoReport, Readers, ReplayDay, choose_day, measure_times, replay_without_warming
 from dev.demo_reading import ApiReaders, ApiReading, make_demo_token
 from dev.environment import DEMO_HOME, ROOT, TOKEN, local_environment, log_url, write_shell_environment
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-
-if TYPE_CHECKING:
-    from airflow.models.taskinstance import TaskInstance
 
 STEP = timedelta(hours=1)
 STRATEGY_ACCOUNTS = 5
@@ -78,7 +65,7 @@ class Demo:
         os.environ.setdefault("ADWARM_PLANNING__STEP_MINUTES", str(int(STEP.total_seconds() // 60)))
         os.environ.setdefault("ADWARM_FORECAST__LOG_EVERY_MINUTES", "15")
         os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
-        os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = _list_bundles(ROOT / "dags")
+        os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = list_bundles(ROOT / "dags")
         for limit in ("CPU", "MEMORY"):  # equal runs give equal figures, however loaded the machine is
             os.environ.setdefault(f"ADWARM_BACKPRESSURE__{limit}_PERCENT", "100")
         self.console.print(f"reading {url}")
@@ -107,15 +94,11 @@ class Demo:
             announce("completing and scoring the day before")
             yesterday = (day.day - timedelta(days=1)).isoformat()
             dags.run("adwarm_daily_insights", {**closing, "day": yesterday, "accounts": chosen})
-            announce("marking warms as used or wasted")
-            window = {"window_start": day.start.isoformat(), "window_end": day.end.isoformat()}
-            dags.run("adwarm_access_patterns", window)
-            dags.run("adwarm_intelligent_warming", {**closing, "mode": "shadow"})
             report = DemoReport.gather(
                 readers, day, learned, simulator.calls(), replay_without_warming(day, readers.runtime)
             )
             announce("reading through the API")
-            reading = self._read_through_api(day, simulator, dags, readers)
+            reading = self._read_through_api(day, simulator, readers)
         report.api = reading.figures
         times = measure_times(time.monotonic() - self.started) | reading.times
         report.show(self.console, times)
@@ -123,10 +106,8 @@ class Demo:
         self._show_next_steps(day, report.log["first_account"], make_demo_token(readers.runtime, Actor.HUMAN))
         return report.exit_code(self.console)
 
-    def _read_through_api(
-        self, day: ReplayDay, simulator: SimulatorServer, dags: DagRuns, readers: Readers
-    ) -> ApiReading:
-        """Read over HTTP, then run the DAG that learns, and count the opens that it found in the API's own log."""
+    def _read_through_api(self, day: ReplayDay, simulator: SimulatorServer, readers: Readers) -> ApiReading:
+        """Read over HTTP, then read the log again, and count the opens that are new: those of the API's own log."""
         runtime = readers.runtime
 
         def set_platform_time(moment: datetime) -> None:
@@ -136,9 +117,7 @@ class Demo:
         since, until = api_readers.hours
         before = ingest(runtime.context, until, window=(since, until)).opens
         reading = api_readers.read()
-        # The conf of an earlier run stays in the params of a DAG, so that what was set there is set back.
-        window = {"window_start": since.isoformat(), "window_end": until.isoformat(), "train_now": False}
-        after = read_figures(dags.run("adwarm_access_patterns", window))["opens"]
+        after = ingest(runtime.context, until, window=(since, until)).opens
         return replace(reading, figures={**reading.figures, "opens_learned": after - before})
 
     def _show_next_steps(self, day: ReplayDay, account_id: str, token: str) -> None:
@@ -183,6 +162,7 @@ class Demo:
             dags.run("adwarm_intelligent_warming", {"decision_time": moment.isoformat()})
             moment += STEP
         readers.read_all(remaining)
+        ingest(runtime.context, day.end, window=(day.start, day.end))
 
     def _progress(self) -> Progress:
         columns = (TextColumn("{task.description:<44}"), BarColumn(), TimeElapsedColumn())
@@ -212,16 +192,9 @@ def training_conf(until: datetime, days: int) -> dict[str, Any]:
     return {"window_start": since.isoformat(), "window_end": until.isoformat(), "train_now": True}
 
 
-def _list_bundles(folder: Path) -> str:
-    """Return Airflow's setting with a bundle for each DAG file: each run parses and stores all DAGs of a bundle."""
-    kind = "airflow.dag_processing.bundles.local.LocalDagBundle"
-    files = sorted(folder.glob("*.py"))
-    return json.dumps([{"name": file.stem, "classpath": kind, "kwargs": {"path": str(file)}} for file in files])
-
-
 def _step_announcer(progress: Progress) -> Callable[[str], None]:
     """Return a function that advances the progress bar and shows a text, as a line of its own outside a terminal."""
-    bar = progress.add_task("starting Airflow", total=29)
+    bar = progress.add_task("starting Airflow", total=28)
 
     def announce(text: str) -> None:
         progress.update(bar, description=text, advance=1)
@@ -229,66 +202,6 @@ def _step_announcer(progress: Progress) -> Callable[[str], None]:
             progress.console.print(f"  {text}")
 
     return announce
-
-
-class DagRuns:
-    """Runs the DAGs of a folder in this process, through Airflow's own test runner.
-
-    The environment must be set before an instance is created: Airflow reads it on import.
-
-    Raises:
-        AdwarmError: a DAG could not be imported.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        with _captured_output():
-            from airflow.dag_processing.dagbag import BundleDagBag
-            from airflow.utils.db import initdb
-
-            initdb()
-            self._bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
-        if self._bag.import_errors:
-            raise AdwarmError(f"DAGs could not be imported: {self._bag.import_errors}")
-
-    def run(self, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
-        """Run a DAG with `conf`, and return by task id the XCom `figures` of its tasks, else what they returned.
-
-        Raises:
-            AdwarmError: the run did not succeed; the message ends with the last part of its output.
-        """
-        with _captured_output() as output:
-            run = self._bag.dags[dag_id].test(logical_date=None, run_conf=conf)
-            state = str(getattr(run.state, "value", run.state))
-            results = {ti.task_id: _result(ti) for ti in run.get_task_instances() if ti.map_index < 0}
-        if state != "success":
-            raise AdwarmError(f"{dag_id} ended as {state}:\n{output.getvalue()[-4000:]}")
-        return results
-
-
-def _result(instance: TaskInstance) -> Any:
-    from airflow.models.xcom import XComModel
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        for key in ("figures", "return_value"):
-            query = XComModel.get_many(
-                run_id=instance.run_id, key=key, task_ids=instance.task_id, dag_ids=instance.dag_id
-            )
-            if rows := session.scalars(query).all():
-                return XComModel.deserialize_value(rows[0])
-        return None
-
-
-@contextlib.contextmanager
-def _captured_output() -> Iterator[io.StringIO]:
-    """Capture what Airflow prints; its errors are raised, so nothing is lost."""
-    output = io.StringIO()
-    before = logging.root.manager.disable
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        try:
-            yield output
-        finally:
-            logging.disable(before)
 
 
 def main() -> int:

@@ -202,7 +202,7 @@ class DemoReport:
         """Collect the figures from the store, the simulator and the replay; `learned` are those of the training run."""
         runtime, counts = readers.runtime, readers.counts
         trained = learned["train_forecast"]
-        read = read_figures(learned)
+        read = learned.get("publish_splits") or learned["read_log"]
         slots = load_slots(runtime.context, day.start - FIRST_OPEN_QUIET, day.end)
         mark_warm_outcomes(runtime.context, day.end, log_end=day.end)
         statuses = warm_usage.count_by_status(runtime.engine)
@@ -334,12 +334,6 @@ class DemoReport:
         )
         served_opens = served["first_opens"] - unread - expired
         return f"{text}, {served_opens:,} find an entry" if served_opens else text
-
-
-def read_figures(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run of `adwarm_access_patterns` read, given the results of its tasks."""
-    figures: dict[str, Any] = results.get("publish_splits") or results["read_log"]
-    return figures
 
 
 def measure_times(seconds: float) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The demo's readers of the read API: in the evening of the replayed day, and again on the next morning.
 
-Everything is read over HTTP from a server in this process, whose clock is the demo's. Reads are opens: the server logs
-them, and `adwarm_access_patterns` learns from its log.
+Everything is read over HTTP from a server in this process, whose clock is the demo's. Reads are opens, which the server
+logs.
 """
 
 import time

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dev.dag_runs import repeat_less
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -50,7 +51,7 @@ def airflow_home(simulator: SimulatorServer) -> Iterator[Path]:
         "ADWARM_ACCESS_LOG__URL": str(ROOT / "examples" / "access_log.parquet"),
         "ADWARM_PLANNING__STEP_MINUTES": "60",
     }
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, repeat_less(set()):
         for name, value in values.items():
             patch.setenv(name, value)
         from airflow.sdk.execution_time.supervisor import in_process_api_server
@@ -58,7 +59,6 @@ def airflow_home(simulator: SimulatorServer) -> Iterator[Path]:
 
         initdb()
         assert in_process_api_server().app  # made once, and long to make: whichever test comes first would wait for it
-        _repeat_less(patch)
         _run_once()
         yield HOME
 
@@ -68,33 +68,6 @@ def _run_once() -> None:
     day = datetime(2004, 2, 3, tzinfo=UTC)
     run = read_dags()["adwarm_daily_insights"].test(logical_date=day, run_conf={"decision_time": day.isoformat()})
     assert {ti.state for ti in run.get_task_instances()} == {"skipped"}
-
-
-def _repeat_less(patch: pytest.MonkeyPatch) -> None:
-    """Let `dag.test` do once what it repeats in each run, a third of its time.
-
-    It stores all DAGs of the folder again, although none has changed, and checks the schema of a param at each use.
-    """
-    from airflow.dag_processing import dagbag
-    from jsonschema import validators
-
-    validator = validators.validator_for({})
-    sync, check_schema = dagbag.sync_bag_to_db, validator.check_schema
-    done: set[str] = set()
-
-    def sync_once(bag: Any, *arguments: Any, **options: Any) -> None:
-        files = sorted((dag_id, dag.fileloc, Path(dag.fileloc).stat().st_mtime_ns) for dag_id, dag in bag.dags.items())
-        if (name := repr((files, arguments))) not in done:
-            sync(bag, *arguments, **options)
-            done.add(name)
-
-    def check_once(schema: Any, *arguments: Any, **options: Any) -> None:
-        if (name := repr(schema)) not in done:
-            check_schema(schema, *arguments, **options)
-            done.add(name)
-
-    patch.setattr(dagbag, "sync_bag_to_db", sync_once)
-    patch.setattr(validator, "check_schema", check_once)
 
 
 def read_dags() -> dict[str, Any]:
