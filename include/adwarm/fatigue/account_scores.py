@@ -66,13 +66,7 @@ class BlockResult:
 
 
 def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime) -> BlockResult:
-    """Return the scores of the accounts of a block, and store the priors that were measured for them.
-
-    Args:
-        inputs: what the scores are computed from.
-        block: the accounts with the days to compute.
-        now: when the scores are made.
-    """
+    """Return the scores of the accounts of a block, and store the priors that were measured for them."""
     result = BlockResult()
     read = inputs.context.objects.map(lambda work: _read_table(inputs, work, result.errors), block)
     tables = {work.account_id: table for work, table in zip(block, read, strict=True) if table is not None}
@@ -196,7 +190,6 @@ class ScoringResult:
     """The counts of a scoring run.
 
     Attributes:
-        accounts: accounts that were scored.
         unchanged: accounts whose data had not changed since their last scores.
         without_data: accounts without a stored day.
         rescored_days: days of accounts that were scored again although nobody asked for them, as their data changed.
@@ -262,9 +255,6 @@ def score_accounts(
     account with several days counts once in the result.
 
     Args:
-        context: the store and the settings.
-        pairs: account id and day, each.
-        now: when the scores are made.
         pipeline: heals damaged days, so that they are fetched again, and delivers alerts on ads that got worse; None to
             report damaged days only.
     """

@@ -51,10 +51,6 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
 
     Days without a row are zero. The clicks are of the kind that its score counts.
 
-    Args:
-        context: database, objects and settings.
-        window: the days.
-
     Raises:
         Corrupt: some stored days cannot be read.
         BadRequest: a stored row or number cannot be read.

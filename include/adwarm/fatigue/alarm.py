@@ -69,7 +69,6 @@ def detect(
     Args:
         panel: daily figures of whole accounts.
         priors: by account id; an account without one has the default prior.
-        settings: the limit of an account.
         earlier: for a scan of one month, the priors of the month before; they hold up to the column `since`.
         since: first column of the month; those before it are not meant to be used.
     """

@@ -133,7 +133,6 @@ def select_days(
     be fetched again) changes no other day: it would only make good scores worse.
 
     Args:
-        work: the account's work.
         now: what each day's scores would be computed from.
         before: what its stored scores were computed from.
         requested: as-of days to score in any case.
@@ -169,7 +168,6 @@ class BlockInputs:
     """What the scores of some accounts are computed from.
 
     Attributes:
-        context: the store and the settings.
         contents: stored days by account, oldest first.
         stored: what stored scores were computed from, by account and as-of day.
         weeks: entries of weeks, by account and last day.
@@ -349,7 +347,6 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
     """Return what the scores of up to some hundreds of accounts are computed from.
 
     Args:
-        context: the store and the settings.
         requested: by account id, the as-of days that are asked for.
     """
     settings = context.settings

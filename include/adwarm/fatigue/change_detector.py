@@ -101,8 +101,6 @@ class ChangeDetector:
 
         Args:
             starts: index of the first ad of each account.
-            ads: number of ads of the block.
-            priors: what is usual in each of the accounts.
         """
         self._starts = starts
         self._account = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, ads]))

@@ -49,10 +49,7 @@ def alert_on_crossings(
     """Raise an alert for each account with ads that got worse, and return how many ads they name.
 
     Args:
-        context: the store and the settings.
         published: accounts and as-of days whose scores were stored just now, of up to some hundreds of accounts.
-        now: when they were.
-        pipeline: delivers the alerts.
     """
     level = context.settings.fatigue.alert_at
     recent = now.date() - timedelta(days=_NEWS_DAYS)

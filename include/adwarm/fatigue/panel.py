@@ -111,8 +111,6 @@ def cut_panel(
     Args:
         accounts: the rows of each account, by account id. That id counts, as Meta's rows name the account by digits
             alone; yet each row must state its account and its ad.
-        first_day: first day of the span; rows before it are ignored.
-        last_day: last day of the span; rows after it are ignored.
         stored_days: by account id, the days that are stored; every day of the span by default.
         stored_only: whether the figures of other days are ignored, instead of counting them as stored.
     """

@@ -85,8 +85,6 @@ def recommend(score: FatigueScore, settings: FatigueSettings, outcomes: str = OU
     """Return what to do about an ad.
 
     Args:
-        score: its newest score.
-        settings: the minimums of a score.
         outcomes: how alarms turned out, see `find_outcomes`.
     """
     flags = list_flags(score)

@@ -49,16 +49,13 @@ class AccountSummary:
     """The ads of an account on one day.
 
     Attributes:
-        as_of: day of the scores.
         ads: ads with a row.
         statuses: number of ads by status; every status is there.
-        alarms: ads with an alarm.
         watches: ads with evidence that is not enough for an alarm.
         fatigued: critical ads and ads with an alarm.
         score: mean total, weighted by recent spend; None when no scored ad has known spend.
         recent_spend: spend of the last seven days, in the account's currency; None when unknown for every ad.
-        fatigued_spend: that of the fatigued ads.
-        fatigued_share: its share of all recent spend, 0 to 1; None without known spend.
+        fatigued_share: share of `fatigued_spend` in all recent spend, 0 to 1; None without known spend.
         unknown_spend: ads whose recent spend is unknown, which no weighted figure counts.
         settled: whether no data behind the scores can change any more.
     """
@@ -277,7 +274,6 @@ def describe_document(item: StoredScore, settings: FatigueSettings, outcomes: st
     """Return a score with its recommendation as JSON values, without the figures it was compared with.
 
     Args:
-        settings: weights and minimums.
         outcomes: how alarms turned out, in words.
     """
     advice = recommend(item.score, settings, outcomes)
@@ -296,7 +292,6 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, outcomes: str = OU
     """Return everything that is known about an ad in words, by name; what is unknown is left out.
 
     Args:
-        settings: weights and minimums.
         outcomes: how alarms turned out, in words.
     """
     score = item.score

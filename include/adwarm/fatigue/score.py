@@ -133,7 +133,6 @@ def score_panel(
         panel: daily figures; the first days have less history to look back on.
         priors: what is usual in each account, by account id; the default for those without.
         frequency: ads x days, impressions per person in the week that ends on each day; nan where unknown.
-        settings: weights, spans and minimums.
         since: column of the first day to score; no ad is listed before it.
 
     Raises:

@@ -85,10 +85,8 @@ class ScoreBlock:
     """The calculation for the ads of a panel on its last days; every array is ads x these days.
 
     Args:
-        panel: daily figures.
         priors: what is usual in the account of each ad.
         frequency: impressions per person in the week up to each day of the panel; nan where unknown.
-        settings: weights and minimums.
         since: column of the first day that is calculated; those before it are history.
     """
 

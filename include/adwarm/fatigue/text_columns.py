@@ -132,7 +132,6 @@ def parse_numbers(table: pa.Table, name: str, column: pa.Array | None = None) ->
 
     Args:
         table: the rows, for their ads and days.
-        name: the field.
         column: its values, when not those of the table.
     """
     texts = get_column(table, name) if column is None else column

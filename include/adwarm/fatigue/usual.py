@@ -245,9 +245,7 @@ def measure_usual(
     With fewer than seven days, all of them are the week.
 
     Args:
-        timeline: the days with delivery.
         sums: accumulated by number, see `Timeline.accumulate`.
-        prior: what is usual in the account.
         numbers: ads x any number of columns: numbers of days.
         is_price: whether the usual rate is the median week, instead of the upper quartile of cautious ones.
 
