@@ -48,7 +48,6 @@ class AccountRecord:
     Attributes:
         account: the account as it is used: what the user has set replaces what the platform says.
         platform_status: the status without the user's: `active`, `denied` or `closed`.
-        platform_reason: the reason for that status.
         platform_connection: the connection without the user's choice.
         updated_at: when its status was last written.
         last_seen: when discovery last found it in the list of a connection; None if never.
@@ -102,8 +101,6 @@ class AccessProfile:
         account_id: the account, or `all`.
         keys: report keys that were opened.
         since: first observed moment, the start of the local day of the first open.
-        until: end of the observed period.
-        weeks: observed weeks.
         time_zones: first opens by reader zone, the zone with the most first.
         hour_of_week: first opens in each hour of the week.
         observed: how often each hour of the week was observed.
@@ -163,9 +160,7 @@ class AccessToken:
         daily_refetches: how many fetches of stored reports it may cause in a UTC day: for stale ones, and for those
             that its notices of arrived data make old.
         rate_per_second: its requests per second; None for the setting's.
-        created_at: when it was made, UTC.
         expires_at: when it stops working; None for never.
-        revoked_at: when it was revoked; None while it is not.
     """
 
     id: str

@@ -66,10 +66,8 @@ class CompressionCounts:
         raw_bytes: bytes of the compressed payloads before compression.
         stored_bytes: their bytes after it.
         pack_seconds: time spent compressing, of one thread each.
-        unpack_seconds: time spent decompressing.
         errors: payloads that could not be compressed or decompressed.
         cache_hits: payloads that were not decompressed, because a cache had what is made of them.
-        pack_latencies, unpack_latencies: how long each payload took.
     """
 
     packed: int = 0
@@ -171,7 +169,6 @@ class UsageSample:
     """One usage figure that the platform reported.
 
     Attributes:
-        scope: what the quota belongs to.
         percent: 0 to 100, or above when the quota is exceeded.
         regain_seconds: how long the platform asks callers to wait; None when it does not say.
     """
@@ -186,7 +183,6 @@ class ImpactDesign:
     """How held-out units are drawn. It is stored when the measurement begins, and a change begins another one.
 
     Attributes:
-        id: sequence number.
         since: when it began, UTC; weeks that began earlier do not count.
         share: share of the units that are held out, 0 to 1.
         salt: text that makes the draw differ from that of other installations.
@@ -217,10 +213,8 @@ class ImpactUnit:
     Attributes:
         week: the Monday of the week.
         is_held_out: whether its predicted warms were withheld.
-        first_opens: first opens of its reports.
         first_hits: those that found a fresh report.
         calls: upstream calls that its predicted warms took.
-        withheld: warms that were planned and withheld.
         source: where the counts of opens come from.
     """
 

@@ -36,12 +36,9 @@ class Snapshot:
         id: hash of its content.
         kind: name of the model.
         version: version of the model's format.
-        object_hash: the object that holds the model.
         trained_from: first moment of the log it learned from.
         trained_until: end of that part of the log, exclusive.
-        keys: number of report keys it knows.
         metrics: figures on the held-out week; empty when the log is too short for one.
-        created_at: when it was trained.
     """
 
     id: str
@@ -65,7 +62,6 @@ class DeployedPolicy:
         mode: `shadow` plans without a call.
         updated_at: when the snapshot was last replaced.
         chosen_kind: the kind of forecast that a review or a human chose; training keeps it. None: the best one wins.
-        chosen_why: why, in one sentence.
     """
 
     name: str
@@ -83,15 +79,12 @@ class PolicyReview:
     """A review of the deployed policy.
 
     Attributes:
-        run_id: the run that made it.
         at: the moment it looks back from.
         result: what it came to; after a decision, what was decided.
-        live_kind: the kind of forecast that was live.
         proposed_kind: the kind it proposes; None when it proposes nothing.
         proposed_snapshot: the trained snapshot of that kind.
         page: path or URL of the HTML page; None when nothing was replayed.
         figures: JSON values: `why`, and the figures that the result rests on.
-        decided_by: who approved or rejected the proposal.
     """
 
     run_id: str

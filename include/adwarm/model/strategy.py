@@ -133,10 +133,8 @@ class StoredStrategy:
     """A row of the strategy table.
 
     Attributes:
-        enabled: whether the schedule plans it.
         strategy: its definition; None when the row, which a user may have edited by hand, is not valid.
         problem: why the row is not valid, or why its latest planning failed; None when all is well.
-        state: what is recorded about it.
         values: the fields of the row as they are stored, valid or not.
     """
 

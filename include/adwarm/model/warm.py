@@ -44,7 +44,6 @@ class PlannedWarm:
     """A fetch of one key as a run plans it.
 
     Attributes:
-        reason: why the key is in the plan.
         mode: `shadow` warms are recorded and never fetched.
         status: `planned`, `shadow`, `cut` or `held_out`.
         batch: number of the mapped task that fetches the key.
@@ -83,8 +82,6 @@ class Warm(PlannedWarm):
     """A stored warm: the plan and what has happened to it since.
 
     Attributes:
-        id: primary key.
-        run_id: the run that planned it.
         error: why it is not served; None when it is.
         fetched_at: when its data was fetched; `expires_at` is then that data's expiry.
         seconds: how long the fetch took, waiting included.
@@ -123,7 +120,6 @@ class WarmUse:
     Attributes:
         used: None for a warm that was superseded.
         first_use: None when it was not used.
-        superseded_by: id of the newer warm; None when it was not superseded.
     """
 
     warm_id: int
@@ -147,7 +143,6 @@ class Job:
         done: keys served.
         failed: keys that failed.
         requests: upstream calls so far.
-        finished_at: None while the run is going.
         errors: the first errors, one line each.
     """
 
@@ -224,11 +219,7 @@ _BACKFILL_RUN = "backfill__"
 
 @dataclass(frozen=True, slots=True, order=True)
 class CallCause:
-    """What makes a call.
-
-    Attributes:
-        strategy: the strategy, when that is what it is.
-    """
+    """What makes a call."""
 
     kind: CauseKind
     strategy: str = ""
