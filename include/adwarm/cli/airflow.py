@@ -143,7 +143,6 @@ def trial_variables(home: Path, graph_url: str) -> dict[str, str]:
 
     Args:
         home: a folder that the trial may fill.
-        graph_url: address of the simulator.
     """
     extra = {"access_token": SIMULATOR_TOKEN, "app_id": "100000", "graph_url": graph_url}
     return {
@@ -197,7 +196,6 @@ def set_variables(text: str, variables: Mapping[str, str], line: Callable[[str, 
 
     Args:
         text: lines `NAME=value`, also with `export`; empty for a new file.
-        variables: the values by name.
         line: `shell_line` or `variable_line`.
     """
     missing = dict(variables)

@@ -101,7 +101,6 @@ def parse_option(parse: Callable[[str], T], text: str, hint: str | None = None) 
 
     Args:
         parse: raises ValueError for text that it does not accept.
-        text: the value from the command line.
         hint: the rest of the error message after the value; by default the message of the ValueError is used.
 
     Raises:
@@ -261,10 +260,8 @@ def print_unexpected_error(console: Console, line: str, kind: str, traceback: Pa
 
     Args:
         console: standard error.
-        line: the message.
         kind: name of the error's class.
         traceback: the file that holds the traceback, if it could be written.
-        as_json: whether the command was called with `--json`.
     """
     if as_json:
         print_json({"error": line, "kind": kind, "traceback": None if traceback is None else str(traceback)})
