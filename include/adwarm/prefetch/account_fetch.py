@@ -89,7 +89,6 @@ class AccountFetch:
     """Fetches the keys of one account and report. Used once.
 
     Attributes:
-        requests: keys of one account and report.
         record: stores the outcomes, in the transaction that publishes the last of the data where there is one.
         earlier_calls: calls that an earlier attempt of the same batch has made; None for the first attempt.
     """

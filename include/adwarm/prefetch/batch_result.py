@@ -68,11 +68,8 @@ class KeyOutcome:
 
     Attributes:
         calls: upstream calls; those of an account count for the first of its fetched keys.
-        fetched_at: when the data was fetched, UTC.
         expires_at: until when the entry is fresh, UTC; None when it is final or was not fetched.
         rows: daily rows in the fetched entry; None when it was not fetched by this batch.
-        raw_bytes: size of the entry's document.
-        stored_bytes: size of the entry as stored.
         reason: why the key did not end fresh, or what its entry lacks, for humans.
         retry_after: seconds until the next try makes sense.
         has_fixed_delay: whether to wait `retry_after` whatever the capacity: a report is running, or another worker

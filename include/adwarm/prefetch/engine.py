@@ -47,11 +47,7 @@ class WarmingStopped(Transient):
 
 @dataclass
 class KillSwitch:
-    """The switch `warming` as a running batch sees it: read every two seconds at most. Safe to share between threads.
-
-    Attributes:
-        monotonic: measures the age of what was read, in seconds.
-    """
+    """The switch `warming` for a running batch, read every two seconds at most. Safe to share between threads."""
 
     engine: Engine
     monotonic: Callable[[], float] = time.monotonic

@@ -38,12 +38,7 @@ class RangeSummary:
 
 @dataclass(frozen=True, slots=True)
 class EntryQuery:
-    """What an entry is for.
-
-    Attributes:
-        spec: the query of the key's report.
-        account: the account, for its zone and currency.
-    """
+    """What an entry is for."""
 
     key: ReportKey
     entry_key: EntryKey

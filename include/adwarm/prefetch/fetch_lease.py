@@ -56,7 +56,6 @@ class LeaseTiming:
 
     Attributes:
         lease: how long a lease lives without a renewal; it is renewed after a third of that.
-        wait: how long to wait for a lease that another worker holds.
         stall: how long a holder may go without progress before it is not renewed any more.
     """
 

@@ -16,11 +16,7 @@ _LOOSE_ROWS = 2_000
 
 
 class RowBuffer:
-    """The rows of one fetch result by window; beyond `loose_rows` they are compressed, so memory stays small.
-
-    Args:
-        loose_rows: how many rows are kept uncompressed.
-    """
+    """The rows of one fetch result by window; beyond `loose_rows` they are compressed, so memory stays small."""
 
     def __init__(self, identity: Sequence[str], rows: Iterable[Row] = (), loose_rows: int = _LOOSE_ROWS) -> None:
         self._identity = identity

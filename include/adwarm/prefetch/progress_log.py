@@ -134,9 +134,7 @@ class BatchProgress:
     """How far a batch is.
 
     Attributes:
-        total: reports of the batch.
         statuses: how many ended in each status; `parked` ones have not ended.
-        noun: what is counted.
     """
 
     total: int
@@ -175,8 +173,6 @@ class ProgressLog:
     """Writes the log of a batch. Leaving its context writes the lines that are left.
 
     Attributes:
-        total: reports of the batch.
-        noun: what is counted.
         is_listing: whether to write a line for each report; the progress is always written.
     """
 

@@ -108,7 +108,6 @@ class QueueWorker:
     """Drains the request queue. Use one per worker, from one thread at a time.
 
     Attributes:
-        batch_size: requests claimed at a time.
         stopping: set from any thread to stop the batch that is running.
     """
 
