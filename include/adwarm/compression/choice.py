@@ -122,7 +122,6 @@ class CompressedPayload:
 
     Attributes:
         codec: the codec that was used, `identity` when compression did not make it smaller.
-        raw_bytes: length of the payload.
         stored_bytes: length of the envelope.
     """
 
@@ -143,8 +142,6 @@ def compress(
     """Return `raw` compressed and in an envelope.
 
     Args:
-        raw: the payload.
-        settings: codec, levels, limits, and what is compressed.
         content_type: the payload's type, at most 255 ASCII characters.
         codec: used instead of the settings' codec.
         name: what the settings' patterns are compared with, such as `act_1/default/last_7d`; None matches all.

@@ -37,7 +37,6 @@ def encode_delta(document: bytes, dictionary: bytes) -> bytes:
     input gives the same bytes.
 
     Args:
-        document: the body to send.
         dictionary: an earlier body that the client holds.
     """
     raw = raw_dictionary(dictionary)

@@ -41,8 +41,6 @@ class Envelope:
     """A decoded envelope whose checksum is correct.
 
     Attributes:
-        codec: how the body is encoded.
-        content_type: the payload's type.
         raw_bytes: length of the decoded payload.
         body: the encoded payload, ready to be sent with its content coding.
     """

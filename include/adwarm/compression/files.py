@@ -28,8 +28,6 @@ class WrittenFile:
 
     Attributes:
         path: the copy.
-        raw_bytes: size of the original.
-        stored_bytes: size of the copy.
     """
 
     path: str
@@ -49,7 +47,6 @@ class FileCompressionResult:
     """The result for each file.
 
     Attributes:
-        written: the compressed copies, in order.
         skipped: files without a new copy, with the reason.
         failed: files that could not be compressed, with the reason.
     """
@@ -97,7 +94,6 @@ def compress_path(
 
     Args:
         include: patterns of file names in a folder.
-        exclude: patterns of file names to leave out.
         keep_original: whether the originals stay beside their copies.
 
     Raises:

@@ -59,11 +59,7 @@ def verify_document(entry: Entry, envelope: Envelope, settings: CompressionSetti
 
 
 class StoredBytesVerifier:
-    """Verifies stored bytes, and decodes each payload once per process. Safe to share between threads.
-
-    Args:
-        settings: the most that a payload may decode to.
-    """
+    """Verifies stored bytes, and decodes each payload once per process. Safe to share between threads."""
 
     def __init__(self, settings: CompressionSettings) -> None:
         self._settings = settings
@@ -115,9 +111,6 @@ def find_whole_expiries(
     """Return when each entry expires, `FOREVER` for final ones. Damaged entries are left out.
 
     A damaged entry is marked degraded and reported. Only entries that are fresh at `now` are verified.
-
-    Args:
-        verified: what this process knows to be whole.
     """
     fresh = {key: item.payload_hash for key, item in lifetimes.items() if item.expires_at > now}
     unknown = list(verified.select_new(fresh).items())

@@ -107,9 +107,6 @@ class TranscodeCache:
     """Holds at most `max_bytes` of values and evicts the least recently used. Safe for many threads.
 
     A value larger than `max_bytes` is not cached, and 0 disables the cache. Errors are not cached.
-
-    Args:
-        max_bytes: the most that all values have together.
     """
 
     def __init__(self, max_bytes: int) -> None:
