@@ -51,9 +51,6 @@ class AdQuery:
     """Which ads to list, and from which page.
 
     Attributes:
-        accounts: only ads of these accounts.
-        status: only ads of this status.
-        alarm: only ads with this level.
         sort: by total, by the change since the day before, by spend of seven days, or by when they become critical.
         page: 1 is the first one.
     """
@@ -73,7 +70,6 @@ class ListedAd:
         stored: its newest score.
         account_name: None when the platform gave none.
         zone: data zone of the account, in which the day of the score is one.
-        currency: of the account.
         before: its total on the day before; None when it had none.
         creative: what it shows; None when that was not read.
     """

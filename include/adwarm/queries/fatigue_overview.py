@@ -66,7 +66,6 @@ class ChangedAd:
 
     Attributes:
         kind: a new alarm, a worse status, a better one, or the end of an alarm.
-        ad: its newest score.
         status_before: None when it had no score.
         alarm_before: None when it had no score.
         count: ads of this kind.
@@ -85,7 +84,6 @@ class AccountDay:
 
     Attributes:
         ads: ads by status.
-        alarms: ads with an alarm.
         spend: of seven days; None when unknown, and for accounts of several currencies.
         score: mean score weighted by spend; without spend the plain mean; None without a score.
         fatigued_share: share of spend in ads that are critical or have an alarm, 0 to 1; None without spend.
