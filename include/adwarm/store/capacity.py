@@ -84,7 +84,7 @@ class MachineLoad:
         machine: its host name.
         cpu_percent: time that its processors worked since the reading before; None for the first one.
         cpu_busy, cpu_total: seconds that its processors worked, and have existed, since the machine started.
-        is_high: whether one of the two is above its limit.
+        is_high: whether memory or processors are above their limit.
         since: since when that holds without a change of the limit.
         calls: most calls of the machine in flight at a reading since then.
         limit: calls that it may have in flight; None for as many as other limits allow.

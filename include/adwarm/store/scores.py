@@ -112,7 +112,7 @@ class DayScores:
         columns: the values of each field of `FatigueScore`, `baseline` as JSON text; of this day and others.
         first: index of the first value of this day.
         last: index after its last value; equal to `first` when no ad is scored.
-        settled: whether none of that can change any more.
+        settled: whether none of its inputs can change any more.
         replaces: the input hash that was stored when the inputs were read; None when nothing was.
     """
 
