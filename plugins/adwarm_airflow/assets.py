@@ -32,7 +32,6 @@ def announce(context: Mapping[str, Any], asset: Asset, extra: Mapping[str, Any],
 
     Args:
         context: the context of the task, which has `asset` as an outlet.
-        asset: what was written.
         extra: what the event says: counts, days and ids; never a secret.
         days: partition keys; an event for each. Empty: one event without a partition.
     """

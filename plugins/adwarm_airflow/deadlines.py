@@ -33,9 +33,7 @@ def find_deadline(run_after: datetime, warm_by: time, zone_name: str) -> datetim
     """Return by when a run must be finished, UTC; None for a run that does not warm for the morning.
 
     Args:
-        run_after: when the run was due.
         warm_by: local time of the morning. One that a change of the clocks skips counts as the time after it.
-        zone_name: its time zone.
     """
     day = local_day(run_after, zone_name)
     for number in (0, 1):

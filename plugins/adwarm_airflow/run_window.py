@@ -26,7 +26,6 @@ class RunWindow:
         run_id: identifies the run across all DAGs.
         window: the half-open window the run covers, UTC.
         is_explicit: whether params or a backfill named exactly this window.
-        is_backfill: whether the run belongs to a backfill.
         clock: the time the run acts at.
     """
 

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 class PendingRequestsTrigger(BaseEventTrigger):
-    """Polls the request table, and fires when requests are ready and no worker processes them.
-
-    Args:
-        seconds: time between two polls.
-    """
+    """Polls the request table, and fires when requests are ready and no worker processes them."""
 
     def __init__(self, seconds: float = 2.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it unannotated
