@@ -22,7 +22,6 @@ class ColumnTable:
     """Rows by column. A column without any value is left out.
 
     Attributes:
-        rows: number of rows.
         columns: the values of each field, in the order of the rows and by sorted name; None where a row has no value.
     """
 

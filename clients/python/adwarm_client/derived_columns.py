@@ -79,7 +79,6 @@ def compute_column(
 
     Args:
         columns: the columns that the formula names.
-        ratio: the formula.
         types: the types of the items in each list, in their order; None: all of them, as they are.
         read: the numbers of these columns that were read for other formulas; those of this one are added.
     """

@@ -39,15 +39,7 @@ class Header:
 
     Attributes:
         account_id: `act_` and digits.
-        date_range: the date range of the report key.
-        report: name of the report.
-        since: first day of the window.
-        until: last day of the window.
         time_zone: the zone of the days.
-        currency: the currency of amounts.
-        source: name of the source.
-        api_version: version of the platform's API.
-        fetched_at: when the data was fetched, UTC.
         days_fetched_at: when the oldest day was fetched, UTC; None without a stored day.
         complete: whether nothing is missing.
         settled: whether the data is final.
@@ -78,8 +70,6 @@ class Summary:
     """One row per object over the whole window.
 
     Attributes:
-        table: the rows.
-        fetched_at: when they were fetched, UTC.
         versions: sum of the data versions of the window's days when the rows were fetched.
         missing: what could not be read, and why.
     """

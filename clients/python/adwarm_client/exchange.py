@@ -42,7 +42,6 @@ class ApiRequest:
     Attributes:
         method: `GET` or `POST`.
         target: path with its query, percent-encoded.
-        headers: further headers.
         content: JSON body; None for no body.
         wait_seconds: how long the server may hold the answer back, added to the timeout.
     """
@@ -59,10 +58,7 @@ class ApiResponse:
     """A response; its body is as it was sent, in its content coding.
 
     Attributes:
-        status: HTTP status code.
         headers: by lower-case name.
-        body: the bytes on the wire.
-        seconds: how long it took.
     """
 
     status: int
@@ -179,7 +175,6 @@ def to_not_ready(
     Args:
         response: a 202, or a problem with `stored_window`.
         retry_after: when to ask again; what the response says by default.
-        request_id: the queued request, if there is one.
     """
     stored_window = read_stored_window(response)
     message = f"{key} is not stored yet" if response.status == 202 else f"{key}: {_read_detail(response)}"

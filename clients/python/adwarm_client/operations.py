@@ -44,10 +44,8 @@ class ReadOptions:
     """How a report is read.
 
     Attributes:
-        priority: class of the request for a report that is missing or old.
         wait_seconds: how long to wait for a missing or old report in all.
         request_id: the request that an earlier `NotReady` named.
-        allow_partial: whether an answer of other days is welcome.
     """
 
     priority: Priority

@@ -131,7 +131,6 @@ def make_answer(key: ReportKey, response: ApiResponse, document: bytes, content_
     """Return the answer of a response.
 
     Args:
-        key: what was asked for.
         response: with status 200, or 304 for the copy on disk.
         document: the decoded document.
     """

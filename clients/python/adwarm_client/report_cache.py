@@ -31,7 +31,6 @@ class StoredReport:
     """A report as the API sent it.
 
     Attributes:
-        etag: its entity tag.
         content_type: type and format version of the document.
         document: the decoded bytes.
     """
