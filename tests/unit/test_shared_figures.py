@@ -12,19 +12,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "include/adwarm"
 STATUS, NOW, FLOW = "cli/status.py", "pages/views/now_tab.py", "pages/views/flow_tab.py"
 EVIDENCE, PLAN = "pages/views/evidence_tab.py", "pages/views/plan_tab.py"
-ERRORS = "serving/api/routes/errors.py"
 
 FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "reads, first opens and their hits of a day": ("store.read_traffic:get_day_totals", (STATUS, NOW)),
-    "calls of a day by cause": ("store.read_traffic:get_day_calls", (STATUS, NOW, "serving/api/routes/state.py")),
+    "calls of a day by cause": ("store.read_traffic:get_day_calls", (STATUS, NOW)),
     "warms used and wasted by reason, and their age": ("store.warm_usage:get_usage", (STATUS, NOW)),
     "running and latest jobs": ("store.jobs:list_latest", (STATUS, NOW, PLAN)),
-    "alerts": ("store.alerts:list_alerts", ("cli/errors.py", "cli/schedule_checks.py", NOW, ERRORS)),
-    "failed calls": ("store.error_events:ErrorLog.list_recent", ("cli/errors.py", FLOW, ERRORS)),
-    "failed calls over time": ("store.error_events:ErrorLog.count_by_period", ("cli/errors.py", ERRORS)),
+    "alerts": ("store.alerts:list_alerts", ("cli/errors.py", "cli/schedule_checks.py", NOW)),
+    "failed calls": ("store.error_events:ErrorLog.list_recent", ("cli/errors.py", FLOW)),
     "healing actions": (
         "store.healing_runs:HealingStore.list_recent",
-        (STATUS, FLOW, "serving/api/routes/state.py"),
+        (STATUS, FLOW),
     ),
     "requests that wait, by class": ("backpressure.request_queue:RequestQueue.status", (STATUS, FLOW)),
     "newest requests": (
@@ -35,7 +33,6 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
         "backpressure:SqlAdmission.status",
         (
             STATUS,
-            "serving/api/routes/state.py",
             NOW,
             FLOW,
             "cli/connection_checks.py",
@@ -62,7 +59,7 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "bytes saved by compression, its latency, and hits of the decode cache": (
         "compression:get_compression_totals",
-        (STATUS, EVIDENCE, "serving/api/routes/state.py", "maintenance/state_metrics.py"),
+        (STATUS, EVIDENCE, "maintenance/state_metrics.py"),
     ),
     "latency of reads of a day": ("store.read_traffic:get_day_latency", (STATUS, EVIDENCE)),
     "why a report was not warm": (

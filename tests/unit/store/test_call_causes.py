@@ -73,14 +73,13 @@ def test_every_planned_warm_has_a_cause(reason: WarmReason, strategy: str | None
 
 
 def test_one_function_tells_the_calls_of_a_day() -> None:
-    """The command, the read API and the page show what one function returns, and one place counts calls."""
+    """The command and the page show what one function returns, and one place counts calls."""
     texts = {path.relative_to(PRODUCT).as_posix(): path.read_text() for path in PRODUCT.rglob("*.py")}
     shown = {name for name, text in texts.items() if re.search(r"\bget_day_calls\(", text)}
     assert shown == {
         "store/read_traffic.py",
         "cli/status.py",
         "pages/views/now_tab.py",
-        "serving/api/routes/state.py",
     }
     counts = re.compile(r"upstream_calls(\s*[=+]|\": calls\b)")
     counted = {name for name, text in texts.items() if counts.search(text)}
