@@ -46,7 +46,7 @@ HELD = 48
 POSTGRESQL_ONLY = pytest.mark.parametrize(
     "engine", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
 )
-"""The handler itself is tested on both databases with as many readers; here the server is a process."""
+"""What these prove is tested on both databases within a process; here the server is a process of its own."""
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def _install(url: str, tmp_path: Path, platform: SimulatorServer, patch: pytest.
 def both(
     engine: Engine, tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Installation]:
-    """An installation on either database."""
+    """An installation on the database of `engine`."""
     found = _install(engine.url.render_as_string(hide_password=False), tmp_path, platform, monkeypatch)
     yield found
     found.end()
@@ -205,6 +205,7 @@ def test_a_kill_loses_the_last_second_of_opens_at_most(installation: Installatio
     assert {f"early-{number}" for number in range(20)} <= names
 
 
+@POSTGRESQL_ONLY
 def test_sigterm_answers_stores_and_exits_with_zero(both: Installation) -> None:
     """A stop lets a waiting reader have its report, publishes every open, stores the counts, and is no failure."""
     serve, admin = both.serve(), both.token(TokenScope.ADMIN)
@@ -385,6 +386,7 @@ def test_a_locked_sqlite_file_delays_only_misses(
         installation.end()
 
 
+@POSTGRESQL_ONLY
 @pytest.mark.parametrize("scope", [TokenScope.ENQUEUE, TokenScope.READ])
 def test_damaged_bytes_are_never_served(both: Installation, scope: TokenScope) -> None:
     """A report whose bytes were changed in the database is fetched again, or made of the stored days."""
