@@ -7,6 +7,7 @@ surroundings.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -144,8 +145,23 @@ _PRIOR = 1.0
 _WEEK_PRIOR = 3.0
 
 
+_ROWS_PER_BLOCK = 30_000
+
+
 def build_features(grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports) -> tuple[Floats32, list[str]]:
-    """Return pairs x features, and the names of the features."""
+    """Return pairs x features, and the names of the features; works block by block to bound memory."""
+    result: Floats32 = np.empty((len(key), 0), np.float32)
+    for start in range(0, max(len(key), 1), _ROWS_PER_BLOCK):
+        block = slice(start, start + _ROWS_PER_BLOCK)
+        features = _measure(grid, key[block], column[block], siblings)
+        if not start:
+            result = np.empty((len(key), len(features)), np.float32)
+        for index, values in enumerate(features.values()):
+            result[block, index] = values
+    return result, list(features)
+
+
+def _measure(grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports) -> dict[str, Any]:
     context = FeatureContext(grid, key, column)
     local = grid.local(key, column)
     context.features["time_of_day"], context.features["weekday"] = local % SLOTS_PER_DAY, local // SLOTS_PER_DAY % 7
@@ -157,10 +173,7 @@ def build_features(grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingRep
     add_company(context)
     add_arrivals(context)
     add_sibling_recency(context, siblings)
-    result: Floats32 = np.empty((len(key), len(context.features)), np.float32)
-    for index, values in enumerate(context.features.values()):
-        result[:, index] = values
-    return result, list(context.features)
+    return context.features
 
 
 def _add_levels(context: FeatureContext) -> None:

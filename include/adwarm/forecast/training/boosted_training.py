@@ -28,7 +28,7 @@ from adwarm.forecast.models.classifiers import (
 )
 from adwarm.forecast.training import MIN_WORKING_DAYS
 from adwarm.forecast.training.backtest import Backtest, BacktestResult, choose_best, warm_value
-from adwarm.foundation.arrow_arrays import Bools, Ints
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.patterns.opens import Opens
 
 USUAL = "linear and trees"
@@ -205,7 +205,14 @@ def _take_keys(grid: OpenGrid, keys: Ints) -> OpenGrid:
 
 
 def _draw_training_set(history: _History, start: int, end: int, rows: int) -> TrainingSet:
-    """Draw about `rows` pairs of key and column from the working days in `[start, end)`.
+    """Return about `rows` pairs of key and column from the working days in `[start, end)`."""
+    key, column, weight, labels = _draw_pairs(history, start, end, rows)
+    features, names = build_features(history.feature_grid, key, column, history.siblings)
+    return TrainingSet(features, names, weight, labels)
+
+
+def _draw_pairs(history: _History, start: int, end: int, rows: int) -> tuple[Ints, Ints, Floats, Bools]:
+    """Draw keys, columns, their weights and their labels; what it draws from is freed before features are built.
 
     Pairs with an open soon, or with activity in the account, are drawn more often; weights undo that.
     """
@@ -221,6 +228,4 @@ def _draw_training_set(history: _History, start: int, end: int, rows: int) -> Tr
     share = np.where(labels[0], 1.0, np.where(labels[-1] | is_active, 0.5, 0.1))
     share *= min(1.0, rows / share.sum())
     selected = generator.random(drawn) < share
-    key, column, weight = key[selected], column[selected], pairs / drawn / share[selected]
-    features, names = build_features(grid, key, column, history.siblings)
-    return TrainingSet(features, names, weight, labels[:, selected])
+    return key[selected], column[selected], pairs / drawn / share[selected], labels[:, selected]
