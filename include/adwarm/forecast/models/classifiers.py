@@ -170,9 +170,10 @@ class LogisticClassifier:
         """Return the regressions fitted to the training set."""
         names = list(training_set.feature_names)
         rates, sizes = (np.array([names.index(name) for name in group]) for group in (_RATES, _SIZES))
-        transformed = _transform(training_set.rows, rates, sizes)
-        mean, spread = transformed.mean(axis=0), transformed.std(axis=0) + 1e-9
-        scaled = (transformed - mean) / spread
+        scaled = _transform(training_set.rows, rates, sizes)
+        mean, spread = scaled.mean(axis=0), scaled.std(axis=0) + 1e-9
+        scaled -= mean
+        scaled /= spread
         weight = training_set.weight / training_set.weight.mean()
         models = [_fit_regression(scaled, label, weight, 0.1) for label in training_set.labels]
         slopes, intercepts = (

@@ -118,13 +118,14 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     blends = _blends(int(grid.firsts[:, -1].sum()))
     chosen = _choose_blend(history, classifiers, blends, split, half)
     weights = blends[chosen.blend]
+    holidays = HolidayEffect.fit(history.label_grid)  # before the training set, which takes the most memory
     training_set = _draw_training_set(history, start, history.end, _ROWS)
     fitted: list[Classifier] = [
         seasonal,
         LogisticClassifier.fit(training_set) if weights[1] else classifiers[1],
         BoostedTrees.fit(training_set) if weights[2] else classifiers[2],
     ]
-    return replace(chosen, classifier=_blend(fitted, weights), holidays=HolidayEffect.fit(history.label_grid))
+    return replace(chosen, classifier=_blend(fitted, weights), holidays=holidays)
 
 
 def _blends(first_opens: int) -> dict[str, tuple[float, float, float]]:
