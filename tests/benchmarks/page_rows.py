@@ -156,6 +156,7 @@ def _strategy(number: int) -> Row:
         "date_ranges": ["yesterday", "last_7d"],
         "accounts": [f"act_{1_000_000 + number * 10 + account}" for account in range(10)],
         "excluded_accounts": [],
+        "opened_only": False,
     }
 
 
