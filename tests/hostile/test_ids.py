@@ -127,7 +127,7 @@ def _assert_refused(answer: httpx.Response) -> None:
     assert len(answer.content) < 4_000
 
 
-def test_the_api_refuses_hostile_paths_and_queries(api: httpx.Client) -> None:
+def test_the_api_refuses_hostile_paths_queries_and_headers(api: httpx.Client) -> None:
     """Every text in every place of a request gets problem details of a client error."""
     for text in SHORT_TEXTS:
         encoded = quote(text, safe="", errors="surrogatepass")
@@ -135,8 +135,9 @@ def test_the_api_refuses_hostile_paths_and_queries(api: httpx.Client) -> None:
         _assert_refused(api.get(f"/v1/insights/act_1/{encoded}"))
         _assert_refused(api.get(f"/v1/accounts/{encoded}/fatigue"))
         if encoded:
-            for name in ("report", "shape", "table", "priority"):
+            for name in ("report", "shape", "table"):
                 _assert_refused(api.get(f"/v1/insights/act_1/last_7d?{name}={encoded}"))
+            _assert_refused(api.get("/v1/insights/act_1/last_7d", headers={"adwarm-priority": encoded}))
             _assert_refused(api.get(f"/v1/requests/{encoded}"))
     for text in LONG:
         _assert_refused(api.get(f"/v1/insights/{text[:60_000]}/last_7d"))
