@@ -16,14 +16,17 @@ from adwarm.fetch_plan import (
     aligned_block,
     aligned_blocks,
     combine_request,
+    count_calls,
+    expect_rows,
     get_day_close_windows,
     get_request_cost,
+    is_large,
     needs_fetch,
     plan_fetch,
     refetch_weekday,
 )
 from adwarm.foundation.local_time import local_midnight
-from adwarm.model import Account, FreshnessRules, Window
+from adwarm.model import Account, FreshnessRules, QuerySpec, Window
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
@@ -330,3 +333,49 @@ def test_a_missing_day_costs_a_request() -> None:
     states = _states(WEEK)
     del states[WEEK.since]
     assert get_request_cost(WEEK, states, SCHEDULE, NOON) == RequestCost(True, True)
+
+
+@pytest.mark.parametrize(
+    ("window", "missing", "rows_per_day", "expected"),
+    [
+        (YESTERDAY, 1, 1_200, RequestCost(True, False, 3)),
+        (Window(WEEK.until - DAY, WEEK.until), 2, 1_200, RequestCost(True, True, 4)),
+        (WEEK, 7, 1_250, RequestCost(True, True, 11)),
+        (WEEK, 1, 1_900, RequestCost(True, True, 4)),
+        (WEEK, 0, 1_200, RequestCost(False, True, 3)),
+        (YESTERDAY, 0, 1_200, RequestCost(False, False, 1)),
+        (WEEK, 7, 2_000, RequestCost(True, True, 21)),
+        (Window(WEEK.until - 89 * DAY, WEEK.until), 90, 0, RequestCost(True, True, 1)),
+    ],
+)
+def test_the_calls_of_a_key_are_counted_by_its_rows(
+    window: Window, missing: int, rows_per_day: int, expected: RequestCost
+) -> None:
+    """Days that are missing and a summary of a day's rows take pages, each request half of them, and at least one."""
+    stored = dict([*_states(window).items()][missing:])
+    cost = get_request_cost(window, stored, SCHEDULE, NOON, *[rows_per_day] * bool(rows_per_day))
+    assert cost == expected
+    assert len(cost.calls) == (cost.days + cost.summary) * cost.pages
+
+
+@pytest.mark.parametrize(
+    ("days", "rows_per_day", "calls"),
+    [(3, 0, 1), (1, 500, 1), (1, 501, 2), (45, 1, 1), (46, 1, 11), (1, 10_000, 20), (1, 10_001, 31), (4, 2_500, 20)],
+)
+def test_a_request_takes_pages_and_a_large_one_a_report(days: int, rows_per_day: int, calls: int) -> None:
+    """A page has 500 rows; more than 45 days or 10,000 rows take the ten calls of an async report too."""
+    assert count_calls(days, rows_per_day) == calls
+    assert is_large(days, rows_per_day) is (calls > 20 or days > 45)
+
+
+@pytest.mark.parametrize(
+    ("level", "own", "plain", "rows"),
+    [
+        *(("ad", 7.5, 20.0, 7.5), ("ad", 0.0, 20.0, 0.0), ("account", 7.5, None, 7.5)),
+        *(("ad", None, 20.0, 360.0), ("ad", None, 0.0, 0.0), ("ad", None, None, 900.0)),
+        *(("account", None, None, 18.0), ("account", None, 20.0, 18.0)),
+    ],
+)
+def test_the_rows_of_a_day_are_expected(level: str, own: float | None, plain: float | None, rows: float) -> None:
+    """Rows that are stored count; else each object of the plain report has a row for each group, an account has one."""
+    assert expect_rows(QuerySpec(level=level, breakdowns=("age", "gender")), own, plain) == rows

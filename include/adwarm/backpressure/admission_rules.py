@@ -69,9 +69,7 @@ def check_hard_limits(request: AdmissionRequest) -> Wait | Rejected | None:
     if gate is None or (longest is not None and gate.rule is Rule.BREAKER):
         return longest
     answer = _answer_of(gate, gate.remaining_seconds(request.now))
-    if isinstance(answer, Rejected) or gate.rule is Rule.SWITCH:
-        return answer
-    return longer_wait(answer, longest)
+    return answer if isinstance(answer, Rejected) else longer_wait(answer, longest)
 
 
 def _answer_of(gate: Gate, seconds: float) -> Wait | Rejected:

@@ -19,11 +19,13 @@ from adwarm.backpressure.concurrency import LimitRules
 from adwarm.backpressure.scope_state import Parking, ScopeRules, ScopeState
 from adwarm.backpressure.token_bucket import BucketRules
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
+from adwarm.foundation.gate import CALLS_SWITCH, FOREVER, Gate, Rule
 from adwarm.model import Priority, Scope
 
 NOW = 10_000.0
 RULES = ScopeRules(LimitRules(maximum=4), BucketRules(5.0, 8.0), 3600.0, True, 86_400.0)
 CLOSED, OPEN = Breaker(), Breaker(BreakerState.OPEN, NOW, NOW + 20)
+SWITCH = Gate(CALLS_SWITCH, Rule.SWITCH, closed_until=FOREVER)
 TESTED = Breaker(BreakerState.HALF_OPEN, NOW, probes=(("p", NOW + 0.4),))
 
 
@@ -84,6 +86,24 @@ def test_a_used_quota_is_checked_again_when_calls_leave_the_window() -> None:
     assert full == Wait(60.0, "account:1 is at 99 % of its quota", "account:1")
 
 
+@pytest.mark.parametrize(
+    ("gate", "parked", "breaker", "expected"),
+    [
+        (SWITCH, 90.0, OPEN, (60.0, "switch:calls")),
+        (None, 10.0, OPEN, (60.0, "account:1")),
+        (None, 90.0, OPEN, (90.0, "app:1")),
+        (None, 0.0, OPEN, (60.0, "account:1")),
+        (None, 0.0, TESTED, (60.0, "account:1")),
+    ],
+)
+def test_a_used_quota_is_one_of_the_hard_limits(
+    gate: Gate | None, parked: float, breaker: Breaker, expected: tuple[float, str]
+) -> None:
+    """Its wait of a minute comes before a breaker, and counts where it is longer than a park; a switch comes first."""
+    request = _request(_scope(used=95.0), _scope("app:1", parked=parked), breakers=(breaker,))
+    assert _wait(replace(request, switch=gate)) == expected
+
+
 def test_an_open_breaker_rejects_and_probes_are_waited_for() -> None:
     """The first open one rejects, wherever it stands; else the call waits for the probe, a second at most."""
     rejected = check_hard_limits(_request(breakers=(CLOSED, TESTED, OPEN)))
@@ -111,6 +131,7 @@ def test_a_slot_is_polled_for_as_long_as_a_call_takes() -> None:
         assert check_slots(_request(free, full)) == Wait(seconds, "all 4 calls of app:1 are in flight", "app:1")
     assert check_slots(_request(free)) is None
     full.in_flight_by_class = [0, 0, 0, 3]
+    assert check_slots(_request(full)) is None
     full.slot_demand.record_wait(Priority.CRITICAL, NOW)
     kept = check_slots(_request(full))
     assert kept is not None
@@ -118,11 +139,13 @@ def test_a_slot_is_polled_for_as_long_as_a_call_takes() -> None:
 
 
 def test_the_slowest_rate_is_waited_for() -> None:
-    """The scope with the longest wait counts, in any order; a scope without a rate or with tokens never waits."""
-    fast, slow = _scope(), _scope("app:1", rules=replace(RULES, bucket=BucketRules(1.0, 8.0)))
-    fast.bucket.tokens = slow.bucket.tokens = 0.0
+    """The scope with the longest wait counts, the first of equal ones; without a rate or with tokens none waits."""
+    rules = replace(RULES, bucket=BucketRules(1.0, 8.0))
+    fast, slow, same = _scope(), _scope("app:1", rules=rules), _scope("app:2", rules=rules)
+    fast.bucket.tokens = slow.bucket.tokens = same.bucket.tokens = 0.0
     expected = Wait(1.0, "app:1 is at its rate limit", "app:1")
     assert check_rate(_request(fast, slow)) == check_rate(_request(slow, fast)) == expected
+    assert check_rate(_request(slow, same)) == expected
     assert check_rate(_request(_scope(), _scope("app:2", rules=replace(RULES, bucket=None)))) is None
     full = _scope("app:3")
     full.in_flight_by_class = [4, 0, 0, 0]

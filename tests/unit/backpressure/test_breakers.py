@@ -71,14 +71,26 @@ def test_only_failures_count() -> None:
 
 
 def test_one_account_opens_its_own_breaker_and_several_the_sources() -> None:
-    """Ten failures of one account close it off; the source stays open to others until they fail too."""
-    registry = _registry()
-    _fail(registry, ONE, 10)
+    """Ten failures of one account close it off; the source stays open to others until two more fail too."""
+    registry, states = _registry(), []
+    for number in (1, 2, 3):
+        _fail(registry, Scope.parse(f"account:act_{number}"), 10)
+        states.append(registry.by_name["meta"].state)
     assert registry.by_name[OWN].state is BreakerState.OPEN
-    assert registry.by_name["meta"].state is BreakerState.CLOSED
-    for number in range(2, 12):
-        _fail(registry, Scope.parse(f"account:act_{number}"))
-    assert registry.by_name["meta"].state is BreakerState.OPEN
+    assert states == [BreakerState.CLOSED, BreakerState.CLOSED, BreakerState.OPEN]
+
+
+def test_three_probes_close_a_breaker() -> None:
+    """Two that succeed leave it half-open; after the third it is closed, and an account's is removed."""
+    registry, states = _registry(), []
+    _fail(registry, ONE, 10)
+    for number in range(3):
+        probe = _grant(ONE, name=f"p{number}", at=NOW + 600)
+        registry.record_admission(probe)
+        states.append(registry.by_name[OWN].state)
+        registry.record_outcome(probe, OK, NOW + 601)
+    assert states == [BreakerState.HALF_OPEN] * 3
+    assert OWN not in registry.by_name
 
 
 def test_the_breaker_of_a_healthy_account_is_removed() -> None:

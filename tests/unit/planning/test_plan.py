@@ -123,6 +123,7 @@ def test_one_warm_covers_the_hours_until_expiry() -> None:
     rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=1) for hour in range(4)]
     (result,) = _plan(rows).recommendations
     assert result.confidence == pytest.approx(1 - 0.8**3, abs=1e-6)
+    assert result.explanation["why"].endswith("49% before the fetched entry expires at 2026-03-02 12:00 UTC")
 
 
 def test_an_unlikely_key_is_not_planned() -> None:
