@@ -286,7 +286,7 @@ def _action(item: Any) -> str | None:
         elif name == "action_type":
             fault = _label(value)
         else:
-            fault = _value(name, 2) or _value(value, 2)
+            fault = _value(name) or _value(value, 2)
         if fault:
             return f"holds an action whose {_field(name)} {fault}"
     return None

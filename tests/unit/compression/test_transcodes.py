@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -119,7 +119,33 @@ def test_threads_share_one_computation() -> None:
     assert calls == [1]
 
 
-def test_an_error_reaches_all_that_wait_and_is_not_cached() -> None:
+def test_those_that_wait_get_what_the_computation_gave() -> None:
+    """A value, also one too large to be cached, or the error; after an interruption they compute, and none is left."""
+    cache, key, futures = TranscodeCache(4), _key("x"), list[Future[bytes | None]]()
+
+    def compute(result: bytes | BaseException) -> bytes:
+        futures.append(cache._running[key])
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    assert cache.get_or_compute(key, "zstd", lambda: compute(b"value")) == b"value"
+    for error in (Corrupt("damaged"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            cache.get_or_compute(key, "zstd", lambda error=error: compute(error))
+    assert cache._running == {}
+    value, failed, interrupted = futures
+    assert (value.result(0), interrupted.result(0)) == (b"value", None)
+    cache._running[key] = value
+    assert cache.get_or_compute(key, "zstd", bytes) == b"value"
+    cache._running[key] = failed
+    with pytest.raises(Corrupt, match="damaged"):
+        cache.get_or_compute(key, "zstd", bytes)
+    cache.put(key, b"here")
+    assert cache.get_or_compute(key, "zstd", bytes) == b"here"
+
+
+def test_an_error_is_not_cached() -> None:
     """A failed computation raises, and is tried again by the next call."""
     cache = TranscodeCache(100)
 

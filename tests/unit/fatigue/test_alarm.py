@@ -119,6 +119,16 @@ def test_a_lower_rate_raises_one_alarm_soon() -> None:
     assert np.all(table.alarm_since[ads, days] == days)
 
 
+def test_the_lower_rate_is_the_level_from_the_alarm_on() -> None:
+    """On the day of an alarm the level is the rate before the decline less the estimated loss."""
+    panel = _steady(ads=1, lost=0.25)
+    day = int(np.flatnonzero(detect(panel, {}, SETTINGS).raised[0])[0])
+    scan = _Scan(panel, {}, SETTINGS)
+    scan.run(AlarmTable(*(np.zeros(panel.impressions.shape) for _ in fields(AlarmTable))), 0, day + 1)
+    assert scan._detector.level[0] == pytest.approx(0.015, rel=0.1)
+    assert scan.alarms.usual[0] == pytest.approx(0.02, rel=0.05)
+
+
 def test_a_day_with_evidence_has_an_estimate_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Days of level 1, and they alone before an alarm, have an onset."""
     monkeypatch.setattr(alarm, "FALSE_SHARE", 0.001)

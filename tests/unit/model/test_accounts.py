@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from adwarm.model import AccessToken, Actor, Priority, TokenScope
+from adwarm.model import AccessToken, Account, Actor, Priority, TokenScope
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 READ, ENQUEUE, ADMIN = TokenScope
@@ -50,3 +50,16 @@ def test_a_token_may_do_little_by_default() -> None:
     token = _token(READ)
     assert (token.actor, token.is_trusted, token.highest_priority) == (Actor.HUMAN, False, Priority.NORMAL)
     assert (token.daily_new_keys, token.daily_refetches, token.rate_per_second) == (100, 1_000, None)
+
+
+def test_an_account_is_what_its_reports_depend_on() -> None:
+    """Neither its name nor why it is not active makes it another; without a currency its zone is a guess."""
+    account = Account("act_1")
+    assert account == Account("act_1", name="Shop", status_reason="closed by its owner")
+    assert account not in {
+        Account("act_2"),
+        Account("act_1", data_zone="Asia/Tokyo"),
+        Account("act_1", status="closed"),
+    }
+    assert account.is_verified
+    assert not Account("act_1", currency="").is_verified

@@ -174,6 +174,14 @@ def test_absolute_days_are_the_same_at_any_time() -> None:
     assert keys == {EntryKey("act_1", Window(date(2026, 1, 1), date(2026, 1, 31)), spec.hash)}
 
 
+def test_entry_keys_have_one_order() -> None:
+    """By account, then window, then query; so two processes that write many entries lock them in the same order."""
+    month, week = Window(date(2026, 1, 1), date(2026, 1, 31)), Window(date(2026, 1, 5), date(2026, 1, 11))
+    keys = [EntryKey("act_1", month, "b"), EntryKey("act_1", week, "a"), EntryKey("act_1", week, "b")]
+    keys.append(EntryKey("act_2", month, "a"))
+    assert sorted([keys[3], keys[1], keys[2], keys[0]]) == keys
+
+
 def test_an_entry_matches_by_its_window() -> None:
     """An entry stored for absolute days matches last_7d on the day they mean the same, and not a day later."""
     account, spec = Account("act_1", "America/New_York"), QuerySpec()
@@ -398,6 +406,9 @@ def test_the_pattern_of_forms_rejects_the_rest(subtests: pytest.Subtests) -> Non
 
 
 @given(DAYS, st.integers(-3, MAX_DAYS + 3), st.integers(-3, MAX_DAYS + 3))
+@example(date(2028, 2, 29), 0, MAX_DAYS - 1)
+@example(date(2028, 2, 29), 0, MAX_DAYS)
+@example(date(2028, 2, 29), -1, 0)
 def test_only_days_that_the_platform_has_are_served(today: date, newest_age: int, oldest_age: int) -> None:
     """An absolute range is served exactly when it ends today or earlier and starts within the days that are kept."""
     since, until = (

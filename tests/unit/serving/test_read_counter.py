@@ -29,6 +29,10 @@ def _p95(engine: Engine) -> float | None:
     return p95
 
 
+def _away(*arguments: Any) -> None:
+    raise Transient("the database is away")
+
+
 def test_reads_are_stored_by_hour_account_and_actor(desk: ReaderHarness) -> None:
     """Everything counted is in the database after a flush, with the mean latency, and reads of entries with it."""
     desk.warm(KEY)
@@ -43,7 +47,39 @@ def test_reads_are_stored_by_hour_account_and_actor(desk: ReaderHarness) -> None
     assert _totals(desk.engine) == (2, 1, 3, 10.0)
     counter.flush()
     assert _totals(desk.engine) == (2, 1, 3, 10.0)
-    assert _p95(desk.engine) == Latencies.of(0.01).quantile_ms(0.5)
+    took = read_traffic.get_latencies(desk.engine, NOW, NOW + timedelta(days=1))[read_traffic.READ]
+    assert took.counts == {Latencies.get_bucket(0.01): 6}
+
+
+def test_reads_belong_to_the_hour_in_which_they_end(desk: ReaderHarness) -> None:
+    """Whatever order they come in, an hour has those from its first moment to before the next; readers have opens."""
+    counter, hour = ReadCounter(desk.engine), timedelta(hours=1)
+    for number, late in enumerate((0.0, 0.9, 1.0, 2.0, 1.9, 0.5, 3.0)):
+        account = ReportKey(f"act_{number}", "yesterday")
+        counter.count(
+            NOW + late * hour, account, Actor.EMBEDDED, {0: "miss", 4: "fetched"}.get(number, "hit"), 1.0, None
+        )
+        counter.count(NOW + late * hour, account, Actor.API, "hit", 1.0, None)
+    assert counter.flush()
+    hours = read_traffic.list_hours(desk.engine, NOW - hour, NOW + timedelta(days=1))
+    assert [(item["hour"] - NOW) / hour for item in hours] == [0, 1, 2, 3]
+    assert [item["hits"] + item["misses"] for item in hours] == [6, 4, 2, 2]
+    assert [(item["first_opens"], item["first_hits"]) for item in hours] == [(3, 2), (2, 1), (1, 1), (1, 1)]
+
+
+def test_reads_of_entries_are_told_apart(desk: ReaderHarness) -> None:
+    """Each entry has its own reads, also when another is read in between; the last of them is its last read."""
+    for key in (KEY, OTHER):
+        desk.warm(key)
+    one, other = entries.list_entries(desk.engine)
+    counter = ReadCounter(desk.engine)
+    for number, entry in enumerate((one, one, other, None, one, other)):
+        counter.count(NOW + number * timedelta(seconds=1), KEY, Actor.HUMAN, "hit", 1.0, entry)
+    assert counter.flush()
+    assert counter.flush()
+    found = {entry.key: (entry.reads, entry.last_read_at) for entry in entries.list_entries(desk.engine)}
+    at = NOW + timedelta(seconds=5)
+    assert found == {one.key: (3, at), other.key: (2, at)}
 
 
 def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,11 +87,8 @@ def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pyt
     counter = ReadCounter(desk.engine)
     counter.count(NOW, KEY, Actor.HUMAN, "hit", 4.0, None)
 
-    def fail(*arguments: Any) -> None:
-        raise Transient("the database is away")
-
     with monkeypatch.context() as patched:
-        patched.setattr(read_traffic, "increment_many", fail)
+        patched.setattr(read_traffic, "increment_many", _away)
         assert not counter.flush()
         counter.count(NOW, KEY, Actor.HUMAN, "hit", 6.0, None)
     assert counter.flush()
@@ -85,11 +118,8 @@ def test_reads_of_entries_are_not_counted_twice(desk: ReaderHarness, monkeypatch
     counter, stored = ReadCounter(desk.engine), list[dict[Any, int]]()
     counter.count(NOW, KEY, Actor.HUMAN, "hit", 4.0, entry)
 
-    def fail(*arguments: Any) -> None:
-        raise Transient("the database is away")
-
     with monkeypatch.context() as patched:
-        patched.setattr(entries, "add_reads", fail)
+        patched.setattr(entries, "add_reads", _away)
         assert not counter.flush()
         patched.setattr(entries, "add_reads", lambda engine, counts, at: stored.append(dict(counts)))
         assert counter.flush()
@@ -97,11 +127,23 @@ def test_reads_of_entries_are_not_counted_twice(desk: ReaderHarness, monkeypatch
 
 
 def test_the_number_of_counts_is_bounded(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit further accounts are dropped; those that are counted go on."""
+    """Beyond the limit, with what waits for the database, further accounts are dropped; the others go on."""
     monkeypatch.setattr(read_counter, "MAX_COUNTS", 2)
     counter = ReadCounter(desk.engine)
-    for account in ("act_1", "act_2", "act_3", "act_1"):
-        counter.count(NOW, ReportKey(account, "yesterday"), Actor.HUMAN, "hit", 1.0, None)
+
+    def count(*accounts: str) -> None:
+        for account in accounts:
+            counter.count(NOW, ReportKey(account, "yesterday"), Actor.HUMAN, "hit", 1.0, None)
+
+    assert counter._dropped == 0
+    count("act_1")
+    with monkeypatch.context() as patched:
+        patched.setattr(read_traffic, "increment_many", _away)
+        assert not counter.flush()
+    count("act_2", "act_3", "act_4", "act_2")
+    assert counter._dropped == 2
+    assert counter.flush()
+    assert counter._dropped == 0
     assert counter.flush()
     assert _totals(desk.engine)[0] == 3
 
@@ -110,11 +152,30 @@ def test_closing_stores_what_is_left(desk: ReaderHarness) -> None:
     """The thread ends, and the last counts are stored."""
     counter = ReadCounter(desk.engine)
     counter.start()
+    thread = counter._thread
+    counter.start()
     counter.count(NOW, KEY, Actor.HUMAN, "hit", 1.0, None)
     counter.close()
-    assert counter._thread is not None
-    assert not counter._thread.is_alive()
+    assert thread is counter._thread is not None
+    assert not thread.is_alive()
+    assert thread.daemon  # a process that ends without closing does not wait for it
     assert _totals(desk.engine)[0] == 1
+
+
+def test_counts_are_stored_every_half_second(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread waits, stores, and ends when it is closed during a wait."""
+    counter, waits = ReadCounter(desk.engine), list[float]()
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        assert len(waits) < 4
+        counter.count(NOW, KEY, Actor.HUMAN, "hit", 1.0, None)
+        return len(waits) == 3
+
+    monkeypatch.setattr(counter._closing, "wait", wait)
+    counter._run()
+    assert waits == [0.5] * 3
+    assert _totals(desk.engine)[0] == 2
 
 
 OTHER = ReportKey("act_1", "last_7d")

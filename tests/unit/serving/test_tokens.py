@@ -442,6 +442,26 @@ def test_last_use_is_stored_after_a_minute(lobby: Lobby) -> None:
     run(work)
 
 
+@SQLITE_ONLY
+def test_a_last_use_that_cannot_be_stored_breaks_nothing(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task fails, and the next use is stored again."""
+    header, save = lobby.issue(), access_tokens.save_last_used
+
+    def down(engine: Engine, used: Any) -> None:
+        raise Transient("the database cannot be reached")
+
+    async def work() -> None:
+        for store in (down, save):
+            monkeypatch.setattr(tokens.access_tokens, "save_last_used", store)
+            lobby.clock.sleep(60)
+            assert await lobby.status(header) == 200
+            assert lobby.authenticator._save is not None
+            await lobby.authenticator._save
+
+    run(work)
+    assert [item.last_used_at for item in access_tokens.list_tokens(lobby.engine)] == [lobby.clock.now()]
+
+
 def test_a_database_that_is_down_is_no_401(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the database a token in memory is accepted for its time; then it is not called invalid either."""
     header = lobby.issue()

@@ -107,7 +107,7 @@ BAD_VALUES = [
     ("account_currency", 1),
     ("ad_name", "a" * 100_000),
     ("ad_name", "a\0b"),
-    ("ad_name", ["a"]),
+    ("ad_name", [{"a": "1"}]),
     ("news", "-infinity"),
     ("news", nested(50)),
     ("news", [0] * 100_000),
@@ -120,7 +120,7 @@ BAD_VALUES = [
 
 
 def test_a_bad_row_refuses_the_response(subtests: pytest.Subtests) -> None:
-    """One foreign or malformed value among good rows refuses all, and the error names field and row."""
+    """One foreign or malformed value, alone or among good rows, refuses all, and the error names field and row."""
     for field, value in BAD_VALUES:
         with subtests.test(field=field, value=value):
             with pytest.raises(Corrupt) as caught:
@@ -129,6 +129,8 @@ def test_a_bad_row_refuses_the_response(subtests: pytest.Subtests) -> None:
             assert "row 2" in str(caught.value)
             assert (field if 0 < len(field) < 100 else "name of a field") in str(caught.value)
             assert len(str(caught.value)) < 300
+            with pytest.raises(Corrupt, match="row 1"):
+                check_rows([ROW | {field: value}], DAYS)
 
 
 def test_days_that_were_not_requested() -> None:
@@ -162,6 +164,7 @@ def test_ids_of_tables_may_be_any_text() -> None:
 def test_objects_that_were_not_requested() -> None:
     """A unit restricted to objects accepts no row of another, and none of an excluded one."""
     check_rows([ROW], replace(DAYS, filters=(("ad.id", "IN", "7,23847"), ("campaign.id", "IN", "3"))))
+    check_rows([ROW], replace(DAYS, filters=(("ad.id", "GREATER_THAN", "23847"), ("ad.name", "IN", "x"))))
     for wanted in (("ad.id", "IN", "7,8"), ("ad.id", "NOT_IN", "23847")):
         with pytest.raises(Corrupt, match="23847, which was not asked for"):
             check_rows([ROW], replace(DAYS, filters=(wanted,)))
@@ -184,6 +187,7 @@ def test_rows_are_bounded() -> None:
     [
         {"account_currency": ("U" * 8, "U" * 9), "ad_id": ("1" * 64, "1" * 65)},
         {"ad_name": ("a" * 2_000, "a" * 2_001), "gender": ("a" * 2_000, "a" * 2_001)},
+        {"news": ([{"a": [{"a": ["1"]}]}], [{"a": [{"a": [{"a": "1"}]}]}])},
         {"news": ("a" * 20_000, "a" * 20_001), "later": ("-infinityx", "-infinity")},
         {"news": (nested(5), nested(6)), "items": (["1"] * 1_000, ["1"] * 1_001), "map": ({"a": 1e15}, {"a": 2e15})},
         {"actions": ([{"x": nested(3)}], [{"x": nested(4)}]), "conversions": ([{}] * 1_000, [{}] * 1_001)},
