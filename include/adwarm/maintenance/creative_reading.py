@@ -5,7 +5,7 @@
 | ads of an account that have no row yet         | by the next run                        | one for up to 25    |
 | the same ads again: their creative may be new  | once a day; after 12 h beside others   | the same            |
 | a picture                                      | once for each creative of an account   | one download        |
-| a picture that is not to be had                | again a day later, by a new link       | the same            |
+| a picture that cannot be downloaded            | again a day later, by a new link       | the same            |
 | an ad that is not listed, or a refused account | a day later; what is stored stays      | the same            |
 | an account or a host that fails for the        | by the next run; what is stored stays  | none more in a run  |
 | moment, a connection with an open breaker      |                                        |                     |

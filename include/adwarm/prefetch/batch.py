@@ -165,7 +165,9 @@ class Batch:
                 self._gates[scope] = Gate(scope, Rule.ISOLATION, closed_until=FOREVER, lifted_by=Lift.CREDENTIAL)
             if isinstance(error, VersionEnded):
                 scope = _version_scope(connection)
-                self._gates[scope] = Gate(scope, Rule.ISOLATION, 0.0, FOREVER, why=str(error), lifted_by=Lift.PERSON)
+                self._gates[scope] = Gate(
+                    scope, Rule.ISOLATION, closed_until=FOREVER, why=str(error), lifted_by=Lift.PERSON
+                )
             if isinstance(error, Refused) and error.scope == f"source:{source}":
                 until = self.monotonic() + error.retry_after
                 self._gates.setdefault(error.scope, Gate(error.scope, Rule.BREAKER, closed_until=until, why=str(error)))

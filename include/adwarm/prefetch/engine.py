@@ -80,8 +80,6 @@ class KillSwitch:
 
 
 log = logging.getLogger(__name__)
-
-
 Progress = Callable[[Sequence[KeyOutcome]], None]
 Record = Callable[[Connection, Sequence[KeyOutcome]], None]
 Heartbeat = Callable[[int], None]
@@ -93,9 +91,10 @@ _NEW_OBJECTS = 10_000
 
 @cache
 def _prepare_garbage_collection() -> None:
-    """Let the garbage of a process's batches be looked for rarely, and not among what exists before the first one.
+    """Collect garbage less often in this process, and leave out the objects that exist before its first batch.
 
-    Rows are many small objects, whose number starts collections; by default each looks through every import as well.
+    The number of new objects starts a collection, and rows are many small objects; by default it also looks through all
+    that was imported.
     """
     gc.freeze()
     least, *others = gc.get_threshold()

@@ -56,7 +56,6 @@ _SQLITE_MOMENT = "%Y-%m-%d %H:%M:%f000"
 """How SQLite stores a moment, to the microsecond; it reads its clock to the millisecond."""
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
-_RETURNED = "adwarm_returned"
 IDLE_SECONDS = 1.0
 """A pooled connection to PostgreSQL that was idle for longer is checked before use; no server restarts faster."""
 CONNECT_SECONDS = 10

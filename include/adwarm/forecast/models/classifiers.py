@@ -196,7 +196,7 @@ class LogisticClassifier:
 
 @dataclass(frozen=True)
 class Trees:
-    """The fitted trees of one window as arrays over the nodes of all, which numpy predicts as fast as their library.
+    """The fitted trees of one window as arrays over the nodes of all, from which numpy predicts without their library.
 
     Attributes:
         base: the log odds to which the trees add.
