@@ -116,6 +116,7 @@ def environment(date: RunDate, library: str, now: datetime) -> dict[str, str]:
         "LD_PRELOAD": library,
         "FAKETIME": f"{math.ceil((date.moment - now).total_seconds()):+d}",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # or a thread's wait with a timeout spins instead of sleeping
         "FAKETIME_DISABLE_SHM": "1",  # processes of several users share the offset by its variable alone
         "NO_FAKE_STAT": "1",
         "TZ": date.zone,
