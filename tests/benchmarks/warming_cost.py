@@ -1,29 +1,26 @@
 """CPU of warming a key beside a plain script: requests, orjson, Parquet, zstd and one upsert, without any guarantee.
 
-Both fetch the same accounts of a simulated platform, which runs in a process of its own, day after day, each round one
-after the other. The script fetches all days of every key; adwarm plans, is admitted, holds a lease, publishes what is
-new under its fence, keeps versions and records outcomes. `python -m tests.benchmarks.warming_cost`.
+Both fetch the same accounts of a simulated platform, day after day, each round one after the other. Platform, script
+and adwarm have a process each. The script fetches all days of every key; adwarm plans, is admitted, holds a lease,
+publishes what is new under its fence, keeps versions and records outcomes. `python -m tests.benchmarks.warming_cost`.
 """
 
 import argparse
-import sqlite3
+import json
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 import requests
-import zstandard
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.model import Account, PlannedWarm, ReportKey, WarmReason, Window, resolve_window
+from adwarm.model import Account, PlannedWarm, ReportKey, WarmReason, resolve_window
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, jobs, warms
@@ -39,51 +36,23 @@ LIMITS = {"one key an account": 2.2, "five keys an account": 1.4}
 _ROOMY = {"rate_per_second": 1_000, "burst": 1_000, "max_concurrent": 100, "cpu_percent": 100}
 
 
-@dataclass
-class PlainScript:
-    """What somebody writes in an afternoon."""
+@contextmanager
+def _script(url: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the script, which ends with its input."""
+    fields = ",".join(("account_id", "ad_id", *SPEC.fields))
+    command = [sys.executable, "-m", "tests.benchmarks.plain_script", url, str(folder), fields]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
 
-    url: str
-    folder: Path
 
-    def __post_init__(self) -> None:
-        self._session = requests.Session()
-        self._database = sqlite3.connect(self.folder / "plain.sqlite")
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("CREATE TABLE entry (key TEXT PRIMARY KEY, body BLOB, fetched_at TEXT)")
-
-    def warm(self, account: str, date_range: str, now: datetime) -> None:
-        """Fetch the daily rows of a key, and store them as Parquet and as a compressed document."""
-        rows = self._fetch(account, resolve_window(date_range, "UTC", now))
-        columns = {
-            name: [str(row.get(name)) for row in rows] for name in sorted({name for row in rows for name in row})
-        }
-        pq.write_table(pa.table(columns), self.folder / f"{account}-{date_range}.parquet", compression="zstd")
-        body = zstandard.ZstdCompressor(level=3).compress(orjson.dumps(columns))
-        with self._database:
-            self._database.execute(
-                "INSERT INTO entry VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body",
-                (f"{account} {date_range}", body, now.isoformat()),
-            )
-
-    def _fetch(self, account: str, window: Window) -> list[dict[str, object]]:
-        span = orjson.dumps({"since": str(window.since), "until": str(window.until)}).decode()
-        parameters: dict[str, str] | None = {
-            "level": "ad",
-            "fields": ",".join(("account_id", "ad_id", *SPEC.fields)),
-            "time_range": span,
-            "time_increment": "1",
-            "limit": "500",
-            "access_token": "simulated-token",
-        }
-        url, rows = f"{self.url}/v25.0/{account}/insights", list[dict[str, object]]()
-        while url:
-            answer = self._session.get(url, params=parameters, timeout=30)
-            answer.raise_for_status()
-            page = orjson.loads(answer.content)
-            rows += page["data"]
-            url, parameters = page.get("paging", {}).get("next", ""), None
-        return rows
+def _run_script(process: subprocess.Popen[str], names: Sequence[str], ranges: Sequence[str], now: datetime) -> float:
+    """Let the script fetch a day, and return the CPU seconds that it took."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    windows = [(date_range, resolve_window(date_range, "UTC", now)) for date_range in ranges]
+    reports = [(name, chosen, str(window.since), str(window.until)) for name in names for chosen, window in windows]
+    print(json.dumps({"now": now.isoformat(), "reports": reports}), file=process.stdin, flush=True)
+    return float(process.stdout.readline())
 
 
 def _warm(runtime: Runtime, names: Sequence[str], ranges: Sequence[str]) -> None:
@@ -111,20 +80,19 @@ def _set_time(platform: Platform, clock: VirtualClock, moment: datetime) -> None
 def measure(number: int, ads: int, ranges: Sequence[str]) -> tuple[float, float]:
     """Return the median CPU milliseconds of a key, of the script and of adwarm; the first day is not counted."""
     names, spent = [f"act_{FIRST_ACCOUNT + index}" for index in range(number)], list[tuple[float, float]]()
-    with simulated(number, ads) as platform, TemporaryDirectory(prefix="adwarm-bench-") as folder:
+    with (
+        simulated(number, ads) as platform,
+        TemporaryDirectory(prefix="adwarm-bench-") as folder,
+        _script(platform.url, Path(folder)) as script,
+    ):
         clock = VirtualClock(NOW)
         runtime = runtime_at(Path(folder), platform.url, clock, backpressure=_ROOMY)
         accounts.save(runtime.engine, [Account(name, "UTC", "UTC", "USD") for name in names], clock.now())
-        script = PlainScript(platform.url, Path(folder))
         for day in range(ROUNDS + 1):
             _set_time(platform, clock, NOW + timedelta(days=day))
-            started = time.process_time()
-            for name in names:
-                for date_range in ranges:
-                    script.warm(name, date_range, clock.now())
-            between = time.process_time()
+            plain, started = _run_script(script, names, ranges, clock.now()), time.process_time()
             _warm(runtime, names, ranges)
-            spent.append((between - started, time.process_time() - between))
+            spent.append((plain, time.process_time() - started))
     keys = number * len(ranges)
     plain, product = (statistics.median(values) * 1000 / keys for values in zip(*spent[1:], strict=True))
     return plain, product
