@@ -25,6 +25,7 @@ THUMBNAIL_PIXELS: Final = 160
 """Width and height that are requested; without them Meta sends 64 by 64."""
 MAX_BYTES: Final = 2**18
 MAX_SECONDS: Final = 20.0
+_WHEN_TOO_LARGE: Final = "the ad is shown without its picture, which is tried again in a day"
 FIELDS: Final = (
     f"id,creative.thumbnail_width({THUMBNAIL_PIXELS}).thumbnail_height({THUMBNAIL_PIXELS})"
     "{id,name,title,object_type,thumbnail_url}"
@@ -83,7 +84,8 @@ def download_thumbnail(url: str, settings: SourceSettings) -> bytes:
         Transient: the host cannot be reached.
     """
     check_thumbnail_url(url, settings.graph_url)
-    bounds = CallBounds(min(MAX_SECONDS, settings.read_timeout), MAX_SECONDS, MAX_BYTES)
+    head_seconds = min(MAX_SECONDS, settings.read_timeout)
+    bounds = CallBounds(head_seconds, MAX_SECONDS, MAX_BYTES, when_too_large=_WHEN_TOO_LARGE)
     failure: Exception | None = None
     with requests.Session() as session:
         apply_bounds(session, bounds)

@@ -35,7 +35,7 @@ from adwarm.sources.meta.response_headers import (
     parse_retry_after,
     parse_usage_headers,
 )
-from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body, too_large_error
+from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body
 from adwarm.sources.units import CONNECT_SECONDS, MAX_RESPONSE_BYTES
 
 
@@ -332,7 +332,7 @@ def is_loopback(host: str) -> bool:
 def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
     """Return the error for one that a library raised during a call within `bounds`."""
     if bounds.is_too_large:
-        return too_large_error(bounds.max_bytes)
+        return bounds.too_large_error()
     if bounds.is_late:
         return Transient("Meta's response did not come to its end in time", code="timeout")
     cause = error.args[0] if error.args else None

@@ -41,6 +41,7 @@ class CallBounds:
         head_seconds: time until the head of the response is complete, and the longest pause between two reads.
         max_bytes: decoded bytes of a body; on the wire, the head has an allowance of its own.
         monotonic: a clock in seconds that never goes back.
+        when_too_large: what to do about a response of more bytes; ends the message of the error.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class CallBounds:
         whole_seconds: float,
         max_bytes: int,
         monotonic: Callable[[], float] = time.monotonic,
+        when_too_large: str = "ask for fewer days or fields",
     ) -> None:
         self._head_seconds, self._whole_seconds, self.max_bytes = head_seconds, whole_seconds, max_bytes
         self._monotonic = monotonic
+        self._when_too_large = when_too_large
         self.start()
 
     def start(self) -> None:
@@ -98,6 +101,11 @@ class CallBounds:
         if self._bytes_left < 0:
             self.is_too_large = True
             raise ConnectionAbortedError("more bytes came than a call may take")
+
+    def too_large_error(self) -> TooMuchData:
+        """Return the error for a response of more than `max_bytes`."""
+        message = f"Meta's response is larger than {self.max_bytes:,} bytes; {self._when_too_large}"
+        return TooMuchData(message, code="too_large", smaller_page=True)
 
 
 class _BoundedReads(io.RawIOBase):
@@ -173,12 +181,6 @@ def read_body(response: requests.Response, bounds: CallBounds) -> bytes:
         raise
 
 
-def too_large_error(max_bytes: int) -> TooMuchData:
-    """Return the error for a response of more than `max_bytes`."""
-    message = f"Meta's response is larger than {max_bytes} bytes; ask for fewer days or fields"
-    return TooMuchData(message, code="too_large", smaller_page=True)
-
-
 class _Decompressor:
     """Decompresses gzip (also of several members), zlib and raw deflate in bounded steps."""
 
@@ -215,13 +217,13 @@ class _Decompressor:
 
 
 def _read_all(response: requests.Response, bounds: CallBounds, decompressor: _Decompressor | None) -> bytes:
-    content, limit = bytearray(), bounds.max_bytes
+    content = bytearray()
     try:
         while data := response.raw.read(_CHUNK, decode_content=False):
             for step in (data,) if decompressor is None else decompressor.decompress(data):
                 content += step
-                if len(content) > limit:
-                    raise too_large_error(limit)
+                if len(content) > bounds.max_bytes:
+                    raise bounds.too_large_error()
     except zlib.error:
         raise Transient("Meta's response is damaged: it cannot be unpacked", code="encoding") from None
     if decompressor is not None and not decompressor.is_whole:

@@ -1,5 +1,6 @@
 """Creatives as Meta lists them, and which links of thumbnails are followed."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,6 @@ def test_a_download_shows_no_token_and_stays_within_bounds(
         (403, b"URL signature expired", NotFound),
         (302, b"", NotFound),
         (503, b"", Transient),
-        (200, bytes(MAX_BYTES + 1), TooMuchData),
     ]
     for status, body, kind in errors:
         scripted.add_reply(body, status, "image/png", Location=f"{scripted.url}/elsewhere")
@@ -120,3 +120,15 @@ def test_a_download_shows_no_token_and_stays_within_bounds(
     scripted.add_reply(b"half", kind="image/png", cut=10)
     with pytest.raises(Transient, match="connection"):
         meta.read_thumbnail(url)
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_a_picture_that_is_too_large_is_left_out(scripted: ScriptedServer, meta: MetaSource, coding: str) -> None:
+    """Its bytes count as they are decoded, and the message says what happens to a picture: it has no days or fields."""
+    body = gzip.compress(bytes(100 * MAX_BYTES)) if coding == "gzip" else bytes(MAX_BYTES + 1)
+    scripted.add_reply(body, kind="image/png", Content_Encoding=coding)
+    with pytest.raises(TooMuchData) as raised:
+        meta.read_thumbnail(f"{scripted.url}/cdn/a.png")
+    size, step = str(raised.value).split("; ")
+    assert size == "Meta's response is larger than 262,144 bytes"
+    assert step == "the ad is shown without its picture, which is tried again in a day"
