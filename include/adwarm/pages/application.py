@@ -45,9 +45,9 @@ from adwarm.pages.access import (
     make_seal,
     read_fields,
 )
-from adwarm.pages.guard import PageGuard
 from adwarm.pages.rendering import STATIC, get_page_path, get_root, read_static, render, show_plain
 from adwarm.pages.tab import Download, Form, InvalidField, PageServices, Redirect, Tab, Tile, TileRequest
+from adwarm.serving.http_guard import HttpGuard
 from adwarm.store import Context
 from adwarm.store.creatives import read_picture
 
@@ -55,6 +55,23 @@ THREADS: Final = 4
 """Threads of the page in a process: few, so that slow tiles leave threads and connections to everything else."""
 _VISITOR: Final = "adwarm_visitor"
 _FOREVER: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
+_MAX_URL_BYTES: Final = 4_096
+"""The most bytes of a path with its query; filters of a tab are in the query."""
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+_HEADERS: Final = {
+    "Cache-Control": "private, no-store",
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "same-origin",
+    "Vary": "Cookie, Authorization",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every answer that does not set them itself."""
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -101,7 +118,7 @@ def build_page(tabs: Sequence[Tab], get_services: Callable[[], PageServices], ac
     app.add_exception_handler(FormRejected, site.answer_rejection)
     app.add_exception_handler(404, site.answer_not_found)
     app.add_exception_handler(405, site.answer_not_found)
-    app.add_middleware(PageGuard, describe_failure=describe_failure)
+    app.add_middleware(_Guard)
     app.state.site = site
     return app
 
@@ -111,6 +128,26 @@ def describe_failure(error: Exception) -> Response:
     if isinstance(error, AdwarmError):
         return show_plain("failure.html", 503, {"text": str(error)})
     return show_plain("failure.html", 500, {"text": "The page failed; the log of the server says why."})
+
+
+class _Guard(HttpGuard):
+    """What holds for every request of the page: the length of its address, its headers, and no bare exception."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app, [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()])
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose address is not too long."""
+        if len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]) > _MAX_URL_BYTES:
+            await Response("the address is too long", 414)(scope, receive, send)
+            return
+        await super().answer(scope, receive, send)
+
+    async def answer_error(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with what to do about an error."""
+        # The message of an unexpected error may hold anything, so it goes to the log, without secrets.
+        log_unexpected(log, error, "the page failed to answer %s", scope["path"][:200])
+        await describe_failure(error)(scope, receive, send)
 
 
 class _Site:
@@ -352,7 +389,7 @@ class PageMount:
             await self._page({**scope, "root_path": scope.get("root_path", "") + PAGE_PATH}, receive, send)
 
 
-_HEADERS: Final = {
+_REVIEW_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
@@ -369,4 +406,4 @@ def show_review(context: Context, run_id: str) -> Response:
     """
     from adwarm.replay.review_rules import read_page  # takes seconds, and no tab needs it
 
-    return Response(read_page(context, run_id), 200, _HEADERS, "text/html; charset=utf-8")
+    return Response(read_page(context, run_id), 200, _REVIEW_HEADERS, "text/html; charset=utf-8")

@@ -2,8 +2,7 @@
 
 The outermost part of the API: nothing behind it is reached without a valid token, except `OPEN_PATHS`.
 
-It is plain ASGI, so that a route that is added, mounted or misspelled cannot forget it. It also limits paths and
-bodies, answers HEAD from GET, adds the security headers, and turns every error into problem details.
+It also limits paths and bodies, adds the security headers, and turns every error into problem details.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,7 +10,6 @@ from typing import Annotated, Any, Final, NoReturn
 
 from fastapi import Depends, Header, Path, Request
 from fastapi.security.http import HTTPBearer
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.foundation.errors import BadRequest
@@ -19,6 +17,7 @@ from adwarm.model import AccessToken, TokenScope
 from adwarm.serving.api.connections import recognize_client
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, describe_error, describe_problem
 from adwarm.serving.api.models import ActorName
+from adwarm.serving.http_guard import HttpGuard
 from adwarm.serving.problems import Problem, unauthorized
 from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import TokenAuthenticator, require_scope
@@ -71,41 +70,26 @@ async def send_problem(send: Send, problem: Problem) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-class Guard:
+class Guard(HttpGuard):
     """ASGI middleware in front of every route."""
 
     def __init__(self, app: ASGIApp, authenticator: TokenAuthenticator) -> None:
-        self._app = app
+        super().__init__(app, (*SECURITY_HEADERS, NO_STORE))
         self._authenticator = authenticator
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection; websockets are refused."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        response = _Response(send, is_head=scope["method"] == "HEAD")
-        try:
-            await self._answer(scope, receive, response)
-        except ClientDisconnect:
-            return
-        except Exception as error:
-            if response.is_started:
-                raise  # the server closes the connection, so that a cut answer is not taken for a whole one
-            await send_problem(response.send, describe_error(error))
-
-    async def _answer(self, scope: Scope, receive: Receive, response: "_Response") -> None:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request within the limits and with a valid token."""
         check_path_bytes(len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]))
         if scope["path"] not in OPEN_PATHS and get_token(scope) is None:
             token = await self._authenticator.authenticate(find_header(scope, b"authorization"))
             recognize_client(scope)
             scope = {**scope, _TOKEN_KEY: token}
         _check_declared_length(scope)
-        if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
-        await self._app(scope, _Body(receive).receive, response.send)
+        await super().answer(scope, _Body(receive).receive, send)
+
+    async def answer_error(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the problem of an error."""
+        await send_problem(send, describe_error(error))
 
 
 def _check_declared_length(scope: Scope) -> None:
@@ -131,25 +115,6 @@ class _Body:
         if self._size > MAX_BODY_BYTES:
             _refuse_body()
         return message
-
-
-class _Response:
-    """Sends a response with the security headers, and without a body for HEAD."""
-
-    def __init__(self, send: Send, *, is_head: bool) -> None:
-        self._send = send
-        self._is_head = is_head
-        self.is_started = False
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.is_started = True
-            names = {name.lower() for name, _ in message["headers"]}
-            added = [pair for pair in (*SECURITY_HEADERS, NO_STORE) if pair[0] not in names]
-            message = {**message, "headers": [*message["headers"], *added]}
-        elif self._is_head:
-            message = {**message, "body": b""}
-        await self._send(message)
 
 
 class _Bearer(HTTPBearer):
