@@ -14,9 +14,7 @@ The shapes in which a stored document is returned: columns as stored, rows, NDJS
 | `arrow`    | one table, as an IPC stream             | lists of structs, or JSON text where types differ |
 """
 
-import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -29,6 +27,7 @@ import orjson
 from adwarm.compression.action_columns import Pivot, order_types, pivot
 from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope, open_envelope
 from adwarm.foundation.errors import BadRequest, TooMuchData
+from adwarm.foundation.wording import format_csv
 from adwarm.settings import CompressionSettings
 from adwarm_client.column_table import ColumnTable
 from adwarm_client.derived_columns import (
@@ -186,9 +185,6 @@ TableName = Literal["daily", "summary"]
 MAX_CELLS: Final = 20_000_000
 """Rows times columns of a document; a larger one is returned as columns only."""
 
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
-"""A spreadsheet reads a cell that begins with one of these, some also in full width, as a formula."""
 _JSON_COLUMN: Final = {b"adwarm.encoding": b"json"}
 
 
@@ -294,25 +290,13 @@ def _render_rows(document: Document) -> bytes:
 
 
 def _render_csv(table: ColumnTable) -> bytes:
-    """Return a table as CSV by RFC 4180: lines end with CR and LF, absent values are empty."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(map(_safe_text, table.columns))
-    columns = [list(map(_csv_cell, values)) for values in table.columns.values()]
-    writer.writerows(zip(*columns, strict=True))
-    return text.getvalue().encode()
+    """Return a table as CSV by `format_csv`; values other than texts are JSON."""
+    columns = [map(_csv_value, values) for values in table.columns.values()]
+    return format_csv(tuple(table.columns), zip(*columns, strict=True)).encode()
 
 
-def _csv_cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return _safe_text(value if isinstance(value, str) else orjson.dumps(value).decode())
-
-
-def _safe_text(text: str) -> str:
-    """Return a cell that no spreadsheet runs as a formula; negative numbers stay numbers."""
-    begins_badly = text[:1] in {"\t", "\r", "\n"} or text.lstrip()[:1] in _FORMULA
-    return f"'{text}" if text and begins_badly and not _NUMBER.fullmatch(text) else text
+def _csv_value(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _render_arrow(header: Header, table: ColumnTable) -> bytes:
