@@ -15,13 +15,23 @@ from adwarm.model import ImpactUnit, PolicyReview, Strategy, WarmReason
 from adwarm.planning.impact import ImpactRules, estimate_impact
 from adwarm.planning.impact_measurement import describe_estimate
 from adwarm.store import Context, impact, read_transaction, write_transaction
-from adwarm.store import tables as t
+from adwarm.store.accounts import table as account_table
 from adwarm.store.action_events import record_action
+from adwarm.store.alerts import alert as alert_table
+from adwarm.store.capacity import capacity_sample, capacity_scope
 from adwarm.store.database import upsert
+from adwarm.store.error_events import error_event
+from adwarm.store.gates import table as gate_table
 from adwarm.store.gates import to_row
+from adwarm.store.healing_runs import healing_run
+from adwarm.store.read_traffic import table as traffic_hour
+from adwarm.store.requests import table as request_table
+from adwarm.store.scores import table as fatigue_score
 from adwarm.store.snapshots import save_review
 from adwarm.store.strategies import save_strategy
+from adwarm.store.strategies import states as strategy_state
 from adwarm.store.switches import Switch, SwitchState, set_switch
+from adwarm.store.warms import table as warm_table
 
 SHOPS = (
     "Harbor Coffee", "Northwind Bikes", "Alder & Sons", "Blue Door Books", "Casa Verde", "Delta Outdoor",
@@ -30,7 +40,7 @@ SHOPS = (
 """Names of advertisers, by account in turn."""
 _ADS = ("Autumn sale, video", "New arrivals, carousel", "Free shipping, image", "Reviews, story", "Gift guide, video")
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
-_scopes = t.capacity_scope.c.scope
+_scopes = capacity_scope.c.scope
 _WEEKS, _HELD_OUT_SHARE = 7, 0.1
 Row = dict[str, Any]
 
@@ -70,24 +80,24 @@ def _add_names(writer: _Writer) -> None:
     with write_transaction(writer.context.engine) as connection:
         for number, account_id in enumerate(writer.accounts):
             name = SHOPS[number % len(SHOPS)] + (f" {number // len(SHOPS) + 1}" if number >= len(SHOPS) else "")
-            connection.execute(update(t.account).where(t.account.c.id == account_id).values(name=name))
-        ids = connection.execute(select(t.fatigue_score.c.ad_id).distinct().order_by(t.fatigue_score.c.ad_id))
+            connection.execute(update(account_table).where(account_table.c.id == account_id).values(name=name))
+        ids = connection.execute(select(fatigue_score.c.ad_id).distinct().order_by(fatigue_score.c.ad_id))
         for number, (ad_id,) in enumerate(ids.all()):
             name = f"{_ADS[number % len(_ADS)]} {number // len(_ADS) + 1}"
-            connection.execute(update(t.fatigue_score).where(t.fatigue_score.c.ad_id == ad_id).values(ad_name=name))
+            connection.execute(update(fatigue_score).where(fatigue_score.c.ad_id == ad_id).values(ad_name=name))
 
 
 def _add_earlier_days(writer: _Writer) -> None:
     """Let the days before look like the last one, a little less warm the earlier they are."""
     with write_transaction(writer.context.engine) as connection:
-        rows = [dict(row._mapping) for row in connection.execute(select(t.traffic_hour))]
+        rows = [dict(row._mapping) for row in connection.execute(select(traffic_hour))]
         for back in range(1, 7):
             moved = [{**row, "hour": row["hour"] - back * _DAY} for row in rows if row["hour"] > writer.now - _DAY]
             for number, row in enumerate(moved):
                 if (number + back) % 9 == 0:
                     row["first_hits"], row["hits"] = 0, max(0, row["hits"] - row["first_hits"])
             if moved:
-                upsert(connection, t.traffic_hour, moved)
+                upsert(connection, traffic_hour, moved)
 
 
 def _add_trouble(writer: _Writer) -> None:
@@ -100,7 +110,7 @@ def _add_trouble(writer: _Writer) -> None:
         Gate(f"source:meta account:{failing}", Rule.BREAKER, opened, opened + 1_800, data=breaker.to_dict()),
         Gate(f"account:{denied}", Rule.ISOLATION, isolated, isolated + 3_600, why, data=data),
     ]
-    writer.insert(t.gate, [to_row(gate) for gate in gates])
+    writer.insert(gate_table, [to_row(gate) for gate in gates])
     errors = [
         (3, "Throttled", "17", parked, "User request limit reached"),
         (9, "Transient", "2", failing, "An unexpected error has occurred. Please retry your request later."),
@@ -111,13 +121,13 @@ def _add_trouble(writer: _Writer) -> None:
         (400, "Transient", "503", slow, "the platform answered 503"),
     ]
     with write_transaction(writer.context.engine) as connection:
-        connection.execute(insert(t.error_event), [_error(now, *error) for error in errors])
+        connection.execute(insert(error_event), [_error(now, *error) for error in errors])
         connection.execute(
-            insert(t.healing_run),
+            insert(healing_run),
             [_healing(now - timedelta(minutes=95), slow), _healing(now - timedelta(hours=9), writer.accounts[8])],
         )
         connection.execute(
-            insert(t.alert),
+            insert(alert_table),
             [
                 {
                     "kind": "Transient",
@@ -165,16 +175,14 @@ def _add_limits(writer: _Writer) -> None:
     """Add the shared limits over time, and an account whose quota is used up."""
     now = writer.now
     with read_transaction(writer.context.engine) as connection:
-        token = connection.execute(
-            select(t.capacity_scope.c.scope).where(_scopes.like("token:%")).limit(1)
-        ).scalar_one()
+        token = connection.execute(select(capacity_scope.c.scope).where(_scopes.like("token:%")).limit(1)).scalar_one()
     app = "app:4711"
     usage = {app: 61.0, token: 38.0, **{f"account:{name}": 22.0 + 9 * n for n, name in enumerate(writer.accounts[:6])}}
-    writer.insert(t.capacity_scope, [_scope(now, name, percent) for name, percent in usage.items()])
+    writer.insert(capacity_scope, [_scope(now, name, percent) for name, percent in usage.items()])
     name, moment = f"account:{writer.accounts[4]}", now.timestamp()
     why = "the platform reports that 100% of the quota is used"
-    writer.insert(t.capacity_scope, [_scope(now, name, 100.0)])
-    writer.insert(t.gate, [to_row(Gate(name, Rule.PARK, moment - 180, moment + 1_500, why, lifted_by=Lift.TIME))])
+    writer.insert(capacity_scope, [_scope(now, name, 100.0)])
+    writer.insert(gate_table, [to_row(Gate(name, Rule.PARK, moment - 180, moment + 1_500, why, lifted_by=Lift.TIME))])
     samples = [
         {
             "at": now.replace(second=0, microsecond=0) - n * timedelta(minutes=15),
@@ -187,7 +195,7 @@ def _add_limits(writer: _Writer) -> None:
         for n in range(96)
         for shift, name in enumerate((app, token))
     ]
-    writer.insert(t.capacity_sample, samples)
+    writer.insert(capacity_sample, samples)
 
 
 def _scope(now: datetime, name: str, usage: float) -> Row:
@@ -228,7 +236,7 @@ def _add_requests(writer: _Writer) -> None:
             "finished_at": None if is_open else at + timedelta(seconds=20 + 7 * number),
         })
     with write_transaction(writer.context.engine) as connection:
-        connection.execute(insert(t.request), rows)
+        connection.execute(insert(request_table), rows)
 
 
 def _add_people(writer: _Writer) -> None:
@@ -281,10 +289,10 @@ def _add_strategies(writer: _Writer) -> None:
                 "name": strategy.name,
                 "planned_slot": find_latest(strategy.cron, strategy.time_zone, writer.now),
             }
-            upsert(connection, t.strategy_state, [planned])
+            upsert(connection, strategy_state, [planned])
     warm_rows = [_strategy_warm(writer.now, number, account_id) for number, account_id in enumerate(chosen * 8)]
     with write_transaction(writer.context.engine) as connection:
-        connection.execute(insert(t.warm), warm_rows)
+        connection.execute(insert(warm_table), warm_rows)
 
 
 def _strategy_warm(now: datetime, number: int, account_id: str) -> Row:

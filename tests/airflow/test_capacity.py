@@ -20,7 +20,7 @@ from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Scope, WarmR
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, warms, write_transaction
 from adwarm.store.gates import read_row, save_gates
-from adwarm.store.tables import gate
+from adwarm.store.gates import table as gate
 from graph_simulator.server import SimulatorServer
 
 TASK = SimpleNamespace(retries=2)

@@ -21,8 +21,8 @@ from adwarm.store import warms
 from adwarm.store.alerts import list_alerts
 from adwarm.store.database import read_transaction
 from adwarm.store.error_events import ErrorFilter
-from adwarm.store.healing_runs import HealingStore
-from adwarm.store.tables import healing_run, quarantined_item
+from adwarm.store.healing_runs import HealingStore, healing_run
+from adwarm.store.quarantine import table as quarantined_item
 from adwarm_airflow.task_context import open_runtime
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile

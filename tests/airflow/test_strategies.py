@@ -18,8 +18,7 @@ from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts, jobs, scores, warms, write_transaction
-from adwarm.store.strategies import list_strategies, remove_strategy, save_strategy
-from adwarm.store.tables import strategy as table
+from adwarm.store.strategies import list_strategies, remove_strategy, save_strategy, table
 from graph_simulator.server import SimulatorServer
 
 from .conftest import NOW

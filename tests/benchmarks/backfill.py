@@ -27,7 +27,7 @@ from adwarm.foundation.clock import FrozenClock
 from adwarm.model import Window
 from adwarm.runtime import Runtime
 from adwarm.store import read_transaction
-from adwarm.store.tables import partition
+from adwarm.store.partitions import table as partition
 from tests.benchmarks.measure import sized
 from tests.benchmarks.meta import digest, runtime_at
 from tests.benchmarks.targets import TargetResults

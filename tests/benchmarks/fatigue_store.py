@@ -26,10 +26,12 @@ from adwarm.model import Row
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.database import open_engine, read_transaction, write_transaction
+from adwarm.store.fatigue_days import fatigue_prior
+from adwarm.store.fatigue_days import table as fatigue_day
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.store.schema import upgrade
-from adwarm.store.tables import fatigue_day, fatigue_prior, fatigue_score
+from adwarm.store.scores import table as fatigue_score
 from tests.benchmarks.measure import exit_code, save_results, sized
 
 ACCOUNTS, ADS = sized(75, 2), 20

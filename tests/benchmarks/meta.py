@@ -19,7 +19,7 @@ from adwarm.settings import Settings
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, partitions, read_transaction
 from adwarm.store.partition_rows import daily_rows
-from adwarm.store.tables import partition
+from adwarm.store.partitions import table as partition
 from graph_simulator.insights import render, select
 from graph_simulator.query import read_query
 from graph_simulator.server import SimulatorServer

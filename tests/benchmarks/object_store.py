@@ -34,10 +34,11 @@ from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings, SourceSettings
 from adwarm.store import Context, ObjectStore, partitions
+from adwarm.store.aggregates import access_aggregate
 from adwarm.store.database import open_engine, read_transaction
 from adwarm.store.partition_rows import daily_rows
+from adwarm.store.partitions import table as partition
 from adwarm.store.schema import upgrade
-from adwarm.store.tables import access_aggregate, partition
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.fatigue_store import LAST_DAY, empty, make_rows, store_rows

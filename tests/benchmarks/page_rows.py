@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table
 
 from adwarm.model import Scope
-from adwarm.store import tables as t
+from adwarm.store import access_tokens, aggregates, alerts, capacity, gates, maintenance_steps, snapshots, strategies
 from tests.gates import breaker_row, isolation_row, park_row, switch_row
 
 SHARED_SCOPES: Final = ("app:4711", "fleet", "token:default", "token:second")
@@ -29,16 +29,16 @@ Row = dict[str, Any]
 
 def fill_small(connection: Connection, now: datetime, accounts: int) -> None:
     """Insert the rows."""
-    limits = {t.capacity_scope: _scopes(now, accounts), t.gate: _gates(now, accounts)}
-    events = {t.alert: _alerts(now), t.maintenance_step: _steps(now)}
+    limits = {capacity.capacity_scope: _scopes(now, accounts), gates.table: _gates(now, accounts)}
+    events = {alerts.alert: _alerts(now), maintenance_steps.table: _steps(now)}
     planning = {
-        t.forecast_snapshot: _snapshots(now),
-        t.policy: [_policy(now)],
-        t.policy_review: _reviews(now),
-        t.strategy: [_strategy(number) for number in range(20)],
-        t.strategy_state: [{"name": f"strategy {number}", "checked_at": now} for number in range(20)],
-        t.access_token: [_token(number, now) for number in range(20)],
-        t.watermark: [{"name": "opens", "until": now, "updated_at": now}],
+        snapshots.forecast_snapshot: _snapshots(now),
+        snapshots.policy: [_policy(now)],
+        snapshots.policy_review: _reviews(now),
+        strategies.table: [_strategy(number) for number in range(20)],
+        strategies.states: [{"name": f"strategy {number}", "checked_at": now} for number in range(20)],
+        access_tokens.table: [_token(number, now) for number in range(20)],
+        aggregates.watermark: [{"name": "opens", "until": now, "updated_at": now}],
     }
     rows: Mapping[Table, list[Row]] = {**limits, **events, **planning}
     for table, values in rows.items():

@@ -29,8 +29,9 @@ from sqlalchemy.schema import CreateIndex, DropIndex
 
 from adwarm.foundation.clock import SystemClock
 from adwarm.store.database import open_engine, write_transaction
+from adwarm.store.read_traffic import table as traffic_hour
 from adwarm.store.schema import upgrade
-from adwarm.store.tables import traffic_hour, warm
+from adwarm.store.warms import table as warm
 from tests.benchmarks.page_rows import HOSTILE, SHARED_SCOPES, fill_small
 
 ACCOUNTS: Final = 2_000

@@ -18,8 +18,8 @@ from adwarm.settings import load_settings
 from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import access_tokens, accounts, write_transaction
+from adwarm.store.entries import table as entry
 from adwarm.store.error_events import ErrorLog
-from adwarm.store.tables import entry
 from tests.benchmarks.compression import payload
 from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import ScriptedSource

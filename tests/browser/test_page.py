@@ -18,8 +18,16 @@ from sqlalchemy import delete, func, select, update
 
 from adwarm.model import FatigueScore
 from adwarm.pages.views import TABS
-from adwarm.store import read_transaction, write_transaction
-from adwarm.store import tables as t
+from adwarm.store import (
+    accounts,
+    alerts,
+    creatives,
+    error_events,
+    read_transaction,
+    scores,
+    strategies,
+    write_transaction,
+)
 from adwarm.store.scores import read_score
 from dev.page_demo import PageDemo
 from dev.screenshots import log_in, open_tab
@@ -231,7 +239,7 @@ def test_the_fatigue_tab_leads_from_the_list_to_an_ad(demo: PageDemo, admin: Any
 
 def list_alarms(demo: PageDemo) -> list[FatigueScore]:
     """Return the ads with an alarm on the newest day, the newest alarm first."""
-    table = t.fatigue_score
+    table = scores.table
     day = select(func.max(table.c.as_of)).scalar_subquery()
     query = select(table).where(table.c.as_of == day, table.c.alarm == "alarm").order_by(table.c.alarm_since.desc())
     runtime = demo.open_runtime()
@@ -342,14 +350,14 @@ def test_hostile_names_stay_text(demo: PageDemo, admin: Any) -> None:
     runtime = demo.open_runtime()
     names = (f"{MARKUP}{TURNED}", f"{MARKUP}{LONG}"[:250])
     with write_transaction(runtime.engine) as connection:
-        connection.execute(update(t.account).values(name=names[1]))
-        connection.execute(update(t.fatigue_score).values(ad_name=f"{names[0]}{LONG}"[:400]))
-        connection.execute(update(t.ad_creative).values(title=f'"{names[0]}{LONG}'[:400]))
-        connection.execute(update(t.error_event).values(message=f"{names[0]}{LONG}"))
-        connection.execute(update(t.alert).values(reason=names[0], example=names[0]))
-        connection.execute(delete(t.strategy).where(t.strategy.c.name == "Black week"))
-        changed = t.strategy.c.name == "Monthly review"
-        connection.execute(update(t.strategy).where(changed).values(name=f"{MARKUP}{LONG}"[:80]))
+        connection.execute(update(accounts.table).values(name=names[1]))
+        connection.execute(update(scores.table).values(ad_name=f"{names[0]}{LONG}"[:400]))
+        connection.execute(update(creatives.table).values(title=f'"{names[0]}{LONG}'[:400]))
+        connection.execute(update(error_events.error_event).values(message=f"{names[0]}{LONG}"))
+        connection.execute(update(alerts.alert).values(reason=names[0], example=names[0]))
+        connection.execute(delete(strategies.table).where(strategies.table.c.name == "Black week"))
+        changed = strategies.table.c.name == "Monthly review"
+        connection.execute(update(strategies.table).where(changed).values(name=f"{MARKUP}{LONG}"[:80]))
     runtime.engine.dispose()
     for tab in LISTED:
         show(admin, demo, tab)

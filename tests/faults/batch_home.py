@@ -13,8 +13,9 @@ from adwarm.model import PlannedWarm, ReportKey, WarmReason, WarmStatus
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, entries, jobs, open_engine, read_transaction, upgrade, warms
 from adwarm.store.database import write_transaction
+from adwarm.store.leases import table as lease
 from adwarm.store.schema import get_current_revision
-from adwarm.store.tables import lease, metadata
+from adwarm.store.tables import metadata
 from tests.faults.batch_worker import RUN
 from tests.support.fork_server import ForkedWorker, ForkServer
 

@@ -16,7 +16,8 @@ from sqlalchemy import Engine, func, select, text
 from adwarm.model import PlannedWarm, ReportKey, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.store import jobs, read_transaction, warms
-from adwarm.store.tables import lease, warm
+from adwarm.store.leases import table as lease
+from adwarm.store.warms import table as warm
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.faults.batch_home import BATCH

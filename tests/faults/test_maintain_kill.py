@@ -15,9 +15,10 @@ from adwarm.maintenance.steps import run_if_due
 from adwarm.model import Window
 from adwarm.runtime import Runtime
 from adwarm.store import maintenance_steps, partitions, read_transaction, write_transaction
+from adwarm.store.maintenance_steps import table as maintenance_step
 from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
-from adwarm.store.tables import maintenance_step, traffic_hour
+from adwarm.store.read_traffic import table as traffic_hour
 from tests.benchmarks.measure import sized
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from adwarm.maintenance.integrity import verify_store
 from adwarm.settings import Settings
 from adwarm.store import open_engine, read_transaction, upgrade, warms
-from adwarm.store.tables import healing_run
+from adwarm.store.healing_runs import healing_run
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.measure import sized

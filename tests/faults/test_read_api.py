@@ -25,7 +25,7 @@ from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.serving.misses import MAX_WAITERS
 from adwarm.store import open_engine, read_traffic, upgrade, write_transaction
-from adwarm.store.tables import payload
+from adwarm.store.payloads import table as payload
 from adwarm_client.date_ranges import ONE_DAY
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_kinds import FaultKind

@@ -14,7 +14,7 @@ from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.settings import load_settings
 from adwarm.store import entries, jobs, open_engine, read_transaction, upgrade, warms
-from adwarm.store.tables import warm
+from adwarm.store.warms import table as warm
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.faults.airflow_stack import AirflowStack, airflow_stack

@@ -14,7 +14,7 @@ from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.store.database import read_transaction
 from adwarm.store.error_events import ErrorLog
-from adwarm.store.tables import lease
+from adwarm.store.leases import table as lease
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer

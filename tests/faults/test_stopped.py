@@ -10,8 +10,11 @@ from sqlalchemy import Engine, func, select
 from adwarm.backpressure import RequestQueue
 from adwarm.model import Priority, ReportKey
 from adwarm.store import read_transaction
+from adwarm.store.entries import table as entry
+from adwarm.store.leases import table as lease
+from adwarm.store.partitions import table as partition
 from adwarm.store.requests import RequestStatus
-from adwarm.store.tables import entry, lease, partition, request
+from adwarm.store.requests import table as request
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.faults.batch_home import BatchHome

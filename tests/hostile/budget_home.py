@@ -14,9 +14,11 @@ from adwarm.model import Priority, ReportKey
 from adwarm.pages.sessions import COOKIE
 from adwarm.prefetch import KeyRequest
 from adwarm.store import accounts, entries
+from adwarm.store.access_tokens import table as access_token
+from adwarm.store.accounts import table as account_table
+from adwarm.store.data_arrivals import table as data_arrival
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.tables import access_token, data_arrival, request
-from adwarm.store.tables import account as account_table
+from adwarm.store.requests import table as request
 from tests.simulation.served import ServedHome
 from tests.wall_clock import database_now
 

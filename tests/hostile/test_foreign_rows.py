@@ -20,8 +20,9 @@ from adwarm.sources.row_check import ROW_ERROR_CODE
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TableOptions
 from adwarm.store.database import read_transaction
+from adwarm.store.entries import table as entry
 from adwarm.store.error_events import ErrorLog
-from adwarm.store.tables import entry, partition
+from adwarm.store.partitions import table as partition
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 BAD, GOOD = "act_1", "act_2"

@@ -49,10 +49,11 @@ from adwarm.store import (
     scores,
     warms,
 )
+from adwarm.store.capacity import capacity_grant, capacity_scope
 from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.fetch_state import read_fetch_state
 from adwarm.store.schema import upgrade
-from adwarm.store.tables import capacity_grant, capacity_scope, warm
+from adwarm.store.warms import table as warm
 from tests.asgi_client import AsgiClient
 from tests.benchmarks.page_store import fill
 from tests.benchmarks.pages import AnyVisitor, find_queries

@@ -17,8 +17,10 @@ from adwarm.model import ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
+from adwarm.store.aggregates import watermark
 from adwarm.store.database import write_transaction
-from adwarm.store.tables import maintenance_step, warming_job, watermark
+from adwarm.store.jobs import table as warming_job
+from adwarm.store.maintenance_steps import table as maintenance_step
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer

@@ -34,7 +34,7 @@ from adwarm.store import Context, ObjectStore, migration_scripts, warms
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.migration_scripts import Migration, list_migrations
-from adwarm.store.tables import payload
+from adwarm.store.payloads import table as payload
 from tests.support.memory_recovery import memory_options
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

@@ -16,10 +16,10 @@ from adwarm.foundation.clock import Clock, utc
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.store import Context, alerts, quarantine, retention, snapshots
-from adwarm.store import tables as t
 from adwarm.store.database import BATCH_ROWS
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.gates import SqlGates
+from adwarm.store.tables import metadata
 
 Rule = Callable[[], Iterator[int]]
 """Deletes batch by batch, and yields how many rows or files each batch deleted."""
@@ -56,43 +56,45 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
     aggregate_days = max(keep.aggregate_days, context.settings.forecast.history_days)
     before = now - timedelta(days=keep.history_days)
     defaults = {item.name for item in DEFAULT_STRATEGIES}
+    columns = {name: table.c for name, table in metadata.tables.items()}
+    versions, designs = columns["report_version"], columns["impact_design"]
 
     def older(column: ColumnElement[Any], days: float, condition: ColumnElement[bool] | None = None) -> Rule:
         return lambda: retention.delete_older(engine, column, timedelta(days=days), now, condition)
 
     return {
-        "warm": older(t.warm.c.decided_at, keep.history_days),
-        "warming_job": older(t.warming_job.c.started_at, keep.history_days),
-        "call_hour": older(t.call_hour.c.hour, keep.traffic_days),
-        "traffic_hour": older(t.traffic_hour.c.hour, keep.traffic_days),
-        "latency_count": older(t.latency_count.c.since, keep.traffic_days),
+        "warm": older(columns["warm"].decided_at, keep.history_days),
+        "warming_job": older(columns["warming_job"].started_at, keep.history_days),
+        "call_hour": older(columns["call_hour"].hour, keep.traffic_days),
+        "traffic_hour": older(columns["traffic_hour"].hour, keep.traffic_days),
+        "latency_count": older(columns["latency_count"].since, keep.traffic_days),
         "error_event": lambda: iter([ErrorLog(engine, keep).prune(now)]),
-        "fatigue_score": older(t.fatigue_score.c.as_of, keep.score_days),
-        "fatigue_day": older(t.fatigue_day.c.as_of, keep.score_days),
-        "fatigue_prior": older(t.fatigue_prior.c.month, keep.score_days),
-        "fatigue_alert": older(t.fatigue_alert.c.alerted_at, keep.score_days),
-        "ad_creative": older(t.ad_creative.c.read_at, keep.score_days),
+        "fatigue_score": older(columns["fatigue_score"].as_of, keep.score_days),
+        "fatigue_day": older(columns["fatigue_day"].as_of, keep.score_days),
+        "fatigue_prior": older(columns["fatigue_prior"].month, keep.score_days),
+        "fatigue_alert": older(columns["fatigue_alert"].alerted_at, keep.score_days),
+        "ad_creative": older(columns["ad_creative"].read_at, keep.score_days),
         "request": lambda: _repeat(queue.delete_old, BATCH_ROWS),
         "lease": lambda: retention.delete_leases(engine, timedelta(days=_LEASE_DAYS)),
         "capacity_grant": lambda: retention.delete_grants(engine),
-        "policy_review": older(t.policy_review.c.at, keep.action_days),
+        "policy_review": older(columns["policy_review"].at, keep.action_days),
         "forecast_snapshot": lambda: iter([snapshots.delete_unused(engine, before)]),
-        "access_aggregate": older(t.access_aggregate.c.hour, aggregate_days),
+        "access_aggregate": older(columns["access_aggregate"].hour, aggregate_days),
         "partition": lambda: retention.delete_partitions(engine, timedelta(days=keep.partition_days), now),
-        "healing_run": older(t.healing_run.c.at, keep.history_days),
+        "healing_run": older(columns["healing_run"].at, keep.history_days),
         "alert": lambda: iter([alerts.delete_resolved(engine, before)]),
         "quarantined_item": lambda: iter([quarantine.delete_before(context, before)]),
-        "integrity_day": older(t.integrity_day.c.day, keep.traffic_days),
-        "compression_day": older(t.compression_day.c.day, keep.traffic_days),
-        "reconciliation": older(t.reconciliation.c.at, keep.history_days),
+        "integrity_day": older(columns["integrity_day"].day, keep.traffic_days),
+        "compression_day": older(columns["compression_day"].day, keep.traffic_days),
+        "reconciliation": older(columns["reconciliation"].at, keep.history_days),
         "strategy_state": lambda: retention.delete_removed_strategies(engine, before, defaults),
-        "page_session": older(t.page_session.c.expires_at, 1),
-        "action_event": older(t.action_event.c.at, keep.action_days),
-        "data_arrival": older(t.data_arrival.c.arrived_at, keep.action_days),
-        "report_version": older(t.report_version.c.since, keep.action_days, t.report_version.c.state == "retired"),
-        "capacity_sample": older(t.capacity_sample.c.at, keep.history_days),
-        "impact_design": older(t.impact_design.c.since, aggregate_days, t.impact_design.c.ended_at.is_not(None)),
-        "impact_unit": older(t.impact_unit.c.week, aggregate_days),
+        "page_session": older(columns["page_session"].expires_at, 1),
+        "action_event": older(columns["action_event"].at, keep.action_days),
+        "data_arrival": older(columns["data_arrival"].arrived_at, keep.action_days),
+        "report_version": older(versions.since, keep.action_days, versions.state == "retired"),
+        "capacity_sample": older(columns["capacity_sample"].at, keep.history_days),
+        "impact_design": older(designs.since, aggregate_days, designs.ended_at.is_not(None)),
+        "impact_unit": older(columns["impact_unit"].week, aggregate_days),
         "gate": lambda: iter([SqlGates(engine).delete_ended(now.timestamp())]),
         "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }

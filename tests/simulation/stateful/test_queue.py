@@ -12,8 +12,7 @@ from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.requests import QueuedRequest, RequestStatus, find
-from adwarm.store.tables import request as table
+from adwarm.store.requests import QueuedRequest, RequestStatus, find, table
 
 from ..memory_queue import MemoryQueue  # noqa: TID252 -- pytest does not put the root on the path
 from . import SEARCH

@@ -9,8 +9,9 @@ from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmiss
 from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview, preview_capacity
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
+from adwarm.store.capacity import capacity_grant, capacity_scope
 from adwarm.store.database import read_transaction
-from adwarm.store.tables import capacity_grant, capacity_scope, gate
+from adwarm.store.gates import table as gate
 
 from .conftest import DatabaseClock
 

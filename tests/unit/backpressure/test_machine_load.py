@@ -25,8 +25,7 @@ from adwarm.foundation.errors import StorageError
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store import capacity, write_transaction
-from adwarm.store.capacity import FORGOTTEN_AFTER_SECONDS, MachineLoad
-from adwarm.store.tables import capacity_grant
+from adwarm.store.capacity import FORGOTTEN_AFTER_SECONDS, MachineLoad, capacity_grant
 
 SETTINGS = BackpressureSettings()
 DONE = CallOutcome(CallOutcomeKind.OK)

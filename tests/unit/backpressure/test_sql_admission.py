@@ -15,9 +15,10 @@ from adwarm.foundation.errors import Transient
 from adwarm.foundation.gate import GateState, Rule
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
+from adwarm.store.capacity import capacity_grant
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.gates import SqlGates, list_closed
-from adwarm.store.tables import capacity_grant, gate
+from adwarm.store.gates import table as gate
 from tests.gates import park_row
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from adwarm.runtime import Runtime
 from adwarm.serving.open_log import Open, OpenLog
 from adwarm.settings import Settings
 from adwarm.store import aggregates
+from adwarm.store.aggregates import access_aggregate
 from adwarm.store.database import write_transaction
 from adwarm.store.schema import QuickCheck
-from adwarm.store.tables import access_aggregate
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.wall_clock import WallClock

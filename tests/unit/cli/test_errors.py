@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from adwarm.runtime import Runtime
-from adwarm.store.alerts import list_alerts
+from adwarm.store.alerts import alert_delivery, list_alerts
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorEvent
-from adwarm.store.tables import alert_delivery
 from tests.alert_sink import run_sink
 
 from .conftest import Adwarm

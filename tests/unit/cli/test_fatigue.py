@@ -10,7 +10,7 @@ from adwarm.model import Account
 from adwarm.runtime import Runtime
 from adwarm.store import accounts
 from adwarm.store.database import write_transaction
-from adwarm.store.tables import fatigue_score
+from adwarm.store.scores import table as fatigue_score
 from tests.unit.fatigue.stored_ads import ACCOUNT, DAYS, EVIL, LAST_DAY, NOW, store_account
 
 from .conftest import Adwarm

@@ -8,8 +8,9 @@ from adwarm.maintenance import compaction
 from adwarm.maintenance.steps import STEPS
 from adwarm.runtime import Runtime
 from adwarm.store.database import write_transaction
+from adwarm.store.entries import table as entry
+from adwarm.store.payloads import table as payload
 from adwarm.store.reconciliations import ComparedFigure, insert_figures
-from adwarm.store.tables import entry, payload
 from tests.wall_clock import WallClock
 
 from .conftest import Adwarm

@@ -16,8 +16,8 @@ from adwarm.compression.envelope import CODECS, Codec, decode_envelope, encode_e
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.model import CompressionCounts, Latencies
 from adwarm.settings import CompressionSettings, SqlSettings
+from adwarm.store.compression_days import table as compression_day
 from adwarm.store.database import open_engine, write_transaction
-from adwarm.store.tables import compression_day
 
 SETTINGS = CompressionSettings()
 SAMPLE = b'{"ad_id":"9007199254740993","clicks":"7"},' * 60

@@ -31,7 +31,8 @@ from adwarm.serving import ReadStatus
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import entries, read_transaction, write_transaction
-from adwarm.store.tables import entry_version, payload
+from adwarm.store.entry_versions import table as entry_version
+from adwarm.store.payloads import table as payload
 from tests.unit.conftest import NOW, ReaderHarness, one_ad_page
 
 SAMPLE = b'{"ad_id":"9007199254740993","clicks":"7"},' * 200

@@ -19,9 +19,9 @@ from adwarm.settings import Settings
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, ObjectStore, partitions, scores
 from adwarm.store.database import write_transaction
+from adwarm.store.entries import table as entry
 from adwarm.store.partition_rows import daily_rows, pack_rows
 from adwarm.store.scores import DayScores
-from adwarm.store.tables import entry
 from tests import fatigue_scores
 from tests.fatigue_scores import make_score
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page

@@ -18,9 +18,12 @@ from adwarm.model import Row
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.database import open_engine, read_transaction, write_transaction
+from adwarm.store.fatigue_days import fatigue_prior
+from adwarm.store.fatigue_days import table as fatigue_day
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
-from adwarm.store.tables import fatigue_day, fatigue_prior, fatigue_score, partition
+from adwarm.store.partitions import table as partition
+from adwarm.store.scores import table as fatigue_score
 
 FIRST, LAST = date(2025, 11, 1), date(2026, 3, 31)
 SCORED = [LAST - timedelta(days=59 - number) for number in range(60)]

@@ -24,8 +24,7 @@ from adwarm.maintenance.integrity import verify_store
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, quarantine, read_transaction, write_transaction
-from adwarm.store.snapshots import find_snapshot
-from adwarm.store.tables import forecast_snapshot
+from adwarm.store.snapshots import find_snapshot, forecast_snapshot
 
 from .conftest import MakeOpens
 

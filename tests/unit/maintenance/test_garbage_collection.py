@@ -22,7 +22,8 @@ from adwarm.store import Context, ObjectStore, entry_versions, partitions
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.partitions import PartitionState
-from adwarm.store.tables import metadata, payload
+from adwarm.store.payloads import table as payload
+from adwarm.store.tables import metadata
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 OLD = NOW - timedelta(hours=25)

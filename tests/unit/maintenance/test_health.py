@@ -21,7 +21,7 @@ from adwarm.settings import BackpressureSettings, RecoverySettings, Settings, So
 from adwarm.sources.meta.source import MetaSource
 from adwarm.store import accounts, write_transaction
 from adwarm.store.gates import SqlGates, list_closed, list_due
-from adwarm.store.tables import gate
+from adwarm.store.gates import table as gate
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.gates import isolation_row, list_isolated

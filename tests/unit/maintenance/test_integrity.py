@@ -15,9 +15,10 @@ from adwarm.store import Context, ObjectStore, integrity_days, quarantine
 from adwarm.store.aggregates import HourAggregate, replace_hours
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.partition_rows import pack_rows
+from adwarm.store.partitions import table as partition
 from adwarm.store.quarantine import DamagedItem
+from adwarm.store.quarantine import table as quarantined_item
 from adwarm.store.snapshots import insert_snapshot, set_policy
-from adwarm.store.tables import partition, quarantined_item
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import UNDECODABLE, UNREADABLE, fail_to_read, store_bomb
 

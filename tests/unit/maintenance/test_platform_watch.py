@@ -8,8 +8,7 @@ from sqlalchemy import Engine
 
 from adwarm.maintenance.platform_watch import NOTHING, STEP, AppUsage, count_use, list_apps, list_connections
 from adwarm.model import Account
-from adwarm.store import accounts
-from adwarm.store import tables as t
+from adwarm.store import accounts, maintenance_steps, read_traffic
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 
@@ -38,7 +37,7 @@ def watched(engine: Engine) -> Engine:
     """Two connections of one app and one of another, each with an account."""
     with write_transaction(engine) as connection:
         connection.execute(
-            t.maintenance_step.insert(), [{"name": STEP, "cursor": CONNECTIONS, "started_at": NOW, "owner": ""}]
+            maintenance_steps.table.insert(), [{"name": STEP, "cursor": CONNECTIONS, "started_at": NOW, "owner": ""}]
         )
     for number, name in enumerate(CONNECTIONS, start=1):
         accounts.save(engine, [Account(f"act_{number}", connection=name)], NOW)
@@ -50,7 +49,7 @@ def test_use_is_by_app(watched: Engine) -> None:
     rows = [("act_1", 300, 0), ("act_2", 250, 14), ("act_2", 900, 16), ("act_3", 40, 1)]
     with write_transaction(watched) as connection:
         connection.execute(
-            t.traffic_hour.insert(),
+            read_traffic.table.insert(),
             [
                 {"hour": NOW - timedelta(days=days), "account_id": name, "actor": "warmer", "upstream_calls": calls}
                 for name, calls, days in rows
@@ -63,7 +62,7 @@ def test_use_is_by_app(watched: Engine) -> None:
     state = dict(CONNECTIONS)
     count_use(watched, state, NOW)
     with write_transaction(watched) as connection:
-        connection.execute(t.maintenance_step.update().values(cursor=state))
+        connection.execute(maintenance_steps.table.update().values(cursor=state))
     first, second = list_apps(watched)
     assert (first, first.error_share) == (AppUsage("app:1", 550, 11), 0.02)
     assert (second, second.error_share) == (AppUsage("app:2", 40, 8), 0.2)

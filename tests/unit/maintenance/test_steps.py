@@ -12,7 +12,8 @@ from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.maintenance.steps import make_sample_capacity
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, read_transaction, write_transaction
-from adwarm.store.tables import capacity_sample, gate
+from adwarm.store.capacity import capacity_sample
+from adwarm.store.gates import table as gate
 from tests.gates import park_row
 
 NOW = datetime(2026, 3, 4, 10, 7, 30, tzinfo=UTC)

@@ -8,7 +8,7 @@ from sqlalchemy import Table
 
 from adwarm.maintenance.platform_watch import NOTHING, STEP
 from adwarm.pages.views.flow_tab import TABS
-from adwarm.store import tables as t
+from adwarm.store import capacity, gates, healing_runs, maintenance_steps, requests
 from adwarm.store.database import write_transaction
 from adwarm.store.denials import refuse_fields
 from adwarm.store.error_events import ErrorEvent
@@ -53,7 +53,7 @@ def _request(number: int, status: str, **more: Any) -> dict[str, Any]:
 def test_limits_are_shown_now_and_over_time(page: Page) -> None:
     """Shared scopes have a line each, accounts have none, and the charts are also text."""
     meter = {"meter": [91.0, NOW, 0.01, 0.0, 0.0, []]}
-    _insert(page, t.capacity_scope, _scope("app:7", usage=91.0, state=meter), _scope("account:act_1"))
+    _insert(page, capacity.capacity_scope, _scope("app:7", usage=91.0, state=meter), _scope("account:act_1"))
     samples = [
         {
             "at": START - hours * HOUR,
@@ -65,7 +65,7 @@ def test_limits_are_shown_now_and_over_time(page: Page) -> None:
         }
         for hours in range(3)
     ]
-    _insert(page, t.capacity_sample, *samples)
+    _insert(page, capacity.capacity_sample, *samples)
     text = _text(page.tile("flow", "limits"))
     assert "the app 7</th>" in text
     assert "91%" in text
@@ -76,7 +76,7 @@ def test_limits_are_shown_now_and_over_time(page: Page) -> None:
 
 def test_limits_without_samples_say_who_takes_them(page: Page) -> None:
     """Before the first sample the tile names the step that takes them."""
-    _insert(page, t.capacity_scope, _scope("fleet"))
+    _insert(page, capacity.capacity_scope, _scope("fleet"))
     assert "adwarm_maintenance" in page.tile("flow", "limits")
 
 
@@ -85,7 +85,7 @@ def test_closed_gates_say_who_closed_and_what_opens_them(page: Page) -> None:
     since, until = NOW - 60, NOW + 600
     _insert(
         page,
-        t.gate,
+        gates.table,
         park_row("account:act_1", until, HOSTILE, since),
         park_row("app:7", until, HOSTILE, since),
         park_row("token:old", NOW - 1),
@@ -107,7 +107,7 @@ def test_closed_gates_say_who_closed_and_what_opens_them(page: Page) -> None:
 def test_the_queue_is_counted_by_class_with_the_oldest_wait(page: Page) -> None:
     """Requests past their deadline do not count; those in work are counted apart."""
     late = _request(50, "pending", deadline=START - MINUTE)
-    _insert(page, t.request, _request(1, "pending"), _request(5, "pending"), _request(2, "processing"), late)
+    _insert(page, requests.table, _request(1, "pending"), _request(5, "pending"), _request(2, "processing"), late)
     text = _text(page.tile("flow", "queue"))
     assert '<td class="num">2</td><td class="num">1</td><td>5 min</td>' in text
     assert "2 of at most" in text
@@ -118,7 +118,7 @@ def test_dead_requests_say_how_they_ended(page: Page) -> None:
     ended = {"finished_at": START - MINUTE}
     _insert(
         page,
-        t.request,
+        requests.table,
         _request(1, "failed", error=HOSTILE, **ended),
         _request(2, "completed", **ended),
         _request(3, "shed", finished_at=START - 30 * HOUR),
@@ -146,7 +146,7 @@ def test_grants_are_counted_by_worker(page: Page) -> None:
         for number in range(3)
     ]
     old = {**grant, "id": "old", "owner": "gone", "priority": 0, "permits": 1, "probe": False, "expires_at": NOW - 1}
-    _insert(page, t.capacity_grant, *rows, old)
+    _insert(page, capacity.capacity_grant, *rows, old)
     text = _text(page.tile("flow", "grants"))
     assert f'{ESCAPED}</th><td>low: warming (test calls: 1)</td><td class="num">6</td>' in text
     assert "gone" not in text
@@ -159,7 +159,7 @@ def test_a_loaded_machine_is_named(page: Page) -> None:
         "cpu_total": 2.0, "is_high": True, "since": NOW, "calls": 8, "limit": 4, "full": 8, "limited_at": NOW - 120,
     }  # fmt: skip
     calm = {"machine": "calm", "cpu_percent": 12.0, "limit": None, "full": None, "limited_at": None}
-    _insert(page, t.machine_load, load, {**load, **calm}, {**load, "machine": "gone", "read_at": NOW - 3_601})
+    _insert(page, capacity.machine_load, load, {**load, **calm}, {**load, "machine": "gone", "read_at": NOW - 3_601})
     text = _text(page.tile("flow", "grants"))
     assert f'{ESCAPED}</th><td class="num">83%</td><td class="num">not known yet</td>' in text
     assert '<span class="warn">at most 4 of its calls at a time; critical ones pass</span>, limited since' in text
@@ -187,7 +187,7 @@ def test_errors_are_counted_and_the_newest_are_shown(page: Page) -> None:
 def test_healing_shows_results(page: Page) -> None:
     """The newest actions of the last day, with what they did."""
     run = HealingRun(START - MINUTE, "token_refresh", "connection:x", "meta", "TokenDead", True, HOSTILE)
-    _insert(page, t.healing_run, run._asdict())
+    _insert(page, healing_runs.healing_run, run._asdict())
     text = page.tile("flow", "healing")
     assert "token refresh" in text
     assert ESCAPED in text
@@ -217,7 +217,7 @@ def test_versions_tokens_and_use_are_shown(page: Page) -> None:
         "errors": 60,
     }
     state = {HOSTILE: facts}
-    _insert(page, t.maintenance_step, {"name": STEP, "cursor": state, "started_at": START, "owner": ""})
+    _insert(page, maintenance_steps.table, {"name": STEP, "cursor": state, "started_at": START, "owner": ""})
     refuse_fields(page.runtime.engine, "act_1", "eu", credential="c@v25.0", fields={"spend": "(#100) spend"}, at=START)
     text = _text(page.tile("flow", "platform"))
     assert ESCAPED in text

@@ -8,8 +8,18 @@ from sqlalchemy import Table
 
 from adwarm.model import CallCause, CauseKind
 from adwarm.pages.views.now_tab import TABS
-from adwarm.store import jobs, read_traffic
-from adwarm.store import tables as t
+from adwarm.store import (
+    alerts,
+    capacity,
+    entries,
+    gates,
+    jobs,
+    maintenance_steps,
+    payloads,
+    read_traffic,
+    snapshots,
+    warms,
+)
 from adwarm.store.database import write_transaction
 from adwarm.store.read_traffic import count_calls
 from adwarm.store.switches import Switch, SwitchState, set_switch
@@ -40,11 +50,11 @@ def _warm(**changes: Any) -> dict[str, Any]:
 
 def _warms(page: Page, *changes: dict[str, Any]) -> None:
     columns = {"used": None, "first_use": None, "superseded_by": None}
-    _insert(page, t.warm, *[_warm(**{**columns, **change}) for change in changes])
+    _insert(page, warms.table, *[_warm(**{**columns, **change}) for change in changes])
 
 
 def _entry(page: Page, *, degraded: str | None) -> None:
-    _insert(page, t.payload, {"hash": "0" * 64, "body": b"", "created_at": START})
+    _insert(page, payloads.table, {"hash": "0" * 64, "body": b"", "created_at": START})
     row = {
         "account_id": "act_1",
         "since": START.date(),
@@ -63,7 +73,7 @@ def _entry(page: Page, *, degraded: str | None) -> None:
         "degraded": degraded is not None,
         "degraded_reason": degraded,
     }
-    _insert(page, t.entry, row)
+    _insert(page, entries.table, row)
 
 
 def test_the_first_open_hit_ratio_of_a_day_and_a_week(page: Page) -> None:
@@ -107,17 +117,17 @@ def test_the_headline_knows_breakers_pauses_and_the_queue(page: Page) -> None:
     _entry(page, degraded=None)
     now = START.timestamp()
     scope = {"limit": 5.0, "tokens": 1.0, "refilled_at": 0.0, "state": {}}
-    _insert(page, t.capacity_scope, *({"scope": name, **scope} for name in ("account:act_1", "app:7", "fleet")))
-    _insert(page, t.gate, breaker_row("source:meta account:act_1", "open", now, now + 600))
-    _insert(page, t.gate, park_row("account:act_1", now + 600))
+    _insert(page, capacity.capacity_scope, *({"scope": name, **scope} for name in ("account:act_1", "app:7", "fleet")))
+    _insert(page, gates.table, breaker_row("source:meta account:act_1", "open", now, now + 600))
+    _insert(page, gates.table, park_row("account:act_1", now + 600))
     read_traffic.increment(page.runtime.engine, START, "act_1", "human", first_opens=20, first_hits=20)
     assert "The cache is warm." in page.tile("now", "headline")
-    _insert(page, t.gate, park_row("app:7", now + 600))
+    _insert(page, gates.table, park_row("app:7", now + 600))
     assert "calls of the app 7 are paused" in page.tile("now", "headline")
-    _insert(page, t.gate, park_row("fleet", now + 1200, "told to"))
+    _insert(page, gates.table, park_row("fleet", now + 1200, "told to"))
     text = page.tile("now", "headline")
     assert all(words in text for words in ("calls of all accounts together are paused", "told to; calls pause until"))
-    _insert(page, t.gate, breaker_row("source:meta", "open", now, now + 600))
+    _insert(page, gates.table, breaker_row("source:meta", "open", now, now + 600))
     assert "Stuck: meta does not answer." in page.tile("now", "headline")
 
 
@@ -166,8 +176,8 @@ def test_estimates_say_what_they_rest_on(page: Page) -> None:
         "metrics": {},
         "created_at": START,
     }
-    _insert(page, t.forecast_snapshot, snapshot)
-    _insert(page, t.policy, {"name": "live", "snapshot_id": "s", "mode": "live", "updated_at": START})
+    _insert(page, snapshots.forecast_snapshot, snapshot)
+    _insert(page, snapshots.policy, {"name": "live", "snapshot_id": "s", "mode": "live", "updated_at": START})
     text = _text(page.tile("now", "calls"))
     assert '<td class="num">about 120</td>' in text  # 10 reports, fresh for 4 hours, 2 calls each
     assert "10 reports × 2.0, every 4.0 h" in text
@@ -200,7 +210,7 @@ def test_quota_is_shown_for_shared_scopes_and_the_busiest_accounts(page: Page) -
         }
         for name, usage in [("fleet", None), ("token:x", 80.0), *((f"account:act_{n}", float(n)) for n in range(12))]
     ]
-    _insert(page, t.capacity_scope, *rows)
+    _insert(page, capacity.capacity_scope, *rows)
     text = _text(page.tile("now", "quota"))
     assert "all accounts together</th><td>not reported" in text
     assert "80%" in text
@@ -244,7 +254,9 @@ def test_open_alerts_have_their_next_step(page: Page) -> None:
     """Resolved alerts are left out."""
     alert = {"kind": "Transient", "opened_at": START, "last_at": START, "errors": 1, "window_seconds": 60.0}
     open_one = {**alert, "scope": "meta", "reason": HOSTILE, "next_step": "Wait.", "resolved_at": None}
-    _insert(page, t.alert, open_one, {**alert, "scope": "old", "reason": "", "next_step": "", "resolved_at": START})
+    _insert(
+        page, alerts.alert, open_one, {**alert, "scope": "old", "reason": "", "next_step": "", "resolved_at": START}
+    )
     text = page.tile("now", "alerts")
     assert ESCAPED in text
     assert "Wait." in text
@@ -260,7 +272,7 @@ def test_only_the_last_run_counts_as_failed(page: Page) -> None:
             jobs.start(engine, run_id, name, 1, START - (2 - place) * HOUR)
             jobs.add_progress(engine, run_id, failed=failed, done=1 - failed)
             jobs.finish(engine, run_id, START - HOUR / 2)
-    _insert(page, t.maintenance_step, {"name": "scrub", "started_at": START - HOUR, "error": HOSTILE, "owner": ""})
+    _insert(page, maintenance_steps.table, {"name": "scrub", "started_at": START - HOUR, "error": HOSTILE, "owner": ""})
     text = _text(page.tile("now", "failures"))
     assert "DAG badly" in text
     assert "DAG well" not in text

@@ -20,8 +20,7 @@ from adwarm.pages.sessions import COOKIE, MAX_LOGIN_BYTES, SessionAccess, add_se
 from adwarm.pages.views import TABS
 from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.store import access_tokens, accounts, read_transaction
-from adwarm.store.access_tokens import MAX_SESSIONS
-from adwarm.store.tables import page_session
+from adwarm.store.access_tokens import MAX_SESSIONS, page_session
 from tests.asgi_client import AsgiClient
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import START, Page

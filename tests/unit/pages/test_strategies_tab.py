@@ -11,8 +11,9 @@ from adwarm.model import Account, PlannedWarm, ReportKey, StoredStrategy, WarmRe
 from adwarm.planning.strategy_changes import apply_changes, check_changes
 from adwarm.planning.strategy_schedule import load_strategies
 from adwarm.store import accounts, read_transaction, warms, write_transaction
-from adwarm.store.tables import action_event, metadata
-from adwarm.store.tables import strategy as strategy_table
+from adwarm.store.action_events import table as action_event
+from adwarm.store.strategies import table as strategy_table
+from adwarm.store.tables import metadata
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import ADMIN, START, VIEWER, Page
 

@@ -153,7 +153,7 @@ def test_reads_that_were_served_are_preferred(context: Context, tmp_path: Path) 
 
 def _insert_traffic(engine: Engine, counts: dict[tuple[datetime, str, str], dict[str, float]]) -> None:
     from adwarm.store import write_transaction
-    from adwarm.store.tables import traffic_hour
+    from adwarm.store.read_traffic import table as traffic_hour
 
     zero = dict.fromkeys(("hits", "stale", "misses", "errors", "upstream_calls", "throttles"), 0) | {"latency_ms": 0.0}
     rows = [

@@ -21,9 +21,11 @@ from adwarm.planning.strategy_schedule import select_named
 from adwarm.planning.why_not_warm import Explanation, StepStatus
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, denials, jobs, warms, write_transaction
+from adwarm.store.capacity import capacity_sample
+from adwarm.store.data_arrivals import table as data_arrival
 from adwarm.store.error_events import ErrorEvent, ErrorLog
+from adwarm.store.gates import table as gate
 from adwarm.store.switches import Switch, SwitchState, set_switch
-from adwarm.store.tables import capacity_sample, data_arrival, gate
 from tests.gates import breaker_row
 from tests.unit.conftest import finish_warms
 

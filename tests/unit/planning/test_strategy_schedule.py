@@ -21,8 +21,7 @@ from adwarm.planning.strategy_schedule import (
     select_named,
 )
 from adwarm.store import write_transaction
-from adwarm.store.strategies import list_strategies, remove_strategy, save_strategy, set_enabled
-from adwarm.store.tables import strategy as table
+from adwarm.store.strategies import list_strategies, remove_strategy, save_strategy, set_enabled, table
 
 MIDNIGHT = datetime(2026, 10, 24, tzinfo=UTC)
 STEP = timedelta(minutes=15)

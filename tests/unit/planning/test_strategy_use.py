@@ -13,7 +13,7 @@ from adwarm.prefetch import KeyRequest
 from adwarm.store import accounts, aggregates, warms, write_transaction
 from adwarm.store.aggregates import HourAggregate
 from adwarm.store.strategies import claim_slot, save_strategy, set_enabled
-from adwarm.store.tables import warm
+from adwarm.store.warms import table as warm
 from tests.unit.conftest import NOW, PrefetchHarness
 
 DAY = timedelta(days=1)

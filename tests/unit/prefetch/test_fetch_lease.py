@@ -11,7 +11,7 @@ from adwarm.prefetch.fetch_lease import LeasedReport, LeaseHeldElsewhere, LeaseT
 from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import leases
 from adwarm.store.database import write_transaction
-from adwarm.store.tables import lease
+from adwarm.store.leases import table as lease
 
 NAME = "fetch:act_1:abc"
 

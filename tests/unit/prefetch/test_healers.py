@@ -27,7 +27,7 @@ from adwarm.sources.pool import SourcePool
 from adwarm.store import partitions
 from adwarm.store.database import read_transaction
 from adwarm.store.partition_rows import DamagedObjects
-from adwarm.store.tables import quarantined_item
+from adwarm.store.quarantine import table as quarantined_item
 from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness
 from tests.unit.fatigue.test_account_scores import DAY, WEEK

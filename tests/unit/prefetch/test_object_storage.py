@@ -15,7 +15,8 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.store import Context, ObjectStore
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.tables import entry, partition
+from adwarm.store.entries import table as entry
+from adwarm.store.partitions import table as partition
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.prefetch.conftest import PlatformHarness
 

@@ -34,8 +34,10 @@ from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
+from adwarm.store.partitions import table as partition
+from adwarm.store.quarantine import table as quarantined_item
 from adwarm.store.schema import upgrade
-from adwarm.store.tables import metadata, partition, quarantined_item
+from adwarm.store.tables import metadata
 from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, ScriptedSource, one_ad_page
 from tests.unit.prefetch.conftest import UnlimitedAdmission

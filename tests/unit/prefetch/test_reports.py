@@ -15,8 +15,8 @@ from adwarm.prefetch.batch import Batch
 from adwarm.settings import ReportSettings
 from adwarm.store import accounts, leases, partitions
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.leases import table as lease_table
 from adwarm.store.partition_rows import daily_rows
-from adwarm.store.tables import lease as lease_table
 from tests.unit.conftest import NOW
 from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
 

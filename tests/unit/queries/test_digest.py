@@ -17,8 +17,17 @@ from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.channels import AppriseSender, build_message
 from adwarm.settings import Settings
 from adwarm.settings.recovery_sections import AppriseChannel
-from adwarm.store import Context, ObjectStore, access_tokens, accounts, alerts, read_traffic, write_transaction
-from adwarm.store import tables as t
+from adwarm.store import (
+    Context,
+    ObjectStore,
+    access_tokens,
+    accounts,
+    alerts,
+    gates,
+    read_traffic,
+    warms,
+    write_transaction,
+)
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.gates import to_row
 from tests import fatigue_scores
@@ -49,10 +58,12 @@ def _fill(context: Context) -> None:
     }  # fmt: skip
     gate = Gate("connection:main", Rule.ISOLATION, 0.0, NOW.timestamp() + 60, "the token is dead", Lift.CREDENTIAL)
     with write_transaction(engine) as connection:
-        connection.execute(t.warm.insert(), [{**warm, "used": used} for used in (True, True, True, False)])
-        connection.execute(t.gate.insert(), [to_row(gate), to_row(replace(gate, scope="fleet", lifted_by=Lift.TIME))])
+        connection.execute(warms.table.insert(), [{**warm, "used": used} for used in (True, True, True, False)])
+        connection.execute(
+            gates.table.insert(), [to_row(gate), to_row(replace(gate, scope="fleet", lifted_by=Lift.TIME))]
+        )
         denied = [replace(gate, scope=f"account:act_{number}", rule=Rule.DENIAL) for number in (7, 8)]
-        connection.execute(t.gate.insert(), [to_row(item) for item in denied])
+        connection.execute(gates.table.insert(), [to_row(item) for item in denied])
     token = AccessToken(
         id="t1", name="dashboard", scopes=frozenset({TokenScope.READ}), created_at=NOW, expires_at=NOW + 9 * DAY
     )

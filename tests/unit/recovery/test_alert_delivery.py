@@ -17,10 +17,10 @@ from adwarm.recovery.alert_delivery import NoticeSender, flush_notices
 from adwarm.recovery.channels import Message
 from adwarm.settings import AlertSettings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
+from adwarm.store.alerts import alert_delivery as notices
 from adwarm.store.alerts import claim_notice, list_alerts, list_deliveries
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.error_events import ErrorEvent, ErrorLog
-from adwarm.store.tables import alert_delivery as notices
 
 SETTINGS = AlertSettings(
     channels=(

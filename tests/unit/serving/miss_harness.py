@@ -22,7 +22,7 @@ from adwarm.store.access_tokens import Counter
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.requests import QueuedRequest
-from adwarm.store.tables import request as request_table
+from adwarm.store.requests import table as request_table
 from tests.unit.conftest import NOW
 
 Result = TypeVar("Result")

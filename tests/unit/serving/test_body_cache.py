@@ -18,7 +18,7 @@ from adwarm.serving.body_cache import BodyCache, BodyFiles, hash_stored
 from adwarm.store import Context, entries
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
-from adwarm.store.tables import entry as entry_table
+from adwarm.store.entries import table as entry_table
 from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import UNDECODABLE
 

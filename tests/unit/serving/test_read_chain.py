@@ -35,7 +35,7 @@ from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, accounts, entries
 from adwarm.store.database import write_transaction
-from adwarm.store.tables import entry as entry_table
+from adwarm.store.entries import table as entry_table
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, ReaderHarness, ScriptedSource, one_ad_page
 
 KEY = ReportKey("act_1", "yesterday")

@@ -9,8 +9,7 @@ from sqlalchemy.exc import StatementError
 
 from adwarm.model import AccessProfile, PopularRange
 from adwarm.store import access_patterns, read_transaction
-from adwarm.store.access_patterns import DescribedProfile, replace_profiles
-from adwarm.store.tables import access_pattern
+from adwarm.store.access_patterns import DescribedProfile, access_pattern, replace_profiles
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 PROFILE = AccessProfile(

@@ -10,8 +10,9 @@ from adwarm.model import EntryKey, Mode, Priority, ReportKey, WarmReason, WarmSt
 from adwarm.store.columns import EnumText, columns_of, from_row, to_row
 from adwarm.store.database import insert_new, read_transaction, write_transaction
 from adwarm.store.partitions import PartitionState
+from adwarm.store.partitions import table as partition
 from adwarm.store.payloads import table as payload
-from adwarm.store.tables import partition, warm
+from adwarm.store.warms import table as warm
 
 NOW = datetime(2026, 3, 8, tzinfo=UTC)
 KEY = EntryKey("act_1", Window(date(2026, 3, 1), date(2026, 3, 7)), "abc")

@@ -10,10 +10,12 @@ from sqlalchemy import Engine, delete, update
 from adwarm.model import EntryKey, Window
 from adwarm.store import data_arrivals, entries, partitions
 from adwarm.store.data_arrivals import ArrivalResult
+from adwarm.store.data_arrivals import table as data_arrival
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import Entry
+from adwarm.store.entries import table as entry
 from adwarm.store.partitions import PartitionState
-from adwarm.store.tables import data_arrival, entry, partition
+from adwarm.store.partitions import table as partition
 
 SPEC = "abcdefabcdef"
 AT = datetime(2026, 11, 25, 9, tzinfo=UTC)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 from adwarm.foundation.errors import BadRequest, StorageError, Transient
 from adwarm.settings import SqlSettings
 from adwarm.store import database
+from adwarm.store.aggregates import watermark
 from adwarm.store.database import (
     _translate_error,
     database_time,
@@ -31,7 +32,6 @@ from adwarm.store.database import (
     write_transaction,
 )
 from adwarm.store.schema import upgrade
-from adwarm.store.tables import watermark
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 _CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'adwarm'"

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import StorageError
+from adwarm.store.aggregates import watermark
 from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.schema import require_current, upgrade
-from adwarm.store.tables import watermark
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

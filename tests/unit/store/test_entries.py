@@ -12,7 +12,7 @@ from adwarm.model import EntryKey, ReportKey, Window
 from adwarm.store import entries
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import FOREVER, Entry
-from adwarm.store.tables import payload
+from adwarm.store.payloads import table as payload
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

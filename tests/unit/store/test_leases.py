@@ -13,9 +13,8 @@ from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
 from adwarm.store import leases
 from adwarm.store.database import open_engine, read_transaction, write_transaction
-from adwarm.store.leases import FetchHints, Lease, PagesRead, SavedReport
+from adwarm.store.leases import FetchHints, Lease, PagesRead, SavedReport, table
 from adwarm.store.schema import upgrade
-from adwarm.store.tables import lease as table
 
 
 class DatabaseClock:

@@ -6,7 +6,7 @@ from sqlalchemy import Engine, update
 
 from adwarm.store import maintenance_steps, write_transaction
 from adwarm.store.maintenance_steps import StepOutcome
-from adwarm.store.tables import maintenance_step
+from adwarm.store.maintenance_steps import table as maintenance_step
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

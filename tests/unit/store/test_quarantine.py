@@ -11,9 +11,9 @@ from adwarm.foundation.errors import NotFound
 from adwarm.model import Mode, ReportKey, Snapshot
 from adwarm.serving import ReadStatus
 from adwarm.store import Context, entries, quarantine, read_transaction, write_transaction
+from adwarm.store.partitions import table as partition
 from adwarm.store.quarantine import COPY_SUFFIX, DamagedItem
 from adwarm.store.snapshots import find_snapshot, insert_snapshot, set_policy
-from adwarm.store.tables import partition
 from tests.unit.conftest import NOW, ReaderHarness
 
 KEY = ReportKey("act_1", "last_7d")

@@ -11,8 +11,8 @@ from adwarm.foundation.errors import BadRequest, StorageError, Transient
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
 from adwarm.store.database import open_engine, write_transaction
+from adwarm.store.partitions import table as partition
 from adwarm.store.schema import require_current, require_objects, upgrade
-from adwarm.store.tables import partition
 
 
 def make_context(url: str, folder: Path) -> Context:

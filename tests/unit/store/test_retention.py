@@ -9,19 +9,14 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select, update
 
 from adwarm.store import leases, read_transaction, retention, write_transaction
+from adwarm.store.capacity import capacity_grant
 from adwarm.store.database import database_time
-from adwarm.store.snapshots import delete_unused
-from adwarm.store.tables import (
-    capacity_grant,
-    error_event,
-    forecast_snapshot,
-    lease,
-    partition,
-    policy,
-    policy_review,
-    strategy_state,
-    traffic_hour,
-)
+from adwarm.store.error_events import error_event
+from adwarm.store.leases import table as lease
+from adwarm.store.partitions import table as partition
+from adwarm.store.read_traffic import table as traffic_hour
+from adwarm.store.snapshots import delete_unused, forecast_snapshot, policy, policy_review
+from adwarm.store.strategies import states as strategy_state
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

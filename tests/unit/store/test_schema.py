@@ -9,6 +9,7 @@ from sqlalchemy import Engine, inspect, select, text
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.payloads import table as payload
 from adwarm.store.schema import (
     VERSION_TABLE,
     get_current_revision,
@@ -19,7 +20,7 @@ from adwarm.store.schema import (
     reset,
     upgrade,
 )
-from adwarm.store.tables import metadata, payload
+from adwarm.store.tables import metadata
 from tests.unit.conftest import NOW
 
 

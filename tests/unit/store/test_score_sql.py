@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
 from adwarm.store.database import read_transaction
-from adwarm.store.tables import fatigue_score
+from adwarm.store.scores import table as fatigue_score
 from tests import fatigue_scores
 from tests.unit.fatigue.stored_ads import LAST_DAY, NOW, make_score, store_account
 

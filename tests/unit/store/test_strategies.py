@@ -22,8 +22,8 @@ from adwarm.store.strategies import (
     save_strategy,
     seed_strategies,
     set_enabled,
+    table,
 )
-from adwarm.store.tables import strategy as table
 from tests.unit.conftest import NOW
 
 LATER = NOW + timedelta(hours=1)

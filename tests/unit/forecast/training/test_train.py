@@ -23,8 +23,7 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, write_transaction
-from adwarm.store.snapshots import record_choice
-from adwarm.store.tables import forecast_snapshot
+from adwarm.store.snapshots import forecast_snapshot, record_choice
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -9,8 +9,8 @@ import pytest
 
 from adwarm.model import PlannedWarm, ReportKey, WarmReason, WarmStatus
 from adwarm.store import jobs, warms, write_transaction
-from adwarm.store.snapshots import PlanHour, save_outlook
-from adwarm.store.tables import access_pattern, policy
+from adwarm.store.access_patterns import access_pattern
+from adwarm.store.snapshots import PlanHour, policy, save_outlook
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import START, Page
 

@@ -24,7 +24,7 @@ from adwarm.serving.problems import Problem
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
 from adwarm.store import accounts, entries, payloads
 from adwarm.store.database import write_transaction
-from adwarm.store.tables import entry as entry_table
+from adwarm.store.entries import table as entry_table
 from adwarm_client.exchange import ApiResponse
 from adwarm_client.report_answer import make_answer, read_strings
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness

@@ -30,7 +30,7 @@ from adwarm.serving.pointers import Pointer
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.store import accounts, entries, write_transaction
 from adwarm.store.entries import Entry
-from adwarm.store.tables import payload
+from adwarm.store.payloads import table as payload
 from adwarm_client.codings import format_available_dictionary
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.serving.hit_harness import HitHarness
