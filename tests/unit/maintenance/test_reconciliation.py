@@ -96,7 +96,7 @@ def differing(runtime: Runtime) -> set[tuple[str, str]]:
 
 
 def test_an_honest_platform_agrees(runtime_of: MakeRuntime) -> None:
-    """Delivery, purchases and results agree in both windows; calls are counted, and nothing is published."""
+    """Delivery agrees in both windows, and sales where there are some; calls are counted, and nothing is published."""
     runtime = runtime_of()
     store_settled_week(runtime)
     stored, before = entries.get_totals(runtime.engine), _calls(runtime)
@@ -106,7 +106,8 @@ def test_an_honest_platform_agrees(runtime_of: MakeRuntime) -> None:
     assert result.counts == {"compared": len(listed), "differing": 0}
     for comparison, windows in (("levels", 2), ("async", 2), ("stored", 1)):
         found = [item.metric for item in listed if item.comparison == comparison]
-        assert {found.count(name) for name in ("impressions", "spend", *BOUGHT)} == {windows}
+        assert {found.count(name) for name in ("impressions", "spend")} == {windows}
+        assert {found.count(name) for name in BOUGHT} <= {windows, 1}, "three ads may sell nothing in the recent days"
     assert differing(runtime) == set()
     assert entries.get_totals(runtime.engine) == stored
     assert _calls(runtime) - before >= 2 * 4
