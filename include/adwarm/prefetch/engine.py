@@ -85,7 +85,7 @@ Record = Callable[[Connection, Sequence[KeyOutcome]], None]
 Heartbeat = Callable[[int], None]
 _MAX_THREADS = 32
 """Threads of a batch, unless more workers are set: a thread that waits for an async report costs little but memory."""
-_NEW_OBJECTS = 10_000
+_NEW_OBJECTS = 100_000
 """New objects that start a collection of garbage."""
 
 
