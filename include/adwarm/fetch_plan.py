@@ -19,7 +19,7 @@ an account share one request, and a few days may travel with them.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from typing import NamedTuple
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, FreshnessRules, QuerySpec, Window, is_settled
 from adwarm.model.breakdowns import count_groups
+from adwarm.settings import Settings
 from adwarm.sources.protocol import Capabilities
 from adwarm.sources.units import PAGE_ROWS
 from adwarm.store.partitions import PartitionState
@@ -93,8 +94,9 @@ REPORT_DAYS, REPORT_ROWS = 45, 10_000
 """More days or expected rows than these go as an async report: by pages they take minutes, one call after another."""
 REPORT_CALLS = 10
 """Calls of an async report beside its pages: one starts it, and in two minutes nine ask for its progress."""
-ASSUMED_ROWS = 50.0
-"""Rows of an account-day without breakdowns while no day is stored."""
+TYPICAL_OBJECTS = {"ad": 50.0, "adset": 15.0, "campaign": 5.0, "account": 1.0}
+"""Objects of an account with rows on a day while nothing is stored: about three ads in an ad set, and three of these in
+a campaign, which lies within what guides to the platform advise (two to five of each)."""
 BLOCK_DAYS = 30
 HISTORY_DAYS = 37
 """Days of rows that closing a day completes: what the score of the day looks at, a month and the week before it."""
@@ -275,14 +277,30 @@ def is_large(days: int, rows_per_day: float) -> bool:
     return days > REPORT_DAYS or days * rows_per_day > REPORT_ROWS
 
 
-def expect_rows(spec: QuerySpec, own: float | None, plain: float | None) -> float:
+def list_similar(spec: QuerySpec, settings: Settings) -> list[QuerySpec]:
+    """Return the queries without breakdowns by which the rows of `spec` are expected, those of the nearest level first.
+
+    Reports by account tell nothing about other levels and are left out.
+    """
+    others = {other.hash: other for other in map(settings.spec, ("default", *settings.reports))}
+    plain = [other for other in others.values() if not other.breakdowns and other.level != "account" and other != spec]
+    objects = TYPICAL_OBJECTS[spec.level]
+    return sorted(plain, key=lambda other: abs(math.log(TYPICAL_OBJECTS[other.level] / objects)))
+
+
+def expect_rows(spec: QuerySpec, own: float | None, similar: Iterable[tuple[str, float | None]] = ()) -> float:
     """Return the rows of an account-day that a fetch has to expect.
 
     Args:
         own: rows of the stored days of this query; None without any.
-        plain: those of the report `default`, which each breakdown multiplies; None without any.
+        similar: level and rows of the queries of `list_similar` in their order, of which the first with rows counts.
     """
     if own is not None:
         return own
-    objects = 1.0 if spec.level == "account" else ASSUMED_ROWS if plain is None else plain
+    objects = TYPICAL_OBJECTS[spec.level]
+    if spec.level != "account":
+        for level, rows in similar:
+            if rows is not None:
+                objects = max(rows * objects / TYPICAL_OBJECTS[level], min(rows, 1.0))
+                break
     return objects * count_groups(spec.breakdowns)

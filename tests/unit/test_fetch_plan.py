@@ -21,12 +21,14 @@ from adwarm.fetch_plan import (
     get_day_close_windows,
     get_request_cost,
     is_large,
+    list_similar,
     needs_fetch,
     plan_fetch,
     refetch_weekday,
 )
 from adwarm.foundation.local_time import local_midnight
 from adwarm.model import Account, FreshnessRules, QuerySpec, Window
+from adwarm.settings import ReportSettings, Settings
 from adwarm.sources.protocol import Capabilities
 from adwarm.store.partitions import PartitionState
 
@@ -369,13 +371,38 @@ def test_a_request_takes_pages_and_a_large_one_a_report(days: int, rows_per_day:
 
 
 @pytest.mark.parametrize(
-    ("level", "own", "plain", "rows"),
+    ("level", "own", "similar", "objects"),
     [
-        *(("ad", 7.5, 20.0, 7.5), ("ad", 0.0, 20.0, 0.0), ("account", 7.5, None, 7.5)),
-        *(("ad", None, 20.0, 360.0), ("ad", None, 0.0, 0.0), ("ad", None, None, 900.0)),
-        *(("account", None, None, 18.0), ("account", None, 20.0, 18.0)),
+        *(("ad", 7.5, [("ad", 20.0)], 7.5), ("ad", 0.0, [("ad", 20.0)], 0.0), ("account", 7.5, [], 7.5)),
+        *(("ad", None, [("ad", 20.0)], 20.0), ("ad", None, [("ad", 0.0)], 0.0), ("ad", None, [("ad", None)], 50.0)),
+        *(("ad", None, [], 50.0), ("adset", None, [], 15.0), ("campaign", None, [], 5.0), ("account", None, [], 1.0)),
+        *(("campaign", None, [("ad", 300.0)], 30.0), ("campaign", None, [("ad", None), ("adset", 60.0)], 20.0)),
+        *(("adset", None, [("adset", 7.0), ("ad", 300.0)], 7.0), ("ad", None, [("campaign", 4.0)], 40.0)),
+        *(("campaign", None, [("ad", 3.0)], 1.0), ("adset", None, [("ad", 0.5)], 0.5)),
+        *(("campaign", None, [("ad", 0.0)], 0.0), ("account", None, [("ad", 20.0)], 1.0)),
     ],
 )
-def test_the_rows_of_a_day_are_expected(level: str, own: float | None, plain: float | None, rows: float) -> None:
-    """Rows that are stored count; else each object of the plain report has a row for each group, an account has one."""
-    assert expect_rows(QuerySpec(level=level, breakdowns=("age", "gender")), own, plain) == rows
+def test_the_rows_of_a_day_are_expected(
+    level: str, own: float | None, similar: list[tuple[str, float | None]], objects: float
+) -> None:
+    """Rows that are stored count; else the objects of the level, by the first report with rows, times the groups."""
+    groups = 1 if own is not None else 18
+    assert expect_rows(QuerySpec(level=level, breakdowns=("age", "gender")), own, similar) == objects * groups
+    assert expect_rows(QuerySpec(level=level), own, similar) == objects
+
+
+def test_similar_reports_have_no_groups_and_the_nearest_level() -> None:
+    """First those of the same level, then of the next ones; a report is not similar to itself."""
+    levels = {"people": "ad", "sets": "adset", "campaigns": "campaign", "whole": "account"}
+    reports = {name: ReportSettings.model_validate({"level": level}) for name, level in levels.items()}
+    reports["people"] = ReportSettings(breakdowns=("age",))
+    settings = Settings(reports=reports)
+
+    def names(level: str, *breakdowns: str) -> list[str]:
+        spec = QuerySpec(level=level, breakdowns=breakdowns)
+        return [other.level for other in list_similar(spec, settings)]
+
+    assert names("campaign", "age") == ["campaign", "adset", "ad"]
+    assert names("adset", "age") == ["adset", "campaign", "ad"]
+    assert names("ad", "age") == ["ad", "adset", "campaign"]
+    assert [other.level for other in list_similar(settings.spec("sets"), settings)] == ["campaign", "ad"]

@@ -118,11 +118,11 @@ CASES: list[tuple[Any, str]] = [
         ),
     ),
     (
-        Estimate(1, 30, 1, 52, 720.0, "groups of the breakdowns", 1.0, 0.001, 0.01, 1),
+        Estimate(1, 30, 1, 52, 720.0, "other reports", 1.0, 0.001, 0.01, 1),
         (
             "1 account lacks 30 days in all; fetching them takes about 52 requests, 1 async report among them, "
             "which is 3.6 s if nothing else runs and 36 s beside a full load of other work (at 720 rows a day, "
-            "those of the report default times the usual groups of the breakdowns)"
+            "by the stored days of other reports, the level and the breakdowns)"
         ),
     ),
     (Estimate(0, 0, 0, 2, 50.0, "assumed", 1.0, 0.1, 0.1), "no day is missing; range summaries take about 2 requests"),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
-from adwarm.fetch_plan import RefetchSchedule, RequestCost, expect_rows, get_request_cost
+from adwarm.fetch_plan import RefetchSchedule, RequestCost, expect_rows, get_request_cost, list_similar
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, FreshnessRules, QuerySpec, ReportKey, Window, expires_at, resolve_key, resolve_window
@@ -179,10 +179,12 @@ class StoreView:
         earlier = _LOOK_BACK if min(page_rows.values()) < PAGE_ROWS else timedelta()
         hull = Window(min(w.since for w in windows.values()) - earlier, max(w.until for w in windows.values()))
         stored = self._list_states(spec, by_id, hull)
-        plain = self._list_states(self._settings.spec("default"), by_id, hull) if spec.breakdowns else {}
+        others = list_similar(spec, self._settings) if spec.breakdowns and len(stored) < len(by_id) else []
+        similar = [(other.level, self._list_states(other, by_id, hull)) for other in others]
         for index, (key, at) in requests.items():
             name, days = key.account_id, stored.get(key.account_id, {})
-            rows = expect_rows(spec, _last_rows(days), _last_rows(plain.get(name, {}))) if spec.breakdowns else 0
+            latest = ((level, _last_rows(states.get(name, {}))) for level, states in similar)
+            rows = expect_rows(spec, _last_rows(days), latest) if spec.breakdowns else 0
             cost = get_request_cost(windows[index], days, schedules[name], at, rows)
             yield index, cost if rows else cost._replace(pages=_count_pages(days, page_rows[name]))
 

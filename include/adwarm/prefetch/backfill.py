@@ -18,7 +18,15 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.fetch_plan import RefetchSchedule, aligned_blocks, count_calls, expect_rows, is_large, plan_fetch
+from adwarm.fetch_plan import (
+    RefetchSchedule,
+    aligned_blocks,
+    count_calls,
+    expect_rows,
+    is_large,
+    list_similar,
+    plan_fetch,
+)
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_duration
@@ -34,10 +42,10 @@ log = logging.getLogger(__name__)
 PLATFORM_RETENTION_DAYS = 1122
 """37 months: how long the platform keeps data."""
 DAG = "backfill"
-_STORED_DAYS, _GROUPS, _ASSUMED = "stored days", "groups of the breakdowns", "assumed"
+_STORED_DAYS, _SIMILAR, _ASSUMED = "stored days", "other reports", "assumed"
 _SOURCES = {
     _STORED_DAYS: "as in the stored days",
-    _GROUPS: "those of the report default times the usual groups of the breakdowns",
+    _SIMILAR: "by the stored days of other reports, the level and the breakdowns",
     _ASSUMED: "an assumption",
 }
 ASSUMED_SECONDS = 1.0
@@ -90,7 +98,7 @@ class Estimate:
         requests: pages, starts and polls of async reports, range summaries, and look-ups of accounts that were never
             fetched.
         rows_per_day: average rows of an account-day.
-        rows_from: where that number comes from: `stored days`, `groups of the breakdowns` or `assumed`.
+        rows_from: where that number comes from: `stored days`, `other reports` or `assumed`.
         seconds_per_request: how long a request took recently, waiting included; assumed when none was measured.
         hours_alone: with every slot and the whole rate.
         hours_shared: with only the capacity of low priority, while all other classes are busy.
@@ -341,14 +349,17 @@ def _record_outcome(
 
 def _expect_rows(context: Context, report: str) -> tuple[dict[str, float], float, str]:
     """Return the rows of a day by account, those of other accounts, and where the numbers come from."""
-    spec, plain = context.settings.spec(report), dict[str, float]()
+    spec = context.settings.spec(report)
     own = partitions.get_rows_per_day(context.engine, spec.hash)
-    if spec.breakdowns:
-        plain = partitions.get_rows_per_day(context.engine, context.settings.spec("default").hash)
-    rows = {name: expect_rows(spec, own.get(name), plain.get(name)) for name in {**plain, **own}}
+    others = list_similar(spec, context.settings)
+    similar = [(other.level, partitions.get_rows_per_day(context.engine, other.hash)) for other in others]
+    names = set(own).union(*(means for _, means in similar))
+    rows = {
+        name: expect_rows(spec, own.get(name), ((level, means.get(name)) for level, means in similar)) for name in names
+    }
     if not rows:
-        return {}, expect_rows(spec, None, None), _ASSUMED
-    return rows, sum(rows.values()) / len(rows), _STORED_DAYS if own else _GROUPS
+        return {}, expect_rows(spec, None), _ASSUMED
+    return rows, sum(rows.values()) / len(rows), _STORED_DAYS if own else _SIMILAR
 
 
 def _hours(requests: int, seconds: float, settings: Settings, share: float) -> float:

@@ -11,6 +11,7 @@ Everything is published under the fenced lease of the account's data. What was p
 """
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -20,7 +21,15 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from adwarm.fetch_plan import REPORT_ROWS, FetchPlan, RefetchSchedule, combine_request, expect_rows, plan_fetch
+from adwarm.fetch_plan import (
+    REPORT_ROWS,
+    FetchPlan,
+    RefetchSchedule,
+    combine_request,
+    expect_rows,
+    list_similar,
+    plan_fetch,
+)
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch.batch import platform_time
@@ -190,8 +199,12 @@ class AccountRefresh:
         rows = max((state.rows for state in self._states.values()), default=0)
         if self._states or not self.spec.breakdowns or not plan.spans:
             return rows
-        plain = load_states(self.context, self.account.id, self.context.settings.spec("default"), plan.spans)
-        return int(expect_rows(self.spec, None, max((state.rows for state in plain.values()), default=None)))
+        similar = (
+            (other.level, max((state.rows for state in states.values()), default=None))
+            for other in list_similar(self.spec, self.context.settings)
+            if (states := load_states(self.context, self.account.id, other, plan.spans))
+        )
+        return math.ceil(expect_rows(self.spec, None, similar))
 
     def _is_requested(self, window: Window) -> bool:
         return any(key.window == window for key in self._remaining)

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from adwarm.fetch_plan import ASSUMED_ROWS, aligned_block
+from adwarm.fetch_plan import TYPICAL_OBJECTS, aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, CauseKind, Window
 from adwarm.prefetch.backfill import (
@@ -194,7 +194,12 @@ def test_an_estimate_without_history_says_what_it_assumes(bench: PrefetchHarness
     unknown = [*ACCOUNTS, Account("act_4", currency="")]
     result = _estimate(bench, unknown)
 
-    assert (result.accounts, result.days, result.rows_from, result.rows_per_day) == (4, 360, "assumed", ASSUMED_ROWS)
+    assert (result.accounts, result.days, result.rows_from, result.rows_per_day) == (
+        4,
+        360,
+        "assumed",
+        TYPICAL_OBJECTS["ad"],
+    )
     assert result.requests == sum(-(-len(span) * 50 // 500) for span in _spans()) * 4 + 1
     assert 0 < result.hours_alone < result.hours_shared
 

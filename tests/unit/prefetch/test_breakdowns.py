@@ -1,13 +1,15 @@
 """Reports with breakdowns go the way of all reports: whatever happens to their rows, the groups add up to the truth."""
 
+import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
 import pytest
 
-from adwarm.fetch_plan import ASSUMED_ROWS, count_calls
+from adwarm.fetch_plan import TYPICAL_OBJECTS, count_calls
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, Priority, ReportKey, Row, Window
 from adwarm.model.breakdowns import HOURLY, count_groups
@@ -160,7 +162,7 @@ def _count_clicks(rows: list[Row]) -> int:
     return sum(int(item["value"]) for item in items if item["action_type"] == "link_click")
 
 
-@pytest.mark.parametrize(("plain_reports", "rows_per_day"), [(["default"], 4), ([], ASSUMED_ROWS)])
+@pytest.mark.parametrize(("plain_reports", "rows_per_day"), [(["default"], 4), ([], TYPICAL_OBJECTS["ad"])])
 def test_the_first_fetch_of_many_groups_is_an_async_report(
     divide: MakeDivision, monkeypatch: pytest.MonkeyPatch, plain_reports: list[str], rows_per_day: float
 ) -> None:
@@ -197,7 +199,7 @@ def test_groups_cost_their_calls(divide: MakeDivision) -> None:
     assert spans(REPORT).rows_from == "assumed"
     stage.fetch("default")
     plain, divided = spans("default"), spans(REPORT)
-    assert (divided.rows_from, divided.rows_per_day) == ("groups of the breakdowns", plain.rows_per_day * groups)
+    assert (divided.rows_from, divided.rows_per_day) == ("other reports", plain.rows_per_day * groups)
     assert divided.requests > 5 * plain.requests
     assert (plain.async_reports, divided.async_reports > 0) == (0, True)
     assert "async report" in str(divided)
@@ -206,3 +208,27 @@ def test_groups_cost_their_calls(divide: MakeDivision) -> None:
     assert spans(REPORT).rows_per_day == pytest.approx(rows)
     plain_calls, calls = costs("last_14d")
     assert calls > 4 * plain_calls
+
+
+@pytest.mark.parametrize("fetched", [(), ("default",), ("default", "campaign")])
+def test_a_higher_level_costs_fewer_calls(
+    divide: MakeDivision, monkeypatch: pytest.MonkeyPatch, fetched: tuple[str, ...]
+) -> None:
+    """Groups of campaigns are expected by the campaigns that are stored, or by a part of the ads: for the fetch, the
+    estimate and the plan alike."""
+    stage = divide("campaign", PLACEMENT, ads=40)
+    for name in fetched:
+        stage.fetch(name)
+    context, now = stage.engine.context, stage.staging.clock.now()
+    days = Counter(row["date_start"] for row in stage.stored(fetched[-1], WEEK)) if fetched else Counter({"any": 50})
+    groups = count_groups(PLACEMENT) * (1 if "campaign" in fetched else 0.1)
+    most = max(days.values()) * groups
+    monkeypatch.setattr("adwarm.fetch_plan.REPORT_ROWS", 7 * math.ceil(most))
+    expected = estimate(context, [(ACCOUNT, [WEEK])], REPORT)
+    assert expected.rows_per_day == pytest.approx(days.total() / len(days) * groups)
+    assert (expected.rows_from, expected.async_reports) == ("other reports" if fetched else "assumed", 0)
+    [cost] = StoreView(context, now).get_request_costs([ReportKey("act_1", str(WEEK), REPORT)], [now])
+    assert cost.pages == math.ceil((count_calls(7, days[max(days)] * groups) + 1) / 2)
+    submitted = stage.staging.calls("submit")
+    stage.fetch()
+    assert stage.staging.calls("submit") == submitted
