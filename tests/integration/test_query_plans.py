@@ -134,7 +134,7 @@ def take_lease(store: Store) -> None:
 
 def look_up_entries(store: Store) -> None:
     """Find an entry as the read API and as a fetch do."""
-    entries.find_with_zone(store.engine, ENTRY)
+    entries.find_with_zones(store.engine, [ENTRY, EntryKey(ACCOUNT, ENTRY.window, "ab0123456789")])
     entries.find(store.engine, ENTRY)
     payloads.find(store.engine, "0" * 64)
     entries.find_lifetimes(store.engine, [ENTRY])

@@ -146,7 +146,7 @@ def _check_entry(context: Context, entry: Entry) -> Checked:
 
 
 def _has_changed(context: Context, entry: Entry) -> bool:
-    stored, _ = entries.find_with_zone(context.engine, entry.key)
+    stored, _ = entries.find_with_zones(context.engine, [entry.key])[entry.key]
     return stored is None or stored.payload_hash != entry.payload_hash
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day
@@ -159,13 +160,19 @@ class QuerySpec:
     @property
     def hash(self) -> str:
         """Twelve hex digits, different for every query."""
-        attribution = [self.attribution] if self.attribution else []
-        divided = [sorted(self.breakdowns), sorted(self.action_breakdowns)]
-        text = json.dumps([
-            *(self.level, sorted(self.fields), sorted(self.attribution_windows)),
-            *(attribution + divided if any(divided) else attribution),
-        ])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return _hash_query(self)
+
+
+@lru_cache(maxsize=1_024)
+def _hash_query(spec: QuerySpec) -> str:
+    """Return the hash of a query; every read of a report needs it."""
+    attribution = [spec.attribution] if spec.attribution else []
+    divided = [sorted(spec.breakdowns), sorted(spec.action_breakdowns)]
+    text = json.dumps([
+        *(spec.level, sorted(spec.fields), sorted(spec.attribution_windows)),
+        *(attribution + divided if any(divided) else attribution),
+    ])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def row_key(row: Mapping[str, object], identity: Sequence[str]) -> tuple[object, ...]:

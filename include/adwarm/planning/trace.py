@@ -116,7 +116,8 @@ def _trace_entry(context: Context, name: str, key: ReportKey, fetched_at: dateti
     except AdwarmError as error:
         yield TraceStep(None, "stored", name, str(error))
         return
-    entry, _zone = entries.find_with_zone(context.engine, EntryKey(key.account_id, window, spec.hash))
+    entry_key = EntryKey(key.account_id, window, spec.hash)
+    entry, _zone = entries.find_with_zones(context.engine, [entry_key])[entry_key]
     if entry is None:
         yield TraceStep(None, "stored", name, f"the entry of {window} is gone: evicted, or replaced by another query")
         return

@@ -2,15 +2,19 @@
 
 A pointer is the entry's row with the window that it was resolved for. It is not reused after `serving.pointer_seconds`,
 nor after the midnight in the account's data zone that moves the window; whether the entry is fresh is decided by the
-clock at each request. Reads of the database run in threads, one at a time for each key.
+clock at each request.
+
+Statements run in threads. One reads all keys that wait for it, so that many keys cost little more than one.
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from cachetools import LRUCache
@@ -18,13 +22,17 @@ from cachetools import LRUCache
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Transient
 from adwarm.foundation.local_time import local_day, local_midnight
-from adwarm.model import Account, ReportKey, Window, resolve_key
+from adwarm.model import Account, EntryKey, ReportKey, Window, resolve_key
 from adwarm.serving.local_caches import CacheSelection, run_in_loop
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
 from adwarm_client.date_ranges import ONE_DAY, PRESETS
 
 MAX_POINTERS: Final = 20_000
+_KEYS_AT_ONCE: Final = 50
+_STATEMENTS: Final = 2
+"""Statements at a time: a slow one holds up no others, and the keys that come meanwhile are read together."""
+_ZONE_TRIES: Final = 3
 _EVER: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
@@ -52,12 +60,12 @@ class Pointer:
     read_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """A read that runs, and when it began."""
+@dataclass(slots=True)
+class _Read:
+    """A key that waits to be read, or is read."""
 
     future: asyncio.Future[Pointer]
-    started: float
+    started: float = math.inf
 
 
 class PointerCache:
@@ -75,7 +83,9 @@ class PointerCache:
         self._pointers: LRUCache[ReportKey, Pointer] = LRUCache(MAX_POINTERS)
         self._last: LRUCache[ReportKey, Pointer] = LRUCache(MAX_POINTERS)
         self._zones: LRUCache[str, str] = LRUCache(MAX_POINTERS)
-        self._flights: dict[ReportKey, _Flight] = {}
+        self._waiting: dict[ReportKey, _Read] = {}
+        self._running: dict[ReportKey, _Read] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def clear(self, selection: CacheSelection) -> None:
@@ -110,30 +120,39 @@ class PointerCache:
             BadRequest: the report is not configured.
         """
         oldest = self._monotonic() - (self._seconds if max_age is None else max_age)
-        while True:
-            flight = self._flights.get(key) or self._start(key)
-            if flight.started >= oldest:
-                # Shielded: the others still wait for it when one of them is gone.
-                return await asyncio.shield(flight.future)
-            await asyncio.wait([flight.future])
+        read = self._running.get(key)
+        if read is None or read.started < oldest:
+            read = self._waiting.get(key) or self._wait(key)
+        # Shielded: the others still wait for it when one of them is gone.
+        return await asyncio.shield(read.future)
 
-    def read(self, key: ReportKey, zone: str | None = None) -> Pointer:
-        """Read the pointer of a key from the database, in this thread.
+    def read(self, zones: Mapping[ReportKey, str | None]) -> dict[ReportKey, Pointer | Exception]:
+        """Read the pointers of keys from the database, in this thread; the error of a key stands in its place.
 
         Args:
-            zone: the data zone that the account had last time; a wrong one costs a second statement.
-
-        Raises:
-            BadRequest: the report is not configured.
+            zones: each key with the data zone that its account had last time; a wrong one costs another statement.
         """
         started, now, default = self._monotonic(), self._clock.now(), self._settings.default_zone
-        spec, zone = self._settings.spec(key.report), zone or default
-        for _ in range(3):
-            entry_key = resolve_key(key, Account(key.account_id, zone, zone), spec, now)
-            entry, stored_zone = entries.find_with_zone(self._engine, entry_key)
-            if (stored_zone or default) == zone:
+        results: dict[ReportKey, Pointer | Exception] = {}
+        rest = {key: zone or default for key, zone in zones.items()}
+        for _ in range(_ZONE_TRIES):
+            entry_keys: dict[ReportKey, EntryKey] = {}
+            for key, zone in rest.items():
+                try:
+                    spec = self._settings.spec(key.report)
+                    entry_keys[key] = resolve_key(key, Account(key.account_id, zone, zone), spec, now)
+                except Exception as error:  # whatever it is, the other keys have no part in it
+                    results[key] = error
+            stored = entries.find_with_zones(self._engine, set(entry_keys.values()))
+            guesses, rest = rest, {}
+            for key, entry_key in entry_keys.items():
+                entry, stored_zone = stored[entry_key]
+                zone = stored_zone or default
+                if zone != guesses[key]:
+                    rest[key] = zone
+                    continue
                 valid_from, valid_until = _validity(key.date_range, zone, now)
-                return Pointer(
+                results[key] = Pointer(
                     key=key,
                     window=entry_key.window,
                     entry=entry,
@@ -143,30 +162,59 @@ class PointerCache:
                     valid_until=valid_until,
                     read_at=started,
                 )
-            zone = stored_zone or default
-        raise Transient(f"the time zone of {key.account_id} keeps changing; try again", retry_after=1)
+            if not rest:
+                break
+        for key in rest:
+            results[key] = Transient(f"the time zone of {key.account_id} keeps changing; try again", retry_after=1)
+        return results
 
-    def _start(self, key: ReportKey) -> _Flight:
+    def _wait(self, key: ReportKey) -> _Read:
+        """Let a key wait for the next statement, which others that come in the same turn of the loop join."""
         loop = self._loop = asyncio.get_running_loop()
-        started = self._monotonic()
-        future = loop.run_in_executor(self._executor, self.read, key, self._zones.get(key.account_id))
-        flight = self._flights[key] = _Flight(future, started)
-        future.add_done_callback(lambda done: self._finish(key, done))
-        return flight
+        read = _Read(loop.create_future())
+        if not self._waiting and len(self._tasks) < _STATEMENTS:
+            task = loop.create_task(self._read_waiting())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._waiting[key] = read
+        return read
+
+    async def _read_waiting(self) -> None:
+        """Read the keys that wait, by one statement after the other, until none waits."""
+        while self._waiting:
+            keys = list(islice(self._waiting, _KEYS_AT_ONCE))
+            reads = {key: self._waiting.pop(key) for key in keys}
+            for read in reads.values():
+                read.started = self._monotonic()
+            self._running |= reads
+            zones = {key: self._zones.get(key.account_id) for key in keys}
+            results: Mapping[ReportKey, Pointer | Exception]
+            try:
+                results = await asyncio.get_running_loop().run_in_executor(self._executor, self.read, zones)
+            except Exception as error:
+                results = dict.fromkeys(keys, error)
+            finally:
+                for key, read in reads.items():
+                    if self._running.get(key) is read:
+                        del self._running[key]
+            for key, read in reads.items():
+                result = results[key]
+                if isinstance(result, Pointer):
+                    self._remember(result)
+                    read.future.set_result(result)
+                else:
+                    read.future.set_exception(result)
 
     def _drop(self, selection: CacheSelection) -> None:
         for key in [key for key in self._pointers if selection.includes(key)]:
             del self._pointers[key]
 
-    def _finish(self, key: ReportKey, done: asyncio.Future[Pointer]) -> None:
-        del self._flights[key]
-        if not done.cancelled() and done.exception() is None:
-            pointer = done.result()
-            self._pointers[key] = pointer
-            if pointer.is_known:
-                self._zones[key.account_id] = pointer.data_zone
-            if pointer.entry is not None:
-                self._last[key] = pointer
+    def _remember(self, pointer: Pointer) -> None:
+        self._pointers[pointer.key] = pointer
+        if pointer.is_known:
+            self._zones[pointer.key.account_id] = pointer.data_zone
+        if pointer.entry is not None:
+            self._last[pointer.key] = pointer
 
 
 def _validity(date_range: str, zone: str, now: datetime) -> tuple[datetime, datetime]:

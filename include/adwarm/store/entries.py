@@ -1,6 +1,6 @@
 """Entries: the stored answer for one account, window and query, as sealed bytes with their metadata."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     Connection,
     Engine,
-    Select,
     and_,
     bindparam,
     delete,
@@ -151,14 +150,21 @@ def find_each(engine: Engine, keys: Iterable[EntryKey]) -> Iterator[tuple[Entry,
         yield from ((from_row(Entry, row), bytes(row.body)) for row in rows)
 
 
-def find_with_zone(engine: Engine, key: EntryKey) -> tuple[Entry | None, str | None]:
-    """Return an entry without its bytes, and the data zone of its account, by one statement; None for what is absent.
+def find_with_zones(engine: Engine, keys: Collection[EntryKey]) -> dict[EntryKey, tuple[Entry | None, str | None]]:
+    """Return entries without their bytes, each with the data zone of its account; None for what is not stored.
 
-    The caller compares the zone with the one that it has resolved `key` by.
+    One statement reads all of them, and one more the zones of accounts without such an entry. The caller compares a
+    zone with the one by which it has resolved the key.
     """
     with read_statement(engine) as connection:
-        row = connection.execute(_WITH_ZONE, to_row(key)).one()
-    return None if row.payload_hash is None else from_row(Entry, row), row.data_zone
+        values = [tuple(to_row(key).values()) for key in keys]
+        rows = connection.execute(_WITH_ZONES, {"keys": values}).all()
+        stored = {entry.key: (entry, row.data_zone) for row in rows for entry in [from_row(Entry, row)]}
+        names = {key.account_id for key in keys if key not in stored}
+        zones: dict[str, str] = {}
+        if names:
+            zones = {row.id: row.data_zone for row in connection.execute(_ZONES, {"names": sorted(names)})}
+    return {key: stored.get(key) or (None, zones.get(key.account_id)) for key in keys}
 
 
 def is_stored(connection: Connection, key: ReportKey) -> bool:
@@ -393,14 +399,13 @@ def delete_orphans(engine: Engine, before: datetime) -> Iterator[int]:
         yield count
 
 
-def _build_with_zone() -> Select[Any]:
-    same = and_(*(table.c[name] == bindparam(name) for name in ("account_id", "since", "until", "spec_hash")))
-    zone = select(account.c.data_zone).where(account.c.id == bindparam("account_id")).scalar_subquery()
-    one_row = select(literal(1).label("one")).subquery()
-    return select(zone.label("data_zone"), table).select_from(one_row.outerjoin(table, same))
-
-
-_WITH_ZONE = _build_with_zone()
+_KEY = tuple_(*(table.c[name] for name in ("account_id", "since", "until", "spec_hash")))
+_ZONES = select(account.c.id, account.c.data_zone).where(account.c.id.in_(bindparam("names", expanding=True)))
+_WITH_ZONES = (
+    select(account.c.data_zone, table)
+    .select_from(table.outerjoin(account, account.c.id == table.c.account_id))
+    .where(_KEY.in_(bindparam("keys", expanding=True)))
+)
 
 
 def _matches(key: EntryKey) -> Any:

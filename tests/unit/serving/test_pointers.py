@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, ReportKey, resolve_window
-from adwarm.serving.pointers import PointerCache, _validity
+from adwarm.serving.pointers import Pointer, PointerCache, _validity
 from adwarm.store import Context, accounts
 from adwarm_client.date_ranges import PRESETS
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
@@ -96,7 +96,7 @@ def test_an_unknown_report_is_an_error_for_all_who_wait(desk: ReaderHarness, exe
         return await asyncio.gather(cache.load(key), cache.load(key), return_exceptions=True)
 
     assert [type(result) for result in asyncio.run(load())] == [BadRequest, BadRequest]
-    assert cache._flights == {}
+    assert cache._running == {}
 
 
 class _SlowReads:
@@ -115,7 +115,7 @@ class _SlowReads:
         event.remove(self.engine, "before_cursor_execute", self._hold)
 
     def _hold(self, _connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        if "data_zone" in statement:
+        if "FROM entry" in statement:
             self.count += 1
             if self.count == 1:
                 self.has_started.set()
@@ -141,6 +141,37 @@ def test_readers_share_reads(
     with _SlowReads(desk) as slow:
         asyncio.run(load())
         assert slow.count == statements
+
+
+def test_keys_that_come_together_are_read_together(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+    """Sixty keys need a few statements and get what each gets alone: stored or not, of two zones, one with an error."""
+    cache, clock = _cache(desk, executor, 0.0), desk.bench.clock
+    clock.set(datetime(2026, 11, 25, 2, 0, tzinfo=UTC))
+    names = [f"act_{number}" for number in range(1, 58)]
+    accounts.save(desk.engine, [Account(name, "America/New_York", "America/New_York") for name in names[:30]], NOW)
+    keys = [
+        *(ReportKey(name, "yesterday") for name in names),
+        ReportKey("act_1", "last_7d"),
+        ReportKey("act_1", "yesterday", "nothing"),
+        ReportKey("act_58", "today"),
+    ]
+    desk.warm(keys[0], keys[40])
+
+    async def load(*some: ReportKey) -> list[Pointer | BaseException]:
+        return await asyncio.gather(*(cache.load(key) for key in some), return_exceptions=True)
+
+    with _SlowReads(desk) as slow:
+        slow.may_end.set()
+        together = asyncio.run(load(*keys))
+        assert slow.count <= 8
+    alone = [asyncio.run(load(key))[0] for key in keys]
+    assert [_describe(item) for item in together] == [_describe(item) for item in alone]
+    assert [isinstance(item, Pointer) and item.entry is not None for item in together].count(True) == 2
+    assert isinstance(together[58], BadRequest)
+
+
+def _describe(item: Pointer | BaseException) -> object:
+    return replace(item, read_at=0.0) if isinstance(item, Pointer) else str(item)
 
 
 @SQLITE_ONLY

@@ -71,7 +71,7 @@ def lose_store(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) 
     def fail(*args: object, **options: object) -> Any:
         raise error or Transient("the sqlite database cannot be reached; check ADWARM_DATABASE_URL")
 
-    for name in ("find", "find_with_zone", "list_entries"):
+    for name in ("find", "find_with_zones", "list_entries"):
         monkeypatch.setattr(entries, name, fail)
     monkeypatch.setattr(payloads, "find", fail)
 
@@ -421,7 +421,7 @@ def test_a_database_that_hangs(route: HitHarness, monkeypatch: pytest.MonkeyPatc
         release.wait(60)
         raise Transient("gone")
 
-    monkeypatch.setattr(entries, "find_with_zone", hang)
+    monkeypatch.setattr(entries, "find_with_zones", hang)
     route.clock.sleep(2)
 
     async def read() -> Answer:
