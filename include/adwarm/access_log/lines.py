@@ -33,12 +33,14 @@ class LineBlock:
             it is read again when it is complete.
         text: the lines, joined by line ends.
         offsets: the offset of each line.
+        ends: where each line ends in `text`.
     """
 
     start: int
     end: int
     text: bytes
     offsets: Ints
+    ends: Ints
 
     @cached_property
     def lines(self) -> list[bytes]:
@@ -60,12 +62,13 @@ def line_blocks(
             cut = chunk.find(b"\n") + 1
             position += cut or len(chunk)
             chunk, skipping = chunk[cut:] if cut else b"", not cut
-        data = rest + chunk
-        cut = data.rfind(b"\n") + 1
+        cut = chunk.rfind(b"\n") + 1
         if cut:
-            yield _block(data[:cut], position, position + cut, max_line, reject)
-            position += cut
-        rest = data[cut:]
+            text = b"".join((rest, memoryview(chunk)[: cut - 1]))
+            yield _block(text, position, position + len(text) + 1, max_line, reject)
+            position += len(text) + 1
+            rest = b""
+        rest += chunk[cut:]
         if len(rest) > max_line:
             reject("too_long", position, rest[:512])
             position, rest, skipping = position + len(rest), b"", True
@@ -98,8 +101,7 @@ class _Source:
         return b"".join(parts)
 
 
-def _block(data: bytes, start: int, end: int, max_line: int, reject: RejectAt) -> LineBlock:
-    text = data.removesuffix(b"\n")
+def _block(text: bytes, start: int, end: int, max_line: int, reject: RejectAt) -> LineBlock:
     ends = np.append(np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")), len(text))
     begins = np.append(0, ends[:-1] + 1)
     sizes = ends - begins
@@ -110,7 +112,8 @@ def _block(data: bytes, start: int, end: int, max_line: int, reject: RejectAt) -
             reject("too_long", start + begin, text[begin : min(begin + 512, int(ends[index]))])
         begins, ends = begins[is_read], ends[is_read]
         text = b"\n".join([text[begin:stop] for begin, stop in zip(begins.tolist(), ends.tolist(), strict=True)])
-    return LineBlock(start, end, text, start + begins)
+        ends = np.cumsum(ends - begins + 1) - 1
+    return LineBlock(start, end, text, start + begins, ends)
 
 
 class Checkpoints:

@@ -180,7 +180,7 @@ class LogReader:
             reject(reason, int(block.offsets[line]), block.lines[line])
 
         if isinstance(parser, JsonLinesParser) and self._rules.is_empty:
-            batch = parser.parse_columns(block.text, len(block.offsets))
+            batch = parser.parse_columns(block)
             if batch is not None:
                 return self._events.from_arrow(self._add_actors(batch), refuse)
         raw = parser.parse(block.lines, refuse)

@@ -5,7 +5,6 @@ Messages name variables and never contain a value, which may be a secret.
 
 import json
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -130,6 +129,8 @@ def read_settings_file(path: str | None, variable: str) -> dict[str, Any]:
         return {}
     if not Path(path).is_file():
         raise BadRequest(f"{variable} names {path!r}, which is not a file")
+    import tomllib  # late: most processes have no such file, and it takes 15 ms
+
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

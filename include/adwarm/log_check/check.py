@@ -1,7 +1,7 @@
 """Reads a whole log as an ingest does, stores nothing, and says what was found; memory does not grow with the log."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,13 +16,15 @@ from adwarm.access_log.quarantine import Quarantine
 from adwarm.access_log.timestamps import from_micros
 from adwarm.foundation.arrow_arrays import system_memory_pool, to_numpy
 from adwarm.foundation.background_iterator import iterate_in_background
-from adwarm.foundation.local_hours import DAY_MICROS
 from adwarm.log_check.learnable import Learnable, measure_learnable
+from adwarm.model import Actor
 from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import AccessLogSettings, Settings
 
 _KEY = ("account_id", "date_range", "report", "actor")
+_ROWS_AT_ONCE = 50_000
+"""Slots of a table that is searched for reloads: a table for each day would take twice the time."""
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -195,22 +197,11 @@ def check_log(url: str, settings: Settings, on_progress: OnProgress | None = Non
             done += file.size
             report(size)
         check.rejected_values = reader.rejected_values()
-        check.learnable = measure_learnable(_drop_reloads(check, slots), settings.forecast.history_days)
-        check.reloads -= check.learnable.opens
+        tables = drop_reloads(table for _, table in slots.days(_ROWS_AT_ONCE))
+        check.learnable = measure_learnable(tables, settings.forecast.history_days)
+        opens = sum(count for actor, count in check.actors.items() if Actor(actor).is_human)
+        check.reloads = opens - check.learnable.opens
     return check
-
-
-def _drop_reloads(check: LogCheck, slots: SlotAggregator) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the days with their slots without reloads; a day of reloads only is left out. Counts all opens."""
-
-    def count_days() -> Iterator[pa.Table]:
-        for _, table in slots.days():
-            check.reloads += int(to_numpy(table["opens"]).sum())
-            yield table
-
-    for table in drop_reloads(count_days()):
-        if len(table):
-            yield int(table["slot"][0].value) // DAY_MICROS, table
 
 
 def _read_file(

@@ -6,18 +6,17 @@ opened.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
 
 from adwarm.access_log.log_reader import timestamp_column
-from adwarm.foundation.arrow_arrays import Bools, Codes, DictionaryEncoder, Ints, Micros
+from adwarm.foundation.arrow_arrays import Codes, DictionaryEncoder, Ints, Micros
 from adwarm.foundation.local_hours import DAY_MICROS, local_hours_in_zones
-from adwarm.model import FIRST_OPEN_QUIET
 from adwarm.patterns.open_history import iter_slots
-from adwarm.patterns.opens import first_open_mask
+from adwarm.patterns.opens import FirstOpenFinder
 from adwarm.patterns.slot_counts import CellCounts
 from adwarm.store import Context, accounts
 
@@ -27,9 +26,8 @@ ReaderZones = Callable[[Sequence[str]], Mapping[str, str]]
 _Columns = tuple[Codes, Codes, Ints, Codes, Micros, Micros, Micros]
 """Account, date range, key, zone, slot, and first and last open in it."""
 
-# Days with few rows are counted together; a month of three million keys fits into the 63 bits of `_find_first`.
+# Days with few rows are counted together.
 _DAYS_AT_ONCE, _ROWS_AT_ONCE = 31, 50_000
-_QUIET_MICROS = FIRST_OPEN_QUIET // timedelta(microseconds=1)
 _SHIFT = 32
 _MASK = (1 << _SHIFT) - 1
 # A key packs the codes of account, date range and report into one number.
@@ -70,7 +68,7 @@ class FirstOpenCounter:
         self._default_zone, self._reader_zones = default_zone, reader_zones
         self._accounts, self._ranges, self._reports, self._zones = (DictionaryEncoder() for _ in range(4))
         self._hours, self._zone_opens, self._range_opens = CellCounts(), CellCounts(), CellCounts()
-        self._keys, self._last = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._finder = FirstOpenFinder()
         self._started, self._account_zone = np.empty(0, np.int64), np.empty(0, np.int32)
         self._pending: list[_Columns] = []
         self._pending_days = 0
@@ -85,7 +83,7 @@ class FirstOpenCounter:
     def counts(self) -> OpenCounts:
         """Return what has been counted so far."""
         self._count_pending()
-        keys = np.bincount(self._keys >> _ACCOUNT_SHIFT, minlength=len(self._accounts.values))
+        keys = np.bincount(self._finder.keys >> _ACCOUNT_SHIFT, minlength=len(self._accounts.values))
         return OpenCounts(
             accounts=list(self._accounts.values),
             started=self._started,
@@ -105,7 +103,7 @@ class FirstOpenCounter:
         account, date_range, key, zone, slot, opened, last = columns
         order = np.lexsort((last, opened, key))
         first = np.zeros(len(key), np.bool_)
-        first[order] = self._find_first(key[order], opened[order], last[order])
+        first[order] = self._finder.find(key[order], opened[order], last[order])
         account, date_range, zone, slot = account[first], date_range[first], zone[first], slot[first]
         self._note_starts(account, opened[first])
         zone = self._fill_zones(account, zone)
@@ -124,29 +122,6 @@ class FirstOpenCounter:
         key = (account.astype(np.int64) << _ACCOUNT_SHIFT) | (date_range.astype(np.int64) << _REPORT_BITS) | report
         slot, opened, last = (timestamp_column(batch, name) for name in ("slot", "first_ts", "last_ts"))
         return account, date_range, key, zone, slot, opened, last
-
-    def _find_first(self, key: Ints, opened: Micros, last: Micros) -> Bools:
-        """Return which rows are first opens; rows are sorted by key, then by time. Remembers each key's latest open."""
-        starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        number = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(key)))
-        # A slot has a row for each reader zone, so that the latest open is not always that of the row before.
-        base, span = int(opened.min()), int(last.max() - opened.min()) + 1
-        latest = np.maximum.accumulate(last - base + number * span) - number * span + base
-        first = first_open_mask(key, opened, latest)
-        names = key[starts]
-        where = np.searchsorted(self._keys, names)
-        where[where == len(self._keys)] = 0
-        seen = np.flatnonzero(self._keys[where] == names) if len(self._keys) else np.empty(0, np.int64)
-        before = self._last[where[seen]]
-        first[starts[seen]] = opened[starts[seen]] - before >= _QUIET_MICROS
-        ends = latest[np.append(starts[1:], len(key)) - 1]
-        self._last[where[seen]] = np.maximum(before, ends[seen])
-        new = np.ones(len(names), np.bool_)
-        new[seen] = False
-        keys, moments = np.append(self._keys, names[new]), np.append(self._last, ends[new])
-        order = np.argsort(keys, kind="stable")
-        self._keys, self._last = keys[order], moments[order]
-        return first
 
     def _note_starts(self, account: Codes, opened: Micros) -> None:
         """Remember the first open of accounts that are new today."""

@@ -5,6 +5,7 @@ bounded by a buffer: what exceeds it goes to a temporary file and is merged day 
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from typing import IO, Any, Literal
 
@@ -80,6 +81,8 @@ SLOT_SCHEMA = pa.schema([
 # A row's key is two numbers: account and date range in `pair`; slot, report and zone in `place`. The slot is in the
 # high bits of `place`, so rows sorted by it are in order of days.
 _ROW = np.dtype([("place", "<i8"), ("pair", "<i8"), ("opens", "<i8"), ("first", "<i8"), ("last", "<i8")])
+_Part = tuple[npt.NDArray[Any] | IO[bytes], Ints, Ints]
+"""Sorted rows, or the file of them; their days, and where each day begins, followed by the number of rows."""
 _ASPECT_BITS = 13
 _ASPECT_MASK = (1 << _ASPECT_BITS) - 1
 _KEY_BITS = 63
@@ -99,7 +102,7 @@ class SlotAggregator:
         self._aspects: dict[int, int] = {}
         self._buffer: list[npt.NDArray[Any]] = []
         self._buffered = 0
-        self._spills: list[tuple[IO[bytes], Ints, Ints]] = []
+        self._spills: list[_Part] = []
         self._pairs_by_report: dict[int, Ints] = {}
 
     def add(self, events: pa.RecordBatch) -> None:
@@ -125,16 +128,26 @@ class SlotAggregator:
         tables = [table for _, table in self.days()]
         return pa.concat_tables(tables).unify_dictionaries() if tables else SLOT_SCHEMA.empty_table()
 
-    def days(self) -> Iterator[tuple[int, pa.Table]]:
-        """Yield each UTC day that has slots, as days since the epoch, with its slots."""
+    def days(self, at_least: int = 1) -> Iterator[tuple[int, pa.Table]]:
+        """Yield the UTC days that have slots, in order: days since the epoch, and a table of the day's slots.
+
+        Args:
+            at_least: rows of a table before it ends with its day; a table of several days has the number of the first.
+        """
         self._compact()
-        parts = [(None, *_day_bounds(rows), rows) for rows in self._buffer]
-        spilled = [(file, days, bounds, None) for file, days, bounds in self._spills]
+        parts: list[_Part] = [*((rows, *_day_bounds(rows)) for rows in self._buffer), *self._spills]
+        sizes: Counter[int] = Counter()
+        for _, days, bounds in parts:
+            sizes.update(dict(zip(days.tolist(), np.diff(bounds).tolist(), strict=True)))
         order = {name: encoder.sorted_values() for name, encoder in self._encoders.items()}
-        for day in sorted({int(day) for _, days, _, _ in (*parts, *spilled) for day in days}):
-            parts_of_day = (_day_rows(file, days, bounds, rows, day) for file, days, bounds, rows in (*parts, *spilled))
-            rows = [part for part in parts_of_day if len(part)]
-            yield day, self._decode(rows[0] if len(rows) == 1 else _merge(rows), order)
+        first, size = None, 0
+        for day in (ordered := sorted(sizes)):
+            first = day if first is None else first
+            size += sizes[day]
+            if size >= at_least or day == ordered[-1]:
+                rows = [selected for part in parts if len(selected := _select_days(part, first, day))]
+                yield first, self._decode(rows[0] if len(rows) == 1 else _merge(rows), order)
+                first, size = None, 0
 
     def count_keys(self) -> int:
         """Return the number of distinct keys counted so far."""
@@ -255,19 +268,14 @@ def _day_bounds(rows: npt.NDArray[Any]) -> tuple[Ints, Ints]:
     return days[starts], np.append(starts, len(rows))
 
 
-def _day_rows(
-    file: IO[bytes] | None, days: Ints, bounds: Ints, rows: npt.NDArray[Any] | None, day: int
-) -> npt.NDArray[Any]:
-    index = int(np.searchsorted(days, day))
-    if index == len(days) or days[index] != day:
-        return np.empty(0, _ROW)
-    start, end = int(bounds[index]), int(bounds[index + 1])
-    if rows is not None:
+def _select_days(part: _Part, first: int, last: int) -> npt.NDArray[Any]:
+    """Return the rows of some days, both ends included."""
+    rows, days, bounds = part
+    start, end = int(bounds[np.searchsorted(days, first)]), int(bounds[np.searchsorted(days, last, "right")])
+    if isinstance(rows, np.ndarray):
         return rows[start:end]
-    if file is None:
-        return np.empty(0, _ROW)
-    file.seek(start * _ROW.itemsize)
-    return np.fromfile(file, _ROW, end - start)
+    rows.seek(start * _ROW.itemsize)
+    return np.fromfile(rows, _ROW, end - start)
 
 
 def _column(values: pa.Array, codes: Ints) -> pa.DictionaryArray:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +68,21 @@ def test_a_small_buffer_changes_nothing(batches: list[list[Event]], buffer_rows:
     small, large = _slots(*batches, buffer_rows=buffer_rows), _slots(*batches)
     assert small.table().equals(large.table())
     assert small.count_keys() == large.count_keys()
-    assert [day for day, _ in small.days()] == [day for day, _ in large.days()]
+    days = list(large.days())
+    assert [day for day, _ in small.days()] == [day for day, _ in days]
+    spans = list(small.days(at_least=buffer_rows))
+    assert [table.to_pylist() for _, table in spans] == _join(days, buffer_rows)
+    assert {day for day, _ in spans} <= {day for day, _ in days}
+
+
+def _join(days: list[tuple[int, pa.Table]], at_least: int) -> list[list[dict[str, object]]]:
+    """Return the rows of whole days together, each list but the last with as many rows or a few more."""
+    spans: list[list[dict[str, object]]] = []
+    for _, table in days:
+        if not spans or len(spans[-1]) >= at_least:
+            spans.append([])
+        spans[-1] += table.to_pylist()
+    return spans
 
 
 def test_an_empty_aggregate_is_an_empty_table() -> None:
