@@ -44,6 +44,7 @@ SMOKE: Final = (
     SmokeTarget("bench", ("adaptive",), variables=("NAME=adaptive",)),
     SmokeTarget("bench", ("admission", "admission_inside", "admission_shared"), variables=("NAME=admission",)),
     SmokeTarget("bench", ("backfill",), variables=("NAME=backfill",)),
+    SmokeTarget("bench", ("commands",), variables=("NAME=commands",)),
     SmokeTarget("bench", ("compression",), variables=("NAME=compression",)),
     SmokeTarget("bench", ("fatigue", "fatigue_months"), variables=("NAME=fatigue",)),
     SmokeTarget("bench", ("fatigue-worlds",), variables=("NAME=fatigue-worlds",)),
