@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.fetch_plan import (
-    HISTORY_DAYS,
     FetchPlan,
     RefetchSchedule,
     RequestCost,
@@ -251,7 +250,7 @@ def test_closing_a_day_looks_back_far_enough(day: date) -> None:
     week, history = get_day_close_windows(day, last_closed)
 
     assert Window(day - timedelta(days=6), day) == week
-    assert history.since <= day - timedelta(days=HISTORY_DAYS - 1)
+    assert history.since == min(aligned_block(day).since, day - timedelta(days=36))
     assert day <= history.until <= last_closed
 
 
@@ -317,10 +316,10 @@ def _states(window: Window, fetched_at: datetime = NOON) -> dict[date, Partition
 
 def test_with_nothing_stored_everything_is_fetched() -> None:
     """A single day costs its days; more days cost a summary too. The planner says the same."""
-    for window in (YESTERDAY, WEEK):
+    for window in (YESTERDAY, Window(YESTERDAY.since - DAY, YESTERDAY.until), WEEK):
         plan = plan_fetch([window], {}, SCHEDULE, NOON)
         expected = RequestCost(bool(plan.spans), bool(plan.summary_windows))
-        assert get_request_cost(window, {}, SCHEDULE, NOON) == expected == RequestCost(True, window == WEEK)
+        assert get_request_cost(window, {}, SCHEDULE, NOON) == expected == RequestCost(True, window != YESTERDAY)
 
 
 def test_stored_days_cost_nothing_until_they_are_due(subtests: pytest.Subtests) -> None:
@@ -379,7 +378,7 @@ def test_a_request_takes_pages_and_a_large_one_a_report(days: int, rows_per_day:
         *(("campaign", None, [("ad", 300.0)], 30.0), ("campaign", None, [("ad", None), ("adset", 60.0)], 20.0)),
         *(("adset", None, [("adset", 7.0), ("ad", 300.0)], 7.0), ("ad", None, [("campaign", 4.0)], 40.0)),
         *(("campaign", None, [("ad", 3.0)], 1.0), ("adset", None, [("ad", 0.5)], 0.5)),
-        *(("campaign", None, [("ad", 0.0)], 0.0), ("account", None, [("ad", 20.0)], 1.0)),
+        *(("campaign", None, [("ad", 0.0)], 0.0), ("account", None, [("ad", 300.0)], 1.0)),
     ],
 )
 def test_the_rows_of_a_day_are_expected(

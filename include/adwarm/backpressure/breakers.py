@@ -80,6 +80,7 @@ class BreakerRegistry:
         is_neutral = outcome.kind in {CallOutcomeKind.SKIPPED, CallOutcomeKind.THROTTLED}
         failed = not is_neutral and outcome.kind is not CallOutcomeKind.OK
         account = single_account(grant.scopes)
+        account_id = None if account is None else account.id
         for name in breaker_names(grant.source, grant.scopes):
             before = self.by_name.get(name)
             if before is None and not (failed or name == grant.source):
@@ -88,7 +89,6 @@ class BreakerRegistry:
             if is_neutral:
                 self.by_name[name] = before.without_probe(grant.id)
                 continue
-            account_id = None if account is None or name != grant.source else account.id
             rules = self.rules_for(name)
             self.by_name[name] = before.after_call(rules, now, grant.id, failed=failed, account=account_id)
             self._remove_if_healthy(name, grant.source, now)

@@ -130,6 +130,8 @@ def test_a_slot_is_polled_for_as_long_as_a_call_takes() -> None:
         full.mean_latency = latency
         assert check_slots(_request(free, full)) == Wait(seconds, "all 4 calls of app:1 are in flight", "app:1")
     assert check_slots(_request(free)) is None
+    full.in_flight_by_class = [0, 0, 0, 5]  # let in before the limit was cut
+    assert check_slots(_request(full)) == Wait(1.0, "all 4 calls of app:1 are in flight", "app:1")
     full.in_flight_by_class = [0, 0, 0, 3]
     assert check_slots(_request(full)) is None
     full.slot_demand.record_wait(Priority.CRITICAL, NOW)

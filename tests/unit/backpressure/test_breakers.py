@@ -80,6 +80,15 @@ def test_one_account_opens_its_own_breaker_and_several_the_sources() -> None:
     assert states == [BreakerState.CLOSED, BreakerState.CLOSED, BreakerState.OPEN]
 
 
+def test_only_the_sources_breaker_counts_by_account() -> None:
+    """It needs failures of several; an account's own has no name beside each count."""
+    registry = _registry()
+    _fail(registry, ONE)
+    registry.record_outcome(_grant(APP), FAILED, NOW)
+    names = {name: breaker.intervals[-1].failures_by_account for name, breaker in registry.by_name.items()}
+    assert names == {"meta": (("act_1", 1),), OWN: ()}
+
+
 def test_three_probes_close_a_breaker() -> None:
     """Two that succeed leave it half-open; after the third it is closed, and an account's is removed."""
     registry, states = _registry(), []
@@ -124,7 +133,7 @@ def test_an_admitted_call_is_a_probe_where_a_breaker_is_not_closed() -> None:
 def test_a_call_concerns_one_account_or_none() -> None:
     """Two accounts are none; the account's breaker is named after it, and the name gives it back."""
     assert single_account((APP, ONE, ONE)) == ONE
-    assert single_account((ONE, TWO)) is None
+    assert single_account((ONE, TWO)) is single_account((TWO, ONE)) is None
     assert single_account((APP,)) is None
     assert breaker_names("meta", (ONE, APP)) == ("meta", OWN)
     assert breaker_names("meta", (APP,)) == ("meta",)

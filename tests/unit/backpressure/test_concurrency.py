@@ -67,6 +67,11 @@ def test_it_is_cut_by_a_fifth_once_a_second() -> None:
     assert ConcurrencyLimit(1.1).after_overload(RULES, 100.0).value == 1.0
 
 
+def test_latencies_are_stored_as_a_list() -> None:
+    """The row of a scope holds the values of the fields without their names."""
+    assert isinstance(msgspec.to_builtins(LatencyBaseline()), list)
+
+
 def learned(seconds: float = 2.0, at: float = 1_000.0) -> LatencyBaseline:
     """Return a baseline after its first twenty calls."""
     running = LatencyBaseline()

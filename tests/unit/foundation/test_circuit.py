@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import pytest
 from msgspec.structs import replace as replace_struct
 
@@ -259,6 +260,23 @@ def test_a_busy_upstream_that_fails_completely_opens_it_within_a_tenth_of_the_wi
     assert fail(several, successes=1).state is BreakerState.CLOSED
     assert fail(["act_1"] * 50).state is BreakerState.CLOSED
     assert fail(["act_1", "act_2"] * 50).state is BreakerState.CLOSED
+
+
+def test_a_burst_is_no_condition_for_opening() -> None:
+    """Where the window as a whole fails, single successes in its last tenth leave nothing open."""
+    rules = replace(SHARED, opens_on_burst=True)
+    breaker = Breaker()
+    for index, failed in enumerate([False] * 10 + [True] * 9):
+        breaker = breaker.after_call(rules, 1000, f"a{index}", failed=failed, account=f"act_{index % 5}")
+    assert breaker.state is BreakerState.CLOSED
+    for index, failed in enumerate([False, True, True, True]):
+        breaker = breaker.after_call(rules, 1010, f"b{index}", failed=failed, account=f"act_{index}")
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_counts_are_stored_as_a_list() -> None:
+    """The names of ten intervals a breaker would be most of its row."""
+    assert msgspec.json.encode(IntervalCounts(100, 5, 3, (("act_1", 3),))) == b'[100,5,3,[["act_1",3]]]'
 
 
 def test_half_the_calls_of_a_minute_open_it_by_default() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from adwarm.fetch_plan import RequestCost
 from adwarm.model import Account, ReportKey, WarmReason
-from adwarm.planning.plan import PlanTiming, SlotArrays, find_expected_keys, select_expected_keys
+from adwarm.planning.plan import PlanTiming, SlotArrays, find_expected_keys, get_lead_time, select_expected_keys
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import WarmPlan
 from adwarm.planning.store_view import NEVER, useful_until
@@ -110,6 +110,12 @@ def test_a_likely_open_is_warmed_just_before() -> None:
     }
     assert item.explanation["benefit"] == "saves 0.60 waits on average, worth 2.00 calls"
     assert (item.explanation["cost"], item.calls, item.price) == ("1 call at 1.00 each", 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("fetch", "lead"), [(0, 20), (1, 50), (30, 50), (31, 80), (300, 320)])
+def test_the_lead_time_counts_fetches_in_half_minutes(fetch: int, lead: int) -> None:
+    """They are rounded up, so that a busy machine seldom changes a plan."""
+    assert get_lead_time(timedelta(seconds=20), timedelta(seconds=fetch)) == timedelta(seconds=lead)
 
 
 def test_a_warm_is_never_due_in_the_past() -> None:

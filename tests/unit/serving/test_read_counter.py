@@ -126,7 +126,9 @@ def test_reads_of_entries_are_not_counted_twice(desk: ReaderHarness, monkeypatch
     assert (_totals(desk.engine)[0], stored) == (1, [{entry.key: 1}])
 
 
-def test_the_number_of_counts_is_bounded(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_counts_is_bounded(
+    desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Beyond the limit, with what waits for the database, further accounts are dropped; the others go on."""
     monkeypatch.setattr(read_counter, "MAX_COUNTS", 2)
     counter = ReadCounter(desk.engine)
@@ -142,9 +144,11 @@ def test_the_number_of_counts_is_bounded(desk: ReaderHarness, monkeypatch: pytes
         assert not counter.flush()
     count("act_2", "act_3", "act_4", "act_2")
     assert counter._dropped == 2
+    caplog.clear()
     assert counter.flush()
     assert counter._dropped == 0
     assert counter.flush()
+    assert caplog.messages == ["2 reads were not counted; the database was away for too long"]
     assert _totals(desk.engine)[0] == 3
 
 
