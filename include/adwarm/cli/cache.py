@@ -6,7 +6,7 @@ import typer
 
 from adwarm.cli.terminal import JsonOption, ReportOption, get_doer, print_fields, print_json, print_note, print_table
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.foundation.wording import format_bytes
+from adwarm.foundation.wording import format_bytes, format_count
 
 if TYPE_CHECKING:
     from adwarm.maintenance.eviction import Eviction, StoredEntry
@@ -54,7 +54,7 @@ def list_entries(
         totals = {"count": len(stored), "stored_bytes": size, "max_bytes": limit_bytes}
         print_json({**totals, "entries": [_entry_fields(item) for item in shown]})
         return
-    title = f"{len(stored):,} entries, {format_bytes(size)} of {format_bytes(limit_bytes)}"
+    title = f"{format_count(len(stored), 'entry', 'entries')}, {format_bytes(size)} of {format_bytes(limit_bytes)}"
     more = f"; the first {len(shown):,}" if len(shown) < len(stored) else ""
     print_table(title + more, _COLUMNS, [_row(item) for item in shown], "nothing is stored yet")
 

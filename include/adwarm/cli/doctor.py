@@ -195,6 +195,7 @@ def _check_objects(runtime: "Runtime") -> str:
 
 def _check_open_log(runtime: "Runtime") -> str:
     from adwarm.access_log.open_files import OpenFiles
+    from adwarm.foundation.wording import format_count
 
     files = OpenFiles(runtime.settings.data)
     days = files.list_days()
@@ -202,7 +203,8 @@ def _check_open_log(runtime: "Runtime") -> str:
     if not days:
         return f"no opens of the read API yet; {choice}"
     newest = files.list_files(days[-1:]).get(days[-1], ())
-    return f"opens of the read API from {days[0]} to {days[-1]}, {len(newest):,} files on the last day; {choice}"
+    count = format_count(len(newest), "file")
+    return f"opens of the read API from {days[0]} to {days[-1]}, {count} on the last day; {choice}"
 
 
 def _check_log(runtime: "Runtime", url: str) -> str:
@@ -231,6 +233,7 @@ def _check_forecast(runtime: "Runtime") -> str:
 
 def _check_zones(runtime: "Runtime") -> str:
     from adwarm.foundation.local_time import zone
+    from adwarm.foundation.wording import format_count
     from adwarm.store import accounts
 
     stored = accounts.get_many(runtime.engine).values()
@@ -238,7 +241,8 @@ def _check_zones(runtime: "Runtime") -> str:
         zone(account.data_zone)
         zone(account.reader_zone)
     unverified = sum(not account.is_verified for account in stored)
-    return f"{len(stored):,} accounts; the zone of {unverified:,} is a guess until their first fetch"
+    guessed = f"; the zone of {unverified:,} is a guess until their first fetch" if unverified else ""
+    return f"{format_count(len(stored), 'account')}{guessed}"
 
 
 def _list_disk_checks(runtime: "Runtime") -> list[Check]:

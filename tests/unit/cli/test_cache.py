@@ -22,6 +22,9 @@ def test_list_shows_every_entry(adwarm: Adwarm, home: Path) -> None:
     only = adwarm("cache", "list", "2", "--json").json
     assert [item["account_id"] for item in only["entries"]] == ["act_2"]
     assert "act_1" in adwarm("cache", "list").stdout
+    assert adwarm("cache", "list", "2").stdout.strip().startswith("1 entry, ")
+    (zones,) = [check["detail"] for check in adwarm("doctor", "--json").json if check["name"] == "time zones"]
+    assert zones == "2 accounts"
 
 
 def test_a_key_shows_what_answers_it(adwarm: Adwarm, home: Path) -> None:

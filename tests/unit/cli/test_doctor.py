@@ -43,6 +43,7 @@ def test_without_a_log_two_checks_fail(adwarm: Adwarm) -> None:
     wrong = {check["name"]: check["detail"] for check in result.json if not check["ok"]}
     assert set(wrong) == {"access log", "forecast"}
     assert "ADWARM_ACCESS_LOG__URL" in wrong["access log"]
+    assert "0 accounts" in [check["detail"] for check in result.json if check["name"] == "time zones"]
 
 
 def test_every_check_passes(adwarm: Adwarm, wall_clock: WallClock, learn_forecast: Callable[[], None]) -> None:
@@ -73,7 +74,7 @@ def test_both_logs_are_shown(adwarm: Adwarm, home: Path, learned: Path, monkeypa
     log.record(Open(at, ReportKey("act_1", "today"), Actor.HUMAN, "hit", 1.0, 10))
     log.close()
     assert list(logs()) == ["open log"]
-    assert "from 2026-10-03 to 2026-10-03, 1 files on the last day; opens count from both" in logs()["open log"]
+    assert "from 2026-10-03 to 2026-10-03, 1 file on the last day; opens count from both" in logs()["open log"]
     assert adwarm("log", "check", "--json").json["accepted"] == 1
     monkeypatch.setenv("ADWARM_ACCESS_LOG__URL", str(learned / "log"))
     assert list(logs()) == ["access log", "open log"]
