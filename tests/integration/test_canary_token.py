@@ -143,10 +143,7 @@ def _answers_of_the_api(runtime: Runtime) -> str:
     with serve_in_thread(build_read_api(runtime)) as url, httpx.Client(base_url=url, headers=headers) as http:
         document = http.get("/v1/openapi.json").json()
         paths = [path for path, methods in document["paths"].items() if "get" in methods and "{" not in path]
-        paths += [
-            "/v1/insights/act_1/last_7d",
-            "/v1/insights/act_2/today?wait=1",
-        ]
+        paths += ["/v1/insights/act_1/last_7d", "/v1/insights/act_2/today"]
         answers = [http.get(path, timeout=30) for path in paths]
     return "\n".join(f"{answer.url} {answer.status_code} {answer.headers} {answer.text}" for answer in answers)
 

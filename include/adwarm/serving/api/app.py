@@ -16,7 +16,7 @@ from adwarm.foundation.errors import AdwarmError
 from adwarm.maintenance.state_metrics import StateReader
 from adwarm.serving.api.dashboard import mount_dashboard
 from adwarm.serving.api.errors import describe_error, describe_invalid, describe_status
-from adwarm.serving.api.guard import SINGLE_VALUES, Guard, bearer
+from adwarm.serving.api.guard import CHECKS_QUERY, Guard, bearer
 from adwarm.serving.api.hit_route import HitRoute
 from adwarm.serving.api.models import ProblemDocument
 from adwarm.serving.api.routes import batch, health, insights, requests, scores, state
@@ -65,7 +65,7 @@ def _make_app() -> FastAPI:
     )
     app.include_router(health.router)
     for module in (insights, batch, scores, requests, state):
-        app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), SINGLE_VALUES])
+        app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), CHECKS_QUERY])
     app.include_router(health.metrics_router, dependencies=[Depends(bearer)])
     document: dict[str, Any] = {}
 

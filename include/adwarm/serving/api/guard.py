@@ -5,7 +5,7 @@ The outermost part of the API: nothing behind it is reached without a valid toke
 It also limits paths and bodies, adds the security headers, and turns every error into problem details.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, Final, NoReturn
 
 from fastapi import Depends, Header, Path, Request
@@ -41,15 +41,20 @@ def check_path_bytes(size: int) -> None:
         raise Problem(414, "URI Too Long", detail)
 
 
-def check_single(names: Sequence[str]) -> None:
-    """Check that a query gives each parameter once; clients and proxies differ in which of two values counts.
+def check_query(names: Sequence[str], parameters: Collection[str]) -> None:
+    """Check that a query gives only parameters that the path has, each once; a misspelled one would change nothing.
+
+    Clients and proxies differ in which of two values counts.
 
     Raises:
-        BadRequest: a name is there twice.
+        BadRequest: there is no such parameter, or it is there twice.
     """
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise BadRequest(f"query.{repeated[:40]}: the parameter is given more than once; give it once")
+    for name in names:
+        if name not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise BadRequest(f"query.{name[:40]}: there is no such parameter; those of this path: {known}")
+        if names.count(name) > 1:
+            raise BadRequest(f"query.{name[:40]}: the parameter is given more than once; give it once")
 
 
 def get_token(scope: Mapping[str, Any]) -> AccessToken | None:
@@ -153,16 +158,17 @@ async def _services(request: Request) -> ServingServices:
 
 
 async def _check_query(request: Request) -> None:
-    """Refuse a repeated parameter where the route has parameters; FastAPI would take the last value."""
-    if request.scope["route"].dependant.query_params:
-        check_single([name for name, _ in request.query_params.multi_items()])
+    """Check the names of a query; FastAPI would take the last of two values, and ignore what it does not know."""
+    models = [field.field_info.annotation for field in request.scope["route"].dependant.query_params]
+    parameters = [name for model in models for name in model.model_fields]
+    check_query([name for name, _ in request.query_params.multi_items()], parameters)
 
 
 ReadToken = Annotated[AccessToken, Depends(_demand(TokenScope.READ))]
 EnqueueToken = Annotated[AccessToken, Depends(_demand(TokenScope.ENQUEUE))]
 NEEDS_READ = Depends(_demand(TokenScope.READ))
 NEEDS_ADMIN = Depends(_demand(TokenScope.ADMIN))
-SINGLE_VALUES = Depends(_check_query)
+CHECKS_QUERY = Depends(_check_query)
 Services = Annotated[ServingServices, Depends(_services)]
 ACTOR_TEXT = "Who opens the report; only the token of a trusted backend may say so."
 PARTIAL_TEXT = "`allow-partial` allows an answer of other days than those asked for, which names its days."

@@ -8,10 +8,12 @@ from urllib.parse import parse_qsl
 from adwarm.compression.document import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
-from adwarm.serving.api.guard import check_path_bytes, check_single
+from adwarm.serving.api.guard import check_path_bytes, check_query
 from adwarm_client.api_headers import ALLOW_PARTIAL
 
 PREFIX: Final = "/v1/insights/"
+PARAMETERS: Final = ("report", "shape", "table")
+"""Of the query; `Accept` may name the shape too, and everything else is in headers."""
 _ONE_TABLE: Final = (Shape.NDJSON, Shape.CSV, Shape.ARROW)
 """The shapes that hold one of a document's two tables."""
 _SHAPES_BY_TYPE: Final = {MEDIA_TYPES[shape].partition(";")[0]: shape for shape in _ONE_TABLE} | {
@@ -55,8 +57,8 @@ def parse_query(path: str, query_string: bytes) -> InsightsQuery:
     """
     check_path_bytes(len(path) + len(query_string))
     account, _, date_range = path[len(PREFIX) :].partition("/")
-    pairs = parse_qsl(query_string.decode("latin-1"))
-    check_single([name for name, _ in pairs])
+    pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    check_query([name for name, _ in pairs], PARAMETERS)
     fields = dict(pairs)
     shape, table = fields.get("shape"), fields.get("table")
     return InsightsQuery(

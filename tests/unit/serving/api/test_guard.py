@@ -21,7 +21,7 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import ReportKey, TokenScope
-from adwarm.serving.api.app import with_cors
+from adwarm.serving.api.app import describe_api, with_cors
 from adwarm.serving.api.guard import MAX_BODY_BYTES
 from adwarm.serving.problems import CONTENT_TYPE, Problem, unknown_report
 from tests.unit.conftest import NOW, SQLITE_ONLY
@@ -129,6 +129,27 @@ def test_a_body_that_does_not_match_is_explained(api: Api) -> None:
         assert "zebra" not in answer.text
     broken = api.client.post("/v1/batch", content=b"{", headers={"Authorization": token})
     assert broken.status_code == 400
+
+
+@SQLITE_ONLY
+def test_a_query_names_only_parameters_of_its_path(api: Api) -> None:
+    """An unknown or repeated parameter is 400 on every path, and the detail names those that the path has."""
+    token = api.token(TokenScope.ADMIN)
+    for path, methods in describe_api()["paths"].items():
+        if not path.startswith("/v1/"):
+            continue
+        for method, operation in methods.items():
+            parts = operation.get("parameters", ())
+            own = [part["name"] for part in parts if part["in"] == "query"]
+            url = path.format(account="act_1", range="last_7d", request_id=1, name="x")
+            for query in ("priority=high", "priority", *(f"{name}=daily&{name}=daily" for name in own[:1])):
+                answer = api.client.request(method, f"{url}?{query}", headers={"Authorization": token})
+                assert (answer.status_code, answer.headers["content-type"]) == (400, CONTENT_TYPE), (url, query)
+                assert f"query.{query.partition('=')[0]}: " in answer.json()["detail"]
+            assert (
+                ", ".join(own)
+                in api.client.request(method, f"{url}?priority=high", headers={"Authorization": token}).json()["detail"]
+            )
 
 
 @SQLITE_ONLY

@@ -19,12 +19,14 @@ from adwarm.model import Account, Actor, Priority, ReportKey, TokenScope
 from adwarm.serving import hit_parts
 from adwarm.serving.api.heads import find_offer
 from adwarm.serving.api.insights_request import (
+    PARAMETERS,
     accepts_deltas,
     choose_shape,
     is_secure_context,
     parse_query,
     parse_wait,
 )
+from adwarm.serving.api.routes.insights import ReportQuery
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.problems import Problem, unknown_report
@@ -203,6 +205,17 @@ def test_an_unknown_class_is_refused_before_anything_is_sent(route: HitHarness) 
     route.desk.warm(KEY)
     route.clock.set(NOW + 7 * HOUR)
     assert route.get(PATH, adwarm_priority="now").status == 400
+
+
+@SQLITE_ONLY
+def test_a_parameter_that_does_not_exist_is_refused_for_a_hit_too(route: HitHarness) -> None:
+    """A misspelled or former parameter is 400 also where the report is in memory; the OpenAPI document has the rest."""
+    route.desk.warm(KEY)
+    assert route.get(f"{PATH}?table=daily").status == 200
+    for query in ("priority=high", "priority", "wait=5", "reprot=default", "table=daily&table=daily"):
+        answer = route.get(f"{PATH}?{query}")
+        assert (answer.status, orjson.loads(answer.body)["title"]) == (400, "Bad Request"), query
+    assert set(PARAMETERS) == set(ReportQuery.model_fields)
 
 
 @SQLITE_ONLY
