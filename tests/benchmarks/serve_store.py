@@ -38,17 +38,21 @@ class Store:
     token: str
 
 
-def fill(database_url: str | None) -> Store:
-    """Fill the database of this process's settings; `database_url` None is SQLite in the home folder."""
+def fill(database_url: str | None, hits: int = HITS) -> Store:
+    """Fill the database of this process's settings; `database_url` None is SQLite in the home folder.
+
+    Args:
+        hits: accounts whose report is fresh.
+    """
     runtime = Runtime(load_settings(database_url=database_url))
-    names = [f"act_{number + 1}" for number in range(HITS + STALE + MISSING)]
+    names = [f"act_{number + 1}" for number in range(hits + STALE + MISSING)]
     rows = orjson.loads(payload())["data"]
     days = sorted({row["date_start"] for row in rows})
     span = f"{days[0]}..{days[-1]}"
     accounts.save(runtime.engine, [Account(name, "UTC", "UTC") for name in names], datetime.now(UTC))
-    stored = names[: HITS + STALE]
+    stored = names[: hits + STALE]
     _fetch(runtime, rows, [ReportKey(name, span) for name in stored])
-    old = update(entry).where(entry.c.account_id.in_(stored[HITS:]))
+    old = update(entry).where(entry.c.account_id.in_(stored[hits:]))
     with write_transaction(runtime.engine) as connection:
         connection.execute(old.values(expires_at=datetime.now(UTC) - timedelta(hours=1)))
     made = make_token()
@@ -64,7 +68,7 @@ def fill(database_url: str | None) -> Store:
     )
     access_tokens.insert_token(runtime.engine, token, made.secret_hash)
     paths = [f"/v1/insights/{name}/{span}" for name in names]
-    return Store(paths[:HITS], paths[HITS : HITS + STALE], paths[HITS + STALE :], made.text)
+    return Store(paths[:hits], paths[hits : hits + STALE], paths[hits + STALE :], made.text)
 
 
 def _fetch(runtime: Runtime, rows: list[dict[str, object]], keys: list[ReportKey]) -> None:

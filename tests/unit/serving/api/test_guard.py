@@ -1,10 +1,13 @@
 """Limits, headers, errors and cross-origin access are the same for every route, and no answer holds a secret."""
 
+import gzip
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import zstandard
 from fastapi import Request
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
@@ -29,6 +32,8 @@ from tests.unit.serving.api.conftest import Api
 
 SECRET = "adwarm_abcdefghijkl_" + "S" * 43
 ORIGIN = "https://dash.example"
+_PACKED = (("gzip", 200, 413), ("gzip", 60, 400), ("zstd", 200, 400))
+"""Bodies by coding, MB when they are unpacked, and status; the first one is too long as it is sent."""
 
 
 def _fail_with(api: Api, error: Exception) -> Any:
@@ -169,6 +174,30 @@ def test_long_bodies_and_paths_are_refused(api: Api) -> None:
     assert api.get("/v1/insights/act_1/" + "x" * 3000, token).status_code == 414
     assert api.get("/v1/queue?" + "x" * 3000, token).status_code == 414
     assert api.client.post("/v1/batch", content=b" " * (MAX_BODY_BYTES + 1)).status_code == 401
+
+
+@SQLITE_ONLY
+def test_a_packed_body_is_never_unpacked(api: Api) -> None:
+    """200 MB in gzip or zstd are refused by every route that takes a body, and take no memory, below the limit too."""
+    token, mib = api.token(TokenScope.ADMIN, TokenScope.ENQUEUE), b" " * 2**20
+    packed = {"gzip": gzip.compress(mib), "zstd": zstandard.compress(mib)}
+    bodies = [
+        ("gzip", packed["gzip"] * 200, 413),
+        ("gzip", packed["gzip"] * 60, 400),
+        ("zstd", packed["zstd"] * 200, 400),
+    ]
+    assert [len(body) > MAX_BODY_BYTES for _, body, _ in bodies] == [True, False, False]
+    routes = [path for path, methods in describe_api()["paths"].items() if "post" in methods]
+    api.post(routes[0], token, {})  # what is loaded once is loaded
+    tracemalloc.start()
+    for path in routes:
+        for coding, body, status in bodies:
+            headers = {"Authorization": token, "Content-Encoding": coding, "Content-Type": "application/json"}
+            assert api.client.post(path, content=body, headers=headers).status_code == status, (path, coding)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert routes == ["/v1/batch", "/v1/requests", "/v1/data-arrived"]
+    assert peak < 8 * len(mib)
 
 
 @SQLITE_ONLY
