@@ -27,7 +27,6 @@ from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.prefetch.queue_worker import DrainResult, QueueWorker
 from adwarm.settings import Settings
-from adwarm.sources.factory import build_factories, build_factory
 
 if TYPE_CHECKING:
     import httpx
@@ -105,23 +104,17 @@ class FetchMode:
     sentence: str
 
 
-def describe_fetching(settings: Settings, check_sources: Callable[[], object] | None = None) -> FetchMode:
+def describe_fetching(settings: Settings, check_sources: Callable[[], object]) -> FetchMode:
     """Return who fetches what this process enqueues.
 
     Args:
-        check_sources: raises BadRequest when a source lacks a setting, such as its credential; by default the sources
-            of the settings are checked. No source is called.
+        check_sources: raises BadRequest when a source lacks a setting, such as its credential; it calls no source.
     """
     try:
-        (check_sources or (lambda: _check_sources(settings)))()
+        check_sources()
     except BadRequest as error:
         return _describe_without_credential(settings, str(error))
     return FetchMode("drains", f"`adwarm serve` fetches misses itself, with its {settings.source.kind} source")
-
-
-def _check_sources(settings: Settings) -> None:
-    build_factory(settings)
-    build_factories(settings)
 
 
 def _describe_without_credential(settings: Settings, problem: str) -> FetchMode:

@@ -25,7 +25,7 @@ A browser uses a stored answer as a dictionary only while it is fresh. So the ho
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from adwarm.compression.dictionaries import format_use_as_dictionary
 from adwarm_client import api_headers
@@ -37,9 +37,6 @@ _OUTSIDE_TOKEN = re.compile(r"[^A-Za-z0-9:_./-]")
 _MAX_TEXT = 400
 _MAX_ACTIONS = 8
 _OUTSIDE_STRING = re.compile(r"[^\x20-\x7e]")
-
-Forward = Literal["stale", "miss", "uri-miss", "request", "bypass"]
-"""Why the stored entry did not answer by itself (RFC 9211, 2.2)."""
 
 
 def make_etag(content_hash: str, coding: str, shape: str) -> str:
@@ -81,26 +78,22 @@ def cache_status(
     key: str,
     ttl: float | None,
     *,
-    forward: Forward | None = None,
+    is_miss: bool = False,
     is_stored: bool = False,
-    is_collapsed: bool = False,
     detail: str | None = None,
 ) -> str:
     """Return the value of Cache-Status (RFC 9211).
 
-    A stale entry that is sent at once is a hit with a negative `ttl`. A request that waited for a fetch has `forward`.
+    A stale entry that is sent at once is a hit with a negative `ttl`. A request that waited for a fetch is a miss.
 
     Args:
         key: the cache key, for a person who looks for the entry.
         ttl: seconds until the entry expires, negative when it has; None for never or when there is no entry.
-        forward: why a fetch was requested; None for a hit.
+        is_miss: whether nothing was stored, so that a fetch was requested.
         is_stored: whether the fetched answer was stored.
-        is_collapsed: whether the request joined a fetch that ran already.
         detail: more for a person, in ASCII.
     """
-    parts = ["adwarm", "hit" if forward is None else f"fwd={forward}"]
-    if forward is not None:
-        parts += ["stored"] * is_stored + ["collapsed"] * is_collapsed
+    parts = ["adwarm", "fwd=miss" if is_miss else "hit", *["stored"] * is_stored]
     if ttl is not None:
         parts.append(f"ttl={_bounded_seconds(ttl)}")
     parts.append(f"key={_quote(key)}")

@@ -40,7 +40,7 @@ from adwarm.model import AccessToken, Account, Priority, ReportKey, TokenScope
 from adwarm.model.keys import check_served
 from adwarm.serving.drainers import Drainer
 from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
-from adwarm.serving.problems import Problem, too_many, unknown_report
+from adwarm.serving.problems import Problem, retry_headers, too_many, unknown_report
 from adwarm.settings import Settings
 from adwarm.store import accounts
 from adwarm.store.requests import RequestStatus
@@ -104,7 +104,6 @@ _MAX_REVALIDATIONS = 64
 _SQL_THREADS = 2
 """Few: the process has only some connections, and hits need them more."""
 _STOP_SECONDS = 5.0
-_DATABASE_RETRY_SECONDS = 5.0
 _READ_ONLY = "this token reads what is stored only; one with the scope `enqueue` also requests what is missing"
 log = logging.getLogger(__name__)
 
@@ -208,7 +207,7 @@ class QueueMissHandler:
                 return FetchOutcome(False, None, ceil(error.retry_after), _failure(str(error)), kind)
             raise _problem(error) from None
         except Transient as error:
-            raise _unavailable(str(error), error.retry_after or _DATABASE_RETRY_SECONDS) from None
+            raise _unavailable(str(error), error.retry_after) from None
 
     def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
         """Request a fresh copy of a stale report without waiting. Call it in the event loop.
@@ -302,5 +301,5 @@ def _problem(error: Refused) -> Problem:
     return too_many(error)
 
 
-def _unavailable(detail: str, retry_after: float) -> Problem:
-    return Problem(503, "Service Unavailable", redact(detail), {"Retry-After": str(ceil(retry_after))})
+def _unavailable(detail: str, retry_after: float | None) -> Problem:
+    return Problem(503, "Service Unavailable", redact(detail), retry_headers(retry_after))

@@ -40,6 +40,11 @@ class Problem(Exception):
         return orjson.dumps({**{name: value for name, value in facts.items() if value}, **self.fields})
 
 
+def retry_headers(seconds: float | None) -> dict[str, str]:
+    """Return `Retry-After` for a number of seconds, at least 1; 5 when there is no hint."""
+    return {"Retry-After": str(max(1, ceil(_RETRY_SECONDS if seconds is None else seconds)))}
+
+
 def unauthorized(detail: str = "send a valid token as `Authorization: Bearer ...`") -> Problem:
     """Return the problem of a request without a valid token."""
     return Problem(401, "Unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="adwarm"'})
@@ -57,7 +62,5 @@ def unknown_report(detail: str = "there is no such account or report, or this to
 
 def too_many(error: Refused | Throttled) -> Problem:
     """Return the problem of a refusal; its member `limit` names the limit of the token that is reached, if one is."""
-    wait = _RETRY_SECONDS if error.retry_after is None else error.retry_after
-    headers = {"Retry-After": str(max(1, ceil(wait)))}
     fields = {"limit": error.code} if error.code in TOKEN_LIMITS else {}
-    return Problem(429, "Too Many Requests", redact(str(error)), headers, fields)
+    return Problem(429, "Too Many Requests", redact(str(error)), retry_headers(error.retry_after), fields)

@@ -286,7 +286,7 @@ def test_who_fetches(subtests: pytest.Subtests) -> None:
         with subtests.test(source=source, serving=serving, mode=mode, words=words):
             settings = Settings(source=SourceSettings(**source), serving=ServingSettings(**serving))
 
-            found = describe_fetching(settings)
+            found = describe_fetching(settings, Runtime(settings).source_factories)
             assert found.mode == mode
             for text in words:
                 assert text in found.sentence
@@ -299,7 +299,7 @@ def test_a_connection_without_its_credential_is_none(monkeypatch: pytest.MonkeyP
         source=SourceSettings(access_token=SecretStr("t")), connections={"b": SourceSettings(kind="sql")}
     )
 
-    assert describe_fetching(settings).mode == "waits"
+    assert describe_fetching(settings, Runtime(settings).source_factories).mode == "waits"
     assert describe_fetching(settings, lambda: None).mode == "drains"
 
 
@@ -313,7 +313,8 @@ def test_without_any_credential_the_next_run_is_named(queue: RequestQueue) -> No
     """The hint is the time until the schedule of the DAG; no worker is made."""
     settings = Settings()
     clock = VirtualClock(datetime(2026, 11, 25, 9, 58, 30, tzinfo=UTC))
-    drainer = make_drainer(describe_fetching(settings), settings, queue, lambda: pytest.fail("no worker"), clock)
+    mode = describe_fetching(settings, Runtime(settings).source_factories)
+    drainer = make_drainer(mode, settings, queue, lambda: pytest.fail("no worker"), clock)
 
     assert (drainer.retry_after(), "next at 10:00 UTC" in drainer.describe()) == (93, True)
 

@@ -91,9 +91,9 @@ def test_cache_status_follows_the_standard(subtests: pytest.Subtests) -> None:
         ({"ttl": 376.9}, 'adwarm; hit; ttl=376; key="k"'),
         ({"ttl": -412.2}, 'adwarm; hit; ttl=-412; key="k"'),
         ({"ttl": None}, 'adwarm; hit; key="k"'),
-        ({"ttl": 10, "forward": "uri-miss", "is_stored": True}, 'adwarm; fwd=uri-miss; stored; ttl=10; key="k"'),
-        ({"ttl": None, "forward": "miss", "is_collapsed": True}, 'adwarm; fwd=miss; collapsed; key="k"'),
-        ({"ttl": 1, "forward": "stale", "detail": "queued"}, 'adwarm; fwd=stale; ttl=1; key="k"; detail="queued"'),
+        ({"ttl": 10, "is_miss": True, "is_stored": True}, 'adwarm; fwd=miss; stored; ttl=10; key="k"'),
+        ({"ttl": None, "is_miss": True}, 'adwarm; fwd=miss; key="k"'),
+        ({"ttl": -1, "detail": "expired"}, 'adwarm; hit; ttl=-1; key="k"; detail="expired"'),
         ({"ttl": float("inf")}, 'adwarm; hit; ttl=1000000000000; key="k"'),
     ]:
         with subtests.test(arguments=arguments, header=header):

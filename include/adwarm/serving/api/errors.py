@@ -13,7 +13,6 @@
 """
 
 import logging
-import math
 import secrets
 from collections.abc import Sequence
 from typing import Any, Final
@@ -32,7 +31,7 @@ from adwarm.foundation.errors import (
 )
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.serving.api.models import ProblemDocument
-from adwarm.serving.problems import CONTENT_TYPE, Problem, too_many, unknown_report
+from adwarm.serving.problems import CONTENT_TYPE, Problem, retry_headers, too_many, unknown_report
 
 Header = tuple[bytes, bytes]
 
@@ -84,15 +83,9 @@ def _describe(status: int) -> dict[str, Any]:
 
 
 log = logging.getLogger(__name__)
-_RETRY_SECONDS = 5.0
 _TITLES = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large"}
 _MAX_ERRORS = 5
 _INVALID_JSON = "the body is not valid JSON"
-
-
-def retry_headers(seconds: float | None) -> dict[str, str]:
-    """Return `Retry-After` for a number of seconds, at least 1; 5 when there is no hint."""
-    return {"Retry-After": str(max(1, math.ceil(_RETRY_SECONDS if seconds is None else seconds)))}
 
 
 def find_problem(error: Exception) -> Problem | None:

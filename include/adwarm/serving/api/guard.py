@@ -51,8 +51,8 @@ def check_query(names: Sequence[str], parameters: Collection[str]) -> None:
     """
     for name in names:
         if name not in parameters:
-            known = ", ".join(parameters) or "none"
-            raise BadRequest(f"query.{name[:40]}: there is no such parameter; those of this path: {known}")
+            own_names = ", ".join(parameters) or "none"
+            raise BadRequest(f"query.{name[:40]}: there is no such parameter; those of this path: {own_names}")
         if names.count(name) > 1:
             raise BadRequest(f"query.{name[:40]}: the parameter is given more than once; give it once")
 

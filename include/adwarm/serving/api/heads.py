@@ -156,9 +156,7 @@ def _timed_headers(pointer: Pointer, entry: Entry, status: str, age: float, now:
     if pointer.key.date_range in PRESETS:
         key = f"{key} {pointer.window}"
     is_fetched = status == "fetched"
-    value = http_headers.cache_status(
-        key, ttl, forward="miss" if is_fetched else None, is_stored=is_fetched, detail=detail
-    )
+    value = http_headers.cache_status(key, ttl, is_miss=is_fetched, is_stored=is_fetched, detail=detail)
     timed = [(b"age", http_headers.age(age).encode()), (b"cache-status", value.encode())]
     if entry.degraded and status == "stale":
         why = http_headers.explain(None, is_degraded=True, reason=entry.degraded_reason)

@@ -44,7 +44,7 @@ from adwarm.model.keys import check_served
 from adwarm.recovery.retry import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.api.connections import AT_ONCE, Again, Write, recognize_client
-from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_error, retry_headers
+from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_error
 from adwarm.serving.api.heads import VARY, Described, Offer, find_offer
 from adwarm.serving.api.insights_request import (
     allows_partial,
@@ -74,7 +74,7 @@ from adwarm.serving.hit_parts import COLUMNAR, HitParts
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.open_log import Open
 from adwarm.serving.pointers import Pointer
-from adwarm.serving.problems import Problem, unknown_report
+from adwarm.serving.problems import Problem, retry_headers, unknown_report
 from adwarm.serving.read_chain import STORE_ERRORS, ChainRequest, StoreUnreachable
 from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import Credentials, parse_credentials
@@ -448,7 +448,7 @@ class HitRoute:
             "error_kind": outcome.error_kind,
             **visit.stored_window,
         })
-        cache_status = http_headers.cache_status(str(key), None, forward="miss")
+        cache_status = http_headers.cache_status(str(key), None, is_miss=True)
         sent = [
             (b"content-type", _JSON),
             (b"content-length", b"%d" % len(body)),

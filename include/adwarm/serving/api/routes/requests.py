@@ -10,10 +10,10 @@ from adwarm.backpressure import TokenLimits
 from adwarm.foundation.redaction import redact
 from adwarm.model import Priority, ReportKey
 from adwarm.planning.data_arrival import Reporter, notify_data
-from adwarm.serving.api.errors import problems, retry_headers, text_header
+from adwarm.serving.api.errors import problems, text_header
 from adwarm.serving.api.guard import EnqueueToken, ReadToken, Services
 from adwarm.serving.api.models import ArrivalState, NewArrival, NewRequest, NewRequestState, RequestState
-from adwarm.serving.problems import Problem
+from adwarm.serving.problems import Problem, retry_headers
 from adwarm.serving.reader import ReadStatus
 from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import check_account, check_key, cut_priority
