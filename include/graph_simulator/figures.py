@@ -185,6 +185,7 @@ class ValueFormat(StrEnum):
     CURVE = "curve"
 
 
+_DIVIDED_FORMATS = frozenset({ValueFormat.COUNT, ValueFormat.MONEY})
 Entries = tuple[tuple[str, Callable[[Figures], Values]], ...]
 
 
@@ -234,11 +235,22 @@ def action_lists(action_list: ActionList, figures: Figures, split: ActionSplit) 
     on_meta_only = not _ON_META_ONLY.isdisjoint({*split.labels, *split.breakdowns})
     entries = [(name, values) for name, values in action_list.entries if not (on_meta_only and _is_off_meta(name))]
     write = _WRITERS[action_list.format]
-    shares = _shares(split.windows) if action_list.format in {ValueFormat.COUNT, ValueFormat.MONEY} else []
+    shares = _shares(split.windows) if action_list.format in _DIVIDED_FORMATS else []
     parts = _parts(split.labels)
+    is_whole = not shares and (len(parts) == 1 or action_list.format not in _DIVIDED_FORMATS)
     rows: list[list[Row]] = [[] for _ in range(figures.size)]
+    written: dict[bytes, list[Any]] = {}
     for name, values in entries:
-        for row, value in zip(rows, values(figures).tolist(), strict=True):
+        column = values(figures)
+        if is_whole:  # as in nearly every query; aliases of an action have the same values, which are written once
+            key = column.tobytes()
+            if key not in written:
+                written[key] = [write(value) if value else None for value in column.tolist()]
+            for row, text in zip(rows, written[key], strict=True):
+                if text is not None:
+                    row.append({"action_type": name, "value": text})
+            continue
+        for row, value in zip(rows, column.tolist(), strict=True):
             for labels, part in _divide(value, parts, action_list.format) if value else ():
                 entry = {"action_type": name, **labels, "value": write(part)}
                 if shares:
@@ -264,7 +276,7 @@ def _parts(names: Sequence[str]) -> list[tuple[Row, float]]:
 
 def _divide(value: float, parts: Sequence[tuple[Row, float]], written_as: ValueFormat) -> Iterator[tuple[Row, float]]:
     """Yield the parts of a count or an amount of money, which add up to it exactly; anything else is undivided."""
-    if len(parts) == 1 or written_as not in {ValueFormat.COUNT, ValueFormat.MONEY}:
+    if len(parts) == 1 or written_as not in _DIVIDED_FORMATS:
         yield parts[0][0], value
         return
     units = 1 if written_as is ValueFormat.COUNT else 100

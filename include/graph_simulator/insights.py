@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import numpy as np
@@ -148,24 +150,27 @@ def render(
     windows, objects = rows
     figures = Figures(table.totals[:, windows, objects], table.reach[windows, objects])
     days = [(str(window.since), str(window.until)) for window in table.ad_totals.windows]
-    names_by_row = [table.names[index] for index in objects.tolist()]
+    indexes = objects.tolist()
+    names_by_object = {index: table.names[index] for index in dict.fromkeys(indexes)}
+
+    def by_row(read: Callable[[Mapping[str, str]], str | None]) -> list[str | None]:
+        texts = {index: read(names) for index, names in names_by_object.items()}
+        return [texts[index] for index in indexes]
+
     columns: dict[str, Sequence[Any]] = {}
     for name in fields:
         if name in NAME_FIELDS:
-            columns[name] = [names.get(name) for names in names_by_row]
+            columns[name] = by_row(methodcaller("get", name))
         elif name in CONSTANTS:
-            text, owner = CONSTANTS[name]
-            columns[name] = [
-                _constant(text, names, split.setting) if owner in names else None for names in names_by_row
-            ]
+            columns[name] = by_row(partial(_constant, *CONSTANTS[name], setting=split.setting))
         elif name in RESULT_FIELDS:
-            columns[name] = results(name, figures, [names.get("goal") for names in names_by_row])
+            columns[name] = results(name, figures, by_row(methodcaller("get", "goal")))
         elif name not in DATE_FIELDS | EMPTY:
             columns[name] = _column(name, figures, split)
     columns["date_start"] = [days[index][0] for index in windows.tolist()]
     columns["date_stop"] = [days[index][1] for index in windows.tolist()]
     for name in table.breakdowns:
-        columns[name] = [names[name] for names in names_by_row]
+        columns[name] = by_row(itemgetter(name))
     shown = tuple(columns)
     return [
         {name: value for name, value in zip(shown, values, strict=True) if value is not None}
@@ -173,7 +178,9 @@ def render(
     ]
 
 
-def _constant(text: str | Mapping[str, str], names: Mapping[str, str], setting: str) -> str | None:
+def _constant(text: str | Mapping[str, str], owner: str, names: Mapping[str, str], setting: str) -> str | None:
+    if owner not in names:
+        return None
     if isinstance(text, str):
         return text
     return text.get(setting) or text.get(names.get("goal", ""))
