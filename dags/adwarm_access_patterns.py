@@ -52,28 +52,28 @@ def adwarm_access_patterns() -> None:
 
         return learning.read_log(context)
 
-    @task(map_index_template="{{ task.op_kwargs['split']['label'] }}", doc_md=SPLIT_DOC)
+    @task(multiple_outputs=False, map_index_template="{{ task.op_kwargs['split']['label'] }}", doc_md=SPLIT_DOC)
     def read_split(split: dict[str, Any], **context: Any) -> dict[str, Any]:
         """Read one split of the log; publish nothing."""
         from adwarm_airflow.tasks import learning
 
         return learning.read_split(split, context)
 
-    @task(inlets=[ACCESS_LOG], outlets=[AGGREGATES])
+    @task(multiple_outputs=False, inlets=[ACCESS_LOG], outlets=[AGGREGATES])
     def publish_splits(splits: Any, **context: Any) -> dict[str, Any]:  # an XComArg while parsing, a list at run time
         """Publish all splits in one transaction; skipped when the log was not split."""
         from adwarm_airflow.tasks import learning
 
         return learning.commit_splits(splits, context)
 
-    @task(trigger_rule="none_failed", inlets=[AGGREGATES], outlets=[FORECAST])
+    @task(multiple_outputs=False, trigger_rule="none_failed", inlets=[AGGREGATES], outlets=[FORECAST])
     def train_forecast(**context: Any) -> dict[str, Any]:
         """Train the forecast once a day."""
         from adwarm_airflow.tasks import learning
 
         return learning.train_forecast(context)
 
-    @task(trigger_rule="none_failed", inlets=[AGGREGATES])
+    @task(multiple_outputs=False, trigger_rule="none_failed", inlets=[AGGREGATES])
     def store_patterns(**context: Any) -> dict[str, Any]:
         """Store peak and quiet hours, the week's profile and popular ranges in SQL once a day."""
         from adwarm_airflow.tasks import learning

@@ -28,7 +28,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.assets import DAY_COMPLETE, ENTRIES, SCORES
+from adwarm_airflow.assets import ENTRIES
 from adwarm_airflow.declarations import (
     Tag,
     accounts_param,
@@ -36,6 +36,7 @@ from adwarm_airflow.declarations import (
     cron_schedule,
     dag_kwargs,
     day_param,
+    score_arguments,
     timestamp_param,
     warm_arguments,
 )
@@ -82,14 +83,14 @@ def adwarm_daily_insights() -> None:
 
         return daily.plan_day(context)
 
-    @task(trigger_rule="all_done_min_one_success", inlets=[ENTRIES], outlets=[SCORES, DAY_COMPLETE])
+    @task(multiple_outputs=False, **score_arguments())
     def score_day(**context: Any) -> dict[str, Any]:
         """Score the accounts whose day is complete."""
         from adwarm_airflow.tasks import warming
 
         return warming.score_closed_days(context)
 
-    @task(trigger_rule="none_failed_min_one_success")
+    @task(multiple_outputs=False, trigger_rule="none_failed_min_one_success")
     def close_run(**context: Any) -> dict[str, Any]:
         """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming

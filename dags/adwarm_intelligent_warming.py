@@ -22,12 +22,13 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.assets import DATA_ARRIVED, DAY_COMPLETE, ENTRIES, FORECAST, SCORES
+from adwarm_airflow.assets import DATA_ARRIVED, ENTRIES, FORECAST
 from adwarm_airflow.declarations import (
     Tag,
     connection_param,
     cron_or_arrival_schedule,
     dag_kwargs,
+    score_arguments,
     timestamp_param,
     warm_arguments,
     warming_deadline,
@@ -64,14 +65,14 @@ def adwarm_intelligent_warming() -> None:
 
         return warming.plan(context)
 
-    @task(trigger_rule="all_done_min_one_success", inlets=[ENTRIES], outlets=[SCORES, DAY_COMPLETE])
+    @task(multiple_outputs=False, **score_arguments())
     def score_closed_days(**context: Any) -> dict[str, Any]:
         """Score the accounts whose day this run has settled."""
         from adwarm_airflow.tasks import warming
 
         return warming.score_closed_days(context)
 
-    @task(trigger_rule="none_failed")
+    @task(multiple_outputs=False, trigger_rule="none_failed")
     def close_run(**context: Any) -> dict[str, Any]:
         """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming

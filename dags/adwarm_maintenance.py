@@ -95,14 +95,14 @@ STEPS = (*MONITOR, *MAINTAIN_STORE)
 def adwarm_maintenance() -> None:
     """Discover accounts, and run the steps of maintenance in two tasks."""
 
-    @task
+    @task(multiple_outputs=False)
     def discover_accounts(**context: Any) -> dict[str, Any]:
         """List the accounts of each connection that is due, and store them."""
         from adwarm_airflow.tasks import maintenance
 
         return maintenance.discover_accounts(context)
 
-    @task
+    @task(multiple_outputs=False)
     def run_steps(names: list[str], **context: Any) -> dict[str, Any]:
         """Run some steps of maintenance, one after the other."""
         from adwarm_airflow.tasks import maintenance

@@ -69,14 +69,14 @@ def adwarm_policy_review() -> None:
 
         return review.is_proposed(context)
 
-    @task(outlets=[FORECAST])
+    @task(multiple_outputs=False, outlets=[FORECAST])
     def promote(**context: Any) -> dict[str, Any]:
         """Promote the approved forecast."""
         from adwarm_airflow.tasks import review
 
         return review.promote(context)
 
-    @task(trigger_rule="none_failed")
+    @task(multiple_outputs=False, trigger_rule="none_failed")
     def conclude(**context: Any) -> dict[str, Any]:
         """Record the decision."""
         from adwarm_airflow.tasks import review

@@ -22,7 +22,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.assets import DAY_COMPLETE, ENTRIES, SCORES
+from adwarm_airflow.assets import ENTRIES
 from adwarm_airflow.declarations import (
     Tag,
     accounts_param,
@@ -32,6 +32,7 @@ from adwarm_airflow.declarations import (
     date_ranges_param,
     day_param,
     priority_param,
+    score_arguments,
     timestamp_param,
     warm_arguments,
     warming_deadline,
@@ -89,14 +90,14 @@ def adwarm_strategy_warming() -> None:
 
         return warming.plan_strategies(context)
 
-    @task(trigger_rule="all_done_min_one_success", inlets=[ENTRIES], outlets=[SCORES, DAY_COMPLETE])
+    @task(multiple_outputs=False, **score_arguments())
     def score(**context: Any) -> dict[str, Any]:
         """Score each warmed account as of its newest complete day."""
         from adwarm_airflow.tasks import warming
 
         return warming.score_warmed_accounts(context)
 
-    @task(trigger_rule="none_failed_min_one_success")
+    @task(multiple_outputs=False, trigger_rule="none_failed_min_one_success")
     def close_run(**context: Any) -> dict[str, Any]:
         """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming

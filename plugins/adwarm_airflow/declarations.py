@@ -9,7 +9,7 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataInterv
 from airflow.sdk.definitions.asset import BaseAsset
 
 from adwarm.model.warm import LONGEST_RUN
-from adwarm_airflow.assets import DATA_ARRIVED, GROUP, REQUESTS_NAME, REQUESTS_URI
+from adwarm_airflow.assets import DATA_ARRIVED, DAY_COMPLETE, ENTRIES, GROUP, REQUESTS_NAME, REQUESTS_URI, SCORES
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger
 from adwarm_client.date_ranges import DATE_RANGE_PATTERN, PRESETS
@@ -87,6 +87,11 @@ def warm_arguments() -> dict[str, Any]:
 
     queue = load_settings().warming_queue
     return {**arguments, "queue": queue} if queue else arguments
+
+
+def score_arguments() -> dict[str, Any]:
+    """Return arguments of the task of each warming DAG that scores."""
+    return {"trigger_rule": "all_done_min_one_success", "inlets": [ENTRIES], "outlets": [SCORES, DAY_COMPLETE]}
 
 
 def warming_deadline() -> dict[str, Any]:

@@ -32,7 +32,7 @@ def test_the_dags_are_there(dags: dict[str, Any]) -> None:
 
 
 def test_every_dag_follows_the_rules(dags: dict[str, Any]) -> None:
-    """Each DAG has a doc, an owner, known tags, limits and titled params, and never catches up."""
+    """Each DAG has a doc, an owner, known tags, limits, titled params and one XCom a result, and never catches up."""
     for name, dag in dags.items():
         assert dag.doc_md, name
         assert dag.owner == "adwarm", name
@@ -43,6 +43,7 @@ def test_every_dag_follows_the_rules(dags: dict[str, Any]) -> None:
         timetable = getattr(dag.timetable, "timetable", dag.timetable)
         assert type(timetable).__name__ == "CronDataIntervalTimetable", name
         assert all(task.retries and task.has_retry_policy for task in dag.tasks), name
+        assert not any(getattr(task, "multiple_outputs", False) for task in dag.tasks), name
         params = [dag.params.get_param(param) for param in dag.params]
         assert all(param.description and param.schema.get("title") for param in params), name
 
