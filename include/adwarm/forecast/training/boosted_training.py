@@ -118,6 +118,7 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     blends = _blends(int(grid.firsts[:, -1].sum()))
     chosen = _choose_blend(history, classifiers, blends, split, half)
     weights = blends[chosen.blend]
+    del trial  # its rows would stay beside those of the larger set
     holidays = HolidayEffect.fit(history.label_grid)  # before the training set, which takes the most memory
     training_set = _draw_training_set(history, start, history.end, _ROWS)
     fitted: list[Classifier] = [
