@@ -153,9 +153,10 @@ def _are_plain(rows: Sequence[Row], *, numeric_ids: bool) -> bool:
 
 
 def _is_plain(values: list[Any], validator: "Validator", depth: int = 0) -> bool:
-    kinds = set(map(type, values)) - {type(None)}
-    if kinds <= {str}:
-        return _are_valid_texts(set(values) - {None}, validator)
+    try:
+        return _are_valid_texts({*values} - {None}, validator)
+    except TypeError:  # lists and objects have no hash
+        kinds = {*map(type, values)} - {type(None)}
     if kinds != {list} or validator not in {_actions, _value} or depth >= MAX_DEPTH:
         return False
     lists = [value for value in values if value is not None]
@@ -178,6 +179,8 @@ def _is_plain(values: list[Any], validator: "Validator", depth: int = 0) -> bool
 
 
 def _are_valid_texts(texts: set[Any], validator: "Validator") -> bool:
+    if not {*map(type, texts)} <= {str}:
+        return False
     if validator is not _figure:
         return not any(map(validator, texts))
     lines = "\n".join([*texts, ""])
