@@ -139,14 +139,11 @@ def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
 
 def find_each(engine: Engine, keys: Iterable[EntryKey]) -> Iterator[tuple[Entry, bytes]]:
     """Yield the entries of `keys` that exist with their sealed bytes, in no order; one statement reads up to 50."""
-    names = tuple(table.c[name] for name in ("account_id", "since", "until", "spec_hash"))
-    query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash)
     remaining = sorted(set(keys))
     while remaining:
         some, remaining = remaining[:_LOADED_AT_ONCE], remaining[_LOADED_AT_ONCE:]
-        values = [tuple(to_row(key).values()) for key in some]
         with read_statement(engine) as connection:
-            rows = connection.execute(query.where(tuple_(*names).in_(values))).all()
+            rows = connection.execute(_WITH_BYTES, {"keys": [tuple(to_row(key).values()) for key in some]}).all()
         yield from ((from_row(Entry, row), bytes(row.body)) for row in rows)
 
 
@@ -404,6 +401,11 @@ _ZONES = select(account.c.id, account.c.data_zone).where(account.c.id.in_(bindpa
 _WITH_ZONES = (
     select(account.c.data_zone, table)
     .select_from(table.outerjoin(account, account.c.id == table.c.account_id))
+    .where(_KEY.in_(bindparam("keys", expanding=True)))
+)
+_WITH_BYTES = (
+    select(table, payload.c.body)
+    .join(payload, payload.c.hash == table.c.payload_hash)
     .where(_KEY.in_(bindparam("keys", expanding=True)))
 )
 
