@@ -57,9 +57,9 @@ from adwarm.store.fetch_state import FetchState
 from adwarm.store.partition_rows import (
     DamagedObjects,
     check_not_emptied,
-    content_hash,
     daily_rows,
     daily_table,
+    hash_in_order,
     in_order,
     pack_table,
     take_window,
@@ -255,7 +255,7 @@ class AccountRefresh:
         self, day: date, rows: list[Row], digest: str, at: datetime, gaps: Sequence[MissingData]
     ) -> PartitionState:
         before = self._states.get(day)
-        content = content_hash(rows)
+        content = hash_in_order(rows)
         # The version grows only when the rows differ: that tells summaries whether a day was restated.
         version = 1 if before is None else before.data_version + (before.content_hash != content)
         settled, missing = self._schedule.is_final(day, at), describe_missing(gaps, Window(day, day))

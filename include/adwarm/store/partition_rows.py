@@ -183,7 +183,12 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 
 def content_hash(rows: Iterable[Row]) -> str:
     """Return a hash of the values; the order of rows and keys does not matter."""
-    return hashlib.sha256(orjson.dumps(in_order(rows), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hash_in_order(in_order(rows))
+
+
+def hash_in_order(rows: list[Row]) -> str:
+    """Return the `content_hash` of rows that are in the order of `in_order`."""
+    return hashlib.sha256(orjson.dumps(rows, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _group_key(row: Row) -> tuple[str, ...]:
