@@ -342,9 +342,9 @@ def _figures(clicks: float, *, usable: bool = True) -> DayFigures:
     return DayFigures(np.array([usable]), *values)
 
 
-def _opened(decline: float = 0.3) -> _OpenAlarms:
+def _opened(decline: float = 0.3, day: int = 40) -> _OpenAlarms:
     alarms, one = _OpenAlarms(1), np.ones(1)
-    alarms.open(40, np.array([True]), np.array([35]), 0.02 * one, decline * one, 1e-4 * one)
+    alarms.open(day, np.array([True]), np.array([35]), 0.02 * one, decline * one, 1e-4 * one)
     return alarms
 
 
@@ -362,6 +362,13 @@ def test_an_alarm_that_lasts_goes_on_with_its_first_day() -> None:
     assert (alarms.since[0], alarms.onset[0], alarms.recovered[0]) == (-1, -1, False)
     alarms.follow(_figures(10_000.0), 0.014 * one, 0.1)
     assert (alarms.since[0], alarms.recovered[0]) == (-1, False)
+
+
+def test_an_alarm_of_the_first_day_goes_on_too() -> None:
+    """Its day is number 0, which is an alarm as any other."""
+    alarms, one = _opened(day=0), np.ones(1)
+    alarms.open(3, np.array([True]), np.array([2]), 0.01 * one, 0.2 * one, one)
+    assert (alarms.since[0], alarms.usual[0]) == (0, 0.02)
 
 
 def test_clicks_at_the_usual_rate_end_an_alarm() -> None:

@@ -257,3 +257,10 @@ def test_only_plain_figures_pass_by_column(value: str) -> None:
     """Texts that are no plain number are looked at one by one, also those that are two numbers with a line between."""
     assert not _are_plain([ROW, ROW | {"spend": value}], numeric_ids=True)
     assert not _are_plain([ROW | {"actions": [{"action_type": "x", "value": value}]}], numeric_ids=True)
+
+
+@pytest.mark.parametrize("mixed", [["a", None], ["a", 1], ["a", {"b": "c"}]])
+def test_only_lists_of_texts_pass_by_column(mixed: list[Any]) -> None:
+    """A list that holds anything beside texts is looked at one by one."""
+    assert _are_plain([ROW | {"labels": ["a", "b"]}], numeric_ids=True)
+    assert not _are_plain([ROW | {"labels": mixed}], numeric_ids=True)
