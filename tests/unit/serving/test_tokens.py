@@ -17,10 +17,11 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
 from adwarm.foundation.redaction import redact
-from adwarm.model import AccessToken, TokenScope
+from adwarm.model import AccessToken, ReportKey, TokenScope
 from adwarm.serving import tokens
 from adwarm.serving.problems import Problem
-from adwarm.serving.tokens import ID_READS_PER_SECOND, TokenAuthenticator, make_token
+from adwarm.serving.tokens import ID_READS_PER_SECOND, TokenAuthenticator, check_key, make_token
+from adwarm.settings import Settings
 from adwarm.store import access_tokens
 from tests.unit.conftest import SQLITE_ONLY
 
@@ -610,3 +611,16 @@ def test_the_rights_of_a_token_survive_storage(engine: Engine, clock: VirtualClo
     access_tokens.revoke(engine, "abc", now)
     again = access_tokens.revoke(engine, "abc", now + timedelta(hours=1))
     assert again.token == replace(token, revoked_at=now)
+
+
+def test_a_key_names_a_report_of_the_settings_and_an_account_of_the_token() -> None:
+    """Anything else is the same problem, so that nobody learns which accounts exist."""
+    read = frozenset({TokenScope.READ})
+    token = AccessToken(
+        id="a", name="t", scopes=read, accounts=frozenset({"act_1"}), created_at=datetime(2026, 11, 25, tzinfo=UTC)
+    )
+    assert check_key(token, "act_1", "last_7d", "default", Settings()) == ReportKey("act_1", "last_7d")
+    for account, report in (("act_1", "other"), ("act_2", "default")):
+        with pytest.raises(Problem) as raised:
+            check_key(token, account, "last_7d", report, Settings())
+        assert raised.value.status == 404
