@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Account, Priority, TokenScope
-from adwarm.pages import guard as page_guard
+from adwarm.pages import application
 from adwarm.pages.access import CSRF_FIELD, Permission
 from adwarm.pages.application import PageMount, build_page
 from adwarm.pages.sessions import COOKIE, MAX_LOGIN_BYTES, SessionAccess, add_session_routes, list_permissions
@@ -329,7 +329,7 @@ def test_a_login_that_breaks_off_leaves_no_traceback(site: Site, monkeypatch: py
         seen.append(message)
 
     seen: list[Any] = []
-    monkeypatch.setattr(page_guard, "log_unexpected", lambda log, error, text, path: seen.append(error))
+    monkeypatch.setattr(application, "log_unexpected", lambda log, error, text, path: seen.append(error))
     headers = [(b"origin", HOST.encode()), (b"host", b"warm.example")]
     headers += [(b"content-type", b"application/x-www-form-urlencoded"), (b"content-length", b"100")]
     scope = {"type": "http", "method": "POST", "path": "/adwarm/login", "query_string": b"", "headers": headers}

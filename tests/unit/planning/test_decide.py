@@ -23,7 +23,6 @@ from adwarm.store import (
     accounts,
     denials,
     impact,
-    tables,
     warm_usage,
     warms,
     write_transaction,
@@ -94,7 +93,7 @@ def test_without_a_forecast_only_days_are_closed(engine: Engine, objects: Object
 def test_accounts_that_do_not_exist_are_not_warmed(learned: Engine, objects: ObjectStore) -> None:
     """A forecast that has learned an account from reads alone plans nothing for it, until the account exists."""
     with write_transaction(learned) as connection:
-        connection.execute(delete(tables.account).where(tables.account.c.id == "act_2"))
+        connection.execute(delete(accounts.table).where(accounts.table.c.id == "act_2"))
     decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
     assert [row[0] for row in _stored(learned)] == ["act_1", "act_3"]
     accounts.add_named(learned, ["act_2"], "UTC", NINE)
