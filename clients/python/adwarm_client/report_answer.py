@@ -174,9 +174,9 @@ def read_cache_status(header: str) -> dict[str, str]:
 
 
 def _find_status(facts: Mapping[str, str], ttl: float | None) -> AnswerStatus:
-    if "hit" in facts:
-        return "stale" if ttl is not None and ttl < 0 else "hit"
-    return "stale" if facts.get("fwd") == "stale" and "stored" not in facts else "miss"
+    if "hit" not in facts:
+        return "miss"
+    return "stale" if ttl is not None and ttl < 0 else "hit"
 
 
 def _to_number(text: str | None) -> float | None:

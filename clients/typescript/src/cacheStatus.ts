@@ -18,9 +18,7 @@ export function readCacheStatus(header: string | null): CacheStatus {
   }
   const ttl = parameters.get('ttl')
   const ttlSeconds = ttl === undefined || Number.isNaN(Number(ttl)) ? null : Number(ttl)
-  const isHit = parameters.has('hit')
-  const isStale = isHit ? ttlSeconds !== null && ttlSeconds < 0 : parameters.get('fwd') === 'stale' && !parameters.has('stored')
-  const result = isStale ? 'stale' : isHit ? 'hit' : 'miss'
+  const result = !parameters.has('hit') ? 'miss' : ttlSeconds !== null && ttlSeconds < 0 ? 'stale' : 'hit'
   return {result, ttlSeconds, key: parameters.get('key') ?? null}
 }
 

@@ -1512,7 +1512,7 @@ export interface operations {
                     ETag?: string;
                     /** @description Age of the data in seconds. */
                     Age?: number;
-                    /** @description RFC 9211: `hit`, or `fwd=stale`, `fwd=miss`; with `ttl` in seconds, and `key`. */
+                    /** @description RFC 9211: `hit` or `fwd=miss`, with `ttl` in seconds, and `key`. */
                     "Cache-Status"?: string;
                     /** @description How a browser may keep the answer. */
                     "Cache-Control"?: string;
@@ -1564,7 +1564,7 @@ export interface operations {
                     ETag?: string;
                     /** @description Age of the data in seconds. */
                     Age?: number;
-                    /** @description RFC 9211: `hit`, or `fwd=stale`, `fwd=miss`; with `ttl` in seconds, and `key`. */
+                    /** @description RFC 9211: `hit` or `fwd=miss`, with `ttl` in seconds, and `key`. */
                     "Cache-Status"?: string;
                     /** @description How a browser may keep the answer. */
                     "Cache-Control"?: string;

@@ -24,7 +24,7 @@ Shape = Literal["columnar", "rows", "ndjson", "csv", "arrow"]
 _HEADERS = {
     "ETag": text_header("Strong validator of this body; one for each content coding and shape."),
     "Age": {"description": "Age of the data in seconds.", "schema": {"type": "integer"}},
-    "Cache-Status": text_header("RFC 9211: `hit`, or `fwd=stale`, `fwd=miss`; with `ttl` in seconds, and `key`."),
+    "Cache-Status": text_header("RFC 9211: `hit` or `fwd=miss`, with `ttl` in seconds, and `key`."),
     "Cache-Control": text_header("How a browser may keep the answer."),
     "Adwarm-Source": text_header("Step of the fallback chain that answered; absent for the stored entry."),
     "Adwarm-Degraded": text_header("`?1` when the answer is less than what was asked for."),
