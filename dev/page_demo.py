@@ -37,6 +37,8 @@ from graph_simulator.server import SimulatorServer
 ZONE = "America/New_York"
 STEP = timedelta(hours=1)
 _DAY = timedelta(days=1)
+MIN_OPENS = 10
+"""Opens that a demo replays at least: the log has hardly any from 5:00 to 9:30 UTC."""
 SCORED_DAYS = 30
 SCORED_ACCOUNTS = 4
 _SCOPES = {"admin": ("read", "enqueue", "admin"), "viewer": ("read",)}
@@ -47,7 +49,8 @@ class PageDemo:
 
     Args:
         home: an empty folder.
-        hours: hours of work before now; 2 at least. A full day takes some minutes, two hours take half a minute.
+        hours: hours of work before now; 2 at least, and more where fewer than `MIN_OPENS` opens fall into them. A full
+            day takes some minutes, two hours take half a minute.
         model: the kind of forecast, as in the settings; `auto` takes minutes to train, `hour_of_week` a second.
     """
 
@@ -120,20 +123,21 @@ class PageDemo:
 
     def _fill(self) -> None:
         now = SystemClock().now()
-        start = floor_to(now - self._hours * STEP, STEP)
-        clock = VirtualClock(start)
+        clock = VirtualClock(now)
         runtime = self.open_runtime(clock)
         log = self.home / "access_log.parquet"
         move_to_now(str(EXAMPLE_LOG), runtime.settings, now, log)
+        opens = read_opens(str(log), runtime.settings, now - _DAY, now)
+        start = floor_to(min(now - self._hours * STEP, opens[-MIN_OPENS].at), STEP)
+        clock.set(start)
         ingest(runtime.context, start)
         train_and_promote(runtime.context, start, start)
         update_patterns(runtime.context, start, start)
         readers = Readers(runtime, clock)
-        opens = read_opens(str(log), runtime.settings, now - _DAY, now)
         accounts = list(dict.fromkeys(item.key.account_id for item in opens))
         opens = [item for item in opens if item.at >= start]
         self._score(accounts[:SCORED_ACCOUNTS])
-        for moment in [start + n * STEP for n in range(self._hours + 1)]:
+        for moment in [start + n * STEP for n in range((now - start) // STEP + 1)]:
             due = [item for item in opens if moment - STEP <= item.at < moment]
             readers.read_all(due)
             clock.set(moment)
