@@ -67,7 +67,7 @@ def run(environment: str, program: str, *words: str, home: Path) -> str:
         pytest.fail(f"{python} is not there; run these tests by `make test-interop`")
     variables = {"AIRFLOW_HOME": str(home), "HOME": str(home), "PATH": "/usr/bin:/bin", "NO_PROXY": "*"}
     command = [str(python), str(HERE / "programs" / program), *words]
-    done = subprocess.run(command, env=variables, cwd=home, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=variables, cwd=home, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
     return done.stdout
 
