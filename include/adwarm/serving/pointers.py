@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from cachetools import LRUCache
 
@@ -85,7 +85,7 @@ class PointerCache:
         self._zones: LRUCache[str, str] = LRUCache(MAX_POINTERS)
         self._waiting: dict[ReportKey, _Read] = {}
         self._running: dict[ReportKey, _Read] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def clear(self, selection: CacheSelection) -> None:
@@ -172,38 +172,46 @@ class PointerCache:
         """Let a key wait for the next statement, which others that come in the same turn of the loop join."""
         loop = self._loop = asyncio.get_running_loop()
         read = _Read(loop.create_future())
-        if not self._waiting and len(self._tasks) < _STATEMENTS:
-            task = loop.create_task(self._read_waiting())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if len(self._tasks) < (1 if self._waiting else _STATEMENTS):
+            self._tasks.add(loop.create_task(self._read_waiting()))
         self._waiting[key] = read
         return read
 
     async def _read_waiting(self) -> None:
-        """Read the keys that wait, by one statement after the other, until none waits."""
-        while self._waiting:
-            keys = list(islice(self._waiting, _KEYS_AT_ONCE))
-            reads = {key: self._waiting.pop(key) for key in keys}
-            for read in reads.values():
-                read.started = self._monotonic()
-            self._running |= reads
-            zones = {key: self._zones.get(key.account_id) for key in keys}
-            results: Mapping[ReportKey, Pointer | Exception]
-            try:
-                results = await asyncio.get_running_loop().run_in_executor(self._executor, self.read, zones)
-            except Exception as error:
-                results = dict.fromkeys(keys, error)
-            finally:
-                for key, read in reads.items():
-                    if self._running.get(key) is read:
-                        del self._running[key]
+        """Read the keys that wait, by one statement after the other, until none waits.
+
+        The task leaves `_tasks` in the turn in which it sees that none waits, so that a later key starts another one.
+        """
+        try:
+            while self._waiting:
+                await self._read_some()
+        finally:
+            self._tasks.discard(asyncio.current_task())
+
+    async def _read_some(self) -> None:
+        """Read keys that wait, by one statement."""
+        keys = list(islice(self._waiting, _KEYS_AT_ONCE))
+        reads = {key: self._waiting.pop(key) for key in keys}
+        for read in reads.values():
+            read.started = self._monotonic()
+        self._running |= reads
+        zones = {key: self._zones.get(key.account_id) for key in keys}
+        results: Mapping[ReportKey, Pointer | Exception]
+        try:
+            results = await asyncio.get_running_loop().run_in_executor(self._executor, self.read, zones)
+        except Exception as error:
+            results = dict.fromkeys(keys, error)
+        finally:
             for key, read in reads.items():
-                result = results[key]
-                if isinstance(result, Pointer):
-                    self._remember(result)
-                    read.future.set_result(result)
-                else:
-                    read.future.set_exception(result)
+                if self._running.get(key) is read:
+                    del self._running[key]
+        for key, read in reads.items():
+            result = results[key]
+            if isinstance(result, Pointer):
+                self._remember(result)
+                read.future.set_result(result)
+            else:
+                read.future.set_exception(result)
 
     def _drop(self, selection: CacheSelection) -> None:
         for key in [key for key in self._pointers if selection.includes(key)]:

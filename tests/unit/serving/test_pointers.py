@@ -2,11 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def _cache(desk: ReaderHarness, executor: ThreadPoolExecutor, seconds: float) -> PointerCache:
+def _cache(desk: ReaderHarness, executor: Executor, seconds: float) -> PointerCache:
     context: Context = desk.bench.prefetch.context
     serving = context.settings.serving.model_copy(update={"pointer_seconds": seconds})
     settings = context.settings.model_copy(update={"serving": serving})
@@ -168,6 +168,55 @@ def test_keys_that_come_together_are_read_together(desk: ReaderHarness, executor
     assert [_describe(item) for item in together] == [_describe(item) for item in alone]
     assert [isinstance(item, Pointer) and item.entry is not None for item in together].count(True) == 2
     assert isinstance(together[58], BadRequest)
+
+
+class _Held(Executor):
+    """Runs statements in the thread of the loop when it is released, so that the turns of the loop are the same."""
+
+    def __init__(self) -> None:
+        self.held: list[Callable[[], None]] | None = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Hold a statement, or run it at once after the release."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            future.set_result(fn(*args, **kwargs))
+
+        if self.held is None:
+            run()
+        else:
+            self.held.append(run)
+        return future
+
+    def release(self) -> None:
+        """Run what is held."""
+        held, self.held = self.held or [], None
+        for run in held:
+            run()
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("turns", range(8))
+def test_a_key_is_read_that_comes_as_both_statements_end(desk: ReaderHarness, turns: int) -> None:
+    """Two statements run and end in one turn of the loop; a key that comes in that turn, or near it, is read too."""
+    held = _Held()
+    cache = _cache(desk, held, 0.0)
+
+    async def load() -> list[Pointer]:
+        tasks = []
+        for name in ("act_1", "act_2"):
+            tasks.append(asyncio.create_task(cache.load(ReportKey(name, "yesterday"))))
+            for _ in range(3):
+                await asyncio.sleep(0)
+        assert len(held.held or []) == 2
+        held.release()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(cache.load(ReportKey("act_3", "yesterday"))))
+        return await asyncio.wait_for(asyncio.gather(*tasks), 20)
+
+    assert [pointer.key.account_id for pointer in asyncio.run(load())] == ["act_1", "act_2", "act_3"]
 
 
 def _describe(item: Pointer | BaseException) -> object:
