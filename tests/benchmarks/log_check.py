@@ -177,7 +177,7 @@ def measure_format(folder: Path, name: str, size: int) -> dict[str, str | int | 
         "to loop": check["seconds"] / loop["seconds"],
         "CPU to loop": check["cpu"] / loop["cpu"],
         "peak MB": check["peak_mb"],
-        "loop's": loop["peak_mb"],
+        "peak MB of the loop": loop["peak_mb"],
     }
     sys.stderr.write(f"{json.dumps(row)}\n")
     if check["events"] != loop["events"]:
