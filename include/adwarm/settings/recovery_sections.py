@@ -124,7 +124,7 @@ DEFAULT_FALLBACKS = (
     FallbackSettings(kind="entry", timeout_seconds=1.0, max_age_hours=14 * 24),
     FallbackSettings(kind="partitions", timeout_seconds=1.0, max_age_hours=14 * 24),
     FallbackSettings(kind="upstream", timeout_seconds=30.0),
-    FallbackSettings(kind="window", timeout_seconds=1.0, max_age_hours=14 * 24, errors=("AdwarmError",)),
+    FallbackSettings(kind="window", timeout_seconds=1.0, max_age_hours=14 * 24),
     FallbackSettings(kind="none", timeout_seconds=1.0),
 )
 """An older date range is no substitute while the requested one can be fetched, so `window` follows `upstream`."""

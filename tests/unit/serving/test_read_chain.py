@@ -48,6 +48,9 @@ def step(kind: FallbackKind, **values: Any) -> FallbackSettings:
     return FallbackSettings(kind=kind, **{"timeout_seconds": 60.0, **values})
 
 
+DEFAULT = tuple(item.model_copy(update={"timeout_seconds": 60.0}) for item in DEFAULT_FALLBACKS)
+
+
 def make_chain(desk: ReaderHarness, *steps: FallbackSettings) -> ReadChain:
     """A chain of some steps over the reader of the harness, which keeps what it knows."""
     chain = desk.chain()
@@ -176,10 +179,11 @@ def test_other_days_are_a_miss_unless_they_are_allowed(desk: ReaderHarness) -> N
     desk.warm(KEY)
     desk.bench.clock.set(NOW + 24 * HOUR)
     stored = Window(date(2026, 11, 24), date(2026, 11, 24))
-    result = make_chain(desk, step("window")).read(KEY)
+    result = make_chain(desk, *DEFAULT).read(KEY)
     assert (result.status, result.entry, result.blob) == (ReadStatus.MISS, None, None)
     assert (result.other_window, result.refused_window) == (None, stored)
     assert "other days are stored, 2026-11-24..2026-11-24" in str(result.reason)
+    assert make_chain(desk, *DEFAULT).read(KEY, allow_partial=True).other_window == stored
     assert make_chain(desk, step("window", max_age_hours=23)).read(KEY).refused_window is None
 
 
@@ -340,7 +344,7 @@ def test_fresh_data_comes_first_for_who_asks(desk: ReaderHarness) -> None:
     desk.warm(KEY)
     desk.bench.clock.sleep(7 * 3600)
     calls = len(desk.bench.source.submitted)
-    chain = make_chain(desk, *(item.model_copy(update={"timeout_seconds": 60.0}) for item in DEFAULT_FALLBACKS))
+    chain = make_chain(desk, *DEFAULT)
     assert chain.read(KEY).status == ReadStatus.STALE
     assert len(desk.bench.source.submitted) == calls
     result = chain.read(KEY, may_fetch=True, wants_fresh=True)

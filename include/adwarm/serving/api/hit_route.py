@@ -373,9 +373,7 @@ class HitRoute:
         try:
             outcome = await (unless_gone(visit.receive, fetch) if wait else fetch)
         except Problem as refusal:
-            if refusal.status != 503 and not (refusal.status == 429 and pointer.entry is not None):
-                if refusal.status == 429 and pointer.is_known:  # what does not exist was not opened
-                    self._record(reading, None, "miss", 0)
+            if refusal.status not in {429, 503}:
                 raise
             problem, outcome = refusal, FetchOutcome(False, reason=refusal.detail)
         if outcome is None:  # the reader is gone
@@ -393,7 +391,8 @@ class HitRoute:
         if pointer.is_known and await self._send_found(reading, replace(request, is_outdated=True), after, error):
             return
         if problem is not None:
-            self._record(reading, None, "miss", 0)
+            if pointer.is_known or problem.status == 503:  # what does not exist was not opened
+                self._record(reading, None, "miss", 0)
             raise problem
         await self._send_pending(reading, outcome)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -142,20 +143,46 @@ def test_after_a_failed_fetch_the_rest_answers(route: HitHarness) -> None:
     assert read_strings(answer.headers["adwarm-actions"])[0].startswith("fallback entry failed: NotFound")
 
 
+def refuse_fetch(status: int) -> Callable[[ReportKey], FetchOutcome]:
+    """A fetch that the queue refuses."""
+
+    def refuse(key: ReportKey) -> FetchOutcome:
+        raise Problem(status, "Refused", "no more today")
+
+    return refuse
+
+
+OUTCOMES: dict[str, Callable[[ReportKey], FetchOutcome]] = {
+    "queued": lambda key: FetchOutcome(False, 17, 3, "it is queued"),
+    "tried": lambda key: FetchOutcome(False, 17, 3, "it is queued for another try", "Transient"),
+    "failed": lambda key: FetchOutcome(False, retry_after=5, reason="it could not be fetched: down"),
+    "of a closed account": lambda key: FetchOutcome(False, reason="the account is closed"),
+    "at a limit of the token": refuse_fetch(429),
+    "without a place in the queue": refuse_fetch(503),
+}
+
+
+@pytest.mark.parametrize("wait", ["", "wait=9, "])
+@pytest.mark.parametrize("scope", [TokenScope.READ, TokenScope.ENQUEUE])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 @SQLITE_ONLY
-def test_an_older_window_only_after_a_failure(route: HitHarness) -> None:
-    """While the report is queued the answer is 202; once its fetch has failed, yesterday's days answer and say so."""
+def test_whoever_allows_other_days_gets_them(route: HitHarness, outcome: str, scope: TokenScope, wait: str) -> None:
+    """However the fetch stands, yesterday's days answer and say so; who does not allow them learns that they exist."""
     route.desk.warm(KEY)
     route.clock.set(NOW + 24 * HOUR)
-    assert route.get(PATH).status == 202
-    route.misses.on_fetch = lambda key: FetchOutcome(False, retry_after=5, reason="it could not be fetched: down")
-    answer = route.get(PATH, prefer=PARTIAL)
+    set_scopes(route, scope)
+    route.misses.on_fetch = OUTCOMES[outcome]
+    answer = route.get(PATH, prefer=f"{wait}{PARTIAL}")
     assert is_degraded(answer, "window")
     assert answer.headers["adwarm-window"] == "2026-11-24..2026-11-24"
-    assert answer.headers["preference-applied"] == "allow-partial"
+    assert PARTIAL in answer.headers["preference-applied"]
     assert "2026-11-24..2026-11-24 instead of 2026-11-25..2026-11-25" in answer.headers["adwarm-reason"]
     assert "act_1 yesterday 2026-11-24..2026-11-24" in answer.headers["cache-status"]
     assert "etag" not in answer.headers
+    assert [item[0] for item in route.misses.fetched] == [KEY] * (scope is TokenScope.ENQUEUE)
+    refused = route.get(PATH, prefer=wait.rstrip(", "))
+    assert refused.status in {202, 404, 429, 503}
+    assert orjson.loads(refused.body)["stored_window"] == "2026-11-24..2026-11-24"
 
 
 @pytest.mark.parametrize("shape", ["columnar", "rows", "ndjson", "csv", "arrow"])
@@ -170,30 +197,6 @@ def test_other_days_are_no_answer_in_any_shape(route: HitHarness, shape: str) ->
     allowed = route.get(f"{PATH}?shape={shape}", prefer="wait=9, allow-partial")
     assert (allowed.status, allowed.headers["adwarm-window"]) == (200, "2026-11-24..2026-11-24")
     assert allowed.headers["preference-applied"] == "wait=9, allow-partial"
-
-
-@SQLITE_ONLY
-def test_a_token_that_may_not_request_gets_no_other_days(desk: ReaderHarness, tmp_path: Path) -> None:
-    """Where the chain has the step before any error, a reader learns which days are stored and may ask for them."""
-    route = make_route(desk, tmp_path, FallbackSettings(kind="window", timeout_seconds=60))
-    route.desk.warm(KEY)
-    route.clock.set(NOW + 24 * HOUR)
-    set_scopes(route, TokenScope.READ)
-    answer = route.get(PATH)
-    fields = orjson.loads(answer.body)
-    assert (answer.status, fields["title"], fields["stored_window"]) == (404, "Not Stored", "2026-11-24..2026-11-24")
-    assert is_degraded(route.get(PATH, prefer=PARTIAL), "window")
-
-
-@SQLITE_ONLY
-def test_a_queued_report_names_the_days_that_are_stored(desk: ReaderHarness, tmp_path: Path) -> None:
-    """A 202 says which other days the reader could have meanwhile."""
-    kinds: tuple[FallbackKind, ...] = ("window", "upstream")
-    route = make_route(desk, tmp_path, *(FallbackSettings(kind=kind, timeout_seconds=60) for kind in kinds))
-    route.desk.warm(KEY)
-    route.clock.set(NOW + 24 * HOUR)
-    answer = route.get(PATH)
-    assert (answer.status, orjson.loads(answer.body)["stored_window"]) == (202, "2026-11-24..2026-11-24")
 
 
 @SQLITE_ONLY
