@@ -13,7 +13,7 @@ A connection of type `adwarm_meta`, and strategies or the form.
 #### Outputs
 The assets `adwarm_entries` and `adwarm_scores`, and `adwarm_day_complete` for a day that this run completes.
 #### Knobs
-`adwarm strategy set`, the form.
+`adwarm strategy set --file`, the form.
 #### Failure modes
 A throttled account is parked, and its batch deferred. What a strategy's budget cuts is warmed in the next hours.
 """

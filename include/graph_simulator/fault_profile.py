@@ -6,7 +6,7 @@ the platform's clock.
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +18,9 @@ class ProfilePart(BaseModel):
     """Base of the parts of a fault profile: immutable, and strict about unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Part = TypeVar("_Part", bound=ProfilePart)
 
 
 class QuotaSetting(ProfilePart):
@@ -219,6 +222,22 @@ class VersionSetting(ProfilePart):
     upgrades: bool = False
 
 
+class PlatformSetting(ProfilePart):
+    """What the table `platform` of a file sets beside the fault profile; it holds from the start to the end.
+
+    Attributes:
+        zone: IANA time zone of the accounts' days.
+        latency_ms: minimum duration of a response, in milliseconds.
+        time_scale: platform seconds that pass in one real second.
+        decoys: share of healthy ads, 0 to 1, that only look fatigued.
+    """
+
+    zone: str = "UTC"
+    latency_ms: float = Field(default=0, ge=0)
+    time_scale: float = Field(default=1, ge=0.001)
+    decoys: float = Field(default=0, ge=0, le=1)
+
+
 class FaultProfile(ProfilePart):
     """Everything about a platform's behavior that is not its data. Equal profiles hit equal calls."""
 
@@ -243,19 +262,23 @@ def parse_fault_profile(values: Any, name: str) -> FaultProfile:
     Raises:
         InvalidValue: the document is not a fault profile; the message says where it is wrong, and why.
     """
+    return _parse(FaultProfile, values, name)
+
+
+def _parse(model: type[_Part], values: Any, name: str) -> _Part:
     try:
-        return FaultProfile.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         location = ".".join(str(part) for part in first["loc"])
         raise InvalidValue(f"{name}: {location or 'the file'}: {first['msg']}") from None
 
 
-def load_fault_profile(path: Path) -> FaultProfile:
-    """Read a fault profile from a TOML file.
+def load_platform_file(path: Path) -> tuple[PlatformSetting, FaultProfile]:
+    """Read the table `platform` and the fault profile of a TOML file.
 
     Raises:
-        InvalidValue: the file cannot be read, is not TOML, or is not a fault profile.
+        InvalidValue: the file cannot be read, is not TOML, or holds something else.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -263,4 +286,5 @@ def load_fault_profile(path: Path) -> FaultProfile:
         raise InvalidValue(f"{path} cannot be read ({error.strerror}); --faults takes a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidValue(f"{path} is not TOML: {error}") from None
-    return parse_fault_profile(values, str(path))
+    platform = _parse(PlatformSetting, values.pop("platform", {}), f"{path}: platform")
+    return platform, parse_fault_profile(values, str(path))

@@ -28,7 +28,7 @@ EXTRA = {
     "NO_PROXY": "127.0.0.1,localhost",
 }
 """Variables that the processes of our image have beyond those of the file."""
-EXTRA_ARGUMENTS = {"simulator": ("--latency-ms", "400")}
+EXTRA_ARGUMENTS = {"simulator": ("--faults", str(Path(__file__).with_name("slow_platform.toml")))}
 """A platform that takes its time, so that a kill finds tasks at work."""
 SECOND_SCHEDULER = "airflow-scheduler-2"
 """What `docker compose up --scale airflow-scheduler=2` adds."""

@@ -133,34 +133,26 @@ def simulate(
     accounts: Annotated[int, typer.Option(help="Number of accounts; 0: every well-formed id exists.", min=0)] = 0,
     ads: Annotated[int, typer.Option(help="Ads per account.", min=1)] = 12,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal rows.", min=0)] = 7,
-    zone: Annotated[str, typer.Option(help="Time zone of the accounts.")] = "UTC",
-    hourly_limit: Annotated[int, typer.Option(help="Calls per account and hour; 0: no limit.", min=0)] = 0,
-    latency_ms: Annotated[float, typer.Option(help="Minimum time of a response.", min=0)] = 0.0,
-    faults: Annotated[Path | None, typer.Option(help="TOML file with limits, size rules and faults.")] = None,
-    time_scale: Annotated[float, typer.Option(help="Platform seconds per real second.", min=0.001)] = 1.0,
+    faults: Annotated[Path | None, typer.Option(help="TOML file with limits, faults, zone, latency and pace of its clock.")] = None,
     at: AtOption = None,
-    decoys: Annotated[float, typer.Option(help="Share of healthy ads that only look fatigued.", min=0, max=1)] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
     from adwarm.foundation.errors import BadRequest, Transient
     from graph_simulator.config import SimulatorConfig
     from graph_simulator.error_responses import InvalidValue, ServerUnavailable
-    from graph_simulator.fault_profile import FaultProfile, load_fault_profile
+    from graph_simulator.fault_profile import FaultProfile, PlatformSetting, load_platform_file
     from graph_simulator.server import run_forever
 
     try:
+        platform, profile = (PlatformSetting(), FaultProfile()) if faults is None else load_platform_file(faults)
         config = SimulatorConfig(
             accounts=accounts or "any",
             ads=ads,
             seed=seed,
-            zone=zone,
-            hourly_limit=hourly_limit or None,
-            latency_ms=latency_ms,
-            time_scale=time_scale,
             now=None if at is None else clock_at(at).now(),
-            decoys=decoys,
-            fault_profile=FaultProfile() if faults is None else load_fault_profile(faults),
+            fault_profile=profile,
+            **platform.model_dump(),
         )
     except InvalidValue as error:
         raise BadRequest(str(error)) from None

@@ -1,5 +1,6 @@
 """`adwarm strategy`: strategies, which keep named reports warm on a schedule."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adwarm.cli.terminal import JsonOption, print_fields, print_json, print_table, split_commas
+from adwarm.cli.terminal import JsonOption, print_fields, print_json, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def table_row(report: "StrategyReport", at: datetime) -> Sequence[Any]:
 
 
 app = typer.Typer(help="Keep named reports warm on a schedule.", no_args_is_help=True)
-NameArgument = Annotated[str, typer.Argument(help="Name of the strategy.")]
+_STANDARD_INPUT = "-"
 _SHOWN_TIMES = 5
 _SHOWN_RUNS = 5
 _USAGE = ("used_30d", "wasted_30d", "open_30d", "calls_30d", "runs_30d")
@@ -101,7 +102,7 @@ def list_strategies(
         print_json([report_fields(report, at) for report in reports.values()])
     else:
         rows = [table_row(report, at) for report in reports.values()]
-        print_table("Strategies", COLUMNS, rows, "none; create one with `adwarm strategy set`")
+        print_table("Strategies", COLUMNS, rows, "none; `adwarm strategy set --file` makes some")
 
 
 def _print_strategy(name: str, *, as_json: bool) -> None:
@@ -135,64 +136,41 @@ def _print_strategy(name: str, *, as_json: bool) -> None:
 
 
 @app.command("set")
-def set_strategy(
-    name: NameArgument,
+def set_strategies(
     *,
-    date_ranges: Annotated[
-        list[str] | None, typer.Option("--range", help="Date ranges, separated by commas; may be repeated.")
-    ] = None,
-    accounts: Annotated[
-        list[str] | None,
-        typer.Option("--account", help="Account ids, separated by commas; may be repeated."),
-    ] = None,
-    all_accounts: Annotated[bool, typer.Option("--all-accounts", help="Every stored account.")] = False,
-    excluded: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", help="Accounts to leave out, separated by commas; may be repeated."),
-    ] = None,
-    no_exclusions: Annotated[bool, typer.Option("--no-exclusions", help="Leave out no account.")] = False,
-    report: Annotated[str | None, typer.Option(help="Name of a report in the settings.")] = None,
-    priority: Annotated[str | None, typer.Option(help="critical, high, normal or low.")] = None,
-    cron: Annotated[str | None, typer.Option(help="When it is due: five fields, such as '0 7 * * mon-fri'.")] = None,
-    time_zone: Annotated[str | None, typer.Option(help="IANA zone of the schedule, such as Europe/Berlin.")] = None,
-    max_calls_per_hour: Annotated[int | None, typer.Option(help="Upstream calls that it may make in an hour.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Reports fetched before the next pause.")] = None,
-    delay_seconds: Annotated[float | None, typer.Option(help="Pause between two batches.")] = None,
-    max_parallel_batches: Annotated[int | None, typer.Option(help="Batches that run at the same time.")] = None,
-    open_hours: Annotated[int | None, typer.Option(help="Hours after a due time in which it may still fetch.")] = None,
-    retire_unused: Annotated[bool | None, typer.Option(help="Disable it when nobody used it for 30 days.")] = None,
-    opened_only: Annotated[bool | None, typer.Option(help="Warm only what was opened in the last 30 days.")] = None,
-    enabled: Annotated[
-        bool | None,
-        typer.Option("--enabled/--disabled", help="Plan it, anew if it was retired; or keep it, and plan it no more."),
-    ] = None,
+    file: Annotated[
+        str, typer.Option(help="TOML file with a table strategies.NAME for each strategy; -: standard input.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file and write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a strategy, or change the given options of one and leave the others.
+    """Create or change the strategies of a TOML file.
 
+    The whole file is checked first. Fields that it leaves out, and strategies that it does not name, stay as they are.
     A new strategy needs a date range. It is due at once, then on its schedule.
     """
-    values = {
-        "date_ranges": _split("--range", date_ranges),
-        "accounts": _split("--account", accounts),
-        "excluded_accounts": [] if no_exclusions else _split("--exclude", excluded),
-        "report": report,
-        "priority": priority,
-        "cron": cron,
-        "time_zone": time_zone,
-        "max_calls_per_hour": max_calls_per_hour,
-        "batch_size": batch_size,
-        "delay_seconds": delay_seconds,
-        "max_parallel_batches": max_parallel_batches,
-        "open_hours": open_hours,
-        "retire_unused": retire_unused,
-        "opened_only": opened_only,
-    }
-    given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
-    given |= {"accounts": None} if all_accounts else {}
-    if (all_accounts and accounts) or (no_exclusions and excluded):
-        raise BadRequest("give either accounts, or --all-accounts and --no-exclusions, not both of one kind")
-    _change(name, given, enabled, as_json=as_json)
+    from adwarm.planning.strategy_changes import apply_changes, check_changes
+    from adwarm.runtime import Runtime
+
+    definitions = _read_toml(file)
+    runtime = Runtime()
+    at = runtime.clock.now()
+    changes = check_changes(runtime.engine, runtime.settings, definitions, at)
+    if not dry_run:
+        apply_changes(runtime.engine, runtime.settings, changes, at)
+    _, reports, _ = _load(runtime)
+    others = [name for name in reports if name not in definitions]
+    if as_json:
+        print_json({"strategies": [_change_fields(change) for change in changes], "not_in_file": others}
+                   | {"dry_run": dry_run})  # fmt: skip
+        return
+    rows = [
+        (change.strategy.name, change.kind, _describe_changes(change), _next_run(reports, change, at, dry_run))
+        for change in changes
+    ]
+    rows += [(name, "not in the file", "left as it is", reports[name].next_run) for name in others]
+    title = "Nothing is written, because of --dry-run" if dry_run else "Strategies"
+    print_table(title, ("strategy", "change", "fields", "next run"), rows)
 
 
 @app.command("remove")
@@ -211,51 +189,16 @@ def remove_strategies(
         typer.echo("\n".join(f"strategy {name} is removed" for name in names))
 
 
-@app.command("import")
-def import_strategies(
-    file: Annotated[Path, typer.Argument(help="A TOML file with a table strategies.NAME for each strategy.")],
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file and write nothing.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Create or change the strategies of a TOML file.
-
-    The whole file is checked first. Fields that it leaves out, and strategies that it does not name, stay as they are.
-    """
-    from adwarm.planning.strategy_changes import apply_changes, check_changes
-    from adwarm.runtime import Runtime
-
-    definitions = _read_toml(file)
-    runtime = Runtime()
-    at = runtime.clock.now()
-    changes = check_changes(runtime.engine, runtime.settings, definitions, at)
-    if not dry_run:
-        apply_changes(runtime.engine, runtime.settings, changes, at)
-    _, reports, _ = _load(runtime)
-    others = [name for name in reports if name not in definitions]
-    if as_json:
-        groups = {
-            kind: [change.strategy.name for change in changes if change.kind == kind]
-            for kind in ("added", "changed", "unchanged")
-        }
-        print_json({**groups, "not_in_file": others, "dry_run": dry_run})
-        return
-    rows = [(change.strategy.name, change.kind, _describe_changes(change)) for change in changes]
-    rows += [(name, "not in the file", "left as it is") for name in others]
-    title = f"{file}: nothing is written, because of --dry-run" if dry_run else f"{file}: imported"
-    print_table(title, ("strategy", "change", "fields"), rows)
+def _change_fields(change: "StrategyChange") -> dict[str, Any]:
+    fields = {key: {"before": before, "after": after} for key, (before, after) in change.changes.items()}
+    return {"name": change.strategy.name, "change": change.kind, "fields": fields}
 
 
-def _split(option: str, texts: list[str] | None) -> list[str] | None:
-    """Return the values of an option, or None when it is not given, which leaves the field as it is.
-
-    Raises:
-        BadRequest: it is given without a value.
-    """
-    values = split_commas(texts)
-    if texts and not values:
-        raise BadRequest(f"{option} {texts[0]!r} has no value; leave it out, or write one")
-    return values or None
+def _next_run(reports: "Mapping[str, StrategyReport]", change: "StrategyChange", at: datetime, dry_run: bool) -> Any:
+    if dry_run:
+        return None
+    next_run = reports[change.strategy.name].next_run
+    return "due now" if next_run == at else next_run or "never; it is disabled"
 
 
 def _load(runtime: "Runtime") -> "tuple[Runtime, dict[str, StrategyReport], datetime]":
@@ -273,46 +216,6 @@ def _find(reports: "Mapping[str, StrategyReport]", name: str) -> "StrategyReport
     return reports[name]
 
 
-def _change(name: str, given: dict[str, Any], enabled: bool | None, *, as_json: bool) -> None:
-    """Store the given fields and whether the strategy is planned, and print what has changed."""
-    from adwarm.planning.strategy_changes import apply_changes, check_changes, set_strategies_enabled
-    from adwarm.runtime import Runtime
-
-    runtime = Runtime()
-    changes = []
-    if given or enabled is None:
-        changes = check_changes(runtime.engine, runtime.settings, {name: given}, runtime.clock.now())
-        apply_changes(runtime.engine, runtime.settings, changes, runtime.clock.now())
-    if enabled is not None:
-        set_strategies_enabled(runtime.engine, [name], runtime.clock.now(), enabled=enabled)
-    if changes:
-        _print_change(runtime, changes[0], as_json=as_json)
-    else:
-        _print_enabled(name, is_enabled=bool(enabled), as_json=as_json)
-
-
-def _print_enabled(name: str, *, is_enabled: bool, as_json: bool) -> None:
-    change = "enabled" if is_enabled else "disabled"
-    if as_json:
-        print_json({"name": name, "change": change})
-    else:
-        typer.echo(f"strategy {name} is {change}")
-
-
-def _print_change(runtime: "Runtime", change: "StrategyChange", *, as_json: bool) -> None:
-    _, reports, at = _load(runtime)
-    next_run = reports[change.strategy.name].next_run
-    if as_json:
-        changes = {key: {"before": pair[0], "after": pair[1]} for key, pair in change.changes.items()}
-        print_json({"name": change.strategy.name, "change": change.kind, "fields": changes, "next_run": next_run})
-        return
-    fields = {key: f"{_text(old, key)} -> {_text(new, key)}" for key, (old, new) in change.changes.items()}
-    if change.is_new:
-        fields = {key: _text(new, key) for key, (_, new) in change.changes.items()}
-    due = "at the next run of the DAG" if next_run == at else next_run or "never; it is disabled"
-    print_fields(f"Strategy {change.strategy.name}: {change.kind}", {**fields, "next run": due})
-
-
 def _describe_changes(change: "StrategyChange") -> str:
     return "; ".join(
         f"{key} {_text(new, key)}" if change.is_new else f"{key} {_text(old, key)} -> {_text(new, key)}"
@@ -327,8 +230,8 @@ def _text(value: object, key: str) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
 
 
-def _read_toml(file: Path) -> dict[str, dict[str, Any]]:
-    """Return the definitions in a TOML file by name.
+def _read_toml(file: str) -> dict[str, dict[str, Any]]:
+    """Return the definitions in a TOML file by name; `-` reads standard input.
 
     Raises:
         BadRequest: the file cannot be read, is not TOML, or holds something else than strategies.
@@ -336,7 +239,8 @@ def _read_toml(file: Path) -> dict[str, dict[str, Any]]:
     import tomllib
 
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = sys.stdin.buffer.read() if file == _STANDARD_INPUT else Path(file).read_bytes()
+        document = tomllib.loads(content.decode())
     except OSError as error:
         raise BadRequest(f"{file} cannot be read ({error.strerror})") from None
     except ValueError as error:

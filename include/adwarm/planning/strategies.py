@@ -213,7 +213,7 @@ def decide_strategies(
 def describe_problems(problems: Mapping[str, str]) -> str:
     """Return one line that says why strategies could not be planned, and how to mend them."""
     reasons = " | ".join(f"{name}: {why}" for name, why in problems.items())
-    return f"no strategy could be planned; mend them with `adwarm strategy set`, or disable them: {reasons}"
+    return f"no strategy could be planned; mend or disable them with `adwarm strategy set --file`: {reasons}"
 
 
 class StrategyPlanner:

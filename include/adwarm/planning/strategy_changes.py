@@ -18,6 +18,7 @@ from adwarm.store.strategies import remove_strategy, save_strategy, set_enabled
 FIELDS = tuple(field.name for field in fields(Strategy) if field.name != "name")
 """The fields that a user may set."""
 _ANY_NAME = "x"
+_ALL_ACCOUNTS = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ def check_changes(
 
     Args:
         definitions: by name of a strategy the fields to set; those left out keep their stored value, or the default.
+            `accounts` may be `all`.
 
     Raises:
         BadRequest: some definition is not valid; the message names each problem.
@@ -133,7 +135,7 @@ def _check_names(engine: Engine, names: Sequence[str], at: datetime) -> None:
 
 def unknown_strategy(name: str, stored: Iterable[str]) -> NotFound:
     """Return the error for a name that no stored strategy has."""
-    names = ", ".join(sorted(stored)) or "none yet; create one with `adwarm strategy set`"
+    names = ", ".join(sorted(stored)) or "none yet; `adwarm strategy set --file` makes some"
     return NotFound(f"there is no strategy {name[:90]!r}; the strategies are {names}")
 
 
@@ -143,6 +145,8 @@ def _check(name: str, values: Mapping[str, Any], stored: StoredStrategy | None, 
     if stored is None and "date_ranges" not in values:
         raise BadRequest(f"strategy {name!r} is new and names no date range; give at least one, such as yesterday")
     before = dict(stored.values) if stored else {}
+    if values.get("accounts") == _ALL_ACCOUNTS:  # TOML has no null
+        values = {**values, "accounts": None}
     try:
         strategy = _normalized(msgspec.convert({**before, **values, "name": name}, Strategy))
     except msgspec.ValidationError as error:

@@ -174,7 +174,7 @@ def _selection(chosen: Sequence[StoredStrategy], rechecks: dict[str, datetime] |
 
 
 def _unknown(name: str, stored: dict[str, StoredStrategy]) -> StoredStrategy:
-    names = ", ".join(sorted(stored)) or "none yet; create one with `adwarm strategy set`"
+    names = ", ".join(sorted(stored)) or "none yet; `adwarm strategy set --file` makes some"
     raise BadRequest(f"there is no strategy {name[:90]!r}; the strategies are {names}")
 
 

@@ -151,7 +151,7 @@ def check_unused(context: Context, at: datetime) -> dict[str, str]:
     return lines
 
 
-_ADVICE = "disable it, or let it retire itself with `adwarm strategy set NAME --retire-unused`"
+_ADVICE = "set `enabled = false`, or `retire_unused = true`, with `adwarm strategy set --file`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ def _log_strategies(runtime: Runtime, summary: StrategyPlanSummary) -> None:
         if report.about and report.stored.name in summary.strategies:
             log.info("strategy %s: %s", report.stored.name, report.about)
     for name, problem in summary.problems.items():
-        log.error("strategy %s is left out: %s; mend it with `adwarm strategy set`", name, problem)
+        log.error("strategy %s is left out: %s; mend it with `adwarm strategy set --file`", name, problem)
 
 
 def _strategy_from_form(params: Mapping[str, Any]) -> Strategy | None:

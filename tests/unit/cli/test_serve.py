@@ -80,11 +80,15 @@ def simulate(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[list[Simulat
     return served, 0
 
 
-def test_the_command_of_the_docs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_of_the_docs(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """Accounts, ads, seed, faults, scale and time are passed on; the address and the token are printed."""
-    storm = str(ROOT / "examples/storm.toml")
-    words = ["--accounts", "200", "--ads", "50", "--seed", "7", "--faults", storm, "--time-scale", "120"]
-    served, code = simulate(monkeypatch, *words, "--at", "2026-11-25T12:00:00Z", "--decoys", "0.4")
+    storm = tmp_path / "storm.toml"
+    text = (ROOT / "examples/storm.toml").read_text(encoding="utf-8")
+    storm.write_text(text.replace("[platform]", "[platform]\ndecoys = 0.4"), encoding="utf-8")
+    words = ["--accounts", "200", "--ads", "50", "--seed", "7", "--faults", str(storm)]
+    served, code = simulate(monkeypatch, *words, "--at", "2026-11-25T12:00:00Z")
     config = served[0]
     assert code in {0, None}
     assert (config.accounts, config.ads, config.seed, config.time_scale, config.decoys) == (200, 50, 7, 120, 0.4)

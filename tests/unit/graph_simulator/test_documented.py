@@ -11,6 +11,7 @@ from graph_simulator.fault_kinds import FaultKind, Route
 from graph_simulator.fault_profile import (
     FaultProfile,
     FaultRule,
+    PlatformSetting,
     Poison,
     QuotaSetting,
     ReportSetting,
@@ -19,7 +20,6 @@ from graph_simulator.fault_profile import (
     UsageSetting,
     UseCase,
     VersionSetting,
-    load_fault_profile,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,17 +47,8 @@ def test_every_setting_of_a_profile_is_documented(subtests: pytest.Subtests) -> 
         Poison,
         TokenSetting,
         VersionSetting,
+        PlatformSetting,
         FaultRule,
     ]:
         with subtests.test(part=part):
             assert [name for name in part.model_fields if f"`{name}`" not in PAGE and f"[{name}]" not in PAGE] == []
-
-
-def test_the_example_is_a_fault_profile() -> None:
-    """The example file is valid, and has limits, sizes, poison and more than ten faults."""
-    profile = load_fault_profile(ROOT / "examples/storm.toml")
-
-    assert profile.quota
-    assert profile.size.page_cells
-    assert profile.poison
-    assert len({rule.kind for rule in profile.fault}) > 10

@@ -7,14 +7,15 @@ import pytest
 
 from graph_simulator.error_responses import InvalidValue
 from graph_simulator.fault_kinds import FaultKind
-from graph_simulator.fault_profile import FaultProfile, load_fault_profile, parse_fault_profile
+from graph_simulator.fault_profile import FaultProfile, load_platform_file, parse_fault_profile
 
 EXAMPLE = Path(__file__).parents[3] / "examples/storm.toml"
 
 
 def test_the_example_file() -> None:
-    """The example file is valid, and has limits, sizes, poison and most faults."""
-    profile = load_fault_profile(EXAMPLE)
+    """The example file is valid, and has limits, sizes, poison, most faults and a clock of its own."""
+    platform, profile = load_platform_file(EXAMPLE)
+    assert (platform.time_scale, platform.zone) == (120, "UTC")
     assert profile.quota is not None
     assert profile.size.sync_rows
     assert profile.poison
@@ -48,8 +49,11 @@ def test_errors_name_the_location(values: Any, location: str) -> None:
 def test_unreadable_files(tmp_path: Path) -> None:
     """A missing file, and one that is not TOML, are errors that name the file."""
     with pytest.raises(InvalidValue, match="--faults takes a TOML file"):
-        load_fault_profile(tmp_path / "none.toml")
+        load_platform_file(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("[fault", encoding="utf-8")
     with pytest.raises(InvalidValue, match="is not TOML"):
-        load_fault_profile(broken)
+        load_platform_file(broken)
+    broken.write_text("[platform]\ndecoys = 2", encoding="utf-8")
+    with pytest.raises(InvalidValue, match="broken.toml: platform: decoys"):
+        load_platform_file(broken)

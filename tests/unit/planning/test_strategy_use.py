@@ -82,7 +82,7 @@ def test_an_unused_strategy_says_so_and_retires_if_it_may(bench: PrefetchHarness
     assert unused is not None
     assert "28 warms (56 upstream calls) expired unopened" in unused
     lines = check_unused(bench.prefetch.context, NOW)
-    assert ("--retire-unused" in lines["keeper"], "disabled now" in lines["leaver"]) == (True, True)
+    assert ("retire_unused = true" in lines["keeper"], "disabled now" in lines["leaver"]) == (True, True)
     report = _report(bench, "leaver")
     assert (report.status, report.stored.state.retired_at, report.note) == ("retired", NOW, unused)
     assert check_unused(bench.prefetch.context, NOW + timedelta(hours=23)) == {}
