@@ -108,7 +108,7 @@ class PageDemo:
     def make_token(self, name: str, *more: str) -> str:
         """Return a new token: `admin` may do everything, any other name may look."""
         scopes = [word for scope in _SCOPES.get(name, ("read",)) for word in ("--scope", scope)]
-        return self.run("token", "create", "--name", name, *scopes, *more)["token"]
+        return self.run("token", "create", name, *scopes, *more)["token"]
 
     def open_runtime(self, clock: SystemClock | VirtualClock | FrozenClock | None = None) -> Runtime:
         """Return the objects of this installation."""

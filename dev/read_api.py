@@ -48,7 +48,7 @@ def get_or_create_token(home: Path, env: Mapping[str, str]) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     scopes = ["--scope", "read", "--scope", "enqueue", "--priority", "high"]
     done = subprocess.run(  # noqa: S603 -- our own command
-        [sys.executable, "-m", "adwarm", "token", "create", "--name", _TOKEN_NAME, *scopes, "--json"],
+        [sys.executable, "-m", "adwarm", "token", "create", _TOKEN_NAME, *scopes, "--json"],
         env=dict(env),
         cwd=ROOT,
         check=False,

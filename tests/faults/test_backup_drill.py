@@ -89,6 +89,6 @@ def test_the_drill(home: BatchHome, fork_server: ForkServer, tmp_path: Path) -> 
     _run(home, folder, *_find_commands(restored))
 
     upgrade(home.engine)
-    assert "nothing is damaged" in _run(home, folder, *_find_commands("adwarm verify"))
+    assert "nothing is damaged" in _run(home, folder, *_find_commands("adwarm maintain --verify"))
     assert home.list_published() == before
     assert verify_store(home.context).entries == ACCOUNTS * len(RANGES)

@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "gate": ("gate", "open", "account:{}"),
     "accounts set": ("accounts", "set", "{}", "--zone=UTC"),
     "accounts zone": ("accounts", "set", "act_1", "--zone={}"),
-    "token accounts": ("token", "create", "--name=x", "--account={}"),
+    "token accounts": ("token", "create", "x", "--account={}"),
     "at": ("get", "act_1", "today", "--at={}"),
     "status": ("status", "{}"),
     "log": ("log", "check", "{}"),

@@ -121,7 +121,7 @@ def test_a_successful_run_leaves_no_trace(traces: Traces, capfd: pytest.CaptureF
     """Warm, read, show and check: the secrets are in none of it."""
     _cli(capfd, traces, "warm", "act_1", "act_2", "--range", "last_7d", "--json")
     assert '"fetched": 2' in traces.texts[-2]
-    for words in (("get", "act_1", "last_7d"), ("status", "--json"), ("doctor", "--json"), ("verify",)):
+    for words in (("get", "act_1", "last_7d"), ("status", "--json"), ("doctor", "--json"), ("maintain", "--verify")):
         _cli(capfd, traces, *words)
     traces.texts.append(repr(Runtime().settings))
     assert traces.found() == []

@@ -91,5 +91,5 @@ def test_the_first_report_is_warm_on_postgresql_and_a_bucket(
         working.run("airflow", "dags", "test", "adwarm_strategy_warming", "--conf", conf)
         read = working.run("adwarm", "get", "act_1", "last_7d", "--meta")
         assert json.loads(read.stdout)["status"] == "hit"
-        listed = working.run("adwarm", "verify", "--json")
+        listed = working.run("adwarm", "maintain", "--verify", "--json")
         assert json.loads(listed.stdout)

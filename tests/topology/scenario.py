@@ -272,7 +272,7 @@ class Scenario:
     def _make_token(self) -> str:
         """Make a token of the read API as the documentation says, in the container of one."""
         service = self._runner.running[SERVES[0]].service
-        command = ["adwarm", "token", "create", "--name", "topology", "--rate", "1000", "--json"]
+        command = ["adwarm", "token", "create", "topology", "--rate", "1000", "--json"]
         done = subprocess.run(
             command, env=dict(service.environment), capture_output=True, text=True, check=False, timeout=60
         )

@@ -122,7 +122,6 @@ def warm_now(
     doer: Doer,
     keys: Sequence[ReportKey],
     priority: Priority = Priority.HIGH,
-    wait_seconds: float | None = None,
     why: str = "",
 ) -> tuple[RequestResult, int | None]:
     """Request the reports that are not fresh, and return the result and the number of the recorded action.
@@ -134,16 +133,12 @@ def warm_now(
     """
     arguments = {"reports": [str(key) for key in keys], "priority": priority.name.lower(), "why": why}
     with audited(services, doer, "warm_now", describe_keys(keys), arguments) as action:
-        result = request_keys(services, action, keys, priority, wait_seconds)
+        result = request_keys(services, action, keys, priority)
     return result, action.id
 
 
 def request_keys(
-    services: ActionServices,
-    action: RunningAction,
-    keys: Sequence[ReportKey],
-    priority: Priority,
-    wait_seconds: float | None = None,
+    services: ActionServices, action: RunningAction, keys: Sequence[ReportKey], priority: Priority
 ) -> RequestResult:
     """Request the reports that are not fresh as a part of an action, which then names the requests.
 
@@ -169,7 +164,7 @@ def request_keys(
         if key in fresh:
             continue
         try:
-            result.tickets.append(services.queue.enqueue(key, priority, wait_seconds=wait_seconds, limits=limits))
+            result.tickets.append(services.queue.enqueue(key, priority, limits=limits))
         except Refused as full:
             if not result.tickets:
                 raise
@@ -256,9 +251,9 @@ class FailedReports:
         return Counter(failure.reason for failure in self.failures).most_common()
 
 
-def find_failed_requests(services: ActionServices, since: timedelta = REQUESTS_SINCE) -> FailedReports:
-    """Return the reports whose newest request failed, expired or was shed within `since`. Only reads."""
-    after = services.clock.now() - since
+def find_failed_requests(services: ActionServices) -> FailedReports:
+    """Return the reports whose newest request failed, expired or was shed in the last 24 hours. Only reads."""
+    after = services.clock.now() - REQUESTS_SINCE
     with read_transaction(services.context.engine) as connection:
         rows = requests.list_unfulfilled(connection, after, MAX_FAILURES)
     return FailedReports(tuple(Failure(row.key, row.error or "no reason given", str(row.status)) for row in rows))

@@ -79,8 +79,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "get": ("get.get", "Print a report as a reader gets it, from the store."),
         "serve": ("serve.serve", "Serve reports over HTTP."),
         "patterns": ("patterns.patterns", "When reports are opened: heat map, peak hours."),
-        "fatigue": ("fatigue.fatigue", "Which ads wear out, and what to do."),
-        "score": ("learn.score", "Score an account's ads now, from stored days."),
+        "fatigue": ("fatigue.fatigue", "Which ads wear out, and what to do; score them now."),
         "report": ("report.app", "Queries of reports; switch to a changed one; SQL."),
     },
     "Warm": {
@@ -91,10 +90,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "notify-data": ("backfill.notify_data", "Say that data of an account arrived or changed."),
     },
     "Inspect": {
-        "status": ("status.status", "What is stored, queued, limited; or follow an id."),
+        "status": ("status.status", "What is stored, queued, limited; the week; an id."),
         "doctor": ("doctor.doctor", "Check the installation, and what to fix."),
         "errors": ("errors.errors", "Failed calls, and the alerts that they raised."),
-        "digest": ("errors.digest", "The week in one message: warmth, cost, what to do."),
         "review": ("replay.review", "Weekly reviews of the forecast in use."),
         "replay": ("replay.replay", "What warming would have done on a past log."),
     },
@@ -105,8 +103,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Store": {
         "cache": ("cache.app", "What is stored for readers; delete some of it."),
-        "maintain": ("maintain.maintain", "Run the steps of maintenance."),
-        "verify": ("maintain.verify", "Check what is stored against its checksums."),
+        "maintain": ("maintain.maintain", "Run the steps of maintenance; check all checksums."),
         "db": ("db.app", "Upgrade or reset the database."),
     },
     "Set up": {

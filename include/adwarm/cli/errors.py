@@ -1,4 +1,4 @@
-"""`adwarm errors`, the error history and the alerts that it raised, and `adwarm digest`, which previews a message."""
+"""`adwarm errors`: the error history and the alerts that it raised; previews of what is sent."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adwarm.cli.terminal import (
-    AtOption,
     JsonOption,
-    clock_at,
     parse_timestamp,
     print_json,
     print_lines,
@@ -68,12 +66,10 @@ class SentMessage:
     reason: str | None = None
 
 
-def digest(*, at: AtOption = None, as_json: JsonOption = False) -> None:
+def print_digest(runtime: "Runtime", *, as_json: bool) -> None:
     """Print the weekly digest as it would be sent now: how warm, what it cost, what to do, which ads to replace."""
     from adwarm.queries.digest import build_digest
-    from adwarm.runtime import Runtime
 
-    runtime = Runtime(clock=clock_at(at))
     title, text = build_digest(runtime.context, runtime.clock.now())
     channels = [channel.name for channel in runtime.settings.alerts.channels]
     is_on = runtime.settings.alerts.enabled and runtime.settings.alerts.weekly_digest
@@ -159,11 +155,9 @@ _PERIODS = ("hour", "day")
 
 def errors(
     *,
-    source: Annotated[str | None, typer.Option(help="Only errors of this source, such as meta.")] = None,
     account: Annotated[str | None, typer.Option(help="Only errors about this account.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only errors of this class, such as Throttled.")] = None,
     since: Annotated[str | None, typer.Option(help="Only errors from this time on (ISO 8601).")] = None,
-    until: Annotated[str | None, typer.Option(help="Only errors before this time (ISO 8601).")] = None,
     limit: Annotated[int, typer.Option(help="The most errors to list.", min=1, max=20_000)] = 50,
     counts: Annotated[
         str | None, typer.Option(metavar="hour|day", help="Count errors by hour or day, source and class instead.")
@@ -184,7 +178,7 @@ def errors(
     from adwarm.store.error_events import ErrorFilter
 
     if alerts:
-        if any((source, account, kind, since, until, counts)):
+        if any((account, kind, since, counts)):
             raise BadRequest("--alerts goes with --open and --limit; the other options choose errors")
         print_alerts(limit, open_only=open_only, as_json=as_json)
         return
@@ -193,14 +187,10 @@ def errors(
     if counts not in (None, *_PERIODS):
         raise BadRequest(f"--counts {counts[:20]!r} is not known; write hour or day")
     error_filter = ErrorFilter(
-        source=source,
         account_id=normalize_account_id(account) if account else None,
         kind=kind,
         since=parse_timestamp(since, "--since") if since else None,
-        until=parse_timestamp(until, "--until") if until else None,
     )
-    if error_filter.since and error_filter.until and error_filter.since >= error_filter.until:
-        raise BadRequest("--since must be before --until")
     log = Runtime().errors
     if counts is None:
         _print_errors(list(log.list_recent(limit, error_filter)), limit, as_json=as_json)

@@ -73,10 +73,18 @@ def fatigue(
         list[str] | None, typer.Option(help="Only ads in this band: healthy, warning, critical or pending. Repeatable.")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores to this CSV file.")] = None,
+    score: Annotated[
+        bool, typer.Option("--score", help="Score the ads now, as of --as-of or the newest stored day, instead.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show which ads of an account are fatigued: alarms first, then the highest score. Nothing is fetched."""
     day = parse_day(as_of) if as_of else None
+    if score:
+        if ad or changes or status or csv:
+            raise BadRequest("--score goes with --as-of; the other options choose what is shown")
+        _score(account, day, as_json=as_json)
+        return
     selection = _select(account, ad, day, _parse_statuses(status))
     files = _write_files(selection, ad, csv)
     if changes:
@@ -275,3 +283,32 @@ def _documents(selection: _Selection) -> list[dict[str, Any]]:
 
     outcomes, settings = find_outcomes(selection.runtime.engine), selection.runtime.settings.fatigue
     return [describe_document(item, settings, outcomes) for item in selection.shown]
+
+
+def _score(account: str, day: date | None, *, as_json: bool) -> None:
+    """Score an account from its stored days; exits with 1 when it cannot be scored."""
+    from adwarm.fatigue.account_scores import score_accounts
+    from adwarm.model import normalize_account_id
+    from adwarm.runtime import Runtime
+    from adwarm.store import partitions
+
+    runtime, account_id = Runtime(), normalize_account_id(account)
+    stored = partitions.find_newest_complete_days(runtime.engine, [account_id], runtime.settings.spec("default").hash)
+    day = day or stored.get(account_id)
+    result = (
+        score_accounts(runtime.context, [(account_id, day)], runtime.clock.now(), runtime.pipeline) if day else None
+    )
+    if result is None or result.without_data:
+        command = f"adwarm backfill run --accounts {account_id} --from ... --to ..."
+        raise NotFound(
+            f"{account_id} has no stored day{f' for a score on {day}' if day else ''}; `{command}` fetches some"
+        )
+    if as_json:
+        print_json({"account": account_id, "as_of": day, **result.to_dict()})
+    else:
+        typer.echo(f"{account_id} on {day}: {result}")
+        for error in result.errors:
+            typer.echo(error, err=True)
+        print_note(f"`adwarm fatigue {account_id}` shows the scores")
+    if result.errors:
+        raise typer.Exit(1)

@@ -12,7 +12,6 @@ from adwarm.cli.terminal import (
     JsonOption,
     ReportOption,
     clock_at,
-    parse_option,
     print_json,
 )
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from adwarm.serving import ReadResult
 
 _JSON_SHAPES = ("columnar", "rows")
-_ACTOR_HINT = "is not an actor; write human, embedded, api or warmer"
 
 
 def get(
@@ -29,7 +27,6 @@ def get(
     date_range: DateRangeArgument,
     *,
     report: ReportOption = "default",
-    actor: Annotated[str, typer.Option(help="Who reads: human, embedded, api or warmer.")] = "api",
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch on a miss, with critical priority.")] = False,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Print an entry of other days when that of the range is not there.")
@@ -55,13 +52,13 @@ def get(
 
     chosen_shape, chosen_table = _parse_shape(shape, as_json), parse_table(table)
     runtime = Runtime(clock=clock_at(at))
-    key, reader_class = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
+    key = ReportKey.parse(account, date_range, report)
     if fetch:
         from adwarm.actions.warm_now import name_accounts
 
         name_accounts(runtime.action_services, [key])
     result = require_entry(
-        runtime.read_chain.read(key, reader_class, may_fetch=fetch, wants_fresh=fetch, allow_partial=allow_partial),
+        runtime.read_chain.read(key, Actor.API, may_fetch=fetch, wants_fresh=fetch, allow_partial=allow_partial),
         hint="" if fetch else "; `adwarm get --fetch` fetches it",
     )
     if meta:

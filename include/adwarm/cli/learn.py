@@ -1,4 +1,4 @@
-"""`adwarm learn` and `adwarm score`: what the DAGs learn from a log, and the fatigue scores of stored days."""
+"""`adwarm learn`: what the DAGs learn from a log."""
 
 import shlex
 from datetime import timedelta
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from adwarm.cli.terminal import AccountArgument, AtOption, JsonOption, clock_at, parse_day, print_json, print_note
+from adwarm.cli.terminal import AtOption, JsonOption, clock_at, print_json, print_note
 from adwarm.foundation.errors import NotFound
 from adwarm.foundation.wording import format_count
 
@@ -58,37 +58,3 @@ def learn(
     print_note("`adwarm patterns` shows when reports are opened, `adwarm plan` what is warmed next")
     if log not in {None, configured}:
         print_note(f"set ADWARM_ACCESS_LOG__URL={shlex.quote(str(log))} to go on learning from it")
-
-
-def score(
-    account: AccountArgument,
-    *,
-    as_of: Annotated[str | None, typer.Option(help="Score as of this day; default: the newest stored one.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Score the ads of an account from its stored days. Nothing is fetched; exits with 1 when it cannot be scored."""
-    from adwarm.fatigue.account_scores import score_accounts
-    from adwarm.model import normalize_account_id
-    from adwarm.runtime import Runtime
-    from adwarm.store import partitions
-
-    runtime, account_id = Runtime(), normalize_account_id(account)
-    stored = partitions.find_newest_complete_days(runtime.engine, [account_id], runtime.settings.spec("default").hash)
-    day = parse_day(as_of) if as_of else stored.get(account_id)
-    result = (
-        score_accounts(runtime.context, [(account_id, day)], runtime.clock.now(), runtime.pipeline) if day else None
-    )
-    if result is None or result.without_data:
-        command = f"adwarm backfill run --accounts {account_id} --from ... --to ..."
-        raise NotFound(
-            f"{account_id} has no stored day{f' for a score on {day}' if day else ''}; `{command}` fetches some"
-        )
-    if as_json:
-        print_json({"account": account_id, "as_of": day, **result.to_dict()})
-    else:
-        typer.echo(f"{account_id} on {day}: {result}")
-        for error in result.errors:
-            typer.echo(error, err=True)
-        print_note(f"`adwarm fatigue {account_id}` shows the scores")
-    if result.errors:
-        raise typer.Exit(1)

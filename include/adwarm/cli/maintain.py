@@ -1,4 +1,4 @@
-"""`adwarm maintain` and `adwarm verify`: steps of maintenance without Airflow, and checks of stored data."""
+"""`adwarm maintain`: steps of maintenance without Airflow, and a check of all that is stored."""
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adwarm.cli.terminal import JsonOption, print_json, print_note, print_table, split_commas
+from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
     from adwarm.maintenance.integrity import IntegrityResult
     from adwarm.maintenance.runner import StepReport
     from adwarm.maintenance.steps import MaintenanceParts
+    from adwarm.runtime import Runtime
     from adwarm.store import Context
 
 _REPORT_COLUMNS = ("step", "did", "seconds", "left")
@@ -32,17 +34,34 @@ def maintain(
     until_done: Annotated[
         bool, typer.Option("--until-done", help="Repeat each step until it has looked at everything.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check all that is stored against its checksums, and run no step.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="With --verify: set damaged data aside, so that it is fetched again.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the steps of maintenance that are due, like the DAG adwarm_maintenance. Exits with 1 when one has failed.
 
     A step that runs elsewhere at the moment, or whose process was killed a minute ago, is left out.
+
+    With --verify every entry, partition, aggregate and forecast snapshot is checked; exits with 1 when anything is
+    damaged. With --repair, damaged entries are marked, and the repair step requests them again; damaged days are
+    deleted, and the next warm of a report that needs them fetches them. A copy of the damaged bytes is kept.
     """
     from adwarm.maintenance.steps import check_step_names
     from adwarm.runtime import Runtime
 
+    if verify and (step or list_steps or until_done):
+        raise BadRequest("--verify runs no step; leave out --step, --list and --until-done")
+    if repair and not verify:
+        raise BadRequest("--repair goes with --verify")
     names = check_step_names(split_commas(step))
     runtime = Runtime()
+    if verify:
+        _verify(runtime, repair=repair, as_json=as_json)
+        return
     if list_steps:
         _show_steps(runtime.context, names, as_json=as_json)
         return
@@ -127,24 +146,11 @@ def _difference_row(item: dict[str, Any]) -> tuple[Any, ...]:
     return item["at"], item["account_id"], days, item["comparison"], item["metric"], item["expected"], item["actual"]
 
 
-def verify(
-    *,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Set damaged data aside, so that it is fetched again.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Check every stored entry, partition, aggregate and forecast snapshot. Exits with 1 when anything is damaged.
-
-    With --repair, damaged entries are marked, and the repair step of `adwarm maintain` requests them again; damaged
-    days are deleted, and the next warm of a report that needs them fetches them. A copy of the damaged bytes is kept
-    for a while.
-    """
+def _verify(runtime: "Runtime", *, repair: bool, as_json: bool) -> None:
+    """Check every stored object; exits with 1 when anything is damaged."""
     from adwarm.compression import flush_statistics
     from adwarm.maintenance.integrity import recording_damage, verify_store
-    from adwarm.runtime import Runtime
 
-    runtime = Runtime()
     on_damage = recording_damage(runtime.pipeline)
     result = verify_store(runtime.context, repair=repair, at=runtime.clock.now(), on_damage=on_damage)
     flush_statistics(runtime.engine, runtime.clock.now())

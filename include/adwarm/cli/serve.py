@@ -133,7 +133,9 @@ def simulate(
     accounts: Annotated[int, typer.Option(help="Number of accounts; 0: every well-formed id exists.", min=0)] = 0,
     ads: Annotated[int, typer.Option(help="Ads per account.", min=1)] = 12,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal rows.", min=0)] = 7,
-    faults: Annotated[Path | None, typer.Option(help="TOML file with limits, faults, zone, latency and pace of its clock.")] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="TOML file with limits, faults, zone, latency and pace of its clock.")
+    ] = None,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adwarm.cli.errors import print_digest
 from adwarm.cli.gate import print_gates, print_switches, switch_fields
 from adwarm.cli.maintain import maintenance_fields, print_maintenance
 from adwarm.cli.status_parts import (
@@ -56,6 +57,9 @@ def status(
     actions: Annotated[
         bool, typer.Option("--actions", help="List what people did on the page and the command line instead.")
     ] = False,
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Print the weekly digest as it would be sent now instead.")
+    ] = False,
     limit: Annotated[int, typer.Option(help="With --requests or --actions: how many to list.", min=1, max=1000)] = 50,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,8 +71,8 @@ def status(
     """
     from adwarm.runtime import Runtime
 
-    if (identifier is not None) + requests + actions > 1:
-        raise BadRequest("an ID, --requests and --actions are different questions; ask one of them")
+    if (identifier is not None) + requests + actions + digest > 1:
+        raise BadRequest("an ID, --requests, --actions and --digest are different questions; ask one of them")
     runtime = Runtime()
     if identifier is not None:
         print_id(runtime, identifier, as_json=as_json)
@@ -76,6 +80,8 @@ def status(
         print_requests(runtime, limit, as_json=as_json)
     elif actions:
         print_actions(runtime, limit, as_json=as_json)
+    elif digest:
+        print_digest(runtime, as_json=as_json)
     else:
         _print_status(runtime, as_json=as_json)
 

@@ -19,26 +19,29 @@ app = typer.Typer(
 _COLUMNS = ("id", "name", "scopes", "accounts", "actor", "highest priority", "state", "expires", "last used")
 _MAX_NAME = 80
 _MAX_DAYS = 3_650
+_BACKEND = "backend"
+_FETCHES_PER_NEW_KEY = 10
+"""A report that was never stored takes more than one that was: a tenth as many may be requested."""
 
 
 @app.command("create")
 def create(
+    name: Annotated[str, typer.Argument(help="What it is for, such as the name of the dashboard.")],
     *,
-    name: Annotated[str, typer.Option(help="What it is for, such as the name of the dashboard.")],
     scope: Annotated[
         list[str] | None, typer.Option(help="read, enqueue or admin; repeat for several; default: read.")
     ] = None,
     account: Annotated[
         list[str] | None, typer.Option(help="Account that it may read; repeat for several; default: all.")
     ] = None,
-    actor: Annotated[str, typer.Option(help="Who opens reports with it: human, embedded or api.")] = "human",
-    trusted: Annotated[
-        bool, typer.Option("--trusted", help="Its holder is a backend that names the actor of each request.")
-    ] = False,
+    actor: Annotated[
+        str,
+        typer.Option(help="Who opens reports with it: human, embedded, api, or backend, which says it a request."),
+    ] = "human",
     priority: Annotated[str, typer.Option(help="Most urgent class of its requests.")] = "normal",
-    daily_new_keys: Annotated[int, typer.Option(help="Reports never stored before that it may request a day.")] = 100,
-    daily_refetches: Annotated[
-        int, typer.Option(help="Fetches of stored reports that it may cause a day, by reads and by data-arrived.")
+    daily_fetches: Annotated[
+        int,
+        typer.Option(help="Fetches of stored reports that it may cause a day; of others a tenth of that."),
     ] = 1_000,
     rate: Annotated[float | None, typer.Option(help="Requests per second; default: that of the settings.")] = None,
     expires: Annotated[str, typer.Option(help="Days from now, a date (YYYY-MM-DD), or never.")] = "365",
@@ -56,16 +59,16 @@ def create(
 
     runtime = Runtime()
     now, new = runtime.clock.now(), make_token()
+    fetches = int(_check_at_least("--daily-fetches", daily_fetches, 0))
     token = AccessToken(
         id=new.id,
         name=_check_name(name),
         scopes=_parse_scopes(scope),
         accounts=frozenset(map(normalize_account_id, account)) if account else None,
-        actor=_parse_actor(actor),
-        is_trusted=trusted,
+        **_parse_actor(actor),
         highest_priority=_parse_priority(priority),
-        daily_new_keys=_check_at_least("--daily-new-keys", daily_new_keys, 0),
-        daily_refetches=_check_at_least("--daily-refetches", daily_refetches, 0),
+        daily_new_keys=-(-fetches // _FETCHES_PER_NEW_KEY),
+        daily_refetches=fetches,
         rate_per_second=None if rate is None else _check_at_least("--rate", rate, 0.001),
         created_at=now,
         expires_at=_parse_expiry(expires, now),
@@ -170,7 +173,7 @@ def _describe_rights(token: "AccessToken") -> str:
 def _check_name(name: str) -> str:
     text = name.strip()
     if not 0 < len(text) <= _MAX_NAME or not text.isprintable():
-        raise BadRequest(f"--name must be 1 to {_MAX_NAME} printable characters")
+        raise BadRequest(f"the name must be 1 to {_MAX_NAME} printable characters")
     return text
 
 
@@ -189,14 +192,17 @@ def _parse_scopes(names: list[str] | None) -> "frozenset[TokenScope]":
         raise BadRequest(f"--scope must be one of {', '.join(TokenScope)}; repeat the option for several") from None
 
 
-def _parse_actor(text: str) -> Any:
+def _parse_actor(text: str) -> dict[str, Any]:
+    """Return the actor of a token, and whether its holder names the actor of each request."""
     from adwarm.model import Actor
 
+    if text.strip().lower() == _BACKEND:
+        return {"actor": Actor.HUMAN, "is_trusted": True}
     readers = [actor for actor in Actor if actor is not Actor.WARMER]  # adwarm itself needs no token
     actor = next((item for item in readers if item.value == text.strip().lower()), None)
     if actor is None:
-        raise BadRequest(f"--actor {text[:40]!r} is not one of {', '.join(readers)}")
-    return actor
+        raise BadRequest(f"--actor {text[:40]!r} is not one of {', '.join(readers)}, {_BACKEND}")
+    return {"actor": actor}
 
 
 def _parse_priority(text: str) -> "Priority":

@@ -42,24 +42,17 @@ def warm(
     queue: Annotated[
         bool, typer.Option("--queue", help="Request them from the queue, which the DAG adwarm_request_queue drains.")
     ] = False,
-    wait: Annotated[
-        float | None, typer.Option("--wait", help="With --queue, wait up to this many seconds; also their deadline.")
-    ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Request again what failed, instead of naming reports.")
+        bool,
+        typer.Option("--failed", help="Request what failed in the last 24 hours again, naming no reports."),
     ] = False,
-    run: Annotated[str | None, typer.Option("--run", help="With --failed: the failed warms of this run.")] = None,
-    hours: Annotated[
-        int, typer.Option("--hours", help="With --failed: requests that failed this recently.", min=1, max=168)
-    ] = 24,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --failed: only show them.")] = False,
     why: Annotated[str, typer.Option("--why", help="With --failed: why; kept with the action.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Fetch reports now, within the shared limits. Fresh reports are skipped.
 
     Exits with 1 when one of the reports could not be fetched. With --queue or --failed, reports are requested instead,
-    and a worker fetches them by priority; with --wait, exits with 1 unless all are completed in time.
+    and a worker fetches them by priority; `adwarm status ID` follows one.
     """
     from adwarm.foundation.errors import BadRequest
     from adwarm.model import Priority
@@ -68,18 +61,16 @@ def warm(
     if failed:
         if accounts or date_ranges or queue:
             raise BadRequest("--failed finds the reports itself; leave out the accounts, --range and --queue")
-        retry_failed(run, hours, why, dry_run=dry_run, as_json=as_json)
+        retry_failed(why, as_json=as_json)
         return
-    if run or dry_run or why:
-        raise BadRequest("--run, --dry-run and --why go with --failed")
+    if why:
+        raise BadRequest("--why goes with --failed")
     keys = _parse_keys(accounts or (), split_commas(date_ranges), report)
     chosen = parse_option(Priority.parse, priority or ("normal" if queue else "low"))
     if queue:
         if at:
             raise BadRequest("--at goes with a fetch now; leave it out, or leave out --queue")
-        queue_reports(keys, chosen, wait, as_json=as_json)
-    elif wait is not None:
-        raise BadRequest("--wait goes with --queue")
+        queue_reports(keys, chosen, as_json=as_json)
     else:
         _print_result(_fetch(Runtime(clock=clock_at(at)), keys, chosen), as_json=as_json)
 

@@ -1,6 +1,5 @@
 """What `adwarm warm` does with the request queue: `--queue` adds reports to it, `--failed` those that failed."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -123,14 +122,11 @@ def describe_answer(answer: dict[str, Any]) -> str:
     return f"`{answer['command']}` reads it; {state}"
 
 
-_POLL_SECONDS = 0.5
-
-
-def queue_reports(keys: "Sequence[ReportKey]", priority: "Priority", wait: float | None, *, as_json: bool) -> None:
+def queue_reports(keys: "Sequence[ReportKey]", priority: "Priority", *, as_json: bool) -> None:
     """Queue a request for each report that is not fresh, or join an equal pending one.
 
     Raises:
-        typer.Exit: with 1 when the queue had no room for one, or one was not completed within `wait` seconds.
+        typer.Exit: with 1 when the queue had no room for one.
     """
     from adwarm.actions.warm_now import warm_now
     from adwarm.runtime import Runtime
@@ -143,13 +139,12 @@ def queue_reports(keys: "Sequence[ReportKey]", priority: "Priority", wait: float
     left_out: list[ReportKey] = []
     rows = []
     if stale:
-        result, _ = warm_now(runtime.action_services, get_doer(), stale, priority, wait)
+        result, _ = warm_now(runtime.action_services, get_doer(), stale, priority)
         fresh += result.fresh  # another worker has fetched them in the meantime
         left_out = result.left_out
         queued = [key for key in stale if key not in result.fresh and key not in left_out]
-        left = wait or 0.0
         for key, ticket in zip(queued, result.tickets, strict=True):
-            request, left = _wait_for_request(runtime, ticket.id, left)
+            request = runtime.queue.find(ticket.id)
             details = {"status": "forgotten"} if request is None else request_fields(runtime, request)
             rows.append({"id": ticket.id, "key": str(key), "joined": ticket.joined, **details})
     rows += [_fresh_fields(runtime, key) for key in fresh]
@@ -160,7 +155,7 @@ def queue_reports(keys: "Sequence[ReportKey]", priority: "Priority", wait: float
             _print_request(fields)
         for key in left_out:
             typer.echo(f"{key} is left out: {result.why}", err=True)
-    if left_out or (wait and any(fields["status"] not in {"completed", "fresh"} for fields in rows)):
+    if left_out:
         raise typer.Exit(1)
 
 
@@ -187,30 +182,19 @@ def _fresh_fields(runtime: "Runtime", key: "ReportKey") -> dict[str, Any]:
     return {"id": done and done.id, "key": str(key), "joined": False, "status": "fresh", "answer": answer}
 
 
-def _wait_for_request(runtime: "Runtime", request_id: int, seconds: float) -> "tuple[QueuedRequest | None, float]":
-    """Return the request once it is final, or its state after `seconds`, and the seconds left; None if it is gone."""
-    while True:
-        request = runtime.queue.find(request_id)
-        if request is None or request.status.is_final or seconds <= 0:
-            return request, seconds
-        pause = min(_POLL_SECONDS, seconds)
-        runtime.clock.sleep(pause)
-        seconds -= pause
-
-
-def retry_failed(run: str | None, hours: int, why: str, *, dry_run: bool, as_json: bool) -> None:
-    """Request reports again whose last request failed in the last hours, or whose warm failed in a run.
+def retry_failed(why: str, *, as_json: bool) -> None:
+    """Request reports again whose newest request failed in the last 24 hours.
 
     What is fresh by now, and what was requested again since, is left out.
     """
-    from adwarm.actions.warm_now import find_failed_requests, find_failed_warms, retry_reports
+    from adwarm.actions.warm_now import find_failed_requests, retry_reports
     from adwarm.runtime import Runtime
 
     services = Runtime().action_services
-    failed = find_failed_warms(services, run) if run else find_failed_requests(services, timedelta(hours=hours))
+    failed = find_failed_requests(services)
     result = None
-    if failed.keys and not dry_run:
-        result, _ = retry_reports(services, get_doer(), failed.keys, run_id=run, why=why)
+    if failed.keys:
+        result, _ = retry_reports(services, get_doer(), failed.keys, why=why)
     if as_json:
         print_json(_fields(failed, result))
         return

@@ -386,7 +386,7 @@ class _Run:
         elif pipeline is not None and pipeline.heal(error, call=Call(STORED_DATA, account_id=account_id)) is not None:
             advice = "its days are fetched again"
         else:
-            advice = "run `adwarm verify --repair` and fetch it again"
+            advice = "run `adwarm maintain --verify --repair` and fetch it again"
         self.result.errors.append(f"{account_id} {as_of}: {error}; {advice}")
 
 

@@ -61,7 +61,9 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
     try:
         table = daily_texts(context.objects, contents, window, _FIELDS)
     except DamagedObjects as error:
-        raise Corrupt(f"days of {account_id} cannot be read: {error}; run `adwarm verify --repair`") from None
+        raise Corrupt(
+            f"days of {account_id} cannot be read: {error}; run `adwarm maintain --verify --repair`"
+        ) from None
     rows = {account_id: parse_rows(table)}
     panel = cut_panel(rows, window.since, window.until, {account_id: list(contents)})
     if ad_id not in panel.ad_ids:

@@ -65,7 +65,7 @@ def compact(
             result.months += 1
             result.objects_before += month.objects
         except (Corrupt, NotFound) as error:
-            result.errors.append(f"{month.account_id} {month.month}: {error}; run `adwarm verify --repair`")
+            result.errors.append(f"{month.account_id} {month.month}: {error}; run `adwarm maintain --verify --repair`")
         if budget is not None and budget.is_used_up:
             result.last = month
             break

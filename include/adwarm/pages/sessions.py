@@ -59,12 +59,10 @@ _PERMISSIONS: Final = (
     (TokenScope.ADMIN, Permission.PURGE),
 )
 _NEEDS: Final = {
-    permission: f"a token with the scope {scope}: adwarm token create --name NAME --scope {scope}"
+    permission: f"a token with the scope {scope}: adwarm token create NAME --scope {scope}"
     for scope, permission in _PERMISSIONS
 }
-_TEXT: Final = (
-    "Log in with a token of the read API. An administrator makes one: adwarm token create --name NAME --scope read"
-)
+_TEXT: Final = "Log in with a token of the read API. An administrator makes one: adwarm token create NAME --scope read"
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PLAIN: Final = (
     "This page was opened over plain HTTP, and browsers keep its login only over HTTPS: put a proxy with a certificate "

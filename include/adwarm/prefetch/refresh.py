@@ -146,7 +146,9 @@ class AccountRefresh:
                 return self._run_once(history)
             except DamagedObjects as damaged:
                 self._set_damaged_days_aside(damaged)
-        raise Corrupt(f"{self.account.id}: its stored days are damaged again and again; run `adwarm verify --repair`")
+        raise Corrupt(
+            f"{self.account.id}: its stored days are damaged again and again; run `adwarm maintain --verify --repair`"
+        )
 
     @property
     def context(self) -> Context:

@@ -39,7 +39,7 @@ def send_digest(context: Context, to: StoredAlerts, now: datetime) -> bool:
         if alerts.was_raised(connection, WEEKLY_DIGEST, scope):
             return None
         sent.append(scope)
-        step = "`adwarm digest` shows the digest of now."
+        step = "`adwarm status --digest` shows the digest of now."
         return alerts.NewAlert(
             at=now, kind=WEEKLY_DIGEST, scope=scope, example=title, reason=text, next_step=step, is_over=True
         )

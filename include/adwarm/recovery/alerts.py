@@ -227,8 +227,8 @@ _STEPS: Final = {
         "platform returns."
     ),
     "Corrupt": (
-        "Damaged data is fetched again by itself. Run `adwarm verify`; if more is damaged, check the disk or the "
-        "object store."
+        "Damaged data is fetched again by itself. Run `adwarm maintain --verify`; if more is damaged, check the disk "
+        "or the object store."
     ),
     "Transient": (
         "Check that the platform responds, and this machine's network; calls are tried again by themselves, and stored "
@@ -249,14 +249,16 @@ _STEPS: Final = {
         "example for lack of memory."
     ),
     "ForecastSnapshot": (
-        "The previous forecast is used. Run `adwarm verify`, then the DAG adwarm_access_patterns to train a new one."
+        "The previous forecast is used. Run `adwarm maintain --verify`, then the DAG adwarm_access_patterns to train a "
+        "new one."
     ),
     "Isolated": (
         "Look at the error behind it: `adwarm errors` lists it. It is used again by itself when its probes succeed; "
         "`adwarm status` shows until when."
     ),
     "Reconciliation": (
-        "Compare the figures that the message names with the platform's own page; `adwarm verify` checks stored days."
+        "Compare the figures that the message names with the platform's own page; `adwarm maintain --verify` checks "
+        "stored days."
     ),
     "WarmingLate": (
         "Open the run in Airflow and look at its first failed or running task; `adwarm status` shows what is limited."

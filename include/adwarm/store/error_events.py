@@ -110,7 +110,6 @@ class ErrorFilter:
         until: earlier than this.
     """
 
-    source: str | None = None
     account_id: str | None = None
     kind: str | None = None
     since: datetime | None = None
@@ -119,7 +118,7 @@ class ErrorFilter:
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the filter as SQL."""
         table = error_event.c
-        equal = {table.source: self.source, table.account_id: self.account_id, table.kind: self.kind}
+        equal = {table.account_id: self.account_id, table.kind: self.kind}
         conditions = [column == value for column, value in equal.items() if value is not None]
         conditions += [table.at >= self.since] if self.since else []
         conditions += [table.at < self.until] if self.until else []

@@ -3,10 +3,9 @@
 from datetime import UTC, datetime
 
 from adwarm.foundation.errors import Transient
-from adwarm.model import PlannedWarm, Priority, ReportKey, WarmReason, WarmResult, WarmStatus
+from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
-from adwarm.store import denials, jobs, warms
-from tests.unit.conftest import finish_warms
+from adwarm.store import denials
 
 from .conftest import Adwarm
 
@@ -72,27 +71,15 @@ def test_opening_a_switch_turns_it_back(adwarm: Adwarm) -> None:
 
 
 def test_failed_requests_and_warms_are_requested_again(adwarm: Adwarm) -> None:
-    """A dry run only lists them; then they are queued, and nothing is left to request again."""
+    """They are listed with the reason and queued; then nothing is left to request again."""
     runtime = Runtime()
     runtime.queue.enqueue(ReportKey("act_1", "yesterday"), Priority.LOW)
     [claim] = runtime.queue.dequeue(1)
     runtime.queue.fail(claim, str(Transient("no answer")))
-    at = runtime.clock.now()
-    planned = PlannedWarm(key=ReportKey("act_2", "last_7d"), reason=WarmReason.STRATEGY, decided_at=at, warm_at=at)
-    warms.replace_plan(runtime.engine, "dag/1", [planned])
-    jobs.start(runtime.engine, "dag/1", "dag", 1, at)
-    [row] = warms.list_planned(runtime.engine, "dag/1", 0)
-    finish_warms(
-        runtime.engine, "dag/1", [WarmResult(warm_id=row.id, status=WarmStatus.FAILED, error="it broke")], 1, []
-    )
-
-    assert adwarm("warm", "--failed", "--dry-run", "--json").json["failed"][0]["reason"] == "no answer"
-    assert len(adwarm("warm", "--failed", "--json").json["result"]["requests"]) == 1
+    done = adwarm("warm", "--failed", "--why", "fixed", "--json").json
+    assert (done["failed"][0]["reason"], len(done["result"]["requests"])) == ("no answer", 1)
     assert adwarm("warm", "--failed", "--json").json["failed"] == []
-    of_run = adwarm("warm", "--failed", "--run", "dag/1", "--why", "fixed")
-    assert "1 report requested" in of_run.stdout
-    assert adwarm("warm", "--failed", "--run", "dag/none").exit_code == 1
-    assert {str(item.key) for item in runtime.queue.list_newest(5)} == {"act_1 yesterday", "act_2 last_7d"}
+    assert {str(item.key) for item in runtime.queue.list_newest(5)} == {"act_1 yesterday"}
 
 
 def test_what_commands_do_is_recorded(adwarm: Adwarm) -> None:

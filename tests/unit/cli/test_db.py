@@ -26,7 +26,7 @@ def test_the_database_is_reset(adwarm: Adwarm) -> None:
     assert adwarm("get", "act_1", "yesterday", "--meta", "--json").json["status"] == "hit"
     reset = adwarm("db", "reset", "--yes", "--json").json
     assert reset["before"] == reset["now"]
-    assert adwarm("verify", "--json").json["entries"] == 0
+    assert adwarm("maintain", "--verify", "--json").json["entries"] == 0
 
 
 def test_a_plan_changes_nothing(adwarm: Adwarm) -> None:

@@ -201,7 +201,7 @@ def test_a_damaged_live_forecast_is_seen(adwarm: Adwarm, learn_forecast: Callabl
     assert not forecast["ok"]
     assert "cannot be used" in forecast["detail"]
     assert "does not match its checksum" in adwarm("status", "--json").json["forecast"]["problem"]
-    assert any(item["kind"] == "snapshot" for item in adwarm("verify", "--json").json["corrupt"])
+    assert any(item["kind"] == "snapshot" for item in adwarm("maintain", "--verify", "--json").json["corrupt"])
 
 
 def _recovery(adwarm: Adwarm) -> tuple[bool, str]:

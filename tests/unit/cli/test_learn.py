@@ -49,19 +49,19 @@ def test_a_log_without_an_open_says_what_to_do(adwarm: Adwarm, tmp_path: Path) -
 def test_an_account_is_scored_as_of_its_newest_day(adwarm: Adwarm) -> None:
     """The day is the newest complete one unless one is named; unchanged data is not scored again."""
     store_account(Runtime().context)
-    first = adwarm("score", "1", "--json").json
+    first = adwarm("fatigue", "1", "--score", "--json").json
     assert (first["account"], first["as_of"], first["accounts"]) == (ACCOUNT, str(LAST_DAY), 1)
     assert sum(first["bands"].values()) == 2
-    assert f"{ACCOUNT} on {LAST_DAY}: 1 account unchanged" in adwarm("score", "1").stdout
-    assert adwarm("score", "1", "--as-of", "2026-11-20", "--json").json["accounts"] == 1
+    assert f"{ACCOUNT} on {LAST_DAY}: 1 account unchanged" in adwarm("fatigue", "1", "--score").stdout
+    assert adwarm("fatigue", "1", "--score", "--as-of", "2026-11-20", "--json").json["accounts"] == 1
 
 
 def test_an_account_without_days_says_how_to_get_some(adwarm: Adwarm) -> None:
     """The error is one line and names the command that fetches days."""
-    done = adwarm("score", "act_7")
+    done = adwarm("fatigue", "act_7", "--score")
     assert done.exit_code == 1
     assert "act_7 has no stored day; `adwarm backfill run" in done.stderr
-    assert adwarm("score", "act_7", "--as-of", "2026-11-20").exit_code == 1
+    assert adwarm("fatigue", "act_7", "--score", "--as-of", "2026-11-20").exit_code == 1
 
 
 def test_the_first_scores_of_a_table_say_what_is_missing(
@@ -81,4 +81,4 @@ def test_the_first_scores_of_a_table_say_what_is_missing(
     ):
         fetched = adwarm("backfill", "run", "--accounts", "act_1", "--from", f"{day[:8]}01", "--to", day)
         assert fetched.exit_code == 0, fetched.stderr
-        assert f"act_1 on {day}: {expected}" in adwarm("score", "act_1", "--as-of", day).stdout
+        assert f"act_1 on {day}: {expected}" in adwarm("fatigue", "act_1", "--score", "--as-of", day).stdout

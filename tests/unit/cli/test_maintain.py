@@ -95,22 +95,22 @@ def _damage() -> None:
 
 def test_verify_finds_and_repairs(adwarm: Adwarm) -> None:
     """A damaged payload is listed with exit code 1; after a repair and a warm nothing is damaged."""
-    assert "nothing is stored yet" in adwarm("verify").stdout
+    assert "nothing is stored yet" in adwarm("maintain", "--verify").stdout
     adwarm("warm", "act_1", "--range", "last_7d")
-    assert "all whole: nothing is damaged" in adwarm("verify").stdout
+    assert "all whole: nothing is damaged" in adwarm("maintain", "--verify").stdout
     _damage()
-    found = adwarm("verify", "--json")
+    found = adwarm("maintain", "--verify", "--json")
     assert (found.exit_code, len(found.json["corrupt"])) == (1, 1)
-    assert "1 damaged or unreadable" in adwarm("verify", "--repair").stdout
+    assert "1 damaged or unreadable" in adwarm("maintain", "--verify", "--repair").stdout
     adwarm("warm", "act_1", "--range", "last_7d")
-    assert adwarm("verify", "--json").json["corrupt"] == []
+    assert adwarm("maintain", "--verify", "--json").json["corrupt"] == []
 
 
 def test_verify_counts_by_kind(adwarm: Adwarm) -> None:
     """Each kind has its checked, damaged and repaired; status and its JSON show what is open and what was healed."""
     adwarm("warm", "act_1", "--range", "last_7d")
     _damage()
-    kinds = {kind["kind"]: kind for kind in adwarm("verify", "--repair", "--json").json["kinds"]}
+    kinds = {kind["kind"]: kind for kind in adwarm("maintain", "--verify", "--repair", "--json").json["kinds"]}
     assert set(kinds) == {"snapshot", "aggregate", "partition", "entry"}
     assert [kinds["entry"][name] for name in ("checked", "damaged", "repaired")] == [1, 1, 1]
     assert [kinds["partition"][name] for name in ("checked", "damaged", "repaired")] == [1, 0, 0]
@@ -130,7 +130,7 @@ def test_what_verify_finds_is_in_the_error_history_and_raises_an_alert(
     monkeypatch.setenv("ADWARM_ALERTS__RULES", '[{"kind": "Corrupt", "threshold": 1}]')
     adwarm("warm", "act_1", "--range", "last_7d")
     _damage()
-    adwarm("verify")
+    adwarm("maintain", "--verify")
     (event,) = adwarm("errors", "--json").json
     assert [event[name] for name in ("source", "kind", "account_id")] == ["store", "Corrupt", "act_1"]
     assert "last_7d" in event["subject"]

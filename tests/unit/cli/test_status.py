@@ -49,7 +49,7 @@ def test_status_shows_what_is_stored(adwarm: Adwarm) -> None:
     """Empty at first; after a warm and a read it shows entries, traffic and limits, as tables and as JSON."""
     assert adwarm("status", "--json").json["entries"]["entries"] == 0
     adwarm("warm", "act_1", "--range", "yesterday")
-    adwarm("get", "act_1", "yesterday", "--actor", "human")
+    adwarm("get", "act_1", "yesterday")
     document = adwarm("status", "--json").json
     assert (document["entries"]["entries"], document["traffic_24h"]["hits"]) == (1, 1)
     (cause,) = document["calls_24h"]["causes"]

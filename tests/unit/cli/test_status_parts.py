@@ -109,7 +109,7 @@ def test_a_fresh_report_is_not_queued(adwarm: Adwarm) -> None:
         adwarm("warm", "--queue", "act_1", "--range", "yesterday").stdout,
     )
     adwarm("warm", "act_2", "--range", "yesterday")
-    waited = adwarm("warm", "--queue", "act_2", "--range", "yesterday", "--wait", "5", "--json")
+    waited = adwarm("warm", "--queue", "act_2", "--range", "yesterday", "--json")
 
     assert (again["id"], again["status"], again["answer"]["status"]) == (1, "fresh", "hit")
     assert "is fresh already, so nothing was queued; request 1 fetched it" in shown

@@ -1,6 +1,6 @@
-"""`adwarm warm --queue`: queue, join, wait, reject; and the queue in `adwarm status`."""
+"""`adwarm warm --queue`: queue, join, reject; and the queue in `adwarm status`."""
 
-from threading import Thread
+from pathlib import Path
 
 import pytest
 
@@ -24,40 +24,16 @@ def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
     assert "Queue: 1 of 100 pending" in shown
 
 
-def test_who_is_named_exists(adwarm: Adwarm) -> None:
+def test_who_is_named_exists(adwarm: Adwarm, tmp_path: Path) -> None:
     """`get` alone creates nothing; a request, a fetch and a strategy make the accounts that they name."""
     adwarm("get", "act_801", "last_7d")
     adwarm("warm", "--queue", "act_802", "--range", "last_7d")
     adwarm("warm", "act_803", "--range", "2019-01-01..2019-01-02")
     adwarm("get", "act_804", "2019-01-01..2019-01-02", "--fetch")
-    adwarm("strategy", "set", "mine", "--range", "yesterday", "--account", "805")
+    file = tmp_path / "mine.toml"
+    file.write_text('[strategies.mine]\ndate_ranges = ["yesterday"]\naccounts = ["805"]', encoding="utf-8")
+    adwarm("strategy", "set", "--file", str(file))
     assert sorted(accounts.get_many(Runtime().engine)) == ["act_802", "act_803", "act_804", "act_805"]
-
-
-def test_wait_ends_with_the_request(adwarm: Adwarm) -> None:
-    """With an active worker the command ends when the request completes, and prints its result."""
-    done: list[int] = []
-
-    def work() -> None:
-        drainer = Runtime().queue_worker()
-        while not done:
-            done.extend([1] * drainer.drain(20).completed)
-
-    worker = Thread(target=work)
-    worker.start()
-    result = adwarm("warm", "--queue", "act_2", "--range", "yesterday", "--wait", "25", "--json")
-    worker.join()
-
-    [done_request] = result.json["requests"]
-    assert (result.exit_code, done_request["status"], done_request["result"]["status"]) == (0, "completed", "fetched")
-    assert adwarm("get", "act_2", "yesterday", "--meta").json["status"] == "hit"
-
-
-def test_wait_in_vain_ends_with_1(adwarm: Adwarm) -> None:
-    """Without a worker the command ends after the wait, and the request expires."""
-    result = adwarm("warm", "--queue", "act_3", "--range", "today", "--wait", "0.2", "--json")
-
-    assert (result.exit_code, result.json["requests"][0]["status"]) == (1, "expired")
 
 
 def test_a_full_queue_says_when_to_ask_again(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,8 +61,7 @@ def test_several_reports_are_queued_at_once(adwarm: Adwarm, monkeypatch: pytest.
 def test_options_of_another_use_are_rejected(adwarm: Adwarm) -> None:
     """What goes with --queue or --failed only is an error without it, and --failed names no reports."""
     for words, advice in [
-        (("act_1", "--range", "today", "--wait", "1"), "--wait goes with --queue"),
-        (("act_1", "--range", "today", "--dry-run"), "go with --failed"),
+        (("act_1", "--range", "today", "--why", "x"), "goes with --failed"),
         (("act_1", "--failed"), "finds the reports itself"),
         ((), "name an account"),
     ]:
@@ -100,7 +75,6 @@ def test_invalid_requests_are_rejected(adwarm: Adwarm, subtests: pytest.Subtests
         (("x", "--range", "today"), "account id"),
         (("act_1", "--range", "someday"), "someday"),
         (("act_1", "--range", "today", "--report", "none"), "not configured"),
-        (("act_1", "--range", "today", "--wait", "-1"), "above 0"),
         (("act_1", "--range", "today", "--priority", "asap"), "priority"),
         (("act_1", "--range", "today", "--at", "2026-11-25"), "leave out --queue"),
         (("act_1",), "--range names no date range"),

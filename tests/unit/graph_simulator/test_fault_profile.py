@@ -55,5 +55,5 @@ def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="is not TOML"):
         load_platform_file(broken)
     broken.write_text("[platform]\ndecoys = 2", encoding="utf-8")
-    with pytest.raises(InvalidValue, match="broken.toml: platform: decoys"):
+    with pytest.raises(InvalidValue, match=r"broken\.toml: platform: decoys"):
         load_platform_file(broken)

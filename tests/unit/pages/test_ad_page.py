@@ -103,7 +103,7 @@ def test_damaged_days_say_what_to_do(page: Page) -> None:
     spec = page.runtime.settings.spec("default").hash
     (state,) = partitions.list_states(page.runtime.engine, "act_1", spec, Window(DAY, DAY)).values()
     page.runtime.objects.delete(state.object_hash)
-    assert "adwarm verify --repair" in _tile(page, "daily")
+    assert "adwarm maintain --verify --repair" in _tile(page, "daily")
     assert "ad 1" in _tile(page, "score")
 
 

@@ -111,7 +111,7 @@ def find_csrf(browser: AsgiClient) -> str:
 def test_what_a_token_lacks_is_named_with_the_way_to_it(site: Site) -> None:
     """A disabled form and a refused POST name the scope, and the command that makes a token with it."""
     browser = site.log_in(site.issue("read")[1])
-    needs = "This takes a token with the scope enqueue: adwarm token create --name NAME --scope enqueue"
+    needs = "This takes a token with the scope enqueue: adwarm token create NAME --scope enqueue"
     assert needs in browser.get("tiles/actions/warm-now").text
     refused = browser.post("warm-now", data={CSRF_FIELD: find_csrf(browser)}, headers={"Origin": HOST})
     assert (refused.status_code, needs in refused.text) == (403, True)

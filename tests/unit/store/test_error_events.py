@@ -36,7 +36,6 @@ def test_errors_come_back_newest_first(engine: Engine) -> None:
         return [errors.index(item) for item in found]
 
     assert list(log.list_recent()) == errors[::-1]
-    assert listed(source="warehouse") == [1]
     assert listed(kind="Throttled") == [2]
     assert listed(account_id="act_1") == [3]
     assert listed(since=NOON + timedelta(seconds=1), until=NOON + timedelta(seconds=3)) == [2, 1]
