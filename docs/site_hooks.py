@@ -14,11 +14,18 @@ ROOT_PAGES = {
     "SECURITY.md": "project/security.md",
     "CHANGELOG.md": "project/changelog.md",
 }
-BOOSTS = {"quickstart": 4.0, "how-to/runbook/": 3.0, "how-to/": 4.0, "explanation/": 2.0, "reference/": 1.0}
-"""How much more a match counts in the search, by the first that fits: how-to before explanation and reference."""
 LAST_BOOST = 0.0001
-"""The same for records of decisions, pages of the root, the home, and pages that are generated whole: even a match in a
-title, which counts a thousand times, comes after the others."""
+"""What a match counts on the decisions, pages of the root, the home, and pages that are generated whole: even a match in
+a title, which counts a thousand times, comes after the others."""
+BOOSTS = {
+    "quickstart": 4.0,
+    "how-to/runbook/": 3.0,
+    "how-to/": 4.0,
+    "explanation/decisions": LAST_BOOST,
+    "explanation/": 2.0,
+    "reference/": 1.0,
+}
+"""How much more a match counts in the search, by the first that fits: how-to before explanation and reference."""
 _RESOURCE = re.compile(
     r"<(?:script|link(?![^>]*rel=.?(?:canonical|next|prev)\b)|img|iframe|source)\b"
     r"[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>"

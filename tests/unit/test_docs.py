@@ -415,17 +415,6 @@ def test_commands_and_page_agree() -> None:
     assert set(re.findall(r"^## ([\w-]+)$", _text(DOCS / "reference/commands.md"), re.MULTILINE)) == offered
 
 
-def test_decisions_are_numbered_and_whole() -> None:
-    """Records count up without a gap, state status, context, decision and consequences, and are listed."""
-    records = sorted(DOCS.glob("adr/[0-9]*.md"))
-    index = _text(DOCS / "adr/README.md")
-    parts = ["Status", "Context", "Decision", "Consequences"]
-
-    assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
-    assert [_name(r) for r in records if re.findall(r"^## (.+)$", _text(r), re.MULTILINE) != parts] == []
-    assert [_name(r) for r in records if f"({r.name})" not in index] == []
-
-
 def test_the_licence_is_apache() -> None:
     """LICENSE is the whole Apache License 2.0, and pyproject.toml names it."""
     licence = _text(ROOT / "LICENSE")
