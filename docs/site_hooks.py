@@ -15,8 +15,8 @@ ROOT_PAGES = {
     "CHANGELOG.md": "project/changelog.md",
 }
 LAST_BOOST = 0.0001
-"""What a match counts on the decisions, pages of the root, the home, and pages that are generated whole: even a match in
-a title, which counts a thousand times, comes after the others."""
+"""What a match counts on the decisions, pages of the root, the home, and pages that are generated whole: even one in a
+title, which counts a thousand times, comes after the others."""
 BOOSTS = {
     "quickstart": 4.0,
     "how-to/runbook/": 3.0,

@@ -79,11 +79,11 @@ def test_the_plugin_is_loaded_once(fresh: Environment, folder: Path | None, lazy
 
 
 def test_setup_adds_the_dags_to_the_users_own(fresh: Environment) -> None:
-    """With the written `airflow.cfg`, Airflow parses the user's bundle and the package's DAGs, without an error."""
+    """With the printed variables, Airflow parses the user's bundle and the package's DAGs, without an error."""
     (fresh.home / "dags").mkdir()
     shutil.copy(Path(__file__).with_name("user_dag.py"), fresh.home / "dags/own_report.py")
-    fresh.run("adwarm", "airflow", "setup", "--format", "cfg", "--write", str(fresh.home / "airflow.cfg"))
-    found = fresh.smoke("dags", "page")
+    printed = json.loads(fresh.run("adwarm", "airflow", "setup", "--json").stdout)["variables"]
+    found = replace(fresh, variables={item["name"]: item["value"] for item in printed}).smoke("dags", "page")
     assert found["dags"] == {"ids": sorted([*DAGS, "own_report"]), "errors": {}}
     assert found["page"] > 10
 

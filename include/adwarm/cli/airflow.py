@@ -3,17 +3,16 @@
 import configparser
 import json
 import os
-import re
 import shlex
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from adwarm.cli.terminal import JsonOption, print_json, print_note
+from adwarm.cli.terminal import JsonOption, print_json
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.home import absolute_path
 
@@ -108,8 +107,10 @@ def _parse_bundles(text: str) -> list[dict[str, Any]]:
     return bundles
 
 
-def find_options(config: AirflowConfig) -> dict[tuple[str, str], str]:
-    """Return the options of Airflow's configuration that the DAGs need, merged with what is configured.
+def find_variables(config: AirflowConfig) -> dict[str, str]:
+    """Return the environment variables of a process of an existing Airflow with the package's DAGs.
+
+    The allocators' variables return free memory to the system; a value that is set is kept.
 
     Raises:
         BadRequest: an option is configured with a value that Airflow cannot read either.
@@ -121,19 +122,10 @@ def find_options(config: AirflowConfig) -> dict[tuple[str, str], str]:
         raise BadRequest(
             f"[{RUNS_OPTION[0]}] {RUNS_OPTION[1]} is {configured!r}, no number; correct it first"
         ) from None
-    return {BUNDLES_OPTION: json.dumps(list_bundles(config)), RUNS_OPTION: str(runs)}
-
-
-def find_variables(config: AirflowConfig) -> dict[str, str]:
-    """Return the environment variables of a process of an existing Airflow with the package's DAGs.
-
-    The allocators' variables return free memory to the system; a value that is set is kept.
-
-    Raises:
-        BadRequest: as for `find_options`.
-    """
-    options = {variable_name(option): value for option, value in find_options(config).items()}
-    return options | {name: config.environment.get(name) or value for name, value in ALLOCATOR.items()}
+    options = {BUNDLES_OPTION: json.dumps(list_bundles(config)), RUNS_OPTION: str(runs)}
+    return {variable_name(option): value for option, value in options.items()} | {
+        name: config.environment.get(name) or value for name, value in ALLOCATOR.items()
+    }
 
 
 def trial_variables(home: Path, graph_url: str) -> dict[str, str]:
@@ -165,88 +157,17 @@ def trial_variables(home: Path, graph_url: str) -> dict[str, str]:
     }
 
 
-_SAFE = re.compile(r"[\w@%+=:,./-]*", re.ASCII)
-
-
 def shell_line(name: str, value: str) -> str:
     """Return the command that exports a variable."""
     return f"export {name}={shlex.quote(value)}"
 
 
-def variable_line(name: str, value: str) -> str:
-    """Return a line of a file that Docker Compose, systemd and shells read alike."""
-    return f"{name}={value}" if _SAFE.fullmatch(value) else f"{name}={shlex.quote(value)}"
-
-
-def parse_variables(text: str) -> dict[str, str]:
-    """Return the variables that lines of a file set; a line that is none is left out."""
-    variables = {}
-    for item in text.splitlines():
-        name, sign, value = item.removeprefix("export ").partition("=")
-        if sign and name.strip().isidentifier():
-            try:
-                variables[name.strip()] = "".join(shlex.split(value, comments=True))
-            except ValueError:  # an open quote: a value of several lines, which no setting here has
-                continue
-    return variables
-
-
-def set_variables(text: str, variables: Mapping[str, str], line: Callable[[str, str], str]) -> str:
-    """Return `text` with each variable in it set: on its own line where it has one, else at the end.
-
-    Args:
-        text: lines `NAME=value`, also with `export`; empty for a new file.
-        line: `shell_line` or `variable_line`.
-    """
-    missing = dict(variables)
-    lines = []
-    for old in text.splitlines():
-        name = old.removeprefix("export ").partition("=")[0].strip()
-        if name in variables:
-            if name in missing:
-                lines.append(line(name, missing.pop(name)))
-        else:
-            lines.append(old)
-    return "".join(f"{item}\n" for item in [*lines, *(line(name, value) for name, value in missing.items())])
-
-
-def set_options(text: str, options: Mapping[tuple[str, str], str]) -> str:
-    """Return the text of an `airflow.cfg` with each option set; everything else, also comments, stays as it is.
-
-    Args:
-        text: the file; empty for a new one.
-        options: values by section and name.
-    """
-    for (section, name), value in options.items():
-        text = _set_option(text, section, f"{name} = {value.replace('%', '%%')}")
-    return text
-
-
-def _set_option(text: str, section: str, option: str) -> str:
-    lines = text.splitlines()
-    header = next((n for n, item in enumerate(lines) if item.strip() == f"[{section}]"), None)
-    if header is None:
-        before = [*lines, ""] if lines and lines[-1].strip() else lines
-        return "".join(f"{item}\n" for item in [*before, f"[{section}]", option])
-    end = next((n for n in range(header + 1, len(lines)) if lines[n].startswith("[")), len(lines))
-    name = option.partition(" = ")[0]
-    numbers = [n for n in range(header + 1, end) if re.match(rf"{name}\s*[=:]", lines[n])]
-    if not numbers:
-        lines.insert(header + 1, option)
-    else:
-        rest = numbers[0] + 1
-        while rest < end and lines[rest][:1].isspace() and lines[rest].strip():  # a value may go on, indented
-            rest += 1
-        lines[numbers[0] : rest] = [option]
-    return "".join(f"{item}\n" for item in lines)
-
-
 app = typer.Typer(help="Set up an installed Airflow.", no_args_is_help=True)
-_FORMATS = ("shell", "env", "cfg")
 _PORTS_TRIED = 50
+_TRIAL = Path("adwarm-trial")
 _HEAD = "# adwarm: every process of Airflow, and the shell in which you run `adwarm`, needs these."
 _YOURS = """\
-# Yours to decide, each with a default:
+# In airflow.cfg, AIRFLOW__SECTION__OPTION is the option of that section. Yours to decide, each with a default:
 #   ADWARM_DATABASE_URL=postgresql://adwarm:...@db.internal/adwarm    for more than one machine
 #   ADWARM_DATA_URL=s3://bucket/adwarm
 #   ADWARM_ACCESS_LOG__URL=/var/log/dashboard/*.parquet
@@ -263,87 +184,31 @@ def airflow() -> None:
 @app.command("setup")
 def setup(
     *,
-    output: Annotated[
-        str, typer.Option("--format", help="shell: for eval; env: NAME=value lines; cfg: options of airflow.cfg.")
-    ] = "shell",
-    write: Annotated[
-        Path | None, typer.Option(help="Write to this file; what it holds besides these settings stays.")
-    ] = None,
     simulator: Annotated[
         bool, typer.Option("--simulator", help="A trial apart from your Airflow, against the simulated platform.")
     ] = False,
-    home: Annotated[Path, typer.Option(help="With --simulator: folder of everything that the trial stores.")] = Path(
-        "adwarm-trial"
-    ),
     port: Annotated[
         int, typer.Option(help="With --simulator: its port, or the next free one.", min=1, max=65535)
     ] = 8900,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the settings of Airflow that add adwarm's DAGs to yours; with --write, store them.
+    """Print the settings of Airflow that add adwarm's DAGs to yours, as commands of a shell.
 
     The bundles that you have configured are kept. With --simulator, for `eval "$(adwarm airflow setup --simulator)"`,
     it starts a trial in this shell: its environment, the simulator, and an empty Airflow database.
     """
-
-    if output not in _FORMATS:
-        raise BadRequest(f"--format {output!r} is none of {', '.join(_FORMATS)}")
-    if simulator and output == "cfg":
-        raise BadRequest("a trial is more than airflow.cfg can hold; use --format shell or env with --simulator")
-    old = "" if write is None else _read(write)
-    config = _find_config(output, write, old)
     if simulator:
         port = _find_free_port(port)
-        variables = trial_variables(home.absolute(), f"http://127.0.0.1:{port}")
+        variables = trial_variables(_TRIAL.absolute(), f"http://127.0.0.1:{port}")
     else:
-        variables = find_variables(config)
-    if as_json and write is None:
+        variables = find_variables(AirflowConfig.find(os.environ))
+    if as_json:
         print_json({"variables": [{"name": name, "value": value} for name, value in variables.items()]})
-    elif write is not None:
-        _write(write, _update(old, output, variables, config))
-        print_json({"file": str(write)}) if as_json else print_note(f"written to {write}")
-    else:
-        more = _start_trial(variables, port) if simulator and output == "shell" else "" if simulator else _YOURS
-        typer.echo(f"{_HEAD}\n{_update('', output, variables, config)}{more}", nl=False)
-        if simulator:
-            _explain_trial(home)
-
-
-def _find_config(output: str, write: Path | None, text: str) -> "AirflowConfig":
-    """Return where the settings to keep are: in the file that is written, and what it lacks in this environment."""
-
-    if write is not None and output == "cfg":
-        return AirflowConfig({}, write)
-    return AirflowConfig.find({**os.environ, **parse_variables(text)})
-
-
-def _update(text: str, output: str, variables: Mapping[str, str], config: "AirflowConfig") -> str:
-    """Return the text of a file with the settings in it."""
-
-    if output == "cfg":
-        return set_options(text, find_options(config))
-    line = shell_line if output == "shell" else variable_line
-    return set_variables(text, variables, line)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8") if path.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRequest(f"--write {path} cannot be read as text ({error}); name another file") from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file; a new one only its owner can read, because a connection may be added to it."""
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadRequest(
-            f"--write {path} cannot be written ({error.strerror}); name a file in a writable folder"
-        ) from None
+        return
+    lines = "".join(f"{shell_line(name, value)}\n" for name, value in variables.items())
+    typer.echo(f"{_HEAD}\n{lines}{_start_trial(variables, port) if simulator else _YOURS}", nl=False)
+    if simulator:
+        _explain_trial()
 
 
 def _find_free_port(first: int) -> int:
@@ -366,9 +231,9 @@ def _start_trial(variables: Mapping[str, str], port: int) -> str:
     )
 
 
-def _explain_trial(home: Path) -> None:
+def _explain_trial() -> None:
     typer.echo(
-        f"A trial of adwarm in {home}; it ends with `kill %adwarm` and this shell. Next:\n"
+        f"A trial of adwarm in {_TRIAL}; it ends with `kill %adwarm` and this shell. Next:\n"
         '  airflow dags test adwarm_strategy_warming --conf \'{"accounts": ["act_1"]}\'    warm three reports\n'
         "  adwarm get act_1 last_7d                                                      read one\n"
         "  airflow standalone                                                            then open "
