@@ -54,13 +54,6 @@ from adwarm_airflow.page_links import FatigueLink, RunPlanLink, with_link
             "Account ids, one per line; empty: every active account. In a backfill also tick 'Override parameters on "
             "existing runs', else Airflow passes none of these parameters."
         ),
-        "confirm_all_accounts": Param(
-            False,
-            type="boolean",
-            title="Confirm all accounts",
-            description="In a backfill that names no account: whether it may cover more accounts than "
-            "ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE; unused while that is unset.",
-        ),
         "frequency": Param(
             False,
             type="boolean",

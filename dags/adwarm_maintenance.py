@@ -19,7 +19,7 @@ The task `monitor` runs the steps that take seconds:
 
 The task `maintain_store` runs those that may take minutes, and starts none after ten minutes:
 
-* `scrub` verifies what is stored, all of it in `ADWARM_MAINTENANCE__SCRUB_DAYS`. Damaged data is set aside.
+* `scrub` verifies what is stored, all of it in seven days. Damaged data is set aside.
 * `repair_degraded` requests damaged and degraded answers again.
 * `compact` merges the final days of each account and month into one object, once a day.
 * `evict_entries` deletes entries that nobody will read.

@@ -11,7 +11,7 @@ The asset `adwarm_aggregates`, with at least the training and scored weeks of op
 #### Outputs
 A review page and JSON, a row in `policy_review`, and after an approval another live forecast (`adwarm_forecast`).
 #### Knobs
-The form, `ADWARM_REVIEW__APPROVAL_HOURS`, and `ADWARM_ALERTS__WEEKLY_DIGEST`.
+The form, and `ADWARM_ALERTS__WEEKLY_DIGEST`.
 #### Failure modes
 Too short a log fails the task `review`, whose log says how many weeks are missing. The live forecast stays.
 """

@@ -26,6 +26,7 @@ from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.local_time import zone
 from adwarm.model import Actor
 from adwarm.patterns.ingest.run import ingest
+from adwarm.planning.plan import START_LATENCY
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from dev.dag_runs import DagRuns, list_bundles
@@ -149,11 +150,10 @@ class Demo:
         The warms of a decision take effect one lead time after it, so opens before that are replayed first.
         """
         runtime = readers.runtime
-        lead = timedelta(seconds=runtime.settings.planning.lead_seconds)
         remaining = list(day.opens)
         moment = day.start
         while moment < day.end:
-            due = [item for item in remaining if item.at < moment + lead]
+            due = [item for item in remaining if item.at < moment + START_LATENCY]
             remaining = remaining[len(due) :]
             readers.read_all(due)
             announce(f"{moment.astimezone(zone(day.zone)):%H:%M} plan, warm, serve")

@@ -79,32 +79,6 @@ def test_the_first_task_pushes_an_estimate(
     assert 0 < cost["hours_alone"] < cost["hours_shared"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "params", "is_planned"),
-    [
-        ("backfill", {}, False),
-        ("backfill", {"confirm_all_accounts": True}, True),
-        ("backfill", {"accounts": ["act_1", "act_2"]}, True),
-        ("manual", {}, True),
-    ],
-)
-def test_a_large_backfill_of_all_accounts_is_confirmed(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, kind: str, params: dict[str, Any], is_planned: bool
-) -> None:
-    """Above the limit a backfill without names or confirmation fails, after its estimate; other runs are not asked."""
-    from adwarm_airflow.tasks import daily
-
-    monkeypatch.setenv("ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE", "1")
-    context = _context(kind, day="2026-09-10", **params)
-    if is_planned:
-        assert daily.plan_day(context) == [0]
-    else:
-        with pytest.raises(BadRequest, match=r"covers all 2; more than 1.*'Override parameters on existing runs'"):
-            daily.plan_day(context)
-    assert context["ti"]["estimate"]["accounts"] == 2
-    assert bool(_planned(runtime, kind)) is is_planned
-
-
 def test_a_run_that_stored_no_day_says_so(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accounts whose day was planned and not stored are named where their scores would be."""
     from adwarm_airflow.tasks import daily, warming

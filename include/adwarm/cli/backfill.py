@@ -49,13 +49,6 @@ def run(
     until: ToOption,
     accounts: AccountsOption = None,
     report: ReportOption = "default",
-    confirm_all_accounts: Annotated[
-        bool,
-        typer.Option(
-            "--confirm-all-accounts",
-            help="Backfill all accounts even if they are more than ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE.",
-        ),
-    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the requests and hours that it takes, and make no upstream call."),
@@ -69,7 +62,7 @@ def run(
     day ago is not called, unless `adwarm gate open` lifts it. The command exits with 1 until it can be read.
     """
     from adwarm.foundation.wording import format_count
-    from adwarm.prefetch.backfill import require_confirmation, run_backfill
+    from adwarm.prefetch.backfill import run_backfill
     from adwarm.runtime import Runtime
     from adwarm.store.accounts import add_named
 
@@ -83,8 +76,6 @@ def run(
     names = "named" if accounts else "none named: every active account"
     typer.echo(f"{format_count(len(chosen), 'account')}, {names}", err=True)
     typer.echo(f"estimate: {_estimate(runtime, chosen, window, report)}", err=True)
-    if not accounts and not confirm_all_accounts:
-        require_confirmation(runtime.settings, len(chosen), "add --confirm-all-accounts, or name some with --accounts")
     add_named(runtime.engine, split_commas(accounts), runtime.settings.default_zone, runtime.clock.now())
     engine = runtime.prefetch_engine()
     result = run_backfill(engine, chosen, window, report=report, write=write_to_stderr)

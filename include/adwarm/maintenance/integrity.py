@@ -1,6 +1,6 @@
 """Checks everything that is stored, and sets aside what is damaged, so that it is fetched again.
 
-`verify_store` does it at once. The scrub reads everything once in `maintenance.scrub_days`, slowly. A pass goes on
+`verify_store` does it at once. The scrub reads everything once in seven days, slowly. A pass goes on
 where the last run stopped. A run does what is due: the share of the pass that the time since its begin stands for, and
 one day's share more, so that a run a day is enough. Marked entries and deleted days are fetched again by the step that
 repairs, or by the next warm.
@@ -23,6 +23,9 @@ from adwarm.store import Context, integrity_days, quarantine
 from adwarm.store.integrity_days import IntegrityCounts
 from adwarm.store.objects import OnDamage, ignore_damage
 from adwarm.store.quarantine import DamagedItem, DamagedKind
+
+PASS_TIME: Final = timedelta(days=7)
+"""The time in which the scrub checks everything once."""
 
 
 @dataclass(slots=True)
@@ -191,7 +194,9 @@ _SLEEP_SECONDS: Final = 0.05
 _SHOWN: Final = 20
 
 
-def make_scrub(context: Context, clock: Clock, on_damage: OnDamage = ignore_damage) -> Step:
+def make_scrub(
+    context: Context, clock: Clock, on_damage: OnDamage = ignore_damage, pass_time: timedelta = PASS_TIME
+) -> Step:
     """Return the step that verifies what is stored.
 
     Args:
@@ -199,7 +204,7 @@ def make_scrub(context: Context, clock: Clock, on_damage: OnDamage = ignore_dama
     """
 
     def scrub(cursor: Any, budget: StepBudget) -> StepResult:
-        return _Scrub(context, clock, on_damage).run(cursor, budget)
+        return _Scrub(context, clock, on_damage, pass_time).run(cursor, budget)
 
     return scrub
 
@@ -241,6 +246,7 @@ class _Scrub:
     context: Context
     clock: Clock
     on_damage: OnDamage
+    pass_time: timedelta
 
     def run(self, cursor: Any, budget: StepBudget) -> StepResult:
         now = self.clock.now()
@@ -265,14 +271,10 @@ class _Scrub:
         totals = integrity_days.get_totals(self.context.engine, now)
         if totals.pass_started is None or totals.pass_ended is None or totals.pass_ended < totals.pass_started:
             return None
-        begins = datetime.combine(totals.pass_started, time(), UTC) + self._pass_time
+        begins = datetime.combine(totals.pass_started, time(), UTC) + self.pass_time
         if now >= begins:
             return None
         return f"the last pass ended on {totals.pass_ended}; the next begins on {begins:%Y-%m-%d}"
-
-    @property
-    def _pass_time(self) -> timedelta:
-        return timedelta(days=self.context.settings.maintenance.scrub_days)
 
     def _check_due(self, position: _Position, recorder: Recorder, budget: StepBudget) -> bool:
         """Check what is due; return whether the pass is over."""
@@ -298,7 +300,7 @@ class _Scrub:
 
     def _count_due(self, position: _Position) -> float:
         """Return how many things should be checked by now; all once the time of the pass is over."""
-        share = (self.clock.now() - position.started + _AHEAD) / self._pass_time
+        share = (self.clock.now() - position.started + _AHEAD) / self.pass_time
         return math.inf if share >= 1 else max(1, math.ceil(position.total * share))
 
     def _result(self, recorder: Recorder, position: _Position | None) -> StepResult:

@@ -40,6 +40,7 @@ from adwarm.planning.further_warms import (
 from adwarm.planning.impact_measurement import HoldOut, HoldOutView
 from adwarm.planning.plan import (
     LOOKAHEAD,
+    START_LATENCY,
     PlanTiming,
     SlotArrays,
     find_likely_keys,
@@ -307,7 +308,7 @@ def _get_hold_out(context: Context, design: ImpactDesign, view: StoreView, decid
 
 def get_timing(context: Context, decided_at: datetime) -> PlanTiming:
     """Return the times of a run that decides at `decided_at`."""
-    horizon = context.settings.step + timedelta(seconds=context.settings.planning.lead_seconds)
+    horizon = context.settings.step + START_LATENCY
     return PlanTiming(decided_at, horizon, _get_lead_time(context))
 
 
@@ -403,5 +404,4 @@ def _get_spent_calls(engine: Engine, at: datetime, run_id: str) -> dict[str, int
 
 
 def _get_lead_time(context: Context) -> timedelta:
-    start_latency = timedelta(seconds=context.settings.planning.lead_seconds)
-    return get_lead_time(start_latency, timedelta(seconds=warms.get_p95_seconds(context.engine)))
+    return get_lead_time(timedelta(seconds=warms.get_p95_seconds(context.engine)))

@@ -76,13 +76,15 @@ class PlanTiming:
     lead: timedelta
 
 
+START_LATENCY: Final = timedelta(seconds=60)
+"""From the decision until the tasks of a run fetch."""
 _LEAD_STEP: Final = timedelta(seconds=30)
 """Fetches take longer on a busy machine, and a plan is not to depend on that."""
 
 
-def get_lead_time(start_latency: timedelta, fetch: timedelta) -> timedelta:
+def get_lead_time(fetch: timedelta) -> timedelta:
     """Return how long before an open its fetch starts: the start latency, and `fetch` rounded up to half minutes."""
-    return start_latency - (-fetch // _LEAD_STEP) * _LEAD_STEP
+    return START_LATENCY - (-fetch // _LEAD_STEP) * _LEAD_STEP
 
 
 @dataclass(frozen=True)

@@ -320,7 +320,7 @@ def _explainformat_utc(facts: KeyFacts, row: Warm) -> tuple[str, str]:
         due_late = "" if due > facts.at else f", although it was due at {format_utc(due)}"
         return (
             f"because it was fetched {late} too late, at {format_utc(row.fetched_at)}{due_late}{_obstacles(facts)}",
-            "If this is common, give warming more time by ADWARM_PLANNING__LEAD_SECONDS, or more workers.",
+            "If this is common, give warming more workers.",
         )
     if due > facts.at:
         opens = format_utc(row.predicted_open)

@@ -156,24 +156,6 @@ def validate_range(window: Window, now: datetime, factories: Iterable[SourceFact
         raise BadRequest(f"{window.since} has not ended yet; end on {today - timedelta(days=1)} or earlier")
 
 
-def require_confirmation(settings: Settings, accounts: int, how: str) -> None:
-    """Check that a backfill of all accounts, which nobody has confirmed, is small enough.
-
-    Args:
-        settings: `planning.confirm_backfill_above` is the limit.
-        how: what to do to confirm it, or to name accounts.
-
-    Raises:
-        BadRequest: it covers more accounts than the limit.
-    """
-    limit = settings.planning.confirm_backfill_above
-    if limit is not None and accounts > limit:
-        raise BadRequest(
-            f"this backfill names no account, so it covers all {accounts:,}; more than {limit:,} "
-            f"(ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE) have to be confirmed: {how}"
-        )
-
-
 def find_missing_spans(
     context: Context, accounts: Iterable[Account], window: Window, now: datetime, report: str
 ) -> list[MissingSpans]:

@@ -40,9 +40,7 @@ class NoticeSender:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_asked_again = False
-        self.names = Channels(
-            (LOG_CHANNEL,), tuple(channel.name for channel in settings.channels), settings.send_resolved
-        )
+        self.names = Channels((LOG_CHANNEL,), tuple(channel.name for channel in settings.channels))
 
     @property
     def channels(self) -> list[Channel]:

@@ -8,7 +8,7 @@
 | no error for `RESOLVE_AFTER`                     | it is resolved; channels that got a notice get another, except |
 |                                                  | about a single event, which is over when it happens           |
 | the same, and the alert is about a connection    | the same once a fetch by it has succeeded, or after a day     |
-| it stays open for `repeat_hours`                 | each channel gets its notice again                            |
+| it stays open for a day                          | each channel gets its notice again                            |
 
 Three kinds of errors never count: a request that was too large is split and repeated, one with a refused field is
 repeated without it (whoever does so raises a single alert), and a call that adwarm itself did not admit was never made.
@@ -35,6 +35,7 @@ IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, FieldRefused
 """Kinds of errors that may be recorded and never count for an alert."""
 _CONNECTION_KINDS = frozenset({TokenDead.__name__, Blocked.__name__, VersionEnded.__name__})
 RESOLVE_AFTER = timedelta(minutes=15)
+_REPEAT = timedelta(hours=24)
 """An alert without a further error is resolved after this long: three windows of five minutes."""
 _WRITE_EVERY_SECONDS = 5.0
 _RESOLVE_EVERY_SECONDS = 60.0
@@ -131,8 +132,7 @@ class StoredAlerts:
 
     def repeat_open(self) -> int:
         """Queue another notice of each alert that stays open, and return how many alerts that are."""
-        every = timedelta(hours=self._settings.repeat_hours)
-        return alert_rows.repeat_open(self._engine, self._clock.now(), every, self._sender.names)
+        return alert_rows.repeat_open(self._engine, self._clock.now(), _REPEAT, self._sender.names)
 
     def deliver(self, may_continue: Callable[[], bool] = lambda: True) -> tuple[int, list[str]]:
         """Send what is due and this process can send; return how many notices were sent, and what failed."""

@@ -27,7 +27,15 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens
 from adwarm.planning.decide import MIN_PROBABILITY
-from adwarm.planning.plan import LOOKAHEAD, SESSION, LikelyKeys, PlanTiming, find_likely_keys, get_lead_time
+from adwarm.planning.plan import (
+    LOOKAHEAD,
+    SESSION,
+    START_LATENCY,
+    LikelyKeys,
+    PlanTiming,
+    find_likely_keys,
+    get_lead_time,
+)
 from adwarm.planning.store_view import NEVER
 from adwarm.replay import baselines
 from adwarm.replay.policy import FOREVER, DecisionTimes, EntryLifetime, Policy, PredictedEvent, Ranking, ReplayTiming
@@ -115,9 +123,8 @@ class ForecastPolicy:
     ) -> LikelyKeys | None:
         """Return the keys that the plan considers; None when no key can be due."""
         planning = self._settings.planning
-        start_latency = timedelta(seconds=planning.lead_seconds)
-        lead = get_lead_time(start_latency, timedelta(microseconds=timing.latency))
-        plan_timing = PlanTiming(chances.start, timedelta(microseconds=timing.step) + start_latency, lead)
+        lead = get_lead_time(timedelta(microseconds=timing.latency))
+        plan_timing = PlanTiming(chances.start, timedelta(microseconds=timing.step) + START_LATENCY, lead)
         due_until = chances.start + plan_timing.horizon + lead
         selected = chances.find_likely(due_until, MIN_PROBABILITY) & (numbers >= 0)
         if not selected.any():

@@ -48,7 +48,6 @@ from adwarm.settings.sections import (
     LogSettings,
     PlanningSettings,
     ReportSettings,
-    ReviewSettings,
     SourceSettings,
     SqlSettings,
     check_zone,
@@ -74,7 +73,6 @@ __all__ = [
     "RecoverySettings",
     "ReportSettings",
     "RetentionSettings",
-    "ReviewSettings",
     "ServingSettings",
     "Settings",
     "SourceSettings",
@@ -131,7 +129,6 @@ class Settings(BaseSettings):
     forecast: ForecastSettings = ForecastSettings()
     planning: PlanningSettings = PlanningSettings()
     impact: ImpactSettings = ImpactSettings()
-    review: ReviewSettings = ReviewSettings()
     backpressure: BackpressureSettings = BackpressureSettings()
     recovery: RecoverySettings = RecoverySettings()
     alerts: AlertSettings = AlertSettings()

@@ -247,11 +247,9 @@ class AlertSettings(Section):
         description="Other thresholds and windows by kind, as JSON. `TokenDead`, `Blocked` and `VersionEnded` keep "
         "their threshold of 1 unless a rule names them.",
     )
-    repeat_hours: float = Field(24, gt=0, description="An alert that stays open is sent again after this long.")
     channels: tuple[AlertChannel, ...] = Field(
         (), description="Channels beside the log, as JSON; see [Get alerts](../how-to/alerts.md#channels)."
     )
-    send_resolved: bool = Field(True, description="Whether channels also get a notice when an alert is resolved.")
     weekly_digest: bool = Field(
         False, description="Whether channels get [a digest](../how-to/alerts.md#a-weekly-digest) once a week."
     )
@@ -311,7 +309,6 @@ class RetentionSettings(Section):
 class MaintenanceSettings(Section):
     """The steps of `adwarm_maintenance` and `adwarm maintain`."""
 
-    scrub_days: float = Field(7, gt=0, description="Everything that is stored is checked once in this time.")
     reconcile_accounts: int = Field(
         2, ge=0, le=1_000, description="Accounts that are reconciled with the platform a day; 0 switches it off."
     )

@@ -166,18 +166,12 @@ class PlanningSettings(Section):
         0.1, gt=0, lt=1, description="Keys that are less likely to be opened are never warmed."
     )
     step_minutes: int = Field(15, ge=5, le=1440, description="Time between two decisions.")
-    lead_seconds: float = Field(60, ge=0, description="Start latency, added to the p95 duration of a fetch.")
     max_calls_per_hour: int = Field(
         600, ge=1, description="Upstream calls per hour for warms that the forecast plans; each strategy has its own."
     )
     max_account_calls_per_hour: int = Field(60, ge=1, description="The same for one account.")
     arrival_asset: str | None = Field(
         None, description="URI of an Airflow asset of yours whose events say that data of an account has arrived."
-    )
-    confirm_backfill_above: int | None = Field(
-        None,
-        ge=0,
-        description="A backfill that names no account must be confirmed if it covers more than this; unset: never.",
     )
 
 
@@ -194,12 +188,6 @@ class ImpactSettings(Section):
         le=0.5,
         description="Share of accounts and weeks that is held out. A change begins the measurement anew.",
     )
-
-
-class ReviewSettings(Section):
-    """The weekly review of the warming policy."""
-
-    approval_hours: float = Field(72, gt=0, description="A proposal without a response is rejected after this long.")
 
 
 class BackpressureSettings(Section):

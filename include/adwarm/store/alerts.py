@@ -160,7 +160,6 @@ class Channels:
 
     delivered: tuple[str, ...] = ()
     queued: tuple[str, ...] = ()
-    send_resolved: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +404,7 @@ def _resolve(
     rows = connection.execute(update(alert).where(*quiet).values(resolved_at=at).returning(alert))
     resolved = [from_row(StoredAlert, row) for row in rows]
     for item in resolved:
-        if channels.send_resolved and item.window_seconds:  # a single event is over when it happens
+        if item.window_seconds:  # a single event is over when it happens
             _insert_notices(connection, _notices(item.id, RESOLVED, _that_got_opening(connection, item, channels), at))
     return tuple(resolved)
 

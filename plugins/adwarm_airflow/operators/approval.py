@@ -13,6 +13,8 @@ from adwarm_airflow.page_links import ReviewPageLink
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+_LONGEST_WAIT = timedelta(days=3)
+
 
 class ReviewPoliciesOperator(BaseOperator):
     """Replays, evaluates and reports; falls back when the calibration is bad. Links to the page that it writes."""
@@ -29,18 +31,16 @@ class ReviewPoliciesOperator(BaseOperator):
 class PromotionApprovalOperator(ApprovalOperator):
     """Airflow's approval operator with Reject as the default, which also applies when nobody responds in time.
 
-    The setting `review.approval_hours`, read when the task runs, limits the wait. The task holds no worker meanwhile.
+    It waits three days at most, and holds no worker meanwhile.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"defaults": self.REJECT, "doc_md": self.__doc__, **kwargs})
-
-    def execute(self, context: Context) -> Any:
-        """Create the approval request, and wait for the response."""
-        from adwarm.settings import load_settings
-
-        self.response_timeout = timedelta(hours=load_settings().review.approval_hours)
-        return super().execute(context)
+        super().__init__(**{
+            "defaults": self.REJECT,
+            "doc_md": self.__doc__,
+            "response_timeout": _LONGEST_WAIT,
+            **kwargs,
+        })
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Push who responded as an XCom, also after a rejection, for which Airflow itself stores no result."""

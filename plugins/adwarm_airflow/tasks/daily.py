@@ -14,7 +14,7 @@ from adwarm.planning.decide import save_plan
 from adwarm.planning.further_warms import recommend_day_close
 from adwarm.planning.recommendation import Recommendation, require_warming, resolve_mode
 from adwarm.planning.store_view import StoreView
-from adwarm.prefetch.backfill import estimate, get_account_missing_spans, require_confirmation, validate_range
+from adwarm.prefetch.backfill import estimate, get_account_missing_spans, validate_range
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.sources.pool import SourceFactory
@@ -26,12 +26,6 @@ from adwarm_airflow.task_context import open_runtime
 from adwarm_airflow.tasks.skipping import skip_task
 
 DAY = timedelta(days=1)
-HOW_TO_CONFIRM = (
-    "in the backfill form tick 'Override parameters on existing runs', without which Airflow passes no parameters, "
-    "and then tick 'Confirm all accounts' or name accounts; with `airflow backfill create` add --dag-run-conf "
-    """'{"confirm_all_accounts": true}' or '{"accounts": ["act_1234"]}'"""
-)
-"""What to do when a backfill of all accounts has to be confirmed."""
 NO_ACCOUNT = (
     "no account is known yet: no connection has listed one. The DAG adwarm_maintenance lists them every 15 minutes; "
     "name some under Accounts to go ahead without it"
@@ -85,8 +79,6 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     context["ti"].xcom_push("estimate", _estimate_pairs(runtime, now, pairs, with_week=with_week))
     if run.is_backfill:
         log.info("the backfill's runs for other days of the block find those days stored, and fetch none again")
-    if run.is_backfill and not account_ids and not context["params"].get("confirm_all_accounts"):
-        require_confirmation(runtime.settings, len(chosen), HOW_TO_CONFIRM)
     items = [recommend_day_close(item, each, now, with_week_summary=with_week) for item, each in pairs]
     return _save_plan(runtime, run, now, mode, items)
 

@@ -109,23 +109,6 @@ def test_a_denied_account_is_reported_until_it_is_read(adwarm: Adwarm, platform:
     assert (calls, lifted.json["fetched"]) == (0, 1)
 
 
-def test_a_large_backfill_of_all_accounts_is_confirmed(
-    adwarm: Adwarm, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Above the limit it makes no fetch until accounts are named or all are confirmed; the error says how."""
-    days = (*RANGE[:2], "--to", "2026-06-03", *RANGE[4:])
-    monkeypatch.setenv("ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE", "2")
-    refused = adwarm("backfill", "run", *days)
-    named = adwarm("backfill", "run", *days, "--accounts", "act_1,act_2,act_3", "--json")
-    confirmed = adwarm("backfill", "run", *days, "--confirm-all-accounts", "--json")
-
-    assert (refused.exit_code, named.exit_code, confirmed.exit_code) == (1, 0, 0)
-    assert "3 accounts, none named: every active account" in refused.stderr
-    assert "covers all 3; more than 2" in refused.stderr
-    assert "--confirm-all-accounts" in refused.stderr
-    assert (named.json["fetched"], confirmed.json["blocks"]) == (3, 0)
-
-
 YESTERDAY = (START - timedelta(days=1)).date().isoformat()
 
 

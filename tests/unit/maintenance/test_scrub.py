@@ -1,6 +1,5 @@
 """The scrub reads everything once in its time, slowly, goes on where it stopped, and sets aside what is damaged."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,6 @@ from adwarm.maintenance.integrity_checks import count_items
 from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
-from adwarm.settings import MaintenanceSettings
 from adwarm.store import Context, integrity_days, quarantine
 from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import UNDECODABLE
@@ -24,16 +22,15 @@ class Scrubber:
     """Runs of the scrub over a store with six entries, each in a process of its own."""
 
     def __init__(self, desk: ReaderHarness, scrub_days: float = 1.0) -> None:
-        context = desk.bench.prefetch.context
-        maintenance = MaintenanceSettings(scrub_days=scrub_days)
-        self.context: Context = replace(
-            context, settings=context.settings.model_copy(update={"maintenance": maintenance})
-        )
+        self.context: Context = desk.bench.prefetch.context
+        self.pass_time = timedelta(days=scrub_days)
         self.clock: VirtualClock = desk.bench.clock
 
     def run(self, cursor: Any = None, seconds: float = 1e9) -> StepResult:
         """Run the step once."""
-        return make_scrub(self.context, self.clock)(cursor, StepBudget.of(self.clock, seconds))
+        return make_scrub(self.context, self.clock, pass_time=self.pass_time)(
+            cursor, StepBudget.of(self.clock, seconds)
+        )
 
 
 @pytest.fixture

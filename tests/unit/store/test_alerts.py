@@ -137,14 +137,6 @@ def test_a_quiet_alert_is_resolved_and_may_open_again(engine: Engine) -> None:
     assert resolve_quiet(engine, NOON + timedelta(hours=2), NOON, CHANNELS) == ()
 
 
-def test_notices_that_an_alert_is_resolved_can_be_switched_off(engine: Engine) -> None:
-    """Then only the opening notices are there."""
-    silent = Channels(("log",), ("chat",), send_resolved=False)
-    write(engine, new(), silent)
-    resolve_quiet(engine, NOON + timedelta(hours=1), NOON + timedelta(hours=1), silent)
-    assert {notice for _, notice, _, _ in notices(engine)} == {OPENED}
-
-
 def test_a_notice_is_sent_by_one_process_at_a_time(engine: Engine) -> None:
     """A claimed notice is not claimed again until the claim ends; a late sender learns that it lost it."""
     write(engine, new(), Channels(queued=("chat",)))
