@@ -9,6 +9,7 @@ from adwarm.pages.application import PageMount, build_page
 from adwarm.pages.sessions import SessionAccess, add_session_routes
 from adwarm.pages.views import TABS
 from adwarm.runtime import Runtime
+from adwarm.serving.api.anonymous import EndAnonymous
 from adwarm.serving.api.app import Startable, build_application
 from adwarm.serving.chain_steps import LibraryLoader
 from adwarm.serving.deltas import DeltaThreads
@@ -59,7 +60,8 @@ def build_read_api(runtime: Runtime) -> ASGIApp:
     startables: list[Startable] = [parts.counter, opens, misses, queries]
     has_partitions = any(step.kind == "partitions" for step in runtime.read_chain.steps)
     startables += [LibraryLoader()] if has_partitions else []
-    application = PageMount(build_application(services, parts, startables, close), _build_page(runtime, authenticator))
+    api = build_application(services, parts, startables, close)
+    application = EndAnonymous(PageMount(api, _build_page(runtime, authenticator)))
     # Spans are sent where the environment says, if it says so.
     is_traced = telemetry.start_provider("adwarm-serve") and telemetry.instrument(runtime.engine)
     return telemetry.trace_requests(application) if is_traced else application

@@ -37,6 +37,16 @@ FILES: Final = 1_024
 RATE: Final = 300.0
 MAX_GROWTH_MIB: Final = 20.0
 MAX_SOAK_GROWTH_MIB: Final = 30.0
+BUSY: Final = 2_048
+"""Connections that always have a request to answer: as many as callers without a token may have."""
+MAX_PROBE_SECONDS: Final = 5.0
+"""How long a reader or probe may wait beside a flood that has most of the machine."""
+PROBE: Final = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+INVENTED_TOKEN: Final = b"GET /v1/accounts HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer adwarm_%s_%s\r\n\r\n" % (
+    b"a" * 12,
+    b"A" * 43,
+)
+INVENTED_SESSION: Final = b"GET /adwarm/now HTTP/1.1\r\nHost: a\r\nCookie: __Secure-adwarm=%s\r\n\r\n" % (b"A" * 43)
 _ANSWER_SECONDS = 20.0
 _START_SECONDS = 180.0
 
@@ -177,7 +187,7 @@ async def measure_heads(target: Target) -> dict[str, Any]:
     large = target.head(target.store.fresh[0], X="a" * 56_000)
     alone = await ask(target, large)
     async with connected(target) as (reader, writer):
-        writer.write(target.head("/healthz") + large)
+        writer.write(target.head("/v1/accounts") + large)
         behind = [(await read_answer(reader))[0] for _ in range(2)]
     return _row("a head of 56 KB: statuses alone, behind another", f"{alone}, {behind}", alone == behind[1] == 431, {})
 
@@ -226,6 +236,76 @@ async def measure_invented(target: Target, count: int) -> dict[str, Any]:
 
 def _text_id(number: int) -> str:
     return f"{number:012d}"
+
+
+class _Flooder(asyncio.Protocol):
+    """Keeps a connection full of unanswered requests; a new one follows each that ends, until `stop` is set."""
+
+    def __init__(self, target: Target, request: bytes, ahead: int, stop: asyncio.Event) -> None:
+        self._target, self._request, self._ahead, self._stop = target, request, ahead, stop
+        self._transport: asyncio.Transport | None = None
+
+    async def connect(self) -> None:
+        """Open the connection, unless the flood is over."""
+        while not self._stop.is_set():
+            with suppress(OSError):
+                await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._target.port)
+                return
+            await asyncio.sleep(0.1)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._request * self._ahead)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            self._transport.write(self._request * data.count(b"HTTP/1.1 "))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._stop.is_set():
+            self._next = asyncio.get_running_loop().create_task(self.connect())
+
+    def end(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+@asynccontextmanager
+async def flooding(target: Target, request: bytes, connections: int, ahead: int) -> AsyncIterator[None]:
+    """Flood the server for a block: each of many connections always has `ahead` requests that are not answered."""
+    stop = asyncio.Event()
+    flooders = [_Flooder(target, request, ahead, stop) for _ in range(connections)]
+    for start in range(0, connections, 100):
+        await asyncio.gather(*(flooder.connect() for flooder in flooders[start : start + 100]))
+    await asyncio.sleep(1)
+    try:
+        yield
+    finally:
+        stop.set()
+        for flooder in flooders:
+            flooder.end()
+        await asyncio.sleep(0.5)
+
+
+async def measure_anonymous(target: Target, request: bytes, connections: int, ahead: int) -> dict[str, Any]:
+    """Item: new readers with a token, and probes, beside connections that always have a request to answer."""
+    valid = target.head(target.store.fresh[0])
+    statuses, slowest = Counter[int](), 0.0
+    async with flooding(target, request, connections, ahead):
+        for data in (valid, PROBE) * 10:
+            start = time.monotonic()
+            statuses[await ask(target, data)] += 1
+            slowest = max(slowest, time.monotonic() - start)
+    what = request.partition(b" HTTP")[0].decode()
+    return _row(
+        f"{connections:,} connections with {ahead:,} x {what} without a token: readers and probes answered, slowest s",
+        f"{statuses[200]} of 20, {slowest:.2f}",
+        statuses == {200: 20} and slowest <= MAX_PROBE_SECONDS,
+        dict(statuses),
+    )
 
 
 async def measure_files(target: Target, count: int) -> dict[str, Any]:
@@ -361,8 +441,9 @@ class Sizes:
 def run_all(folder: Path, source: Path, sizes: Sizes) -> list[dict[str, Any]]:
     """Measure in a home of its own below `folder`; each attack meets a new server."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < 2 * sizes.connections:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2 * sizes.connections, hard), hard))
+    most = 2 * max(sizes.connections, BUSY)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, hard), hard))
     os.environ["ADWARM_HOME"] = str(folder / "home")
     store = fill(None)
     tokens = _add_tokens(200)
@@ -373,6 +454,9 @@ def run_all(folder: Path, source: Path, sizes: Sizes) -> list[dict[str, Any]]:
         "invented": lambda target: measure_invented(target, sizes.invented),
         "files": lambda target: measure_files(target, min(1_100, sizes.connections)),
         "slow": lambda target: measure_slow_bodies(target, sizes.connections),
+        "anonymous tokens": lambda target: measure_anonymous(target, INVENTED_TOKEN, BUSY, 2),
+        "anonymous sessions": lambda target: measure_anonymous(target, INVENTED_SESSION, BUSY, 2),
+        "anonymous probes": lambda target: measure_anonymous(target, PROBE, 300, 1_500),
     }
     rows: list[dict[str, Any]] = []
     for name, attack in attacks.items():

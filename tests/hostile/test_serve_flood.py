@@ -15,4 +15,4 @@ def test_the_server_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     rows = run_all(tmp_path, ROOT, Sizes(seconds=10, requests=2_000, connections=1_200, invented=1_000))
     assert [row["what"] for row in rows if row["holds"] != "yes" and "p99" not in row["what"]] == []
-    assert len(rows) == 11
+    assert len(rows) == 14

@@ -33,7 +33,7 @@ from adwarm.foundation.redaction import register_secret
 from adwarm.model import AccessToken, TokenScope
 from adwarm.pages.access import Permission, Visitor, check_csrf, check_origin, read_fields
 from adwarm.pages.application import PageRefused
-from adwarm.serving.api.connections import recognize_client
+from adwarm.serving.api.anonymous import recognize_client
 from adwarm.serving.problems import Problem
 from adwarm.serving.tokens import StoredIds, TokenAuthenticator
 from adwarm.store import access_tokens
@@ -126,7 +126,8 @@ class SessionAccess:
         check_origin(request)
         fields = await read_fields(request, MAX_LOGIN_BYTES)
         try:
-            token = await self._authenticator.authenticate(f"Bearer {fields.get('token', '')}".encode())
+            header = f"Bearer {fields.get('token', '')}".encode()
+            token = await self._authenticator.authenticate(header, partial(recognize_client, request.scope))
         except Problem as problem:
             text = "this token is not valid" if problem.status == 401 else problem.detail
             raise PageRefused(403 if problem.status == 401 else problem.status, "Not logged in", text) from None

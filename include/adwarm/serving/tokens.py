@@ -197,8 +197,13 @@ class TokenAuthenticator:
         self._saved_at = clock.now()
         self._save: asyncio.Task[None] | None = None
 
-    async def authenticate(self, authorization: bytes | None) -> AccessToken:
+    async def authenticate(
+        self, authorization: bytes | None, on_valid: Callable[[], None] | None = None
+    ) -> AccessToken:
         """Return the valid token in an Authorization header; waits for nothing while the token is in memory.
+
+        Args:
+            on_valid: called once the token is found valid, also when it is used too often.
 
         Raises:
             Problem: 401, there is no valid token; 429, the token is used too often.
@@ -215,6 +220,8 @@ class TokenAuthenticator:
         matches = compare_digest(secret_hash, cached.secret_hash if cached is not None else _NO_HASH)
         if cached is None or not matches or not cached.token.is_valid(now):
             raise unauthorized()
+        if on_valid is not None:
+            on_valid()
         wait = self._take(cached, now)
         if wait:
             raise _too_many(wait, cached.token.rate_per_second or USUAL_RATE)

@@ -87,9 +87,10 @@ class OneToken:
         )
     )
 
-    async def authenticate(self, authorization: bytes | None) -> AccessToken:
+    async def authenticate(self, authorization: bytes | None, on_valid: Callable[[], None]) -> AccessToken:
         if authorization != TOKEN.encode():
             raise unauthorized()
+        on_valid()
         return self.token
 
     def find(self, credentials: Credentials, now: datetime) -> AccessToken | None:

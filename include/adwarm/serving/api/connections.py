@@ -7,8 +7,8 @@
 | `STALLED_SECONDS` in which no byte is taken      | the connection ends                                            |
 | one request at a time of a connection            | further ones wait as bytes, at most `MAX_WAITING_BYTES` of     |
 |                                                  | them and one read; then nothing more is read                   |
-| half of the connections without a valid token    | the oldest one that waits for its client ends                  |
-| all connections                                  | the same; 503 when there is none                               |
+| half of the connections without a valid token    | the oldest of them ends, whatever it has sent                  |
+| all connections                                  | the same; 503 when each has sent a valid token                 |
 
 A client is known from its first valid token or session on (`recognize_client`), until its connection ends.
 """
@@ -23,11 +23,10 @@ from typing import Any, Final
 from cachetools import LRUCache
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.serving.api.anonymous import RECOGNITION
 from adwarm.serving.api.errors import SECURITY_HEADERS, describe_problem
 from adwarm.serving.problems import Problem
 
-RECOGNITION: Final = "adwarm.recognition"
-"""Extension of a request's ASGI scope: a function that `recognize_client` calls."""
 AT_ONCE: Final = "adwarm.at_once"
 """Member of the lifespan's state: an `AnswerAtOnce`, which is called before a task is made for a request."""
 Write = Callable[[int, bytes, bytes], None]
@@ -39,13 +38,6 @@ AnswerAtOnce = Callable[[Mapping[str, Any], Write], Again | None]
 _MAX_AGAIN: Final = 4_096
 _MAX_AGAIN_BYTES: Final = 1_024
 """How many requests are answered again without parsing them, and the most bytes of one. Their hashes are stored."""
-
-
-def recognize_client(scope: Mapping[str, Any]) -> None:
-    """Note that a request has a valid token or session, so that its connection does not give way to new ones."""
-    note = (scope.get("extensions") or {}).get(RECOGNITION)
-    if note is not None:
-        note()
 
 
 try:
@@ -103,12 +95,15 @@ class ConnectionLimit:
         self._authenticated: set[_BoundedProtocol] = set()
 
     def add(self, connection: "_BoundedProtocol") -> bool:
-        """Add a new connection, for which an older one of an unknown client may end; False when there is no room."""
+        """Add a new connection, for which the oldest of an unknown client may end; False when there is no room.
+
+        What an unknown client has asked or left unread protects it from nothing.
+        """
         while (
             len(self._anonymous) >= self._max_anonymous
             or len(self._anonymous) + len(self._authenticated) >= self._limit
         ):
-            oldest = next((item for item in self._anonymous if item.waits_for_client), None)
+            oldest = next(iter(self._anonymous), None)
             if oldest is None:
                 return False
             self.remove(oldest)
@@ -161,11 +156,6 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._again: Again | None = None
         self._unsent = (0, 0.0)
         self._idle_since = 0.0
-
-    @property
-    def waits_for_client(self) -> bool:
-        """Whether the next step is the client's: to send a request or more of one, or to take its answer."""
-        return not self._has_request or self.flow.write_paused
 
     def is_overdue(self, now: float) -> bool:
         """Whether the client takes too long: for a request, to take an answer, or until its next request.

@@ -6,6 +6,7 @@ It also limits paths and bodies, adds the security headers, and turns every erro
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, NoReturn
 
 from fastapi import Depends, Header, Path, Request
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AccessToken, TokenScope
-from adwarm.serving.api.connections import recognize_client
+from adwarm.serving.api.anonymous import recognize_client
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, describe_error, describe_problem
 from adwarm.serving.api.models import ActorName
 from adwarm.serving.http_guard import HttpGuard
@@ -86,8 +87,8 @@ class Guard(HttpGuard):
         """Answer a request within the limits and with a valid token."""
         check_path_bytes(len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]))
         if scope["path"] not in OPEN_PATHS and get_token(scope) is None:
-            token = await self._authenticator.authenticate(find_header(scope, b"authorization"))
-            recognize_client(scope)
+            header = find_header(scope, b"authorization")
+            token = await self._authenticator.authenticate(header, partial(recognize_client, scope))
             scope = {**scope, _TOKEN_KEY: token}
         _check_declared_length(scope)
         await super().answer(scope, _Body(receive).receive, send)

@@ -43,7 +43,8 @@ from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope
 from adwarm.model.keys import check_served
 from adwarm.recovery.retry import matches_errors
 from adwarm.serving import http_headers
-from adwarm.serving.api.connections import AT_ONCE, Again, Write, recognize_client
+from adwarm.serving.api.anonymous import recognize_client
+from adwarm.serving.api.connections import AT_ONCE, Again, Write
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_error
 from adwarm.serving.api.heads import VARY, Described, Offer, find_offer
 from adwarm.serving.api.insights_request import (
@@ -189,8 +190,9 @@ class HitRoute:
         return Reading(visit, token, offer, actor, now)
 
     async def _answer(self, visit: Visit) -> None:
-        token = await self._services.authenticator.authenticate(visit.headers.get(b"authorization"))
-        recognize_client(visit.scope)
+        token = await self._services.authenticator.authenticate(
+            visit.headers.get(b"authorization"), partial(recognize_client, visit.scope)
+        )
         now = self._clock.now()
         reading = self._read(visit, token, find_offer(visit.scope, visit.headers), now)
         key = reading.query.key
