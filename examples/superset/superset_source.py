@@ -2,6 +2,9 @@
 
 A warm repeats the request that readers' browsers send for the chart, forced; Superset keeps the result. Set the address
 and the login as the Airflow connection `superset`, or as AIRFLOW_CONN_SUPERSET=http://user:password@host:8088.
+
+No redirect is followed, since it could lead the login to another host, and an answer is read within the time and size
+of a call.
 """
 
 import json
@@ -12,13 +15,16 @@ from functools import cache
 from typing import Any
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from adwarm import Account, BadRequest, Denied, TokenDead, Transient
 from adwarm.foundation.clock import Clock
 from adwarm.model import NO_CURRENCY, Row
 from adwarm.settings import SourceSettings
+from adwarm.sources.meta.wire import BoundedAdapter, CallBounds
 from adwarm.sources.protocol import AccountPage, AsyncReportHandle, Capabilities, FetchUnit, ResultPage
 from adwarm.sources.synchronous import SynchronousSource, unknown_report
+from adwarm.sources.units import CONNECT_SECONDS, MAX_RESPONSE_BYTES
 
 log = logging.getLogger(__name__)
 _READING = threading.Lock()  # Airflow answers one request of a task at a time
@@ -42,6 +48,7 @@ class SupersetSource(SynchronousSource):
         self.connection, self._login, self._rules = connection, login, rules
         self._url = f"{login.schema or login.conn_type or 'http'}://{login.host}:{login.port or 8088}"
         self._session: requests.Session | None = None
+        self._bounds = CallBounds(rules.read_timeout, rules.call_timeout, MAX_RESPONSE_BYTES)
 
     def get_account(self, account_id: str) -> Account:
         """Return the dashboard."""
@@ -114,6 +121,8 @@ class SupersetSource(SynchronousSource):
 
     def _log_in(self) -> requests.Session:
         session = requests.Session()
+        session.mount(self._url, BoundedAdapter(self._bounds))
+        session.headers["Accept-Encoding"] = "identity"
         login = {"username": self._login.login, "password": self._login.password, "provider": "db"}
         token = self._send(session, "POST", "security/login", body=login)["access_token"]
         session.headers["Authorization"] = f"Bearer {token}"
@@ -124,18 +133,33 @@ class SupersetSource(SynchronousSource):
     def _send(self, session: requests.Session, method: str, path: str, account_id: str = "", body: Any = None) -> Any:
         url = f"{self._url}/api/v1/{path}"
         try:
-            answer = session.request(method, url, json=body, timeout=self._rules.read_timeout)
-        except requests.RequestException as error:
+            status, content = self._exchange(session, method, url, body)
+        except (requests.RequestException, HTTPError, OSError) as error:
             raise Transient(f"Superset at {self._url} does not answer ({type(error).__name__}); check it") from None
-        status = answer.status_code
-        reason = f"Superset answers {method} {path.partition('?')[0]} with {status}: {answer.text[:200]}"
+        text = content[:200].decode(errors="replace")
+        reason = f"Superset answers {method} {path.partition('?')[0]} with {status}: {text}"
         if status in {403, 404} and account_id:
             raise Denied(reason, account_id=account_id)
         if status >= 500 or status == 429:
             raise Transient(reason)
         if status != 200:
             raise TokenDead(reason) if status == 401 else BadRequest(reason)
-        return answer.json()
+        if len(content) == MAX_RESPONSE_BYTES:
+            raise BadRequest(f"{reason[:100]}, which is larger than {MAX_RESPONSE_BYTES:,} bytes")
+        try:
+            return json.loads(content) if content else None
+        except ValueError:
+            raise Transient(f"{reason}, which is no JSON") from None
+
+    def _exchange(self, session: requests.Session, method: str, url: str, body: Any) -> tuple[int, bytes]:
+        """Return status and body of one answer; the data of a chart, which Superset keeps, is not read."""
+        self._bounds.start()
+        timeout = self._bounds.connect_timeout_seconds(CONNECT_SECONDS)
+        with session.request(method, url, json=body, timeout=timeout, allow_redirects=False, stream=True) as answer:
+            self._bounds.mark_head_complete()
+            if answer.ok and url.endswith("/chart/data"):
+                return answer.status_code, b""
+            return answer.status_code, answer.raw.read(MAX_RESPONSE_BYTES)
 
 
 @cache

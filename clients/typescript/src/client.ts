@@ -264,7 +264,8 @@ export class AdwarmClient {
     headers.set('Authorization', `Bearer ${this.token()}`)
     let response: Response
     try {
-      response = await this.fetch(url, {cache: 'no-cache', ...init, headers})
+      // A redirect would take the token along.
+      response = await this.fetch(url, {cache: 'no-cache', redirect: 'error', ...init, headers})
     } catch (error) {
       if (init.signal?.aborted) throw error
       throw new AdwarmProblem(0, 'No answer', 'the API cannot be reached; check the network')

@@ -23,6 +23,7 @@ describe('tryReport', () => {
     const [call] = calls
     expect(call?.url.href).toBe(`${ORIGIN}/v1/insights/act_1/2026-01-01..2026-01-07?report=weekly`)
     expect(call?.init.cache).toBe('no-cache')
+    expect(call?.init.redirect).toBe('error')
     expect(Object.fromEntries(call?.headers ?? [])).toEqual({
       Authorization: 'Bearer secret',
       'Adwarm-Client': 'hook/1',

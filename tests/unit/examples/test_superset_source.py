@@ -1,7 +1,12 @@
 """The example source of Superset, over answers that a Superset 6.1 has given: `superset_answers.json`."""
 
+import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3 import HTTPResponse
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, TokenDead, Transient
 from adwarm.model import NO_CURRENCY, Priority, ReportKey
@@ -30,17 +36,18 @@ class Recorded:
     status: int = 200
     sent: list[tuple[str, Any]] = field(default_factory=list)
 
-    def request(self, method: str, url: str, body: Any) -> requests.Response:
+    def request(self, method: str, url: str, sent: Any) -> requests.Response:
         """Return the recorded answer."""
         name = f"{method} {url.removeprefix(API)}"
-        self.sent.append((name, body))
+        self.sent.append((name, sent))
         if self.status == 0:
             raise requests.ConnectionError("refused")
-        chart = f" {body['form_data']['slice_id']}" if name == "POST chart/data" else ""
+        chart = f" {sent['form_data']['slice_id']}" if name == "POST chart/data" else ""
         answer, response = self.answers[name + chart], requests.Response()
         is_login = "security/" in name
         response.status_code = self.status if self.status != 200 and not is_login else answer["status"]
-        response._content = json.dumps(answer["body"]).encode()
+        body = io.BytesIO(json.dumps(answer["body"]).encode())
+        response.raw = HTTPResponse(body, preload_content=False)
         return response
 
     def list_bodies(self, name: str) -> list[Any]:
@@ -64,10 +71,12 @@ def superset(monkeypatch: pytest.MonkeyPatch) -> Recorded:
 def source(superset: Recorded, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The example source, with the connection `superset` of Airflow."""
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "superset"))
+    return _make_source(monkeypatch, "superset.example", 8088)
+
+
+def _make_source(monkeypatch: pytest.MonkeyPatch, host: str, port: int) -> Any:
     module = import_module("superset_source")
-    login = SimpleNamespace(
-        conn_type="http", schema="", host="superset.example", port=8088, login="admin", password="p"
-    )
+    login = SimpleNamespace(conn_type="http", schema="", host=host, port=port, login="admin", password="hunter22")
     monkeypatch.setattr(module, "read_login", {"superset": login}.__getitem__)
     return module.make_source(SourceSettings(kind="superset_source:make_source"), "default", None)
 
@@ -150,3 +159,46 @@ def test_what_goes_wrong(status: int, error: type[AdwarmError], text: str, super
         source._call("GET", "dashboard/1/charts", "act_1")
     assert text in str(raised.value)
     assert len(superset.list_bodies("POST security/login")) == (status == 401)
+
+
+@contextmanager
+def _serve(answer: str, body_bytes: int = 0) -> Iterator[tuple[int, list[bytes]]]:
+    """Run a server that gives one answer to everything; yield its port and the bodies that it got."""
+    received: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.wfile.write(answer.encode())
+            for _ in range(body_bytes // 65_536):
+                self.wfile.write(b" " * 65_536)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Log nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the client hangs up
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port, received
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_login_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redirect that keeps the body is an error, and the host that it leads to gets nothing."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "superset"))
+    with _serve("HTTP/1.1 200 OK\r\n\r\n{}") as (elsewhere, stolen):
+        redirect = f"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:{elsewhere}/\r\nContent-Length: 0\r\n\r\n"
+        with _serve(redirect) as (port, received), pytest.raises(BadRequest, match="with 307"):
+            _make_source(monkeypatch, "127.0.0.1", port).list_account_page(None)
+    assert b"hunter22" in received[0]
+    assert stolen == []
+
+
+def test_an_answer_is_read_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an answer without an end no more is read than a call may take."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "superset"))
+    with _serve("HTTP/1.1 200 OK\r\n\r\n", 2**30) as (port, _), pytest.raises(BadRequest, match="is larger than"):
+        _make_source(monkeypatch, "127.0.0.1", port).list_account_page(None)
