@@ -10,7 +10,6 @@ days `YYYY-MM-DD`, durations numbers whose name says the unit. An error is `{"er
 
 import getpass
 import os
-import re
 import shutil
 import sys
 import textwrap
@@ -28,6 +27,7 @@ from rich.text import Text
 from adwarm.foundation.clock import Clock, FrozenClock, SystemClock, utc
 from adwarm.foundation.errors import AdwarmError, BadRequest, Refused
 from adwarm.foundation.redaction import redact
+from adwarm.foundation.wording import INVISIBLE
 
 if TYPE_CHECKING:
     from adwarm.actions.audit import Doer
@@ -124,10 +124,6 @@ _FRAME_WIDTH = 3
 """Columns of the terminal that the border and the space around a value take."""
 _NONE = "-"
 """Text of a value that is None."""
-_CONTROLS = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
-)
-"""Escape sequences, marks that reverse the order of text, characters of no width, and lone surrogates."""
 
 
 def print_json(document: object) -> None:
@@ -298,4 +294,4 @@ def escape_controls(text: str) -> str:
 
     Names of ads and files come from others. Line ends and tabs stay.
     """
-    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -1,4 +1,6 @@
-"""Counts, lists and durations as text for logs and commands, and CSV that a spreadsheet opens without running anything.
+"""Counts, lists and durations as text for logs and commands, texts of others as plain text, and safe CSV.
+
+A chat takes parts of a text for markup, a mention or a link, and so would a name of an ad that somebody else chose.
 
 A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a line end for a formula, and names of ads come
 from others. Such a text gets an apostrophe in front, as the OWASP page on CSV injection advises. Numbers stay numbers,
@@ -12,7 +14,7 @@ from typing import Any, Final
 
 from adwarm_client.wording import format_duration
 
-__all__ = ["format_bytes", "format_count", "format_csv", "format_duration", "format_some", "format_utc"]
+__all__ = ["format_bytes", "format_count", "format_csv", "format_duration", "format_plain", "format_some", "format_utc"]
 
 
 def format_count(count: int, noun: str, plural: str | None = None) -> str:
@@ -42,6 +44,28 @@ def format_bytes(count: int) -> str:
 def format_utc(moment: datetime | None) -> str:
     """Return a UTC time to the minute, such as `2026-11-25 09:00 UTC`; says so when it is not recorded."""
     return "a time that is not recorded" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+INVISIBLE: Final = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
+    "\\ufeff\\ud800-\\udfff]"
+)
+"""Escape sequences, marks that turn the direction of text, characters of no width, and lone surrogates."""
+_MARKUP: Final = {**{ord(char): chr(ord(char) + 0xFEE0) for char in "<>@*~|#[]\\"}, ord("`"): "'"}
+"""Each is its wide twin, which looks like it and means nothing; text in backticks gets quotation marks."""
+_EMPHASIS: Final = re.compile(r"(?<![A-Za-z0-9_])_+|_+(?![A-Za-z0-9_])|(?<![A-Z0-9_])__+|__+(?![A-Z0-9_])")
+"""Underscores that are not inside a word; two of them only inside the name of a setting."""
+_DOMAIN_DOT: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_])")
+
+
+def format_plain(text: str) -> str:
+    """Return a text in which no channel finds markup, a mention, a link or an invisible character; lines stay.
+
+    Addresses are written as in reports of attacks: `https[:]//example[.]com`.
+    """
+    visible = INVISIBLE.sub("", text).translate(_MARKUP)
+    unlinked = _DOMAIN_DOT.sub("[.]", visible.replace("://", "[:]//"))
+    return _EMPHASIS.sub(lambda match: "\uff3f" * len(match[0]), unlinked)
 
 
 _FORMULA_STARTS: Final = frozenset("=+-@＝＋－＠")

@@ -18,12 +18,9 @@ from starlette.responses import Response
 
 from adwarm.foundation import charts
 from adwarm.foundation.charts import load_templates
-from adwarm.foundation.wording import format_bytes, format_duration
+from adwarm.foundation.wording import INVISIBLE, format_bytes, format_duration
 from adwarm.planning.explanations import format_percent
 
-_WITHOUT_DIRECTIONS: Final = dict.fromkeys(
-    map(ord, "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-)
 _ERROR_KINDS: Final = {
     "Transient": "temporary failure",
     "Throttled": "quota used up",
@@ -42,8 +39,8 @@ def format_number(value: float | None, digits: int = 0) -> str:
 
 
 def format_visible(value: object) -> str:
-    """Return a text of somebody else without the characters that turn the direction of what follows them."""
-    return str(value).translate(_WITHOUT_DIRECTIONS)
+    """Return a text of somebody else without invisible characters, such as those that turn what follows them."""
+    return INVISIBLE.sub("", str(value))
 
 
 def format_about(value: float | None) -> str:

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import re
 from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.wording import format_count, format_csv, format_duration, format_some
+from adwarm.foundation.wording import format_count, format_csv, format_duration, format_plain, format_some
 
 
 def test_a_count_agrees_with_its_noun(subtests: pytest.Subtests) -> None:
@@ -71,3 +72,31 @@ def test_any_text_comes_back(text: str) -> None:
     (_, (cell, end)) = _read_csv(format_csv(["a", "b"], [[text, "end"]]))
     assert (cell in {text, f"'{text}"}, end) == (True, "end")
     assert not cell.lstrip(" ").startswith(tuple(STARTS)) or float(cell) <= 0
+
+
+LIVE = re.compile(
+    r"[<>@*~`|#\\]|\]\(|://|\w\.[a-z]|\b_|_\b|[a-z]__|__[a-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+@given(st.text() | st.text("<>@*_~`|#[]()!&:/.\\aA1 \n\u202e", max_size=30))
+def test_nothing_in_a_plain_text_is_live(text: str) -> None:
+    """Whatever somebody calls an ad: no markup, mention, link or invisible character is left, and it is stable."""
+    plain = format_plain(text)
+    assert not LIVE.search(plain)
+    assert plain.count("\n") == text.count("\n")
+
+
+def test_plain_text_stays_readable(subtests: pytest.Subtests) -> None:
+    """What adwarm itself writes, such as figures, names of settings and commands, is as it was."""
+    for text, plain in [
+        ("38.5% of act_1, v26.0: warning → critical", "38.5% of act_1, v26.0: warning → critical"),
+        (
+            "`adwarm errors --kind A` and ADWARM_ALERTS__CHANNELS",
+            "'adwarm errors --kind A' and ADWARM_ALERTS__CHANNELS",
+        ),
+        ("[deal](https://evil.example/x)", "\uff3bdeal\uff3d(https[:]//evil[.]example/x)"),
+        ("a\u202eb\x1b[31m <!channel> @everyone", "ab\uff3b31m \uff1c!channel\uff1e \uff20everyone"),
+    ]:
+        with subtests.test(text=text):
+            assert format_plain(text) == plain
