@@ -257,7 +257,7 @@ class Runtime:
             f"the platform asked for a pause of {seconds:,.0f} s; {scope} is parked for at most "
             f"{MAX_PARK_SECONDS:,.0f} s; `adwarm status` shows it, and `adwarm gate open` ends it"
         )
-        self.pipeline.alert(str(scope), "OverlongPark", message)
+        self.pipeline.alert(self.settings.source.kind, "OverlongPark", message)
 
     def prefetch_engine(self) -> "PrefetchEngine":
         """Return a new engine that fetches keys."""

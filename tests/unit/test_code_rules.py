@@ -33,7 +33,6 @@ SHORT_MODULES = {
     "backpressure/wake_up.py": "a trigger of Airflow waits for it and must not load what fetches",
     "foundation/version.py": "the build of the wheel reads it",
     "store/migrations/env.py": "alembic asks for it by this name",
-    "store/fatigue_alerts.py": "a module for each table",
     "store/payloads.py": "a module for each table",
     "store/schema_changes.py": "a module for each table",
     "store/tables.py": "importing it registers every table",

@@ -271,6 +271,8 @@ def score_accounts(
     ids = sorted(requested)
     for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
         run.score({account_id: requested[account_id] for account_id in ids[start : start + _ACCOUNTS_PER_QUERY]})
+    if pipeline is not None:
+        alert_on_crossings(context, run.stored, now, pipeline)
     for status, count in result.bands.items():
         telemetry.report(telemetry.SCORED_ADS, count, status=status)
     flush_statistics(context.engine, now)
@@ -286,6 +288,7 @@ class _Run:
     lost: Sequence[LostDays]
     counted: set[str] = field(default_factory=set)
     ads: set[tuple[str, str]] = field(default_factory=set)
+    stored: set[tuple[str, date]] = field(default_factory=set)
 
     def score(self, requested: Mapping[str, set[date]]) -> None:
         """Score up to some hundreds of accounts, and again those whose stored days changed meanwhile."""
@@ -298,7 +301,8 @@ class _Run:
         inputs = load_inputs(self.context, requested)
         listed = [work for account_id, days in requested.items() if (work := self._plan(inputs, account_id, days))]
         fatigue_days.save_frequency_sources(self.context.engine, inputs.confirmed_sources)
-        self._alert_again(inputs, requested, listed)
+        for name, days in requested.items():  # also what has its scores: a run that was killed has alerted nobody
+            self.stored |= {(name, day) for day in days & inputs.stored.get(name, {}).keys()}
         failed: set[str] = set()
         for block in _split(listed, lambda work: sum(item.rows for item in work.contents), _BLOCK_ROWS):
             done = score_block(inputs, block, self.now)
@@ -352,8 +356,7 @@ class _Run:
         for of_accounts in _split(accounts, lambda days: sum(item.ads for item in days), _TRANSACTION_SCORES):
             group = list(chain.from_iterable(of_accounts))
             stored = scores.publish_days(self.context.engine, group, self.now)
-            if self.pipeline is not None:
-                alert_on_crossings(self.context, stored, self.now, self.pipeline)
+            self.stored |= stored
             self.counted |= {item.account_id for item in group}
             self.result.accounts = len(self.counted)
             self.result.rescored_days += len(stored & rescored)
@@ -368,16 +371,6 @@ class _Run:
                 self.result.ads = len(self.ads)
                 for status, count in Counter(item.values("status")).items():
                     self.result.bands[status] = self.result.bands.get(status, 0) + count
-
-    def _alert_again(
-        self, inputs: BlockInputs, requested: Mapping[str, set[date]], listed: Sequence[AccountWork]
-    ) -> None:
-        """Alert on days that have their scores already: a run that was killed may have stored those alone."""
-        if self.pipeline is None:
-            return
-        stored = {(name, day) for name, days in requested.items() for day in days & inputs.stored.get(name, {}).keys()}
-        stored -= {(work.account_id, day) for work in listed for day in work.days}
-        alert_on_crossings(self.context, stored, self.now, self.pipeline)
 
     def _fail(self, account_id: str, as_of: date, error: AdwarmError) -> None:
         pipeline = self.pipeline if isinstance(error, DamagedObjects) else None

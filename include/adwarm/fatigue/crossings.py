@@ -1,16 +1,17 @@
-"""Alerts on ads that got worse: one message for each account and scoring run.
+"""Alerts on ads that got worse: one message for all accounts of a scoring run.
 
-| an ad is named when                                                                                            |
+| an ad is in it when                                                                                            |
 |----------------------------------------------------------------------------------------------------------------|
 | it has a new alarm, or its status is worse than on its last scored day and at least that of `fatigue.alert_at` |
 | its score is of the newest scored day of the account, and that day ended less than four days ago               |
 | it had a score before: a new ad and one that was pending are no news                                           |
-| it was not named for the same day, nor within 24 hours for the same or a worse level                           |
+| it was in none for the same day, nor within 24 hours for the same or a worse level                             |
 
-So backfills and ads that stay fatigued make no message.
+So backfills and ads that stay fatigued make no message. It names those that lose most, by spend times loss, and counts
+the others. An ad that got worse is no failure: the alert is over when it is raised.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -22,9 +23,8 @@ from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.recovery import RecoveryPipeline
 from adwarm.recovery.channels import AD_FATIGUE
-from adwarm.store import Context, fatigue_alerts
-from adwarm.store.alerts import NewAlert
-from adwarm.store.fatigue_alerts import AdAlert
+from adwarm.store import Context, fatigue_days
+from adwarm.store.alerts import NewAlert, list_alerted_ads
 from adwarm.store.scores import EarlierScore, find_earlier, find_newest_days, list_worst
 
 _LEVELS: Final = {"healthy": 0, "pending": 0, "warning": 1, "critical": 2, "alarm": 3}
@@ -32,6 +32,7 @@ _BANDS: Final[tuple[FatigueStatus, ...]] = ("warning", "critical")
 _QUIET: Final = timedelta(hours=24)
 _NEWS_DAYS: Final = 4
 _LOOK_BACK: Final = timedelta(days=7)
+_ACCOUNTS_PER_QUERY: Final = 200
 _NAMED: Final = 10
 _NAME_LENGTH: Final = 60
 
@@ -42,27 +43,46 @@ class _Crossing:
     level: int
     before: EarlierScore
 
+    @property
+    def rank(self) -> tuple[float, int, float, str, str]:
+        """Sorts those first that lose most of what is spent, then the worst."""
+        score, loss = self.score, self.score.loss or 0.0
+        return -(score.recent_spend or 0.0) * loss, -self.level, -loss, score.account_id, score.ad_id
+
 
 def alert_on_crossings(
-    context: Context, published: Iterable[tuple[str, date]], now: datetime, pipeline: RecoveryPipeline
+    context: Context, published: Collection[tuple[str, date]], now: datetime, pipeline: RecoveryPipeline
 ) -> int:
-    """Raise an alert for each account with ads that got worse, and return how many ads they name.
+    """Raise one alert about the ads of all accounts that got worse, and return how many ads it is about.
 
     Args:
-        published: accounts and as-of days whose scores were stored just now, of up to some hundreds of accounts.
+        published: accounts and as-of days whose scores a run has stored, or found stored.
     """
+    crossings = sorted(_iter_crossings(context, published, now), key=lambda item: item.rank)
+    fresh: list[_Crossing] = []
+
+    def build(connection: Connection) -> NewAlert | None:
+        # Runs that look at the same scores at the same time wait for each other.
+        fatigue_days.lock(connection, {(item.score.account_id, item.score.as_of) for item in crossings}, now)
+        fresh[:] = _select_fresh(crossings, connection, now)
+        return _build_alert(context, fresh, now) if fresh else None
+
+    if crossings:
+        pipeline.alert_about(build)
+    return len(fresh)
+
+
+def _iter_crossings(context: Context, published: Iterable[tuple[str, date]], now: datetime) -> Iterator[_Crossing]:
+    """Yield the ads whose level rose with the newest scores of their account, where these are recent."""
     level = context.settings.fatigue.alert_at
     recent = now.date() - timedelta(days=_NEWS_DAYS)
-    days = {(account_id, day) for account_id, day in published if day >= recent}
-    if level == "off" or not days:
-        return 0
-    bands, named = [band for band in _BANDS if _LEVELS[band] >= _LEVELS[level]], 0
-    newest = find_newest_days(context.engine, {account_id for account_id, _ in days})
-    for account_id, day in sorted(newest.items() & days):
-        scores = list_worst(context.engine, account_id, day, bands)
-        crossings = _find_crossings(context, account_id, scores, _LEVELS[level])
-        named += _alert(context, account_id, crossings, now, pipeline) if crossings else 0
-    return named
+    days = {(account_id, day) for account_id, day in published if day >= recent and level != "off"}
+    ids = sorted({account_id for account_id, _ in days})
+    for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
+        newest = find_newest_days(context.engine, ids[start : start + _ACCOUNTS_PER_QUERY])
+        for account_id, day in sorted(newest.items() & days):
+            bands = [band for band in _BANDS if _LEVELS[band] >= _LEVELS[level]]
+            yield from _find_crossings(context, list_worst(context.engine, account_id, day, bands), _LEVELS[level])
 
 
 def _levels(score: FatigueScore | EarlierScore) -> tuple[int, int]:
@@ -71,14 +91,13 @@ def _levels(score: FatigueScore | EarlierScore) -> tuple[int, int]:
     return status, _LEVELS["alarm"] if score.alarm == "alarm" else status
 
 
-def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueScore], least: int) -> list[_Crossing]:
-    """Return the ads whose level rose since their last scored day, the worst first."""
+def _find_crossings(context: Context, scores: Sequence[FatigueScore], least: int) -> Iterator[_Crossing]:
+    """Yield the ads of an account whose level rose since their last scored day."""
     if not scores:
-        return []
-    day = scores[0].as_of
+        return
+    account_id, day = scores[0].account_id, scores[0].as_of
     ads = {account_id: [score.ad_id for score in scores]}
     before = find_earlier(context.engine, ads, day - _LOOK_BACK, day)
-    crossings = []
     for score in scores:
         earlier = before.get((account_id, score.ad_id))
         if earlier is None or earlier.status == "pending":
@@ -87,48 +106,45 @@ def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueS
         pairs = zip(_levels(score), _levels(earlier), strict=True)
         risen = [now for now, then in pairs if now > then and now >= least]
         if risen:
-            crossings.append(_Crossing(score, max(risen), earlier))
-    return sorted(crossings, key=lambda item: (-item.level, -(item.score.loss or 0.0), item.score.ad_id))
+            yield _Crossing(score, max(risen), earlier)
 
 
-def _alert(
-    context: Context, account_id: str, crossings: Sequence[_Crossing], now: datetime, pipeline: RecoveryPipeline
-) -> int:
-    """Raise the alert of an account about the ads that were not named lately, and return how many these are."""
-    fresh: list[_Crossing] = []
+def _select_fresh(crossings: Sequence[_Crossing], connection: Connection, now: datetime) -> list[_Crossing]:
+    """Return those that no alert was about for the same day, nor within 24 hours for the same or a worse level."""
+    last: dict[tuple[str, str], tuple[datetime, str, int]] = {}
+    for at, accounts in list_alerted_ads(connection, AD_FATIGUE, now - _LOOK_BACK):
+        for account_id, ads in accounts.items():
+            last |= {(account_id, ad_id): (at, as_of, level) for ad_id, (as_of, level) in ads.items()}
 
-    def build(connection: Connection) -> NewAlert | None:
-        earlier_alerts = fatigue_alerts.lock(connection, account_id, {item.score.ad_id for item in crossings}, now)
-        fresh[:] = [item for item in crossings if _is_fresh(item, earlier_alerts[item.score.ad_id], now)]
-        if not fresh:
-            return None
-        rows = [AdAlert(item.score.ad_id, item.score.as_of, item.level, now) for item in fresh]
-        fatigue_alerts.save(connection, account_id, rows)
-        return _build_alert(context, account_id, fresh, now)
+    def is_fresh(item: _Crossing) -> bool:
+        at, as_of, level = last.get((item.score.account_id, item.score.ad_id), (None, "", 0))
+        if at is None or item.level > level:
+            return True
+        return as_of < item.score.as_of.isoformat() and at <= now - _QUIET
 
-    pipeline.alert_about(build)
-    return len(fresh)
+    return [item for item in crossings if is_fresh(item)]
 
 
-def _is_fresh(item: _Crossing, last: AdAlert, now: datetime) -> bool:
-    if last.alerted_at is None or item.level > last.level:
-        return True
-    return last.as_of < item.score.as_of and last.alerted_at <= now - _QUIET
-
-
-def _build_alert(context: Context, account_id: str, crossings: Sequence[_Crossing], now: datetime) -> NewAlert:
+def _build_alert(context: Context, crossings: Sequence[_Crossing], now: datetime) -> NewAlert:
     lines = [_describe(item) for item in crossings[:_NAMED]]
     more = len(crossings) - len(lines)
     lines += [f"and {format_count(more, 'more ad')}"] if more else []
     worst = crossings[0].score
+    ads: dict[str, dict[str, tuple[str, int]]] = {}
+    for item in crossings:
+        of_account = ads.setdefault(item.score.account_id, {})
+        of_account[item.score.ad_id] = item.score.as_of.isoformat(), item.level
+    action = recommend(worst, context.settings.fatigue).action
     return NewAlert(
         at=now,
         kind=AD_FATIGUE,
-        scope=f"account:{account_id}",
+        scope=f"account:{worst.account_id}" if len(ads) == 1 else format_count(len(ads), "account"),
         errors=len(crossings),
         example=f"ad {worst.ad_id}",
         reason="; ".join(lines),
-        next_step=f"{recommend(worst, context.settings.fatigue).action} `adwarm fatigue {account_id}` shows all ads.",
+        next_step=f"{action} `adwarm fatigue {worst.account_id}` shows all ads of the account that loses most.",
+        is_over=True,
+        ads=ads,
     )
 
 
@@ -139,4 +155,4 @@ def _describe(item: _Crossing) -> str:
     news = [] if score.alarm != "alarm" or before.alarm == "alarm" else ["new alarm"]
     news.append(f"{before.status} → {score.status}" if before.status != score.status else score.status)
     news += filter(None, [describe_loss(score)])
-    return f"{name} ({score.ad_id}): {', '.join(news)}"
+    return f"{name} ({score.ad_id} of {score.account_id}): {', '.join(news)}"

@@ -52,7 +52,7 @@ def make_watch_platform(calls: PlatformCalls, pipeline: RecoveryPipeline, clock:
 
     def watch_platform(cursor: Any, budget: StepBudget) -> StepResult:
         """Read what is due, and alert about what ends; a connection that the budget leaves is read by the next run."""
-        now, counts, problems = clock.now(), Counter[str](), list[str]()
+        now, counts, problems, news = clock.now(), Counter[str](), list[str](), dict[str, dict[str, str]]()
         connections: dict[str, Facts] = {
             name: facts for name, facts in (cursor or {}).items() if _age(facts, now) < _KEEP
         }
@@ -65,8 +65,11 @@ def make_watch_platform(calls: PlatformCalls, pipeline: RecoveryPipeline, clock:
                 counts["read"] += 1
                 problems += [f"{name}: {text}" for text in connections[name]["problems"].values()]
             for kind, text in _take_news(connections[name], now).items():
-                counts["alerts"] += 1
-                pipeline.alert(f"connection:{name}", kind, f"connection {name}: {text}")
+                news.setdefault(kind, {})[name] = f"connection {name}: {text}"
+        for kind, texts in news.items():
+            counts["alerts"] += 1
+            scope = f"connection:{min(texts)}" if len(texts) == 1 else format_count(len(texts), "connection")
+            pipeline.alert(scope, kind, "; ".join(texts.values()))
         if counts["read"]:
             count_use(calls.context.engine, connections, now)
         if not connections:

@@ -72,7 +72,6 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "fatigue_score": older(columns["fatigue_score"].as_of, keep.score_days),
         "fatigue_day": older(columns["fatigue_day"].as_of, keep.score_days),
         "fatigue_prior": older(columns["fatigue_prior"].month, keep.score_days),
-        "fatigue_alert": older(columns["fatigue_alert"].alerted_at, keep.score_days),
         "ad_creative": older(columns["ad_creative"].read_at, keep.score_days),
         "request": lambda: _repeat(queue.delete_old, BATCH_ROWS),
         "lease": lambda: retention.delete_leases(engine, timedelta(days=_LEASE_DAYS)),

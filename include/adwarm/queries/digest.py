@@ -16,7 +16,7 @@ from adwarm.model import Mode
 from adwarm.queries.fatigue_ads import FRESH_DAYS, AdQuery, ListedAd, list_ads
 from adwarm.queries.operation import get_fetch_costs
 from adwarm.recovery.alerts import StoredAlerts
-from adwarm.recovery.channels import AD_FATIGUE, WEEKLY_DIGEST
+from adwarm.recovery.channels import WEEKLY_DIGEST
 from adwarm.settings import Settings
 from adwarm.store import Context, access_tokens, alerts, read_traffic, warm_usage
 from adwarm.store.gates import list_closed
@@ -102,7 +102,7 @@ def _list_needs(engine: Engine, now: datetime) -> list[str]:
         *(f"{gate.scope} is closed: {gate.why or gate.rule}; {_LIFTS[gate.lifted_by]}" for gate in gates),
         *([f"denied by the platform: {format_some(denied, _SHOWN)}"] if denied else []),
         *(f"the token {item.name} expires on {item.expires_at:%Y-%m-%d}; make a new one" for item in expiring),
-        *(f"{item.kind} of {item.scope}: {item.next_step}" for item in raised if item.kind != AD_FATIGUE),
+        *(f"{item.kind} of {item.scope}: {item.next_step}" for item in raised),
     ]
 
 

@@ -3,6 +3,8 @@
 The process that opened an alert sends its notices in a background thread, which never delays or fails the operation
 that met the error. Before a process ends, `flush_notices` sends what is due in each database that it has used: its own
 notices, and those that an earlier process has left. The step `deliver_alerts` does so every 15 minutes.
+
+What is due for a channel at the same time and says the same of alerts of one kind is one message.
 """
 
 import logging
@@ -12,15 +14,22 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Engine
 
 from adwarm.foundation.redaction import log_unexpected
-from adwarm.recovery.channels import LOG_CHANNEL, Channel, LogSender, build_message, describe_failure
+from adwarm.recovery.channels import (
+    LOG_CHANNEL,
+    Channel,
+    LogSender,
+    build_message,
+    combine_messages,
+    describe_failure,
+)
 from adwarm.settings import AlertSettings
-from adwarm.store.alerts import Channels, ClaimedNotice, StoredAlert, claim_notice, finish_notice
+from adwarm.store.alerts import Channels, ClaimedNotice, StoredAlert, claim_notices, finish_notice
 
 CLAIM_SECONDS = 300.0
 """Longer than a channel takes to send or to give up; a mail server is tried several times."""
 FLUSH_SECONDS = 8.0
 """How long the end of a process waits for channels; an orchestrator that stops it waits longer."""
-_MAX_NOTICES = 100
+_MAX_MESSAGES = 100
 _NOT_DELIVERED = "notices of alerts could not be delivered; the next process that uses this database tries again"
 _TOO_LONG = "the channels took longer than %g s; the next process that uses this database sends the other notices"
 log = logging.getLogger(__name__)
@@ -85,7 +94,7 @@ class NoticeSender:
             may_continue: asked before each notice.
 
         Returns:
-            How many notices were sent, and for each that failed a sentence without secrets.
+            How many messages were sent, and for each that failed a sentence without secrets.
         """
         return self._deliver(set(self._channels), may_continue)
 
@@ -110,32 +119,31 @@ class NoticeSender:
 
     def _deliver(self, names: set[str], may_continue: Callable[[], bool]) -> tuple[int, list[str]]:
         sent, problems = 0, list[str]()
-        for _ in range(_MAX_NOTICES):
+        for _ in range(_MAX_MESSAGES):
             if not may_continue():
                 break
-            notice = claim_notice(self._engine, names, CLAIM_SECONDS)
-            if notice is None:
+            notices = claim_notices(self._engine, names, CLAIM_SECONDS)
+            if not notices:
                 break
-            problem = self._send(notice)
+            problem = self._send(notices)
             if problem is None:
                 sent += 1
             else:
                 problems.append(problem)
         return sent, problems
 
-    def _send(self, notice: ClaimedNotice) -> str | None:
-        """Send a claimed notice and record the result; return why it failed, or None."""
-        channel = self._channels[notice.delivery.channel]
+    def _send(self, notices: Sequence[ClaimedNotice]) -> str | None:
+        """Send claimed notices as one message and record the result; return why it failed, or None."""
+        channel, problem = self._channels[notices[0].delivery.channel], None
         try:
-            channel.send(build_message(notice.alert, notice.delivery.notice))
+            channel.send(combine_messages([build_message(item.alert, item.delivery.notice) for item in notices]))
         except Exception as error:
             problem = describe_failure(channel, error)
-            log.warning("a notice of the alert %d was not sent: %s", notice.alert.id, problem)
-            finish_notice(self._engine, notice, problem)
-            return problem
-        if not finish_notice(self._engine, notice):
+            log.warning("a notice of the alert %d was not sent: %s", notices[0].alert.id, problem)
+        are_recorded = [finish_notice(self._engine, item, problem) for item in notices]
+        if problem is None and not all(are_recorded):
             log.warning("sending a notice through %s took longer than its claim; it may arrive twice", channel.name)
-        return None
+        return problem
 
 
 _registration = threading.Lock()

@@ -211,8 +211,8 @@ _STEPS: Final = {
         "accounts, and `adwarm gate open account:ACCOUNT` asks again at once."
     ),
     "TokenExpires": (
-        "Renew the token in the connection {connection} before that day; `adwarm accounts token` extends one that can "
-        "be extended."
+        "Renew the token in each connection that the message names before its day; `adwarm accounts token` extends one "
+        "that can be extended."
     ),
     "ApiVersion": (
         "Set ADWARM_SOURCE__API_VERSION, or api_version of the connection, to a newer version; `adwarm doctor` checks "

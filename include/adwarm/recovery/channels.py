@@ -1,13 +1,14 @@
 """Channels: where notices of alerts go, and the text of a notice.
 
 A notice is one line as its title, then what failed, since when, how often, why, and what to do. The log is always on.
-URLs of Apprise are secrets: they reach no log, no error and no output.
+URLs of Apprise are secrets: they reach no log, no error and no output. A message is plain text: names and errors of
+others are in it, and no channel gets markup, a mention or a link from them.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
 from shlex import quote
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
 from adwarm.foundation.redaction import redact
-from adwarm.foundation.wording import format_count, format_duration
+from adwarm.foundation.wording import format_count, format_duration, format_plain
 from adwarm.settings.recovery_sections import AppriseChannel
 from adwarm.store.alerts import RESOLVED, StoredAlert
 
@@ -27,15 +28,16 @@ AD_FATIGUE: Final = "AdFatigue"
 WEEKLY_DIGEST: Final = "WeeklyDigest"
 """Kind of the weekly digest, whose title and text are those of its message."""
 _TITLE_LENGTH = 160
+_MOST_TEXTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A notice as channels send it. Nothing in it is a secret.
+    """A notice as channels send it. Nothing in it is a secret, and its texts are made plain; see `format_plain`.
 
     Attributes:
         title: one line.
-        text: several lines of plain text.
+        text: several lines.
         key: an example of what failed; empty when there is none.
         is_failure: whether it says that something failed; not when an alert has ended, and not in a digest.
     """
@@ -45,6 +47,10 @@ class Message:
     kind: str
     key: str = ""
     is_failure: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("title", "text", "kind", "key"):
+            object.__setattr__(self, name, format_plain(getattr(self, name)))
 
     @property
     def html(self) -> str:
@@ -87,16 +93,23 @@ def build_message(alert: StoredAlert, notice: str) -> Message:
 
 
 def _build_fatigue_message(alert: StoredAlert) -> Message:
-    """Return the message about ads of an account that got worse."""
-    account_id = alert.scope.removeprefix("account:")
-    number = format_count(alert.errors, "ad")
-    lines = [
-        f"Which: {alert.reason}",
-        f"Next step: {alert.next_step}",
-        f"Where to look: adwarm fatigue {quote(account_id)} --changes",
-    ]
-    title = _one_line(f"adwarm: {number} of {account_id} got worse")
+    """Return the message about ads that got worse, of one account or several."""
+    whose = alert.scope.removeprefix("account:")
+    look = f"adwarm fatigue {quote(whose)} --changes" if whose != alert.scope else "the tab Fatigue of the page"
+    lines = [f"Which: {alert.reason}", f"Next step: {alert.next_step}", f"Where to look: {look}"]
+    title = _one_line(f"adwarm: {format_count(alert.errors, 'ad')} of {whose} got worse")
     return Message(title, "\n".join(redact(line) for line in lines), alert.kind, alert.example or "")
+
+
+def combine_messages(messages: Sequence[Message]) -> Message:
+    """Return one message for several of a kind: the first ten of them, and how many more there are."""
+    first, more = messages[0], len(messages) - _MOST_TEXTS
+    if len(messages) == 1:
+        return first
+    texts = [f"{message.title}\n{message.text}" for message in messages[:_MOST_TEXTS]]
+    texts += [f"and {more:,} more: adwarm errors --alerts"] if more > 0 else []
+    title = _one_line(f"adwarm: {len(messages):,} alerts, the first: {first.title.removeprefix('adwarm: ')}")
+    return replace(first, title=title, text="\n\n".join(texts))
 
 
 def build_test_message(channel: str) -> Message:

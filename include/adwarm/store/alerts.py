@@ -6,15 +6,15 @@ process stops. Whoever claims a row sends it; a claim ends by the database's clo
 stopped one has claimed.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import Column, ForeignKey, Index, Table
-from sqlalchemy.types import Float, Integer, String, Text
+from sqlalchemy.types import JSON, Float, Integer, String, Text
 
 from adwarm.store.accounts import CONNECTION
 from adwarm.store.accounts import table as account
@@ -37,6 +37,7 @@ alert = Table(
     Column("example", String(200)),
     value_column("reason", Text),
     value_column("next_step", Text),
+    value_column("ads", JSON, dict),
     Column("resolved_at", UtcDateTime()),
     Index(None, "opened_at"),
     Index(
@@ -74,6 +75,9 @@ _LONGEST_BACKOFF = timedelta(hours=1)
 _ACCOUNT, _CONNECTION = "account:", "connection:"
 _LONGEST_QUIET = timedelta(days=1)
 _SCOPE_LENGTH = 200
+_CLAIMED_AT_ONCE = 200
+AlertedAds = Mapping[str, Mapping[str, tuple[str, int]]]
+"""Ads that an alert is about: by account and ad id, the day of the score as ISO text, and its level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,7 @@ class NewAlert:
         example: a report key or an account that failed.
         reason: message of the last error, without secrets.
         is_over: whether nothing is open, and only a message is sent.
+        ads: what it is about, so that no later alert is about the same.
     """
 
     at: datetime
@@ -103,6 +108,7 @@ class NewAlert:
     reason: str
     next_step: str
     is_over: bool = False
+    ads: AlertedAds = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,38 +242,38 @@ def repeat_open(engine: Engine, now: datetime, every: timedelta, channels: Chann
     return repeated
 
 
-def claim_notice(
+def claim_notices(
     engine: Engine,
     channels: Collection[str],
     seconds: float,
     *,
     time: Callable[[Connection], float] = database_time,
-) -> ClaimedNotice | None:
-    """Claim the oldest due notice of the channels for `seconds`, and return it; None when there is none.
+) -> list[ClaimedNotice]:
+    """Claim the oldest due notice of the channels for `seconds`, and those that belong in one message with it.
 
-    That an alert is resolved is due only when the channel has got another notice of it. When nothing is due, which is
-    the usual case, nothing is locked.
+    These are due for the same channel, and say the same of alerts of the same kind. That an alert is resolved is due
+    only when the channel has got another notice of it. When nothing is due, which is the usual case, nothing is locked.
     """
     if not channels:
-        return None
+        return []
     with read_transaction(engine) as connection:
         now = datetime.fromtimestamp(time(connection), UTC)
         candidates = connection.execute(_due_notices(channels, now)).all()
     if not candidates:
-        return None
+        return []
     with write_transaction(engine) as connection:
+        claimed, until, topic = list[ClaimedNotice](), now + timedelta(seconds=seconds), None
         for candidate in candidates:
-            until = now + timedelta(seconds=seconds)
-            claimed = connection.execute(
-                update(alert_delivery)
-                .where(_is_row(candidate), _is_due(now))
-                .values(claimed_until=until, attempts=alert_delivery.c.attempts + 1)
-            )
-            if claimed.rowcount:
+            if topic not in {None, _topic(candidate)}:
+                continue
+            claim = update(alert_delivery).where(_is_row(candidate), _is_due(now))
+            claim = claim.values(claimed_until=until, attempts=alert_delivery.c.attempts + 1)
+            if connection.execute(claim).rowcount:
+                topic = _topic(candidate)
                 delivery = replace(from_row(Delivery, candidate), claimed_until=until, attempts=candidate.attempts + 1)
                 row = connection.execute(select(alert).where(alert.c.id == candidate.alert_id)).one()
-                return ClaimedNotice(from_row(StoredAlert, row), delivery)
-    return None
+                claimed.append(ClaimedNotice(from_row(StoredAlert, row), delivery))
+    return claimed
 
 
 def finish_notice(
@@ -290,6 +296,12 @@ def finish_notice(
             values = {"claimed_until": now + delay, "error": error}
         mine = and_(_is_row(claim), alert_delivery.c.claimed_until == claim.claimed_until)
         return bool(connection.execute(update(alert_delivery).where(mine).values(values)).rowcount)
+
+
+def list_alerted_ads(connection: Connection, kind: str, since: datetime) -> list[tuple[datetime, AlertedAds]]:
+    """Return when alerts of a kind were opened since then, and the ads that each is about, oldest first."""
+    query = select(alert).where(alert.c.kind == kind, alert.c.opened_at >= since).order_by(alert.c.id)
+    return [(row.opened_at, row.ads) for row in connection.execute(query)]
 
 
 def was_raised(connection: Connection, kind: str, scope: str) -> bool:
@@ -366,7 +378,7 @@ def _insert(connection: Connection, new: NewAlert, channels: Channels) -> Stored
     if alert_id is None:
         return None
     _insert_notices(connection, _notices(alert_id, OPENED, channels, new.at))
-    return StoredAlert(id=alert_id, **row)
+    return StoredAlert(id=alert_id, **{name: value for name, value in row.items() if name != "ads"})
 
 
 def _extend(connection: Connection, open_alert: StoredAlert, new: NewAlert) -> None:
@@ -466,11 +478,17 @@ def _due_notices(channels: Collection[str], now: datetime) -> Any:
         earlier.c.delivered_at.is_not(None),
     )
     return (
-        select(alert_delivery)
+        select(alert_delivery, alert.c.kind)
+        .join(alert, alert.c.id == table.alert_id)
         .where(_is_due(now), table.channel.in_(sorted(channels)), or_(table.notice != RESOLVED, is_known))
         .order_by(table.created_at, table.alert_id)
-        .limit(20)
+        .limit(_CLAIMED_AT_ONCE)
     )
+
+
+def _topic(candidate: Any) -> tuple[str, str, str]:
+    """Return what notices of one message have in common; repetitions differ by a number."""
+    return candidate.channel, candidate.kind, candidate.notice.partition(" ")[0]
 
 
 def _is_row(item: Any) -> Any:

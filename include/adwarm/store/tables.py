@@ -18,7 +18,6 @@ from adwarm.store import (  # noqa: F401 (registered by their import)
     entries,
     entry_versions,
     error_events,
-    fatigue_alerts,
     fatigue_days,
     gates,
     healing_runs,

@@ -28,7 +28,7 @@ from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import aggregates, jobs, maintenance_steps
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
-from adwarm.store.alerts import Channels, NewAlert, claim_notice, finish_notice, open_or_extend
+from adwarm.store.alerts import Channels, NewAlert, claim_notices, finish_notice, open_or_extend
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.migration_scripts import Migration
 from adwarm.store.switches import Switch, SwitchState, set_switch
@@ -227,8 +227,7 @@ def test_open_alerts_and_failed_deliveries(runtime: Runtime) -> None:
     open_or_extend(runtime.engine, new, Channels(("log",), ("chat",), True), NOW - timedelta(hours=1))
     opened = _run(check_open_alerts, runtime)
     assert (opened.mark, "1 alert open: Throttled of meta" in opened.detail) == ("note", True)
-    notice = claim_notice(runtime.engine, ["chat"], 60)
-    assert notice is not None
+    [notice] = claim_notices(runtime.engine, ["chat"], 60)
     finish_notice(runtime.engine, notice, "ConnectError")
     failed = _run(check_open_alerts, runtime)
     assert (failed.mark, failed.fix) == ("FIX", "adwarm doctor --send-alert")

@@ -1,6 +1,7 @@
-"""Alerts name ads that got worse: once, per account, and only for news."""
+"""Alerts name ads that got worse: once, in one message a run, and only for news."""
 
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -29,7 +30,12 @@ TOTALS: dict[str, float | None] = {"healthy": 10.0, "warning": 45.0, "critical":
 
 
 def make_score(
-    ad_id: str, status: FatigueStatus, alarm: AlarmLevel = "none", day: date = DAY, account: str = "act_1"
+    ad_id: str,
+    status: FatigueStatus,
+    alarm: AlarmLevel = "none",
+    day: date = DAY,
+    account: str = "act_1",
+    spend: float | None = None,
 ) -> FatigueScore:
     """Return a score of an ad with a status and an alarm."""
     total = TOTALS[status]
@@ -42,6 +48,7 @@ def make_score(
         loss=None if total is None else total / 200,
         creative=total,
         alarm=alarm,
+        recent_spend=spend,
     )
 
 
@@ -91,26 +98,34 @@ def test_ads_of_an_account_that_got_worse_make_one_message(engine: Engine, objec
 
     (text,) = alerting.texts()
     assert named == 2
-    assert "ad 2 (2): new alarm, healthy, gives 5% fewer clicks than in its good weeks; ad 1 (1): warning → " in text
-    assert "critical, gives 40% fewer" in text
+    assert "ad 2 (2 of act_1): new alarm, healthy, gives 5% fewer clicks than in its good weeks; ad 1 (1 of" in text
+    assert "warning → critical, gives 40% fewer" in text
     assert "adwarm fatigue act_1 --changes" in text
     assert not {"ad 3", "ad 4", "ad 5"} & {text[n : n + 4] for n in range(len(text))}
     assert build_message(alerts.list_alerts(engine)[0], "opened").title == "adwarm: 2 ads of act_1 got worse"
 
 
-@SQLITE_ONLY
-def test_each_account_has_a_message_and_many_ads_are_cut(engine: Engine, objects: ObjectStore) -> None:
-    """Five hundred ads of an account make one message with ten names and a number; another account has its own."""
+def test_a_run_sends_one_message(engine: Engine, objects: ObjectStore) -> None:
+    """A run over 55 accounts names the ten ads with the largest spend times loss, and counts the others."""
     alerting = Alerting(engine, objects)
-    many = [make_score(f"{number:03}", "critical") for number in range(500)]
-    other = make_score("1", "critical", account="act_2")
-    alerting.run(*_yesterday(*(replace(score, status="healthy", total=5.0) for score in (*many, other))))
+    ads = [
+        make_score(str(number), "critical", account=f"act_{number % 55}", spend=1.0 + number * 7 % 110)
+        for number in range(110)
+    ]
+    ads.append(make_score("small loss", "healthy", "alarm", account="act_2", spend=200.0))
+    alerting.run(*_yesterday(*(replace(score, status="healthy", alarm="none", loss=0.02) for score in ads)))
 
-    assert alerting.run(*many, other) == 501
-    texts = alerting.texts()
-    assert len(texts) == 2
-    assert "and 490 more ads" in texts[0]
-    assert len(texts[0]) < 1_500
+    assert alerting.run(*ads) == 111
+    [text] = alerting.texts()
+    costly = sorted(ads[:110], key=lambda score: -(score.recent_spend or 0.0))[:10]
+    assert re.findall(r"\((\w+) of act_\d+\)", text) == [score.ad_id for score in costly]
+    assert "and 101 more ads" in text
+    assert len(text) < 1_500
+    [stored] = alerts.list_alerts(engine)
+    assert build_message(stored, "opened").title == "adwarm: 111 ads of 55 accounts got worse"
+    assert alerts.count_open(engine) == 0
+    assert alerting.run(*ads, at=NOW + timedelta(hours=1)) == 0
+    assert len(alerting.texts()) == 1
 
 
 @SQLITE_ONLY
@@ -125,7 +140,7 @@ def test_the_setting_chooses_the_least_level(engine: Engine, objects: ObjectStor
     alerting.run(*_yesterday(*(make_score(score.ad_id, "healthy") for score in today)))
 
     assert alerting.run(*today) == len(named)
-    assert {number for number in "123" for text in alerting.texts() if f"({number})" in text} == named
+    assert {number for number in "123" for text in alerting.texts() if f"({number} of " in text} == named
 
 
 @SQLITE_ONLY
@@ -156,14 +171,13 @@ def test_an_ad_is_named_once(engine: Engine, objects: ObjectStore) -> None:
 
 @SQLITE_ONLY
 def test_a_second_run_with_other_ads_has_its_own_notice(engine: Engine, objects: ObjectStore) -> None:
-    """While the first alert of an account is open, other ads that get worse open the next one, and it ends."""
+    """Other ads that get worse on the same day make the next message, which leaves out those of the first."""
     alerting = Alerting(engine, objects)
     alerting.run(*_yesterday(make_score("1", "healthy"), make_score("2", "healthy")))
     alerting.run(make_score("1", "critical"), make_score("2", "healthy"))
     alerting.run(make_score("1", "critical"), make_score("2", "critical"), at=NOW + timedelta(minutes=1))
 
-    assert [("(1)" in text, "(2)" in text) for text in alerting.texts()] == [(True, False), (False, True)]
-    assert [item.resolved_at is None for item in alerts.list_alerts(engine)] == [True, False]
+    assert [("(1 of" in text, "(2 of" in text) for text in alerting.texts()] == [(True, False), (False, True)]
 
 
 @SQLITE_ONLY
@@ -205,4 +219,4 @@ def test_a_scoring_run_alerts(engine: Engine, objects: ObjectStore) -> None:
     score_accounts(alerting.context, [("act_1", DAY)], NOW, alerting.pipeline)
 
     (text,) = alerting.texts()
-    assert "worn out (1): " in text
+    assert "worn out (1 of act_1): " in text

@@ -1,12 +1,23 @@
 """The use of apps against what the platform's upper tier asks for."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.maintenance.platform_watch import NOTHING, STEP, AppUsage, count_use, list_apps, list_connections
+from adwarm.foundation.clock import VirtualClock
+from adwarm.maintenance.platform_watch import (
+    NOTHING,
+    STEP,
+    AppUsage,
+    count_use,
+    list_apps,
+    list_connections,
+    make_watch_platform,
+)
+from adwarm.maintenance.runner import StepBudget
 from adwarm.model import Account
 from adwarm.store import accounts, maintenance_steps, read_traffic
 from adwarm.store.database import write_transaction
@@ -66,6 +77,42 @@ def test_use_is_by_app(watched: Engine) -> None:
     first, second = list_apps(watched)
     assert (first, first.error_share) == (AppUsage("app:1", 550, 11), 0.02)
     assert (second, second.error_share) == (AppUsage("app:2", 40, 8), 0.2)
+
+
+class Connection:
+    """A source of a platform that changes; nothing is read, since what is stored of it is new."""
+
+    credential = "c"
+    capabilities = SimpleNamespace(api_version="v26.0")
+
+    def __init__(self, name: str) -> None:
+        self.connection = name
+
+    def read_api_version(self) -> Any:
+        """Return nothing."""
+
+    def read_token_life(self) -> Any:
+        """Return nothing."""
+
+
+def test_a_run_alerts_once_about_what_ends(engine: Engine) -> None:
+    """Tokens of many connections that end on one day, and their version, make one alert of each kind."""
+    end = (NOW + timedelta(days=6)).isoformat()
+    names = [f"agency {number}" for number in range(30)]
+    cursor = {name: facts("app:1", token=[end, None], ends=end, is_soon=False) for name in names}
+    calls = SimpleNamespace(factories=lambda: names, get_source=Connection)
+    raised: list[tuple[str, str, str]] = []
+    pipeline = SimpleNamespace(alert=lambda *alert: raised.append(alert))
+    clock = VirtualClock(NOW)
+    step = make_watch_platform(calls, pipeline, clock)  # type: ignore[arg-type]
+    result = step(cursor, StepBudget.of(clock, 60))
+    assert sorted((scope, kind) for scope, kind, _ in raised) == [
+        ("30 connections", "ApiVersion"),
+        ("30 connections", "TokenExpires"),
+    ]
+    assert all(f"connection {name}: " in text for _, _, text in raised for name in names)
+    step(result.cursor, StepBudget.of(clock, 60))
+    assert len(raised) == 2
 
 
 def test_what_was_not_read_is_not_shown(watched: Engine) -> None:

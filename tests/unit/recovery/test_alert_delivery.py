@@ -18,7 +18,7 @@ from adwarm.recovery.channels import Message
 from adwarm.settings import AlertSettings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
 from adwarm.store.alerts import alert_delivery as notices
-from adwarm.store.alerts import claim_notice, list_alerts, list_deliveries
+from adwarm.store.alerts import claim_notices, list_alerts, list_deliveries
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 
@@ -123,7 +123,7 @@ def test_another_process_sends_what_a_killed_one_had_claimed(
 ) -> None:
     """While the claim lasts nobody sends the notice; after it one other process does."""
     Process(engine, clock).raise_alert()
-    assert claim_notice(engine, {"chat"}, 60) is not None  # and the process is gone
+    assert claim_notices(engine, {"chat"}, 60)  # and the process is gone
     other = Process(engine, clock, chat)
     assert other.alerts.deliver() == (0, [])
     make_due(engine)
@@ -236,6 +236,23 @@ def test_nobody_is_told_that_a_single_event_has_ended(engine: Engine, clock: Vir
     assert process.alerts.resolve_quiet() == 1
     assert process.sender.wait(30)
     assert chat.titles == ["adwarm: OverlongPark of meta"] * 2
+
+
+def test_what_is_due_at_once_is_one_message_a_kind(engine: Engine, clock: VirtualClock, chat: FakeChannel) -> None:
+    """Alerts that are still open after a day are repeated in one message for each kind, and so they end."""
+    outside, other = Process(engine, clock), Process(engine, clock, chat)
+    for number in range(55):
+        outside.alerts.raise_once(ErrorEvent(clock.now(), f"connection:{number}", "TokenExpires", "soon"))
+    outside.raise_alert()
+    assert other.alerts.deliver() == (2, [])
+    assert chat.titles == [
+        "adwarm: 55 alerts, the first: TokenExpires of connection:0",
+        "adwarm: OverlongPark of meta",
+    ]
+    clock.sleep(86_400)
+    assert other.alerts.repeat_open() == 56
+    assert other.alerts.deliver() == (2, [])
+    assert chat.titles[2] == "adwarm: 55 alerts, the first: still open: TokenExpires of connection:0"
 
 
 def test_the_step_reports_problems(engine: Engine, clock: VirtualClock, chat: FakeChannel) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.recovery.alerts import get_next_step
-from adwarm.recovery.channels import build_message, build_test_message
+from adwarm.recovery.channels import build_message, build_test_message, combine_messages
 from adwarm.store.alerts import OPENED, RESOLVED, StoredAlert
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -61,9 +61,20 @@ def test_the_title_is_one_bounded_line(kind: str, scope: str) -> None:
 
 
 def test_text_stays_text_in_a_mail() -> None:
-    """Markup in an error reaches a mail escaped."""
-    message = build_message(replace(ALERT, reason="<img src=x> {{ 7 * 7 }}"), OPENED)
-    assert "&lt;img src=x&gt; {{ 7 * 7 }}" in message.html
+    """Markup in an error reaches a mail as text."""
+    message = build_message(replace(ALERT, reason="<img src=x> & {{ 7 }}"), OPENED)
+    assert "\uff1cimg src=x\uff1e &amp; {{ 7 }}" in message.html
+
+
+def test_several_messages_of_a_kind_become_one() -> None:
+    """It has the first ten whole and counts the others; a single one stays as it is."""
+    messages = [build_message(replace(ALERT, scope=f"account:act_{number}"), OPENED) for number in range(12)]
+    assert combine_messages(messages[:1]) is messages[0]
+    combined = combine_messages(messages)
+    assert combined.title == "adwarm: 12 alerts, the first: 1,200 errors Throttled of account:act_0 in 5 min"
+    assert all(f"What failed: account:act_{number}, " in combined.text for number in range(10))
+    assert "act_10" not in combined.text
+    assert combined.text.endswith("and 2 more: adwarm errors --alerts")
 
 
 def test_every_kind_has_a_next_step() -> None:

@@ -12,7 +12,7 @@ from adwarm.store.alerts import (
     Changes,
     Channels,
     NewAlert,
-    claim_notice,
+    claim_notices,
     delete_resolved,
     finish_notice,
     list_alerts,
@@ -140,15 +140,13 @@ def test_a_quiet_alert_is_resolved_and_may_open_again(engine: Engine) -> None:
 def test_a_notice_is_sent_by_one_process_at_a_time(engine: Engine) -> None:
     """A claimed notice is not claimed again until the claim ends; a late sender learns that it lost it."""
     write(engine, new(), Channels(queued=("chat",)))
-    first = claim_notice(engine, {"chat"}, 60, time=at_second(0))
-    assert first is not None
-    assert claim_notice(engine, {"chat"}, 60, time=at_second(59)) is None
-    second = claim_notice(engine, {"chat"}, 60, time=at_second(61))
-    assert second is not None
+    [first] = claim_notices(engine, {"chat"}, 60, time=at_second(0))
+    assert claim_notices(engine, {"chat"}, 60, time=at_second(59)) == []
+    [second] = claim_notices(engine, {"chat"}, 60, time=at_second(61))
 
     assert not finish_notice(engine, first, time=at_second(62))
     assert finish_notice(engine, second, time=at_second(62))
-    assert claim_notice(engine, {"chat"}, 60, time=at_second(10_000)) is None
+    assert claim_notices(engine, {"chat"}, 60, time=at_second(10_000)) == []
     (delivery,) = list_deliveries(engine, [second.alert.id])
     assert (delivery.attempts, delivery.error) == (2, None)
 
@@ -156,11 +154,10 @@ def test_a_notice_is_sent_by_one_process_at_a_time(engine: Engine) -> None:
 def test_only_the_channels_of_the_process_are_claimed(engine: Engine) -> None:
     """Notices of other channels stay for a process that can send them."""
     write(engine, new())
-    claimed = claim_notice(engine, {"mail"}, 60)
-    assert claimed is not None
+    [claimed] = claim_notices(engine, {"mail"}, 60)
     assert claimed.delivery.channel == "mail"
-    assert claim_notice(engine, {"mail"}, 60) is None
-    assert claim_notice(engine, set(), 60) is None
+    assert claim_notices(engine, {"mail"}, 60) == []
+    assert claim_notices(engine, set(), 60) == []
 
 
 def test_a_failed_notice_waits_longer_each_time_and_is_given_up(engine: Engine) -> None:
@@ -168,8 +165,7 @@ def test_a_failed_notice_waits_longer_each_time_and_is_given_up(engine: Engine) 
     write(engine, new(), Channels(queued=("chat",)))
     now, delays = 0.0, list[float]()
     for _ in range(MAX_ATTEMPTS):
-        claimed = claim_notice(engine, {"chat"}, 60, time=at_second(now))
-        assert claimed is not None
+        [claimed] = claim_notices(engine, {"chat"}, 60, time=at_second(now))
         assert finish_notice(engine, claimed, "the channel is down", time=at_second(now))
         (delivery,) = list_deliveries(engine, [claimed.alert.id])
         assert delivery.claimed_until is not None
@@ -180,19 +176,17 @@ def test_a_failed_notice_waits_longer_each_time_and_is_given_up(engine: Engine) 
     assert max(delays) <= 3_601
     assert delivery.error == "the channel is down"
     assert delivery.is_given_up
-    assert claim_notice(engine, {"chat"}, 60, time=at_second(now * 2)) is None
+    assert claim_notices(engine, {"chat"}, 60, time=at_second(now * 2)) == []
 
 
 def test_a_channel_learns_of_the_end_only_after_the_beginning(engine: Engine) -> None:
     """The notice that an alert is resolved waits until the opening one has been delivered."""
     write(engine, new(), Channels(queued=("chat",)))
     resolve_quiet(engine, NOON + timedelta(hours=1), NOON + timedelta(hours=1), Channels(queued=("chat",)))
-    opening = claim_notice(engine, {"chat"}, 60)
-    assert opening is not None
-    assert claim_notice(engine, {"chat"}, 60) is None
+    [opening] = claim_notices(engine, {"chat"}, 60)
+    assert claim_notices(engine, {"chat"}, 60) == []
     finish_notice(engine, opening)
-    ending = claim_notice(engine, {"chat"}, 60)
-    assert ending is not None
+    [ending] = claim_notices(engine, {"chat"}, 60)
     assert (opening.delivery.notice, ending.delivery.notice) == (OPENED, RESOLVED)
 
 

@@ -158,6 +158,7 @@ def upgrade() -> None:
         sa.Column("example", sa.String(length=200)),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("next_step", sa.Text(), nullable=False),
+        sa.Column("ads", sa.JSON(), nullable=False),
         sa.Column("resolved_at", _TIMESTAMP),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
     )
@@ -251,16 +252,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_error_event_account_id_at"), "error_event", ["account_id", "at"])
     op.create_index(op.f("ix_error_event_at"), "error_event", ["at"])
     op.create_index(op.f("ix_error_event_source_kind_at"), "error_event", ["source", "kind", "at"])
-    op.create_table(
-        "fatigue_alert",
-        sa.Column("account_id", sa.String(length=24), nullable=False),
-        sa.Column("ad_id", sa.String(length=64), nullable=False),
-        sa.Column("as_of", sa.Date(), nullable=False),
-        sa.Column("level", sa.Integer(), nullable=False),
-        sa.Column("alerted_at", _TIMESTAMP, nullable=False),
-        sa.PrimaryKeyConstraint("account_id", "ad_id", name=op.f("pk_fatigue_alert")),
-    )
-    op.create_index(op.f("ix_fatigue_alert_alerted_at"), "fatigue_alert", ["alerted_at"])
     op.create_table(
         "fatigue_day",
         sa.Column("account_id", sa.String(length=24), nullable=False),
