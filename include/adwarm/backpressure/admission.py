@@ -16,8 +16,18 @@ from enum import StrEnum
 from typing import Protocol
 
 from adwarm.foundation import telemetry
-from adwarm.foundation.clock import Clock, add_seconds, check_limits, seconds_left, start_limits, utc
+from adwarm.foundation.clock import (
+    Clock,
+    TimeLimit,
+    add_seconds,
+    check_limits,
+    limited,
+    seconds_left,
+    start_limits,
+    utc,
+)
 from adwarm.foundation.errors import (
+    TIMEOUTS,
     AdwarmError,
     BadRequest,
     NotAdmitted,
@@ -221,7 +231,7 @@ def _outcome_kind(error: BaseException | None) -> CallOutcomeKind:
         return CallOutcomeKind.OK
     if isinstance(error, AdwarmError) and error.own_refusal:  # raised by a nested call that was not admitted
         return CallOutcomeKind.SKIPPED
-    if isinstance(error, TimeoutError) or (isinstance(error, Transient) and error.code == "timeout"):
+    if isinstance(error, TimeoutError) or (isinstance(error, Transient) and error.code in TIMEOUTS):
         return CallOutcomeKind.TIMEOUT
     if isinstance(error, Transient | TokenDead):
         return CallOutcomeKind.FAILED
@@ -244,7 +254,9 @@ def acquire_grant(
         Refused: the breaker of the upstream is open; `retry_after` says how long, `scope` whose breaker it is.
     """
     check_limits()
-    grant = _wait_for_grant(admission, clock, call, min(timeout_seconds, seconds_left()))
+    wait = min(timeout_seconds, seconds_left())
+    with limited(TimeLimit(wait, "the wait for admission")):
+        grant = _wait_for_grant(admission, clock, call, wait)
     start_limits()
     granted = GrantedCall(admission, grant)
     started = clock.now()

@@ -20,7 +20,7 @@ from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 from adwarm.cli.terminal import print_error, print_unexpected_error, print_usage_error, show_version
-from adwarm.foundation.clock import SystemClock
+from adwarm.foundation.clock import SystemClock, bound_waits_together
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.home import make_private_folder
 from adwarm.foundation.redaction import describe_traceback, redact
@@ -219,6 +219,7 @@ def main() -> None:
     """
     atexit.register(gc.freeze)  # or the end of the process looks through all that was imported: a quarter of `get`
     as_json = "--json" in sys.argv
+    bound_waits_together()
     try:
         sys.exit(app(standalone_mode=False))
     except UsageError as error:

@@ -44,9 +44,11 @@ def serve(
     With --json, the first line says where they are.
     """
     from adwarm.foundation.arrow_arrays import system_memory_pool
+    from adwarm.foundation.clock import bound_waits_together
     from adwarm.runtime import Runtime
     from adwarm.serving.api.server import fit_connections, run_server, run_workers
 
+    bound_waits_together(is_command=False)
     _write_log()
     runtime = Runtime()
     serving = runtime.settings.serving

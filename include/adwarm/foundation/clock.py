@@ -3,6 +3,14 @@
 Whoever starts the work enters a `TimeLimit` by `limited`. What waits inside it waits for `seconds_left` at most, and
 `adwarm.backpressure.acquire_grant`, which every upstream call passes, starts no call once a limit is reached. Limits
 nest, and the nearest end counts. They hold in the thread that entered them, and in copies of its context.
+
+A wait for the database, for a connection, a lock or the SQLite file, is bounded by them as well:
+
+| the wait                                         | lasts at most                                                  |
+|--------------------------------------------------|----------------------------------------------------------------|
+| is of work without a limit                       | what the settings say                                          |
+| is of work with one                              | also what is left of it, but never less than `SHORT_SECONDS`   |
+| is of a command in which one timed out before    | `SHORT_SECONDS`, so that a command has one long wait at most   |
 """
 
 import math
@@ -12,7 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from adwarm.foundation.errors import Transient
 
@@ -190,3 +198,30 @@ def check_limits() -> None:
     """
     for limit in _limits.get():
         limit.check()
+
+
+SHORT_SECONDS: Final = 2.0
+"""What the writers ahead in a busy database take, so that work whose time is over can still store how it ended."""
+
+
+class _Process:
+    """This process: whether it is a command, which ends by itself, and whether one of its waits has timed out."""
+
+    is_command = has_timed_out = False
+
+
+def bound_wait(seconds: float) -> float:
+    """Return how long a wait for the database that may take `seconds` may take here."""
+    if _Process.has_timed_out:
+        return min(seconds, SHORT_SECONDS)
+    return min(seconds, max(SHORT_SECONDS, seconds_left()))
+
+
+def bound_waits_together(*, is_command: bool = True) -> None:
+    """Say whether this process is a command; a server or a worker, which goes on for days, is none."""
+    _Process.is_command, _Process.has_timed_out = is_command, False
+
+
+def note_timeout() -> None:
+    """Note that a wait for the database has timed out."""
+    _Process.has_timed_out = _Process.is_command

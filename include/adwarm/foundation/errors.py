@@ -3,6 +3,7 @@
 ```
 AdwarmError
 ├── Transient            try again soon; the same call may succeed
+│   ├── DatabaseBusy     adwarm's own database kept the work waiting too long; nothing of the platform has failed
 │   ├── StorageError     a disk or database is full, read-only or damaged; the message says which
 │   └── Throttled        do not call the scope before `until`
 │       ├── NotAdmitted  the wait for admission would be too long; no call was made
@@ -43,6 +44,7 @@ __all__ = [
     "BadRequest",
     "Blocked",
     "Corrupt",
+    "DatabaseBusy",
     "Denied",
     "FieldRefused",
     "Isolated",
@@ -59,11 +61,21 @@ __all__ = [
     "clear_tracebacks",
 ]
 
+SLOW_BODY: Final = "slow_body"
+"""Code of a timeout in the body of a response: its rows come too slowly, and an async report of them is no faster."""
+TIMEOUTS: Final = frozenset({"timeout", SLOW_BODY})
+"""Codes of a call whose time was over."""
 Failure = TypeVar("Failure", bound="AdwarmError")
 
 
 class StorageError(Transient):
     """The disk or the database cannot be read or written; the same call succeeds once that is repaired."""
+
+
+class DatabaseBusy(Transient):
+    """adwarm's own database had no connection or no lock to give in time; the platform has no part in it."""
+
+    own_refusal = True
 
 
 class Throttled(Transient):

@@ -6,7 +6,8 @@
 | `Denied` by every connection                                 | `denied`                                       |
 | `Throttled`, `Refused`                                       | `parked` until capacity is back                |
 | `Isolated`                                                   | `parked` until the isolation ends              |
-| lease held or lost, report still running, batch stopped      | `parked` for a fixed time                      |
+| lease held or lost, report still running, batch stopped,     | `parked` for a fixed time                      |
+| database busy                                                |                                                |
 | any other                                                    | `stale` with an older entry, else `failed`     |
 
 Keys published before an error stay fetched. An unexpected exception ends its own account only. An account whose token
@@ -31,6 +32,7 @@ from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
+    DatabaseBusy,
     Denied,
     Isolated,
     Refused,
@@ -434,7 +436,7 @@ class AccountFetch:
         if isinstance(error, Refused):
             # Admission knows nothing of an isolation: it would say at once that there is capacity.
             return KeyStatus.PARKED, error.retry_after, isinstance(error, Isolated)
-        if isinstance(error, LeaseHeldElsewhere | LeaseLost | ReportPending | BatchStopped):
+        if isinstance(error, LeaseHeldElsewhere | LeaseLost | ReportPending | BatchStopped | DatabaseBusy):
             return KeyStatus.PARKED, error.retry_after or _RETRY_AFTER_SECONDS, True
         return KeyStatus.FAILED, None, False
 

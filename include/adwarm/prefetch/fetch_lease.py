@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.foundation.clock import Clock
+from adwarm.foundation.clock import Clock, TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, Transient
 from adwarm.sources.protocol import AsyncReportHandle, FetchUnit
 from adwarm.store import leases
@@ -125,7 +125,8 @@ def acquire_lease(engine: Engine, clock: Clock, name: str, owner: str, timing: L
     """
     waited, pause = 0.0, _FIRST_PAUSE_SECONDS
     while True:
-        lease = leases.acquire(engine, name, owner, timing.lease)
+        with limited(TimeLimit(timing.wait - waited, "the wait for the lease")):
+            lease = leases.acquire(engine, name, owner, timing.lease)
         if lease:
             return FetchLease(engine, lease, timing)
         if waited > timing.wait:

@@ -4,7 +4,8 @@
 |----------------------------------------------|-----------------------------------------------------|
 | is small                                     | page by page, at once                               |
 | is large, by its days or expected rows       | as an async report                                  |
-| timed out, or was too much for one request   | as an async report where the source has them        |
+| had no answer in time, or was too much for   | as an async report where the source has them        |
+| one request                                  |                                                     |
 | was too large before, in this fetch or the   | split, without another call                         |
 | one before                                   |                                                     |
 | has a report running, recorded in the lease  | from that report                                    |
@@ -30,6 +31,7 @@ from adwarm.backpressure import CallRequest, acquire_grant
 from adwarm.fetch_plan import is_large
 from adwarm.foundation.clock import TimeLimit, TimeLimitReached, limited
 from adwarm.foundation.errors import (
+    TIMEOUTS,
     Corrupt,
     Denied,
     FieldRefused,
@@ -281,7 +283,7 @@ class Fetcher:
             with limited(call_limit(self.context.settings.source)):
                 value = self.context.pipeline.run(once, call=call).value
         except Transient as error:
-            if error.code == "timeout":
+            if error.code in TIMEOUTS:
                 self.batch.check_time()  # the time that was over may be that of the account, or of the batch
             raise
         if self.lease:
@@ -363,7 +365,7 @@ class Fetcher:
             except (*RETRY_LATER_ERRORS, TokenDead, Denied):
                 raise  # nothing is wrong with the report, so it stays in the lease
             except (Transient, NotFound) as error:
-                if error.code == "timeout":
+                if error.code in TIMEOUTS:
                     raise  # its rows come too slowly; another report of them would not be faster
                 leased.clear()
                 last = error

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
+from adwarm.foundation.clock import SHORT_SECONDS, TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, NotFound, Permanent
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.wording import format_duration
@@ -168,7 +169,8 @@ def call_with_timeout(call: Callable[[], T], timeout_seconds: float, name: str =
     Python cannot stop a thread, so a call that takes too long is abandoned: its daemon thread goes on, and its result
     is dropped. `is_abandoned` is true in it from then on, and a call that checks it ends early: the fetches of the read
     chain do, before their next call of the platform. A statement of SQL or a request that is under way is not canceled;
-    its own timeout ends it. At most `MAX_ABANDONED` abandoned calls of one name may run at a time.
+    its wait ends soon after, since the call runs in a `TimeLimit`. At most `MAX_ABANDONED` abandoned calls of one name
+    may run at a time.
 
     Args:
         name: under which abandoned calls are counted.
@@ -181,9 +183,13 @@ def call_with_timeout(call: Callable[[], T], timeout_seconds: float, name: str =
     context = contextvars.copy_context()
     context.run(_is_abandoned.set, ticket.abandoned)
 
+    def run() -> T:
+        with limited(TimeLimit(timeout_seconds + SHORT_SECONDS, name)):
+            return call()
+
     def work() -> None:
         try:
-            outcome.put((True, context.run(call)))
+            outcome.put((True, context.run(run)))
         except BaseException as error:  # handed to the caller's thread, whatever it is
             outcome.put((False, error))
         finally:

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from math import ceil
 
@@ -31,7 +32,7 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import RequestQueue, TokenLimits
 from adwarm.backpressure.token_limits import FAILED_LATELY, TOKEN_LIMITS
-from adwarm.foundation.clock import Clock
+from adwarm.foundation.clock import Clock, TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Transient, name_error
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
@@ -40,7 +41,7 @@ from adwarm.model import AccessToken, Account, Priority, ReportKey, TokenScope
 from adwarm.model.keys import check_served
 from adwarm.serving.drainers import Drainer
 from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
-from adwarm.serving.problems import Problem, retry_headers, too_many, unknown_report
+from adwarm.serving.problems import ANSWER_SECONDS, Problem, retry_headers, too_many, unknown_report
 from adwarm.settings import Settings
 from adwarm.store import accounts
 from adwarm.store.requests import RequestStatus
@@ -92,7 +93,7 @@ class RequestCheck:
         return await asyncio.shield(query)
 
     def _run(self, work: Callable[[], Account | None]) -> asyncio.Future[Account | None]:
-        return asyncio.get_running_loop().run_in_executor(self._executor, work)
+        return asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
 
 
 MAX_WAITERS = 256
@@ -104,6 +105,8 @@ _MAX_REVALIDATIONS = 64
 _SQL_THREADS = 2
 """Few: the process has only some connections, and hits need them more."""
 _STOP_SECONDS = 5.0
+_SPARE_SECONDS = 1.0
+"""Behind the end of a wait: time in which it says by itself how it ended."""
 _READ_ONLY = "this token reads what is stored only; one with the scope `enqueue` also requests what is missing"
 log = logging.getLogger(__name__)
 
@@ -187,7 +190,8 @@ class QueueMissHandler:
     async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
         """Request a report and wait up to `wait_seconds` for it; waiting holds no thread and no connection.
 
-        An outcome without `request_id` means that nothing is queued: it was not requested, or its fetch has failed.
+        A busy database is waited for as long, or `ANSWER_SECONDS` where that is more. An outcome without `request_id`
+        means that nothing is queued: it was not requested, or its fetch has failed.
 
         Raises:
             Problem: 404, the account or the report is unknown; 400, the range is not served; 429, the token has
@@ -195,12 +199,17 @@ class QueueMissHandler:
         """
         if not token.allows(TokenScope.ENQUEUE):
             return FetchOutcome(False, reason=_READ_ONLY)
+        seconds = min(wait_seconds, self._limits.max_wait_seconds)
+        longest = max(seconds, ANSWER_SECONDS)
         try:
-            refusal = await self._check.find_refusal(key, token)
-            if refusal is not None:
-                return FetchOutcome(False, reason=refusal)
-            request = self._make_request(key, token, priority)
-            return await self._fetch(request, min(wait_seconds, self._limits.max_wait_seconds))
+            with limited(TimeLimit(longest, "the answer")):
+                async with asyncio.timeout(longest + _SPARE_SECONDS):
+                    refusal = await self._check.find_refusal(key, token)
+                    if refusal is not None:
+                        return FetchOutcome(False, reason=refusal)
+                    return await self._fetch(self._make_request(key, token, priority), seconds)
+        except TimeoutError:
+            raise _unavailable("the database is busy; the report could not be requested in time", None) from None
         except Refused as error:
             if error.code == FAILED_LATELY:
                 kind = None if error.__cause__ is None else name_error(error.__cause__)

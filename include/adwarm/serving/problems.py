@@ -13,6 +13,8 @@ from adwarm.backpressure.token_limits import TOKEN_LIMITS
 from adwarm.foundation.errors import Refused, Throttled
 from adwarm.foundation.redaction import redact
 
+ANSWER_SECONDS: Final = 5.0
+"""How long an answer waits for the database, where the caller names no longer time."""
 _RETRY_SECONDS = 5.0
 CONTENT_TYPE: Final = "application/problem+json"
 

@@ -34,10 +34,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Transient
+from adwarm.foundation.errors import AdwarmError, DatabaseBusy, Transient
 from adwarm.foundation.redaction import redact, register_secret
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope, normalize_account_id
-from adwarm.serving.problems import Problem, forbidden, unauthorized, unknown_report
+from adwarm.serving.problems import ANSWER_SECONDS, Problem, forbidden, unauthorized, unknown_report
 from adwarm.settings import Settings
 from adwarm.store import access_tokens
 
@@ -259,9 +259,17 @@ class TokenAuthenticator:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
     async def _read_or_keep(self, token_id: str, cached: _Cached | None, now: float) -> _Cached | None:
-        """Read a token; return the one in memory while the database cannot be reached."""
+        """Read a token; return the one in memory while the database cannot be reached.
+
+        Raises:
+            Transient: there is none in memory, and the database did not answer within `ANSWER_SECONDS`.
+        """
         if cached is None or not 0 <= now - cached.read_at < OUTAGE_SECONDS:
-            return await self._read(token_id, now)
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    return await self._read(token_id, now)
+            except TimeoutError:
+                raise DatabaseBusy("the database did not answer in time") from None
         if 0 <= now - self._lost_at < _REFRESH_SECONDS:
             return cached
         try:

@@ -3,9 +3,10 @@
 SQLite runs in WAL mode with short `BEGIN IMMEDIATE` write transactions that are on disk when they are committed;
 PostgreSQL runs with its defaults. An engine belongs to the process that opened it: a forked child opens its own.
 
-The threads of a process share a few connections. Every wait for a connection, a lock or a statement has a timeout: each
-transaction may raise `Transient`, whose message says which setting to change. A thread must not open a second
-connection while it holds one: with a full pool it would wait for itself.
+The threads of a process share a few connections. Every wait for a connection, a lock or a statement has a timeout, and
+none is longer than the caller has (`bound_wait`): each transaction may raise `Transient`, whose message says which
+setting to change. A thread must not open a second connection while it holds one: with a full pool it would wait for
+itself.
 """
 
 import os
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -32,19 +34,19 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import DateTime, Float
 
-from adwarm.foundation.errors import BadRequest, StorageError, Transient
+from adwarm.foundation.clock import bound_wait
+from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.home import make_private_folder
 from adwarm.foundation.redaction import register_url
-from adwarm.foundation.storage import DATABASE_SETTING, describe_storage_problem
 from adwarm.settings import SqlSettings
-from adwarm.store.database_file import GONE, watch_file
+from adwarm.store.database_errors import translate_error, translating_errors
+from adwarm.store.database_file import watch_file
 
 BATCH_ROWS = 1_000
 """Rows that one transaction deletes, so that no other writer waits for long."""
@@ -56,6 +58,9 @@ _SQLITE_MOMENT = "%Y-%m-%d %H:%M:%f000"
 """How SQLite stores a moment, to the microsecond; it reads its clock to the millisecond."""
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
+_BUSY = "adwarm_busy_ms"
+_MODE = "sqlite_begin"
+"""Execution option: how a transaction begins; that of a write has the value `IMMEDIATE`."""
 IDLE_SECONDS = 1.0
 """A pooled connection to PostgreSQL that was idle for longer is checked before use; no server restarts faster."""
 CONNECT_SECONDS = 10
@@ -64,76 +69,6 @@ POOL_SECONDS = 30.0
 """How long a thread waits for a free connection: as long as a reader waits for a report."""
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """Detects a server that has disappeared within a minute."""
-
-_POSTGRESQL = {
-    "53300": (
-        "PostgreSQL has no connection left; run fewer processes, lower ADWARM_SQL__POOL_SIZE or raise the server's "
-        "max_connections"
-    ),
-    "25P03": (
-        "PostgreSQL ended a transaction that did nothing for ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS; this process was "
-        "stopped or starved. Try again"
-    ),
-    "55P03": (
-        "timed out waiting for a lock in PostgreSQL; another session holds it (see pg_stat_activity). Try again, or "
-        "raise ADWARM_SQL__LOCK_TIMEOUT_SECONDS"
-    ),
-    "57014": (
-        "a statement took longer than ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS and was canceled; raise it if the server "
-        "is not overloaded"
-    ),
-    "40P01": "PostgreSQL canceled one of two transactions in a deadlock; try again",
-    "40001": "PostgreSQL could not serialize two transactions; try again",
-    "57P01": "PostgreSQL is shutting down; try again when it is back",
-    "57P02": "PostgreSQL has crashed; try again when it is back",
-    "57P03": "PostgreSQL is starting up; try again in a moment",
-}
-_POSTGRESQL_STORAGE = {
-    "53100": "the disk of PostgreSQL is full; free some space on its server, then try again",
-    "53200": "PostgreSQL is out of memory; see its log",
-    "58030": "the disk of PostgreSQL reports an error; check it and the log of PostgreSQL",
-    "25006": "PostgreSQL is read-only (a standby, or default_transaction_read_only); connect to the primary",
-    "XX001": "PostgreSQL reports damaged data; see its log, and restore a backup",
-    "XX002": "PostgreSQL reports a damaged index; see its log, and run REINDEX",
-}
-_NO_SLOT = ("too many clients", "too many connections", "connection slots are reserved", "remaining connection slots")
-"""A failed connection attempt carries no code; these texts stand for 53300."""
-_LOST = "the connection to the database was lost; check that the server runs, then try again"
-_SQLITE = (
-    "the SQLite file was locked for longer than ADWARM_SQL__LOCK_TIMEOUT_SECONDS; another process writes to it. "
-    "Several workers are better off with PostgreSQL (ADWARM_DATABASE_URL)"
-)
-
-_SQLITE_STORAGE = {
-    GONE: (
-        "database_gone",
-        "the file was deleted or moved away while this process used it",
-        "move it back, or restore a backup; this process then opens it by itself",
-    ),
-    "SQLITE_FULL": ("disk_full", "the disk is full", "free some space, or move it to a larger disk"),
-    "SQLITE_READONLY": (
-        "disk_read_only",
-        "the file or its folder cannot be written",
-        "mount it for writing, or give this user the right to write",
-    ),
-    "SQLITE_PERM": ("disk_denied", "this user may not access it", "give this user the right to read and write it"),
-    "SQLITE_IOERR": ("disk_error", "the disk reports an error, or is full", "check the disk and the free space"),
-    "SQLITE_CANTOPEN": (
-        "database_unopened",
-        "the file, or one beside it, cannot be opened",
-        "check the path, the rights of this user and the free space",
-    ),
-    "SQLITE_CORRUPT": (
-        "database_damaged",
-        "the database file is damaged",
-        "restore a backup; or move the file away, and run `adwarm db upgrade`",
-    ),
-    "SQLITE_NOTADB": (
-        "database_damaged",
-        "the file is no SQLite database",
-        "check the path; or move the file away, and run `adwarm db upgrade`",
-    ),
-}
 
 
 def open_engine(url: str, limits: SqlSettings | None = None) -> Engine:
@@ -172,11 +107,20 @@ def _open(url: str, limits: SqlSettings, pid: int) -> Engine:
     raise BadRequest(f"ADWARM_DATABASE_URL names {parsed.get_backend_name()!r}; adwarm runs on sqlite and postgresql")
 
 
+class _BoundedPool(QueuePool):
+    @property
+    def _timeout(self) -> float:  # SQLAlchemy reads it when a wait begins
+        return bound_wait(POOL_SECONDS)
+
+    @_timeout.setter
+    def _timeout(self, seconds: float) -> None: ...
+
+
 def _pool(limits: SqlSettings) -> dict[str, Any]:
     return {
+        "poolclass": _BoundedPool,
         "pool_size": limits.pool_size,
         "max_overflow": 0,
-        "pool_timeout": POOL_SECONDS,
         "hide_parameters": True,  # errors are logged, and parameters may be payloads
         "execution_options": {_LIMITS: limits},
     }
@@ -212,6 +156,12 @@ def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
             cursor.execute("; ".join(f"SET {name} = {seconds * 1000:.0f}" for name, seconds in waits.items()))
         connection.autocommit = False
 
+    @event.listens_for(engine, "begin")
+    def _bound_writes(connection: Connection) -> None:
+        seconds = bound_wait(limits.lock_timeout_seconds)
+        if seconds < limits.lock_timeout_seconds and connection.get_execution_options().get(_MODE) == "IMMEDIATE":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {seconds * 1000:.0f}")  # reads wait for no lock
+
     _check_only_idle(engine)
     return engine
 
@@ -242,26 +192,36 @@ def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
         _make_folder(Path(database).parent)
         pool = _pool(limits)
     seconds = limits.lock_timeout_seconds
-    engine = create_engine(url, connect_args={"timeout": seconds, "check_same_thread": False}, **pool)
-    pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={seconds * 1000:.0f}")
+    engine = create_engine(url, connect_args={"check_same_thread": False}, **pool)
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
     if is_file and database:
         watch_file(engine, Path(database))
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
+        connection.execute(f"PRAGMA busy_timeout={_busy_milliseconds(seconds)}")
         connection.isolation_level = None  # `_begin` starts transactions, so that writers queue instead of failing
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+        busy_ms = _busy_milliseconds(seconds)
+        if connection.info.get(_BUSY) != busy_ms:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_ms}")
+            connection.info[_BUSY] = busy_ms
+        mode = connection.get_execution_options().get(_MODE, "DEFERRED")
         if mode:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
     _close_cursors_at_return(engine)
     return engine
+
+
+def _busy_milliseconds(seconds: float) -> int:
+    """Return how long a statement may wait for the file here, in tenths of a second, so that it rarely changes."""
+    return ceil(bound_wait(seconds) * 10) * 100
 
 
 def _close_cursors_at_return(engine: Engine) -> None:
@@ -300,7 +260,7 @@ def open_connection(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except DBAPIError as error:
-        if (translated := _translate_error(error, engine)) is not None:
+        if (translated := translate_error(error, engine)) is not None:
             raise translated from None
         if not isinstance(error, OperationalError):
             raise
@@ -308,56 +268,6 @@ def open_connection(engine: Engine) -> Connection:
             f"the {engine.dialect.name} database cannot be reached ({type(error.orig).__name__}); check that it runs "
             "and that ADWARM_DATABASE_URL is right"
         ) from None  # the original may repeat the URL
-
-
-@contextmanager
-def translating_errors(engine: Engine) -> Iterator[None]:
-    """Translate errors of waiting into `Transient`, and those of disks into `StorageError`; others pass unchanged."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        translated = _translate_error(error, engine)
-        if translated is None:
-            raise
-        raise translated from None  # the original may repeat the URL
-
-
-def _translate_error(error: SQLAlchemyError, engine: Engine) -> Transient | None:
-    """Return the error to raise for a wait that timed out, a lost connection or a disk; None for any other error."""
-    if isinstance(error, PoolTimeout):
-        return Transient(_pool_message(engine), code="database_pool")
-    if not isinstance(error, DBAPIError):
-        return None
-    if engine.dialect.name == "sqlite":
-        return _translate_sqlite(error, engine)
-    code = getattr(error.orig, "pgcode", None)
-    if code is None and any(words in str(error.orig) for words in _NO_SLOT):
-        code = "53300"
-    if code in _POSTGRESQL:
-        return Transient(_POSTGRESQL[code], code=code)
-    if code in _POSTGRESQL_STORAGE:
-        return StorageError(_POSTGRESQL_STORAGE[code], code=code)
-    return Transient(_LOST, code="database_lost") if error.connection_invalidated else None
-
-
-def _translate_sqlite(error: DBAPIError, engine: Engine) -> Transient | None:
-    name = getattr(error.orig, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return Transient(_SQLITE, code="database_locked")
-    problem = _SQLITE_STORAGE.get("_".join(name.split("_")[:2]))  # an extended code has a third word
-    if problem is None:
-        return None
-    code, text, advice = problem
-    path = Path(engine.url.database or ":memory:").absolute()
-    return StorageError(describe_storage_problem(path, DATABASE_SETTING, text, advice), code=code)
-
-
-def _pool_message(engine: Engine) -> str:
-    count = engine.pool.size() if isinstance(engine.pool, QueuePool) else 1
-    return (
-        f"all {count} database connections of this process were in use for too long; raise ADWARM_SQL__POOL_SIZE "
-        "(processes times this must stay below the server's max_connections) or run fewer threads (ADWARM_WORKERS)"
-    )
 
 
 @contextmanager
@@ -382,7 +292,7 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
     """
     if engine.dialect.name != "postgresql":
         with translating_errors(engine), open_connection(engine) as connection:
-            yield connection.execution_options(sqlite_begin="")
+            yield connection.execution_options(**{_MODE: ""})
         return
     with translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
@@ -414,7 +324,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
     with translating_errors(engine), open_connection(engine) as plain:
-        connection = plain.execution_options(sqlite_begin="IMMEDIATE")
+        connection = plain.execution_options(**{_MODE: "IMMEDIATE"})
         with connection.begin():
             yield connection
 

@@ -20,7 +20,8 @@ from sqlalchemy import Connection, Engine, column, inspect, select, table
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import Transient
 from adwarm.foundation.storage import DATABASE_SETTING, translating_storage_errors
-from adwarm.store.database import open_connection, read_transaction, translating_errors
+from adwarm.store.database import open_connection, read_transaction
+from adwarm.store.database_errors import translating_errors
 from adwarm.store.migration_scripts import (
     VERSION_TABLE,
     Migration,

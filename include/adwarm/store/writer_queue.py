@@ -22,7 +22,8 @@ from weakref import finalize
 
 from sqlalchemy import Engine
 
-from adwarm.foundation.errors import Transient
+from adwarm.foundation.clock import TimeLimit, bound_wait, limited, note_timeout
+from adwarm.foundation.errors import DatabaseBusy
 from adwarm.foundation.storage import DATABASE_SETTING, translating_storage_errors
 from adwarm.store.database import get_limits
 
@@ -44,21 +45,23 @@ class WriterQueue:
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """Wait for the writers ahead, and hold the lock within the context.
+        """Wait for the writers ahead, and hold the lock within the context; its transaction waits in the same time.
 
         Raises:
-            Transient: the wait took longer than `lock_timeout_seconds`.
+            DatabaseBusy: the wait took longer than `lock_timeout_seconds`, or than the caller has.
         """
         if self._path is None:
             yield
             return
-        end = time.monotonic() + self._seconds
-        if not self._thread.acquire(timeout=self._seconds):
-            raise self._timeout_error(self._path)
+        seconds = bound_wait(self._seconds)
+        end = time.monotonic() + seconds
+        if not self._thread.acquire(timeout=seconds):
+            raise _timeout_error(self._path, seconds)
         try:
             release = self._enter(self._path, end)
             try:
-                yield
+                with limited(TimeLimit(end - time.monotonic(), "the write")):
+                    yield
             finally:
                 release()
         finally:
@@ -74,9 +77,9 @@ class WriterQueue:
                 _unlock(gate)
             if entered:
                 return lambda: _unlock(active)
-        wait = _Wait(_open(path))
-        if not wait.wait_until_entered(end - time.monotonic()):
-            raise self._timeout_error(path)
+        wait, left = _Wait(_open(path)), end - time.monotonic()
+        if not wait.wait_until_entered(left):
+            raise _timeout_error(path, left)
         return wait.release
 
     def _open_files(self, path: Path) -> Files:
@@ -85,14 +88,6 @@ class WriterQueue:
             self._files, self._owner = _open(path), os.getpid()
             finalize(self, _close, self._files)
         return self._files
-
-    def _timeout_error(self, path: Path) -> Transient:
-        return Transient(
-            f"timed out after {self._seconds:g} s waiting to write to "
-            f"{path.with_name(path.name.removesuffix('-turn'))}: another process holds the lock and may hang; find it "
-            "(fuser, lsof) and stop it. For several workers use PostgreSQL (ADWARM_DATABASE_URL)",
-            code="database_locked",
-        )
 
 
 class _Wait:
@@ -140,6 +135,16 @@ class _Wait:
                 self._entered.set()
                 return
         self.release()
+
+
+def _timeout_error(path: Path, seconds: float) -> DatabaseBusy:
+    note_timeout()
+    return DatabaseBusy(
+        f"timed out after {seconds:.3g} s waiting to write to "
+        f"{path.with_name(path.name.removesuffix('-turn'))}: another process holds the lock and may hang; find it "
+        "(fuser, lsof) and stop it. For several workers use PostgreSQL (ADWARM_DATABASE_URL)",
+        code="database_locked",
+    )
 
 
 def _open(path: Path) -> Files:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from adwarm.foundation.clock import SystemClock, VirtualClock
+from adwarm.foundation.errors import SLOW_BODY, Transient
 from adwarm.model import Priority, ReportKey, Window, resolve_key
 from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.batch import Batch
 from adwarm.settings import ReportSettings
+from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, leases, partitions
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.leases import table as lease_table
@@ -132,14 +135,22 @@ def test_what_is_too_much_at_once_goes_as_a_report(staging: PlatformHarness) -> 
     assert len(staging.calls("submit")) == 1
 
 
-def test_what_takes_too_long_at_once_goes_as_a_report(make_staging: Callable[..., PlatformHarness]) -> None:
-    """A request that times out goes as a report after the usual retries."""
-    staging = make_staging(read_timeout=0.2)
-    slow = {"kind": "slow_body", "seconds": 5, "routes": ["insights"], "calls": 3}
-    staging.set_faults(fault=[slow])
-    assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == ["fetched"]
-    assert len(staging.calls("submit")) == 1
-    assert {event.code for event in staging.events("Transient")} == {"timeout"}
+@pytest.mark.parametrize(("code", "status", "reports"), [("timeout", "fetched", 1), (SLOW_BODY, "failed", 0)])
+def test_what_takes_too_long_at_once_goes_as_a_report(
+    staging: PlatformHarness, monkeypatch: pytest.MonkeyPatch, code: str, status: str, reports: int
+) -> None:
+    """A request without an answer goes as a report after the usual retries; one whose rows come too slowly does not."""
+    submit, failures = MetaSource.submit, iter(range(3))
+
+    def fail(source: MetaSource, unit: FetchUnit) -> ResultPage:
+        if next(failures, None) is not None:
+            raise Transient("no answer in time", code=code)
+        return submit(source, unit)
+
+    monkeypatch.setattr(MetaSource, "submit", fail)
+    assert statuses(staging.run("act_1", span="2026-10-26..2026-11-24")) == [status]
+    assert len(staging.calls("submit")) == reports
+    assert {event.code for event in staging.events("Transient")} == {code}
 
 
 def test_a_page_that_is_too_large_is_fetched_in_smaller_ones(staging: PlatformHarness) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.errors import Refused, Transient
 from adwarm.model import Account, Priority, ReportKey
 from adwarm.serving.misses import FetchOutcome
-from adwarm.serving.problems import Problem, unknown_report
+from adwarm.serving.problems import ANSWER_SECONDS, Problem, unknown_report
 from adwarm.store import accounts, denials
 from adwarm.store.requests import RequestStatus
 from tests.unit.conftest import NOW, SQLITE_ONLY
@@ -51,6 +52,30 @@ def assert_nothing_left(harness: MissHarness) -> None:
     assert harness.misses.is_idle
     assert harness.misses.waiting == 0
     assert asyncio.all_tasks(harness.loop) == set()
+
+
+class StuckExecutor(Executor):
+    """Takes work and never does it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Return a future that has no end."""
+        return Future()
+
+
+@pytest.mark.parametrize("part", ["_check", "_flights"])
+@pytest.mark.parametrize("wait", [0.0, 3.0, 20.0])
+def test_a_database_that_does_not_answer_is_waited_for_no_longer_than_the_reader_waits(
+    harness: MissHarness, part: str, wait: float
+) -> None:
+    """Whether its thread is stuck in reading the account or in writing the request: 503, in the time of the reader."""
+    getattr(harness.misses, part)._executor = StuckExecutor()
+    with pytest.raises(Problem) as caught:
+        harness.fetch(wait=wait)
+    assert (caught.value.status, "Retry-After" in caught.value.headers) == (503, True)
+    assert harness.loop.time() == max(wait, ANSWER_SECONDS) + 1
+    for task in asyncio.all_tasks(harness.loop):
+        task.cancel()
+    harness.run(settle())
 
 
 def test_the_scope_read_requests_nothing(harness: MissHarness) -> None:
@@ -272,9 +297,9 @@ def test_a_request_that_expired_before_its_reader_gave_up_is_made_again(harness:
     """A reader never gets the id of a request that will not be carried out; the key is not counted as new twice."""
 
     async def read() -> FetchOutcome:
-        reader = asyncio.create_task(harness.start(wait=10, daily_new_keys=1))
+        reader = asyncio.create_task(harness.start(wait=30, daily_new_keys=1))
         await settle()
-        harness.loop.now += 40
+        harness.loop.now += 30.5
         return await reader
 
     outcome = harness.run(read())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.foundation.errors import Transient
+from adwarm.foundation.errors import DatabaseBusy, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, ReportKey, TokenScope
 from adwarm.serving import tokens
@@ -524,6 +524,25 @@ def test_a_lost_database_is_not_asked_by_every_request(lobby: Lobby, monkeypatch
         lobby.clock.sleep(1)
         assert await lobby.status(header) == 200
         assert len(reads) == 2
+
+    run(work)
+
+
+@SQLITE_ONLY
+def test_a_read_that_hangs_is_no_answer(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that this process has not read before is refused for now, in the time of an answer."""
+    header, release = lobby.issue(), threading.Event()
+    monkeypatch.setattr(tokens, "ANSWER_SECONDS", 0.01)
+
+    def hang(engine: Engine) -> set[str]:
+        release.wait(60)
+        return set()
+
+    async def work() -> None:
+        monkeypatch.setattr(tokens.access_tokens, "list_ids", hang)
+        with pytest.raises(DatabaseBusy):
+            await lobby.authenticator.authenticate(header)
+        release.set()
 
     run(work)
 

@@ -21,7 +21,6 @@ from adwarm.settings import SqlSettings
 from adwarm.store import database
 from adwarm.store.aggregates import watermark
 from adwarm.store.database import (
-    _translate_error,
     database_time,
     get_limits,
     insert_new,
@@ -31,6 +30,7 @@ from adwarm.store.database import (
     upsert,
     write_transaction,
 )
+from adwarm.store.database_errors import translate_error
 from adwarm.store.schema import upgrade
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -412,6 +412,6 @@ def test_errors_of_the_disk_of_postgresql_are_storage_errors(subtests: pytest.Su
                 pgcode = code
 
             engine = create_engine("postgresql+psycopg2://user@host/db")
-            error = _translate_error(OperationalError("SELECT 1", {}, DriverError("secret")), engine)
+            error = translate_error(OperationalError("SELECT 1", {}, DriverError("secret")), engine)
             assert isinstance(error, StorageError)
             assert (error.code, "secret" in str(error)) == (code, False)

@@ -37,6 +37,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.compression.dictionaries import parse_available_dictionary
 from adwarm.foundation import telemetry
+from adwarm.foundation.clock import TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, Corrupt, restore_error
 from adwarm.foundation.local_time import local_day
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope
@@ -75,7 +76,7 @@ from adwarm.serving.hit_parts import COLUMNAR, HitParts
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.open_log import Open
 from adwarm.serving.pointers import Pointer
-from adwarm.serving.problems import Problem, retry_headers, unknown_report
+from adwarm.serving.problems import ANSWER_SECONDS, Problem, retry_headers, unknown_report
 from adwarm.serving.read_chain import STORE_ERRORS, ChainRequest, StoreUnreachable
 from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import Credentials, parse_credentials
@@ -126,9 +127,11 @@ class HitRoute:
         if scope["type"] == "lifespan" and not telemetry.is_recording():  # else each request has a span
             scope.get("state", {})[AT_ONCE] = self.answer_at_once
         if scope["type"] != "http" or not is_read(scope):
-            await self._inner(scope, receive, send)
+            with limited(*[TimeLimit(ANSWER_SECONDS, "the answer")] * (scope["type"] == "http")):
+                await self._inner(scope, receive, send)
             return
         visit = Visit(scope, receive, send, time.perf_counter(), collect_headers(scope["headers"]))
+        visit.seconds = max(ANSWER_SECONDS, min(float(parse_wait(visit.prefer)), self._max_wait))
         try:
             await self._answer(visit)
         except Exception as error:
@@ -199,7 +202,7 @@ class HitRoute:
         try:
             pointer = self._parts.pointers.get(key, now)
             if pointer is None:
-                pointer = await self._load_pointer(key)
+                pointer = await self._load_pointer(visit, key)
                 now = self._clock.now()
             entry = pointer.entry
             if entry is not None and await self._send_stored(reading, pointer, entry, now):
@@ -213,13 +216,14 @@ class HitRoute:
             return
         await self._answer_miss(reading, pointer)
 
-    async def _load_pointer(self, key: ReportKey) -> Pointer:
+    async def _load_pointer(self, visit: Visit, key: ReportKey) -> Pointer:
         """Read a pointer; where the process has an older one, no longer than the step `entry` of the chain allows."""
-        if self._chain.entry_seconds is None or self._parts.pointers.get_last(key) is None:
-            return await self._parts.pointers.load(key)
-        if loop_time() - self._store_lost_at < _LOST_SECONDS:
-            raise _NotTried
-        async with asyncio.timeout(self._chain.entry_seconds):
+        seconds = visit.seconds
+        if self._chain.entry_seconds is not None and self._parts.pointers.get_last(key) is not None:
+            if loop_time() - self._store_lost_at < _LOST_SECONDS:
+                raise _NotTried
+            seconds = self._chain.entry_seconds
+        async with asyncio.timeout(seconds):
             return await self._parts.pointers.load(key)
 
     async def _send_stored(self, reading: Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
@@ -238,7 +242,7 @@ class HitRoute:
     def _find_wait(self, reading: Reading) -> float:
         """Return how many seconds the reader waits for a fresh report; 0 when it does not, or its token may not."""
         may_fetch = reading.token.allows(TokenScope.ENQUEUE)
-        return min(float(parse_wait(reading.prefer)), self._max_wait) if may_fetch else 0.0
+        return min(float(parse_wait(reading.visit.prefer)), self._max_wait) if may_fetch else 0.0
 
     async def _send_stale(self, reading: Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
         """Send an old entry and request a fresh one, unless the token may not, or adwarm itself reads."""
@@ -254,7 +258,8 @@ class HitRoute:
         """Send an entry; False when its bytes are lost or damaged, and then nothing was sent."""
         answer = self._find_answer(reading, pointer, entry, status, now)
         if answer is None:
-            answer = await self._load_answer(reading, pointer, entry, status, now)
+            async with asyncio.timeout(reading.visit.seconds):
+                answer = await self._load_answer(reading, pointer, entry, status, now)
         if answer is None:
             return False
         code, (headers, _), body = answer
@@ -312,7 +317,7 @@ class HitRoute:
         """Send what this process knows of a report whose entry cannot be read."""
         first = self._chain.describe_miss(reading.query.key, error, "")
         before, _, after = self._chain.split_steps(wants_fresh=False)
-        request = ChainRequest(first, priority=Priority.NORMAL, allow_partial=allows_partial(reading.prefer))
+        request = ChainRequest(first, priority=Priority.NORMAL, allow_partial=allows_partial(reading.visit.prefer))
         if not await self._send_found(reading, request, [*before, *after]):
             if self._parts.pointers.is_stored(reading.query.key.account_id):
                 self._record(reading, None, "miss", 0)
@@ -335,7 +340,7 @@ class HitRoute:
             is_outdated=pointer.entry is not None,
             admit_call=partial(self._misses.admit_call, key, token),
             caller=token.id,
-            allow_partial=allows_partial(reading.prefer),
+            allow_partial=allows_partial(reading.visit.prefer),
         )
         if pointer.is_known and await self._send_found(reading, request, before):
             if may_fetch and reading.actor is not Actor.WARMER:

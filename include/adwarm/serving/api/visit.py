@@ -23,7 +23,7 @@ from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, descri
 from adwarm.serving.api.heads import Offer
 from adwarm.serving.api.insights_request import InsightsQuery, choose_shape, is_insights_path
 from adwarm.serving.hit_parts import Representations, Selection
-from adwarm.serving.problems import Problem
+from adwarm.serving.problems import ANSWER_SECONDS, Problem
 from adwarm.serving.reader import ReadResult, ReadStatus
 from adwarm_client import api_headers
 
@@ -140,6 +140,8 @@ class Visit:
     started: float
     headers: dict[bytes, bytes]
     is_sent: bool = False
+    seconds: float = ANSWER_SECONDS
+    """How long it waits for the database: as long as the client offers to wait, and not less than by default."""
     refused_window: Window | None = None
     """Days of a stored answer that the request does not allow; None without one."""
 
@@ -147,6 +149,11 @@ class Visit:
     def is_head(self) -> bool:
         """Whether the answer has no body."""
         return bool(self.scope["method"] == "HEAD")
+
+    @property
+    def prefer(self) -> str:
+        """The header `Prefer`."""
+        return self.headers.get(b"prefer", b"").decode("latin-1")
 
     @property
     def stored_window(self) -> dict[str, str]:
@@ -173,11 +180,6 @@ class Reading:
     def query(self) -> InsightsQuery:
         """What path and query name."""
         return self.offer.query
-
-    @property
-    def prefer(self) -> str:
-        """The header `Prefer`."""
-        return self.visit.headers.get(b"prefer", b"").decode("latin-1")
 
 
 def is_read(scope: Scope) -> bool:

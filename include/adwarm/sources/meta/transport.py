@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as WireTimeout
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
+from adwarm.foundation.errors import SLOW_BODY, AdwarmError, BadRequest, Transient
 from adwarm.foundation.redaction import redact, register_secret
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
@@ -333,10 +333,11 @@ def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
     """Return the error for one that a library raised during a call within `bounds`."""
     if bounds.is_too_large:
         return bounds.too_large_error()
-    if bounds.is_late:
-        return Transient("Meta's response did not come to its end in time", code="timeout")
     cause = error.args[0] if error.args else None
-    if isinstance(error, requests.Timeout | TimeoutError | WireTimeout) or isinstance(cause, WireTimeout):
+    timeouts = requests.Timeout, TimeoutError, WireTimeout
+    if bounds.is_late or isinstance(error, timeouts) or isinstance(cause, WireTimeout):
+        if bounds.is_in_body:
+            return Transient("Meta's response did not come to its end in time", code=SLOW_BODY)
         return Transient("Meta did not respond in time", code="timeout")
     if isinstance(error, requests.URLRequired | requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return BadRequest("graph_url is not a valid address; write it as https://host", code="graph_url")

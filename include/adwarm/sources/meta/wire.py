@@ -74,6 +74,11 @@ class CallBounds:
         left = max(_SHORTEST_SECONDS, self._left_at_start)
         return min(connect, left), min(self._head_seconds, left)
 
+    @property
+    def is_in_body(self) -> bool:
+        """Whether the head of the response is complete."""
+        return not self._in_head
+
     def mark_head_complete(self) -> None:
         """Switch from the deadline of the head to that of the whole call."""
         self._in_head = False

@@ -200,6 +200,19 @@ def test_other_days_are_no_answer_in_any_shape(route: HitHarness, shape: str) ->
 
 
 @SQLITE_ONLY
+def test_a_database_that_does_not_answer(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that this process has not sent before is 503 in the time of the answer, not of the database."""
+
+    async def hang(key: ReportKey) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(hit_route, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(route.route._parts.pointers, "load", hang)
+    answer = route.get(PATH)
+    assert (answer.status, "retry-after" in answer.headers) == (503, True)
+
+
+@SQLITE_ONLY
 def test_a_lost_database_after_midnight(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy in memory is of yesterday's days then: 503 by default, that copy without a tag for who allows it."""
     route.desk.warm(KEY)
