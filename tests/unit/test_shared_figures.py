@@ -19,7 +19,10 @@ EVIDENCE, PLAN = "pages/views/evidence_tab.py", "pages/views/plan_tab.py"
 FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
     "reads, first opens and their hits of a day": ("store.read_traffic:get_day_totals", (STATUS, NOW)),
     "calls of a day by cause": ("store.read_traffic:get_day_calls", (STATUS, NOW)),
-    "warms used and wasted by reason, and their age": ("store.warm_usage:get_usage", (STATUS, NOW)),
+    "warms used and wasted by reason, and their age": (
+        "store.warm_usage:get_usage",
+        (STATUS, NOW, "queries/digest.py"),
+    ),
     "running and latest jobs": ("store.jobs:list_latest", (STATUS, NOW, PLAN)),
     "alerts": ("store.alerts:list_alerts", ("cli/errors.py", "cli/schedule_checks.py", NOW)),
     "failed calls": ("store.error_events:ErrorLog.list_recent", ("cli/errors.py", FLOW)),
@@ -69,7 +72,13 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
         "planning.key_facts:KeyExplainer.explain",
         ("cli/plan.py", "pages/views/plan_tab.py"),
     ),
-    "fatigue of an account": ("fatigue.report:summarize", ("cli/fatigue.py", "serving/api/routes/scores.py")),
+    "fatigue of an account": (
+        "queries.fatigue_overview:sum_account",
+        ("cli/fatigue.py", "serving/api/routes/scores.py"),
+    ),
+    "ads that need action": ("queries.fatigue_overview:count_due", ("queries/digest.py", "pages/views/fatigue_tab.py")),
+    "requested reports that did not come": ("store.requests:list_unfulfilled", ("actions/warm_now.py", FLOW)),
+    "calls of an app": ("maintenance.platform_watch:list_apps", ("cli/connection_checks.py", FLOW)),
 }
 """By what is shown: its function, and the modules that show it."""
 

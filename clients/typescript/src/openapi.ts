@@ -1328,7 +1328,7 @@ export interface components {
             fatigued: number;
             /**
              * Score
-             * @description Mean score weighted by recent spend; null without spend.
+             * @description Mean score weighted by recent spend; without spend the plain mean; null without a score.
              */
             score: number | null;
             /**

@@ -2,7 +2,7 @@ import type {Score} from '@adwarm/client'
 import {useId, useMemo, useState} from 'react'
 import {type Band, BANDS, BandTag} from './fatigue'
 import type {AdFigures} from './report'
-import type {Formats} from './words'
+import {type Formats, percentLost} from './words'
 
 const PAGE_ROWS = 25
 
@@ -150,7 +150,7 @@ export function AdTable({ads, scores, formats}: TableProps) {
 function ScoreCell({score}: {readonly score: Score}) {
   return (
     <>
-      <BandTag band={score.status} /> {score.loss !== null && <span className="score">{Math.round(100 * score.loss)} % lost</span>}
+      <BandTag band={score.status} /> {score.loss !== null && <span className="score">{percentLost(score.loss)} % lost</span>}
     </>
   )
 }

@@ -1,6 +1,6 @@
 import {type AdwarmClient, AdwarmProblem, type Score} from '@adwarm/client'
 import {useEffect, useId, useState} from 'react'
-import {errorTitle, longDay} from './words'
+import {errorTitle, longDay, percentLost} from './words'
 
 export type Band = Score['status']
 
@@ -119,7 +119,7 @@ export function Fatigue({scores, problem}: FatigueProps) {
 }
 
 function WorstAd({score}: {readonly score: Score}) {
-  const lost = Math.max(0, Math.round(100 * (score.loss ?? 0)))
+  const lost = percentLost(score.loss)
   return (
     <li>
       <div className="worst-name">

@@ -35,6 +35,11 @@ export function compact(value: number): string {
   return new Intl.NumberFormat(LOCALE, {notation: 'compact', maximumFractionDigits: 1}).format(value)
 }
 
+/** Returns the share of clicks lost in whole percent: cut and not rounded, so that below a limit it does not show it. */
+export function percentLost(loss: number | null): number {
+  return Math.max(0, Math.floor(100 * (loss ?? 0) + 1e-9))
+}
+
 /** Returns a span of time in words, such as `3 min` or `2 h 5 min`. */
 export function span(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))

@@ -19,7 +19,6 @@ from adwarm.model import Priority, ReportKey, TokenScope
 from adwarm.planning.store_view import StoreView
 from adwarm.settings import Settings
 from adwarm.store import accounts, requests, warms
-from adwarm.store.database import read_transaction
 
 MAX_KEYS: Final = 200
 """The most reports of one action."""
@@ -104,8 +103,7 @@ def preview_warm(services: ActionServices, keys: Sequence[ReportKey]) -> WarmPre
     fresh = _find_fresh(view, keys, now)
     stale = [key for key in keys if key not in fresh]
     status = services.queue.status()
-    pending = sum(item.pending for item in status.classes.values())
-    return WarmPreview(tuple(keys), fresh, estimate_calls(view, stale, now), max(0, status.size - pending))
+    return WarmPreview(tuple(keys), fresh, estimate_calls(view, stale, now), max(0, status.size - status.pending))
 
 
 def estimate_calls(view: StoreView, keys: Sequence[ReportKey], at: datetime) -> int:
@@ -230,10 +228,13 @@ class FailedReports:
     """What can be requested again.
 
     Attributes:
+        failures: the newest ones, up to `MAX_FAILURES`.
+        total: how many there are.
         denied: reports of accounts that deny access; requesting them again is useless until that is granted.
     """
 
     failures: tuple[Failure, ...]
+    total: int
     denied: int = 0
 
     @property
@@ -254,9 +255,9 @@ class FailedReports:
 def find_failed_requests(services: ActionServices) -> FailedReports:
     """Return the reports whose newest request failed, expired or was shed in the last 24 hours. Only reads."""
     after = services.clock.now() - REQUESTS_SINCE
-    with read_transaction(services.context.engine) as connection:
-        rows = requests.list_unfulfilled(connection, after, MAX_FAILURES)
-    return FailedReports(tuple(Failure(row.key, row.error or "no reason given", str(row.status)) for row in rows))
+    rows, total = requests.list_unfulfilled(services.context.engine, after, MAX_FAILURES)
+    failures = tuple(Failure(row.key, row.error or "no reason given", str(row.status)) for row in rows)
+    return FailedReports(failures, total)
 
 
 def find_failed_warms(services: ActionServices, run_id: str) -> FailedReports:
@@ -274,7 +275,7 @@ def find_failed_warms(services: ActionServices, run_id: str) -> FailedReports:
         if row.status in warms.FAILED
     }
     denied = sum(row.status in warms.DENIED for row in rows)
-    return FailedReports(tuple(failed.values())[:MAX_FAILURES], denied)
+    return FailedReports(tuple(failed.values())[:MAX_FAILURES], len(failed), denied)
 
 
 def retry_reports(

@@ -147,6 +147,16 @@ class QueueStatus:
     ready: tuple[int, ...] = ()
     has_active_worker: bool = False
 
+    @property
+    def pending(self) -> int:
+        """Number of requests that wait."""
+        return sum(status.pending for status in self.classes.values())
+
+    @property
+    def oldest_seconds(self) -> float | None:
+        """Since when the oldest of them waits; None without one."""
+        return max((item.oldest_seconds for item in self.classes.values() if item.oldest_seconds), default=None)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain values."""
         by_class = {
@@ -157,7 +167,7 @@ class QueueStatus:
             }
             for priority, status in self.classes.items()
         }
-        return {"size": self.size, "pending": sum(status.pending for status in self.classes.values()), **by_class}
+        return {"size": self.size, "pending": self.pending, **by_class}
 
 
 def summarize_queue(open_requests: Sequence[QueuedRequest], rules: QueueRules, now: float) -> QueueStatus:

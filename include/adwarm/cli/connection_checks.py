@@ -122,7 +122,7 @@ def check_tier(runtime: "Runtime") -> Finding:
     """Return the calls of each app against what the platform's upper access tier asks for."""
     from adwarm.maintenance.platform_watch import TIER_CALLS, TIER_DAYS, TIER_ERRORS, list_apps
 
-    apps = list_apps(runtime.engine)
+    apps = list_apps(runtime.engine, runtime.clock.now())
     texts = [f"{app.app}: {app.calls:,} calls in {TIER_DAYS} days, {app.error_share:.1%} with an error" for app in apps]
     rule = f"the platform grants its upper tier from {TIER_CALLS:,} calls with under {TIER_ERRORS:.0%} errors"
     return Finding("; ".join([*texts, rule]), warning=any(app.error_share >= TIER_ERRORS for app in apps))

@@ -67,7 +67,7 @@ class SentMessage:
 
 
 def print_digest(runtime: "Runtime", *, as_json: bool) -> None:
-    """Print the weekly digest as it would be sent now: how warm, what it cost, what to do, which ads to replace."""
+    """Print the weekly digest as it would be sent now: how warm, what it cost, what to do, which ads need action."""
     from adwarm.queries.digest import build_digest
 
     title, text = build_digest(runtime.context, runtime.clock.now())

@@ -224,12 +224,15 @@ def _show_changes(selection: _Selection, ad: str | None, files: dict[str, Path],
 
 
 def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
-    from adwarm.fatigue.recommendation import recommend
-    from adwarm.fatigue.report import describe_time_to_critical, summarize
+    from adwarm.fatigue.recommendation import format_loss, recommend
+    from adwarm.fatigue.report import describe_time_to_critical
+    from adwarm.queries.fatigue_overview import sum_account
 
-    summary, settings = summarize(selection.scores), selection.runtime.settings.fatigue
+    runtime, account, day = selection.runtime, selection.account, selection.day
+    summary, is_settled = sum_account(runtime.engine, account.id, day), all(item.settled for item in selection.scores)
     if as_json:
-        print_json({**_head(selection, files), "summary": summary.to_dict(), "scores": _documents(selection)})
+        of_day = {"account_id": account.id, "as_of": day, **summary.to_dict(), "settled": is_settled}
+        print_json({**_head(selection, files), "summary": of_day, "scores": _documents(selection)})
         return
     rows = []
     for score in (item.score for item in selection.shown):
@@ -238,18 +241,18 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
             score.ad_id,
             score.ad_name,
             score.status,
-            None if score.loss is None else f"{max(0.0, score.loss):.0%}",
+            None if score.loss is None else format_loss(max(0.0, score.loss)),
             None if score.trend_per_day is None else f"{score.trend_per_day:+z.1f}",
             None if score.total is None else f"{score.total:.0f}",
             score.driver,
             None if score.alarm == "none" else f"{score.alarm}{since}",
             describe_time_to_critical(score) or None,
             None if score.recent_spend is None else f"{score.recent_spend:,.0f}",
-            recommend(score, settings).action,
+            recommend(score, runtime.settings.fatigue).action,
         ))
-    open_days = "" if summary.settled else ", may still be restated"
-    print_table(f"{selection.name} on {selection.day}{open_days}", _COLUMNS, rows, "no ad in this band")
-    print(f"{summary.describe(selection.account.currency)}.")
+    open_days = "" if is_settled else ", may still be restated"
+    print_table(f"{selection.name} on {day}{open_days}", _COLUMNS, rows, "no ad in this band")
+    print(f"{summary.describe(account.currency)}.")
 
 
 def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:

@@ -110,9 +110,9 @@ def check_open_alerts(runtime: "Runtime") -> Finding:
     Raises:
         Transient: a channel does not deliver.
     """
-    from adwarm.store.alerts import list_alerts, list_deliveries
+    from adwarm.store.alerts import count_open, list_alerts, list_deliveries
 
-    alerts = list_alerts(runtime.engine, limit=100, open_only=True)
+    alerts = list_alerts(runtime.engine, open_only=True)
     failing = {
         item.channel: item.error
         for item in list_deliveries(runtime.engine, [alert.id for alert in alerts])
@@ -124,7 +124,7 @@ def check_open_alerts(runtime: "Runtime") -> Finding:
     if not alerts:
         return Finding("none is open")
     kinds = ", ".join(f"{alert.kind} of {alert.scope}" for alert in alerts[:_SHOWN])
-    count = format_count(len(alerts), "alert")
+    count = format_count(count_open(runtime.engine), "alert")
     return Finding(f"{count} open: {kinds}; `adwarm errors --alerts --open` shows all", warning=True)
 
 

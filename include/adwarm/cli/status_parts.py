@@ -32,9 +32,10 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "stale": "failed; the older report is served",
         "failed": "failed, and nothing is stored",
         "denied": "refused: the token may not read the account",
-        "used": "opened by a person before they expired",
-        "wasted": "expired unopened",
-        "superseded": "replaced by a newer warm of their report before anybody opened them",
+        "used": "of the fetched: opened by a person before they expired",
+        "wasted": "of the fetched: expired unopened",
+        "superseded": "of the fetched: replaced by a newer warm of their report before anybody opened them",
+        "open": "of the fetched: not known yet, or fetched for no reader",
     },
     "forecast": {
         "live": "start of the forecast's id; empty when nothing is live",

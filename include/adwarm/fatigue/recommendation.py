@@ -164,12 +164,19 @@ def list_flags(score: FatigueScore) -> list[str]:
     return [str(name) for name in score.baseline.get("flags", ())]
 
 
+def format_loss(loss: float) -> str:
+    """Return the size of a loss or gain in whole percent, cut and not rounded: below a limit, it does not show it."""
+    size = abs(loss)
+    percent = int(100 * size)
+    return f"{percent + (size >= (percent + 1) / 100)}%"  # 100 * 0.29 is less than 29
+
+
 def describe_loss(score: FatigueScore) -> str:
     """Return what is lost, such as `gives 38% fewer clicks for the same money than in its good weeks`; may be empty."""
     if score.loss is None:
         return ""
     money = "" if score.baseline.get("recent_cpm") is None else " for the same money"
-    percent = f"{abs(score.loss):.0%}"
+    percent = format_loss(score.loss)
     if percent == "0%":
         return f"gives as many clicks{money} as in its good weeks"
     return f"gives {percent} {'fewer' if score.loss > 0 else 'more'} clicks{money} than in its good weeks"

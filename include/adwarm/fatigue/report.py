@@ -1,13 +1,7 @@
-"""What stored scores say about an account: its summary, what changed since an earlier day, and an ad in words.
+"""What stored scores say about the ads of an account: what changed since an earlier day, and an ad in words."""
 
-An ad is fatigued when its status is `critical` or it has an alarm. The score of an account is the mean total of its ads
-weighted by their spend of the last seven days; ads without a total or with unknown spend have no weight.
-"""
-
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from adwarm.fatigue.recommendation import (
@@ -16,12 +10,13 @@ from adwarm.fatigue.recommendation import (
     describe_flags,
     describe_loss,
     describe_projection,
+    format_loss,
     recommend,
 )
-from adwarm.foundation.wording import format_count, format_csv
+from adwarm.foundation.wording import format_csv
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
-from adwarm.store.scores import STATUSES, StoredScore
+from adwarm.store.scores import StoredScore
 
 ChangeKind = Literal["alarm", "worse", "pending", "new", "better", "recovered", "scored", "gone"]
 """What happened to an ad, in the order in which changes are listed."""
@@ -42,56 +37,6 @@ DRIVER_WORDS: Final[Mapping[str, str]] = {
     "audience": "high frequency",
     "algorithm": "increased price",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class AccountSummary:
-    """The ads of an account on one day.
-
-    Attributes:
-        ads: ads with a row.
-        statuses: number of ads by status; every status is there.
-        watches: ads with evidence that is not enough for an alarm.
-        fatigued: critical ads and ads with an alarm.
-        score: mean total, weighted by recent spend; None when no scored ad has known spend.
-        recent_spend: spend of the last seven days, in the account's currency; None when unknown for every ad.
-        fatigued_share: share of `fatigued_spend` in all recent spend, 0 to 1; None without known spend.
-        unknown_spend: ads whose recent spend is unknown, which no weighted figure counts.
-        settled: whether no data behind the scores can change any more.
-    """
-
-    account_id: str
-    as_of: date
-    ads: int
-    statuses: dict[str, int]
-    alarms: int
-    watches: int
-    fatigued: int
-    score: float | None
-    recent_spend: float | None
-    fatigued_spend: float | None
-    fatigued_share: float | None
-    unknown_spend: int
-    settled: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {**asdict(self), "as_of": self.as_of.isoformat()}
-
-    def describe(self, currency: str = "") -> str:
-        """Return the summary as one line."""
-        statuses = ", ".join(
-            f"{self.statuses[name]:,} {name}" for name in ("critical", "warning", "healthy", "pending")
-        )
-        parts = [f"{format_count(self.ads, 'ad')} ({statuses})", format_count(self.alarms, "alarm")]
-        if self.score is not None:
-            parts.append(f"score {self.score:.0f} weighted by spend")
-        if self.fatigued_share is not None and self.recent_spend is not None:
-            amount = f"{self.recent_spend:,.0f} {currency}".strip()
-            parts.append(f"{self.fatigued_share:.0%} of the last seven days' spend ({amount}) is in fatigued ads")
-        if self.unknown_spend:
-            parts.append(f"spend of {format_count(self.unknown_spend, 'ad')} unknown")
-        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,37 +90,6 @@ class AdChange:
         }
 
 
-def summarize(scores: Sequence[StoredScore]) -> AccountSummary:
-    """Return the summary of the scores of one account and day, at least one."""
-    listed = [item.score for item in scores]
-    statuses = Counter(score.status for score in listed)
-    spends = [(score, score.recent_spend) for score in listed if score.recent_spend is not None]
-    spend = sum(amount for _, amount in spends) if spends else None
-    scored = [(score.total, amount) for score, amount in spends if score.total is not None]
-    weight = sum(amount for _, amount in scored)
-    fatigued_spend = sum(amount for score, amount in spends if is_fatigued(score)) if spends else None
-    return AccountSummary(
-        account_id=listed[0].account_id,
-        as_of=listed[0].as_of,
-        ads=len(listed),
-        statuses={name: statuses[name] for name in STATUSES},
-        alarms=sum(score.alarm == "alarm" for score in listed),
-        watches=sum(score.alarm == "watch" for score in listed),
-        fatigued=sum(map(is_fatigued, listed)),
-        score=round(sum(total * amount for total, amount in scored) / weight, 4) if weight else None,
-        recent_spend=None if spend is None else round(spend, 2),
-        fatigued_spend=None if fatigued_spend is None else round(fatigued_spend, 2),
-        fatigued_share=None if not spend or fatigued_spend is None else round(fatigued_spend / spend, 6),
-        unknown_spend=len(listed) - len(spends),
-        settled=all(item.settled for item in scores),
-    )
-
-
-def is_fatigued(score: FatigueScore) -> bool:
-    """Return whether an ad counts as fatigued."""
-    return score.status == "critical" or score.alarm == "alarm"
-
-
 def list_changes(before: Sequence[StoredScore], after: Sequence[StoredScore]) -> list[AdChange]:
     """Return what happened between two days of an account: alarms first, then by kind and the highest total."""
     old = {item.score.ad_id: item for item in before}
@@ -197,22 +111,21 @@ def _compare(before: StoredScore | None, after: StoredScore) -> AdChange | None:
 def _kind_of_change(old: FatigueScore, new: FatigueScore) -> ChangeKind | None:
     if new.alarm == "alarm" and old.alarm != "alarm":
         return "alarm"
-    if "pending" in {old.status, new.status}:
-        if old.status == new.status:
-            return None
-        return "pending" if new.status == "pending" else "scored"
-    step = _BANDS[new.status] - _BANDS[old.status]
+    is_scored = "pending" not in {old.status, new.status}
+    step = _BANDS[new.status] - _BANDS[old.status] if is_scored else 0
     if step > 0:
         return "worse"
     if old.alarm == "alarm" and new.alarm != "alarm":
         return "recovered"
-    return "better" if step < 0 else None
+    if is_scored or old.status == new.status:
+        return "better" if step < 0 else None
+    return "pending" if new.status == "pending" else "scored"
 
 
 def _state(score: FatigueScore) -> str:
     if score.loss is None:
         return score.status
-    return f"{score.status} ({abs(score.loss):.0%} {'lost' if score.loss > -0.005 else 'gained'})"
+    return f"{score.status} ({format_loss(score.loss)} {'lost' if score.loss > -0.01 else 'gained'})"
 
 
 def _moved(before: FatigueScore | None, score: FatigueScore) -> str:

@@ -43,7 +43,7 @@ TIER_CALLS, TIER_DAYS, TIER_ERRORS = 500, 15, 0.15
 _DAY = timedelta(days=1)
 _KEEP = timedelta(days=7)
 Facts = dict[str, Any]
-NOTHING: Final[Facts] = {"ends": None, "answered": [], "warning": "", "token": None, "calls": 0, "errors": 0}
+NOTHING: Final[Facts] = {"ends": None, "answered": [], "warning": "", "token": None}
 """What is known of a connection before it is read."""
 
 
@@ -70,8 +70,6 @@ def make_watch_platform(calls: PlatformCalls, pipeline: RecoveryPipeline, clock:
             counts["alerts"] += 1
             scope = f"connection:{min(texts)}" if len(texts) == 1 else format_count(len(texts), "connection")
             pipeline.alert(scope, kind, "; ".join(texts.values()))
-        if counts["read"]:
-            count_use(calls.context.engine, connections, now)
         if not connections:
             return StepResult(skipped="; ".join(problems) or "no connection has a platform that changes")
         return StepResult(dict(counts), connections, problems, keeps_state=True)
@@ -234,37 +232,27 @@ class AppUsage:
         return min(1.0, self.errors / self.calls) if self.calls else 0.0
 
 
-def list_apps(engine: Engine) -> list[AppUsage]:
-    """Return the use of each app, as it was when its connections were read."""
-    apps: dict[str, AppUsage] = {}
-    for facts in _load(engine).values():
-        before = apps.get(facts["app"], AppUsage(facts["app"], 0, 0))
-        apps[before.app] = AppUsage(before.app, before.calls + facts["calls"], before.errors + facts["errors"])
-    return [apps[name] for name in sorted(apps)]
+def list_apps(engine: Engine, now: datetime) -> list[AppUsage]:
+    """Return the use of each app of a connection that was read, as of now.
+
+    The calls and errors of no known connection, such as calls about no account, count where there is only one app.
+    """
+    app_of, since = {name: facts["app"] for name, facts in _load(engine).items()}, now - TIER_DAYS * _DAY
+    if not app_of:
+        return []
+    owner = {name: item.connection for name, item in accounts.get_many(engine).items()}
+    only = next(iter(app_of.values())) if len(set(app_of.values())) == 1 else None
+    calls, errors = Counter[str | None](), Counter[str | None]()
+    for name, count in list_calls(engine, since).items():
+        calls[app_of.get(owner.get(name, ""), only)] += count
+    query = select(error_event.c.connection, func.count()).where(error_event.c.code.is_not(None))
+    query = query.where(error_event.c.at >= since).group_by(error_event.c.connection)
+    with read_transaction(engine) as transaction:
+        for connection, count in transaction.execute(query):
+            errors[app_of.get(connection, only)] += count
+    return [AppUsage(app, calls[app], errors[app]) for app in sorted(set(app_of.values()))]
 
 
 def _load(engine: Engine) -> Mapping[str, Facts]:
     state = maintenance_steps.find_state(engine, STEP)
     return (state.cursor if state else None) or {}
-
-
-def count_use(engine: Engine, connections: dict[str, Facts], now: datetime) -> None:
-    """Write the calls and errors of `TIER_DAYS` into the facts of each connection.
-
-    Those of no known connection, such as calls about no account, count where there is only one app.
-    """
-    since = now - TIER_DAYS * _DAY
-    owner = {name: item.connection for name, item in accounts.get_many(engine).items()}
-    calls, errors = Counter[str | None](), Counter[str | None]()
-    for name, count in list_calls(engine, since).items():
-        calls[owner.get(name)] += count
-    query = select(error_event.c.connection, func.count()).where(error_event.c.code.is_not(None))
-    query = query.where(error_event.c.at >= since).group_by(error_event.c.connection)
-    with read_transaction(engine) as transaction:
-        errors.update({row[0]: row[1] for row in transaction.execute(query)})
-    is_one_app = len({facts["app"] for facts in connections.values()}) == 1
-    for number, (name, facts) in enumerate(connections.items()):
-        takes_rest = is_one_app and number == 0
-        for what, counts in (("calls", calls), ("errors", errors)):
-            rest = counts.total() - sum(counts[other] for other in connections) if takes_rest else 0
-            facts[what] = counts[name] + rest

@@ -196,6 +196,11 @@ class CauseKind(StrEnum):
     CHECK = "check"
     UNKNOWN = "unknown"
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether the calls are those of planned warms, which have a budget."""
+        return self in _PLANNED
+
 
 _TEXTS = {
     CauseKind.FORECAST: "forecast: a reader is expected",
@@ -214,6 +219,7 @@ _BY_REASON = {
     WarmReason.DATA_ARRIVAL: CauseKind.DATA_ARRIVAL,
     WarmReason.SPEC_CHANGED: CauseKind.NEW_QUERY,
 }
+_PLANNED = {*_BY_REASON.values(), CauseKind.STRATEGY}
 _BACKFILL_RUN = "backfill__"
 
 

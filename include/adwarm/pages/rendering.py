@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -16,6 +15,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adwarm.fatigue.recommendation import format_loss
 from adwarm.foundation import charts
 from adwarm.foundation.charts import load_templates
 from adwarm.foundation.wording import INVISIBLE, format_bytes, format_duration
@@ -43,12 +43,10 @@ def format_visible(value: object) -> str:
     return INVISIBLE.sub("", str(value))
 
 
-def format_about(value: float | None) -> str:
-    """Return an estimate with the two leading digits that it has, such as `about 1,200`; a dash for None."""
-    if value is None:
-        return NOTHING
-    digits = 1 - math.floor(math.log10(abs(value))) if value else 0
-    return f"about {round(value, digits):,.{max(0, min(digits, 2))}f}"
+def format_about(value: int) -> str:
+    """Return an estimate with its two leading digits, rounded up, such as `about 1,200`."""
+    scale = 10 ** max(0, len(str(value)) - 2)
+    return f"about {-(-value // scale) * scale:,}"
 
 
 def format_share(value: float | None) -> str:
@@ -101,6 +99,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "about": format_about,
     "visible": format_visible,
     "share": format_share,
+    "loss": format_loss,
     "time": format_time,
     "seconds": format_seconds,
     "size": format_size,

@@ -1,6 +1,6 @@
 """The weekly digest: one short text for somebody who looks once a week. It is an alert of a kind of its own.
 
-How warm the reports were, what it cost, what needs a person, and which ads to replace: the figures of the page.
+How warm the reports were, what it cost, what needs a person, and which ads need action: the figures of the page.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,12 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 
 from adwarm.fatigue.recommendation import describe_loss, recommend
+from adwarm.foundation.errors import Denied
 from adwarm.foundation.gate import Lift, Rule
 from adwarm.foundation.wording import format_count, format_some
-from adwarm.model import Mode
-from adwarm.queries.fatigue_ads import FRESH_DAYS, AdQuery, ListedAd, list_ads
-from adwarm.queries.operation import get_fetch_costs
+from adwarm.planning.explanations import format_percent
+from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, get_first_fresh_day
+from adwarm.queries.fatigue_overview import count_due, list_due
 from adwarm.recovery.alerts import StoredAlerts
 from adwarm.recovery.channels import WEEKLY_DIGEST
 from adwarm.settings import Settings
@@ -51,39 +52,44 @@ def send_digest(context: Context, to: StoredAlerts, now: datetime) -> bool:
 def build_digest(context: Context, now: datetime) -> tuple[str, str]:
     """Return the title and the text of the digest of the seven days before `now`."""
     warmth, share = _describe_warmth(context.engine, now)
-    needs, ads = _list_needs(context.engine, now), _list_critical(context.engine, now)
+    needs, accounts = _list_needs(context.engine, now), AccountFilter(since=get_first_fresh_day(now))
+    due = count_due(context.engine, accounts)
     title = f"adwarm: {share}, {format_count(len(needs), 'thing')} to do"
     parts = {
         "How warm": [warmth],
         "What it cost": [_describe_cost(context, now)],
         "What needs a person": _shorten(needs, "adwarm status") or ["nothing"],
     }
-    if list_ads(context.engine, AdQuery(), limit=1)[0]:  # dashboards have none
-        title += f", {format_count(len(ads), 'ad')} to replace"
-        lines = [_describe_ad(ad, context.settings) for ad in ads]
-        parts["Ads to replace"] = _shorten(lines, "the tab Fatigue") or ["none"]
+    if due.last_day is not None:  # dashboards have no ads
+        title += f", {format_count(due.total, 'ad needs action', 'ads need action')}"
+        listed = list_due(context.engine, accounts) if due.total else []
+        lines = [_describe_ad(item.ad, context.settings) for item in listed]
+        parts["Ads that need action"] = _shorten(lines, "the tab Fatigue", due.total) or [
+            f"none: the newest scores are of {due.last_day}, too old to act on" if due.is_old else "none"
+        ]
     return title, "\n".join(line for name, lines in parts.items() for line in (f"{name}:", *(f"- {x}" for x in lines)))
 
 
 def _describe_warmth(engine: Engine, now: datetime) -> tuple[str, str]:
     """Return how warm the week was, with the week before and the use of warms; and the same in a few words."""
-    week = read_traffic.get_totals(engine, now - _WEEK, now)
-    before = read_traffic.get_totals(engine, now - 2 * _WEEK, now - _WEEK)["first_hit_ratio"]
-    usage = [row for row in warm_usage.get_usage(engine, now - _WEEK) if row.mode is not Mode.SHADOW]
-    used, marked = sum(row.used for row in usage), sum(row.used + row.wasted for row in usage)
-    warms = f"; {used / marked:.0%} of {format_count(marked, 'warm')} were opened while fresh" if marked else ""
+    week = read_traffic.get_week_totals(engine, now)
+    before = read_traffic.get_week_totals(engine, now - _WEEK)["first_hit_ratio"]
+    usage = warm_usage.add_up(warm_usage.get_usage(engine, now - _WEEK))
+    marked = format_count(usage.marked, "warm")
+    warms = "" if usage.share is None else f"; {format_percent(usage.share)} of {marked} were opened while fresh"
     if week["first_hit_ratio"] is None:
         return f"nobody opened a report through adwarm{warms}", "no opens"
-    share = f"{week['first_hit_ratio']:.0%}"
+    share = format_percent(week["first_hit_ratio"])
     opens = format_count(int(week["first_opens"]), "first open")
-    past = "" if before is None else f" ({before:.0%} in the week before)"
+    past = "" if before is None else f" ({format_percent(before)} in the week before)"
     return f"{share} of {opens} found a fresh report{past}{warms}", f"{share} of opens fresh"
 
 
 def _describe_cost(context: Context, now: datetime) -> str:
     """Return the calls of the week, and the share of their budget that planned warms took."""
-    week = read_traffic.get_totals(context.engine, now - _WEEK, now)
-    spent = get_fetch_costs(context.engine, now - _WEEK).requests or 0
+    week = read_traffic.get_week_totals(context.engine, now)
+    causes = read_traffic.get_week_calls(context.engine, now).causes
+    spent = sum(item.calls for item in causes if item.cause.kind.is_planned)
     budget = context.settings.planning.max_calls_per_hour * _WEEK // timedelta(hours=1)
     throttled = f", {int(week['throttles']):,} of them throttled" if week["throttles"] else ""
     calls = format_count(int(week["upstream_calls"]), "call")
@@ -91,13 +97,18 @@ def _describe_cost(context: Context, now: datetime) -> str:
 
 
 def _list_needs(engine: Engine, now: datetime) -> list[str]:
-    """Return what only a person can mend: closed gates, tokens that expire, and open alerts."""
+    """Return what only a person can mend: closed gates, tokens that expire, and open alerts about anything else."""
     closed = [gate for gate in list_closed(engine, now.timestamp()) if gate.lifted_by in _LIFTS]
     denied = [gate.account_id or gate.scope for gate in closed if gate.rule is Rule.DENIAL]
     gates = [gate for gate in closed if gate.rule is not Rule.DENIAL]
+    scopes = {gate.scope for gate in closed}
     tokens = [item.token for item in access_tokens.list_tokens(engine) if item.token.revoked_at is None]
     expiring = [item for item in tokens if item.expires_at and now < item.expires_at <= now + _EXPIRY_NOTICE]
-    raised = alerts.list_alerts(engine, open_only=True)
+    raised = [
+        item
+        for item in alerts.list_alerts(engine, open_only=True, limit=None)
+        if item.scope not in scopes and not (denied and item.kind == Denied.__name__)
+    ]
     return [
         *(f"{gate.scope} is closed: {gate.why or gate.rule}; {_LIFTS[gate.lifted_by]}" for gate in gates),
         *([f"denied by the platform: {format_some(denied, _SHOWN)}"] if denied else []),
@@ -106,21 +117,14 @@ def _list_needs(engine: Engine, now: datetime) -> list[str]:
     ]
 
 
-def _list_critical(engine: Engine, now: datetime) -> list[ListedAd]:
-    """Return critical ads with recent scores, most spend first, a page of them at most."""
-    since = now.date() - timedelta(days=FRESH_DAYS)
-    ads, _ = list_ads(engine, AdQuery(status="critical", sort="spend"))
-    return [ad for ad in ads if ad.stored.score.as_of >= since]
-
-
 def _describe_ad(ad: ListedAd, settings: Settings) -> str:
     score = ad.stored.score
     action = recommend(score, settings.fatigue).action.partition(":")[0]
     name = " ".join(score.ad_name.split()) or score.ad_id
-    return f"{name[:60]} ({score.ad_id} of {score.account_id}) {describe_loss(score) or 'is critical'}: {action}"
+    return f"{name[:60]} ({score.ad_id} of {score.account_id}) {describe_loss(score) or score.status}: {action}"
 
 
-def _shorten(lines: Sequence[str], where: str) -> list[str]:
+def _shorten(lines: Sequence[str], where: str, total: int | None = None) -> list[str]:
     """Return the first lines, and how many more there are."""
-    more = len(lines) - _SHOWN
+    more = (len(lines) if total is None else total) - _SHOWN
     return [*lines[:_SHOWN], *([f"and {more} more: {where}"] if more > 0 else [])]

@@ -7,7 +7,7 @@ about many ads is read from that index alone; the wide rows are read for the ads
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import CTE, Engine, Select, and_, case, func, or_, select, tuple_
@@ -25,7 +25,7 @@ PAGE_SIZE: Final = 25
 MOST_PAGES: Final = 200
 """Later pages are not offered: a filter is faster than so many of them."""
 SPARK_DAYS: Final = 14
-FRESH_DAYS: Final = 4
+_FRESH_DAYS: Final = 4
 """An account whose newest scores are older needs no action today: it has ended, or its data has not come."""
 _CREATIVE = [ad_creative.c[item.name] for item in fields(AdCreative) if item.name != "ad_id"]
 AdKey = tuple[str, str]
@@ -40,10 +40,14 @@ class AccountFilter:
     Attributes:
         text: part of the id or name of an account; empty for all.
         account_id: only this account; None for all.
+        since: leave out accounts whose newest scores are older; when those of all chosen ones are, none is left out.
+        until: the latest day whose scores count; None for all days.
     """
 
     text: str = ""
     account_id: str | None = None
+    since: date | None = None
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,11 @@ class ListedAd:
     def key(self) -> AdKey:
         """Account id and ad id."""
         return self.stored.score.account_id, self.stored.score.ad_id
+
+
+def get_first_fresh_day(now: datetime) -> date:
+    """Return the first day whose scores still count today; see `AccountFilter.since`."""
+    return now.date() - timedelta(days=_FRESH_DAYS)
 
 
 def list_ads(engine: Engine, query: AdQuery, limit: int = PAGE_SIZE) -> tuple[list[ListedAd], bool]:
@@ -157,8 +166,12 @@ def list_losses(engine: Engine, ads: Sequence[ListedAd], days: int = SPARK_DAYS)
 
 
 def newest_days(accounts: AccountFilter) -> CTE:
-    """Return id, name, currency and newest day of each chosen account; the day is NULL without scores."""
+    """Return id, name, currency, newest day and the scored day before it of each chosen account with scores.
+
+    A day before is NULL for an account with one scored day. Every figure about many ads starts from these accounts.
+    """
     probe = select(func.max(fatigue_score.c.as_of)).where(fatigue_score.c.account_id == account.c.id)
+    probe = probe if accounts.until is None else probe.where(fatigue_score.c.as_of <= accounts.until)
     day = probe.correlate(account).scalar_subquery().label("day")
     selected = select(account.c.id, account.c.name, account.c.currency, day)
     if accounts.text:
@@ -167,7 +180,17 @@ def newest_days(accounts: AccountFilter) -> CTE:
     if accounts.account_id is not None:
         selected = selected.where(account.c.id == accounts.account_id)
     # Without MATERIALIZED, PostgreSQL would probe the index again for every ad.
-    return selected.cte("newest").prefix_with("MATERIALIZED")
+    scored = selected.cte("scored").prefix_with("MATERIALIZED")
+    older = select(func.max(fatigue_score.c.as_of)).where(
+        fatigue_score.c.account_id == scored.c.id, fatigue_score.c.as_of < scored.c.day
+    )
+    rows = select(scored, older.correlate(scored).scalar_subquery().label("before"))
+    if accounts.since is None:
+        rows = rows.where(scored.c.day.is_not(None))
+    else:
+        last = select(func.max(scored.c.day)).scalar_subquery()
+        rows = rows.where(or_(scored.c.day >= accounts.since, last < accounts.since))
+    return rows.cte("newest").prefix_with("MATERIALIZED")
 
 
 def _choose_ads(query: AdQuery) -> Select[Any]:

@@ -13,9 +13,10 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, Engine, Select, Subquery, and_, case, func, literal, or_, select, union_all
 
 from adwarm.fatigue.recommendation import SOON_DAYS
+from adwarm.foundation.wording import format_count
+from adwarm.planning.explanations import format_percent
 from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, newest_days, read_listed, select_listed
 from adwarm.store import read_transaction
-from adwarm.store.columns import day_before
 from adwarm.store.scores import STATUSES
 from adwarm.store.scores import table as fatigue_score
 
@@ -26,25 +27,27 @@ WORST_ACCOUNTS: Final = 10
 _RANKS: Final = {"healthy": 0, "warning": 1, "critical": 2}
 DueKind = Literal["alarm", "critical", "soon"]
 DUE_KINDS: Final[tuple[DueKind, ...]] = ("alarm", "critical", "soon")
-ChangeKind = Literal["alarm", "worse", "better", "ended"]
-CHANGE_KINDS: Final[tuple[ChangeKind, ...]] = ("alarm", "worse", "better", "ended")
+ChangeKind = Literal["alarm", "worse", "ended", "better"]
+CHANGE_KINDS: Final[tuple[ChangeKind, ...]] = ("alarm", "worse", "ended", "better")
 
 
 @dataclass(frozen=True, slots=True)
 class DueCounts:
-    """The ads of accounts with recent scores by what they need.
+    """The ads of the chosen accounts by what they need.
 
     Attributes:
         ads: number of ads of each kind of `DUE_KINDS`; an ad counts in the first kind that it is of.
-        scored: number of ads with recent scores.
+        scored: number of ads.
         spend: spend of seven days in the ads that need action, by currency.
         last_day: the newest day of all scores; None without any.
+        is_old: whether even the newest scores are too old to act on; nothing needs action then.
     """
 
     ads: Mapping[DueKind, int]
     scored: int
     spend: Mapping[str, float]
     last_day: date | None
+    is_old: bool
 
     @property
     def total(self) -> int:
@@ -84,28 +87,68 @@ class AccountDay:
 
     Attributes:
         ads: ads by status.
+        watches: ads with evidence that is not enough for an alarm.
+        fatigued: critical ads and ads with an alarm.
         spend: of seven days; None when unknown, and for accounts of several currencies.
         score: mean score weighted by spend; without spend the plain mean; None without a score.
-        fatigued_share: share of spend in ads that are critical or have an alarm, 0 to 1; None without spend.
+        fatigued_spend: the part of `spend` in fatigued ads.
+        unknown_spend: ads whose spend is unknown, which no weighted figure counts.
     """
 
     ads: Mapping[str, int]
     alarms: int
+    watches: int
+    fatigued: int
     spend: float | None
     score: float | None
-    fatigued_share: float | None
+    fatigued_spend: float | None
+    unknown_spend: int
+
+    @property
+    def fatigued_share(self) -> float | None:
+        """The share of spend in fatigued ads, 0 to 1; None without spend."""
+        return None if not self.spend or self.fatigued_spend is None else self.fatigued_spend / self.spend
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "ads": sum(self.ads.values()),
+            "statuses": dict(self.ads),
+            "alarms": self.alarms,
+            "watches": self.watches,
+            "fatigued": self.fatigued,
+            "score": _round(self.score, 4),
+            "recent_spend": _round(self.spend, 2),
+            "fatigued_spend": _round(self.fatigued_spend, 2),
+            "fatigued_share": _round(self.fatigued_share, 6),
+            "unknown_spend": self.unknown_spend,
+        }
+
+    def describe(self, currency: str = "") -> str:
+        """Return the sums as one line."""
+        statuses = ", ".join(f"{self.ads[name]:,} {name}" for name in ("critical", "warning", "healthy", "pending"))
+        parts = [f"{format_count(sum(self.ads.values()), 'ad')} ({statuses})", format_count(self.alarms, "alarm")]
+        if self.score is not None:
+            parts.append(f"score {self.score:.0f}{' weighted by spend' if self.spend else ''}")
+        if self.fatigued_share is not None:
+            amount = f"{self.spend:,.0f} {currency}".strip()
+            share = format_percent(self.fatigued_share)
+            parts.append(f"{share} of the last seven days' spend ({amount}) is in fatigued ads")
+        if self.unknown_spend:
+            parts.append(f"spend of {format_count(self.unknown_spend, 'ad')} unknown")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSums:
-    """The ads of an account, or of all: as of each account's newest day, and of the day before it.
+    """The ads of an account, or of all: as of each account's newest day, and of the scored day before it.
 
     Attributes:
         account_id: None for all accounts.
         name: of the account; None when the platform gave none.
         currency: of the account; None for accounts of several currencies.
         now: as of the newest day.
-        before: as of the day before.
+        before: as of the scored day before.
         accounts: accounts with scores.
         first_day: the oldest newest day of an account; None without scores.
         last_day: the newest day of all.
@@ -121,10 +164,10 @@ class AccountSums:
     last_day: date | None
 
 
-def count_due(engine: Engine, accounts: AccountFilter, since: date) -> DueCounts:
-    """Return how many ads need action; only accounts with scores as of `since` or later count."""
+def count_due(engine: Engine, accounts: AccountFilter) -> DueCounts:
+    """Return how many ads need action."""
     newest, score = newest_days(accounts), fatigue_score.alias("score")
-    kind = case((newest.c.day < since, literal(9)), else_=_due_kind(score)).label("kind")
+    kind = _due_kind(score).label("kind")
     query = (
         select(kind, newest.c.currency, func.count(), func.sum(score.c.recent_spend), func.max(newest.c.day))
         .join(score, and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day))
@@ -134,17 +177,17 @@ def count_due(engine: Engine, accounts: AccountFilter, since: date) -> DueCounts
         rows = connection.execute(query).all()
     ads: dict[DueKind, int] = dict.fromkeys(DUE_KINDS, 0)
     spend: dict[str, float] = defaultdict(float)
+    last_day = max((row[4] for row in rows), default=None)
+    is_old = last_day is not None and accounts.since is not None and last_day < accounts.since
     for number, currency, count, amount, _ in rows:
-        if number < len(DUE_KINDS):
+        if number < len(DUE_KINDS) and not is_old:
             ads[DUE_KINDS[number]] += int(count)
             spend[currency] += amount or 0.0
-    scored = sum(int(row[2]) for row in rows if row[0] != 9)
-    return DueCounts(
-        ads, scored, {name: spend[name] for name in sorted(spend)}, max((row[4] for row in rows), default=None)
-    )
+    scored = sum(int(row[2]) for row in rows)
+    return DueCounts(ads, scored, {name: spend[name] for name in sorted(spend)}, last_day, is_old)
 
 
-def list_due(engine: Engine, accounts: AccountFilter, since: date) -> list[DueAd]:
+def list_due(engine: Engine, accounts: AccountFilter) -> list[DueAd]:
     """Return up to `DUE_ROWS` ads that need action: alarms, critical ads, then warnings; most spend first."""
     newest, score = newest_days(accounts), fatigue_score.alias("score")
     kind = _due_kind(score).label("kind")
@@ -152,7 +195,7 @@ def list_due(engine: Engine, accounts: AccountFilter, since: date) -> list[DueAd
     chosen = (
         select(score.c.account_id, score.c.ad_id, score.c.as_of, kind)
         .join(newest, and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day))
-        .where(newest.c.day >= since, kind < len(DUE_KINDS))
+        .where(kind < len(DUE_KINDS))
         .order_by(kind, spend.is_(None), spend.desc(), score.c.total.desc(), score.c.account_id, score.c.ad_id)
         .limit(DUE_ROWS)
     )
@@ -162,15 +205,18 @@ def list_due(engine: Engine, accounts: AccountFilter, since: date) -> list[DueAd
     return sorted(due_ads, key=_due_order)
 
 
-def list_changes(engine: Engine, accounts: AccountFilter, since: date) -> list[ChangedAd]:
-    """Return ads that changed since the day before: up to `CHANGED_ROWS` of each kind, most spend first."""
-    pairs = _pair_days(accounts, since)
+def list_changes(engine: Engine, accounts: AccountFilter) -> list[ChangedAd]:
+    """Return ads that changed since the scored day before: up to `CHANGED_ROWS` of each kind, most spend first.
+
+    An ad counts in the first kind of `CHANGE_KINDS` that it is of.
+    """
+    pairs = _pair_days(accounts)
     rank_now, rank_before = (case(_RANKS, value=pairs.c[name]) for name in ("status", "status_before"))
     alarmed = pairs.c.alarm == "alarm"
     was_alarmed = func.coalesce(pairs.c.alarm_before, "none") == "alarm"
     kind = case(
-        (and_(alarmed, ~was_alarmed), 0), (rank_now > rank_before, 1), (rank_now < rank_before, 2),
-        (and_(was_alarmed, ~alarmed), 3),
+        (and_(alarmed, ~was_alarmed), 0), (rank_now > rank_before, 1), (and_(was_alarmed, ~alarmed), 2),
+        (rank_now < rank_before, 3),
     )  # fmt: skip
     changed = select(pairs, kind.label("kind")).where(kind.is_not(None)).subquery("changed")
     order = (changed.c.spend.is_(None), changed.c.spend.desc(), changed.c.account_id, changed.c.ad_id)
@@ -204,7 +250,7 @@ def sum_accounts(engine: Engine, accounts: AccountFilter) -> tuple[AccountSums, 
         *_sum_columns("now", score.c.as_of == newest.c.day, score),
         *_sum_columns("before", score.c.as_of < newest.c.day, score),
     ]
-    days = score.c.as_of.in_([newest.c.day, day_before(newest.c.day)])
+    days = score.c.as_of.in_([newest.c.day, newest.c.before])
     shared = (newest.c.id, newest.c.day)
     per_account = (
         select(*shared, func.min(newest.c.name).label("name"), func.min(newest.c.currency).label("currency"), *columns)
@@ -234,6 +280,12 @@ def sum_accounts(engine: Engine, accounts: AccountFilter) -> tuple[AccountSums, 
     sums = [_account_sums(row) for row in rows]
     overall = next(item for item in sums if item.account_id is None)
     return overall, sorted((item for item in sums if item.account_id is not None), key=_worst_first)
+
+
+def sum_account(engine: Engine, account_id: str, until: date | None = None) -> AccountDay:
+    """Return the sums of the ads of one account as of its newest scored day, not later than `until`."""
+    overall, listed = sum_accounts(engine, AccountFilter(account_id=account_id, until=until))
+    return listed[0].now if listed else overall.now
 
 
 def list_account_scores(
@@ -275,8 +327,8 @@ def _due_order(item: DueAd) -> tuple[Any, ...]:
     return DUE_KINDS.index(item.kind), spend is None, -(spend or 0.0), -(score.total or 0.0), *item.ad.key
 
 
-def _pair_days(accounts: AccountFilter, since: date) -> Subquery:
-    """Return status and alarm of each ad on its newest day and on the day before, in one pass over both days."""
+def _pair_days(accounts: AccountFilter) -> Subquery:
+    """Return status and alarm of each ad on its newest day and on the one before, in one pass over both days."""
     newest, score = newest_days(accounts), fatigue_score.alias("score")
     is_now = score.c.as_of == newest.c.day
 
@@ -295,7 +347,7 @@ def _pair_days(accounts: AccountFilter, since: date) -> Subquery:
             pick(score.c.recent_spend, now=True).label("spend"),
         )
         .join(newest, score.c.account_id == newest.c.id)
-        .where(score.c.as_of.in_([newest.c.day, day_before(newest.c.day)]), newest.c.day >= since)
+        .where(score.c.as_of.in_([newest.c.day, newest.c.before]))
         .group_by(score.c.account_id, score.c.ad_id, newest.c.day)
         .having(func.max(case((is_now, 1), else_=0)) == 1)
     )
@@ -306,12 +358,17 @@ def _sum_columns(when: str, is_day: ColumnElement[bool], score: Any) -> list[Any
     """Return the sums over the ads of a day; their names begin with `when`."""
     is_fatigued = or_(score.c.status == "critical", score.c.alarm == "alarm")
     spend, total = score.c.recent_spend, score.c.total
-    counts = {status: score.c.status == status for status in STATUSES} | {"alarms": score.c.alarm == "alarm"}
+    counts = {status: score.c.status == status for status in STATUSES} | {
+        "alarms": score.c.alarm == "alarm",
+        "watches": score.c.alarm == "watch",
+        "fatigued": is_fatigued,
+        "unknown_spend": spend.is_(None),
+    }
     sums = {
         "spend": spend,
         "weighted": total * spend,
         "weight": case((total.is_not(None), spend)),
-        "fatigued": case((is_fatigued, spend)),
+        "fatigued_spend": case((is_fatigued, spend)),
         "totals": total,
         "with_total": case((total.is_not(None), 1)),
     }
@@ -341,11 +398,25 @@ def _account_day(values: Any, when: str, *, is_money: bool) -> AccountDay:
         value = values[f"{when}_{name}"]
         return None if value is None else float(value)
 
+    def count(name: str) -> int:
+        return int(get(name) or 0)
+
     spend, with_total = get("spend") if is_money else None, get("with_total")
     mean = (get("totals") or 0.0) / with_total if with_total else None
-    score = _mean_score(get("weighted"), get("weight"), mean) if is_money else mean
-    ads = {status: int(get(status) or 0) for status in STATUSES}
-    return AccountDay(ads, int(get("alarms") or 0), spend, score, (get("fatigued") or 0.0) / spend if spend else None)
+    return AccountDay(
+        ads={status: count(status) for status in STATUSES},
+        alarms=count("alarms"),
+        watches=count("watches"),
+        fatigued=count("fatigued"),
+        spend=spend,
+        score=_mean_score(get("weighted"), get("weight"), mean) if is_money else mean,
+        fatigued_spend=None if spend is None else get("fatigued_spend") or 0.0,
+        unknown_spend=count("unknown_spend"),
+    )
+
+
+def _round(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _mean_score(weighted: float | None, weight: float | None, mean: float | None) -> float | None:

@@ -1,23 +1,27 @@
-"""How the work goes: what fetches take, and what failed when it ran last. Each function runs one statement."""
+"""How the work goes: what fetches take, and what failed when it ran last."""
 
+import math
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import date, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Engine, Row, and_, case, cast, func, literal, null, select, true, union_all
+from sqlalchemy import ColumnElement, Engine, Row, and_, case, cast, func, literal, null, select, union_all
 from sqlalchemy.types import Integer, String, Text
 
+from adwarm.foundation.clock import floor_to
 from adwarm.model import Mode, WarmStatus
-from adwarm.store.alerts import alert
+from adwarm.store import read_traffic
+from adwarm.store.alerts import COUNT_OPEN
 from adwarm.store.capacity import capacity_grant
 from adwarm.store.columns import seconds_between
 from adwarm.store.database import read_transaction
 from adwarm.store.entries import table as entry
 from adwarm.store.jobs import table as warming_job
 from adwarm.store.maintenance_steps import table as maintenance_step
-from adwarm.store.requests import table as request
 from adwarm.store.snapshots import forecast_snapshot, policy
 from adwarm.store.warms import table as warm
+
+_DAY: Final = timedelta(days=1)
 
 
 class ReportCost(NamedTuple):
@@ -30,28 +34,24 @@ class ReportCost(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FetchCosts:
-    """What fetches took.
+class DayCalls:
+    """The calls of a whole day in UTC, beside those of warming everything. The day is over, so neither changes.
 
     Attributes:
-        reports: by report, the most calls first.
-        lifetime: mean seconds that a fetched report stayed fresh; None without one.
-        keys: reports that the deployed forecast knows; None before the first one.
+        made: all calls of the day.
+        keys: reports that the forecast of that day knew.
+        lifetime: mean seconds that a fetched report stayed fresh.
+        per_fetch: mean calls of a fetch.
+        everything: estimated calls, had each of `keys` been fetched whenever it was no longer fresh. What was made for
+            other reasons counts as well, so they are never fewer than `made`.
     """
 
-    reports: tuple[ReportCost, ...]
-    lifetime: float | None
-    keys: int | None
-
-    @property
-    def fetches(self) -> int:
-        """Number of fetches."""
-        return sum(item.fetches for item in self.reports)
-
-    @property
-    def requests(self) -> int | None:
-        """Their calls; None without one."""
-        return sum(item.calls for item in self.reports) if self.reports else None
+    day: date
+    made: int
+    keys: int
+    lifetime: float
+    per_fetch: float
+    everything: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +75,50 @@ class FailedWork:
     error: str | None
 
 
-def get_fetch_costs(engine: Engine, since: datetime) -> FetchCosts:
-    """Return what a fetch since then took, and how many reports are known."""
-    calls = func.sum(warm.c.requests)
-    fetched = (
-        select(
-            warm.c.report,
-            func.count().label("fetches"),
-            calls.label("calls"),
-            func.avg(warm.c.seconds).label("seconds"),
-            func.sum(seconds_between(warm.c.fetched_at, warm.c.expires_at)).label("lifetimes"),
-            func.count(warm.c.expires_at).label("ends"),
-        )
-        .where(warm.c.decided_at >= since, warm.c.mode == Mode.LIVE, warm.c.status == WarmStatus.FETCHED)
-        .group_by(warm.c.report)
-        .subquery()
-    )
-    deployed = select(policy.c.snapshot_id).limit(1).scalar_subquery()
-    keys = select(forecast_snapshot.c["keys"]).where(forecast_snapshot.c.id == deployed).scalar_subquery()
-    one = select(keys.label("key_count")).subquery()
-    query = select(fetched, one.c.key_count).select_from(one.outerjoin(fetched, true()))
+def list_report_costs(engine: Engine, since: datetime, limit: int) -> list[ReportCost]:
+    """Return what the fetches of each report took since then, the most calls first."""
+    calls = func.sum(warm.c.requests).label("calls")
+    query = select(warm.c.report, func.count(), calls, func.avg(warm.c.seconds)).where(*_is_fetched(since))
+    query = query.group_by(warm.c.report).order_by(calls.desc(), warm.c.report).limit(limit)
     with read_transaction(engine) as connection:
-        rows = connection.execute(query.order_by(fetched.c.calls.desc(), fetched.c.report)).all()
-    reports = [row for row in rows if row.report is not None]
-    ends = sum(row.ends for row in reports)
-    lifetime = sum(float(row.lifetimes or 0) for row in reports) / ends if ends else None
-    return FetchCosts(
-        tuple(
-            ReportCost(row.report, row.fetches, int(row.calls), None if row.seconds is None else float(row.seconds))
-            for row in reports
-        ),
-        lifetime,
-        rows[0].key_count,
+        rows = connection.execute(query).all()
+    return [
+        ReportCost(report, int(fetches), int(count), None if seconds is None else float(seconds))
+        for report, fetches, count, seconds in rows
+    ]
+
+
+def compare_last_day(engine: Engine, now: datetime) -> DayCalls | None:
+    """Return the calls of the last whole day in UTC and those of warming everything; None without fetches in it."""
+    end = floor_to(now, _DAY)
+    snapshot = forecast_snapshot.c
+    keys = select(snapshot["keys"]).where(snapshot.created_at < end).order_by(snapshot.created_at.desc()).limit(1)
+    lifetime = func.avg(seconds_between(warm.c.fetched_at, warm.c.expires_at))
+    query = select(func.count(), func.sum(warm.c.requests), lifetime, keys.scalar_subquery())
+    with read_transaction(engine) as connection:
+        fetches, calls, seconds, known_keys = connection.execute(
+            query.where(*_is_fetched(end - _DAY), warm.c.fetched_at < end)
+        ).one()
+    if not (fetches and seconds and known_keys):
+        return None
+    counted, per_fetch = read_traffic.get_calls(engine, end - _DAY, end), int(calls) / fetches
+    planned = sum(item.calls for item in counted.causes if item.cause.kind.is_planned)
+    all_planned = math.ceil(known_keys * _DAY.total_seconds() / float(seconds) * per_fetch)
+    everything = counted.made - planned + max(planned, all_planned)
+    return DayCalls(
+        day=(end - _DAY).date(),
+        made=counted.made,
+        keys=known_keys,
+        lifetime=float(seconds),
+        per_fetch=per_fetch,
+        everything=everything,
     )
+
+
+def _is_fetched(since: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions on warms that were fetched since then; a plan is carried out within a day."""
+    is_live = and_(warm.c.mode == Mode.LIVE, warm.c.status == WarmStatus.FETCHED)
+    return warm.c.decided_at >= since - _DAY, warm.c.fetched_at >= since, is_live
 
 
 def list_failures(engine: Engine, since: datetime, limit: int) -> list[FailedWork]:
@@ -140,16 +151,13 @@ def list_failures(engine: Engine, since: datetime, limit: int) -> list[FailedWor
         return [FailedWork(**row._mapping) for row in failures]
 
 
-def get_situation(engine: Engine, now: datetime) -> Row[Any]:
-    """Return whether anything is stored, the newest run, open alerts, and requests that wait: one row."""
-    waits = and_(request.c.status == "pending", request.c.deadline > now)
+def get_situation(engine: Engine) -> Row[Any]:
+    """Return whether anything is stored, the newest run, and open alerts: one row."""
     columns = {
         "any_entry": select(func.min(entry.c.account_id)),
         "mode": select(policy.c.mode).limit(1),
         "newest_run": select(func.max(warming_job.c.started_at)),
-        "open_alerts": select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None)),
-        "waiting": select(func.count()).select_from(request).where(waits),
-        "oldest_wait": select(func.min(request.c.enqueued_at)).where(waits),
+        "open_alerts": COUNT_OPEN,
     }
     query = select(*(part.scalar_subquery().label(name) for name, part in columns.items()))
     with read_transaction(engine) as connection:

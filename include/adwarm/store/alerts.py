@@ -9,7 +9,7 @@ stopped one has claimed.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -310,15 +310,18 @@ def was_raised(connection: Connection, kind: str, scope: str) -> bool:
     return bool(connection.execute(select(same)).scalar_one())
 
 
+COUNT_OPEN: Final = select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None))
+"""The statement of `count_open`, for queries that count other things as well."""
+
+
 def count_open(engine: Engine) -> int:
     """Return how many alerts are open."""
-    query = select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None))
     with read_transaction(engine) as connection:
-        return int(connection.execute(query).scalar_one())
+        return int(connection.execute(COUNT_OPEN).scalar_one())
 
 
-def list_alerts(engine: Engine, *, open_only: bool = False, limit: int = 100) -> list[StoredAlert]:
-    """Return the newest alerts first; with `open_only` without resolved ones."""
+def list_alerts(engine: Engine, *, open_only: bool = False, limit: int | None = 100) -> list[StoredAlert]:
+    """Return the newest alerts first, with a limit of None all; with `open_only` without resolved ones."""
     query = select(alert).order_by(alert.c.id.desc()).limit(limit)
     if open_only:
         query = query.where(alert.c.resolved_at.is_(None))

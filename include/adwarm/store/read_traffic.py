@@ -134,7 +134,17 @@ def get_day_start(now: datetime) -> datetime:
 
 def get_day_totals(engine: Engine, now: datetime) -> dict[str, Any]:
     """Return the counts of the last 24 hours; see `get_day_start` and `get_totals`."""
-    return get_totals(engine, get_day_start(now), now + timedelta(hours=1))
+    return get_totals(engine, get_day_start(now), get_day_start(now) + timedelta(days=1))
+
+
+def get_week_start(now: datetime) -> datetime:
+    """Return the first hour of "the last 7 days": this hour and the 167 before it."""
+    return get_day_start(now) - timedelta(days=6)
+
+
+def get_week_totals(engine: Engine, now: datetime) -> dict[str, Any]:
+    """Return the counts of the last 7 days; see `get_week_start` and `get_totals`."""
+    return get_totals(engine, get_week_start(now), get_day_start(now) + timedelta(days=1))
 
 
 def get_day_latency(engine: Engine, now: datetime) -> dict[str, Any]:
@@ -230,8 +240,8 @@ class CauseCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class DayCalls:
-    """The calls of the last 24 hours.
+class CallCounts:
+    """The calls of some hours.
 
     Attributes:
         made: all of them.
@@ -273,16 +283,26 @@ def count_calls_within(
         add_rows(connection, call_hour, [of_cause])
 
 
-def get_day_calls(engine: Engine, now: datetime) -> DayCalls:
-    """Return the calls of the last 24 hours and what caused them. Command line, read API and page all show this.
+def get_day_calls(engine: Engine, now: datetime) -> CallCounts:
+    """Return the calls of the last 24 hours; see `get_day_start` and `get_calls`."""
+    return get_calls(engine, get_day_start(now), get_day_start(now) + timedelta(days=1))
+
+
+def get_week_calls(engine: Engine, now: datetime) -> CallCounts:
+    """Return the calls of the last 7 days; see `get_week_start` and `get_calls`."""
+    return get_calls(engine, get_week_start(now), get_day_start(now) + timedelta(days=1))
+
+
+def get_calls(engine: Engine, since: datetime, until: datetime) -> CallCounts:
+    """Return the calls of the half-open window and what caused them.
 
     Hours that were counted before there was a record of causes count as `unknown`.
     """
-    since, of_cause = get_day_start(now), (call_hour.c.cause, call_hour.c.strategy)
-    causes_of_day = select(*of_cause, func.sum(call_hour.c.calls)).where(call_hour.c.hour >= since).group_by(*of_cause)
+    of_cause, calls = (call_hour.c.cause, call_hour.c.strategy), func.sum(call_hour.c.calls)
+    by_cause = select(*of_cause, calls).where(call_hour.c.hour >= since, call_hour.c.hour < until).group_by(*of_cause)
     made = func.coalesce(func.sum(table.c.upstream_calls), 0)
-    all_of_day = select(literal(""), literal(""), made).where(table.c.hour >= since)
-    query = union_all(all_of_day, causes_of_day)
+    all_calls = select(literal(""), literal(""), made).where(table.c.hour >= since, table.c.hour < until)
+    query = union_all(all_calls, by_cause)
     with read_transaction(engine) as connection:
         rows = [(str(cause), str(strategy), int(count)) for cause, strategy, count in connection.execute(query)]
     [total] = [count for cause, _, count in rows if not cause]
@@ -290,4 +310,4 @@ def get_day_calls(engine: Engine, now: datetime) -> DayCalls:
     causes.sort(key=lambda item: (-item.calls, item.cause))
     rest = total - sum(item.calls for item in causes)
     causes += [CauseCalls(CallCause(CauseKind.UNKNOWN), rest)] if rest else []
-    return DayCalls(total, tuple(causes))
+    return CallCounts(total, tuple(causes))

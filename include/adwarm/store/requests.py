@@ -183,8 +183,8 @@ def find_newest(connection: Connection, key: ReportKey) -> QueuedRequest | None:
     return None if row is None else _request(row)
 
 
-def list_unfulfilled(connection: Connection, since: datetime, limit: int) -> list[QueuedRequest]:
-    """Return the requests that ended since then without their report, and are the newest for it, newest first."""
+def list_unfulfilled(engine: Engine, since: datetime, limit: int) -> tuple[list[QueuedRequest], int]:
+    """Return the newest requests that ended since then without their report and are the last for it; and how many."""
     other = table.alias("other")
     # The greatest number is looked up in the index for each failed request, however many others there are.
     newest = (
@@ -197,18 +197,8 @@ def list_unfulfilled(connection: Connection, since: datetime, limit: int) -> lis
         .scalar_subquery()
     )
     failed = table.c.status.in_(_DEAD)
-    query = (
-        select(table)
-        .where(failed, table.c.finished_at >= since, table.c.id == newest)
-        .order_by(table.c.finished_at.desc())
-    )
-    return [_request(row) for row in connection.execute(query.limit(limit))]
-
-
-def list_dead(engine: Engine, since: datetime, limit: int) -> tuple[list[QueuedRequest], int]:
-    """Return the newest requests that ended since then without their report, and how many there are."""
-    is_dead = table.c.status.in_(_DEAD)
-    query = select(table, func.count().over().label("total")).where(table.c.finished_at >= since, is_dead)
+    query = select(table, func.count().over().label("total"))
+    query = query.where(failed, table.c.finished_at >= since, table.c.id == newest)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(table.c.finished_at.desc(), table.c.id.desc()).limit(limit)).all()
     return [_request(row) for row in rows], rows[0].total if rows else 0

@@ -306,6 +306,13 @@ def find_newest_day(engine: Engine, account_id: str, until: date | None = None) 
     return newest
 
 
+def is_settled(engine: Engine, account_id: str, day: date) -> bool:
+    """Return whether no data behind the account's scores of a day can change any more."""
+    unsettled = select(table.c.ad_id).where(table.c.account_id == account_id, table.c.as_of == day, ~table.c.settled)
+    with read_transaction(engine) as connection:
+        return connection.execute(unsettled.limit(1)).first() is None
+
+
 def find_newest_days(engine: Engine, account_ids: Collection[str]) -> dict[str, date]:
     """Return the newest day with scores of each of up to some hundreds of accounts."""
     query = select(table.c.account_id, func.max(table.c.as_of)).where(table.c.account_id.in_(sorted(account_ids)))

@@ -1,7 +1,7 @@
 """How many warms there are, and how many of them were used: the database counts them, and returns no row of a warm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
@@ -16,33 +16,47 @@ BINS: Final = 10
 """Ranges of stated chances."""
 _AGES: Final = (0, 15, 30, 60, 120, 240, 480, 1_440)
 """Minutes up to which ages are counted."""
+_COUNTS: Final = ("used", "wasted", "superseded", "open")
 
 
-@dataclass(frozen=True, slots=True)
-class WarmUsage:
-    """How many warms of one mode and reason were used.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageCounts:
+    """How many fetched warms were used; each counts in one of the four.
 
     Attributes:
         used: opened while fresh.
         wasted: expired unopened.
         superseded: replaced by a newer warm of its key before anybody opened it.
-        open: not known yet.
+        open: not known yet, or fetched for no reader.
+    """
+
+    used: int
+    wasted: int
+    superseded: int
+    open: int
+
+    @property
+    def marked(self) -> int:
+        """Number of warms of which it is known whether they were used."""
+        return self.used + self.wasted
+
+    @property
+    def share(self) -> float | None:
+        """The share that was used of those of which it is known."""
+        return self.used / self.marked if self.marked else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUsage(UsageCounts):
+    """How many warms of one mode and reason were used.
+
+    Attributes:
         age: about the median seconds from the fetch to the first use; None when none was used.
     """
 
     mode: Mode
     reason: WarmReason
-    used: int
-    wasted: int
-    superseded: int
-    open: int
     age: float | None
-
-    @property
-    def share(self) -> float | None:
-        """The share that was used of those of which it is known."""
-        marked = self.used + self.wasted
-        return self.used / marked if marked else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +87,8 @@ class PlanCount:
     count: int
 
 
-def get_usage(engine: Engine, since: datetime) -> list[WarmUsage]:
-    """Return how many of the warms decided since then were used, by mode and reason; the database counts them."""
+def get_usage(engine: Engine, since: datetime | None) -> list[WarmUsage]:
+    """Return how many of the warms decided since then were used, by mode and reason; with None, of all stored ones."""
     is_used, unmarked = table.c.used.is_(True), table.c.used.is_(None)
     age = seconds_between(func.coalesce(table.c.fetched_at, table.c.warm_at), table.c.first_use)
     group = (table.c.mode, table.c.reason)
@@ -85,13 +99,20 @@ def get_usage(engine: Engine, since: datetime) -> list[WarmUsage]:
         _count_if(and_(unmarked, table.c.superseded_by.is_not(None))).label("superseded"),
         _count_if(and_(unmarked, table.c.superseded_by.is_(None))).label("open"),
         *(_count_if(and_(is_used, age < 60 * minutes)).label(f"age_{minutes}") for minutes in _AGES),
-    ).where(table.c.decided_at >= since, table.c.status.in_((WarmStatus.FETCHED, WarmStatus.SHADOW)))
+    ).where(table.c.status.in_((WarmStatus.FETCHED, WarmStatus.SHADOW)))
+    query = query if since is None else query.where(table.c.decided_at >= since)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.group_by(*group).order_by(*group)).all()
     return [
         from_row(WarmUsage, row, age=_find_median([row._mapping[f"age_{minutes}"] for minutes in _AGES], row.used))
         for row in rows
     ]
+
+
+def add_up(usage: Sequence[WarmUsage]) -> UsageCounts:
+    """Return the sums over live warms; shadow warms were not fetched."""
+    live = [row for row in usage if row.mode is not Mode.SHADOW]
+    return UsageCounts(**{name: sum(getattr(row, name) for row in live) for name in _COUNTS})
 
 
 def count_marks(engine: Engine, since: datetime) -> list[MarkCounts]:
@@ -127,21 +148,11 @@ def count_cut(engine: Engine, reason: WarmReason) -> int:
 
 
 def count_by_status(engine: Engine) -> dict[str, int]:
-    """Return the number of warms by status, and of the live ones how many were `used`, `wasted` and `superseded`."""
+    """Return the number of stored warms by status, and how many of the `fetched` ones are in each of `UsageCounts`."""
+    query = select(table.c.status, func.count().label("n")).group_by(table.c.status)
     with read_transaction(engine) as connection:
-        counts = {
-            str(row.status): int(row.n)
-            for row in connection.execute(select(table.c.status, func.count().label("n")).group_by(table.c.status))
-        }
-        marks = {
-            "used": table.c.used.is_(True),
-            "wasted": table.c.used.is_(False),
-            "superseded": table.c.superseded_by.is_not(None),
-        }
-        for name, mark in marks.items():
-            marked = select(func.count()).where(mark, table.c.status.not_in(("held_out", "shadow")))
-            counts[name] = int(connection.execute(marked).scalar_one())
-    return counts
+        counts = {str(row.status): int(row.n) for row in connection.execute(query)}
+    return {**counts, **asdict(add_up(get_usage(engine, None)))}
 
 
 def _find_median(younger: Sequence[int], count: int) -> float | None:

@@ -12,7 +12,6 @@ from adwarm.maintenance.platform_watch import (
     NOTHING,
     STEP,
     AppUsage,
-    count_use,
     list_apps,
     list_connections,
     make_watch_platform,
@@ -70,11 +69,7 @@ def test_use_is_by_app(watched: Engine) -> None:
     for name, code, count in (("eu", "100", 11), ("us", None, 50), ("alone", "80000/2446079", 8)):
         for _ in range(count):
             log.record(ErrorEvent(NOW, "meta", "BadRequest", "no", connection=name, code=code))
-    state = dict(CONNECTIONS)
-    count_use(watched, state, NOW)
-    with write_transaction(watched) as connection:
-        connection.execute(maintenance_steps.table.update().values(cursor=state))
-    first, second = list_apps(watched)
+    first, second = list_apps(watched, NOW)
     assert (first, first.error_share) == (AppUsage("app:1", 550, 11), 0.02)
     assert (second, second.error_share) == (AppUsage("app:2", 40, 8), 0.2)
 

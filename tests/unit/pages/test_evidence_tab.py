@@ -17,10 +17,10 @@ from adwarm.model import (
     WarmStatus,
     WarmUse,
 )
-from adwarm.pages.views.evidence_tab import get_calibration, get_calibration_error, get_usage
+from adwarm.pages.views.evidence_tab import get_calibration, get_calibration_error
 from adwarm.store import compression_days, impact, read_traffic, warms, write_transaction
 from adwarm.store.snapshots import save_review
-from adwarm.store.warm_usage import MarkCounts, count_marks
+from adwarm.store.warm_usage import count_marks
 from tests.unit.pages.conftest import START, Page
 
 HOSTILE = "<script>alert(1)</script>"
@@ -90,21 +90,6 @@ def test_the_calibration_error_is_weighted_by_cases() -> None:
     """A gap of 0.2 in one of four cases is 0.05 on average."""
     assert get_calibration_error([CalibrationPoint(0.5, 0.5, 3), CalibrationPoint(0.7, 0.9, 1)]) == pytest.approx(0.05)
     assert get_calibration_error([]) is None
-
-
-def test_shadow_and_held_out_warms_have_rows_of_their_own(page: Page) -> None:
-    """What was fetched comes first; the share leaves out what a newer warm replaced."""
-    _mark(page, [0.5, 0.5, 0.5], [True, False, None])
-    _mark(page, [0.5], [True], WarmStatus.SHADOW)
-    _mark(page, [0.5], [False], WarmStatus.HELD_OUT)
-    rows = get_usage(count_marks(page.runtime.engine, START - 28 * DAY))
-    assert [(row["short"], row["used"], row["wasted"], row["replaced"], row["share"]) for row in rows] == [
-        ("predicted open", 1, 1, 1, 0.5),
-        ("shadow", 1, 0, 0, 1.0),
-        ("held out", 0, 1, 0, 0.0),
-    ]
-    assert "held out, not fetched" in page.tile("evidence", "usage")
-    assert get_usage([MarkCounts("request", "live", "fetched", None, 1, 2, 0.1)])[0]["share"] is None
 
 
 def test_impact_says_how_to_switch_it_on(page: Page) -> None:

@@ -23,10 +23,9 @@ from tests.unit.pages.conftest import START, VIEWER, Page
 
 DAY = date(2026, 3, 3)
 YESTERDAY = DAY - timedelta(days=1)
-SINCE = DAY - timedelta(days=3)
 AT = datetime(2026, 3, 4, 1, 0, tzinfo=UTC)
 BASELINE: dict[str, Any] = {"ctr": 0.02, "recent_ctr": 0.01, "frequency": 4.0, "flags": []}
-ALL = AccountFilter()
+ALL = AccountFilter(since=DAY - timedelta(days=3))
 PICTURE = b"\x89PNG\r\n\x1a\n1"
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -77,7 +76,7 @@ def test_alarms_come_first_then_critical_ads_then_warnings(page: Page) -> None:
         _score("8", 20.0),
     ]
     _store(page, rows)
-    counts = overview.count_due(page.runtime.engine, ALL, SINCE)
+    counts = overview.count_due(page.runtime.engine, ALL)
     assert counts.ads == {"alarm": 2, "critical": 2, "soon": 1}
     assert (counts.total, counts.scored, counts.spend, counts.last_day) == (5, 8, {"EUR": 1303.0}, DAY)
     html = page.tile("fatigue", "today")
@@ -109,7 +108,7 @@ def test_spend_of_several_currencies_is_not_added(page: Page) -> None:
     """Each currency has its own sum, and accounts of several have no spend-weighted score together."""
     _store(page, [_score("1", 80.0, recent_spend=100.0)])
     _store(page, [_score("2", 40.0, account="act_2", alarm="alarm", recent_spend=300.0)], currency="USD")
-    assert overview.count_due(page.runtime.engine, ALL, SINCE).spend == {"EUR": 100.0, "USD": 300.0}
+    assert overview.count_due(page.runtime.engine, ALL).spend == {"EUR": 100.0, "USD": 300.0}
     overall, _ = overview.sum_accounts(page.runtime.engine, ALL)
     assert (overall.currency, overall.now.spend, overall.now.score) == (None, None, 60.0)
 
@@ -128,8 +127,20 @@ def test_old_scores_need_no_action_today(page: Page) -> None:
     old = DAY - timedelta(days=30)
     _store(page, [_score("1", 90.0, old, alarm="alarm")])
     assert "too old to act on" in page.tile("fatigue", "today")
+    assert "1</span>" in page.tile("fatigue", "overview")
+    assert "New alarms: 1" in page.tile("fatigue", "changes")
     _store(page, [_score("2", 70.0, account="act_2")])
-    assert _names(page.tile("fatigue", "today")) == ["ad 2"]
+    for tile in ("today", "changes", "overview", "ads"):
+        assert "act_1" not in page.tile("fatigue", tile)
+    assert _names(page.tile("fatigue", "today")) == _names(page.tile("fatigue", "ads")) == ["ad 2"]
+
+
+def test_a_day_without_scores_is_no_news(page: Page) -> None:
+    """Changes and sums compare with the scored day before, however long ago that was."""
+    for day in (DAY - timedelta(days=3), DAY):
+        _store(page, [_score("1", 80.0, day, alarm="alarm")])
+    assert "No ad has changed" in page.tile("fatigue", "changes")
+    assert "1 on the scored day before" in page.tile("fatigue", "overview")
 
 
 def test_no_scores_are_explained(page: Page) -> None:
@@ -180,11 +191,11 @@ def test_changes_are_grouped_by_what_happened(page: Page) -> None:
     }  # fmt: skip
     for day, ads in ((YESTERDAY, before), (DAY, now)):
         _store(page, [_score(ad, total, day, alarm=alarm) for ad, (total, alarm) in ads.items()])
-    changes = overview.list_changes(page.runtime.engine, ALL, SINCE)
+    changes = overview.list_changes(page.runtime.engine, ALL)
     found = [(item.kind, item.ad.stored.score.ad_id, item.count) for item in changes]
-    assert found == [("alarm", "1", 2), ("alarm", "8", 2), ("worse", "2", 1), ("better", "3", 1), ("ended", "4", 1)]
+    assert found == [("alarm", "1", 2), ("alarm", "8", 2), ("worse", "2", 1), ("ended", "3", 2), ("ended", "4", 2)]
     html = page.tile("fatigue", "changes")
-    for text in ("New alarms: 2", "Worse status: 1", "Better status: 1", "Alarms that ended: 1", "critical to"):
+    for text in ("New alarms: 2", "Worse status: 1", "Alarms that ended: 2", "critical to"):
         assert text in html, text
 
 

@@ -7,12 +7,14 @@ import pytest
 from sqlalchemy import Table
 
 from adwarm.maintenance.platform_watch import NOTHING, STEP
+from adwarm.model import CallCause, CauseKind
 from adwarm.pages.views.flow_tab import TABS
 from adwarm.store import capacity, gates, healing_runs, maintenance_steps, requests
 from adwarm.store.database import write_transaction
 from adwarm.store.denials import refuse_fields
 from adwarm.store.error_events import ErrorEvent
 from adwarm.store.healing_runs import HealingRun
+from adwarm.store.read_traffic import count_calls
 from tests.gates import breaker_row, isolation_row, park_row
 from tests.unit.pages.conftest import START, Page
 
@@ -213,10 +215,11 @@ def test_versions_tokens_and_use_are_shown(page: Page) -> None:
         "token": [(START + 6 * DAY).isoformat(), None],
         "problems": {},
         "read_at": (START - HOUR).isoformat(),
-        "calls": 1_200,
-        "errors": 60,
     }
     state = {HOSTILE: facts}
+    count_calls(page.runtime.engine, START - 2 * DAY, "", CallCause(CauseKind.CHECK), calls=100)
+    for _ in range(5):
+        page.services.errors.record(ErrorEvent(START, "meta", "BadRequest", "no", connection=HOSTILE, code="100"))
     _insert(page, maintenance_steps.table, {"name": STEP, "cursor": state, "started_at": START, "owner": ""})
     refuse_fields(page.runtime.engine, "act_1", "eu", credential="c@v25.0", fields={"spend": "(#100) spend"}, at=START)
     text = _text(page.tile("flow", "platform"))
@@ -226,5 +229,5 @@ def test_versions_tokens_and_use_are_shown(page: Page) -> None:
     assert "in 6 days" in text
     assert ">spend</th><td>v25.0</td><td>act_1</td><td>in 7 days</td><td>(#100) spend</td>" in text
     assert "the app 7" in text
-    assert "1,200</td>" in text
+    assert "100</td>" in text
     assert "5%</td>" in text

@@ -150,37 +150,42 @@ def test_efficiency_is_used_of_marked_warms(page: Page) -> None:
     assert "a reader is expected (shadow, not fetched)" in text
 
 
-def test_estimates_say_what_they_rest_on(page: Page) -> None:
-    """Calls without warming are first opens times the calls of a fetch; warming everything needs a forecast."""
-    assert "not known before first opens" in page.tile("now", "calls")
-    read_traffic.increment(page.runtime.engine, START, "act_1", "human", first_opens=50, first_hits=1)
-    count_calls(page.runtime.engine, START, "act_1", CallCause(CauseKind.STRATEGY, "<board>"), calls=5)
-    count_calls(page.runtime.engine, START, "", CallCause(CauseKind.CHECK), calls=2)
-    _warms(page, {}, {})
+def test_warming_everything_is_of_a_whole_day(page: Page) -> None:
+    """It needs a forecast and fetches; later fetches and calls do not change it, and it is not below what was made."""
+    engine, yesterday = page.runtime.engine, START - DAY
+    count_calls(engine, START, "act_1", CallCause(CauseKind.STRATEGY, "<board>"), calls=5)
+    count_calls(engine, START, "", CallCause(CauseKind.CHECK), calls=2)
+    count_calls(engine, yesterday - 11 * HOUR, "act_1", CallCause(CauseKind.BACKFILL), calls=30)
+    count_calls(engine, yesterday, "act_1", CallCause(CauseKind.FORECAST), calls=4)
+    _warms(page, {"fetched_at": yesterday}, {"fetched_at": yesterday})
     text = _text(page.tile("now", "calls"))
     assert '<td class="num">7</td>' in text
     for number, words in ((5, "strategy &lt;board&gt;"), (2, "checks: accounts")):
         assert f'{words}</th><td class="num">{number}</td>' in text.replace(", health, capacity and reconciliation", "")
-    assert '<td class="num">about 100</td>' in text
-    assert "50 first opens × 2.0" in text
-    assert "not known before a forecast" in text
+    assert "Warming everything" not in text
     snapshot = {
         "id": "s",
         "kind": "boosted",
         "version": "1",
         "object_hash": "h",
-        "trained_from": START,
-        "trained_until": START,
+        "trained_from": yesterday,
+        "trained_until": yesterday,
         "keys": 10,
         "features": [],
         "metrics": {},
-        "created_at": START,
+        "created_at": yesterday,
     }
     _insert(page, snapshots.forecast_snapshot, snapshot)
-    _insert(page, snapshots.policy, {"name": "live", "snapshot_id": "s", "mode": "live", "updated_at": START})
-    text = _text(page.tile("now", "calls"))
-    assert '<td class="num">about 120</td>' in text  # 10 reports, fresh for 4 hours, 2 calls each
-    assert "10 reports × 2.0, every 4.0 h" in text
+    day = _text(page.tile("now", "calls")).partition("On 2026-03-03 in UTC")[2]
+    assert '<td class="num">4</td>' in day  # the backfill was on the day before
+    assert "10 reports × 2.0, every 4.0 h" in day
+    assert '<td class="num">about 120</td>' in day
+    count_calls(engine, START, "act_1", CallCause(CauseKind.FORECAST), calls=400)
+    _warms(page, *[{"requests": 9}] * 5)
+    _insert(page, snapshots.forecast_snapshot, {**snapshot, "id": "t", "keys": 2, "created_at": START})
+    assert _text(page.tile("now", "calls")).partition("On 2026-03-03 in UTC")[2] == day
+    count_calls(engine, yesterday, "act_1", CallCause(CauseKind.FORECAST), calls=300)
+    assert '<td class="num">about 310</td>' in _text(page.tile("now", "calls"))
 
 
 def test_the_most_expensive_reports_are_named(page: Page) -> None:

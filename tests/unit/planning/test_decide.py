@@ -135,7 +135,7 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
 def test_a_preview_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
     """The forecast's plan can be built without storing it."""
     assert len(build_forecast_plan(_context(learned, objects), NINE).recommendations) == 3
-    assert warm_usage.count_by_status(learned) == {"used": 0, "wasted": 0, "superseded": 0}
+    assert warm_usage.count_by_status(learned) == {"used": 0, "wasted": 0, "superseded": 0, "open": 0}
 
 
 def test_shadow_plans_are_stored_and_not_carried_out(learned: Engine, objects: ObjectStore) -> None:

@@ -274,4 +274,4 @@ def test_held_out_warms_are_marked_as_if_fetched(engine: Engine, objects: Object
     assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.HELD_OUT) == WarmOutcomes(used=1, wasted=1, open=1)
     rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in (1, 2, 3)]
     assert [(row.status, row.used) for row in rows] == [("held_out", True), ("held_out", False), ("held_out", None)]
-    assert warm_usage.count_by_status(engine) == {"held_out": 3, "used": 0, "wasted": 0, "superseded": 0}
+    assert warm_usage.count_by_status(engine) == {"held_out": 3, "used": 0, "wasted": 0, "superseded": 0, "open": 0}

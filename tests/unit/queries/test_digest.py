@@ -93,18 +93,18 @@ def test_a_week_in_one_message(context: Context) -> None:
     """Warmth with its trend, the share of the budget, what only a person can mend, and the ads by spend."""
     _fill(context)
     title, text = build_digest(context, NOW)
-    assert title == "adwarm: 90% of opens fresh, 3 things to do, 7 ads to replace"
+    assert title == "adwarm: 90% of opens fresh, 3 things to do, 7 ads need action"
     loss = "gives 38% fewer clicks than in its good weeks: Replace the creative"
     assert text.splitlines() == [
         "How warm:",
         "- 90% of 10 first opens found a fresh report (50% in the week before); 75% of 4 warms were opened while fresh",
         "What it cost:",
-        "- 500 calls to the platform, 3 of them throttled; warms took 2.0% of what their budget allows",
+        "- 500 calls to the platform, 3 of them throttled; warms took 3.0% of what their budget allows",
         "What needs a person:",
         "- connection:main is closed: the token is dead; it needs another token",
         "- denied by the platform: act_7, act_8",
         "- the token dashboard expires on 2026-12-09; make a new one",
-        "Ads to replace:",
+        "Ads that need action:",
         *(f"- ad {n} ({n} of act_1) {loss}" for n in (7, 6, 5, 4, 3)),
         "- and 2 more: the tab Fatigue",
     ]

@@ -72,7 +72,8 @@ def _show_failed(request: TileRequest) -> Mapping[str, Any]:
     failed = find_failed_requests(request.services.actions)
     reasons = failed.count_reasons()
     return {
-        "count": len(failed.failures),
+        "count": failed.total,
+        "listed": len(failed.failures),
         "reasons": reasons[:_MAX_REASONS],
         "more_reasons": max(0, len(reasons) - _MAX_REASONS),
         "runs": jobs.list_failed(request.services.context.engine, _SHOWN_RUNS),

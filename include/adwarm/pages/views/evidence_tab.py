@@ -1,12 +1,11 @@
-"""The tab *Evidence*: whether stated chances come true, which warms are used, and what warming gains."""
+"""The tab *Evidence*: whether stated chances come true, and what warming gains."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from adwarm.compression import get_compression_totals
-from adwarm.foundation.charts import CalibrationPoint, Series, bar_chart, calibration_chart, interval_chart
+from adwarm.foundation.charts import CalibrationPoint, calibration_chart, interval_chart
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.planning.impact_report import report_impact
 from adwarm.replay.review_rules import get_review_headline
@@ -27,13 +26,6 @@ _REVIEW_RESULTS: Final = {
     "fell_back": "stated chances were too high, so a plainer forecast took over",
     "too_little_log": "the access log is too short to review",
     "nothing_live": "no forecast is in use yet",
-}
-_GROUPS: Final = {
-    "predicted_open": "forecast: an open was expected",
-    "strategy": "strategy",
-    "request": "request",
-    "data_arrived": "new data arrived",
-    "day_closed": "an account's day ended",
 }
 
 
@@ -84,38 +76,6 @@ def get_calibration_error(points: Sequence[CalibrationPoint]) -> float | None:
     return sum(abs(point.x - point.y) * point.count for point in points) / cases if cases else None
 
 
-def load_usage(request: TileRequest) -> Mapping[str, Any]:
-    """Return how many warms were opened in time, by the reason for them."""
-    rows = get_usage(count_marks(request.services.context.engine, request.now - timedelta(days=DAYS)))
-    series = [
-        Series("opened while fresh", [row["used"] for row in rows], "c3"),
-        Series("expired unopened", [row["wasted"] for row in rows], "c5"),
-        Series("replaced by a newer one", [row["replaced"] for row in rows], "c6"),
-    ]
-    labels = [row["short"] for row in rows]
-    chart = bar_chart(series, labels, "Warms by reason and result") if rows else None
-    return {"days": DAYS, "rows": rows, "chart": chart}
-
-
-def get_usage(counts: Iterable[MarkCounts]) -> list[dict[str, Any]]:
-    """Return a row of counts per reason; shadow and held-out warms have rows of their own, at the end."""
-    sums: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(("used", "wasted", "replaced"), 0))
-    for item in counts:
-        order = {"shadow": 1, "held_out": 2}.get(item.status, 0)
-        mark = "replaced" if item.used is None else "used" if item.used else "wasted"
-        sums[order, item.reason][mark] += item.warms
-    rows = []
-    for (order, reason), row in sorted(sums.items()):
-        note = ("", " (planned in shadow mode, not fetched)", " (held out, not fetched)")[order]
-        short = ("", "shadow", "held out")[order]
-        if not short or reason != "predicted_open":
-            short = f"{short} {reason.replace('_', ' ')}".strip()
-        ended = row["used"] + row["wasted"]
-        share = row["used"] / ended if ended else None
-        rows.append({"reason": _GROUPS.get(reason, reason) + note, "short": short, **row, "share": share})
-    return rows
-
-
 def load_impact(request: TileRequest) -> Mapping[str, Any]:
     """Return what warming gains, measured with held-out accounts."""
     report = report_impact(request.services.context, request.now)
@@ -158,7 +118,6 @@ TABS: Final = (
         (
             Tile("impact", "What does warming gain?", load_impact),
             Tile("calibration", "Do stated chances come true?", load_calibration),
-            Tile("usage", "Were warmed reports opened?", load_usage, is_wide=True),
             Tile("drift", "Have readers changed their habits?", load_drift, is_wide=True),
             Tile("review", "Newest weekly review", load_review, is_wide=True),
             Tile("compression", "What does compression save?", load_compression, is_wide=True),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final, get_args
 
 from adwarm.fatigue.recommendation import (
@@ -19,7 +19,7 @@ from adwarm.foundation.wording import format_csv
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, normalize_account_id
 from adwarm.pages.tab import Download, Tab, Tile, TileRequest
 from adwarm.queries import fatigue_ads, fatigue_overview
-from adwarm.queries.fatigue_ads import FRESH_DAYS, AccountFilter, AdKey, AdQuery, ListedAd
+from adwarm.queries.fatigue_ads import AccountFilter, AdKey, AdQuery, ListedAd, get_first_fresh_day
 from adwarm.queries.fatigue_overview import ChangedAd, ChangeKind, DueKind
 from adwarm.settings import FatigueSettings
 
@@ -109,9 +109,8 @@ def describe_driver(score: FatigueScore) -> str:
 
 def _load_today(request: TileRequest) -> Mapping[str, Any]:
     engine, accounts = request.services.context.engine, _read_accounts(request)
-    since = _first_fresh_day(request)
-    counts = fatigue_overview.count_due(engine, accounts, since)
-    due = fatigue_overview.list_due(engine, accounts, since) if counts.total else []
+    counts = fatigue_overview.count_due(engine, accounts)
+    due = fatigue_overview.list_due(engine, accounts) if counts.total else []
     ads = [item.ad for item in due]
     losses, outcomes = fatigue_ads.list_losses(engine, ads), find_outcomes(engine)
     chosen = _accounts_query(accounts)
@@ -148,9 +147,7 @@ def _load_overview(request: TileRequest) -> Mapping[str, Any]:
 
 
 def _load_changes(request: TileRequest) -> Mapping[str, Any]:
-    changes = fatigue_overview.list_changes(
-        request.services.context.engine, _read_accounts(request), _first_fresh_day(request)
-    )
+    changes = fatigue_overview.list_changes(request.services.context.engine, _read_accounts(request))
     groups: dict[ChangeKind, list[tuple[ChangedAd, str]]] = {}
     for item in changes:
         link = request.link("ad", account=item.ad.key[0], ad=item.ad.key[1])
@@ -193,20 +190,17 @@ def _load_csv(request: TileRequest) -> str:
 
 def _read_accounts(request: TileRequest) -> AccountFilter:
     account, text = (request.get(name).replace("\0", "") for name in ("account", "text"))
+    since = get_first_fresh_day(request.now)
     try:
-        return AccountFilter(text, normalize_account_id(account) if account else None)
+        return AccountFilter(text, normalize_account_id(account) if account else None, since)
     except BadRequest:
-        return AccountFilter(account)  # a part of its name or id
+        return AccountFilter(account, since=since)  # a part of its name or id
 
 
 def _accounts_query(accounts: AccountFilter) -> dict[str, str]:
     """Return the part of a URL that chooses these accounts."""
     values = {"account": accounts.account_id, "text": accounts.text}
     return {name: value for name, value in values.items() if value}
-
-
-def _first_fresh_day(request: TileRequest) -> date:
-    return request.now.date() - timedelta(days=FRESH_DAYS)
 
 
 def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
@@ -272,7 +266,7 @@ TABS: Final = (
         "Fatigue",
         (
             Tile("today", "What needs action today", _load_today, is_wide=True),
-            Tile("changes", "Changed since the day before", _load_changes, is_wide=True),
+            Tile("changes", "Changed since the scored day before", _load_changes, is_wide=True),
             Tile("overview", "Accounts", _load_overview, is_wide=True),
             Tile("ads", "All ads", _load_ads, is_wide=True),
         ),

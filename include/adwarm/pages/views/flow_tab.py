@@ -27,7 +27,7 @@ from adwarm.store.capacity import CapacitySample, list_samples
 from adwarm.store.error_events import ErrorFilter
 from adwarm.store.gates import list_closed
 from adwarm.store.healing_runs import HealingStore
-from adwarm.store.requests import list_dead
+from adwarm.store.requests import list_unfulfilled
 
 REFRESH_SECONDS: Final = 30
 DAY, HALF_HOUR = timedelta(days=1), timedelta(minutes=30)
@@ -75,7 +75,7 @@ def load_platform(request: TileRequest) -> Values:
     return {
         "connections": list_connections(engine, request.now),
         "refused": list_refused(engine, request.now),
-        "apps": [(describe_scope(app.app), app) for app in list_apps(engine)],
+        "apps": [(describe_scope(app.app), app) for app in list_apps(engine, request.now)],
         "tier_days": TIER_DAYS,
         "tier_calls": TIER_CALLS,
         "tier_errors": TIER_ERRORS,
@@ -87,13 +87,12 @@ def load_queue(request: TileRequest) -> Values:
     queue = request.services.queue.status()
     classes = [{"name": _CLASSES[priority], **asdict(status)} for priority, status in queue.classes.items()]
     is_empty = not any(status.pending or status.processing for status in queue.classes.values())
-    pending = sum(status.pending for status in queue.classes.values())
-    return {"classes": classes, "pending": pending, "size": queue.size, "is_empty": is_empty}
+    return {"classes": classes, "pending": queue.pending, "size": queue.size, "is_empty": is_empty}
 
 
 def load_dead(request: TileRequest) -> Values:
-    """Return the requests of the last day that ended without a report."""
-    dead, total = list_dead(request.services.context.engine, request.now - DAY, _MAX_ROWS)
+    """Return the reports whose newest request ended in the last day without them."""
+    dead, total = list_unfulfilled(request.services.context.engine, request.now - DAY, _MAX_ROWS)
     rows = [
         {
             "key": item.key,
@@ -184,7 +183,7 @@ TABS: Final = (
                 "healing", "Repairs that ran by themselves", load_healing, refresh_seconds=REFRESH_SECONDS, is_wide=True
             ),
             Tile(
-                "dead", "Requests that ended without a report", load_dead, refresh_seconds=REFRESH_SECONDS, is_wide=True
+                "dead", "Requested reports that did not come", load_dead, refresh_seconds=REFRESH_SECONDS, is_wide=True
             ),
         ),
         summary="What limits the calls to the platform, what waits, and what has failed.",

@@ -26,7 +26,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from adwarm.foundation.wording import format_count
+from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import Mode
 from adwarm.pages.rendering import describe_scope, format_ago, format_share, format_time, format_visible
 from adwarm.store.switches import SwitchState
@@ -62,7 +62,7 @@ class Situation:
         broken_source: a source whose breaker is not closed, the one that is tested last; None without one.
         probe_at: when it is tested next.
         waiting: pending requests.
-        oldest_wait: when the oldest of them was made.
+        oldest_seconds: since when the oldest of them waits.
         switches: those that were ever turned, by name.
     """
 
@@ -78,7 +78,7 @@ class Situation:
     broken_source: str | None = None
     probe_at: datetime | None = None
     waiting: int = 0
-    oldest_wait: datetime | None = None
+    oldest_seconds: float = 0.0
     switches: dict[str, SwitchState]
 
     @property
@@ -167,10 +167,11 @@ def _late(situation: Situation, now: datetime) -> Headline | None:
 
 
 def _waiting(situation: Situation, now: datetime) -> Headline | None:
-    if not situation.waiting or situation.oldest_wait is None or now - situation.oldest_wait < LONG_WAIT:
+    del now
+    if not situation.waiting or situation.oldest_seconds < LONG_WAIT.total_seconds():
         return None
     waits = format_count(situation.waiting, "request waits", "requests wait")
-    reason = f"{waits} in the queue, the oldest was made {format_ago(situation.oldest_wait, now)}."
+    reason = f"{waits} in the queue, the oldest was made {format_duration(situation.oldest_seconds)} ago."
     step = "See under Flow what limits the calls, and in Airflow whether the DAG adwarm_request_queue runs."
     return Headline(State.STUCK, "Stuck: requested reports are not fetched in time.", reason, step, "flow")
 

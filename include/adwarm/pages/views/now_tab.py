@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,17 +9,17 @@ from sqlalchemy import Engine, Row
 
 from adwarm.backpressure import ScopeStatus
 from adwarm.backpressure.quota_usage import SLOW_PERCENT
+from adwarm.backpressure.request_queue import QueueStatus
 from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import Gate, Rule, to_datetime
-from adwarm.model import Mode
 from adwarm.pages.rendering import describe_scope, format_share
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.headline import Situation, evaluate_situation
-from adwarm.queries.operation import FetchCosts, get_fetch_costs, get_situation, list_failures
+from adwarm.queries.operation import compare_last_day, get_situation, list_failures, list_report_costs
 from adwarm.store import alerts, entries, jobs, warm_usage
 from adwarm.store.gates import list_closed
-from adwarm.store.read_traffic import add_up, get_day_calls, get_day_start, get_day_totals, list_hours
+from adwarm.store.read_traffic import add_up, get_day_calls, get_day_start, get_day_totals, get_week_start, list_hours
 from adwarm.store.switches import to_switches
 
 REFRESH_SECONDS: Final = 15
@@ -38,39 +37,18 @@ _REASONS: Final = {
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class CallEstimates:
-    """Upstream calls of a day, estimated for two other ways to work; None where data lack.
-
-    Attributes:
-        without_warming: at most so many calls, had every first open fetched its report.
-        warming_everything: calls to keep every known report fresh all day.
-        keys: reports that the forecast knows.
-        lifetime_seconds: mean time that a fetched report stayed fresh.
-    """
-
-    first_opens: int
-    calls_per_fetch: float | None
-    without_warming: float | None
-    warming_everything: float | None
-    keys: int | None
-    lifetime_seconds: float | None
-
-
 def load_headline(request: TileRequest) -> Values:
     """Return the state of everything, and the switches."""
     engine = request.services.context.engine
     day = get_day_totals(engine, request.now)
-    figures = get_situation(engine, request.now)
     gates = list_closed(engine, request.now.timestamp(), also=Rule.SWITCH)
-    situation = _build_situation(figures, gates, day)
+    situation = _build_situation(get_situation(engine), gates, day, request.services.queue.status())
     return {"headline": evaluate_situation(situation, request.now), "situation": situation}
 
 
 def load_hits(request: TileRequest) -> Values:
     """Return the first-open hit ratio of a day and a week, and its trend by hour."""
-    start = floor_to(request.now, HOUR) - WEEK + HOUR
-    rows = list_hours(request.services.context.engine, start, request.now + HOUR)
+    rows = list_hours(request.services.context.engine, get_week_start(request.now), request.now + HOUR)
     recent = [row for row in rows if row["hour"] >= get_day_start(request.now)]
     by_hour = {row["hour"]: row for row in recent}
     hours = [floor_to(request.now, HOUR) - (23 - place) * HOUR for place in range(24)]
@@ -89,20 +67,16 @@ def load_hits(request: TileRequest) -> Values:
 def load_efficiency(request: TileRequest) -> Values:
     """Return how many warms of the last week were used, by reason."""
     rows = warm_usage.get_usage(request.services.context.engine, request.now - WEEK)
-    live = [row for row in rows if row.mode is not Mode.SHADOW]
-    used, marked = sum(row.used for row in live), sum(row.used + row.wasted for row in live)
-    share = used / marked if marked else None
-    return {"rows": rows, "reasons": _REASONS, "used": used, "marked": marked, "share": share}
+    return {"rows": rows, "reasons": _REASONS, "total": warm_usage.add_up(rows)}
 
 
 def load_calls(request: TileRequest) -> Values:
-    """Return the calls of the last day by cause and by report, beside estimates for no warming and for all reports."""
+    """Return the calls of the last 24 hours by cause and report, and those of the last day beside all reports."""
     engine = request.services.context.engine
-    costs, opens = get_fetch_costs(engine, get_day_start(request.now)), get_day_totals(engine, request.now)
     return {
-        "calls": estimate_calls(costs, int(opens["first_opens"])),
         "day": get_day_calls(engine, request.now),
-        "reports": costs.reports[:_MAX_REPORTS],
+        "reports": list_report_costs(engine, get_day_start(request.now), _MAX_REPORTS),
+        "compared": compare_last_day(engine, request.now),
     }
 
 
@@ -158,29 +132,6 @@ def load_failures(request: TileRequest) -> Values:
     return {"failures": list_failures(request.services.context.engine, request.now - WEEK, 2 * _MAX_ROWS)}
 
 
-def estimate_calls(costs: FetchCosts, first_opens: int) -> CallEstimates:
-    """Return the estimates of a day's calls from its fetches and first opens; see `get_fetch_costs`.
-
-    A fetch is counted with the calls that fetches of the same day took on average, so that shared requests and stored
-    days count as they did. Without warming, a report that another reader has just fetched would still be
-    fresh for the next one; the estimate leaves that out and is an upper bound.
-    """
-    per_fetch = float(costs.requests) / costs.fetches if costs.fetches and costs.requests is not None else None
-    keys, lifetime = costs.keys, float(costs.lifetime) if costs.lifetime else None
-    without = first_opens * per_fetch if per_fetch is not None and first_opens else None
-    everything = (
-        keys * DAY.total_seconds() / lifetime * per_fetch if keys and lifetime and per_fetch is not None else None
-    )
-    return CallEstimates(
-        first_opens=first_opens,
-        calls_per_fetch=per_fetch,
-        without_warming=without,
-        warming_everything=everything,
-        keys=keys,
-        lifetime_seconds=lifetime,
-    )
-
-
 def show_scope(scope: ScopeStatus, parked: AbstractSet[str]) -> dict[str, Any]:
     """Return a capacity scope as tiles show it, given those that are parked."""
     return {
@@ -195,16 +146,18 @@ def show_scope(scope: ScopeStatus, parked: AbstractSet[str]) -> dict[str, Any]:
     }
 
 
-def _build_situation(figures: Row[Any], gates: Sequence[Gate], day: Mapping[str, Any]) -> Situation:
+def _build_situation(figures: Row[Any], gates: Sequence[Gate], day: Mapping[str, Any], queue: QueueStatus) -> Situation:
     """Return the figures of the headline: of shared scopes that parked longest, of sources the one tested last."""
     shared = [gate for gate in gates if gate.account_id is None]
     parked = next((gate for gate in shared if gate.rule is Rule.PARK), None)
     broken = next((gate for gate in shared if gate.rule is Rule.BREAKER), None)
-    names = ("mode", "newest_run", "open_alerts", "waiting", "oldest_wait")
+    names = ("mode", "newest_run", "open_alerts")
     return Situation(
         first_opens=int(day["first_opens"]),
         first_hits=int(day["first_hits"]),
         has_entries=figures.any_entry is not None,
+        waiting=queue.pending,
+        oldest_seconds=queue.oldest_seconds or 0.0,
         switches={str(name): state for name, state in to_switches(gates).items() if state.changed_at is not None},
         parked_scope=parked.scope if parked else None,
         parked_until=to_datetime(parked.closed_until) if parked else None,

@@ -19,9 +19,10 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
 from adwarm.fatigue.recommendation import find_outcomes
-from adwarm.fatigue.report import ChangeKind, describe_document, list_changes, summarize
+from adwarm.fatigue.report import ChangeKind, describe_document, list_changes
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AlarmLevel, Component, FatigueStatus
+from adwarm.queries.fatigue_overview import sum_account
 from adwarm.serving.api.errors import problems, text_header
 from adwarm.serving.api.guard import AccountPath, ReadToken, Services
 from adwarm.serving.api.models import Document
@@ -32,7 +33,7 @@ from adwarm.serving.tokens import check_account
 from adwarm.settings import FatigueSettings
 from adwarm.store import accounts, creatives, scores
 from adwarm.store.creatives import AdCreative
-from adwarm.store.scores import STATUSES, ScoreOrder, ScorePosition, ScoreQuery, StoredScore
+from adwarm.store.scores import ScoreOrder, ScorePosition, ScoreQuery, StoredScore
 
 
 class ShownCreative(Document):
@@ -147,7 +148,9 @@ class ScoreSummary(Document):
     alarms: int = Field(description="Ads with an alarm.")
     watches: int = Field(description="Ads with evidence that is not enough for an alarm.")
     fatigued: int = Field(description="Ads that are critical or have an alarm.")
-    score: float | None = Field(description="Mean score weighted by recent spend; null without spend.")
+    score: float | None = Field(
+        description="Mean score weighted by recent spend; without spend the plain mean; null without a score."
+    )
     recent_spend: float | None = Field(description="Spend of the last seven days; null when unknown.")
     fatigued_spend: float | None = Field(description="That of the fatigued ads.")
     fatigued_share: float | None = Field(description="Its share of the spend, 0 to 1.")
@@ -299,22 +302,14 @@ def get_score_summary(
     if stored is None:
         raise unknown_report()
     day = scores.find_newest_day(engine, account_id, query.as_of)
-    currency = stored.currency or None
-    if day is None:
-        document = _empty_summary(account_id, currency)
-    else:
-        values = summarize(scores.list_day(engine, account_id, day)).to_dict()
-        document = ScoreSummary(account=values.pop("account_id"), currency=currency, **values)
-    return _respond_json(document, if_none_match)
-
-
-def _empty_summary(account_id: str, currency: str | None) -> ScoreSummary:
-    empty = dict.fromkeys(("score", "recent_spend", "fatigued_spend", "fatigued_share"))
-    counts = dict.fromkeys(("ads", "alarms", "watches", "fatigued", "unknown_spend"), 0)
-    statuses = StatusCounts(**dict.fromkeys(STATUSES, 0))
-    return ScoreSummary(
-        account=account_id, as_of=None, currency=currency, statuses=statuses, settled=False, **empty, **counts
+    document = ScoreSummary(
+        account=account_id,
+        as_of=day,
+        currency=stored.currency or None,
+        settled=day is not None and scores.is_settled(engine, account_id, day),
+        **sum_account(engine, account_id, query.as_of).to_dict(),
     )
+    return _respond_json(document, if_none_match)
 
 
 def _read_page(services: ServingServices, account_id: str, query: ScoreFilter) -> tuple[list[StoredScore], str | None]:

@@ -28,7 +28,7 @@ def get_queue(services: Services) -> QueueState:
     classes = {priority.name.lower(): QueueClass(**asdict(item)) for priority, item in status.classes.items()}
     return QueueState(
         size=status.size,
-        pending=sum(item.pending for item in classes.values()),
+        pending=status.pending,
         has_active_worker=status.has_active_worker,
         fetch_mode=services.fetch_mode,
         classes=QueueClasses(**classes),
