@@ -248,20 +248,27 @@ def _paced(run: Run, store: Store) -> Iterator[dict[str, Any]]:
 
 
 def _soak(run: Run, store: Store) -> Iterator[dict[str, Any]]:
-    """95 % hits, 4 % old entries, 1 % misses: no error, and memory that does not grow."""
+    """95 % hits, 4 % old entries, 1 % misses: no error, and memory that does not grow once the process is warm.
+
+    The same load has filled it before, as long: libraries of the first miss, buffers, and what the open log takes for
+    its first file of Parquet, after 20,000 opens. That is said, and is no growth.
+    """
     parts = ((store.fresh, 0.95), (store.stale, 0.04), (store.missing, 0.01))
     mix = [(path, share / len(paths)) for paths, share in parts for path in paths]
     with _server(_adwarm({})) as server:
-        slices = max(2, round(run.minutes * 60 / max(run.minutes * 12, 10)))
-        seconds = run.minutes * 60 / slices
-        memory = []
-        for _ in range(slices):
-            result = _load(server, SOAK_RATE, seconds, mix, store)
+        pid = server.process.pid
+        memory, libraries = [_rss_mib(pid)], [_library_mib(pid)]
+        for _ in range(2):
+            result = _load(server, SOAK_RATE, run.minutes * 60, mix, store)
             _require_no_errors(result, {"200", "202"})
-            memory.append(_rss_mib(server.process.pid))
-    growth = memory[-1] - memory[0]
-    goal = _met(growth <= SOAK_GROWTH_MIB, f"<= {SOAK_GROWTH_MIB:g}; no error")
-    yield _row(f"soak of {run.minutes:g} min at {SOAK_RATE:,.0f}/s, MiB grown", growth, 0.0, goal, result)
+            memory.append(_rss_mib(pid))
+            libraries.append(_library_mib(pid))
+    start, warm, end = memory
+    load = f"{run.minutes:g} min at {SOAK_RATE:,.0f}/s"
+    own = f"{libraries[1] - libraries[0]:.1f} of them libraries"
+    yield _row(f"the first {load}, MiB filled over {start:.0f}, {own}", warm - start, 0.0, "-", result)
+    goal = _met(end - warm <= SOAK_GROWTH_MIB, f"<= {SOAK_GROWTH_MIB:g}; no error")
+    yield _row(f"soak of {load} in the warm process, MiB grown", end - warm, 0.0, goal, result)
 
 
 @dataclass(frozen=True)
@@ -453,6 +460,17 @@ def _met(holds: bool, text: str) -> str:
 def _rss_mib(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return next(float(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def _library_mib(pid: int) -> float:
+    """Return how much of a process is files of libraries."""
+    kilobytes, is_library = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        if re.match(r"[0-9a-f]+-", line):
+            is_library = ".so" in line
+        elif is_library and line.startswith("Rss:"):
+            kilobytes += int(line.split()[1])
+    return kilobytes / 1024
 
 
 def _cpu_seconds(pid: int) -> float:
