@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from adwarm.cli.terminal import JsonOption, parse_timestamp, print_fields, print_json, print_note, print_table
+from adwarm.cli.terminal import JsonOption, print_fields, print_json, print_note, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _POLICY_HELP = (
     "forecast-hour-of-week and forecast-adwarm, as they are deployed, which takes several times as long. "
     "Your own: module:Class."
 )
+_WARMS_SUFFIX = ".parquet"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
 
 
@@ -37,27 +38,16 @@ def replay(
     weeks: Annotated[
         int | None, typer.Option(help="Weeks to replay, at the end; 4, or what fits a shorter log.", min=1)
     ] = None,
-    train_from: Annotated[str | None, typer.Option(help="UTC day or time, instead of --train-weeks.")] = None,
-    test_from: Annotated[str | None, typer.Option(help="UTC day or time, instead of --weeks.")] = None,
-    test_to: Annotated[str | None, typer.Option(help="UTC day or time, excluded; the log's end.")] = None,
     policy: Annotated[str, typer.Option(help=_POLICY_HELP)] = "all",
     at: Annotated[str, typer.Option(help="Call budgets to compare, as multiples of the calls without warming.")] = (
         "1.25,1.5,1.75,2,2.5,3,4"
     ),
     ttl: Annotated[str, typer.Option(help="How long an entry is fresh, such as 3h; class: by its date range.")] = "3h",
-    step: Annotated[str, typer.Option(help="Time between decisions; minutes without a unit.")] = "15m",
-    lag: Annotated[str, typer.Option(help="Delay until the log shows an open; minutes without a unit.")] = "5m",
-    latency: Annotated[
-        str, typer.Option(help="From a decision until its warms can be served; seconds without a unit.")
-    ] = "30s",
-    fetch: Annotated[str, typer.Option(help="How long a reader waits at a miss; seconds without a unit.")] = "5s",
-    cost: Annotated[
-        str, typer.Option(help="Unit of cost: key, or requests (keys fetched together share requests).")
-    ] = "key",
     min_opens: Annotated[int, typer.Option(help="Skip keys with fewer opens in training.", min=0)] = 20,
-    out: Annotated[Path | None, typer.Option(help="Write all figures to this file, as JSON.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the HTML page to this file.")] = None,
-    warms_out: Annotated[Path | None, typer.Option(help="Write every warm to this Parquet file.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write all figures to this file, as JSON; ending in .parquet: every warm. May be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a log: what each policy would have fetched, served and wasted. Makes no upstream call."""
@@ -65,24 +55,17 @@ def replay(
     from adwarm.replay.replay_run import replay as run
     from adwarm.settings import load_settings
 
-    if cost not in {"key", "requests"}:
-        raise BadRequest(f"--cost {cost!r} is neither key nor requests")
     config = ReplayConfig(
         ttl=None if ttl == "class" else parse_duration(ttl, "h"),
-        step=parse_duration(step, "m"),
-        lag=parse_duration(lag, "m"),
-        latency=parse_duration(latency, "s"),
-        fetch=parse_duration(fetch, "s"),
         targets=parse_multiples(at),
-        cost="requests" if cost == "requests" else "key",
     )
     settings = load_settings()
-    split = _parse_split(log, settings, (train_from, test_from, test_to), (train_weeks, weeks))
+    split = _find_split(log, settings, (train_weeks, weeks))
     opens = read_opens(log, settings, split, min_opens)
     names = [name.strip() for name in policy.split(",") if name.strip()]
     with _progress_bars() as on_progress:
         result = run(opens, split, config, names=names, settings=settings, on_progress=on_progress)
-    _write_files(result, out, html, warms_out)
+    _write_files(result, out or [])
     if as_json:
         print_json(result.document)
     else:
@@ -113,28 +96,16 @@ def parse_multiples(text: str) -> list[float]:
         raise BadRequest(f"--at {text!r} is not a list of numbers; write one such as 1.5,2,3") from None
 
 
-def _parse_split(
-    log: str, settings: "Settings", days: Sequence[str | None], weeks: tuple[int | None, int | None]
-) -> "TrainTestSplit":
-    """Return the periods of training and test: from days, from numbers of weeks, or what fits the log."""
+def _find_split(log: str, settings: "Settings", weeks: tuple[int | None, int | None]) -> "TrainTestSplit":
+    """Return the periods of training and test at the end of the log, or what fits it."""
     from adwarm.access_log import log_span
-    from adwarm.replay import WEEK
-    from adwarm.replay.replay_run import DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS, TrainTestSplit, split_weeks
+    from adwarm.replay.replay_run import split_weeks
 
-    names = ("--train-from", "--test-from", "--test-to")
-    train, test, end = (parse_timestamp(text, name) if text else None for text, name in zip(days, names, strict=True))
-    if (train and weeks[0]) or (test and weeks[1]):
-        raise BadRequest("--train-weeks and --train-from, or --weeks and --test-from, say the same twice; use one")
-    if end is None or not (train or test):
-        first, last = log_span(log, settings)[:2]
-        end = end or last + timedelta(microseconds=1)
-        if not (train or test):
-            split, note = split_weeks(first, end, *weeks)
-            if note:
-                print_note(note)
-            return split
-    test = test or end - (weeks[1] or DEFAULT_WEEKS) * WEEK
-    return TrainTestSplit(train or test - (weeks[0] or DEFAULT_TRAINING_WEEKS) * WEEK, test, end)
+    first, last = log_span(log, settings)[:2]
+    split, note = split_weeks(first, last + timedelta(microseconds=1), *weeks)
+    if note:
+        print_note(note)
+    return split
 
 
 @contextmanager
@@ -154,24 +125,19 @@ def _progress_bars() -> Iterator["PolicyProgress"]:
         yield advance
 
 
-def _write_files(result: "ReplayResult", figures: Path | None, html: Path | None, warms_out: Path | None) -> None:
+def _write_files(result: "ReplayResult", paths: Sequence[Path]) -> None:
     import orjson
 
-    for path in (figures, html, warms_out):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-    if figures is not None:
-        figures.write_bytes(orjson.dumps(result.document, option=orjson.OPT_INDENT_2) + b"\n")
-    if html is not None:
-        from adwarm.replay.replay_page import render_page
-
-        html.write_text(render_page(result.document), encoding="utf-8")
-    if warms_out is not None:
-        warms = result.warms
-        columns = ["ts", "account_id", "date_range", "at", "confidence"]
-        columns = ["policy"] * (warms["policy"].nunique() > 1) + columns
-        columns += ["report"] * bool((warms["report"] != "default").any())
-        warms[columns].to_parquet(warms_out, index=False)
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == _WARMS_SUFFIX:
+            warms = result.warms
+            columns = ["ts", "account_id", "date_range", "at", "confidence"]
+            columns = ["policy"] * (warms["policy"].nunique() > 1) + columns
+            columns += ["report"] * bool((warms["report"] != "default").any())
+            warms[columns].to_parquet(path, index=False)
+        else:
+            path.write_bytes(orjson.dumps(result.document, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _print_curves(document: dict[str, Any]) -> None:

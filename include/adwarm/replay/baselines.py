@@ -156,17 +156,15 @@ def local_hours(ts: Micros, key: npt.NDArray[np.int32], zones: npt.NDArray[np.ob
     return hours
 
 
-class HourProfile:
-    """Ranks keys by their chance of a first open in the hour of the reader's week, counted anew every day.
+class HourOfWeek:
+    """Ranks keys by their chance of a first open in the hour of the reader's week, counted anew every day."""
 
-    Args:
-        own: whether a key's own hours count; otherwise every key has the population's profile at its own rate.
-    """
-
-    def __init__(self, name: str, about: str, *, own: bool) -> None:
-        self.name, self.about = name, about
-        self._own = own
-        self.predicted_event = PredictedEvent(HOUR_MICROS)
+    name = "hour-of-week"
+    about = (
+        "How often each key was first opened in this hour of its reader's week, recent weeks counting more; few "
+        "observations are shrunk towards the population's week."
+    )
+    predicted_event: PredictedEvent | None = PredictedEvent(HOUR_MICROS)
 
     def fit(self, history: Opens, timing: ReplayTiming) -> None:
         """Do nothing: `rank` counts the opens before the first decision of each day."""
@@ -175,7 +173,7 @@ class HourProfile:
     def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
         """Yield the chance of a first open in the coming hour, which touches two local hours."""
         past_opens = history.before(int(decisions.cutoff[0]))
-        table = hour_probabilities(past_opens, own=self._own)
+        table = hour_probabilities(past_opens)
         key = np.arange(past_opens.key_count, dtype=np.int32)
         for index, at in enumerate(decisions.at.tolist()):
             hour = local_hours(np.full(len(key), at, np.int64), key, past_opens.zone)
@@ -185,7 +183,7 @@ class HourProfile:
             yield Ranking(index, key, chance, chance)
 
 
-def hour_probabilities(history: Opens, *, own: bool) -> Floats:
+def hour_probabilities(history: Opens) -> Floats:
     """Return the chance of a first open, keys x hours of the week; at most one open counts per key, hour and week."""
     first = history.only_first()
     hours = local_hours(first.ts, first.key, history.zone)
@@ -198,22 +196,7 @@ def hour_probabilities(history: Opens, *, own: bool) -> Floats:
     weeks = (1 - WEEKLY_DECAY ** max(span, 1.0)) / (1 - WEEKLY_DECAY)
     profile = opens.sum(axis=0) / max(opens.sum(), 1.0)
     prior = opens.sum(axis=1, keepdims=True) / weeks * profile
-    return np.asarray(np.minimum((opens + PRIOR_WEEKS * prior) / (weeks + PRIOR_WEEKS) if own else prior, 1.0))
-
-
-def population_profile_policy() -> HourProfile:
-    """Return the policy that uses the population's weekly profile alone."""
-    about = "One profile of the week for all keys in their readers' time, scaled by how often each key is opened."
-    return HourProfile("population-profile", about, own=False)
-
-
-def hour_of_week_policy() -> HourProfile:
-    """Return the policy that uses each key's weekly profile, shrunk to the population's."""
-    about = (
-        "How often each key was first opened in this hour of its reader's week, recent weeks counting more; few "
-        "observations are shrunk towards the population's week."
-    )
-    return HourProfile("hour-of-week", about, own=True)
+    return np.asarray(np.minimum((opens + PRIOR_WEEKS * prior) / (weeks + PRIOR_WEEKS), 1.0))
 
 
 BINS = 240

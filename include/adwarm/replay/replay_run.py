@@ -8,7 +8,7 @@ gets a message that says what fits.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from adwarm.patterns.opens import Opens, factorize, keep_human_events, opens_fro
 from adwarm.patterns.reloads import drop_reloads_of_events
 from adwarm.replay import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING, MIN_TRAINING, WEEK
 from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
-from adwarm.replay.deployed_plan import DeployedPlan, PlannedRequestCounter
+from adwarm.replay.deployed_plan import DeployedPlan
 from adwarm.replay.drift import MonitoredPolicy
 from adwarm.replay.policies import ForecastPolicy, load_policies
 from adwarm.replay.policy import EntryLifetime, FixedLifetime, FreshnessLifetime, Policy, ReplayTiming
@@ -56,9 +56,9 @@ class TrainTestSplit:
 
     def __post_init__(self) -> None:
         if self.test_from - self.train_from < MIN_REPLAY_TRAINING:
-            raise BadRequest("training needs 14 days or more; move --train-from back or --test-from on")
+            raise BadRequest("training needs 14 days or more")
         if self.test_to - self.test_from < MIN_REPLAY_TEST:
-            raise BadRequest("the scored part is shorter than a day; move --test-to on")
+            raise BadRequest("the scored part is shorter than a day")
 
     def micros(self) -> tuple[int, int, int]:
         """Return the three moments in microseconds since 1970."""
@@ -144,7 +144,6 @@ class ReplayConfig:
         latency: from a warm's start until its entry can be served.
         fetch: how long a reader waits at a miss.
         targets: multiples of the calls without warming to aim at.
-        cost: what a call is: a fetched `key`, or the upstream `requests` of all keys fetched together.
         reference: the policy that the others are compared with; None: the first of `REFERENCE_POLICIES` among them.
 
     Raises:
@@ -157,12 +156,11 @@ class ReplayConfig:
     latency: timedelta = timedelta(seconds=30)
     fetch: timedelta = timedelta(seconds=5)
     targets: Sequence[float] = TARGETS
-    cost: Literal["key", "requests"] = "key"
     reference: str | None = None
 
     def __post_init__(self) -> None:
         if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
-            raise BadRequest("--step must be between a minute and a day")
+            raise BadRequest("the step must be between a minute and a day")
         if self.ttl is not None and self.ttl <= timedelta(0):
             raise BadRequest("--ttl must be longer than nothing, such as 3h")
         if not self.targets or min(self.targets) < 1:
@@ -223,11 +221,11 @@ def _describe_too_few_opens(opens: Opens, test: int, min_opens: int) -> str:
     opened_later = np.bincount(opens.since(test).key, minlength=opens.key_count) > 0
     text = f"no key has {min_opens} opens in training and one after"
     if not opened_later.any():
-        return f"{text}: the log has {len(opens):,} opens, and none in the part that is replayed; move --test-from back"
+        return f"{text}: the log has {len(opens):,} opens, and none in the part that is replayed; give more --weeks"
     most = int(training[opened_later].max())
     most_opened = int((opened_later & (training >= most)).sum())
     if not most:
-        return f"{text}: those opened later were never opened in training; move --test-from on, or use --min-opens 0"
+        return f"{text}: those opened later were never opened in training; give fewer --weeks, or use --min-opens 0"
     return f"{text}; the most is {most:,}: --min-opens {most} keeps {most_opened:,} of {opens.key_count:,} keys"
 
 
@@ -298,11 +296,10 @@ def get_lifetime(opens: Opens, config: ReplayConfig, settings: Settings, split: 
 def _simulation_inputs(
     opens: Opens, config: ReplayConfig, settings: Settings, split: TrainTestSplit
 ) -> SimulationInputs:
-    freshness, lifetime = settings.freshness_rules, get_lifetime(opens, config, settings, split)
+    lifetime = get_lifetime(opens, config, settings, split)
     # Without latency fetches are ideal: a miss fills the cache at once, though its reader waits.
     delays = FetchDelays(_micros(config.latency), min(_micros(config.fetch), _micros(config.latency)))
-    counter = PlannedRequestCounter(opens, freshness) if config.cost == "requests" else None
-    return SimulationInputs(opens, config.timing(settings), lifetime, delays, counter)
+    return SimulationInputs(opens, config.timing(settings), lifetime, delays)
 
 
 def _replay_policy(
@@ -391,7 +388,6 @@ def _config_document(config: ReplayConfig) -> dict[str, Any]:
         **{f"{name}_seconds": value for name, value in spans.items()},
         "ttl_seconds": "class" if config.ttl is None else config.ttl.total_seconds(),
         "targets": list(config.targets),
-        "cost": config.cost,
         "thresholds_learned_on_days": THRESHOLD_PERIOD // DAY,
     }
 

@@ -123,7 +123,7 @@ def test_hours_of_the_week_are_chances() -> None:
     logs = ([(n * 168.0 + at, name) for n in range(weeks) for at, name in HOURS_OPENED] for weeks in (3, 9))
     few, many = (_opens(*log) for log in logs)
     hour = int(hours_of_week(np.array([9]))[0])
-    short, long = (hour_probabilities(opens, own=True) for opens in (few, many))
+    short, long = (hour_probabilities(opens) for opens in (few, many))
 
     assert 0 < short[0, hour] < long[0, hour] <= 1
     assert long[0].argmax() == hour
