@@ -1,13 +1,51 @@
 """Parses values of trigger forms and operator arguments. Errors say what to write instead."""
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
+from adwarm_client.date_ranges import validate_date_range
+from adwarm_client.keys import normalize_account_id
 
 T = TypeVar("T")
+_CHECKS: dict[str, Callable[[str], str]] = {"accounts": normalize_account_id, "date_ranges": validate_date_range}
+"""What checks each line of a param, before any task of the run does something."""
+_SHOWN = 60
+log = logging.getLogger(__name__)
+
+
+def check_conf(context: Mapping[str, Any]) -> None:
+    """Refuse the configuration of a run as a whole; every task of the package's DAGs calls it before it starts.
+
+    Airflow itself checks types when the run is created, and takes every key.
+
+    Raises:
+        BadRequest: a key is no param of the DAG, a list is empty, or a line is no account id or date range.
+    """
+    conf, names = context["dag_run"].conf or {}, list(context["dag"].params)
+    reasons = [_describe_unknown(str(key), names) for key in conf if key not in names]
+    reasons += [
+        f"{key} is an empty list; name at least one, or leave it out" for key in names if conf.get(key, "") == []
+    ]
+    for key, check in _CHECKS.items():
+        for text in get_lines_param(conf, key):
+            try:
+                check(text)
+            except BadRequest as error:
+                reasons.append(f"{key}: {error}")
+    if reasons:
+        log.info("::endgroup::")  # ends the part of the log that Airflow folds away, so that the error is in sight
+        raise BadRequest(f"{context['dag'].dag_id} did nothing: " + "; ".join(reasons))
+
+
+def _describe_unknown(key: str, names: list[str]) -> str:
+    near = get_close_matches(key.lower(), names, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"its params are {', '.join(names)}"
+    return f"{key[:_SHOWN]!r} is no param of it; {advice}"
 
 
 def parse_param(parse: Callable[[str], T], text: str) -> T:

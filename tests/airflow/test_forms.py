@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import PRESETS
 from adwarm.serving.drainers import INTERVAL
 from adwarm_airflow.declarations import BATCH_LABEL
-from adwarm_airflow.params import get_lines_param
+from adwarm_airflow.params import check_conf, get_lines_param
 from adwarm_airflow.tasks.daily import describe_selection
+
+from .test_dags import IDS
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERRIDE = "Override parameters on existing runs"
@@ -26,17 +29,55 @@ def _merged(dag: Any, conf: dict[str, Any]) -> Any:
     return stored.params.deep_merge(conf).validate()
 
 
-@pytest.mark.parametrize(
-    "ranges", [["last_8d"], ["yesterday", "2026-13-01..2026-12-01"], ["yesterday,today"], [""], "yesterday"]
-)
-def test_a_wrong_date_range_is_rejected_when_it_is_triggered(dags: dict[str, Any], ranges: Any) -> None:
-    """The run is not created, and the message says what to write."""
-    from airflow.exceptions import ParamValidationError
+@pytest.mark.slow
+@pytest.mark.parametrize("dag_id", sorted(IDS))
+def test_a_misspelled_key_ends_a_run_before_anything_is_done(dags: dict[str, Any], dag_id: str) -> None:
+    """No task of any DAG gets further than the check, and none is tried again."""
+    dag = dags[dag_id]
+    name = next(iter(dag.params))
+    run = dag.test(logical_date=None, run_conf={name[:2] + name[3:]: dag.params[name]})
+    states = {(str(ti.state), ti.try_number) for ti in run.get_task_instances()}
 
-    with pytest.raises(ParamValidationError, match="date_ranges") as rejected:
-        _merged(dags["adwarm_strategy_warming"], {"date_ranges": ranges})
-    if isinstance(ranges, list) and all(ranges):
-        assert "a preset such as last_7d, or two days" in str(rejected.value)
+    assert run.state == "failed"
+    assert ("failed", 1) in states
+    assert states <= {("failed", 1), ("upstream_failed", 0)}
+
+
+@pytest.mark.parametrize("dag_id", sorted(IDS))
+def test_a_configuration_is_refused_in_a_sentence(dags: dict[str, Any], dag_id: str, subtests: pytest.Subtests) -> None:
+    """Of each param: its name misspelled, an empty list, and lines that are no account and no date range."""
+    dag = dags[dag_id]
+    for name in dag.params:
+        with subtests.test(name=name):
+            assert "pattern" not in json.dumps(dag.params.get_param(name).schema)
+            _refuse(dag, {name[:2] + name[3:]: dag.params[name]}, f"did you mean {name}?")
+            assert check_conf({"dag": dag, "dag_run": SimpleNamespace(conf={name: dag.params[name]})}) is None
+            if "array" in dag.params.get_param(name).schema["type"]:
+                _refuse(dag, {name: []}, f"{name} is an empty list; name at least one, or leave it out")
+    _refuse(dag, {"zzz": 1}, f"'zzz' is no param of it; its params are {next(iter(dag.params))}")
+
+
+def _refuse(dag: Any, conf: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        check_conf({"dag": dag, "dag_run": SimpleNamespace(conf=conf)})
+    assert reason in str(refused.value)
+    assert str(refused.value).startswith(f"{dag.dag_id} did nothing: ")
+
+
+@pytest.mark.parametrize("text", ["last_8d", "2026-13-01..2026-12-01", "yesterday,today", "2026-11-30..2026-11-01"])
+def test_a_wrong_date_range_is_refused(dags: dict[str, Any], text: str) -> None:
+    """Beside a right one, and also in a run that names no account and would not use it."""
+    _refuse(dags["adwarm_strategy_warming"], {"date_ranges": ["yesterday", text]}, "date_ranges: ")
+
+
+@pytest.mark.parametrize("dag_id", ["adwarm_strategy_warming", "adwarm_daily_insights"])
+def test_lines_of_accounts_are_checked(dags: dict[str, Any], dag_id: str) -> None:
+    """A line break at the end, which the form sends as an empty line, is accepted; another text is refused."""
+    lines = ["act_1", " 22 ", ""]
+    check_conf({"dag": dags[dag_id], "dag_run": SimpleNamespace(conf={"accounts": lines})})
+    assert get_lines_param({"accounts": lines}, "accounts") == ["act_1", "22"]
+    for text in ("act_1, act_2", "shop", "act_", "ACT_1", "act_\u0661", "act_123456789012345678901"):
+        _refuse(dags[dag_id], {"accounts": [text]}, "accounts: account id ")
 
 
 def test_every_preset_is_accepted_by_the_form(dags: dict[str, Any]) -> None:
@@ -77,34 +118,12 @@ def test_a_choice_cannot_be_emptied(dags: dict[str, Any]) -> None:
     assert {param.schema["type"] for param in choices} == {"string"}
 
 
-@pytest.mark.parametrize("dag_id", ["adwarm_strategy_warming", "adwarm_daily_insights"])
-def test_lines_of_accounts_are_checked(dags: dict[str, Any], dag_id: str) -> None:
-    """A line break at the end, which the form sends as an empty line, is accepted; another text is refused."""
-    from airflow.exceptions import ParamValidationError
-
-    lines = ["act_1", " 22 ", ""]
-    assert _merged(dags[dag_id], {"accounts": lines})["accounts"] == lines
-    assert get_lines_param({"accounts": lines}, "accounts") == ["act_1", "22"]
-    for text in ("act_1, act_2", "shop", "act_", "ACT_1", "act_\u0661", "act_123456789012345678901"):
-        with pytest.raises(ParamValidationError, match="accounts"):
-            _merged(dags[dag_id], {"accounts": [text]})
-    assert 'is refused ("Bad Request")' in dags[dag_id].params.get_param("accounts").description
-
-
 def test_tasks_are_declared_in_the_order_of_their_work(dags: dict[str, Any]) -> None:
     """The reference lists the tasks of a DAG as they are declared, which is an order in which they can run."""
     for dag in dags.values():
         assert [task.label for task in dag.task_group.topological_sort()] == dag.task_ids
     assert dags["adwarm_strategy_warming"].task_ids == ["plan", "warm", "score", "close_run"]
     assert dags["adwarm_access_patterns"].task_ids[:3] == ["read_log", "read_split", "publish_splits"]
-
-
-def test_every_list_of_date_ranges_is_checked(dags: dict[str, Any]) -> None:
-    """No DAG has a param for date ranges that takes any text."""
-    params = [dag.params.get_param(name) for dag in dags.values() for name in dag.params if "range" in name]
-
-    assert params
-    assert all("last_7d" in param.schema["items"]["pattern"] for param in params)
 
 
 def test_the_words_about_the_backfill_form_are_airflows_own(dags: dict[str, Any]) -> None:

@@ -98,9 +98,6 @@ PRESETS: dict[str, Callable[[date], Window]] = {
     "data_maximum": _maximum,
 }
 _ABSOLUTE = re.compile(r"(\d{4}-\d{2}-\d{2})\.\.(\d{4}-\d{2}-\d{2})")
-_DAY = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-DATE_RANGE_PATTERN = f"^({'|'.join(PRESETS)}|{_DAY}\\.\\.{_DAY})$"
-"""A regular expression for forms: a preset, or two days. `validate_date_range` also checks that the days make sense."""
 
 
 def validate_date_range(date_range: str) -> str:

@@ -7,9 +7,7 @@ from enum import IntEnum, StrEnum
 from adwarm_client.date_ranges import validate_date_range
 from adwarm_client.errors import BadRequest
 
-ACCOUNT_ID_PATTERN = r"(act_)?([0-9]{1,20})"
-"""What every surface accepts as an account id, without the spaces around it."""
-_ACCOUNT = re.compile(ACCOUNT_ID_PATTERN)
+_ACCOUNT = re.compile(r"(act_)?([0-9]{1,20})")
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 

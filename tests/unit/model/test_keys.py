@@ -29,7 +29,7 @@ from adwarm.model import (
     resolve_window,
 )
 from adwarm.model.keys import check_served
-from adwarm_client.date_ranges import DATE_RANGE_PATTERN, MAX_DAYS, validate_date_range
+from adwarm_client.date_ranges import MAX_DAYS, validate_date_range
 
 HOSTILE = [
     "../../etc/passwd",
@@ -379,16 +379,11 @@ def test_an_unknown_zone_is_refused(subtests: pytest.Subtests) -> None:
             zone(name)
 
 
-def test_the_pattern_of_forms_accepts_what_is_valid(subtests: pytest.Subtests) -> None:
-    """Every preset and every pair of days matches, as the parser accepts them."""
+def test_a_date_range_is_a_preset_or_two_days(subtests: pytest.Subtests) -> None:
+    """Every preset and two days pass unchanged; anything else is refused."""
     for text in [*PRESETS, "2026-01-31..2026-12-01"]:
         with subtests.test(text=text):
-            assert validate_date_range(text)
-            assert re.search(DATE_RANGE_PATTERN, text)
-
-
-def test_the_pattern_of_forms_rejects_the_rest(subtests: pytest.Subtests) -> None:
-    """What no date range can be is rejected by the pattern and by the parser."""
+            assert validate_date_range(text) == text
     for text in [
         "",
         "last_8d",
@@ -399,10 +394,8 @@ def test_the_pattern_of_forms_rejects_the_rest(subtests: pytest.Subtests) -> Non
         "2026-01-32..2026-02-01",
         "2026-01-01",
     ]:
-        with subtests.test(text=text):
-            assert not re.search(DATE_RANGE_PATTERN, text)
-            with pytest.raises(BadRequest):
-                validate_date_range(text)
+        with subtests.test(text=text), pytest.raises(BadRequest):
+            validate_date_range(text)
 
 
 @given(DAYS, st.integers(-3, MAX_DAYS + 3), st.integers(-3, MAX_DAYS + 3))
