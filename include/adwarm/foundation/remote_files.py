@@ -67,17 +67,17 @@ def open_path(url: str, setting: str) -> "UPath":
     """Return a URL as a path, with the options of this process; it must not be kept over a fork.
 
     Raises:
-        BadRequest: the package of its file system is not installed; the message says which.
+        BadRequest: the package of its file system is not installed, or the URL holds credentials that it must not hold.
+        StorageError: it cannot be opened.
     """
     from upath import UPath
 
+    options = options_for(url, setting)
     try:
-        path = UPath(url, **options_for(url))
-        files = path.fs
-    except ImportError as error:
+        path = UPath(url, **options)
+        files = path.fs  # some connect here
+    except Exception as error:
         raise remote_storage_error(error, url, setting) from None
-    except ValueError:
-        raise remote_storage_error(ValueError(), url, setting) from None
     if find_family(url) == "s3":
         files.retries = RETRIES_INSIDE_S3FS
     return path

@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from adwarm.foundation.errors import StorageError
+from adwarm.foundation.errors import BadRequest, StorageError
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.wording import format_bytes
 
+DATA_SETTING: Final = "ADWARM_DATA_URL"
+DATABASE_SETTING: Final = "ADWARM_DATABASE_URL"
+LOG_SETTING: Final = "ADWARM_ACCESS_LOG__URL"
+SOURCE_SETTING: Final = "ADWARM_SOURCE__URL"
 _FAMILIES: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 _EXTRAS: Final = {"s3": ("s3", "s3fs"), "gs": ("gcs", "gcsfs")}
 RETRIES_INSIDE_S3FS: Final = 1
@@ -89,9 +93,22 @@ def find_extra(url: str) -> tuple[str, str] | None:
     return _EXTRAS.get(find_family(url))
 
 
-def options_for(url: str) -> dict[str, Any]:
-    """Return the options of the fsspec file system behind a URL; they may hold credentials."""
+def options_for(url: str, setting: str = DATA_SETTING) -> dict[str, Any]:
+    """Return the options of the fsspec file system behind a URL; they may hold credentials.
+
+    Raises:
+        BadRequest: credentials are in a URL that has no place for them: its library would take them for the name of a
+            bucket, and log that. The message names the setting.
+    """
     family, settings = find_family(url), _process.settings
+    bucket = url.partition("://")[2].partition("/")[0]
+    if family in _EXTRAS and ("@" in bucket or (":" in bucket and not bucket.startswith("arn:"))):
+        scheme = url.partition("://")[0]
+        raise BadRequest(
+            f"{setting}: {scheme}:// URLs have no place for a key and a secret; write {scheme}://bucket/path, and put "
+            "them into ADWARM_DATA_OPTIONS, or where the tools of the storage look for them",
+            code="credentials_in_url",
+        )
     applies = settings.family in {"", family}
     options = dict(settings.options) if applies else {}
     connection = _process.connections.get(family)
@@ -123,12 +140,6 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         before = merged.get(name)
         merged[name] = _merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return merged
-
-
-DATA_SETTING: Final = "ADWARM_DATA_URL"
-DATABASE_SETTING: Final = "ADWARM_DATABASE_URL"
-LOG_SETTING: Final = "ADWARM_ACCESS_LOG__URL"
-SOURCE_SETTING: Final = "ADWARM_SOURCE__URL"
 
 
 class DiskSpace(NamedTuple):

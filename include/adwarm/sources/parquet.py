@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from fsspec.core import url_to_fs
 
-from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, StorageError
 from adwarm.foundation.redaction import register_url
-from adwarm.foundation.remote_errors import missing_package_error
-from adwarm.foundation.storage import SOURCE_SETTING, options_for
+from adwarm.foundation.remote_files import translating_remote_errors
+from adwarm.foundation.storage import SOURCE_SETTING, find_family, options_for, translating_storage_errors
 from adwarm.model import Window
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
@@ -29,14 +29,28 @@ class ParquetSource(TabularSource):
         self._url = url
 
     def _dataset(self) -> Any:
-        with _typed_errors():
+        options = options_for(self._url, SOURCE_SETTING)
+        with self._typed_errors():
             try:
-                files, path = url_to_fs(self._url, **options_for(self._url))
-            except ImportError as error:
-                raise missing_package_error(self._url, SOURCE_SETTING) from error
+                files, path = url_to_fs(self._url, **options)
             except ValueError as error:
                 raise BadRequest(f"the Parquet source cannot be opened ({type(error).__name__})") from None
             return ds.dataset(path, filesystem=files, format="parquet", partitioning="hive")
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        """Raise adwarm's errors for those of files; the errors of file systems may contain a URL with its secrets."""
+        translating = translating_remote_errors if find_family(self._url) else translating_storage_errors
+        try:
+            with translating(self._url, SOURCE_SETTING):
+                try:
+                    yield
+                except FileNotFoundError:
+                    raise BadRequest("the Parquet source is not there; check ADWARM_SOURCE__URL") from None
+                except pa.ArrowInvalid:
+                    raise BadRequest("a file of the Parquet source is damaged, or no Parquet; write it again") from None
+        except StorageError as error:
+            raise error from None
 
     def _columns(self) -> Sequence[str]:
         return list(self._dataset().schema.names)
@@ -45,7 +59,7 @@ class ParquetSource(TabularSource):
         dataset, names = self._dataset(), list(dict.fromkeys(columns))
         account_filter = _of_account(dataset.schema, *account) if account else None
         values: set[tuple[Any, ...]] = set()
-        with _typed_errors():
+        with self._typed_errors():
             for batch in dataset.scanner(columns=names, filter=account_filter).to_batches():
                 distinct = pa.Table.from_batches([batch]).group_by(names).aggregate([])
                 values.update(tuple(row[name] for name in columns) for row in distinct.to_pylist())
@@ -54,7 +68,7 @@ class ParquetSource(TabularSource):
     def _has_account(self, account: str, column: str) -> bool:
         dataset = self._dataset()
         account_filter = _of_account(dataset.schema, column, account)
-        with _typed_errors():
+        with self._typed_errors():
             return bool(dataset.head(1, columns=[column], filter=account_filter).num_rows)
 
     def _load(
@@ -64,22 +78,9 @@ class ParquetSource(TabularSource):
         row_filter = _of_days(dataset.schema, day, window, self._options.day_zone)
         if account:
             row_filter &= _of_account(dataset.schema, *account)
-        with _typed_errors():
+        with self._typed_errors():
             rows: list[dict[str, Any]] = dataset.to_table(columns=list(columns), filter=row_filter).to_pylist()
         return rows
-
-
-@contextmanager
-def _typed_errors() -> Iterator[None]:
-    """Raise adwarm's errors for those of files; the errors of file systems may contain a URL with its credentials."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise BadRequest("the Parquet source is not there; check ADWARM_SOURCE__URL") from None
-    except pa.ArrowInvalid:
-        raise BadRequest("a file of the Parquet source is damaged, or no Parquet; write it again") from None
-    except OSError as error:
-        raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from None
 
 
 def _of_account(schema: Any, column: str, account: str) -> Any:

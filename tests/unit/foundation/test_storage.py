@@ -2,17 +2,22 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from adwarm.foundation.errors import StorageError, Transient
+from adwarm.access_log.log_files import list_files
+from adwarm.foundation.errors import BadRequest, StorageError, Transient
+from adwarm.foundation.remote_files import open_path
 from adwarm.foundation.storage import (
     describe_free_space,
     measure_space,
+    options_for,
     storage_error,
     translating_storage_errors,
 )
+from adwarm.sources.parquet import ParquetSource
 
 
 def test_each_error_has_a_code_and_a_sentence(tmp_path: Path, subtests: pytest.Subtests) -> None:
@@ -48,6 +53,27 @@ def test_a_url_has_no_free_space_and_hides_its_password() -> None:
     text = str(storage_error(OSError(errno.EIO, "x"), "s3://key:secret-key@bucket/data", "ADWARM_DATA_URL"))
     assert "free" not in text
     assert "secret-key" not in text
+
+
+def test_a_secret_in_a_url_without_a_place_for_it_is_refused(subtests: pytest.Subtests) -> None:
+    """Objects, log and source are refused alike, before a library logs the secret as a part of the bucket's name."""
+    for url in ("s3://KEY:hush-hush@bucket/x", "s3a://KEY:hu/sh@bucket", "gs://KEY:hush-hush@bucket", "gcs://KEY@b/x"):
+        with subtests.test(url=url):
+            for setting, read in _READS.items():
+                with pytest.raises(BadRequest, match=f"{setting}: [a-z0-9]+:// URLs have no place for a key") as refused:
+                    read(url)
+                assert "hu" not in str(refused.value)
+                assert (refused.value.__cause__, refused.value.__suppress_context__) == (None, False)
+    for url in ("s3://bucket/a@b:c", "s3://arn:aws:s3:us-east-1:1:accesspoint/p/x", "ftp://user:secret@host/x", "/a@b"):
+        with subtests.test(url=url):
+            options_for(url)
+
+
+_READS: dict[str, Callable[[str], object]] = {
+    "ADWARM_DATA_URL": lambda url: open_path(url, "ADWARM_DATA_URL"),
+    "ADWARM_ACCESS_LOG__URL": list_files,
+    "ADWARM_SOURCE__URL": lambda url: ParquetSource(url).list_account_page(None),
+}
 
 
 def test_space_is_that_of_the_nearest_folder(tmp_path: Path) -> None:

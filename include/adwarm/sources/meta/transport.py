@@ -329,6 +329,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+_WRONG_ADDRESS: Final = (
+    requests.URLRequired,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+)
+
+
 def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
     """Return the error for one that a library raised during a call within `bounds`."""
     if bounds.is_too_large:
@@ -339,8 +347,8 @@ def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
         if bounds.is_in_body:
             return Transient("Meta's response did not come to its end in time", code=SLOW_BODY)
         return Transient("Meta did not respond in time", code="timeout")
-    if isinstance(error, requests.URLRequired | requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
-        return BadRequest("graph_url is not a valid address; write it as https://host", code="graph_url")
+    if isinstance(error, _WRONG_ADDRESS):
+        return BadRequest("graph_url, or HTTPS_PROXY, is not a valid address; write it as https://host", code="graph_url")
     return Transient(f"the connection to Meta failed ({type(error).__name__})", code="connection")
 
 
