@@ -56,10 +56,13 @@ def reset_database(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete every row of adwarm's tables and create the newest schema."""
+    """Delete every table of this version with its rows, and create them anew.
+
+    Tables of an earlier version or of others stay; they are named with their rows.
+    """
     from adwarm.settings import load_settings
     from adwarm.store import open_engine
-    from adwarm.store.schema import get_current_revision, reset
+    from adwarm.store.schema import count_other_rows, get_current_revision, reset
 
     settings = load_settings()
     engine = open_engine(settings.database, settings.sql)
@@ -67,4 +70,11 @@ def reset_database(
         shown = engine.url.render_as_string(hide_password=True)
         raise BadRequest(f"this deletes everything adwarm stored in {shown}; repeat it with --yes to go on")
     before = get_current_revision(engine)
-    print_fields("Database", {"dialect": engine.dialect.name, "before": before, "now": reset(engine)}, as_json=as_json)
+    fields = {"dialect": engine.dialect.name, "before": before, "now": reset(engine)}
+    left = count_other_rows(engine)
+    if as_json:
+        print_json({**fields, "left": left})
+        return
+    print_fields("Database", fields)
+    if left:
+        print_table("Tables that are not of this version, and stay", ("table", "rows"), left.items())

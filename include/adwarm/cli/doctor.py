@@ -67,8 +67,8 @@ def doctor(
 ) -> None:
     """Check settings, storage, disks, logs, forecast, connections, quotas, clocks, zones, DAGs, read API and alerts.
 
-    Each line shows details or what to fix, with a command where there is one; a note is worth a look and no error.
-    Exits with 1 when a check fails, or a message of --send-alert.
+    Each line shows details or what to fix, with a command where there is one; a note is worth a look and no error; skip
+    is a check that could not be made. Exits with 1 when a check fails or is skipped, or a message of --send-alert fails.
     """
     if send_alert:
         send_tests(as_json=as_json)
@@ -104,7 +104,10 @@ def _run_all(only: Sequence[str]) -> list[CheckResult]:
     if unknown := [name for name in only if name not in names]:
         raise NotFound(f"there is no check {unknown[0][:80]!r}; the checks are {', '.join(names)}")
     chosen = [check for check in others if not only or check.name in only]
-    shown = [result for result in first if not only or result.name in only]
+    is_needed = not has_database and any(check.needs_database for check in chosen)
+    shown = [
+        result for result in first if not only or result.name in only or (is_needed and result.name == database.name)
+    ]
     return [*shown, *run_checks(chosen, has_database=has_database)]
 
 

@@ -35,10 +35,16 @@ _COMMAND = re.compile(r"`((?:adwarm|airflow) [^`]+)`")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check that passed has found, and whether it is worth a look all the same."""
+    """What a check has found.
+
+    Attributes:
+        warning: whether it is worth a look, though the check passed.
+        checked: whether the check could be made; one that could not does not pass.
+    """
 
     detail: str
     warning: bool = False
+    checked: bool = True
 
 
 @dataclass
@@ -48,16 +54,20 @@ class CheckResult:
     Attributes:
         detail: what was found, or what to fix.
         warning: whether a check that passed is worth a look.
+        checked: whether the check could be made.
     """
 
     name: str
     ok: bool
     detail: str
     warning: bool = False
+    checked: bool = True
 
     @property
     def mark(self) -> str:
         """The first column of the table."""
+        if not self.checked:
+            return "skip"
         return "FIX" if not self.ok else "note" if self.warning else "ok"
 
     @property
@@ -104,7 +114,7 @@ class _Attempt:
             self.result = CheckResult(name, False, f"{type(error).__name__}; check the setting behind it")
         else:
             finding = outcome if isinstance(outcome, Finding) else Finding(outcome)
-            self.result = CheckResult(name, True, finding.detail, finding.warning)
+            self.result = CheckResult(name, finding.checked, finding.detail, finding.warning, finding.checked)
 
 
 def run_check(check: Check, seconds: float = CHECK_SECONDS) -> CheckResult:
@@ -126,7 +136,7 @@ def run_checks(checks: list[Check], *, has_database: bool, seconds: float = CHEC
     return [
         run_check(check, seconds)
         if has_database or not check.needs_database
-        else CheckResult(check.name, True, skipped, warning=True)
+        else CheckResult(check.name, False, skipped, checked=False)
         for check in checks
     ]
 
@@ -234,11 +244,11 @@ def check_disk(path: Path, setting: str) -> tuple[str, bool]:
     """Return how much space is free, and whether that is worth a note.
 
     Raises:
-        StorageError: the disk is full or read-only.
+        StorageError: the disk is full or read-only, or does not say how much is free.
     """
     space = measure_space(path)
     if space is None:
-        return f"{path}: its free space is unknown", True
+        raise StorageError(f"{setting}: {path}: how much space is free cannot be read; check the disk and the rights")
     if problem := _find_problem(space):
         raise StorageError(describe_storage_problem(path, setting, *problem))
     is_low = space.free < NEARLY_FULL_BYTES

@@ -44,7 +44,8 @@ def maintain(
 ) -> None:
     """Run the steps of maintenance that are due, like the DAG adwarm_maintenance. Exits with 1 when one has failed.
 
-    A step that runs elsewhere at the moment, or whose process was killed a minute ago, is left out.
+    A step that runs elsewhere at the moment, or whose process was killed a minute ago, is left out; one that --step
+    names exits with 1 then.
 
     With --verify every entry, partition, aggregate and forecast snapshot is checked; exits with 1 when anything is
     damaged. With --repair, damaged entries are marked, and the repair step requests them again; damaged days are
@@ -75,7 +76,7 @@ def maintain(
         problems = [(item.name, text) for item in reports for text in item.problems]
         if problems:
             print_table("Problems", ("step", "problem"), problems)
-    if any(report.status == "failed" for report in reports):
+    if any(report.status == "failed" or (step and report.status == "held") for report in reports):
         raise typer.Exit(1)
 
 

@@ -35,7 +35,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.wording import format_duration
 from adwarm.model import Actor, CallCause, CauseKind, Priority, ReportKey, Window, resolve_window
@@ -59,7 +59,7 @@ CachedEntry = Callable[[], RecentEntry | None]
 
 
 class StoreUnreachable(Transient):
-    """The database cannot be reached."""
+    """The database cannot be read; the cause says why and what to do, and may name the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class ReadChain:
         return self.find(request, steps, error)
 
     def look_up(self, key: ReportKey) -> ReadResult:
-        """Return what the stored entry gives; a miss with `StoreUnreachable` when the database cannot be reached.
+        """Return what the stored entry gives; a miss with `StoreUnreachable` when the database cannot be read.
 
         Raises:
             BadRequest: the report is not configured.
@@ -198,7 +198,8 @@ class ReadChain:
 
     def describe_lost_store(self, key: ReportKey, error: Exception) -> ReadResult:
         """Return the miss of a key whose entry could not be read."""
-        failure = StoreUnreachable("the database cannot be reached")
+        is_damaged = isinstance(error, StorageError) and error.code == "database_damaged"
+        failure = StoreUnreachable("the database is damaged" if is_damaged else "the database cannot be reached")
         failure.__cause__ = error
         return ReadResult(key, ReadStatus.MISS, self.reader.clock.now(), reason=str(failure), error=failure)
 
@@ -239,7 +240,8 @@ def read_or_fetch(
 
     Raises:
         NotFound: the fetch failed, and no other step has the report; the message says why.
-        StoreUnreachable: the database cannot be reached, and this process has not read the report before.
+        StoreUnreachable: the database cannot be read, and this process has not read the report before; the message
+            says why and what to do.
     """
     make = cache(make_prefetch)
     chain = ReadChain(reader, lambda: make().pipeline, make)
@@ -254,14 +256,15 @@ def require_entry(result: ReadResult, hint: str = "") -> ReadResult:
 
     Raises:
         NotFound: it is a miss; the message says why.
-        StoreUnreachable: the database cannot be reached.
+        StoreUnreachable: the database cannot be read; the message says why and what to do.
     """
     if result.entry is not None:
         return result
-    message = f"{result.key}: {result.reason}{hint}"
     if isinstance(result.error, StoreUnreachable):
-        raise StoreUnreachable(f"{message}, and this process has not read the report before") from result.error
-    raise NotFound(message) from result.error
+        cause = result.error.__cause__
+        reason = str(cause) if isinstance(cause, AdwarmError) else result.reason
+        raise StoreUnreachable(f"{result.key}: {reason}; this process has not read the report before") from result.error
+    raise NotFound(f"{result.key}: {result.reason}{hint}") from result.error
 
 
 class _Steps:

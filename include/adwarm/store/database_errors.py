@@ -93,6 +93,8 @@ _SQLITE_STORAGE = {
         "check the path; or move the file away, and run `adwarm db upgrade`",
     ),
 }
+_DAMAGED = ("Could not decode to UTF-8", "unsupported file format", "malformed database schema")
+"""SQLite: texts of errors about overwritten pages whose name does not say so."""
 
 
 @contextmanager
@@ -100,6 +102,8 @@ def translating_errors(engine: Engine) -> Iterator[None]:
     """Translate errors of waiting into `Transient`, and those of disks into `StorageError`; others pass unchanged."""
     try:
         yield
+    except UnicodeDecodeError:  # of SQLite's own message about a schema whose page was overwritten
+        raise _sqlite_storage_error("SQLITE_CORRUPT", engine) from None
     except SQLAlchemyError as error:
         translated = translate_error(error, engine)
         if translated is None:
@@ -129,12 +133,16 @@ def translate_error(error: SQLAlchemyError, engine: Engine) -> Transient | None:
 
 def _translate_sqlite(error: DBAPIError, engine: Engine) -> Transient | None:
     name = getattr(error.orig, "sqlite_errorname", "")
+    if any(words in str(error.orig) for words in _DAMAGED):
+        name = "SQLITE_CORRUPT"
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return _busy(_SQLITE, "database_locked")
-    problem = _SQLITE_STORAGE.get("_".join(name.split("_")[:2]))  # an extended code has a third word
-    if problem is None:
-        return None
-    code, text, advice = problem
+    name = "_".join(name.split("_")[:2])  # an extended code has a third word
+    return _sqlite_storage_error(name, engine) if name in _SQLITE_STORAGE else None
+
+
+def _sqlite_storage_error(name: str, engine: Engine) -> StorageError:
+    code, text, advice = _SQLITE_STORAGE[name]
     path = Path(engine.url.database or ":memory:").absolute()
     return StorageError(describe_storage_problem(path, DATABASE_SETTING, text, advice), code=code)
 

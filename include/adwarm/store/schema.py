@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, MetaData, inspect, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, MetaData, func, inspect, select, table, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest, StorageError
@@ -136,15 +136,34 @@ def _list_invalid_indexes(connection: Connection) -> list[str]:
 
 
 def reset(engine: Engine) -> str:
-    """Drop every table of adwarm with its rows, create the newest schema, and return its revision.
+    """Drop every table of this version with its rows, create the newest schema, and return its revision.
 
-    Other tables of the database are left alone. Objects that no row names any more are deleted by maintenance.
+    Other tables of the database are left alone; `count_other_rows` names them. Objects that no row names any more are
+    deleted by maintenance.
     """
     with write_transaction(engine) as connection:
         existing = MetaData()
         existing.reflect(connection, only=_list_existing_tables(connection, VERSION_TABLE))
         existing.drop_all(connection)
     return upgrade(engine)
+
+
+def count_other_rows(engine: Engine) -> dict[str, int | None]:
+    """Return the tables that are not of this version, of an earlier one or of others, with their rows.
+
+    None stands for a table that this user may not read.
+    """
+    with read_transaction(engine) as connection:
+        names = sorted(set(inspect(connection).get_table_names()) - {*metadata.tables, VERSION_TABLE})
+    return {name: _count_rows(engine, name) for name in names}
+
+
+def _count_rows(engine: Engine, name: str) -> int | None:
+    try:
+        with read_transaction(engine) as connection:
+            return int(connection.execute(select(func.count()).select_from(table(name))).scalar_one())
+    except ProgrammingError:
+        return None
 
 
 def _list_existing_tables(connection: Connection, *further: str) -> list[str]:

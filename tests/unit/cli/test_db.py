@@ -1,5 +1,6 @@
 """`adwarm db`: the schema."""
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -25,8 +26,22 @@ def test_the_database_is_reset(adwarm: Adwarm) -> None:
     assert (refused.exit_code, "--yes" in refused.stderr) == (1, True)
     assert adwarm("get", "act_1", "yesterday", "--meta", "--json").json["status"] == "hit"
     reset = adwarm("db", "reset", "--yes", "--json").json
-    assert reset["before"] == reset["now"]
+    assert (reset["before"], reset["left"]) == (reset["now"], {})
     assert adwarm("maintain", "--verify", "--json").json["entries"] == 0
+
+
+def test_what_a_reset_leaves_is_named(adwarm: Adwarm, home: Path) -> None:
+    """Tables of an earlier version and of others stay, whatever they are called, and are shown with their rows."""
+    adwarm("db", "upgrade")
+    with sqlite3.connect(home / "adwarm.db") as connection:
+        connection.execute("CREATE TABLE former_lease (id INTEGER)")
+        connection.execute('CREATE TABLE "order" (id INTEGER)')
+        connection.executemany('INSERT INTO "order" VALUES (?)', [(1,), (2,)])
+
+    assert adwarm("db", "reset", "--yes", "--json").json["left"] == {"former_lease": 0, "order": 2}
+    shown = adwarm("db", "reset", "--yes").stdout
+    assert "not of this version, and stay" in shown
+    assert re.search(r"order\W+2\b", shown)
 
 
 def test_a_plan_changes_nothing(adwarm: Adwarm) -> None:

@@ -63,8 +63,28 @@ def test_a_dead_database_leaves_the_other_checks(adwarm: Adwarm, monkeypatch: py
     assert "cannot be reached" in checks["database"]["detail"]
     assert checks["object store"]["ok"]
     assert checks["clock"]["ok"]
-    left_out = {name for name, check in checks.items() if "needs the database" in check["detail"]}
+    left_out = {name for name, check in checks.items() if not check["checked"]}
     assert {"rights", "forecast", "quota", "tokens", "alerts", "connection default"} <= left_out
+    assert not any(checks[name]["ok"] for name in left_out)
+
+
+def test_a_check_that_could_not_be_made_does_not_pass(
+    adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
+    """Each check alone exits with 0 only when it was made, and what it waits for is shown beside it."""
+    monkeypatch.setenv("ADWARM_DATABASE_URL", "postgresql://adwarm@127.0.0.1:1/adwarm")
+    monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", "http://127.0.0.1:1")
+    names = [check["name"] for check in adwarm("doctor", "--json").json]
+    assert {"schema", "clock"} <= set(names)
+    for name in names:
+        with subtests.test(name=name):
+            result = adwarm("doctor", "--only", name, "--json")
+            checks = {check["name"]: check for check in result.json}
+            assert name in checks
+            assert (result.exit_code == 0) is all(check["ok"] for check in checks.values())
+            assert all(check["checked"] or not check["ok"] for check in checks.values())
+            if not checks[name]["checked"] and name != "clock":
+                assert "cannot be reached" in checks["database"]["detail"]
 
 
 @pytest.mark.postgres

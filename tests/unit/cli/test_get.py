@@ -1,8 +1,11 @@
 """`adwarm get`: a miss, a fetch, a hit, and an account that cannot be read."""
 
 import csv
+import sqlite3
+from pathlib import Path
 
 import orjson
+import pytest
 
 from graph_simulator.server import SimulatorServer
 
@@ -29,6 +32,22 @@ def test_get_of_an_unreadable_account_says_why(adwarm: Adwarm) -> None:
     result = adwarm("get", "act_9", "today", "--fetch")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith("adwarm: act_9 today: ")
+
+
+def test_every_command_says_that_a_file_is_damaged(adwarm: Adwarm, home: Path, subtests: pytest.Subtests) -> None:
+    """Overwritten pages are damage with what to do, in one line, whichever command meets them."""
+    adwarm("warm", "act_1", "--range", "yesterday")
+    path = home / "adwarm.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (home / "damaged").write_bytes(path.read_bytes()[:8192] + b"\xff" * (path.stat().st_size - 8192))
+    (home / "damaged").replace(path)
+    for command in ("get act_1 yesterday", "get act_1 yesterday --fetch", "status", "accounts list", "token list"):
+        with subtests.test(command=command):
+            failed = adwarm(*command.split())
+            assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1)
+            assert "adwarm.db: the database file is damaged (" in failed.stderr
+            assert "restore a backup" in failed.stderr
 
 
 def test_a_report_in_every_shape(adwarm: Adwarm) -> None:

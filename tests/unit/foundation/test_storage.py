@@ -60,7 +60,9 @@ def test_a_secret_in_a_url_without_a_place_for_it_is_refused(subtests: pytest.Su
     for url in ("s3://KEY:hush-hush@bucket/x", "s3a://KEY:hu/sh@bucket", "gs://KEY:hush-hush@bucket", "gcs://KEY@b/x"):
         with subtests.test(url=url):
             for setting, read in _READS.items():
-                with pytest.raises(BadRequest, match=f"{setting}: [a-z0-9]+:// URLs have no place for a key") as refused:
+                with pytest.raises(
+                    BadRequest, match=f"{setting}: [a-z0-9]+:// URLs have no place for a key"
+                ) as refused:
                     read(url)
                 assert "hu" not in str(refused.value)
                 assert (refused.value.__cause__, refused.value.__suppress_context__) == (None, False)

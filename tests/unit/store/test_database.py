@@ -403,6 +403,22 @@ def test_errors_of_the_disk_of_sqlite_are_storage_errors(tmp_path: Path, name: s
     assert "secret text" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("SELECT 1", {}, sqlite3.OperationalError("Could not decode to UTF-8 column 'x' with text")),
+        OperationalError("SELECT 1", {}, sqlite3.OperationalError("unsupported file format")),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    ],
+)
+def test_overwritten_pages_of_sqlite_are_damage(tmp_path: Path, error: Exception) -> None:
+    """Also where the error of SQLite has no name for it, or Python cannot even decode its message."""
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    with pytest.raises(StorageError, match="the database file is damaged") as raised, read_transaction(engine):
+        raise error
+    assert raised.value.code == "database_damaged"
+
+
 def test_errors_of_the_disk_of_postgresql_are_storage_errors(subtests: pytest.Subtests) -> None:
     """A full disk, a read-only server and damaged pages say what to do."""
     for code in ["53100", "53200", "58030", "25006", "XX001", "XX002"]:

@@ -348,7 +348,9 @@ def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
             return Transient("Meta's response did not come to its end in time", code=SLOW_BODY)
         return Transient("Meta did not respond in time", code="timeout")
     if isinstance(error, _WRONG_ADDRESS):
-        return BadRequest("graph_url, or HTTPS_PROXY, is not a valid address; write it as https://host", code="graph_url")
+        return BadRequest(
+            "graph_url, or HTTPS_PROXY, is not a valid address; write it as https://host", code="graph_url"
+        )
     return Transient(f"the connection to Meta failed ({type(error).__name__})", code="connection")
 
 
