@@ -244,7 +244,7 @@ def test_open_alerts_and_failed_deliveries(runtime: Runtime) -> None:
     """An open alert is a note; a channel that does not deliver is to fix, with its last error."""
     assert _run(check_open_alerts, runtime).mark == "ok"
     new = NewAlert(at=NOW, kind="Throttled", scope="meta", reason="limit", next_step="wait")
-    open_or_extend(runtime.engine, new, Channels(("log",), ("chat",), True), NOW - timedelta(hours=1))
+    open_or_extend(runtime.engine, new, Channels(("log",), ("chat",)), NOW - timedelta(hours=1))
     opened = _run(check_open_alerts, runtime)
     assert (opened.mark, "1 alert open: Throttled of meta" in opened.detail) == ("note", True)
     [notice] = claim_notices(runtime.engine, ["chat"], 60)
