@@ -9,6 +9,7 @@ from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import (
     AdwarmError,
     Isolated,
+    NoCapacity,
     Permanent,
     Refused,
     Throttled,
@@ -39,9 +40,14 @@ class AdwarmRetryPolicy(RetryPolicy):
             return RetryDecision.retry(timedelta(seconds=max(1.0, seconds)), "the token may be renewed meanwhile")
         if isinstance(exception, Permanent):
             return RetryDecision.fail(f"{type(exception).__name__} would fail again")
-        if isinstance(exception, Throttled):
+        if isinstance(exception, NoCapacity):
             wait = min(_MAX_RETRY_DELAY, max(timedelta(seconds=1), exception.until - SystemClock().now()))
-            return RetryDecision.retry(wait, f"{exception.scope} is parked")
+            why = (
+                "is throttled by the platform"
+                if isinstance(exception, Throttled)
+                else "has no capacity by adwarm's own limits"
+            )
+            return RetryDecision.retry(wait, f"{exception.scope} {why}")
         if isinstance(exception, Transient) and exception.retry_after:
             wait = min(_MAX_RETRY_DELAY, timedelta(seconds=exception.retry_after))
             return RetryDecision.retry(wait, "the upstream asked to wait")

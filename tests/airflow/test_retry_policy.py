@@ -29,6 +29,7 @@ TREE = {
     errors.StorageError: (errors.StorageError("the disk is full"), "default"),
     errors.Throttled: (errors.Throttled("slow", scope="account:act_1", until=SOON), "retry"),
     errors.Blocked: (errors.Blocked("no capability", scope="app:1", until=SOON), "retry"),
+    errors.NoCapacity: (errors.NoCapacity("full", scope="account:act_1", until=SOON), "retry"),
     errors.NotAdmitted: (errors.NotAdmitted("parked", scope="account:act_1", until=SOON), "retry"),
     errors.Permanent: (errors.Permanent("no"), "fail"),
     errors.TooMuchData: (errors.TooMuchData("much"), "fail"),

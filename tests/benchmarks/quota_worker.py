@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from adwarm.backpressure import Admission, BlockAdmission, CallRequest, GrantedCall, SqlAdmission, acquire_grant
 from adwarm.foundation.clock import SystemClock
-from adwarm.foundation.errors import AdwarmError, Refused, Throttled
+from adwarm.foundation.errors import AdwarmError, NoCapacity, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.meta.graph_errors import CallContext, parse_error
@@ -107,7 +107,7 @@ class Worker:
                 self.waits.write(f"{int(priority)} {time.monotonic() - arrived:.4f}\n")
                 was_made = True
                 self._ask(account, granted)
-        except Throttled as error:
+        except NoCapacity as error:
             if not was_made:
                 time.sleep(max(0.01, (error.until - datetime.now(UTC)).total_seconds()))
             return was_made

@@ -14,7 +14,7 @@ from random import Random
 
 from adwarm.backpressure import CallOutcomeKind, CallRequest, acquire_grant
 from adwarm.foundation.circuit import BreakerState
-from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
+from adwarm.foundation.errors import AdwarmError, NoCapacity, Refused, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.recovery import Call, ErrorEvent, Fallback, IsolationTracker, RecoveryPipeline
 from adwarm.settings import BackpressureSettings, RecoverySettings
@@ -203,7 +203,7 @@ class Simulation:
                 self._call(account, Priority.LOW, PATIENCE_SECONDS)
             except AdwarmError as error:
                 pause = error.retry_after if isinstance(error, Refused) else FAILED_PAUSE_SECONDS
-                if isinstance(error, Throttled):
+                if isinstance(error, NoCapacity):
                     pause = max(0.0, error.until.timestamp() - self.scheduler.now)
                 heapq.heappush(self.waiting, (self.passed + pause, next(self._order), number))
             else:

@@ -212,7 +212,7 @@ class GrantedCall:
     def outcome(self, latency_seconds: float, error: BaseException | None, now: datetime) -> CallOutcome:
         """Return the outcome of a block that ended with `error`, or without one."""
         usage = tuple(self._usage)
-        if isinstance(error, Throttled) and not error.own_refusal:
+        if isinstance(error, Throttled):
             seconds = max(0.0, (utc(error.until) - now).total_seconds())
             scope = self._parse_scope(error.scope)
             return CallOutcome(CallOutcomeKind.THROTTLED, latency_seconds, usage, seconds, scope)

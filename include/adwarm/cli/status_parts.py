@@ -76,6 +76,7 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "errors": "fetches that failed",
         "upstream_calls": "calls to the platform",
         "throttles": "calls that the platform throttled",
+        "postponed": "fetches that adwarm's own limits and gates put off; no call was made",
         "median_latency_ms": "half of the reads took at most so many milliseconds; within 5 %",
         "p95_latency_ms": "95 of 100 reads took at most so many milliseconds",
         "mean_latency_ms": "mean milliseconds of a read",

@@ -5,9 +5,10 @@ AdwarmError
 ├── Transient            try again soon; the same call may succeed
 │   ├── DatabaseBusy     adwarm's own database kept the work waiting too long; nothing of the platform has failed
 │   ├── StorageError     a disk or database is full, read-only or damaged; the message says which
-│   └── Throttled        do not call the scope before `until`
-│       ├── NotAdmitted  the wait for admission would be too long; no call was made
-│       └── Blocked      nor later, until a human has fixed the cause; alert
+│   └── NoCapacity       do not call the scope before `until`
+│       ├── NotAdmitted  adwarm's own limits: the wait for admission would be too long; no call was made
+│       └── Throttled    the platform throttled a call
+│           └── Blocked  nor later, until a human has fixed the cause; alert
 └── Permanent            the same call will fail again
     ├── TooMuchData      split the request; waiting does not help
     ├── Denied           this account only; other accounts continue
@@ -48,6 +49,7 @@ __all__ = [
     "Denied",
     "FieldRefused",
     "Isolated",
+    "NoCapacity",
     "NotAdmitted",
     "NotFound",
     "Permanent",
@@ -78,8 +80,8 @@ class DatabaseBusy(Transient):
     own_refusal = True
 
 
-class Throttled(Transient):
-    """The platform throttles calls; `scope` must not be called before `until`."""
+class NoCapacity(Transient):
+    """`scope` must not be called before `until`, whoever says so."""
 
     def __init__(
         self,
@@ -95,7 +97,11 @@ class Throttled(Transient):
         self.until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
 
 
-class NotAdmitted(Throttled):
+class Throttled(NoCapacity):
+    """The platform throttles calls; `scope` must not be called before `until`."""
+
+
+class NotAdmitted(NoCapacity):
     """The call would wait for admission longer than allowed; try again at `until`."""
 
     own_refusal = True
@@ -148,7 +154,7 @@ _CLASSES: Final = {
 }
 
 _LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
-"""Until when a scope was throttled, of which only the class of the error is known."""
+"""Until when a scope had no capacity, of which only the class of the error is known."""
 
 
 def name_error(error: BaseException) -> str:
@@ -165,7 +171,7 @@ def restore_error(kind: str | None, message: str | None, subject: str = "") -> A
         subject: account or scope that it is about.
     """
     error_class = _CLASSES.get(kind or "", Transient)
-    if issubclass(error_class, Throttled):
+    if issubclass(error_class, NoCapacity):
         return error_class(message, scope=subject, until=_LONG_AGO)
     if issubclass(error_class, Denied):
         return error_class(message, account_id=subject)

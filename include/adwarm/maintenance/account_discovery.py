@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock, TimeLimit, limited
-from adwarm.foundation.errors import AdwarmError, Blocked, Refused, Throttled, TooMuchData, Transient
+from adwarm.foundation.errors import AdwarmError, Blocked, NoCapacity, Refused, TooMuchData, Transient
 from adwarm.maintenance.account_changes import (
     AccountList,
     ChangeKind,
@@ -28,7 +28,7 @@ from adwarm.sources.protocol import AccountPage, InsightsSource
 from adwarm.sources.units import PageTrail, call_limit
 from adwarm.store import Context, accounts, denials, write_transaction
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
-from adwarm.store.read_traffic import count_calls
+from adwarm.store.read_traffic import count_calls, counting_refusals
 
 INTERVAL = timedelta(days=1)
 """How often a connection's accounts are listed."""
@@ -139,7 +139,8 @@ class AccountDiscovery:
         def once() -> AccountPage:
             source = make_source()
             request = CallRequest(source.scopes(""), Priority.NORMAL, source.name, connection=source.connection)
-            with acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout) as grant:
+            admitted = acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout)
+            with counting_refusals(self.context.engine, self.clock, "", CHECK), admitted as grant:
                 count_calls(self.context.engine, self.clock.now(), "", CHECK, calls=1)
                 with naming_credential(source):
                     page = source.list_account_page(cursor, size)
@@ -155,7 +156,7 @@ class AccountDiscovery:
 
 def is_postponed(error: AdwarmError) -> bool:
     """Whether an error only says when to call again. No attempt is recorded then, so the next run tries again."""
-    return isinstance(error, Throttled | Refused) and not isinstance(error, Blocked)
+    return isinstance(error, NoCapacity | Refused) and not isinstance(error, Blocked)
 
 
 def _save_attempt(connection: Connection, item: AccountList, now: datetime) -> None:

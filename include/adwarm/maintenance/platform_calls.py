@@ -11,7 +11,7 @@ from adwarm.model import CallCause, CauseKind, Priority
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import AccountPage, AsyncReportProgress, CreativePage, InsightsSource, ResultPage
 from adwarm.store import Context
-from adwarm.store.read_traffic import count_calls
+from adwarm.store.read_traffic import count_calls, counting_refusals
 
 T = TypeVar("T")
 CHECK = CallCause(CauseKind.CHECK)
@@ -65,8 +65,9 @@ class PlatformCalls:
             AdwarmError: the error of the source.
         """
         request = CallRequest(source.scopes(account_id), Priority.LOW, source.name, connection=source.connection)
-        with self._acquire(request) as grant:
-            count_calls(self.context.engine, self.clock.now(), account_id, CHECK, calls=1)
+        engine = self.context.engine
+        with counting_refusals(engine, self.clock, account_id, CHECK), self._acquire(request) as grant:
+            count_calls(engine, self.clock.now(), account_id, CHECK, calls=1)
             with naming_credential(source):
                 result = operation()
             if isinstance(result, ResultPage | AccountPage | AsyncReportProgress | CreativePage):

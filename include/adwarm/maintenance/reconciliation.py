@@ -32,7 +32,7 @@ from typing import Any
 
 from adwarm.fatigue.panel_rows import ACTION_NAMES
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Throttled
+from adwarm.foundation.errors import AdwarmError, BadRequest, NoCapacity, Refused
 from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
@@ -250,7 +250,7 @@ class _Run:
                 return True
             details = self._load_or_compare(case, state)
             return details is None or self._compare_async(case, details, state)
-        except (Throttled, Refused) as error:
+        except (NoCapacity, Refused) as error:
             self.result.problems.append(f"{account.id}: {error}; the next run goes on")
             return False
         except AdwarmError as error:

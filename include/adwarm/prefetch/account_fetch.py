@@ -4,7 +4,7 @@
 |--------------------------------------------------------------|------------------------------------------------|
 | none                                                         | `fetched`, or `fresh` without a call           |
 | `Denied` by every connection                                 | `denied`                                       |
-| `Throttled`, `Refused`                                       | `parked` until capacity is back                |
+| `NoCapacity`, `Refused`                                      | `parked` until capacity is back                |
 | `Isolated`                                                   | `parked` until the isolation ends              |
 | lease held or lost, report still running, batch stopped,     | `parked` for a fixed time                      |
 | database busy                                                |                                                |
@@ -35,8 +35,8 @@ from adwarm.foundation.errors import (
     DatabaseBusy,
     Denied,
     Isolated,
+    NoCapacity,
     Refused,
-    Throttled,
     TokenDead,
     TooMuchData,
     clear_tracebacks,
@@ -66,7 +66,7 @@ from adwarm.store import accounts, denials, entries, leases, quarantine
 from adwarm.store.database import write_transaction
 from adwarm.store.fetch_state import FetchState, read_fetch_state
 from adwarm.store.leases import FetchHints
-from adwarm.store.read_traffic import count_calls_within
+from adwarm.store.read_traffic import count_calls_within, count_refusals
 
 if TYPE_CHECKING:
     from adwarm.prefetch.engine import PrefetchEngine
@@ -430,7 +430,7 @@ class AccountFetch:
         """Return the status for an error, the seconds until the next try, and whether that delay is fixed."""
         if isinstance(error, Denied):
             return KeyStatus.DENIED, None, False
-        if isinstance(error, Throttled):
+        if isinstance(error, NoCapacity):
             seconds = (error.until - self.context.clock.now()).total_seconds()
             return KeyStatus.PARKED, min(MAX_PARK_SECONDS, max(0.0, seconds)), False
         if isinstance(error, Refused):
@@ -489,7 +489,7 @@ class AccountFetch:
             self._account_id,
             payer.request.cause,
             calls=self._fetcher.calls,
-            throttles=int(isinstance(error, Throttled)),
+            **count_refusals(error),
             errors=int(any(outcome.status in {KeyStatus.FAILED, KeyStatus.STALE} for outcome in outcomes)),
         )
         if self.record:

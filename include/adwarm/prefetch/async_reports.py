@@ -25,7 +25,7 @@ from typing import Any
 
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock, TimeLimit, limited
-from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.errors import AdwarmError, NoCapacity, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.prefetch.fetch_lease import RunningReport
 from adwarm.sources.pool import naming_credential
@@ -140,7 +140,7 @@ class ReportSchedule:
         while chosen and not polled:
             try:
                 polled = self._poll(source, chosen)
-            except (Throttled, Refused) as error:
+            except (NoCapacity, Refused) as error:
                 chosen = self._postpone(chosen, error)
             except TokenDead:
                 raise
@@ -175,7 +175,7 @@ class ReportSchedule:
             grant.record_usage([sample for progress in polled.values() for sample in _usage_samples(progress)])
         return polled
 
-    def _postpone(self, chosen: list[PolledReport], error: Throttled | Refused) -> list[PolledReport]:
+    def _postpone(self, chosen: list[PolledReport], error: NoCapacity | Refused) -> list[PolledReport]:
         """Postpone the reports that may not be polled now, and return the others."""
         if isinstance(error, Refused):
             postponed, seconds = chosen, error.retry_after

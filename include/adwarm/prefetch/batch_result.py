@@ -6,7 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from adwarm.fetch_plan import get_day_close_windows
-from adwarm.foundation.errors import AdwarmError, Blocked, Denied, Permanent, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.errors import AdwarmError, Blocked, Denied, NoCapacity, Permanent, Refused, TokenDead, Transient
 from adwarm.foundation.wording import format_some
 from adwarm.model import MANUAL_CAUSE, CallCause, ReportKey, Window
 from adwarm.store.entries import Entry
@@ -117,7 +117,7 @@ def _passes_by_itself(error: AdwarmError | None) -> bool:
     return isinstance(error, Transient) and not isinstance(error, Blocked)
 
 
-_SEVERITY_ORDER: tuple[type[AdwarmError], ...] = (TokenDead, Throttled, Refused, Transient, Denied, Permanent)
+_SEVERITY_ORDER: tuple[type[AdwarmError], ...] = (TokenDead, NoCapacity, Refused, Transient, Denied, Permanent)
 """Which error represents many, the most severe first.
 
 A dead token comes first: no retry helps until a human has renewed it. Errors that pass by themselves follow, a
@@ -134,7 +134,7 @@ def most_severe_error(errors: Iterable[AdwarmError]) -> AdwarmError | None:
 
 def _severity(error: AdwarmError) -> tuple[float, float]:
     rank = next((number for number, kind in enumerate(_SEVERITY_ORDER) if isinstance(error, kind)), _UNKNOWN_SEVERITY)
-    if isinstance(error, Throttled):
+    if isinstance(error, NoCapacity):
         return rank, error.until.timestamp()
     return rank, error.retry_after or 0.0 if isinstance(error, Refused | Transient) else 0.0
 

@@ -35,10 +35,10 @@ from adwarm.foundation.errors import (
     Corrupt,
     Denied,
     FieldRefused,
+    NoCapacity,
     NotFound,
     Permanent,
     Refused,
-    Throttled,
     TokenDead,
     TooMuchData,
     Transient,
@@ -91,7 +91,7 @@ _REPORT_TRIES = 2
 _INTERRUPTED = "the account had to wait between two pages"
 _NO_REPORT = "-"
 """Replaces the report id in the lease when the pages are those of a unit itself."""
-RETRY_LATER_ERRORS = (Throttled, Refused, ReportPending, LeaseLost, TimeLimitReached, BatchStopped)
+RETRY_LATER_ERRORS = (NoCapacity, Refused, ReportPending, LeaseLost, TimeLimitReached, BatchStopped)
 """Errors after which the account has to wait: running reports and the pages that were read are kept for later."""
 
 
@@ -139,7 +139,7 @@ class Fetcher:
         """Yield every row of `unit` that can be read, each result as soon as it is complete for its windows.
 
         Raises:
-            Throttled, Refused, ReportPending, LeaseLost, TimeLimitReached, BatchStopped: fetch the rest later.
+            NoCapacity, Refused, ReportPending, LeaseLost, TimeLimitReached, BatchStopped: fetch the rest later.
             Denied, TokenDead, TooMuchData, Corrupt, Transient: raised by the source, after retries and splits.
         """
         # Results with missing data wait for a row: without any row, the whole account may be unreadable.

@@ -19,7 +19,7 @@ from importlib.metadata import entry_points
 
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.errors import AdwarmError, NoCapacity, Refused, TokenDead, Transient
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.recovery import Failure
@@ -133,7 +133,7 @@ class SessionRestart:
         Throttling is never one: a new session would not end it.
         """
         error = failure.error
-        if isinstance(error, Throttled) or not self._errors.matches(error):
+        if isinstance(error, NoCapacity) or not self._errors.matches(error):
             return False
         return self._get_pool().has(failure.call.connection)
 

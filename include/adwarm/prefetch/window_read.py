@@ -11,7 +11,9 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing
 from adwarm.sources.protocol import Increment
 from adwarm.store import denials
-from adwarm.store.read_traffic import count_calls
+from adwarm.store.read_traffic import count_calls, counting_refusals
+
+_READER = CallCause(CauseKind.READER)
 
 
 @dataclass(slots=True)
@@ -66,7 +68,8 @@ def read_window(
     batch, fetchers = engine.make_batch(priority, seconds), list[Fetcher]()
     limit = TimeLimit(seconds, "the read", "timeout_seconds of the step `source`")
     try:
-        with batch.acquire_slot() as account_limit, limited(limit):
+        counting = counting_refusals(engine.engine, engine.clock, query.account.id, _READER)
+        with counting, batch.acquire_slot() as account_limit, limited(limit):
             fetcher = Fetcher(engine, batch, account_limit, query.connection)
             fetchers.append(fetcher)
             gates = denials.list_active(engine.engine, query.account.id, engine.clock.now())
@@ -84,7 +87,7 @@ def read_window(
             engine.engine,
             engine.clock.now(),
             query.account.id,
-            CallCause(CauseKind.READER),
+            _READER,
             calls=sum(item.calls for item in fetchers),
         )
 

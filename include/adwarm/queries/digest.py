@@ -91,9 +91,11 @@ def _describe_cost(context: Context, now: datetime) -> str:
     causes = read_traffic.get_week_calls(context.engine, now).causes
     spent = sum(item.calls for item in causes if item.cause.kind.is_planned)
     budget = context.settings.planning.max_calls_per_hour * _WEEK // timedelta(hours=1)
-    throttled = f", {int(week['throttles']):,} of them throttled" if week["throttles"] else ""
+    throttled = f", {int(week['throttles']):,} of them throttled by it" if week["throttles"] else ""
+    waited = format_count(int(week["postponed"]), "fetch", "fetches")
+    own = f"; {waited} put off by adwarm's own limits" if week["postponed"] else ""
     calls = format_count(int(week["upstream_calls"]), "call")
-    return f"{calls} to the platform{throttled}; warms took {spent / budget:.1%} of what their budget allows"
+    return f"{calls} to the platform{throttled}{own}; warms took {spent / budget:.1%} of what their budget allows"
 
 
 def _list_needs(engine: Engine, now: datetime) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from adwarm.backpressure.token_limits import TOKEN_LIMITS
-from adwarm.foundation.errors import Refused, Throttled
+from adwarm.foundation.errors import NoCapacity, Refused
 from adwarm.foundation.redaction import redact
 
 ANSWER_SECONDS: Final = 5.0
@@ -62,7 +62,7 @@ def unknown_report(detail: str = "there is no such account or report, or this to
     return Problem(404, "Not Found", detail)
 
 
-def too_many(error: Refused | Throttled) -> Problem:
+def too_many(error: NoCapacity | Refused) -> Problem:
     """Return the problem of a refusal; its member `limit` names the limit of the token that is reached, if one is."""
     fields = {"limit": error.code} if error.code in TOKEN_LIMITS else {}
     return Problem(429, "Too Many Requests", redact(str(error)), retry_headers(error.retry_after), fields)

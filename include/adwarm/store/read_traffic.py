@@ -4,6 +4,7 @@ Latencies are counted by hour or day and by what was done, in buckets; see `adwa
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import BigInteger, Float, Integer, String
 
-from adwarm.foundation.clock import floor_to
+from adwarm.foundation.clock import Clock, floor_to
+from adwarm.foundation.errors import NoCapacity, NotAdmitted, Refused, Throttled
 from adwarm.model import Actor, CallCause, CauseKind, Latencies
 from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import add_up as add_rows
@@ -41,6 +43,7 @@ table = Table(
     value_column("errors", Integer, 0),
     value_column("upstream_calls", Integer, 0),
     value_column("throttles", Integer, 0),
+    value_column("postponed", Integer, 0),
     value_column("latency_ms", Float, 0.0),
     Column("first_opens", Integer, nullable=False, default=0, server_default="0"),
     Column("first_hits", Integer, nullable=False, default=0, server_default="0"),
@@ -87,7 +90,7 @@ def get_latencies(engine: Engine, since: datetime, until: datetime) -> dict[str,
 
 _FIRST = ("first_opens", "first_hits")
 _READS = ("hits", "stale", "misses", "latency_ms", *_FIRST)
-_CALLS = ("errors", "upstream_calls", "throttles")
+_CALLS = ("errors", "upstream_calls", "throttles", "postponed")
 _COUNTS = ("hits", "stale", "misses", *_FIRST, *_CALLS)
 
 TrafficKey = tuple[datetime, str, str]
@@ -101,7 +104,7 @@ def increment(
 
     Args:
         latency_ms: latency of the read in milliseconds; None for other counts.
-        counts: any of hits, stale, misses, first_opens, first_hits, errors, upstream_calls and throttles.
+        counts: any of hits, stale, misses, first_opens, first_hits, errors, upstream_calls, throttles and postponed.
     """
     hour = floor_to(at, timedelta(hours=1))
     took = {} if latency_ms is None or actor == Actor.WARMER.value else {(hour, READ): Latencies.of(latency_ms / 1000)}
@@ -161,7 +164,8 @@ def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, An
 def list_hours(engine: Engine, since: datetime, until: datetime) -> list[Mapping[str, Any]]:
     """Return the counts by UTC hour of the half-open window over all accounts, the oldest first.
 
-    Upstream calls, throttles and errors are those of all actors; reads exclude the warmer's own canaries.
+    Upstream calls, what was throttled or postponed, and errors are those of all actors; reads exclude the warmer's own
+    canaries.
     """
     of_readers = table.c.actor != Actor.WARMER.value
     columns = [_sum(name, of_readers) for name in _READS] + [_sum(name) for name in _CALLS]
@@ -271,7 +275,7 @@ def count_calls_within(
 
     Args:
         account_id: the account that they are about; empty: none.
-        failures: `throttles`, by the platform, and `errors`, fetches that have failed.
+        failures: as `count_refusals` returns them, and `errors`, fetches that have failed.
     """
     hour = floor_to(at, timedelta(hours=1))
     counts = {"upstream_calls": calls, **failures}
@@ -281,6 +285,24 @@ def count_calls_within(
     if calls:
         of_cause = {"hour": hour, "cause": str(cause.kind), "strategy": cause.strategy, "calls": calls}
         add_rows(connection, call_hour, [of_cause])
+
+
+def count_refusals(error: BaseException | None) -> dict[str, int]:
+    """Return what work that ended with `error` counts as: `throttles` by the platform, or `postponed` by adwarm."""
+    return {
+        "throttles": int(isinstance(error, Throttled)),
+        "postponed": int(isinstance(error, NotAdmitted | Refused)),
+    }
+
+
+@contextmanager
+def counting_refusals(engine: Engine, clock: Clock, account_id: str, cause: CallCause) -> Iterator[None]:
+    """Count a block that a limit of the platform or of adwarm ends, in a transaction of its own."""
+    try:
+        yield
+    except (NoCapacity, Refused) as error:
+        count_calls(engine, clock.now(), account_id, cause, calls=0, **count_refusals(error))
+        raise
 
 
 def get_day_calls(engine: Engine, now: datetime) -> CallCounts:

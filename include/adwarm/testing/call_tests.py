@@ -18,7 +18,6 @@ from adwarm.foundation.errors import (
     Corrupt,
     Denied,
     NotFound,
-    Refused,
     Throttled,
     TokenDead,
     TooMuchData,
@@ -243,7 +242,7 @@ class CallTests(SourceHooks):
         return caught[0]
 
     def _check_error(self, error: AdwarmError, source: InsightsSource, account: Account) -> None:
-        check(not isinstance(error, Refused), f"a source raised {type(error).__name__}, which is adwarm's own refusal")
+        check(not error.own_refusal, f"a source raised {type(error).__name__}, which is adwarm's own refusal")
         if isinstance(error, Throttled):
             scopes = [str(scope) for scope in source.scopes(account.id)]
             check(error.scope in scopes, f"Throttled names the scope {error.scope!r}; the call has {scopes}")

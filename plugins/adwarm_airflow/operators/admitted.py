@@ -57,7 +57,7 @@ class AdmittedOperator(BaseOperator):
     def attempt(self, context: Context, event: Any = None) -> Any:
         """Try once; Airflow calls this again after each deferral."""
         from adwarm.backpressure import CallRequest, acquire_grant
-        from adwarm.foundation.errors import Refused, Throttled
+        from adwarm.foundation.errors import NoCapacity, Refused
         from adwarm.model import Priority, Scope
         from adwarm_airflow.params import parse_param
         from adwarm_airflow.task_context import open_runtime
@@ -72,7 +72,7 @@ class AdmittedOperator(BaseOperator):
             with acquire_grant(runtime.single_call_admission, runtime.clock, call, timeout_seconds=SHORT_WAIT_SECONDS):
                 called = True
                 return self.python_callable(**self.op_kwargs)
-        except (Throttled, Refused) as error:
+        except (NoCapacity, Refused) as error:
             if called:
                 raise
             self.log.info("not admitted: %s; deferring until there is capacity", error)

@@ -68,7 +68,7 @@ def test_many_short_waits_end_at_the_deadline(clock: VirtualClock) -> None:
     admission = ScriptedAdmission([Wait(1.0, "full")] * 100)
     before = clock.now()
     with (
-        pytest.raises(Throttled),
+        pytest.raises(NotAdmitted),
         acquire_grant(admission, clock, CALL, timeout_seconds=10),
     ):
         pytest.fail("the call must not be made")

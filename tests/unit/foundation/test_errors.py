@@ -54,9 +54,10 @@ def test_waits_are_limited(subtests: pytest.Subtests) -> None:
 
 
 def test_own_refusals_are_marked() -> None:
-    """They belong to the classes that callers react to and have `own_refusal` set."""
+    """They belong to the classes that callers react to, have `own_refusal` set, and are no throttles."""
     put_off = errors.NotAdmitted(scope="fleet", until=UNTIL)
-    assert isinstance(put_off, errors.Throttled)
+    assert isinstance(put_off, errors.NoCapacity)
+    assert not isinstance(put_off, errors.Throttled)
     assert put_off.own_refusal
     assert errors.Refused(retry_after=1, scope="source:meta").own_refusal
     assert not errors.Throttled(scope="fleet", until=UNTIL).own_refusal

@@ -28,7 +28,7 @@ from adwarm.settings import Settings
 from adwarm.sources.protocol import AccountPage
 from adwarm.store import ObjectStore, accounts
 from adwarm.store.account_discoveries import list_attempts
-from adwarm.store.read_traffic import get_day_calls
+from adwarm.store.read_traffic import get_day_calls, get_day_totals
 from tests.unit.conftest import ScriptedSource
 from tests.wall_clock import database_now
 
@@ -146,6 +146,8 @@ def test_a_parked_scope_is_not_called(runtime: Runtime, clock: VirtualClock, eng
     assert isinstance(result.errors["a"], NotAdmitted)
     assert list(accounts.list_records(engine, clock.now())) == ["act_1"]
     assert list_attempts(engine) == {}
+    day = get_day_totals(engine, clock.now())
+    assert (day["upstream_calls"], day["throttles"], day["postponed"]) == (1, 0, 1)
 
 
 def test_an_error_ends_its_own_connection_only(runtime: Runtime, engine: Engine, clock: VirtualClock) -> None:

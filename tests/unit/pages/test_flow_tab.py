@@ -68,7 +68,11 @@ def test_limits_are_shown_now_and_over_time(page: Page) -> None:
         for hours in range(3)
     ]
     _insert(page, capacity.capacity_sample, *samples)
+    cause = CallCause(CauseKind.FORECAST)
+    count_calls(page.runtime.engine, START, "act_1", cause, calls=90, throttles=2, postponed=7)
     text = _text(page.tile("flow", "limits"))
+    assert "throttled 2 of 90 calls" in text
+    assert "own limits and gates put 7 fetches off" in text
     assert "the app 7</th>" in text
     assert "91%" in text
     assert "nearly used up" in text

@@ -16,6 +16,7 @@ from adwarm.prefetch.engine import CHECK_SECONDS, KillSwitch, WarmingStopped
 from adwarm.prefetch.warm_batch import Pace, warm_batch
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import accounts, entries, jobs, leases, partitions, warms
+from adwarm.store.read_traffic import get_day_totals
 from adwarm.store.retention import delete_leases
 from adwarm.store.switches import Switch, SwitchState, set_switch
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
@@ -102,6 +103,18 @@ def test_one_failing_account_does_not_stop_the_rest(bench: PrefetchHarness) -> N
     account = accounts.get(bench.engine, "act_2")
     assert account is not None
     assert account.status == "denied"
+
+
+@SQLITE_ONLY
+def test_the_platform_is_blamed_only_for_what_it_said(bench: PrefetchHarness) -> None:
+    """One of two calls is throttled; that adwarm itself does not call the parked account again counts as its own wait."""
+    bench.source.script = {"act_3": raising(Throttled("slow", scope="account:act_3", until=NOW + timedelta(hours=1)))}
+    for _ in range(3):
+        report = bench.prefetch.run(make_requests("act_3", "yesterday"), Priority.LOW)
+        assert report.count(KeyStatus.PARKED) == 1
+
+    day = get_day_totals(bench.engine, NOW)
+    assert (day["upstream_calls"], day["throttles"], day["postponed"]) == (2, 1, 2)
 
 
 @SQLITE_ONLY

@@ -49,7 +49,9 @@ def _fill(context: Context) -> None:
     engine = context.engine
     read_traffic.increment(engine, NOW - DAY, "act_1", "human", first_opens=10, first_hits=9)
     read_traffic.increment(engine, NOW - 8 * DAY, "act_1", "human", first_opens=4, first_hits=2)
-    read_traffic.count_calls(engine, NOW - DAY, "act_1", CallCause(CauseKind.FORECAST), calls=500, throttles=3)
+    read_traffic.count_calls(
+        engine, NOW - DAY, "act_1", CallCause(CauseKind.FORECAST), calls=500, throttles=3, postponed=20
+    )
     fetched = NOW - 2 * DAY
     warm: dict[str, Any] = {
         "run_id": "dag/run", "account_id": "act_1", "date_range": "last_7d", "reason": "predicted_open",
@@ -94,12 +96,13 @@ def test_a_week_in_one_message(context: Context) -> None:
     _fill(context)
     title, text = build_digest(context, NOW)
     assert title == "adwarm: 90% of opens fresh, 3 things to do, 7 ads need action"
+    own = "20 fetches put off by adwarm's own limits"
     loss = "gives 38% fewer clicks than in its good weeks: Replace the creative"
     assert text.splitlines() == [
         "How warm:",
         "- 90% of 10 first opens found a fresh report (50% in the week before); 75% of 4 warms were opened while fresh",
         "What it cost:",
-        "- 500 calls to the platform, 3 of them throttled; warms took 3.0% of what their budget allows",
+        f"- 500 calls to the platform, 3 of them throttled by it; {own}; warms took 3.0% of what their budget allows",
         "What needs a person:",
         "- connection:main is closed: the token is dead; it needs another token",
         "- denied by the platform: act_7, act_8",

@@ -27,6 +27,7 @@ from adwarm.store.capacity import CapacitySample, list_samples
 from adwarm.store.error_events import ErrorFilter
 from adwarm.store.gates import list_closed
 from adwarm.store.healing_runs import HealingStore
+from adwarm.store.read_traffic import get_day_totals
 from adwarm.store.requests import list_unfulfilled
 
 REFRESH_SECONDS: Final = 30
@@ -59,6 +60,7 @@ def load_limits(request: TileRequest) -> Values:
         "usages": _draw_series(samples, shown, start, "usage"),
         "labels": [f"{start + place * HALF_HOUR:%H:%M}" for place in range(_PLACES)],
         "ranges": [_describe_range(samples, name) for name in shown],
+        "day": get_day_totals(services.context.engine, request.now),
     }
 
 

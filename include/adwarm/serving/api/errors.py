@@ -6,7 +6,7 @@
 | malformed input, `BadRequest` | 400                                                 |
 | `NotAcceptable`               | 406: the client excludes every coding               |
 | `NotFound`, `Denied`          | 404; a token learns nothing about denied accounts   |
-| `Refused`, `Throttled`        | 429, with `Retry-After` and the token's `limit`     |
+| `Refused`, `NoCapacity`       | 429, with `Retry-After` and the token's `limit`     |
 | `TooMuchData`                 | 413                                                 |
 | `TokenDead`, `Transient`      | 503, with `Retry-After`                             |
 | anything else                 | 500, with the id under which it is logged           |
@@ -22,9 +22,9 @@ from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
     Denied,
+    NoCapacity,
     NotFound,
     Refused,
-    Throttled,
     TokenDead,
     TooMuchData,
     Transient,
@@ -100,7 +100,7 @@ def find_problem(error: Exception) -> Problem | None:
         return Problem(400, "Bad Request", redact(str(error)))
     if isinstance(error, TooMuchData):
         return Problem(413, "Content Too Large", redact(str(error)))
-    if isinstance(error, Refused | Throttled):
+    if isinstance(error, NoCapacity | Refused):
         return too_many(error)
     if isinstance(error, TokenDead | Transient):
         detail = "the database or the platform is not available now; try again"

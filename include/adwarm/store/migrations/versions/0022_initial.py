@@ -635,6 +635,7 @@ def upgrade() -> None:
         sa.Column("errors", sa.Integer(), nullable=False),
         sa.Column("upstream_calls", sa.Integer(), nullable=False),
         sa.Column("throttles", sa.Integer(), nullable=False),
+        sa.Column("postponed", sa.Integer(), nullable=False),
         sa.Column("latency_ms", sa.Float(), nullable=False),
         sa.Column("first_opens", sa.Integer(), server_default="0", nullable=False),
         sa.Column("first_hits", sa.Integer(), server_default="0", nullable=False),
