@@ -167,6 +167,28 @@ def test_the_first_of_many_chains_wakes_a_task(previews: Callable[..., ScriptedP
     assert scripted.sizes == [3, 1]
 
 
+def test_a_loaded_machine_resumes_as_many_tasks_as_it_may_run(
+    previews: Callable[..., ScriptedPreviews], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of sixteen tasks that wait for a machine with room for two, two resume; each resume is a process more."""
+    from adwarm_airflow.triggers import capacity
+
+    previews(lambda waiter: CapacityPreview(0.0, "free", room=2 if waiter.machine == "one" else None))
+
+    async def count_fired(seconds: float) -> int:
+        triggers = [capacity.CapacityTrigger([["account:act_1", "machine:one"]], "low", "meta") for _ in range(16)]
+        tasks = [asyncio.create_task(anext(trigger.run())) for trigger in [*triggers, _trigger("account:act_2")]]
+        await asyncio.wait(tasks, timeout=seconds)
+        fired = sum(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        return fired
+
+    assert asyncio.run(count_fired(0.5)) == 2 + 1
+    monkeypatch.setattr(capacity, "STARTING_SECONDS", 0.0)
+    assert asyncio.run(count_fired(60)) == 16 + 1
+
+
 def test_a_failed_poll_is_repeated(previews: Callable[..., ScriptedPreviews]) -> None:
     """A database that is down delays the triggers and fails none."""
 

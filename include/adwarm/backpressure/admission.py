@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 FLEET = Scope(ScopeKind.FLEET)
 _SHORTEST_SLEEP_SECONDS = 0.001
+_NAMED = frozenset({"connection", "machine"})
+"""Gates of a call that are no capacity scopes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class CallRequest:
         source: name of the upstream, whose breaker counts the outcome.
         cost: tokens to take from the rate, one per platform call.
         connection: whose credential is used; names the scope of its token in errors.
+        machine: where the call is made, when that is another machine than the one that previews it.
     """
 
     scopes: tuple[Scope, ...]
@@ -61,6 +64,14 @@ class CallRequest:
     source: str
     cost: float = 1.0
     connection: str = ""
+    machine: str = ""
+
+    @classmethod
+    def parse(cls, gates: Sequence[str], priority: Priority, source: str) -> "CallRequest":
+        """Return the call that has to pass the gates of these names: scopes, `connection:NAME` and `machine:NAME`."""
+        named = {kind: name for kind, _, name in (gate.partition(":") for gate in gates) if kind in _NAMED}
+        scopes = tuple(Scope.parse(gate) for gate in gates if gate.partition(":")[0] not in _NAMED)
+        return cls(scopes, priority, source, connection=named.get("connection", ""), machine=named.get("machine", ""))
 
     def describe_limit(self, reason: str, scope: str) -> str:
         """Return the reason why a scope lets no call in, with the connection in place of the hash of its token."""

@@ -2,7 +2,7 @@
 
 | a reading of the machine                        | calls that it may have in flight                               |
 |-------------------------------------------------|----------------------------------------------------------------|
-| above a limit for `LOAD_SECONDS`                | half of those in flight at most since then, one at least       |
+| above a limit for `LOAD_SECONDS`                | half of the most that were in flight since then, one at least  |
 | still above it after another `LOAD_SECONDS`     | half of that                                                   |
 | below both limits for `LOAD_SECONDS`            | twice as many; from as many as before the first cut on, no limit|
 | none for `LOAD_SECONDS`: the machine was idle   | unchanged; the time begins anew                                |
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure.admission import Admission, CallOutcome, Decision, Grant, Granted, Wait
 from adwarm.foundation.clock import Clock
@@ -26,6 +26,7 @@ from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store import capacity
 from adwarm.store.capacity import MachineLoad
+from adwarm.store.database import database_time
 
 LOAD_SECONDS = 60.0
 """How long a machine is above a limit, or below both, before its calls change: longer than an import or a training."""
@@ -122,7 +123,13 @@ class MachineGuard:
         self._read = read or read_machine
         self._lock = threading.Lock()
         self._calls = 0
+        self._most_calls = 0
         self._load: MachineLoad | None = None
+
+    @property
+    def scope(self) -> str:
+        """The name of the machine in refusals."""
+        return f"machine:{self._machine}"
 
     def begin(self, priority: Priority) -> Wait | None:
         """Count a call that begins; return a `Wait` when the machine may have no further call in flight."""
@@ -131,8 +138,9 @@ class MachineGuard:
             limit = None if priority is Priority.CRITICAL else load.limit
             if limit is None or self._calls + self._count_others() < limit:
                 self._calls += 1
+                self._most_calls = max(self._most_calls, self._calls)
                 return None
-        return Wait(WAIT_SECONDS, f"{describe_load(load)}: {describe_limit(load)}", f"machine:{self._machine}")
+        return Wait(WAIT_SECONDS, f"{describe_load(load)}: {describe_limit(load)}", self.scope)
 
     def end(self) -> None:
         """Count a call that has ended."""
@@ -148,11 +156,12 @@ class MachineGuard:
             load = self._renew(now)
         if before is not None and before.limit != load.limit:
             log.warning("%s: %s", describe_load(load), describe_limit(load))
-        self._load = load
+        self._load, self._most_calls = load, self._calls
         return load
 
     def _renew(self, now: float) -> MachineLoad:
-        reading, calls = self._read(), self._calls + 1 + self._count_others()
+        # A call may be too short to be in flight at many readings, so the most since the last one count.
+        reading, calls = self._read(), max(self._most_calls, self._calls + 1) + self._count_others()
 
         def renew(last: MachineLoad | None) -> MachineLoad:
             if last is not None and _is_fresh(last, now):  # another process was first
@@ -163,6 +172,14 @@ class MachineGuard:
 
     def _count_others(self) -> int:
         return capacity.count_calls_of_others(self._engine, self._machine, self._owner)
+
+
+def count_room(engine: Engine, machine: str, *, time: Callable[[Connection], float] = database_time) -> int | None:
+    """Return how many more calls a machine may have in flight now; None for as many as other limits allow."""
+    load = capacity.find_load(engine, machine)
+    if load is None or load.limit is None:
+        return None
+    return max(0, load.limit - capacity.count_calls_of_others(engine, machine, owner="", time=time))
 
 
 def _is_fresh(load: MachineLoad, now: float) -> bool:

@@ -10,7 +10,7 @@ and runs every operation that was submitted meanwhile. All times are the databas
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Generic, TypeVar
 
@@ -29,13 +29,16 @@ from adwarm.backpressure.admission import (
 from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
 from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.budget_rows import BudgetKeys
+from adwarm.backpressure.machine_load import WAIT_SECONDS, count_room
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.circuit import BreakerState
 from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.gate import Lift, Rule, may_call
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import database_time, read_transaction, write_transaction
+from adwarm.store.gates import SqlGates
 from adwarm.store.writer_queue import WriterQueue
 
 log = logging.getLogger(__name__)
@@ -306,11 +309,13 @@ class CapacityPreview:
     Attributes:
         wait_seconds: 0 when it would be, else the time after which to check again.
         is_queueing: whether it lacks only a free slot or its turn, which may come at any time.
+        room: how many more calls its machine may have in flight; None for as many as other limits allow.
     """
 
     wait_seconds: float
     reason: str = ""
     is_queueing: bool = False
+    room: int | None = None
 
 
 def preview_capacity(
@@ -320,10 +325,11 @@ def preview_capacity(
     *,
     database_time: Callable[[Connection], float] = database_time,
 ) -> list[CapacityPreview]:
-    """Preview admission: whether each call would be admitted now and, if not, when to check again. Only reads.
+    """Preview calls: whether each would be made now and, if not, when to check again. Only reads.
 
-    Any number of calls takes the same few queries. The rules are those of admission itself, so a previewed call is
-    admitted unless another caller takes the capacity first.
+    Any number of calls takes the same few queries. Everything that may refuse a call is asked: admission by its own
+    rules, the isolation of its connection and account, and the limit of its machine. So a previewed call is made unless
+    another caller takes the capacity first.
     """
     budget = SharedBudget(settings, Random(0))  # noqa: S311 -- spreads the ends of parks, and a preview parks nothing
     keys = BudgetKeys()
@@ -332,7 +338,26 @@ def preview_capacity(
     with read_transaction(engine) as connection:
         now = database_time(connection)
         budget_rows.load(connection, budget, keys, now)
-    return [_preview_of(budget.preview(call.scopes, call.priority, source=call.source, now=now)) for call in calls]
+    # A dead token may have been renewed, which only a call finds out.
+    isolations = {
+        gate.scope: gate
+        for gate in SqlGates(engine).list_gates(Rule.ISOLATION, now)
+        if gate.lifted_by is not Lift.CREDENTIAL
+    }
+    machines = {call.machine for call in calls} - {""}
+    rooms = {machine: count_room(engine, machine, time=database_time) for machine in machines}
+    previews = []
+    for call in calls:
+        refusal = budget.preview(call.scopes, call.priority, source=call.source, now=now)
+        names = [f"connection:{call.connection}", *map(str, call.scopes)]
+        isolation = may_call((isolations[name] for name in names if name in isolations), now)
+        if isolation is not None:
+            refusal = Wait(isolation.remaining_seconds(now), f"{isolation.scope} is isolated", isolation.scope)
+        room = None if call.priority is Priority.CRITICAL else rooms.get(call.machine)
+        if refusal is None and room == 0:
+            refusal = Wait(WAIT_SECONDS, f"{call.machine} is loaded")
+        previews.append(replace(_preview_of(refusal), room=room))
+    return previews
 
 
 def _preview_of(refusal: Wait | Rejected | None) -> CapacityPreview:

@@ -76,6 +76,5 @@ class AdmittedOperator(BaseOperator):
             if called:
                 raise
             self.log.info("not admitted: %s; deferring until there is capacity", error)
-            self.defer(
-                trigger=CapacityTrigger([list(map(str, scopes))], self.priority, self.source), method_name="attempt"
-            )
+            chain = [*map(str, scopes), runtime.machine_guard.scope]
+            self.defer(trigger=CapacityTrigger([chain], self.priority, self.source), method_name="attempt")

@@ -162,7 +162,9 @@ class PrefetchInsightsOperator(BaseOperator):
             if connection not in sources:
                 make = (runtime.sources or {}).get(connection)
                 sources[connection] = make() if make else sources[""]
-            chains.append([str(scope) for scope in sources[connection].scopes(account_id)])
+            source = sources[connection]
+            names = [f"connection:{source.connection}", runtime.machine_guard.scope]
+            chains.append([*map(str, source.scopes(account_id)), *names])
         return CapacityTrigger(chains, priority, sources[""].name, latest)
 
     def prefetch(self, context: Context) -> BatchResult:

@@ -1,9 +1,10 @@
 """Waits until a call could be admitted, so that a task that must wait holds no worker slot.
 
-All triggers of one event loop share a poller, which previews admission for all of them in one query. It polls again
-when a known wait ends (a park, a breaker's cool-down), every 2 s for a trigger that waits for a free slot, and at
-least every 15 s, so that a park that was lifted early is noticed. A restarted triggerer loses no state, because a
-trigger stores only its arguments.
+All triggers of one event loop share a poller, which previews the calls of all of them in a few queries: by admission,
+isolations, and the limit of the machine where the task ran. It polls again when a known wait ends (a park, a breaker's
+cool-down), every 2 s for a trigger that waits for a free slot, and at least every 15 s, so that a park that was lifted
+early is noticed. Of a loaded machine it resumes as many tasks as that may run. A restarted triggerer loses no state,
+because a trigger stores only its arguments.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ POLL_SECONDS = 2.0
 RECHECK_SECONDS = 15.0
 QUEUEING_SECONDS = 60.0
 """A task that waits only for a free slot resumes after this long: capacity is reserved only for classes that ask."""
+
+STARTING_SECONDS = 30.0
+"""How long a resumed task counts against its machine's limit: it takes so long until its first call counts itself."""
 
 log = logging.getLogger(__name__)
 Preview = Callable[[Sequence["CallRequest"]], "list[CapacityPreview]"]
@@ -59,6 +63,7 @@ class CapacityPoller:
     preview: Preview
     polls: int = 0
     _pending: set[_PendingTrigger] = field(default_factory=set)
+    _resumed: list[tuple[str, float]] = field(default_factory=list)
     _wake_event: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
@@ -122,11 +127,23 @@ class CapacityPoller:
         elif not best.is_queueing:
             trigger.queued_since = None
         has_queued_long = trigger.queued_since is not None and now - trigger.queued_since >= QUEUEING_SECONDS
-        if best.wait_seconds <= 0 or has_queued_long:
+        if (best.wait_seconds <= 0 or has_queued_long) and self._has_room(trigger, best.room, now):
             if not trigger.admissible.done():
                 trigger.admissible.set_result(best.reason or "there is capacity")
             return
-        trigger.poll_at = now + (POLL_SECONDS if best.is_queueing else min(best.wait_seconds, RECHECK_SECONDS))
+        is_soon = best.is_queueing or best.wait_seconds <= 0
+        trigger.poll_at = now + (POLL_SECONDS if is_soon else min(best.wait_seconds, RECHECK_SECONDS))
+
+    def _has_room(self, trigger: _PendingTrigger, room: int | None, now: float) -> bool:
+        """Whether the machine of a trigger may run one more task, beside those that resumed lately; if so, count it."""
+        if room is None:
+            return True
+        machine = trigger.waiters[0].machine
+        self._resumed = [item for item in self._resumed if item[1] > now - STARTING_SECONDS]
+        if room <= sum(name == machine for name, _ in self._resumed):
+            return False
+        self._resumed.append((machine, now))
+        return True
 
 
 _POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, CapacityPoller] = WeakKeyDictionary()
@@ -155,7 +172,8 @@ class CapacityTrigger(BaseTrigger):
     """Fires as soon as one of several calls could be admitted.
 
     Args:
-        chains: scope names, one sequence per call, such as `["account:act_1", "app:7"]`.
+        chains: names of what a call has to pass, one sequence per call, such as `["account:act_1", "app:7"]`: capacity
+            scopes, `connection:NAME`, and as `machine:NAME` where the task ran.
         priority: the class of the calls: critical, high, normal or low.
         source: name of the breaker that counts the calls.
         latest_seconds: fire after this long in any case; without chains the trigger waits exactly this long.
@@ -183,10 +201,10 @@ class CapacityTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait on the shared poller, then fire once."""
         from adwarm.backpressure import CallRequest
-        from adwarm.model import Priority, Scope
+        from adwarm.model import Priority
 
         priority = Priority.parse(self.priority)
-        waiters = [CallRequest(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
+        waiters = [CallRequest.parse(chain, priority, self.source) for chain in self.chains]
         loop = asyncio.get_running_loop()
         started = loop.time()
         why = "waited for an async report, another worker or the end of an isolation"

@@ -1,17 +1,21 @@
 """Tests of previewing admission for calls that wait."""
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from sqlalchemy import Engine, event, select
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
 from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview, preview_capacity
+from adwarm.foundation.gate import Lift
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.capacity import capacity_grant, capacity_scope
-from adwarm.store.database import read_transaction
+from adwarm.store import capacity
+from adwarm.store.capacity import MachineLoad, capacity_grant, capacity_scope
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.gates import table as gate
+from tests.gates import isolation_row
 
 from .conftest import DatabaseClock
 
@@ -85,6 +89,45 @@ def test_a_full_fleet_means_queueing(
     assert (found.is_queueing, found.wait_seconds > 0) == (True, True)
     time.now += 31
     assert preview(request(TWO), max_concurrent=2) == [CapacityPreview(0.0)]
+
+
+def load_machine(engine: Engine, limit: int | None) -> None:
+    """Hold the calls of the machine `one` to a limit."""
+    load = MachineLoad(
+        machine="one", read_at=0.0, memory_percent=90.0, cpu_percent=9.0, cpu_busy=1.0, cpu_total=2.0, is_high=True,
+        since=0.0, calls=1, limit=limit, full=8,
+    )  # fmt: skip
+    capacity.renew_load(engine, "one", lambda _: load)
+
+
+def test_all_that_would_refuse_a_call_is_asked(
+    engine: Engine, make: Make, time: DatabaseClock, preview: Callable[..., list[CapacityPreview]]
+) -> None:
+    """A park, an isolated account or connection, and a loaded machine each hold its call back, and no other call."""
+    make_call(make(), Scope.parse("account:act_9"), CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
+    until = time.now + 90
+    with write_transaction(engine) as connection:
+        isolated = [isolation_row(name, "open", 0.0, until, "down") for name in ("account:act_8", "connection:down")]
+        dead = {**isolation_row("connection:renewed", "open", 0.0, until, "dead"), "lifted_by": Lift.CREDENTIAL.value}
+        connection.execute(gate.insert(), [*isolated, dead])
+    load_machine(engine, limit=1)
+    holder = SqlAdmission(engine, BackpressureSettings(), owner="one:9", rng=Random(0), database_time=time)
+    held = holder.admit([TWO], Priority.LOW, source="other")
+    assert isinstance(held, Granted)
+
+    calls = {
+        name: CallRequest.parse(name.split(), Priority.LOW, "meta")
+        for name in ("account:act_9", "account:act_8", "connection:down", "machine:one", "machine:two", "app:7")
+    }
+    waits = dict(zip(calls, preview(*calls.values()), strict=True))
+    assert [name for name, item in waits.items() if item.wait_seconds > 0] == list(calls)[:4]
+    assert [round(waits[name].wait_seconds) for name in list(calls)[1:4]] == [90, 90, 1]
+    assert (waits["machine:one"].room, waits["machine:two"].room) == (0, None)
+
+    allowed = ["account:act_1", "connection:renewed", "machine:one"]
+    assert preview(CallRequest.parse(allowed, Priority.CRITICAL, "meta")) == [CapacityPreview(0.0)]
+    holder.release(held.grant, CallOutcome(CallOutcomeKind.OK))
+    assert preview(CallRequest.parse(allowed, Priority.LOW, "meta")) == [CapacityPreview(0.0, room=1)]
 
 
 def test_many_calls_take_one_set_of_queries_that_only_read(

@@ -169,6 +169,26 @@ def test_processes_of_a_machine_share_its_limit(engine: Engine, clock: VirtualCl
     assert [item.limit for item in list_machines(engine, clock.now()) if item.machine == "one"] == [None]
 
 
+def test_the_cut_halves_what_runs_and_ends_in_steps(engine: Engine, clock: VirtualClock) -> None:
+    """Eight short calls at a time, of which a reading sees one, become four, not one; calm minutes double that."""
+    processes = Processes(engine, clock)
+    process, limits = processes.start("one:1"), []
+
+    def work(load: tuple[float, float]) -> None:
+        """Make up to eight calls at a time six times a minute, each time with none in flight before."""
+        for _ in range(6):
+            processes.machine.pass_time(10, *load)
+            granted = [answer for answer in (admit(process) for _ in range(8)) if isinstance(answer, Granted)]
+            for answer in granted:
+                process.release(answer.grant, DONE)
+        limits.append(list_machines(engine, clock.now())[0].limit)
+
+    for load in (CALM, FULL_MEMORY, FULL_MEMORY, FULL_MEMORY, CALM, CALM, CALM, CALM):
+        work(load)
+    assert limits[:2] == [None, None]
+    assert limits[2:] == [4, 2, 2, 4, None, None]
+
+
 @pytest.mark.parametrize("answer", [Wait(3.0, "no capacity"), Rejected("down", 30.0), StorageError("locked")])
 def test_a_call_that_is_not_admitted_does_not_count(
     engine: Engine, clock: VirtualClock, answer: Decision | Exception
