@@ -36,5 +36,5 @@ def switch_row(name: str, since: float, by: str) -> dict[str, Any]:
 
 def list_isolated(tracker: IsolationTracker) -> list[Gate]:
     """Return what a tracker knows as isolated or being probed, by scope."""
-    gates = tracker._gates.list_gates(Rule.ISOLATION, tracker._now())
+    gates = tracker._gates.list_gates(tracker._now(), Rule.ISOLATION)
     return [gate for gate in gates if gate.state is not GateState.OPEN]

@@ -300,7 +300,7 @@ class Runtime:
         from adwarm.maintenance.steps import MaintenanceParts
 
         clock = SystemClock()
-        calls = PlatformCalls(self.context, self.single_call_admission, clock, self.source_factories)
+        calls = PlatformCalls(self.context, self.single_call_admission, clock, self.source_factories, self.isolation)
         return MaintenanceParts(
             context=self.context,
             queue=self.queue,

@@ -173,7 +173,7 @@ def test_a_loaded_machine_resumes_as_many_tasks_as_it_may_run(
     """Of sixteen tasks that wait for a machine with room for two, two resume; each resume is a process more."""
     from adwarm_airflow.triggers import capacity
 
-    previews(lambda waiter: CapacityPreview(0.0, "free", room=2 if waiter.machine == "one" else None))
+    previews(lambda waiter: CapacityPreview(0.0, "free", free_calls=2 if waiter.machine == "one" else None))
 
     async def count_fired(seconds: float) -> int:
         triggers = [capacity.CapacityTrigger([["account:act_1", "machine:one"]], "low", "meta") for _ in range(16)]

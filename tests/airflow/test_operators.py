@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adwarm.backpressure import Granted
-from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent, Throttled, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, NotAdmitted, Permanent, Throttled, Transient
 from adwarm.model import Account, Priority
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, compression_days, denials, entries
@@ -100,7 +100,7 @@ def test_prefetch_defers_while_parked(runtime: Runtime) -> None:
         lambda: _prefetch(**values, deferrable=False).execute(CONTEXT),
         lambda: _prefetch(**values).attempt(CONTEXT, None, 10),
     ):
-        with pytest.raises(Throttled, match="every key failed") as parked:
+        with pytest.raises(NotAdmitted, match="every key failed") as parked:
             attempt()
         assert 500 < (parked.value.until - datetime.now(UTC)).total_seconds() < 700
 

@@ -26,6 +26,7 @@ SOON = datetime.now(UTC) + timedelta(hours=1)
 TREE = {
     errors.AdwarmError: (errors.AdwarmError("every key failed"), "default"),
     errors.Transient: (errors.Transient("busy"), "default"),
+    errors.DatabaseBusy: (errors.DatabaseBusy("busy"), "default"),
     errors.StorageError: (errors.StorageError("the disk is full"), "default"),
     errors.Throttled: (errors.Throttled("slow", scope="account:act_1", until=SOON), "retry"),
     errors.Blocked: (errors.Blocked("no capability", scope="app:1", until=SOON), "retry"),

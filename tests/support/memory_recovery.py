@@ -77,11 +77,11 @@ class MemoryGates:
         self._gates: dict[tuple[str, Rule], Gate] = {}
         self._lock = threading.Lock()
 
-    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
-        """Return the gates of a rule that are not open, and those whose failures count at `now`, by scope."""
+    def list_gates(self, now: float, *rules: Rule) -> list[Gate]:
+        """Return the gates of some rules that are not open, and those whose failures count at `now`, by scope."""
         with self._lock:
             gates = sorted(self._gates.values(), key=lambda gate: gate.scope)
-        return [gate for gate in gates if gate.rule is rule and (gate.kept_until is None or gate.kept_until > now)]
+        return [gate for gate in gates if gate.rule in rules and (gate.kept_until is None or gate.kept_until > now)]
 
     def change(self, scope: str, rule: Rule, change: Change) -> Gate:
         """Replace the gate by what `change` returns for it, and return that."""

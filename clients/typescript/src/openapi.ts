@@ -276,7 +276,7 @@ export interface paths {
         };
         /**
          * What is not called now
-         * @description Parks, breakers, isolations, denials and switches, but for those of accounts that the token may not read.
+         * @description Everything that is closed or tested, but for the gates of accounts that the token may not read.
          */
         get: operations["list_gates"];
         put?: never;
@@ -546,10 +546,10 @@ export interface components {
             account: string | null;
             /**
              * Rule
-             * @description Who closed it: a person, the platform, failed calls, failing work, or a lack of permission.
+             * @description Who closed it: a person, the platform, failed calls, an ended version, work that fails, no access.
              * @enum {string}
              */
-            rule: "switch" | "park" | "breaker" | "isolation" | "denial";
+            rule: "switch" | "park" | "breaker" | "version" | "isolation" | "denial";
             /**
              * State
              * @description `closed`: no call; `testing`: a few calls are tests.
@@ -569,10 +569,10 @@ export interface components {
             until: string | null;
             /**
              * Lifted By
-             * @description What opens it: its time, tests that succeed, a new token, or a person.
+             * @description What opens it: its time, tests that succeed, a new token, a newer version of the API, or a person.
              * @enum {string}
              */
-            lifted_by: "time" | "probes" | "credential" | "person";
+            lifted_by: "time" | "probes" | "credential" | "version" | "person";
             /**
              * Why
              * @description What closed it.

@@ -7,6 +7,7 @@
 | a breaker    | the next calls test the upstream; when they fail, it opens again                         |
 | an isolation | ends it now; the next failures isolate the scope again, for longer                       |
 | a denial     | lifts it; the next call finds out whether access was granted                             |
+| a version    | the next call finds out whether the platform takes it again                              |
 """
 
 from collections.abc import Sequence
@@ -20,13 +21,18 @@ from adwarm.store.action_events import clean_text
 from adwarm.store.gates import list_closed
 from adwarm.store.switches import DEFAULTS, SWITCH, Switch, SwitchState, set_switch
 
-_HUMAN_CAUSES = {"Blocked": "the platform blocks it", "TokenDead": "its access token is dead"}
+_HUMAN_CAUSES = {
+    "Blocked": "the platform blocks it",
+    "TokenDead": "its access token is dead",
+    "VersionEnded": "a newer version of the API has to be set",
+}
 _VERBS = {
     Rule.SWITCH: "closed",
     Rule.PARK: "parked",
     Rule.BREAKER: "not called after failures",
     Rule.ISOLATION: "isolated",
     Rule.DENIAL: "denied",
+    Rule.VERSION: "no longer taken by the platform",
 }
 _SOURCE = "source:"
 EFFECTS = {
@@ -119,6 +125,7 @@ def _open(services: ActionServices, doer: Doer, gates: Sequence[Gate], why: str)
             _set_switch(services, doer, name, require_reason(why), is_on=DEFAULTS[name])
         elif gate.rule is Rule.ISOLATION:
             services.isolation.release(gate.scope)
+    denials.open_versions(engine, [gate.scope for gate in gates if gate.rule is Rule.VERSION])
     denials.lift(engine, {str(gate.account_id) for gate in gates if gate.rule is Rule.DENIAL})
 
 
@@ -129,7 +136,7 @@ def parse_scope(name: str) -> str:
         BadRequest: it is not; the message lists the kinds.
     """
     kind, _, rest = name.partition(":")
-    kinds = [*(str(kind) for kind in ScopeKind), "source", "connection", "fallback", "switch"]
+    kinds = [*(str(kind) for kind in ScopeKind), "source", "connection", "fallback", "switch", "version"]
     if kind not in kinds or not name.isprintable() or (not rest and name != str(ScopeKind.FLEET)):
         raise BadRequest(
             f"{name[:80]!r} is not a scope; `adwarm gate list` lists those that are held back, such as account:act_1"

@@ -174,7 +174,9 @@ class MachineGuard:
         return capacity.count_calls_of_others(self._engine, self._machine, self._owner)
 
 
-def count_room(engine: Engine, machine: str, *, time: Callable[[Connection], float] = database_time) -> int | None:
+def count_free_calls(
+    engine: Engine, machine: str, *, time: Callable[[Connection], float] = database_time
+) -> int | None:
     """Return how many more calls a machine may have in flight now; None for as many as other limits allow."""
     load = capacity.find_load(engine, machine)
     if load is None or load.limit is None:

@@ -29,7 +29,7 @@ from adwarm.backpressure.admission import (
 from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
 from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.budget_rows import BudgetKeys
-from adwarm.backpressure.machine_load import WAIT_SECONDS, count_room
+from adwarm.backpressure.machine_load import WAIT_SECONDS, count_free_calls
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.circuit import BreakerState
@@ -309,13 +309,13 @@ class CapacityPreview:
     Attributes:
         wait_seconds: 0 when it would be, else the time after which to check again.
         is_queueing: whether it lacks only a free slot or its turn, which may come at any time.
-        room: how many more calls its machine may have in flight; None for as many as other limits allow.
+        free_calls: how many more calls its machine may have in flight; None for as many as other limits allow.
     """
 
     wait_seconds: float
     reason: str = ""
     is_queueing: bool = False
-    room: int | None = None
+    free_calls: int | None = None
 
 
 def preview_capacity(
@@ -341,11 +341,11 @@ def preview_capacity(
     # A dead token may have been renewed, which only a call finds out.
     isolations = {
         gate.scope: gate
-        for gate in SqlGates(engine).list_gates(Rule.ISOLATION, now)
+        for gate in SqlGates(engine).list_gates(now, Rule.ISOLATION)
         if gate.lifted_by is not Lift.CREDENTIAL
     }
     machines = {call.machine for call in calls} - {""}
-    rooms = {machine: count_room(engine, machine, time=database_time) for machine in machines}
+    free_calls_of = {machine: count_free_calls(engine, machine, time=database_time) for machine in machines}
     previews = []
     for call in calls:
         refusal = budget.preview(call.scopes, call.priority, source=call.source, now=now)
@@ -353,10 +353,10 @@ def preview_capacity(
         isolation = may_call((isolations[name] for name in names if name in isolations), now)
         if isolation is not None:
             refusal = Wait(isolation.remaining_seconds(now), f"{isolation.scope} is isolated", isolation.scope)
-        room = None if call.priority is Priority.CRITICAL else rooms.get(call.machine)
-        if refusal is None and room == 0:
+        free_calls = None if call.priority is Priority.CRITICAL else free_calls_of.get(call.machine)
+        if refusal is None and free_calls == 0:
             refusal = Wait(WAIT_SECONDS, f"{call.machine} is loaded")
-        previews.append(replace(_preview_of(refusal), room=room))
+        previews.append(replace(_preview_of(refusal), free_calls=free_calls))
     return previews
 
 

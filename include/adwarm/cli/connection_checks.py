@@ -65,11 +65,13 @@ def _quick_runtime(runtime: "Runtime") -> "Runtime":
 def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory") -> str:
     from adwarm.maintenance.account_changes import describe_error
     from adwarm.sources.factory import find_capabilities
+    from adwarm.store.denials import lift_outdated
 
     until = runtime.clock.now() + _LONGEST_LIST
     listed = runtime.account_discovery(with_retries=False).read(name, make_source, until=until)
     if listed.error is not None:
         raise BadRequest(describe_error(listed.error))
+    lift_outdated(runtime.engine, listed.connection, listed.credential, listed.version)
     noun = find_capabilities(runtime.settings, name).noun
     if not listed.accounts:
         return f"responds, and lists no {noun}; let the user of its token read some"

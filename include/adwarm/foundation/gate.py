@@ -13,13 +13,16 @@ isolations, the fetch of an account for its denials, a plan for the switches of 
 | `isolation` | a connection, an account, a fallback | failed runs                   | probes; a new credential     |
 |             |                                      |                               | where a token is dead        |
 | `denial`    | an account, or one of a connection   | the platform: no permission   | a new credential; a day      |
+| `version`   | a version of the API of a connection | the platform: it has ended    | a newer version; a person; a |
+|             |                                      |                               | day                          |
 | `field`     | a connection, or accounts of it;     | the platform: it refuses a   | a week; a new credential or  |
 |             | stays open: the field is left out    | field                        | version of its API           |
 | `cooldown`  | a healing action, not a call         | the action, when it runs      | its time                     |
 
 How each rule closes its gate is decided beside the rule: `adwarm.backpressure.scope_state` (parks),
 `adwarm.backpressure.breakers`, `adwarm.recovery.isolation`, `adwarm.store.switches`, `adwarm.store.denials`
-(denials, fields), `adwarm.prefetch.batch` (stops), `adwarm.store.healing_runs` (cool-downs). This module is pure.
+(denials, fields, versions), `adwarm.prefetch.batch` (stops), `adwarm.store.healing_runs` (cool-downs). This module is
+pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,6 +46,7 @@ class Rule(StrEnum):
     SWITCH = "switch"
     PARK = "park"
     BREAKER = "breaker"
+    VERSION = "version"
     ISOLATION = "isolation"
     DENIAL = "denial"
     FIELD = "field"
@@ -55,6 +59,7 @@ class Lift(StrEnum):
     TIME = "time"
     PROBES = "probes"
     CREDENTIAL = "credential"
+    VERSION = "version"
     PERSON = "person"
 
 

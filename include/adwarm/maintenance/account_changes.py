@@ -56,6 +56,7 @@ class AccountList:
         problems: accounts that were left out, and values that were replaced.
         error: why the list is not complete; None when it is.
         is_cut: whether reading stopped because the time was up.
+        version: the version of the platform's API that was called; empty where there is none.
     """
 
     connection: str
@@ -64,6 +65,7 @@ class AccountList:
     problems: tuple[str, ...] = ()
     error: AdwarmError | None = None
     is_cut: bool = False
+    version: str = ""
 
 
 @dataclass(frozen=True)

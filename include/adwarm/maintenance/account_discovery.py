@@ -81,7 +81,7 @@ class AccountDiscovery:
             return compare_lists(lists, accounts.list_records(engine, now))
         for item in lists:
             if item.credential:
-                denials.lift_outdated(engine, item.connection, item.credential)
+                denials.lift_outdated(engine, item.connection, item.credential, item.version)
         with write_transaction(engine) as connection:
             result = compare_lists(lists, accounts.read_records(connection, now, lock=True))
             accounts.save_listed(connection, result.of_kind(ChangeKind.NEW, ChangeKind.CHANGED), now)
@@ -101,10 +101,10 @@ class AccountDiscovery:
         """
         by_id: dict[str, Account] = {}
         problems: list[str] = []
-        credential, error, is_cut = "", None, False
+        credential, version, error, is_cut = "", "", None, False
         try:
             source = make_source()
-            name, credential = source.connection, source.credential
+            name, credential, version = source.connection, source.credential, source.capabilities.api_version
             trail = PageTrail("the list of accounts")
             seconds = self.context.settings.account_seconds
             with limited(TimeLimit(seconds, "the list of accounts", "ADWARM_ACCOUNT_SECONDS")):
@@ -121,7 +121,13 @@ class AccountDiscovery:
         except AdwarmError as failure:
             error = failure
         return AccountList(
-            connection=name, credential=credential, accounts=by_id, problems=tuple(problems), error=error, is_cut=is_cut
+            connection=name,
+            credential=credential,
+            version=version,
+            accounts=by_id,
+            problems=tuple(problems),
+            error=error,
+            is_cut=is_cut,
         )
 
     def _read_page(self, make_source: SourceFactory, name: str, cursor: str | None) -> AccountPage:
@@ -149,7 +155,9 @@ class AccountDiscovery:
 
         if self.pipeline is None:
             return once()
-        call = Call(make_source().name, name, subject=f"accounts of {name}")
+        source = make_source()
+        subject, version = f"accounts of {name}", source.capabilities.api_version
+        call = Call(source.name, name, subject=subject, version=version)
         with limited(call_limit(self.context.settings.source)):
             return self.pipeline.run(once, call=call).value
 

@@ -7,7 +7,10 @@ from typing import TypeVar
 
 from adwarm.backpressure import Admission, CallRequest, GrantedCall, acquire_grant
 from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import VersionEnded
 from adwarm.model import CallCause, CauseKind, Priority
+from adwarm.recovery import Call, IsolationTracker
+from adwarm.recovery.isolation import version_scope
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import AccountPage, AsyncReportProgress, CreativePage, InsightsSource, ResultPage
 from adwarm.store import Context
@@ -27,6 +30,7 @@ class PlatformCalls:
     admission: Admission
     clock: Clock
     factories: SourceFactories
+    isolations: IsolationTracker
     _sources: dict[str, InsightsSource] = field(default_factory=dict, init=False)
 
     def get_source(self, connection: str) -> InsightsSource:
@@ -62,14 +66,22 @@ class PlatformCalls:
 
         Raises:
             NotAdmitted, Refused: the shared budget does not let the call in now.
+            VersionEnded: the platform takes no call by the version of its API; it was not called.
             AdwarmError: the error of the source.
         """
         request = CallRequest(source.scopes(account_id), Priority.LOW, source.name, connection=source.connection)
         engine = self.context.engine
+        made = Call(source.name, source.connection, account_id or None, version=source.capabilities.api_version)
+        if ended := self.isolations.find_isolation([version_scope(made)]):
+            raise ended
         with counting_refusals(engine, self.clock, account_id, CHECK), self._acquire(request) as grant:
             count_calls(engine, self.clock.now(), account_id, CHECK, calls=1)
-            with naming_credential(source):
-                result = operation()
+            try:
+                with naming_credential(source):
+                    result = operation()
+            except VersionEnded as error:
+                self.isolations.end_version(made, error)
+                raise
             if isinstance(result, ResultPage | AccountPage | AsyncReportProgress | CreativePage):
                 grant.record_usage(result.usage)
         return result

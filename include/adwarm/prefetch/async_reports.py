@@ -25,7 +25,7 @@ from typing import Any
 
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock, TimeLimit, limited
-from adwarm.foundation.errors import AdwarmError, NoCapacity, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.errors import AdwarmError, NoCapacity, Refused, Throttled, TokenDead, Transient, VersionEnded
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.prefetch.fetch_lease import RunningReport
 from adwarm.sources.pool import naming_credential
@@ -132,7 +132,7 @@ class ReportSchedule:
         """Poll the reports that are due, and those that are due soon.
 
         Raises:
-            TokenDead: the token of the reports is dead.
+            TokenDead, VersionEnded: no report of the connection can be polled.
         """
         with self._lock:
             chosen = self._list_due(source.capabilities.poll_batch)
@@ -142,7 +142,7 @@ class ReportSchedule:
                 polled = self._poll(source, chosen)
             except (NoCapacity, Refused) as error:
                 chosen = self._postpone(chosen, error)
-            except TokenDead:
+            except (TokenDead, VersionEnded):
                 raise
             except AdwarmError as error:
                 log.warning("%d running reports could not be polled (%s); trying again later", len(chosen), error)
@@ -397,7 +397,7 @@ class ReportPoller:
         return len(poll.finished)
 
     def _end_all(self, connection: str, error: Exception) -> int:
-        """End every wait of a connection: its token is dead, or polling its reports failed."""
+        """End every wait of a connection: its token is dead, its version of the API has ended, or polling failed."""
         ended = [run_id for run_id, waiting in self._waiting.items() if waiting.connection == connection]
         for run_id in ended:
             self._schedules[connection].remove(self._waiting[run_id].handle)

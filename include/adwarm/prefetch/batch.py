@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adwarm.foundation.clock import TimeLimit, check_limits, limited
-from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient, VersionEnded
+from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
 from adwarm.foundation.gate import FOREVER, Gate, Lift, Rule, may_call
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
@@ -137,37 +137,28 @@ class Batch:
         Raises:
             BatchStopped, TimeLimitReached: as for `check_time`.
             TokenDead: this credential of the connection was refused in this batch.
-            VersionEnded: the version of the connection's API was refused in this batch.
             Refused: the source's breaker was found open a moment ago.
         """
         self._check_stopped()
         with self._lock:
-            scopes = _token_scope(connection, credential), _version_scope(connection), f"source:{source}"
-            gate = self._find_gate(*scopes)
+            gate = self._find_gate(_token_scope(connection, credential), f"source:{source}")
         if gate is None:
             return check_limits()
         if gate.lifted_by is Lift.CREDENTIAL:
             dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
             dead.credential = credential
             raise dead
-        if gate.lifted_by is Lift.PERSON:
-            raise VersionEnded(gate.why)
         raise Refused(gate.why, retry_after=gate.remaining_seconds(self.monotonic()), scope=gate.scope)
 
     def _find_gate(self, *scopes: str) -> Gate | None:
         return may_call((self._gates[scope] for scope in scopes if scope in self._gates), self.monotonic())
 
     def record_error(self, connection: str, source: str, error: AdwarmError) -> None:
-        """Record an error that concerns other accounts of the batch too: dead token, ended version, open breaker."""
+        """Record an error that concerns other accounts of the batch too: dead token, open breaker."""
         with self._lock:
             if isinstance(error, TokenDead):
                 scope = _token_scope(connection, error.credential)
                 self._gates[scope] = Gate(scope, Rule.ISOLATION, closed_until=FOREVER, lifted_by=Lift.CREDENTIAL)
-            if isinstance(error, VersionEnded):
-                scope = _version_scope(connection)
-                self._gates[scope] = Gate(
-                    scope, Rule.ISOLATION, closed_until=FOREVER, why=str(error), lifted_by=Lift.PERSON
-                )
             if isinstance(error, Refused) and error.scope == f"source:{source}":
                 until = self.monotonic() + error.retry_after
                 self._gates.setdefault(error.scope, Gate(error.scope, Rule.BREAKER, closed_until=until, why=str(error)))
@@ -216,7 +207,3 @@ class Batch:
 
 def _token_scope(connection: str, credential: str) -> str:
     return f"connection:{connection} {credential}"
-
-
-def _version_scope(connection: str) -> str:
-    return f"version:{connection}"

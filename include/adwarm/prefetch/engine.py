@@ -227,12 +227,14 @@ class PrefetchEngine:
     def get_source(self, connection: str) -> InsightsSource:
         """Return the calling thread's source of a connection.
 
-        The first use of a credential lifts the denials that an older one of its connection has received.
+        The first use of a credential lifts the denials that an older one of its connection has received, and opens the
+        gates of versions of the API that are no longer set.
         """
         source = self.sources.get(connection)
         if (source.connection, source.credential) not in self._lifted:
             self._lifted.add((source.connection, source.credential))
-            denials.lift_outdated(self.engine, source.connection, source.credential)
+            version = source.capabilities.api_version
+            denials.lift_outdated(self.engine, source.connection, source.credential, version)
         return source
 
     def heal_dead_token(self, connection: str, error: TokenDead) -> bool:

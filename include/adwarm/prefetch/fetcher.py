@@ -42,6 +42,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     TooMuchData,
     Transient,
+    VersionEnded,
     clear_tracebacks,
 )
 from adwarm.prefetch.async_reports import ReportPending
@@ -278,7 +279,8 @@ class Fetcher:
                     grant.record_usage(result.usage)
                 return result
 
-        call = Call(self.source.name, self.source.connection, account_id)
+        source = self.source
+        call = Call(source.name, source.connection, account_id, version=source.capabilities.api_version)
         try:
             with limited(call_limit(self.context.settings.source)):
                 value = self.context.pipeline.run(once, call=call).value
@@ -362,7 +364,7 @@ class Fetcher:
                 if report.pages is None:
                     self._wait_for(leased, report)
                 result = replace(self._fetch_pages(report.handle, report.pages), requested_at=report.requested_at)
-            except (*RETRY_LATER_ERRORS, TokenDead, Denied):
+            except (*RETRY_LATER_ERRORS, TokenDead, VersionEnded, Denied):
                 raise  # nothing is wrong with the report, so it stays in the lease
             except (Transient, NotFound) as error:
                 if error.code in TIMEOUTS:

@@ -26,7 +26,11 @@ _WEEK: Final = timedelta(weeks=1)
 _EXPIRY_NOTICE: Final = timedelta(weeks=2)
 """Tokens that expire within this time are named."""
 _SHOWN: Final = 5
-_LIFTS: Final = {Lift.PERSON: "`adwarm gate list` shows what opens it", Lift.CREDENTIAL: "it needs another token"}
+_LIFTS: Final = {
+    Lift.PERSON: "`adwarm gate list` shows what opens it",
+    Lift.CREDENTIAL: "it needs another token",
+    Lift.VERSION: "it needs a newer version of the API",
+}
 
 
 def send_digest(context: Context, to: StoredAlerts, now: datetime) -> bool:
@@ -103,7 +107,7 @@ def _list_needs(engine: Engine, now: datetime) -> list[str]:
     closed = [gate for gate in list_closed(engine, now.timestamp()) if gate.lifted_by in _LIFTS]
     denied = [gate.account_id or gate.scope for gate in closed if gate.rule is Rule.DENIAL]
     gates = [gate for gate in closed if gate.rule is not Rule.DENIAL]
-    scopes = {gate.scope for gate in closed}
+    scopes = {gate.scope.rpartition(" ")[2] for gate in closed}
     tokens = [item.token for item in access_tokens.list_tokens(engine) if item.token.revoked_at is None]
     expiring = [item for item in tokens if item.expires_at and now < item.expires_at <= now + _EXPIRY_NOTICE]
     raised = [

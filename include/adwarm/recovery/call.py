@@ -21,12 +21,14 @@ class Call:
             the Airflow connection, `default` for the settings. Empty for an operation without one.
         account_id: the account that is concerned, if one.
         subject: what is attempted, such as a report key or the hash of an object; the account by default.
+        version: the version of the platform's API that is called; empty where there is none.
     """
 
     source: str
     connection: str = ""
     account_id: str | None = None
     subject: str | None = None
+    version: str = ""
 
     @property
     def about(self) -> str | None:

@@ -3,6 +3,7 @@
 | the run ended with                                        | counts against                                         |
 |-----------------------------------------------------------|--------------------------------------------------------|
 | `TokenDead`, `Blocked`                                    | the connection                                         |
+| `VersionEnded`                                            | the version of the API of the connection, at once      |
 | `Corrupt`, `BadRequest`                                   | the account                                            |
 | any other `Transient`, a lost connection, a timeout       | the account, unless the platform fails as a whole; and |
 |                                                           | the connection, if another one works meanwhile         |
@@ -37,12 +38,14 @@ from adwarm.foundation.errors import (
     Throttled,
     TokenDead,
     Transient,
+    VersionEnded,
     name_error,
 )
 from adwarm.foundation.gate import Gate, Lift, Rule, may_call, to_datetime
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.settings import RecoverySettings
+from adwarm.store.denials import make_ended, make_version_scope
 from adwarm.store.gates import MAX_SCOPE_LENGTH, SqlGates
 
 CONNECTION, ACCOUNT, FALLBACK = "connection", "account", "fallback"
@@ -82,6 +85,11 @@ def list_scopes(call: Call) -> tuple[str, ...]:
         return ()
     own = (account_scope(call.account_id),) if call.account_id else ()
     return (connection_scope(call), *own)
+
+
+def version_scope(call: Call) -> str:
+    """Return the scope of the version of the API that the call is made by."""
+    return make_version_scope(call.connection or call.source, call.version)
 
 
 def is_temporary(error: BaseException) -> bool:
@@ -134,12 +142,17 @@ class IsolationTracker:
         gate = self._find(scope)
         return 0.0 if gate is None else gate.remaining_seconds(self._now())
 
-    def find_isolation(self, scopes: Sequence[str]) -> Isolated | None:
-        """Return the error to raise instead of a call: that of the longest isolation; None when it may be made."""
+    def find_isolation(self, scopes: Sequence[str]) -> Isolated | VersionEnded | None:
+        """Return the error to raise instead of a call: that of the longest isolation; None when it may be made.
+
+        Of a version of the API that has ended it is the platform's own error.
+        """
         now = self._now()
         longest = may_call((gate for scope in scopes if (gate := self._find(scope)) is not None), now)
         if longest is None:
             return None
+        if longest.rule is Rule.VERSION:
+            return VersionEnded(f"{longest.why}; it is tried again after a day, or after `adwarm gate open`")
         since, until = to_datetime(longest.since), to_datetime(longest.closed_until)
         message = (
             f"{longest.scope} is isolated since {since:%Y-%m-%d %H:%M:%S} until {until:%Y-%m-%d %H:%M:%S} UTC: "
@@ -214,6 +227,11 @@ class IsolationTracker:
         reason = redact(f"{kind}: {error}{code}")
         self.record(scope, failed=True, reason=reason, kind=kind, account=account, credential=credential)
 
+    def end_version(self, call: Call, error: VersionEnded) -> None:
+        """Make no further call by a version of the API that the platform refuses."""
+        ended = make_ended(version_scope(call), redact(str(error)), self._clock.now())
+        self._remember(self._gates.change(ended.scope, ended.rule, lambda _: ended))
+
     def release(self, scope: str) -> None:
         """End an isolation whose cause is fixed. The next one starts with the longer time of a relapse."""
         now = self._now()
@@ -240,7 +258,7 @@ class IsolationTracker:
         with self._lock:
             if self._read_at is None or not 0 <= now - self._read_at < _CACHE_SECONDS:
                 self._read_at = now  # also when the store fails: the older list serves for another second
-                self._failing = {gate.scope: gate for gate in self._gates.list_gates(Rule.ISOLATION, now)}
+                self._failing = {gate.scope: gate for gate in self._gates.list_gates(now, Rule.ISOLATION, Rule.VERSION)}
             gate = self._failing.get(scope[:MAX_SCOPE_LENGTH])
         is_past = gate is None or (gate.kept_until is not None and gate.kept_until <= now)
         return None if gate is None or is_past else self._bounded(gate)

@@ -26,13 +26,13 @@ from random import Random
 from typing import Generic, TypeVar
 
 from adwarm.foundation.clock import Clock, seconds_left
-from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
+from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead, VersionEnded
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.recovery.alerts import BuildAlert, StoredAlerts
 from adwarm.recovery.call import Call, ErrorEvent, Failure, build_error_event
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
 from adwarm.recovery.healing import Healed, Healer, heal
-from adwarm.recovery.isolation import IsolationTracker, fallback_scope, list_scopes
+from adwarm.recovery.isolation import IsolationTracker, fallback_scope, list_scopes, version_scope
 from adwarm.recovery.retry import RETRY_BUDGET, Retrier, RetryBudget
 from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.settings import RecoverySettings
@@ -234,10 +234,13 @@ class RecoveryPipeline:
 
     def _call(self, run: _Run[T]) -> Outcome[T] | Exception:
         """Call the operation unless it is isolated, with retries and healing; return its result or its error."""
-        isolated = self._find_isolation(run)
-        if isolated is not None and not self._fix_token(run, isolated):
-            run.actions.append(f"not called: {isolated.scope} is isolated for another {isolated.retry_after:.0f} s")
-            return isolated
+        refusal = self._find_isolation(run)
+        if isinstance(refusal, VersionEnded):
+            run.actions.append("not called: the version of the API has ended")
+            return refusal
+        if refusal is not None and not self._fix_token(run, refusal):
+            run.actions.append(f"not called: {refusal.scope} is isolated for another {refusal.retry_after:.0f} s")
+            return refusal
         started = self._clock.now()
         result: Outcome[T] | Exception
         try:
@@ -260,11 +263,11 @@ class RecoveryPipeline:
                 run.actions.append("retried once" if run.attempts == 2 else f"retried {run.attempts - 1} times")
         return Outcome(value, run.call.source, attempts=run.attempts, actions=tuple(run.actions))
 
-    def _find_isolation(self, run: _Run[T]) -> Isolated | None:
+    def _find_isolation(self, run: _Run[T]) -> Isolated | VersionEnded | None:
         if not run.policy.isolate:
             return None
         try:
-            return self._isolation.find_isolation(list_scopes(run.call))
+            return self._isolation.find_isolation([*list_scopes(run.call), version_scope(run.call)])
         except Exception as problem:
             log_unexpected(log, problem, "could not read whether %s is isolated; it is called", run.call.source)
             return None

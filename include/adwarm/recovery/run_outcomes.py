@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import VersionEnded
 from adwarm.recovery.call import Call
 from adwarm.recovery.isolation import (
     ACCOUNTS_OF_AN_OUTAGE,
@@ -108,6 +109,8 @@ class RunOutcomes:
             self._record_temporary(call, error)
         elif counts_for_connection(error):
             self._tracker.record_failure(connection_scope(call), error)
+        elif isinstance(error, VersionEnded):
+            self._tracker.end_version(call, error)
         elif counts_for_account(error) and call.account_id:
             self._tracker.record_failure(account_scope(call.account_id), error)
 

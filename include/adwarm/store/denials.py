@@ -1,5 +1,7 @@
 """Denials: which connection may not read which account, or which of its fields, and which accounts none may read.
 
+Also which version of its API the platform no longer takes from a connection.
+
 | scope                    | rule     | when                                      | data                              |
 |--------------------------|----------|-------------------------------------------|-----------------------------------|
 | `connection:C account:A` | `denial` | the platform denies A to C's credential   | a digest of the denied credential |
@@ -8,10 +10,12 @@
 | `connection:C`           | `field`  | the platform refuses fields of a query    | the same, `@` and the version of  |
 |                          |          |                                           | the API; of each field the reason |
 |                          |          |                                           | and the accounts                  |
+| `version:V connection:C` | `version`| the platform takes no call by version V   | the class of its error             |
 
-A denial is valid for a day, a refused field for a week: for the accounts that met it, and for every account of the
-connection once `EVERY_ACCOUNT` have. Neither applies once the connection's credential has changed, and a field's not
-once the version has. A human may lift them at any time; an automatic retry never does.
+A denial and an ended version are valid for a day, a refused field for a week: for the accounts that met it, and for
+every account of the connection once `EVERY_ACCOUNT` have. Neither a denial nor a field applies once the connection's
+credential has changed, and a field or version not once the version has. A human may lift them at any time; an automatic
+retry never does.
 """
 
 import re
@@ -22,6 +26,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, or_, select
 
+from adwarm.foundation.errors import VersionEnded
 from adwarm.foundation.gate import Gate, Lift, Rule
 from adwarm.store.database import read_statement, read_transaction, write_transaction
 from adwarm.store.gates import SqlGates, read_row, save_gates
@@ -102,9 +107,31 @@ def close_account(engine: Engine, account_id: str, reason: str, at: datetime) ->
     _close(engine, _scope(account_id), reason, at, {})
 
 
+def make_version_scope(connection: str, version: str) -> str:
+    """Return the scope of a version of the API that a connection calls by."""
+    return f"version:{version} connection:{connection}"
+
+
+def make_ended(scope: str, reason: str, at: datetime) -> Gate:
+    """Return the gate of a version of the API that the platform takes no call by."""
+    gate = _make_gate(scope, reason, at, {"kind": VersionEnded.__name__})
+    return replace(gate, rule=Rule.VERSION, lifted_by=Lift.VERSION)
+
+
+def open_versions(engine: Engine, scopes: Sequence[str]) -> None:
+    """Let calls be made by ended versions, because a human asks for it."""
+    with write_transaction(engine) as transaction:
+        _delete(transaction, scopes, Rule.VERSION)
+
+
 def _close(engine: Engine, scope: str, reason: str, at: datetime, data: Mapping[str, Any]) -> None:
+    with write_transaction(engine) as transaction:
+        save_gates(transaction, [_make_gate(scope, reason, at, data)])
+
+
+def _make_gate(scope: str, reason: str, at: datetime, data: Mapping[str, Any]) -> Gate:
     since, end = at.timestamp(), (at + DENIAL_PERIOD).timestamp()
-    denial = Gate(
+    return Gate(
         scope=scope,
         rule=Rule.DENIAL,
         since=since,
@@ -114,8 +141,6 @@ def _close(engine: Engine, scope: str, reason: str, at: datetime, data: Mapping[
         kept_until=end,
         data=data,
     )
-    with write_transaction(engine) as transaction:
-        save_gates(transaction, [denial])
 
 
 def list_active(engine: Engine, account_id: str, at: datetime) -> list[Gate]:
@@ -173,23 +198,30 @@ def list_accounts(refused: Gate) -> set[str]:
     return {account_id for ids in refused.data["accounts"].values() for account_id in ids}
 
 
-def lift_outdated(engine: Engine, connection: str, credential: str) -> list[str]:
-    """Delete denials of other credentials of `connection`; return the accounts concerned.
+def lift_outdated(engine: Engine, connection: str, credential: str, version: str) -> list[str]:
+    """Delete denials of other credentials of `connection`, and its other versions; return the accounts concerned.
 
     Such an account is active again and is tried when it is needed next.
     """
 
+    current = make_version_scope(connection, version)
+    of_connection = or_(
+        gate.c.scope.startswith(f"connection:{connection} ", autoescape=True),
+        gate.c.scope.endswith(f" connection:{connection}", autoescape=True),
+    )
+
     def list_outdated(transaction: Connection) -> list[Gate]:
-        of_connection = gate.c.scope.startswith(f"connection:{connection} ", autoescape=True)
-        return [item for item in _read(transaction, of_connection) if item.data["credential"] != credential]
+        gates = _read(transaction, of_connection, rules=[Rule.DENIAL, Rule.VERSION])
+        return [item for item in gates if item.scope != current and item.data.get("credential") != credential]
 
     with read_statement(engine) as transaction:
         if not list_outdated(transaction):
             return []
     with write_transaction(engine) as transaction:
-        denials = list_outdated(transaction)
-        lifted = sorted(str(item.account_id) for item in denials)
-        _delete(transaction, [item.scope for item in denials])
+        outdated = list_outdated(transaction)
+        lifted = sorted(item.account_id for item in outdated if item.account_id)
+        for rule in (Rule.DENIAL, Rule.VERSION):
+            _delete(transaction, [item.scope for item in outdated if item.rule is rule], rule)
         open_accounts(transaction, lifted)
     return lifted
 

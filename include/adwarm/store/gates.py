@@ -61,10 +61,10 @@ class SqlGates:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
-        """Return the gates of a rule that are not open, and those whose failures count at `now`, by scope."""
+    def list_gates(self, now: float, *rules: Rule) -> list[Gate]:
+        """Return the gates of some rules that are not open, and those whose failures count at `now`, by scope."""
         counts = or_(table.c.kept_until.is_(None), table.c.kept_until > now)
-        query = select(table).where(table.c.rule == rule, counts).order_by(table.c.scope)
+        query = select(table).where(table.c.rule.in_(rules), counts).order_by(table.c.scope)
         with read_statement(self._engine) as connection:
             return [read_row(row) for row in connection.execute(query).mappings()]
 

@@ -127,20 +127,20 @@ class CapacityPoller:
         elif not best.is_queueing:
             trigger.queued_since = None
         has_queued_long = trigger.queued_since is not None and now - trigger.queued_since >= QUEUEING_SECONDS
-        if (best.wait_seconds <= 0 or has_queued_long) and self._has_room(trigger, best.room, now):
+        if (best.wait_seconds <= 0 or has_queued_long) and self._may_resume(trigger, best.free_calls, now):
             if not trigger.admissible.done():
                 trigger.admissible.set_result(best.reason or "there is capacity")
             return
         is_soon = best.is_queueing or best.wait_seconds <= 0
         trigger.poll_at = now + (POLL_SECONDS if is_soon else min(best.wait_seconds, RECHECK_SECONDS))
 
-    def _has_room(self, trigger: _PendingTrigger, room: int | None, now: float) -> bool:
+    def _may_resume(self, trigger: _PendingTrigger, free_calls: int | None, now: float) -> bool:
         """Whether the machine of a trigger may run one more task, beside those that resumed lately; if so, count it."""
-        if room is None:
+        if free_calls is None:
             return True
         machine = trigger.waiters[0].machine
         self._resumed = [item for item in self._resumed if item[1] > now - STARTING_SECONDS]
-        if room <= sum(name == machine for name, _ in self._resumed):
+        if free_calls <= sum(name == machine for name, _ in self._resumed):
             return False
         self._resumed.append((machine, now))
         return True

@@ -122,12 +122,12 @@ def test_all_that_would_refuse_a_call_is_asked(
     waits = dict(zip(calls, preview(*calls.values()), strict=True))
     assert [name for name, item in waits.items() if item.wait_seconds > 0] == list(calls)[:4]
     assert [round(waits[name].wait_seconds) for name in list(calls)[1:4]] == [90, 90, 1]
-    assert (waits["machine:one"].room, waits["machine:two"].room) == (0, None)
+    assert (waits["machine:one"].free_calls, waits["machine:two"].free_calls) == (0, None)
 
     allowed = ["account:act_1", "connection:renewed", "machine:one"]
     assert preview(CallRequest.parse(allowed, Priority.CRITICAL, "meta")) == [CapacityPreview(0.0)]
     holder.release(held.grant, CallOutcome(CallOutcomeKind.OK))
-    assert preview(CallRequest.parse(allowed, Priority.LOW, "meta")) == [CapacityPreview(0.0, room=1)]
+    assert preview(CallRequest.parse(allowed, Priority.LOW, "meta")) == [CapacityPreview(0.0, free_calls=1)]
 
 
 def test_many_calls_take_one_set_of_queries_that_only_read(

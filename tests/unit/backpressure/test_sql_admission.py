@@ -48,7 +48,7 @@ def acquire(admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope
 
 def count_calls(engine: Engine) -> dict[str, int]:
     """Calls that each breaker has counted, by its scope."""
-    gates = SqlGates(engine).list_gates(Rule.BREAKER, 0.0)
+    gates = SqlGates(engine).list_gates(0.0, Rule.BREAKER)
     return {item.scope: sum(part.calls for part in Breaker.from_dict(item.data).intervals) for item in gates}
 
 

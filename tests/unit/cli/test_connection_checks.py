@@ -98,6 +98,46 @@ def test_a_retired_version(adwarm: Adwarm, changing_platform: Any, monkeypatch: 
 
 
 @pytest.mark.slow
+def test_a_refused_version_is_a_gate_by_the_real_clock(
+    adwarm: Adwarm, platform: SimulatorServer, changing_platform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first refusal closes it: no process calls, all list it; a person, a day or a newer version opens it."""
+    scope = "version:v25.0 connection:default"
+    monkeypatch.setenv("ADWARM_SOURCE__API_VERSION", "v25.0")
+    changing_platform(version={"retired": ["v25.0"]})
+
+    def count_calls(*arguments: str) -> int:
+        before = platform.calls()["total"]
+        assert adwarm(*arguments).exit_code == 1
+        return int(platform.calls()["total"]) - before
+
+    assert count_calls("warm", "act_1", "--range", "yesterday") == 1
+    assert count_calls("warm", "act_1", "--range", "yesterday") == 0
+    assert count_calls("warm", "act_2", "act_3", "--range", "last_7d") == 0
+    assert count_calls("accounts", "discover") == 0
+    before = platform.calls()["total"]
+    adwarm("maintain", "--step", "watch_platform")
+    assert platform.calls()["total"] == before
+
+    (gate,) = adwarm("gate", "list", "--json").json["gates"]
+    assert (gate["scope"], gate["rule"], gate["lifted_by"], gate["account"]) == (scope, "version", "version", None)
+    assert "(#2635)" in gate["why"]
+    assert adwarm("status", "--json").json["gates"] == [gate]
+    assert scope in find_check(adwarm, "quota")["detail"]
+
+    opened = adwarm("gate", "open", "connection:default").stdout
+    assert opened.startswith(f"ended: {scope} is no longer taken by the platform")
+    assert "(a newer version of the API has to be set: fix that first" in opened
+    assert adwarm("gate", "list", "--json").json["gates"] == []
+    assert count_calls("warm", "act_2", "--range", "yesterday") == 1
+    assert [gate["scope"] for gate in adwarm("gate", "list", "--json").json["gates"]] == [scope]
+
+    monkeypatch.setenv("ADWARM_SOURCE__API_VERSION", "v27.0")
+    assert adwarm("warm", "act_2", "--range", "yesterday").exit_code == 0
+    assert adwarm("gate", "list", "--json").json["gates"] == []
+
+
+@pytest.mark.slow
 def test_a_token_that_ends(
     adwarm: Adwarm, wall_clock: WallClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,8 +18,9 @@ from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import Account
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
-from adwarm.sources.protocol import Creative, CreativePage
+from adwarm.sources.protocol import Capabilities, Creative, CreativePage
 from adwarm.store import accounts, creatives, read_traffic
+from adwarm.store.denials import make_version_scope, open_versions
 from tests import fatigue_scores
 
 START = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
@@ -34,6 +35,7 @@ class Gallery:
     shown: dict[str, str]
     failing: dict[str, AdwarmError] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    capabilities = Capabilities()
     name = "gallery"
     connection = "default"
     credential = ""
@@ -72,6 +74,7 @@ class Reading:
             self.runtime.single_call_admission,
             self.clock,
             lambda: {"default": lambda: self.source},
+            self.runtime.isolation,
         )
         return make_read_creatives(calls, self.clock)(None, StepBudget.of(self.clock, 60))
 
@@ -180,17 +183,21 @@ def test_an_open_breaker_ends_its_calls(reading_of: Callable[..., Reading], scop
     assert source.calls == calls
 
 
-@pytest.mark.parametrize("error", [TokenDead("dead"), VersionEnded("ended")])
-def test_a_connection_that_ended_is_called_once(reading_of: Callable[..., Reading], error: AdwarmError) -> None:
-    """Its other accounts are not called; the step fails as long as nothing is read, and reads at once what it can."""
+@pytest.mark.parametrize(("error", "calls"), [(TokenDead("dead"), 2), (VersionEnded("ended"), 1)])
+def test_a_connection_that_ended_is_called_once(
+    reading_of: Callable[..., Reading], error: AdwarmError, calls: int
+) -> None:
+    """Its other accounts are not called, nor a version whose gate is closed; what can be read is read at once."""
     source = Gallery({"0": "a"}, {"act_1": error, "act_2": error})
     reading = reading_of(1, source)
     _add_account(reading, "act_2")
     for _ in range(2):
         with pytest.raises(type(error)):
             reading.run()
-    assert source.calls == ["act_1", "act_1"]
+    assert source.calls == ["act_1"] * calls
     source.failing.clear()
+    open_versions(reading.runtime.engine, [make_version_scope("default", "")])
+    reading.runtime.__dict__.pop("isolation")  # another process
     assert reading.run().counts == {"calls": 2, "downloads": 2, "ads": 2}
 
 

@@ -78,7 +78,9 @@ def isolate(runtime: Runtime, *scopes: str) -> Recorded:
 def check(runtime: Runtime, isolations: IsolationTracker | Recorded) -> StepResult:
     """Run the step."""
     clock = SystemClock()
-    calls = PlatformCalls(runtime.context, runtime.single_call_admission, clock, runtime.source_factories)
+    calls = PlatformCalls(
+        runtime.context, runtime.single_call_admission, clock, runtime.source_factories, runtime.isolation
+    )
     return make_check_health(calls, isolations)(None, StepBudget.of(clock, 60))
 
 
@@ -116,7 +118,7 @@ def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime, monkeypa
 def test_an_ended_version_fails_the_probe(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """No account can be read by it, while the refusal of one account shows that the platform works."""
     isolations = isolate(runtime, "account:act_1")
-    for error, failed in ((VersionEnded("old"), True), (Denied("no", account_id="act_1"), False)):
+    for error, failed in ((Denied("no", account_id="act_1"), False), (VersionEnded("old"), True)):
 
         def refuse(source: MetaSource, account_id: str, error: AdwarmError = error) -> Account:
             raise error

@@ -107,7 +107,7 @@ def test_one_failing_account_does_not_stop_the_rest(bench: PrefetchHarness) -> N
 
 @SQLITE_ONLY
 def test_the_platform_is_blamed_only_for_what_it_said(bench: PrefetchHarness) -> None:
-    """One of two calls is throttled; that adwarm itself does not call the parked account again counts as its own wait."""
+    """One of two calls is throttled; that adwarm does not call the parked account again counts as its own wait."""
     bench.source.script = {"act_3": raising(Throttled("slow", scope="account:act_3", until=NOW + timedelta(hours=1)))}
     for _ in range(3):
         report = bench.prefetch.run(make_requests("act_3", "yesterday"), Priority.LOW)

@@ -301,11 +301,11 @@ class FailingStore(MemoryGates):
     is_gone = False
     reads = 0
 
-    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
+    def list_gates(self, now: float, *rules: Rule) -> list[Gate]:
         self.reads += 1
         if self.is_gone:
             raise OSError("the database is gone")
-        return super().list_gates(rule, now)
+        return super().list_gates(now, *rules)
 
 
 def test_a_store_that_fails_is_asked_once_a_second(clock: VirtualClock) -> None:

@@ -334,7 +334,7 @@ class BrokenLedger:
 class BrokenStore:
     """Gates whose database is gone."""
 
-    def list_gates(self, rule: Rule, now: float) -> list[Gate]:
+    def list_gates(self, now: float, *rules: Rule) -> list[Gate]:
         raise OSError("the database is gone")
 
     def change(self, scope: str, rule: Rule, change: Change) -> Gate:

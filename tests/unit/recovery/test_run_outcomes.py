@@ -174,7 +174,7 @@ def test_an_outage_of_the_platform_isolates_no_account(bench: Bench) -> None:
             bench.run(Call("meta", "main", f"act_{number}"), Transient("down"))
 
     assert bench.isolated() == []
-    assert sum(gate.data["failures"] for gate in bench.store.list_gates(Rule.ISOLATION, 0.0)) == 2
+    assert sum(gate.data["failures"] for gate in bench.store.list_gates(0.0, Rule.ISOLATION)) == 2
 
 
 def test_while_the_breaker_of_the_source_is_open_nothing_counts(bench: Bench) -> None:

@@ -92,7 +92,7 @@ def drain(vault: Vault) -> Iterator[Drain]:
 
 
 def _token_refreshes(runtime: Runtime) -> list[Any]:
-    cooldowns = SqlGates(runtime.engine).list_gates(Rule.COOLDOWN, 0.0)
+    cooldowns = SqlGates(runtime.engine).list_gates(0.0, Rule.COOLDOWN)
     return [gate for gate in cooldowns if gate.scope.startswith("healing:token_refresh")]
 
 

@@ -79,14 +79,14 @@ def test_an_account_without_a_denied_credential_is_lifted_too(engine: Engine) ->
 
 def test_another_credential_lifts_the_denials_of_the_old_one(denied: Engine) -> None:
     """Only denials of that connection are deleted, and the accounts are active again."""
-    assert denials.lift_outdated(denied, "default", "a1") == []
-    assert denials.lift_outdated(denied, "other", "c1") == []
+    assert denials.lift_outdated(denied, "default", "a1", "v1") == []
+    assert denials.lift_outdated(denied, "other", "c1", "v1") == []
     assert status(denied, "act_1") == "denied"
-    assert denials.lift_outdated(denied, "default", "a2") == ["act_1", "act_2"]
+    assert denials.lift_outdated(denied, "default", "a2", "v1") == ["act_1", "act_2"]
     assert find_denied(denied, "act_1", SOON) == {"eu": "b1"}
     assert find_denied(denied, "act_2", SOON) == {}
     assert status(denied, "act_1") == "active"
-    assert denials.lift_outdated(denied, "default", "a2") == []
+    assert denials.lift_outdated(denied, "default", "a2", "v1") == []
 
 
 def test_refused_fields_of_a_connection(engine: Engine) -> None:

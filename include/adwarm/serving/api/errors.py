@@ -8,7 +8,8 @@
 | `NotFound`, `Denied`          | 404; a token learns nothing about denied accounts   |
 | `Refused`, `NoCapacity`       | 429, with `Retry-After` and the token's `limit`     |
 | `TooMuchData`                 | 413                                                 |
-| `TokenDead`, `Transient`      | 503, with `Retry-After`                             |
+| `TokenDead`, `Transient`,     | 503, with `Retry-After`                             |
+| `VersionEnded`                |                                                     |
 | anything else                 | 500, with the id under which it is logged           |
 """
 
@@ -28,6 +29,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     TooMuchData,
     Transient,
+    VersionEnded,
 )
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.serving.api.models import ProblemDocument
@@ -96,13 +98,13 @@ def find_problem(error: Exception) -> Problem | None:
         return unknown_report()
     if isinstance(error, NotAcceptable):
         return Problem(406, "Not Acceptable", str(error))
-    if isinstance(error, BadRequest):
+    if isinstance(error, BadRequest) and not isinstance(error, VersionEnded):
         return Problem(400, "Bad Request", redact(str(error)))
     if isinstance(error, TooMuchData):
         return Problem(413, "Content Too Large", redact(str(error)))
     if isinstance(error, NoCapacity | Refused):
         return too_many(error)
-    if isinstance(error, TokenDead | Transient):
+    if isinstance(error, TokenDead | Transient | VersionEnded):
         detail = "the database or the platform is not available now; try again"
         return Problem(503, "Service Unavailable", detail, retry_headers(getattr(error, "retry_after", None)))
     return None

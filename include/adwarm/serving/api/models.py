@@ -232,14 +232,14 @@ class GateItem(Document):
         description="What: `account:ID`, `app:ID`, `source:NAME`, `connection:NAME`, `fallback:NAME` ..."
     )
     account: str | None = Field(description="The account that it guards; null for what accounts share.")
-    rule: Literal["switch", "park", "breaker", "isolation", "denial"] = Field(
-        description="Who closed it: a person, the platform, failed calls, failing work, or a lack of permission."
+    rule: Literal["switch", "park", "breaker", "version", "isolation", "denial"] = Field(
+        description="Who closed it: a person, the platform, failed calls, an ended version, work that fails, no access."
     )
     state: Literal["closed", "testing"] = Field(description="`closed`: no call; `testing`: a few calls are tests.")
     since: datetime = Field(description="When the state began.")
     until: datetime | None = Field(description="When it opens; null while it is tested, and where a person opens it.")
-    lifted_by: Literal["time", "probes", "credential", "person"] = Field(
-        description="What opens it: its time, tests that succeed, a new token, or a person."
+    lifted_by: Literal["time", "probes", "credential", "version", "person"] = Field(
+        description="What opens it: its time, tests that succeed, a new token, a newer version of the API, or a person."
     )
     why: str = Field(description="What closed it.")
 

@@ -41,7 +41,7 @@ _HIDDEN = "hidden: it names accounts that the token may not read"
 
 @router.get("/gates", summary="What is not called now", operation_id="list_gates")
 def list_gates(token: ReadToken, services: Services) -> GatePage:
-    """Parks, breakers, isolations, denials and switches, but for those of accounts that the token may not read."""
+    """Everything that is closed or tested, but for the gates of accounts that the token may not read."""
     now = services.clock.now()
     gates = list_closed(services.context.engine, now.timestamp())
     items = [
