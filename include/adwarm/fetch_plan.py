@@ -8,6 +8,8 @@ The refetch schedule: when a stored day has to be fetched again, and when it is 
 | up to a week       | once a day                                                                  |
 | older, not settled | once a week, on the account's own weekday                                   |
 | settled            | once after the platform has stopped restating it, then never                |
+| has groups that do | the same, and once a week when it would be settled; at once when other days |
+| not add up         | that were read later have groups, and none that were read before            |
 
 The fetch planner: turns windows into the fewest requests.
 
@@ -72,7 +74,13 @@ class RefetchSchedule:
         if age <= 1:
             life = self.rules.max_age(age)
             return life is not None and fetched_at + life <= now
-        return fetched_at < self._midnight(today if age <= self.rules.daily_days else self._last_weekly(today))
+        return (
+            fetched_at < self._midnight(today) if age <= self.rules.daily_days else self.is_week_over(fetched_at, now)
+        )
+
+    def is_week_over(self, fetched_at: datetime, now: datetime) -> bool:
+        """Whether the account's weekday has come since `fetched_at`."""
+        return fetched_at < self._midnight(self._last_weekly(self.today(now)))
 
     def is_summary_due(self, window: Window, fetched_at: datetime, now: datetime) -> bool:
         """Whether a summary of `window` fetched at `fetched_at` is due, given that none of its days was restated."""
@@ -139,7 +147,8 @@ def plan_fetch(
     """
     today = schedule.today(now)
     days = {day for window in (*windows, *history) for day in window.days() if day <= today}
-    due = sorted(day for day in days if needs_fetch(day, stored.get(day), schedule, now))
+    changed = _list_answered_since(stored)
+    due = sorted(day for day in days if day in changed or needs_fetch(day, stored.get(day), schedule, now))
     ranges = tuple(sorted({window for window in windows if len(window) > 1}))
     return FetchPlan(tuple(_join_days(due, stored, schedule, page_rows)), ranges)
 
@@ -165,7 +174,15 @@ def needs_fetch(day: date, state: PartitionState | None, schedule: RefetchSchedu
     """Whether a day is missing, incomplete, restated since it was fetched, or due by the schedule."""
     if state is None or not state.complete or state.is_restated:
         return True
+    if state.is_short and schedule.is_final(day, state.fetched_at):
+        return schedule.is_week_over(state.fetched_at, now)
     return schedule.is_due(day, state.fetched_at, now)
+
+
+def _list_answered_since(stored: Mapping[date, PartitionState]) -> set[date]:
+    """Return the days whose groups did not add up before a breakdown was answered for the first time."""
+    answered = min((state.fetched_at for state in stored.values() if state.rows and not state.is_short), default=None)
+    return {day for day, state in stored.items() if state.is_short and answered and state.fetched_at < answered}
 
 
 def _join_days(

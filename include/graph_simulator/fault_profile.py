@@ -152,6 +152,8 @@ class FalseSum(ProfilePart):
         reports: whether it falsifies the rows of reports (True), of plain queries (False), or both (None).
         group: the group of a breakdown that it falsifies, such as `instagram`; every row when None. With the factor 0
             the group is left out.
+        breakdown: the breakdown whose answers it falsifies, and no others; with the factor 0 they are empty, as for an
+            account that never switched it on.
     """
 
     factor: float = Field(ge=0)
@@ -160,12 +162,14 @@ class FalseSum(ProfilePart):
     metric: Literal["purchases", "leads"] | None = None
     reports: bool | None = None
     group: str | None = None
+    breakdown: str | None = None
 
-    def falsifies(self, account: str, level: str, *, is_report: bool) -> bool:
+    def falsifies(self, account: str, level: str, breakdowns: tuple[str, ...], *, is_report: bool) -> bool:
         """Whether it applies to the rows of a query."""
         return (
             self.account in {None, account}
             and self.level in {None, level}
+            and self.breakdown in {None, *breakdowns}
             and (self.reports is None or self.reports == is_report)
         )
 

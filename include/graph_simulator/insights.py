@@ -97,8 +97,8 @@ def select(dataset: Dataset, account: str, query: Query, now: datetime) -> Selec
 
 def falsified(selection: Selection, sums: Sequence[FalseSum], *, is_report: bool) -> Selection:
     """Return the selection with the wrong totals that the fault profile sets for it."""
-    level = selection.query.level
-    wrong = [item for item in sums if item.falsifies(selection.account, level, is_report=is_report)]
+    account, level, breakdowns = selection.account, selection.query.level, selection.query.breakdowns
+    wrong = [item for item in sums if item.falsifies(account, level, breakdowns, is_report=is_report)]
     if not wrong:
         return selection
     totals = selection.table.totals.astype(np.float64)
@@ -107,9 +107,9 @@ def falsified(selection: Selection, sums: Sequence[FalseSum], *, is_report: bool
         chosen = [item.group is None or item.group in names.values() for names in selection.table.names]
         totals[metric, :, chosen] *= item.factor
     table = replace(selection.table, totals=np.rint(totals).astype(np.int64))
-    if all(item.group is None for item in wrong):
+    if all(item.group is None and item.breakdown is None for item in wrong):
         return replace(selection, table=table)
-    windows, objects = delivered(table, selection.query.figures)  # a group that is lost has no row
+    windows, objects = delivered(table, selection.query.figures)  # what is lost has no row
     return replace(selection, table=table, windows=windows, objects=objects)
 
 

@@ -188,8 +188,8 @@ def test_breakdowns_that_the_platform_does_not_combine_are_refused(monkeypatch: 
             '["platform_position"]',
             "publisher_platform \\+ platform_position; ",
         ),
-        ("PLACES__BREAKDOWNS", '["shoe_size"]', "does not combine shoe_size"),
-        ("HOURS__BREAKDOWNS", '["age", "age"]', "does not combine age \\+ age"),
+        ("PLACES__BREAKDOWNS", '["shoe_size"]', "adwarm has no reports by shoe_size"),
+        ("HOURS__BREAKDOWNS", '["age", "age"]', "adwarm has no reports by age \\+ age"),
         ("DEFAULT__BREAKDOWNS", '["age"]', "`default` has no breakdowns, because ads are scored by it"),
     ):
         with monkeypatch.context() as patch:

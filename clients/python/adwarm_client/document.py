@@ -26,11 +26,20 @@ _TYPE = re.compile(r"application/vnd\.adwarm\.report\+json; ?version=([0-9]{1,9}
 
 @dataclass(frozen=True, slots=True)
 class QueryFields:
-    """The query of a report: its hash, the level of its rows, and its fields."""
+    """The query of a report: its hash, the level of its rows, its fields, and what counts its conversions.
+
+    Attributes:
+        fields: those of the breakdowns last.
+        attribution: the setting that counts conversions, such as `unified`, that of each ad set; empty where a document
+            does not say.
+        attribution_windows: windows beside that setting's own figure, such as `7d_click`.
+    """
 
     hash: str
     level: str
     fields: tuple[str, ...]
+    attribution: str = ""
+    attribution_windows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

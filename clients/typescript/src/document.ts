@@ -67,7 +67,14 @@ export interface ReportDocument {
   /** The zone of the days. */
   readonly time_zone: string
   readonly currency: string
-  readonly query: {readonly hash: string; readonly level: string; readonly fields: readonly string[]}
+  readonly query: {
+    readonly hash: string
+    readonly level: string
+    readonly fields: readonly string[]
+    /** The setting that counts conversions, and the windows beside its own figure. */
+    readonly attribution: string
+    readonly attribution_windows: readonly string[]
+  }
   readonly source: string
   /** Version of the platform's API. */
   readonly api_version: string

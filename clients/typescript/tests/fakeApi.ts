@@ -38,7 +38,7 @@ export function makeDocument(change: Partial<ReportDocument> = {}): ReportDocume
     until: '2026-01-07',
     time_zone: 'Europe/Berlin',
     currency: 'EUR',
-    query: {hash: '0123456789ab', level: 'ad', fields: ['clicks']},
+    query: {hash: '0123456789ab', level: 'ad', fields: ['clicks'], attribution: 'unified', attribution_windows: []},
     source: 'meta',
     api_version: 'v26.0',
     fetched_at: '2026-01-08T06:00:00Z',

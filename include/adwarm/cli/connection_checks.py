@@ -107,6 +107,22 @@ def check_fields(runtime: "Runtime") -> Finding:
     return Finding(f"refused: {'; '.join(lines[:_SHOWN])}{more}; {advice}", warning=True)
 
 
+def check_groups(runtime: "Runtime") -> Finding:
+    """Return of which accounts and reports the groups of stored days do not add up, and how many are not compared."""
+    from adwarm.queries.group_days import count_not_compared, list_short_groups
+
+    short, total = list_short_groups(runtime.engine, runtime.settings, runtime.clock.now(), _SHOWN)
+    more = f"; and {total - len(short):,} more" if total > len(short) else ""
+    texts = [f"{item.account_id} {item.report}: {item.lack}" for item in short]
+    if short:
+        texts[-1] += f"{more}; enable the breakdown in Ads Manager, or compare with the platform's own page"
+    texts += [
+        f"{format_count(count, 'day')} of the report {name} are not compared: no report without breakdowns has them"
+        for name, count in count_not_compared(runtime.engine, runtime.settings).items()
+    ]
+    return Finding("; ".join(texts) or "groups of stored days add up", warning=bool(short))
+
+
 def check_platform(runtime: "Runtime") -> Finding:
     """Return how long the version of the API and the token of each connection live."""
     from adwarm.maintenance.platform_watch import STEP, list_connections

@@ -41,7 +41,7 @@ def list_reports(
     if as_json:
         print_json(rows)
         return
-    titles = ("report", "query", "state", "since", "warm", "level")
+    titles = ("report", "query", "state", "since", "warm", "level", "breakdowns", "attribution", "attribution_windows")
     print_table("Queries of reports", titles, [[_cell(row[name]) for name in titles] for row in rows])
 
 
@@ -107,4 +107,6 @@ def _fields(item: "ReportVersion") -> dict[str, Any]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list):
+        return ", ".join(value)
     return f"{value:.0%}" if isinstance(value, float) else str(value)

@@ -49,7 +49,7 @@ def warm(
     why: Annotated[str, typer.Option("--why", help="With --failed: why; kept with the action.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch reports now, within the shared limits. Fresh reports are skipped.
+    """Fetch reports now, within the shared limits. Fresh reports are skipped, async reports are waited for.
 
     Exits with 1 when one of the reports could not be fetched. With --queue or --failed, reports are requested instead,
     and a worker fetches them by priority; `adwarm status ID` follows one.
@@ -131,7 +131,13 @@ def _fetch(runtime: "Runtime", keys: "Sequence[ReportKey]", priority: "Priority"
     ):
         name_accounts(services, keys)
         engine = runtime.prefetch_engine()
-        result = engine.run(requests, priority, progress=progress.add, heartbeat=progress.tick)
+        result = engine.run(
+            requests,
+            priority,
+            report_seconds=runtime.settings.account_seconds,
+            progress=progress.add,
+            heartbeat=progress.tick,
+        )
         action.detail = describe_result(result)
     return result
 

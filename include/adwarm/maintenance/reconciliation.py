@@ -10,8 +10,9 @@ compared. The calls have low priority, and nothing that is read is published.
 | `stored`   | the sum of its ads           | the sum of the stored days              |
 | `groups`   | the account's own total      | the sum of the groups of a breakdown    |
 
-The last one is of a report with breakdowns, another one each day, which is also compared in the two ways above it. By
-product it is compared in these alone: an ad without a catalog has no product, and an impression may show several.
+The last one is of a report with breakdowns, another one each time that the account has its turn, which is also compared
+in the two ways above it. By product it is compared in these alone: an ad without a catalog has no product, and an
+impression may show several.
 
 Only figures that add up are compared, as exact decimals: delivery, purchases and leads by action type, and the ads' own
 results by indicator. The platform rounds the money of each ad to cents and estimates conversions, so half a cent for
@@ -37,10 +38,11 @@ from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.model import Account, QuerySpec, Row, Window
+from adwarm.model.breakdowns import adds_up
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, POLL_SECONDS
+from adwarm.prefetch.group_sums import TOLERANCE, add_up, differ
 from adwarm.prefetch.refused_fields import find_refused
 from adwarm.recovery import RecoveryPipeline
-from adwarm.settings import Settings
 from adwarm.sources.formats import ADDITIVE_FIELDS
 from adwarm.sources.protocol import (
     AsyncReportHandle,
@@ -53,26 +55,15 @@ from adwarm.sources.units import PageTrail
 from adwarm.store import accounts, partitions
 from adwarm.store.denials import list_refused_fields
 from adwarm.store.partition_rows import daily_rows
-from adwarm.store.reconciliations import ComparedFigure, insert_figures
+from adwarm.store.reconciliations import ComparedFigure, describe, describe_all, insert_figures
 
 log = logging.getLogger(__name__)
-TOLERANCE = 0.005
-"""Relative difference of sums that counts as rounding: platforms round clicks of many ads, and spend to cents."""
 RECENT_DAYS = 3
 SETTLED_DAYS = 7
-_HALF_A_CENT = Decimal("0.005")
 _LISTS = ("actions", "results")
 _ACTIONS = tuple(f"actions:{name}" for kind in ("purchase", "lead") for name in ACTION_NAMES[kind])
 _SEED = "reconciliation"
 _ENDED = (AsyncReportState.READY, AsyncReportState.FAILED, AsyncReportState.EXPIRED)
-_WHY = {
-    "levels": "ads that were deleted count for the account and are not listed as ads; if none was deleted, ask the "
-    "platform's support with both figures",
-    "async": "the platform answers the same question in two ways; a later run shows whether it lasts",
-    "stored": "the platform has restated days that were final",
-    "groups": "the platform leaves groups out, or answers this breakdown only once somebody enables it for the account "
-    "in Ads Manager; the report without breakdowns is whole",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +76,8 @@ class Sums:
     @classmethod
     def of(cls, rows: Sequence[Row], metrics: Sequence[str]) -> "Sums":
         """Return the sums of `metrics` and of what the rows' lists count; a missing figure is zero."""
-        total = dict.fromkeys(metrics, Decimal(0))
+        total = {name: add_up(row.get(name) for row in rows) for name in metrics}
         for row in rows:
-            for name in metrics:
-                value = row.get(name)
-                total[name] += Decimal(str(value)) if value not in {None, ""} else Decimal(0)
             for name, value in _list_conversions(row):
                 total[name] = total.get(name, Decimal(0)) + value
         return cls(total, len(rows))
@@ -102,20 +90,6 @@ class Sums:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {"sums": {name: str(value) for name, value in self.by_metric.items()}, "rows": self.rows}
-
-
-def differ(metric: str, expected: Decimal, actual: Decimal, tolerance: float, rows: int) -> bool:
-    """Return whether two sums differ by more than rounding.
-
-    Args:
-        rows: rows that were summed, whose money is rounded to cents.
-    """
-    slack = Decimal(str(tolerance)) * max(abs(expected), abs(actual))
-    if metric == "spend":
-        slack = max(slack, _HALF_A_CENT * (rows + 1))
-    elif ":" in metric:
-        slack = max(slack, Decimal(1))
-    return abs(expected - actual) > slack
 
 
 def _list_conversions(row: Row) -> Iterator[tuple[str, Decimal]]:
@@ -142,19 +116,20 @@ def _list_metrics(comparison: str, expected: Sums, actual: Sums) -> list[str]:
     return sorted(name for name in counted if name.partition(":")[0] in lists)
 
 
-def choose_accounts(ids: Sequence[str], day: date, count: int) -> list[str]:
-    """Return `count` of the accounts for a day. Consecutive days take consecutive ones of a fixed random order."""
-    if not ids or not count:
-        return []
+def choose_pairs(ids: Sequence[str], reports: Sequence[str], day: date, count: int) -> list[tuple[str, str | None]]:
+    """Return the accounts of a day, each with the report with breakdowns that it is compared by.
+
+    Consecutive days take consecutive accounts of a fixed random order. Each time that an account has its turn it gets
+    the next report, and neighbors have others, so that every pair comes.
+
+    Args:
+        reports: those with breakdowns; without any, accounts have none.
+        count: accounts a day.
+    """
     order = sorted(ids, key=lambda id_: hashlib.sha256(f"{_SEED}:{id_}".encode()).digest())
-    start = day.toordinal() * count
-    return [order[(start + offset) % len(order)] for offset in range(min(count, len(order)))]
-
-
-def choose_reports(settings: Settings, day: date) -> list[str]:
-    """Return the reports that a day compares: `default`, and one of those with breakdowns, each in its turn."""
-    divided = sorted(name for name in settings.reports if settings.spec(name).breakdowns)
-    return ["default", *divided[day.toordinal() % len(divided) :][:1]] if divided else ["default"]
+    chosen = min(count, len(order))
+    turns = (divmod(day.toordinal() * chosen + offset, len(order)) for offset in range(chosen))
+    return [(order[place], reports[(turn + place) % len(reports)] if reports else None) for turn, place in turns]
 
 
 def make_reconcile(calls: PlatformCalls, pipeline: RecoveryPipeline, clock: Clock) -> Step:
@@ -193,7 +168,7 @@ class _Case:
     def whole(self) -> FetchUnit | None:
         """The request for the account's own total; None where it is the same as `details`, or nothing adds up to it."""
         is_same = self.spec.level == "account" and not self.spec.breakdowns
-        is_partial = "product_id" in self.spec.breakdowns or "account" not in self.source.capabilities.levels
+        is_partial = not adds_up(self.spec.breakdowns) or "account" not in self.source.capabilities.levels
         if is_same or is_partial:
             return None
         return self._unit(replace(self.spec, level="account", breakdowns=(), action_breakdowns=()))
@@ -222,16 +197,18 @@ class _Run:
         """
         engine, now = self.calls.context.engine, self.clock.now()
         active = [item for item in accounts.list_as_of(engine, now).values() if item.status == "active"]
-        chosen = choose_accounts([item.id for item in active], now.date(), count)
-        if not chosen:
+        settings = self.calls.context.settings
+        divided = sorted(name for name in settings.reports if settings.spec(name).breakdowns)
+        pairs = choose_pairs([item.id for item in active], divided, now.date(), count)
+        if not pairs:
             return StepResult(skipped="no active account is known")
         try:
             self.calls.factories()
         except BadRequest as error:
             return StepResult(skipped=f"there is no platform to compare with: {error}")
         by_id = {item.id: item for item in active}
-        reports = choose_reports(self.calls.context.settings, now.date())
-        cases = [(by_id[id_], name, is_settled) for id_ in chosen for name in reports for is_settled in (True, False)]
+        reports = [(by_id[id_], name) for id_, other in pairs for name in ("default", other) if name]
+        cases = [(account, name, is_settled) for account, name in reports for is_settled in (True, False)]
         for position, (account, report, is_settled) in list(enumerate(cases))[int(state["next"]) :]:
             state["next"] = position
             if self.budget.is_used_up or not self._reconcile_case(account, report, state, is_settled=is_settled):
@@ -382,31 +359,3 @@ class _Run:
 
     def _count(self, name: str, count: int = 1) -> None:
         self.result.counts[name] = self.result.counts.get(name, 0) + count
-
-
-def describe(figure: ComparedFigure) -> str:
-    """Return one figure in words, with both values."""
-    names = {
-        "levels": ("the account reports {}", "its ads sum to {}"),
-        "async": ("a plain request says {}", "the async report says {}"),
-        "stored": ("the platform says {}", "the stored days sum to {}"),
-        "groups": ("the account reports {}", "its groups sum to {}"),
-    }[figure.comparison]
-    expected, actual = (
-        text.format(_number(figure.metric, value))
-        for text, value in zip(names, (figure.expected, figure.actual), strict=True)
-    )
-    share = abs(figure.actual - figure.expected) / max(abs(figure.expected), abs(figure.actual), 1e-9)
-    window = f"{figure.since}..{figure.until}"
-    metric = figure.metric.replace(":", " of ", 1)
-    return f"{figure.account_id} {window}, {metric}: {expected}, {actual} ({share:.1%} apart)"
-
-
-def describe_all(figures: Sequence[ComparedFigure]) -> str:
-    """Return figures in words, with what may explain each kind of difference."""
-    reasons = [_WHY[name] for name in _WHY if any(figure.comparison == name for figure in figures)]
-    return "; ".join([*(describe(figure) for figure in figures), *reasons])
-
-
-def _number(metric: str, value: float) -> str:
-    return f"{value:,.2f}" if metric.startswith("spend") else f"{value:,.0f}"

@@ -7,7 +7,8 @@ An entry needs repair when it is degraded, or when something of it could not be 
 | its date range means other days by now                   | left to eviction                               |
 | its account is not active, or isolated                   | left until that ends                           |
 | its key is in the queue                                  | left to the queue                              |
-| all it lacks are fields that the platform refuses        | left: a warm or an open asks again in a week   |
+| all it lacks are fields that the platform refuses, or    | left: a warm or an open asks again in a week   |
+| groups that do not add up                                |                                                |
 | it was requested lately and still needs repair           | left for a pause that doubles with each attempt|
 | any other                                                | requested, up to `MAX_REQUESTS`                |
 """

@@ -1,9 +1,9 @@
-"""Breakdowns of a report: what the platform divides its rows by, in which combinations, and into how many groups.
+"""Breakdowns of a report: what its rows are divided by, in which combinations, and into how many groups.
 
-The combinations are those of the platform's table *Combining breakdowns*, and `impression_device` alone, which it
-answers as well; a report with others is refused before any call. `breakdowns` divide rows, so their values are a part
-of a row's identity. `action_breakdowns` divide the items of lists of actions within a row. What a report counts by the
-hour has no people: reach, frequency and unique figures.
+The combinations are of the platform's table *Combining breakdowns*, and `impression_device` alone, which it answers as
+well. The platform has more breakdowns, such as `device_platform`; a report with any other is refused before a call.
+`breakdowns` divide rows, so their values are a part of a row's identity. `action_breakdowns` divide the items of lists
+of actions within a row. What a report counts by the hour has no people: reach, frequency and unique figures.
 """
 
 from collections.abc import Iterable, Sequence
@@ -59,13 +59,13 @@ _COMBINATIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...], bool], ...]] 
 
 
 def check_breakdowns(breakdowns: Sequence[str], action_breakdowns: Sequence[str], fields: Iterable[str]) -> None:
-    """Check that the platform answers a report with these breakdowns.
+    """Check that adwarm has reports with these breakdowns.
 
     Args:
         fields: the report's fields.
 
     Raises:
-        ValueError: it does not; the message names what it allows.
+        ValueError: it has not; the message names those that it has.
     """
     actions = set(action_breakdowns)
     if not any(
@@ -73,7 +73,7 @@ def check_breakdowns(breakdowns: Sequence[str], action_breakdowns: Sequence[str]
         for rows, items, joins in _COMBINATIONS
     ):
         raise ValueError(
-            f"the platform does not combine {_join([*breakdowns, *action_breakdowns])}; breakdowns are "
+            f"adwarm has no reports by {_join([*breakdowns, *action_breakdowns])}; breakdowns are "
             f"{'; '.join(map(_join, _ALONE))}; action breakdowns are {_join(sorted(_JOINED))} with each of these, "
             f"action_device with {'; '.join(map(_join, _WITH_DEVICE[1:]))} or none, action_reaction with none, "
             f"and a carousel card with {'; '.join(map(_join, _WITH_CARD[1:]))} or none"
@@ -89,6 +89,11 @@ def is_counted(field: str, breakdowns: Sequence[str]) -> bool:
     """Whether the platform counts a field in groups: by the hour it counts neither people nor plays of videos."""
     is_of_people = field in {"reach", "frequency", "cpp"} or "unique_" in field
     return HOURLY not in breakdowns or not (is_of_people or field.startswith("video_"))
+
+
+def adds_up(breakdowns: Sequence[str]) -> bool:
+    """Whether groups add up to the rows without breakdowns: an ad without a catalog has no product, others several."""
+    return "product_id" not in breakdowns
 
 
 def count_groups(breakdowns: Iterable[str]) -> int:

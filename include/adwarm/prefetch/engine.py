@@ -135,6 +135,7 @@ class PrefetchEngine:
         priority: Priority,
         *,
         wait_seconds: float | None = None,
+        report_seconds: float | None = None,
         record: Record | None = None,
         progress: Progress | None = None,
         heartbeat: Heartbeat | None = None,
@@ -143,9 +144,10 @@ class PrefetchEngine:
 
         Args:
             requests: the keys; keys of one account share its requests.
-            wait_seconds: how long a call may wait for admission, and the batch for reports once nothing else is left to
-                do; `backpressure.timeout_seconds` by default. A report that takes longer ends as parked, and the next
-                run continues it.
+            wait_seconds: how long a call may wait for admission; `backpressure.timeout_seconds` by default.
+            report_seconds: how long the batch waits for async reports once nothing else is left to do, within the time
+                of an account; `wait_seconds` by default. A report that takes longer ends as parked, and the next run
+                continues it.
             record: stores the outcomes of an account in the transaction that publishes the last of its data, or in one
                 of its own; called from several threads.
             progress: called with the outcomes of each account once they are stored, from several threads.
@@ -156,7 +158,7 @@ class PrefetchEngine:
         groups: dict[tuple[str, str], list[KeyRequest]] = {}
         for item in requests:
             groups.setdefault((item.key.account_id, item.key.report), []).append(item)
-        batch = self.make_batch(priority, wait_seconds)
+        batch = self.make_batch(priority, wait_seconds, report_seconds)
         batch.on_heartbeat = heartbeat
         fetches = [AccountFetch(self, batch, group, record, progress) for group in groups.values()]
         threads = max(1, min(len(fetches), max(_MAX_THREADS, self.settings.workers)))
@@ -199,14 +201,15 @@ class PrefetchEngine:
             log.info("a token was renewed: trying %s again", format_count(len(again), "account"))
             yield from self._run_fetches(pool, batch, again, threads)
 
-    def make_batch(self, priority: Priority, wait_seconds: float | None) -> Batch:
+    def make_batch(self, priority: Priority, wait_seconds: float | None, report_seconds: float | None = None) -> Batch:
         """Return a new batch in which calls are admitted in a class, and wait for that as in `run`."""
         wait = self.settings.backpressure.timeout_seconds if wait_seconds is None else wait_seconds
 
         def make_schedule() -> ReportSchedule:
             return ReportSchedule(self.admission, self.clock, priority)
 
-        poller = ReportPoller(self.clock, wait, make_schedule, self.get_source, self.heal_dead_token)
+        idle = wait if report_seconds is None else report_seconds
+        poller = ReportPoller(self.clock, idle, make_schedule, self.get_source, self.heal_dead_token)
         return Batch(self.settings, priority, wait, poller)
 
     @property

@@ -14,7 +14,8 @@ from adwarm.fetch_plan import RefetchSchedule
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
 from adwarm.model.keys import name_report
-from adwarm.prefetch.gap_filling import join_unique
+from adwarm.prefetch.gap_filling import join_unique, name_short_days
+from adwarm.prefetch.group_sums import find_difference
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import in_order
@@ -74,7 +75,7 @@ def build_entry(
     """
     window, account, settings = query.entry_key.window, query.account, context.settings
     states = {day: states[day] for day in window.days() if day in states}
-    missing = _describe_missing(states.values(), summary)
+    missing = _describe_missing(states, summary, find_difference(query.spec, daily, summary.rows) if summary else None)
     complete = len(states) == len(window) and all(state.complete for state in states.values()) and missing is None
     settled = complete and all(state.settled for state in states.values())
     fresh_until = expires_at(window, account.data_zone, provenance.fetched_at, settings.freshness_rules)
@@ -228,11 +229,21 @@ def _query_fields(query: EntryQuery) -> dict[str, Any]:
         "until": query.entry_key.window.until,
         "time_zone": query.account.data_zone,
         "currency": query.account.currency,
-        "query": QueryFields(query.entry_key.spec_hash, query.spec.level, query.spec.fields + query.spec.breakdowns),
+        "query": QueryFields(
+            hash=query.entry_key.spec_hash,
+            level=query.spec.level,
+            fields=query.spec.fields + query.spec.breakdowns,
+            attribution=query.spec.attribution,
+            attribution_windows=query.spec.attribution_windows,
+        ),
     }
 
 
-def _describe_missing(states: Iterable[PartitionState], summary: RangeSummary | None) -> str | None:
+def _describe_missing(
+    states: Mapping[date, PartitionState], summary: RangeSummary | None, difference: str | None
+) -> str | None:
     """Return what is missing from the days and the summary of a window, each thing once."""
-    texts = [*(state.missing for state in states), summary.missing if summary else None]
-    return join_unique(text for text in texts if text)
+    texts = [*(state.missing for state in states.values()), summary.missing if summary else None, difference]
+    missing = join_unique(text for text in texts if text)
+    short = sorted(day for day, state in states.items() if state.is_short)
+    return name_short_days(missing, short) if missing else None

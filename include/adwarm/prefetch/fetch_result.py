@@ -1,18 +1,23 @@
-"""The result of a fetch: its rows, of which many are compressed in memory, and what could not be read."""
+"""The result of a fetch: its rows, of which many are compressed in memory, and what could not be read.
 
-from collections.abc import Iterable, Iterator, Sequence
+A row without the value of a breakdown is the group without a value. Several that differ cannot be told apart: which one
+is the group's is unknown, so none is returned, and the result says so.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import orjson
 import zstandard
 
+from adwarm.foundation.wording import format_some
 from adwarm.model import Row, Window
 from adwarm.model.keys import row_key
-from adwarm.prefetch.gap_filling import MissingData
+from adwarm.prefetch.gap_filling import GROUPS, MissingData
 from adwarm.store.partition_rows import in_order, without_duplicates
 
-_LOOSE_ROWS = 2_000
+_LOOSE_ROWS, _SHOWN = 2_000, 3
 
 
 class RowBuffer:
@@ -25,6 +30,8 @@ class RowBuffer:
         self._packed: dict[Window, list[bytes]] = {}
         self._counts: dict[Window, int] = {}
         self._loose_rows = 0
+        self._valueless: dict[tuple[object, ...], int] = {}
+        self._unclear: set[tuple[object, ...]] = set()
         self.add(rows)
 
     def __len__(self) -> int:
@@ -35,6 +42,10 @@ class RowBuffer:
         groups: dict[tuple[str, str], list[Row]] = {}
         for row in rows:
             groups.setdefault((str(row["date_start"]), str(row["date_stop"])), []).append(row)
+            if len(self._identity) > 1 and None in map(row.get, self._identity[1:]):
+                self._note_valueless({
+                    row_key(row, self._identity): hash(orjson.dumps(row, option=orjson.OPT_SORT_KEYS))
+                })
         for (since, until), group in groups.items():
             window = Window(date.fromisoformat(since), date.fromisoformat(until))
             self._loose.setdefault(window, []).extend(group)
@@ -52,6 +63,8 @@ class RowBuffer:
             self._loose_rows += len(loose)
             self._counts[window] = self._counts.get(window, 0) + other._counts.pop(window)
         other._loose_rows = 0
+        self._note_valueless(other._valueless)
+        self._unclear |= other._unclear
         if self._loose_rows > self._max_loose:
             self._pack()
 
@@ -64,12 +77,41 @@ class RowBuffer:
         return sorted(self._counts)
 
     def take(self, window: Window) -> list[Row]:
-        """Remove and return the rows of a window, ordered by id; of duplicates the one added last."""
+        """Remove and return the rows of a window, ordered by id; of duplicates the one added last.
+
+        Rows that cannot be told apart are left out.
+        """
         rows = [row for packed in self._packed.pop(window, ()) for row in _unpacked(packed)]
         loose = self._loose.pop(window, [])
         self._loose_rows -= len(loose)
         self._counts.pop(window, None)
-        return in_order(without_duplicates([*rows, *loose], self._identity))
+        unique = without_duplicates([*rows, *loose], self._identity)
+        if self._unclear:
+            unique = [row for row in unique if row_key(row, self._identity) not in self._unclear]
+        return in_order(unique)
+
+    def list_unclear(self) -> list[MissingData]:
+        """Return what lacks rows that cannot be told apart: a description for each window."""
+        ids: dict[tuple[str, str], set[str]] = {}
+        for since, until, name, *_ in self._unclear:
+            ids.setdefault((str(since), str(until)), set()).add(str(name))
+        level, breakdowns = self._identity[0].removesuffix("_id"), " or ".join(self._identity[1:])
+        return [
+            MissingData(
+                GROUPS,
+                "unclear",
+                (Window(date.fromisoformat(since), date.fromisoformat(until)),),
+                f"several rows without {breakdowns}, which cannot be told apart, are left out of {level} "
+                f"{format_some(sorted(names), _SHOWN)}",
+            )
+            for (since, until), names in sorted(ids.items())
+        ]
+
+    def _note_valueless(self, digests: Mapping[tuple[object, ...], int]) -> None:
+        """Note rows that lack a value, by identity, and which of them differ from others of the same one."""
+        self._unclear.update(
+            key for key, digest in digests.items() if self._valueless.setdefault(key, digest) != digest
+        )
 
     def rows(self) -> Iterator[Row]:
         """Yield every row, duplicates included; the buffer keeps them."""
@@ -120,10 +162,13 @@ def concatenate(first: FetchResult, others: Iterable[FetchResult]) -> FetchResul
 def merge_fields(parts: Sequence[FetchResult], identity: Sequence[str]) -> RowBuffer:
     """Return the rows of all results, with rows of the same identity merged into one that has all their fields."""
     rows: dict[tuple[object, ...], Row] = {}
+    merged = RowBuffer(identity)
     for part in parts:
+        merged._unclear |= part.rows._unclear
         for row in part.rows.rows():
             rows.setdefault(row_key(row, identity), {}).update(row)
-    return RowBuffer(identity, rows.values())
+    merged.add(rows.values())
+    return merged
 
 
 def _unpacked(packed: bytes) -> list[Row]:

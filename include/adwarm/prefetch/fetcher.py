@@ -175,7 +175,7 @@ class Fetcher:
                 return
             result = self._fetch_smaller(readable, smaller) if smaller else self._fetch_by_fields(readable, result)
         whole = concatenate(result, (self._fetch_isolated(part) for part in isolated))
-        yield replace(whole, missing=tuple(dict.fromkeys((*gaps, *whole.missing))))
+        yield replace(whole, missing=tuple(dict.fromkeys((*gaps, *whole.missing, *whole.rows.list_unclear()))))
 
     def fetch(self, unit: FetchUnit) -> FetchResult:
         """Return what can be read of `unit` and what is missing, as one result.

@@ -1,12 +1,14 @@
 """Missing data: what could not be read, how it is described in an entry, and how older rows fill the gap.
 
-A description is stored with each day and entry, one part per missing thing: `ad 123: reason; field reach: reason`.
+A description is stored with each day and entry, one part per missing thing: `ad 123: reason; field reach: reason`. With
+breakdowns, what the groups of a day lack is named by `groups total` and `groups unclear`.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Final
 
 from adwarm.model import Row, Window
 from adwarm.model.keys import row_key
@@ -14,16 +16,18 @@ from adwarm.sources.protocol import FetchUnit
 from adwarm.sources.units import exclude_objects, restrict_to_objects, with_fields
 
 _OBJECT = re.compile(r"(?:^|; )(campaign|adset|ad) (\d+): ")
-_SEPARATOR = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: )")
+_SEPARATOR = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: |groups )")
+GROUPS: Final = "groups"
+"""`MissingData.level` of what the groups of a report with breakdowns lack, which no older row fills."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissingData:
-    """Something that could not be read: an object, or a field of all objects.
+    """Something that could not be read: an object, a field of all objects, or groups.
 
     Attributes:
-        level: `campaign`, `adset`, `ad`, or `field`.
-        id: the object's id, or the field's name.
+        level: `campaign`, `adset`, `ad`, `field`, or `GROUPS`.
+        id: the object's id, the field's name, or what is wrong with the groups.
         windows: where it is missing; empty when it is known from an earlier fetch and has to be tried again.
     """
 
@@ -97,6 +101,14 @@ def join_unique(texts: Iterable[str]) -> str | None:
     for part in (part for text in texts for part in split_description(text)):
         by_name.setdefault(part.partition(": ")[0], part)
     return "; ".join(by_name[name] for name in sorted(by_name)) or None
+
+
+def name_short_days(missing: str, days: Sequence[date]) -> str:
+    """Return a description that names the days whose groups do not add up, of which it has the first day's reason."""
+    if not days:
+        return missing
+    several = f"{len(days)} days from {days[0]} to {days[-1]}, on the first of them"
+    return missing.replace(f"{GROUPS} total: ", f"{GROUPS} of {several if len(days) > 1 else days[0]}: ", 1)
 
 
 def split_description(text: str) -> list[str]:

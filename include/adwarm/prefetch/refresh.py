@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from typing import Protocol
@@ -32,6 +32,7 @@ from adwarm.fetch_plan import (
 )
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window
+from adwarm.model.keys import name_report
 from adwarm.prefetch.batch import platform_time
 from adwarm.prefetch.entry_builder import (
     EntryQuery,
@@ -47,9 +48,11 @@ from adwarm.prefetch.fetch_lease import FetchLease
 from adwarm.prefetch.fetch_result import FetchResult
 from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
+from adwarm.prefetch.group_sums import ComparedDay, GroupCheck, record_days, restate_short
 from adwarm.recovery import Call
 from adwarm.recovery.call import STORED_DATA
 from adwarm.sources.protocol import FetchUnit, Increment
+from adwarm.sources.units import LEVELS
 from adwarm.store import Context, entries, entry_versions, partitions, quarantine
 from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion, VersionLimits
@@ -129,6 +132,8 @@ class AccountRefresh:
     _pending_days: set[date] = field(default_factory=set)
     _stored_summaries: dict[Window, RangeSummary] = field(default_factory=dict)
     _new_summaries: dict[Window, tuple[list[Row], str | None]] = field(default_factory=dict)
+    _compared: list[ComparedDay] = field(default_factory=list)
+    _added: list[date] = field(default_factory=list)
 
     def run(self, stale: Mapping[EntryKey, ReportKey], history: Sequence[Window]) -> None:
         """Publish an entry for every stale key, and complete the days of `history`.
@@ -146,6 +151,8 @@ class AccountRefresh:
                 return self._run_once(history)
             except DamagedObjects as damaged:
                 self._set_damaged_days_aside(damaged)
+            finally:
+                self._record_groups(next(iter(stale.values())))
         raise Corrupt(
             f"{self.account.id}: its stored days are damaged again and again; run `adwarm maintain --verify --repair`"
         )
@@ -158,6 +165,25 @@ class AccountRefresh:
     @cached_property
     def _schedule(self) -> RefetchSchedule:
         return RefetchSchedule.for_account(self.account, self.context.settings.freshness_rules)
+
+    def _record_groups(self, key: ReportKey) -> None:
+        """Store which days have groups that do not add up, and compare groups with plain rows that came after them."""
+        prefetch, source, check = self.fetcher.context, self.fetcher.source.name, self._check_groups(self.now)
+        compared, added, self._compared, self._added = self._compared, self._added, [], []
+        if self.spec.breakdowns:
+            record_days(prefetch, source, check, report=name_report(key.report), days=compared)
+        elif added:
+            restate_short(check, added)
+
+    def _check_groups(self, at: datetime, missing: Sequence[MissingData] = ()) -> GroupCheck:
+        """Return the comparison of groups that were read at a moment, of the fields that could be read."""
+        lost = {gap.id for gap in missing if gap.level == "field"}
+        spec = (
+            replace(self.spec, fields=tuple(name for name in self.spec.fields if name not in lost))
+            if lost
+            else self.spec
+        )
+        return GroupCheck(self.context, self.account.id, spec, self._schedule, at)
 
     def _run_once(self, history: Sequence[Window]) -> None:
         windows = [key.window for key in self._remaining]
@@ -251,7 +277,22 @@ class AccountRefresh:
         table = to_table([row for rows in days.values() for row in rows])
         digest = self.context.objects.put(pack_table(table))
         self._written = {digest: table}  # one object at most, so that memory stays small
-        return [self._state(day, rows, digest, at, result.missing) for day, rows in days.items()]
+        short = self._find_short(days, result, at)
+        return [
+            self._state(day, rows, digest, at, (*result.missing, *short.get(day, ()))) for day, rows in days.items()
+        ]
+
+    def _find_short(
+        self, days: Mapping[date, list[Row]], result: FetchResult, at: datetime
+    ) -> dict[date, list[MissingData]]:
+        """Return what groups lack beside the plain rows, by day; days that lack an object are said to do so already."""
+        if not self.spec.breakdowns:
+            self._added += [day for day in days if day not in self._states and self._schedule.is_final(day, at)]
+        if not self.spec.breakdowns or any(gap.level in LEVELS for gap in result.missing):
+            return {}
+        compared = self._check_groups(at, result.missing).compare(days)
+        self._compared += compared
+        return {item.day: [item.gap] for item in compared if item.is_short}
 
     def _state(
         self, day: date, rows: list[Row], digest: str, at: datetime, gaps: Sequence[MissingData]
@@ -260,20 +301,20 @@ class AccountRefresh:
         content = hash_in_order(rows)
         # The version grows only when the rows differ: that tells summaries whether a day was restated.
         version = 1 if before is None else before.data_version + (before.content_hash != content)
-        settled, missing = self._schedule.is_final(day, at), describe_missing(gaps, Window(day, day))
         version_name = self.fetcher.api_version
-        return PartitionState(
+        state = PartitionState(
             day=day,
             object_hash=digest,
             rows=len(rows),
             content_hash=content,
             fetched_at=at,
             complete=True,
-            settled=settled,
+            settled=self._schedule.is_final(day, at),
             data_version=version,
             api_version=version_name,
-            missing=missing,
+            missing=describe_missing(gaps, Window(day, day)),
         )
+        return replace(state, settled=False) if state.is_short else state
 
     def _fetched_at(self, result: FetchResult | None = None) -> datetime:
         """Return when data was fetched, by the platform's clock where the local one is clearly wrong."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from adwarm.foundation.errors import FieldRefused
 from adwarm.foundation.gate import Gate
-from adwarm.prefetch.gap_filling import MissingData, split_description
+from adwarm.prefetch.gap_filling import GROUPS, MissingData, split_description
 from adwarm.sources.protocol import FetchUnit, InsightsSource
 from adwarm.store.denials import refuse_fields, select_fields
 
@@ -70,8 +70,8 @@ def find_refused(source: InsightsSource, account_id: str, gates: Iterable[Gate])
 
 
 def is_only_refused(description: str) -> bool:
-    """Whether all that a description names are refused fields: another fetch would not find them."""
-    return all(re.match(rf"field \w+: {_PREFIX}", part) for part in split_description(description))
+    """Whether all that a description names are refused fields and groups: another fetch now would not find them."""
+    return all(re.match(rf"field \w+: {_PREFIX}|{GROUPS} ", part) for part in split_description(description))
 
 
 def _gap(name: str, why: str) -> MissingData:

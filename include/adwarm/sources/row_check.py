@@ -188,11 +188,11 @@ def _are_valid_texts(texts: set[Any], validator: "Validator") -> bool:
 
 
 def _check_groups(rows: Sequence[Row], spec: QuerySpec) -> None:
-    """Check that no two rows of a response are the same group: they cannot be told apart, so one would be lost."""
+    """Check that no two rows of a response are the same group; one without a value is kept by whoever reads them."""
     groups = set[tuple[object, ...]]()
     for number, row in enumerate(rows, 1):
         group = row_key(row, spec.identity)
-        if group in groups:
+        if group in groups and None not in group:
             raise _corrupt(" and ".join(spec.breakdowns), number, "repeat those of an earlier row")
         groups.add(group)
 

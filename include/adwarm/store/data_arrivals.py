@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, func, or_, select, true, update
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import Date, String
 
@@ -127,6 +127,13 @@ def mark_planned(engine: Engine, arrivals: Iterable[DataArrival], run_id: str, a
         connection.execute(update(table).where(same).values(planned_at=at, planned_run=run_id), values)
 
 
+def restate(engine: Engine, account_id: str, days: Sequence[date], spec_hash: str, at: datetime) -> None:
+    """Mark stored days of one query as restated; entries that contain one are no longer fresh."""
+    if days:
+        with write_transaction(engine) as connection:
+            _mark(connection, account_id, days, at, spec_hash)
+
+
 def _sorted(arrivals: Iterable[DataArrival]) -> list[DataArrival]:
     """Return arrivals in one order, so that two processes cannot wait for each other's rows."""
     return sorted(arrivals, key=lambda item: (item.account_id, item.day))
@@ -155,19 +162,23 @@ def _row(account_id: str, day: date, at: datetime, origin: str, planned_at: date
     return {**values, "planned_at": planned_at, "planned_run": None}
 
 
-def _mark(connection: Connection, account_id: str, days: Sequence[date], at: datetime) -> int:
+def _mark(
+    connection: Connection, account_id: str, days: Sequence[date], at: datetime, spec_hash: str | None = None
+) -> int:
     """Mark stored days as restated and entries that contain one as stale; return how many entries that were."""
     if not days:
         return 0
     is_older = and_(
         partition.c.account_id == account_id,
+        true() if spec_hash is None else partition.c.spec_hash == spec_hash,
         partition.c.day.in_(days),
         partition.c.fetched_at < at,
         or_(partition.c.restated_at.is_(None), partition.c.restated_at < at),
     )
     connection.execute(update(partition).where(is_older).values(restated_at=at))
     keys = [entry.c.since, entry.c.until, entry.c.spec_hash]
-    overlaps = (entry.c.since <= max(days), entry.c.until >= min(days))
+    of_query = true() if spec_hash is None else entry.c.spec_hash == spec_hash
+    overlaps = (of_query, entry.c.since <= max(days), entry.c.until >= min(days))
     is_fresh = or_(entry.c.expires_at.is_(None), entry.c.expires_at > at)
     query = select(*keys).where(entry.c.account_id == account_id, *overlaps, entry.c.fetched_at < at, is_fresh)
     # Locked in one order, so that two processes cannot wait for each other's rows.

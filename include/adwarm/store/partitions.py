@@ -4,7 +4,7 @@ import calendar
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, case, delete, extract, func, select, update
 from sqlalchemy.schema import Column, Index, Table
@@ -34,6 +34,11 @@ table = Table(
     Column("restated_at", UtcDateTime()),
     Index(None, "object_hash"),
 )
+
+
+TOTAL: Final = "total"
+_SHORT: Final = f"groups {TOTAL}: "
+"""Begins the part of `missing` that says what the groups of a day lack beside the rows without breakdowns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,11 @@ class PartitionState:
         """Whether its data has changed at the source since it was fetched."""
         return self.restated_at is not None and self.fetched_at < self.restated_at
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it has groups that do not add up to the rows without breakdowns."""
+        return self.missing is not None and _SHORT in self.missing
+
 
 _STATES = select(table.c.account_id, *columns_of(PartitionState, table))
 _STATES_OF_ACCOUNTS = _STATES.where(
@@ -91,6 +101,22 @@ def list_states_by_account(
             state = PartitionState(*columns)
             states.setdefault(account_id, {})[state.day] = state
     return states
+
+
+def list_short(engine: Engine, account_id: str, spec_hash: str) -> list[PartitionState]:
+    """Return the stored days of an account whose groups do not add up, oldest first."""
+    query = _STATES.where(*_days_of(account_id, spec_hash, None), table.c.missing.contains(_SHORT))
+    with read_statement(engine) as connection:
+        return [PartitionState(*values) for _, *values in connection.execute(query.order_by(table.c.day))]
+
+
+def count_days_without(engine: Engine, spec_hash: str, others: Sequence[str]) -> int:
+    """Return how many days of a query are stored of which none of the other queries has one. Reads the whole table."""
+    other = table.alias()
+    same = and_(other.c.account_id == table.c.account_id, other.c.day == table.c.day, other.c.spec_hash.in_(others))
+    query = select(func.count()).where(table.c.spec_hash == spec_hash, ~select(other.c.day).where(same).exists())
+    with read_transaction(engine) as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 class DayContent(NamedTuple):

@@ -1,5 +1,6 @@
 """Sampled accounts are compared with the platform; an injected difference is found, explained and alerted."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -18,19 +19,17 @@ from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.reconciliation import (
     Sums,
     _list_metrics,
-    choose_accounts,
-    choose_reports,
-    describe,
-    differ,
+    choose_pairs,
     make_reconcile,
 )
 from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest
+from adwarm.prefetch.group_sums import differ
 from adwarm.runtime import Runtime
 from adwarm.settings import MaintenanceSettings, ReportSettings, Settings, SourceSettings
 from adwarm.store import accounts, entries, read_traffic
-from adwarm.store.reconciliations import ComparedFigure, list_figures
+from adwarm.store.reconciliations import ComparedFigure, describe, list_figures
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import FalseSum, FaultProfile, Poison, ReportSetting
 from graph_simulator.server import SimulatorServer
@@ -233,15 +232,6 @@ def test_a_stored_day_without_a_group_is_found(runtime_of: MakeRuntime) -> None:
     assert {name for name, _ in differing(runtime)} == {"stored"}
 
 
-def test_each_day_compares_another_report() -> None:
-    """Reports with breakdowns have their turn, one each day; without any there is only `default`."""
-    reports = {name: ReportSettings(breakdowns=(name,)) for name in ("age", "gender", "country")}
-    settings = Settings(reports={"default": ReportSettings(), "plain": ReportSettings(level="adset"), **reports})
-    days = [choose_reports(settings, date(2026, 11, 25) + timedelta(days=number)) for number in range(3)]
-    assert sorted(days) == [["default", name] for name in sorted(reports)]
-    assert choose_reports(Settings(), date(2026, 11, 25)) == ["default"]
-
-
 def test_a_slow_report_is_awaited_over_runs(runtime_of: MakeRuntime) -> None:
     """A run that is out of time keeps the report's id, and a later one compares the same report."""
     runtime = runtime_of(reports=ReportSetting(base_seconds=0.4, seconds_per_1000_cells=0, spread=0, full_seconds=0))
@@ -283,15 +273,28 @@ def test_a_wrong_token_fails_the_step(runtime_of: MakeRuntime) -> None:
     assert "ADWARM_SOURCE__ACCESS_TOKEN" in str(skipped)
 
 
-def test_sampling_takes_every_account_in_turn() -> None:
-    """Consecutive days take other accounts until all had their turn; a day always takes the same."""
-    ids = [f"act_{number}" for number in range(7)]
-    first = date(2026, 11, 25)
-    days = [choose_accounts(ids, first + timedelta(days=number), 2) for number in range(7)]
-    assert days[0] == choose_accounts(list(reversed(ids)), first, 2)
-    assert sorted(account for day in days for account in day) == sorted(ids * 2)
-    assert choose_accounts(ids, first, 0) == choose_accounts([], first, 2) == []
-    assert len(choose_accounts(ids[:1], first, 5)) == 1
+@given(st.integers(1, 60), st.integers(1, 7), st.integers(1, 9), st.integers(0, 800_000))
+@example(200, 2, 2, 739_945)
+@example(200, 5, 2, 739_945)
+@example(12, 4, 6, 739_945)
+def test_every_account_and_report_come_in_turn(accounts: int, reports: int, count: int, first: int) -> None:
+    """For any sizes, whole turns of the accounts compare each of them by each report once; each day always the same."""
+    ids, names = [f"act_{number}" for number in range(accounts)], [f"report_{number}" for number in range(reports)]
+    start = date.fromordinal(date(1970, 1, 1).toordinal() + first)
+    days = -(-accounts * reports // min(count, accounts))
+    pairs = [choose_pairs(ids, names, start + timedelta(days=number), count) for number in range(days)]
+    assert pairs[0] == choose_pairs(ids[::-1], names, start, count)
+    taken = Counter(pair for day in pairs for pair in day)
+    assert taken.keys() == {(account, name) for account in ids for name in names}
+    assert max(taken.values()) <= 2
+    assert all(len({account for account, _ in day}) == min(count, accounts) for day in pairs)
+
+
+def test_without_a_report_by_groups_accounts_have_their_turn_alone() -> None:
+    """Accounts come in turn also where no report has breakdowns; without any account, or a count, nothing does."""
+    days = [choose_pairs(["act_1", "act_2", "act_3"], [], date(2026, 11, 25) + timedelta(days=n), 1) for n in range(3)]
+    assert sorted(pair for day in days for pair in day) == [("act_1", None), ("act_2", None), ("act_3", None)]
+    assert choose_pairs(["act_1"], [], date(2026, 11, 25), 0) == choose_pairs([], ["x"], date(2026, 11, 25), 2) == []
 
 
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=40), st.integers(1, 10**6))

@@ -168,7 +168,7 @@ def test_old_days_last_fetched_before_they_settled_expire(objects: ObjectStore) 
 def test_an_entry_records_when_its_parts_were_fetched(objects: ObjectStore) -> None:
     """The query, when the days and the summary were fetched, and the versions the summary belongs to."""
     _, document = _built(objects, _states(objects, WEEK), WEEK, [], NOW + timedelta(hours=3))
-    assert document.header.query == QueryFields(SPEC.hash, "ad", SPEC.fields)
+    assert document.header.query == QueryFields(SPEC.hash, "ad", SPEC.fields, "unified", SPEC.attribution_windows)
     assert document.header.days_fetched_at == NOW
     assert document.summary == Summary(ColumnTable(0, {}), NOW + timedelta(hours=3), versions=7, missing=None)
 

@@ -21,7 +21,7 @@ from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.leases import table as lease_table
 from adwarm.store.partition_rows import daily_rows
 from tests.unit.conftest import NOW
-from tests.unit.prefetch.conftest import LONG_WINDOW, PlatformHarness
+from tests.unit.prefetch.conftest import LONG_RANGE, LONG_WINDOW, PlatformHarness
 
 
 def statuses(report: Any) -> list[str]:
@@ -194,6 +194,15 @@ def test_a_report_that_the_platform_forgot_is_requested_again(staging: PlatformH
     staging.server.state.report_runs._runs["1"] = None  # type: ignore[assignment]
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
+
+
+def test_a_command_waits_for_its_report(staging: PlatformHarness) -> None:
+    """A caller that says how long it waits for reports gets one that takes longer than a call may wait."""
+    staging.set_faults(reports={"base_seconds": 200, "spread": 0})
+    request = KeyRequest(ReportKey("act_1", LONG_RANGE))
+    assert statuses(staging.prefetch.run([request], Priority.LOW, wait_seconds=5)) == ["parked"]
+    assert statuses(staging.prefetch.run([request], Priority.LOW, wait_seconds=5, report_seconds=900)) == ["fetched"]
+    assert len(staging.calls("submit")) == 1
 
 
 def test_a_slow_report_is_continued_by_another_worker(

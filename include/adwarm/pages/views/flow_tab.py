@@ -21,6 +21,7 @@ from adwarm.model import Priority
 from adwarm.pages.rendering import describe_gated, describe_scope
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.now_tab import list_parked, show_scope
+from adwarm.queries.group_days import list_short_groups
 from adwarm.queries.operation import list_grants
 from adwarm.recovery.alerts import get_next_step
 from adwarm.store.capacity import CapacitySample, list_samples
@@ -72,9 +73,12 @@ def load_gates(request: TileRequest) -> Values:
 
 
 def load_platform(request: TileRequest) -> Values:
-    """Return when versions and tokens of the connections end, which fields are refused, and how apps use it."""
-    engine = request.services.context.engine
+    """Return when versions and tokens end, how apps use it, which fields it refuses, and which groups do not add up."""
+    engine, settings = request.services.context.engine, request.services.context.settings
+    short, short_total = list_short_groups(engine, settings, request.now, _MAX_ROWS)
     return {
+        "short": short,
+        "short_total": short_total,
         "connections": list_connections(engine, request.now),
         "refused": list_refused(engine, request.now),
         "apps": [(describe_scope(app.app), app) for app in list_apps(engine, request.now)],
@@ -176,7 +180,11 @@ TABS: Final = (
             Tile("limits", "Limits and quota over the last day", load_limits, refresh_seconds=60, is_wide=True),
             Tile("gates", "Not called now", load_gates, refresh_seconds=REFRESH_SECONDS, is_wide=True),
             Tile(
-                "platform", "Versions, tokens, fields and access tier", load_platform, refresh_seconds=300, is_wide=True
+                "platform",
+                "Versions, tokens, fields and access tier",
+                load_platform,
+                refresh_seconds=300,
+                is_wide=True,
             ),
             Tile("queue", "Request queue", load_queue, refresh_seconds=REFRESH_SECONDS),
             Tile("grants", "Calls that workers may make now", load_grants, refresh_seconds=REFRESH_SECONDS),

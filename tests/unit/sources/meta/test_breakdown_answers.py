@@ -8,7 +8,8 @@ import pytest
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, QuerySpec, Row, Window
 from adwarm.model.breakdowns import HOURLY
-from adwarm.prefetch.fetch_result import RowBuffer
+from adwarm.prefetch.fetch_result import FetchResult, RowBuffer, merge_fields
+from adwarm.prefetch.gap_filling import describe_missing
 from adwarm.sources.meta.response_bodies import parse_rows
 from adwarm.sources.meta.source import request_params
 from adwarm.sources.protocol import FetchUnit, Increment
@@ -196,6 +197,31 @@ def test_groups_that_cannot_be_told_apart_are_refused() -> None:
     with pytest.raises(Corrupt, match=r"region repeat those of an earlier row \(row 2\)"):
         check_rows(rows, unit_of(("region",)))
     check_rows(rows, unit_of(()))
+
+
+def test_rows_without_a_value_never_refuse_an_answer() -> None:
+    """Rows of an ad and day without a value are a group of their own: one row, or the same one twice. Where several
+    differ, none is taken for it, the ad is named, and all other groups are kept, in one page or in several."""
+    unit = unit_of(("region",))
+    rows = parse_rows(answer([{"region": "Punjab"}, {}, {}]))
+    check_rows(rows, unit, numeric_ids=True)
+    for first in ([rows[:2], rows[:2]], [rows[:2]]):
+        same = RowBuffer(unit.spec.identity)
+        for page in first:
+            same.add(page)
+        assert (same.take(DAY), same.list_unclear()) == ([rows[1], rows[0]], [])
+    split = RowBuffer(unit.spec.identity, rows[:2])
+    split.extend(RowBuffer(unit.spec.identity, rows[2:]))
+    for buffer in (RowBuffer(unit.spec.identity, rows), RowBuffer(unit.spec.identity, rows, loose_rows=1), split):
+        result = FetchResult(buffer, (DAY,))
+        [gap] = buffer.list_unclear()
+        assert describe_missing([gap], DAY) == (
+            "groups unclear: several rows without region, which cannot be told apart, are left out of campaign "
+            "120236392470970093"
+        )
+        fields = merge_fields([result, FetchResult(RowBuffer(unit.spec.identity, rows[:2]))], unit.spec.identity)
+        assert fields.list_unclear() == [gap]
+        assert buffer.take(DAY) == fields.take(DAY) == rows[:1]
 
 
 def test_breakdowns_are_requested_by_name() -> None:
