@@ -109,7 +109,7 @@ def check_fields(runtime: "Runtime") -> Finding:
 
 def check_groups(runtime: "Runtime") -> Finding:
     """Return of which accounts and reports the groups of stored days do not add up, and how many are not compared."""
-    from adwarm.queries.group_days import count_not_compared, list_short_groups
+    from adwarm.queries.operation import count_not_compared, list_short_groups
 
     short, total = list_short_groups(runtime.engine, runtime.settings, runtime.clock.now(), _SHOWN)
     more = f"; and {total - len(short):,} more" if total > len(short) else ""

@@ -157,7 +157,7 @@ class GroupCheck:
             is_short = expected - actual > max(_CORRECTED_UNITS, _CORRECTION * expected)
         else:  # two requests of a running day may be a quarter of an hour apart
             is_short = not actual and expected > _CORRECTED_UNITS
-        return ComparedDay(state.day, metric, report, expected, actual, is_short)
+        return ComparedDay(state.day, metric, report, expected=expected, actual=actual, is_short=is_short)
 
 
 def find_difference(spec: QuerySpec, daily: ColumnTable, summary: Sequence[Row]) -> str | None:

@@ -1,4 +1,7 @@
-"""How the work goes: what fetches take, and what failed when it ran last."""
+"""How the work goes: what fetches take, what failed when it ran last, and of which days the groups do not add up.
+
+A figure of groups that differed says which account and report to look at, and the stored days of each what they lack now.
+"""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +13,10 @@ from sqlalchemy.types import Integer, String, Text
 
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Mode, WarmStatus
-from adwarm.store import read_traffic
+from adwarm.prefetch.gap_filling import name_short_days
+from adwarm.prefetch.group_sums import list_plain
+from adwarm.settings import Settings
+from adwarm.store import partitions, read_traffic
 from adwarm.store.alerts import COUNT_OPEN
 from adwarm.store.capacity import capacity_grant
 from adwarm.store.columns import seconds_between
@@ -18,10 +24,13 @@ from adwarm.store.database import read_transaction
 from adwarm.store.entries import table as entry
 from adwarm.store.jobs import table as warming_job
 from adwarm.store.maintenance_steps import table as maintenance_step
+from adwarm.store.reconciliations import DAYS, list_newest
 from adwarm.store.snapshots import forecast_snapshot, policy
 from adwarm.store.warms import table as warm
 
 _DAY: Final = timedelta(days=1)
+_SHORT_SINCE: Final = timedelta(days=35)
+"""How far back groups were compared: days that are opened are read again within a week."""
 
 
 class ReportCost(NamedTuple):
@@ -177,3 +186,40 @@ def list_grants(engine: Engine, now: datetime) -> list[Row[Any]]:
     with read_transaction(engine) as connection:
         grouped = query.group_by(table.owner, table.priority).order_by(table.owner, table.priority)
         return list(connection.execute(grouped.limit(100)))
+
+
+@dataclass(frozen=True, slots=True)
+class ShortGroups:
+    """An account and report whose groups do not add up.
+
+    Attributes:
+        lack: on which days, and what the first of them lacks, in the words of an answer that holds them.
+    """
+
+    account_id: str
+    report: str
+    lack: str
+
+
+def list_short_groups(engine: Engine, settings: Settings, now: datetime, limit: int) -> tuple[list[ShortGroups], int]:
+    """Return up to `limit` accounts and reports whose groups do not add up, and how many there are."""
+    figures = [item for item in list_newest(engine, DAYS, now - _SHORT_SINCE) if item.differs]
+    named = [(item.account_id, item.metric.partition(" (")[2].removesuffix(")")) for item in figures]
+    short = []
+    for account_id, report in [pair for pair in named if pair[1] in settings.reports][:limit]:
+        states = partitions.list_short(engine, account_id, settings.spec(report).hash)
+        if states:
+            lack = name_short_days(states[0].missing or "", [state.day for state in states])
+            short.append(ShortGroups(account_id, report, lack))
+    return short, len(named)
+
+
+def count_not_compared(engine: Engine, settings: Settings) -> dict[str, int]:
+    """Return by report with breakdowns how many of its stored days are not stored without, where there are any."""
+    plain = {name: list_plain(settings.spec(name), settings) for name in settings.reports}
+    counts = {
+        name: partitions.count_days_without(engine, settings.spec(name).hash, [spec.hash for spec in specs.values()])
+        for name, specs in plain.items()
+        if specs
+    }
+    return {name: count for name, count in counts.items() if count}

@@ -57,6 +57,32 @@ def test_a_removed_field(adwarm: Adwarm, changing_platform: Any, wall_clock: Wal
     assert not find_check(adwarm, "fields")["warning"]
 
 
+@pytest.mark.slow
+def test_a_breakdown_that_was_never_switched_on(
+    adwarm: Adwarm, changing_platform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer, the doctor and one alert name the days of an empty report; without plain rows they are counted."""
+    monkeypatch.setenv("ADWARM_REPORTS__DEVICES__BREAKDOWNS", '["impression_device"]')
+    changing_platform(false_sum=[{"breakdown": "impression_device", "factor": 0}])
+    assert adwarm("warm", "act_1", "--range", "last_3d").exit_code == 0
+    for days in ("last_3d", "last_7d"):
+        assert adwarm("warm", "act_1", "--range", days, "--report", "devices").exit_code == 0
+    header = adwarm("get", "act_1", "last_3d", "--report", "devices", "--json").json
+    assert header["missing"].startswith(
+        "groups of 3 days from 2026-11-22 to 2026-11-24, on the first of them: 0 of the "
+    )
+    assert (header["complete"], header["settled"], header["daily"]["rows"]) == (False, False, 0)
+    assert (header["query"]["attribution"], header["query"]["attribution_windows"]) == ("unified", [])
+    check = find_check(adwarm, "groups")
+    assert check["warning"]
+    assert f"act_1 devices: {header['missing']}; enable the breakdown in Ads Manager" in check["detail"]
+    assert "4 days of the report devices are not compared: no report without breakdowns has them" in check["detail"]
+    (alert,) = adwarm("errors", "--alerts", "--json").json
+    assert alert["kind"] == "Reconciliation"
+    assert "the rows without breakdowns sum to" in alert["reason"]
+    assert adwarm("status", "--json").json["maintenance"]["differences"][0]["comparison"] == "days"
+
+
 def watch(adwarm: Adwarm) -> list[tuple[str, str]]:
     """Run the step that reads what ends, and return the kind and reason of every alert so far."""
     assert adwarm("maintain", "--step", "watch_platform").exit_code == 0

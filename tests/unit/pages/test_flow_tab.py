@@ -9,7 +9,7 @@ from sqlalchemy import Table
 from adwarm.maintenance.platform_watch import NOTHING, STEP
 from adwarm.model import CallCause, CauseKind
 from adwarm.pages.views.flow_tab import TABS
-from adwarm.store import capacity, gates, healing_runs, maintenance_steps, requests
+from adwarm.store import capacity, gates, healing_runs, maintenance_steps, partitions, reconciliations, requests
 from adwarm.store.database import write_transaction
 from adwarm.store.denials import refuse_fields
 from adwarm.store.error_events import ErrorEvent
@@ -235,3 +235,26 @@ def test_versions_tokens_and_use_are_shown(page: Page) -> None:
     assert "the app 7" in text
     assert "100</td>" in text
     assert "5%</td>" in text
+
+
+def test_groups_that_do_not_add_up_are_listed(page: Page) -> None:
+    """The platform's tile names account, report and days in the words of the answer, and nothing once they add up."""
+    figure = {"account_id": "act_1", "comparison": "days", "metric": "spend (default)", "expected": 9.0, "actual": 0.0}
+    days = {"since": START.date(), "until": START.date(), "at": START - HOUR, "differs": True}
+    _insert(page, reconciliations.table, {**figure, **days})
+    day = {
+        "account_id": "act_1",
+        "day": START.date(),
+        "spec_hash": page.runtime.settings.spec("default").hash,
+        "object_hash": "a" * 64,
+        "rows": 0,
+        "content_hash": "b" * 64,
+        "fetched_at": START,
+        "missing": "groups total: 0 of the 9 impressions of the report plain",
+    }
+    _insert(page, partitions.table, day)
+    text = _text(page.tile("flow", "platform"))
+    assert "without breakdowns; 1 in all" in text
+    assert f"groups of {START.date()}: 0 of the 9 impressions of the report plain" in text
+    _insert(page, reconciliations.table, {**figure, **days, "at": START, "differs": False})
+    assert "without breakdowns" not in page.tile("flow", "platform")

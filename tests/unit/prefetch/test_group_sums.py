@@ -11,7 +11,7 @@ from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.model.breakdowns import HOURLY
 from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.backfill import get_account_missing_spans, run_backfill
-from adwarm.queries.group_days import count_not_compared, list_short_groups
+from adwarm.queries.operation import count_not_compared, list_short_groups
 from adwarm.store import partitions
 from adwarm.store.partitions import PartitionState
 from adwarm_client.document import Document

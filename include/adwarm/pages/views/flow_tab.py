@@ -21,8 +21,7 @@ from adwarm.model import Priority
 from adwarm.pages.rendering import describe_gated, describe_scope
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.now_tab import list_parked, show_scope
-from adwarm.queries.group_days import list_short_groups
-from adwarm.queries.operation import list_grants
+from adwarm.queries.operation import list_grants, list_short_groups
 from adwarm.recovery.alerts import get_next_step
 from adwarm.store.capacity import CapacitySample, list_samples
 from adwarm.store.error_events import ErrorFilter
