@@ -1,6 +1,6 @@
 """How the work goes: what fetches take, what failed when it ran last, and of which days the groups do not add up.
 
-A figure of groups that differed says which account and report to look at, and the stored days of each what they lack now.
+A figure of groups that differed says which account and report to look at; their stored days say what they lack now.
 """
 
 import math
