@@ -70,9 +70,7 @@ def build_read_api(runtime: Runtime) -> ASGIApp:
 def build_miss_handler(runtime: Runtime) -> QueueMissHandler:
     """Return a new handler of misses and stale reports, not started."""
     mode = describe_fetching(runtime.settings, runtime.source_factories)
-    drainer = make_drainer(
-        mode, runtime.settings, runtime.queue, lambda: runtime.queue_worker(BATCH_SIZE), runtime.clock
-    )
+    drainer = make_drainer(mode, runtime.queue, lambda: runtime.queue_worker(BATCH_SIZE), runtime.clock)
     return QueueMissHandler(runtime.engine, runtime.settings, runtime.clock, runtime.queue, drainer)
 
 

@@ -77,32 +77,6 @@ def test_a_burst_is_one_run() -> None:
     assert fired == [False, True, False, False, True, False, True, True, True, False]
 
 
-@pytest.mark.slow
-def test_the_read_api_starts_a_run_as_airflow_expects() -> None:
-    """Path, body and DAG of the call that starts a run are those of the installed Airflow."""
-    import httpx
-    from airflow.api_fastapi.core_api.datamodels.dag_run import TriggerDAGRunPostBody
-    from airflow.api_fastapi.core_api.routes.public.dag_run import dag_run_router
-    from pydantic import HttpUrl, SecretStr
-
-    from adwarm.serving.drainers import DagTrigger
-
-    calls: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        calls.append(request)
-        return httpx.Response(200, json={})
-
-    DagTrigger(HttpUrl("http://airflow"), SecretStr("token"), httpx.MockTransport(answer))()
-    (call,) = calls
-    assert TriggerDAGRunPostBody.model_validate_json(call.content).logical_date is None
-    path = dag_run_router.prefix.format(dag_id="adwarm_request_queue")
-    assert call.url.path == f"/api/v2{path}"
-    assert "POST" in {
-        method for route in dag_run_router.routes if route.path == dag_run_router.prefix for method in route.methods
-    }
-
-
 def test_the_trigger_fires_when_a_request_is_ready(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deserialized trigger survives a failed poll, and its event counts the pending requests."""
     from adwarm_airflow.triggers import PendingRequestsTrigger

@@ -838,10 +838,10 @@ export interface components {
             has_active_worker: boolean;
             /**
              * Fetch Mode
-             * @description How it is drained: this process `drains` it, `triggers` a run of the DAG that does, or `waits` for the DAG's next run.
+             * @description How it is drained: this process `drains` it, or `waits` for the next run of the DAG that does.
              * @enum {string}
              */
-            fetch_mode: "drains" | "triggers" | "waits";
+            fetch_mode: "drains" | "waits";
             /** @description By class. */
             classes: components["schemas"]["QueueClasses"];
         };
@@ -912,10 +912,10 @@ export interface components {
             objects: "ok" | "missing";
             /**
              * Fetch Mode
-             * @description How a missing report is fetched: this process `drains` the queue, `triggers` a run of the DAG that does, or `waits` for the DAG's next run.
+             * @description How a missing report is fetched: this process `drains` the queue, or `waits` for the next run of the DAG that does.
              * @enum {string}
              */
-            fetch_mode: "drains" | "triggers" | "waits";
+            fetch_mode: "drains" | "waits";
         };
         /**
          * RequestState

@@ -42,7 +42,6 @@ from adwarm.cli.schedule_checks import (
     check_log_age,
     check_open_alerts,
     check_read_api,
-    check_scheduler,
     check_switches,
     list_schedule_checks,
 )
@@ -144,7 +143,6 @@ def _list_checks(runtime: "Runtime") -> list[Check]:
         stored("tokens", _check_tokens),
         stored("switches", check_switches),
         *list_schedule_checks(runtime),
-        Check("scheduler", lambda: check_scheduler(runtime)),
         Check("read API", lambda: check_read_api(runtime)),
         Check("recovery", lambda: check_recovery(runtime.settings)),
         stored("alerts", check_open_alerts),

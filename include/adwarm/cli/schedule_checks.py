@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from adwarm.cli.doctor_checks import Check, Finding
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.foundation.redaction import redact
 from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
@@ -137,31 +136,6 @@ def check_switches(runtime: "Runtime") -> Finding:
         return Finding("all in their usual position")
     back = ", ".join(f"`adwarm gate switch {state.name} {'off' if state.is_on else 'on'}`" for state in turned)
     return Finding(f"{'; '.join(map(str, turned))}; {back} turns it back", warning=True)
-
-
-def check_scheduler(runtime: "Runtime") -> str:
-    """Ask Airflow, where its URL is set, whether its scheduler runs.
-
-    Raises:
-        Transient: it does not, or Airflow cannot be reached.
-    """
-    import httpx
-
-    url = runtime.settings.serving.airflow_url
-    if url is None:
-        return "not asked; ADWARM_SERVING__AIRFLOW_URL names Airflow's API server"
-    address = f"{str(url).rstrip('/')}/api/v2/monitor/health"
-    try:
-        with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client:
-            health = client.get(address).raise_for_status().json()
-        states = {name: str(health[name]["status"]) for name in ("metadatabase", "scheduler")}
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        reason = redact(type(error).__name__)
-        raise Transient(f"Airflow's API server cannot be reached ({reason}); start it: `airflow api-server`") from None
-    sick = [name for name, state in states.items() if state != "healthy"]
-    if sick:
-        raise Transient(f"Airflow says that its {' and '.join(sick)} is not healthy; start it: `airflow scheduler`")
-    return "healthy, says Airflow"
 
 
 def check_read_api(runtime: "Runtime") -> Finding:

@@ -3,8 +3,7 @@
 | this process                         | mode       | requests are fetched                               |
 |--------------------------------------|------------|----------------------------------------------------|
 | holds the credential of its source   | `drains`   | by threads of this process, at once                |
-| holds a token of Airflow's API       | `triggers` | by the DAG adwarm_request_queue, which it starts   |
-| holds neither                        | `waits`    | by that DAG, in its next run                       |
+| does not hold it                     | `waits`    | by the DAG adwarm_request_queue, in its next run   |
 
 A drainer runs in background threads that an enqueue of this process wakes at once, and that look for the requests of
 others every few seconds. It continues after errors, with growing pauses.
@@ -16,30 +15,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, Protocol
-
-from pydantic import HttpUrl, SecretStr
+from typing import Final, Literal, Protocol
 
 from adwarm.backpressure import RequestQueue
-from adwarm.backpressure.wake_up import WakeUpPolicy
 from adwarm.foundation.clock import Clock, floor_to
-from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
+from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.prefetch.queue_worker import DrainResult, QueueWorker
 from adwarm.settings import Settings
 
-if TYPE_CHECKING:
-    import httpx
-
 DAG_ID: Final = "adwarm_request_queue"
 INTERVAL: Final = timedelta(minutes=5)
 """How often the DAG runs where nothing starts it earlier."""
-_TIMEOUT_SECONDS = 10.0
-_ADVICE = {
-    401: "renew ADWARM_SERVING__AIRFLOW_TOKEN",
-    403: "the user of ADWARM_SERVING__AIRFLOW_TOKEN may not trigger it",
-    404: "check ADWARM_SERVING__AIRFLOW_URL, and that the DAG is deployed",
-}
 
 
 def next_run(now: datetime) -> datetime:
@@ -47,52 +34,15 @@ def next_run(now: datetime) -> datetime:
     return floor_to(now, INTERVAL) + INTERVAL
 
 
-class DagTrigger:
-    """Starts a run of the DAG through Airflow's REST API.
-
-    Args:
-        url: Airflow's base URL.
-        transport: replaces the network, for tests.
-    """
-
-    def __init__(self, url: HttpUrl, token: SecretStr, transport: "httpx.BaseTransport | None" = None) -> None:
-        self._url = f"{str(url).rstrip('/')}/api/v2/dags/{DAG_ID}/dagRuns"
-        self._token = token
-        self._transport = transport
-
-    def __call__(self) -> None:
-        """Start a run.
-
-        Raises:
-            Transient: Airflow did not accept it; the message says what to do and contains no secret.
-        """
-        import httpx
-
-        secret = self._token.get_secret_value()
-        headers = {"Authorization": f"Bearer {secret}", "Accept": "application/json"}
-        try:
-            # A redirect could carry the token to another host.
-            with httpx.Client(timeout=_TIMEOUT_SECONDS, transport=self._transport, follow_redirects=False) as client:
-                response = client.post(self._url, json={"logical_date": None}, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            reason = redact(f"{type(error).__name__}: {error}", [secret], hide_urls=True)
-            raise Transient(f"Airflow cannot be reached ({reason}); check ADWARM_SERVING__AIRFLOW_URL") from None
-        if not response.is_success:
-            advice = _ADVICE.get(response.status_code, "see the log of Airflow's API server")
-            raise Transient(f"Airflow answered {response.status_code} to a run of {DAG_ID}; {advice}")
-
-
 BATCH_SIZE = 4
 """Requests that a thread takes at a time: fewer than the DAG takes, because readers wait for them."""
 POLL_SECONDS = 3.0
-SECONDS_BETWEEN_RUNS = 5.0
-"""Shortest time between two starts of the DAG."""
 _LONGEST_PAUSE_SECONDS = 60.0
 _CLEAN_UP_SECONDS = 3_600.0
 log = logging.getLogger(__name__)
 
 
-Fetcher = Literal["drains", "triggers", "waits"]
+Fetcher = Literal["drains", "waits"]
 """Who fetches what is enqueued; see the table of the module."""
 
 
@@ -113,27 +63,13 @@ def describe_fetching(settings: Settings, check_sources: Callable[[], object]) -
     try:
         check_sources()
     except BadRequest as error:
-        return _describe_without_credential(settings, str(error))
-    return FetchMode("drains", f"`adwarm serve` fetches misses itself, with its {settings.source.kind} source")
-
-
-def _describe_without_credential(settings: Settings, problem: str) -> FetchMode:
-    serving, minutes = settings.serving, int(INTERVAL.total_seconds() // 60)
-    if serving.airflow_url and serving.airflow_token:
-        return FetchMode("triggers", f"`adwarm serve` has no credential ({problem}); it starts the DAG {DAG_ID}")
-    missing = " and ".join(
-        name
-        for name, value in (
-            ("ADWARM_SERVING__AIRFLOW_URL", serving.airflow_url),
-            ("ADWARM_SERVING__AIRFLOW_TOKEN", serving.airflow_token),
+        minutes = int(INTERVAL.total_seconds() // 60)
+        return FetchMode(
+            "waits",
+            f"`adwarm serve` has no credential ({error}); the DAG {DAG_ID} fetches misses within seconds where a "
+            f"triggerer runs, else every {minutes} minutes",
         )
-        if not value
-    )
-    return FetchMode(
-        "waits",
-        f"`adwarm serve` has no credential ({problem}); the DAG {DAG_ID} fetches misses every {minutes} minutes, "
-        f"within seconds where a triggerer runs. Set {missing} to start it at once",
-    )
+    return FetchMode("drains", f"`adwarm serve` fetches misses itself, with its {settings.source.kind} source")
 
 
 class Drainer(Protocol):
@@ -312,70 +248,6 @@ class _DrainThread:
         log.warning("the queue could not be drained (%s); trying again", message)
 
 
-class DagStarter:
-    """Starts the DAG that drains the queue while requests are ready and nobody processes them.
-
-    Args:
-        start_run: starts a run; raises Transient when that fails.
-    """
-
-    def __init__(
-        self,
-        mode: FetchMode,
-        queue: RequestQueue,
-        start_run: Callable[[], None],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.mode = mode
-        self._queue = queue
-        self._start_run = start_run
-        self._monotonic = monotonic
-        self._policy = WakeUpPolicy()
-        self._started_at = float("-inf")
-        self._error: str | None = None
-        self._loop = _BackgroundLoop("queue-dag", self.start_run_if_due, self._report)
-
-    def start(self, on_progress: Callable[[], None]) -> None:
-        """Start the thread; the progress of the DAG is read from the queue."""
-        del on_progress
-        self._loop.start()
-
-    def wake(self) -> None:
-        """Look for requests now."""
-        self._loop.wake()
-
-    def stop(self, seconds: float) -> None:
-        """Stop the thread."""
-        self._loop.stop()
-        self._loop.join(seconds)
-
-    def retry_after(self) -> float:
-        """Return the time that a run takes to start."""
-        return 10.0
-
-    def describe(self) -> str:
-        """Return that a run was started, or why it could not be."""
-        error = self._error
-        return f"the DAG {DAG_ID} is started for it" if error is None else f"the DAG could not be started: {error}"
-
-    def start_run_if_due(self) -> None:
-        """Start a run when requests are ready: one per burst, none while a worker is active.
-
-        Raises:
-            Transient: Airflow did not accept it, or the queue cannot be read.
-        """
-        now = self._monotonic()
-        if now - self._started_at >= SECONDS_BETWEEN_RUNS and self._policy.should_fire(self._queue.status(), now):
-            self._started_at = now
-            self._start_run()
-            self._error = None
-
-    def _report(self, message: str) -> None:
-        self._error = message
-        self._policy = WakeUpPolicy()  # so that the next try follows the pause, not the policy
-        log.warning("the DAG %s could not be started (%s); trying again", DAG_ID, message)
-
-
 class NoDrainer:
     """Leaves the queue to the schedule of the DAG."""
 
@@ -402,18 +274,11 @@ class NoDrainer:
         return f"the DAG {DAG_ID} runs next at {next_run(self._clock.now()):%H:%M} UTC"
 
 
-def make_drainer(
-    mode: FetchMode, settings: Settings, queue: RequestQueue, make_worker: Callable[[], QueueWorker], clock: Clock
-) -> Drainer:
+def make_drainer(mode: FetchMode, queue: RequestQueue, make_worker: Callable[[], QueueWorker], clock: Clock) -> Drainer:
     """Return the drainer of a mode.
 
     Args:
-        mode: what `describe_fetching` returned for the same settings.
+        mode: what `describe_fetching` returned.
         make_worker: returns a new worker of the queue; not called unless the mode is `drains`.
     """
-    url, token = settings.serving.airflow_url, settings.serving.airflow_token
-    if mode.mode == "drains":
-        return QueueDrainer(mode, queue, make_worker)
-    if mode.mode == "triggers" and url and token:
-        return DagStarter(mode, queue, DagTrigger(url, token))
-    return NoDrainer(mode, clock)
+    return QueueDrainer(mode, queue, make_worker) if mode.mode == "drains" else NoDrainer(mode, clock)

@@ -118,8 +118,8 @@ class ServingServices:
     Attributes:
         counter: counts reads for `adwarm status`.
         metrics: counts reads for Prometheus.
-        fetch_mode: how a missing report is fetched: this process `drains` the queue, `triggers` the DAG that does, or
-            `waits` for its next run.
+        fetch_mode: how a missing report is fetched: this process `drains` the queue, or `waits` for the next run
+            of the DAG that does.
     """
 
     context: Context

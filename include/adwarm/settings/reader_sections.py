@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, HttpUrl, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from adwarm.settings.sections import Section
 
@@ -101,10 +101,6 @@ class ServingSettings(Section):
     dashboard: Path | None = Field(
         None, description="Folder of the built dashboard; its files are served at `/dashboard/` without a token."
     )
-    airflow_url: HttpUrl | None = Field(
-        None, description="Airflow's base URL; with a token, a miss triggers the DAG that drains the queue."
-    )
-    airflow_token: SecretStr | None = Field(None, description="Token of Airflow's API for that.")
     log_opens: bool = Field(True, description="Whether opens are added to adwarm's own access log.")
 
     @field_validator("cors_origins")

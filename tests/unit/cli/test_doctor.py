@@ -155,7 +155,6 @@ def test_the_doctor_says_who_fetches_misses(adwarm: Adwarm, monkeypatch: pytest.
     checks = check()
     assert (checks["misses"]["ok"], checks["misses"]["warning"]) == (True, True)
     assert "every 5 minutes" in checks["misses"]["detail"]
-    assert "ADWARM_SERVING__AIRFLOW_URL" in checks["misses"]["detail"]
     assert [checks[name]["ok"] for name in ("connection default", "clock")] == [False, False]
     assert [checks[name]["checked"] for name in ("connection default", "clock")] == [True, False]
 

@@ -17,7 +17,6 @@ from adwarm.cli.schedule_checks import (
     check_log_age,
     check_open_alerts,
     check_read_api,
-    check_scheduler,
     check_switches,
     list_schedule_checks,
 )
@@ -286,22 +285,6 @@ def answers() -> Iterator[tuple[dict[str, Any], str]]:
 
 def _runtime_with(tmp_path: Path, **serving: Any) -> Runtime:
     return Runtime(Settings(home=tmp_path, serving=serving))  # type: ignore[arg-type]  # pydantic makes the section
-
-
-def test_airflow_is_asked_for_its_scheduler(answers: tuple[dict[str, Any], str], tmp_path: Path) -> None:
-    """Healthy passes; a dead scheduler and a server that does not respond are each to fix."""
-    answer, url = answers
-    runtime = _runtime_with(tmp_path, airflow_url=url)
-    states = '{"metadatabase": {"status": "healthy"}, "scheduler": {"status": "%s"}}'
-    answer["body"] = (states % "healthy").encode()
-    assert check_scheduler(runtime) == "healthy, says Airflow"
-    answer["body"] = (states % "unhealthy").encode()
-    with pytest.raises(Transient, match="its scheduler is not healthy; start it: `airflow scheduler`"):
-        check_scheduler(runtime)
-    answer["status"] = 502
-    with pytest.raises(Transient, match="cannot be reached"):
-        check_scheduler(runtime)
-    assert "not asked" in check_scheduler(_runtime_with(tmp_path))
 
 
 def test_the_read_api_is_asked(answers: tuple[dict[str, Any], str], tmp_path: Path) -> None:

@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-import orjson
 import pytest
-from pydantic import HttpUrl, SecretStr
+from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure import RequestQueue
@@ -22,7 +20,7 @@ from adwarm.prefetch.queue_worker import QueueWorker
 from adwarm.read_api import build_miss_handler
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, drainers
-from adwarm.serving.drainers import DagStarter, DagTrigger, FetchMode, QueueDrainer, describe_fetching, make_drainer
+from adwarm.serving.drainers import FetchMode, QueueDrainer, describe_fetching, make_drainer
 from adwarm.serving.misses import FetchOutcome, QueueMissHandler
 from adwarm.settings import ServingSettings, Settings, SourceSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
@@ -34,7 +32,6 @@ from tests.unit.serving.miss_harness import CountingQueue, make_token, store_tok
 
 KEY = ReportKey("act_1", "last_7d")
 DRAINS = FetchMode("drains", "this process fetches")
-URL, TOKEN = HttpUrl("http://airflow.internal:8080/"), "airflow-token-abcdef"
 
 
 @dataclass
@@ -269,28 +266,21 @@ def test_a_stop_gives_the_running_batch_back(process: Process) -> None:
 
 
 def test_who_fetches(subtests: pytest.Subtests) -> None:
-    """A process with a credential drains, one with Airflow's token starts the DAG, others say what is missing."""
-    for source, serving, mode, words in [
-        ({"access_token": "t"}, {}, "drains", ["meta source"]),
-        ({"kind": "parquet", "url": "/data"}, {}, "drains", ["parquet source"]),
-        ({"kind": "sql", "url": "sqlite://"}, {"airflow_url": URL, "airflow_token": TOKEN}, "drains", ["sql source"]),
-        (
-            {},
-            {"airflow_url": URL, "airflow_token": TOKEN},
-            "triggers",
-            ["ADWARM_SOURCE__ACCESS_TOKEN", "starts the DAG"],
-        ),
-        ({}, {"airflow_url": URL}, "waits", ["every 5 minutes", "Set ADWARM_SERVING__AIRFLOW_TOKEN to"]),
-        ({"kind": "parquet"}, {}, "waits", ["ADWARM_SOURCE__URL", "AIRFLOW_URL and ADWARM_SERVING__AIRFLOW_TOKEN"]),
+    """A process with a credential drains, others say what is missing."""
+    for source, mode, words in [
+        ({"access_token": "t"}, "drains", ["meta source"]),
+        ({"kind": "parquet", "url": "/data"}, "drains", ["parquet source"]),
+        ({"kind": "sql", "url": "sqlite://"}, "drains", ["sql source"]),
+        ({}, "waits", ["ADWARM_SOURCE__ACCESS_TOKEN", "every 5 minutes"]),
+        ({"kind": "parquet"}, "waits", ["ADWARM_SOURCE__URL"]),
     ]:
-        with subtests.test(source=source, serving=serving, mode=mode, words=words):
-            settings = Settings(source=SourceSettings(**source), serving=ServingSettings(**serving))
+        with subtests.test(source=source, mode=mode, words=words):
+            settings = Settings(source=SourceSettings(**source))
 
             found = describe_fetching(settings, Runtime(settings).source_factories)
             assert found.mode == mode
             for text in words:
                 assert text in found.sentence
-            assert TOKEN not in found.sentence
 
 
 def test_a_connection_without_its_credential_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,106 +304,6 @@ def test_without_any_credential_the_next_run_is_named(queue: RequestQueue) -> No
     settings = Settings()
     clock = VirtualClock(datetime(2026, 11, 25, 9, 58, 30, tzinfo=UTC))
     mode = describe_fetching(settings, Runtime(settings).source_factories)
-    drainer = make_drainer(mode, settings, queue, lambda: pytest.fail("no worker"), clock)
+    drainer = make_drainer(mode, queue, lambda: pytest.fail("no worker"), clock)
 
     assert (drainer.retry_after(), "next at 10:00 UTC" in drainer.describe()) == (93, True)
-
-
-def make_trigger(answer: Callable[[httpx.Request], httpx.Response]) -> DagTrigger:
-    """Return a trigger whose Airflow is a function."""
-    return DagTrigger(URL, SecretStr(TOKEN), httpx.MockTransport(answer))
-
-
-def test_a_run_is_started_through_the_api_of_airflow() -> None:
-    """The call is the one of the stable REST API: path, bearer token, and a logical date of null."""
-    calls: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        calls.append(request)
-        return httpx.Response(200, json={"dag_run_id": "manual__1"})
-
-    make_trigger(answer)()
-    (call,) = calls
-    assert str(call.url) == "http://airflow.internal:8080/api/v2/dags/adwarm_request_queue/dagRuns"
-    assert (call.method, call.headers["authorization"]) == ("POST", f"Bearer {TOKEN}")
-    assert orjson.loads(call.content) == {"logical_date": None}
-
-
-@pytest.mark.parametrize("status", [302, 401, 403, 404, 409, 500])
-def test_a_refused_run_says_what_to_do(status: int) -> None:
-    """The message names the status and no secret; a redirect, which could carry the token away, is not followed."""
-    calls: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        calls.append(request)
-        return httpx.Response(status, headers={"Location": "http://elsewhere.example/"}, text=TOKEN)
-
-    with pytest.raises(Transient) as refused:
-        make_trigger(answer)()
-    assert str(status) in str(refused.value)
-    assert TOKEN not in str(refused.value)
-    assert len(calls) == 1
-
-
-def test_an_airflow_that_cannot_be_reached_is_no_secret() -> None:
-    """The message about the connection comes without the token and without the URL."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError(f"http://user:password@airflow/?token={TOKEN} failed")
-
-    with pytest.raises(Transient) as refused:
-        make_trigger(answer)()
-    assert "ADWARM_SERVING__AIRFLOW_URL" in str(refused.value)
-    assert "password@" not in str(refused.value)
-    assert TOKEN not in str(refused.value)
-
-
-def test_the_dag_is_started_once_per_burst(queue: RequestQueue) -> None:
-    """An empty queue starts nothing, a burst one run, no second one at once, and none while a worker is active."""
-    runs: list[float] = []
-    now = [100.0]
-    starter = DagStarter(FetchMode("triggers", ""), queue, lambda: runs.append(now[0]), lambda: now[0])
-
-    def look(at: float) -> None:
-        now[0] = at
-        starter.start_run_if_due()
-
-    look(100)
-    for number in (1, 2, 3):
-        queue.enqueue(ReportKey(f"act_{number}", "today"), Priority.NORMAL)
-        look(100.0 + number)
-    look(140)
-    claims = queue.dequeue(3)
-    look(163)
-    for claim in claims:
-        queue.ack(claim, {})
-    queue.enqueue(ReportKey("act_4", "today"), Priority.NORMAL)
-    look(164)
-    queue.ack(queue.dequeue(1)[0], {})
-    queue.enqueue(ReportKey("act_5", "today"), Priority.NORMAL)
-    look(165)
-    look(170)
-    assert runs == [101.0, 140.0, 164.0, 170.0]
-
-
-def test_a_dag_that_cannot_be_started_is_tried_again(queue: RequestQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread survives, tells readers why, and starts the run once Airflow is back."""
-    monkeypatch.setattr(drainers, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(drainers, "SECONDS_BETWEEN_RUNS", 0.0)
-    answers, started = [403, 403], threading.Event()
-    seen: list[str] = []
-
-    def start_run() -> None:
-        seen.append(starter.describe())
-        if answers:
-            raise Transient(f"Airflow answered {answers.pop()}")
-        started.set()
-
-    starter = DagStarter(FetchMode("triggers", ""), queue, start_run)
-    queue.enqueue(KEY, Priority.NORMAL)
-    starter.start(lambda: None)
-    starter.wake()
-    assert started.wait(20)
-    starter.stop(20)
-    assert "could not be started: Airflow answered 403" in seen[-1]
-    assert "is started" in starter.describe()

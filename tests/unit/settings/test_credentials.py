@@ -19,7 +19,6 @@ SECRETS = {
         '[{"type": "apprise", "name": "chat", "url": "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/"}]',
         "TIiajkdnlazkcOXrIdevi7FQ",
     ),
-    "ADWARM_SERVING__AIRFLOW_TOKEN": ("airflow-token-8", "airflow-token-8"),
     "AWS_SECRET_ACCESS_KEY": ("aws/secret+key-9", "aws/secret+key-9"),
     "AZURE_STORAGE_CONNECTION_STRING": ("AccountKey=azure-10==;x", "AccountKey=azure-10==;x"),
     "FSSPEC_S3": ('{"key": "public-id", "secret": "fsspec-secret-11", "endpoint_url": "http://h"}', "fsspec-secret-11"),

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 MAX_BATCH = 50
 PriorityName = Literal["critical", "high", "normal", "low"]
 ActorName = Literal["human", "embedded", "api"]
-FetchMode = Literal["drains", "triggers", "waits"]
+FetchMode = Literal["drains", "waits"]
 
 
 class Body(BaseModel):
@@ -195,10 +195,7 @@ class QueueState(Document):
     pending: int = Field(description="Requests that wait.")
     has_active_worker: bool = Field(description="Whether a worker is draining it.")
     fetch_mode: FetchMode = Field(
-        description=(
-            "How it is drained: this process `drains` it, `triggers` a run of the DAG that does, or `waits` for the "
-            "DAG's next run."
-        )
+        description=("How it is drained: this process `drains` it, or `waits` for the next run of the DAG that does.")
     )
     classes: QueueClasses = Field(description="By class.")
 
@@ -267,7 +264,7 @@ class Readiness(Document):
     )
     fetch_mode: FetchMode = Field(
         description=(
-            "How a missing report is fetched: this process `drains` the queue, `triggers` a run of the DAG that does, "
-            "or `waits` for the DAG's next run."
+            "How a missing report is fetched: this process `drains` the queue, or `waits` for the next run of the DAG "
+            "that does."
         )
     )
