@@ -25,7 +25,6 @@ The task `maintain_store` runs those that may take minutes, and starts none afte
 * `evict_entries` deletes entries that nobody will read.
 * `collect_garbage` deletes objects that nothing has referred to for a day, once a day.
 * `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` says, once an hour.
-* `measure_impact` measures what warming gains, when `ADWARM_IMPACT__ENABLED` is set and a week has ended.
 * `follow_alarms` counts how many alarms of fatigue were followed by a lower click-through rate, once a day.
 * `read_creatives` reads what scored ads show, with pictures, for the tab Fatigue: of each ad once a day.
 * `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts.
@@ -54,7 +53,6 @@ MAINTAIN_STORE = (
     "evict_entries",
     "collect_garbage",
     "apply_retention",
-    "measure_impact",
     "follow_alarms",
     "read_creatives",
     "reconcile",

@@ -17,7 +17,7 @@ from adwarm.foundation.clock import FrozenClock, SystemClock, VirtualClock, floo
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.steps import run_if_due
-from adwarm.model import Mode, Priority, ReportKey, WarmStatus
+from adwarm.model import Mode, Priority, ReportKey
 from adwarm.patterns.access_profiles import update_patterns
 from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.decide import LIVE_DAG, decide
@@ -66,7 +66,6 @@ class PageDemo:
             "ADWARM_SOURCE__GRAPH_URL": self._platform.url,
             "ADWARM_SOURCE__ACCESS_TOKEN": TOKEN,
             "ADWARM_ACCESS_LOG__URL": str(home / "access_log.parquet"),
-            "ADWARM_IMPACT__ENABLED": "true",
         }
 
     @property
@@ -116,7 +115,6 @@ class PageDemo:
             home=self.home,
             access_log={"url": self._own["ADWARM_ACCESS_LOG__URL"]},
             source={"graph_url": self._platform.url, "access_token": TOKEN},
-            impact={"enabled": True},
             forecast={"model": self._model},
         )
         return Runtime(settings, clock or SystemClock())
@@ -146,8 +144,7 @@ class PageDemo:
             _run_once(runtime, moment)
         readers.read_all([item for item in opens if item.at >= moment])
         self._platform.set_now(now)
-        for status in (WarmStatus.FETCHED, WarmStatus.HELD_OUT):
-            mark_warm_outcomes(runtime.context, now, status=status)
+        mark_warm_outcomes(runtime.context, now)
         add_rows(runtime.context, now, accounts)
         run_if_due(runtime.maintenance_parts(), "read_creatives", run_now=True)
         runtime.engine.dispose()
@@ -200,5 +197,4 @@ def _run_once(runtime: Runtime, moment: datetime) -> None:
         warm_batch(runtime.prefetch_engine(), run_id, number)
     planned = warms.list_by_run(runtime.engine, run_id)
     jobs.finish(runtime.engine, run_id, moment + timedelta(seconds=20 + 2 * len(planned)))
-    for status in (WarmStatus.FETCHED, WarmStatus.HELD_OUT):
-        mark_warm_outcomes(runtime.context, moment, status=status)
+    mark_warm_outcomes(runtime.context, moment)

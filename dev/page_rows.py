@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from math import sin
 from typing import Any
 
@@ -11,10 +11,8 @@ from sqlalchemy import Table, insert, select, update
 from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.foundation.cron import find_latest
 from adwarm.foundation.gate import Gate, Lift, Rule
-from adwarm.model import ImpactUnit, PolicyReview, Strategy, WarmReason
-from adwarm.planning.impact import ImpactRules, estimate_impact
-from adwarm.planning.impact_measurement import describe_estimate
-from adwarm.store import Context, impact, read_transaction, write_transaction
+from adwarm.model import PolicyReview, Strategy, WarmReason
+from adwarm.store import Context, read_transaction, write_transaction
 from adwarm.store.accounts import table as account_table
 from adwarm.store.action_events import record_action
 from adwarm.store.alerts import alert as alert_table
@@ -41,7 +39,6 @@ SHOPS = (
 _ADS = ("Autumn sale, video", "New arrivals, carousel", "Free shipping, image", "Reviews, story", "Gift guide, video")
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _scopes = capacity_scope.c.scope
-_WEEKS, _HELD_OUT_SHARE = 7, 0.1
 Row = dict[str, Any]
 
 
@@ -70,7 +67,7 @@ def add_rows(context: Context, now: datetime, accounts: Sequence[str]) -> None:
         accounts: at least twelve accounts with reports.
     """
     writer = _Writer(context, now, accounts)
-    for add in (_add_names, _add_earlier_days, _add_trouble, _add_limits, _add_requests, _add_people, _add_impact):
+    for add in (_add_names, _add_earlier_days, _add_trouble, _add_limits, _add_requests, _add_people):
         add(writer)
     _add_strategies(writer)
     _add_reviews(writer)
@@ -316,40 +313,6 @@ def _strategy_warm(now: datetime, number: int, account_id: str) -> Row:
         "first_use": at + 2 * _HOUR if is_used else None,
         "strategy": "Morning reports",
     }
-
-
-def _add_impact(writer: _Writer) -> None:
-    """Add seven weeks of held-out accounts, of which fewer found a fresh report."""
-    engine, now = writer.context.engine, writer.now
-    monday = now.date() - timedelta(days=now.weekday())
-    first = monday - timedelta(weeks=_WEEKS)
-    design = impact.start_design(engine, now - timedelta(weeks=_WEEKS, days=3), _HELD_OUT_SHARE)
-    units = [
-        _unit(account_id, number, first + timedelta(weeks=week))
-        for week in range(_WEEKS)
-        for number, account_id in enumerate(writer.accounts)
-    ]
-    impact.save_units(engine, design.id, units)
-    estimate = estimate_impact(units, ImpactRules(samples=500))
-    exempt = {"strategy": {"warms": 560, "calls": 840}, "request": {"warms": 212, "calls": 391}}
-    week = monday - timedelta(weeks=1)
-    impact.save_estimate(engine, design.id, week, now - _HOUR, describe_estimate(estimate, units, exempt))
-
-
-def _unit(account_id: str, number: int, week: date) -> ImpactUnit:
-    turn = number + week.isocalendar().week * 7
-    is_held_out, opens = turn % 10 == 0, 8 + turn % 9
-    hits = opens * (2 + turn % 3) // 10 if is_held_out else opens * (8 + turn % 2) // 10
-    calls, withheld = (0, opens) if is_held_out else (opens + turn % 4, 0)
-    return ImpactUnit(
-        account_id=account_id,
-        week=week,
-        is_held_out=is_held_out,
-        first_opens=opens,
-        first_hits=hits,
-        calls=calls,
-        withheld=withheld,
-    )
 
 
 def _add_reviews(writer: _Writer) -> None:

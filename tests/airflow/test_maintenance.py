@@ -202,12 +202,12 @@ def test_three_tasks_run_every_step(dags: dict[str, Any]) -> None:
 
 def test_a_task_names_its_steps() -> None:
     """Its result has each step with what it did or why it was skipped; one that is not due does no work."""
-    names = ["evict_entries", "apply_retention", "measure_impact"]
+    names = ["evict_entries", "apply_retention", "collect_garbage"]
     run_step(_form(), "apply_retention")
     result = run_steps(_form(steps=["apply_retention", "evict_entries"]), names)
     assert result["ran"] == ["evict_entries"]
-    assert sorted(result["skipped"]) == ["apply_retention", "measure_impact"]
-    assert result["steps"]["measure_impact"]["reason"] == "not chosen in the form"
+    assert sorted(result["skipped"]) == ["apply_retention", "collect_garbage"]
+    assert result["steps"]["collect_garbage"]["reason"] == "not chosen in the form"
     assert result["steps"]["apply_retention"]["reason"].startswith("complete since")
     assert result["steps"]["evict_entries"]["status"] == "done"
 

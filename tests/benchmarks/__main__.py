@@ -16,7 +16,6 @@ BENCHMARKS: Final = {
     ),
     "fatigue": ("tests.benchmarks.fatigue", "Delay, recall and false alarms beside baselines; ARGS='--ads my.csv'"),
     "forecast": ("tests.benchmarks.forecast", "Replay the logs in ARGS=folder, or the example, against baselines"),
-    "impact": ("tests.benchmarks.impact", "Estimate planted effects of warming over 200 seeds"),
     "large-fleet": ("tests.simulation.large_fleet", "Simulate a day of 100 to 100,000 accounts"),
     "log-check": ("tests.benchmarks.log_check", "Check logs of 1 GB in every format, beside a plain loop"),
     "memory": ("tests.benchmarks.memory", "Peak memory of warming, planning and reading"),

@@ -15,7 +15,7 @@ from tests.docs.blocks import ROOT
 SEARCHES = {
     "limit calls per hour": "how-to/limit-calls.html",
     "exclude an account": "how-to/accounts.html",
-    "does warming pay": "explanation/impact.html",
+    "does warming pay": "how-to/limit-calls.html",
     "kubernetes": "how-to/kubernetes.html",
     "throttled": "how-to/runbook/throttled-platform.html",
     "pause": "how-to/stop-and-resume.html",

@@ -49,7 +49,6 @@ SMOKE: Final = (
     SmokeTarget("bench", ("fatigue", "fatigue_months"), variables=("NAME=fatigue",)),
     SmokeTarget("bench", ("fatigue-worlds",), variables=("NAME=fatigue-worlds",)),
     SmokeTarget("bench", ("forecast", "forecast-example-no-lag"), variables=("NAME=forecast",)),
-    SmokeTarget("bench", ("impact",), variables=("NAME=impact",)),
     SmokeTarget("bench", ("large_fleet",), variables=("NAME=large-fleet",)),
     SmokeTarget("bench", ("log_check",), variables=("NAME=log-check",)),
     SmokeTarget("bench", ("object_store",), variables=("NAME=objects",)),

@@ -58,7 +58,6 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "load of each machine": ("backpressure.machine_load:list_machines", (STATUS, FLOW)),
-    "what warming gains": ("planning.impact_report:report_impact", (STATUS, EVIDENCE)),
     "use and cost of each strategy": (
         "planning.strategy_use:report_strategies",
         (STATUS, "cli/strategy.py", "pages/views/strategies_tab.py"),

@@ -58,14 +58,12 @@ def _print_plan(at: str | None, limit: int, *, as_json: bool) -> None:
     from adwarm.foundation.clock import floor_to
     from adwarm.planning.decide import build_forecast_plan, find_next_due
     from adwarm.runtime import Runtime
-    from adwarm.store.impact import find_design
 
     runtime = Runtime(clock=clock_at(at))
     decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
-    design = find_design(runtime.engine) if runtime.settings.impact.enabled else None
-    forecast_plan = build_forecast_plan(runtime.context, decided_at, design=design)
+    forecast_plan = build_forecast_plan(runtime.context, decided_at)
     upcoming = None if forecast_plan.recommendations else find_next_due(runtime.context, decided_at)
-    items = [*forecast_plan.recommendations[:limit], *forecast_plan.held_out[:limit], *forecast_plan.cut[:limit]]
+    items = [*forecast_plan.recommendations[:limit], *forecast_plan.cut[:limit]]
     if as_json:
         print_json({
             "decided_at": decided_at,
@@ -74,7 +72,6 @@ def _print_plan(at: str | None, limit: int, *, as_json: bool) -> None:
             "cut": forecast_plan.cut_total,
             "expiring": forecast_plan.expiring_total,
             "fresh": forecast_plan.fresh_total,
-            "held_out": len(forecast_plan.held_out),
             "next_due": upcoming and {"hour": upcoming.hour, "warms": upcoming.due_warms},
             "items": [_item_fields(item) for item in items],
         })
@@ -116,28 +113,23 @@ def _lines(
             f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(plan.recommendations):,} of {plan.considered:,} keys, "
             f"{plan.fresh_total:,} fresh already, {plan.cut_total:,} cut"
             + (f", {plan.expiring_total:,} expire too soon" if plan.expiring_total else "")
-            + (f", {len(plan.held_out):,} held out" if plan.held_out else "")
         ),
     )
-    if not plan.recommendations and not plan.cut and not plan.held_out:
+    if not plan.recommendations and not plan.cut:
         yield 0, "no open is expected before the next decision"
         if upcoming is not None:
             count, at = format_count(upcoming.due_warms, "warm"), f"{upcoming.hour:%Y-%m-%dT%H:%M}"
             day = f"{upcoming.hour:%A, %Y-%m-%d %H:%M} UTC"
             yield 0, f"next: about {count} due from {day} on; `adwarm plan --at {at}` shows what is due then"
         return
-    planned, held_out, cut = plan.recommendations[:limit], plan.held_out[:limit], plan.cut[:limit]
-    shown = [str(item.key) for item in (*planned, *held_out, *cut)]
+    planned, cut = plan.recommendations[:limit], plan.cut[:limit]
+    shown = [str(item.key) for item in (*planned, *cut)]
     width = max((len(key) for key in shown if len(key) <= _MAX_KEY_WIDTH), default=3)
     yield 0, _row("key", ("expected", "warm at", "chance", "worth", "price"), width)
     for item in planned:
         yield from _item_lines(item, decided_at, width)
     if len(planned) < len(plan.recommendations):
         yield 0, f"{len(plan.recommendations) - len(planned):,} more are planned; --limit shows more of them"
-    if held_out:
-        yield 0, f"Held out, {len(held_out):,} of {len(plan.held_out):,}:"
-    for item in held_out:
-        yield from _item_lines(item, decided_at, width)
     if cut:
         yield 0, f"Cut, {len(cut):,} of {plan.cut_total + plan.expiring_total:,}, the best first:"
     for item in cut:
@@ -155,7 +147,7 @@ def _item_lines(item: "Recommendation", decided_at: "datetime", width: int) -> I
     times = (_format_time(moment, decided_at) for moment in (item.predicted_open, item.warm_at))
     figures = (*times, *(format_amount(value) for value in (item.confidence, item.benefit, item.price)))
     yield 0, _row(key, figures, width)
-    for name in ("cut", "held_out", "why"):
+    for name in ("cut", "why"):
         sentence = item.explanation.get(name)
         if sentence:
             yield 2, f"  {sentence}"

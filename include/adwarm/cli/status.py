@@ -14,7 +14,6 @@ from adwarm.cli.status_parts import (
     print_actions,
     print_figures,
     print_id,
-    print_impact,
     print_integrity,
     print_requests,
     report_integrity,
@@ -90,7 +89,6 @@ def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
     from adwarm.backpressure.machine_load import list_machines
     from adwarm.cli.report import list_preparing_fields
     from adwarm.compression import get_compression_totals
-    from adwarm.planning.impact_report import report_impact
     from adwarm.planning.strategy_use import report_strategies
     from adwarm.store import entries, jobs, read_traffic, warm_usage
     from adwarm.store.gates import list_closed
@@ -108,7 +106,6 @@ def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
         "usage_7d": [asdict(usage) for usage in warm_usage.get_usage(runtime.engine, now - timedelta(days=7))],
         "forecast": _forecast_fields(runtime),
         "review": _review_fields(runtime),
-        "impact": report_impact(runtime.context, now),
         "strategies": [report_fields(report, now) for report in strategies],
         "traffic_24h": {
             **read_traffic.get_day_totals(runtime.engine, now),
@@ -146,7 +143,6 @@ def _print_document(
         [[item[name] for name in _USAGE_COLUMNS] for item in document["usage_7d"]],
         "none yet",
     )
-    print_impact(document["impact"])
     print_table("Strategies; used, wasted and calls of the last 30 days", COLUMNS, strategies, "none")
     print_figures("Forecast", "forecast", document["forecast"])
     print_figures("Review", "review", document["review"])

@@ -1,4 +1,4 @@
-"""Parts of `adwarm status`: live impact, integrity, one id, requests, and what people did."""
+"""Parts of `adwarm status`: integrity, one id, requests, and what people did."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from adwarm.cli.terminal import print_fields, print_json, print_table
+from adwarm.cli.terminal import print_json, print_table
 from adwarm.cli.warm_queue import describe_request, request_fields
 from adwarm.foundation.errors import NotFound
 
@@ -25,7 +25,6 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
     "warms": {
         "planned": "planned, not carried out yet",
         "cut": "left out, because they were over budget",
-        "held_out": "withheld to measure what warming gains",
         "shadow": "planned in shadow mode, not fetched",
         "fetched": "fetched",
         "fresh": "not fetched, because the report was fresh",
@@ -97,43 +96,6 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
 def print_figures(title: str, part: str, fields: Mapping[str, Any]) -> None:
     """Print the figures of a part of the document, each with what it says."""
     print_table(title, ("", "", ""), [(name, value, FIGURES[part].get(name, "")) for name, value in fields.items()])
-
-
-def print_impact(report: Mapping[str, Any]) -> None:
-    """Print the estimate with its interval, its width, and how long until it is useful."""
-    print_fields("Live impact", get_impact_fields(report))
-
-
-def get_impact_fields(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return names and values for people; `report` comes from `adwarm.planning.impact_report.report_impact`."""
-    if "gain_per_call" not in report:
-        return {"state": report["next"]}
-    return {
-        "hits_gained_per_call": _format_gain(report),
-        "interval": _format_interval(report),
-        "usefulness": f"{report['next']}; {report['why']}",
-        "warmed": _format_group(report["treated"]),
-        "held_out": _format_group(report["held_out"]),
-        "weeks": f"{report['weeks']} whole weeks until the one of {report['week']}",
-        "measurements_begun": report["designs"],
-    }
-
-
-def _format_gain(report: Mapping[str, Any]) -> str:
-    gain = report["gain_per_call"]
-    return "not known yet" if gain is None else f"{gain:.3f}"
-
-
-def _format_interval(report: Mapping[str, Any]) -> str:
-    if report["low"] is None:
-        return "none yet"
-    level = f"{report['confidence']:.4g}"
-    return f"{report['low']:.3f} to {report['high']:.3f} (confidence {level}, {report['half_width']:.3f} to each side)"
-
-
-def _format_group(group: Mapping[str, Any]) -> str:
-    rate = "-" if group["hit_rate"] is None else f"{group['hit_rate']:.1%}"
-    return f"{rate} of {group['first_opens']:,} first opens found a fresh report, in {group['units']:,} account weeks"
 
 
 _MAX_ITEMS = 20

@@ -229,26 +229,6 @@ def make_axis(label: str, highest: float, unit: str = "") -> Axis:
     return Axis(label, [(mark * number, f"{_write_mark(mark * number)}{unit}") for number in range(marks + 1)])
 
 
-def interval_chart(low: float, value: float, high: float, title: str) -> Markup:
-    """Return an estimate as a dot on its interval, on an axis that shows 0."""
-    start, end = min(low, 0.0), max(high, 0.0)
-    margin = (end - start or 1.0) * 0.08
-    start, end = start - margin, end + margin
-
-    def place(number: float) -> float:
-        return 10 + 400 * (number - start) / (end - start)
-
-    parts = [
-        _fill('<line x1="{0:.1f}" x2="{0:.1f}" y1="6" y2="38" class="grid"/>', place(0.0)),
-        _fill('<text x="{:.1f}" y="52" class="axis middle">0</text>', place(0.0)),
-        _fill('<line x1="{:.1f}" x2="{:.1f}" y1="22" y2="22" class="line c2"/>', place(low), place(high)),
-        _fill('<circle cx="{:.1f}" cy="22" r="6" class="fill c2"/>', place(value)),
-    ]
-    for number in (low, high):
-        parts.append(_fill('<line x1="{0:.1f}" x2="{0:.1f}" y1="15" y2="29" class="line c2"/>', place(number)))
-    return _svg(420, 56, f"{title}: {value:.2f}, from {low:.2f} to {high:.2f}", parts, "interval")
-
-
 def _plot(
     series: Sequence[Series],
     labels: Sequence[str],

@@ -57,7 +57,7 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
     before = now - timedelta(days=keep.history_days)
     defaults = {item.name for item in DEFAULT_STRATEGIES}
     columns = {name: table.c for name, table in metadata.tables.items()}
-    versions, designs = columns["report_version"], columns["impact_design"]
+    versions = columns["report_version"]
 
     def older(column: ColumnElement[Any], days: float, condition: ColumnElement[bool] | None = None) -> Rule:
         return lambda: retention.delete_older(engine, column, timedelta(days=days), now, condition)
@@ -92,8 +92,6 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "data_arrival": older(columns["data_arrival"].arrived_at, keep.action_days),
         "report_version": older(versions.since, keep.action_days, versions.state == "retired"),
         "capacity_sample": older(columns["capacity_sample"].at, keep.history_days),
-        "impact_design": older(designs.since, aggregate_days, designs.ended_at.is_not(None)),
-        "impact_unit": older(columns["impact_unit"].week, aggregate_days),
         "gate": lambda: iter([SqlGates(engine).delete_ended(now.timestamp())]),
         "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }

@@ -90,26 +90,6 @@ def make_deliver_alerts(alerts: StoredAlerts) -> Step:
     return deliver_alerts
 
 
-def make_measure_impact(context: Context, clock: Clock) -> Step:
-    """Return the step `measure_impact`."""
-
-    def step(cursor: Any, budget: StepBudget) -> StepResult:
-        from adwarm.planning.impact_measurement import list_due_weeks, measure_week
-
-        del cursor  # what is measured is stored, so a run goes on with the first week that is not
-        weeks = list_due_weeks(context, clock.now())
-        result = StepResult(skipped=None if weeks else "no ended week is to be measured")
-        for number, week in enumerate(weeks, start=1):
-            measure_week(context, week, clock.now())
-            result.counts["weeks"] = number
-            if number < len(weeks) and budget.is_used_up:
-                result.cursor = weeks[number].isoformat()
-                break
-        return result
-
-    return step
-
-
 ALWAYS, HOURLY, DAILY = timedelta(0), timedelta(hours=1), timedelta(days=1)
 STEP_SECONDS = 120.0
 """Longest time of one step: the task runs several, and the next run goes on."""
@@ -131,7 +111,6 @@ STEPS: dict[str, StepInfo] = {
     "evict_entries": StepInfo("delete entries that nobody will read", ALWAYS),
     "collect_garbage": StepInfo("delete objects that nothing refers to", DAILY),
     "apply_retention": StepInfo("delete old rows and files", HOURLY),
-    "measure_impact": StepInfo("measure what warming gains", DAILY),
     "follow_alarms": StepInfo("count how alarms of fatigue turned out", DAILY),
     "read_creatives": StepInfo("read what scored ads show, with pictures", HOURLY),
     "deliver_alerts": StepInfo("send alerts and notices of their end", ALWAYS),
@@ -185,7 +164,6 @@ def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
         "evict_entries": make_evict_entries(context, clock),
         "collect_garbage": make_collect_garbage(context, clock),
         "apply_retention": make_apply_retention(context, parts.queue, clock),
-        "measure_impact": make_measure_impact(context, clock),
         "follow_alarms": make_follow_alarms(context, clock),
         "read_creatives": make_read_creatives(parts.calls, clock),
         "deliver_alerts": make_deliver_alerts(parts.alerts),

@@ -17,10 +17,7 @@ from adwarm.model.accounts import (
 from adwarm.model.fatigue_score import AlarmLevel, Component, FatigueScore, FatigueStatus
 from adwarm.model.figures import (
     CompressionCounts,
-    ImpactDesign,
-    ImpactUnit,
     Latencies,
-    OpenSource,
     Scope,
     ScopeKind,
     UsageSample,
@@ -76,12 +73,9 @@ __all__ = [
     "FatigueScore",
     "FatigueStatus",
     "FreshnessRules",
-    "ImpactDesign",
-    "ImpactUnit",
     "Job",
     "Latencies",
     "Mode",
-    "OpenSource",
     "PlannedWarm",
     "PolicyReview",
     "PopularRange",

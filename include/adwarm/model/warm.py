@@ -19,13 +19,11 @@ class WarmStatus(StrEnum):
     stale | failed | denied ──> planned                       another attempt tries it again
     shadow ──> fresh                                          an earlier shadow warm would have covered it
     cut                                                       over budget, recorded and never carried out
-    held_out                                                  withheld to measure what warming gains
     ```
     """
 
     PLANNED = "planned"
     CUT = "cut"
-    HELD_OUT = "held_out"
     SHADOW = "shadow"
     FETCHED = "fetched"
     FRESH = "fresh"
@@ -45,7 +43,7 @@ class PlannedWarm:
 
     Attributes:
         mode: `shadow` warms are recorded and never fetched.
-        status: `planned`, `shadow`, `cut` or `held_out`.
+        status: `planned`, `shadow` or `cut`.
         batch: number of the mapped task that fetches the key.
         decided_at: decision time of the run.
         predicted_open: the expected first open; None unless a forecast predicts one.
@@ -53,10 +51,9 @@ class PlannedWarm:
         confidence: 0 to 1, chance that the key is opened before the fetched entry expires.
         benefit: value of the warm in upstream calls.
         price: cost of the warm in upstream calls, higher when the quota is scarce.
-        explanation: JSON values for humans: `why`, and `cut` or `held_out` when the warm is not carried out.
+        explanation: JSON values for humans: `why`, and `cut` when the warm is not carried out.
         expires_at: when an entry fetched at `warm_at` would expire; None when it is final.
         strategy: the stored strategy that keeps the key warm; None when it is planned for another reason.
-        requests: upstream calls it took; of a withheld warm those that count against the budget; 0 for any other plan.
     """
 
     key: ReportKey
@@ -74,7 +71,6 @@ class PlannedWarm:
     explanation: Mapping[str, Any] = field(default_factory=dict)
     expires_at: datetime | None = None
     strategy: str | None = None
-    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +80,7 @@ class Warm(PlannedWarm):
     Attributes:
         error: why it is not served; None when it is.
         fetched_at: when its data was fetched; `expires_at` is then that data's expiry.
+        requests: upstream calls it took.
         seconds: how long the fetch took, waiting included.
         used: whether it was opened while fresh; None until that is known, and for a superseded warm.
         first_use: the first such open.
@@ -94,6 +91,7 @@ class Warm(PlannedWarm):
     run_id: str
     error: str | None = None
     fetched_at: datetime | None = None
+    requests: int = 0
     seconds: float | None = None
     used: bool | None = None
     first_use: datetime | None = None

@@ -22,22 +22,16 @@ from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.foundation.redaction import log_context
 from adwarm.foundation.wording import format_count
-from adwarm.model import (
-    ImpactDesign,
-    Mode,
-    ReportKey,
-)
+from adwarm.model import Mode, ReportKey
 from adwarm.patterns.open_history import load_opens
 from adwarm.planning.call_budget import build_outlook, get_calls_left, split_by_budget
 from adwarm.planning.further_warms import (
     PlanState,
-    add_spent,
     find_closing_accounts,
     finish_further,
     plan_further,
     recommend_day_close,
 )
-from adwarm.planning.impact_measurement import HoldOut, HoldOutView
 from adwarm.planning.plan import (
     LOOKAHEAD,
     START_LATENCY,
@@ -58,7 +52,7 @@ from adwarm.planning.recommendation import (
     save_batches,
 )
 from adwarm.planning.store_view import StoreView
-from adwarm.store import Context, impact, warms
+from adwarm.store import Context, warms
 from adwarm.store.aggregates import find_log_end
 from adwarm.store.snapshots import PlanHour, save_outlook
 from adwarm.store.switches import find_stop
@@ -68,7 +62,7 @@ _BATCH_KEYS = 50
 """Keys of a mapped task, or more where `max_batches` requires it: some minutes of work beside seconds to start it."""
 _HOUR = timedelta(hours=1)
 log = logging.getLogger(__name__)
-_COUNTED = ("considered", "planned", "closing", "cut", "expiring", "stopped_warms", "fresh", "batches", "held_out")
+_COUNTED = ("considered", "planned", "closing", "cut", "expiring", "stopped_warms", "fresh", "batches")
 LIVE_DAG = "adwarm_intelligent_warming"
 """A plan outside any run counts against the hourly budget of this DAG."""
 
@@ -83,7 +77,6 @@ class PlanSummary:
         cut: warms that the hourly budget rejects.
         expiring: reports whose entry would expire before the session that is predicted for them ends.
         stopped_warms: warms that are left out because warming is switched off.
-        held_out: warms that are withheld to measure what warming gains.
         arrived: reports whose data has arrived.
         prepared: reports that are warmed under a changed query.
     """
@@ -99,7 +92,6 @@ class PlanSummary:
     batches: int
     without_forecast: str = ""
     stopped: str = ""
-    held_out: int = 0
     arrived: int = 0
     prepared: int = 0
     expiring: int = 0
@@ -129,8 +121,6 @@ class PlanSummary:
             left_out += f", {self.expiring:,} that would expire before the session ends"
         if self.stopped_warms:
             left_out += f", {self.stopped_warms:,} left out while it is stopped"
-        if self.held_out:
-            left_out += f", {self.held_out:,} held out to measure what warming gains"
         where = f" in {format_count(self.batches, 'batch', 'batches')}" if self.batches else ""
         shadow = " (shadow mode: no call is made)" if self.mode is Mode.SHADOW else ""
         stopped = f"; nothing is fetched: {self.stopped}" if self.stopped else ""
@@ -165,22 +155,19 @@ def decide(
     over_budget: list[Recommendation] = []
     if scope is not PlanScope.ONLY_FURTHER:
         try:
-            design = update_design(context, decided_at) if mode is Mode.LIVE else None
-            plan, slots = _plan_forecast(context, decided_at, run_id, view=view, on_problem=on_problem, design=design)
+            plan, slots = _plan_forecast(context, decided_at, run_id, view=view, on_problem=on_problem)
             if scope is PlanScope.ALL:
                 _save_outlook(context, slots, plan, decided_at)
         except (NotFound, Corrupt) as error:
             without_forecast = str(error)
         closings, over_budget = _close_days(context, decided_at, run_id, plan, view)
     chosen = [*plan.recommendations, *closings]
-    quota = add_spent(_get_quota(context, decided_at, run_id), plan.held_out)
-    state = PlanState(decided_at, chosen, quota, view.get_account, view)
+    state = PlanState(decided_at, chosen, _get_quota(context, decided_at, run_id), view.get_account, view)
     further = plan_further(context, state, lambda: _keep_open(_predict(context, decided_at, on_problem), view))
     chosen += further.planned
     stop = find_stop(context.engine) if mode is Mode.LIVE else None
     stopped = cut_all(chosen, stop) if stop else []
     cut = [*stopped, *[*plan.cut, *over_budget, *further.arrivals.cut][:MAX_LISTED_CUTS]]
-    cut += [] if stop else plan.held_out
     batches = save_plan(context, run_id, decided_at, mode=mode, chosen=[] if stop else chosen, left_out=cut)
     if not stop:  # what has arrived waits for the first plan after the switch
         finish_further(context, further, run_id, decided_at, mode)
@@ -196,7 +183,6 @@ def decide(
         batches=batches,
         without_forecast=without_forecast,
         stopped=stop or "",
-        held_out=0 if stop else len(plan.held_out),
         arrived=0 if stop else len(further.arrivals.planned),
         prepared=0 if stop else len(further.switch.planned),
         expiring=plan.expiring_total,
@@ -213,7 +199,7 @@ def _close_days(
     settings = context.settings
     closing = find_closing_accounts(view.list_closing(), decided_at, decided_at + settings.step)
     candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
-    spent = math.ceil(sum(item.calls for item in (*plan.recommendations, *plan.held_out)) - ROUNDING)
+    spent = math.ceil(sum(item.calls for item in plan.recommendations) - ROUNDING)
     calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent
     closings, over_budget = split_by_budget(candidates, calls_left)
     return list(closings), list(over_budget)
@@ -224,21 +210,8 @@ def _report(summary: PlanSummary) -> None:
     with log_context(run=summary.run_id):
         log.info("%s", summary)
     telemetry.report(telemetry.PLANS, mode=str(summary.mode))
-    for name in ("planned", "closing", "arrived", "prepared", "cut", "expiring", "fresh", "held_out"):
+    for name in ("planned", "closing", "arrived", "prepared", "cut", "expiring", "fresh"):
         telemetry.report(telemetry.PLANNED, getattr(summary, name), result=name)
-
-
-def update_design(context: Context, at: datetime) -> ImpactDesign | None:
-    """Return the design that the settings ask for from `at` on, begun if it is new; None while nothing is measured.
-
-    A design whose settings changed ends, and so does one that is switched off: its weeks would not be whole.
-    """
-    rules = context.settings.impact
-    if rules.enabled:
-        return impact.start_design(context.engine, at, rules.share)
-    if impact.find_design(context.engine):
-        impact.end_design(context.engine, at)
-    return None
 
 
 def save_plan(
@@ -251,7 +224,7 @@ def save_plan(
 ) -> int:
     """Store a run's recommendations in batches and return how many batches there are to carry out (0 in shadow mode).
 
-    All keys of an account share a batch. What is left out, cut or held out, is stored with its reason.
+    All keys of an account share a batch. What is left out is stored with its reason.
     """
     batches = batch_by_account(chosen, _BATCH_KEYS, context.settings.max_batches)
     return save_batches(context.engine, run_id, decided_at, mode=mode, batches=batches, left_out=left_out)
@@ -263,7 +236,6 @@ def build_forecast_plan(
     run_id: str = LIVE_DAG,
     view: StoreView | None = None,
     on_problem: OnProblem | None = None,
-    design: ImpactDesign | None = None,
 ) -> WarmPlan:
     """Return the plan of the forecast at `decided_at` without storing it.
 
@@ -271,14 +243,13 @@ def build_forecast_plan(
         run_id: the run, or its DAG, whose hourly count of calls applies.
         view: a view of the store as of `decided_at`; made here by default.
         on_problem: called when the live forecast cannot be read; an older one takes over.
-        design: withholds the warms of held-out accounts; by default none.
 
     Raises:
         NotFound: no forecast has been trained yet.
         Corrupt: neither the live forecast nor an older one can be read.
     """
     view = view or StoreView(context, decided_at)
-    return _plan_forecast(context, decided_at, run_id, view=view, on_problem=on_problem, design=design)[0]
+    return _plan_forecast(context, decided_at, run_id, view=view, on_problem=on_problem)[0]
 
 
 def _plan_forecast(
@@ -287,23 +258,12 @@ def _plan_forecast(
     run_id: str,
     view: StoreView,
     on_problem: OnProblem | None,
-    design: ImpactDesign | None,
 ) -> tuple[WarmPlan, SlotArrays]:
     """Return the plan of the forecast, and the probabilities that it rests on."""
     probabilities = _keep_open(_predict(context, decided_at, on_problem), view)
-    hold_out = design and _get_hold_out(context, design, view, decided_at)
-    seen = HoldOutView(view, hold_out) if hold_out else view
     min_confidence = context.settings.planning.min_confidence
-    likely = find_likely_keys(get_timing(context, decided_at), probabilities, seen, min_confidence)
-    plan = plan_likely_keys(likely, seen, _get_quota(context, decided_at, run_id))
-    return hold_out.withhold(plan) if hold_out else plan, likely.slots
-
-
-def _get_hold_out(context: Context, design: ImpactDesign, view: StoreView, decided_at: datetime) -> HoldOut:
-    def get_zone(account_id: str) -> str:
-        return view.get_account(account_id).reader_zone
-
-    return HoldOut(design, get_zone, impact.get_withheld_until(context.engine, decided_at))
+    likely = find_likely_keys(get_timing(context, decided_at), probabilities, view, min_confidence)
+    return plan_likely_keys(likely, view, _get_quota(context, decided_at, run_id)), likely.slots
 
 
 def get_timing(context: Context, decided_at: datetime) -> PlanTiming:
@@ -340,7 +300,7 @@ def find_next_due(context: Context, decided_at: datetime, days: int = 7) -> Plan
         Corrupt: neither the live forecast nor an older one can be read.
     """
     for at in (decided_at + day * LOOKAHEAD for day in range(days)):
-        plan, slots = _plan_forecast(context, at, LIVE_DAG, view=StoreView(context, at), on_problem=None, design=None)
+        plan, slots = _plan_forecast(context, at, LIVE_DAG, view=StoreView(context, at), on_problem=None)
         due = next((hour for hour in _build_outlook(context, slots, plan, at) if hour.due_warms), None)
         if due is not None:
             return due

@@ -329,7 +329,7 @@ def _answers(warm: Warm, question: _Question) -> bool:
 
 def _load_obstacles(connection: Connection, row: Warm | None, question: _Question) -> dict[str, Any]:
     """Return what slowed fetches down between a plan and the moment; nothing for a plan that nobody carried out."""
-    if row is None or str(row.status) in {"cut", "shadow", "held_out"}:
+    if row is None or str(row.status) in {"cut", "shadow"}:
         return {}
     until = question.at + _TICK
     is_now = abs(question.at - question.now) <= _NOW_PERIOD

@@ -280,11 +280,6 @@ def is_missed(seconds_since_start: float, step_seconds: float) -> bool:
 def _explain_row(facts: KeyFacts, row: Warm) -> tuple[str, str]:
     """Return the clause and the advice that follow from a plan's row."""
     status = str(row.status)
-    if "held_out" in {status, str(row.reason)}:
-        return (
-            "because its account is held out this week to measure what warming gains",
-            "Nothing to do; the tab Evidence shows the measurement, and its setting ends it.",
-        )
     if status == "cut":
         why = str(row.explanation.get("cut") or "the plan does not say why")
         if not why.startswith(BUDGET_CUT):

@@ -10,8 +10,6 @@ Whether a run makes calls: the one place that combines its parameters, its kind 
 | a live run while the switch `warming` is off                 | `live`    | stored as cut, with the switch as reason |
 """
 
-import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,7 +26,7 @@ MAX_LISTED_CUTS = 200
 """How many rejected keys a plan lists, best first."""
 ROUNDING = 1e-6
 """How far a sum of shares of calls may be above a whole number."""
-RecommendationStatus = Literal["planned", "cut", "fresh", "held_out"]
+RecommendationStatus = Literal["planned", "cut", "fresh"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Recommendation:
         reason: what made it a candidate.
         benefit: what it is worth, in upstream calls: the probability times the value of a first open without a wait.
         price: what it costs, in upstream calls; more than `calls` when the quota is scarce.
-        explanation: JSON values for users: `why` is a sentence; `cut` or `held_out` says why it is left out.
-        status: `planned`; `cut`, rejected; `fresh`, not needed; or `held_out`, withheld to measure what warming gains.
+        explanation: JSON values for users: `why` is a sentence; `cut` says why it is left out.
+        status: `planned`; `cut`, rejected; or `fresh`, not needed.
         calls: its share of the upstream calls that the fetch takes.
         expires_at: UTC; when an entry fetched at `warm_at` would stop answering the key; None when it would not.
         strategy: the stored strategy that keeps the key warm; None for any other reason.
@@ -85,7 +83,6 @@ class WarmPlan:
         cut_total: number of keys that the budget rejects; `cut` lists the best of them, then some of the next.
         expiring_total: number of keys rejected because a fetched entry would expire before the predicted session ends.
         fresh_total: number of fresh keys; `fresh` lists some of them.
-        held_out: would be planned, but is withheld; uses the budget as if it were fetched.
     """
 
     recommendations: tuple[Recommendation, ...] = ()
@@ -95,7 +92,6 @@ class WarmPlan:
     cut_total: int = 0
     expiring_total: int = 0
     fresh_total: int = 0
-    held_out: tuple[Recommendation, ...] = ()
 
 
 def batch_by_account(
@@ -161,26 +157,9 @@ def save_batches(
     planned = [
         _planned_warm(item, decided_at, mode, status, number) for number, batch in enumerate(batches) for item in batch
     ]
-    calls = _count_withheld_calls(left_out)
-    for index, item in enumerate(left_out):
-        row = _planned_warm(item, decided_at, mode, WarmStatus(item.status), 0)
-        planned.append(replace(row, requests=calls.get(index, 0)))
+    planned += [_planned_warm(item, decided_at, mode, WarmStatus(item.status), 0) for item in left_out]
     warms.replace_plan(engine, run_id, planned)
     return 0 if mode is Mode.SHADOW else len(batches)
-
-
-def _count_withheld_calls(left_out: Sequence[Recommendation]) -> dict[int, int]:
-    """Return, by index, the calls of withheld warms, those of an account at its first one.
-
-    Keys share requests, so only the sum of an account is a whole number; later plans of the hour count it as spent.
-    """
-    first: dict[str, int] = {}
-    sums: dict[str, float] = defaultdict(float)
-    for index, item in enumerate(left_out):
-        if item.status == "held_out":
-            first.setdefault(item.key.account_id, index)
-            sums[item.key.account_id] += item.calls
-    return {first[account]: math.ceil(calls - ROUNDING) for account, calls in sums.items()}
 
 
 def _planned_warm(

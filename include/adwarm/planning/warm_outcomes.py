@@ -13,7 +13,6 @@ an earlier one of its key expires would have found a fresh entry and is marked `
 | fetched | wasted  | it expired unopened, as far as the log was read                   |
 | shadow  | fresh   | an earlier shadow warm of its key was still fresh at its warm time |
 | shadow  | used or wasted | as for `fetched`, with the warm time as the fetch time      |
-| held_out | used or wasted | as for `shadow`; plans withhold a key once until its entry would expire |
 """
 
 from bisect import bisect_right
@@ -62,7 +61,7 @@ def mark_warm_outcomes(
     Args:
         now: warms fetched after this moment are left open.
         log_end: the moment up to which the opens are complete; by default the end of the log as read.
-        status: of the warms to mark. Those of shadow plans and withheld ones count as fetched at their warm time.
+        status: of the warms to mark. Those of shadow plans count as fetched at their warm time.
     """
     log_end = log_end or find_log_end(context.engine)
     now = min(now, log_end) if log_end else now

@@ -44,7 +44,6 @@ from adwarm.settings.sections import (
     FatigueSettings,
     ForecastSettings,
     FreshnessSettings,
-    ImpactSettings,
     LogSettings,
     PlanningSettings,
     ReportSettings,
@@ -66,7 +65,6 @@ __all__ = [
     "ForecastSettings",
     "FreshnessSettings",
     "HealerSettings",
-    "ImpactSettings",
     "LogSettings",
     "MaintenanceSettings",
     "PlanningSettings",
@@ -128,7 +126,6 @@ class Settings(BaseSettings):
     freshness: FreshnessSettings = FreshnessSettings()
     forecast: ForecastSettings = ForecastSettings()
     planning: PlanningSettings = PlanningSettings()
-    impact: ImpactSettings = ImpactSettings()
     backpressure: BackpressureSettings = BackpressureSettings()
     recovery: RecoverySettings = RecoverySettings()
     alerts: AlertSettings = AlertSettings()

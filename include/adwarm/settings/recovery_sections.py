@@ -294,8 +294,7 @@ class RetentionSettings(Section):
     aggregate_days: int = Field(
         800,
         ge=90,
-        description="Hours of the access log, and what live impact measured in them; never less than "
-        "`ADWARM_FORECAST__HISTORY_DAYS`.",
+        description="Hours of the access log; never less than `ADWARM_FORECAST__HISTORY_DAYS`.",
     )
     partition_days: int = Field(1_130, ge=95, description="Days of insights.")
     action_days: int = Field(

@@ -175,21 +175,6 @@ class PlanningSettings(Section):
     )
 
 
-class ImpactSettings(Section):
-    """Live impact: a random share of accounts is not warmed for a week, and shows what warming gains."""
-
-    enabled: bool = Field(
-        False,
-        description="Whether predicted warms of held-out accounts are withheld, to measure what warming gains.",
-    )
-    share: float = Field(
-        0.1,
-        gt=0,
-        le=0.5,
-        description="Share of accounts and weeks that is held out. A change begins the measurement anew.",
-    )
-
-
 class BackpressureSettings(Section):
     """The budget that all workers share: rate, concurrency, breakers and the request queue."""
 

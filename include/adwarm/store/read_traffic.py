@@ -193,23 +193,6 @@ def add_up(hours: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**totals, "mean_latency_ms": latency / reads if reads else 0.0, "first_hit_ratio": ratio}
 
 
-def iter_first_opens(engine: Engine, since: datetime, until: datetime) -> Iterator[tuple[str, datetime, int, int]]:
-    """Yield account, hour, first opens by human and embedded readers, and those of them that found a fresh report.
-
-    Hours start in the half-open window; hours without a first open are left out.
-    """
-    columns = (table.c.account_id, table.c.hour, func.sum(table.c.first_opens), func.sum(table.c.first_hits))
-    query = (
-        select(*columns)
-        .where(table.c.hour >= since, table.c.hour < until, table.c.first_opens > 0)
-        .where(table.c.actor.in_([actor.value for actor in Actor if actor.is_human]))
-        .group_by(table.c.account_id, table.c.hour)
-    )
-    with read_transaction(engine) as connection:
-        for account_id, hour, opens, hits in connection.execute(query):
-            yield account_id, hour, int(opens), int(hits)
-
-
 def _sum(name: str, condition: ColumnElement[bool] | None = None) -> Label[Any]:
     column = table.c[name] if condition is None else case((condition, table.c[name]), else_=0)
     return func.coalesce(func.sum(column), 0).label(name)

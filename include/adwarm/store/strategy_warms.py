@@ -17,7 +17,7 @@ from adwarm.store.warms import table
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 _ENOUGH_CALLS = 20.0
 """Planned calls from which on the calls of a strategy are estimated by what its fetches took."""
-_NOT_TRIED = ("cut", "held_out", "shadow")
+_NOT_TRIED = ("cut", "shadow")
 
 
 @dataclass(frozen=True, slots=True)

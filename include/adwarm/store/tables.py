@@ -21,7 +21,6 @@ from adwarm.store import (  # noqa: F401 (registered by their import)
     fatigue_days,
     gates,
     healing_runs,
-    impact,
     integrity_days,
     jobs,
     leases,

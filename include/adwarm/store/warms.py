@@ -87,12 +87,6 @@ table = Table(
         sqlite_where=text("used IS NOT NULL OR superseded_by IS NOT NULL"),
         postgresql_where=text("used IS NOT NULL OR superseded_by IS NOT NULL"),
     ),
-    Index(
-        "ix_warm_held_out",
-        "decided_at",
-        sqlite_where=text("status = 'held_out'"),
-        postgresql_where=text("status = 'held_out'"),
-    ),
 )
 
 
@@ -100,7 +94,7 @@ FAILED = frozenset({WarmStatus.FAILED, WarmStatus.STALE})
 """Statuses that another attempt tries again."""
 DENIED = frozenset({WarmStatus.DENIED})
 """Tried again only when a human asks for it."""
-_NOT_TRIED = ("cut", "held_out", "shadow")
+_NOT_TRIED = ("cut", "shadow")
 _ENDED = frozenset(status for status in WarmStatus if status.is_served) | FAILED | DENIED
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 _CHANGE = update(table).where(table.c.id == bindparam("changed_id"))
@@ -112,7 +106,7 @@ _IS_UNMARKED = and_(table.c.used.is_(None), table.c.superseded_by.is_(None))
 def replace_plan(engine: Engine, run_id: str, plan: Sequence[PlannedWarm]) -> None:
     """Store the plan of a run. It replaces every warm of an earlier plan of the run that has not been served."""
     with write_transaction(engine) as connection:
-        undone = table.c.status.in_(("planned", "cut", "held_out", "shadow", *FAILED, *DENIED))
+        undone = table.c.status.in_(("planned", "cut", "shadow", *FAILED, *DENIED))
         connection.execute(delete(table).where(table.c.run_id == run_id, undone))
         if plan:
             connection.execute(table.insert(), [{**to_row(warm), "run_id": run_id} for warm in plan])
@@ -258,19 +252,17 @@ def get_calls_by_account(
 ) -> dict[str, int]:
     """Return the upstream calls of warms fetched in the half-open window, by account.
 
-    The calls of a warm that was not fetched, because it failed or was withheld, count at its decision time.
+    The calls of a warm that failed count at its decision time.
 
     Counts the run's own warms, and those of its DAG's runs (the part of a run id before the first `/`) that were
-    decided before it. Later runs are left out, and so is what the run itself withheld, which planning it again
-    replaces: so that gives the same plan.
+    decided before it. Later runs are left out, so that planning a run again gives the same plan.
     """
     dag = table.c.run_id.startswith(run_id.partition("/")[0] + "/", autoescape=True)
     failed = and_(table.c.fetched_at.is_(None), _is_within(table.c.decided_at, since, until), table.c.requests > 0)
-    own = and_(table.c.run_id == run_id, table.c.status != WarmStatus.HELD_OUT.value)
     query = (
         select(table.c.account_id, func.sum(table.c.requests))
         .where(or_(_is_within(table.c.fetched_at, since, until), failed), dag)
-        .where(or_(table.c.decided_at < decided_before, own))
+        .where(or_(table.c.decided_at < decided_before, table.c.run_id == run_id))
         .group_by(table.c.account_id)
     )
     with read_transaction(engine) as connection:

@@ -258,7 +258,6 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     canary = read_back(runtime.reader, keys)
     outcomes = mark_warm_outcomes(runtime.context, run.clock.now())
     shadow = mark_warm_outcomes(runtime.context, run.clock.now(), status=WarmStatus.SHADOW)
-    mark_warm_outcomes(runtime.context, run.clock.now(), status=WarmStatus.HELD_OUT)
     log.info("%s", job)
     log.info("read %s back as a reader would: %d failed", format_count(canary.read, "report"), len(canary.misses))
     log.info("earlier warms: %s", outcomes)

@@ -1,6 +1,5 @@
 """A run's decision: a function of log and store, stored once, within its budget."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,23 +10,20 @@ from sqlalchemy import Engine, delete
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import NotFound
-from adwarm.model import Account, Mode, ReportKey, Warm, WarmResult, WarmStatus
+from adwarm.model import Account, Mode, ReportKey, WarmResult, WarmStatus
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.planning.decide import PlanScope, build_forecast_plan, decide, get_calls_left_this_hour, get_open_chances
+from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_this_hour, get_open_chances
 from adwarm.planning.further_warms import get_close_time
 from adwarm.settings import Settings
-from adwarm.settings.sections import ImpactSettings
 from adwarm.store import (
     Context,
     ObjectStore,
     accounts,
     denials,
-    impact,
     warm_usage,
     warms,
     write_transaction,
 )
-from adwarm.store.snapshots import list_outlook
 from tests.unit.conftest import finish_warms
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -182,103 +178,3 @@ def test_closings_over_budget_are_cut(learned: Engine, objects: ObjectStore) -> 
     summary = decide(_context(learned, objects, max_calls_per_hour=1), hour, RUN, Mode.LIVE)
     assert (summary.closing, summary.cut) == (0, 1)
     assert ("act_1", "2026-02-23..2026-03-01", "day_closed", "cut") in _stored(learned)
-
-
-def _measuring(engine: Engine, objects: ObjectStore, **planning: Any) -> Context:
-    """Return a context in which `act_1` and `act_2` are held out from `NINE` on, and `act_3` is not."""
-    measured = ImpactSettings(enabled=True, share=0.5)
-    return Context(engine, objects, Settings(planning={"step_minutes": 60, **planning}, impact=measured))
-
-
-def _rows(engine: Engine, run: str = RUN) -> list[Warm]:
-    return [replace(row, id=0) for row in warms.list_by_run(engine, run)]
-
-
-def test_held_out_accounts_are_planned_and_not_fetched(learned: Engine, objects: ObjectStore) -> None:
-    """Their keys have rows with the reason, no batch gets them, and the log line says how many there are."""
-    summary = decide(_measuring(learned, objects), NINE, RUN, Mode.LIVE)
-    by_account = {row.key.account_id: row for row in warms.list_by_run(learned, RUN)}
-    held = {name for name, row in by_account.items() if row.status is WarmStatus.HELD_OUT}
-    assert (summary.planned, summary.held_out, held) == (1, 2, {"act_1", "act_2"})
-    assert "2 held out to measure what warming gains" in str(summary)
-    assert summary.to_dict()["held_out"] == 2
-    assert "opened in" in by_account["act_1"].explanation["why"]
-    assert "held out to measure" in by_account["act_1"].explanation["held_out"]
-    assert [row.key.account_id for row in warms.list_planned(learned, RUN, 0)] == ["act_3"]
-
-
-def test_without_the_measurement_a_plan_is_the_same(learned: Engine, objects: ObjectStore) -> None:
-    """Every column of every row is what it is without it, also after it was switched on and off again."""
-    off = _context(learned, objects)
-    decide(off, NINE, RUN, Mode.LIVE)
-    before = _rows(learned)
-    decide(_measuring(learned, objects), NINE, RUN, Mode.LIVE)
-    assert _rows(learned) != before
-    decide(off, NINE, RUN, Mode.LIVE)
-    assert _rows(learned) == before
-    assert impact.find_design(learned) is None
-
-
-def test_held_out_keys_keep_their_place_in_the_plan(learned: Engine, objects: ObjectStore) -> None:
-    """Warmed accounts get what they would get without the measurement: the budget counts what is withheld."""
-    decide(_context(learned, objects, max_calls_per_hour=6), NINE, RUN, Mode.LIVE)
-    without = {row.key: (row.status, row.price) for row in _rows(learned)}
-    decide(_measuring(learned, objects, max_calls_per_hour=6), NINE, RUN, Mode.LIVE)
-    measured = {row.key: (row.status, row.price) for row in _rows(learned)}
-    warmed = {key for key, (status, _) in measured.items() if status is not WarmStatus.HELD_OUT}
-    assert {key: measured[key] for key in warmed} == {key: without[key] for key in warmed}
-    promised = sum(row.requests for row in _rows(learned))
-    left = get_calls_left_this_hour(_context(learned, objects), NINE + timedelta(minutes=5), RUN)
-    assert (promised > 0, left) == (True, 600 - promised)
-
-
-def test_deciding_again_withholds_the_same(learned: Engine, objects: ObjectStore) -> None:
-    """The same decision gives the same rows, and the next one does not withhold a key again that would be fresh."""
-    context = _measuring(learned, objects)
-    first = decide(context, NINE, RUN, Mode.LIVE)
-    rows = _rows(learned)
-    assert (decide(context, NINE, RUN, Mode.LIVE), _rows(learned)) == (first, rows)
-    later = decide(context, NINE + timedelta(minutes=5), "adwarm_intelligent_warming/r2", Mode.LIVE)
-    assert later.held_out == 0
-
-
-def test_shadow_plans_withhold_nothing(learned: Engine, objects: ObjectStore) -> None:
-    """They fetch nothing anyway, and they neither begin nor end a measurement."""
-    summary = decide(_measuring(learned, objects), NINE, RUN, Mode.SHADOW)
-    assert (summary.planned, summary.held_out) == (3, 0)
-    assert impact.find_newest_design(learned) is None
-
-
-def test_closing_days_is_exempt(learned: Engine, objects: ObjectStore) -> None:
-    """The day of a held-out account is closed all the same."""
-    accounts.save(learned, [Account("act_1", "UTC", "UTC", "EUR"), *CLOSED], MONDAY - timedelta(days=1))
-    context = _measuring(learned, objects)
-    closes_at = get_close_time(Account("act_1"), MONDAY.date())
-    assert decide(context, closes_at, RUN, Mode.LIVE).closing == 1
-
-
-def test_a_run_stores_its_outlook(learned: Engine, objects: ObjectStore) -> None:
-    """Live and shadow runs store the next 24 hours; a run without an outlook, or one that decides earlier, does not."""
-    context = _context(learned, objects)
-    decide(context, NINE, RUN, Mode.LIVE, scope=PlanScope.WITHOUT_OUTLOOK)
-    assert list_outlook(learned, MONDAY) == []
-    decide(context, NINE, RUN, Mode.SHADOW)
-    hours = list_outlook(learned, MONDAY)
-    assert (len(hours), hours[0].hour, hours[0].due_warms, hours[0].expected_calls) == (24, NINE, 3, 3.0)
-    assert 2.0 < hours[0].expected_opens < 3.5
-    decide(context, NINE - timedelta(hours=2), "adwarm_intelligent_warming/r0", Mode.LIVE)
-    assert list_outlook(learned, MONDAY) == hours
-
-
-def test_warms_that_are_fresh_are_not_due_in_the_outlook(learned: Engine, objects: ObjectStore) -> None:
-    """A key that an earlier run has fetched falls due only after its entry."""
-    context = _context(learned, objects)
-    decide(context, NINE - timedelta(hours=1), "adwarm_intelligent_warming/r0", Mode.LIVE)
-    decide(context, NINE, RUN, Mode.LIVE)
-    [warm, *_] = warms.list_by_run(learned, RUN)
-    fetched = WarmResult(
-        warm_id=warm.id, status=WarmStatus.FETCHED, fetched_at=NINE, expires_at=NINE + timedelta(hours=3)
-    )
-    finish_warms(learned, RUN, [fetched], 1, [])
-    decide(context, NINE + timedelta(minutes=5), "adwarm_intelligent_warming/r2", Mode.LIVE)
-    assert list_outlook(learned, NINE)[0].due_warms == 2

@@ -254,24 +254,3 @@ def test_usage_is_by_mode_and_reason(engine: Engine, objects: ObjectStore, tmp_p
     result = {item.reason: (item.used, item.wasted, item.age) for item in warm_usage.get_usage(engine, AT - HOUR)}
     assert result == {"predicted_open": (1, 1, 90 * 60.0), "strategy": (0, 1, None)}  # between one hour and two
     assert warm_usage.get_usage(engine, AT + HOUR) == []
-
-
-def test_held_out_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """A withheld warm is used when its key was opened while it would have been fresh, and stays held out."""
-    for number in (1, 2, 3):
-        item = PlannedWarm(
-            key=ReportKey(f"act_{number}", "today"),
-            reason=WarmReason.PREDICTED_OPEN,
-            status=WarmStatus.HELD_OUT,
-            decided_at=AT,
-            warm_at=AT + (number == 3) * 2 * HOUR,
-            expires_at=AT + 3 * HOUR + (number == 3) * 2 * HOUR,
-        )
-        warms.replace_plan(engine, f"dag/{number}", [item])
-    _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 4 * HOUR - MINUTE))
-    assert _mark(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
-    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(0, 0, 0)
-    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.HELD_OUT) == WarmOutcomes(used=1, wasted=1, open=1)
-    rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in (1, 2, 3)]
-    assert [(row.status, row.used) for row in rows] == [("held_out", True), ("held_out", False), ("held_out", None)]
-    assert warm_usage.count_by_status(engine) == {"held_out": 3, "used": 0, "wasted": 0, "superseded": 0, "open": 0}

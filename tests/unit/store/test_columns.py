@@ -56,7 +56,7 @@ def test_columns_of_a_value_are_in_its_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "member", "stored"), [("status", WarmStatus.HELD_OUT, "held_out"), ("priority", Priority.LOW, "low")]
+    ("column", "member", "stored"), [("status", WarmStatus.SHADOW, "shadow"), ("priority", Priority.LOW, "low")]
 )
 def test_a_member_of_an_enum_is_stored_as_text(engine: Engine, column: str, member: object, stored: str) -> None:
     """The database holds plain text, by which SQL of others can select; a read returns the member."""

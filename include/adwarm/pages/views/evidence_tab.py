@@ -1,13 +1,12 @@
-"""The tab *Evidence*: whether stated chances come true, and what warming gains."""
+"""The tab *Evidence*: whether stated chances come true, and what the reviews found."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from adwarm.compression import get_compression_totals
-from adwarm.foundation.charts import CalibrationPoint, calibration_chart, interval_chart
+from adwarm.foundation.charts import CalibrationPoint, calibration_chart
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.planning.impact_report import report_impact
 from adwarm.replay.review_rules import get_review_headline
 from adwarm.store import read_traffic, read_transaction
 from adwarm.store.snapshots import find_deployed_snapshot, list_reviews
@@ -59,7 +58,7 @@ def load_calibration(request: TileRequest) -> Mapping[str, Any]:
 def get_calibration(counts: Iterable[MarkCounts]) -> list[CalibrationPoint]:
     """Return, by range of stated chances, the mean chance, the share that was opened, and how many cases there are.
 
-    Withheld and shadow warms count as if they had been fetched; warms that a newer one replaced are left out.
+    Shadow warms count as if they had been fetched; warms that a newer one replaced are left out.
     """
     cases, chances, used = ([0.0] * BINS for _ in range(3))
     for item in counts:
@@ -74,16 +73,6 @@ def get_calibration_error(points: Sequence[CalibrationPoint]) -> float | None:
     """Return the mean gap between stated and true shares, weighted by cases; None without any."""
     cases = sum(point.count for point in points)
     return sum(abs(point.x - point.y) * point.count for point in points) / cases if cases else None
-
-
-def load_impact(request: TileRequest) -> Mapping[str, Any]:
-    """Return what warming gains, measured with held-out accounts."""
-    report = report_impact(request.services.context, request.now)
-    chart = None
-    if report.get("low") is not None:
-        ends = report["low"], report["gain_per_call"], report["high"]
-        chart = interval_chart(*ends, "Hits gained per upstream call, with the interval of the estimate")
-    return {"report": report, "chart": chart}
 
 
 def load_review(request: TileRequest) -> Mapping[str, Any]:
@@ -116,12 +105,11 @@ TABS: Final = (
         "evidence",
         "Evidence",
         (
-            Tile("impact", "What does warming gain?", load_impact),
             Tile("calibration", "Do stated chances come true?", load_calibration),
             Tile("drift", "Have readers changed their habits?", load_drift, is_wide=True),
             Tile("review", "Newest weekly review", load_review, is_wide=True),
             Tile("compression", "What does compression save?", load_compression, is_wide=True),
         ),
-        summary="How good the forecast is, and what warming gains.",
+        summary="How good the forecast is, what the reviews found, and what compression saves.",
     ),
 )

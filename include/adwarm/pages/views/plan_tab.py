@@ -81,7 +81,7 @@ def load_runs(request: TileRequest) -> Mapping[str, Any]:
 
 
 def load_keys(request: TileRequest) -> Mapping[str, Any]:
-    """Return a page of the keys of one plan: planned, cut, held out."""
+    """Return a page of the keys of one plan: planned and cut."""
     engine = request.services.context.engine
     page, dag = _read_page(request), request.get("dag")
     run_id = read_run(request) or (jobs.find_newest_run(engine, dag) if dag else warms.find_newest_run(engine))

@@ -363,33 +363,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_healing_run_at"), "healing_run", ["at"])
     op.create_table(
-        "impact_design",
-        sa.Column("id", _ROW_ID, nullable=False),
-        sa.Column("since", _TIMESTAMP, nullable=False),
-        sa.Column("share", sa.Float(), nullable=False),
-        sa.Column("salt", sa.String(length=200), nullable=False),
-        sa.Column("ended_at", _TIMESTAMP),
-        sa.Column("week", sa.Date()),
-        sa.Column("at", _TIMESTAMP),
-        sa.Column("figures", sa.JSON()),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_impact_design")),
-    )
-    op.create_index(op.f("ix_impact_design_since"), "impact_design", ["since"])
-    op.create_table(
-        "impact_unit",
-        sa.Column("design_id", _ROW_ID, nullable=False),
-        sa.Column("week", sa.Date(), nullable=False),
-        sa.Column("account_id", sa.String(length=24), nullable=False),
-        sa.Column("is_held_out", sa.Boolean(), nullable=False),
-        sa.Column("first_opens", sa.Integer(), nullable=False),
-        sa.Column("first_hits", sa.Integer(), nullable=False),
-        sa.Column("calls", sa.Integer(), nullable=False),
-        sa.Column("withheld", sa.Integer(), nullable=False),
-        sa.Column("source", sa.String(length=16), nullable=False),
-        sa.PrimaryKeyConstraint("design_id", "week", "account_id", name=op.f("pk_impact_unit")),
-    )
-    op.create_index(op.f("ix_impact_unit_week"), "impact_unit", ["week"])
-    op.create_table(
         "integrity_day",
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
@@ -682,7 +655,6 @@ def upgrade() -> None:
         ["decided_at"],
         postgresql_include=["mode", "reason", "status", "used", "superseded_by", "fetched_at", "warm_at", "first_use"],
     )
-    op.create_index("ix_warm_held_out", "warm", ["decided_at"], **_where("status = 'held_out'"))
     op.create_index(
         "ix_warm_marked",
         "warm",
