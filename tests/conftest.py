@@ -35,7 +35,7 @@ from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
 from tests.object_server import ObjectServer
 from tests.postgres_server import add_server_user, skip_disk_writes, stop_server
-from tests.schema_template import MIGRATION_TESTS, SchemaTemplate
+from tests.schema_template import SCHEMA_TESTS, SchemaTemplate
 from tests.wall_clock import WallClock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,7 +139,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def schema_template(tmp_path_factory: pytest.TempPathFactory) -> SchemaTemplate:
-    """A migrated SQLite database that others are copied from."""
+    """A SQLite database with the schema, which others are copied from."""
     return SchemaTemplate(tmp_path_factory.mktemp("schema"))
 
 
@@ -147,9 +147,9 @@ def schema_template(tmp_path_factory: pytest.TempPathFactory) -> SchemaTemplate:
 def copied_schema(
     request: pytest.FixtureRequest, schema_template: SchemaTemplate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Copy the schema into empty SQLite databases, except in the tests of migrations."""
-    if not MIGRATION_TESTS.search(request.path.name):
-        monkeypatch.setattr(schema, "upgrade_to_newest", schema_template.upgrade)
+    """Copy the schema into empty SQLite databases, except in the tests of the schema."""
+    if not SCHEMA_TESTS.search(request.path.name):
+        monkeypatch.setattr(schema, "run_alone", schema_template.run_alone)
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def make_urls(engine: Engine, folder: Path, number: int) -> list[str]:
                 connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
                 connection.exec_driver_sql(f"CREATE DATABASE {name}")
         urls = [engine.url.set(database=name).render_as_string(hide_password=False) for name in names]
-    for url in urls:  # one after the other: alembic keeps its configuration in globals
+    for url in urls:
         upgrade(open_engine(url))
     return urls
 

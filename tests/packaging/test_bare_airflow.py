@@ -131,7 +131,7 @@ def test_a_users_own_dag_runs(trial: Environment) -> None:
 @pytest.mark.parametrize(
     ("variables", "command", "extra"),
     [
-        ({"ADWARM_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, ("db", "upgrade", "--plan"), "adwarm[postgres]"),
+        ({"ADWARM_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, ("db", "upgrade"), "adwarm[postgres]"),
     ],
     ids=["postgres"],
 )

@@ -28,11 +28,11 @@ def metadata(wheel: dict[str, str]) -> Message:
 
 
 def test_the_wheel_built_from_the_source_distribution_is_whole(wheel: dict[str, str]) -> None:
-    """DAGs, migrations, templates, static files, types and the licence are in it; tests, tools and data are not."""
+    """DAGs, env.py of alembic, templates, static files, types and the licence are in it; tests, tools, data are not."""
     dags = {f"adwarm_airflow/dags/{path.name}" for path in (ROOT / "dags").glob("*.py")}
     migrations = {
-        f"adwarm/store/migrations/versions/{path.name}"
-        for path in (ROOT / "include/adwarm/store/migrations/versions").glob("*.py")
+        path.relative_to(ROOT / "include").as_posix()
+        for path in (ROOT / "include/adwarm/store/migrations").rglob("*.py")
     }
     templates = {
         path.relative_to(ROOT / "include").as_posix()

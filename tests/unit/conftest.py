@@ -1,8 +1,7 @@
 """A prefetch engine and a reader over a source whose every response a test decides."""
 
 import random
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,10 +29,9 @@ from adwarm.sources.protocol import (
     Increment,
     ResultPage,
 )
-from adwarm.store import Context, ObjectStore, migration_scripts, warms
+from adwarm.store import Context, ObjectStore, warms
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorLog
-from adwarm.store.migration_scripts import Migration, list_migrations
 from adwarm.store.payloads import table as payload
 from tests.support.memory_recovery import memory_options
 
@@ -219,32 +217,3 @@ class ReaderHarness:
 def desk(bench: PrefetchHarness) -> ReaderHarness:
     """A reader with the clock of the prefetch harness."""
     return ReaderHarness(bench, Reader(bench.prefetch.context, bench.clock))
-
-
-_MIGRATION = """import sqlalchemy as sa
-from alembic import op
-
-from adwarm.store.migration_scripts import ConcurrentIndex
-
-branch_labels = depends_on = None
-"""
-
-
-@pytest.fixture
-def next_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Migration]]:
-    """Returns a function that adds a migration to a copy of the folder, which the code then uses."""
-    folder = tmp_path / "migrations"
-    shutil.copytree(migration_scripts.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-
-    def add(body: str) -> Migration:
-        last = list_migrations()[-1].revision
-        number = int(last) + 1
-        revision = f'revision = "{number}"\ndown_revision = "{last}"'
-        source = "\n".join(('"""Does something."""', _MIGRATION, revision, body))
-        (folder / "versions" / f"{number:04}_next.py").write_text(source)
-        monkeypatch.setattr(migration_scripts, "FOLDER", folder)
-        migration_scripts._read.cache_clear()
-        return list_migrations()[-1]
-
-    yield add
-    migration_scripts._read.cache_clear()

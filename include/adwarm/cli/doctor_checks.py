@@ -175,12 +175,9 @@ def check_schema(runtime: "Runtime") -> str:
     Raises:
         Corrupt: they differ.
     """
-    from adwarm.store.schema import find_differences, get_current_revision, get_head_revision
+    from adwarm.store.schema import find_differences, get_head_revision
 
-    differences = find_differences(runtime.engine)
-    if get_current_revision(runtime.engine) != get_head_revision():
-        return "newer than this version, which can use it"  # and compatible, so that additions are expected
-    if differences:
+    if differences := find_differences(runtime.engine):
         raise Corrupt(f"the tables differ from schema {get_head_revision()}: {'; '.join(differences)}")
     return "each table is as this version needs it"
 

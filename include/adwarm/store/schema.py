@@ -1,50 +1,59 @@
 """Creates, upgrades, checks and resets the schema, and says whether database and objects can be used.
 
-The migrations live in `migrations/`.
+Older code does not run on a newer schema: everything stops for an upgrade.
 """
 
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, MetaData, func, inspect, select, table, text
+from sqlalchemy import Connection, Engine, MetaData, func, inspect, select, table
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from adwarm.foundation.clock import Clock
+from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest, StorageError
 from adwarm.foundation.storage import DATA_SETTING, describe_storage_problem
-from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations, list_pending, read_head
+from adwarm.store.database import read_transaction
 from adwarm.store.objects import Context
 from adwarm.store.partitions import table as partition
-from adwarm.store.schema_changes import get_compatible_from
 from adwarm.store.tables import metadata
-from adwarm.store.upgrades import read_revision, upgrade_to_newest
+from adwarm.store.upgrades import (
+    UNRELEASED,
+    VERSION_TABLE,
+    create_tables,
+    list_revisions,
+    read_revision,
+    run_alone,
+    run_migrations,
+)
+
+_ANEW = "delete all that is stored and start anew with `adwarm db reset --yes`"
 
 
 def upgrade(engine: Engine, clock: Clock | None = None) -> str:
-    """Upgrade the database to the newest schema and return its revision. Does nothing when it is up to date.
+    """Bring the database to the schema of this code and return its revision. Does nothing when it has it.
 
     Threads and processes may call this at the same time: one upgrades, the others wait and find it done. When a process
-    is killed meanwhile, the next call completes the upgrade.
+    is killed meanwhile, nothing has changed.
 
     Raises:
         BadRequest: this code has no migration from the database's schema; the message says what to do.
-        Transient: on PostgreSQL, a table was in use for minutes; nothing of that migration is done.
+        Transient: on PostgreSQL, a table was in use for minutes; nothing has changed.
     """
-    upgrade_to_newest(engine, _check_upgradable, clock)
+    if needs_upgrade(engine):
+        run_alone(engine, _bring_up, clock or SystemClock())
     return get_head_revision()
 
 
-def list_pending_migrations(engine: Engine) -> list[Migration]:
-    """Return the migrations that an upgrade would run, in their order.
-
-    Raises:
-        BadRequest: this code has no migration from the database's schema.
-    """
-    current = get_current_revision(engine)
-    _check_upgradable(current)
-    return list_pending(current)
+def _bring_up(connection: Connection) -> None:
+    revision = read_revision(connection)
+    if revision == get_head_revision():
+        return
+    _check_upgradable(connection, revision)
+    if revision is None:
+        create_tables(connection, metadata)
+    else:
+        run_migrations(connection)
 
 
 def find_differences(engine: Engine) -> list[str]:
@@ -58,13 +67,12 @@ def find_differences(engine: Engine) -> list[str]:
     options = {"version_table": VERSION_TABLE, "compare_type": True, "include_name": _is_own}
     with read_transaction(engine) as connection:
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
-        invalid = _list_invalid_indexes(connection)
-    return [_describe(difference) for difference in differences] + invalid
+    return [_describe(difference) for difference in differences]
 
 
 def get_head_revision() -> str:
     """Return the newest revision of this code."""
-    return read_head()
+    return list_revisions(metadata)[-1]
 
 
 def get_current_revision(engine: Engine) -> str | None:
@@ -74,41 +82,24 @@ def get_current_revision(engine: Engine) -> str | None:
 
 
 def require_current(engine: Engine) -> None:
-    """Check that this code runs on the schema of the database.
-
-    That is the newest schema of this code, or a later one whose migrations say that this code runs on it as well.
+    """Check that the database has the schema of this code.
 
     Raises:
-        BadRequest: it does not; the message names the command to run.
+        BadRequest: it has not; the message says what to do.
     """
     with read_transaction(engine) as connection:
         revision, needed = read_revision(connection), get_head_revision()
-        if revision == needed or _serves_older_code(connection, revision):
+        if revision == needed:
             return
-    _check_upgradable(revision)
+        _check_upgradable(connection, revision)
     raise BadRequest(
         f"the database is at schema {revision or 'none'}, this code needs {needed}; run `adwarm db upgrade`"
     )
 
 
 def needs_upgrade(engine: Engine) -> bool:
-    """Return whether the database lacks migrations, or has a schema on which this code does not run."""
-    with read_transaction(engine) as connection:
-        revision = read_revision(connection)
-        return revision != get_head_revision() and not _serves_older_code(connection, revision)
-
-
-def _serves_older_code(connection: Connection, revision: str | None) -> bool:
-    """Return whether the schema is newer than this code, and compatible with it."""
-    revisions = {migration.revision for migration in list_migrations()}
-    if revision is None or revision in revisions or _is_unreleased(revision):
-        return False
-    return get_compatible_from(connection, revision) in revisions
-
-
-def _is_unreleased(revision: str) -> bool:
-    """Return whether a schema is older than the first migration: those of earlier checkouts count from 1 to 13."""
-    return revision.isdecimal() and int(revision) < int(list_migrations()[0].revision)
+    """Return whether the database has another schema than this code."""
+    return get_current_revision(engine) != get_head_revision()
 
 
 def _is_own(name: str | None, kind: str, _parents: Any) -> bool:
@@ -124,28 +115,21 @@ def _describe(difference: Any) -> str:
     return f"{action.replace('_', ' ')}: {' '.join(parts)}"
 
 
-def _list_invalid_indexes(connection: Connection) -> list[str]:
-    if connection.dialect.name != "postgresql":
-        return []
-    query = text(
-        "SELECT indexrelid::regclass::text FROM pg_index "
-        "WHERE NOT indisvalid AND indrelid IN (SELECT oid FROM pg_class WHERE relname = ANY(:names)) ORDER BY 1"
-    )
-    names = connection.execute(query, {"names": list(metadata.tables)}).scalars()
-    return [f"invalid index: {name}; an upgrade was interrupted, run `adwarm db upgrade`" for name in names]
-
-
-def reset(engine: Engine) -> str:
-    """Drop every table of this version with its rows, create the newest schema, and return its revision.
+def reset(engine: Engine, clock: Clock | None = None) -> str:
+    """Drop every table of this version with its rows, create them anew, and return the revision.
 
     Other tables of the database are left alone; `count_other_rows` names them. Objects that no row names any more are
     deleted by maintenance.
     """
-    with write_transaction(engine) as connection:
+
+    def start_anew(connection: Connection) -> None:
         existing = MetaData()
         existing.reflect(connection, only=_list_existing_tables(connection, VERSION_TABLE))
         existing.drop_all(connection)
-    return upgrade(engine)
+        create_tables(connection, metadata)
+
+    run_alone(engine, start_anew, clock or SystemClock())
+    return get_head_revision()
 
 
 def count_other_rows(engine: Engine) -> dict[str, int | None]:
@@ -171,14 +155,18 @@ def _list_existing_tables(connection: Connection, *further: str) -> list[str]:
     return sorted({*metadata.tables, *further} & set(inspect(connection).get_table_names()))
 
 
-def _check_upgradable(revision: str | None) -> None:
-    revisions = {migration.revision for migration in list_migrations()}
-    if revision is None or revision in revisions:
-        return
-    if _is_unreleased(revision):
+def _check_upgradable(connection: Connection, revision: str | None) -> None:
+    names = _list_existing_tables(connection) if revision is None else []
+    if names:
         raise BadRequest(
-            f"the database has schema {revision} of an unreleased version, which cannot be upgraded; delete all that "
-            "is stored and start anew with `adwarm db reset --yes`"
+            f"the database has tables of adwarm, such as {names[0]}, and does not say of which version; restore a "
+            f"backup, or {_ANEW}"
+        )
+    if revision is None or revision in list_revisions(metadata):
+        return
+    if revision.startswith(UNRELEASED) or revision.isdecimal():  # the first ones were numbers
+        raise BadRequest(
+            f"the database has schema {revision} of an unreleased version, which cannot be upgraded; {_ANEW}"
         )
     raise BadRequest(f"the database has schema {revision}, made by a newer adwarm; upgrade this installation")
 

@@ -32,7 +32,6 @@ from adwarm.store import (  # noqa: F401 (registered by their import)
     reconciliations,
     report_versions,
     requests,
-    schema_changes,
     scores,
     snapshots,
     strategies,

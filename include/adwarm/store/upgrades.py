@@ -1,53 +1,51 @@
-"""Brings a database to the newest schema, one migration at a time.
+"""Brings a database to the schema of this code: an empty one gets its tables, an older one the migrations it lacks.
 
-- **One at a time.** A file lock beside a SQLite file, and an advisory lock on PostgreSQL, let one process upgrade a
-  database; the others wait, however long it takes, and find it done. Both end with their process.
-- **Interrupted.** A migration and its revision are one transaction; its indexes come before it, and building them again
-  is harmless. So the next upgrade completes what a killed one has left.
-- **Short locks.** On PostgreSQL a migration waits at most `LOCK_SECONDS` for a table. Then it gives up, lets those pass
-  that queued behind it, and tries again.
+- **Revisions.** The newest migration names the schema. Before the first release there is none; then a fingerprint of
+  the tables does, and a database with another one starts anew.
+- **One at a time.** All is one transaction, which keeps other upgrades out; the others wait and find it done. When it
+  is killed, nothing has changed.
+- **Short locks.** On PostgreSQL it waits at most `LOCK_SECONDS` for a lock. Then it gives up, lets those pass that
+  queued behind it, and tries again.
 """
 
 import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+import re
+import threading
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Connection, Engine, column, inspect, select, table
+from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
 
-from adwarm.foundation.clock import Clock, SystemClock
+from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Transient
-from adwarm.foundation.storage import DATABASE_SETTING, translating_storage_errors
-from adwarm.store.database import open_connection, read_transaction
-from adwarm.store.database_errors import translating_errors
-from adwarm.store.migration_scripts import (
-    VERSION_TABLE,
-    Migration,
-    is_invalid,
-    list_pending,
-    run_up,
-)
-from adwarm.store.schema_changes import save_change
+from adwarm.store.database import write_transaction
 
+VERSION_TABLE = "adwarm_alembic"
+FOLDER = Path(__file__).parent / "migrations"
 LOCK_SECONDS = 3
-"""How long a migration waits for a table, and so how long others wait behind it."""
+"""How long an upgrade waits for a lock, and so how long others wait behind it."""
 LOCK_ATTEMPTS = 40
+UNRELEASED = "unreleased-"
+"""The beginning of the revisions of schemas that no release has."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 _ADVISORY_LOCK = 7230115
-_POLL_SECONDS = 0.25
-_WAIT_SECONDS = 3_600.0
-_UNLIMITED = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+_BOUNDS = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout"
 _LOCK_CODES = {"55P03", "40P01"}
 """PostgreSQL: the timeout of a lock, and a deadlock."""
+_REVISION = re.compile(r'^(down_)?revision\b[^=]*= "([\w.]+)"', re.MULTILINE)
+_version = Table(
+    VERSION_TABLE,
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+)
+"""The table of alembic, as it creates it."""
+_migrating = threading.Lock()
+"""alembic keeps the context of a run in globals of its module, so one thread of a process runs it at a time."""
 logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it logs every time a context is configured
 log = logging.getLogger(__name__)
-
-
-_version = table(VERSION_TABLE, column("version_num"))
-_VERBATIM: Final = {"no_parameters": True}
-"""A statement may hold percent signs, which the driver would take for parameters."""
 
 
 def read_revision(connection: Connection) -> str | None:
@@ -58,131 +56,84 @@ def read_revision(connection: Connection) -> str | None:
     return revision
 
 
-def upgrade_to_newest(engine: Engine, check: Callable[[str | None], None], clock: Clock | None = None) -> None:
-    """Run every migration that the database lacks. `check` raises for a revision that cannot be upgraded."""
-    with read_transaction(engine) as connection:
-        current = read_revision(connection)
-    check(current)
-    if not list_pending(current):
-        return
-    with _exclusive(engine, clock or SystemClock()) as steps:
-        current = steps.revision()
-        check(current)
-        for migration in list_pending(current):
-            steps.up(migration)
+def list_revisions(metadata: MetaData) -> list[str]:
+    """Return the revisions that this code knows, the newest one last.
+
+    They come from the text of the migrations: importing alembic takes long.
+
+    Args:
+        metadata: the tables of this code, whose fingerprint is the only revision while there is no migration.
+    """
+    texts = [path.read_text("utf-8") for path in sorted((FOLDER / "versions").glob("*.py"))]
+    names = [match for text in texts for match in _REVISION.findall(text)]
+    before = {name for is_before, name in names if is_before}
+    revisions = [name for is_before, name in names if not is_before]
+    return sorted(revisions, key=lambda name: name not in before) or [UNRELEASED + _fingerprint(metadata)]
 
 
-class _Steps:
-    """Runs migrations on one connection, which holds the lock of upgrades."""
+def _fingerprint(metadata: MetaData) -> str:
+    """Return what differs between two schemas, in 12 characters."""
+    facts = [
+        (
+            name,
+            [
+                (c.name, type(c.type).__name__, getattr(c.type, "length", None), c.nullable, c.primary_key, _default(c))
+                for c in table.columns
+            ],
+            sorted((type(k).__name__, str(k.name), str(getattr(k, "sqltext", ""))) for k in table.constraints),
+            sorted((str(i.name), i.columns.keys(), i.unique, _condition(i)) for i in table.indexes),
+        )
+        for name, table in sorted(metadata.tables.items())
+    ]
+    return sha256(repr(facts).encode()).hexdigest()[:12]
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._dialect = connection.dialect.name
 
-    def revision(self) -> str | None:
-        """Return the revision of the database."""
-        with self._connection.begin():
-            return read_revision(self._connection)
+def _default(column: Any) -> str:
+    return "" if column.server_default is None else str(column.server_default.arg)
 
-    def up(self, migration: Migration) -> None:
-        """Build the indexes of a migration, then run it."""
-        for index in migration.indexes:
-            self._build(index.name, index.create_statement(self._dialect))
 
-        def run(connection: Connection) -> None:
-            run_up(connection, migration.revision)
-            save_change(connection, migration.revision, migration.compatible_from, self._clock.now())
+def _condition(index: Any) -> str:
+    return str(index.dialect_options["sqlite"].get("where"))
 
-        self._retry(run)
-        log.info("the database has schema %s", migration.revision)
 
-    def _build(self, name: str, statement: str) -> None:
-        if self._dialect == "postgresql":
-            with self._connection.begin():
-                invalid = is_invalid(self._connection, name)
-            if invalid:  # left by an interrupted build; it is never completed, and costs every write
-                quoted = self._connection.dialect.identifier_preparer.quote(name)
-                self._run_alone(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted}")
-        self._run_alone(statement)
+def create_tables(connection: Connection, metadata: MetaData) -> None:
+    """Create the tables of this code, and record its revision."""
+    metadata.create_all(connection)
+    _version.create(connection, checkfirst=True)
+    connection.execute(_version.insert().values(version_num=list_revisions(metadata)[-1]))
 
-    def _run_alone(self, statement: str) -> None:
-        """Run a statement outside of a transaction on PostgreSQL. It may take as long as the table is large."""
-        if self._dialect == "sqlite":
-            self._retry(lambda connection: connection.exec_driver_sql(statement, execution_options=_VERBATIM))
-            return
-        raw: Any = self._connection.connection.dbapi_connection
-        raw.autocommit = True
+
+def run_migrations(connection: Connection) -> None:
+    """Run the migrations that the database lacks, in the transaction of `connection`."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    with _migrating:
+        command.upgrade(config, "head")
+
+
+def run_alone(engine: Engine, change: Callable[[Connection], None], clock: Clock) -> None:
+    """Run `change` in a transaction while no other process changes the schema; where a lock times out, try again.
+
+    Raises:
+        Transient: the schema, or a table, was in use for minutes; nothing has changed.
+    """
+    pause = _FIRST_PAUSE_SECONDS
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
-            with raw.cursor() as cursor:
-                # It waits for transactions that are older, and nobody waits behind it.
-                cursor.execute("SET statement_timeout = 0; SET lock_timeout = 0")
-                cursor.execute(statement)
-        finally:
-            raw.autocommit = False
-
-    def _retry(self, run: Callable[[Connection], Any]) -> None:
-        """Run a transaction; where a lock times out, let others pass and try again."""
-        pause = _FIRST_PAUSE_SECONDS
-        for attempt in range(1, LOCK_ATTEMPTS + 1):
-            try:
-                with translating_errors(self._connection.engine), self._connection.begin():
-                    if self._dialect == "postgresql":
-                        self._connection.exec_driver_sql(f"{_UNLIMITED}; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-                    run(self._connection)
-            except Transient as error:
-                if error.code not in _LOCK_CODES or attempt == LOCK_ATTEMPTS:
-                    raise
-                log.info("a table is in use; the migration is tried again in %.1f s", pause)
-            else:
-                return
-            self._clock.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-
-
-@contextmanager
-def _exclusive(engine: Engine, clock: Clock) -> Iterator[_Steps]:
-    """Wait until no other process changes the schema of the database, and keep them out."""
-    with _file_lock(engine), translating_errors(engine), open_connection(engine) as plain:
-        connection = plain.execution_options(sqlite_begin="IMMEDIATE")
-        if engine.dialect.name != "postgresql":
-            yield _Steps(connection, clock)
+            with write_transaction(engine) as connection:
+                if engine.dialect.name == "postgresql":
+                    connection.exec_driver_sql(f"{_BOUNDS} = '{LOCK_SECONDS}s'")
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+                change(connection)
+        except Transient as error:
+            if error.code not in _LOCK_CODES or attempt == LOCK_ATTEMPTS:
+                raise
+            log.info("the schema or a table is in use; the upgrade is tried again in %.1f s", pause)
+        else:
             return
-        try:
-            _wait_for_advisory_lock(connection, clock)
-            yield _Steps(connection, clock)
-        finally:
-            plain.invalidate()  # closes the session, which ends its lock and its timeouts
-
-
-def _wait_for_advisory_lock(connection: Connection, clock: Clock) -> None:
-    """Ask again and again: a statement that waited would hold a snapshot, for which a concurrent index waits."""
-    for _ in range(int(_WAIT_SECONDS / _POLL_SECONDS)):
-        with connection.begin():
-            if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar_one():
-                return
-        clock.sleep(_POLL_SECONDS)
-    raise Transient(
-        f"another process has been changing the schema for {_WAIT_SECONDS / 60:.0f} minutes; see pg_locks "
-        f"(locktype advisory, objid {_ADVISORY_LOCK}) for its session"
-    )
-
-
-@contextmanager
-def _file_lock(engine: Engine) -> Iterator[None]:
-    """Hold a file lock beside a SQLite file; the system releases it when the process ends."""
-    database = engine.url.database
-    if engine.dialect.name != "sqlite" or not database or database == ":memory:":
-        with nullcontext():
-            yield
-        return
-    from fcntl import LOCK_EX, flock
-
-    path = Path(f"{database}.upgrade")
-    with translating_storage_errors(path, DATABASE_SETTING):
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        flock(file, LOCK_EX)
-        yield
-    finally:
-        os.close(file)
+        clock.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

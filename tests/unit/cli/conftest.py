@@ -93,7 +93,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, schema_template: SchemaTem
     for day in range(1, 29):
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "upgrade_to_newest", schema_template.upgrade)
+        patch.setattr(schema, "run_alone", schema_template.run_alone)
         runtime = Runtime(Settings(home=folder / "home", access_log={"url": str(folder / "log")}))
         until = datetime(2026, 10, 29, tzinfo=UTC)
         ingest(runtime.context, until)

@@ -68,7 +68,6 @@ def test_an_invalid_argument_is_one_line(adwarm: Adwarm, subtests: pytest.Subtes
         ("fatigue", "act_1"),
         ("maintain", "--verify"),
         ("db", "upgrade"),
-        ("db", "upgrade", "--plan"),
     ],
 )
 def test_an_invalid_setting_is_one_line_without_its_secret(
@@ -190,7 +189,6 @@ def test_commands_work_after_a_fallback(
         ("maintain", "--verify"),
         ("maintain", "--step", "compact"),
         ("db", "upgrade"),
-        ("db", "upgrade", "--plan", "--json"),
     ]:
         with subtests.test(words=words):
             result = adwarm(*words)

@@ -4,19 +4,18 @@ import re
 import sqlite3
 from pathlib import Path
 
-from adwarm.store.migration_scripts import VERSION_TABLE, list_migrations
+from adwarm.store.schema import get_head_revision
+from adwarm.store.upgrades import VERSION_TABLE
 
 from .conftest import Adwarm
 
 
-def test_the_schema_is_upgraded_and_shown(adwarm: Adwarm) -> None:
-    """The revision is empty before an upgrade and the newest after it; a second upgrade changes nothing."""
-    before = adwarm("db", "upgrade", "--plan", "--json").json
-    assert before["database"] is None
+def test_the_schema_is_created_once(adwarm: Adwarm) -> None:
+    """The revision is empty before and the newest after it; a second upgrade changes nothing."""
     made = adwarm("db", "upgrade", "--json").json
-    assert (made["before"], made["now"]) == (None, before["needed"])
+    assert (made["before"], made["now"]) == (None, get_head_revision())
+    assert adwarm("db", "upgrade", "--json").json["before"] == made["now"]
     assert "sqlite" in adwarm("db", "upgrade").stdout
-    assert adwarm("db", "upgrade", "--plan", "--json").json["database"] == before["needed"]
 
 
 def test_the_database_is_reset(adwarm: Adwarm) -> None:
@@ -44,28 +43,17 @@ def test_what_a_reset_leaves_is_named(adwarm: Adwarm, home: Path) -> None:
     assert re.search(r"order\W+2\b", shown)
 
 
-def test_a_plan_changes_nothing(adwarm: Adwarm) -> None:
-    """`--plan` lists the migrations; the database stays empty."""
-    plan = adwarm("db", "upgrade", "--plan", "--json").json["migrations"]
-
-    assert [step["revision"] for step in plan] == [migration.revision for migration in list_migrations()]
-    assert adwarm("db", "upgrade", "--plan", "--json").json["database"] is None
-    adwarm("db", "upgrade")
-    assert adwarm("db", "upgrade", "--plan", "--json").json["migrations"] == []
-    assert "newest schema" in adwarm("db", "upgrade", "--plan").stdout
-
-
 def test_the_database_is_checked(adwarm: Adwarm, home: Path) -> None:
     """The doctor's check `schema` finds no table changed, and names one that is missing with exit code 1."""
     adwarm("db", "upgrade")
     (whole,) = adwarm("doctor", "--only", "schema", "--json").json
     assert (whole["name"], whole["ok"]) == ("schema", True)
     with sqlite3.connect(home / "adwarm.db") as connection:
-        connection.execute("DROP TABLE schema_change")
+        connection.execute("DROP TABLE healing_run")
 
     checked = adwarm("doctor", "--only", "schema")
 
-    assert (checked.exit_code, "schema_change" in checked.stdout) == (1, True)
+    assert (checked.exit_code, "healing_run" in checked.stdout) == (1, True)
     assert "there is no check 'scheme'; the checks are settings" in adwarm("doctor", "--only", "scheme").stderr
 
 

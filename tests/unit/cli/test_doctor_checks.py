@@ -29,9 +29,9 @@ from adwarm.store import aggregates, jobs, maintenance_steps
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.alerts import Channels, NewAlert, claim_notices, finish_notice, open_or_extend
 from adwarm.store.database import open_engine, write_transaction
-from adwarm.store.migration_scripts import Migration
 from adwarm.store.switches import Switch, SwitchState, set_switch
 from tests.unit.conftest import SQLITE_ONLY
+from tests.unit.store.migrated_schema import make_database
 
 from .conftest import Adwarm
 
@@ -87,15 +87,13 @@ def test_a_check_that_could_not_be_made_does_not_pass(
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-def test_a_missing_migration_names_the_command(
-    adwarm: Adwarm, engine: Engine, monkeypatch: pytest.MonkeyPatch, next_migration: Callable[[str], Migration]
+def test_a_server_without_the_schema_names_the_command(
+    adwarm: Adwarm, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server whose schema is older than the code is something to fix, and the command is there for programs."""
-
-    monkeypatch.setenv("ADWARM_DATABASE_URL", engine.url.render_as_string(hide_password=False))
-    next_migration("def upgrade():\n    pass\n")
-    (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
+    """It is something to fix, and the command is there for programs."""
+    with make_database(open_engine(postgres_url)) as fresh:
+        monkeypatch.setenv("ADWARM_DATABASE_URL", fresh.url.render_as_string(hide_password=False))
+        (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
 
     assert not database["ok"]
     assert database["fix"] == "adwarm db upgrade"

@@ -37,7 +37,6 @@ BOUNDED_OTHERWISE = {
     "maintenance_step": "number of steps",
     "payload": "collect_garbage",
     "policy": "one row",
-    "schema_change": "number of migrations",
     "strategy": "a user makes them",
     "watermark": "number of steps",
 }

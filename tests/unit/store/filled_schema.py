@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.migration_scripts import VERSION_TABLE
+from adwarm.store.upgrades import VERSION_TABLE
 
 Rows = dict[str, list[dict[str, Any]]]
 TEXT = "ü€𝄞'\"\\\n%s{};--"

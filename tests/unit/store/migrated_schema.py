@@ -1,4 +1,4 @@
-"""Databases at any schema, what they say about their tables, and small migrations to try the steps with."""
+"""Databases of their own, and what they say about their tables."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,22 +9,7 @@ from sqlalchemy import Engine, MetaData, inspect, text
 from sqlalchemy.engine import make_url
 
 from adwarm.store.database import open_engine, write_transaction
-from adwarm.store.migration_scripts import VERSION_TABLE, list_migrations, list_pending, run_up
-from adwarm.store.schema_changes import save_change
-from adwarm.store.upgrades import read_revision
-from tests.unit.conftest import NOW
-
-ADDITIONS = f"""
-INDEXES = (ConcurrentIndex("ix_new", "warm", ("reason", "decided_at"), where="used"),)
-COMPATIBLE_FROM = "{list_migrations()[0].revision}"
-
-def upgrade():
-    op.add_column("warm", sa.Column("extra", sa.Integer(), nullable=False, server_default="0"))
-"""
-NEW_TABLE = """
-def upgrade():
-    op.create_table("made_up", sa.Column("id", sa.Integer(), primary_key=True), sa.Column("name", sa.String(40)))
-"""
+from adwarm.store.upgrades import VERSION_TABLE
 
 
 @contextmanager
@@ -40,18 +25,6 @@ def make_database(engine: Engine) -> Iterator[Engine]:
     made.dispose()
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-def upgrade_until(engine: Engine, revision: str) -> None:
-    """Upgrade to `revision` by the migrations up to it."""
-    with write_transaction(engine) as connection:
-        for migration in list_pending(read_revision(connection)):
-            for index in migration.indexes:
-                connection.exec_driver_sql(index.create_statement("sqlite"), execution_options={"no_parameters": True})
-            run_up(connection, migration.revision)
-            save_change(connection, migration.revision, migration.compatible_from, NOW)
-            if migration.revision == revision:
-                return
 
 
 def drop_all(engine: Engine) -> None:

@@ -1,42 +1,83 @@
-"""The schema and its migrations."""
+"""The schema of a database: its differences, what is refused, and starting anew."""
 
 from collections.abc import Iterator
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy import Column, Engine, Index, Integer, MetaData, inspect, select, text
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.payloads import table as payload
 from adwarm.store.schema import (
-    VERSION_TABLE,
+    find_differences,
     get_current_revision,
     get_head_revision,
-    list_pending_migrations,
     needs_upgrade,
     require_current,
     reset,
     upgrade,
 )
 from adwarm.store.tables import metadata
+from adwarm.store.upgrades import UNRELEASED, VERSION_TABLE, list_revisions
 from tests.unit.conftest import NOW
 
 
-def test_migrations_give_the_tables_of_the_code(engine: Engine) -> None:
-    """The migrations create exactly the tables that the code declares."""
-    with read_transaction(engine) as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+def test_differences_are_named(fresh: Engine) -> None:
+    """A dropped index, an added column and a missing table are found and named; other tables are left alone."""
+    upgrade(fresh)
+    assert find_differences(fresh) == []
+    with write_transaction(fresh) as connection:
+        connection.execute(text("DROP INDEX ix_healing_run_at"))
+        connection.execute(text("ALTER TABLE payload ADD COLUMN extra INTEGER"))
+        connection.execute(text("DROP TABLE machine_load"))
+        connection.execute(text("CREATE TABLE of_somebody_else (id INTEGER)"))
 
-        differences = compare_metadata(context, metadata)
+    found = "\n".join(sorted(find_differences(fresh)))
 
-    assert differences == []
+    assert "add index: ix_healing_run_at" in found
+    assert "remove column" in found
+    assert "extra" in found
+    assert "add table: machine_load" in found
+    assert "of_somebody_else" not in found
+
+
+def test_every_change_of_a_table_is_another_schema(subtests: pytest.Subtests) -> None:
+    """Whoever changes a table before the first release has nothing else to do: older databases are refused."""
+
+    def add_column(changed: MetaData) -> None:
+        changed.tables["warm"].append_column(Column("extra", Integer))
+
+    def allow_null(changed: MetaData) -> None:
+        changed.tables["warm"].c.reason.nullable = True
+
+    def lengthen(changed: MetaData) -> None:
+        changed.tables["account"].c.name.type.length = 999  # type: ignore[attr-defined]
+
+    def add_index(changed: MetaData) -> None:
+        Index("ix_new", changed.tables["warm"].c.reason)
+
+    def drop_table(changed: MetaData) -> None:
+        changed.remove(changed.tables["machine_load"])
+
+    seen = set(list_revisions(metadata))
+    for change in (add_column, allow_null, lengthen, add_index, drop_table):
+        with subtests.test(change=change.__name__):
+            changed = MetaData()
+            for table in metadata.tables.values():
+                table.to_metadata(changed)
+            assert list_revisions(changed) == list_revisions(metadata)
+            for table in changed.tables.values():
+                for column in table.columns:
+                    column.type = column.type.copy()
+            change(changed)
+            (revision,) = list_revisions(changed)
+            assert revision not in seen
+            seen.add(revision)
 
 
 @pytest.fixture
 def unreleased_database(engine: Engine) -> Iterator[Engine]:
-    """A database of an earlier checkout: a revision whose migration is gone, and rows."""
+    """A database of an earlier checkout, with rows."""
     _set_revision(engine, "13")
     with write_transaction(engine) as connection:
         connection.execute(payload.insert().values(hash="h", body=b"\x00\xff", created_at=NOW))
@@ -49,11 +90,11 @@ def _set_revision(engine: Engine, revision: str) -> None:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'"))
 
 
-@pytest.mark.parametrize("revision", ["1", "13", "0012"])
+@pytest.mark.parametrize("revision", ["1", "22", f"{UNRELEASED}0123456789ab"])
 def test_an_unreleased_database_is_refused(unreleased_database: Engine, revision: str) -> None:
     """Upgrading it is one error that says how to start anew, and changes nothing."""
     _set_revision(unreleased_database, revision)
-    for check in (upgrade, require_current, list_pending_migrations):
+    for check in (upgrade, require_current):
         with pytest.raises(BadRequest, match=rf"schema {revision} .*start anew with `adwarm db reset --yes`"):
             check(unreleased_database)
 
@@ -65,10 +106,19 @@ def test_an_unreleased_database_is_refused(unreleased_database: Engine, revision
 
 def test_a_newer_database_is_refused(unreleased_database: Engine) -> None:
     """A revision that this code does not know yet is said to be newer."""
-    _set_revision(unreleased_database, "99")
+    _set_revision(unreleased_database, "0.2.0")
+    for check in (upgrade, require_current):
+        with pytest.raises(BadRequest, match="newer adwarm"):
+            check(unreleased_database)
 
-    with pytest.raises(BadRequest, match="newer adwarm"):
-        upgrade(unreleased_database)
+
+def test_tables_without_a_revision_are_refused(unreleased_database: Engine) -> None:
+    """Nothing is created beside them: they may be of any version."""
+    with write_transaction(unreleased_database) as connection:
+        connection.execute(text(f"DELETE FROM {VERSION_TABLE}"))
+    for check in (upgrade, require_current):
+        with pytest.raises(BadRequest, match="does not say of which version; restore a backup, or"):
+            check(unreleased_database)
 
 
 def test_reset(unreleased_database: Engine) -> None:

@@ -1,106 +1,111 @@
-"""Upgrades: every step, on empty and filled databases, and what interrupts or meets them."""
+"""Upgrades: of an empty database, by the migrations of a release, and what interrupts or meets them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Boolean, Column, Engine, Index, Integer, MetaData, String, Table, inspect, text
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.store import migration_scripts
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import Transient
+from adwarm.store import schema, upgrades
 from adwarm.store.database import open_engine, read_transaction, write_transaction
-from adwarm.store.migration_scripts import Migration, list_migrations
-from adwarm.store.schema import find_differences, get_current_revision, get_head_revision, upgrade
+from adwarm.store.schema import find_differences, get_current_revision, get_head_revision, require_current, upgrade
 from adwarm.store.tables import metadata
-from adwarm.store.upgrades import upgrade_to_newest
+from adwarm.store.upgrades import create_tables
+from tests.unit.conftest import NOW
 from tests.unit.store.filled_schema import fill, lost_rows, read_rows
-from tests.unit.store.migrated_schema import ADDITIONS, NEW_TABLE, describe, drop_all, upgrade_until
+from tests.unit.store.migrated_schema import describe, drop_all
 
 ROOT = Path(__file__).resolve().parents[3]
-FIRST = list_migrations()[0].revision
+HEAD = '"""Does something."""\nimport sqlalchemy as sa\nfrom alembic import op\n'
+BASELINE = HEAD + 'revision = "0.1.0"\ndown_revision = None\ndef upgrade() -> None:\n    pass\n'
+NEXT = (
+    HEAD
+    + """revision = "0.2.0"
+down_revision = "0.1.0"
+def upgrade() -> None:
+    op.add_column("warm", sa.Column("extra", sa.Boolean(), nullable=False, server_default="0"))
+    op.create_index("ix_new", "warm", ["reason", "decided_at"])
+    op.create_table(
+        "made_up",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(40), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_made_up"),
+    )
+"""
+)
 
 
 @pytest.fixture
-def revisions(next_migration: Callable[[str], Migration]) -> list[str]:
-    """Every revision. Two more than those of the code, so that there are steps from one to another."""
-    next_migration(ADDITIONS)
-    next_migration(NEW_TABLE)
-    return [migration.revision for migration in list_migrations()]
+def released(fresh: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A database of release 0.1.0 with rows, and the code of release 0.2.0, which has a migration and other tables."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(upgrades.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(upgrades, "FOLDER", folder)
+    (folder / "versions" / "release_0_1_0.py").write_text(BASELINE)
+    with write_transaction(fresh) as connection:
+        create_tables(connection, metadata)
+    newer = MetaData(naming_convention=metadata.naming_convention)
+    for table in metadata.tables.values():
+        table.to_metadata(newer)
+    warm = newer.tables["warm"]
+    warm.append_column(Column("extra", Boolean, nullable=False, server_default="0"))
+    Index("ix_new", warm.c.reason, warm.c.decided_at)
+    Table("made_up", newer, Column("id", Integer, primary_key=True), Column("name", String(40)))
+    (folder / "versions" / "release_0_2_0.py").write_text(NEXT)
+    monkeypatch.setattr(schema, "metadata", newer)
+    return fresh
 
 
-def test_the_migrations_and_the_code_make_the_same_tables(fresh: Engine) -> None:
-    """Columns, types, NULL, defaults, keys, constraints, checks and indexes are those of the code's own tables."""
+def test_fresh_and_upgraded_schemas_are_equal(released: Engine) -> None:
+    """Columns, types, NULL, defaults, keys, constraints and indexes are the same, and every row is still there."""
+    before = fill(released, "a")
+    assert (get_current_revision(released), get_head_revision()) == ("0.1.0", "0.2.0")
+    assert upgrade(released) == "0.2.0"
+    assert lost_rows(before, read_rows(released)) == {}
+    assert find_differences(released) == []
+    upgraded = describe(released)
+    drop_all(released)
+
+    assert upgrade(released) == "0.2.0"
+    assert describe(released) == upgraded
+    assert find_differences(released) == []
+
+
+def test_an_empty_database_gets_the_tables_of_the_code(fresh: Engine) -> None:
+    """They are those that the code declares, and the database says which schema it has."""
     upgrade(fresh)
-    migrated = describe(fresh)
+    created = describe(fresh)
+    assert find_differences(fresh) == []
+    require_current(fresh)
     drop_all(fresh)
     metadata.create_all(fresh)
 
-    assert describe(fresh) == migrated
+    assert describe(fresh) == created
 
 
-def test_differences_are_named(fresh: Engine) -> None:
-    """A dropped index, an added column and a missing table are found and named; other tables are left alone."""
-    upgrade(fresh)
-    assert find_differences(fresh) == []
-    with write_transaction(fresh) as connection:
-        connection.execute(text("DROP INDEX ix_healing_run_at"))
-        connection.execute(text("ALTER TABLE payload ADD COLUMN extra INTEGER"))
-        connection.execute(text("DROP TABLE schema_change"))
-        connection.execute(text("CREATE TABLE of_somebody_else (id INTEGER)"))
-
-    found = "\n".join(sorted(find_differences(fresh)))
-
-    assert "add index: ix_healing_run_at" in found
-    assert "remove column" in found
-    assert "extra" in found
-    assert "add table: schema_change" in found
-    assert "of_somebody_else" not in found
-
-
-@pytest.mark.slow
-def test_steps_on_an_empty_database(fresh: Engine, revisions: list[str]) -> None:
-    """Each step changes the tables, and all of them together are the newest schema."""
-    shapes: list[dict[str, Any]] = [{}]
-    for revision in revisions:
-        upgrade_until(fresh, revision)
-        assert get_current_revision(fresh) == revision
-        shapes.append(describe(fresh))
-    assert all(below != above for below, above in pairwise(shapes))
-    drop_all(fresh)
-    upgrade(fresh)
-    assert describe(fresh) == shapes[-1]
-
-
-@pytest.mark.slow
-def test_rows_survive_each_step_up(fresh: Engine, revisions: list[str]) -> None:
-    """Rows of extreme values in every table are unchanged by each step."""
-    upgrade_until(fresh, FIRST)
-    before = fill(fresh, FIRST)
-    for above in revisions[1:]:
-        upgrade_until(fresh, above)
-        assert lost_rows(before, read_rows(fresh)) == {}, above
-        before = fill(fresh, above)
-
-
-def test_threads_upgrade_one_database_at_once(fresh: Engine) -> None:
-    """Four threads upgrade one database at the same time; each returns with the newest schema."""
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_threads_upgrade_one_database_at_once(released: Engine, is_fresh: bool) -> None:
+    """Each returns with the newest schema, whether the database was empty or of an earlier release."""
+    if is_fresh:
+        drop_all(released)
     with ThreadPoolExecutor(4) as pool:
-        revisions = list(pool.map(lambda _: upgrade(fresh), range(4)))
+        revisions = list(pool.map(lambda _: upgrade(released), range(4)))
 
-    assert set(revisions) == {get_head_revision()}
-    assert find_differences(fresh) == []
+    assert set(revisions) == {"0.2.0"}
+    assert find_differences(released) == []
 
 
 @pytest.mark.slow
 def test_threads_upgrade_several_databases_at_once(tmp_path: Path) -> None:
-    """Four threads upgrade a database each in one process, although alembic has one context per process."""
+    """Four threads upgrade a database each in one process."""
     engines = [open_engine(f"sqlite:///{tmp_path}/{number}.db") for number in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upgrade, engines))
@@ -108,47 +113,14 @@ def test_threads_upgrade_several_databases_at_once(tmp_path: Path) -> None:
     assert [find_differences(engine) for engine in engines] == [[]] * 4
 
 
-USE_FOLDER = """
+DIE = """
 import os, signal, sys
-from pathlib import Path
 from sqlalchemy import event
-from adwarm.store import migration_scripts, open_engine, upgrade
-engine, migration_scripts.FOLDER = open_engine(sys.argv[1]), Path(sys.argv[2])
-"""
-UPGRADE = f"""{USE_FOLDER}
-sys.stdin.readline()
-print(upgrade(engine))
-"""
-
-
-def _start(script: str, engine: Engine) -> subprocess.Popen[str]:
-    """Start a process that has the migrations of this one."""
-    url = engine.url.render_as_string(hide_password=False)
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "include")}
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-c", script, url, str(migration_scripts.FOLDER)]
-    return subprocess.Popen(command, env=environment, **pipes)
-
-
-@pytest.mark.slow
-def test_processes_upgrade_at_once(fresh: Engine, revisions: list[str]) -> None:
-    """Two processes upgrade a filled database at the same moment; all succeed, and no row is lost."""
-    upgrade_until(fresh, FIRST)
-    before = fill(fresh, "a")
-    processes = [_start(UPGRADE, fresh) for _ in range(2)]
-
-    answers = [process.communicate("go\n", timeout=120)[0].strip() for process in processes]
-
-    assert answers == [revisions[-1]] * 2
-    assert get_current_revision(fresh) == revisions[-1]
-    assert lost_rows(before, read_rows(fresh)) == {}
-
-
-DIE = f"""{USE_FOLDER}
-left = [int(sys.stdin.readline())]
+from adwarm.store import open_engine, upgrade
+engine, left = open_engine(sys.argv[1]), [int(sys.argv[2])]
 @event.listens_for(engine, "after_cursor_execute")
 def count(connection, cursor, statement, *arguments):
-    if statement.lstrip().upper().startswith(("CREATE", "ALTER", "DROP", "UPDATE", "INSERT")):
+    if statement.lstrip().upper().startswith(("CREATE", "INSERT")):
         left[0] -= 1
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -157,26 +129,26 @@ print(upgrade(engine))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("start", "statements"), [("base", 40), (FIRST, 3)])
-def test_a_killed_upgrade_is_completed_by_the_next(
-    fresh: Engine, revisions: list[str], start: str, statements: int
-) -> None:
-    """kill -9 after some statements leaves a schema between two migrations; the next upgrade completes it."""
-    upgrade(fresh)
-    complete = describe(fresh)
-    drop_all(fresh)
-    if start == FIRST:
-        upgrade_until(fresh, FIRST)
-    before = fill(fresh, "a")
-    process = _start(DIE, fresh)
-    process.communicate(f"{statements}\n", timeout=120)
-    assert process.returncode == -signal.SIGKILL
-    assert get_current_revision(fresh) in [None, *revisions[:-1]]
+@pytest.mark.parametrize("statements", [1, 40, 0])
+def test_a_killed_upgrade_changes_nothing(fresh: Engine, statements: int) -> None:
+    """kill -9 after some statements leaves no table, and the next upgrade does all; of two processes both succeed."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "include")}
+    url = fresh.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", DIE, url, str(statements)]
+    processes = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(1 if statements else 2)
+    ]
+    answers = [process.communicate(timeout=120)[0].strip() for process in processes]
+    if statements:
+        assert processes[0].returncode == -signal.SIGKILL
+        assert inspect(fresh).get_table_names() == []
+        upgrade(fresh)
+    else:
+        assert answers == [get_head_revision()] * 2
 
-    upgrade(fresh)
-
-    assert describe(fresh) == complete
-    assert lost_rows(before, read_rows(fresh)) == {}
+    assert find_differences(fresh) == []
+    require_current(fresh)
 
 
 def test_nothing_is_locked_when_nothing_is_to_do(fresh: Engine) -> None:
@@ -186,23 +158,64 @@ def test_nothing_is_locked_when_nothing_is_to_do(fresh: Engine) -> None:
         assert pool.submit(upgrade, fresh).result(timeout=30) == get_head_revision()
 
 
-def test_a_refused_database_is_not_changed(fresh: Engine) -> None:
-    """The check of the revision comes before the first statement."""
+class _Reader(threading.Thread):
+    """Holds a table until it is released."""
 
-    def refuse(_revision: str | None) -> None:
-        raise BadRequest("not this one")
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self.is_reading, self.free = threading.Event(), threading.Event()
 
-    with pytest.raises(BadRequest, match="not this one"):
-        upgrade_to_newest(fresh, refuse)
-    with read_transaction(fresh) as connection:
-        assert inspect(connection).get_table_names() == []
+    def run(self) -> None:
+        """Read, and stay in the transaction."""
+        with read_transaction(self._engine) as connection:
+            connection.execute(text("SELECT count(*) FROM warm"))
+            self.is_reading.set()
+            self.free.wait(60)
 
 
-def test_the_lock_of_a_sqlite_file_is_private(tmp_path: Path) -> None:
-    """The file whose lock keeps other upgrades out can be read by the user alone, whatever the umask says."""
-    old = os.umask(0)
-    try:
-        upgrade(open_engine(f"sqlite:///{tmp_path}/private/a.db"))
-        assert (tmp_path / "private/a.db.upgrade").stat().st_mode & 0o777 == 0o600
-    finally:
-        os.umask(old)
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_busy_table_is_tried_again(released: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a reader holds the table, the upgrade gives up its place after a moment, waits and tries again."""
+    monkeypatch.setattr(upgrades, "LOCK_SECONDS", 0.2)
+    reader = _Reader(released)
+
+    class FreeingClock(VirtualClock):
+        """Ends the reader at the third pause."""
+
+        pauses: list[float] = []  # noqa: RUF012
+
+        def sleep(self, seconds: float) -> None:
+            self.pauses.append(seconds)
+            if len(self.pauses) == 3:
+                reader.free.set()
+                reader.join()
+
+    reader.start()
+    reader.is_reading.wait(60)
+    clock = FreeingClock(NOW)
+
+    assert upgrade(released, clock) == "0.2.0"
+    assert clock.pauses == [0.5, 1.0, 2.0]
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_table_that_stays_busy(released: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last attempt the upgrade fails with the reason, and the schema is as before."""
+    monkeypatch.setattr(upgrades, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(upgrades, "LOCK_ATTEMPTS", 2)
+    before = describe(released)
+    reader = _Reader(released)
+    reader.start()
+    reader.is_reading.wait(60)
+    with pytest.raises(Transient, match="timed out waiting for a lock"):
+        upgrade(released, VirtualClock(NOW))
+    reader.free.set()
+    reader.join()
+
+    assert get_current_revision(released) == "0.1.0"
+    assert describe(released) == before
