@@ -5,9 +5,9 @@ the others. A step runs for at most two minutes, and the next run goes on where 
 task names its steps in its log and in its result: what each did, or why it was skipped. `adwarm status` shows what each
 did last; `adwarm maintain` runs the same steps without Airflow.
 
-The task `discover_accounts` lists the accounts of each connection once a day, and at once when the connection is new or
-its token has changed. It stores zone, currency and status; what `adwarm accounts set` has set stays. A connection that
-cannot be read fails the task once a day; the accounts of the others are stored.
+The task `discover_accounts` lists the accounts of each connection every six hours, and at once when the connection is
+new or its token has changed. It stores zone, currency and status; what `adwarm accounts set` has set stays. A
+connection that cannot be read fails the task each time; the accounts of the others are stored.
 
 The task `monitor` runs the steps that take seconds:
 

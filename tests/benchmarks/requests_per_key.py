@@ -67,6 +67,9 @@ def _mornings() -> Iterator[datetime]:
 
 
 def _warm(runtime: Runtime, names: Sequence[str]) -> int:
+    discovery = runtime.account_discovery()
+    if due := discovery.list_due(runtime.source_factories())[0]:  # as maintenance does; its calls are counted too
+        discovery.run(due)
     requests = [KeyRequest(ReportKey(name, date_range)) for name in names for date_range in RANGES]
     report = runtime.prefetch_engine().run(requests, Priority.LOW)
     served = sum(outcome.status.is_served for outcome in report.outcomes)

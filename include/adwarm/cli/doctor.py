@@ -234,10 +234,10 @@ def _check_forecast(runtime: "Runtime") -> str:
     return f"{live.kind}, {live.keys:,} keys, trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 
 
-def _check_zones(runtime: "Runtime") -> str:
+def _check_zones(runtime: "Runtime") -> str | Finding:
     from adwarm.foundation.local_time import zone
-    from adwarm.foundation.wording import format_count
-    from adwarm.store import accounts
+    from adwarm.foundation.wording import format_count, format_some
+    from adwarm.store import accounts, zone_changes
 
     stored = accounts.get_many(runtime.engine).values()
     for account in stored:
@@ -245,7 +245,16 @@ def _check_zones(runtime: "Runtime") -> str:
         zone(account.reader_zone)
     unverified = sum(not account.is_verified for account in stored)
     guessed = f"; the zone of {unverified:,} is a guess until their first fetch" if unverified else ""
-    return f"{format_count(len(stored), 'account')}{guessed}"
+    text = f"{format_count(len(stored), 'account')}{guessed}"
+    former = zone_changes.list_former_days(runtime.engine)
+    if not former:
+        return text
+    named = format_some([f"{item.account_id}, {item.days:,} from {item.first} to {item.last}" for item in former], 3)
+    return Finding(
+        f"{text}; days are counted in a former time zone of their account: {named}; those that are not final are "
+        "fetched again by the next warm",
+        warning=True,
+    )
 
 
 def _list_disk_checks(runtime: "Runtime") -> list[Check]:

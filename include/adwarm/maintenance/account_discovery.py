@@ -26,12 +26,12 @@ from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.sources.pool import SourceFactory, naming_credential
 from adwarm.sources.protocol import AccountPage, InsightsSource
 from adwarm.sources.units import PageTrail, call_limit
-from adwarm.store import Context, accounts, denials, write_transaction
+from adwarm.store import Context, accounts, denials, write_transaction, zone_changes
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
 from adwarm.store.read_traffic import count_calls, counting_refusals
 
-INTERVAL = timedelta(days=1)
-"""How often a connection's accounts are listed."""
+INTERVAL = timedelta(hours=6)
+"""How often a connection's accounts are listed, a call for each hundred: an account may get another time zone."""
 RETRY_INTERVAL = timedelta(hours=1)
 """The same after a temporary error, and while a connection lists no account at all."""
 _SMALLER_PAGES = (25, 5)
@@ -54,7 +54,7 @@ class AccountDiscovery:
     def list_due(self, sources: Mapping[str, SourceFactory]) -> tuple[dict[str, SourceFactory], list[str]]:
         """Return the connections whose accounts are to be listed now, and for each other one why not.
 
-        A connection is due once a day, at once when it is new or its credential has changed, and hourly after a
+        A connection is due every six hours, at once when it is new or its credential has changed, and hourly after a
         temporary error or while it lists no account.
         """
         attempts, now = list_attempts(self.context.engine), self.clock.now()
@@ -84,11 +84,15 @@ class AccountDiscovery:
                 denials.lift_outdated(engine, item.connection, item.credential, item.version)
         with write_transaction(engine) as connection:
             result = compare_lists(lists, accounts.read_records(connection, now, lock=True))
+            changed = result.of_kind(ChangeKind.CHANGED, ChangeKind.DENIED)
+            zones = zone_changes.note(connection, changed, now)
             accounts.save_listed(connection, result.of_kind(ChangeKind.NEW, ChangeKind.CHANGED), now)
             accounts.save_listed_denied(connection, result.of_kind(ChangeKind.DENIED), now)
             accounts.mark_seen(connection, [item.id for item in result.of_kind(ChangeKind.UNCHANGED)], now)
             for item in lists:
                 _save_attempt(connection, item, now)
+        if self.pipeline is not None:
+            zone_changes.raise_alerts(zones, self.pipeline.alert)
         return result
 
     def read(self, name: str, make_source: SourceFactory, *, until: datetime | None = None) -> AccountList:

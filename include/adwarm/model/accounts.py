@@ -24,6 +24,7 @@ class Account:
         status: `active`, `denied` or `closed`.
         name: what the platform calls it; empty where it has none.
         status_reason: why it is not simply active, for a human; empty when there is nothing to say.
+        confirmed_at: when the upstream last said so, in a list of accounts or by itself; None when it is not stored.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Account:
     status: str = "active"
     name: str = field(default="", compare=False)
     status_reason: str = field(default="", compare=False)
+    confirmed_at: datetime | None = field(default=None, compare=False)
 
     @property
     def is_verified(self) -> bool:

@@ -6,8 +6,7 @@
 | `Denied` by every connection                                 | `denied`                                       |
 | `NoCapacity`, `Refused`                                      | `parked` until capacity is back                |
 | `Isolated`                                                   | `parked` until the isolation ends              |
-| lease held or lost, report still running, batch stopped,     | `parked` for a fixed time                      |
-| database busy                                                |                                                |
+| lease lost, report running, batch stopped, database busy     | `parked` for a fixed time                      |
 | any other                                                    | `stale` with an older entry, else `failed`     |
 
 Keys published before an error stay fetched. An unexpected exception ends its own account only. An account whose token
@@ -62,7 +61,7 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.refresh import AccountRefresh, Published, load_states
 from adwarm.recovery import Call
 from adwarm.sources.units import CONNECT_SECONDS
-from adwarm.store import accounts, denials, entries, leases, quarantine
+from adwarm.store import accounts, denials, entries, leases, quarantine, zone_changes
 from adwarm.store.database import write_transaction
 from adwarm.store.fetch_state import FetchState, read_fetch_state
 from adwarm.store.leases import FetchHints
@@ -72,6 +71,8 @@ if TYPE_CHECKING:
     from adwarm.prefetch.engine import PrefetchEngine
 
 log = logging.getLogger(__name__)
+CONFIRMED_LIFETIME = timedelta(hours=20)
+"""Age from which an account is read again for its zone; below a day, above the interval of maintenance's lists."""
 HINT_LIFETIME = timedelta(hours=1)
 """How long a request that was too large is not repeated; later the platform may have capacity for it."""
 _RETRY_AFTER_SECONDS = 5.0
@@ -199,6 +200,9 @@ class AccountFetch:
                 stale = self._find_stale(account, keys, now)
                 if not stale:
                     return self._mark_fresh(keys)
+                if (account.confirmed_at or now) < now - CONFIRMED_LIFETIME:
+                    self._get_account(is_outdated=True)  # its days may be others in another zone
+                    continue
                 self._fetcher.check_call_allowed()  # before the lease: a refused key then costs few reads
                 with self.batch.renewing(self._acquire_lease(self._lease_name)) as lease:
                     if lease.record.token != self._state.next_token:  # another worker may have fetched them
@@ -333,8 +337,8 @@ class AccountFetch:
         windows = (self.requests[index].get_history_window(yesterday) for index in indexes)
         return [window for window in windows if window is not None]
 
-    def _get_account(self) -> Account:
-        """Return the account, from the source when it is not stored or its own connection was denied recently.
+    def _get_account(self, *, is_outdated: bool = False) -> Account:
+        """Return the account, from the source when it is not stored, outdated, or denied by its own connection.
 
         Raises:
             Denied: every connection was denied recently; no call is made.
@@ -345,20 +349,20 @@ class AccountFetch:
         names = self._list_allowed_connections(own)
         if not names:
             gate = may_call(self._state.gates, context.clock.now().timestamp())
-            reason = gate.why if gate else "no reason given"
-            message = f"denied less than a day ago, so not called again: {reason}"
+            message = f"denied less than a day ago, so not called again: {gate.why if gate else 'no reason given'}"
             raise Denied(message, account_id=account_id, code=_PREVIOUSLY_DENIED)
         is_usable = stored is not None and stored.is_verified and stored.status != "denied"
-        if stored is not None and is_usable and names[0] == self._source_name(own):
+        if stored is not None and is_usable and names[0] == self._source_name(own) and not is_outdated:
             return stored
         self._fetcher.check_call_allowed()
         with self.batch.renewing(self._acquire_lease(f"account:{account_id}")) as lease:
             self._fetcher.lease = lease
-            current = accounts.get(context.engine, account_id)
-            if current is not None and current.is_verified and current != stored:
+            current, before = accounts.get(context.engine, account_id), stored and (stored, stored.confirmed_at)
+            if current is not None and current.is_verified and (current, current.confirmed_at) != before:
                 return current  # another worker has fetched it while this one waited for the lease
-            fetched = self._fetch_account(names)
-            accounts.save(context.engine, [fetched], context.clock.now())
+            fetched, now = self._fetch_account(names), context.clock.now()
+            zone_changes.note_fetched(context.engine, fetched, now, context.pipeline.alert)
+            accounts.save(context.engine, [fetched], now)
             self._fetcher.lease = None
         self._state = self._read_state()
         return self._state.account or fetched

@@ -1,7 +1,8 @@
 """Missing data: what could not be read, how it is described in an entry, and how older rows fill the gap.
 
 A description is stored with each day and entry, one part per missing thing: `ad 123: reason; field reach: reason`. With
-breakdowns, what the groups of a day lack is named by `groups total` and `groups unclear`.
+breakdowns, what the groups of a day lack is named by `groups total` and `groups unclear`; `zone UTC: reason` names the
+former time zone of a day (`adwarm.store.zone_changes`).
 """
 
 import re
@@ -16,7 +17,7 @@ from adwarm.sources.protocol import FetchUnit
 from adwarm.sources.units import exclude_objects, restrict_to_objects, with_fields
 
 _OBJECT = re.compile(r"(?:^|; )(campaign|adset|ad) (\d+): ")
-_SEPARATOR = re.compile(r"; (?=(?:campaign|adset|ad|field) \w+: |groups )")
+_SEPARATOR = re.compile(r"; (?=(?:campaign|adset|ad|field|zone) [\w/+-]+: |groups )")
 GROUPS: Final = "groups"
 """`MissingData.level` of what the groups of a report with breakdowns lack, which no older row fills."""
 

@@ -289,6 +289,7 @@ def read(row: Row[Any]) -> Account:
         status=status,
         name=row.name or "",
         status_reason=reason,
+        confirmed_at=max(row.updated_at, row.last_seen_at or row.updated_at),
     )
 
 

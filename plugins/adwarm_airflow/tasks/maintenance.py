@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     """List the accounts of every connection that is due, store them, and return the numbers by connection.
 
-    A connection is due once a day, and at once when it is new or its credential has changed. The trigger form can ask
-    for all of them, and a retry of the task tries all again.
+    A connection is due every six hours, and at once when it is new or its credential has changed. The trigger form can
+    ask for all of them, and a retry of the task tries all again.
 
     Raises:
         AirflowSkipException: no connection is defined, none is due, or the platform asks to wait.

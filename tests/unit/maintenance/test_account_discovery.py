@@ -204,17 +204,17 @@ def due(runtime: Runtime, *sources: ListingSource) -> set[str]:
 @pytest.mark.parametrize(
     ("outcome", "hours"),
     [
-        (page(1), 24),
+        (page(1), 6),
         (page(), 1),
-        (TokenDead("dead"), 24),
-        (BadRequest("no"), 24),
+        (TokenDead("dead"), 6),
+        (BadRequest("no"), 6),
         (Transient("down"), 1),
     ],
 )
 def test_when_a_connection_is_due_again(
     runtime: Runtime, clock: VirtualClock, outcome: AccountPage | AdwarmError, hours: int
 ) -> None:
-    """Daily; hourly after a temporary error or an empty list; at once when its credential changes."""
+    """Every six hours; hourly after a temporary error or an empty list; at once when its credential changes."""
     assert due(runtime, source("a")) == {"a"}
     discover(runtime, source("a", outcome))
     clock.sleep(hours * 3600 - 60)
