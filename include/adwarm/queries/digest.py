@@ -105,7 +105,7 @@ def _describe_cost(context: Context, now: datetime) -> str:
 def _list_needs(engine: Engine, now: datetime) -> list[str]:
     """Return what only a person can mend: closed gates, tokens that expire, and open alerts about anything else."""
     closed = [gate for gate in list_closed(engine, now.timestamp()) if gate.lifted_by in _LIFTS]
-    denied = [gate.account_id or gate.scope for gate in closed if gate.rule is Rule.DENIAL]
+    denied = sorted({gate.account_id or gate.scope for gate in closed if gate.rule is Rule.DENIAL})
     gates = [gate for gate in closed if gate.rule is not Rule.DENIAL]
     scopes = {gate.scope.rpartition(" ")[2] for gate in closed}
     tokens = [item.token for item in access_tokens.list_tokens(engine) if item.token.revoked_at is None]

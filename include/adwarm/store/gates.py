@@ -1,6 +1,7 @@
 """The table `gate`: what is not called now, and whose failures count. Every process reads and writes the same rows."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from sqlalchemy import (
@@ -94,6 +95,8 @@ class SqlGates:
 def list_closed(engine: Engine, now: float | None = None, also: Rule | None = None) -> list[Gate]:
     """Return the gates that let no call pass, or only probes: shared scopes first, then those closed longest.
 
+    An account that every connection was denied is listed once, and not for each of them.
+
     Args:
         now: the time; the database's own by default.
         also: a rule whose open gates are returned too.
@@ -117,8 +120,16 @@ def _read_closed(connection: Connection, now: float, also: Rule | None = None) -
     is_tested = table.c.rule.in_([Rule.BREAKER, Rule.ISOLATION]) & table.c.closed_until.is_not(None)
     is_closed = or_(table.c.closed_until > now, is_tested, table.c.rule == (also or ""))
     query = select(table).where(is_closed, table.c.rule != Rule.COOLDOWN)  # which forbids no call
-    gates = map(read_row, connection.execute(query).mappings())
+    gates = list(map(read_row, connection.execute(query).mappings()))
+    denied = {gate.scope for gate in gates if gate.rule is Rule.DENIAL}
+    gates = [gate for gate in gates if not _is_part(gate, denied)]
     return sorted(gates, key=lambda gate: (gate.account_id is not None, -(gate.closed_until or 0.0), gate.scope))
+
+
+def _is_part(gate: Gate, denied: AbstractSet[str]) -> bool:
+    """Whether it is a connection's denial of an account that is denied as a whole."""
+    whole = f"account:{gate.account_id}"
+    return gate.rule is Rule.DENIAL and gate.scope != whole and whole in denied
 
 
 def save_gates(connection: Connection, gates: list[Gate]) -> None:

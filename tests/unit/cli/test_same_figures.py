@@ -7,7 +7,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -174,7 +174,9 @@ class _Filler:
         now = START.timestamp()
         denied = [Gate(f"account:{name}", Rule.DENIAL, now, now + 9e6, "no", Lift.PERSON) for name in ACCOUNTS]
         dead = Gate("connection:eu", Rule.ISOLATION, now, now + 9e6, "the token is dead", Lift.CREDENTIAL)
-        rows = [gates.to_row(gate) for gate in (*self.random.sample(denied, 3), dead)]
+        all_denied = self.random.sample(denied, 3)
+        each = [replace(gate, scope=f"connection:{name} {gate.scope}") for gate in all_denied for name in ("eu", "us")]
+        rows = [gates.to_row(gate) for gate in (*all_denied, *each, dead)]
         return [
             *rows,
             park_row("account:act_20", now + 9e6),
@@ -275,7 +277,7 @@ def test_what_is_closed_open_or_waits(surfaces: Surfaces) -> None:
     things = len(by_person) - len(denials) + 1 + len(others)
     assert surfaces.number(r"([\d,]+) things to do", digest["title"]) == things
     [line] = [line for line in digest["text"].splitlines() if line.startswith("- denied by the platform")]
-    assert all(line.count(gate["scope"].removeprefix("account:")) == 1 for gate in denials)
+    assert [line.count(gate["scope"].removeprefix("account:")) for gate in denials] == [1, 1, 1]
 
     queue = surfaces.json("status")["queue"]
     assert f"|{queue['pending']:,} of at most {queue['size']:,} wait|" in surfaces.tile("flow", "queue")
