@@ -256,7 +256,7 @@ def _add_people(writer: _Writer) -> None:
             "the ads are ended",
         ),
         (now - 5 * _HOUR, "admin", "cli", "warm_now", f"{account_id} last_28d", "1 report is requested", "a call at 9"),
-        (now - 3 * _HOUR, "jonas", "token", "purge", account_id, "2 stored reports are deleted", "wrong currency"),
+        (now - 3 * _HOUR, "jonas", "cli", "purge", account_id, "2 stored reports are deleted", "wrong currency"),
     ]
     for at, actor, via, action, subject, detail, why in actions:
         record_action(

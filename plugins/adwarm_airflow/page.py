@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 WARMING_DAG = "adwarm_intelligent_warming"
 STRATEGY_DAG = "adwarm_strategy_warming"
-MAINTENANCE_DAG = "adwarm_maintenance"
 _TEXT = "This page is part of Airflow: log in there, then open it again."
 
 
@@ -122,8 +121,6 @@ def list_permission_rights() -> "Mapping[Permission, DagRight]":
         Permission.VIEW: ("GET", None, WARMING_DAG),
         Permission.WARM: ("POST", RUNS, STRATEGY_DAG),
         Permission.CONTROL: ("PUT", None, WARMING_DAG),
-        Permission.EDIT: ("PUT", None, STRATEGY_DAG),
-        Permission.PURGE: ("DELETE", None, MAINTENANCE_DAG),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -134,14 +135,14 @@ def installation(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iter
     try:
         with airflow_stack(folder / "home", server.get_uri(), platform.url, settings) as stack:
             platform.start()
-            fill(stack, platform)
+            fill(stack, platform, folder)
             yield Installation(stack, platform)
     finally:
         platform.stop()
         stop_server(server)
 
 
-def fill(stack: AirflowStack, platform: Platform) -> None:
+def fill(stack: AirflowStack, platform: Platform, folder: Path) -> None:
     """Create adwarm's database with a report that is no longer fresh, and scores of an account with a hostile name."""
     engine, now = open_engine(stack.env["ADWARM_DATABASE_URL"]), datetime.now(UTC)
     upgrade(engine)
@@ -160,8 +161,10 @@ def fill(stack: AirflowStack, platform: Platform) -> None:
         score_accounts(runtime.context, [(OLD.account_id, (now - timedelta(days=1)).date())], now)
         runtime.engine.dispose()
     # Nothing is to be warmed but by the form and by requests.
-    for strategy in stack.adwarm("strategy", "list"):
-        stack.adwarm("strategy", "set", strategy["name"], "--disabled")
+    names = [strategy["name"] for strategy in stack.adwarm("strategy", "list")]
+    file = folder / "strategies.toml"
+    file.write_text("\n".join(f"[strategies.{name}]\nenabled = false" for name in names))
+    stack.adwarm("strategy", "set", "--file", str(file))
     for dag in (DAG, "adwarm_request_queue"):
         stack.run("dags", "unpause", "--yes", dag)
 
@@ -253,9 +256,8 @@ def test_requested_report(installation: Installation, open_page: OpenPage) -> No
     form = frame.locator("#warm-now")
     form.get_by_label("Accounts, one per line").fill("act_7001")
     form.get_by_label("Date ranges").select_option("last_7d")
+    form.get_by_label("Why?").fill(HOSTILE)
     form.get_by_role("button").click()
-    frame.get_by_label("Why?").fill(HOSTILE)
-    frame.get_by_role("button", name="Warm now").click()
     frame.get_by_text("1 report requested").first.wait_for()
     frame.locator("#requests tbody tr", has_text="act_7001").get_by_text("completed").wait_for(timeout=SLOW)
     recorded = frame.locator("#done tbody tr", has_text="act_7001")

@@ -125,13 +125,7 @@ async def log_in(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
 
 
 async def send_form(client: httpx.AsyncClient, name: str, fields: dict[str, str]) -> httpx.Response:
-    """Fill in a form of the page as a browser does, and confirm it when it asks."""
+    """Fill in a form of the page as a browser does."""
     page = await client.get(f"{PAGE}now")
-    answer = await _post(client, name, {**dict(_FIELD.findall(page.text)), **fields})
-    if 'name="seen"' not in answer.text:
-        return answer
-    return await _post(client, name, {**dict(_FIELD.findall(answer.text)), "why": "an attack"})
-
-
-async def _post(client: httpx.AsyncClient, name: str, fields: dict[str, str]) -> httpx.Response:
-    return await client.post(f"{PAGE}{name}", data=fields, headers={"Origin": ORIGIN})
+    data = {**dict(_FIELD.findall(page.text)), "why": "an attack", **fields}
+    return await client.post(f"{PAGE}{name}", data=data, headers={"Origin": ORIGIN})

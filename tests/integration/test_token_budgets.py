@@ -44,11 +44,6 @@ FORMS: Final[dict[str, dict[str, str]]] = {
     "retry-run": {"run": "none"},
     "switch": {"switch": "calls", "position": "off"},
     "open-gate": {"scope": "account:act_1"},
-    "purge": {"accounts": "act_1"},
-    "strategy-save": {"name": "mine"},
-    "strategy-dry-run": {"name": "mine"},
-    "strategy-switch": {"name": "mine"},
-    "strategy-remove": {"name": "mine"},
 }
 
 

@@ -1,9 +1,7 @@
 """Records every action with who did it, what they asked for and the result, also when it fails."""
 
-import hashlib
-import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,9 +110,3 @@ def require_reason(why: str) -> str:
     if len(text) > _LONGEST_WHY:
         raise BadRequest(f"the reason is too long; write at most {_LONGEST_WHY} characters")
     return text
-
-
-def make_digest(items: Iterable[Any]) -> str:
-    """Return a digest of what a person was shown; another selection has another one."""
-    text = json.dumps(list(items), default=str, sort_keys=True)
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]

@@ -12,7 +12,7 @@
 
 from collections.abc import Sequence
 
-from adwarm.actions.audit import ActionServices, Doer, audited, make_digest, require_reason
+from adwarm.actions.audit import ActionServices, Doer, audited, require_reason
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Gate, Rule
 from adwarm.model import Scope, ScopeKind, normalize_account_id
@@ -62,11 +62,6 @@ def list_gates(services: ActionServices, scope: str | None = None) -> list[Gate]
     """Return what keeps scopes, or one scope, from being called now: shared scopes first."""
     closed = list_closed(services.context.engine)
     return [gate for gate in closed if scope is None or scope in {gate.scope, gate.scope.rpartition(" ")[2]}]
-
-
-def digest_gates(gates: Sequence[Gate]) -> str:
-    """Return a digest of gates that were shown."""
-    return make_digest([[gate.scope, str(gate.rule), gate.closed_until, gate.why] for gate in gates])
 
 
 def find_human_cause(gate: Gate) -> str:

@@ -5,12 +5,12 @@ They go through the request queue, so that the shared limits and the order of cl
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from adwarm.actions.audit import ActionServices, Doer, RunningAction, audited, make_digest
+from adwarm.actions.audit import ActionServices, Doer, RunningAction, audited
 from adwarm.backpressure import TokenLimits
 from adwarm.backpressure.request_queue import Ticket
 from adwarm.foundation.errors import BadRequest, NotFound, Refused
@@ -23,27 +23,6 @@ from adwarm.store import accounts, requests, warms
 MAX_KEYS: Final = 200
 """The most reports of one action."""
 _SEPARATORS = re.compile(r"[\s,;]+")
-
-
-@dataclass(frozen=True, slots=True)
-class WarmPreview:
-    """What requesting reports would do.
-
-    Attributes:
-        fresh: the reports that are fresh already, with the end of that; None for one that is final.
-        calls: upstream calls that the others take, as the fetch plan counts them; a large result takes more pages.
-        room: further requests that the queue takes without shedding any.
-    """
-
-    keys: tuple[ReportKey, ...]
-    fresh: Mapping[ReportKey, datetime | None]
-    calls: int
-    room: int
-
-    @property
-    def digest(self) -> str:
-        """The digest of what was shown."""
-        return make_digest([[str(key) for key in self.keys]])
 
 
 @dataclass
@@ -94,25 +73,6 @@ def parse_keys(settings: Settings, accounts: str, date_ranges: str, report: str 
         )
     settings.spec(report)
     return list(dict.fromkeys(ReportKey.parse(name, each, report) for name in names for each in ranges))
-
-
-def preview_warm(services: ActionServices, keys: Sequence[ReportKey]) -> WarmPreview:
-    """Return what requesting the reports would do. Only reads."""
-    now = services.clock.now()
-    view = StoreView(services.context, now)
-    fresh = _find_fresh(view, keys, now)
-    stale = [key for key in keys if key not in fresh]
-    status = services.queue.status()
-    return WarmPreview(tuple(keys), fresh, estimate_calls(view, stale, now), max(0, status.size - status.pending))
-
-
-def estimate_calls(view: StoreView, keys: Sequence[ReportKey], at: datetime) -> int:
-    """Return the upstream calls that a fetch of the keys takes; keys of an account and report share them."""
-    calls: set[tuple[str | int, ...]] = set()
-    for key, cost in zip(keys, view.get_request_costs(keys, [at] * len(keys)), strict=True):
-        calls |= {(key.account_id, key.report, *call) for call in cost.calls}
-        calls |= set() if view.is_verified(key.account_id) else {(key.account_id,)}
-    return len(calls)
 
 
 def warm_now(
@@ -241,11 +201,6 @@ class FailedReports:
     def keys(self) -> list[ReportKey]:
         """The reports."""
         return [failure.key for failure in self.failures]
-
-    @property
-    def digest(self) -> str:
-        """The digest of what was shown."""
-        return make_digest(sorted(str(key) for key in self.keys))
 
     def count_reasons(self) -> list[tuple[str, int]]:
         """Return each reason with the number of reports, the most frequent first."""

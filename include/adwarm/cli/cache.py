@@ -9,8 +9,9 @@ from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.wording import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from adwarm.maintenance.eviction import Eviction, StoredEntry
+    from adwarm.maintenance.eviction import Eviction, EvictionResult, StoredEntry
     from adwarm.model import ReportKey
+    from adwarm.runtime import Runtime
 
 app = typer.Typer(help="Show and delete what is stored for readers.", no_args_is_help=True)
 _COLUMNS = ("account", "range", "days", "bytes", "fetched", "fresh until", "reads", "last read", "open in 24 h")
@@ -112,7 +113,6 @@ def purge(
 
     The conditions narrow each other. At least one has to be given, so that nothing is deleted by accident.
     """
-    from adwarm.actions.purging import purge_evictions
     from adwarm.maintenance.eviction import Eviction, list_stored, preview
     from adwarm.runtime import Runtime
 
@@ -127,8 +127,7 @@ def purge(
         chosen = {key: item for key, item in chosen.items() if not item.entry.is_fresh(now)}
     evictions = [Eviction(item.entry, "it was chosen") for item in chosen.values()]
     conditions = {"account": account_id, "date_range": date_range, "expired": expired, "all": everything}
-    services = runtime.action_services
-    result = preview(evictions) if dry_run else purge_evictions(services, get_doer(), evictions, conditions)
+    result = preview(evictions) if dry_run else _delete(runtime, evictions, conditions)
     if as_json:
         print_json({**result.to_dict(), "deleted": [_eviction_fields(item) for item in evictions]})
         return
@@ -136,6 +135,19 @@ def purge(
     print_table(str(result), ("account", "range", "days", "why"), rows[:50], "nothing")
     if len(rows) > 50:
         print_note(f"the first 50 of {len(rows):,}; --json shows all")
+
+
+def _delete(runtime: "Runtime", evictions: "list[Eviction]", conditions: dict[str, Any]) -> "EvictionResult":
+    """Delete entries as an action that is recorded."""
+    from adwarm.actions.audit import audited
+    from adwarm.maintenance.eviction import delete_entries
+
+    subject = str(conditions["account"] or "several accounts")
+    with audited(runtime.action_services, get_doer(), "purge", subject, conditions) as action:
+        result = delete_entries(runtime.context, evictions, runtime.clock.now())
+        action.arguments["deleted"] = result.to_dict()
+        action.detail = str(result)
+    return result
 
 
 def _parse_account(account: str | None) -> str | None:

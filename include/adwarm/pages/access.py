@@ -29,16 +29,12 @@ class Permission(StrEnum):
     |------------|--------------------------------------------------------|
     | `view`     | see every tab                                          |
     | `warm`     | warm reports now, retry failed ones                    |
-    | `control`  | switch shadow mode and warming, open gates             |
-    | `edit`     | create, change, enable and remove strategies           |
-    | `purge`    | delete stored entries                                  |
+    | `control`  | turn the switches, open gates                          |
     """
 
     VIEW = "view"
     WARM = "warm"
     CONTROL = "control"
-    EDIT = "edit"
-    PURGE = "purge"
 
 
 @dataclass(frozen=True, slots=True)

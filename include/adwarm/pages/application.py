@@ -241,10 +241,7 @@ class _Site:
             wrong = error.field if isinstance(error, InvalidField) else ""
             body = await self._run(self._load, tab, tile, question, problem=str(error), wrong=wrong)
             return await self._render(request, "again.html", visitor, 422, title=tile.title, body=body)
-        if isinstance(result, Redirect):
-            return _redirect(_add_message(visitor, result), 303)
-        values = {"title": result.title, "form": form, **result.values}
-        return await self._render(request, result.template, visitor, result.status, **values)
+        return _redirect(_add_message(visitor, result), 303)
 
     async def answer_refusal(self, request: Request, error: Exception) -> Response:
         """Return the page of a refused request; the login page for an anonymous caller."""

@@ -55,8 +55,6 @@ _PERMISSIONS: Final = (
     (TokenScope.READ, Permission.VIEW),
     (TokenScope.ENQUEUE, Permission.WARM),
     (TokenScope.ADMIN, Permission.CONTROL),
-    (TokenScope.ADMIN, Permission.EDIT),
-    (TokenScope.ADMIN, Permission.PURGE),
 )
 _NEEDS: Final = {
     permission: f"a token with the scope {scope}: adwarm token create NAME --scope {scope}"

@@ -2,7 +2,7 @@
 
 A tile is a function from a request to the values of its template. The browser loads each tile by itself, so that a slow
 or failing one holds up no other; with `?plain=1` the server sends all of them in the page. A form is a function, too:
-it gets the checked fields of a POST and says where to go, or which page to show, for example to confirm.
+it gets the checked fields of a POST and says where to go.
 """
 
 from collections.abc import Callable, Mapping
@@ -140,23 +140,8 @@ class Redirect:
 
 
 @dataclass(frozen=True, slots=True)
-class FormPage:
-    """A page that answers a form: to confirm it, or to mend its fields.
-
-    Attributes:
-        template: below `templates/`.
-        status: of HTTP; 200 to confirm, 422 for fields that are not valid.
-    """
-
-    title: str
-    template: str
-    values: Mapping[str, Any]
-    status: int = 200
-
-
-@dataclass(frozen=True, slots=True)
 class Form:
-    """Something that a visitor can do. Its template includes `{{ csrf_field() }}`.
+    """Something that a visitor can do.
 
     Attributes:
         name: its URL, such as `warm-now`.
@@ -166,7 +151,7 @@ class Form:
 
     name: str
     permission: Permission
-    handle: Callable[[TileRequest], "Redirect | FormPage"]
+    handle: Callable[[TileRequest], Redirect]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,10 @@ from adwarm.model import StoredStrategy, Strategy, normalize_account_id
 from adwarm.planning.strategy_schedule import load_strategies
 from adwarm.settings import Settings
 from adwarm.store import accounts, write_transaction
-from adwarm.store.strategies import remove_strategy, save_strategy, set_enabled
+from adwarm.store.strategies import remove_strategy, save_strategy
 
 FIELDS = tuple(field.name for field in fields(Strategy) if field.name != "name")
 """The fields that a user may set."""
-_ANY_NAME = "x"
 _ALL_ACCOUNTS = "all"
 
 
@@ -80,38 +79,6 @@ def add_accounts(engine: Engine, settings: Settings, strategies: Iterable[Strate
     """Store the accounts that strategies name."""
     names = [name for strategy in strategies for name in strategy.accounts or ()]
     accounts.add_named(engine, names, settings.default_zone, at)
-
-
-def find_field_problems(name: str, values: Mapping[str, Any], settings: Settings) -> dict[str, str]:
-    """Return by name of a field why its value is not valid, whatever the others are; empty when each is by itself.
-
-    Args:
-        values: fields to set, as for `check_changes`.
-        settings: have to configure the report.
-    """
-    problems = {}
-    try:
-        Strategy(name, ("yesterday",))
-    except BadRequest as error:
-        problems["name"] = str(error)
-    for field, value in values.items():
-        try:
-            _check(_ANY_NAME, {"date_ranges": ("yesterday",), field: value}, None, settings)
-        except BadRequest as error:
-            problems[field] = str(error).removeprefix(f"strategy {_ANY_NAME!r}: ")
-    return problems
-
-
-def set_strategies_enabled(engine: Engine, names: Sequence[str], at: datetime, *, enabled: bool) -> None:
-    """Enable or disable strategies, also ones whose row is not valid.
-
-    Raises:
-        NotFound: there is no strategy of one of the names; then none is changed.
-    """
-    _check_names(engine, names, at)
-    with write_transaction(engine) as connection:
-        for name in names:
-            set_enabled(connection, name, enabled, at)
 
 
 def remove_strategies(engine: Engine, names: Sequence[str], at: datetime) -> None:

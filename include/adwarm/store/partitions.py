@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, case, delete, extract, func, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, case, extract, func, select, update
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import BigInteger, Boolean, Date, Integer, String, Text
 
@@ -105,7 +105,8 @@ def list_states_by_account(
 
 def list_short(engine: Engine, account_id: str, spec_hash: str) -> list[PartitionState]:
     """Return the stored days of an account whose groups do not add up, oldest first."""
-    query = _STATES.where(*_days_of(account_id, spec_hash, None), table.c.missing.contains(_SHORT))
+    own = (table.c.account_id == account_id, table.c.spec_hash == spec_hash)
+    query = _STATES.where(*own, table.c.missing.contains(_SHORT))
     with read_statement(engine) as connection:
         return [PartitionState(*values) for _, *values in connection.execute(query.order_by(table.c.day))]
 
@@ -175,23 +176,6 @@ def publish(
     owner = {"account_id": account_id, "spec_hash": spec_hash, "token": token}
     # A restatement that was reported during the fetch stays.
     upsert(connection, table, [{**owner, **to_row(item, without=("restated_at",))} for item in items])
-
-
-def count_days(engine: Engine, account_id: str, spec_hash: str, window: Window | None = None) -> int:
-    """Return how many days of an account are stored, within `window` where one is given."""
-    query = select(func.count()).select_from(table).where(*_days_of(account_id, spec_hash, window))
-    with read_transaction(engine) as connection:
-        return int(connection.execute(query).scalar_one())
-
-
-def delete_days(connection: Connection, account_id: str, spec_hash: str, window: Window | None = None) -> int:
-    """Delete stored days within the caller's fenced transaction, and return how many; their objects go later."""
-    return connection.execute(delete(table).where(*_days_of(account_id, spec_hash, window))).rowcount
-
-
-def _days_of(account_id: str, spec_hash: str, window: Window | None) -> list[ColumnElement[bool]]:
-    chosen = [table.c.account_id == account_id, table.c.spec_hash == spec_hash]
-    return chosen if window is None else [*chosen, table.c.day >= window.since, table.c.day <= window.until]
 
 
 def find_newest_complete_days(engine: Engine, account_ids: Sequence[str], spec_hash: str) -> dict[str, date]:

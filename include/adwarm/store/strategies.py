@@ -88,17 +88,6 @@ def save_strategy(connection: Connection, strategy: Strategy, at: datetime) -> N
     _update_state(connection, strategy.name, values)
 
 
-def set_enabled(connection: Connection, name: str, enabled: bool, at: datetime) -> bool:
-    """Enable or disable a strategy, also one whose row is not valid; False when there is none of that name."""
-    before = find_strategy(connection, name)
-    if before is None:
-        return False
-    connection.execute(update(table).where(table.c.name == name).values(enabled=enabled))
-    if enabled and not before.enabled:
-        _update_state(connection, name, _enabled(at))
-    return True
-
-
 def remove_strategy(connection: Connection, name: str, at: datetime) -> bool:
     """Remove a strategy; False when there is none of that name. A default that was removed is not created again."""
     if not connection.execute(delete(table).where(table.c.name == name)).rowcount:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adwarm.pages.access import CSRF_FIELD, MAX_FORM_BYTES, Permission
-from adwarm.pages.tab import Form, FormPage, Redirect, Tab, TileRequest
+from adwarm.pages.tab import Form, Redirect, Tab, TileRequest
 
 HOSTILE = "\"><script>alert('1')</script>"
 
 
-def greet(request: TileRequest) -> Redirect | FormPage:
+def greet(request: TileRequest) -> Redirect:
     """Say what was sent."""
     return Redirect("probe", f"done: {request.fields.get('text', '')}")
 
@@ -31,7 +31,7 @@ def check_forms(
         viewer: headers of somebody who may only look.
         csrf: the token of the visitor's forms.
     """
-    path = f"{prefix}/probe-purge"
+    path = f"{prefix}/probe-control"
 
     def post(who: Mapping[str, str], source: str | None, token: str | None, text: str = HOSTILE, **headers: str) -> Any:
         sent = {**who, **headers, **({} if source is None else {"Origin": source})}

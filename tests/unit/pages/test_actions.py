@@ -1,30 +1,27 @@
-"""The tab Actions: who may do what, what is asked first, what is recorded, and what a second submit does."""
+"""The tab Actions: who may do what, the reason that each takes, what is recorded, and what a second submit does."""
 
 import re
-from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
-from adwarm.model import EntryKey, Priority, ReportKey, Scope, ScopeKind, Window
+from adwarm.model import Priority, ReportKey, Scope, ScopeKind
 from adwarm.pages.access import Permission
-from adwarm.store import entries, requests, warms
+from adwarm.pages.views import TABS
+from adwarm.store import requests, warms
 from adwarm.store.action_events import ActionEvent, list_actions
-from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.entries import Entry
+from adwarm.store.database import read_transaction
 from adwarm.store.gates import list_closed
 from adwarm.store.switches import Switch, find_stop, list_switches
 from tests.unit.conftest import SQLITE_ONLY
-from tests.unit.pages.conftest import ADMIN, START, VIEWER, Page
+from tests.unit.pages.conftest import ADMIN, VIEWER, Page
 
 FORMS: dict[str, dict[str, str]] = {
     "switch": {"switch": "warming", "position": "off"},
     "warm-now": {"accounts": "act_1", "date_ranges": "yesterday"},
     "open-gate": {"scope": "account:act_1"},
     "retry-requests": {},
-    "purge": {"account": "act_1"},
 }
 HOSTILE = "<script>alert(1)</script>\x00\u202e' OR 1=1 --"
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
@@ -34,40 +31,9 @@ def _events(page: Page) -> list[ActionEvent]:
     return list_actions(page.runtime.engine)
 
 
-def _seen(text: str) -> str:
-    match = re.search(r'name="seen" value="([0-9a-f]+)"', text)
-    assert match, text
-    return match[1]
-
-
-def _confirm(page: Page, form: str, why: str = "a test", **fields: str) -> Any:
-    """Send a form, then its confirmation, and return the answer to that."""
-    asked = page.post(form, **fields)
-    assert asked.status_code == 200, asked.text
-    return page.post(form, seen=_seen(asked.text), why=why, **fields)
-
-
-def _store_entry(engine: Engine, account: str, until: int, **values: Any) -> Entry:
-    """Store an entry of the days up to one of March 2026."""
-    window = Window(date(2026, 3, 1), date(2026, 3, until))
-    common = {
-        "date_range": f"{window}",
-        "report": "default",
-        "codec": "zstd",
-        "raw_bytes": 100,
-        "stored_bytes": 40,
-        "fetched_at": START,
-        "expires_at": START + timedelta(hours=6),
-        "source": "test",
-        "complete": True,
-        "settled": False,
-        "data_version": 1,
-        "api_version": "v1",
-    }
-    item = Entry(key=EntryKey(account, window, "0" * 12), **{**common, **values})
-    with write_transaction(engine) as connection:
-        entries.publish(connection, [(item, f"{account} {until} {values}".encode())], 1, START)
-    return item
+def _send(page: Page, form: str, why: str = "a test", **fields: str) -> Any:
+    """Send a form with a reason."""
+    return page.post(form, why=why, **fields)
 
 
 def _park(page: Page) -> None:
@@ -78,15 +44,22 @@ def _park(page: Page) -> None:
 
 
 @SQLITE_ONLY
-def test_nothing_happens_before_it_is_confirmed(page: Page, subtests: pytest.Subtests) -> None:
-    """The first submit only asks: no action is recorded, and the page names the form and the reason it needs."""
+def test_nothing_happens_without_a_reason(page: Page, subtests: pytest.Subtests) -> None:
+    """Without one, or with one of spaces, nothing is done or recorded, and the answer asks for it."""
     for form, fields in FORMS.items():
-        with subtests.test(form=form):
-            answer = page.post(form, **fields)
-            assert answer.status_code == 200
-            assert _events(page) == []
-            assert find_stop(page.runtime.engine) is None
-            assert page.runtime.queue.list_newest(5) == []
+        for more in ({}, {"why": "  "}):
+            with subtests.test(form=form, more=more):
+                answer = page.post(form, **fields, **more)
+                assert (answer.status_code, "say why" in answer.text.lower()) == (422, True)
+                assert _events(page) == []
+                assert find_stop(page.runtime.engine) is None
+                assert page.runtime.queue.list_newest(5) == []
+
+
+def test_the_page_has_four_actions() -> None:
+    """Warm now, retry failed, open a gate, turn a switch; everything else is a command."""
+    names = {form.name for tab in TABS for form in tab.forms}
+    assert names == {"warm-now", "retry-requests", "retry-run", "open-gate", "switch"}
 
 
 @SQLITE_ONLY
@@ -106,9 +79,9 @@ def test_a_viewer_and_a_foreign_form_are_refused(page: Page, subtests: pytest.Su
 def test_the_forms_are_shown_and_locked_for_a_viewer(page: Page) -> None:
     """A viewer sees every form, disabled, and which permission it needs; an admin sees none of that."""
     text = page.get("/actions?plain=1", VIEWER).text
-    for permission in (Permission.WARM, Permission.CONTROL, Permission.PURGE):
+    for permission in (Permission.WARM, Permission.CONTROL):
         assert f"This takes the permission {permission}" in text
-    assert text.count('<fieldset class="plain" disabled>') == 2
+    assert text.count('<fieldset class="plain" disabled>') == 1
     assert "<button disabled>Switch warming off" in text
     admin = page.get("/actions?plain=1").text
     assert "disabled" not in admin
@@ -117,41 +90,28 @@ def test_the_forms_are_shown_and_locked_for_a_viewer(page: Page) -> None:
 
 def test_warming_is_switched_off_and_on(page: Page) -> None:
     """With who and why; a second submit changes nothing and says so; both are recorded."""
-    done = _confirm(page, "switch", "the quota is gone", switch="warming", position="off")
+    done = _send(page, "switch", "the quota is gone", switch="warming", position="off")
     assert done.status_code == 303
     assert "done=warming+is+switched+off" in done.headers["location"]
     state = list_switches(page.runtime.engine)[Switch.WARMING]
     assert (state.is_on, state.changed_by, state.why) == (False, "admin", "the quota is gone")
     assert "the quota is gone" in page.tile("actions", "switches")
 
-    again = page.post("switch", switch="warming", position="off")
-    assert "Nothing+changed" in again.headers["location"]
-    _confirm(page, "switch", switch="warming", position="on")
+    again = _send(page, "switch", switch="warming", position="off")
+    assert "nothing+changed" in again.headers["location"]
+    _send(page, "switch", switch="warming", position="on")
     assert find_stop(page.runtime.engine) is None
     assert [(x.actor, x.action, x.subject, x.succeeded) for x in _events(page)] == [
         ("admin", "switch_warming", "on", True),
         ("admin", "switch_warming", "off", True),
+        ("admin", "switch_warming", "off", True),
     ]
-
-
-@SQLITE_ONLY
-def test_a_confirmation_needs_a_reason(page: Page) -> None:
-    """Without one nothing is done, and the page asks again."""
-    fields = {"switch": "shadow", "position": "on"}
-    seen = _seen(page.post("switch", **fields).text)
-    answer = page.post("switch", seen=seen, why="  ", **fields)
-    assert (answer.status_code, "write a reason" in answer.text) == (422, True)
-    assert not list_switches(page.runtime.engine)[Switch.SHADOW].is_on
 
 
 def test_reports_are_requested_once(page: Page) -> None:
     """The requests are queued as high and shown with their state; a second submit joins them."""
     fields = {"accounts": "act_1, act_2", "date_ranges": "yesterday\nlast_7d"}
-    asked = page.post("warm-now", **fields)
-    assert "Warm 4 reports now?" in asked.text
-    confirmed = {"seen": _seen(asked.text), "why": "demo", **fields}
-    done = page.post("warm-now", **confirmed)
-    again = page.post("warm-now", **confirmed)
+    done, again = (_send(page, "warm-now", "demo", **fields) for _ in range(2))
 
     queued = page.runtime.queue.list_newest(10)
     assert [(str(item.key), item.priority) for item in reversed(queued)] == [
@@ -174,7 +134,7 @@ def test_a_full_queue_is_a_recorded_failure(page: Page) -> None:
     size = page.runtime.queue.rules.size
     for number in range(1, size + 1):
         page.runtime.queue.enqueue(ReportKey(f"act_{number + 100}", "yesterday"), Priority.CRITICAL)
-    done = _confirm(page, "warm-now", **FORMS["warm-now"])
+    done = _send(page, "warm-now", **FORMS["warm-now"])
     assert (done.status_code, "the queue is full" in done.text) == (422, True)
     [event] = _events(page)
     assert (event.action, event.succeeded) == ("warm_now", False)
@@ -182,36 +142,32 @@ def test_a_full_queue_is_a_recorded_failure(page: Page) -> None:
 
 
 def test_a_parked_scope_is_released(page: Page) -> None:
-    """The page shows until when the platform asked for; once confirmed, calls are admitted; a repeat says so."""
+    """The page shows until when the platform asked for a pause; then calls are admitted; a repeat says so."""
     _park(page)
-    assert "account:act_1" in page.tile("actions", "blocks")
-    asked = page.post("open-gate", scope="account:act_1")
-    assert "The platform asked for a park" in asked.text
-    seen = _seen(asked.text)
-    done = page.post("open-gate", scope="account:act_1", seen=seen, why="the limit was raised")
-    again = page.post("open-gate", scope="account:act_1", seen=seen, why="the limit was raised")
+    shown = page.tile("actions", "blocks")
+    assert ("account:act_1" in shown, "calls before its end may make it longer" in shown) == (True, True)
+    done = _send(page, "open-gate", "the limit was raised", scope="account:act_1")
+    again = _send(page, "open-gate", "once more", scope="account:act_1")
 
     assert "ended%3A+account%3Aact_1+is+parked" in done.headers["location"]
-    assert (again.status_code, "was done already" in again.text) == (422, True)
+    assert "nothing+holds+account%3Aact_1+back" in again.headers["location"]
     assert list_closed(page.runtime.engine) == []
     assert isinstance(page.runtime.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Granted)
-    assert [event.arguments["why"] for event in _events(page)] == ["the limit was raised"]
+    assert [event.arguments["why"] for event in _events(page)] == ["once more", "the limit was raised"]
 
 
 def test_failed_requests_are_requested_again(page: Page) -> None:
-    """Count and reason come first; afterwards the failure is gone, and a second submit finds nothing."""
+    """The page shows how many and why; afterwards the failure is gone, and a second submit finds nothing."""
     queue = page.runtime.queue
     queue.enqueue(ReportKey("act_1", "yesterday"), Priority.LOW)
     [claim] = queue.dequeue(1)
     queue.fail(claim, "no access")
     assert "1 report was requested" in page.tile("actions", "failed")
-    asked = page.post("retry-requests")
-    assert "no access" in asked.text
-    done = page.post("retry-requests", seen=_seen(asked.text), why="granted")
-    again = page.post("retry-requests", seen=_seen(asked.text), why="granted")
+    done = _send(page, "retry-requests", "granted")
+    again = _send(page, "retry-requests", "granted")
 
     assert "1+report+requested" in done.headers["location"]
-    assert (again.status_code, "Nothing to request again" in again.text) == (422, True)
+    assert "nothing+to+request+again" in again.headers["location"]
     with read_transaction(page.runtime.engine) as connection:
         [row] = requests.list_open(connection)
     assert (str(row.key), row.priority) == ("act_1 yesterday", Priority.NORMAL)
@@ -220,43 +176,9 @@ def test_failed_requests_are_requested_again(page: Page) -> None:
 @SQLITE_ONLY
 def test_a_run_that_does_not_exist_is_named(page: Page) -> None:
     """The message says where to find the runs."""
-    answer = page.post("retry-run", run="nothing/here")
+    answer = _send(page, "retry-run", run="nothing/here")
     assert (answer.status_code, "there is no run" in answer.text) == (422, True)
     assert warms.list_by_run(page.runtime.engine, "nothing/here") == []
-
-
-def test_a_purge_deletes_exactly_what_was_shown(page: Page) -> None:
-    """Only the entries of the account go; a second submit finds nothing."""
-    engine = page.runtime.engine
-    for account, until in (("act_1", 2), ("act_1", 3), ("act_2", 2)):
-        _store_entry(engine, account, until)
-    asked = page.post("purge", account="act_1")
-    assert "Delete 2 stored reports of 80 B?" in asked.text
-    seen = _seen(asked.text)
-    done = page.post("purge", account="act_1", seen=seen, why="wrong numbers")
-    again = page.post("purge", account="act_1", seen=seen, why="wrong numbers")
-
-    assert "deleted+2+entries" in done.headers["location"]
-    assert (again.status_code, "Nothing to delete" in again.text) == (422, True)
-    assert [item.key.account_id for item in entries.list_entries(engine)] == ["act_2"]
-    [event] = _events(page)
-    assert (event.subject, event.arguments["deleted"]["entries"]) == ("act_1", 2)
-
-
-@pytest.mark.parametrize("change", ["another entry", "a new payload"])
-def test_a_purge_is_shown_again_when_something_changed(page: Page, change: str) -> None:
-    """A row that came or changed since the dry run is not deleted unseen: the page shows the selection again."""
-    engine = page.runtime.engine
-    _store_entry(engine, "act_1", 2)
-    seen = _seen(page.post("purge", account="act_1").text)
-    if change == "another entry":
-        _store_entry(engine, "act_1", 3)
-    else:
-        _store_entry(engine, "act_1", 2, fetched_at=START + timedelta(minutes=1))
-    answer = page.post("purge", account="act_1", seen=seen, why="now")
-    assert (answer.status_code, "has changed" in answer.text) == (422, True)
-    assert len(entries.list_entries(engine, "act_1")) == (2 if change == "another entry" else 1)
-    assert _events(page) == []
 
 
 def test_input_that_is_not_valid_is_an_error_in_words(page: Page, subtests: pytest.Subtests) -> None:
@@ -270,11 +192,9 @@ def test_input_that_is_not_valid_is_an_error_in_words(page: Page, subtests: pyte
         ("warm-now", {"accounts": " ".join(f"act_{n}" for n in range(201)), "date_ranges": "yesterday"}),
         ("open-gate", {"scope": HOSTILE}),
         ("retry-run", {"run": HOSTILE}),
-        ("purge", {"account": HOSTILE}),
-        ("purge", {"account": "act_1", "report": HOSTILE}),
     ]:
         with subtests.test(form=form, fields=fields):
-            answer = page.post(form, **fields)
+            answer = _send(page, form, **fields)
             assert answer.status_code == 422, answer.text
             assert "<script>" not in answer.text
 
@@ -286,8 +206,7 @@ def test_a_form_that_is_not_valid_keeps_what_was_typed(page: Page, subtests: pyt
         ("warm-now", {"accounts": "act_1 shop", "date_ranges": "last_7d", "more_ranges": "today"}, "accounts"),
         ("warm-now", {"accounts": "act_1", "date_ranges": "last_7d", "more_ranges": "soon"}, "more_ranges"),
         ("warm-now", {"accounts": "act_1"}, "date_ranges"),
-        ("purge", {"account": "shop", "date_range": "today", "with_days": "1"}, "account"),
-        ("purge", {"account": "act_1", "date_range": "soon"}, "date_range"),
+        ("warm-now", {"accounts": "act_1", "date_ranges": "last_7d", "why": ""}, "why"),
     ]:
         with subtests.test(form=form, wrong=wrong):
             answer = page.post(form, **fields)
@@ -303,7 +222,7 @@ def test_a_form_that_is_not_valid_keeps_what_was_typed(page: Page, subtests: pyt
 def test_hostile_reasons_are_text(page: Page) -> None:
     """A reason with markup, a NUL and a secret is stored without the last two and shown escaped."""
     why = f"{HOSTILE} access_token=EAABsecret1234567890123"
-    assert _confirm(page, "switch", why, switch="shadow", position="on").status_code == 303
+    assert _send(page, "switch", why, switch="shadow", position="on").status_code == 303
     shown = page.tile("actions", "done") + page.tile("actions", "switches")
     assert "<script>alert" not in shown
     assert "&lt;script&gt;" in shown
@@ -313,7 +232,7 @@ def test_hostile_reasons_are_text(page: Page) -> None:
 def test_the_list_of_actions_is_paged(page: Page) -> None:
     """Twenty to a page, with a link to the older ones."""
     for number in range(25):
-        _confirm(page, "switch", f"reason {number}", switch="shadow", position="off" if number % 2 else "on")
+        _send(page, "switch", f"reason {number}", switch="shadow", position="off" if number % 2 else "on")
     first = page.tile("actions", "done")
     older = re.search(r"actions\?before=(\d+)", first)
     assert older

@@ -21,7 +21,7 @@ from adwarm.planning.strategy_schedule import (
     select_named,
 )
 from adwarm.store import write_transaction
-from adwarm.store.strategies import list_strategies, remove_strategy, save_strategy, set_enabled, table
+from adwarm.store.strategies import list_strategies, remove_strategy, save_strategy, table
 
 MIDNIGHT = datetime(2026, 10, 24, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -144,7 +144,7 @@ def test_disabled_ones_wait_until_a_human_names_them(empty: Engine) -> None:
     assert _names(select_named(empty, ["off", "on", "off"], MIDNIGHT)) == ["off", "on"]
     assert _names(select_due(empty, "d/1", MIDNIGHT)) == ["on"]
     with write_transaction(empty) as connection:
-        set_enabled(connection, "off", True, MIDNIGHT)
+        save_strategy(connection, Strategy("off", ("today",)), MIDNIGHT)
     assert _names(select_due(empty, "d/2", MIDNIGHT)) == ["off"]
     with pytest.raises(BadRequest, match="no strategy 'typo'; the strategies are off, on"):
         select_named(empty, ["typo"], MIDNIGHT)

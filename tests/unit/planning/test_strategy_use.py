@@ -12,7 +12,7 @@ from adwarm.planning.strategy_use import MIN_WASTED, StrategyReport, check_unuse
 from adwarm.prefetch import KeyRequest
 from adwarm.store import accounts, aggregates, warms, write_transaction
 from adwarm.store.aggregates import HourAggregate
-from adwarm.store.strategies import claim_slot, save_strategy, set_enabled
+from adwarm.store.strategies import claim_slot, save_strategy
 from adwarm.store.warms import table as warm
 from tests.unit.conftest import NOW, PrefetchHarness
 
@@ -70,7 +70,7 @@ def test_coverage_counts_fresh_keys(bench: PrefetchHarness) -> None:
         later = NOW + timedelta(minutes=10)
         assert _report(bench, "keeper", later).next_run == NOW + timedelta(minutes=expected)
     with write_transaction(bench.engine) as connection:
-        set_enabled(connection, "keeper", False, NOW)
+        save_strategy(connection, Strategy("keeper", ("yesterday",), enabled=False), NOW)
     assert (_report(bench, "keeper").next_run, _report(bench, "keeper").status) == (None, "disabled")
 
 
@@ -88,7 +88,7 @@ def test_an_unused_strategy_says_so_and_retires_if_it_may(bench: PrefetchHarness
     assert check_unused(bench.prefetch.context, NOW + timedelta(hours=23)) == {}
     assert list(check_unused(bench.prefetch.context, NOW + DAY)) == ["keeper"]
     with write_transaction(bench.engine) as connection:
-        set_enabled(connection, "leaver", True, NOW)
+        save_strategy(connection, Strategy("leaver", ("yesterday",), retire_unused=True), NOW)
     assert (_report(bench, "leaver").status, _report(bench, "leaver").unused) == ("enabled", None)
 
 

@@ -21,7 +21,6 @@ from adwarm.store.strategies import (
     request_recheck,
     save_strategy,
     seed_strategies,
-    set_enabled,
     table,
 )
 from tests.unit.conftest import NOW
@@ -148,7 +147,6 @@ def test_a_retired_strategy_can_be_enabled_again(engine: Engine) -> None:
     stored = _stored(engine)["s"]
     assert (stored.enabled, stored.state.retired_at, stored.state.retired_why) == (False, NOW, "nobody opened it")
     with write_transaction(engine) as connection:
-        assert set_enabled(connection, "s", True, LATER)
-        assert not set_enabled(connection, "nothing", True, LATER)
+        save_strategy(connection, Strategy("s", ("today",)), LATER)
     stored = _stored(engine)["s"]
     assert (stored.enabled, stored.state.retired_at, stored.state.enabled_at) == (True, None, LATER)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from adwarm.actions.gates import find_human_cause, list_gates
+from adwarm.actions.gates import EFFECTS, find_human_cause, list_gates
 from adwarm.actions.warm_now import MAX_KEYS, find_failed_requests
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule
@@ -26,7 +26,10 @@ _SWITCH_TITLES = {Switch.CALLS: "Calls", Switch.WARMING: "Warming", Switch.SHADO
 
 def _show_switches(request: TileRequest) -> Mapping[str, Any]:
     states = list_switches(request.services.context.engine)
-    rows = [{"state": state, "title": _SWITCH_TITLES[name]} for name, state in states.items()]
+    rows = [
+        {"state": state, "title": _SWITCH_TITLES[name], "effect": EFFECTS[name, not state.is_on]}
+        for name, state in states.items()
+    ]
     return {"switches": rows, **_access(request, Permission.CONTROL)}
 
 
@@ -81,11 +84,6 @@ def _show_failed(request: TileRequest) -> Mapping[str, Any]:
     }
 
 
-def _show_purge(request: TileRequest) -> Mapping[str, Any]:
-    reports = sorted(request.services.context.settings.reports)
-    return {"presets": PRESETS, "reports": reports, **_access(request, Permission.PURGE)}
-
-
 def _show_done(request: TileRequest) -> Mapping[str, Any]:
     before = _number(request, "before")
     events = list_actions(request.services.context.engine, before, _PAGE_SIZE + 1)
@@ -122,10 +120,9 @@ TABS: Final = (
             Tile("requests", "Requested reports", _show_requests, refresh_seconds=5, is_wide=True),
             Tile("blocks", "Held back", _show_blocks, is_wide=True),
             Tile("failed", "Try failed reports again", _show_failed),
-            Tile("purge", "Delete stored reports", _show_purge),
             Tile("done", "What was done", _show_done, is_wide=True),
         ),
         actions_forms.FORMS,
-        summary="What you can do, and what was done. Every action asks first, and is recorded with who and why.",
+        summary="What you can do here, and what was done. Every action is recorded with who and why.",
     ),
 )
