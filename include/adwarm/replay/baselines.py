@@ -1,6 +1,6 @@
 """The policies that a forecast has to beat, and the oracle that none can beat.
 
-First simple rules without a probability, then weekly profiles, idle-time histograms, and the oracle.
+First simple rules without a probability, then weekly profiles, and the oracle.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,8 @@ from adwarm.foundation.local_time import WEEK_HOURS
 from adwarm.patterns.opens import Opens
 from adwarm.replay.policy import DecisionTimes, EntryLifetime, PredictedEvent, Ranking, ReplayTiming, SimplePolicy
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
+HOUR = 3_600_000_000
 DAY = 24 * HOUR
-
-
-def last_open_times(history: Opens) -> Floats:
-    """Return, per key, the moment of its last open, microseconds since 1970; every known key has one."""
-    last = np.zeros(history.key_count)
-    last[history.key] = history.ts  # sorted by time, so the last open of a key is assigned last
-    return last
 
 
 def count_opens(history: Opens, since: int, until: int | None = None) -> Floats:
@@ -81,65 +73,6 @@ class TopEachHour(Popularity):
         return super().warm_values(at, history, timing) * (at % HOUR < timing.step)
 
 
-class ViewedRecently(SimplePolicy):
-    """Keeps the keys fresh that were opened in the last week."""
-
-    name = "viewed-7-days"
-    about = "Keeps every key fresh that was opened in the last 7 days; the threshold shortens the 7 days."
-
-    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
-        """Return a value by how recent the last open is."""
-        return np.maximum(1.0 - (at - last_open_times(history)) / (7 * DAY), 0.0)
-
-
-class SameHour(SimplePolicy):
-    """Repeats the opens of the same hour some days ago."""
-
-    def __init__(self, days: int, name: str, about: str) -> None:
-        self.name, self.about = name, about
-        self._days = days
-
-    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
-        """Return 1 for keys that were opened in the hour that begins exactly some days earlier."""
-        then = at - self._days * DAY
-        return np.minimum(count_opens(history, then, then + max(HOUR, timing.step)), 1.0)
-
-
-def same_hour_last_week() -> SimplePolicy:
-    """Return the policy that repeats last week."""
-    return SameHour(7, "same-hour-last-week", "Warms a key that was opened within the same hour a week ago.")
-
-
-def same_hour_yesterday() -> SimplePolicy:
-    """Return the policy that repeats yesterday."""
-    return SameHour(1, "same-hour-yesterday", "Warms a key that was opened within the same hour a day ago.")
-
-
-class PeakHours(SimplePolicy):
-    """Warms all active keys before the three busiest hours of the day."""
-
-    name = "peak-hours"
-    about = (
-        "Finds the three busiest hours of the day over all keys (UTC) and warms active keys ten minutes before each; "
-        "the threshold is how often a key was opened in 7 days."
-    )
-
-    def __init__(self) -> None:
-        self._peaks: set[int] = set()
-
-    def fit(self, history: Opens, timing: ReplayTiming) -> None:
-        """Find the three busiest hours."""
-        busy = np.bincount((history.ts // HOUR % 24).astype(np.int64), minlength=24)
-        self._peaks = set(np.argsort(-busy, kind="stable")[:3].tolist())
-
-    def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
-        """Return the opens of the last week when a peak begins soon, else 0."""
-        next_decision = at + 10 * MINUTE + timing.step - 1
-        begins = next_decision // HOUR * HOUR
-        due = at <= begins - 10 * MINUTE and begins // HOUR % 24 in self._peaks
-        return count_opens(history, at - 7 * DAY) if due else np.zeros(history.key_count)
-
-
 WEEKLY_DECAY = 0.7
 """Weight of a week-old observation relative to a new one."""
 PRIOR_WEEKS = 4.0
@@ -165,6 +98,8 @@ class HourOfWeek:
         "observations are shrunk towards the population's week."
     )
     predicted_event: PredictedEvent | None = PredictedEvent(HOUR_MICROS)
+    has_own_hours = True
+    """Whether a key's own hours count, or only those of all keys, at the key's own rate."""
 
     def fit(self, history: Opens, timing: ReplayTiming) -> None:
         """Do nothing: `rank` counts the opens before the first decision of each day."""
@@ -173,7 +108,7 @@ class HourOfWeek:
     def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
         """Yield the chance of a first open in the coming hour, which touches two local hours."""
         past_opens = history.before(int(decisions.cutoff[0]))
-        table = hour_probabilities(past_opens)
+        table = hour_probabilities(past_opens, own=self.has_own_hours)
         key = np.arange(past_opens.key_count, dtype=np.int32)
         for index, at in enumerate(decisions.at.tolist()):
             hour = local_hours(np.full(len(key), at, np.int64), key, past_opens.zone)
@@ -183,7 +118,15 @@ class HourOfWeek:
             yield Ranking(index, key, chance, chance)
 
 
-def hour_probabilities(history: Opens) -> Floats:
+class PopulationProfile(HourOfWeek):
+    """The same with one week for all keys."""
+
+    name = "population-profile"
+    about = "One profile of the week for all keys in their readers' time, scaled by how often each key is opened."
+    has_own_hours = False
+
+
+def hour_probabilities(history: Opens, *, own: bool = True) -> Floats:
     """Return the chance of a first open, keys x hours of the week; at most one open counts per key, hour and week."""
     first = history.only_first()
     hours = local_hours(first.ts, first.key, history.zone)
@@ -196,74 +139,7 @@ def hour_probabilities(history: Opens) -> Floats:
     weeks = (1 - WEEKLY_DECAY ** max(span, 1.0)) / (1 - WEEKLY_DECAY)
     profile = opens.sum(axis=0) / max(opens.sum(), 1.0)
     prior = opens.sum(axis=1, keepdims=True) / weeks * profile
-    return np.asarray(np.minimum((opens + PRIOR_WEEKS * prior) / (weeks + PRIOR_WEEKS), 1.0))
-
-
-BINS = 240
-HEAD, TAIL, HEAD_MARGIN, TAIL_MARGIN = 0.05, 0.99, 0.9, 1.1
-PEAKED, OUT_OF_BOUNDS, FORECAST_MARGIN, SMOOTHING = 2.0, 0.5, 0.15, 0.3
-MEMORY = 14 * DAY
-
-
-class HybridHistogram:
-    """Warms a key inside the window of idle times in which its next open is likely (Shahrad et al., USENIX ATC 2020).
-
-    Gaps between opens are counted in bins of a minute up to four hours. After an open the key is left alone until the
-    head of the histogram (5th percentile less 10 %), and kept warm from then to its tail (99th percentile plus 10 %).
-    Where the histogram is not peaked (coefficient of variation of its bins below 2) the key is kept warm for the whole
-    range. Where half of the gaps or more lie outside the range, the next gap is predicted from the series of gaps, with
-    a margin of 15 % either way, by exponential smoothing, which is ARIMA(0,1,1). Windows are computed daily.
-    """
-
-    name = "hybrid-histogram"
-    about = (
-        "Learns how long each key is idle between two opens (minutes, up to 4 hours, two weeks of them) and keeps it "
-        "warm in the window in which the next open is due. Has no calendar."
-    )
-    predicted_event: PredictedEvent | None = None
-
-    def fit(self, history: Opens, timing: ReplayTiming) -> None:
-        """Do nothing: `rank` computes the windows of each day."""
-        return
-
-    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
-        """Yield the keys whose idle time enters their window before the next decision."""
-        begin, end = idle_windows(history.before(int(decisions.cutoff[0])), int(decisions.at[0]) - MEMORY)
-        for index, (at, cutoff) in enumerate(zip(decisions.at.tolist(), decisions.cutoff.tolist(), strict=True)):
-            idle = (at - last_open_times(history.before(cutoff))[: len(begin)]) / MINUTE
-            due = (idle + decisions.timing.step / MINUTE > begin) & (idle <= end)
-            key = np.flatnonzero(due).astype(np.int32)
-            yield Ranking(index, key, np.ones(len(key)))
-
-
-def idle_windows(history: Opens, since: int) -> tuple[Floats, Floats]:
-    """Return, per key, the idle times in minutes between which it is kept warm; from infinity: never."""
-    begin, end = np.full(history.key_count, np.inf), np.full(history.key_count, -np.inf)
-    recent = history.since(since)
-    order = np.lexsort((recent.ts, recent.key))
-    key, ts = recent.key[order], recent.ts[order]
-    same = key[1:] == key[:-1]
-    owner, gaps = key[1:][same], (ts[1:] - ts[:-1])[same] / MINUTE
-    names, start = np.unique(owner, return_index=True)
-    for name, first, after in zip(names.tolist(), start.tolist(), [*start[1:].tolist(), len(gaps)], strict=False):
-        begin[name], end[name] = idle_window(gaps[first:after])
-    return begin, end
-
-
-def idle_window(gaps: Floats) -> tuple[float, float]:
-    """Return the window of one key from its gaps in minutes, oldest first, at least one."""
-    inside = gaps[gaps < BINS]
-    if len(inside) <= OUT_OF_BOUNDS * len(gaps):
-        level = float(gaps[0])
-        for gap in gaps[1:].tolist():
-            level += SMOOTHING * (gap - level)
-        return level * (1 - FORECAST_MARGIN), level * (1 + FORECAST_MARGIN)
-    bins = np.bincount(inside.astype(np.int64), minlength=BINS).astype(float)
-    if bins.std() / bins.mean() < PEAKED:
-        return 0.0, float(BINS)
-    share = np.cumsum(bins) / bins.sum()
-    head, tail = (int(np.searchsorted(share, part)) for part in (HEAD, TAIL))
-    return head * HEAD_MARGIN, (tail + 1) * TAIL_MARGIN
+    return np.asarray(np.minimum((opens + PRIOR_WEEKS * prior) / (weeks + PRIOR_WEEKS) if own else prior, 1.0))
 
 
 class Oracle:

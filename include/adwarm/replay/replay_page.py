@@ -1,4 +1,4 @@
-"""Renders a replay's or a review's document as one HTML file that needs no network.
+"""The headline of a replay, and the page of a review as one HTML file that needs no network.
 
 The templates are in `templates/`.
 """
@@ -76,11 +76,8 @@ _REVIEW_RESULTS = {
 
 
 def render_page(document: dict[str, Any]) -> str:
-    """Return the page for the document of a replay (see `adwarm.replay.replay_run.ReplayResult`) or of a review.
-
-    A review's document is a replay's with the key `review` (see `adwarm.replay.review.review_log`).
-    """
-    policies, review = document["policies"], document.get("review")
+    """Return the page for the document of a review (see `adwarm.replay.review.review_log`)."""
+    policies, review = document["policies"], document["review"]
     with_probability = [policy for policy in policies if policy["probability"]]
     return (
         _environment()
@@ -90,7 +87,7 @@ def render_page(document: dict[str, Any]) -> str:
             headline=document["headline"],
             plans=[policy for policy in policies if policy["as_deployed"]],
             review=review,
-            review_result=_REVIEW_RESULTS[review["verdict"]] if review else "",
+            review_result=_REVIEW_RESULTS[review["verdict"]],
             curves_plot=plot_curves(policies),
             savings_plot=plot_savings(document),
             calibration_plot=plot_calibration(with_probability) if with_probability else None,

@@ -54,9 +54,9 @@ def test_it_writes_figures_and_warms(log: Path, tmp_path: Path) -> None:
 
 def test_several_policies_are_distinguished(log: Path, tmp_path: Path) -> None:
     """With several policies each warm names its policy."""
-    _run(log, "--policy", "everything,same-hour-yesterday", "--at", "2,50", "--out", str(tmp_path / "w.parquet"))
+    _run(log, "--policy", "everything,popularity", "--at", "2,50", "--out", str(tmp_path / "w.parquet"))
 
-    assert set(pd.read_parquet(tmp_path / "w.parquet")["policy"]) == {"everything", "same-hour-yesterday"}
+    assert set(pd.read_parquet(tmp_path / "w.parquet")["policy"]) == {"everything", "popularity"}
 
 
 def test_days_default_to_the_end_of_the_log(log: Path) -> None:
@@ -86,7 +86,7 @@ def test_durations_and_multiples_are_parsed() -> None:
 
 def test_a_short_log_is_replayed_as_far_as_it_goes(log: Path) -> None:
     """Without windows the weeks that fit are replayed, and said; the headline names the multiple that was made."""
-    options = ["replay", str(log), "--policy", "same-hour-last-week", "--min-opens", "1"]
+    options = ["replay", str(log), "--policy", "popularity", "--min-opens", "1"]
     done = CliRunner().invoke(app, options, catch_exceptions=False)
     assert done.exit_code == 0
     assert "the log holds 39 days" in done.stderr

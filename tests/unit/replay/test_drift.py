@@ -9,7 +9,7 @@ import pytest
 
 from adwarm.access_log.timestamps import to_micros
 from adwarm.patterns.opens import Opens, opens_from_frame
-from adwarm.replay.baselines import hour_of_week_policy
+from adwarm.replay.baselines import HourOfWeek
 from adwarm.replay.drift import (
     DRIFT_THRESHOLD,
     MIN_ACCOUNT_OPENS,
@@ -31,7 +31,7 @@ CONFIG = ReplayConfig(step=timedelta(hours=1), targets=(2.0,))
 def drift_of(opens: Opens) -> tuple[dict[str, Any], MonitoredPolicy]:
     """The drift of a log, monitored with hour-of-week."""
     start, test, end = SPLIT.micros()
-    monitored = MonitoredPolicy(hour_of_week_policy(), opens, test, end)
+    monitored = MonitoredPolicy(HourOfWeek(), opens, test, end)
     replay(opens, SPLIT, CONFIG, [monitored], Settings())
     return measure_drift(opens, start, test, end, monitored), monitored
 
@@ -67,7 +67,7 @@ def test_habits_that_stay_are_not_listed_and_each_open_is_counted_once(opens: Op
 
 def test_monitoring_changes_nothing(opens: Opens) -> None:
     """A monitored policy gives the same replay as the policy itself."""
-    monitored = MonitoredPolicy(hour_of_week_policy(), opens, to_micros(TEST), to_micros(END))
+    monitored = MonitoredPolicy(HourOfWeek(), opens, to_micros(TEST), to_micros(END))
     plain, seen = (replay(opens, SPLIT, CONFIG, [one], Settings()).document for one in ("hour-of-week", monitored))
     assert plain == seen
 

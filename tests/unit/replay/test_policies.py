@@ -21,7 +21,7 @@ from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.planning.decide import MIN_PROBABILITY
 from adwarm.planning.plan import LOOKAHEAD, LikelyKeys, PlanTiming, find_likely_keys
 from adwarm.replay import baselines
-from adwarm.replay.baselines import hour_probabilities, idle_window
+from adwarm.replay.baselines import hour_probabilities
 from adwarm.replay.cache_simulation import EvaluationPeriod, FetchDelays, SimulationInputs
 from adwarm.replay.deployed_plan import DeployedPlan
 from adwarm.replay.policies import BUILT_IN, FORECASTS, ForecastPolicy, KeyLifetimes, load_policies
@@ -91,33 +91,6 @@ def test_popularity_ranks_by_the_opens_of_seven_days() -> None:
     assert not hourly.warm_values(210 * HOUR + HOUR // 2, opens, replace(TERMS, step=HOUR // 4)).any()
 
 
-def test_viewed_recently_forgets_after_seven_days() -> None:
-    """A later last open gives a higher value; after seven days it is 0."""
-    opens = _opens((0, "act_1"), (100, "act_2"), (150, "act_3"))
-    score = baselines.ViewedRecently().warm_values(169 * HOUR, opens, TERMS)
-
-    assert score[0] == 0 < score[1] < score[2]
-
-
-def test_same_hour_repeats_the_day() -> None:
-    """An open in the hour that begins a day or a week before gives 1."""
-    opens = _opens((10.5, "act_1"), (11.5, "act_2"))
-
-    assert baselines.same_hour_yesterday().warm_values(34 * HOUR, opens, TERMS).tolist() == [1, 0]
-    assert baselines.same_hour_last_week().warm_values(179 * HOUR, opens, TERMS).tolist() == [0, 1]
-
-
-def test_peak_hours_warm_ten_minutes_before() -> None:
-    """Only the decision whose step holds ten minutes to a peak warms anything."""
-    opens = _opens(*[(hour + n * 24.0, "act_1") for n in range(6) for hour in (9, 12, 15)])
-    policy, quarter = baselines.PeakHours(), ReplayTiming(HOUR // 4, 0, 0, 3 * HOUR)
-    policy.fit(opens, quarter)
-    moments = [144 * HOUR + minute * 60_000_000 for minute in range(0, 24 * 60, 15)]
-    warmed = [m for m in moments if policy.warm_values(m, opens, quarter).any()]
-
-    assert [(m - 144 * HOUR) // 60_000_000 for m in warmed] == [8 * 60 + 45, 11 * 60 + 45, 14 * 60 + 45]
-
-
 def test_hours_of_the_week_are_chances() -> None:
     """A weekly open makes its hour likely and other hours unlikely; more weeks make it likelier."""
     logs = ([(n * 168.0 + at, name) for n in range(weeks) for at, name in HOURS_OPENED] for weeks in (3, 9))
@@ -128,14 +101,6 @@ def test_hours_of_the_week_are_chances() -> None:
     assert 0 < short[0, hour] < long[0, hour] <= 1
     assert long[0].argmax() == hour
     assert long[0, (hour + 5) % 168] < 0.01
-
-
-def test_windows_of_idle_times() -> None:
-    """Peaked gaps give head and tail; scattered ones the whole range; long ones a forecast with a margin."""
-    peaked = idle_window(np.full(50, 60.0))
-    assert peaked == (pytest.approx(54.0), pytest.approx(67.1))
-    assert idle_window(np.arange(240.0)) == (0.0, 240.0)
-    assert idle_window(np.full(5, 1440.0)) == (pytest.approx(1224.0), pytest.approx(1656.0))
 
 
 HOUR = 3_600_000_000

@@ -1,4 +1,4 @@
-"""The page: one file that needs no network and explains its terms."""
+"""The page of a review: one file that needs no network and explains its terms; and the headline of a replay."""
 
 import re
 from datetime import timedelta
@@ -16,10 +16,25 @@ NAMES = ["none", "popularity", "hour-of-week", "oracle"]
 CONFIG = ReplayConfig(step=timedelta(hours=2))
 
 
+REVIEW = {
+    "verdict": "kept",
+    "why": "no policy is surely better",
+    "figures": {},
+    "drift": {"stability": 0.03, "moved": 0, "accounts": 2, "worst": []},
+    **dict.fromkeys(("live_kind", "source"), "hour_of_week"),
+    **dict.fromkeys(("max_ece", "min_cases"), 1),
+}
+
+
+def _replay(opens: Opens, split: TrainTestSplit, *names: str) -> dict[str, Any]:
+    """The document of a small replay as one of a review."""
+    return {**replay(opens, split, CONFIG, names, Settings()).document, "review": REVIEW}
+
+
 @pytest.fixture(scope="module")
 def page(opens: Opens, split: TrainTestSplit) -> str:
     """The page of a small replay."""
-    return render_page(replay(opens, split, CONFIG, NAMES, Settings()).document)
+    return render_page(_replay(opens, split, *NAMES))
 
 
 def test_the_page_needs_no_network(page: str) -> None:
@@ -40,12 +55,12 @@ def test_terms_are_explained(page: str) -> None:
 
 def test_equal_replays_give_equal_pages(page: str, opens: Opens, split: TrainTestSplit) -> None:
     """Nothing in it depends on the moment it was made."""
-    assert render_page(replay(opens, split, CONFIG, NAMES, Settings()).document) == page
+    assert render_page(_replay(opens, split, *NAMES)) == page
 
 
 def test_text_is_escaped(opens: Opens, split: TrainTestSplit) -> None:
     """Text from outside is escaped."""
-    document = replay(opens, split, CONFIG, ["none"], Settings()).document
+    document = _replay(opens, split, "none")
     document["policies"][0]["about"] = "<script>alert(1)</script>"
 
     assert "<script>alert(1)" not in render_page(document)
