@@ -1,15 +1,23 @@
-"""Fatigue scores as tests need them: one with given values, and a way to store some."""
+"""Fatigue scores as tests need them: one with given values, those of rows, and a way to store some."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import orjson
+import pyarrow as pa
 from sqlalchemy import Engine
 
-from adwarm.model import FatigueScore
+from adwarm.fatigue.panel import cut_panel, empty_figures
+from adwarm.fatigue.panel_rows import parse_rows
+from adwarm.fatigue.prior import measure_priors
+from adwarm.fatigue.score import SCAN_DAYS, ScoreTable, make_columns, score_panel
+from adwarm.fatigue.text_columns import read_ad_key, read_frequencies
+from adwarm.model import ColumnTable, FatigueScore
+from adwarm.settings import FatigueSettings
 from adwarm.store.fatigue_days import ScoreInputs
 from adwarm.store.scores import DayScores, publish_days
 
@@ -55,3 +63,39 @@ def to_columns(scores: Sequence[FatigueScore]) -> dict[str, Sequence[Any]]:
 
 def _inputs(score: FatigueScore, data_version: int) -> ScoreInputs:
     return ScoreInputs("", "", data_version, calculator_version=score.calculator_version)
+
+
+def to_text_table(table: ColumnTable) -> pa.Table:
+    """Return rows as the store reads them: columns of text, lists and objects as JSON, null for no value."""
+    if not table.columns:
+        return pa.table({"date_start": pa.nulls(table.rows, pa.string())})
+    return pa.table({name: pa.array(map(_to_text, values), pa.string()) for name, values in table.columns.items()})
+
+
+def _to_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode() if isinstance(value, list | dict) else str(value)
+
+
+def list_scores(table: ScoreTable, day: date) -> list[FatigueScore]:
+    """Return the scores of a day without alarms, sorted by account and ad."""
+    columns, _ = make_columns(table, None, {name: [day] for name in table.panel.account_ids})
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return [FatigueScore(**{**row, "baseline": orjson.loads(row["baseline"])}) for row in rows]
+
+
+def score_rows(
+    rows: Sequence[Mapping[str, Any]], range_rows: Sequence[Mapping[str, Any]], as_of: date, settings: FatigueSettings
+) -> list[FatigueScore]:
+    """Return the scores of rows of ads by day, with the frequencies of `range_rows`."""
+    by_account: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_account[read_ad_key(row)[0]].append(dict(row))
+    parsed = {name: parse_rows(to_text_table(ColumnTable.from_rows(own))) for name, own in by_account.items()}
+    month = as_of.replace(day=1)
+    panel = cut_panel(parsed, month - timedelta(days=SCAN_DAYS), as_of)
+    frequency, by_ad = empty_figures(len(panel.ad_ids), panel.days), read_frequencies(range_rows, as_of)
+    for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):
+        frequency[number, -1] = by_ad.get(key, np.nan)
+    return list_scores(score_panel(panel, measure_priors(panel, month), frequency, settings, panel.days - 1), as_of)

@@ -15,7 +15,6 @@ from adwarm.foundation.version import __version__
 
 if TYPE_CHECKING:
     from adwarm.access_log import read_events
-    from adwarm.fatigue import score_account
     from adwarm.forecast.protocol import Forecast
     from adwarm.foundation.errors import (
         AdwarmError,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     )
     from adwarm.model import (
         Account,
-        FatigueScore,
         FreshnessRules,
         Priority,
         QuerySpec,
@@ -58,7 +56,6 @@ __all__ = [
     "Client",
     "Corrupt",
     "Denied",
-    "FatigueScore",
     "Forecast",
     "FreshnessRules",
     "InsightsSource",
@@ -86,7 +83,6 @@ __all__ = [
     "read_events",
     "read_or_fetch",
     "resolve_window",
-    "score_account",
 ]
 
 _CLIENT = "adwarm_client"
@@ -102,7 +98,6 @@ _MODULES = {
     "Client": _CLIENT,
     "Corrupt": _ERRORS,
     "Denied": _ERRORS,
-    "FatigueScore": _MODEL,
     "Forecast": "adwarm.forecast.protocol",
     "FreshnessRules": _MODEL,
     "InsightsSource": "adwarm.sources.protocol",
@@ -129,7 +124,6 @@ _MODULES = {
     "read_events": "adwarm.access_log",
     "read_or_fetch": "adwarm.serving",
     "resolve_window": _MODEL,
-    "score_account": "adwarm.fatigue",
 }
 
 

@@ -14,7 +14,7 @@ BENCHMARKS: Final = {
         "tests.benchmarks.fatigue_promise",
         "Fatigue on ads that do not change, real series, planted losses",
     ),
-    "fatigue": ("tests.benchmarks.fatigue", "Delay, recall and false alarms beside baselines; ARGS='--ads my.csv'"),
+    "fatigue-cost": ("tests.benchmarks.fatigue_cost", "CPU and memory of scores and alarms, beside plain numpy"),
     "forecast": ("tests.benchmarks.forecast", "Replay the logs in ARGS=folder, or the example, against baselines"),
     "large-fleet": ("tests.simulation.large_fleet", "Simulate a day of 100 to 100,000 accounts"),
     "log-check": ("tests.benchmarks.log_check", "Check logs of 1 GB in every format, beside a plain loop"),
@@ -33,8 +33,6 @@ BENCHMARKS: Final = {
     "warming": ("tests.benchmarks.warming_cost", "CPU of a warmed key beside a plain script without guarantees"),
 }
 """The module of each benchmark, and what it does."""
-BEFORE: Final = {"fatigue": "tests.benchmarks.fatigue_months"}
-"""What runs before a benchmark that gets no arguments."""
 ALWAYS: Final = {"scale": ("--s3",)}
 """Arguments of a benchmark besides its own."""
 
@@ -49,8 +47,6 @@ def main(words: list[str]) -> int:
     if name not in BENCHMARKS:
         print(f"no such benchmark: {name}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
-    if name in BEFORE and not arguments:
-        subprocess.run([sys.executable, "-m", BEFORE[name]], check=True)
     command = [sys.executable, "-m", BENCHMARKS[name][0], *ALWAYS.get(name, ()), *arguments]
     return subprocess.run(command, check=False).returncode
 

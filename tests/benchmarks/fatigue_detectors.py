@@ -1,23 +1,53 @@
-"""Sequential detectors of the fatigue benchmark: CUSUM, GLR and a Bayesian online change point, reset after each alarm.
+"""Sequential detectors of a lower click-through rate: the product's alarm, CUSUM and EWMA, and how good they are.
 
-A detector starts once per panel and then runs at any threshold: a larger statistic is more evidence of a lower
-click-through rate, an alarm is a statistic that reaches the threshold, and after an alarm everything that the detector
-learned about the ad is forgotten. Weekday, market and extra-binomial noise are those of `measure_signal`.
+A detector starts once per panel and then runs at any threshold: a larger statistic is more evidence, an alarm is a
+statistic that reaches the threshold, and after an alarm everything that the detector learned about the ad is forgotten.
+The product runs as it does daily: the results of a calendar month come from one scan that begins `SCAN_DAYS` before it,
+with the prior that each account's days before the month give, and with the alarms that last in the scan of the month
+before; of the first month nothing is measured, so its prior is the default. CUSUM and EWMA see log rates without
+weekday and market, by that day and earlier ones.
+
+False alarms are those before the onset and on healthy ads, from `WARM_UP_DAYS` on, since no detector can compare
+anything before.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import Final
+from unittest.mock import patch
 
 import numpy as np
 
-from adwarm.fatigue.panel import FloatArray
-from tests.benchmarks.fatigue_signals import BASELINE_DAYS, AdSeries, Signal, measure_signal
+from adwarm.fatigue import alarm
+from adwarm.fatigue.alarm import detect
+from adwarm.fatigue.panel import AdPanel, FloatArray
+from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
+from adwarm.fatigue.score import SCAN_DAYS
+from adwarm.settings import FatigueSettings
 
-HAZARD: Final = 1 / 180
-"""Probability of a change on a day, assumed by the Bayesian detector."""
+BASELINE_DAYS: Final = 7
+"""Days with delivery before a baseline compares anything with them."""
+WEEKDAY_SD: Final = 0.05
+MARKET_SD: Final = 0.07
+"""Assumed log-sd of weekday factors and of account-wide moves, towards which estimates of them are shrunk."""
+DEFAULT_NOISE: Final = 0.115
+WARM_UP_DAYS: Final = 14
+RUN_LENGTH: Final = 180
+_NOISE_WEIGHT: Final = 10.0
+_TRAILING: Final = 28
+_SAMPLES: Final = 400
+_SMALLEST: Final = 1e-9
+_LARGEST: Final = 700.0
 
-GLR_WINDOW: Final = 21
+
+@dataclass(frozen=True, slots=True)
+class AdSeries:
+    """Ads to run detectors on; `onset` is, per ad, the index of the first day of fatigue, -1 for none."""
+
+    panel: AdPanel
+    onset: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,88 +80,105 @@ class Detector:
     nominal: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CusumSettings:
-    """Tuning of a CUSUM.
+def alarm_detector() -> Detector:
+    """Return the product's alarm; its threshold is the logarithm of `ALARM_EVIDENCE`."""
+
+    def start(series: AdSeries) -> Runner:
+        months = list(monthly_scans(series.panel))
+
+        def run(threshold: float) -> DetectorRun:
+            with patch.object(alarm, "ALARM_EVIDENCE", math.exp(min(threshold, _LARGEST))):
+                return run_alarms(months, FatigueSettings())
+
+        return run
+
+    return Detector("adwarm alarm", start, 0.5, 60.0, math.log(alarm.ALARM_EVIDENCE))
+
+
+def run_alarms(months: "list[MonthlyScan]", settings: FatigueSettings) -> DetectorRun:
+    """Return the log evidence and the raised alarms of every day."""
+    evidence, raised = [], []
+    for scan in months:
+        table = detect(scan.panel, scan.priors, settings, scan.earlier, scan.since)
+        evidence.append(np.log(np.nan_to_num(table.evidence[:, scan.since :], nan=0.0) + _SMALLEST))
+        raised.append(table.raised[:, scan.since :])
+    return DetectorRun(np.concatenate(evidence, axis=1).astype(float), np.concatenate(raised, axis=1))
+
+
+class MonthlyScan:
+    """The scan of a calendar month.
 
     Attributes:
-        kind: `log` and `count` sum standardised residuals, less `size`; `likelihood` sums the log-likelihood ratio of
-            negative binomial clicks at a relative drop of `size`.
-        size: the reference value.
-        baseline: `growing` uses all days since the last alarm, `waiting` those before the sum last left zero, and
-            `first` the first three weeks.
-        noise_sd: the extra-binomial log-sd when it is given; None estimates it.
+        panel: the columns that are scanned.
+        priors: per account.
+        since: first column of the panel that belongs to the month.
+        column: the same in the whole panel.
+        earlier: priors of the month before, with which the scan begins.
     """
 
-    kind: str
-    size: float
-    baseline: str = "growing"
-    noise_sd: float | None = None
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.size:g}, {self.baseline} baseline"
-
-
-CUSUM_GRID: Final = tuple(
-    CusumSettings(kind, size, baseline)
-    for baseline in ("growing", "waiting", "first")
-    for kind, sizes in (
-        ("log", (0.25, 0.5, 0.75, 1.0)),
-        ("count", (0.25, 0.5, 0.75, 1.0)),
-        ("likelihood", (0.1, 0.15, 0.2, 0.25, 0.3)),
-    )
-    for size in sizes
-)
-"""What the best CUSUM is chosen from."""
-
-_FIRST_DAYS: Final = 21
+    def __init__(self, whole: AdPanel, since: int, until: int, history: int) -> None:
+        """Cut the month of columns `since` to `until` out of the whole panel, with the days that it looks back on."""
+        month = (whole.first_day + timedelta(days=since)).replace(day=1)
+        before = (month - timedelta(days=1)).replace(day=1)
+        first = max(0, whole.column(before) - history)
+        self.panel = cut_days(whole, first, until)
+        self.since, self.column = since - first, since
+        self.priors = _measure(whole, month)
+        self.earlier = _measure(whole, before)
 
 
-def cusum(settings: CusumSettings, name: str = "") -> Detector:
-    """Return a CUSUM for a lower click-through rate, with an estimated baseline."""
+def _measure(whole: AdPanel, month: date) -> Mapping[str, AccountPrior]:
+    if month <= whole.first_day:
+        return dict.fromkeys(whole.account_ids, DEFAULT_PRIOR)
+    return measure_priors(whole, month)
+
+
+def monthly_scans(panel: AdPanel) -> Iterator[MonthlyScan]:
+    """Yield the scan of each calendar month that the panel has days of."""
+    since = 0
+    while since < panel.days:
+        day = panel.first_day + timedelta(days=since)
+        following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+        until = min(panel.days, panel.column(following))
+        yield MonthlyScan(panel, since, until, SCAN_DAYS)
+        since = until
+
+
+def cut_days(panel: AdPanel, first: int, until: int) -> AdPanel:
+    """Return columns `first` to `until`, the latter not included."""
+    names = ("impressions", "clicks", "spend", "results", "is_stored")
+    figures = {name: getattr(panel, name)[:, first:until] for name in names}
+    return replace(panel, first_day=panel.first_day + timedelta(days=first), **figures)
+
+
+def cusum(size: float = 0.5) -> Detector:
+    """Return a CUSUM of standardized log rates, less `size`; its baseline is all days since the last alarm."""
 
     def start(series: AdSeries) -> Runner:
         signal = measure_signal(series.panel)
-        return lambda threshold: _run_cusum(signal, settings, threshold)
+        return lambda threshold: _run_cusum(signal, size, threshold)
 
-    return Detector(name or f"CUSUM ({settings})", start, 0.5, 80.0)
+    return Detector("CUSUM", start, 0.5, 80.0)
 
 
-def _run_cusum(signal: Signal, settings: CusumSettings, threshold: float) -> DetectorRun:
+def _run_cusum(signal: "Signal", size: float, threshold: float) -> DetectorRun:
     ads, days = signal.log_ctr.shape
-    noise = signal.noise if settings.noise_sd is None else np.full((ads, days), settings.noise_sd)
-    weights = np.where(signal.impressions > 0, 1 / (noise**2 + 1 / signal.expected), 0.0)
+    weights = np.where(signal.impressions > 0, 1 / (signal.noise**2 + 1 / signal.expected), 0.0)
     values = np.where(weights > 0, signal.log_ctr, 0.0)
-    exposure = signal.impressions * np.exp(signal.shift)
-    is_log = settings.kind == "log"
-    # A baseline is two sums: of weighted log rates and weights, or of clicks and exposures; and a count of days.
-    figures = (values * weights, weights) if is_log else (signal.clicks * weights, exposure * weights)
-    total, part, count, precision = (np.zeros(ads) for _ in range(4))
-    waiting = [np.zeros(ads) for _ in range(4)]
-    evidence = np.zeros(ads)
+    total, precision, count, evidence = (np.zeros(ads) for _ in range(4))
     statistic, alarms = np.zeros((ads, days)), np.zeros((ads, days), bool)
     for day in range(days):
         is_ready = (count >= BASELINE_DAYS) & (weights[:, day] > 0)
-        usual = total / np.where(part > 0, part, 1.0)
-        uncertainty = noise[:, day] ** 2 + 1 / np.where(precision > 0, precision, 1.0)
-        gain = _gain(settings, signal, day, (usual, uncertainty, exposure[:, day]))
+        usual = total / np.where(precision > 0, precision, 1.0)
+        variance = signal.noise[:, day] ** 2 + 1 / np.where(precision > 0, precision, 1.0) + 1 / signal.expected[:, day]
+        gain = (usual - values[:, day]) / np.sqrt(variance) - size
         evidence = np.maximum(0.0, evidence + np.where(is_ready, gain, 0.0))
         statistic[:, day] = evidence
         alarms[:, day] = is_ready & (evidence >= threshold)
-        today = [figures[0][:, day], figures[1][:, day], (weights[:, day] > 0).astype(float), weights[:, day]]
-        if settings.baseline == "first":
-            today = [np.where(count < _FIRST_DAYS, value, 0.0) for value in today]
-        waiting = [old + new for old, new in zip(waiting, today, strict=True)]
-        take = np.ones(ads, bool) if settings.baseline != "waiting" else (evidence <= 0) | (count < BASELINE_DAYS)
-        total, part, count, precision = (
-            old + np.where(take, new, 0.0) for old, new in zip((total, part, count, precision), waiting, strict=True)
-        )
-        waiting = [np.where(take, 0.0, value) for value in waiting]
         keep = ~alarms[:, day]
-        total, part, count, precision, evidence = (
-            np.where(keep, value, 0.0) for value in (total, part, count, precision, evidence)
-        )
-        waiting = [np.where(keep, value, 0.0) for value in waiting]
+        total = np.where(keep, total + weights[:, day] * values[:, day], 0.0)
+        precision = np.where(keep, precision + weights[:, day], 0.0)
+        count, evidence = np.where(keep, count + (weights[:, day] > 0), 0.0), np.where(keep, evidence, 0.0)
     return DetectorRun(statistic, alarms)
 
 
@@ -145,7 +192,7 @@ def ewma(weight: float = 0.2) -> Detector:
     return Detector(f"EWMA ({weight:g})", start, 0.5, 20.0)
 
 
-def _run_ewma(signal: Signal, weight: float, threshold: float) -> DetectorRun:
+def _run_ewma(signal: "Signal", weight: float, threshold: float) -> DetectorRun:
     ads, days = signal.log_ctr.shape
     precisions = np.where(signal.impressions > 0, 1 / (signal.noise**2 + 1 / signal.expected), 0.0)
     total, precision, count, mean = (np.zeros(ads) for _ in range(4))
@@ -166,127 +213,181 @@ def _run_ewma(signal: Signal, weight: float, threshold: float) -> DetectorRun:
     return DetectorRun(statistic, alarms)
 
 
-def _gain(
-    settings: CusumSettings, signal: Signal, day: int, state: tuple[FloatArray, FloatArray, FloatArray]
-) -> FloatArray:
-    """Return what a day adds to the sum, given the usual rate, the log-variance around it and the day's exposure."""
-    usual, uncertainty, exposure = state
-    if settings.kind == "log":
-        score = (signal.log_ctr[:, day] - usual) / np.sqrt(uncertainty + 1 / signal.expected[:, day])
-        return np.where(np.isfinite(score), -score - settings.size, 0.0)
-    mean = np.maximum(1e-9, usual * exposure)
-    clicks = signal.clicks[:, day]
-    if settings.kind == "count":
-        result: FloatArray = -(clicks - mean) / np.sqrt(mean + mean**2 * uncertainty) - settings.size
-        return result
-    return log_ratio(clicks, mean, 1 - settings.size, uncertainty)
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Log click-through rates of ads x days, adjusted for weekday and market.
 
-
-def log_ratio(clicks: FloatArray, mean: FloatArray, factor: FloatArray | float, variance: FloatArray) -> FloatArray:
-    """Return the log-likelihood ratio of clicks with mean `factor * mean` against `mean`.
-
-    Clicks are negative binomial: Poisson with a gamma factor of this variance, about that of its logarithm. The
-    dispersion is the same under both, which is why only the mean appears in the ratio.
+    Attributes:
+        log_ctr: adjusted; nan without impressions or clicks.
+        impressions: 0 on days that have no `log_ctr`.
+        expected: clicks expected from the ad's days before; at least .5.
+        noise: estimated extra-binomial log-sd by day, pooled within the account.
     """
-    shape = 1 / variance
-    ratio: FloatArray = clicks * np.log(factor) - (clicks + shape) * np.log((factor * mean + shape) / (mean + shape))
-    return ratio
+
+    log_ctr: FloatArray
+    impressions: FloatArray
+    expected: FloatArray
+    noise: FloatArray
 
 
-def glr(window: int = GLR_WINDOW) -> Detector:
-    """Return the generalised likelihood ratio of a lower mean since any of the last `window` days."""
-
-    def start(series: AdSeries) -> Runner:
-        signal = measure_signal(series.panel)
-        return lambda threshold: _run_glr(signal, window, threshold)
-
-    return Detector(f"GLR, {window} days", start, 0.5, 80.0)
-
-
-def _prefix_sums(signal: Signal) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return sums over the days before each column: of weights, of weighted log rates, and of days."""
-    weights = np.where(signal.impressions > 0, 1 / (signal.noise**2 + 1 / signal.expected), 0.0)
-    figures = (weights, weights * np.where(weights > 0, signal.log_ctr, 0.0), (weights > 0).astype(float))
-    empty = np.zeros((len(weights), 1))
-    weight, value, count = (np.concatenate([empty, np.cumsum(figure, axis=1)], axis=1) for figure in figures)
-    return weight, value, count
+def measure_signal(panel: AdPanel) -> Signal:
+    """Return the adjusted log click-through rates of a panel."""
+    is_usable = (panel.impressions > 0) & np.isfinite(panel.clicks)
+    impressions = np.where(is_usable, panel.impressions, 0.0)
+    clicks = np.where(is_usable, panel.clicks, 0.0)
+    rate = _rate_before(clicks, impressions)
+    expected = np.maximum(0.5, impressions * rate)
+    log_ctr = np.where(is_usable, np.log((clicks + 0.5) / (impressions + 1.0)), np.nan)
+    starts = panel.account_starts
+    noise = _account_noise(log_ctr, expected, starts)
+    shift = _shared_moves(log_ctr, expected, noise, starts, panel.first_day.weekday())
+    return Signal(log_ctr - shift, impressions, expected, noise)
 
 
-def _run_glr(signal: Signal, window: int, threshold: float) -> DetectorRun:
-    ads, days = signal.log_ctr.shape
-    weight, value, count = _prefix_sums(signal)
-    rows = np.arange(ads)
-    begin = np.zeros(ads, int)
-    statistic, alarms = np.zeros((ads, days)), np.zeros((ads, days), bool)
+def _rate_before(clicks: FloatArray, impressions: FloatArray) -> FloatArray:
+    """Return each ad's rate over the days before each day; over the first day itself on the first."""
+    total_clicks, total = np.cumsum(clicks, axis=1), np.cumsum(impressions, axis=1)
+    rate: FloatArray = (total_clicks + 0.5) / (total + 50.0)
+    return np.concatenate([rate[:, :1], rate[:, :-1]], axis=1)
+
+
+def _account_noise(log_ctr: FloatArray, expected: FloatArray, starts: np.ndarray) -> FloatArray:
+    """Return the extra-binomial log-sd from differences of successive days, up to and including each day."""
+    difference = np.diff(log_ctr, axis=1, prepend=np.nan)
+    binomial = 1 / expected
+    binomial = (binomial + np.concatenate([binomial[:, :1], binomial[:, :-1]], axis=1)) / 2
+    weight = np.where(np.isfinite(difference), 1 / (DEFAULT_NOISE**2 + binomial) ** 2, 0.0)
+    excess = np.where(weight > 0, difference**2 / 2 - binomial, 0.0)
+    scale = DEFAULT_NOISE**4
+    sums = np.cumsum(np.add.reduceat(weight * excess, starts, axis=0), axis=1) * scale
+    weights = np.cumsum(np.add.reduceat(weight, starts, axis=0), axis=1) * scale
+    pooled = (sums + _NOISE_WEIGHT * DEFAULT_NOISE**2) / (weights + _NOISE_WEIGHT)
+    noise = np.sqrt(np.clip(pooled, 0.03**2, 0.5**2))
+    return noise[_account_of(starts, len(log_ctr))]
+
+
+def _account_of(starts: np.ndarray, ads: int) -> np.ndarray:
+    return np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, ads]))
+
+
+def _shared_moves(
+    log_ctr: FloatArray, expected: FloatArray, noise: FloatArray, starts: np.ndarray, first_weekday: int
+) -> FloatArray:
+    """Return the account-wide part of each day: the median deviation of its ads, split into weekday and market.
+
+    An ad deviates from its own mean over the four weeks before, so that a fatigued ad stops pulling on the account
+    after a while; the median keeps it from pulling much until then.
+    """
+    ads, days = log_ctr.shape
+    account = _account_of(starts, ads)
+    weekday_sum, weekday_weight = np.zeros((len(starts), 7)), np.zeros((len(starts), 7))
+    medians = np.full((len(starts), days), np.nan)
+    shift, adjusted = np.zeros_like(log_ctr), np.full_like(log_ctr, np.nan)
     for day in range(days):
-        change = np.arange(max(0, day - window + 1), day + 1)
-        before = weight[:, change] - weight[rows, begin][:, None]
-        after = weight[:, [day + 1]] - weight[:, change]
-        enough = (count[:, change] - count[rows, begin][:, None] >= BASELINE_DAYS) & (after > 0)
-        enough &= change >= begin[:, None]
-        usual = (value[:, change] - value[rows, begin][:, None]) / np.where(before > 0, before, 1.0)
-        since = (value[:, [day + 1]] - value[:, change]) / np.where(after > 0, after, 1.0)
-        drop = np.maximum(0.0, usual - since)
-        ratio = np.where(
-            enough, drop**2 / 2 / (1 / np.where(before > 0, before, 1) + 1 / np.where(enough, after, 1)), 0
-        )
-        statistic[:, day] = ratio.max(axis=1)
-        alarms[:, day] = statistic[:, day] >= threshold
-        begin = np.where(alarms[:, day], day + 1, begin)
-    return DetectorRun(statistic, alarms)
+        weekday = (first_weekday + day) % 7
+        earlier = adjusted[:, max(0, day - _TRAILING) : day]
+        count = np.isfinite(earlier).sum(axis=1)
+        usual = np.nansum(earlier, axis=1) / np.maximum(count, 1)
+        deviation = np.where(count >= BASELINE_DAYS, log_ctr[:, day] - usual, np.nan)
+        variance = noise[:, day] ** 2 + 1 / expected[:, day]
+        median, number, spread = _medians(deviation, variance, starts)
+        medians[:, day] = median
+        error = 1.57 * spread / np.maximum(number - 1, 1e-9)
+        factor = weekday_sum[:, weekday] / (weekday_weight[:, weekday] + 1 / WEEKDAY_SD**2)
+        market = np.where(number > 1, (median - factor) * MARKET_SD**2 / (MARKET_SD**2 + error), 0.0)
+        shift[:, day] = (factor + market)[account]
+        adjusted[:, day] = log_ctr[:, day] - shift[:, day]
+        week = medians[:, max(0, day - 6) : day + 1]
+        if day >= 6:
+            # The middle of a week is complete three days later; its weekday factor is its distance from the week.
+            middle, is_full = week[:, 3], np.isfinite(week).all(axis=1)
+            precision = np.where(is_full, 1 / (error + 0.03**2), 0.0)
+            of = (first_weekday + day - 3) % 7
+            weekday_sum[:, of] += precision * np.where(is_full, middle - week.mean(axis=1), 0.0)
+            weekday_weight[:, of] += precision
+    return shift
 
 
-def bayesian_change_point(hazard: float = HAZARD, level_sd: float = 0.4) -> Detector:
-    """Return the online change point of Adams and MacKay with Gaussian log rates of known precision.
+def _medians(values: FloatArray, variance: FloatArray, starts: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return per account the median of the known values, their number, and their mean variance."""
+    ads = len(values)
+    account = _account_of(starts, ads)
+    is_known = np.isfinite(values)
+    order = np.lexsort((np.where(is_known, values, np.inf), account))
+    number = np.add.reduceat(is_known.astype(float), starts)
+    ordered = values[order]
+    low = starts + np.maximum((number - 1) // 2, 0).astype(int)
+    high = starts + (number // 2).astype(int)
+    last = np.r_[starts[1:], ads] - 1
+    median = (ordered[low] + ordered[np.minimum(high, last)]) / 2
+    spread = np.add.reduceat(np.where(is_known, variance, 0.0), starts) / np.maximum(number, 1)
+    return np.where(number > 0, median, np.nan), number, spread
 
-    The statistic is the log-odds that the mean has changed since the last alarm and is now lower.
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Alarms in some ad-days, with a 95 % interval of the rate per 180 ad-days by resampling whole accounts."""
+
+    alarms: int
+    ad_days: float
+    low: float
+    high: float
+
+    @property
+    def per_run_length(self) -> float:
+        """Alarms per 180 ad-days."""
+        return RUN_LENGTH * self.alarms / max(self.ad_days, 1)
+
+
+def measure_delays(alarms: np.ndarray, onset: np.ndarray) -> FloatArray:
+    """Return for each fatigued ad the days from onset to the first alarm since then, infinite without one."""
+    fatigued = onset >= 0
+    since = alarms[fatigued] & (np.arange(alarms.shape[1]) >= onset[fatigued, None])
+    delays = since.argmax(axis=1) - onset[fatigued]
+    return np.where(since.any(axis=1), delays, np.inf)
+
+
+def measure_false_alarms(
+    alarms: np.ndarray, onset: np.ndarray, groups: np.ndarray, at_risk: np.ndarray | None = None
+) -> Rate:
+    """Return the rate of false alarms.
 
     Args:
-        hazard: probability of a change on a day.
-        level_sd: log-sd of the level after a change, around the level of the ad before it.
+        alarms: ads x days.
+        onset: per ad; -1 for a healthy one.
+        groups: per ad, what is resampled as a whole for the interval: its account, or the ad itself.
+        at_risk: ads x days that count, such as those with delivery; None for all from `WARM_UP_DAYS` on.
     """
+    days = np.arange(alarms.shape[1])
+    counts = (onset[:, None] < 0) | (days < onset[:, None])
+    counts = counts & (at_risk if at_risk is not None else days >= WARM_UP_DAYS)
+    _, group = np.unique(groups, return_inverse=True)
+    hits = np.bincount(group, (alarms & counts).sum(axis=1))
+    exposure = np.bincount(group, counts.sum(axis=1))
+    low, high = bootstrap_rate(hits, exposure)
+    return Rate(int(hits.sum()), float(exposure.sum()), low, high)
 
-    def start(series: AdSeries) -> Runner:
-        signal = measure_signal(series.panel)
-        return lambda threshold: _run_bayesian(signal, hazard, level_sd, threshold)
 
-    return Detector("Bayesian change point", start, -6.0, 80.0)
+def bootstrap_rate(hits: FloatArray, exposure: FloatArray, seed: int = 0) -> tuple[float, float]:
+    """Return a 95 % interval of alarms per 180 ad-days: groups resampled, and at least that of a Poisson count."""
+    rng = np.random.default_rng(seed)
+    total = max(float(exposure.sum()), 1.0)
+    # The normal approximation of the square root is good enough for a Poisson count, and right at zero.
+    root = np.sqrt(hits.sum())
+    low, high = max(0.0, root - 0.98) ** 2 / total, (root + 0.98) ** 2 / total
+    if len(hits) > 1:
+        weights = rng.multinomial(len(hits), np.full(len(hits), 1 / len(hits)), _SAMPLES)
+        rates = weights @ hits / np.maximum(weights @ exposure, 1)
+        low, high = min(low, float(np.quantile(rates, 0.025))), max(high, float(np.quantile(rates, 0.975)))
+    return float(RUN_LENGTH * low), float(RUN_LENGTH * high)
 
 
-def _run_bayesian(signal: Signal, hazard: float, level_sd: float, threshold: float) -> DetectorRun:
-    ads, days = signal.log_ctr.shape
-    weight, value, count = _prefix_sums(signal)
-    rows = np.arange(ads)
-    begin = np.zeros(ads, int)
-    # Column s: log-probability that the present level began on day s.
-    log_mass = np.full((ads, days), -np.inf)
-    statistic, alarms = np.full((ads, days), -np.inf), np.zeros((ads, days), bool)
-    for day in range(days):
-        starts = np.arange(day + 1)
-        # The masses of the days before add up to 1.
-        log_mass[:, day] = np.where(begin == day, 0.0, np.log(hazard))
-        log_mass[:, :day] += np.log1p(-hazard)
-        past = weight[rows, begin][:, None]
-        usual_weight = np.maximum(weight[:, : day + 1] - past, 0.0)
-        usual = (value[:, : day + 1] - value[rows, begin][:, None]) / np.where(usual_weight > 0, usual_weight, 1.0)
-        since = weight[:, [day]] - weight[:, : day + 1]
-        is_first = starts == begin[:, None]
-        prior = np.where(is_first, 1e-4, 1 / level_sd**2)
-        mean = (prior * usual + value[:, [day]] - value[:, : day + 1]) / (prior + since)
-        observed, today = signal.log_ctr[:, [day]], weight[:, [day + 1]] - weight[:, [day]]
-        spread = 1 / np.where(today > 0, today, 1.0) + 1 / (prior + since)
-        step = -0.5 * (np.log(spread) + (np.where(today > 0, observed, 0.0) - mean) ** 2 / spread)
-        log_mass[:, : day + 1] += np.where(today > 0, step, 0.0)
-        log_mass[:, : day + 1] = np.where(starts >= begin[:, None], log_mass[:, : day + 1], -np.inf)
-        log_mass[:, : day + 1] -= log_mass[:, : day + 1].max(axis=1, keepdims=True)
-        mass = np.exp(log_mass[:, : day + 1])
-        log_mass[:, : day + 1] -= np.log(mass.sum(axis=1, keepdims=True))
-        after = weight[:, [day + 1]] - weight[:, : day + 1]
-        level = (value[:, [day + 1]] - value[:, : day + 1]) / np.where(after > 0, after, 1.0)
-        enough = count[:, : day + 1] - count[rows, begin][:, None] >= BASELINE_DAYS
-        lower = np.where(enough & (after > 0) & (level < usual), mass, 0.0).sum(axis=1)
-        share = np.clip(lower / mass.sum(axis=1), 1e-15, 1 - 1e-15)
-        statistic[:, day] = np.log(share) - np.log1p(-share)
-        alarms[:, day] = statistic[:, day] >= threshold
-        begin = np.where(alarms[:, day], day + 1, begin)
-    return DetectorRun(statistic, alarms)
+def find_threshold(detector: Detector, healthy: AdSeries, per_run_length: float = 1.0) -> float:
+    """Return the threshold with that many false alarms in 180 ad-days, by bisection."""
+    run, groups = detector.start(healthy), np.array(healthy.panel.account_ids)
+    low, high = detector.low, detector.high
+    for _ in range(12):
+        middle = (low + high) / 2
+        rate = measure_false_alarms(run(middle).alarms, healthy.onset, groups).per_run_length
+        low, high = (middle, high) if rate >= per_run_length else (low, middle)
+    return low

@@ -10,18 +10,37 @@ before the last week. The exit code is 1 when a target is missed.
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
 
 from adwarm.fatigue.panel import AdPanel, FloatArray
-from tests.benchmarks import fatigue_losses
-from tests.benchmarks.fatigue_detectors import CusumSettings, Detector, cusum, ewma
-from tests.benchmarks.fatigue_metrics import alarms_at_rate, measure_delays, measure_false_alarms
-from tests.benchmarks.fatigue_product import alarm_detector
-from tests.benchmarks.fatigue_real import days_at_risk, is_usable, read_real_series, separate_accounts
-from tests.benchmarks.fatigue_signals import AdSeries
-from tests.benchmarks.fatigue_worlds import WEARS, WORLDS, World, draw_panel, wear
+from adwarm.fatigue.prior import measure_priors
+from adwarm.fatigue.score import STATUSES, ScoreTable, score_panel
+from adwarm.settings import FatigueSettings
+from tests.benchmarks.fatigue_detectors import (
+    AdSeries,
+    alarm_detector,
+    cusum,
+    ewma,
+    find_threshold,
+    measure_delays,
+    measure_false_alarms,
+)
+from tests.benchmarks.fatigue_worlds import (
+    WEARS,
+    WORLDS,
+    World,
+    days_at_risk,
+    draw_panel,
+    independent,
+    is_usable,
+    permute_days,
+    read_real_series,
+    separate_accounts,
+    wear,
+)
 from tests.benchmarks.measure import IS_TINY, print_table, sized
 from tests.benchmarks.targets import TargetResults
 
@@ -35,6 +54,13 @@ AFTER, MONTH, WEEK = 14, 28, 7
 STILL_LOWER: Final = 0.95
 MIN_DAYS_KNOWN: Final = 7
 MIN_CLICKS: Final = 30.0
+LOSS_DAYS: Final = 100
+LOSS_ONSET: Final = 88
+WARMED_UP: Final = 20
+VOLUMES: Final = (300, 1_000, 8_000, 100_000)
+RECALL: Final = {"25-50 %: warning or critical": 0.8, "50-70 %: critical": 0.8}
+WARNINGS, CRITICAL = 0.05, 0.01
+RANK_MARGIN: Final = {300: 0.02, 1_000: 0.01, 8_000: 0.01, 100_000: 0.01}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,10 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_table("Real series: what follows an alarm", real)
         results.check_at_most("real: alarms not followed, in 180 ad-days", real[0]["not followed/180"], NOT_FOLLOWED)
         results.check_at_most("real: half of the alarms before, to those now", ALARMS_BEFORE / 2 / real[0]["alarms"], 1)
-    planted, unchanged = fatigue_losses.measure_planted(seed + 60), fatigue_losses.measure_unchanged(seed + 70)
+    planted, unchanged = measure_planted(seed + 60), measure_unchanged(seed + 70)
     print_table("Losses of up to 70 % of the clicks, twelve days later", planted)
     print_table("Ads that lose nothing: share of ad-days", unchanged)
-    fatigue_losses.check(results, planted, unchanged)
+    check_losses(results, planted, unchanged)
     return results.finish(worlds, delays=delays, real=real, planted=planted, unchanged=unchanged)
 
 
@@ -66,7 +92,7 @@ def measure_world(world: World, seed: int) -> dict[str, Any]:
     """Return the false alarms of a world."""
     ads = ADS * (4 if world.days else 1)
     panel = draw_panel(world, seed, ads, DAYS)
-    run = alarm_detector().start(_series(panel, np.full(ads, -1)))(alarm_detector().nominal or 0.0)
+    run = alarm_detector().start(AdSeries(panel, np.full(ads, -1)))(alarm_detector().nominal or 0.0)
     rate = measure_false_alarms(run.alarms, np.full(ads, -1), np.array(panel.account_ids))
     evidence = np.exp(run.statistic[:, AFTER:])
     return {
@@ -78,22 +104,18 @@ def measure_world(world: World, seed: int) -> dict[str, Any]:
     }
 
 
-def _series(panel: AdPanel, onset: np.ndarray) -> AdSeries:
-    return AdSeries(panel, np.full(panel.impressions.shape, np.nan), onset)
-
-
 def measure_all_delays(seed: int) -> list[dict[str, Any]]:
     """Return the delays of the alarm, and of charts whose thresholds keep the promise in the world AR .5."""
-    healthy = _series(draw_panel(WORLDS[1], seed, ADS, DAYS), np.full(ADS, -1))
+    healthy = AdSeries(draw_panel(WORLDS[1], seed, ADS, DAYS), np.full(ADS, -1))
     onset = np.random.default_rng(seed).integers(DAYS // 2, DAYS - DAYS // 3, ADS)
     onset[::2] = -1  # half of the ads of each account stay as they are
     onset = np.random.default_rng(seed).permutation(onset)
     declines = {
-        kind: _series(draw_panel(WORLDS[0], seed + 1, ADS, DAYS, wear(kind, onset, DAYS)), onset) for kind in WEARS
+        kind: AdSeries(draw_panel(WORLDS[0], seed + 1, ADS, DAYS, wear(kind, onset, DAYS)), onset) for kind in WEARS
     }
     rows = []
-    for detector in (alarm_detector("adwarm alarm"), cusum(CusumSettings("log", 0.5), "CUSUM"), ewma()):
-        threshold = detector.nominal or _promised_threshold(detector, healthy)
+    for detector in (alarm_detector(), cusum(), ewma()):
+        threshold = detector.nominal or find_threshold(detector, healthy, PROMISED)
         row: dict[str, Any] = {"what": detector.name}
         for kind, series in declines.items():
             # A delay of one day is an alarm on the first day of the decline.
@@ -101,11 +123,6 @@ def measure_all_delays(seed: int) -> list[dict[str, Any]]:
             row |= {kind: float(np.median(found)), f"{kind} missed": float(np.isinf(found).mean())}
         rows.append(row)
     return rows
-
-
-def _promised_threshold(detector: Detector, healthy: AdSeries) -> float:
-    groups = np.array(healthy.panel.account_ids)
-    return alarms_at_rate(detector, detector.start(healthy), healthy.onset, groups, PROMISED)[0]
 
 
 def measure_real_outcomes() -> list[dict[str, Any]]:
@@ -119,8 +136,8 @@ def measure_real_outcomes() -> list[dict[str, Any]]:
 
 def _follow(panel: AdPanel, chosen: np.ndarray) -> dict[str, Any]:
     detector = alarm_detector()
-    raised = detector.start(_series(panel, np.full(len(panel.ad_ids), -1)))(detector.nominal or 0.0).alarms
-    at_risk = days_at_risk(panel, 0) & chosen[:, None]
+    raised = detector.start(AdSeries(panel, np.full(len(panel.ad_ids), -1)))(detector.nominal or 0.0).alarms
+    at_risk = days_at_risk(panel) & chosen[:, None]
     is_known, is_lower = look_ahead(panel.impressions, panel.clicks)
     alarms, any_day = raised & at_risk, at_risk & is_known & (panel.impressions > 0)
     known = int((alarms & is_known).sum())
@@ -160,6 +177,92 @@ def _sum_span(values: FloatArray, first: int, last: int) -> FloatArray:
     low, high = (np.clip(places + offset, 0, values.shape[1]) for offset in (first, last + 1))
     span: FloatArray = sums[:, high] - sums[:, low]
     return span
+
+
+def score(panel: AdPanel, until: int) -> ScoreTable:
+    """Return the scores of a panel with priors of its days before column `until`, without frequencies."""
+    unknown = np.full(panel.impressions.shape, np.nan)
+    priors = measure_priors(panel, panel.first_day + timedelta(days=until))
+    return score_panel(panel, priors, unknown, FatigueSettings())
+
+
+def measure_planted(seed: int) -> list[dict[str, Any]]:
+    """Return a row per volume: ads that lost up to 70 % of their clicks for 12 days at a flat price."""
+    rows = []
+    for number, volume in enumerate(VOLUMES):
+        lost = np.random.default_rng(seed + number).uniform(0, 0.7, ADS)
+        factor = np.where(np.arange(LOSS_DAYS) >= LOSS_ONSET, 1 - lost[:, None], 1.0)
+        panel = draw_panel(World("", independent(), impressions=volume), seed + number, ADS, LOSS_DAYS, factor)
+        table = score(panel, LOSS_ONSET - 3)
+        status, loss = table.codes["status"][:, -1], table.figures["loss"][:, -1]
+        some, most = (lost >= 0.25) & (lost < 0.5), lost >= 0.5
+        rows.append({
+            "impressions a day": volume,
+            "25-50 %: warning or critical": float(_is_worse(status)[some].mean()),
+            "50-70 %: critical": float((status == STATUSES.index("critical"))[most].mean()),
+            "rank of score": _rank_correlation(table.figures["total"][:, -1], lost),
+            "rank of loss": _rank_correlation(loss, lost),
+            "rank of 7 over 60 days": _rank_correlation(_plain_loss(panel), lost),
+        })
+    return rows
+
+
+def measure_unchanged(seed: int) -> list[dict[str, Any]]:
+    """Return a row per world without a loss: shares of warnings or worse, and of critical, of scored ad-days."""
+    rows = []
+    for volume in (100, *VOLUMES[:3]):
+        panel = draw_panel(World("", independent(), impressions=volume), seed, ADS, LOSS_DAYS)
+        rows.append({"what": f"unchanged, {volume:,} a day", **_shares(score(panel, LOSS_DAYS - 40))})
+    rising = np.linspace(0.6, 1.2, LOSS_DAYS) * np.ones((ADS, 1))
+    panel = draw_panel(World("", independent()), seed, ADS, LOSS_DAYS, rising)
+    rows.append({"what": "rising", **_shares(score(panel, 60))})
+    real = read_real_series()
+    if real is not None:
+        usable = is_usable(real)
+        for order in range(sized(4, 1)):
+            shuffled = permute_days(real, order)
+            rows.append({"what": f"real, random order {order + 1}", **_shares(score(shuffled, 61), usable)})
+    return rows
+
+
+def check_losses(results: TargetResults, planted: list[dict[str, Any]], unchanged: list[dict[str, Any]]) -> None:
+    """Check both tables against the targets; recall at 8,000 impressions a day."""
+    for row in planted:
+        volume = row["impressions a day"]
+        behind = row["rank of 7 over 60 days"] - row["rank of score"]
+        results.check_at_most(f"{volume:,} a day: rank behind 7 over 60 days", max(0.0, behind), RANK_MARGIN[volume])
+        if volume == 8_000:
+            for name, least in RECALL.items():
+                results.check_at_most(f"{name}: missed", 1 - row[name], round(1 - least, 3))
+    for row in unchanged:
+        results.check_at_most(f"{row['what']}: warning or critical", row["warning or critical"], WARNINGS)
+        results.check_at_most(f"{row['what']}: critical", row["critical"], CRITICAL)
+
+
+def _is_worse(status: np.ndarray) -> np.ndarray:
+    return np.isin(status, [STATUSES.index(name) for name in ("warning", "critical")])
+
+
+def _shares(table: ScoreTable, ads: np.ndarray | None = None) -> dict[str, float]:
+    status = table.codes["status"][:, WARMED_UP:] if ads is None else table.codes["status"][ads, WARMED_UP:]
+    scored = max(1, int((status != STATUSES.index("pending")).sum()))
+    return {
+        "warning or critical": float(_is_worse(status).sum() / scored),
+        "critical": float((status == STATUSES.index("critical")).sum() / scored),
+    }
+
+
+def _plain_loss(panel: AdPanel) -> FloatArray:
+    """Return the loss of the last seven days against the 60 before, without any statistics."""
+    sums = [(values[:, -7:].sum(axis=1), values[:, -67:-7].sum(axis=1)) for values in (panel.clicks, panel.impressions)]
+    (clicks, usual_clicks), (shown, usual_shown) = sums
+    loss: FloatArray = 1 - clicks / shown * usual_shown / usual_clicks
+    return loss
+
+
+def _rank_correlation(values: np.ndarray, truth: np.ndarray) -> float:
+    ranks = [np.argsort(np.argsort(of, kind="stable"), kind="stable") for of in (values, truth)]
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 if __name__ == "__main__":

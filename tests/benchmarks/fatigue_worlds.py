@@ -1,13 +1,16 @@
 """Worlds of ads that do not wear out, and of ads that do, to test what the alarm and the score of fatigue promise.
 
-None of them shares a generator with `fatigue_ads`: click-through rates have memory, heavy tails, gaps and moves of
-volume, which independent days do not have. Every ad is drawn with a usual rate of about 1.2 % and a usual delivery.
+Click-through rates have memory, heavy tails, gaps and moves of volume, which independent days do not have. Every ad is
+drawn with a usual rate of about 1.2 % and a usual delivery. Beside them are real daily series without labels, when
+their file is there: an ad is usable with 60 days of delivery and 500 clicks. With each ad's days in random order
+nothing changes over time.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
@@ -171,3 +174,83 @@ def make_panel(impressions: FloatArray, clicks: FloatArray, spend: FloatArray, a
         is_stored=np.ones((ads, days), bool),
         clicks_from=("clicks",) * ads,
     )
+
+
+REAL_SERIES: Final = Path(__file__).resolve().parents[3] / "shared" / "data" / "display_ads.parquet"
+USABLE_DAYS: Final = 60
+USABLE_CLICKS: Final = 500
+
+
+def read_real_series(path: Path = REAL_SERIES) -> AdPanel | None:
+    """Return the series of a parquet file with a row per ad and day; None when there is no such file."""
+    if not path.exists():
+        return None
+    import pandas as pd
+
+    rows = pd.read_parquet(path)
+    rows["date_start"] = pd.to_datetime(rows["date_start"]).dt.date
+    return panel_from_rows(rows)
+
+
+def panel_from_rows(rows: Any) -> AdPanel:
+    """Return a panel of a data frame with account_id, ad_id, date_start, impressions, clicks and spend.
+
+    A day without a row of the ad is a day without delivery. `ad_name` is used when it is there.
+    """
+    rows = rows.sort_values(["account_id", "ad_id", "date_start"])
+    first: date = rows["date_start"].min()
+    days = (rows["date_start"].max() - first).days + 1
+    keys = rows[["account_id", "ad_id"]].astype(str).apply(tuple, axis=1)
+    ads = list(dict.fromkeys(keys))
+    index = {key: number for number, key in enumerate(ads)}
+    at = keys.map(index).to_numpy(), np.array([(day - first).days for day in rows["date_start"]])
+    figures = {}
+    for name in ("impressions", "clicks", "spend"):
+        values: FloatArray = np.zeros((len(ads), days))
+        values[at] = rows[name].to_numpy(float)
+        figures[name] = values
+    return AdPanel(
+        account_ids=tuple(account for account, _ in ads),
+        ad_ids=tuple(ad for _, ad in ads),
+        first_day=first,
+        results=empty_figures(len(ads), days),
+        is_stored=np.ones((len(ads), days), bool),
+        clicks_from=("clicks",) * len(ads),
+        **figures,
+    )
+
+
+def is_usable(panel: AdPanel) -> np.ndarray:
+    """Return which ads have enough days with delivery and enough clicks."""
+    days = (panel.impressions > 0).sum(axis=1)
+    usable: np.ndarray = (days >= USABLE_DAYS) & (np.nansum(panel.clicks, axis=1) >= USABLE_CLICKS)
+    return usable
+
+
+def days_at_risk(panel: AdPanel, warm_up: int = 0) -> np.ndarray:
+    """Return the days of each ad from its first to its last delivery, without the first `warm_up` ones."""
+    delivered = panel.impressions > 0
+    started = np.cumsum(np.cumsum(delivered, axis=1) > 0, axis=1) > warm_up
+    lasts: np.ndarray = np.cumsum(delivered[:, ::-1], axis=1)[:, ::-1] > 0
+    return started & lasts
+
+
+def separate_accounts(panel: AdPanel) -> AdPanel:
+    """Return the panel with an account for each ad, so that no ad tells anything about another."""
+    return replace(panel, account_ids=tuple(f"act_{number + 1:06d}" for number in range(len(panel.ad_ids))))
+
+
+def permute_days(panel: AdPanel, seed: int) -> AdPanel:
+    """Return the panel with the days of each ad in random order, so that nothing changes over time.
+
+    Only days with delivery change places; impressions, clicks and spend of a day stay together.
+    """
+    rng = np.random.default_rng(seed)
+    figures = [np.array(values) for values in (panel.impressions, panel.clicks, panel.spend, panel.results)]
+    for ad in range(len(panel.ad_ids)):
+        delivered = np.flatnonzero(panel.impressions[ad] > 0)
+        order = rng.permutation(delivered)
+        for values in figures:
+            values[ad, delivered] = values[ad, order]
+    impressions, clicks, spend, results = figures
+    return replace(panel, impressions=impressions, clicks=clicks, spend=spend, results=results)

@@ -41,7 +41,7 @@ from adwarm.store.partitions import table as partition
 from adwarm.store.schema import upgrade
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.fatigue_store import LAST_DAY, empty, make_rows, store_rows
+from tests.benchmarks.fatigue_cost import LAST_DAY, empty, make_rows, store_rows
 from tests.benchmarks.measure import save_results, sized
 from tests.object_server import KEY_ID, REGION, SECRET, ObjectServer
 

@@ -133,7 +133,7 @@ SELECT {_ACCOUNT.format("i / 50")}, :today - i % 50, substr(md5('0'), 1, 12), md
 FROM generate_series(0, :keys - 1) AS i""",
     "fatigue_score": f"""
 INSERT INTO fatigue_score (account_id, ad_id, as_of, ad_name, status, loss, total, creative, audience, algorithm,
-  data_quality, driver, trend_per_day, days_to_critical, days_to_critical_low, days_to_critical_high, alarm, evidence,
+  data_quality, driver, trend_per_day, days_to_critical, days_to_critical_low, days_to_critical_high, alarm,
   alarm_since, onset, cost_ratio, recent_spend, baseline, calculator_version, data_version, input_hash, settled,
   calculated_at)
 SELECT {_ACCOUNT.format("i / 100")}, (23850000000 + i / 10)::text, :today - 1 - i % 10,
@@ -141,9 +141,9 @@ SELECT {_ACCOUNT.format("i / 100")}, (23850000000 + i / 10)::text, :today - 1 - 
   total * 0.9, total, 0.6 + (i % 40) / 100.0,
   CASE WHEN total > 30 THEN (ARRAY['creative', 'audience', 'algorithm'])[1 + i / 10 % 3]
   END, slope, days, days * 0.7, CASE WHEN i / 10 % 3 > 0 THEN days * 1.6 END, alarm,
-  CASE WHEN alarm <> 'none' THEN 180 + i % 1000 END, CASE WHEN alarm = 'alarm' THEN :today - 2 - i % 10 END,
+  CASE WHEN alarm = 'alarm' THEN :today - 2 - i % 10 END,
   CASE WHEN alarm <> 'none' THEN :today - 8 - i % 10 - i / 10 % 9 END, 0.8 + total / 60, 20 + i / 10 * 7919 % 4000,
-  '{{"ctr": 0.012, "recent_ctr": 0.009, "cpm": 8.5, "recent_cpm": 9.1, "frequency": 1.8, "clicks_from": "clicks"}}',
+  '{{"ctr": 0.012, "recent_ctr": 0.009, "cpm": 8.5, "recent_cpm": 9.1, "frequency": 1.8}}',
   'canonical-5', 1, '', false, :now - (i % 10) * interval '1 day'
 FROM (SELECT *, CASE WHEN total > 60 THEN 'critical' WHEN total > 30 THEN 'warning' ELSE 'healthy' END AS status,
     CASE WHEN total > 60 THEN 0 WHEN slope > 0 THEN (60 - total) / slope END AS days,

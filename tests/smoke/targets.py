@@ -46,7 +46,7 @@ SMOKE: Final = (
     SmokeTarget("bench", ("backfill",), variables=("NAME=backfill",)),
     SmokeTarget("bench", ("commands",), variables=("NAME=commands",)),
     SmokeTarget("bench", ("compression",), variables=("NAME=compression",)),
-    SmokeTarget("bench", ("fatigue", "fatigue_months"), variables=("NAME=fatigue",)),
+    SmokeTarget("bench", ("fatigue-cost",), variables=("NAME=fatigue-cost",)),
     SmokeTarget("bench", ("fatigue-worlds",), variables=("NAME=fatigue-worlds",)),
     SmokeTarget("bench", ("forecast", "forecast-example-no-lag"), variables=("NAME=forecast",)),
     SmokeTarget("bench", ("large_fleet",), variables=("NAME=large-fleet",)),

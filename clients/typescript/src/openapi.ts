@@ -1095,11 +1095,6 @@ export interface components {
              */
             onset: string | null;
             /**
-             * Evidence
-             * @description Value of the change detector; more is rarer on ads that do not change.
-             */
-            evidence: number | null;
-            /**
              * Cost Ratio
              * @description Recent cost per result as a multiple of the ad's past.
              */

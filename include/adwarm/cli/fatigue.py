@@ -40,6 +40,7 @@ _COLUMNS = (
     "spend 7 d",
     "what to do",
 )
+_WORDS = ("recommendation", "reasons", "note", "caution")
 _CHANGE_COLUMNS = ("what", "ad", "name", "change")
 
 
@@ -256,19 +257,14 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
 
 
 def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
-    (item,) = selection.shown
-    settings = selection.runtime.settings.fatigue
+    (item,), (document,) = selection.shown, _documents(selection)
     if as_json:
-        (document,) = _documents(selection)
         print_json({**_head(selection, files), **document, "baseline": item.score.baseline})
         return
-    from adwarm.fatigue.recommendation import find_outcomes
-    from adwarm.fatigue.report import DRIVER_WORDS, describe_ad
-
     score = item.score
-    fields = describe_ad(item, settings, find_outcomes(selection.runtime.engine))
-    if score.driver is not None:
-        fields["raised most by"] = f"{score.driver} ({DRIVER_WORDS[score.driver]})"
+    texts = {name: "; ".join(value) if isinstance(value, list) else value for name, value in document.items()}
+    order = [*_WORDS, *(name for name in texts if name not in (*_WORDS, "account_id", "ad_id", "ad_name", "as_of"))]
+    fields = {name.replace("_", " "): texts[name] for name in order if texts[name] not in (None, "", "none")}
     print_fields(f"{score.ad_name or score.ad_id} ({score.ad_id}) of {selection.name} on {selection.day}", fields)
 
 

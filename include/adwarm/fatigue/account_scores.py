@@ -300,7 +300,6 @@ class _Run:
         """Score accounts, and return those with scores whose stored days have changed since they were read."""
         inputs = load_inputs(self.context, requested)
         listed = [work for account_id, days in requested.items() if (work := self._plan(inputs, account_id, days))]
-        fatigue_days.save_frequency_sources(self.context.engine, inputs.confirmed_sources)
         for name, days in requested.items():  # also what has its scores: a run that was killed has alerted nobody
             self.stored |= {(name, day) for day in days & inputs.stored.get(name, {}).keys()}
         failed: set[str] = set()
@@ -334,7 +333,6 @@ class _Run:
             self._fail(account_id, max(requested or before), error)
             return None
         select_days(work, current, before, requested)
-        inputs.confirm_sources(work, current)
         if work.days:
             return work
         self.result.unchanged += bool(work.unchanged)

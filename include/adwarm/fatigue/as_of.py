@@ -173,7 +173,6 @@ class BlockInputs:
         weeks: entries of weeks, by account and last day.
         priors: by account and month: stored snapshots, and those to measure; see `find_prior`.
         since: first stored day that is read.
-        confirmed_sources: documents that were read and have the frequencies that are scored already.
     """
 
     context: Context
@@ -182,7 +181,6 @@ class BlockInputs:
     weeks: Mapping[DayKey, Entry]
     priors: dict[MonthKey, StoredPrior]
     since: date
-    confirmed_sources: dict[DayKey, tuple[str, str]] = field(default_factory=dict)
     _checked: set[MonthKey] = field(default_factory=set)
     _figures: dict[DayKey, dict[str, float]] = field(default_factory=dict)
 
@@ -332,15 +330,6 @@ class BlockInputs:
         for day, figures in scores.list_frequencies(self.context.engine, account_id, scored).items():
             self._figures[account_id, day] = figures
         return {day: self._figures[account_id, day] for day in days}
-
-    def confirm_sources(self, work: AccountWork, current: Mapping[date, DayInputs]) -> None:
-        """Remember the documents that changed nothing, so that the next run need not read them again."""
-        for day, before in self.stored.get(work.account_id, {}).items():
-            item = current.get(day)
-            if day in work.days or item is None or item.inputs.frequency_source == before.frequency_source:
-                continue
-            if item.inputs.frequency_hash == before.frequency_hash:
-                self.confirmed_sources[work.account_id, day] = item.inputs.frequency_source, before.input_hash
 
 
 def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> BlockInputs:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from adwarm.fatigue.panel_rows import CHANGE_COLUMNS, FIGURES, GOAL_COLUMNS, RESULT_COLUMNS, AccountRows
+from adwarm.fatigue.panel_rows import CHANGE_COLUMNS, FIGURES, RESULT_COLUMNS, AccountRows
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -211,7 +211,6 @@ FIELDS: Final = frozenset({
     "spend",
     *CHANGE_COLUMNS,
     *RESULT_COLUMNS,
-    *GOAL_COLUMNS,
 })
 """The fields of rows that are read; a table may leave out all others."""
 

@@ -2,67 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
 
-from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, read_ad_key, read_day, to_text_table
-from adwarm.model import ColumnTable
+from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, read_ad_key, read_day
 
-ACTION_NAMES: Final = {
-    "purchase": ("purchase", "omni_purchase", "offsite_conversion.fb_pixel_purchase"),
-    "lead": ("lead", "onsite_conversion.lead_grouped", "offsite_conversion.fb_pixel_lead"),
-    "registration": (
-        "complete_registration",
-        "omni_complete_registration",
-        "offsite_conversion.fb_pixel_complete_registration",
-    ),
-    "app_install": ("mobile_app_install", "omni_app_install", "app_install"),
-    "landing_page_view": ("landing_page_view", "omni_landing_page_view"),
-    "link_click": ("link_click",),
-    "video_view": ("video_view",),
-    "engagement": ("post_engagement",),
-}
-"""The platform's names of an action, by kind of result."""
-_STATED_ONLY: Final = ("landing_page_view", "link_click", "video_view", "engagement")
-"""Every ad has some of these, so they count only when the row states that the ad is optimized for them."""
-_GOALS: Final = {
-    "OFFSITE_CONVERSIONS": "purchase",
-    "VALUE": "purchase",
-    "OUTCOME_SALES": "purchase",
-    "CONVERSIONS": "purchase",
-    "LEAD_GENERATION": "lead",
-    "QUALITY_LEAD": "lead",
-    "OUTCOME_LEADS": "lead",
-    "APP_INSTALLS": "app_install",
-    "OUTCOME_APP_PROMOTION": "app_install",
-    "LANDING_PAGE_VIEWS": "landing_page_view",
-    "LINK_CLICKS": "link_click",
-    "OUTCOME_TRAFFIC": "link_click",
-    "THRUPLAY": "video_view",
-    "VIDEO_VIEWS": "video_view",
-    "POST_ENGAGEMENT": "engagement",
-    "OUTCOME_ENGAGEMENT": "engagement",
-}
-KINDS: Final = ("results", *ACTION_NAMES, "conversions")
-"""Kinds of results, by rank."""
-_KIND_OF: Final = {
-    name: (KINDS.index(kind), order) for kind, names in ACTION_NAMES.items() for order, name in enumerate(names)
-}
-"""Kind of an action, and which of the kind's names it is."""
-_UNSTATED_KINDS: Final = [KINDS.index(kind) for kind in ACTION_NAMES if kind not in _STATED_ONLY]
-_ITEM: Final = pa.struct([("action_type", pa.string()), ("value", pa.string())])
-_READING: Final = pyarrow.json.ReadOptions(use_threads=False)
-_PARSING: Final = pyarrow.json.ParseOptions(pa.schema([("items", pa.list_(_ITEM))]), unexpected_field_behavior="ignore")
-RESULT_COLUMNS: Final = ("results", "actions", "conversions")
-"""Fields with results; all but the actions may be a plain number."""
-GOAL_COLUMNS: Final = ("optimization_goal", "objective")
-"""Fields that state what an ad is optimized for, the first one first."""
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+RESULT_COLUMNS: Final = ("results", "conversions")
+"""Fields with results: what the platform counts for the ad, as a list or a number; or else a number of conversions."""
 IntArray = npt.NDArray[np.int64]
 
 
@@ -71,105 +24,52 @@ class ResultCounts:
     """What rows count as results.
 
     Attributes:
-        stating: the numbers of the rows that state any field with results.
-        rows: for each kind of result that a row has more than zero of, the row.
-        kinds: the kind's index in `KINDS`; the platform's lists of `results` have a higher number for each indicator.
+        states: by row, whether it states any field with results.
+        rows: the rows with more than zero results.
+        kinds: index in `RESULT_COLUMNS`; the platform's lists have a higher number for each indicator.
         bad: why a plain number is none of 0 or more, by row; such a row has no results.
     """
 
-    stating: IntArray
+    states: BoolArray
     rows: IntArray
     kinds: IntArray
-    counts: npt.NDArray[np.float64]
+    counts: FloatArray
     bad: dict[int, str]
 
 
 def count_results(table: pa.Table) -> ResultCounts:
-    """Return the results in rows of text columns: what the ads are paid for; docs/explanation/fatigue.md has the rule.
-
-    Of several names of one action the first present one counts: the platform's names overlap and must not be added up.
-    A row that states `results` counts nothing else.
-    """
-    goals = _read_goals(table)
-    stating: IntArray = np.zeros(0, np.int64)
-    parts: list[_Found] = []
-    own = np.zeros(table.num_rows, bool)
-    bad: dict[int, str] = {}
-    for name in RESULT_COLUMNS:
-        if name not in table.column_names or own.all():
-            continue
+    """Return the results in rows of text columns; docs/explanation/fatigue.md has the rule."""
+    states = np.zeros(table.num_rows, bool)
+    parts, bad = [], dict[int, str]()
+    for kind, name in enumerate(RESULT_COLUMNS):
         column = get_column(table, name)
         is_list = pc.fill_null(pc.starts_with(pc.utf8_ltrim_whitespace(column), "["), False)
-        stated = pc.fill_null(pc.not_equal(column, ""), False)
-        stating = np.union1d(stating, np.flatnonzero(stated.to_numpy(zero_copy_only=False)))
+        numbers, reasons = parse_numbers(table, name, pc.if_else(is_list, pa.scalar(None, pa.string()), column))
+        kinds = np.full(table.num_rows, kind)
         if name == "results":
-            own = stated.to_numpy(zero_copy_only=False)
-        lists = pc.if_else(is_list, column, pa.scalar(None, pa.string()))
-        parts.append(_read_values(lists) if name == "results" else _read_actions(lists, goals))
-        if name != "actions" and bool(pc.any(pc.and_not(stated, is_list)).as_py()):
-            plain, reasons = parse_numbers(table, name, pc.if_else(is_list, pa.scalar(None, pa.string()), column))
-            bad = bad | {row: reason for row, reason in reasons.items() if row not in bad}
-            rows = np.flatnonzero(np.isfinite(plain))
-            parts.append(_Found(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
-    rows, kinds, counts = (
-        np.concatenate([np.zeros(0, kind), *(getattr(part, name) for part in parts)])
-        for name, kind in (("rows", np.int64), ("kinds", np.int64), ("counts", np.float64))
-    )
-    # One count per row and kind: `actions` and `conversions` may both have it.
-    _, first = np.unique(rows * (kinds.max(initial=0) + 1) + kinds, return_index=True)
-    is_other = (kinds > 0) & (kinds < len(KINDS))
-    first = first[(counts[first] > 0) & ~(own[rows[first]] & is_other[first])]
-    return ResultCounts(stating, rows[first], kinds[first], counts[first], bad)
+            numbers = numbers.copy()
+            _read_lists(pc.if_else(is_list, column, pa.scalar(None, pa.string())), kinds, numbers)
+        bad = reasons | bad
+        rows = np.flatnonzero((numbers > 0) & ~states)
+        parts.append((rows, kinds[rows], numbers[rows]))
+        states |= pc.fill_null(pc.not_equal(column, ""), False).to_numpy(zero_copy_only=False)
+    rows, kinds, counts = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return ResultCounts(states, rows, kinds, counts, bad)
 
 
-class _Found(NamedTuple):
-    """Counts in the order in which they take precedence."""
-
-    rows: IntArray
-    kinds: IntArray
-    counts: npt.NDArray[np.float64]
-
-
-def _read_goals(table: pa.Table) -> IntArray | None:
-    """Return the kind that each row's ad is optimized for, -1 where none is stated; None when none is at all."""
-    goals = np.full(table.num_rows, -1)
-    for name in reversed(GOAL_COLUMNS):  # the goal takes precedence over the objective
-        codes, texts = encode_column(get_column(table, name))
-        kinds = np.array([KINDS.index(_GOALS[text]) if text in _GOALS else -1 for text in texts], np.int64)
-        goals = np.where(kinds[codes] >= 0, kinds[codes], goals) if len(texts) else goals
-    return goals if (goals >= 0).any() else None
-
-
-def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Found:
-    """Return the counted kinds of lists of actions; of several names of a kind the first one counts."""
-    rows, names, values = _read_items(lists)
-    codes, texts = encode_column(names)
-    of_actions = np.array([_KIND_OF.get(str(text), (-1, 0)) for text in texts], np.int64).reshape(-1, 2)
-    kinds, orders = of_actions[codes].T
-    goal_kinds = np.full(len(rows), -1) if goals is None else goals[rows]
-    chosen = np.flatnonzero(np.where(goal_kinds < 0, np.isin(kinds, _UNSTATED_KINDS), kinds == goal_kinds))
-    chosen = chosen[np.argsort(orders[chosen], kind="stable")]
-    counts, _ = parse_numbers(pa.table({"value": values.take(pa.array(chosen))}), "value")
-    is_number = np.isfinite(counts)
-    return _Found(rows[chosen][is_number], kinds[chosen][is_number], counts[is_number])
-
-
-def _read_items(lists: pa.Array) -> tuple[IntArray, pa.Array, pa.Array]:
-    """Return the row, the action and the value of each item of lists of actions."""
-    try:
-        lines = pc.binary_join_element_wise('{"items":', pc.fill_null(lists, "[]"), "}\n", "")
-        data = pa.BufferReader(lines.buffers()[2] or b"")
-        items = pyarrow.json.read_json(data, _READING, _PARSING)["items"].combine_chunks()
-    except pa.ArrowException:
-        items = ()  # numbers for texts, or another form
-    if len(items) == len(lists) > 0:
-        return pc.list_parent_indices(items).to_numpy().astype(np.int64), *items.flatten().flatten()
-    pairs = [(row, item) for row, text in enumerate(lists.to_pylist()) for item in _decode(text)]
-    names, values = ([item.get(name) for _, item in pairs] for name in ("action_type", "value"))
-    texts = (
-        pa.array([None if value is None else str(value) for value in part], pa.string()) for part in (names, values)
-    )
-    return np.array([row for row, _ in pairs], np.int64), *texts
+def _read_lists(lists: pa.Array, kinds: IntArray, numbers: FloatArray) -> None:
+    """Fill in the first number in each of the platform's `results`: lists of items, each with a list of values."""
+    rows, indicators, texts = [], [], []
+    for row, text in enumerate(lists.to_pylist() if lists.null_count < len(lists) else ()):
+        pairs = [(item, value) for item in _decode(text) for value in item.get("values") or ()]
+        item, value = next((pair for pair in pairs if isinstance(pair[1], dict)), ({}, None))
+        if value is not None:
+            rows.append(row)
+            indicators.append(str(item.get("indicator")))
+            texts.append(str(value.get("value")))
+    codes = np.unique(np.array(indicators, str), return_inverse=True)[1]
+    kinds[rows] = len(RESULT_COLUMNS) + codes
+    numbers[rows] = parse_numbers(pa.table({"value": pa.array(texts, pa.string())}), "value")[0]
 
 
 def _decode(text: str | None) -> list[dict[str, Any]]:
@@ -181,23 +81,6 @@ def _decode(text: str | None) -> list[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def _read_values(lists: pa.Array) -> _Found:
-    """Return the first number in each of the platform's `results`: lists of items, each with a list of values."""
-    rows, indicators, texts = [], [], []
-    for row, text in enumerate(lists.to_pylist()):
-        pairs = [(item, value) for item in _decode(text) for value in item.get("values") or ()]
-        item, value = next((pair for pair in pairs if isinstance(pair[1], dict)), ({}, None))
-        if value is not None:
-            rows.append(row)
-            indicators.append(str(item.get("indicator")))
-            texts.append(str(value.get("value")))
-    counts, _ = parse_numbers(pa.table({"value": pa.array(texts, pa.string())}), "value")
-    codes = np.unique(np.array(indicators, str), return_inverse=True)[1]
-    return _Found(np.array(rows, np.int64), len(KINDS) + codes.astype(np.int64), np.nan_to_num(counts))
-
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 FIGURES: Final = ("impressions", "clicks", "inline_link_clicks", "spend")
 """Fields with numbers."""
 CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
@@ -286,19 +169,14 @@ class AccountRows:
         return self.names[filled[:, np.clip(places, 0, codes.shape[1] - 1)]]
 
 
-def parse_rows(table: pa.Table | ColumnTable) -> AccountRows:
-    """Parse the rows of one account.
-
-    Args:
-        table: columns of text, lists as JSON; or columns of any values.
+def parse_rows(table: pa.Table) -> AccountRows:
+    """Parse the rows of one account, columns of text with lists as JSON.
 
     The figures of a row of which one is no number of 0 or more are left out, with the reason: they are unknown.
 
     Raises:
         BadRequest: a row's id or day cannot be read; the message names the ad and the field.
     """
-    if isinstance(table, ColumnTable):
-        table = to_text_table(table)
     parsed = {name: parse_numbers(table, name) for name in FIGURES}
     results = count_results(table)
     bad: dict[int, str] = {}
@@ -323,7 +201,7 @@ def parse_rows(table: pa.Table | ColumnTable) -> AccountRows:
         figures=figures,
         results=np.stack([cells.ads[rows], cells.columns[rows], kinds]),
         result_counts=counts,
-        states_results=cells.days_of(results.stating[~is_bad[results.stating]]),
+        states_results=cells.days_of(results.states & ~is_bad),
         changes=_read_changes(table, cells),
         names=names,
         name_codes=name_codes,
@@ -365,7 +243,7 @@ class _Cells:
         totals = np.bincount(cells, weights=picked, minlength=len(self.ad_ids) * self.days).astype(np.float64)
         return totals.reshape(len(self.ad_ids), self.days)
 
-    def days_of(self, chosen: BoolArray | IntArray) -> BoolArray:
+    def days_of(self, chosen: BoolArray) -> BoolArray:
         """Return, by day, whether any of the chosen rows is on it."""
         present = np.zeros(self.days, bool)
         present[self.columns[chosen]] = True

@@ -1,4 +1,4 @@
-"""What stored scores say about the ads of an account: what changed since an earlier day, and an ad in words."""
+"""What stored scores say about the ads of an account: what changed since an earlier day, and a score as a document."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,6 @@ from typing import Any, Final, Literal
 
 from adwarm.fatigue.recommendation import (
     OUTCOMES,
-    describe_alarm,
-    describe_flags,
-    describe_loss,
     describe_projection,
     format_loss,
     recommend,
@@ -16,7 +13,7 @@ from adwarm.fatigue.recommendation import (
 from adwarm.foundation.wording import format_csv
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
-from adwarm.store.scores import StoredScore
+from adwarm.store.scores import SCORE_FIELDS, STAMP_FIELDS, StoredScore
 
 ChangeKind = Literal["alarm", "worse", "pending", "new", "better", "recovered", "scored", "gone"]
 """What happened to an ad, in the order in which changes are listed."""
@@ -132,55 +129,17 @@ def _moved(before: FatigueScore | None, score: FatigueScore) -> str:
     return f", {_state(score)}" if before is None else f", {_state(before)} → {_state(score)}"
 
 
+_INTERNAL: Final = frozenset({"baseline", "input_hash"})
+CSV_COLUMNS: Final = (
+    *(name for name in (*SCORE_FIELDS, *STAMP_FIELDS) if name not in _INTERNAL),
+    *("recommendation", "reasons", "note", "caution", "flags"),
+)
+"""Columns of an export: the fields of a document, lists as texts."""
+
+
 def describe_time_to_critical(score: FatigueScore) -> str:
     """Return when an ad that is not critical becomes so at its present pace; `now` when it is, empty when unknown."""
     return "now" if score.status == "critical" else describe_projection(score).removeprefix("critical ")
-
-
-CSV_COLUMNS: Final = (
-    "account_id",
-    "ad_id",
-    "ad_name",
-    "as_of",
-    "status",
-    "loss",
-    "total",
-    "creative",
-    "audience",
-    "algorithm",
-    "driver",
-    "data_quality",
-    "trend_per_day",
-    "days_to_critical",
-    "days_to_critical_low",
-    "days_to_critical_high",
-    "alarm",
-    "alarm_since",
-    "onset",
-    "evidence",
-    "cost_ratio",
-    "recent_spend",
-    "recommendation",
-    "flags",
-    "settled",
-    "data_version",
-    "calculator_version",
-    "calculated_at",
-)
-"""Columns of an export: those of the table `fatigue_score`, with the recommendation and the flags in words."""
-
-
-def format_scores_csv(scores: Iterable[StoredScore], settings: FatigueSettings) -> str:
-    """Return scores as CSV; see `adwarm.foundation.wording` for texts that look like formulas."""
-    return format_csv(CSV_COLUMNS, (list_csv_cells(item, settings) for item in scores))
-
-
-def list_csv_cells(item: StoredScore, settings: FatigueSettings) -> list[Any]:
-    """Return the values of a score in the order of `CSV_COLUMNS`."""
-    values = item.to_dict()
-    values["recommendation"] = recommend(item.score, settings).action
-    values["flags"] = "; ".join(describe_flags(item.score))
-    return [values[name] for name in CSV_COLUMNS]
 
 
 def describe_document(item: StoredScore, settings: FatigueSettings, outcomes: str = OUTCOMES) -> dict[str, Any]:
@@ -190,7 +149,7 @@ def describe_document(item: StoredScore, settings: FatigueSettings, outcomes: st
         outcomes: how alarms turned out, in words.
     """
     advice = recommend(item.score, settings, outcomes)
-    values = {name: value for name, value in item.to_dict().items() if name not in {"baseline", "input_hash"}}
+    values = {name: value for name, value in item.to_dict().items() if name not in _INTERNAL}
     words = {
         "recommendation": advice.action,
         "reasons": list(advice.reasons),
@@ -201,50 +160,12 @@ def describe_document(item: StoredScore, settings: FatigueSettings, outcomes: st
     return {**values, **words}
 
 
-def describe_ad(item: StoredScore, settings: FatigueSettings, outcomes: str = OUTCOMES) -> dict[str, str]:
-    """Return everything that is known about an ad in words, by name; what is unknown is left out.
-
-    Args:
-        outcomes: how alarms turned out, in words.
-    """
-    score = item.score
-    advice = recommend(score, settings, outcomes)
-    figures = score.baseline
-    lines = {
-        "what to do": advice.action,
-        "because": "; ".join(advice.reasons),
-        "note": advice.note,
-        "caution": advice.caution,
-        "status": ", ".join(filter(None, [score.status, describe_loss(score)])),
-        "score": "" if score.total is None else f"{score.total:.0f} of 100",
-        "alarm": _alarm(score, outcomes),
-        "critical": describe_time_to_critical(score),
-        "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+z.1f} points a day",
-        "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
-        "audience": _component(score.audience, figures, "frequency", "{:.1f}", "views by one person in seven days"),
-        "algorithm": _component(score.algorithm, figures, "cpm", "{:,.2f}", "price of a thousand impressions"),
-        "spend, last seven days": "" if score.recent_spend is None else f"{score.recent_spend:,.2f}",
-        "data quality": f"{score.data_quality:.0%}",
-        "data problems": ", ".join(describe_flags(score)),
-        "made": f"{item.calculated_at:%Y-%m-%d %H:%M} UTC, {'final' if item.settled else 'may still change'}",
-        "calculator": f"{score.calculator_version}, data version {item.data_version}",
-    }
-    return {name: text for name, text in lines.items() if text}
+def format_scores_csv(scores: Iterable[StoredScore], settings: FatigueSettings) -> str:
+    """Return scores as CSV; see `adwarm.foundation.wording` for texts that look like formulas."""
+    return format_csv(CSV_COLUMNS, (list_csv_cells(item, settings) for item in scores))
 
 
-def _alarm(score: FatigueScore, outcomes: str) -> str:
-    """Return the level and day of an alarm, and what it says."""
-    since = f" since {score.alarm_since}" if score.alarm_since else ""
-    return ": ".join([f"{score.alarm}{since}", *describe_alarm(score, outcomes)]) if score.alarm != "none" else ""
-
-
-def _component(value: float | None, figures: Mapping[str, Any], name: str, pattern: str, meaning: str) -> str:
-    """Return a component with the figures it compares: recent ones, and usual ones where there are any."""
-    if value is None:
-        return ""
-    weeks = "usual weeks" if name == "cpm" else "good weeks"
-    recent, usual = figures.get(f"recent_{name}", figures.get(name)), figures.get(name)
-    if recent is None:
-        return f"{value:.0f}"
-    compared = f", {pattern.format(usual)} in its {weeks}" if usual is not None and f"recent_{name}" in figures else ""
-    return f"{value:.0f}: {meaning} {pattern.format(recent)}{compared}"
+def list_csv_cells(item: StoredScore, settings: FatigueSettings) -> list[Any]:
+    """Return the values of a score in the order of `CSV_COLUMNS`."""
+    values = describe_document(item, settings)
+    return ["; ".join(values[name]) if isinstance(values[name], list) else values[name] for name in CSV_COLUMNS]

@@ -23,14 +23,12 @@ import numpy.typing as npt
 import orjson
 
 from adwarm.fatigue.alarm import AlarmTable
-from adwarm.fatigue.panel import AdPanel, FloatArray, cut_panel, empty_figures, round_figures
-from adwarm.fatigue.panel_rows import parse_rows
-from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
-from adwarm.fatigue.score_block import CLICK_KINDS, ScoreBlock
-from adwarm.fatigue.text_columns import InsightsRow, read_ad_key, read_frequencies
+from adwarm.fatigue.panel import AdPanel, FloatArray, round_figures
+from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
+from adwarm.fatigue.score_block import ScoreBlock
 from adwarm.fatigue.usual import TREND_DAYS, project
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import ColumnTable, FatigueScore, FatigueStatus
+from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.model.fatigue_score import FLAGS, AlarmLevel, Component
 from adwarm.settings import FatigueSettings
 
@@ -62,8 +60,7 @@ class ScoreTable:
             `trend_error`, the standard error of `trend`. They have the precision of 32 bits, which is seven digits;
             six are exported.
         codes: ads x days of whole numbers by name: `status`, index in `STATUSES`; `driver`, index of the component, -1
-            for none; `clicks_from`, index in `CLICK_KINDS`; `age_days`, days with delivery that are used; `days`, those
-            before the recent ones; `flags`, bits of `FLAGS`.
+            for none; `age_days`, days with delivery that are used; `flags`, bits of `FLAGS`.
         is_listed: whether the ad has a score of that day, be it pending.
     """
 
@@ -71,47 +68,6 @@ class ScoreTable:
     figures: dict[str, npt.NDArray[np.float32]]
     codes: dict[str, npt.NDArray[Any]]
     is_listed: npt.NDArray[np.bool_]
-
-    def to_scores(self, day: date) -> list[FatigueScore]:
-        """Return the scores of a day, sorted by account and ad; numbers have six significant digits."""
-        if not 0 <= self.panel.column(day) < self.panel.days:
-            raise ValueError(f"the day {day} is not in the panel, {self.panel.first_day} to {self.panel.last_day}")
-        columns, _ = make_columns(self, None, {name: [day] for name in self.panel.account_ids})
-        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-        return [FatigueScore(**{**row, "baseline": orjson.loads(row["baseline"])}) for row in rows]
-
-
-def score_account(
-    rows: Sequence[InsightsRow], range_rows: Sequence[InsightsRow], as_of: date, settings: FatigueSettings
-) -> list[FatigueScore]:
-    """Return the score of every ad with delivery in the days that the score uses, sorted by account and ad id.
-
-    The prior of an account is measured on its rows before the month of `as_of`.
-
-    Args:
-        rows: one row per ad and day; a missing one is zero delivery.
-        range_rows: one row per ad over the last seven days, for the frequency.
-        as_of: the last day used, in the account's data zone.
-        settings: weights, spans and minimums.
-
-    Raises:
-        BadRequest: a row cannot be read, or the weights are negative or all zero.
-    """
-    _check_weights(settings)
-    by_account: dict[str, list[InsightsRow]] = {}
-    for row in rows:
-        by_account.setdefault(read_ad_key(row)[0], []).append(row)
-    parsed = {
-        name: parse_rows(ColumnTable.from_rows([dict(row) for row in of_account]))
-        for name, of_account in by_account.items()
-    }
-    month = as_of.replace(day=1)
-    panel = cut_panel(parsed, month - timedelta(days=SCAN_DAYS), as_of)
-    frequency = empty_figures(len(panel.ad_ids), panel.days)
-    by_ad = read_frequencies(range_rows, as_of)
-    for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):
-        frequency[number, -1] = by_ad.get(key, np.nan)
-    return score_panel(panel, measure_priors(panel, month), frequency, settings, panel.days - 1).to_scores(as_of)
 
 
 def find_bands(losses: FloatArray) -> npt.NDArray[np.int8]:
@@ -198,9 +154,7 @@ def _list_codes(block: ScoreBlock) -> dict[str, npt.NDArray[Any]]:
     return {
         "status": np.where(np.isnan(block.total), np.int8(_PENDING), find_bands(round_figures(block.loss))),
         "driver": block.find_driver().astype(np.int8),
-        "clicks_from": block.clicks_from.astype(np.int8),
         "age_days": block.age_days.astype(np.int16),
-        "days": block.past.days.astype(np.int16),
         "flags": np.bitwise_or.reduce(bits),
     }
 
@@ -244,10 +198,8 @@ def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, column
     days = [*(panel.first_day + timedelta(days=number) for number in range(panel.days)), None]
     raised: dict[str, list[Any]]
     if alarms is None:
-        figures["evidence"] = np.full(len(ads), np.nan)
         raised = {"alarm": ["none"] * len(ads), "alarm_since": [None] * len(ads), "onset": [None] * len(ads)}
     else:
-        figures["evidence"] = alarms.evidence[ads, columns].astype(np.float64)
         raised = {
             "alarm": _decode(alarms.level[ads, columns], _LEVELS),
             "alarm_since": _decode(alarms.alarm_since[ads, columns], days),
@@ -276,9 +228,7 @@ def _baselines(codes: Mapping[str, npt.NDArray[Any]], values: Mapping[str, list[
     columns = {
         "ctr": values["ctr"],
         "cpm": values["cpm"],
-        "clicks_from": _decode(codes["clicks_from"], CLICK_KINDS),
         "age_days": codes["age_days"].tolist(),
-        "days": codes["days"].tolist(),
         "impressions": values["impressions"],
         **{name: values[name] for name in _COMPARED},
         "flags": [flags[value] for value in bits.tolist()],

@@ -15,7 +15,7 @@ from adwarm.fatigue.panel import CLICKS, LINK_CLICKS, AdPanel, BoolArray, FloatA
 from adwarm.fatigue.prior import PRICE_DISPERSION, AccountPrior
 from adwarm.fatigue.usual import (
     ALGORITHM_CURVE,
-    AUDIENCE_CURVES,
+    AUDIENCE_CURVE,
     BASELINE_DAYS,
     CREATIVE_CURVE,
     TREND_DAYS,
@@ -243,8 +243,7 @@ class ScoreBlock:
     @cached_property
     def components(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Creative, audience and algorithm, 0 to 100; nan where unknown or pending."""
-        curve = AUDIENCE_CURVES[self.settings.audience_curve]
-        parts = (CREATIVE_CURVE(-self.clicks.change), curve(self.frequency), self._algorithm())
+        parts = (CREATIVE_CURVE(-self.clicks.change), AUDIENCE_CURVE(self.frequency), self._algorithm())
         creative, audience, algorithm = (np.where(self.has_enough, part, np.nan) for part in parts)
         return np.where(self.clicks_from > 0, creative, np.nan), audience, algorithm
 
@@ -286,7 +285,7 @@ class ScoreBlock:
     def measure_trend(self) -> tuple[FloatArray, FloatArray]:
         """Return the percentage points of clicks that are lost a day, and the standard error of that."""
         losses = np.where(np.isfinite(self.total), 100 * self.loss, np.nan)
-        return measure_slopes(losses, self.clicks_from + 10.0 * np.isfinite(self.price.change), RECENT_DAYS)
+        return measure_slopes(losses, self.clicks_from + 10.0 * np.isfinite(self.price.change))
 
     @cached_property
     def month_ctr(self) -> FloatArray:

@@ -7,12 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import ColumnTable
 
 FloatArray = npt.NDArray[np.float64]
 InsightsRow = Mapping[str, Any]
@@ -90,25 +88,6 @@ def read_number(row: InsightsRow, name: str) -> float:
 
 
 _TEXT: Final = pa.string()
-
-
-def to_text_table(table: ColumnTable) -> pa.Table:
-    """Return rows as stored ones are read: columns of text, lists and objects as JSON, null for no value."""
-    columns = {name: _to_texts(values) for name, values in table.columns.items()}
-    return pa.table(columns) if columns else pa.table({"date_start": pa.nulls(table.rows, _TEXT)})
-
-
-def _to_texts(values: list[Any]) -> pa.Array:
-    try:
-        return pa.array(values, _TEXT)
-    except (pa.ArrowException, TypeError):
-        return pa.array([_to_text(value) for value in values], _TEXT)
-
-
-def _to_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode() if isinstance(value, list | dict) else str(value)
 
 
 def get_column(table: pa.Table, name: str) -> pa.Array:

@@ -16,11 +16,6 @@ import numpy.typing as npt
 
 from adwarm.fatigue.panel import BoolArray, FloatArray
 
-META_EXPONENT: Final = 0.43
-"""Clicks fall as the power -0.43 of the exposures, attributed to a study of Meta."""
-_POWER_LAW_EXPOSURES: Final = 60
-
-
 ScoreCurve = Callable[[FloatArray], FloatArray]
 """Returns the score at each value; nan where it is nan."""
 
@@ -45,33 +40,26 @@ AUDIENCE_CURVE: Final = _make_curve((1.0, 0.0), (2.0, 20.0), (3.5, 65.0), (5.0, 
 ALGORITHM_CURVE: Final = _make_curve((0.0, 0.0), (0.10, 20.0), (0.20, 50.0), (0.40, 90.0), (0.80, 100.0))
 """By the increase of the price of a thousand impressions, as a share of the usual price."""
 
-_EXPOSURES: Final = np.arange(1, _POWER_LAW_EXPOSURES + 1)
-_LOST: Final = 100 * (1 - np.cumsum(_EXPOSURES**-META_EXPONENT) / _EXPOSURES)
-META_POWER_LAW: Final = _make_curve(*zip(_EXPOSURES.tolist(), _LOST.tolist(), strict=True))
-"""By frequency: the mean loss of clicks when the k-th exposure earns `k ** -0.43` of the first one's."""
-
-AUDIENCE_CURVES: Final = {"anchors": AUDIENCE_CURVE, "meta_power_law": META_POWER_LAW}
-"""By the setting ADWARM_FATIGUE__AUDIENCE_CURVE."""
-
 TREND_DAYS: Final = 7
 """Days in the slope, the day of the score included."""
 MAX_DAYS_AHEAD: Final = 365.0
 """A score that needs longer at its pace is not heading for the limit."""
 _MIN_POINTS: Final = 3
+_OVERLAP: Final = 25 / 3
+"""How much larger the variance of a slope is than the usual formula says, for seven means of seven days each."""
 _T80: Final = 1.476
 """Quantile .90 of Student's t with five degrees of freedom: an 80 % interval has 10 % on either side."""
 
 
-def measure_slopes(values: FloatArray, kinds: FloatArray, recent_days: int) -> tuple[FloatArray, FloatArray]:
+def measure_slopes(values: FloatArray, kinds: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the least-squares slope of daily values over the last seven days, and its standard error.
 
-    Consecutive values share most of their `recent_days` days, so that they scatter less around a line than the line
-    itself is uncertain. The standard error is corrected for that.
+    Consecutive values are means of seven days and share most of them, so that they scatter less around a line than the
+    line itself is uncertain. The standard error is corrected for that.
 
     Args:
         values: ads x days; nan where unknown.
         kinds: ads x days; only earlier values of the same kind as the last one are in a slope.
-        recent_days: days that each value is a mean of.
 
     Returns:
         Two arrays of ads x days, per day; nan with fewer than three values.
@@ -95,25 +83,8 @@ def measure_slopes(values: FloatArray, kinds: FloatArray, recent_days: int) -> t
     spread = np.where(enough, sum_tt - sum_t**2 / count, 1.0)
     slope = (sum_ty - sum_t * sum_y / count) / spread
     residual = np.maximum(0.0, sum_yy - sum_y**2 / count - slope**2 * spread)
-    error = np.sqrt(_overlap_factor(recent_days) * residual / np.maximum(1.0, count - 2) / spread)
+    error = np.sqrt(_OVERLAP * residual / np.maximum(1.0, count - 2) / spread)
     return np.where(enough, slope, np.nan), np.where(enough, error, np.nan)
-
-
-def _overlap_factor(recent_days: int) -> float:
-    """Return how much larger the variance of the slope is than the usual formula says, for moving means.
-
-    With `y = A e` for independent daily noise `e`, the slope has the variance of `a A e` and the residuals that of
-    `M A e`, where `a` are the coefficients of the slope and `M` removes a line.
-    """
-    days = np.arange(TREND_DAYS) - (TREND_DAYS - 1) / 2
-    mixing = np.zeros((TREND_DAYS, TREND_DAYS + recent_days - 1))
-    for day in range(TREND_DAYS):
-        mixing[day, day : day + recent_days] = 1 / recent_days
-    spread = float((days**2).sum())
-    line = np.full((TREND_DAYS, TREND_DAYS), 1 / TREND_DAYS) + np.outer(days, days) / spread
-    residual = (np.eye(TREND_DAYS) - line) @ mixing
-    usual = float((residual**2).sum()) / (TREND_DAYS - 2) / spread
-    return float(((days @ mixing / spread) ** 2).sum()) / usual
 
 
 def project(

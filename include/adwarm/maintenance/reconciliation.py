@@ -31,7 +31,6 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from adwarm.fatigue.panel_rows import ACTION_NAMES
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, BadRequest, NoCapacity, Refused
 from adwarm.foundation.local_time import local_day
@@ -61,7 +60,10 @@ log = logging.getLogger(__name__)
 RECENT_DAYS = 3
 SETTLED_DAYS = 7
 _LISTS = ("actions", "results")
-_ACTIONS = tuple(f"actions:{name}" for kind in ("purchase", "lead") for name in ACTION_NAMES[kind])
+_ACTIONS = (
+    *("actions:purchase", "actions:omni_purchase", "actions:offsite_conversion.fb_pixel_purchase"),
+    *("actions:lead", "actions:onsite_conversion.lead_grouped", "actions:offsite_conversion.fb_pixel_lead"),
+)
 _SEED = "reconciliation"
 _ENDED = (AsyncReportState.READY, AsyncReportState.FAILED, AsyncReportState.EXPIRED)
 

@@ -41,8 +41,8 @@ class FatigueScore:
         data_quality: 0 to 1, how far the score can be trusted.
         trend_per_day: percentage points that `loss` grows by a day.
         days_to_critical: at that pace; 0 when critical already, None when it is not heading there within a year.
-        baseline: JSON values: the rates compared, the clicks they count, days, frequency, and `flags` for data that was
-            missing or looked wrong.
+        baseline: JSON values: the rates compared, days with delivery, frequency, and `flags` for data that was missing
+            or looked wrong.
         calculator_version: version of the calculation.
         loss: share of its clicks for the same money that the ad lost against its good weeks; below 0 for a gain.
         driver: the component that raises the score most; None when none is above 30.
@@ -50,7 +50,6 @@ class FatigueScore:
         days_to_critical_high: upper end of it; None when the score may never become critical.
         alarm: `watch` when there is evidence of a decline of this ad alone, `alarm` when it also passes the limit on
             false alarms of the whole account.
-        evidence: value of the change detector; None without enough data. See `adwarm.fatigue.alarm`.
         alarm_since: day of the alarm, while it lasts.
         onset: estimated first day of the decline, while `alarm` is not `none`.
         cost_ratio: recent cost per result as a multiple of the ad's past; None without results.
@@ -76,7 +75,6 @@ class FatigueScore:
     days_to_critical_low: float | None = None
     days_to_critical_high: float | None = None
     alarm: AlarmLevel = "none"
-    evidence: float | None = None
     alarm_since: date | None = None
     onset: date | None = None
     cost_ratio: float | None = None

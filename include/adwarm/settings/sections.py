@@ -240,10 +240,6 @@ class FatigueSettings(Section):
         (0.40, 0.35, 0.25),
         description="Weights of creative, audience and algorithm; 0.40, 0.30, 0.30 is the other published choice.",
     )
-    audience_curve: Literal["anchors", "meta_power_law"] = Field(
-        "anchors",
-        description="Audience score by frequency: through fixed points, or the loss by Meta's wear law (power -0.43).",
-    )
     min_days: int = Field(7, ge=2, description="Minimum days with delivery; with fewer the score is pending.")
     min_impressions: int = Field(500, ge=0, description="Minimum impressions; with fewer the score is pending.")
     alert_at: Literal["off", "warning", "critical", "alarm"] = Field(

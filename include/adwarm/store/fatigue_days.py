@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Date, Engine, Index, Integer, String, Table, and_, bindparam, select, update
+from sqlalchemy import JSON, Connection, Date, Engine, Index, Integer, String, Table, select
 
 from adwarm.store.columns import UtcDateTime, columns_of, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
@@ -113,26 +113,6 @@ def save(connection: Connection, inputs: Mapping[DayKey, ScoreInputs], at: datet
         for (account_id, as_of), item in sorted(inputs.items())
     ]
     upsert(connection, table, rows)
-
-
-def save_frequency_sources(engine: Engine, sources: Mapping[DayKey, tuple[str, str]]) -> None:
-    """Note that documents were read and have the frequencies that are scored already.
-
-    Args:
-        sources: by account and day, the frequency source and the input hash that the row must still have.
-    """
-    rows: list[dict[str, Any]] = [
-        {"b_account": account_id, "b_day": as_of, "b_source": source, "b_hash": input_hash}
-        for (account_id, as_of), (source, input_hash) in sorted(sources.items())
-    ]
-    same = and_(
-        table.c.account_id == bindparam("b_account"),
-        table.c.as_of == bindparam("b_day"),
-        table.c.input_hash == bindparam("b_hash"),
-    )
-    if rows:
-        with write_transaction(engine) as connection:
-            connection.execute(update(table).where(same).values(frequency_source=bindparam("b_source")), rows)
 
 
 # Grows with accounts times months, and with restatements. Maintenance deletes old rows.

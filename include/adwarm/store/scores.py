@@ -46,7 +46,6 @@ table = Table(
     Column("days_to_critical_low", Float),
     Column("days_to_critical_high", Float),
     Column("alarm", String(8), nullable=False, default="none", server_default="none"),
-    Column("evidence", Float),
     Column("alarm_since", Date),
     Column("onset", Date),
     Column("cost_ratio", Float),
@@ -79,8 +78,8 @@ _AFTER: Final = timedelta(days=14)
 _STILL_LOWER: Final = 0.95
 _FOLLOWED_ALARMS: Final = 1_000
 _MAX_NAME = 400
-_STAMP = ("data_version", "settled", "calculated_at", "input_hash")
-_FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
+STAMP_FIELDS: Final = ("data_version", "settled", "calculated_at", "input_hash")
+SCORE_FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class StoredScore:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the columns of the table, in its order."""
-        stamp = {name: getattr(self, name) for name in _STAMP}
+        stamp = {name: getattr(self, name) for name in STAMP_FIELDS}
         return {**asdict(self.score), **stamp}
 
 
@@ -171,7 +170,8 @@ def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]
         first = spans.pop()[1] if spans and spans[-1][0] is day.columns and spans[-1][2] == day.first else day.first
         spans.append((day.columns, first, day.last))
     columns: dict[str, Sequence[Any]] = {
-        name: list(chain.from_iterable(values[name][first:last] for values, first, last in spans)) for name in _FIELDS
+        name: list(chain.from_iterable(values[name][first:last] for values, first, last in spans))
+        for name in SCORE_FIELDS
     }
     columns["ad_name"] = [name.replace("\0", "")[:_MAX_NAME] for name in columns["ad_name"]]
     counts = [day.ads for day in listed]
@@ -258,7 +258,7 @@ def count_all_by_status(engine: Engine) -> dict[str, int]:
 def read_score(columns: Mapping[Any, Any]) -> StoredScore:
     """Return the score in the columns of the table."""
     values: dict[str, Any] = dict(columns)
-    stamp = {name: values.pop(name) for name in _STAMP}
+    stamp = {name: values.pop(name) for name in STAMP_FIELDS}
     return StoredScore(FatigueScore(**values), **stamp)
 
 

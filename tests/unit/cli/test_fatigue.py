@@ -52,11 +52,13 @@ def test_an_earlier_day_and_a_status(stored: Adwarm) -> None:
 
 
 def test_one_ad(stored: Adwarm) -> None:
-    """An ad in detail has its components with their figures, and its alarm in words."""
+    """An ad in detail has what to do, the figures behind it, and every other figure of the score."""
     text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
     assert "Pause the ad and replace its creative" in text
     assert "on real ads about 9 of 10 such alarms" in text
-    assert "95: click-through rate 0.90%, 1.00% in its good weeks" in text
+    assert "click-through rate 0.90%, 10% below its good weeks" in text
+    assert "alarm since" in text
+    assert "baseline" not in text
     assert stored("fatigue", ACCOUNT, "--ad", "1", "--json").json["onset"] == "2026-11-15"
 
 

@@ -53,7 +53,7 @@ def make_score(ad_id: str, day: date = LAST_DAY, **values: Any) -> FatigueScore:
         audience=8.0,
         data_quality=0.9,
         trend_per_day=1.0,
-        baseline={"ctr": 0.01, "recent_ctr": 0.009, "frequency": 1.5, "flags": [], "clicks_from": "clicks"},
+        baseline={"ctr": 0.01, "recent_ctr": 0.009, "frequency": 1.5, "flags": []},
         recent_spend=100.0,
     )
     return replace(score, **values)
@@ -88,7 +88,6 @@ def store_account(context: Context) -> None:
                 alarm="alarm" if number >= 13 else "none",
                 alarm_since=LAST_DAY - timedelta(days=6) if number >= 13 else None,
                 onset=LAST_DAY - timedelta(days=9) if number >= 13 else None,
-                evidence=512.0 if number >= 13 else None,
                 days_to_critical=0.0 if fatigued else None,
             ),
             make_score("2", day, recent_spend=300.0),

@@ -14,15 +14,19 @@ from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, C
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior, measure_priors
 from adwarm.settings import FatigueSettings
-from tests.benchmarks.fatigue_ads import SimulationSettings, permute_days, simulate_ads
-from tests.benchmarks.fatigue_worlds import WORLDS, draw_panel
+from tests.benchmarks.fatigue_worlds import WORLDS, World, draw_panel, independent, permute_days, wear
 
 SETTINGS = FatigueSettings()
 ONSET = 35
 
 
-def _simulate(seed: int = 1, **changes: object) -> AdPanel:
-    return simulate_ads(seed, replace(SimulationSettings(ads=60, ads_per_account=20), **changes)).panel  # type: ignore[arg-type]
+def _simulate(
+    seed: int = 1, ads: int = 60, days: int = 90, *, ads_per_account: int = 20, fatigued: float = 0.5
+) -> AdPanel:
+    random = np.random.default_rng(seed)
+    onset = np.where(random.random(ads) < fatigued, random.integers(days // 3, days, ads), -1)
+    world = World("", independent(), ads_per_account=ads_per_account)
+    return draw_panel(world, seed, ads, days, wear("wear fast", onset, days))
 
 
 def _steady(ads: int = 4, days: int = 70, lost: float = 0.0, noise: float = 0.05) -> AdPanel:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.usual import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, META_POWER_LAW, ScoreCurve
+from adwarm.fatigue.usual import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, ScoreCurve
 
-CURVES = st.sampled_from([CREATIVE_CURVE, AUDIENCE_CURVE, ALGORITHM_CURVE, META_POWER_LAW])
+CURVES = st.sampled_from([CREATIVE_CURVE, AUDIENCE_CURVE, ALGORITHM_CURVE])
 STEEPEST = 400.0
 
 
@@ -33,13 +33,3 @@ def test_a_worse_value_never_scores_lower(curve: ScoreCurve, x: float, step: flo
 def test_a_small_change_changes_little(curve: ScoreCurve, x: float, step: float) -> None:
     """The slope is bounded."""
     assert abs(np.diff(curve(np.array([x, x + step])))[0]) <= STEEPEST * step + 1e-6
-
-
-def test_the_power_law_is_the_mean_loss_over_the_exposures() -> None:
-    """One exposure loses nothing; of four, each earns `k ** -.43` of the first one; unknown stays unknown."""
-    expected = 100 * (1 - np.mean([k**-0.43 for k in range(1, 5)]))
-    one, four, between, unknown = META_POWER_LAW(np.array([1.0, 4.0, 3.5, np.nan]))
-    assert (one, four) == (pytest.approx(0), pytest.approx(expected))
-    assert expected == pytest.approx(27.1, abs=0.1)
-    assert between < four
-    assert np.isnan(unknown)

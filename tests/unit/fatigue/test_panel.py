@@ -15,6 +15,7 @@ from adwarm.fatigue.panel import FIELDS, AdPanel, cut_panel, round_figures
 from adwarm.fatigue.panel_rows import parse_rows
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
+from tests.fatigue_scores import to_text_table
 
 FIRST = date(2026, 11, 1)
 DAYS = 10
@@ -30,7 +31,7 @@ def read_panel(
     tables: Mapping[str, ColumnTable], *span: date, stored: Mapping[str, list[date]] | None = None
 ) -> AdPanel:
     """Return the panel of tables of rows by account."""
-    return cut_panel({name: parse_rows(table) for name, table in tables.items()}, *span, stored)
+    return cut_panel({name: parse_rows(to_text_table(table)) for name, table in tables.items()}, *span, stored)
 
 
 def _panel(*rows: dict[str, Any], stored: list[date] | None = None) -> AdPanel:
@@ -126,7 +127,7 @@ def test_an_invalid_number_is_named(subtests: pytest.Subtests) -> None:
         for name in ("impressions", "clicks", "inline_link_clicks", "spend"):
             with subtests.test(value=value, name=name):
                 rows = [_row(**{"impressions": "1", name: "1"}), _row(0, "8", **{"impressions": "5", name: value})]
-                found = parse_rows(ColumnTable.from_rows(rows))
+                found = parse_rows(to_text_table(ColumnTable.from_rows(rows)))
                 (reason,) = found.left_out
                 assert re.search(rf"ad 8: {name} is .*, not a number of 0 or more", reason)
                 panel = _panel(*rows)
@@ -205,7 +206,7 @@ def test_a_span_cut_of_parsed_rows_equals_its_rows_read_alone(seed: int) -> None
     first, last = sorted(draw.sample(range(DAYS), 2))
     span = FIRST + timedelta(days=first), FIRST + timedelta(days=last)
     stored = [FIRST + timedelta(days=day) for day in range(DAYS) if draw.random() < 0.8]
-    parsed = {"act_1": parse_rows(ColumnTable.from_rows(rows))}
+    parsed = {"act_1": parse_rows(to_text_table(ColumnTable.from_rows(rows)))}
 
     def read_alone(days: list[date] | None) -> AdPanel:
         texts = {str(span[0] + timedelta(days=day)) for day in range(last - first + 1)}

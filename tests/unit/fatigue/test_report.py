@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.report import describe_ad, describe_document, format_scores_csv, list_changes
+from adwarm.fatigue.report import describe_document, format_scores_csv, list_changes
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
 from adwarm.store.scores import StoredScore
@@ -99,12 +99,3 @@ def test_csv_has_words_and_no_formula() -> None:
     assert row["ad_name"] == f"'{EVIL}"
     assert (row["trend_per_day"], row["total"], row["as_of"], row["settled"]) == ("-2.5", "10.0", str(LAST_DAY), "true")
     assert row["recommendation"] == describe_document(_stored(score)[0], SETTINGS)["recommendation"]
-
-
-def test_an_ad_in_words() -> None:
-    """Figures stand beside the components, what is unknown is left out."""
-    fields = describe_ad(_stored(make_score("1", alarm="alarm", alarm_since=LAST_DAY, evidence=200.0))[0], SETTINGS)
-    assert fields["creative"] == "12: click-through rate 0.90%, 1.00% in its good weeks"
-    assert fields["audience"] == "8: views by one person in seven days 1.5"
-    assert fields["alarm"].startswith(f"alarm since {LAST_DAY}: click-through rate falling")
-    assert "algorithm" not in fields

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.score import CALCULATOR_VERSION, STATUSES, find_bands, score_account
+from adwarm.fatigue.score import CALCULATOR_VERSION, STATUSES, find_bands
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
+from tests.fatigue_scores import score_rows
 
 AS_OF = date(2026, 11, 24)
 SETTINGS = FatigueSettings()
@@ -50,7 +51,7 @@ def _range(frequency: float | None, ad: str = "7") -> Rows:
 
 
 def _score(rows: Rows, frequency: float | None = 1.0, settings: FatigueSettings = SETTINGS) -> FatigueScore:
-    (result,) = score_account(rows, _range(frequency), AS_OF, settings)
+    (result,) = score_rows(rows, _range(frequency), AS_OF, settings)
     return result
 
 
@@ -101,7 +102,7 @@ def test_a_missing_component_leaves_the_others() -> None:
     assert unknown.total == pytest.approx((0.4 * unknown.creative + 0.25 * unknown.algorithm) / 0.65)
     assert unknown.data_quality < known.data_quality
     assert "frequency_missing" in unknown.baseline["flags"]
-    assert score_account(_ad(), [], AS_OF, SETTINGS)[0].audience is None
+    assert score_rows(_ad(), [], AS_OF, SETTINGS)[0].audience is None
 
 
 def test_daily_frequency_is_never_used() -> None:
@@ -153,8 +154,8 @@ def test_an_ad_that_has_stopped_or_just_begun_is_pending() -> None:
 
 def test_an_ad_of_long_ago_is_not_scored() -> None:
     """An ad without delivery in the days used has no score; later rows are ignored."""
-    assert score_account([_day(38, 1000, 10, 5), _day(-1, 1000, 10, 5)], [], AS_OF, SETTINGS) == []
-    assert score_account([], [], AS_OF, SETTINGS) == []
+    assert score_rows([_day(38, 1000, 10, 5), _day(-1, 1000, 10, 5)], [], AS_OF, SETTINGS) == []
+    assert score_rows([], [], AS_OF, SETTINGS) == []
 
 
 def test_later_rows_change_nothing() -> None:
@@ -204,7 +205,7 @@ def test_rows_without_clicks_are_pending() -> None:
     """Without clicks in any row the ad is pending: flagged, with a lower quality, and never healthy."""
     whole, blind = _score(_ad(ctr=0.2, cpm=1.4), 1.0), _score(_without(_ad(ctr=0.2, cpm=1.4), "clicks"), 1.0)
     assert whole.creative is not None
-    assert (blind.creative, blind.baseline["ctr"], blind.baseline["clicks_from"]) == (None, None, None)
+    assert (blind.creative, blind.baseline["ctr"]) == (None, None)
     assert (blind.status, blind.total, blind.loss) == ("pending", None, None)
     assert "clicks_missing" in blind.baseline["flags"]
     assert "clicks_missing" not in whole.baseline["flags"]
@@ -216,7 +217,6 @@ def test_link_clicks_replace_missing_clicks() -> None:
     rows = _ad(ctr=0.5, cpm=1.1)
     whole, linked, blind = _score(rows), _score(_by_links(rows)), _score(_without(rows, "clicks"))
     assert (linked.creative, linked.total) == (whole.creative, whole.total)
-    assert linked.baseline["clicks_from"] == "inline_link_clicks"
     assert {"clicks_missing", "link_clicks_used"} <= set(linked.baseline["flags"])
     assert blind.data_quality < linked.data_quality < whole.data_quality
     both = [{**row, "inline_link_clicks": "1"} for row in rows]
@@ -256,7 +256,7 @@ def test_kinds_of_clicks_are_never_compared_with_each_other(flip: bool) -> None:
     past, recent = _ad()[:-7], _ad()[-7:]
     mixed = [*_by_links(past), *recent] if flip else [*past, *_by_links(recent)]
     result = _score(mixed)
-    assert (result.creative, result.baseline["clicks_from"]) == (None, None)
+    assert result.creative is None
     assert result.status == "pending"
     half = _score([*past[:15], *_without(past[15:], "clicks"), *recent])
     assert half.creative == pytest.approx(0, abs=1e-6)
@@ -267,7 +267,7 @@ def test_a_figure_that_other_ads_have_is_zero_when_absent() -> None:
     """The platform leaves out zeros, so an ad without the field beside one with it had none."""
     other = [{**row, "ad_id": "8"} for row in _ad()]
     lost = [*_ad()[:-7], *_without(_ad()[-7:], "clicks")]
-    result = {score.ad_id: score for score in score_account([*lost, *other], [], AS_OF, SETTINGS)}
+    result = {score.ad_id: score for score in score_rows([*lost, *other], [], AS_OF, SETTINGS)}
     assert (result["7"].creative, result["7"].baseline["flags"]) == (100.0, ["frequency_missing"])
 
 
@@ -283,7 +283,7 @@ def test_few_impressions_give_no_extreme_score() -> None:
 def test_each_ad_is_scored_on_its_own() -> None:
     """But for the prior, which both share here, other ads change nothing; scores are sorted by ad."""
     other = [{**row, "ad_id": "8"} for row in _ad(ctr=0.3, cpm=2.0)]
-    both = score_account([*other, *_ad()], [*_range(1.0), *_range(6.0, "8")], AS_OF, SETTINGS)
+    both = score_rows([*other, *_ad()], [*_range(1.0), *_range(6.0, "8")], AS_OF, SETTINGS)
     assert [score.ad_id for score in both] == ["7", "8"]
     assert both[0].total == pytest.approx(_score(_ad()).total, abs=0.5)
 
@@ -298,16 +298,16 @@ def test_another_account_changes_nothing() -> None:
     alone = [
         score
         for account in ("act_1", "act_2")
-        for score in score_account([row for row in rows if row["account_id"] == account], [], AS_OF, SETTINGS)
+        for score in score_rows([row for row in rows if row["account_id"] == account], [], AS_OF, SETTINGS)
     ]
-    assert score_account(rows, [], AS_OF, SETTINGS) == alone
+    assert score_rows(rows, [], AS_OF, SETTINGS) == alone
 
 
 def test_invalid_weights_are_rejected(subtests: pytest.Subtests) -> None:
     """The message names the setting."""
     for weights in ((0, 0, 0), (-0.1, 0.6, 0.5)):
         with subtests.test(weights=weights), pytest.raises(BadRequest, match="ADWARM_FATIGUE__WEIGHTS"):
-            score_account([], [], AS_OF, FatigueSettings(weights=weights))
+            score_rows([], [], AS_OF, FatigueSettings(weights=weights))
 
 
 def test_the_baseline_holds_json_values_only() -> None:
@@ -384,10 +384,10 @@ def test_the_order_of_rows_changes_nothing(seed: int) -> None:
         if draw.random() < 0.8
     ]
     ranges = [*_range(2.0), *_range(3.0), *_range(4.5, "8")]
-    expected = score_account(rows, ranges, AS_OF, SETTINGS)
+    expected = score_rows(rows, ranges, AS_OF, SETTINGS)
     draw.shuffle(rows)
     draw.shuffle(ranges)
-    assert score_account(rows, ranges, AS_OF, SETTINGS) == expected
+    assert score_rows(rows, ranges, AS_OF, SETTINGS) == expected
 
 
 def _not_better(before: FatigueScore, after: FatigueScore, component: str) -> None:

@@ -10,7 +10,7 @@ from adwarm.fatigue.usual import measure_slopes, project
 
 def _last_slope(values: list[float], kinds: list[float] | None = None) -> float:
     array = np.array([values], float)
-    slope, _ = measure_slopes(array, np.array([kinds or [0.0] * len(values)], float), 3)
+    slope, _ = measure_slopes(array, np.array([kinds or [0.0] * len(values)], float))
     return float(slope[0, -1])
 
 
@@ -18,7 +18,7 @@ def _last_slope(values: list[float], kinds: list[float] | None = None) -> float:
 def test_the_slope_of_a_line(start: float, pace: float, days: int) -> None:
     """Values on a line give the line's slope, without an error."""
     values = np.array([[start + pace * day for day in range(days)]])
-    slope, error = measure_slopes(values, np.zeros_like(values), 3)
+    slope, error = measure_slopes(values, np.zeros_like(values))
     assert slope[0, -1] == pytest.approx(pace, abs=1e-6)
     assert error[0, -1] == pytest.approx(0, abs=1e-4)
 
@@ -35,15 +35,15 @@ def test_the_slope_is_of_the_last_seven_days() -> None:
     """Earlier values, and later ones, change nothing."""
     values = [5.0, 90.0, *(float(day) for day in range(7))]
     assert _last_slope(values) == pytest.approx(1.0)
-    slopes, _ = measure_slopes(np.array([[*values, 1_000.0]]), np.zeros((1, 10)), 3)
+    slopes, _ = measure_slopes(np.array([[*values, 1_000.0]]), np.zeros((1, 10)))
     assert slopes[0, -2] == pytest.approx(1.0)
 
 
 def test_the_error_of_moving_means_is_that_of_the_slope() -> None:
     """Over many series of pure noise the standard error equals the scatter of the slopes, though days overlap."""
-    noise = np.random.default_rng(4).normal(0, 1, (20_000, 9))
-    means = (noise[:, 2:] + noise[:, 1:-1] + noise[:, :-2]) / 3
-    slope, error = measure_slopes(means, np.zeros_like(means), 3)
+    noise = np.random.default_rng(4).normal(0, 1, (20_000, 13))
+    means = np.stack([noise[:, day : day + 7].mean(axis=1) for day in range(7)], axis=1)
+    slope, error = measure_slopes(means, np.zeros_like(means))
     assert np.sqrt((error[:, -1] ** 2).mean()) == pytest.approx(slope[:, -1].std(), rel=0.03)
 
 

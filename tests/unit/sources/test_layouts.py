@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from adwarm.fatigue import score_account
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import FatigueSettings
@@ -19,6 +18,7 @@ from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, get_layout
 from adwarm.sources.protocol import Increment, ResultPage, iter_accounts
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TableOptions
+from tests.fatigue_scores import score_rows
 
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
 FIELDS = ("campaign_id", "adset_id", "campaign_name", "ad_name", "impressions", "clicks", "inline_link_clicks", "spend")
@@ -212,7 +212,7 @@ def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None
     (unit,) = source.plan(Account("act_17"), [Window(days[-1], as_of)], Increment.DAY, QuerySpec())
     page = source.submit(unit)
     assert isinstance(page, ResultPage)
-    (score,) = score_account(page.rows, [], as_of, FatigueSettings())
+    (score,) = score_rows(page.rows, [], as_of, FatigueSettings())
     assert score.creative == pytest.approx(100, abs=3)
     assert score.status == "critical"
     assert {"clicks_missing", "link_clicks_used", "frequency_missing"} <= set(score.baseline["flags"])

@@ -23,14 +23,3 @@ def test_a_locked_day_counts_only_once_it_is_stored(engine: Engine) -> None:
     with write_transaction(engine) as connection:
         assert fatigue_days.lock(connection, [KEY], AT) == {KEY: INPUTS}
     assert fatigue_days.list_inputs(engine, ["act_1"]) == {"act_1": {KEY[1]: INPUTS}}
-
-
-def test_a_document_that_changed_nothing_is_remembered(engine: Engine) -> None:
-    """Its hash is stored unless the scores were computed again meanwhile; the rest of the row does not change."""
-    with write_transaction(engine) as connection:
-        fatigue_days.save(connection, {KEY: INPUTS}, AT)
-    fatigue_days.save_frequency_sources(engine, {KEY: ("other", "not-this")})
-    assert fatigue_days.list_inputs(engine, ["act_1"])["act_1"][KEY[1]] == INPUTS
-    fatigue_days.save_frequency_sources(engine, {KEY: ("other", "in")})
-    fatigue_days.save_frequency_sources(engine, {})
-    assert fatigue_days.list_inputs(engine, ["act_1"])["act_1"][KEY[1]].frequency_source == "other"

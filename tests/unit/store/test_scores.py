@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from adwarm.fatigue import score_account
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
 from adwarm.store import fatigue_days, scores
@@ -64,7 +63,7 @@ def test_a_real_score_fits(engine: Engine) -> None:
         }
         for day in range(1, 25)
     ]
-    found = score_account(rows, [], DAY, FatigueSettings())
+    found = fatigue_scores.score_rows(rows, [], DAY, FatigueSettings())
     fatigue_scores.publish(engine, found, 1, False, AT)
     (row,) = scores.list_latest(engine, "act_1")
     assert (row.score.total, row.score.status, row.score.ad_name) == (found[0].total, "healthy", "n" * 400)
@@ -133,9 +132,9 @@ HOSTILE = "tab\t newline\n return\r back\\slash \\N \\. quote\" ' \u2028 \U0001f
 def test_hostile_names_are_stored_as_they_are(engine: Engine) -> None:
     """Control characters, escapes and quotes of a name come back; only NUL, which PostgreSQL cannot store, is gone."""
     score = _score(
-        ad_name=HOSTILE, baseline={"note": HOSTILE.replace("\0", ""), "flags": []}, onset=DAY, evidence=1e300
+        ad_name=HOSTILE, baseline={"note": HOSTILE.replace("\0", ""), "flags": []}, onset=DAY, trend_per_day=1e300
     )
-    fatigue_scores.publish(engine, [score, _score("2", ad_name="", evidence=-0.0)], 1, False, AT)
+    fatigue_scores.publish(engine, [score, _score("2", ad_name="", trend_per_day=-0.0)], 1, False, AT)
     first, second = (row.score for row in scores.list_latest(engine, "act_1"))
     assert first == replace(score, ad_name=HOSTILE.replace("\0", ""))
     assert (second.ad_name, second.onset) == ("", None)

@@ -71,7 +71,6 @@ class Score(Document):
     )
     alarm_since: date | None = Field(description="Day of the alarm, while it lasts.")
     onset: date | None = Field(description="Estimated first day of the decline.")
-    evidence: float | None = Field(description="Value of the change detector; more is rarer on ads that do not change.")
     cost_ratio: float | None = Field(description="Recent cost per result as a multiple of the ad's past.")
     recent_spend: float | None = Field(description="Spend of the last seven days, in the account's currency.")
     recommendation: str = Field(description="What to do, in words.")
