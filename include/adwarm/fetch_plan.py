@@ -4,12 +4,14 @@ The refetch schedule: when a stored day has to be fetched again, and when it is 
 
 | age of the day     | fetched again                                                               |
 |--------------------|-----------------------------------------------------------------------------|
-| 0 and 1 day        | when its freshness ends                                                     |
+| any, not settled   | when its freshness ends                                                     |
 | up to a week       | once a day                                                                  |
 | older, not settled | once a week, on the account's own weekday                                   |
 | settled            | once after the platform has stopped restating it, then never                |
 | has groups that do | the same, and once a week when it would be settled; at once when other days |
 | not add up         | that were read later have groups, and none that were read before            |
+
+An entry is as fresh as the days in it: it expires when the first of them does, see `find_expiry`.
 
 The fetch planner: turns windows into the fewest requests.
 
@@ -27,7 +29,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from adwarm.foundation.local_time import local_day, local_midnight
-from adwarm.model import Account, FreshnessRules, QuerySpec, Window, is_settled
+from adwarm.model import Account, FreshnessRules, QuerySpec, Window, expires_at, is_settled
 from adwarm.model.breakdowns import count_groups
 from adwarm.settings import Settings
 from adwarm.sources.protocol import Capabilities
@@ -65,18 +67,23 @@ class RefetchSchedule:
 
     def is_due(self, day: date, fetched_at: datetime, now: datetime) -> bool:
         """Whether data of `day` fetched at `fetched_at` has to be fetched again at `now`."""
-        if self.is_final(day, fetched_at):
-            return False
+        end = self.find_day_expiry(day, fetched_at, now)
+        return end is not None and end <= now
+
+    def find_day_expiry(self, day: date, fetched_at: datetime, now: datetime) -> datetime | None:
+        """Return when data of `day` stops being fresh: None when it is final, and not after `now` when it is due."""
+        end = expires_at(Window(day, day), self.data_zone, fetched_at, self.rules, at=now)
+        return min(end, now) if end is not None and self._is_turn_missed(day, fetched_at, now) else end
+
+    def _is_turn_missed(self, day: date, fetched_at: datetime, now: datetime) -> bool:
+        """Whether an unfinished day was fetched before it ended, or before its last turn of every day or week."""
         today = self.today(now)
-        if fetched_at < self._midnight(day + ONE_DAY) <= now:
-            return True  # it was fetched while the day was still running
-        age = (today - day).days
-        if age <= 1:
-            life = self.rules.max_age(age)
-            return life is not None and fetched_at + life <= now
-        return (
-            fetched_at < self._midnight(today) if age <= self.rules.daily_days else self.is_week_over(fetched_at, now)
-        )
+        if day >= today:
+            return False
+        if fetched_at < self._midnight(day + ONE_DAY):
+            return True
+        is_daily = (today - day).days <= self.rules.daily_days
+        return fetched_at < self._midnight(today) if is_daily else self.is_week_over(fetched_at, now)
 
     def is_week_over(self, fetched_at: datetime, now: datetime) -> bool:
         """Whether the account's weekday has come since `fetched_at`."""
@@ -105,6 +112,8 @@ REPORT_CALLS = 10
 TYPICAL_OBJECTS = {"ad": 50.0, "adset": 15.0, "campaign": 5.0, "account": 1.0}
 """Objects of an account with rows on a day while nothing is stored: about three ads in an ad set, and three of these in
 a campaign, which lies within what guides to the platform advise (two to five of each)."""
+SESSION = timedelta(minutes=30)
+"""An entry must stay fresh for this long after the predicted open: whoever opens one report opens others after it."""
 BLOCK_DAYS = 30
 HISTORY_DAYS = 37
 """Days of rows that closing a day completes: what the score of the day looks at, a month and the week before it."""
@@ -136,6 +145,7 @@ def plan_fetch(
     now: datetime,
     history: Sequence[Window] = (),
     page_rows: int = PAGE_ROWS,
+    until: datetime | None = None,
 ) -> FetchPlan:
     """Return the fewest requests that make `windows` complete and fresh at `now`.
 
@@ -143,12 +153,19 @@ def plan_fetch(
         windows: windows whose entries are absent or stale.
         schedule: the account's refetch schedule; days after its today are left out.
         history: further days to complete; they get no entry of their own.
+        until: when the windows are still to be fresh; days that would not be, and are when fetched now, are due too.
         page_rows: stored days that are not final are fetched again between two spans while they fit into one page.
     """
     today = schedule.today(now)
-    days = {day for window in (*windows, *history) for day in window.days() if day <= today}
+    own = {day for window in windows for day in window.days()}
+    days = own.union(*(window.days() for window in history))
     changed = _list_answered_since(stored)
-    due = sorted(day for day in days if day in changed or needs_fetch(day, stored.get(day), schedule, now))
+    due = sorted(
+        day
+        for day in days
+        if day <= today
+        and (day in changed or needs_fetch(day, stored.get(day), schedule, now, until if day in own else None))
+    )
     ranges = tuple(sorted({window for window in windows if len(window) > 1}))
     return FetchPlan(tuple(_join_days(due, stored, schedule, page_rows)), ranges)
 
@@ -170,13 +187,42 @@ def combine_request(
     return (*days, *due_summaries) if days and due_summaries and fits and caps.unique_metrics else ()
 
 
-def needs_fetch(day: date, state: PartitionState | None, schedule: RefetchSchedule, now: datetime) -> bool:
-    """Whether a day is missing, incomplete, restated since it was fetched, or due by the schedule."""
-    if state is None or not state.complete or state.is_restated:
-        return True
-    if state.is_short and schedule.is_final(day, state.fetched_at):
-        return schedule.is_week_over(state.fetched_at, now)
-    return schedule.is_due(day, state.fetched_at, now)
+def needs_fetch(
+    day: date, state: PartitionState | None, schedule: RefetchSchedule, now: datetime, until: datetime | None = None
+) -> bool:
+    """Whether a day is missing, incomplete, restated since it was fetched, or due by the schedule.
+
+    Args:
+        until: when it is still to be fresh; see `plan_fetch`.
+    """
+    end = now if state is None else _find_state_expiry(state, schedule, now)
+    if end is None or end <= now:
+        return end is not None
+    if until is None or until < end:
+        return False
+    renewed = schedule.find_day_expiry(day, now, now)
+    return renewed is None or renewed > until
+
+
+def find_expiry(
+    window: Window, stored: Mapping[date, PartitionState], schedule: RefetchSchedule, now: datetime
+) -> datetime | None:
+    """Return when an entry of the stored days of `window` stops being fresh: when the first of its days does.
+
+    That is `now` when a day has to be fetched already, and never (None) when all of them are final.
+    """
+    today = schedule.today(now)
+    states = [stored.get(day) for day in window.days() if day <= today]
+    ends = [now if state is None else _find_state_expiry(state, schedule, now) for state in states]
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _find_state_expiry(state: PartitionState, schedule: RefetchSchedule, now: datetime) -> datetime | None:
+    if not state.complete or state.is_restated:
+        return now
+    if state.is_short and schedule.is_final(state.day, state.fetched_at):
+        return now if schedule.is_week_over(state.fetched_at, now) else state.fetched_at + schedule.rules.settling
+    return schedule.find_day_expiry(state.day, state.fetched_at, now)
 
 
 def _list_answered_since(stored: Mapping[date, PartitionState]) -> set[date]:
@@ -262,6 +308,7 @@ def get_request_cost(
     schedule: RefetchSchedule,
     at: datetime,
     rows_per_day: float = 0,
+    until: datetime | None = None,
 ) -> RequestCost:
     """Return the requests that a fetch of `window` at `at` takes.
 
@@ -270,11 +317,12 @@ def get_request_cost(
         stored: the account's stored partitions by day; empty when nothing is stored.
         schedule: the account's refetch schedule.
         rows_per_day: expected rows, by which the calls of a request are counted; 0 for one call.
+        until: when the key is still to be fresh; see `plan_fetch`.
     """
     if not stored:  # most keys of a new installation; the planner gives the same answer more slowly
         days, summary = len(window), len(window) > 1
     else:
-        plan = plan_fetch([window], stored, schedule, at)
+        plan = plan_fetch([window], stored, schedule, at, until=until)
         days, summary = sum(map(len, plan.spans)), bool(plan.summary_windows)
     if not rows_per_day:
         return RequestCost(days > 0, summary)

@@ -59,6 +59,7 @@ def local_day(moment: datetime, zone_name: str) -> date:
     return utc(moment).astimezone(zone(zone_name)).date()
 
 
+@lru_cache(maxsize=4096)
 def local_midnight(day: date, zone_name: str) -> datetime:
     """Return the moment (UTC) at which `day` begins in `zone_name`."""
     return datetime.combine(day, time.min, zone(zone_name)).astimezone(UTC)

@@ -13,9 +13,9 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.local_time import local_day
+from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model.accounts import Account
-from adwarm_client.date_ranges import MAX_DAYS, PRESETS, Window, absolute_window
+from adwarm_client.date_ranges import MAX_DAYS, ONE_DAY, PRESETS, Window, absolute_window
 from adwarm_client.keys import ReportKey
 
 
@@ -54,10 +54,10 @@ def resolve_window(date_range: str, zone_name: str, at: datetime) -> Window:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRules:
-    """How long an entry is fresh, by the age of its newest day in the account's data zone.
+    """How long data of a day is fresh, by the age of the day in the account's data zone.
 
     Attributes:
-        today: when the newest day is today.
+        today: when the day is today.
         yesterday: when it is yesterday.
         week: when it is 2 to `daily_days` days old.
         settling: when it is older and not settled.
@@ -73,7 +73,7 @@ class FreshnessRules:
     daily_days: int = 7
 
     def max_age(self, age_days: int) -> timedelta | None:
-        """Return how long data whose newest day is `age_days` old stays fresh; None means forever."""
+        """Return how long data of a day that is `age_days` old stays fresh; None means forever."""
         if age_days <= 0:
             return self.today
         if age_days == 1:
@@ -82,14 +82,35 @@ class FreshnessRules:
             return self.week
         return self.settling if age_days <= self.settle_days else None
 
+    def lifetime(self, newest: int, days: int) -> timedelta | None:
+        """Return how long `days` days stay fresh that were fetched together, the newest of them `newest` days old."""
+        ages = (newest, *(age for age in (1, 2, self.daily_days + 1) if newest < age < newest + days))
+        return min((life for age in ages if (life := self.max_age(age)) is not None), default=None)
+
 
 def expires_at(
-    window: Window, data_zone: str, fetched_at: datetime, rules: FreshnessRules | None = None
+    window: Window,
+    data_zone: str,
+    fetched_at: datetime,
+    rules: FreshnessRules | None = None,
+    *,
+    at: datetime | None = None,
 ) -> datetime | None:
-    """Return when data of `window` fetched at `fetched_at` stops being fresh; None means never."""
-    age = (local_day(fetched_at, data_zone) - window.until).days
-    max_age = (rules or FreshnessRules()).max_age(age)
-    return None if max_age is None else fetched_at + max_age
+    """Return when data of `window`, all of it fetched at `fetched_at`, stops being fresh; None means never.
+
+    Data of today and of yesterday is fresh until the account's midnight at the latest: the day has ended then, or its
+    first restatement is due.
+
+    Args:
+        at: the moment by which the age of the days is counted; None: when they were fetched.
+    """
+    rules = rules or FreshnessRules()
+    if is_settled(window.until, data_zone, fetched_at, rules):
+        return None
+    today = local_day(at or fetched_at, data_zone)
+    newest = (today - window.until).days
+    end = fetched_at + (rules.lifetime(newest, len(window)) or rules.settling)
+    return end if newest > 1 else min(end, local_midnight(today + ONE_DAY, data_zone))
 
 
 def is_settled(day: date, data_zone: str, fetched_at: datetime, rules: FreshnessRules | None = None) -> bool:

@@ -79,7 +79,7 @@ class Warm(PlannedWarm):
 
     Attributes:
         error: why it is not served; None when it is.
-        fetched_at: when its data was fetched; `expires_at` is then that data's expiry.
+        fetched_at: from when readers got its entry; `expires_at` is then the expiry of its data, which may be older.
         requests: upstream calls it took.
         seconds: how long the fetch took, waiting included.
         used: whether it was opened while fresh; None until that is known, and for a superseded warm.

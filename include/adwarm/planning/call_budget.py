@@ -17,7 +17,7 @@ import pandas as pd
 from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.arrow_arrays import Ints
 from adwarm.foundation.clock import floor_to, utc
-from adwarm.model import ReportKey, expires_at, resolve_window
+from adwarm.model import ReportKey, resolve_window
 from adwarm.planning.explanations import BUDGET_CUT
 from adwarm.planning.plan import SlotArrays
 from adwarm.planning.recommendation import Recommendation, WarmPlan
@@ -135,8 +135,9 @@ def _find_due(slots: SlotArrays, hour: Ints, likely: Ints, lifetime: Ints, cover
 def _get_lifetimes(slots: SlotArrays, at: datetime, settings: Settings) -> Ints:
     """Return, per row, how long an entry of its date range is fresh that is fetched at `at`, in milliseconds."""
     number, names = pd.factorize(slots.frame["date_range"].to_numpy(dtype=object))
-    ends = [expires_at(resolve_window(str(name), "UTC", at), "UTC", at, settings.freshness_rules) for name in names]
-    lengths = [_LONGEST_MS if end is None else min((end - at) // _MILLISECOND, _LONGEST_MS) for end in ends]
+    windows, today = [resolve_window(str(name), "UTC", at) for name in names], at.date()
+    lives = [settings.freshness_rules.lifetime((today - window.until).days, len(window)) for window in windows]
+    lengths = [_LONGEST_MS if life is None else min(life // _MILLISECOND, _LONGEST_MS) for life in lives]
     return np.array([*lengths, 0], np.int64)[number]
 
 

@@ -276,9 +276,10 @@ class KeyExplainer:
             restated = next((arrival for arrival in arrivals if arrival > fetched), None)
             spans[fetched] = FreshSpan(fetched, end, f"the run {warm.run_id}", warm.run_id, restated)
         if entry is not None and not entry.degraded:
-            earlier = spans.get(entry.fetched_at)
+            stored = max((at for at in spans if at >= entry.fetched_at), default=entry.fetched_at)
+            earlier = spans.get(stored)  # its newest day may have been fetched before the entry was stored
             origin, run_id = (earlier.origin, earlier.run_id) if earlier else ("the stored entry", "")
-            spans[entry.fetched_at] = FreshSpan(entry.fetched_at, entry.expires_at, origin, run_id)
+            spans[stored] = FreshSpan(stored, entry.expires_at, origin, run_id)
         return tuple(span for _, span in sorted(spans.items(), reverse=True))
 
     def _find_plan_row(self, warms: Sequence[Warm], question: _Question) -> Warm | None:

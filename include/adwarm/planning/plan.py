@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pandas as pd
 
-from adwarm.fetch_plan import RequestCost
+from adwarm.fetch_plan import SESSION, RequestCost
 from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.foundation.clock import utc
@@ -28,8 +28,6 @@ from adwarm.planning.store_view import NEVER
 
 LOOKAHEAD = timedelta(hours=24)
 """How far ahead of the decision the probabilities should reach."""
-SESSION = timedelta(minutes=30)
-"""An entry must stay fresh for this long after the predicted open: whoever opens one report opens others after it."""
 MIN_PEAK_RATIO = 0.25
 """A slot is warmed for when its probability is at least this fraction of the highest before the entry's expiry."""
 _STATED = ("probability", "opens", "weeks", "hour_of_week", "time_zone")
@@ -56,8 +54,10 @@ class PlanningView(ExpiryView, Protocol):
         """Return when the entry stored for the key then stops being fresh; None when nothing is stored."""
         ...
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[RequestCost]:
-        """Return which requests a fetch then would take."""
+    def get_request_costs(
+        self, keys: Sequence[ReportKey], moments: Sequence[datetime], until: Sequence[datetime] | None = None
+    ) -> Sequence[RequestCost]:
+        """Return which requests a fetch then would take, for an entry that is still fresh at `until`."""
         ...
 
 
@@ -325,7 +325,8 @@ def select_likely_keys(likely: LikelyKeys, view: PlanningView, quota: CallQuota)
 
 def _price_keys(stale: LikelyKeys, view: PlanningView, quota: CallQuota) -> SelectedKeys:
     """Return which keys are worth the requests that they share."""
-    costs = np.array(view.get_request_costs(stale.keys, stale.warm_at), np.int64).reshape(-1, 3)
+    until = [open_ + SESSION for open_ in stale.opens]
+    costs = np.array(view.get_request_costs(stale.keys, stale.warm_at, until), np.int64).reshape(-1, 3)
     groups = [(key.account_id, key.report) for key in stale.keys]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     group = np.array([numbers[name] for name in groups], np.int64)

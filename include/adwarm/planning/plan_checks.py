@@ -4,12 +4,12 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from adwarm.fetch_plan import SESSION
 from adwarm.foundation.wording import format_duration, format_some, format_utc
 from adwarm.model import Warm
 from adwarm.planning.explanations import BUDGET_CUT, explain_opens, format_amount, format_percent
 from adwarm.planning.key_checks import check_account, check_report, check_stored, check_strategies, check_switches
 from adwarm.planning.key_decision import KeyDecision, Rule
-from adwarm.planning.plan import SESSION
 from adwarm.planning.why_not_warm import Check, Explanation, ForecastState, KeyFacts, Step, StepStatus, explain_chain
 
 _SESSION_MINUTES: Final = SESSION.seconds // 60

@@ -160,32 +160,40 @@ class StoreView:
         stored = [lifetimes.get(key) for key in resolved]
         return [item if item is not None and self._was_known(item.fetched_at) else None for item in stored]
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
-        """Return which requests a fetch of each key at its moment would take, given the stored days."""
+    def get_request_costs(
+        self, keys: Sequence[ReportKey], moments: Sequence[datetime], until: Sequence[datetime] | None = None
+    ) -> list[RequestCost]:
+        """Return which requests a fetch of each key at its moment would take, given the stored days.
+
+        Args:
+            until: when each key is still to be fresh; None: when it is fetched.
+        """
         costs: dict[int, RequestCost] = {}
+        ends = moments if until is None else until
         for report, indexes in _group_by_report(keys).items():
             for group in _split_by_account(keys, indexes):
-                costs.update(self._get_costs_of(report, {index: (keys[index], moments[index]) for index in group}))
+                fetches = {index: (keys[index], moments[index], ends[index]) for index in group}
+                costs.update(self._get_costs_of(report, fetches))
         return [costs[index] for index in range(len(keys))]
 
     def _get_costs_of(
-        self, report: str, requests: dict[int, tuple[ReportKey, datetime]]
+        self, report: str, requests: dict[int, tuple[ReportKey, datetime, datetime]]
     ) -> Iterator[tuple[int, RequestCost]]:
         spec, rules = self._settings.spec(report), self._settings.freshness_rules
-        by_id = {key.account_id: self.get_account(key.account_id) for key, _ in requests.values()}
+        by_id = {key.account_id: self.get_account(key.account_id) for key, *_ in requests.values()}
         schedules = {name: RefetchSchedule.for_account(account, rules) for name, account in by_id.items()}
-        windows = {i: resolve_key(key, by_id[key.account_id], spec, at).window for i, (key, at) in requests.items()}
+        windows = {i: resolve_key(key, by_id[key.account_id], spec, at).window for i, (key, at, _) in requests.items()}
         page_rows = {name: self.get_capabilities(name).max_page_rows for name in by_id}
         earlier = _LOOK_BACK if min(page_rows.values()) < PAGE_ROWS else timedelta()
         hull = Window(min(w.since for w in windows.values()) - earlier, max(w.until for w in windows.values()))
         stored = self._list_states(spec, by_id, hull)
         others = list_similar(spec, self._settings) if spec.breakdowns and len(stored) < len(by_id) else []
         similar = [(other.level, self._list_states(other, by_id, hull)) for other in others]
-        for index, (key, at) in requests.items():
+        for index, (key, at, until) in requests.items():
             name, days = key.account_id, stored.get(key.account_id, {})
             latest = ((level, _last_rows(states.get(name, {}))) for level, states in similar)
             rows = expect_rows(spec, _last_rows(days), latest) if spec.breakdowns else 0
-            cost = get_request_cost(windows[index], days, schedules[name], at, rows)
+            cost = get_request_cost(windows[index], days, schedules[name], at, rows, until)
             yield index, cost if rows else cost._replace(pages=_count_pages(days, page_rows[name]))
 
     def _list_states(

@@ -22,6 +22,7 @@ _MAX_WARMS: Final = 20
 """Warms of a run that are followed; the job counts all."""
 _MAX_ERRORS: Final = 5
 _SLACK: Final = timedelta(seconds=1)
+_MOMENTS: Final = ("fetched_at", "expires_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def _trace_warm(context: Context, warm: Warm) -> Iterator[TraceStep]:
     yield from _list_errors(context, name, warm.key.account_id, warm.decided_at, warm.fetched_at)
     ended = f"{warm.status}, {warm.requests:,} calls" + ("" if warm.seconds is None else f", {warm.seconds:.2f} s")
     yield TraceStep(warm.fetched_at, "fetched", name, ended + (f": {warm.error}" if warm.error else ""))
-    yield from _trace_entry(context, name, warm.key, warm.fetched_at)
+    yield from _trace_entry(context, name, warm.key, warm.fetched_at, warm.expires_at)
 
 
 def _trace_request(context: Context, request: QueuedRequest) -> Iterator[TraceStep]:
@@ -90,8 +91,9 @@ def _trace_request(context: Context, request: QueuedRequest) -> Iterator[TraceSt
     yield TraceStep(since, "requested", name, f"{request.key}, {priority}, {request.attempts:,} attempts")
     yield from _list_errors(context, name, request.key.account_id, since, until)
     yield TraceStep(until, "fetched", name, str(request.status) + (f": {request.error}" if request.error else ""))
-    fetched = (request.result or {}).get("fetched_at")
-    yield from _trace_entry(context, name, request.key, datetime.fromisoformat(fetched) if fetched else None)
+    result = request.result or {}
+    fetched, expires = (datetime.fromisoformat(text) if (text := result.get(field)) else None for field in _MOMENTS)
+    yield from _trace_entry(context, name, request.key, fetched, expires)
 
 
 def _list_errors(
@@ -105,7 +107,9 @@ def _list_errors(
         yield TraceStep(event.at, "error", name, f"{event.kind} of {event.source}: {event.message}")
 
 
-def _trace_entry(context: Context, name: str, key: ReportKey, fetched_at: datetime | None) -> Iterator[TraceStep]:
+def _trace_entry(
+    context: Context, name: str, key: ReportKey, fetched_at: datetime | None, expires_at: datetime | None
+) -> Iterator[TraceStep]:
     """Yield what is stored for the report as it was requested, and who read it."""
     account = accounts.get(context.engine, key.account_id)
     if fetched_at is None or account is None:
@@ -121,10 +125,12 @@ def _trace_entry(context: Context, name: str, key: ReportKey, fetched_at: dateti
     if entry is None:
         yield TraceStep(None, "stored", name, f"the entry of {window} is gone: evicted, or replaced by another query")
         return
-    which = "this fetch" if abs(entry.fetched_at - fetched_at) < _SLACK else "a later or earlier fetch"
+    is_same = entry.expires_at == expires_at or abs(entry.fetched_at - fetched_at) < _SLACK
+    which = "this fetch" if is_same else "a later or earlier fetch"
     until = "final" if entry.expires_at is None else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
     size = f"{entry.stored_bytes:,} bytes, version {entry.data_version}"
-    yield TraceStep(entry.fetched_at, "stored", name, f"{window} by {which}: {size}, {until}")
+    at = max(entry.fetched_at, fetched_at) if is_same else entry.fetched_at
+    yield TraceStep(at, "stored", name, f"{window} by {which}: {size}, {until}")
     if entry.reads:
         last = entry.last_read_at or datetime.fromtimestamp(0, UTC)
         yield TraceStep(last, "read", name, f"{entry.reads:,} reads, the last one then")

@@ -50,6 +50,7 @@ class FreshSpan:
     """A time in which an entry answered the key, as far as it is recorded.
 
     Attributes:
+        fetched_at: from when it answered the key, UTC; its days may have been fetched before.
         until: when it stopped being fresh, UTC; None: its data is final.
         origin: where this is recorded, in words.
         run_id: the run that fetched it; empty when no run did.

@@ -247,6 +247,7 @@ class AccountFetch:
             now=now,
             publishing=partial(self._publishing, lease, stale, may_close=old_hints == FetchHints()),
             stored=self._state,
+            until=max((item.fresh_until for item in self.requests if item.fresh_until is not None), default=None),
         )
         hints = FetchHints()
         try:
@@ -273,7 +274,8 @@ class AccountFetch:
         seconds = max(0.0, (self.context.clock.now() - self._started).total_seconds()) or None
         fetched = {index: published[key] for index, key in stale.items() if key in published}
         finished = self._finished | {
-            index: make_fetched(self.requests[index], item.entry, item.rows, seconds) for index, item in fetched.items()
+            index: make_fetched(self.requests[index], item.entry, item.rows, item.built_at, seconds)
+            for index, item in fetched.items()
         }
         closes = is_last and may_close
         with write_transaction(self.context.engine) as connection:

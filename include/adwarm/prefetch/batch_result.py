@@ -68,6 +68,8 @@ class KeyOutcome:
 
     Attributes:
         calls: upstream calls; those of an account count for the first of its fetched keys.
+        fetched_at: when the newest day of the entry was fetched, UTC; it may have been stored before.
+        stored_at: from when readers get the entry, UTC.
         expires_at: until when the entry is fresh, UTC; None when it is final or was not fetched.
         rows: daily rows in the fetched entry; None when it was not fetched by this batch.
         reason: why the key did not end fresh, or what its entry lacks, for humans.
@@ -85,6 +87,7 @@ class KeyOutcome:
     status: KeyStatus
     calls: int = 0
     fetched_at: datetime | None = None
+    stored_at: datetime | None = None
     expires_at: datetime | None = None
     rows: int | None = None
     raw_bytes: int = 0
@@ -98,12 +101,15 @@ class KeyOutcome:
     age_seconds: float | None = None
 
 
-def make_fetched(request: KeyRequest, entry: Entry, rows: int, seconds: float | None) -> KeyOutcome:
+def make_fetched(
+    request: KeyRequest, entry: Entry, rows: int, stored_at: datetime, seconds: float | None
+) -> KeyOutcome:
     """Return the outcome of a key whose entry, with so many daily rows, is published."""
     return KeyOutcome(
         request,
         KeyStatus.FETCHED,
         fetched_at=entry.fetched_at,
+        stored_at=stored_at,
         expires_at=entry.expires_at,
         rows=rows,
         raw_bytes=entry.raw_bytes,

@@ -10,9 +10,9 @@ from datetime import date, datetime
 from typing import Any
 
 from adwarm.compression.document import pack_document, unpack_document
-from adwarm.fetch_plan import RefetchSchedule
+from adwarm.fetch_plan import RefetchSchedule, find_expiry
 from adwarm.foundation.errors import Corrupt, TooMuchData
-from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
+from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window
 from adwarm.model.keys import name_report
 from adwarm.prefetch.gap_filling import join_unique, name_short_days
 from adwarm.prefetch.group_sums import find_difference
@@ -49,11 +49,11 @@ class EntryQuery:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the data of an entry comes from, and when it was fetched (UTC)."""
+    """Where the data of an entry comes from, and when the entry is built (UTC); rows that are not stored are as new."""
 
     source: str
     api_version: str
-    fetched_at: datetime
+    built_at: datetime
 
 
 def build_entry(
@@ -66,7 +66,7 @@ def build_entry(
 ) -> tuple[Entry, bytes]:
     """Return the entry of a key and its compressed bytes.
 
-    An old window with days that were last fetched before they were final is not final itself; it expires after a week.
+    Its data is as old as its newest day, whenever it is built, and it expires when the first of its days does.
 
     Args:
         states: stored days; those outside the window are ignored.
@@ -78,11 +78,9 @@ def build_entry(
     missing = _describe_missing(states, summary, find_difference(query.spec, daily, summary.rows) if summary else None)
     complete = len(states) == len(window) and all(state.complete for state in states.values()) and missing is None
     settled = complete and all(state.settled for state in states.values())
-    fresh_until = expires_at(window, account.data_zone, provenance.fetched_at, settings.freshness_rules)
-    if fresh_until is None and not settled:
-        fresh_until = provenance.fetched_at + settings.freshness_rules.settling
+    schedule = RefetchSchedule.for_account(account, settings.freshness_rules)
     facts: dict[str, Any] = {
-        "fetched_at": provenance.fetched_at,
+        "fetched_at": find_fetch_time(states),
         "complete": complete,
         "settled": settled,
         "data_version": max((state.data_version for state in states.values()), default=1),
@@ -92,7 +90,12 @@ def build_entry(
     days_fetched_at = min((state.fetched_at for state in states.values()), default=None)
     header = Header(**_query_fields(query), missing=missing, days_fetched_at=days_fetched_at, **facts)
     document = Document(header, _to_summary(summary), daily)
-    return _pack(context, query, document, fresh_until)
+    return _pack(context, query, document, find_expiry(window, states, schedule, provenance.built_at))
+
+
+def find_fetch_time(states: Mapping[date, PartitionState]) -> datetime:
+    """Return when the data of an entry was fetched that is built of stored days: the newest of them."""
+    return states[max(states)].fetched_at
 
 
 def build_entry_of_rows(
@@ -107,8 +110,8 @@ def build_entry_of_rows(
     header = Header(
         **_query_fields(query),
         missing=missing,
-        days_fetched_at=provenance.fetched_at,
-        fetched_at=provenance.fetched_at,
+        days_fetched_at=provenance.built_at,
+        fetched_at=provenance.built_at,
         complete=missing is None,
         settled=False,
         data_version=1,
@@ -116,10 +119,10 @@ def build_entry_of_rows(
         api_version=provenance.api_version,
     )
     document = Document(header, _to_summary(summary), ColumnTable.from_rows(in_order(rows)))
-    return _pack(context, query, document, provenance.fetched_at)
+    return _pack(context, query, document, provenance.built_at)
 
 
-def describe_entry(query: EntryQuery, provenance: Provenance, missing: str | None) -> Entry:
+def describe_entry(query: EntryQuery, source: str, fetched_at: datetime, missing: str | None) -> Entry:
     """Return the entry of a document that is not built: without codec and bytes, and expired when it was fetched."""
     return Entry(
         key=query.entry_key,
@@ -128,9 +131,9 @@ def describe_entry(query: EntryQuery, provenance: Provenance, missing: str | Non
         codec="identity",
         raw_bytes=0,
         stored_bytes=0,
-        fetched_at=provenance.fetched_at,
-        expires_at=provenance.fetched_at,
-        source=provenance.source,
+        fetched_at=fetched_at,
+        expires_at=fetched_at,
+        source=source,
         complete=missing is None,
         degraded_reason=missing,
     )

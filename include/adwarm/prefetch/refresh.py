@@ -87,11 +87,12 @@ def load_states(
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An entry that is published, with its sealed bytes, and the number of its daily rows."""
+    """An entry that is published, with its sealed bytes, the number of its daily rows, and when it was built (UTC)."""
 
     entry: Entry
     sealed: bytes
     rows: int
+    built_at: datetime
 
 
 class Publishing(Protocol):
@@ -116,6 +117,7 @@ class AccountRefresh:
     Attributes:
         now: the moment at which windows were resolved, UTC.
         stored: the state of the account under the lease: its entries, and whether data of it is damaged.
+        until: when the keys are still to be fresh; see `plan_fetch`.
     """
 
     fetcher: Fetcher
@@ -125,6 +127,7 @@ class AccountRefresh:
     now: datetime
     publishing: Publishing
     stored: FetchState
+    until: datetime | None = None
     _has_damage: bool = False
     _written: dict[str, ColumnTable] = field(default_factory=dict)
     _remaining: dict[EntryKey, ReportKey] = field(default_factory=dict)
@@ -191,7 +194,9 @@ class AccountRefresh:
             return
         page_rows = self.fetcher.source.capabilities.max_page_rows
         self._states = load_states(self.context, self.account.id, self.spec, [*windows, *history])
-        plan = plan_fetch(windows, self._states, self._schedule, now=self.now, history=history, page_rows=page_rows)
+        plan = plan_fetch(
+            windows, self._states, self._schedule, self.now, history=history, page_rows=page_rows, until=self.until
+        )
         self._pending_days = {day for span in plan.spans for day in span.days()}
         descriptions = {state.missing for state in self._states.values() if state.missing}
         self.fetcher.start([gap for text in sorted(descriptions) for gap in MissingData.parse_objects(text)])
@@ -377,7 +382,7 @@ class AccountRefresh:
             daily = take_window(table, window)
             entry, sealed = build_entry(self.context, query, self._states, summary, provenance, daily=daily)
             rows = sum(self._states[day].rows for day in window.days() if day in self._states)
-            built[entry_key] = Published(entry, sealed, rows)
+            built[entry_key] = Published(entry, sealed, rows, provenance.built_at)
         return built
 
     def _publish(self, states: Sequence[PartitionState], built: Mapping[EntryKey, Published]) -> None:

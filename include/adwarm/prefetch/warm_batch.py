@@ -20,6 +20,7 @@ from itertools import accumulate, groupby
 
 from sqlalchemy import Connection, Engine
 
+from adwarm.fetch_plan import SESSION
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError, Denied, Refused, TokenDead
@@ -254,7 +255,7 @@ def _outcome(warm: Warm) -> KeyOutcome:
     return KeyOutcome(
         _to_request(warm),
         status,
-        fetched_at=warm.fetched_at,
+        stored_at=warm.fetched_at,
         expires_at=warm.expires_at,
         reason=warm.error,
         error=error,
@@ -291,7 +292,8 @@ def _to_request(warm: Warm) -> KeyRequest:
     if warm.reason is WarmReason.DAY_CLOSED:
         close_day = date.fromisoformat(warm.key.date_range.partition("..")[2])
     cause = find_cause(warm.reason, warm.strategy, warm.run_id)
-    return KeyRequest(warm.key, warm.id, close_day, warm.predicted_open, cause=cause)
+    until = None if warm.predicted_open is None else warm.predicted_open + SESSION
+    return KeyRequest(warm.key, warm.id, close_day, until, cause=cause)
 
 
 def _record_outcomes(connection: Connection, run_id: str, outcomes: Sequence[KeyOutcome]) -> None:
@@ -311,7 +313,7 @@ def _to_result(outcome: KeyOutcome, warm_id: int) -> WarmResult:
         warm_id=warm_id,
         status=WarmStatus.PLANNED if again else WarmStatus(outcome.status),
         error=outcome.reason,
-        fetched_at=outcome.fetched_at,
+        fetched_at=outcome.stored_at,
         expires_at=outcome.expires_at,
         requests=outcome.calls,
         seconds=outcome.seconds,

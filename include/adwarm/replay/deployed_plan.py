@@ -281,8 +281,10 @@ class _SimulatedStore(KeyLifetimes):
         until = self._cache.get_fresh_until(self.get_numbers(keys), _PLAN)
         return [to_expiry(end) if end > 0 else None for end in until.tolist()]
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
-        """Return which requests a fetch of each key then would take."""
+    def get_request_costs(
+        self, keys: Sequence[ReportKey], moments: Sequence[datetime], until: Sequence[datetime] | None = None
+    ) -> list[RequestCost]:
+        """Return which requests a fetch of each key then would take; days that are due by `until` are not counted."""
         costs = []
         for key, moment in zip(self.get_numbers(keys).tolist(), moments, strict=True):
             at = to_micros(moment)

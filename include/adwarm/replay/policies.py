@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from adwarm.access_log.timestamps import from_micros, to_micros
+from adwarm.fetch_plan import SESSION
 from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.models.boosted import HISTORY_MICROS, BoostedModel, Horizons
 from adwarm.forecast.protocol import Forecast, SlotChances, data_cutoff_at
@@ -27,15 +28,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens
 from adwarm.planning.decide import MIN_PROBABILITY
-from adwarm.planning.plan import (
-    LOOKAHEAD,
-    SESSION,
-    START_LATENCY,
-    LikelyKeys,
-    PlanTiming,
-    find_likely_keys,
-    get_lead_time,
-)
+from adwarm.planning.plan import LOOKAHEAD, START_LATENCY, LikelyKeys, PlanTiming, find_likely_keys, get_lead_time
 from adwarm.planning.store_view import NEVER
 from adwarm.replay import baselines
 from adwarm.replay.policy import FOREVER, DecisionTimes, EntryLifetime, Policy, PredictedEvent, Ranking, ReplayTiming

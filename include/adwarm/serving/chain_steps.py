@@ -21,6 +21,7 @@ from adwarm.prefetch.entry_builder import (
     build_entry,
     build_entry_of_rows,
     describe_entry,
+    find_fetch_time,
     version_sum,
 )
 from adwarm.prefetch.gap_filling import MissingData, describe_missing
@@ -70,21 +71,22 @@ def read_partitions(reader: Reader, key: ReportKey, *, with_document: bool = Tru
     lacking = [day for day in window.days() if day not in states]
     if lacking:
         raise NotFound(f"{len(lacking)} of {format_count(len(window), 'day')} are not stored, the first {lacking[0]}")
-    at = min(state.fetched_at for state in states.values())
+    oldest = min(state.fetched_at for state in states.values())
     unique = None if len(window) == 1 else _describe_unique(query.spec, window)
-    provenance = Provenance(context.settings.source.kind, "", at)
+    source = context.settings.source.kind
     try:
         if with_document:
-            summary = None if unique is None else RangeSummary([], at, version_sum(states, window), unique)
+            summary = None if unique is None else RangeSummary([], oldest, version_sum(states, window), unique)
             daily = daily_table(context.objects, states, window)
+            provenance = Provenance(source, "", reader.clock.now())
             built = build_entry(context, query, states, summary, provenance, daily=daily)
         else:
             check_objects(context.objects, states, window)
-            built = describe_entry(query, provenance, unique), b""
+            built = describe_entry(query, source, find_fetch_time(states), unique), b""
     except Corrupt as error:
         context.on_damage(error, key.account_id, str(key))
         raise
-    why = f"assembled from stored days, the oldest fetched at {at:%Y-%m-%d %H:%M} UTC"
+    why = f"assembled from stored days, the oldest fetched at {oldest:%Y-%m-%d %H:%M} UTC"
     return _unpublished(reader, key, built, why)
 
 

@@ -127,12 +127,12 @@ class AccessLogSettings(Section):
 
 
 class FreshnessSettings(Section):
-    """How long an entry is fresh, by the age of its newest day, and when a day is fetched again."""
+    """How long data of a day is fresh, by the age of the day, and when it is fetched again."""
 
-    today_hours: float = Field(3, gt=0, description="Hours that an entry is fresh whose newest day is today.")
-    yesterday_hours: float = Field(6, gt=0, description="The same, when the newest day is yesterday.")
-    week_hours: float = Field(24, gt=0, description="The same, when the newest day is 2 to `DAILY_DAYS` days old.")
-    settling_hours: float = Field(168, gt=0, description="The same, when the newest day is older and not settled yet.")
+    today_hours: float = Field(3, gt=0, description="Hours that data of today is fresh.")
+    yesterday_hours: float = Field(6, gt=0, description="The same for yesterday.")
+    week_hours: float = Field(24, gt=0, description="The same for days that are 2 to `DAILY_DAYS` days old.")
+    settling_hours: float = Field(168, gt=0, description="The same for older days that are not settled yet.")
     daily_days: int = Field(
         7,
         ge=2,

@@ -176,14 +176,23 @@ def _mark(
         or_(partition.c.restated_at.is_(None), partition.c.restated_at < at),
     )
     connection.execute(update(partition).where(is_older).values(restated_at=at))
+    older = select(partition.c.day, partition.c.spec_hash).where(
+        partition.c.account_id == account_id, partition.c.day.in_(days), partition.c.fetched_at < at
+    )
+    unread = {tuple(row) for row in connection.execute(older)}
     keys = [entry.c.since, entry.c.until, entry.c.spec_hash]
     of_query = true() if spec_hash is None else entry.c.spec_hash == spec_hash
     overlaps = (of_query, entry.c.since <= max(days), entry.c.until >= min(days))
     is_fresh = or_(entry.c.expires_at.is_(None), entry.c.expires_at > at)
-    query = select(*keys).where(entry.c.account_id == account_id, *overlaps, entry.c.fetched_at < at, is_fresh)
+    query = select(*keys, entry.c.fetched_at).where(entry.c.account_id == account_id, *overlaps, is_fresh)
     # Locked in one order, so that two processes cannot wait for each other's rows.
     rows = connection.execute(query.order_by(*keys).with_for_update()).all()
-    stale = [row for row in rows if any(day in Window(row.since, row.until) for day in days)]
+    stale = [
+        row
+        for row in rows
+        for window in [Window(row.since, row.until)]
+        if any(day in window and (row.fetched_at < at or (day, row.spec_hash) in unread) for day in days)
+    ]
     if stale:
         same = and_(
             entry.c.account_id == account_id,

@@ -41,7 +41,9 @@ class _View:
     def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
         return [self.fresh.get(key) for key in keys]
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
+    def get_request_costs(
+        self, keys: Sequence[ReportKey], moments: Sequence[datetime], until: Sequence[datetime] | None = None
+    ) -> list[RequestCost]:
         return [RequestCost(key not in self.free, False) for key in keys]
 
 

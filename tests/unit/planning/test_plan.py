@@ -61,7 +61,9 @@ class _View:
     get_expiries: Lookup
     moments_read: list[datetime] = field(default_factory=list)
 
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
+    def get_request_costs(
+        self, keys: Sequence[ReportKey], moments: Sequence[datetime], until: Sequence[datetime] | None = None
+    ) -> list[RequestCost]:
         self.moments_read.extend(moments)
         return [RequestCost(True, False)] * len(keys)
 

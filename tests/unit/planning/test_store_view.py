@@ -117,7 +117,8 @@ def test_stale_or_moved_whichever_is_first(subtests: pytest.Subtests) -> None:
         ("last_7d", MIDNIGHT - timedelta(minutes=10), MIDNIGHT),
         ("last_7d", MIDNIGHT, MIDNIGHT + timedelta(hours=6)),
         ("last_week", NOON, NOON + timedelta(hours=24)),
-        ("2026-03-01..2026-03-03", MIDNIGHT - timedelta(hours=1), MIDNIGHT + timedelta(hours=5)),
+        ("2026-03-01..2026-03-03", MIDNIGHT - timedelta(hours=1), MIDNIGHT),
+        ("2026-03-01..2026-03-02", MIDNIGHT - timedelta(hours=1), MIDNIGHT + timedelta(hours=23)),
         ("2025-01-01..2025-01-31", NOON, NEVER),
         ("last_year", NOON, NEVER),
     ]:
