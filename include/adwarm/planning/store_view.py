@@ -193,7 +193,7 @@ class StoreView:
             name, days = key.account_id, stored.get(key.account_id, {})
             latest = ((level, _last_rows(states.get(name, {}))) for level, states in similar)
             rows = expect_rows(spec, _last_rows(days), latest) if spec.breakdowns else 0
-            cost = get_request_cost(windows[index], days, schedules[name], at, rows, until)
+            cost = get_request_cost(windows[index], days, schedules[name], at, rows, until=until)
             yield index, cost if rows else cost._replace(pages=_count_pages(days, page_rows[name]))
 
     def _list_states(
