@@ -47,7 +47,7 @@ from adwarm.foundation.telemetry import span
 from adwarm.model import Account, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped
-from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, list_ids, make_fetched
+from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, Published, list_ids, make_fetched
 from adwarm.prefetch.fetch_lease import (
     FetchLease,
     LeasedReport,
@@ -58,7 +58,7 @@ from adwarm.prefetch.fetch_lease import (
     acquire_lease,
 )
 from adwarm.prefetch.fetcher import Fetcher
-from adwarm.prefetch.refresh import AccountRefresh, Published, load_states
+from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
 from adwarm.sources.units import CONNECT_SECONDS
 from adwarm.store import accounts, denials, entries, leases, quarantine, zone_changes
@@ -272,11 +272,9 @@ class AccountFetch:
         """Yield a transaction that publishes; the last one stores the outcomes and releases the lease as well."""
         # Runs as of another time measure nothing: their plans would depend on how busy the machine is.
         seconds = max(0.0, (self.context.clock.now() - self._started).total_seconds()) or None
-        fetched = {index: published[key] for index, key in stale.items() if key in published}
-        finished = self._finished | {
-            index: make_fetched(self.requests[index], item.entry, item.rows, item.built_at, seconds)
-            for index, item in fetched.items()
-        }
+        found = {index: published[key] for index, key in stale.items() if key in published}
+        fetched = {index: make_fetched(self.requests[index], item, seconds) for index, item in found.items()}
+        finished = self._finished | fetched
         closes = is_last and may_close
         with write_transaction(self.context.engine) as connection:
             lease.check(connection, release=closes)

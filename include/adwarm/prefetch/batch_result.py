@@ -101,17 +101,26 @@ class KeyOutcome:
     age_seconds: float | None = None
 
 
-def make_fetched(
-    request: KeyRequest, entry: Entry, rows: int, stored_at: datetime, seconds: float | None
-) -> KeyOutcome:
-    """Return the outcome of a key whose entry, with so many daily rows, is published."""
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An entry that is published, with its sealed bytes, the number of its daily rows, and when it was built (UTC)."""
+
+    entry: Entry
+    sealed: bytes
+    rows: int
+    built_at: datetime
+
+
+def make_fetched(request: KeyRequest, published: Published, seconds: float | None) -> KeyOutcome:
+    """Return the outcome of a key whose entry is published."""
+    entry = published.entry
     return KeyOutcome(
         request,
         KeyStatus.FETCHED,
         fetched_at=entry.fetched_at,
-        stored_at=stored_at,
+        stored_at=published.built_at,
         expires_at=entry.expires_at,
-        rows=rows,
+        rows=published.rows,
         raw_bytes=entry.raw_bytes,
         stored_bytes=entry.stored_bytes,
         reason=entry.degraded_reason,

@@ -34,6 +34,7 @@ from adwarm.foundation.errors import Corrupt
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window
 from adwarm.model.keys import name_report
 from adwarm.prefetch.batch import platform_time
+from adwarm.prefetch.batch_result import Published
 from adwarm.prefetch.entry_builder import (
     EntryQuery,
     Provenance,
@@ -83,16 +84,6 @@ def load_states(
     """Return the stored partitions of an account, by day, from the first to the last day of `windows`."""
     hull = Window(min(window.since for window in windows), max(window.until for window in windows))
     return partitions.list_states(context.engine, account_id, spec.hash, hull)
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """An entry that is published, with its sealed bytes, the number of its daily rows, and when it was built (UTC)."""
-
-    entry: Entry
-    sealed: bytes
-    rows: int
-    built_at: datetime
 
 
 class Publishing(Protocol):
