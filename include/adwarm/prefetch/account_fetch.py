@@ -272,8 +272,8 @@ class AccountFetch:
         """Yield a transaction that publishes; the last one stores the outcomes and releases the lease as well."""
         # Runs as of another time measure nothing: their plans would depend on how busy the machine is.
         seconds = max(0.0, (self.context.clock.now() - self._started).total_seconds()) or None
-        found = {index: published[key] for index, key in stale.items() if key in published}
-        fetched = {index: make_fetched(self.requests[index], item, seconds) for index, item in found.items()}
+        ready = {index: published[key] for index, key in stale.items() if key in published}
+        fetched = {index: make_fetched(self.requests[index], item, seconds) for index, item in ready.items()}
         finished = self._finished | fetched
         closes = is_last and may_close
         with write_transaction(self.context.engine) as connection:
