@@ -145,7 +145,7 @@ class QueueMissHandler:
         drainer: Drainer,
         executor: Executor | None = None,
     ) -> None:
-        self._limits = settings.serving
+        self._limits, self._longest_wait = settings.serving, settings.backpressure.timeout_seconds
         self._queue = queue
         self._drainer = drainer
         self._executor = executor or ThreadPoolExecutor(_SQL_THREADS, thread_name_prefix="misses")
@@ -199,7 +199,7 @@ class QueueMissHandler:
         """
         if not token.allows(TokenScope.ENQUEUE):
             return FetchOutcome(False, reason=_READ_ONLY)
-        seconds = min(wait_seconds, self._limits.max_wait_seconds)
+        seconds = min(wait_seconds, self._longest_wait)
         longest = max(seconds, ANSWER_SECONDS)
         try:
             with limited(TimeLimit(longest, "the answer")):

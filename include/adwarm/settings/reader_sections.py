@@ -89,7 +89,6 @@ class ServingSettings(Section):
     )
     memory_bytes: int = Field(64 * 2**20, ge=0, description="Size of the cache of response bodies in memory.")
     disk_bytes: int = Field(2**30, ge=0, description="Size of the cache of response bodies in `home`.")
-    max_wait_seconds: float = Field(30, gt=0, le=30, description="Longest wait of a request for a missing report.")
     max_waiters_per_token: int = Field(
         8,
         ge=1,

@@ -120,7 +120,7 @@ class HitRoute:
         self._chain = ApiChain(services.chain, parts)
         self._store_lost_at = -math.inf
         self._reports = frozenset(services.context.settings.reports)
-        self._max_wait = services.context.settings.serving.max_wait_seconds
+        self._max_wait = services.context.settings.backpressure.timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
