@@ -205,7 +205,7 @@ class BackpressureSettings(Section):
     queue_timeout_seconds: float = Field(
         900, gt=0, description="Deadline of a queued request that no caller waits for."
     )
-    timeout_seconds: float = Field(30, gt=0, description="How long a caller waits: for admission, or for a missing report.")
+    timeout_seconds: float = Field(30, gt=0, description="How long a caller waits for admission or a report.")
     memory_percent: float = Field(
         80,
         gt=0,
