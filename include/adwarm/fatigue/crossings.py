@@ -142,7 +142,7 @@ def _build_alert(context: Context, crossings: Sequence[_Crossing], now: datetime
         errors=len(crossings),
         example=f"ad {worst.ad_id}",
         reason="; ".join(lines),
-        next_step=f"{action} `adwarm fatigue {worst.account_id}` shows all ads of the account that loses most.",
+        next_step=f"{action} `adwarm fatigue {worst.account_id}` shows all ads of that account.",
         is_over=True,
         ads=ads,
     )
