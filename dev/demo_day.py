@@ -308,16 +308,12 @@ class DemoReport:
         percentiles = ", ".join(f"p{share} {times[f'hit_p{share}_ms']:g} ms" for share in (50, 95, 99))
         rows, first, later = api["row_bytes"], api["first_visit_bytes"], api["next_morning_bytes"]
         learned = api["opens_learned"]
-        plain, deltas = api["next_morning_plain_bytes"], api["next_morning_codings"].get("dcz", 0)
         return [
             ("reports read over HTTP", f"{api['reports']:,} in the evening, {api['hits']:,} of them fresh"),
             ("latency of a hit", f"{percentiles} over {api['timed_reads']:,} reads, client and server in one process"),
             ("bytes of a first visit", f"{first:,} by zstd; {rows:,} as rows of JSON ({first / rows:.1%})"),
             ("bytes when nothing changed", f"{api['unchanged_bytes']:,} (304)"),
-            (
-                "bytes on the next morning",
-                f"{later:,}, {deltas:,} of {api['reports']:,} as deltas (dcz); {plain:,} by zstd ({later / plain:.1%})",
-            ),
+            ("bytes on the next morning", f"{later:,} by zstd"),
             (
                 "opens that the API logged",
                 f"{api['opens_by_readers']:,} by readers, {api['opens_by_scripts']:,} by a script; {learned:,} counted",

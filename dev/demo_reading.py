@@ -89,7 +89,6 @@ class ApiReaders:
             latencies = _time_hits(http, keys)
             self._fetch_again(keys)
             later = _read_all(client, keys)
-            plain_bytes = sum(_measure_body(http, key, "zstd") for key in keys)
         figures = {
             "reports": len(keys),
             "hits": _count_hits(first),
@@ -99,8 +98,6 @@ class ApiReaders:
             "unchanged_codings": dict(Counter(answer.coding for answer in again)),
             "next_morning_hits": _count_hits(later),
             "next_morning_bytes": _count_bytes(later),
-            "next_morning_plain_bytes": plain_bytes,
-            "next_morning_codings": dict(Counter(answer.coding for answer in later)),
             "opens_by_readers": len(first) + len(again) + len(later),
             "opens_by_scripts": 2 * len(keys) + len(latencies),
             "timed_reads": len(latencies),

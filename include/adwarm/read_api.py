@@ -12,7 +12,6 @@ from adwarm.runtime import Runtime
 from adwarm.serving.api.anonymous import EndAnonymous
 from adwarm.serving.api.app import Startable, build_application
 from adwarm.serving.chain_steps import LibraryLoader
-from adwarm.serving.deltas import DeltaThreads
 from adwarm.serving.drainers import BATCH_SIZE, describe_fetching, make_drainer
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.local_caches import QueryWatcher
@@ -29,8 +28,7 @@ def build_read_api(runtime: Runtime) -> ASGIApp:
     """
     metrics = ServingMetrics()
     telemetry.add_sink(metrics)
-    deltas = DeltaThreads(runtime.context)
-    parts = HitParts(runtime.context, runtime.clock, deltas)
+    parts = HitParts(runtime.context, runtime.clock)
     runtime.caches.add(parts.pointers, parts.bodies, parts.representations)
     authenticator = TokenAuthenticator(runtime.engine, runtime.clock)
     opens, misses = OpenLog(runtime.settings), build_miss_handler(runtime)
@@ -51,7 +49,6 @@ def build_read_api(runtime: Runtime) -> ASGIApp:
         await queries.close()
         await misses.close()
         await authenticator.close()
-        await asyncio.to_thread(deltas.close)
         await asyncio.to_thread(parts.close)
         await asyncio.to_thread(opens.close)
         telemetry.remove_sink(metrics)

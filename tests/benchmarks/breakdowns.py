@@ -14,7 +14,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from adwarm.compression import encode_document, unpack_document
-from adwarm.compression.dictionaries import encode_delta
 from adwarm.foundation.clock import VirtualClock
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, Priority, ReportKey, Row, Window, resolve_key
@@ -61,7 +60,7 @@ class Reports:
 
     def __init__(self, runtime: Runtime, server: SimulatorServer, clock: VirtualClock) -> None:
         self._runtime, self._server, self._clock = runtime, server, clock
-        self._engine, self._documents = runtime.prefetch_engine(), dict[str, bytes]()
+        self._engine = runtime.prefetch_engine()
         save_accounts(runtime, server)
         server.state.clock = clock  # waits for an async report pass on the platform as well
         server.state.set_fault_profile(server.state.fault_profile)
@@ -83,15 +82,12 @@ class Reports:
             raise SystemExit(f"{name} is not stored")
         entry, blob = stored
         document = unpack_document(blob, self._runtime.settings.compression)
-        body, before = encode_document(document), self._documents.get(name)
-        self._documents[name] = body
         return {
             "rows": document.daily.rows,
             "calls": calls,
             "CPU seconds": seconds,
-            "JSON bytes": len(body),
+            "JSON bytes": len(encode_document(document)),
             "bytes sent": entry.stored_bytes,
-            "delta bytes": 0 if before is None else len(encode_delta(body, before)),
         }
 
 

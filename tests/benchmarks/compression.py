@@ -16,7 +16,7 @@ import csv
 import gzip
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -32,7 +32,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from adwarm.compression.dictionaries import encode_delta
 from adwarm.compression.document import Shape, encode_document, render_shape
 from adwarm.compression.envelope import encode
 from adwarm.model import ColumnTable, Row
@@ -57,11 +56,6 @@ TIME = 1 / 200
 """Longest time, as a share of brotli-11's."""
 ROUNDS = sized({"50 KB": 15, "1 MB": 3, "10 MB": 2}, dict.fromkeys(BYTES, 1))
 """How often each codec runs; a call of less than a second runs three times as often."""
-RESTATED_DAYS = 8
-NEW_DAY = "a new day"
-NEW_DAY_SHARE, RESTATED_SHARE, LARGE_SHARE = 0.04, 0.10, 0.07
-"""Largest delta, as shares of the plain answer: for a new day, for restated days, and at 10 MB."""
-DELTA_MS_PER_MB = 5
 PARSE_TIME = 1 / 4
 STORED = sized(((20, 30), (200, 28)), ((2, 5),))
 STORED_BYTES = 0.35
@@ -182,57 +176,6 @@ def measure_first_visit(name: str, rows: Sequence[Row], results: TargetResults |
     ]
 
 
-def measure_returning(name: str, old: Sequence[Row], new: Sequence[Row]) -> dict[str, Any]:
-    """Return the bytes and the time of a document for a reader that has yesterday's."""
-    before = encode_document(make_document(old, UNTIL - timedelta(days=1)))
-    after = encode_document(make_document(new))
-    own = measure({name: lambda: encode_delta(after, before)}, 3)[name]
-    plain = len(zstandard.ZstdCompressor(level=9).compress(after))
-    return {
-        "what": name,
-        "raw bytes": len(after),
-        "plain zstd-9": plain,
-        "bytes": own.size,
-        "bytes / plain": own.size / plain,
-        "ms (CPU)": own.cpu * 1e3,
-        "ms / MB of rows": own.cpu * 1e3 / (len(encode_rows(make_document(new))) / 1e6),
-    }
-
-
-def returning_reports(ads: int) -> Iterator[tuple[str, list[Row], list[Row]]]:
-    """Yield yesterday's and today's rows: with a new day alone, and with the newest days restated as well."""
-    first, yesterday = UNTIL - timedelta(days=DAYS), UNTIL - timedelta(days=1)
-    final = simulated_rows(ads, first, UNTIL)
-    new = [row for row in final if row["date_start"] > str(first)]
-    yield NEW_DAY, [row for row in final if row["date_start"] <= str(yesterday)], new
-    restated_from = str(yesterday - timedelta(days=RESTATED_DAYS - 1))
-    settled = [row for row in final if row["date_start"] < restated_from]
-    before, after = (
-        [row for row in simulated_rows(ads, first, day, noon_after(day)) if row["date_start"] >= restated_from]
-        for day in (yesterday, UNTIL)
-    )
-    new = [row for row in settled if row["date_start"] > str(first)] + after
-    yield f"{NEW_DAY}, {RESTATED_DAYS} days restated", settled + before, new
-
-
-def measure_deltas(results: TargetResults) -> Rows:
-    """Measure the deltas that the server sends, and check their bytes; the time is bounded for a new day."""
-    measured: Rows = []
-    for size, ads in ADS.items():
-        for what, old, new in returning_reports(ads):
-            found = measure_returning(f"{size}: {what}", old, new)
-            measured.append(found)
-            if what == NEW_DAY:
-                share, allowance = (NEW_DAY_SHARE, 500) if size == "1 MB" else (LARGE_SHARE, 0)
-                results.check_at_most(f"{found['what']}: ms / MB of rows", found["ms / MB of rows"], DELTA_MS_PER_MB)
-                results.check_at_most(
-                    f"{found['what']}: bytes", found["bytes"], share * found["plain zstd-9"] + allowance
-                )
-            else:
-                results.check_at_most(f"{found['what']}: bytes / plain", found["bytes / plain"], RESTATED_SHARE)
-    return measured
-
-
 def measure_parsing(name: str, rows: Sequence[Row], results: TargetResults) -> Rows:
     """Return the parse times of each client, and check them."""
     document = make_document(rows)
@@ -348,16 +291,14 @@ def main(paths: Sequence[str] = ()) -> int:
         rows += measure_first_visit(name, report, results)
     for path in paths:
         rows += measure_first_visit(Path(path).stem, read_own_rows(path), None)
-    returning = measure_deltas(results)
     parsing = [
         row for name in sized(("1 MB", "10 MB"), ("1 MB",)) for row in measure_parsing(name, reports[name], results)
     ]
     stored = measure_stored(results)
     check_bytes(results)
     print_table("Bytes of a report with the default fields", stored)
-    print_table("A returning reader: today's document with yesterday's as dictionary", returning)
     print_table("Parsing the JSON for the first time in a process or page, and again", parsing)
-    return results.finish(rows, stored=stored, returning=returning, parsing=parsing)
+    return results.finish(rows, stored=stored, parsing=parsing)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ SHAPES: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("", {"Accept": "text/csv"}),
     ("", {"Adwarm-Priority": "critical", "Accept": "application/vnd.apache.arrow.stream"}),
     ("", {"Prefer": "wait=20", "Adwarm-Priority": "critical", "Adwarm-Trigger": "poll"}),
-    ("", {"Accept-Encoding": "dcz, zstd", "Cache-Control": "no-cache"}),
+    ("", {"Accept-Encoding": "br, zstd", "Cache-Control": "no-cache"}),
 )
 VALUES: Final = {"request_id": ("1",), "name": ("page.css",), "run_id": ("newest",)}
 """Values of the parameters of paths, but account and range."""

@@ -33,6 +33,7 @@ SHORT_MODULES = {
     "backpressure/wake_up.py": "a trigger of Airflow waits for it and must not load what fetches",
     "foundation/version.py": "the build of the wheel reads it",
     "store/migrations/env.py": "alembic asks for it by this name",
+    "store/entry_versions.py": "a module for each table",
     "store/payloads.py": "a module for each table",
     "store/tables.py": "importing it registers every table",
     "store/page_files.py": "the files of pages stand apart from content-addressed objects",

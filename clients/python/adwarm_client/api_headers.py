@@ -2,12 +2,6 @@
 
 from typing import Final
 
-CLIENT: Final = "Adwarm-Client"
-"""Request: the client library and its version, such as `hook/1` or `python/1`.
-
-A page on another origin needs it in `Access-Control-Allow-Headers`; a page on the API's own origin just sends it.
-"""
-
 ACTOR: Final = "Adwarm-Actor"
 """Request: who opens the report, `human`, `embedded`, `api` or `warmer`; only a trusted token's is used."""
 

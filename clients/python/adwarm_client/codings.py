@@ -1,12 +1,10 @@
-"""Content codings: gzip, brotli and zstd, and deltas against an earlier document, decoded in bounded memory.
+"""Content codings: gzip, brotli and zstd, decoded in bounded memory.
 
 Decoding never returns more than the allowed bytes. A stream that is truncated, damaged or followed by other bytes is
 rejected: the end mark of each format is checked, because some decoders silently return what they have.
 """
 
 import zlib
-from base64 import b64encode
-from hashlib import sha256
 from typing import Final
 
 import brotli
@@ -15,47 +13,6 @@ import zstandard
 from adwarm_client.errors import Corrupt, TooMuchData
 
 _GZIP_FORMAT: Final = 31
-CODING: Final = "dcz"
-MAGIC: Final = bytes.fromhex("5e2a4d1820000000")
-HASH_BYTES = 32
-_HEADER_BYTES = len(MAGIC) + HASH_BYTES
-
-
-def decode_delta(body: bytes, dictionary: bytes, max_bytes: int) -> bytes:
-    """Return the document of a delta, at most `max_bytes` of it.
-
-    Raises:
-        Corrupt: the body is no delta, was made against another dictionary, is truncated or damaged, or does not declare
-            the length of its document.
-        TooMuchData: it decodes to more than `max_bytes`.
-    """
-    if len(body) < _HEADER_BYTES or not body.startswith(MAGIC):
-        raise Corrupt("the body is not a delta of the coding dcz; fetch it again without a dictionary")
-    if body[len(MAGIC) : _HEADER_BYTES] != sha256(dictionary).digest():
-        raise Corrupt("the delta was made against another dictionary; fetch it again without a dictionary")
-    frame = body[_HEADER_BYTES:]
-    try:
-        declared = zstandard.get_frame_parameters(frame).content_size
-        if declared == zstandard.CONTENTSIZE_UNKNOWN:
-            raise Corrupt("the delta does not declare the length of its document; fetch it again without a dictionary")
-        if declared > max_bytes:
-            raise TooMuchData(f"the delta decodes to more than {max_bytes} bytes; request less at a time")
-        unpacker = zstandard.ZstdDecompressor(dict_data=raw_dictionary(dictionary))
-        return unpacker.decompress(frame, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise Corrupt(f"the delta is truncated or damaged ({error}); fetch it again without a dictionary") from error
-
-
-def format_available_dictionary(digest: bytes) -> str:
-    """Return the value of Available-Dictionary for the SHA-256 of a dictionary."""
-    return f":{b64encode(digest).decode('ascii')}:"
-
-
-def raw_dictionary(dictionary: bytes) -> zstandard.ZstdCompressionDict:
-    """Return a document as a dictionary of zstd."""
-    return zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-
-
 _BROTLI_STEP = 1 << 20
 
 

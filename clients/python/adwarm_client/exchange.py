@@ -117,22 +117,15 @@ class NotReady(Transient):
         self.stored_window = stored_window
 
 
-def decode_body(response: ApiResponse, dictionary: bytes | None = None) -> bytes:
+def decode_body(response: ApiResponse) -> bytes:
     """Return the body of a response without its content coding.
-
-    Args:
-        dictionary: the document that was announced as dictionary.
 
     Raises:
         Corrupt: the body is damaged, or its coding was not asked for.
         TooMuchData: it decodes to more than `MAX_DOCUMENT_BYTES`.
     """
-    from adwarm_client.codings import CODING, decode, decode_delta  # with them come libraries that take time to load
+    from adwarm_client.codings import decode  # with it come libraries that take time to load
 
-    if response.coding == CODING:
-        if dictionary is None:
-            raise Corrupt("the server sent a delta and no dictionary was announced")
-        return decode_delta(response.body, dictionary, MAX_DOCUMENT_BYTES)
     return decode(response.body, response.coding, MAX_DOCUMENT_BYTES)
 
 

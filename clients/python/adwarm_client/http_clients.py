@@ -73,10 +73,10 @@ class _BaseClient:
 class Client(_BaseClient):
     """Reads reports, scores and the state of the system from adwarm's read API.
 
-    Keeps reports on disk, so that a later call transfers nothing when a report is unchanged, and only what changed
-    otherwise. Every method raises the errors of `adwarm.AdwarmError`: `TokenDead` for a token that is not valid,
-    `Denied`, `NotFound`, `BadRequest`, `Refused` and `Transient` with `retry_after`, `NotReady` for a report that is
-    still to come. Safe to share between threads.
+    Keeps reports on disk, so that a later call transfers nothing when a report is unchanged. Every method raises the
+    errors of `adwarm.AdwarmError`: `TokenDead` for a token that is not valid, `Denied`, `NotFound`, `BadRequest`,
+    `Refused` and `Transient` with `retry_after`, `NotReady` for a report that is still to come. Safe to share between
+    threads.
 
     Args:
         base_url: URL of the API, such as `https://adwarm.example.com`.

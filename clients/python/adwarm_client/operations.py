@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
 from adwarm_client import api_headers
-from adwarm_client.errors import BadRequest, Corrupt, Transient
+from adwarm_client.errors import BadRequest, Transient
 from adwarm_client.exchange import (
     ApiRequest,
     ApiResponse,
@@ -30,13 +30,11 @@ from adwarm_client.keys import Priority, ReportKey, normalize_account_id
 from adwarm_client.report_answer import ReportAnswer, make_answer
 from adwarm_client.report_cache import ReportCache, StoredReport
 
-_CLIENT_NAME = "python/1"
-_PLAIN_CODINGS = "zstd, br, gzip"
+_CODINGS = "zstd, br, gzip"
 _MAX_SERVER_WAIT = 30
 _MIN_PAUSE = 0.5
 _DEFAULT_PAUSE = 2.0
 _PAGE_SIZE = 1_000
-_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +65,13 @@ class Operations:
     base_url: str
     cache: ReportCache | None
     actor: str | None = None
-    _may_use_dictionary: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_may_use_dictionary", _is_secure(self.base_url))
 
     def read_report(self, key: ReportKey, options: ReadOptions) -> Steps[ReportAnswer]:
         """Read a report; a 202 is followed until the wait is over.
 
         Raises:
             NotReady: the report is not stored yet.
-            Corrupt: the answer is damaged, also without a dictionary.
+            Corrupt: the answer is damaged.
             AdwarmError: the API refused the request; the class says why.
         """
         target = _report_target(key)
@@ -107,13 +101,7 @@ class Operations:
                     if read_stored_window(response)
                     else _unexpected(response, key.account_id)
                 )
-            try:
-                document = yield Work(partial(decode_body, response, stored.document if stored else None))
-            except Corrupt:
-                if stored is None:
-                    raise
-                stored = None  # read it once more, without a dictionary
-                continue
+            document = yield Work(partial(decode_body, response))
             content_type = response.headers.get("content-type", "")
             answer = make_answer(key, response, document, content_type)
             if self.cache is not None and answer.etag:
@@ -212,15 +200,10 @@ class Operations:
             headers[api_headers.REQUEST] = str(options.request_id)
         if stored is not None:
             headers["If-None-Match"] = stored.etag
-            if self._may_use_dictionary:
-                from adwarm_client.codings import CODING, format_available_dictionary
-
-                headers["Accept-Encoding"] = f"{CODING}, {_PLAIN_CODINGS}"
-                headers["Available-Dictionary"] = format_available_dictionary(sha256(stored.document).digest())
         return ApiRequest("GET", target, headers, wait_seconds=server_wait)
 
     def _headers(self) -> dict[str, str]:
-        headers = {"Accept-Encoding": _PLAIN_CODINGS, api_headers.CLIENT: _CLIENT_NAME}
+        headers = {"Accept-Encoding": _CODINGS}
         if self.actor is not None:
             headers[api_headers.ACTOR] = self.actor
         return headers
@@ -280,10 +263,3 @@ def _report_target(key: ReportKey) -> str:
 
 def _key_fields(key: ReportKey) -> dict[str, str]:
     return {"account": key.account_id, "range": key.date_range, "report": key.report}
-
-
-def _is_secure(base_url: str) -> bool:
-    """Whether a dictionary may be used: over HTTPS, or on this machine (RFC 9842, section 9.1)."""
-    parts = urlsplit(base_url)
-    host = (parts.hostname or "").lower()
-    return parts.scheme == "https" or host in _LOCAL_HOSTS or host.endswith(".localhost")

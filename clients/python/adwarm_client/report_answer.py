@@ -41,8 +41,7 @@ class ReportAnswer:
             fetched for this call.
         age_seconds: age of the data; None when the server does not say.
         ttl_seconds: how long it stays fresh, negative when it is stale; None for final data.
-        coding: how it was sent: `dcz` as a delta, `zstd`, `br`, `gzip`, `identity`, or `cached` when the copy on disk
-            is current.
+        coding: how it was sent: `zstd`, `br`, `gzip`, `identity`, or `cached` when the copy on disk is current.
         wire_bytes: bytes of the body on the wire.
         etag: its entity tag.
         content_type: type and format version of the document.

@@ -1,4 +1,4 @@
-"""Reports on the client's disk: their entity tags, and their documents as dictionaries for deltas.
+"""Reports on the client's disk: their entity tags, and their documents.
 
 One folder for each API and token id, readable by its user alone. Nothing in it, its name included, is made of the
 token's secret. A file that is damaged, or that cannot be read or written, counts as absent: the cache only saves bytes.

@@ -55,7 +55,7 @@ export type Priority = 'critical' | 'high' | 'normal' | 'low'
 export type Trigger = 'open' | 'poll' | 'revalidate'
 
 export interface ClientOptions {
-  /** Where the API is; the page's own origin by default, since a browser uses dictionaries only there. */
+  /** Where the API is; the page's own origin by default. */
   readonly baseUrl?: string
   /** The bearer token, or a function that returns it. It is kept in memory only. */
   readonly token: string | (() => string)
@@ -87,7 +87,7 @@ export interface ReportAnswer extends Fallback {
   readonly ageSeconds: number | null
   /** Seconds until it counts as old; negative when it does; null when the API does not say. */
   readonly ttlSeconds: number | null
-  /** How it was compressed, such as `dcz` or `zstd`; null when the browser does not tell. */
+  /** How it was compressed, such as `zstd`; null when the browser does not tell. */
   readonly coding: string | null
   /** Milliseconds from the request to the parsed document. */
   readonly milliseconds: number
@@ -112,7 +112,6 @@ export interface FollowOptions extends ReportOptions {
   readonly onWaiting?: (answer: WaitingAnswer) => void
 }
 
-const CLIENT_NAME = 'hook/1'
 const DEFAULT_WAIT_SECONDS = 5
 const DEFAULT_RETRY_SECONDS = 2
 
@@ -277,11 +276,9 @@ export class AdwarmClient {
 
 function reportHeaders(options: ReportOptions): Record<string, string> {
   return {
-    // no-cache sends the version at hand and its dictionary, and the API lets a client that says so keep it a week.
-    'Adwarm-Client': CLIENT_NAME,
     'Adwarm-Trigger': options.trigger ?? 'open',
     Prefer: `wait=${options.waitSeconds ?? DEFAULT_WAIT_SECONDS}${options.allowPartial ? ', allow-partial' : ''}`,
-    // A header, since the browser's copy and its dictionary belong to one URL.
+    // A header, since the browser's copy belongs to one URL.
     ...(options.priority ? {'Adwarm-Priority': options.priority} : {}),
     ...(options.requestId ? {'Adwarm-Request': options.requestId} : {}),
   }

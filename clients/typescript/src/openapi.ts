@@ -1481,14 +1481,10 @@ export interface operations {
                 "Adwarm-Actor"?: ("human" | "embedded" | "api") | null;
                 /** @description Why the client asks; only `open` counts as an open by a human. */
                 "Adwarm-Trigger"?: "open" | "poll" | "revalidate";
-                /** @description Name and version of a client library. */
-                "Adwarm-Client"?: string;
                 /** @description Id of the request that an earlier 202 named, so that both are one open. */
                 "Adwarm-Request"?: string;
                 /** @description Validators of the copies at hand. */
                 "If-None-Match"?: string;
-                /** @description RFC 9842: hash of a copy at hand. */
-                "Available-Dictionary"?: string;
             };
             path: {
                 /** @description Account id, such as `act_1234`. */
@@ -1525,8 +1521,6 @@ export interface operations {
                     "Preference-Applied"?: string;
                     /** @description The request headers that choose the answer. */
                     Vary?: string;
-                    /** @description RFC 9842: the next answer may be a delta against this one. */
-                    "Use-As-Dictionary"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1577,8 +1571,6 @@ export interface operations {
                     "Preference-Applied"?: string;
                     /** @description The request headers that choose the answer. */
                     Vary?: string;
-                    /** @description RFC 9842: the next answer may be a delta against this one. */
-                    "Use-As-Dictionary"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;

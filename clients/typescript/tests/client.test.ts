@@ -26,7 +26,6 @@ describe('tryReport', () => {
     expect(call?.init.redirect).toBe('error')
     expect(Object.fromEntries(call?.headers ?? [])).toEqual({
       Authorization: 'Bearer secret',
-      'Adwarm-Client': 'hook/1',
       'Adwarm-Trigger': 'open',
       'Adwarm-Priority': 'high',
       Prefer: 'wait=5',
@@ -42,10 +41,10 @@ describe('tryReport', () => {
   })
 
   it('tells how the report came', async () => {
-    const {client} = makeClient(() => reportResponse('adwarm; hit; ttl=-9', undefined, {'Content-Encoding': 'dcz'}))
+    const {client} = makeClient(() => reportResponse('adwarm; hit; ttl=-9', undefined, {'Content-Encoding': 'zstd'}))
     const answer = await client.tryReport('act_1', 'last_7d')
 
-    expect(answer).toMatchObject({kind: 'report', status: 'stale', ageSeconds: 60, ttlSeconds: -9, coding: 'dcz'})
+    expect(answer).toMatchObject({kind: 'report', status: 'stale', ageSeconds: 60, ttlSeconds: -9, coding: 'zstd'})
   })
 
   it('tells which fallback answered, and why', async () => {

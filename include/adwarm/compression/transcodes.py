@@ -92,15 +92,13 @@ class RepresentationKey(NamedTuple):
 
     Attributes:
         content_hash: SHA-256 of the decoded document, in hex.
-        coding: content coding: `identity`, `gzip`, `br`, `zstd` or `dcz`.
+        coding: content coding: `identity`, `gzip`, `br` or `zstd`.
         shape: shape of the document, `columnar` as it is stored.
-        dictionary_hash: SHA-256 of the dictionary of a delta, in hex; empty for any other coding.
     """
 
     content_hash: str
     coding: str
     shape: str = "columnar"
-    dictionary_hash: str = ""
 
 
 class TranscodeCache:

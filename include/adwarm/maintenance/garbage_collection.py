@@ -19,7 +19,6 @@ from adwarm.foundation.errors import NotFound
 from adwarm.foundation.home import BODY_FOLDER, is_temporary
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.store import Context, ObjectStore, entries, entry_versions, read_transaction
-from adwarm.store.entry_versions import VersionLimits
 from adwarm.store.objects import StoredObject
 from adwarm.store.tables import metadata
 
@@ -34,7 +33,7 @@ class GarbageResult:
 
     Attributes:
         lines: objects with quarantined lines of the access log.
-        versions: versions of entries that are too old for any reader.
+        versions: publications of entries that were recorded longer ago than `entry_versions.LIFETIME`.
         unfinished: files of writers that were killed.
         next_folder: the folder of objects that a later run starts after; None when all were looked at.
     """
@@ -67,8 +66,7 @@ def collect_garbage(
     """Delete unreferenced objects and payloads older than `MIN_ORPHAN_AGE`.
 
     Ages are checked before the references are read, and again before each deletion: a row can only start to reference
-    an old object after the object was written again, which makes it young. Kept versions of entries that are too old
-    for any reader are deleted first, so that their payloads are unreferenced at once.
+    an old object after the object was written again, which makes it young.
 
     Args:
         now: the time of the machine.
@@ -77,8 +75,7 @@ def collect_garbage(
     """
     result = GarbageResult()
     if not after:
-        version_age = VersionLimits().age
-        result.versions = sum(entry_versions.delete_old(context.engine, now - version_age))
+        result.versions = sum(entry_versions.delete_old(context.engine, now - entry_versions.LIFETIME))
         result.payloads = sum(entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE))
         result.unfinished = delete_stale_temporaries(context, now - MIN_ORPHAN_AGE)
     for folder, items in context.objects.list_folders(after):

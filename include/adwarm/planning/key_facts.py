@@ -262,11 +262,9 @@ class KeyExplainer:
         key, account, resolved = question.key, question.account, question.resolved
         arrivals = key_history.list_arrivals(connection, resolved, question.at)
         spans: dict[datetime, FreshSpan] = {}
-        for version in entry_versions.list_versions(connection, key):
-            if (version.window, version.spec_hash) == (resolved.window, resolved.spec_hash):
-                rules = self._context.settings.freshness_rules
-                end = expires_at(version.window, account.data_zone, version.created_at, rules)
-                spans[version.created_at] = FreshSpan(version.created_at, end, "a kept version of the entry")
+        for moment in entry_versions.list_moments(connection, resolved):
+            end = expires_at(resolved.window, account.data_zone, moment, self._context.settings.freshness_rules)
+            spans[moment] = FreshSpan(moment, end, "an earlier entry")
         for warm in warms:
             fetched = warm.fetched_at
             if fetched is None or str(warm.status) == "stale" or not _answers(warm, question):

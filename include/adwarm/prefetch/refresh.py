@@ -55,8 +55,6 @@ from adwarm.recovery.call import STORED_DATA
 from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.sources.units import LEVELS
 from adwarm.store import Context, entries, entry_versions, partitions, quarantine
-from adwarm.store.entries import Entry
-from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.fetch_state import FetchState
 from adwarm.store.partition_rows import (
     DamagedObjects,
@@ -384,9 +382,8 @@ class AccountRefresh:
         token, items = self.lease.record.token, [(item.entry, item.sealed) for item in built.values()]
         with self.publishing(built, is_last=is_last) as connection:
             partitions.publish(connection, self.account.id, self.spec.hash, states, token)
-            hashes = entries.publish(connection, items, token, self.now)
-            versions = [_version(entry, digest, self.now) for digest, (entry, _) in zip(hashes, items, strict=True)]
-            entry_versions.save(connection, versions, VersionLimits())
+            entries.publish(connection, items, token, self.now)
+            entry_versions.save(connection, [entry.key for entry, _ in items], self.now)
         self._states.update({state.day: state for state in states})
         self._pending_days -= days
         for key, item in built.items():
@@ -413,19 +410,6 @@ class AccountRefresh:
                 quarantine.set_aside(self.context, DamagedItem("partition", digest, self.account.id, str(damaged), at))
         damaged_hashes = set(damaged.digests)
         self._states = {day: state for day, state in self._states.items() if state.object_hash not in damaged_hashes}
-
-
-def _version(entry: Entry, payload_hash: str, at: datetime) -> EntryVersion:
-    return EntryVersion(
-        key=ReportKey(entry.key.account_id, entry.date_range, entry.report),
-        window=entry.key.window,
-        spec_hash=entry.key.spec_hash,
-        content_hash=entry.content_hash,
-        payload_hash=payload_hash,
-        raw_bytes=entry.raw_bytes,
-        stored_bytes=entry.stored_bytes,
-        created_at=at,
-    )
 
 
 def _window(row: Row) -> Window:

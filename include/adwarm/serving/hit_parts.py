@@ -19,7 +19,6 @@ from adwarm.compression.transcodes import RepresentationKey, TranscodeCache, con
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Corrupt
 from adwarm.serving.body_cache import BodyCache
-from adwarm.serving.deltas import DeltaThreads
 from adwarm.serving.local_caches import CacheSelection
 from adwarm.serving.pointers import PointerCache
 from adwarm.serving.read_counter import ReadCounter
@@ -158,14 +157,13 @@ class HitParts:
         clock: decides which days a key means.
     """
 
-    def __init__(self, context: Context, clock: Clock, deltas: DeltaThreads | None = None) -> None:
+    def __init__(self, context: Context, clock: Clock) -> None:
         readers = max(1, min(_READERS, context.settings.sql.pool_size - 1))
         self._clock = clock
         self.readers = ThreadPoolExecutor(readers, thread_name_prefix="adwarm-read")
         self.encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="adwarm-encode")
         self.chain_threads = ThreadPoolExecutor(_CHAIN_THREADS, thread_name_prefix="adwarm-chain")
         self._context = context
-        self.deltas = deltas
 
     @cached_property
     def pointers(self) -> PointerCache:

@@ -1,4 +1,4 @@
-"""The HTTP headers of an answer: validators, caching, and compression dictionaries. Pure functions.
+"""The HTTP headers of an answer: validators, caching, and where it came from. Pure functions.
 
 What the hit route sends with a report:
 
@@ -6,32 +6,26 @@ What the hit route sends with a report:
 |---------------------|-----------------------------------------------------------------------------------------------|
 | `ETag`              | strong, one per document, coding and shape: `make_etag`; on 304 the tag from `find_etag`       |
 | `Vary`              | `VARY`                                                                                        |
-| `Cache-Control`     | `cache_control`: a week for the browser hook, which always revalidates; else 0 seconds        |
-| `Use-As-Dictionary` | `use_as_dictionary`, with the columnar shape only                                             |
+| `Cache-Control`     | `CACHE_CONTROL`: a cache asks before it uses its copy                                         |
 | `Age`               | `age`                                                                                         |
 | `Cache-Status`      | `cache_status` (RFC 9211)                                                                     |
-| `Content-Encoding`  | the coding; `dcz` for a delta (RFC 9842)                                                      |
+| `Content-Encoding`  | the coding                                                                                    |
 | `Adwarm-Source`     | which fallback answered: `explain`; absent for the stored entry                                |
 | `Adwarm-Degraded`   | `?1` when the answer is less than what was asked for: `explain`                                |
 | `Adwarm-Reason`     | why: `explain`                                                                                |
 | `Adwarm-Actions`    | what was tried before it: `explain`                                                           |
 | `Adwarm-Window`     | the days of the answer, when they are not those asked for                                      |
 | `Preference-Applied` | what of `Prefer` was followed: `preference_applied`                                          |
-
-A browser uses a stored answer as a dictionary only while it is fresh. So the hook announces itself with
-`Adwarm-Client: hook/...`, fetches with `cache: 'no-cache'`, and gets a long `max-age`. `Adwarm-Client` is part of
-`Vary`, so that no other request of the same page is answered from that copy without asking.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from adwarm.compression.dictionaries import format_use_as_dictionary
 from adwarm_client import api_headers
 
-VARY: Final = f"Authorization, Accept, Accept-Encoding, Available-Dictionary, {api_headers.CLIENT}"
-_HOOK_SECONDS = 604_800
+VARY: Final = "Authorization, Accept, Accept-Encoding"
+CACHE_CONTROL: Final = "private, max-age=0"
 _TAG = re.compile(r'\s*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 _OUTSIDE_TOKEN = re.compile(r"[^A-Za-z0-9:_./-]")
 _MAX_TEXT = 400
@@ -44,21 +38,16 @@ def make_etag(content_hash: str, coding: str, shape: str) -> str:
 
     Args:
         content_hash: SHA-256 of the decoded document, in hex.
-        coding: content coding of the body, such as `zstd` or `identity`; for a delta `delta_coding(...)`.
+        coding: content coding of the body, such as `zstd` or `identity`.
         shape: answer shape, such as `columnar`; with the table where an answer holds one table only.
     """
     return f'"{content_hash[:32]}:{shape}:{coding}"'
 
 
-def delta_coding(dictionary_hash: bytes) -> str:
-    """Return the coding of a delta for `make_etag`: its bytes depend on the dictionary."""
-    return f"dcz.{dictionary_hash.hex()[:16]}"
-
-
 def find_etag(if_none_match: str | None, content_hash: str, shape: str) -> str | None:
     """Return the client's tag that stands for this document in this shape, in any coding, or None.
 
-    A client whose copy came as a delta holds the same document as one whose copy came as zstd, so both get 304. Send
+    A client whose copy came as brotli holds the same document as one whose copy came as zstd, so both get 304. Send
     the returned tag as the ETag of the 304: a cache finds its stored answer by it.
 
     Args:
@@ -107,21 +96,6 @@ def age(seconds: float) -> str:
     return str(max(0, _bounded_seconds(seconds)))
 
 
-def cache_control(client: str | None) -> str:
-    """Return the value of Cache-Control, given the request header `Adwarm-Client`.
-
-    The browser hook gets a week, since a browser uses only a fresh answer as a dictionary; the hook always revalidates.
-    Everybody else revalidates at each use.
-    """
-    seconds = _HOOK_SECONDS if is_hook(client) else 0
-    return f"private, max-age={seconds}"
-
-
-def is_hook(client: str | None) -> bool:
-    """Whether the request header `Adwarm-Client` is that of the browser hook, which polls and revalidates."""
-    return client is not None and client.strip().lower().partition("/")[0] == "hook"
-
-
 def explain(
     source: str | None, *, is_degraded: bool, reason: str | None, actions: Sequence[str] = ()
 ) -> list[tuple[str, str]]:
@@ -147,16 +121,6 @@ def explain(
 def preference_applied(tokens: Sequence[str]) -> list[tuple[bytes, bytes]]:
     """Return the header Preference-Applied (RFC 7240) for the preferences that were followed; none without one."""
     return [(b"preference-applied", ", ".join(tokens).encode())] if tokens else []
-
-
-def use_as_dictionary(path: str, query: str = "") -> str:
-    """Return the value of Use-As-Dictionary for an answer in the columnar shape.
-
-    Args:
-        path: path of the request as it was sent, percent-encoded.
-        query: its query string without `?`; part of the match, so that two reports of one path keep a dictionary each.
-    """
-    return format_use_as_dictionary(f"{path}?{query}" if query else path)
 
 
 def _tags(header: str) -> Iterator[str]:

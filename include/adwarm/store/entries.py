@@ -18,17 +18,15 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    union,
 )
 from sqlalchemy.schema import Column, ForeignKey, Index, Table
 from sqlalchemy.types import BigInteger, Boolean, Date, Integer, String, Text
 
 from adwarm.model import PRESETS, EntryKey, ReportKey, Window
-from adwarm.store import entry_versions, payloads
+from adwarm.store import payloads
 from adwarm.store.accounts import table as account
 from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
 from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
-from adwarm.store.entry_versions import table as entry_version
 from adwarm.store.objects import Context
 from adwarm.store.payloads import table as payload
 from adwarm_client.date_ranges import absolute_window
@@ -274,7 +272,7 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
 
 
 def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
-    """Replace an entry's bytes, and those of its kept version, by a copy that was compressed again.
+    """Replace an entry's bytes by a copy that was compressed again.
 
     Returns:
         False when the entry has changed meanwhile; then nothing is replaced.
@@ -283,10 +281,7 @@ def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: date
     payloads.save(connection, {digest: sealed}, at)
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
     values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
-    is_replaced = bool(connection.execute(table.update().where(same).values(**values)).rowcount)
-    if is_replaced:
-        entry_versions.move_payload(connection, item.payload_hash, digest, item.stored_bytes)
-    return is_replaced
+    return bool(connection.execute(table.update().where(same).values(**values)).rowcount)
 
 
 def list_to_repair(engine: Engine, after: EntryKey | None, now: datetime, limit: int) -> list[Entry]:
@@ -383,11 +378,11 @@ def get_totals(engine: Engine) -> dict[str, int]:
 
 
 def delete_orphans(engine: Engine, before: datetime) -> Iterator[int]:
-    """Delete payloads older than `before` that neither an entry nor a kept version refers to.
+    """Delete payloads older than `before` that no entry refers to.
 
     Yields how many each transaction deleted.
     """
-    used = union(select(table.c.payload_hash), select(entry_version.c.payload_hash))
+    used = select(table.c.payload_hash)
     unused = select(payload.c.hash).where(payload.c.created_at < before, payload.c.hash.not_in(used)).limit(BATCH_ROWS)
     count = BATCH_ROWS
     while count == BATCH_ROWS:

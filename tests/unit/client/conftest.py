@@ -13,7 +13,6 @@ import orjson
 import pytest
 import zstandard
 
-from adwarm.compression.dictionaries import encode_delta
 from adwarm.compression.document import encode_document
 from adwarm.model import ColumnTable, Row
 from adwarm_client import Client
@@ -70,21 +69,18 @@ class StubApi:
 
     Attributes:
         document: what it serves.
-        versions: documents that it accepts as dictionaries, by hash.
         scripted: answers that come first, in this order.
         requests: the requests so far.
     """
 
     document: bytes = field(default_factory=make_document)
-    versions: dict[bytes, bytes] = field(default_factory=dict)
     cache_status: str = 'adwarm; hit; ttl=600; key="act_1 last_7d"'
     scripted: list[Sent] = field(default_factory=list)
     requests: list[httpx.Request] = field(default_factory=list)
     change: Callable[[Sent], Sent] = lambda sent: sent
 
     def publish(self, document: bytes) -> None:
-        """Serve another document from now on; the old one stays a dictionary."""
-        self.versions[sha256(self.document).digest()] = self.document
+        """Serve another document from now on."""
         self.document = document
 
     def respond(self, request: httpx.Request) -> httpx.Response:
@@ -99,18 +95,8 @@ class StubApi:
         condition = headers.get("If-None-Match", "")
         if condition.startswith(etag):
             return Sent(304, {**facts, "ETag": condition})
-        dictionary = self.versions.get(_read_digest(headers.get("Available-Dictionary", "")))
-        if dictionary is not None and "dcz" in headers["Accept-Encoding"]:
-            delta = encode_delta(self.document, dictionary)
-            return Sent(200, {**facts, "ETag": f'{etag}dcz"', "Content-Encoding": "dcz"}, delta)
         body = zstandard.ZstdCompressor(level=9).compress(self.document)
         return Sent(200, {**facts, "ETag": f'{etag}zstd"', "Content-Encoding": "zstd"}, body)
-
-
-def _read_digest(header: str) -> bytes:
-    from adwarm.compression.dictionaries import parse_available_dictionary
-
-    return parse_available_dictionary(header) or b""
 
 
 def json_answer(status: int, body: Any, **headers: str) -> Sent:

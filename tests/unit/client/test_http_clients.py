@@ -24,7 +24,6 @@ from adwarm.foundation.errors import (
 )
 from adwarm.model import ReportKey
 from adwarm_client import AsyncClient, NotReady, ReportWarning
-from adwarm_client.codings import format_available_dictionary
 from tests.unit.client.conftest import TOKEN, URL, ClientHarness, Sent, json_answer, make_document
 
 PENDING = json_answer(202, {"status": "queued"}, Location="/v1/requests/17", Retry_After="3")
@@ -37,10 +36,8 @@ def test_a_first_visit_gets_the_whole_report(stub: ClientHarness) -> None:
     assert str(request.url) == f"{URL}/v1/insights/act_1/last_7d"
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"
     assert request.headers["Accept-Encoding"] == "zstd, br, gzip"
-    assert request.headers["Adwarm-Client"] == "python/1"
     assert request.headers["Adwarm-Priority"] == "normal"
     assert "Adwarm-Actor" not in request.headers
-    assert "Available-Dictionary" not in request.headers
     assert (answer.status, answer.age_seconds, answer.ttl_seconds, answer.coding) == ("hit", 42, 600, "zstd")
     assert answer.raw == stub.api.document
     assert 0 < answer.wire_bytes < len(answer.raw)
@@ -56,59 +53,15 @@ def test_an_unchanged_report_transfers_nothing(stub: ClientHarness) -> None:
     assert (again.coding, again.wire_bytes, again.raw, again.status) == ("cached", 0, first.raw, "hit")
 
 
-def test_a_changed_report_comes_as_a_delta(stub: ClientHarness) -> None:
-    """The copy on disk is announced as dictionary; the delta is decoded, kept, and is the next dictionary."""
-    stub.client().report("act_1", "last_7d")
-    old = stub.api.document
-    stub.api.publish(make_document(25))
-    answer = stub.client().report("act_1", "last_7d")
-    assert stub.api.requests[1].headers["Available-Dictionary"] == format_available_dictionary(sha256(old).digest())
-    assert stub.api.requests[1].headers["Accept-Encoding"] == "dcz, zstd, br, gzip"
-    assert (answer.coding, answer.raw) == ("dcz", make_document(25))
-    assert answer.wire_bytes < len(answer.raw) / 10
-    stub.api.publish(make_document(26))
-    assert stub.client().report("act_1", "last_7d").raw == make_document(26)
-    assert stub.client().report("act_1", "last_7d").coding == "cached"
-
-
-@pytest.mark.parametrize(
-    ("url", "announced"),
-    [
-        ("https://adwarm.example.com", True),
-        ("http://127.0.0.1:8950", True),
-        ("http://app.localhost", True),
-        ("http://adwarm.example.com", False),
-        ("http://localhost.example.com", False),
-    ],
-)
-def test_dictionaries_are_used_over_https_and_on_localhost_only(stub: ClientHarness, url: str, announced: bool) -> None:
-    """Elsewhere the tag is still sent, and the plain coding is asked for."""
-    stub.client(url).report("act_1", "last_7d")
-    stub.client(url).report("act_1", "last_7d")
-    headers = stub.api.requests[1].headers
-    assert ("Available-Dictionary" in headers, "dcz" in headers["Accept-Encoding"]) == (announced, announced)
-    assert "If-None-Match" in headers
-
-
-@pytest.mark.parametrize("damage", ["body", "dictionary", "coding"])
-def test_a_bad_delta_is_read_again_without_a_dictionary(stub: ClientHarness, damage: str) -> None:
-    """Whatever is wrong with a delta, the report is read once more in a plain coding."""
+def test_a_changed_report_replaces_the_copy(stub: ClientHarness) -> None:
+    """Another document comes whole and is kept; unchanged, nothing of it is sent."""
     stub.client().report("act_1", "last_7d")
     stub.api.publish(make_document(25))
-    changes = {
-        "body": lambda sent: replace(sent, body=sent.body[:-3]),
-        "dictionary": lambda sent: replace(sent, body=sent.body[:9] + b"x" + sent.body[10:]),
-        "coding": lambda sent: replace(sent, headers={**sent.headers, "Content-Encoding": "dcb"}),
-    }
-
-    def change(sent: Sent) -> Sent:
-        return changes[damage](sent) if sent.headers.get("Content-Encoding") == "dcz" else sent
-
-    stub.api.change = change
     answer = stub.client().report("act_1", "last_7d")
     assert (answer.coding, answer.raw) == ("zstd", make_document(25))
-    assert "Available-Dictionary" not in stub.api.requests[2].headers
-    assert "If-None-Match" not in stub.api.requests[2].headers
+    assert "If-None-Match" in stub.api.requests[1].headers
+    again = stub.client().report("act_1", "last_7d")
+    assert (again.coding, again.raw, again.wire_bytes) == ("cached", make_document(25), 0)
 
 
 def test_a_damaged_plain_answer_raises(stub: ClientHarness) -> None:
@@ -262,7 +215,7 @@ def test_a_trusted_backend_names_the_actor(stub: ClientHarness) -> None:
 
 
 def test_each_report_has_its_own_copy(stub: ClientHarness) -> None:
-    """Reports of one path, and tokens, do not share entity tags or dictionaries."""
+    """Reports of one path, and tokens, do not share entity tags."""
     stub.client().report("act_1", "last_7d")
     stub.client().report("act_1", "last_7d", "weekly")
     stub.client(token="adwarm_other_secret").report("act_1", "last_7d")
@@ -390,7 +343,7 @@ def test_the_other_routes(stub: ClientHarness) -> None:
 
 
 def test_the_async_client_does_the_same(stub: ClientHarness) -> None:
-    """First visit, wait, delta, 304, errors and the other routes, in one event loop."""
+    """First visit, wait, 304, errors and the other routes, in one event loop."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -402,7 +355,7 @@ def test_the_async_client_does_the_same(stub: ClientHarness) -> None:
             stub.api.scripted = [PENDING]
             assert (await client.report("act_1", "last_7d")).coding == "zstd"
             stub.api.publish(make_document(25))
-            assert (await client.report("act_1", "last_7d")).coding == "dcz"
+            assert (await client.report("act_1", "last_7d")).coding == "zstd"
             assert len(await client.frame("act_1", "last_7d")) == 7 * 30
             assert (await client.report("act_1", "last_7d", allow_partial=True)).coding == "cached"
             assert stub.api.requests[-1].headers["Prefer"] == "wait=30, allow-partial"

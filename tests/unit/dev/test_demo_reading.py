@@ -1,4 +1,4 @@
-"""The demo's reads over HTTP: fresh reports in the evening, fetched again and read as deltas on the next morning."""
+"""The demo's reads over HTTP: fresh reports in the evening, fetched again and read on the next morning."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_later_fetch_is_not_read_before_it(readers: ApiReaders) -> None:
 
 
 def test_returning_readers_get_what_changed_and_their_opens_are_learned(readers: ApiReaders) -> None:
-    """Every visit is a hit; nothing, or a delta, is sent the second and the third time; scripts do not count."""
+    """Every visit is a hit; nothing is sent of what has not changed; scripts do not count."""
     reading = readers.read()
     figures, (since, until) = reading.figures, readers.hours
     result = ingest(readers.runtime.context, until, window=(since, until))
@@ -51,8 +51,7 @@ def test_returning_readers_get_what_changed_and_their_opens_are_learned(readers:
     assert readers.clock.now() == END + AFTER_MIDNIGHT
     assert (figures["reports"], figures["hits"], figures["next_morning_hits"]) == (2, 2, 2)
     assert (figures["unchanged_bytes"], figures["unchanged_codings"]) == (0, {"cached": 2})
-    assert figures["next_morning_codings"] == {"dcz": 2}
-    assert figures["next_morning_bytes"] < figures["next_morning_plain_bytes"] < figures["row_bytes"]
+    assert 0 < figures["next_morning_bytes"] < figures["row_bytes"]
     assert set(reading.times) == {"hit_p50_ms", "hit_p95_ms", "hit_p99_ms"}
     assert (result.events, result.opens) == (figures["opens_by_readers"] + figures["opens_by_scripts"], 6)
     assert figures["opens_by_readers"] == 6

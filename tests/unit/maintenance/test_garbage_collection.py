@@ -16,11 +16,10 @@ from adwarm.maintenance.garbage_collection import (
     make_collect_garbage,
 )
 from adwarm.maintenance.runner import StepBudget
-from adwarm.model import ReportKey, Window
+from adwarm.model import EntryKey, Window
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, entry_versions, partitions
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.partitions import PartitionState
 from adwarm.store.payloads import table as payload
 from adwarm.store.tables import metadata
@@ -79,23 +78,19 @@ def test_every_table_that_references_objects_counts(engine: Engine) -> None:
     assert list_used_objects(engine, "ab") == set()
 
 
-def test_versions_that_no_reader_can_use_are_deleted(engine: Engine, objects: ObjectStore) -> None:
-    """Versions older than the setting go with their payloads; younger ones stay."""
-    limits = VersionLimits()
-    ages = {"old": limits.age + timedelta(hours=1), "young": limits.age - timedelta(hours=1)}
+def test_old_publications_are_deleted(engine: Engine, objects: ObjectStore) -> None:
+    """Publications that were recorded long ago go, with payloads that nothing refers to; younger ones stay."""
+    key = EntryKey("act_1", Window(date(2026, 1, 1), date(2026, 1, 7)), "abc")
+    old, young = (NOW - entry_versions.LIFETIME + timedelta(hours=hours) for hours in (-1, 1))
     with write_transaction(engine) as connection:
-        for name, age in ages.items():
-            at = NOW - age
-            connection.execute(payload.insert().values(hash=name, body=b"sealed", created_at=at))
-            window = Window(date(2026, 1, 1), date(2026, 1, 7))
-            version = EntryVersion(ReportKey("act_1", "last_7d"), window, "abc", name, name, 10, 6, at)
-            entry_versions.save(connection, [version], limits)
+        connection.execute(payload.insert().values(hash="old", body=b"sealed", created_at=old))
+        for at in (old, young):
+            entry_versions.save(connection, [key], at)
 
     result = collect_garbage(Context(engine, objects, Settings()), NOW)
     assert (result.objects, result.versions, result.payloads) == (0, 1, 1)
     with read_transaction(engine) as connection:
-        kept = entry_versions.list_versions(connection, ReportKey("act_1", "last_7d"))
-    assert [version.content_hash for version in kept] == ["young"]
+        assert entry_versions.list_moments(connection, key) == [young]
 
 
 def test_quarantined_lines_are_deleted_after_their_retention(engine: Engine, objects: ObjectStore) -> None:

@@ -110,7 +110,6 @@ class HitHarness:
     opens: OpenList = field(default_factory=OpenList)
     tokens: OneToken = field(default_factory=OneToken)
     settings: dict[str, Any] = field(default_factory=dict)
-    deltas: Any = None
     at_once: int = 0
     """Answers that needed no task."""
     again: Again | None = None
@@ -122,7 +121,7 @@ class HitHarness:
         serving = context.settings.serving.model_copy(update=self.settings)
         settings = context.settings.model_copy(update={"serving": serving, "home": self.home})
         self.context = Context(context.engine, context.objects, settings)
-        self.parts = HitParts(self.context, self.clock, self.deltas)
+        self.parts = HitParts(self.context, self.clock)
         self.parts.pointers._monotonic = lambda: self.clock.now().timestamp()
         services = ServingServices(
             self.context,

@@ -143,7 +143,6 @@ ALLOWED_HEADERS: Final = (
     "If-None-Match",
     "Prefer",
     "Adwarm-Actor",
-    "Adwarm-Client",
     "Adwarm-Priority",
     "Adwarm-Request",
     "Adwarm-Trigger",

@@ -1,6 +1,6 @@
 """Serves the files of the dashboard at `/dashboard/`, from the API's own origin.
 
-A browser uses compression dictionaries only for requests to the page's own origin, so the API serves the page itself.
+The API serves the page itself, so that no other origin has to be allowed to call it.
 Its files are the one exception to the rule that nothing but health answers without a token: the page asks for the
 token, so it has to load before there is one. The files are the same for everybody and hold no data.
 """

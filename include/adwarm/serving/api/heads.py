@@ -19,12 +19,10 @@ from adwarm.serving import http_headers
 from adwarm.serving.api.errors import SECURITY_HEADERS, Header
 from adwarm.serving.api.insights_request import (
     InsightsQuery,
-    accepts_deltas,
     choose_shape,
-    is_secure_context,
     parse_query,
 )
-from adwarm.serving.hit_parts import COLUMNAR, Selection
+from adwarm.serving.hit_parts import Selection
 from adwarm.serving.pointers import Pointer
 from adwarm.store.entries import Entry
 from adwarm_client.date_ranges import PRESETS
@@ -96,7 +94,6 @@ class Offer:
     shape: str
     accept_encoding: str
     common: list[Header]
-    takes_deltas: bool
     head: Head | None = None
 
     def find_head(self, pointer: Pointer, entry: Entry, status: str, now: datetime) -> Head:
@@ -117,32 +114,20 @@ def find_offer(scope: Scope, headers: dict[bytes, bytes]) -> Offer:
     """
     get = headers.get
     texts = (
-        scope.get("raw_path") or scope["path"].encode(),
         scope["query_string"],
         get(b"accept", b""),
         get(b"accept-encoding", b""),
-        get(b"adwarm-client", b""),
-        get(b"host", b""),
-        get(b"x-forwarded-proto", b""),
     )
-    make = _make_offer if sum(map(len, texts)) <= _MAX_BYTES else _make_offer.__wrapped__
-    return make(scope["scheme"], scope["path"], *texts)
+    make = _make_offer if len(scope["path"]) + sum(map(len, texts)) <= _MAX_BYTES else _make_offer.__wrapped__
+    return make(scope["path"], *texts)
 
 
 @lru_cache(maxsize=_OFFERS)
-def _make_offer(scheme: str, path: str, raw_path: bytes, query_string: bytes, *texts: bytes) -> Offer:
-    accept, accept_encoding, client, host, proto = texts
+def _make_offer(path: str, query_string: bytes, accept: bytes, accept_encoding: bytes) -> Offer:
     query = parse_query(path, query_string)
     shape = choose_shape(accept.decode("latin-1"), query)
-    control = http_headers.cache_control(client.decode("latin-1"))
-    common: list[Header] = [(b"cache-control", control.encode()), VARY, *SECURITY_HEADERS]
-    codings = accept_encoding.decode("latin-1")
-    takes_deltas = False
-    if shape == COLUMNAR and is_secure_context(scheme, {b"host": host, b"x-forwarded-proto": proto}):
-        value = http_headers.use_as_dictionary(raw_path.decode("latin-1"), query_string.decode("latin-1"))
-        common.append((b"use-as-dictionary", value.encode("latin-1")))
-        takes_deltas = accepts_deltas(codings)
-    return Offer(query, shape, codings, common, takes_deltas)
+    common: list[Header] = [(b"cache-control", http_headers.CACHE_CONTROL.encode()), VARY, *SECURITY_HEADERS]
+    return Offer(query, shape, accept_encoding.decode("latin-1"), common)
 
 
 def _timed_headers(pointer: Pointer, entry: Entry, status: str, age: float, now: datetime) -> list[Header]:

@@ -35,7 +35,6 @@ from typing import Final
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adwarm.compression.dictionaries import parse_available_dictionary
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, Corrupt, restore_error
@@ -46,7 +45,7 @@ from adwarm.recovery.retry import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.api.anonymous import recognize_client
 from adwarm.serving.api.connections import AT_ONCE, Again, Write
-from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_error
+from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, describe_error
 from adwarm.serving.api.heads import VARY, Described, Offer, find_offer
 from adwarm.serving.api.insights_request import (
     allows_partial,
@@ -72,7 +71,7 @@ from adwarm.serving.api.visit import (
 )
 from adwarm.serving.api_chain import ApiChain
 from adwarm.serving.flights import loop_time
-from adwarm.serving.hit_parts import COLUMNAR, HitParts
+from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.open_log import Open
 from adwarm.serving.pointers import Pointer
@@ -83,7 +82,6 @@ from adwarm.serving.tokens import Credentials, parse_credentials
 from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry
 from adwarm_client import api_headers
-from adwarm_client.codings import CODING
 
 _LOST_SECONDS: Final = 0.5
 """How long reports in memory are sent without another try, after the database could not be reached."""
@@ -92,7 +90,6 @@ _USED_AT_ONCE: Final = frozenset({
     ACTOR_HEADER,
     TRIGGER_HEADER,
     b"if-none-match",
-    b"available-dictionary",
     b"adwarm-request",
     b"x-request-id",
 })
@@ -270,48 +267,25 @@ class HitRoute:
     def _find_answer(
         self, reading: Reading, pointer: Pointer, entry: Entry, status: str, now: datetime
     ) -> Answer | None:
-        """Return a 304, or the document that is in memory; None when it is not, or when a delta may replace it."""
+        """Return a 304, or the document that is in memory; None when it is not."""
         headers, head = reading.visit.headers, reading.offer.find_head(pointer, entry, status, now)
         condition = headers.get(b"if-none-match")
         unchanged = None if condition is None else head.match(condition)
         if unchanged is not None:
             return 304, unchanged, b""
-        if reading.offer.takes_deltas and b"available-dictionary" in headers:
-            return None
         stored = self._parts.representations.get(entry, head.selection)
         return None if stored is None else (200, head.describe(stored.content_type, len(stored.body)), stored.body)
 
     async def _load_answer(
         self, reading: Reading, pointer: Pointer, entry: Entry, status: str, now: datetime
     ) -> Answer | None:
-        """Return a document, or a delta in its place; None when the stored bytes are lost or damaged."""
-        visit, head = reading.visit, reading.offer.find_head(pointer, entry, status, now)
+        """Return a document; None when the stored bytes are lost or damaged."""
+        head = reading.offer.find_head(pointer, entry, status, now)
         representation = await self._parts.representations.load(entry, head.selection)
         if representation is None:
             return None
         body, content_type = representation
-        if reading.offer.takes_deltas and b"available-dictionary" in visit.headers:
-            delta = await self._find_delta(visit, pointer, entry, body)
-            if delta is not None:
-                body, coded = delta
-                length = (b"content-length", b"%d" % len(body))
-                return 200, ([(b"content-type", content_type), length, *coded, *head.shared], b""), body
         return 200, head.describe(content_type, len(body)), body
-
-    async def _find_delta(
-        self, visit: Visit, pointer: Pointer, entry: Entry, plain: bytes
-    ) -> tuple[bytes, list[Header]] | None:
-        """Return a delta against the document that the client holds, with its headers; None for the plain answer."""
-        digest = parse_available_dictionary(visit.headers[b"available-dictionary"].decode("latin-1"))
-        stored = self._parts.bodies.get(entry) or await self._parts.bodies.load(entry)
-        if digest is None or stored is None or self._parts.deltas is None:
-            return None
-        delta = await self._parts.deltas.find(pointer, entry, digest, stored, len(plain))
-        if delta is None:
-            return None
-        coding = http_headers.delta_coding(digest)
-        tag = http_headers.make_etag(entry.content_hash, coding, COLUMNAR)
-        return delta, [(b"etag", tag.encode()), (b"content-encoding", CODING.encode())]
 
     async def _answer_without_store(self, reading: Reading, error: Exception) -> None:
         """Send what this process knows of a report whose entry cannot be read."""

@@ -21,8 +21,6 @@ _SHAPES_BY_TYPE: Final = {MEDIA_TYPES[shape].partition(";")[0]: shape for shape 
 }
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
 _ALLOW_PARTIAL = re.compile(rf"(?:^|,)\s*{ALLOW_PARTIAL}\s*(?=$|[,;])", re.IGNORECASE)
-_OWN_NAMES = frozenset({b"127.0.0.1", b"localhost", b"[::1"})
-"""Hosts that name this machine; the bracket of an IPv6 address is cut at its end."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -99,27 +97,6 @@ def parse_wait(prefer: str) -> int:
 def allows_partial(prefer: str) -> bool:
     """Whether `Prefer: allow-partial` is among the preferences: an answer of other days is welcome."""
     return _ALLOW_PARTIAL.search(prefer) is not None
-
-
-def accepts_deltas(accept_encoding: str) -> bool:
-    """Whether the header names the coding `dcz` with a weight above 0; a wildcard does not stand for it."""
-    for member in accept_encoding.lower().split(","):
-        name, *parameters = (part.strip() for part in member.split(";"))
-        if name == "dcz":
-            return all(_parse_quality(item) > 0 for item in parameters if item.startswith("q="))
-    return False
-
-
-def is_secure_context(scheme: str, headers: dict[bytes, bytes]) -> bool:
-    """Whether a request came over HTTPS, by itself or through a proxy that says so, or to this machine by its name.
-
-    Dictionaries are used nowhere else (RFC 9842, section 9).
-    """
-    if scheme == "https" or headers.get(b"x-forwarded-proto") == b"https":
-        return True
-    host = headers.get(b"host", b"").lower()
-    name = host.partition(b"]")[0] if host.startswith(b"[") else host.partition(b":")[0]
-    return name in _OWN_NAMES or name.endswith(b".localhost")
 
 
 def find_request_id(headers: dict[bytes, bytes]) -> str | None:

@@ -4,8 +4,6 @@
 |------------------------------------|------------------------------------------------------------------------------|
 | the stored document (cache, entry) | those of that document, `private, max-age=0`: a cache asks before it uses it |
 | another document, or other days    | no validator, `no-store`: it must not pass for the report when that is there |
-
-Neither offers the document as a compression dictionary, nor is sent as a delta.
 """
 
 import asyncio
@@ -92,7 +90,7 @@ async def describe_fallback(
     coded: list[Header] = [NO_STORE]
     if result.source in _STORED_SOURCES and result.other_window is None:
         content_hash = entry.content_hash
-        common.append((b"cache-control", http_headers.cache_control(None).encode()))
+        common.append((b"cache-control", http_headers.CACHE_CONTROL.encode()))
         condition = request_headers.get(b"if-none-match", b"").decode("latin-1")
         current = http_headers.find_etag(condition or None, content_hash, shape)
         if current is not None:

@@ -18,7 +18,6 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, Actor, Priority, ReportKey, TokenScope
 from adwarm.serving.api import app
 from adwarm.serving.api.app import create_app
-from adwarm.serving.deltas import DeltaThreads
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.open_log import Open
@@ -152,12 +151,10 @@ def services(desk: ReaderHarness, tmp_path: Path) -> ServingServices:
 
 @pytest.fixture
 def parts(services: ServingServices) -> Iterator[HitParts]:
-    """What hits are made of, with deltas; pointers age by the clock of the harness."""
-    deltas = DeltaThreads(services.context)
-    parts = HitParts(services.context, services.clock, deltas)
+    """What hits are made of; pointers age by the clock of the harness."""
+    parts = HitParts(services.context, services.clock)
     parts.pointers._monotonic = lambda: services.clock.now().timestamp()
     yield parts
-    deltas.close()
     parts.close()
 
 

@@ -1,10 +1,8 @@
 """Nobody reads without a valid token, and nobody reads another's accounts."""
 
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,12 +33,6 @@ def _fill(path: str, account: str = "act_1") -> str:
     for name, value in (("account", account), ("range", "last_7d"), ("request_id", "1")):
         path = path.replace("{" + name + "}", value)
     return path
-
-
-def _dictionary(document: bytes) -> dict[str, str]:
-    """Return the headers of a client that holds a document, over a connection on which deltas are allowed."""
-    digest = b64encode(sha256(document).digest()).decode()
-    return {"Host": "localhost", "Accept-Encoding": "dcz, zstd", "Available-Dictionary": f":{digest}:"}
 
 
 def _bad_headers(api: Api) -> dict[str, str | None]:
@@ -274,8 +266,7 @@ def test_forbidden_and_unknown_accounts_look_alike(api: Api) -> None:
         ("/v1/scores/act_2", "/v1/scores/act_9"),
         (f"/v1/requests/{ticket.id}", f"/v1/requests/{ticket.id + 1}"),
     ]
-    document = api.desk.reader.get_body(api.desk.reader.read(ReportKey("act_2", "last_7d")))
-    probes = [{}, {"Prefer": "wait=5"}, {"If-None-Match": "*"}, {"Range": "bytes=0-9"}, _dictionary(document)]
+    probes = [{}, {"Prefer": "wait=5"}, {"If-None-Match": "*"}, {"Range": "bytes=0-9"}]
     for forbidden, unknown in pairs:
         for method, probe in product(("GET", "HEAD"), probes):
             headers = {"Authorization": token, **probe}
@@ -292,24 +283,6 @@ def test_forbidden_and_unknown_accounts_look_alike(api: Api) -> None:
     assert items[0] == items[1]
     assert items[0]["status"] == "not_found"
     assert api.misses.fetched == []
-
-
-def test_a_hash_does_not_tell_what_another_account_stores(api: Api) -> None:
-    """A dictionary counts only if it is a document of the same key; the hash of any other one changes nothing."""
-    own, other, range_ = ReportKey("act_1", "last_7d"), ReportKey("act_2", "last_7d"), ReportKey("act_1", "last_14d")
-    api.desk.warm(own, other, range_)
-    token = api.token(TokenScope.ENQUEUE, accounts=frozenset({"act_1"}))
-
-    def read(document: bytes) -> Any:
-        return api.get("/v1/insights/act_1/last_7d", token, headers=_dictionary(document))
-
-    documents = [api.desk.reader.get_body(api.desk.reader.read(key)) for key in (own, other, range_)]
-    same, another, longer = (read(document) for document in documents)
-    invented = read(b"an invented document")
-    assert same.headers["content-encoding"] == "dcz"
-    for answer in (another, longer):
-        assert answer.headers["content-encoding"] == "zstd"
-        assert (answer.content, dict(answer.headers)) == (invented.content, dict(invented.headers))
 
 
 def test_state_hides_other_accounts(api: Api) -> None:

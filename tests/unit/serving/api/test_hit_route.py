@@ -5,7 +5,6 @@ import gzip
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,16 @@ from adwarm.serving import hit_parts
 from adwarm.serving.api.heads import find_offer
 from adwarm.serving.api.insights_request import (
     PARAMETERS,
-    accepts_deltas,
     choose_shape,
-    is_secure_context,
     parse_query,
     parse_wait,
 )
 from adwarm.serving.api.routes.insights import ReportQuery
 from adwarm.serving.misses import FetchOutcome
-from adwarm.serving.pointers import Pointer
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.store import accounts, entries, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.payloads import table as payload
-from adwarm_client.codings import format_available_dictionary
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.serving.hit_harness import HitHarness
 
@@ -78,18 +73,8 @@ def test_a_hit_is_the_stored_bytes(route: HitHarness) -> None:
     ttl, window = 6 * 3600 - 90, _entry(route).key.window
     assert answer.headers["cache-status"] == f'adwarm; hit; ttl={ttl}; key="act_1 last_30d {window}"'
     assert answer.headers["cache-control"] == "private, max-age=0"
-    assert answer.headers["vary"].startswith("Authorization, Accept, Accept-Encoding, Available-Dictionary")
+    assert answer.headers["vary"] == "Authorization, Accept, Accept-Encoding"
     assert answer.headers["etag"].endswith(':columnar:zstd"')
-    assert "use-as-dictionary" not in answer.headers
-
-
-@SQLITE_ONLY
-def test_the_hook_may_keep_an_answer_as_a_dictionary(route: HitHarness) -> None:
-    """The hook gets a week, and on this machine the answer may be the dictionary of the next one."""
-    route.desk.warm(KEY)
-    answer = route.get(f"{PATH}?report=default", adwarm_client="hook/1", host="localhost:8950")
-    assert answer.headers["cache-control"] == "private, max-age=604800"
-    assert answer.headers["use-as-dictionary"] == f'match="{PATH}?report=default"'
 
 
 @SQLITE_ONLY
@@ -465,54 +450,6 @@ def test_other_shapes_are_made_once(desk: ReaderHarness, tmp_path: Path, monkeyp
     assert first.body == second.body
 
 
-class _Deltas:
-    """Returns a delta for one dictionary."""
-
-    def __init__(self) -> None:
-        self.requested: list[bytes] = []
-
-    async def find(
-        self, pointer: Pointer, entry: Entry, dictionary_hash: bytes, stored: bytes, plain_bytes: int
-    ) -> bytes | None:
-        self.requested.append(dictionary_hash)
-        return b"delta" if dictionary_hash == sha256(b"old").digest() else None
-
-
-@SQLITE_ONLY
-def test_deltas_for_returning_readers(desk: ReaderHarness, tmp_path: Path) -> None:
-    """Only a client that accepts `dcz`, names a dictionary and came to this machine or by HTTPS gets a delta."""
-    deltas = _Deltas()
-    route = HitHarness(desk, tmp_path, deltas=deltas)
-    desk.warm(MONTH)
-    held, other = (format_available_dictionary(sha256(text).digest()) for text in (b"old", b"other"))
-    usual = {"accept_encoding": "gzip, br, zstd, dcz", "available_dictionary": held, "host": "localhost"}
-    answer = route.get(MONTH_PATH, **usual)
-    assert (answer.body, answer.headers["content-encoding"]) == (b"delta", "dcz")
-    assert "use-as-dictionary" in answer.headers
-    assert ":columnar:dcz." in answer.headers["etag"]
-    assert route.get(MONTH_PATH, **usual, if_none_match=answer.headers["etag"]).status == 304
-    for change in (
-        {"available_dictionary": other},
-        {"available_dictionary": "junk"},
-        {"accept_encoding": "zstd, dcz;q=0"},
-        {"host": "example.com"},
-    ):
-        assert route.get(MONTH_PATH, **{**usual, **change}).headers["content-encoding"] == "zstd"
-    assert deltas.requested == [sha256(b"old").digest(), sha256(b"other").digest()]
-
-
-@SQLITE_ONLY
-def test_a_dictionary_is_not_looked_up_without_the_right_to_read(desk: ReaderHarness, tmp_path: Path) -> None:
-    """A token outside the account's list gets 404 and reaches no dictionary."""
-    deltas = _Deltas()
-    route = HitHarness(desk, tmp_path, deltas=deltas)
-    desk.warm(MONTH)
-    _set_scopes(route, TokenScope.READ, accounts=frozenset({"act_2"}))
-    held = format_available_dictionary(sha256(b"old").digest())
-    answer = route.get(MONTH_PATH, accept_encoding="dcz", available_dictionary=held, host="localhost")
-    assert (answer.status, deltas.requested) == (404, [])
-
-
 def test_shapes_by_accept(subtests: pytest.Subtests) -> None:
     """The acceptable type with the highest weight decides; anything unknown stands for the document."""
     for accept, shape in [
@@ -543,22 +480,12 @@ def test_waits(subtests: pytest.Subtests) -> None:
             assert parse_wait(prefer) == seconds
 
 
-def test_secure_contexts() -> None:
-    """HTTPS, a proxy that says so, and this machine by name."""
-    assert is_secure_context("https", {})
-    assert is_secure_context("http", {b"x-forwarded-proto": b"https"})
-    assert is_secure_context("http", {b"host": b"localhost:8950"})
-    assert not is_secure_context("http", {b"host": b"dash.example.com"})
-    assert accepts_deltas("gzip, dcz;q=0.5")
-    assert not accepts_deltas("gzip, *")
-
-
 def test_no_long_text_of_a_client_is_kept() -> None:
     """An offer is made once for usual headers; of a long one nothing is held afterwards."""
     scope = {"scheme": "http", "path": PATH, "raw_path": PATH.encode(), "query_string": b""}
     assert find_offer(scope, {b"accept": b"text/csv"}) is find_offer(scope, {b"accept": b"text/csv"})
     text = b"x/" + b"a" * 1_000
     before = sys.getrefcount(text)
-    for name in (b"accept", b"accept-encoding", b"adwarm-client", b"host", b"x-forwarded-proto"):
+    for name in (b"accept", b"accept-encoding"):
         find_offer(scope, {name: text})
     assert sys.getrefcount(text) == before

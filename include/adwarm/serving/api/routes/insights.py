@@ -33,7 +33,6 @@ _HEADERS = {
     "Adwarm-Window": text_header("Days of the answer, when they are not those asked for; absent otherwise."),
     "Preference-Applied": text_header("RFC 7240: what of `Prefer` was followed: `wait=N`, `allow-partial`."),
     "Vary": text_header("The request headers that choose the answer."),
-    "Use-As-Dictionary": text_header("RFC 9842: the next answer may be a delta against this one."),
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _DOCUMENT = {"type": "object", "additionalProperties": True, "description": "The columnar document."}
@@ -92,7 +91,6 @@ class ReportHeaders(BaseModel):
     trigger: Literal["open", "poll", "revalidate"] = Field(
         "open", alias="Adwarm-Trigger", description="Why the client asks; only `open` counts as an open by a human."
     )
-    client: str = Field("", alias="Adwarm-Client", max_length=60, description="Name and version of a client library.")
     request: str = Field(
         "",
         alias="Adwarm-Request",
@@ -101,9 +99,6 @@ class ReportHeaders(BaseModel):
     )
     if_none_match: str = Field(
         "", alias="If-None-Match", max_length=1_000, description="Validators of the copies at hand."
-    )
-    available_dictionary: str = Field(
-        "", alias="Available-Dictionary", max_length=100, description="RFC 9842: hash of a copy at hand."
     )
 
 
