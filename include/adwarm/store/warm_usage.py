@@ -142,7 +142,7 @@ def count_run(engine: Engine, run_id: str) -> list[PlanCount]:
 
 def count_cut(engine: Engine, reason: WarmReason) -> int:
     """Return how many warms with this reason were cut from their plans."""
-    query = select(func.count()).where(table.c.reason == reason, table.c.status == "cut")
+    query = select(func.count()).where(table.c.reason == reason, table.c.status == WarmStatus.CUT)
     with read_transaction(engine) as connection:
         return int(connection.execute(query).scalar_one())
 
