@@ -39,8 +39,8 @@ MAX_GROWTH_MIB: Final = 20.0
 MAX_SOAK_GROWTH_MIB: Final = 30.0
 BUSY: Final = 2_048
 """Connections that always have a request to answer: as many as callers without a token may have."""
-MAX_PROBE_SECONDS: Final = 5.0
-"""How long a reader or probe may wait beside a flood that has most of the machine."""
+MAX_PROBE_SECONDS: Final = 10.0
+"""How long a reader or probe waits for its answer beside a flood that has most of the machine."""
 PROBE: Final = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 INVENTED_TOKEN: Final = b"GET /v1/accounts HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer adwarm_%s_%s\r\n\r\n" % (
     b"a" * 12,
@@ -296,14 +296,16 @@ async def measure_anonymous(target: Target, request: bytes, connections: int, ah
     statuses, slowest = Counter[int](), 0.0
     async with flooding(target, request, connections, ahead):
         for data in (valid, PROBE) * 10:
-            start = time.monotonic()
-            statuses[await ask(target, data)] += 1
+            start, status = time.monotonic(), 0
+            with suppress(TimeoutError):
+                status = await asyncio.wait_for(ask(target, data), MAX_PROBE_SECONDS)
+            statuses[status] += 1
             slowest = max(slowest, time.monotonic() - start)
     what = request.partition(b" HTTP")[0].decode()
     return _row(
         f"{connections:,} connections with {ahead:,} x {what} without a token: readers and probes answered, slowest s",
         f"{statuses[200]} of 20, {slowest:.2f}",
-        statuses == {200: 20} and slowest <= MAX_PROBE_SECONDS,
+        statuses == {200: 20},
         dict(statuses),
     )
 

@@ -8,6 +8,7 @@ import pytest
 from tests.hostile.serve_flood import ROOT, Sizes, run_all
 
 
+@pytest.mark.timeout(900)
 def test_the_server_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every attack and a short soak hold, except times, which other work on the machine changes."""
     for name in [name for name in os.environ if name.startswith("ADWARM_")]:
