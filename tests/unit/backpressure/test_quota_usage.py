@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.quota_usage import WINDOW_INTERVALS, Pace, UsageMeter, pace_for
+from adwarm.backpressure.quota_usage import (
+    CEILING_PERCENT,
+    CRITICAL_CEILING_PERCENT,
+    WINDOW_INTERVALS,
+    Pace,
+    UsageMeter,
+    pace_for,
+)
 
 WINDOW = 3600.0
 
@@ -82,6 +89,16 @@ def test_refunded_calls_do_not_change_the_figure() -> None:
     assert meter.estimate_percent(now + 2) == pytest.approx(75, abs=0.1)
 
 
+def test_calls_that_were_made_at_once_leave_at_once() -> None:
+    """What is left until the ceiling lasts for the window, after which all of it is there again."""
+    meter = UsageMeter(WINDOW)
+    meter.record_calls(100, 3_600.0)
+    meter.record_usage(50.0, 0, 3_600.0)
+    assert meter.quota == 200
+    assert meter.sustainable_rate(CEILING_PERCENT, 3_600.0) == pytest.approx(80 / WINDOW, rel=1e-9)
+    assert meter.sustainable_rate(CRITICAL_CEILING_PERCENT, 3_600.0) == pytest.approx(96 / WINDOW, rel=1e-9)
+
+
 def test_an_old_figure_decays() -> None:
     """A scope that may not be called is tried again although no newer figure came."""
     meter = UsageMeter(WINDOW)
@@ -121,7 +138,8 @@ def test_the_sustainable_rate_never_passes_the_ceiling(spent: list[tuple[float, 
 
 
 def test_paces(subtests: pytest.Subtests) -> None:
-    """Slow from 75 %, only critical calls from 90 %, parked from 100 %; no figure means free."""
+    """Slow from 75 %, only critical calls from 90 %, parked from 100 %; no figure means free; each is stricter."""
+    assert [pace.name for pace in sorted(Pace)] == ["FREE", "SLOW", "CRITICAL_ONLY", "PARK"]
     for percent, expected in (
         (None, Pace.FREE),
         (0, Pace.FREE),
