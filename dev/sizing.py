@@ -37,8 +37,8 @@ CPU_IN_USE = 0.6
 PROCESS_MB = 450
 """Memory of a task process at its peak, imports included (`make bench NAME=memory`)."""
 
-PERMITS_PER_SECOND = 4_800
-"""Permits that one budget grants on PostgreSQL at blocks of eight (`make bench NAME=admission`)."""
+PERMITS_PER_SECOND = 400
+"""Permits that one budget grants on PostgreSQL, at the target of `make bench NAME=admission`."""
 
 PLAN_KEYS_PER_SECOND = 100_000 / 30
 """Keys that one planning run covers a second, at the target of `make bench NAME=planning`."""

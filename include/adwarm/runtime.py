@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from adwarm.backpressure import Admission, BlockAdmission, GuardedAdmission, MachineGuard, RequestQueue, SqlAdmission
+from adwarm.backpressure import GuardedAdmission, MachineGuard, ProcessAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
 from adwarm.compression.stored_bytes import VerifiedPayloads
 from adwarm.foundation.clock import Clock, SystemClock
@@ -120,23 +120,15 @@ class Runtime:
         )
 
     @cached_property
-    def block_admission(self) -> BlockAdmission:
-        """Admission in blocks of permits, which this process hands out without further database access."""
-        return BlockAdmission(self.admission, longest_call_seconds=self.settings.account_seconds)
-
-    @cached_property
-    def single_call_admission(self) -> GuardedAdmission:
-        """Admission for a process that makes one call."""
-        return self._guard(self.admission)
+    def call_admission(self) -> GuardedAdmission:
+        """Admission of the calls of this process, which also holds them to the limit of its machine."""
+        calls = ProcessAdmission(self.admission, longest_call_seconds=self.settings.account_seconds)
+        return GuardedAdmission(calls, self.machine_guard)
 
     @cached_property
     def machine_guard(self) -> MachineGuard:
         """Holds the calls of this process to the limit of its machine."""
         return MachineGuard(self.engine, self.settings.backpressure, self.owner, SystemClock())
-
-    def _guard(self, admission: Admission) -> GuardedAdmission:
-        """Return an admission that every call of this process passes."""
-        return GuardedAdmission(admission, self.machine_guard)
 
     @cached_property
     def queue(self) -> RequestQueue:
@@ -266,11 +258,10 @@ class Runtime:
         return PrefetchEngine(
             context=self.context,
             sources=self.source_pool,
-            admission=self._guard(self.block_admission),
+            admission=self.call_admission,
             pipeline=self.pipeline,
             clock=self.clock,
             owner=self.owner,
-            release_grants=self.block_admission.release_idle,
             verified=self.verified,
         )
 
@@ -292,7 +283,7 @@ class Runtime:
         from adwarm.maintenance.account_discovery import AccountDiscovery
 
         pipeline = self.pipeline if with_retries else None
-        return AccountDiscovery(self.context, self.single_call_admission, pipeline, self.clock)
+        return AccountDiscovery(self.context, self.call_admission, pipeline, self.clock)
 
     def maintenance_parts(self) -> "MaintenanceParts":
         """Return what the steps of maintenance work with; they act at the time of the machine."""
@@ -300,7 +291,7 @@ class Runtime:
         from adwarm.maintenance.steps import MaintenanceParts
 
         clock = SystemClock()
-        calls = PlatformCalls(self.context, self.single_call_admission, clock, self.source_factories, self.isolation)
+        calls = PlatformCalls(self.context, self.call_admission, clock, self.source_factories, self.isolation)
         return MaintenanceParts(
             context=self.context,
             queue=self.queue,

@@ -6,7 +6,7 @@ from typing import Final
 
 BENCHMARKS: Final = {
     "adaptive": ("tests.benchmarks.adaptive", "Adaptive limits, fixed ones and pools on a platform that halves"),
-    "admission": ("tests.benchmarks.admission", "Admissions inside a block and by four processes, beside peers"),
+    "admission": ("tests.benchmarks.admission", "Permits for four processes, beside peers"),
     "backfill": ("tests.benchmarks.backfill", "Backfill 90 days of 200 accounts, and kill it halfway"),
     "commands": ("tests.benchmarks.commands", "CPU of frequent commands, beside the import of alembic"),
     "compression": ("tests.benchmarks.compression", "Reports as rows and columns, deltas, parsing; ARGS=rows.parquet"),

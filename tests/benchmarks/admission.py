@@ -1,4 +1,4 @@
-"""Benchmark of admission inside a block, and of committed grants by four processes, beside other limiters.
+"""Benchmark of committed permits by four processes, beside other limiters.
 
 Every row admits under four limits at once: account, app, token and fleet. Databases write each commit to the disk
 (SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peers are measured with the storage
@@ -15,23 +15,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from adwarm.backpressure import BlockAdmission, CallOutcome, CallOutcomeKind, Granted, SqlAdmission
-from adwarm.backpressure.admission import ReturnedBlock
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 from tests.benchmarks.measure import find_missing, save_results, sized
+from tests.benchmarks.targets import TargetResults
 
 PROCESSES = sized(4, 1)
 THREADS = sized(16, 2)
 ADMISSIONS = sized(20_000, 200)
-BLOCK_SIZES = sized((8, 64), (8,))
+MAX_MILLISECONDS = 1_000 / 400
+"""Of a permit on PostgreSQL: 400 a second are eight times what the default fleet calls."""
 PEERS = ("limits", "pybreaker", "pyrate_limiter", "psycopg_pool")
 KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
 OK = CallOutcome(CallOutcomeKind.OK, 0.2)
@@ -68,25 +68,6 @@ def adwarm_loop(url: str, process: int, seconds: float) -> list[float]:
             if isinstance(decision, Granted):
                 waits.append(time.monotonic() - started)
                 admission.release(decision.grant, OK)
-
-    return in_threads(work)
-
-
-def block_loop(size: int, url: str, process: int, seconds: float) -> list[float]:
-    """Take blocks of `size` from several threads, each returned with the next take; return the wait for each block."""
-    admission = SqlAdmission(open_engine(url), WIDE, owner=f"bench-{process}", rng=Random(process))
-    ends = time.monotonic() + seconds
-
-    def work(index: int, waits: list[float]) -> None:
-        scopes = chain(f"act_{process}_{index}")
-        returned: tuple[ReturnedBlock, ...] = ()
-        while (started := time.monotonic()) < ends:
-            decision = admission.acquire_block(scopes, Priority.NORMAL, source="bench", permits=size, returned=returned)
-            if not isinstance(decision, Granted) or decision.grant.permits != size:
-                raise SystemExit(f"the budget of the benchmark does not suffice: {decision}")
-            returned = ((decision.grant, (OK,) * size, 0),)
-            waits.append(time.monotonic() - started)
-        admission.release_blocks(returned)
 
     return in_threads(work)
 
@@ -158,20 +139,6 @@ def median_microseconds(call: Callable[[], Any], repeats: int = ADMISSIONS) -> f
     return statistics.median(times) / 1e3
 
 
-def inside_a_block(url: str) -> float:
-    """Return the median microseconds of an admission inside a block; blocks come from the database."""
-    blocks = BlockAdmission(SqlAdmission(open_engine(url), WIDE, owner="bench", rng=Random(7)), 1_000)
-    scopes, times = chain("act_1"), []
-    for _ in range(ADMISSIONS):
-        started = time.perf_counter_ns()
-        decision = blocks.admit(scopes, Priority.NORMAL, source="bench")
-        times.append(time.perf_counter_ns() - started)
-        if isinstance(decision, Granted):
-            blocks.release(decision.grant, OK)
-    blocks.release_idle()
-    return statistics.median(times) / 1e3
-
-
 def in_memory_peers() -> Iterator[tuple[str, float | None]]:
     """Return the median microseconds of the in-process peers: four limits, and one guarded call."""
     if missing := find_missing(*PEERS):
@@ -213,10 +180,9 @@ def databases() -> Iterator[dict[str, str]]:
             server.cleanup()
 
 
-def run(seconds: float = sized(10.0, 0.5)) -> None:
-    """Measure and report."""
+def run(seconds: float = sized(10.0, 0.5)) -> int:
+    """Measure, report, and check the permits a second on PostgreSQL."""
     with databases() as urls, tempfile.TemporaryDirectory() as folder:
-        inside = inside_a_block(urls["SQLite"])
         loops = [
             ("adwarm, SQLite", "SQLite", adwarm_loop, urls["SQLite"]),
             ("pyrate-limiter, SQLite x 4", "SQLite", pyrate_sqlite_loop, f"{folder}/pyrate.db"),
@@ -230,25 +196,18 @@ def run(seconds: float = sized(10.0, 0.5)) -> None:
             else (what, kind, *by_processes(loop, url, seconds))
             for what, kind, loop, url in loops
         ]
-        blocks = [(size, *by_processes(partial(block_loop, size), urls["PostgreSQL"], seconds)) for size in BLOCK_SIZES]
-    rows = [{"what": "adwarm, inside a block (4 scopes)", "median us": inside, "x adwarm": 1.0}]
-    rows += [{"what": what, "median us": us, "x adwarm": us and us / inside} for what, us in in_memory_peers()]
-    save_results("admission_inside", "One process: the cost of an admission", rows)
-    rows = [
-        {"block": size, "permits/s": rate * size, "median wait ms": median, "longest wait ms": longest}
-        for size, rate, median, longest in blocks
-    ]
-    save_results("admission", f"PostgreSQL, {PROCESSES} processes: permits taken in blocks", rows)
+    rows: list[dict[str, Any]] = [{"what": what, "median us": us} for what, us in in_memory_peers()]
+    save_results("admission_in_memory", "One process: limits in memory", rows)
     ours = {kind: rate for what, kind, rate, *_ in shared if what.startswith("adwarm")}
-    names = ("admissions/s", "median wait ms", "longest wait ms")
+    names = ("permits/s", "median wait ms", "longest wait ms")
     rows = [
         {"what": what, **dict(zip(names, figures, strict=True)), "x adwarm": figures[0] and figures[0] / ours[kind]}
         for what, kind, *figures in shared
     ]
-    save_results(
-        "admission_shared", f"{PROCESSES} processes, {seconds:.0f} s each: admissions that all of them share", rows
-    )
+    results = TargetResults("admission", f"{PROCESSES} processes, {seconds:.0f} s each: permits that all of them share")
+    results.check_at_most("milliseconds for a permit on PostgreSQL", 1_000 / ours["PostgreSQL"], MAX_MILLISECONDS)
+    return results.finish(rows)
 
 
 if __name__ == "__main__":
-    run(*map(float, sys.argv[1:2]))
+    sys.exit(run(*map(float, sys.argv[1:2])))

@@ -199,10 +199,10 @@ SELECT :now - i * interval '15 minutes', scope, 12 + (i % 9), i % 12,
   CASE WHEN scope = 'fleet' THEN NULL ELSE 40 + 30 * sin(i / 15.0) END, i % 400 BETWEEN 20 AND 24 AND scope <> 'fleet'
 FROM generate_series(0, 2879) AS i, unnest(ARRAY{list(SHARED_SCOPES)}) AS scope ORDER BY 1, 2""",
     "capacity_grant": f"""
-INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, permits, counted, owner, granted_at,
-  spend_until, expires_at)
-SELECT 'grant-' || i, i, json_build_array('fleet', {_ACCOUNT.format("i")}), i % 4, 1, 'meta', false, 1, true,
-  'worker-' || i % 4 || '-' || :hostile, extract(epoch FROM :now) - i, extract(epoch FROM :now) + 60,
+INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, counted, owner, granted_at,
+  expires_at)
+SELECT 'grant-' || i, i, json_build_array('fleet', {_ACCOUNT.format("i")}), i % 4, 1, 'meta', false, true,
+  'worker-' || i % 4 || '-' || :hostile, extract(epoch FROM :now) - i,
   extract(epoch FROM :now) + 86400 FROM generate_series(0, 11) AS i""",
     "policy": """
 INSERT INTO policy (name, mode, updated_at, outlook, outlook_at)

@@ -57,7 +57,6 @@ class Trial:
     name: str
     hears_usage: bool
     kills: bool = False
-    blocks: bool = True
     seconds: float = WINDOW_SECONDS * WINDOWS
     log: list[LoggedCall] = field(default_factory=list)
     waits: dict[Priority, list[float]] = field(default_factory=dict)
@@ -102,7 +101,6 @@ class WorkerProcesses:
             ACCOUNTS,
             THREADS,
             trial.hears_usage,
-            trial.blocks,
         )
         self._started = 0
         self.workers = [self._start_worker() for _ in range(WORKERS)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from adwarm.backpressure import Admission, BlockAdmission, CallRequest, GrantedCall, SqlAdmission, acquire_grant
+from adwarm.backpressure import Admission, CallRequest, GrantedCall, ProcessAdmission, SqlAdmission, acquire_grant
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError, NoCapacity, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
@@ -39,7 +39,6 @@ class WorkerConfig:
         scale: platform seconds per real second; waits that the platform asks for are divided by it.
         per_class: requests per second of each class.
         accounts: accounts of each class.
-        blocks: whether permits are taken in blocks, as the product does, or one by one.
     """
 
     name: str
@@ -52,7 +51,6 @@ class WorkerConfig:
     accounts: int
     threads: int
     hears_usage: bool
-    blocks: bool = True
 
 
 @dataclass
@@ -73,7 +71,7 @@ class Worker:
         settings = BackpressureSettings.model_validate(task.settings)
         engine = open_engine(task.database)
         shared = SqlAdmission(engine, settings, owner=task.name, rng=random.Random(task.name))
-        self.admission: Admission = BlockAdmission(shared) if task.blocks else shared
+        self.admission: Admission = ProcessAdmission(shared)
         self.lines = [Line(priority, deque(), threading.Semaphore(0)) for priority in Priority]
         self.waits = Path(task.waits).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 -- until it is killed
 

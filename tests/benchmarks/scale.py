@@ -35,7 +35,7 @@ from tests.benchmarks.scale_stack import Platform, ScaleSize, postgres_server, s
 from tests.benchmarks.targets import TargetResults
 
 MAX_SHARE = 0.05
-MAX_STATEMENTS = 6.0
+MAX_STATEMENTS = 10.0
 MAX_GROWTH = 1.10
 _SHOWN_STATEMENTS = 25
 

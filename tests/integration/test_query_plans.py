@@ -80,9 +80,8 @@ INSERT INTO gate (scope, rule, since, closed_until, why, lifted_by, kept_until, 
   FROM gate, generate_series(1, 4000) AS i WHERE scope = 'source:meta';
 INSERT INTO gate (scope, rule, since, closed_until, why, lifted_by, kept_until, data)
   SELECT 'account:many_' || i, 'park', 0, 1, '', 'time', 1e12, '{}' FROM generate_series(1, 100000) AS i;
-INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, permits, counted, owner, granted_at,
-    spend_until, expires_at)
-  SELECT 'many-' || i, i, '[]', 2, 1, 'meta', false, 1, false, 'one', 0, 0, 1e12 FROM generate_series(1, 4000) AS i;
+INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, counted, owner, granted_at, expires_at)
+  SELECT 'many-' || i, i, '[]', 2, 1, 'meta', false, false, 'one', 0, 1e12 FROM generate_series(1, 4000) AS i;
 INSERT INTO lease (name, owner, token, expires_at)
   SELECT 'fetch:many_' || i, '', i, :now FROM generate_series(1, 100000) AS i;
 INSERT INTO partition (account_id, day, spec_hash, object_hash, rows, content_hash, fetched_at, complete, settled,
@@ -111,13 +110,12 @@ class Store:
 
 
 def take_permits(store: Store) -> None:
-    """Take a block, and return it."""
+    """Take a permit, renew and return it."""
     scopes = (Scope(ScopeKind.ACCOUNT, ACCOUNT), Scope(ScopeKind.APP, "main"), Scope(ScopeKind.TOKEN, "main"))
     admission = store.admission
     for _ in range(2):  # the first one creates the rows of the scopes
-        decision = admission.acquire_block(scopes, Priority.NORMAL, source="meta", permits=4)
+        decision = admission.admit(scopes, Priority.NORMAL, source="meta")
         assert isinstance(decision, Granted), decision
-        admission.check_hard_limits(scopes, Priority.NORMAL, source="meta")
         admission.status(accounts=0)
         admission.release(admission.renew(decision.grant), OK)
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from random import Random
 
-from adwarm.backpressure.admission import CallOutcome, Decision, Grant, Rejected, ReturnedBlock, Wait
+from adwarm.backpressure.admission import CallOutcome, Decision, Grant
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.model import Priority, Scope
@@ -33,31 +33,6 @@ class LocalAdmission:
         """
         with self._lock:
             return self.budget.admit(scopes, priority, cost, source=source, now=self._time())
-
-    def acquire_block(
-        self,
-        scopes: Sequence[Scope],
-        priority: Priority,
-        *,
-        source: str,
-        permits: int,
-        returned: Sequence[ReturnedBlock] = (),
-    ) -> Decision:
-        """Release the `returned` blocks, and request a block of up to `permits` calls."""
-        with self._lock:
-            now = self._time()
-            self.budget.release_blocks(returned, now)
-            return self.budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
-
-    def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
-        """Return blocks and learn from the outcomes of their calls. A second release has no effect."""
-        with self._lock:
-            self.budget.release_blocks(blocks, self._time())
-
-    def check_hard_limits(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Rejected | None:
-        """Return what forbids such a call now, whoever holds a slot; None when nothing does."""
-        with self._lock:
-            return self.budget.check_hard_limits(scopes, priority, source=source, now=self._time())
 
     def renew(self, grant: Grant) -> Grant:
         """Extend the grant's lease.

@@ -17,8 +17,8 @@ from adwarm.backpressure.admission import (
     Wait,
     acquire_grant,
 )
-from adwarm.backpressure.block_admission import BlockAdmission
 from adwarm.backpressure.machine_load import GuardedAdmission, MachineGuard
+from adwarm.backpressure.process_admission import ProcessAdmission
 from adwarm.backpressure.request_queue import ClaimedRequest, RequestQueue, Ticket
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.sql_admission import SqlAdmission
@@ -29,7 +29,6 @@ __all__ = [
     "FLEET",
     "Admission",
     "AdmissionStatus",
-    "BlockAdmission",
     "CallOutcome",
     "CallOutcomeKind",
     "CallRequest",
@@ -40,6 +39,7 @@ __all__ = [
     "GrantedCall",
     "GuardedAdmission",
     "MachineGuard",
+    "ProcessAdmission",
     "Rejected",
     "RequestQueue",
     "ScopeStatus",

@@ -83,18 +83,14 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Permission to make calls; it ends when it is released, or by itself at `expires_at`.
+    """Permission to make a call; it ends when it is released, or by itself at `expires_at`.
 
     Attributes:
         scopes: narrowest first, the fleet last. The grant holds one slot of each.
-        cost: tokens that each permit took from the rate, one per platform call.
+        cost: tokens that it took from the rate, one per platform call.
         source: name of the upstream, whose breaker counts the outcome.
         is_probe: whether the call tests an upstream whose breaker is not closed.
         token: fencing token; it grows with every grant and renewal, and only the newest one is accepted.
-        permits: calls the grant allows; a grant with more than one is a block, used one call at a time.
-        usable_until: no call may begin after this time, though one begun before may run until `expires_at`.
-        may_linger: whether nothing waited when it was granted, so that it may be released a moment after its last call;
-            not stored.
     """
 
     id: str
@@ -106,9 +102,6 @@ class Grant:
     source: str
     is_probe: bool = False
     token: int = 0
-    permits: int = 1
-    usable_until: float = 0.0
-    may_linger: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +167,6 @@ class CallOutcome:
     usage: tuple[UsageSample, ...] = field(default=())
     park_seconds: float | None = None
     parked_scope: Scope | None = None
-
-
-ReturnedBlock = tuple[Grant, Sequence[CallOutcome], int]
-"""A block to release: its grant, the outcomes of its calls, and the number of permits that were not used."""
 
 
 class Admission(Protocol):

@@ -53,14 +53,6 @@ class BudgetKeys:
     grant_ids: frozenset[str] = frozenset()
     released_ids: frozenset[str] = frozenset()
 
-    def __or__(self, other: "BudgetKeys") -> "BudgetKeys":
-        return BudgetKeys(
-            self.scopes | other.scopes,
-            self.breaker_names | other.breaker_names,
-            self.grant_ids | other.grant_ids,
-            self.released_ids | other.released_ids,
-        )
-
 
 @dataclass(slots=True)
 class LoadedRows:
@@ -246,11 +238,9 @@ def _grant_row(grant: Grant, counted: bool, owner: str) -> dict[str, Any]:
         "cost": grant.cost,
         "source": grant.source,
         "probe": grant.is_probe,
-        "permits": grant.permits,
         "counted": counted,
         "owner": owner[:120],
         "granted_at": grant.granted_at,
-        "spend_until": grant.usable_until,
         "expires_at": grant.expires_at,
     }
 
@@ -266,8 +256,6 @@ def _read_grant(row: RowMapping) -> Grant:
         source=row["source"],
         is_probe=row["probe"],
         token=row["token"],
-        permits=row["permits"],
-        usable_until=row["spend_until"],
     )
 
 

@@ -95,12 +95,6 @@ class UsageMeter:
         self._intervals[-1][1] += calls
         self._total += calls
 
-    def refund_calls(self, calls: float, charged_at: float, now: float) -> None:
-        """Take off calls that were counted at `charged_at` and not made; a figure sent since never included them."""
-        self.record_calls(-calls, now)
-        if charged_at <= self.reported_at:
-            self._calls_at_report -= calls
-
     def calls(self, now: float) -> float:
         """Return own calls in the window that ends at `now`."""
         self._drop_old(now)

@@ -133,11 +133,11 @@ class ScopeRules:
 
 
 def _window_bucket(calls: int | None, settings: BackpressureSettings) -> BucketRules | None:
-    """Return the fastest bucket that never admits more than `calls` in one window, blocks included."""
+    """Return the fastest bucket that never admits more than `calls` in one window."""
     if calls is None:
         return None
     burst = max(1.0, min(float(settings.burst), calls * _WINDOW_BURST))
-    return BucketRules(max(1.0, calls - burst) / (settings.quota_window_seconds + settings.block_seconds), burst)
+    return BucketRules(max(1.0, calls - burst) / settings.quota_window_seconds, burst)
 
 
 class ScopeState:
@@ -194,10 +194,6 @@ class ScopeState:
         return free_slots(
             self.slots(), shares, priority, in_flight=self.in_flight_by_class, demand=self.slot_demand, now=now
         )
-
-    def has_waiters(self, now: float) -> bool:
-        """Whether any class waits for a slot or for the rate."""
-        return self.slot_demand.has_waiters(now) or self.rate_demand.has_waiters(now)
 
     def usage_percent(self, now: float) -> float | None:
         """Return the percentage of the platform's quota in use.
@@ -265,14 +261,6 @@ class ScopeState:
     def release_slot(self, priority: Priority) -> None:
         """Return a slot."""
         self.in_flight_by_class[priority] = max(0, self.in_flight_by_class[priority] - 1)
-
-    def refund(self, priority: Priority, cost: float, charged_at: float, now: float) -> None:
-        """Return tokens that were taken at `charged_at` and that no call used."""
-        rules = self.bucket_rules(now)
-        if rules is not None:
-            self.bucket.refund(rules, priority, cost)
-        if self.scope.kind is not ScopeKind.FLEET:
-            self.meter.refund_calls(cost, charged_at, now)
 
     def record_success(self, latency_seconds: float, in_flight: int, now: float) -> None:
         """Learn from a call that succeeded; a very slow one counts as a sign of overload."""

@@ -4,9 +4,9 @@ Life of a grant:
 
 | event                                        | effect                                                                |
 |----------------------------------------------|-----------------------------------------------------------------------|
-| a call or block is admitted                  | the grant counts: it holds a slot of every scope and its tokens       |
+| a call is admitted                           | the grant counts: it holds a slot of every scope and its tokens       |
 | it is renewed while it counts                | a later expiry and a new fencing token                                |
-| it is released with its newest token         | slots and unused permits are returned, outcomes are learned from      |
+| it is released with its newest token         | its slots are returned, its outcome is learned from                   |
 | it expires                                   | slots are returned; its outcome counts for ten minutes more      |
 | it is renewed or released with an old token  | none: it was renewed or released by another holder                    |
 
@@ -28,7 +28,6 @@ from adwarm.backpressure.admission import (
     Grant,
     Granted,
     Rejected,
-    ReturnedBlock,
     Wait,
 )
 from adwarm.backpressure.admission_rules import (
@@ -93,26 +92,7 @@ class SharedBudget:
             BadRequest: `cost` is not positive.
         """
         request = self._build_request(scopes, priority, cost, source=source, now=now)
-        return self._check(request) or Granted(self._issue_grant(request, permits=1, seconds=None))
-
-    def acquire_block(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, now: float, permits: int
-    ) -> Decision:
-        """Request a block: up to `permits` calls within `block_seconds`, one at a time.
-
-        It holds a single permit where any class waits, where the rate is short, and while an upstream is being tested.
-        """
-        request = self._build_request(scopes, priority, 1.0, source=source, now=now)
-        if refusal := self._check(request):
-            return refusal
-        size = self._block_size(request, permits)
-        return Granted(self._issue_grant(request, permits=size, seconds=self.settings.block_seconds))
-
-    def check_hard_limits(
-        self, scopes: Sequence[Scope], priority: Priority, *, source: str, now: float
-    ) -> Wait | Rejected | None:
-        """Return what forbids such a call at `now`, whoever holds a slot: a park, a used-up quota, or a breaker."""
-        return check_hard_limits(self._build_request(scopes, priority, 1.0, source=source, now=now))
+        return self._check(request) or Granted(self._issue_grant(request))
 
     def preview(
         self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
@@ -149,9 +129,8 @@ class SharedBudget:
         """
         if self.switch is not None and self.switch.remaining_seconds(now) > 0:
             raise CallsStopped(self.switch.why)
-        self.expire_grants(now)
         current = self.grants.get(grant.id)
-        if current is None or current.token != grant.token or grant.id not in self.counted_grant_ids:
+        if current is None or current.token != grant.token or current.expires_at <= now:
             raise Transient("the grant expired before it was renewed; ask for a new one")
         self.last_token += 1
         renewed = replace(current, expires_at=now + self.settings.lease_seconds, token=self.last_token)
@@ -163,12 +142,14 @@ class SharedBudget:
 
         The outcome of a grant that expired meanwhile still counts: its call was made.
         """
-        return self._release(grant, (outcome,), 0, now)
-
-    def release_blocks(self, blocks: Iterable[ReturnedBlock], now: float) -> None:
-        """Return blocks with the outcomes of their calls; unused permits are not charged."""
-        for grant, outcomes, unused in blocks:
-            self._release(grant, outcomes, unused, now)
+        current = self.grants.get(grant.id)
+        if current is None or current.token != grant.token:
+            return False
+        self.expire_grants(now)
+        self._record_outcome(current, outcome, now)
+        self._stop_counting(current, now)
+        self.grants.pop(grant.id, None)
+        return True
 
     def expire_grants(self, now: float) -> list[Grant]:
         """Stop counting the grants that expired by `now`, and return them."""
@@ -239,17 +220,8 @@ class SharedBudget:
                 demand.record_wait(request.priority, request.now)
         return wait
 
-    def _block_size(self, request: AdmissionRequest, permits: int) -> int:
-        """Return how many permits a block may hold: at most half of the tokens that are left."""
-        if not _is_plentiful(request):
-            return 1
-        for state in request.states:
-            if state.bucket_rules(request.now) is not None:
-                permits = min(permits, int(state.bucket.tokens / 2))
-        return max(1, permits)
-
-    def _issue_grant(self, request: AdmissionRequest, *, permits: int, seconds: float | None) -> Grant:
-        now, lease = request.now, self.settings.lease_seconds
+    def _issue_grant(self, request: AdmissionRequest) -> Grant:
+        now = request.now
         self.last_token += 1
         grant = Grant(
             id=f"{self._rng.getrandbits(64):016x}",
@@ -257,36 +229,18 @@ class SharedBudget:
             priority=request.priority,
             cost=request.cost,
             granted_at=now,
-            expires_at=now + lease,
+            expires_at=now + self.settings.lease_seconds,
             source=request.source,
             is_probe=request.is_probe,
             token=self.last_token,
-            permits=permits,
-            usable_until=now + (lease if seconds is None else min(seconds, lease)),
-            may_linger=_is_plentiful(request),
         )
         for state in request.states:
-            state.record_grant(request.priority, request.cost * permits, now)
+            state.record_grant(request.priority, request.cost, now)
         self.breaker_registry.record_admission(grant)
         self.grants[grant.id] = grant
         self.counted_grant_ids.add(grant.id)
         self.next_expiry = min(self.next_expiry, grant.expires_at)
         return grant
-
-    def _release(self, grant: Grant, outcomes: Iterable[CallOutcome], unused: int, now: float) -> bool:
-        current = self.grants.get(grant.id)
-        if current is None or current.token != grant.token:
-            return False
-        self.expire_grants(now)
-        if unused > 0:
-            for scope in current.scopes:
-                state = self.scope_state(scope, now)
-                state.refund(current.priority, current.cost * unused, current.granted_at, now)
-        for outcome in outcomes:
-            self._record_outcome(current, outcome, now)
-        self._stop_counting(current, now)
-        self.grants.pop(grant.id, None)
-        return True
 
     def _stop_counting(self, grant: Grant, now: float) -> None:
         if grant.id in self.counted_grant_ids:
@@ -318,13 +272,6 @@ class SharedBudget:
         parked.park(outcome.park_seconds, "the platform throttled it", now, self._rng)
         for state in [parked] if is_own_quota else [parked, *(self.scope_state(scope, now) for scope in grant.scopes)]:
             state.record_overload(now)
-
-
-def _is_plentiful(request: AdmissionRequest) -> bool:
-    """Whether nothing waits, no usage slows the scopes, and no upstream is probed."""
-    return not request.is_probe and not any(
-        state.has_waiters(request.now) or state.pace(request.now).value for state in request.states
-    )
 
 
 def narrowest_first(scopes: Sequence[Scope]) -> list[Scope]:

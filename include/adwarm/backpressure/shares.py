@@ -78,10 +78,6 @@ class ClassDemand(msgspec.Struct, array_like=True):
         last_request_at = self.last_request_at
         return all(last_request_at[other] < oldest or other == priority for other in PRIORITY_CLASSES)
 
-    def has_waiters(self, now: float) -> bool:
-        """Whether any class waits."""
-        return any(is_recent(moment, now) for moment in self.last_wait_at)
-
 
 def free_slots(
     slots: int, shares: Shares, priority: int, in_flight: Sequence[int], demand: ClassDemand, now: float

@@ -3,16 +3,15 @@
 Guarantees, whichever process dies: the counted grants of a scope never exceed its limit, a parked scope is never
 granted before its time, and the grants of a dead worker stop counting at their expiry.
 
-The threads of a process share transactions (`GroupCommitter`): one short write transaction locks the row of the fleet
-and runs every operation that was submitted meanwhile. All times are the database's own.
+Each operation is a short write transaction of its own, which locks the row of the fleet. All times are the database's
+own.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -23,7 +22,6 @@ from adwarm.backpressure.admission import (
     Decision,
     Grant,
     Rejected,
-    ReturnedBlock,
     Wait,
 )
 from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
@@ -33,7 +31,6 @@ from adwarm.backpressure.machine_load import WAIT_SECONDS, count_free_calls
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.circuit import BreakerState
-from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.gate import Lift, Rule, may_call
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
@@ -44,91 +41,6 @@ from adwarm.store.writer_queue import WriterQueue
 log = logging.getLogger(__name__)
 OnOverlongPark = Callable[[Scope, float], None]
 T = TypeVar("T")
-Job = TypeVar("Job")
-MAX_JOBS = 64
-
-
-@dataclass(slots=True, eq=False)
-class _Entry(Generic[Job]):
-    job: Job
-    error: BaseException | None = None
-    is_done: bool = False
-
-
-class GroupCommitter(Generic[Job]):
-    """Runs the jobs of all threads in batches, in the order in which they came, so that a batch costs one commit.
-
-    The first thread that finds no batch running becomes the leader and runs the waiting jobs of all threads. No thread
-    returns before the transaction with its result is committed.
-
-    Args:
-        work: runs the jobs that the callable passed to it returns. It calls that once, as late as possible, so that the
-            batch includes the jobs that came while it waited for the database. Every job of the batch raises what
-            `work` raises.
-    """
-
-    def __init__(self, work: Callable[[Callable[[], list[Job]]], None]) -> None:
-        self._work = work
-        self._waiting: list[_Entry[Job]] = []
-        self._changed = threading.Condition()
-        self._has_leader = False
-
-    def submit(self, job: Job) -> None:
-        """Return when `job` is done, by this thread or by another."""
-        entry = _Entry(job)
-        with self._changed:
-            self._waiting.append(entry)
-        while self._must_lead(entry):
-            self._lead()
-        if entry.error is not None:
-            raise entry.error
-
-    def _must_lead(self, entry: _Entry[Job]) -> bool:
-        """Wait until the entry is done or there is no leader; return whether this thread became the leader."""
-        with self._changed:
-            self._changed.wait_for(lambda: entry.is_done or not self._has_leader)
-            if entry.is_done:
-                return False
-            self._has_leader = True
-            return True
-
-    def _lead(self) -> None:
-        batch: list[_Entry[Job]] = []
-
-        def take() -> list[Job]:
-            with self._changed:
-                batch.extend(self._waiting[:MAX_JOBS])
-                del self._waiting[:MAX_JOBS]
-            return [entry.job for entry in batch]
-
-        error: BaseException | None = None
-        try:
-            self._work(take)
-        except BaseException as raised:
-            error = raised
-        if not batch:  # `work` failed before it took any; they must not wait forever
-            take()
-        with self._changed:
-            self._has_leader = False
-            for entry in batch:
-                entry.error, entry.is_done = error, True
-            self._changed.notify_all()
-
-
-@dataclass(slots=True, eq=False)
-class _Operation(Generic[T]):
-    """One operation on the budget, the rows it needs, and its result."""
-
-    keys: BudgetKeys
-    run_on: Callable[[SharedBudget, float], T]
-    result: T | None = None
-    error: AdwarmError | None = None
-
-    def run(self, budget: SharedBudget, now: float) -> None:
-        try:
-            self.result = self.run_on(budget, now)
-        except AdwarmError as error:
-            self.error = error
 
 
 def log_overlong_park(scope: Scope, seconds: float) -> None:
@@ -168,7 +80,6 @@ class SqlAdmission:
         self._time = database_time
         self._on_overlong_park = on_overlong_park
         self._writer_queue = WriterQueue(engine)
-        self._committer: GroupCommitter[_Operation[Any]] = GroupCommitter(self._run_operations)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         """Request one slot in every scope, the fleet included, and `cost` tokens of the rate.
@@ -180,28 +91,7 @@ class SqlAdmission:
         def operation(budget: SharedBudget, now: float) -> Decision:
             return budget.admit(scopes, priority, cost, source=source, now=now)
 
-        return self._submit(_keys_of_call(scopes, source), operation)
-
-    def acquire_block(
-        self,
-        scopes: Sequence[Scope],
-        priority: Priority,
-        *,
-        source: str,
-        permits: int,
-        returned: Sequence[ReturnedBlock] = (),
-    ) -> Decision:
-        """Release the `returned` blocks, and request a block of up to `permits` calls, to be made one at a time."""
-
-        def operation(budget: SharedBudget, now: float) -> Decision:
-            budget.release_blocks(returned, now)
-            return budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
-
-        return self._submit(_keys_of_blocks(returned) | _keys_of_call(scopes, source), operation)
-
-    def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
-        """Return blocks and learn from the outcomes of their calls. A second release has no effect."""
-        self._submit(_keys_of_blocks(blocks), lambda budget, now: budget.release_blocks(blocks, now))
+        return self._run(_keys_of_call(scopes, source), operation)
 
     def renew(self, grant: Grant) -> Grant:
         """Extend the grant's lease by `lease_seconds` from now, and return the renewed grant.
@@ -211,22 +101,22 @@ class SqlAdmission:
             Transient: the lease had expired, so another caller may hold the slot; request admission again.
         """
         keys = BudgetKeys(grant_ids=frozenset([grant.id]))
-        return self._submit(keys, lambda budget, now: budget.renew(grant, now))
+        return self._run(keys, lambda budget, now: budget.renew(grant, now))
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Return the grant and learn from the outcome. A second release has no effect.
 
         The outcome of a grant that expired meanwhile still counts: its call was made.
         """
-        self.release_blocks(((grant, (outcome,), 0),))
-
-    def check_hard_limits(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Rejected | None:
-        """Return what forbids such a call now, whoever holds a slot; None when nothing does. Only reads."""
-        budget = SharedBudget(self._settings, self._rng)
-        with read_transaction(self._engine) as connection:
-            now = self._time(connection)
-            budget_rows.load(connection, budget, _keys_of_call(scopes, source), now)
-        return budget.check_hard_limits(scopes, priority, source=source, now=now)
+        reported = {sample.scope for sample in outcome.usage}
+        if outcome.parked_scope is not None:
+            reported.add(outcome.parked_scope)
+        keys = BudgetKeys(
+            frozenset({*grant.scopes, *reported}),
+            frozenset(breaker_names(grant.source, grant.scopes)),
+            released_ids=frozenset([grant.id]),
+        )
+        self._run(keys, lambda budget, now: budget.release(grant, outcome, now))
 
     def is_source_failing(self, source: str) -> bool:
         """Return whether the circuit breaker of a whole source is open or half-open. Only reads."""
@@ -244,7 +134,7 @@ class SqlAdmission:
             The names of the scopes and breakers that changed; none when nothing held them back any more.
         """
         keys = BudgetKeys(frozenset(scopes), frozenset(breaker_names))
-        return self._submit(keys, lambda budget, now: budget.unpark(scopes, breaker_names, now))
+        return self._run(keys, lambda budget, now: budget.unpark(scopes, breaker_names, now))
 
     def status(self, accounts: int | None = None, at: float | None = None) -> AdmissionStatus:
         """Return limits, calls in flight and quotas, as they are now.
@@ -263,43 +153,21 @@ class SqlAdmission:
                 budget_rows.load_notable(connection, budget, accounts, now)
         return budget.status(now)
 
-    def _submit(self, keys: BudgetKeys, run_on: Callable[[SharedBudget, float], T]) -> T:
-        operation: _Operation[T] = _Operation(keys, run_on)
-        self._committer.submit(operation)
-        if operation.error is not None:
-            raise operation.error
-        result: T = operation.result  # type: ignore[assignment]  # the operation ran, or submit raised
-        return result
-
-    def _run_operations(self, take: Callable[[], list[_Operation[Any]]]) -> None:
-        """Run every submitted operation on the loaded budget, while the fleet's row is locked."""
+    def _run(self, keys: BudgetKeys, run_on: Callable[[SharedBudget, float], T]) -> T:
+        """Run an operation on the part of the budget that it needs, while the fleet's row is locked."""
         budget = SharedBudget(self._settings, self._rng)
         with self._writer_queue.acquire(), write_transaction(self._engine) as connection:
             now = budget_rows.lock(connection, budget, self._time)
-            operations = take()
-            keys = BudgetKeys()
-            for operation in operations:
-                keys |= operation.keys
             loaded = budget_rows.load(connection, budget, keys, now)
-            for operation in operations:
-                operation.run(budget, now)
+            result = run_on(budget, now)
             budget_rows.save(connection, budget, loaded, self._owner)
         for scope, seconds in budget.pop_overlong_parks():
             self._on_overlong_park(scope, seconds)
+        return result
 
 
 def _keys_of_call(scopes: Sequence[Scope], source: str) -> BudgetKeys:
     return BudgetKeys(frozenset(scopes), frozenset(breaker_names(source, scopes)))
-
-
-def _keys_of_blocks(blocks: Sequence[ReturnedBlock]) -> BudgetKeys:
-    keys = BudgetKeys()
-    for grant, outcomes, _ in blocks:
-        reported = {sample.scope for outcome in outcomes for sample in outcome.usage}
-        reported.update(outcome.parked_scope for outcome in outcomes if outcome.parked_scope is not None)
-        names = frozenset(breaker_names(grant.source, grant.scopes))
-        keys |= BudgetKeys(frozenset(grant.scopes) | reported, names, released_ids=frozenset([grant.id]))
-    return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,9 +200,10 @@ def preview_capacity(
     another caller takes the capacity first.
     """
     budget = SharedBudget(settings, Random(0))  # noqa: S311 -- spreads the ends of parks, and a preview parks nothing
-    keys = BudgetKeys()
-    for call in calls:
-        keys |= _keys_of_call(call.scopes, call.source)
+    keys = BudgetKeys(
+        frozenset(scope for call in calls for scope in call.scopes),
+        frozenset(name for call in calls for name in breaker_names(call.source, call.scopes)),
+    )
     with read_transaction(engine) as connection:
         now = database_time(connection)
         budget_rows.load(connection, budget, keys, now)

@@ -93,11 +93,6 @@ class TokenBucket:
             self.credits[priority] -= cost
         self.tokens -= cost
 
-    def refund(self, rules: BucketRules, priority: int, cost: float) -> None:
-        """Return tokens that were taken and not used."""
-        self.tokens = min(rules.burst, self.tokens + cost)
-        self.credits[priority] += cost
-
     def _is_borrowing(
         self, rules: BucketRules, priority: int, cost: float, demand: ClassDemand | None, now: float
     ) -> bool:

@@ -111,7 +111,6 @@ class PrefetchEngine:
     Attributes:
         sources: builds the sources; each account is read by the source of its own connection.
         owner: names this worker in leases and grants.
-        release_grants: called at the end of a batch, to return grants that admission still holds for this worker.
         verified: the payloads that are known to be whole.
     """
 
@@ -121,7 +120,6 @@ class PrefetchEngine:
     pipeline: RecoveryPipeline
     clock: Clock
     owner: str
-    release_grants: Callable[[], None] = field(default=lambda: None)
     verified: VerifiedPayloads = field(default_factory=VerifiedPayloads)
     kill_switch: KillSwitch = field(init=False)
     _lifted: set[tuple[str, str]] = field(default_factory=set, init=False)
@@ -174,7 +172,6 @@ class PrefetchEngine:
                 for outcomes in self._run_fetches(pool, batch, fetches, threads):
                     by_request |= {id(outcome.request): outcome for outcome in outcomes}
         finally:
-            self.release_grants()
             flush_statistics(self.engine, self.clock.now())
         return BatchResult([by_request[id(item)] for item in requests])
 

@@ -82,7 +82,6 @@ def read_window(
             read.missing, read.api_version = describe_missing(gaps, query.window), fetcher.api_version
             return read
     finally:
-        engine.release_grants()
         count_calls(
             engine.engine,
             engine.clock.now(),

@@ -174,10 +174,10 @@ def get_situation(engine: Engine) -> Row[Any]:
 
 
 def list_grants(engine: Engine, now: datetime) -> list[Row[Any]]:
-    """Return the grants that have not expired, by worker and class: permits, calls' cost, and since when."""
+    """Return the calls in flight by worker and class: how many, probes among them, and since when."""
     table = capacity_grant.c
     columns = (
-        func.sum(table.permits).label("permits"),
+        func.count().label("calls"),
         func.min(table.granted_at).label("oldest"),
         func.min(table.expires_at).label("expires_at"),
         func.sum(case((table.probe, 1), else_=0)).label("probes"),

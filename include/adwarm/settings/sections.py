@@ -216,15 +216,6 @@ class BackpressureSettings(Section):
         70, gt=0, le=100, description="Percentage of its processors above which it does so, too."
     )
 
-    @property
-    def block_seconds(self) -> float:
-        """How long a block of permits is valid.
-
-        At most 2 s, so that a waiting higher class is served soon, and at most 1 % of the quota window, so that the
-        window stays exact.
-        """
-        return min(2.0, self.quota_window_seconds / 100)
-
     @field_validator("shares")
     @classmethod
     def _shares_add_up(cls, shares: tuple[float, ...]) -> tuple[float, ...]:

@@ -32,7 +32,7 @@ capacity_scope = Table(
     Index("ix_capacity_scope_shared", "scope", sqlite_where=_IS_SHARED, postgresql_where=_IS_SHARED),
 )
 
-# One row per call or block in flight, deleted when it is released or has expired.
+# One row per call in flight, deleted when it is released or has expired.
 capacity_grant = Table(
     "capacity_grant",
     metadata,
@@ -43,11 +43,9 @@ capacity_grant = Table(
     value_column("cost", Float),
     value_column("source", String(200)),
     value_column("probe", Boolean),
-    value_column("permits", Integer),
     value_column("counted", Boolean),
     value_column("owner", String(120)),
     value_column("granted_at", Float),
-    value_column("spend_until", Float),
     value_column("expires_at", Float),
     Index(None, "expires_at"),
 )

@@ -69,7 +69,7 @@ class AdmittedOperator(BaseOperator):
         called = False
         try:
             call = CallRequest(tuple(scopes), priority, self.source)
-            with acquire_grant(runtime.single_call_admission, runtime.clock, call, timeout_seconds=SHORT_WAIT_SECONDS):
+            with acquire_grant(runtime.call_admission, runtime.clock, call, timeout_seconds=SHORT_WAIT_SECONDS):
                 called = True
                 return self.python_callable(**self.op_kwargs)
         except (NoCapacity, Refused) as error:

@@ -218,8 +218,8 @@ def test_only_calls_of_the_machine_that_run_count(engine: Engine, clock: Virtual
     """Grants of this process, of a machine whose name begins alike, and expired ones are left out."""
     now = clock.now().timestamp()
     grant = {
-        "scopes": [], "priority": 3, "cost": 1.0, "source": "meta", "probe": False, "permits": 1, "counted": True,
-        "granted_at": now, "spend_until": now,
+        "scopes": [], "priority": 3, "cost": 1.0, "source": "meta", "probe": False, "counted": True,
+        "granted_at": now,
     }  # fmt: skip
     owners = {"one:1": now + 9, "one:2": now + 9, "one:3": now - 1, "one-more:1": now + 9, "o_e:1": now + 9}
     with write_transaction(engine) as connection:

@@ -7,8 +7,7 @@ from random import Random
 
 import pytest
 
-from adwarm.backpressure import BlockAdmission, CallRequest, Decision, acquire_grant
-from adwarm.backpressure.admission import ReturnedBlock
+from adwarm.backpressure import CallRequest, Decision, ProcessAdmission, acquire_grant
 from adwarm.backpressure.breakers import BREAKER_PROBES
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
@@ -22,21 +21,13 @@ APP = Scope(ScopeKind.APP, "main")
 
 
 class CountingAdmission(LocalAdmission):
-    """The shared budget, which counts requests for a block."""
+    """The shared budget, which counts requests for a permit."""
 
     asked = 0
 
-    def acquire_block(
-        self,
-        scopes: Sequence[Scope],
-        priority: Priority,
-        *,
-        source: str,
-        permits: int,
-        returned: Sequence[ReturnedBlock] = (),
-    ) -> Decision:
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         self.asked += 1
-        return super().acquire_block(scopes, priority, source=source, permits=permits, returned=returned)
+        return super().admit(scopes, priority, cost, source=source)
 
 
 @dataclass
@@ -49,7 +40,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.budget = CountingAdmission(SETTINGS, rng=Random(1), time=self.seconds)
-        self.blocks = BlockAdmission(self.budget, 8, maintain_in_background=False, monotonic=self.seconds)
+        self.admission = ProcessAdmission(self.budget, renews_in_background=False, monotonic=self.seconds)
 
     def seconds(self) -> float:
         return self.clock.now().timestamp()
@@ -58,14 +49,12 @@ class Worker:
         """Make one call that may not wait, and return what it failed with."""
         scopes = (Scope(ScopeKind.ACCOUNT, account), APP)
         try:
-            with acquire_grant(self.blocks, self.clock, CallRequest(scopes, priority, "meta"), timeout_seconds=0):
+            with acquire_grant(self.admission, self.clock, CallRequest(scopes, priority, "meta"), timeout_seconds=0):
                 self.called[account] += 1
                 if account in self.broken:
                     raise Transient("the platform is down")
         except AdwarmError as error:
             return error
-        finally:
-            self.blocks.maintain()
         return None
 
     def pass_time(self, seconds: float) -> None:

@@ -77,18 +77,6 @@ def test_half_of_the_calls_in_flight_are_assumed_in_the_figure() -> None:
     assert meter.estimate_percent(now) == pytest.approx(76, rel=0.01)
 
 
-def test_refunded_calls_do_not_change_the_figure() -> None:
-    """They were counted before the figure came and never made, so the estimate stays."""
-    meter, now = steady(0.1, 3000)
-    meter.record_calls(8, now)
-    meter.record_usage(75.0, 0, now + 1)
-    meter.refund_calls(8, now, now + 1)
-    assert meter.estimate_percent(now + 1) == pytest.approx(75, abs=0.1)
-    meter.record_calls(8, now + 2)
-    meter.refund_calls(8, now + 2, now + 2)
-    assert meter.estimate_percent(now + 2) == pytest.approx(75, abs=0.1)
-
-
 def test_calls_that_were_made_at_once_leave_at_once() -> None:
     """What is left until the ceiling lasts for the window, after which all of it is there again."""
     meter = UsageMeter(WINDOW)

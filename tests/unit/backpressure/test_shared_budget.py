@@ -1,4 +1,4 @@
-"""Tests of the budget as a value: blocks, fencing, expiry, and previews."""
+"""Tests of the budget as a value: permits, outcomes, fencing, expiry, and previews."""
 
 from dataclasses import replace
 from random import Random
@@ -35,44 +35,17 @@ def make(**changes: object) -> SharedBudget:
     return SharedBudget(BackpressureSettings(**changes), Random(1))
 
 
-def block(budget: SharedBudget, now: float = NOW, scope: Scope = ACCOUNT, permits: int = 8) -> Grant:
-    """Take a block that must be granted."""
-    decision = budget.acquire_block((scope, APP), Priority.NORMAL, source="meta", now=now, permits=permits)
+def call(budget: SharedBudget, *scopes: Scope, priority: Priority = Priority.NORMAL, now: float = NOW) -> Grant:
+    """Take a permit that must be granted."""
+    decision = budget.admit(scopes or (ACCOUNT, APP), priority, source="meta", now=now)
     assert isinstance(decision, Granted), decision
     return decision.grant
-
-
-def test_a_block_is_charged_in_full_and_refunded_in_part() -> None:
-    """Tokens are taken with the block; those of calls that were not made return."""
-    budget = make(rate_per_second=0.001, burst=100)
-    grant = block(budget)
-    assert budget.status(NOW).scopes[-1].tokens == pytest.approx(92)
-    budget.release_blocks([(grant, [OK, OK], 6)], NOW)
-
-    assert budget.status(NOW).scopes[-1].tokens == pytest.approx(98)
-
-
-def test_a_block_holds_at_most_half_of_the_tokens() -> None:
-    """Scarce tokens are taken one by one."""
-    assert block(make(rate_per_second=1.0, burst=6)).permits == 3
-    assert block(make(rate_per_second=1.0, burst=1)).permits == 1
-
-
-def test_a_block_is_short_compared_with_the_quota_window() -> None:
-    """Two seconds, or a hundredth of the window."""
-    assert block(make()).usable_until == NOW + 2
-    assert block(make(quota_window_seconds=30)).usable_until == NOW + 0.3
-
-
-def test_a_block_may_not_outlive_its_lease() -> None:
-    """A call after the lease would run beside that of the next holder."""
-    assert block(make(lease_seconds=1)).usable_until == NOW + 1
 
 
 def test_an_old_fencing_token_is_not_accepted() -> None:
     """After a renewal the older copy can neither renew nor release."""
     budget = make()
-    old = block(budget)
+    old = call(budget)
     new = budget.renew(old, NOW)
 
     assert new.token > old.token
@@ -86,16 +59,16 @@ def test_an_old_fencing_token_is_not_accepted() -> None:
 def test_an_expired_grant_frees_its_slot_and_its_outcome_still_counts() -> None:
     """Its call was made, so its outcome counts once, for ten minutes."""
     budget = make(max_concurrent=1)
-    grants = [block(budget)]
+    grants = [call(budget)]
     assert budget.expire_grants(NOW + 29) == []
     assert budget.expire_grants(NOW + 30) == grants
     assert budget.status(NOW + 30).scopes[-1].in_flight == {}
     assert budget.release(grants[0], OK, NOW + 31)
-    late = block(budget, NOW + 40)
+    late = call(budget, now=NOW + 40)
     budget.expire_grants(NOW + 71)
     budget.expire_grants(NOW + 71 + EXPIRED_GRANT_SECONDS)
     assert late.id in budget.grants
-    block(budget, NOW + 72 + EXPIRED_GRANT_SECONDS, OTHER)
+    call(budget, OTHER, APP, now=NOW + 72 + EXPIRED_GRANT_SECONDS)
     budget.expire_grants(NOW + 110 + EXPIRED_GRANT_SECONDS)
     assert late.id not in budget.grants
 
@@ -104,10 +77,9 @@ def test_a_preview_takes_no_capacity() -> None:
     """It costs no slot and no token, and makes no class wait."""
     budget = make(max_concurrent=1)
     assert budget.preview((ACCOUNT,), Priority.LOW, source="meta", now=NOW) is None
-    held = block(budget)
+    held = call(budget)
     full = budget.preview((OTHER,), Priority.CRITICAL, source="meta", now=NOW)
     assert isinstance(full, Wait)
-    assert budget.check_hard_limits((OTHER,), Priority.LOW, source="meta", now=NOW) is None
     budget.release(held, OK, NOW)
 
     assert isinstance(budget.admit((OTHER,), Priority.LOW, source="meta", now=NOW), Granted)
@@ -139,15 +111,13 @@ def test_the_same_calls_give_the_same_budget() -> None:
     assert courses[0] == courses[1]
 
 
-def test_an_open_breaker_rejects_and_is_probed_call_by_call() -> None:
-    """A block never holds more than one probe."""
+def test_an_open_breaker_rejects_and_is_probed() -> None:
+    """Until its cool-down is over; then the next call is a probe."""
     budget = make(breaker_min_calls=2, breaker_cooldown_seconds=30)
     for _ in range(2):
-        budget.release(block(budget, permits=1), CallOutcome(CallOutcomeKind.FAILED, 0.1), NOW)
-    assert isinstance(budget.acquire_block((ACCOUNT,), Priority.LOW, source="meta", now=NOW, permits=8), Rejected)
-
-    probe = block(budget, NOW + 30)
-    assert (probe.is_probe, probe.permits) == (True, 1)
+        budget.release(call(budget), CallOutcome(CallOutcomeKind.FAILED, 0.1), NOW)
+    assert isinstance(budget.admit((ACCOUNT,), Priority.LOW, source="meta", now=NOW), Rejected)
+    assert call(budget, now=NOW + 30).is_probe
 
 
 @pytest.mark.parametrize("cost", [0.0, -1.0, float("nan")])
@@ -172,13 +142,6 @@ def test_an_accounts_cap_holds_in_any_window() -> None:
     most = max(sum(at <= other < at + 100 for other in made) for at in made)
 
     assert 95 <= most <= 100
-
-
-def call(budget: SharedBudget, *scopes: Scope, priority: Priority = Priority.NORMAL, now: float = NOW) -> Grant:
-    """Take a permit that must be granted."""
-    decision = budget.admit(scopes or (ACCOUNT, APP), priority, source="meta", now=now)
-    assert isinstance(decision, Granted), decision
-    return decision.grant
 
 
 def limits(budget: SharedBudget) -> dict[str, float]:
@@ -207,8 +170,9 @@ def test_a_forged_token_and_a_grant_that_expired_are_not_renewed() -> None:
             budget.renew(replace(grant, token=token), NOW)
         assert not budget.release(replace(grant, token=token), OK, NOW)
     budget.switch = Gate("switch:calls", Rule.SWITCH, closed_until=NOW + 20, why="a sale")
-    with pytest.raises(CallsStopped, match="a sale"):
-        budget.renew(grant, NOW)
+    for seconds in (0, 19.5):
+        with pytest.raises(CallsStopped, match="a sale"):
+            budget.renew(grant, NOW + seconds)
     assert budget.renew(grant, NOW + 20).expires_at == NOW + 50
 
 
@@ -295,3 +259,26 @@ def test_figures_reach_the_scope_that_they_name() -> None:
     assert budget.scopes[APP].meter.percent_per_call == 1.0
     assert budget.scopes[APP].meter.estimate_percent(NOW) == 51.0
     assert budget.scopes[OTHER].meter.percent is None
+
+
+def test_an_expired_grant_is_known_for_ten_minutes() -> None:
+    """Then it is forgotten to the second, and its outcome counts no more; tokens are numbered from one."""
+    budget = make()
+    grant = call(budget)
+    assert grant.token == 1
+    held = call(budget, OTHER, APP, now=NOW + 595)
+    for seconds, is_known in ((629.9, True), (630.0, False)):
+        budget.next_expiry = 0.0
+        budget.expire_grants(NOW + seconds)
+        assert (grant.id in budget.grants) is is_known
+    assert not budget.release(grant, OK, NOW + 631)
+    assert budget.renew(held, NOW + 620).token == 3
+
+
+def test_a_park_that_was_cut_is_reported_once() -> None:
+    """With what the platform asked for, of each scope."""
+    budget = make()
+    for scope, seconds in ((ACCOUNT, 9e9), (OTHER, 60.0)):
+        budget.release(call(budget, scope, APP), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), seconds, scope), NOW)
+    assert budget.pop_overlong_parks() == [(ACCOUNT, 9e9)]
+    assert budget.pop_overlong_parks() == []

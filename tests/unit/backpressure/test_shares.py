@@ -71,7 +71,6 @@ def test_lately_is_within_two_seconds() -> None:
     demand = waiting(CRITICAL, at=98.0)
     assert [demand.is_only_class(priority, 100.0) for priority in (CRITICAL, LOW)] == [True, False]
     assert demand.is_only_class(LOW, 100.1)
-    assert [demand.has_waiters(now) for now in (100.0, 100.1)] == [True, False]
     assert free_slots(10, SHARES, LOW, [0, 0, 0, 6], demand, 100.0) == 0
 
 

@@ -128,6 +128,17 @@ def test_a_throttled_scope_is_parked_and_never_granted_early(make: Make, time: "
     assert time.now >= started + 300
 
 
+def test_a_throttle_may_name_a_scope_that_the_call_has_not(make: Make) -> None:
+    """Its own park and limits are kept: another scope's row is read before it is changed."""
+    admission = make()
+    admission.release(acquire(admission, scope=OTHER), CallOutcome(CallOutcomeKind.TIMEOUT, 30.0))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, OTHER))
+
+    assert isinstance(request(admission, Priority.CRITICAL, OTHER), Wait)
+    assert {scope.scope: scope.limit for scope in admission.status().scopes}[str(OTHER)] == 8
+    acquire(admission)
+
+
 def test_an_app_throttle_parks_every_account_and_cuts_the_fleet(make: Make) -> None:
     """A park of the wider scope stops every call on it, and an overloaded platform gets fewer calls at once."""
     admission = make()

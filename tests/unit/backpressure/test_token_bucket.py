@@ -42,16 +42,6 @@ def test_time_earns_tokens_and_credits_up_to_their_caps() -> None:
     assert (bucket.tokens, bucket.credits) == (100.0, pytest.approx([40.0, 30.0, 20.0, 10.0]))
 
 
-def test_a_refund_fills_the_bucket_to_the_burst_at_most() -> None:
-    """The class gets its credit back, the bucket never holds more than its burst."""
-    bucket = _bucket(7.5)
-    bucket.refund(RULES, NORMAL, 1.0)
-    assert (bucket.tokens, bucket.credits) == (8.0, [0.0, 0.0, 1.0, 0.0])
-    bucket = _bucket(2.0)
-    bucket.refund(RULES, NORMAL, 1.5)
-    assert bucket.tokens == 3.5
-
-
 def test_half_the_burst_is_reserved_for_critical_while_it_makes_requests() -> None:
     """Four of eight tokens, fewer when a large call would else wait for a full bucket; none for critical itself."""
     demand = _waiting(CRITICAL)

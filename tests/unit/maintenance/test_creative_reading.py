@@ -71,7 +71,7 @@ class Reading:
         self.clock.sleep(3_600 * hours)
         calls = PlatformCalls(
             self.runtime.context,
-            self.runtime.single_call_admission,
+            self.runtime.call_admission,
             self.clock,
             lambda: {"default": lambda: self.source},
             self.runtime.isolation,

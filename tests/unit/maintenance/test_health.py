@@ -78,9 +78,7 @@ def isolate(runtime: Runtime, *scopes: str) -> Recorded:
 def check(runtime: Runtime, isolations: IsolationTracker | Recorded) -> StepResult:
     """Run the step."""
     clock = SystemClock()
-    calls = PlatformCalls(
-        runtime.context, runtime.single_call_admission, clock, runtime.source_factories, runtime.isolation
-    )
+    calls = PlatformCalls(runtime.context, runtime.call_admission, clock, runtime.source_factories, runtime.isolation)
     return make_check_health(calls, isolations)(None, StepBudget.of(clock, 60))
 
 

@@ -75,9 +75,7 @@ def runtime_of(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def reconcile(runtime: Runtime, cursor: object = None, seconds: float = 60) -> StepResult:
     """Run the step."""
     clock = SystemClock()
-    calls = PlatformCalls(
-        runtime.context, runtime.single_call_admission, clock, runtime.source_factories, runtime.isolation
-    )
+    calls = PlatformCalls(runtime.context, runtime.call_admission, clock, runtime.source_factories, runtime.isolation)
     return make_reconcile(calls, runtime.pipeline, clock)(cursor, StepBudget.of(clock, seconds))
 
 

@@ -137,24 +137,20 @@ def test_dead_requests_say_how_they_ended(page: Page) -> None:
 
 
 def test_grants_are_counted_by_worker(page: Page) -> None:
-    """The permits of a worker's grants are summed by class; expired grants are left out."""
+    """The calls of a worker are counted by class; expired grants are left out."""
     grant = {
         "scopes": [],
         "cost": 1.0,
         "source": "meta",
         "counted": True,
         "granted_at": NOW - 30,
-        "spend_until": NOW,
         "expires_at": NOW + 60,
     }
-    rows = [
-        {**grant, "id": str(number), "owner": HOSTILE, "priority": 3, "permits": 2, "probe": number == 0}
-        for number in range(3)
-    ]
-    old = {**grant, "id": "old", "owner": "gone", "priority": 0, "permits": 1, "probe": False, "expires_at": NOW - 1}
+    rows = [{**grant, "id": str(number), "owner": HOSTILE, "priority": 3, "probe": number == 0} for number in range(3)]
+    old = {**grant, "id": "old", "owner": "gone", "priority": 0, "probe": False, "expires_at": NOW - 1}
     _insert(page, capacity.capacity_grant, *rows, old)
     text = _text(page.tile("flow", "grants"))
-    assert f'{ESCAPED}</th><td>low: warming (test calls: 1)</td><td class="num">6</td>' in text
+    assert f'{ESCAPED}</th><td>low: warming (test calls: 1)</td><td class="num">3</td>' in text
     assert "gone" not in text
 
 

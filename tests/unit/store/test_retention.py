@@ -166,7 +166,7 @@ def test_grants_that_still_count_stay(engine: Engine) -> None:
             ("c", False, now - 60),
         ):
             row = {"id": name, "counted": counted, "expires_at": expires_at, "priority": 1, "cost": 1.0, "source": "m"}
-            row |= {"probe": False, "permits": 1, "owner": "x", "granted_at": now, "spend_until": now}
+            row |= {"probe": False, "owner": "x", "granted_at": now}
             connection.execute(capacity_grant.insert().values(**row))
     assert sum(retention.delete_grants(engine)) == 1
     with read_transaction(engine) as connection:

@@ -112,14 +112,14 @@ def load_dead(request: TileRequest) -> Values:
 
 
 def load_grants(request: TileRequest) -> Values:
-    """Return the calls that workers may make now, by worker and class, and the load of their machines."""
+    """Return the calls in flight by worker and class, and the load of their machines."""
     engine = request.services.context.engine
     rows = list_grants(engine, request.now)
     grants = [
         {
             "owner": row.owner,
             "class": _CLASSES.get(row.priority, row.priority),
-            "permits": row.permits,
+            "calls": row.calls,
             "probes": row.probes,
             "oldest": to_datetime(row.oldest),
             "expires_at": to_datetime(row.expires_at),
@@ -127,7 +127,7 @@ def load_grants(request: TileRequest) -> Values:
         for row in rows
     ]
     machines = list_machines(engine, request.now)
-    return {"grants": grants, "total": sum(row.permits for row in rows), "machines": machines}
+    return {"grants": grants, "total": sum(row.calls for row in rows), "machines": machines}
 
 
 def load_errors(request: TileRequest) -> Values:
@@ -186,7 +186,7 @@ TABS: Final = (
                 is_wide=True,
             ),
             Tile("queue", "Request queue", load_queue, refresh_seconds=REFRESH_SECONDS),
-            Tile("grants", "Calls that workers may make now", load_grants, refresh_seconds=REFRESH_SECONDS),
+            Tile("grants", "Calls in flight", load_grants, refresh_seconds=REFRESH_SECONDS),
             Tile("errors", "Errors", load_errors, refresh_seconds=REFRESH_SECONDS, is_wide=True),
             Tile(
                 "healing", "Repairs that ran by themselves", load_healing, refresh_seconds=REFRESH_SECONDS, is_wide=True
