@@ -99,7 +99,7 @@ class ApiReaders:
             "next_morning_hits": _count_hits(later),
             "next_morning_bytes": _count_bytes(later),
             "opens_by_readers": len(first) + len(again) + len(later),
-            "opens_by_scripts": 2 * len(keys) + len(latencies),
+            "opens_by_scripts": len(keys) + len(latencies),
             "timed_reads": len(latencies),
         }
         return ApiReading(figures, _summarize_latencies(latencies))

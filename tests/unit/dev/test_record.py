@@ -15,7 +15,7 @@ def test_a_result_is_kept_with_its_tables_and_its_day(tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     shutil.copy(PAGES / "records.toml", tmp_path)
     result = {"name": "compression", "machine": {"python": "3.11"}, "rows": [{"a": 1}], "verdicts": [{"b": 2}]}
-    tables = {"returning": [{"c": 3}], "parsing": [{"d": 4}]}
+    tables = {"parsing": [{"d": 4}]}
     (tmp_path / "compression.json").write_text(json.dumps({**result, **tables}), encoding="utf-8")
     os.utime(tmp_path / "compression.json", (1_767_225_600, 1_767_225_600))
 

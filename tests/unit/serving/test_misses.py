@@ -303,6 +303,7 @@ def test_a_request_that_expired_before_its_reader_gave_up_is_made_again(harness:
         return await reader
 
     outcome = harness.run(read())
+    assert_nothing_left(harness)
     assert [request.status for request in harness.queue.list_newest(9)] == [
         RequestStatus.PENDING,
         RequestStatus.EXPIRED,
