@@ -25,7 +25,6 @@ from adwarm.forecast.models.classifiers import (
     LogisticClassifier,
     SeasonalBaseline,
     Trees,
-    predict_each,
 )
 from adwarm.forecast.models.seasonal import FEATURES, MIN_PROBABILITY, SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens, SlotChance, SlotChances
@@ -37,7 +36,7 @@ from adwarm.foundation.local_time import local_slots
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
-VERSION = "5"
+VERSION = "6"
 HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
 """How much history the model reads, microseconds."""
 RECENT_ACTIVITY = timedelta(hours=3)
@@ -46,8 +45,6 @@ MIN_EXPECTED_OPENS = 0.01
 """Opens that the weekly profile expects within the lifetime from which a key makes its account active."""
 EVEN_SHARE = 0.2
 """Share of a chance that is spread evenly over its hours: readers also come at hours they never came at before."""
-SEASONAL_ONLY = "week"
-"""Name of the blend that uses the weekly profile alone, when there is too little to learn from."""
 _PAIRS_PER_BLOCK = 60_000
 _MAX_CHANCE = 1.0 - 1e-9
 _MICROSECOND, _HOUR = timedelta(microseconds=1), timedelta(hours=1)
@@ -79,7 +76,6 @@ class BoostedModel:
         classifier: predicts a chance per window from features.
         siblings: the report kinds whose latest opens are features.
         calibration: calibrates the chance of the lifetime window.
-        blend: name of the combination of classifiers that was chosen on the held-out days.
         never_warms: whether warming does not pay on this log; every warm value is 0 then.
         holidays: the share of a usual day's opens that is left on public holidays.
     """
@@ -88,36 +84,30 @@ class BoostedModel:
     classifier: Classifier
     siblings: SiblingReports
     calibration: Calibration = field(default_factory=Calibration)
-    blend: str = SEASONAL_ONLY
     never_warms: bool = False
     holidays: HolidayEffect = field(default_factory=HolidayEffect)
 
     def predict(self, grid: OpenGrid, key: Ints, column: Ints) -> tuple[Floats, Floats]:
         """Return, per pair of key and column, the value of a warm and the chance of a first open within the lifetime.
 
-        The value uses the uncalibrated chances, because the classifier was chosen by how they rank keys.
+        The value uses the uncalibrated chances, which rank keys as they are.
 
         Args:
             grid: the opens; nothing at or right of a pair's column is read.
             key: row of the key in the grid, one per pair.
             column: column of the decision, one per pair.
         """
-        chances = predict_in_blocks([self.classifier], grid, key, column, self.siblings)[0]
+        chances = self.predict_chances(grid, key, column)
         share = self.holidays.get_shares(grid, key, column)
         calibrated = self.calibration(chances[-1]) * share
         value = warm_value(chances * share, self.horizons.windows, calibrated)
         return np.zeros(len(value)) if self.never_warms else value, calibrated
 
-
-def predict_in_blocks(
-    classifiers: list[Classifier], grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports
-) -> list[Floats]:
-    """Return each classifier's chances, windows x pairs; works block by block to bound the memory of the features."""
-    blocks = [slice(start, start + _PAIRS_PER_BLOCK) for start in range(0, max(len(key), 1), _PAIRS_PER_BLOCK)]
-    chances = [
-        predict_each(classifiers, build_features(grid, key[block], column[block], siblings)[0]) for block in blocks
-    ]
-    return [np.concatenate(parts, axis=1) for parts in zip(*chances, strict=True)]
+    def predict_chances(self, grid: OpenGrid, key: Ints, column: Ints) -> Floats:
+        """Return the chances, windows x pairs; works block by block to bound the memory of the features."""
+        blocks = [slice(start, start + _PAIRS_PER_BLOCK) for start in range(0, max(len(key), 1), _PAIRS_PER_BLOCK)]
+        features = (build_features(grid, key[block], column[block], self.siblings)[0] for block in blocks)
+        return np.concatenate([self.classifier.predict_proba(rows) for rows in features], axis=1)
 
 
 def predict_in_batches(

@@ -1,10 +1,9 @@
 """Trains the adwarm model from the opens before a moment; the result is a pure function of them and of the horizons.
 
-Training holds out the last working days, backtests blends of a plain and two stronger classifiers on them, calibrates
-the chosen blend there, and fits its classifiers again on everything.
+Training holds out the last working days, calibrates and backtests the blend of two classifiers on them, and fits both
+again on everything.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,9 +13,10 @@ from adwarm.forecast.features.feature_context import WorkingDays
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.features.key_features import SiblingReports, build_features
 from adwarm.forecast.features.public_holidays import HolidayEffect
-from adwarm.forecast.models.boosted import HISTORY_MICROS, SEASONAL_ONLY, BoostedModel, Horizons, predict_in_blocks
+from adwarm.forecast.models.boosted import HISTORY_MICROS, BoostedModel, Horizons
 from adwarm.forecast.models.classifiers import (
     BoostedTrees,
+    Calibration,
     Classifier,
     Ensemble,
     LogisticClassifier,
@@ -24,15 +24,12 @@ from adwarm.forecast.models.classifiers import (
     TrainingSet,
     calibrate,
     can_learn,
-    mean_of_odds,
 )
 from adwarm.forecast.training import MIN_WORKING_DAYS
-from adwarm.forecast.training.backtest import Backtest, BacktestResult, choose_best, warm_value
+from adwarm.forecast.training.backtest import Backtest, warm_value
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.patterns.opens import Opens
 
-USUAL = "linear and trees"
-"""The blend that is right for most logs; another one has to beat it clearly."""
 _TREE_OPENS, _MIN_TREE_WEIGHT = 2_000, 0.4
 """First opens at which trees weigh as much as the regression, and the least they weigh."""
 _ROWS, _TRIAL_ROWS, _CALIBRATION_ROWS = 120_000, 50_000, 25_000
@@ -114,40 +111,34 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     trial = _draw_training_set(history, start, split - horizons.lifetime, _TRIAL_ROWS)
     if not can_learn(trial):
         return BoostedModel(horizons, seasonal, history.siblings)
-    classifiers: list[Classifier] = [seasonal, LogisticClassifier.fit(trial), BoostedTrees.fit(trial)]
-    blends = _blends(int(grid.firsts[:, -1].sum()))
-    chosen = _choose_blend(history, classifiers, blends, split, half)
-    weights = blends[chosen.blend]
+    first_opens = int(grid.firsts[:, -1].sum())
+    tried = _fit_blend(trial, first_opens)
+    calibration, never_warms = _calibrate(history, tried, split, half), not _pays(history, tried, split)
     del trial  # its rows would stay beside those of the larger set
     holidays = HolidayEffect.fit(history.label_grid)  # before the training set, which takes the most memory
-    training_set = _draw_training_set(history, start, history.end, _ROWS)
-    fitted: list[Classifier] = [
-        seasonal,
-        LogisticClassifier.fit(training_set) if weights[1] else classifiers[1],
-        BoostedTrees.fit(training_set) if weights[2] else classifiers[2],
-    ]
-    return replace(chosen, classifier=_blend(fitted, weights), holidays=holidays)
+    classifier = _fit_blend(_draw_training_set(history, start, history.end, _ROWS), first_opens)
+    return BoostedModel(horizons, classifier, history.siblings, calibration, never_warms=never_warms, holidays=holidays)
 
 
-def _blends(first_opens: int) -> dict[str, tuple[float, float, float]]:
-    """Return the blends to compare, the usual one first: weights of weekly profile, regression and trees.
-
-    Args:
-        first_opens: number of first opens to learn from. Trees weigh more the more there are.
-    """
+def _fit_blend(training_set: TrainingSet, first_opens: int) -> Ensemble:
+    """Return regression and trees, fitted; trees weigh more the more first opens there are to learn from."""
     trees = max(first_opens / (first_opens + _TREE_OPENS), _MIN_TREE_WEIGHT)
-    return {USUAL: (0.0, 1.0 - trees, trees), "week and linear": (0.5, 0.5, 0.0), SEASONAL_ONLY: (1.0, 0.0, 0.0)}
+    return Ensemble([LogisticClassifier.fit(training_set), BoostedTrees.fit(training_set)], [1.0 - trees, trees])
 
 
-def _blend(classifiers: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
-    used = [(classifier, weight) for classifier, weight in zip(classifiers, weights, strict=True) if weight]
-    return used[0][0] if len(used) == 1 else Ensemble(*map(list, zip(*used, strict=True)))
+def _pays(history: _History, classifier: Classifier, split: int) -> bool:
+    """Backtest a classifier on the held-out days, which begin at `split`; return whether warming pays on this log."""
+    horizons, keys = history.horizons, _sample_accounts(history, split)
+    columns = np.arange(split, history.end, horizons.step, dtype=np.int64)
+    backtest = Backtest(_take_keys(history.label_grid, keys), history.label_column(columns), horizons.lifetime)
+    key, column = np.tile(keys, len(columns)), np.repeat(columns, len(keys))
+    chances = BoostedModel(horizons, classifier, history.siblings).predict_chances(history.feature_grid, key, column)
+    value = warm_value(chances, horizons.windows, np.ones(1))
+    return backtest.pays(value.reshape(len(columns), len(keys)))
 
 
-def _choose_blend(
-    history: _History, classifiers: list[Classifier], blends: Mapping[str, Sequence[float]], split: int, half: int
-) -> BoostedModel:
-    """Backtest each blend on the held-out days and return the chosen one, calibrated on their first half.
+def _calibrate(history: _History, classifier: Classifier, split: int, half: int) -> Calibration:
+    """Return the calibration of a classifier that was fitted on the time before the held-out days.
 
     A model is used for a week or less until the next training, so calibration weeks after the split says little.
 
@@ -155,33 +146,9 @@ def _choose_blend(
         split: column at which the held-out days begin.
         half: column at which their second half begins.
     """
-    horizons, keys = history.horizons, _sample_accounts(history, split)
-    columns = np.arange(split, history.end, horizons.step, dtype=np.int64)
-    backtest = Backtest(_take_keys(history.label_grid, keys), history.label_column(columns), horizons.lifetime)
-    key, column = np.tile(keys, len(columns)), np.repeat(columns, len(keys))
-    chances = predict_in_blocks(classifiers, history.feature_grid, key, column, history.siblings)
-
-    def run(weights: Sequence[float]) -> BacktestResult:
-        value = warm_value(mean_of_odds(chances, weights), horizons.windows, np.ones(1))
-        return backtest.run(value.reshape(len(columns), len(keys)))
-
-    results = {name: run(weights) for name, weights in blends.items()}
-    name = choose_best(results)
-    classifier, held_out = (
-        _blend(classifiers, blends[name]),
-        _draw_training_set(history, split, half, _CALIBRATION_ROWS),
-    )
+    held_out = _draw_training_set(history, split, half, _CALIBRATION_ROWS)
     chance = classifier.predict_proba(held_out.rows)[-1]
-    calibration = calibrate(chance, held_out.labels[-1], held_out.weight).shrunk(_CALIBRATION_TRUST)
-    never_warms = not results[name].pays
-    return BoostedModel(
-        horizons=horizons,
-        classifier=classifier,
-        siblings=history.siblings,
-        calibration=calibration,
-        blend=name,
-        never_warms=never_warms,
-    )
+    return calibrate(chance, held_out.labels[-1], held_out.weight).shrunk(_CALIBRATION_TRUST)
 
 
 def _sample_accounts(history: _History, split: int) -> Ints:
