@@ -19,6 +19,7 @@ from adwarm.model import Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
 from adwarm.store import write_transaction
 from adwarm.store.tables import metadata
+from adwarm_client.exchange import NotReady
 from adwarm_client.http_clients import AsyncClient
 from tests.simulation.served import ServedHome
 
@@ -89,7 +90,7 @@ class Canary:
 async def _read(client: AsyncClient, key: ReportKey) -> tuple[str, tuple[date, date] | None]:
     try:
         answer = await client.report(key.account_id, key.date_range, wait=0)
-    except NotFound:
+    except (NotFound, NotReady):
         return "missing", None
     header = answer.document.header
     return answer.status, (header.since, header.until)
