@@ -37,7 +37,7 @@ LEARNING = timedelta(days=9)
 OPENED_FROM, OPENS, BETWEEN = DAY + timedelta(hours=12, minutes=7), 48, timedelta(minutes=15)
 """The account that is opened all day: it is 8:00 in New York then, and past midnight in Berlin when it ends."""
 LEAD = timedelta(minutes=2)
-LIMIT = 0.35
+LIMIT = 0.30
 
 
 def measure(number: int, ads: int) -> tuple[dict[str, float], dict[str, float], RowDifference]:
