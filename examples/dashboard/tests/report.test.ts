@@ -16,7 +16,7 @@ function makeReport(columns: Record<string, (string | null)[]>): ReportDocument 
     until: '2026-03-30',
     time_zone: 'Europe/Berlin',
     currency: 'EUR',
-    query: {hash: '0123456789ab', level: 'ad', fields: ['spend']},
+    query: {hash: '0123456789ab', level: 'ad', fields: ['spend'], attribution: 'unified', attribution_windows: []},
     source: 'meta',
     api_version: 'v26.0',
     days_fetched_at: null,
