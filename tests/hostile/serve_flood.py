@@ -39,7 +39,7 @@ MAX_GROWTH_MIB: Final = 20.0
 MAX_SOAK_GROWTH_MIB: Final = 30.0
 BUSY: Final = 2_048
 """Connections that always have a request to answer: as many as callers without a token may have."""
-MAX_PROBE_SECONDS: Final = 10.0
+MAX_PROBE_SECONDS: Final = 30.0
 """How long a reader or probe waits for its answer beside a flood that has most of the machine."""
 PROBE: Final = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 INVENTED_TOKEN: Final = b"GET /v1/accounts HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer adwarm_%s_%s\r\n\r\n" % (
