@@ -91,8 +91,8 @@ FROM (SELECT *, at + r1 * interval '30 minutes' AS fetched, status = 'fetched' A
 """
 
 TRAFFIC: Final = """
-INSERT INTO traffic_hour (hour, account_id, actor, hits, stale, misses, errors, upstream_calls, throttles, postponed, latency_ms,
-  first_opens, first_hits)
+INSERT INTO traffic_hour (hour, account_id, actor, hits, stale, misses, errors, upstream_calls, throttles, postponed,
+  latency_ms, first_opens, first_hits)
 SELECT date_trunc('hour', :now) - day * interval '1 day' - (4 + slot) * interval '1 hour', 'act_' || (1000000 + a),
   actor, hits, hits / 10, hits / 20, 0, CASE WHEN actor = 'warmer' THEN 3 ELSE 0 END, 0, 0, hits * 2.5,
   CASE WHEN actor = 'human' THEN hits / 2 ELSE 0 END, CASE WHEN actor = 'human' THEN hits * 2 / 5 ELSE 0 END
