@@ -112,7 +112,7 @@ def worker(snapshot: str) -> dict[str, Any]:
     runtime = Runtime()
     promote_snapshot(runtime.engine, snapshot, END)
     started = time.perf_counter()
-    plan, slots = _plan_forecast(runtime.context, END, LIVE_DAG, StoreView(runtime.context, END), None, None)
+    plan, slots = _plan_forecast(runtime.context, END, LIVE_DAG, StoreView(runtime.context, END), None)
     planned = time.perf_counter()
     _save_outlook(runtime.context, slots, plan, END)
     return {
