@@ -24,7 +24,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from adwarm.backpressure import machine_load
-from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.clock import VirtualClock, bound_waits_together
 from adwarm.foundation.redaction import REGISTRY
 from adwarm.foundation.storage import StorageOptions, use_settings
 from adwarm.recovery import alert_delivery
@@ -263,7 +263,8 @@ def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_of_other_tests() -> None:
-    """Forget secrets of earlier tests, which would be hidden in the texts of this one, and notices left to be sent."""
+    """Forget secrets of earlier tests, notices left to be sent, and that a command of another test timed out."""
+    bound_waits_together(is_command=False)
     REGISTRY.clear()
     alert_delivery._senders.clear()
 

@@ -46,6 +46,7 @@ class ScriptedSource:
 
     script: dict[str, Callable[[FetchUnit], ResultPage]] = field(default_factory=dict)
     submitted: list[FetchUnit] = field(default_factory=list)
+    zone: str = "UTC"
     account_lookups: list[str] = field(default_factory=list)
     split_into: list[FetchUnit] = field(default_factory=list)
     name: str = "scripted"
@@ -55,9 +56,9 @@ class ScriptedSource:
     clock_offset_seconds: float | None = None
 
     def get_account(self, account_id: str) -> Account:
-        """Return an account in UTC."""
+        """Return an account in `zone`."""
         self.account_lookups.append(account_id)
-        return Account(account_id, "UTC", "UTC", "EUR")
+        return Account(account_id, self.zone, self.zone, "EUR")
 
     def close(self) -> None:
         """Hold nothing open."""
