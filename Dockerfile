@@ -11,9 +11,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 # uv, because an older pip refuses the extras in a hash-pinned universal lock. It stays outside the environment.
 WORKDIR /build
-COPY requirements-bootstrap.txt requirements.txt ./
+COPY requirements.txt ./
+COPY requirements/bootstrap.txt requirements/
 RUN python -m venv --without-pip /opt/venv \
-    && python -m pip install --require-hashes -r requirements-bootstrap.txt \
+    && python -m pip install --require-hashes -r requirements/bootstrap.txt \
     && uv pip sync --python /opt/venv/bin/python --require-hashes requirements.txt
 
 COPY pyproject.toml README.md LICENSE ./

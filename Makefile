@@ -25,12 +25,12 @@ help-all: ## Show every target
 
 setup: $(READY) ## Install everything into .venv, from the hash-pinned locks
 
-$(READY): requirements-bootstrap.txt requirements-dev.txt pyproject.toml clients/python/pyproject.toml
+$(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 is older than 3.11"; exit 1; }
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@echo "Installing into $(VENV) ..."
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-bootstrap.txt requirements-dev.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/bootstrap.txt requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
 		--editable ./clients/python --editable .
 	@touch $@
@@ -90,7 +90,7 @@ test-times: $(READY) ## Fail tests of a second of CPU without the mark `slow`
 	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1
 
 test-dates: $(READY) ## Run what bears on dates on other dates; DATE=leap-day: one
-	@$(BIN)/python -m tests.dates $(DATE)
+	@$(BIN)/python -m tests.support.dates $(DATE)
 
 test-clients: ## Check and build the TypeScript client and the dashboard
 	@if ! command -v npm >/dev/null; then echo "skipped: npm is not installed (apt-get install nodejs npm)"; exit 0; fi; \
@@ -152,7 +152,7 @@ $(INTEROP)/%/.ready: tests/interop/requirements-%.txt | $(READY)
 # BENCH_SIZE=tiny makes any benchmark and any set of faults a matter of seconds, whose figures say nothing; results go to
 # .adwarm/tiny then. Peers that need an installation of their own are left out.
 install_peers = test "$(BENCH_SIZE)" = tiny || $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes \
-	-r requirements-bench.txt
+	-r requirements/bench.txt
 
 bench: $(READY) ## Run the benchmark NAME=storm with ARGS="..."; else list all
 	@$(if $(filter admission patterns,$(NAME)),$(install_peers))
@@ -190,8 +190,8 @@ export LOCK_NOTE
 lock: $(READY) ## Compile the locks; UPGRADE=1 raises pins to a week-old release
 	@$(lock_python) --all-extras pyproject.toml -o requirements.txt
 	@{ echo "$$LOCK_NOTE"; grep -v '^#' requirements.txt; } > requirements.new && mv requirements.new requirements.txt
-	@$(lock_python) -c requirements.txt requirements-dev.in -o requirements-dev.txt
-	@$(lock_python) -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
+	@$(lock_python) requirements.txt requirements/dev.in -o requirements/dev.txt
+	@$(lock_python) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 	@for tool in airbyte airflow singer; do \
 		$(lock_python) tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt || exit 1; \
 	done

@@ -63,7 +63,7 @@ OTHERS = (
         own=(*PAGES, *(f"tests/{name}/*" for name in ("unit", "docs", "hostile", "smoke", "topology"))),
     ),
     Part("test-smoke", 150, 1.3, own=("tests/smoke/*",)),
-    Part("test-dates", 60, 1.6, own=("tests/dates.py",), variables=("DATE=turn",)),
+    Part("test-dates", 60, 1.6, own=("tests/support/dates.py",), variables=("DATE=turn",)),
     Part("test-hostile", 160, 0.5, own=("tests/hostile/*",)),
     Part("test-interop", 55, 0.6, own=("tests/interop/*",)),
     Part("test-clients", 20, 0.8, own=CLIENTS, shares=("npm",)),

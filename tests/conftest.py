@@ -33,10 +33,10 @@ from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
-from tests.object_server import ObjectServer
-from tests.postgres_server import add_server_user, skip_disk_writes, stop_server
-from tests.schema_template import SCHEMA_TESTS, SchemaTemplate
-from tests.wall_clock import WallClock
+from tests.support.object_server import ObjectServer
+from tests.support.postgres_server import add_server_user, skip_disk_writes, stop_server
+from tests.support.schema_template import SCHEMA_TESTS, SchemaTemplate
+from tests.support.wall_clock import WallClock
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:

@@ -32,7 +32,7 @@ from adwarm.store.error_events import ErrorEvent
 from adwarm_airflow.alert_channels import NotifierSender
 from adwarm_airflow.task_context import open_runtime
 from graph_simulator.server import SimulatorServer
-from tests.alert_sink import run_sink
+from tests.support.alert_sink import run_sink
 
 SMTP_NOTIFIER = "airflow.providers.smtp.notifications.smtp:SmtpNotifier"
 CONNECTION = "AIRFLOW_CONN_FACEBOOK_DEFAULT"

@@ -13,7 +13,7 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.error_responses import GraphError
 from graph_simulator.server import SimulatorServer
 from tests.integration.test_canary_token import CANARY, SECRET, _hits
-from tests.secret_encodings import ENCODINGS
+from tests.support.secret_encodings import ENCODINGS
 
 from .conftest import HOME, NOW
 

@@ -14,7 +14,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.storage import options_for
 from adwarm.settings import Settings
-from tests.object_server import KEY_ID, REGION, SECRET, ObjectServer
+from tests.support.object_server import KEY_ID, REGION, SECRET, ObjectServer
 
 TOKEN = "session-token-planted-4711"
 pytestmark = pytest.mark.usefixtures("airflow_home", "no_connection_of_another_test")

@@ -23,7 +23,7 @@ from adwarm.store import jobs
 from adwarm.store.alerts import list_alerts, list_deliveries
 from adwarm_airflow.deadlines import EARLIEST, LATEST, WarmByDeadline, find_deadline, raise_warming_late, warm_by_alert
 from adwarm_airflow.declarations import warming_deadline
-from tests.alert_sink import run_sink
+from tests.support.alert_sink import run_sink
 
 from .conftest import read_dags
 

@@ -39,8 +39,8 @@ from adwarm_airflow.tasks import maintenance
 from adwarm_airflow.tasks.maintenance import discover_accounts, run_steps
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.gates import list_isolated
-from tests.wall_clock import WallClock
+from tests.support.gates import list_isolated
+from tests.support.wall_clock import WallClock
 
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 

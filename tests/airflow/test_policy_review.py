@@ -22,7 +22,7 @@ from adwarm.settings import load_settings
 from adwarm.store import read_transaction
 from adwarm.store.alerts import list_alerts
 from adwarm.store.snapshots import find_newest_review, find_policy
-from tests.remembered_replays import ReviewedLog, remember_replays
+from tests.support.remembered_replays import ReviewedLog, remember_replays
 
 pytestmark = pytest.mark.slow
 

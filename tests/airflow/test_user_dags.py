@@ -18,7 +18,7 @@ from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts
 from graph_simulator.server import SimulatorServer
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "dags"

@@ -43,7 +43,7 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.fatigue_cost import LAST_DAY, empty, make_rows, store_rows
 from tests.benchmarks.measure import save_results, sized
-from tests.object_server import KEY_ID, REGION, SECRET, ObjectServer
+from tests.support.object_server import KEY_ID, REGION, SECRET, ObjectServer
 
 ACCOUNTS, DAYS, LOG_FILES, WARM_ACCOUNTS = sized((4, 60, 48, 6), (1, 31, 3, 1))
 LATENCIES = sized((0.02, 0.05), (0.001,))

@@ -24,7 +24,7 @@ from graph_simulator.fault_kinds import FaultKind, Route
 from graph_simulator.fault_profile import FaultProfile, FaultRule
 from graph_simulator.server import SimulatorServer
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
-from tests.postgres_server import stop_server
+from tests.support.postgres_server import stop_server
 
 from .product import zone_where_it_is
 

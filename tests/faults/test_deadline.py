@@ -16,9 +16,9 @@ from adwarm.store.alerts import list_alerts, list_deliveries
 from dev.environment import ROOT
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.alert_sink import Sink, run_sink
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
-from tests.postgres_server import stop_server
+from tests.support.alert_sink import Sink, run_sink
+from tests.support.postgres_server import stop_server
 
 LATE, ON_TIME = "adwarm_strategy_warming", "adwarm_intelligent_warming"
 DUE_BEFORE = timedelta(minutes=45)

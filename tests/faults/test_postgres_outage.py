@@ -16,9 +16,9 @@ from graph_simulator.server import SimulatorServer
 from tests.benchmarks.measure import sized
 from tests.faults.batch_home import RETRY, BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
-from tests.postgres_server import stop_server
 from tests.support.fork_server import ForkServer
 from tests.support.kill import wait_until
+from tests.support.postgres_server import stop_server
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from adwarm.settings import load_settings
 from adwarm.store import open_engine, read_transaction, upgrade
 from adwarm.store.snapshots import find_newest_review, find_policy
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
-from tests.postgres_server import stop_server
+from tests.support.postgres_server import stop_server
 from tests.topology.airflow_rest import AirflowRest
 
 DAG, TASK = "adwarm_policy_review", "approve"

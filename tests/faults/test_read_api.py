@@ -33,8 +33,8 @@ from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, FaultRule
 from graph_simulator.server import SimulatorServer
 from tests.faults.serve_process import Installation, ServeProcess, Visitor
-from tests.postgres_server import stop_server
 from tests.support.kill import wait_until
+from tests.support.postgres_server import stop_server
 
 pytestmark = pytest.mark.slow
 

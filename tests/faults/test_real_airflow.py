@@ -19,7 +19,7 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
 from tests.faults.fault_results import FaultRow, save_rows
-from tests.postgres_server import stop_server
+from tests.support.postgres_server import stop_server
 
 DAG, RUN = "adwarm_strategy_warming", "killed"
 ACCOUNTS = [f"act_{number}" for number in range(1, 25)]

@@ -20,7 +20,7 @@ from adwarm.store.data_arrivals import table as data_arrival
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.requests import table as request
 from tests.simulation.served import ServedHome
-from tests.wall_clock import database_now
+from tests.support.wall_clock import database_now
 
 ORIGIN: Final = "https://localhost"
 PAGE: Final = "/adwarm/"

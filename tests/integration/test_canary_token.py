@@ -32,7 +32,7 @@ from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.request_handler import target_of
 from graph_simulator.server import SimulatorServer
-from tests.secret_encodings import ENCODINGS, find_encoded
+from tests.support.secret_encodings import ENCODINGS, find_encoded
 
 CANARY = "EAAcanary+token/7f3a=9Zq&x|5%secret"
 SECRET = "app+secret/canary=41c9"

@@ -54,9 +54,9 @@ from adwarm.store.database import open_engine, read_transaction, write_transacti
 from adwarm.store.fetch_state import read_fetch_state
 from adwarm.store.schema import upgrade
 from adwarm.store.warms import table as warm
-from tests.asgi_client import AsgiClient
 from tests.benchmarks.page_store import fill
 from tests.benchmarks.pages import AnyVisitor, find_queries
+from tests.support.asgi_client import AsgiClient
 from tests.unit.conftest import finish_warms
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from adwarm import read_api
 from adwarm.model import TokenScope
 from adwarm.serving.api import app
 from tests.hostile.budget_home import DAYS, ORIGIN, PAGE, BudgetHome, log_in, send_form
-from tests.route_list import list_routes
+from tests.support.route_list import list_routes
 
 ACCOUNTS: Final = ("act_1", "act_2", "act_3", "act_8", "act_9")
 """Fresh, stale and partly stored; nothing stored; closed; named by the token's list only; unknown to everybody."""

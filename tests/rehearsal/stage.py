@@ -25,7 +25,7 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
 from tests.rehearsal.transcripts import ROOT, Transcript
-from tests.user_log import UserLog
+from tests.support.user_log import UserLog
 
 _SECONDS = 120
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "USER")

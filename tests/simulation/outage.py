@@ -20,8 +20,8 @@ from adwarm.recovery import Call, ErrorEvent, Fallback, IsolationTracker, Recove
 from adwarm.settings import BackpressureSettings, RecoverySettings
 from graph_simulator.fault_profile import QuotaSetting
 from tests.benchmarks.measure import save_results
-from tests.gates import list_isolated
 from tests.simulation.local_admission import LocalAdmission
+from tests.support.gates import list_isolated
 from tests.support.memory_recovery import MemoryGates, memory_options
 
 from .agenda import EventScheduler

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.compose_rules import interpolate, parse_env_file, service_environment
+from tests.support.compose_rules import interpolate, parse_env_file, service_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_GRACE_SECONDS = 10.0

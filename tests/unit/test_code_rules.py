@@ -14,7 +14,7 @@ import grimp
 import pytest
 from vulture import Vulture
 
-from tests.wall_clock import REAL
+from tests.support.wall_clock import REAL
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("include", "plugins", "dags", "dev", "clients/python")
@@ -527,6 +527,13 @@ def test_every_test_says_what_it_proves_and_proves_it(tests: list[tuple[Path, Fu
     """Each test has a docstring, and asserts or expects an error."""
     assert [f"{_name(path)}:{f.lineno} has no docstring" for path, f in tests if not ast.get_docstring(f)] == []
     assert [f"{_name(path)}:{f.lineno} proves nothing" for path, f in tests if not _proves_something(path, f)] == []
+
+
+def test_what_tests_share_has_one_place() -> None:
+    """What several folders of tests import stands in `tests/support`, which holds no test itself."""
+    assert [path.name for path in (ROOT / "tests").glob("*.py")] == ["conftest.py"]
+    assert not list((ROOT / "tests/support").rglob("test_*.py"))
+    assert [path.name for path in (ROOT / "tests/unit/support").glob("*.py") if not path.name.startswith("test_")] == []
 
 
 def test_tests_read_no_log_and_do_not_sleep(tests: list[tuple[Path, Function]]) -> None:

@@ -13,7 +13,7 @@ import yaml
 from adwarm.cli.airflow import ALLOCATOR
 from adwarm.settings import SqlSettings
 from dev.environment import local_environment
-from tests.compose_rules import interpolate
+from tests.support.compose_rules import interpolate
 from tests.topology.compose_services import read_image_copies
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -280,7 +280,7 @@ def test_the_image_installs_the_lock_and_leaves_root() -> None:
         for source in [word for word in line.split()[1:-1] if not word.startswith("--")]
     }
 
-    assert "--require-hashes -r requirements-bootstrap.txt" in dockerfile
+    assert "--require-hashes -r requirements/bootstrap.txt" in dockerfile
     assert "--require-hashes requirements.txt" in dockerfile
     assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE)[-1] == "50000:0"
     assert copied <= allowed

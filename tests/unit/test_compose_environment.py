@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from adwarm.settings import NAMES, load_settings
-from tests.compose_rules import MissingVariable, interpolate, parse_env_file, service_environment
+from tests.support.compose_rules import MissingVariable, interpolate, parse_env_file, service_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]

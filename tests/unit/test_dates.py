@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests import dates
-from tests.dates import DATES, PARTS, ROOT, TURN_PARTS
-from tests.wall_clock import START_VARIABLE
+from tests.support import dates
+from tests.support.dates import DATES, PARTS, ROOT, TURN_PARTS
+from tests.support.wall_clock import START_VARIABLE
 
 TOMORROW = timedelta(days=1)
 

@@ -19,7 +19,7 @@ from adwarm.access_log.log_reader import read_events
 from adwarm.foundation.errors import NotFound, StorageError
 from adwarm.foundation.storage import options_for
 from adwarm.settings import AccessLogSettings, Settings
-from tests.object_server import Fault, ObjectServer
+from tests.support.object_server import Fault, ObjectServer
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from adwarm.store import accounts
 from adwarm.store.switches import Switch, SwitchState, find_stop, set_switch
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 KEY = ReportKey("act_1", "yesterday")

@@ -18,8 +18,8 @@ from adwarm.settings import Settings
 from adwarm.store import schema
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.schema_template import SchemaTemplate
-from tests.user_log import UserLog
+from tests.support.schema_template import SchemaTemplate
+from tests.support.user_log import UserLog
 
 
 @dataclass

@@ -9,7 +9,7 @@ from adwarm.runtime import Runtime
 from adwarm.store import accounts, denials
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
-from tests.wall_clock import START
+from tests.support.wall_clock import START
 
 from .conftest import Adwarm
 

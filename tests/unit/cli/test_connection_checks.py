@@ -9,7 +9,7 @@ import pytest
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
-from tests.wall_clock import WallClock
+from tests.support.wall_clock import WallClock
 
 from .conftest import Adwarm
 

@@ -24,7 +24,7 @@ from adwarm.store.database import write_transaction
 from adwarm.store.schema import QuickCheck
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.wall_clock import WallClock
+from tests.support.wall_clock import WallClock
 
 from .conftest import Adwarm
 

@@ -10,7 +10,7 @@ from adwarm.runtime import Runtime
 from adwarm.store.alerts import alert_delivery, list_alerts
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorEvent
-from tests.alert_sink import run_sink
+from tests.support.alert_sink import run_sink
 
 from .conftest import Adwarm
 

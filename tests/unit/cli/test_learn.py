@@ -9,8 +9,8 @@ import pytest
 
 from adwarm.model import ReportKey
 from adwarm.runtime import Runtime
+from tests.support.user_log import UserLog
 from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, store_account
-from tests.user_log import UserLog
 
 from .conftest import Adwarm
 

@@ -11,7 +11,7 @@ from adwarm.store.database import write_transaction
 from adwarm.store.entries import table as entry
 from adwarm.store.payloads import table as payload
 from adwarm.store.reconciliations import ComparedFigure, insert_figures
-from tests.wall_clock import WallClock
+from tests.support.wall_clock import WallClock
 
 from .conftest import Adwarm
 

@@ -15,8 +15,8 @@ from adwarm.cli.patterns import draw_heat_map
 from adwarm.model import ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
+from tests.support.user_log import UserLog
 from tests.unit.cli.conftest import Adwarm
-from tests.user_log import UserLog
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 

@@ -37,9 +37,9 @@ from adwarm.store import (
     write_transaction,
 )
 from adwarm.store.warms import table as warm
-from tests import fatigue_scores
-from tests.asgi_client import AsgiClient
-from tests.gates import breaker_row, park_row
+from tests.support import fatigue_scores
+from tests.support.asgi_client import AsgiClient
+from tests.support.gates import breaker_row, park_row
 from tests.unit.cli.conftest import Adwarm
 from tests.unit.conftest import NOW
 from tests.unit.pages.conftest import NamedAccess

@@ -19,7 +19,7 @@ from adwarm.settings import Settings
 from adwarm.store.alerts import Channels, NewAlert, open_event
 from graph_simulator import server
 from graph_simulator.config import SimulatorConfig
-from tests.alert_sink import run_sink
+from tests.support.alert_sink import run_sink
 
 from .conftest import Adwarm
 

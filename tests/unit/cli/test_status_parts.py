@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.runtime import Runtime
 from adwarm.serving.drainers import next_run
-from tests.wall_clock import WallClock
+from tests.support.wall_clock import WallClock
 
 from .conftest import Adwarm
 

@@ -15,7 +15,7 @@ from adwarm_client.known_secrets import (
     register_url,
 )
 from adwarm_client.redaction import HIDDEN, redact
-from tests.secret_encodings import ENCODINGS
+from tests.support.secret_encodings import ENCODINGS
 
 SECRETS = st.one_of(
     st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60),

@@ -10,7 +10,7 @@ from adwarm.store import Context, accounts, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 ACCOUNT = "act_1"
 LAST_DAY = date(2026, 11, 24)

@@ -22,8 +22,8 @@ from adwarm.store.database import write_transaction
 from adwarm.store.entries import table as entry
 from adwarm.store.partition_rows import daily_rows, pack_rows
 from adwarm.store.scores import DayScores
-from tests import fatigue_scores
-from tests.fatigue_scores import make_score
+from tests.support import fatigue_scores
+from tests.support.fatigue_scores import make_score
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 from tests.unit.fatigue.stored_ads import store_rows
 

@@ -18,7 +18,7 @@ from adwarm.recovery.channels import build_message
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, alerts
 from adwarm.store.error_events import ErrorLog
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import SQLITE_ONLY
 

@@ -11,7 +11,7 @@ from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, data_arrivals, partitions, scores
 from adwarm.store.database import write_transaction
 from adwarm.store.partitions import PartitionState
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 DAY = date(2026, 11, 24)
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from adwarm.fatigue.panel import FIELDS, AdPanel, cut_panel, round_figures
 from adwarm.fatigue.panel_rows import parse_rows
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
-from tests.fatigue_scores import to_text_table
+from tests.support.fatigue_scores import to_text_table
 
 FIRST = date(2026, 11, 1)
 DAYS = 10

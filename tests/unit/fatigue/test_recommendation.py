@@ -23,7 +23,7 @@ from adwarm.fatigue.recommendation import (
 )
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 from .stored_ads import status_of
 

@@ -8,7 +8,7 @@ import pytest
 from adwarm.fatigue.panel import FloatArray
 from adwarm.fatigue.panel_rows import count_results, parse_rows
 from adwarm.model import ColumnTable
-from tests.fatigue_scores import to_text_table
+from tests.support.fatigue_scores import to_text_table
 from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, _row, read_panel
 
 

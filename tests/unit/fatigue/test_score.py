@@ -15,7 +15,7 @@ from adwarm.fatigue.score import CALCULATOR_VERSION, STATUSES, find_bands
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
-from tests.fatigue_scores import score_rows
+from tests.support.fatigue_scores import score_rows
 
 AS_OF = date(2026, 11, 24)
 SETTINGS = FatigueSettings()

@@ -14,7 +14,7 @@ from adwarm.fatigue.prior import AccountPrior, measure_priors
 from adwarm.fatigue.score import ScoreTable, score_panel
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
-from tests.fatigue_scores import list_scores
+from tests.support.fatigue_scores import list_scores
 
 from .stored_ads import status_of
 

@@ -5,7 +5,7 @@ import pytest
 from graph_simulator.caller_check import find_refusal
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.http_app import create_app
-from tests.asgi_client import AsgiClient
+from tests.support.asgi_client import AsgiClient
 
 
 def test_programs_on_this_machine_are_allowed(subtests: pytest.Subtests) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.http_app import create_app
-from tests.asgi_client import AsgiClient
+from tests.support.asgi_client import AsgiClient
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TOKEN = {"access_token": "simulated-token"}

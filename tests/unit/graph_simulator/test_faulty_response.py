@@ -12,7 +12,7 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.http_app import create_app
 from graph_simulator.server import SimulatorServer
-from tests.asgi_client import AsgiClient
+from tests.support.asgi_client import AsgiClient
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 PATH = "/v26.0/act_1?access_token=simulated-token&fields=currency,name"

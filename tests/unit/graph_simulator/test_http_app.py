@@ -10,7 +10,7 @@ import pytest
 
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.http_app import create_app
-from tests.asgi_client import AsgiClient
+from tests.support.asgi_client import AsgiClient
 from tests.unit.graph_simulator.conftest import ratio_text
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

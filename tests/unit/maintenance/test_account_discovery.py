@@ -29,8 +29,8 @@ from adwarm.sources.protocol import AccountPage
 from adwarm.store import ObjectStore, accounts
 from adwarm.store.account_discoveries import list_attempts
 from adwarm.store.read_traffic import get_day_calls, get_day_totals
+from tests.support.wall_clock import database_now
 from tests.unit.conftest import ScriptedSource
-from tests.wall_clock import database_now
 
 QUICK: dict[str, Any] = {"recovery": {"max_attempts": 1}}
 TOKEN = Scope(ScopeKind.TOKEN, "t1")

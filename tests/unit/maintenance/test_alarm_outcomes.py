@@ -10,7 +10,7 @@ from adwarm.maintenance.runner import run_step
 from adwarm.maintenance.steps import make_follow_alarms
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 SINCE = date(2026, 3, 1)
 NOW = datetime(2026, 3, 20, tzinfo=UTC)

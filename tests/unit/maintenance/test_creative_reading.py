@@ -21,7 +21,7 @@ from adwarm.settings import Settings
 from adwarm.sources.protocol import Capabilities, Creative, CreativePage
 from adwarm.store import accounts, creatives, read_traffic
 from adwarm.store.denials import make_version_scope, open_versions
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 START = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 DAY = START.date() - timedelta(days=1)

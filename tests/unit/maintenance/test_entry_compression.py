@@ -12,8 +12,8 @@ from adwarm.settings import CompressionSettings
 from adwarm.store import entries
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
+from tests.support.stored_damage import store_bomb
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
-from tests.unit.stored_damage import store_bomb
 
 KEY, OTHER = ReportKey("act_1", "last_30d"), ReportKey("act_2", "last_30d")
 PLAIN = CompressionSettings(codec="identity")

@@ -19,8 +19,8 @@ from adwarm.store.partitions import table as partition
 from adwarm.store.quarantine import DamagedItem
 from adwarm.store.quarantine import table as quarantined_item
 from adwarm.store.snapshots import insert_snapshot, set_policy
+from tests.support.stored_damage import UNDECODABLE, UNREADABLE, fail_to_read, store_bomb
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
-from tests.unit.stored_damage import UNDECODABLE, UNREADABLE, fail_to_read, store_bomb
 
 KEYS = [ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")]
 

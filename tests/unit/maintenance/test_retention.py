@@ -18,7 +18,7 @@ from adwarm.settings import RetentionSettings, Settings
 from adwarm.store import Context, ObjectStore, aggregates, compression_days, read_transaction, retention
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.tables import metadata
-from tests.user_log import UserLog
+from tests.support.user_log import UserLog
 
 DAY = timedelta(days=1)
 KEY = ReportKey("act_1", "today")

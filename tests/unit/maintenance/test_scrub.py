@@ -12,8 +12,8 @@ from adwarm.maintenance.runner import StepBudget, StepResult
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.store import Context, integrity_days, quarantine
+from tests.support.stored_damage import UNDECODABLE
 from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
-from tests.unit.stored_damage import UNDECODABLE
 
 KEYS = [ReportKey(f"act_{number}", name) for number in range(1, 4) for name in ("last_7d", "yesterday")]
 

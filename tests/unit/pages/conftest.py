@@ -19,7 +19,7 @@ from adwarm.pages.tab import PageServices
 from adwarm.pages.views import TABS
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
-from tests.asgi_client import AsgiClient
+from tests.support.asgi_client import AsgiClient
 
 START = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 ADMIN = Visitor("admin", "token", b"secret of the admin", frozenset(Permission))

@@ -18,7 +18,7 @@ from adwarm.pages.views import TABS
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.snapshots import save_review
-from tests.asgi_client import AsgiClient
+from tests.support.asgi_client import AsgiClient
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import ADMIN, START, VIEWER, NamedAccess, Page
 from tests.unit.pages.probes import PROBE, check_forms

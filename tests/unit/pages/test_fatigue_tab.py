@@ -16,7 +16,7 @@ from adwarm.queries import fatigue_overview as overview
 from adwarm.queries.fatigue_ads import AccountFilter, AdQuery
 from adwarm.store import accounts, creatives
 from adwarm.store.creatives import AdCreative
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.fatigue.stored_ads import status_of
 from tests.unit.pages.conftest import START, VIEWER, Page

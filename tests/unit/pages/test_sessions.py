@@ -21,7 +21,7 @@ from adwarm.pages.views import TABS
 from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.store import access_tokens, accounts, read_transaction
 from adwarm.store.access_tokens import MAX_SESSIONS, page_session
-from tests.asgi_client import AsgiClient
+from tests.support.asgi_client import AsgiClient
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import START, Page
 from tests.unit.pages.probes import HOSTILE, PROBE, check_forms

@@ -15,7 +15,7 @@ from adwarm.patterns.open_history import load_opens, load_slots
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts
-from tests.user_log import UserLog
+from tests.support.user_log import UserLog
 
 START = datetime(2026, 3, 7, 21, 45, tzinfo=UTC)
 END = START + timedelta(days=4)

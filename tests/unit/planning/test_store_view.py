@@ -16,9 +16,9 @@ from adwarm.planning.store_view import NEVER, StoreView, useful_until
 from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import Context
+from tests.support.user_log import UserLog
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 from tests.unit.testing.memory_source import MemorySource, Upstream
-from tests.user_log import UserLog
 
 KEYS = [ReportKey(account, name) for account in ("act_1", "act_2") for name in ("today", "yesterday", "last_7d")]
 

@@ -17,8 +17,8 @@ from adwarm.prefetch.queue_worker import DrainResult, QueueWorker
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import Context, jobs, warms
+from tests.support.wall_clock import database_now
 from tests.unit.conftest import NOW, PrefetchHarness
-from tests.wall_clock import database_now
 
 RUN = "adwarm_intelligent_warming/scheduled__1"
 KEY = ReportKey("act_1", "yesterday")

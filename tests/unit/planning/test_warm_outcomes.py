@@ -11,8 +11,8 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.warm_outcomes import WarmOutcomes, find_used_strategies, mark_warm_outcomes
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, warm_usage, warms
+from tests.support.user_log import UserLog
 from tests.unit.conftest import finish_warms
-from tests.user_log import UserLog
 
 AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)

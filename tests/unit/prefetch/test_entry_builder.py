@@ -25,8 +25,8 @@ from adwarm.store import Context, ObjectStore, entries, open_engine
 from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, daily_table, pack_rows, take_window
 from adwarm.store.partitions import PartitionState
 from adwarm_client.document import QueryFields, Summary
+from tests.support.stored_damage import store_bomb
 from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, one_ad_page
-from tests.unit.stored_damage import store_bomb
 
 SPEC = QuerySpec()
 ENGINE = open_engine("sqlite://")

@@ -10,8 +10,8 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest, KeyStatus
 from adwarm.serving import ReadStatus
 from adwarm.store import entries
+from tests.support.stored_damage import UNDECODABLE
 from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
-from tests.unit.stored_damage import UNDECODABLE
 
 KEYS = [ReportKey("act_1", "last_7d"), ReportKey("act_1", "yesterday"), ReportKey("act_2", "last_7d")]
 

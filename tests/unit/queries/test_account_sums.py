@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from adwarm.model import Account
 from adwarm.queries.fatigue_overview import sum_account
 from adwarm.store import accounts
-from tests.fatigue_scores import make_score, publish
+from tests.support.fatigue_scores import make_score, publish
 
 DAY = date(2026, 3, 3)
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

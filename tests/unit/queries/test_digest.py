@@ -30,8 +30,8 @@ from adwarm.store import (
 )
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.gates import to_row
-from tests import fatigue_scores
-from tests.alert_sink import run_sink
+from tests.support import fatigue_scores
+from tests.support.alert_sink import run_sink
 
 NOW = datetime(2026, 11, 30, 3, tzinfo=UTC)
 """A Monday."""

@@ -30,7 +30,7 @@ from adwarm.store import accounts, partitions, write_transaction
 from adwarm.store.alerts import StoredAlert, list_alerts, list_deliveries
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partitions import PartitionState
-from tests.alert_sink import fail_many_times, run_sink
+from tests.support.alert_sink import fail_many_times, run_sink
 
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
 

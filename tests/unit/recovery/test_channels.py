@@ -10,7 +10,7 @@ import pytest
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.recovery.channels import AppriseSender, LogSender, Message, describe_failure
 from adwarm.settings.recovery_sections import AppriseChannel
-from tests.alert_sink import run_sink
+from tests.support.alert_sink import run_sink
 
 MESSAGE = Message("adwarm: 10 errors", "What failed: meta\nReason: down", "Transient", "act_1 last_7d")
 

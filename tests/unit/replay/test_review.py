@@ -30,7 +30,7 @@ from adwarm.replay.review import (
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, read_transaction
 from adwarm.store.snapshots import find_newest_review, find_policy
-from tests.remembered_replays import ReviewedLog, remember_replays
+from tests.support.remembered_replays import ReviewedLog, remember_replays
 
 from .conftest import MONDAY, simulated_opens
 

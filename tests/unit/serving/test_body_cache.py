@@ -19,8 +19,8 @@ from adwarm.store import Context, entries
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.entries import table as entry_table
+from tests.support.stored_damage import UNDECODABLE
 from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
-from tests.unit.stored_damage import UNDECODABLE
 
 KEYS = [ReportKey("act_1", name) for name in ("yesterday", "last_3d", "last_7d", "last_14d")]
 

@@ -12,8 +12,8 @@ from adwarm.serving import ReadStatus, read_back
 from adwarm.serving.reader import Reader
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, entries, read_traffic
+from tests.support.stored_damage import UNDECODABLE, store_newer_format
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
-from tests.unit.stored_damage import UNDECODABLE, store_newer_format
 
 KEY = ReportKey("act_1", "yesterday")
 WEEK = ReportKey("act_1", "last_7d")

@@ -18,7 +18,7 @@ from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, get_layout
 from adwarm.sources.protocol import Increment, ResultPage, iter_accounts
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TableOptions
-from tests.fatigue_scores import score_rows
+from tests.support.fatigue_scores import score_rows
 
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
 FIELDS = ("campaign_id", "adset_id", "campaign_name", "ad_name", "impressions", "clicks", "inline_link_clicks", "spend")

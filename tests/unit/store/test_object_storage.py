@@ -18,7 +18,7 @@ from adwarm.foundation.storage import (
 from adwarm.settings import Settings
 from adwarm.store.objects import ObjectStore
 from adwarm.store.page_files import PageFolder
-from tests.object_server import KEY_ID, SECRET, Fault, ObjectServer
+from tests.support.object_server import KEY_ID, SECRET, Fault, ObjectServer
 
 FAULTS = {
     "AccessDenied": ("403 Forbidden", "objects_denied", "docs/how-to/object-storage.md"),

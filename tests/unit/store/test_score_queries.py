@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from adwarm.model import FatigueScore
 from adwarm.store import scores
 from adwarm.store.scores import ScoreOrder, ScorePosition, ScoreQuery
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 DAY = date(2026, 11, 24)
 AT = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
 from adwarm.store.database import read_transaction
 from adwarm.store.scores import table as fatigue_score
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 from tests.unit.fatigue.stored_ads import LAST_DAY, NOW, make_score, store_account
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/how-to/fatigue.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from adwarm.settings import FatigueSettings
 from adwarm.store import fatigue_days, scores
 from adwarm.store.fatigue_days import ScoreInputs
 from adwarm.store.scores import DayScores, StoredScore
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 
 DAY = date(2026, 11, 24)
 AT = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ from tests.support.fork_server import ForkServer
 from tests.support.syscalls import CannotCount
 
 ROOT = Path(__file__).resolve().parents[3]
-POINTS = "tests.unit.support.points"
+POINTS = "tests.support.points"
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from adwarm.serving.services import ServingServices
 from adwarm.settings import RecoverySettings
 from adwarm.store import access_tokens, accounts, write_transaction
 from adwarm.store.gates import SqlGates
-from tests.route_list import list_routes
+from tests.support.route_list import list_routes
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from adwarm.model import TokenScope
 from adwarm.serving.api.anonymous import MAX_DISCARDED_BYTES, RECOGNITION, EndAnonymous, recognize_client
-from tests.asgi_client import AsgiClient
-from tests.route_list import list_routes
+from tests.support.asgi_client import AsgiClient
+from tests.support.route_list import list_routes
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 from tests.unit.serving.api.test_server import Running

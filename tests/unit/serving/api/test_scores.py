@@ -10,7 +10,7 @@ import pytest
 from adwarm.model import FatigueScore
 from adwarm.store import creatives
 from adwarm.store.creatives import AdCreative
-from tests import fatigue_scores
+from tests.support import fatigue_scores
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, store_account
 from tests.unit.serving.api.conftest import Api

@@ -1,8 +1,8 @@
-"""Runs the tests that bear on dates as if they ran on other days: `python -m tests.dates [NAME | turn]`.
+"""Runs the tests that bear on dates as if they ran on other days: `python -m tests.support.dates [NAME | turn]`.
 
 libfaketime moves the clock of the whole run, PostgreSQL and child processes included; the monotonic clock and the times
 that the kernel gives to files stay real. What stands in for the machine's clock in a test moves along, see
-`tests.wall_clock`.
+`tests.support.wall_clock`.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tests.wall_clock import START_VARIABLE
+from tests.support.wall_clock import START_VARIABLE
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "*/faketime/libfaketimeMT.so.1"
 """Where Debian and Fedora keep libfaketime, by architecture, below the folders of libraries."""
 
