@@ -30,6 +30,7 @@ BENCHMARKS: Final = {
     "sizing": ("tests.benchmarks.sizing", "The unit costs of the sizing page, beside the recorded ones"),
     "storm": ("tests.benchmarks.meta_storm", "Fetch 200 accounts in a storm, beside Airflow's own hook"),
     "strategies": ("tests.benchmarks.strategies", "Rotate 1,200 reports through a budget, measure freshness"),
+    "walks": ("tests.benchmarks.walks", "Modules and functions that a hit, a permit, a batch and a plan cross"),
     "warming": ("tests.benchmarks.warming_cost", "CPU of a warmed key beside a plain script without guarantees"),
 }
 """The module of each benchmark, and what it does."""

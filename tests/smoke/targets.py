@@ -57,6 +57,7 @@ SMOKE: Final = (
     SmokeTarget("bench", ("planning_run",), variables=("NAME=planning",)),
     SmokeTarget("bench", ("quota",), variables=("NAME=quota",)),
     SmokeTarget("bench", ("requests",), variables=("NAME=requests",)),
+    SmokeTarget("bench", ("walks",), variables=("NAME=walks",)),
     SmokeTarget("bench", ("warming",), variables=("NAME=warming",)),
     SmokeTarget("bench", ("sizing",), variables=("NAME=sizing",)),
     SmokeTarget("bench", ("storm",), variables=("NAME=storm",)),
