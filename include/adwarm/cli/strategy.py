@@ -209,10 +209,9 @@ def _load(runtime: "Runtime") -> "tuple[Runtime, dict[str, StrategyReport], date
 
 
 def _find(reports: "Mapping[str, StrategyReport]", name: str) -> "StrategyReport":
-    from adwarm.planning.strategy_changes import unknown_strategy
+    from adwarm.planning.strategy_schedule import check_names
 
-    if name not in reports:
-        raise unknown_strategy(name, reports)
+    check_names([name], reports)
     return reports[name]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine
 
-from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import StoredStrategy, Strategy, normalize_account_id
-from adwarm.planning.strategy_schedule import load_strategies
+from adwarm.planning.strategy_schedule import check_names, load_strategies
 from adwarm.settings import Settings
 from adwarm.store import accounts, write_transaction
 from adwarm.store.strategies import remove_strategy, save_strategy
@@ -87,23 +87,10 @@ def remove_strategies(engine: Engine, names: Sequence[str], at: datetime) -> Non
     Raises:
         NotFound: there is no strategy of one of the names; then none is removed.
     """
-    _check_names(engine, names, at)
+    check_names(names, {item.name for item in load_strategies(engine, at)})
     with write_transaction(engine) as connection:
         for name in names:
             remove_strategy(connection, name, at)
-
-
-def _check_names(engine: Engine, names: Sequence[str], at: datetime) -> None:
-    stored = {item.name for item in load_strategies(engine, at)}
-    for name in names:
-        if name not in stored:
-            raise unknown_strategy(name, stored)
-
-
-def unknown_strategy(name: str, stored: Iterable[str]) -> NotFound:
-    """Return the error for a name that no stored strategy has."""
-    names = ", ".join(sorted(stored)) or "none yet; `adwarm strategy set --file` makes some"
-    return NotFound(f"there is no strategy {name[:90]!r}; the strategies are {names}")
 
 
 def _check(name: str, values: Mapping[str, Any], stored: StoredStrategy | None, settings: Settings) -> StrategyChange:

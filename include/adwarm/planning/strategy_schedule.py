@@ -11,14 +11,14 @@ A due time stays open for some hours, at most until the next one. Reports that w
 while it is open, and reports that the budget cut, still get their turn: a plan says when the strategy is planned again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
 from adwarm.foundation.cron import find_latest, list_next
-from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.errors import NotFound
 from adwarm.foundation.local_time import zone
 from adwarm.model import ReportKey, StoredStrategy, Strategy, normalize_account_id
 from adwarm.planning.store_view import StoreView
@@ -108,11 +108,23 @@ def select_named(engine: Engine, names: Sequence[str], at: datetime) -> Strategy
     """Return the strategies with these names, also disabled ones; their schedule does not change.
 
     Raises:
-        BadRequest: there is no strategy of one of the names; the message lists those that there are.
+        NotFound: there is no strategy of one of the names; the message lists those that there are.
     """
     stored = {item.name: item for item in load_strategies(engine, at)}
-    chosen = [stored.get(name) or _unknown(name, stored) for name in dict.fromkeys(names)]
-    return _selection(chosen)
+    check_names(names, stored)
+    return _selection([stored[name] for name in dict.fromkeys(names)])
+
+
+def check_names(names: Iterable[str], stored: Iterable[str]) -> None:
+    """Check that each name is of a stored strategy.
+
+    Raises:
+        NotFound: one is of none; the message lists those that there are.
+    """
+    for name in names:
+        if name not in stored:
+            known = ", ".join(sorted(stored)) or "none yet; `adwarm strategy set --file` makes some"
+            raise NotFound(f"there is no strategy {name[:90]!r}; the strategies are {known}")
 
 
 def record_problems(engine: Engine, problems: dict[str, str]) -> None:
@@ -171,11 +183,6 @@ def _selection(chosen: Sequence[StoredStrategy], rechecks: dict[str, datetime] |
         {item.name: item.problem or "" for item in chosen if item.strategy is None},
         rechecks or {},
     )
-
-
-def _unknown(name: str, stored: dict[str, StoredStrategy]) -> StoredStrategy:
-    names = ", ".join(sorted(stored)) or "none yet; `adwarm strategy set --file` makes some"
-    raise BadRequest(f"there is no strategy {name[:90]!r}; the strategies are {names}")
 
 
 def expand_keys(strategy: Strategy, view: StoreView) -> list[ReportKey]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, update
 
-from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.errors import NotFound
 from adwarm.model import Strategy
 from adwarm.planning.strategy_schedule import (
     DEFAULT_STRATEGIES,
@@ -146,7 +146,7 @@ def test_disabled_ones_wait_until_a_human_names_them(empty: Engine) -> None:
     with write_transaction(empty) as connection:
         save_strategy(connection, Strategy("off", ("today",)), MIDNIGHT)
     assert _names(select_due(empty, "d/2", MIDNIGHT)) == ["off"]
-    with pytest.raises(BadRequest, match="no strategy 'typo'; the strategies are off, on"):
+    with pytest.raises(NotFound, match="no strategy 'typo'; the strategies are off, on"):
         select_named(empty, ["typo"], MIDNIGHT)
 
 
