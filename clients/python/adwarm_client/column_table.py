@@ -70,11 +70,14 @@ class ColumnTable:
 
 
 def read_fields(rows: Sequence[Row], skip: AbstractSet[str] = frozenset()) -> dict[str, list[Any]]:
-    """Return the values of each field that a row has, except those to `skip`; None where a row does not have it."""
+    """Return the values of each field that a row has, except those to `skip`; None where a row does not have it.
+
+    The fields of rows that all have the same ones are in the order of the first row.
+    """
     first = rows[0].keys() if rows else skip
     if list(map(len, rows)).count(len(first)) == len(rows):
         with suppress(KeyError):  # most rows have the same fields
-            return {name: list(map(itemgetter(name), rows)) for name in first - skip}
+            return {name: list(map(itemgetter(name), rows)) for name in first if name not in skip}
     return {name: _read_field(rows, name) for name in set().union(*rows) - skip}
 
 

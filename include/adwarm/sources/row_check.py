@@ -1,14 +1,18 @@
 """Checks the rows of a response before anything above a source uses them: account, days, ids, and sane values.
 
+Rows are checked by column. Only after a fault they are checked one by one, to name the first row that has one.
+
 A row of another account, of a day that was not requested, or without its ids makes the whole response `Corrupt`,
 because the other rows of the same response cannot be trusted either. So does a figure that is not a finite number, and
 text or nesting beyond any legitimate size. Errors name the field and row; they show the value only of ids and days.
 """
 
 import re
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -34,8 +38,8 @@ MAX_ITEMS = 1_000
 MAX_FIGURE = 1e15
 """Larger figures fit no integer column and no real amount of money."""
 
-_PLAIN = re.compile(r"-?\d{1,15}(?:\.\d{1,32})?", re.ASCII)
-_PLAIN_LINES = re.compile(rf"(?:{_PLAIN.pattern}\n)*", re.ASCII)
+_PLAIN_LINES = re.compile(r"(?:-?\d{1,15}(?:\.\d{1,32})?\n)*", re.ASCII)
+"""Figures whose length keeps them within bounds, one a line."""
 _NUMBER = re.compile(r"-?\d{1,32}(\.\d{1,32})?([eE][+-]?\d{1,3})?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DIGITS = re.compile(r"\d{1,32}", re.ASCII)
@@ -66,6 +70,12 @@ _ACTION_LISTS = frozenset({
 })
 _LABELS = frozenset({*BREAKDOWNS, "comscore_market"})
 
+_Columns = dict[str, list[Any]]
+_FieldFault = tuple[str, str]
+"""A field, and what is wrong with it."""
+_Rule = Callable[[Collection[Any]], str | None]
+"""Returns what is wrong with one of the values of a column, which holds no None; None when all are valid."""
+
 
 def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = False) -> None:
     """Check that every row is one that `unit` requests, complete and with sane values.
@@ -78,22 +88,18 @@ def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = Fals
     Raises:
         Corrupt: a row is foreign or malformed; the message names the field and the row.
     """
-    owner, own_id = unit.account_id.removeprefix("act_"), f"{unit.spec.level}_id"
-    days = _days(unit)
-    id_filters = [_id_filter(*item) for item in unit.filters if item[0].endswith(".id") and item[1] in {"IN", "NOT_IN"}]
-    is_plain = _are_plain(rows, numeric_ids=numeric_ids)
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise _corrupt("the row", number, "is no object")
-        _check_owner(row.get("account_id"), owner, number)
-        if row.get(own_id) is None:
-            raise _corrupt(own_id, number, "is missing")
-        _check_days(row, days, number)
-        if not is_plain:
-            _check_fields(row, number, numeric_ids=numeric_ids)
-        for name, included, ids in id_filters:
-            if (value := row.get(name)) is not None and (value in ids) is not included:
-                raise _corrupt(name, number, f"is {_shown(value)}, which was not asked for")
+    days = _list_days(unit)
+
+    def find_fault(columns: _Columns) -> _FieldFault | None:
+        return (
+            _find_foreign_account(columns, unit.account_id)
+            or _find_missing(columns, f"{unit.spec.level}_id")
+            or _find_foreign_day(columns, days)
+            or _find_bad_field(columns, numeric_ids=numeric_ids)
+            or _find_foreign_object(columns, unit.filters)
+        )
+
+    _refuse_faults(rows, find_fault)
     if unit.spec.breakdowns:
         _check_groups(rows, unit.spec)
 
@@ -104,87 +110,85 @@ def check_ids(rows: Sequence[Row]) -> None:
     Raises:
         Corrupt: an id is missing or malformed; the message names the row.
     """
-    for number, row in enumerate(rows, 1):
-        if row.get("id") is None:
-            raise _corrupt("id", number, "is missing")
-        _check_fields(row, number, numeric_ids=True)
+    _refuse_faults(rows, lambda columns: _find_missing(columns, "id") or _find_bad_field(columns, numeric_ids=True))
 
 
-def _days(unit: FetchUnit) -> Container[tuple[str, str]]:
+def _refuse_faults(rows: Sequence[Row], find_fault: Callable[[_Columns], _FieldFault | None]) -> None:
+    def find(checked: Sequence[Row]) -> _FieldFault | None:
+        if not _are_all(checked, dict):
+            return "the row", "is no object"
+        if (fields := max(map(len, checked))) > MAX_FIELDS:
+            return "the row", f"has {fields} fields, more than {MAX_FIELDS}"
+        return find_fault(read_fields(checked))
+
+    if rows and find(rows):
+        for number, row in enumerate(rows, 1):
+            if fault := find([row]):
+                raise _corrupt(*fault, number)
+
+
+def _list_days(unit: FetchUnit) -> AbstractSet[tuple[str, str]]:
     if unit.increment is Increment.RANGE:
         return {(window.since.isoformat(), window.until.isoformat()) for window in unit.windows}
     return {(day.isoformat(), day.isoformat()) for window in unit.windows for day in window.days()}
 
 
-def _id_filter(field: str, operator: str, values: str) -> tuple[str, bool, frozenset[str]]:
-    return f"{field.removesuffix('.id')}_id", operator == "IN", frozenset(values.split(","))
+def _find_missing(columns: _Columns, name: str) -> _FieldFault | None:
+    return (name, "is missing") if None in columns.get(name, [None]) else None
 
 
-def _check_owner(value: Any, owner: str, number: int) -> None:
-    if value is None:
-        raise _corrupt("account_id", number, "is missing")
-    fault = _account(value)
-    if fault:
-        raise _corrupt("account_id", number, fault)
-    if value.removeprefix("act_") != owner:
-        raise _corrupt("account_id", number, f"is {_shown(value)}: a row of another account than act_{owner}")
+def _find_foreign_account(columns: _Columns, account_id: str) -> _FieldFault | None:
+    name, owner = "account_id", account_id.removeprefix("act_")
+    if missing := _find_missing(columns, name):
+        return missing
+    ids = _distinct(columns[name])
+    if fault := _rule_for(name, True)(ids):
+        return name, fault
+    foreign = [value for value in ids if value.removeprefix("act_") != owner]
+    return (name, f"is {_shown(foreign[0])}: a row of another account than act_{owner}") if foreign else None
 
 
-def _check_days(row: Row, days: Container[tuple[str, str]], number: int) -> None:
-    since, until = row.get("date_start"), row.get("date_stop")
-    if isinstance(since, str) and isinstance(until, str) and (since, until) in days:
-        return
-    for name, value in (("date_start", since), ("date_stop", until)):
-        if value is None:
-            raise _corrupt(name, number, "is missing")
-        if not _is_day(value):
-            raise _corrupt(name, number, f"is {_shown(value)}, which is no day as YYYY-MM-DD")
-    raise _corrupt("date_start", number, f"and date_stop are {since} and {until}, which were not asked for")
+def _find_foreign_day(columns: _Columns, days: AbstractSet[tuple[str, str]]) -> _FieldFault | None:
+    for name in ("date_start", "date_stop"):
+        if missing := _find_missing(columns, name):
+            return missing
+        for value in _distinct(columns[name]):
+            if not _is_day(value):
+                return name, f"is {_shown(value)}, which is no day as YYYY-MM-DD"
+    foreign = {*zip(columns["date_start"], columns["date_stop"], strict=True)} - days
+    for since, until in foreign:
+        return "date_start", f"and date_stop are {since} and {until}, which were not asked for"
+    return None
 
 
-def _are_plain(rows: Sequence[Row], *, numeric_ids: bool) -> bool:
-    """Whether every field of every row is valid, judged by column; False also where that needs a look at each value."""
-    if set(map(type, rows)) != {dict} or max(map(len, rows)) > MAX_FIELDS:
-        return False
-    return all(
-        isinstance(name, str) and 0 < len(name) <= MAX_NAME and _is_plain(values, _validator_for(name, numeric_ids))
-        for name, values in read_fields(rows).items()
-    )
+def _find_foreign_object(columns: _Columns, filters: Iterable[tuple[str, str, str]]) -> _FieldFault | None:
+    for field, operator, listed in filters:
+        if not field.endswith(".id") or operator not in {"IN", "NOT_IN"}:
+            continue
+        name, ids = f"{field.removesuffix('.id')}_id", frozenset(listed.split(","))
+        for value in _distinct(columns.get(name, [])):
+            if (value in ids) is not (operator == "IN"):
+                return name, f"is {_shown(value)}, which was not asked for"
+    return None
 
 
-def _is_plain(values: list[Any], validator: "Validator", depth: int = 0) -> bool:
-    try:
-        return _are_valid_texts({*values} - {None}, validator)
-    except TypeError:  # lists and objects have no hash
-        kinds = {*map(type, values)} - {type(None)}
-    if kinds != {list} or validator not in {_actions, _value} or depth >= MAX_DEPTH:
-        return False
-    lists = [value for value in values if value is not None]
-    items = list(chain.from_iterable(lists))
-    if max(map(len, lists)) > MAX_ITEMS:
-        return False
-    if validator is _value and set(map(type, items)) == {str}:
-        return _are_valid_texts(set(items), _value)
-    is_deep = depth + 1 >= MAX_DEPTH
-    if is_deep or set(map(type, items)) != {dict} or max(map(len, items)) > MAX_FIELDS:
-        return False
-    special = {"value": _figure, "action_type": _label} if validator is _actions else {}
-    return all(
-        isinstance(name, str)
-        and not _value(name)
-        and not (special.get(name) is _label and None in inner)
-        and _is_plain(inner, special.get(name, _value), depth + 2)
-        for name, inner in read_fields(items).items()
-    )
+def _find_bad_field(columns: _Columns, *, numeric_ids: bool) -> _FieldFault | None:
+    for name, values in columns.items():
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+            return "the name of a field", f"is not text of 1 to {MAX_NAME} characters"
+        if fault := _rule_for(name, numeric_ids)(_distinct(values)):
+            return _field(name), fault
+    return None
 
 
-def _are_valid_texts(texts: set[Any], validator: "Validator") -> bool:
-    if not {*map(type, texts)} <= {str}:
-        return False
-    if validator is not _figure:
-        return not any(map(validator, texts))
-    lines = "\n".join([*texts, ""])
-    return lines.count("\n") == len(texts) and _PLAIN_LINES.fullmatch(lines) is not None
+def _distinct(values: Sequence[Any]) -> Collection[Any]:
+    """Return the values without None, and each text once; 1 and True are equal, so others are all returned."""
+    with suppress(TypeError):  # lists and objects have no hash
+        distinct = {*values}
+        distinct.discard(None)
+        if {*map(type, distinct)} <= {str}:
+            return distinct
+    return [value for value in values if value is not None]
 
 
 def _check_groups(rows: Sequence[Row], spec: QuerySpec) -> None:
@@ -193,41 +197,29 @@ def _check_groups(rows: Sequence[Row], spec: QuerySpec) -> None:
     for number, row in enumerate(rows, 1):
         group = row_key(row, spec.identity)
         if group in groups and None not in group:
-            raise _corrupt(" and ".join(spec.breakdowns), number, "repeat those of an earlier row")
+            raise _corrupt(" and ".join(spec.breakdowns), "repeat those of an earlier row", number)
         groups.add(group)
 
 
-def _check_fields(row: Row, number: int, *, numeric_ids: bool) -> None:
-    if len(row) > MAX_FIELDS:
-        raise _corrupt("the row", number, f"has {len(row)} fields, more than {MAX_FIELDS}")
-    for name, value in row.items():
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-            raise _corrupt("the name of a field", number, f"is not text of 1 to {MAX_NAME} characters")
-        if value is not None:
-            fault = _validator_for(name, numeric_ids)(value)
-            if fault:
-                raise _corrupt(_field(name), number, fault)
-
-
-Validator = Callable[[Any], str | None]
-"""Returns what is wrong with a value; None when it is valid."""
-
-
 @lru_cache(maxsize=4096)
-def _validator_for(name: str, numeric_ids: bool) -> Validator:
+def _rule_for(name: str, numeric_ids: bool) -> _Rule:
     if name == "account_id":
-        return _account
+        return partial(_each, _account)
     if name in _LABELS:
-        return _label
+        return partial(_each, _label)
     if name == "id" or name.endswith("_id"):
-        return _numeric_id if numeric_ids else _text_id
+        return partial(_each, _numeric_id if numeric_ids else _text_id)
     if name.endswith("currency"):
-        return _currency
+        return partial(_each, _currency)
     if name in _FIGURES:
-        return _figure
+        return _figures
     if name in _ACTION_LISTS:
         return _actions
-    return _label if name.endswith("_name") else _value
+    return partial(_each, _label) if name.endswith("_name") else _values
+
+
+def _each(rule: Callable[[Any], str | None], values: Iterable[Any]) -> str | None:
+    return next(filter(None, map(rule, values)), None)
 
 
 def _account(value: Any) -> str | None:
@@ -260,10 +252,20 @@ def _bounded(value: str, limit: int) -> str | None:
     return "holds a null character" if "\0" in value else None
 
 
+def _are_all(values: Iterable[Any], kind: type) -> bool:
+    return all(issubclass(own, kind) for own in {*map(type, values)})
+
+
+def _figures(values: Collection[Any]) -> str | None:
+    with suppress(TypeError):  # numbers that are no text
+        lines = "\n".join([*values, ""])
+        if lines.count("\n") == len(values) and _PLAIN_LINES.fullmatch(lines):
+            return None  # nearly every column, at once
+    return _each(_figure, values)
+
+
 def _figure(value: Any) -> str | None:
     if isinstance(value, str):
-        if _PLAIN.fullmatch(value):  # the fast path of nearly every figure; its length keeps it within bounds
-            return None
         return _within(float(value)) if _NUMBER.fullmatch(value) else "is not a number"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"is a {type(value).__name__}, and not a number"
@@ -274,45 +276,48 @@ def _within(value: float) -> str | None:
     return None if abs(value) <= MAX_FIGURE else "is not a finite number within bounds"
 
 
-def _actions(value: Any) -> str | None:
-    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+def _actions(values: Collection[Any]) -> str | None:
+    if not _are_all(values, list) or max(map(len, values), default=0) > MAX_ITEMS:
         return f"is not a list of up to {MAX_ITEMS} actions"
-    return next((fault for item in value if (fault := _action(item))), None)
-
-
-def _action(item: Any) -> str | None:
-    if not isinstance(item, dict) or len(item) > MAX_FIELDS:
+    actions = list(chain.from_iterable(values))
+    if not _are_all(actions, dict) or max(map(len, actions), default=0) > MAX_FIELDS:
         return "holds an item that is no action"
-    for name, value in item.items():
-        if name == "value" and value is not None:
-            fault = _figure(value)
+    for name, column in read_fields(actions).items():
+        if name == "value":
+            fault = _figures(_distinct(column))
         elif name == "action_type":
-            fault = _label(value)
+            types = column if None not in column else [action[name] for action in actions if name in action]
+            fault = _each(_label, types if None in types else _distinct(types))
         else:
-            fault = _value(name) or _value(value, 2)
+            fault = _values([name]) or _values(_distinct(column), 2)
         if fault:
             return f"holds an action whose {_field(name)} {fault}"
     return None
 
 
-def _value(value: Any, depth: int = 0) -> str | None:
-    """Check a value of a field that this module does not know: bounded size, and only finite numbers."""
+def _values(values: Collection[Any], depth: int = 0) -> str | None:
+    """Check a field that this module does not know: bounded size, and only finite numbers."""
+    if _are_all(values, str):
+        return _each(_value, values)
+    dicts, lists, flat = list[dict[Any, Any]](), list[list[Any]](), list[Any]()
+    for value in values:
+        (dicts if isinstance(value, dict) else lists if isinstance(value, list) else flat).append(value)
+    if (dicts or lists) and depth >= MAX_DEPTH:
+        return f"is nested deeper than {MAX_DEPTH}"
+    if (items := max(map(len, chain(dicts, lists)), default=0)) > MAX_ITEMS:
+        return f"holds {items} items, more than {MAX_ITEMS}"
+    inner = _distinct([*chain.from_iterable([*map(dict.values, dicts), *lists])])
+    return _each(_value, _distinct([*flat, *chain(*dicts)])) or (inner and _values(inner, depth + 1)) or None
+
+
+def _value(value: Any) -> str | None:
     if isinstance(value, str):
         if len(value) <= _LONGEST_NOT_FINITE and _NOT_FINITE.fullmatch(value):
             return "is not a finite number"
         return _bounded(value, MAX_TEXT)
-    if value is None or isinstance(value, bool):
+    if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
-        return _within(value)
-    if not isinstance(value, dict | list):
-        return f"is a {type(value).__name__}, which no row holds"
-    if depth >= MAX_DEPTH:
-        return f"is nested deeper than {MAX_DEPTH}"
-    if len(value) > MAX_ITEMS:
-        return f"holds {len(value)} items, more than {MAX_ITEMS}"
-    inner = [*value, *value.values()] if isinstance(value, dict) else value
-    return next((fault for item in inner if (fault := _value(item, depth + 1))), None)
+    return _within(value) if isinstance(value, int | float) else f"is a {type(value).__name__}, which no row holds"
 
 
 def _is_day(value: Any) -> bool:
@@ -336,7 +341,7 @@ def _shown(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _corrupt(field: str, number: int, fault: str) -> Corrupt:
+def _corrupt(field: str, fault: str, number: int) -> Corrupt:
     return Corrupt(
         f"{field} {fault} (row {number}); the response is refused, nothing of it is kept", code=ROW_ERROR_CODE
     )

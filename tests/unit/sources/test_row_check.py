@@ -1,5 +1,6 @@
 """Tests of checking rows before anything above a source sees them."""
 
+import re
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import QuerySpec, Window
 from adwarm.sources.protocol import FetchUnit, Increment
-from adwarm.sources.row_check import MAX_FIELDS, ROW_ERROR_CODE, _are_plain, _check_fields, check_ids, check_rows
+from adwarm.sources.row_check import MAX_FIELDS, ROW_ERROR_CODE, check_ids, check_rows
 
 WEEK, NEXT = Window(date(2026, 11, 1), date(2026, 11, 7)), Window(date(2026, 11, 8), date(2026, 11, 9))
 DAYS = FetchUnit("act_1", (WEEK,), Increment.DAY, QuerySpec())
@@ -244,23 +245,34 @@ def test_any_row_passes_or_is_corrupt(changes: dict[str, Any]) -> None:
 
 
 @given(st.dictionaries(st.one_of(st.sampled_from(sorted(ROW)), st.text()), json_values))
-def test_what_is_judged_by_column_is_what_each_value_gives(changes: dict[str, Any]) -> None:
-    """Columns that pass as a whole hold no value that fails alone, and good rows pass as a whole."""
-    rows = [ROW, ROW | changes]
-    assert _are_plain([ROW, ROW], numeric_ids=True)
-    if _are_plain(rows, numeric_ids=True):
-        _check_fields(rows[1], 2, numeric_ids=True)
+def test_a_row_is_refused_alone_as_among_others(changes: dict[str, Any]) -> None:
+    """Good rows around a row change nothing: it passes or is refused, with the same field, as it is alone."""
+    row = ROW | changes
+    try:
+        check_rows([row], DAYS, numeric_ids=True)
+    except Corrupt as error:
+        with pytest.raises(Corrupt, match=re.escape(str(error).split(" ")[0])):
+            check_rows([ROW, row, ROW], DAYS, numeric_ids=True)
+    else:
+        check_rows([ROW, row, ROW], DAYS, numeric_ids=True)
 
 
-@pytest.mark.parametrize("value", ["1\n2", "1\n", "1e5", "1" * 16, "nan", ""])
-def test_only_plain_figures_pass_by_column(value: str) -> None:
-    """Texts that are no plain number are looked at one by one, also those that are two numbers with a line between."""
-    assert not _are_plain([ROW, ROW | {"spend": value}], numeric_ids=True)
-    assert not _are_plain([ROW | {"actions": [{"action_type": "x", "value": value}]}], numeric_ids=True)
+@pytest.mark.parametrize("value", ["1\n2", "1\n", "nan", "", True])
+def test_a_figure_is_one_number(value: Any) -> None:
+    """Text that is no single number is refused, also two numbers with a line between, and a truth value beside 1."""
+    for row in (ROW | {"spend": value}, ROW | {"actions": [{"action_type": "x", "value": value}]}):
+        with pytest.raises(Corrupt, match="row 2"):
+            check_rows([ROW | {"spend": 1}, row], DAYS)
 
 
-@pytest.mark.parametrize("mixed", [["a", None], ["a", 1], ["a", {"b": "c"}]])
-def test_only_lists_of_texts_pass_by_column(mixed: list[Any]) -> None:
-    """A list that holds anything beside texts is looked at one by one."""
-    assert _are_plain([ROW | {"labels": ["a", "b"]}], numeric_ids=True)
-    assert not _are_plain([ROW | {"labels": mixed}], numeric_ids=True)
+def test_figures_with_an_exponent_and_long_ones_pass() -> None:
+    """A figure may have an exponent, and more digits than most."""
+    for value in ("1e5", "0" * 16, "-1E-3", "1." + "0" * 32):
+        check_rows([ROW, ROW | {"spend": value, "actions": [{"action_type": "x", "value": value}]}], DAYS)
+
+
+def test_lists_of_anything_sane_pass() -> None:
+    """A field that is not known may hold lists of anything that is sane; an action that has a type has it as text."""
+    check_rows([ROW | {"labels": ["a", None, 1, {"b": ["c", None]}]}, ROW | {"labels": ["a"], "actions": [{}]}], DAYS)
+    with pytest.raises(Corrupt, match=r"action_type is not text \(row 2\)"):
+        check_rows([ROW, ROW | {"actions": [{"action_type": None}, {"value": "1"}]}], DAYS)
