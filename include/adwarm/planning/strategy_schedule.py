@@ -123,8 +123,8 @@ def check_names(names: Iterable[str], stored: Iterable[str]) -> None:
     """
     for name in names:
         if name not in stored:
-            known = ", ".join(sorted(stored)) or "none yet; `adwarm strategy set --file` makes some"
-            raise NotFound(f"there is no strategy {name[:90]!r}; the strategies are {known}")
+            strategies = ", ".join(sorted(stored)) or "none yet; `adwarm strategy set --file` makes some"
+            raise NotFound(f"there is no strategy {name[:90]!r}; the strategies are {strategies}")
 
 
 def record_problems(engine: Engine, problems: dict[str, str]) -> None:
