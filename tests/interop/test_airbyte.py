@@ -83,6 +83,7 @@ def test_the_check_of_a_connection(simulator: Simulator, tmp_path: Path, kind: s
     assert words in status.get("message", "")
 
 
+@pytest.mark.timeout(900)
 def test_every_default_stream_is_read(simulator: Simulator, tmp_path: Path, discovered: list[dict[str, Any]]) -> None:
     """All streams of the connector, with their default fields, in one run: none fails, and each has its records."""
     simulator.behave()
