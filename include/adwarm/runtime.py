@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from adwarm.backpressure import GuardedAdmission, MachineGuard, ProcessAdmission, RequestQueue, SqlAdmission
+from adwarm.backpressure import MachineGuard, ProcessAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
 from adwarm.compression.stored_bytes import VerifiedPayloads
 from adwarm.foundation.clock import Clock, SystemClock
@@ -120,10 +120,10 @@ class Runtime:
         )
 
     @cached_property
-    def call_admission(self) -> GuardedAdmission:
+    def call_admission(self) -> ProcessAdmission:
         """Admission of the calls of this process, which also holds them to the limit of its machine."""
-        calls = ProcessAdmission(self.admission, longest_call_seconds=self.settings.account_seconds)
-        return GuardedAdmission(calls, self.machine_guard)
+        seconds = self.settings.account_seconds
+        return ProcessAdmission(self.admission, self.machine_guard, longest_call_seconds=seconds)
 
     @cached_property
     def machine_guard(self) -> MachineGuard:

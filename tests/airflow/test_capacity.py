@@ -37,7 +37,7 @@ def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monk
 
 
 def _settle(runtime: Runtime, scope: Scope, outcome: CallOutcome, source: str = "meta") -> None:
-    decision = runtime.admission.admit([scope], Priority.CRITICAL, source=source)
+    decision = runtime.admission.admit(CallRequest((scope,), Priority.CRITICAL, source))
     assert isinstance(decision, Granted)
     runtime.admission.release(decision.grant, outcome)
 
@@ -282,7 +282,7 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
     backfill, live = (Scope.parse(f"account:act_{number}") for number in (801, 802))
 
     def ask(scope: Scope, priority: Priority) -> object:
-        return budget.admit([scope], priority, source="meta")
+        return budget.admit(CallRequest((scope,), priority, "meta"))
 
     first = ask(backfill, planned)
     assert isinstance(first, Granted)

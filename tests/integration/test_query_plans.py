@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, func, select, text
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, RequestQueue, SqlAdmission
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted, RequestQueue, SqlAdmission
 from adwarm.foundation.clock import FrozenClock
 from adwarm.model import (
     EntryKey,
@@ -114,7 +114,7 @@ def take_permits(store: Store) -> None:
     scopes = (Scope(ScopeKind.ACCOUNT, ACCOUNT), Scope(ScopeKind.APP, "main"), Scope(ScopeKind.TOKEN, "main"))
     admission = store.admission
     for _ in range(2):  # the first one creates the rows of the scopes
-        decision = admission.admit(scopes, Priority.NORMAL, source="meta")
+        decision = admission.admit(CallRequest(scopes, Priority.NORMAL, "meta"))
         assert isinstance(decision, Granted), decision
         admission.status(accounts=0)
         admission.release(admission.renew(decision.grant), OK)

@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, Granted, Rejected
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant, Granted, Rejected
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
@@ -61,7 +61,7 @@ class AdaptiveLimiter:
     def acquire(self, account: str, now: float) -> object:
         """Request admission."""
         scopes = (Scope(ScopeKind.ACCOUNT, account), APP)
-        decision = self.admission.admit(scopes, Priority.NORMAL, source="meta")
+        decision = self.admission.admit(CallRequest(scopes, Priority.NORMAL, "meta"))
         if isinstance(decision, Granted):
             return decision.grant
         if isinstance(decision, Rejected):

@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from adwarm.backpressure import CallOutcomeKind, Grant, Granted, Rejected
+from adwarm.backpressure import CallOutcomeKind, CallRequest, Grant, Granted, Rejected
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.planning.further_warms import get_close_time
 from adwarm.settings import BackpressureSettings
@@ -292,7 +292,7 @@ class LargeFleet:
             return
         now = self.agenda.now
         chain = (Scope(ScopeKind.ACCOUNT, job.account.account.id), APP)
-        decision = self.admission.admit(chain, job.priority, source=SOURCE)
+        decision = self.admission.admit(CallRequest(chain, job.priority, SOURCE))
         if isinstance(decision, Granted):
             self._call(thread, job, decision.grant)
             return

@@ -1,13 +1,13 @@
 """Admission with its state in memory, for simulations and tests."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 
+from adwarm.backpressure import CallRequest
 from adwarm.backpressure.admission import CallOutcome, Decision, Grant
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
-from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 
 
@@ -25,14 +25,10 @@ class LocalAdmission:
         self._time = time
         self._lock = threading.Lock()
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Request one slot in every scope, the fleet included, and `cost` tokens of the rate.
-
-        Raises:
-            BadRequest: `cost` is not positive.
-        """
+    def admit(self, call: CallRequest) -> Decision:
+        """Request one slot in every scope of the call, the fleet included, and its tokens of the rate."""
         with self._lock:
-            return self.budget.admit(scopes, priority, cost, source=source, now=self._time())
+            return self.budget.admit(call, self._time())
 
     def renew(self, grant: Grant) -> Grant:
         """Extend the grant's lease.

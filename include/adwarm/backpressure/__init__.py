@@ -17,7 +17,7 @@ from adwarm.backpressure.admission import (
     Wait,
     acquire_grant,
 )
-from adwarm.backpressure.machine_load import GuardedAdmission, MachineGuard
+from adwarm.backpressure.machine_load import MachineGuard
 from adwarm.backpressure.process_admission import ProcessAdmission
 from adwarm.backpressure.request_queue import ClaimedRequest, RequestQueue, Ticket
 from adwarm.backpressure.shared_budget import SharedBudget
@@ -37,7 +37,6 @@ __all__ = [
     "Grant",
     "Granted",
     "GrantedCall",
-    "GuardedAdmission",
     "MachineGuard",
     "ProcessAdmission",
     "Rejected",

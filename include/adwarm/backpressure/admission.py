@@ -1,4 +1,22 @@
-"""The interface of admission: what a caller requests, what it gets back, and how it holds a grant during a call.
+"""Whether a call may be made: what is asked before it, in which order, and who answers.
+
+| the questions, in their order                        | who answers             | when not                   |
+|------------------------------------------------------|-------------------------|----------------------------|
+| is planned warming switched on?                      | `KillSwitch` of a batch | `WarmingStopped`           |
+| has the batch met no dead token and no open breaker? | `Batch`                 | `TokenDead`, `Refused`     |
+| is nothing isolated, and the version not ended?      | `RecoveryPipeline`      | `Isolated`, `VersionEnded` |
+| is time left for the call, its account, its batch?   | `acquire_grant`         | `TimeLimitReached`         |
+| is the reader's request before its deadline?         | `DeadlineAdmission`     | `Rejected`                 |
+| may this machine have one more call in flight?       | `ProcessAdmission`      | `Wait`                     |
+| was the breaker still closed a second ago?           | `ProcessAdmission`      | `Rejected`                 |
+| are calls on, scopes not parked, quotas not used up? | `SqlAdmission`          | `Wait`                     |
+| are the breakers of source and account closed?       | `SqlAdmission`          | `Rejected` or `Wait`       |
+| has every scope a free slot, and its rate a token?   | `SqlAdmission`          | `Wait`                     |
+
+The first three are asked by whoever makes the call; a `CallRequest` then passes `acquire_grant` and three admissions.
+`SqlAdmission` decides by `admission_rules`, because all processes share one budget. `ProcessAdmission` is in front of
+it, because only the process can renew the leases of its calls and count those of its machine. `DeadlineAdmission` is in
+front of that in a worker of the queue, because nobody waits for an answer that comes too late.
 
 A platform call runs inside `acquire_grant`. The context manager sleeps through short waits, yields the granted call,
 and releases the grant with the call's outcome, whatever ends the block. A wait longer than the caller's timeout raises
@@ -57,6 +75,9 @@ class CallRequest:
         cost: tokens to take from the rate, one per platform call.
         connection: whose credential is used; names the scope of its token in errors.
         machine: where the call is made, when that is another machine than the one that previews it.
+
+    Raises:
+        BadRequest: `cost` is not positive.
     """
 
     scopes: tuple[Scope, ...]
@@ -65,6 +86,10 @@ class CallRequest:
     cost: float = 1.0
     connection: str = ""
     machine: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.cost > 0:
+            raise BadRequest(f"a call's cost must be above 0, not {self.cost}; count one per platform call")
 
     @classmethod
     def parse(cls, gates: Sequence[str], priority: Priority, source: str) -> "CallRequest":
@@ -172,8 +197,8 @@ class CallOutcome:
 class Admission(Protocol):
     """The shared budget as callers see it. Implementations are safe to share between threads."""
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Request one slot in every scope and `cost` tokens. Never blocks for capacity."""
+    def admit(self, call: CallRequest) -> Decision:
+        """Request one slot in every scope of the call, and its tokens. Never blocks for capacity."""
         ...
 
     def renew(self, grant: Grant) -> Grant:
@@ -282,7 +307,7 @@ def _wait_for_grant(admission: Admission, clock: Clock, call: CallRequest, timeo
     started, priority = clock.now(), call.priority.name.lower()
     deadline = add_seconds(started, timeout_seconds)
     while True:
-        decision = admission.admit(call.scopes, call.priority, call.cost, source=call.source)
+        decision = admission.admit(call)
         if isinstance(decision, Granted):
             telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="granted")
             waited = (clock.now() - started).total_seconds()

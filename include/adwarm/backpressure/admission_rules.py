@@ -14,7 +14,7 @@ The functions are pure: no I/O, no clock, no randomness, and they take no capaci
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adwarm.backpressure.admission import Rejected, Wait
+from adwarm.backpressure.admission import CallRequest, Rejected, Wait
 from adwarm.backpressure.breakers import ScopedBreaker
 from adwarm.backpressure.quota_usage import USAGE_FRESH_SECONDS, WINDOW_INTERVALS, Pace
 from adwarm.backpressure.scope_state import ScopeState
@@ -37,12 +37,10 @@ class AdmissionRequest:
         switch: the gate of all calls; None when it was never turned.
     """
 
+    call: CallRequest
     states: Sequence[ScopeState]
     breakers: Sequence[ScopedBreaker]
     shares: Shares
-    priority: Priority
-    cost: float
-    source: str
     now: float
     switch: Gate | None = None
 
@@ -87,10 +85,10 @@ def _check_quota(state: ScopeState, request: AdmissionRequest) -> Wait | None:
     now = request.now
     if state.meter.percent is None or state.pace(now) is Pace.FREE:
         return None
-    if state.calls_left(request.priority, now) >= request.cost:
+    if state.calls_left(request.call.priority, now) >= request.call.cost:
         return None
     percent = state.usage_percent(now) or 0.0
-    note = "; only critical calls go" if request.priority is not Priority.CRITICAL else ""
+    note = "; only critical calls go" if request.call.priority is not Priority.CRITICAL else ""
     wait = min(USAGE_FRESH_SECONDS, state.rules.window_seconds / WINDOW_INTERVALS)
     return Wait(wait, f"{state.name} is at {percent:.0f} % of its quota{note}", state.name)
 
@@ -110,12 +108,12 @@ def longer_wait(one: Wait | None, other: Wait | None) -> Wait | None:
 def check_slots(request: AdmissionRequest) -> Wait | None:
     """Return a wait for the first scope without a free slot for the class."""
     for state in request.states:
-        if state.free_slots(request.shares, request.priority, request.now) > 0:
+        if state.free_slots(request.shares, request.call.priority, request.now) > 0:
             continue
         slots = state.slots()
         if state.in_flight >= slots:
             return _poll(state, f"all {slots} calls of {state.name} are in flight")
-        priority = request.priority.name.lower()
+        priority = request.call.priority.name.lower()
         return _poll(state, f"the free calls of {state.name} are kept for classes other than {priority}")
     return None
 
@@ -124,7 +122,7 @@ def check_rate(request: AdmissionRequest) -> Wait | None:
     """Return the longest wait for the rate of a scope."""
     longest: Wait | None = None
     for state in request.states:
-        seconds = state.rate_wait_seconds(request.shares, request.priority, request.cost, request.now)
+        seconds = state.rate_wait_seconds(request.shares, request.call.priority, request.call.cost, request.now)
         if seconds > 0 and (longest is None or seconds > longest.seconds):
             longest = Wait(seconds, f"{state.name} is at its rate limit", state.name)
     return longest

@@ -13,16 +13,16 @@ single call count as well. Critical calls always pass: somebody waits for them, 
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.backpressure.admission import Admission, CallOutcome, Decision, Grant, Granted, Wait
+from adwarm.backpressure.admission import Wait
 from adwarm.foundation.clock import Clock
-from adwarm.model import Priority, Scope
+from adwarm.model import Priority
 from adwarm.settings import BackpressureSettings
 from adwarm.store import capacity
 from adwarm.store.capacity import MachineLoad
@@ -186,39 +186,6 @@ def count_free_calls(
 
 def _is_fresh(load: MachineLoad, now: float) -> bool:
     return 0 <= now - load.read_at < READ_SECONDS
-
-
-class GuardedAdmission:
-    """An admission that holds the calls of a machine to its limit while the machine is loaded."""
-
-    def __init__(self, admission: Admission, guard: MachineGuard) -> None:
-        self._admission = admission
-        self._guard = guard
-
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Request admission from the wrapped object, or return a `Wait` while the machine is at its limit."""
-        if (wait := self._guard.begin(priority)) is not None:
-            return wait
-        decision: Decision | None = None
-        try:
-            decision = self._admission.admit(scopes, priority, cost, source=source)
-        finally:
-            if not isinstance(decision, Granted):
-                self._guard.end()
-        return decision
-
-    def renew(self, grant: Grant) -> Grant:
-        """Renew with the wrapped admission.
-
-        Raises:
-            Transient: the lease had expired.
-        """
-        return self._admission.renew(grant)
-
-    def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Release with the wrapped admission."""
-        self._guard.end()
-        self._admission.release(grant, outcome)
 
 
 @dataclass(frozen=True, slots=True)

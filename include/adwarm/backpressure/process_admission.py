@@ -1,7 +1,8 @@
-"""The admission of a process: it keeps the leases of running calls alive, and remembers open breakers.
+"""The admission of a process: it limits calls on a loaded machine, renews leases, and remembers open breakers.
 
 | event                                | effect                                                               |
 |--------------------------------------|----------------------------------------------------------------------|
+| a call is requested                  | it waits while the machine is at its limit (`MachineGuard`)          |
 | a call is granted                    | it is running; a background thread starts unless there is one        |
 | a third of its lease has passed      | the lease is renewed, for `longest_call_seconds` at most: a call     |
 |                                      | that takes longer hangs, and its slot is free when its lease expires |
@@ -13,55 +14,21 @@ Each call takes its own permit from the shared budget, and returns it when it en
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic as system_monotonic
 
-from adwarm.backpressure.admission import Admission, CallOutcome, Decision, Grant, Granted, Rejected
+from adwarm.backpressure.admission import Admission, CallOutcome, CallRequest, Decision, Grant, Granted, Rejected
 from adwarm.backpressure.breakers import single_account, source_scope
+from adwarm.backpressure.machine_load import MachineGuard
 from adwarm.foundation.errors import Transient
 from adwarm.foundation.redaction import log_unexpected
-from adwarm.model import Priority, Scope
 
 log = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 """How often the thread looks for leases to renew; a lease lasts many times as long."""
 CACHE_SECONDS = 1.0
-
-
-class OpenBreakerCache:
-    """A process's cache of open breakers: it rejects the calls of a batch in microseconds, without a query.
-
-    An open breaker stays open until its cool-down is over, so a rejection stays true. It is cached for one second at
-    most: then a breaker that a human reset is noticed, and one query per second costs nothing.
-
-    Safe to share between threads: every step is one operation on a dict.
-    """
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._rejections: dict[tuple[str, str], tuple[float, Rejected]] = {}
-
-    def save(self, source: str, decision: Decision, requested_at: float) -> None:
-        """Cache the answer to a request made at `requested_at` if it is the rejection of an open breaker."""
-        if isinstance(decision, Rejected) and decision.scope is not None:
-            self._rejections[source, decision.scope] = (requested_at, decision)
-
-    def find_rejection(self, scopes: Sequence[Scope], source: str) -> Rejected | None:
-        """Return the cached rejection of a breaker that such a call must pass, with the time that is left."""
-        if not self._rejections:
-            return None
-        account = single_account(scopes)
-        for scope in (source_scope(source), str(account) if account is not None else ""):
-            cached = self._rejections.get((source, scope))
-            if cached is None:
-                continue
-            requested_at, rejection = cached
-            age = self._monotonic() - requested_at
-            if age < min(CACHE_SECONDS, rejection.retry_after):
-                return replace(rejection, retry_after=rejection.retry_after - age)
-            self._rejections.pop((source, scope), None)
-        return None
+"""How long an open breaker is remembered. One that a human reset is noticed then; a query a second costs nothing."""
 
 
 class _RunningCall:
@@ -85,40 +52,71 @@ class ProcessAdmission:
 
     Args:
         admission: the shared budget.
+        guard: holds the calls to the limit of the machine; None for no such limit.
         renews_in_background: whether a thread calls `renew_due`; if not, call it now and then.
     """
 
     def __init__(
         self,
         admission: Admission,
+        guard: MachineGuard | None = None,
         *,
         renews_in_background: bool = True,
         longest_call_seconds: float = 900.0,
         monotonic: Callable[[], float] = system_monotonic,
     ) -> None:
         self._admission = admission
+        self._guard = guard
         self._longest_call_seconds = longest_call_seconds
         self._monotonic = monotonic
         self._running: dict[str, _RunningCall] = {}
-        self._open_breakers = OpenBreakerCache(monotonic)
+        # By source and scope. Every step is one operation on a dict, so that threads may share it.
+        self._rejections: dict[tuple[str, str], tuple[float, Rejected]] = {}
         self._lock = threading.Lock()
         self._renews_in_background = renews_in_background
         self._thread: threading.Thread | None = None
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Request admission from the shared budget, unless a breaker is known to be open."""
-        rejection = self._open_breakers.find_rejection(scopes, source)
-        if rejection is not None:
-            return rejection
-        now = self._monotonic()
-        decision = self._admission.admit(scopes, priority, cost, source=source)
-        if not isinstance(decision, Granted):
-            self._open_breakers.save(source, decision, now)
-            return decision
-        with self._lock:
-            self._running[decision.grant.id] = _RunningCall(decision.grant, now)
-            self._ensure_thread()
+    def admit(self, call: CallRequest) -> Decision:
+        """Request admission from the shared budget, unless the machine is at its limit or a breaker is still open."""
+        if self._guard is not None and (wait := self._guard.begin(call.priority)) is not None:
+            return wait
+        decision: Decision | None = None
+        try:
+            decision = self._find_rejection(call) or self._request(call)
+        finally:
+            if not isinstance(decision, Granted):
+                self._end()
         return decision
+
+    def _request(self, call: CallRequest) -> Decision:
+        now = self._monotonic()
+        decision = self._admission.admit(call)
+        if isinstance(decision, Granted):
+            with self._lock:
+                self._running[decision.grant.id] = _RunningCall(decision.grant, now)
+                self._ensure_thread()
+        elif isinstance(decision, Rejected) and decision.scope is not None:
+            self._rejections[call.source, decision.scope] = (now, decision)
+        return decision
+
+    def _find_rejection(self, call: CallRequest) -> Rejected | None:
+        """Return the cached rejection of a breaker that the call must pass, with the time that is left."""
+        if not self._rejections:
+            return None
+        for scope in (source_scope(call.source), str(single_account(call.scopes) or "")):
+            cached = self._rejections.get((call.source, scope))
+            if cached is None:
+                continue
+            requested_at, rejection = cached
+            age = self._monotonic() - requested_at
+            if age < min(CACHE_SECONDS, rejection.retry_after):
+                return replace(rejection, retry_after=rejection.retry_after - age)
+            self._rejections.pop((call.source, scope), None)
+        return None
+
+    def _end(self) -> None:
+        if self._guard is not None:
+            self._guard.end()
 
     def renew(self, grant: Grant) -> Grant:
         """Extend the lease of a running call.
@@ -140,6 +138,7 @@ class ProcessAdmission:
         if call is None:
             self._admission.release(grant, outcome)
             return
+        self._end()
         with call.lock:
             self._admission.release(call.grant, outcome)
 

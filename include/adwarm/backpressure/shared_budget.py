@@ -23,6 +23,7 @@ from adwarm.backpressure.admission import (
     FLEET,
     CallOutcome,
     CallOutcomeKind,
+    CallRequest,
     CallsStopped,
     Decision,
     Grant,
@@ -43,9 +44,9 @@ from adwarm.backpressure.quota_usage import Pace, pace_for
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, build_status
 from adwarm.foundation.circuit import Breaker
-from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.errors import Transient
 from adwarm.foundation.gate import Gate
-from adwarm.model import Priority, Scope, ScopeKind
+from adwarm.model import Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 
 _WIDTH = {ScopeKind.ACCOUNT: 0, ScopeKind.APP: 1, ScopeKind.TOKEN: 2, ScopeKind.FLEET: 3}
@@ -83,42 +84,21 @@ class SharedBudget:
         """The breakers by name."""
         return self.breaker_registry.by_name
 
-    def admit(
-        self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
-    ) -> Decision:
-        """Request one slot in every scope, the fleet included, and `cost` tokens.
-
-        Raises:
-            BadRequest: `cost` is not positive.
-        """
-        request = self._build_request(scopes, priority, cost, source=source, now=now)
+    def admit(self, call: CallRequest, now: float) -> Decision:
+        """Request one slot in every scope of the call, the fleet included, and its tokens."""
+        request = self._build_request(call, now)
         return self._check(request) or Granted(self._issue_grant(request))
 
-    def preview(
-        self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
-    ) -> Wait | Rejected | None:
+    def preview(self, call: CallRequest, now: float) -> Wait | Rejected | None:
         """Return why such a call would not be admitted at `now`, None when it would; takes no capacity."""
-        request = self._build_request(scopes, priority, cost, source=source, now=now)
+        request = self._build_request(call, now)
         return check_hard_limits(request) or check_capacity(request)
 
-    def _build_request(
-        self, scopes: Sequence[Scope], priority: Priority, cost: float, *, source: str, now: float
-    ) -> AdmissionRequest:
-        if not cost > 0:
-            raise BadRequest(f"a call's cost must be above 0, not {cost}; count one per platform call")
+    def _build_request(self, call: CallRequest, now: float) -> AdmissionRequest:
         self.expire_grants(now)
-        states = [self.scope_state(scope, now) for scope in narrowest_first(scopes)]
-        breakers = self.breaker_registry.find_breakers(source, scopes, now)
-        return AdmissionRequest(
-            states=states,
-            breakers=breakers,
-            shares=self.settings.shares,
-            priority=priority,
-            cost=cost,
-            source=source,
-            now=now,
-            switch=self.switch,
-        )
+        states = [self.scope_state(scope, now) for scope in narrowest_first(call.scopes)]
+        breakers = self.breaker_registry.find_breakers(call.source, call.scopes, now)
+        return AdmissionRequest(call, states, breakers, self.settings.shares, now, switch=self.switch)
 
     def renew(self, grant: Grant, now: float) -> Grant:
         """Extend the grant's lease by `lease_seconds` from now, under a new fencing token.
@@ -217,25 +197,25 @@ class SharedBudget:
         for state in request.states:
             if wait is not None and state.name == wait.scope:
                 demand = state.slot_demand if wait is slot_wait else state.rate_demand
-                demand.record_wait(request.priority, request.now)
+                demand.record_wait(request.call.priority, request.now)
         return wait
 
     def _issue_grant(self, request: AdmissionRequest) -> Grant:
-        now = request.now
+        call, now = request.call, request.now
         self.last_token += 1
         grant = Grant(
             id=f"{self._rng.getrandbits(64):016x}",
             scopes=tuple(state.scope for state in request.states),
-            priority=request.priority,
-            cost=request.cost,
+            priority=call.priority,
+            cost=call.cost,
             granted_at=now,
             expires_at=now + self.settings.lease_seconds,
-            source=request.source,
+            source=call.source,
             is_probe=request.is_probe,
             token=self.last_token,
         )
         for state in request.states:
-            state.record_grant(request.priority, request.cost, now)
+            state.record_grant(call.priority, call.cost, now)
         self.breaker_registry.record_admission(grant)
         self.grants[grant.id] = grant
         self.counted_grant_ids.add(grant.id)

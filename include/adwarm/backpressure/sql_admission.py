@@ -81,17 +81,10 @@ class SqlAdmission:
         self._on_overlong_park = on_overlong_park
         self._writer_queue = WriterQueue(engine)
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Request one slot in every scope, the fleet included, and `cost` tokens of the rate.
-
-        Raises:
-            BadRequest: `cost` is not positive.
-        """
-
-        def operation(budget: SharedBudget, now: float) -> Decision:
-            return budget.admit(scopes, priority, cost, source=source, now=now)
-
-        return self._run(_keys_of_call(scopes, source), operation)
+    def admit(self, call: CallRequest) -> Decision:
+        """Request one slot in every scope of the call, the fleet included, and its tokens of the rate."""
+        keys = BudgetKeys(frozenset(call.scopes), frozenset(breaker_names(call.source, call.scopes)))
+        return self._run(keys, lambda budget, now: budget.admit(call, now))
 
     def renew(self, grant: Grant) -> Grant:
         """Extend the grant's lease by `lease_seconds` from now, and return the renewed grant.
@@ -166,10 +159,6 @@ class SqlAdmission:
         return result
 
 
-def _keys_of_call(scopes: Sequence[Scope], source: str) -> BudgetKeys:
-    return BudgetKeys(frozenset(scopes), frozenset(breaker_names(source, scopes)))
-
-
 @dataclass(frozen=True, slots=True)
 class CapacityPreview:
     """Whether a call would be admitted now.
@@ -217,7 +206,7 @@ def preview_capacity(
     free_calls_of = {machine: count_free_calls(engine, machine, time=database_time) for machine in machines}
     previews = []
     for call in calls:
-        refusal = budget.preview(call.scopes, call.priority, source=call.source, now=now)
+        refusal = budget.preview(call, now)
         names = [f"connection:{call.connection}", *map(str, call.scopes)]
         isolation = may_call((isolations[name] for name in names if name in isolations), now)
         if isolation is not None:

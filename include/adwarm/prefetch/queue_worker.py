@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from adwarm.backpressure import Admission, CallOutcome, ClaimedRequest, Decision, Grant, RequestQueue
+from adwarm.backpressure import Admission, CallOutcome, CallRequest, ClaimedRequest, Decision, Grant, RequestQueue
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation import telemetry
 from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent, name_error
 from adwarm.foundation.errors import Refused as RefusedError
 from adwarm.foundation.wording import format_count
-from adwarm.model import MANUAL_CAUSE, CallCause, CauseKind, Priority, Scope, ScopeKind
+from adwarm.model import MANUAL_CAUSE, CallCause, CauseKind, ScopeKind
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
 from adwarm.prefetch.batch import BatchStopped
 from adwarm.prefetch.progress_log import ProgressLog
@@ -86,13 +86,13 @@ class DeadlineAdmission:
     deadlines: Mapping[str, float]
     monotonic: Callable[[], float]
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Return the decision of the inner admission, unless the deadline of the scopes' account is past."""
-        account = next((scope.id for scope in scopes if scope.kind is ScopeKind.ACCOUNT), None)
+    def admit(self, call: CallRequest) -> Decision:
+        """Return the decision of the inner admission, unless the deadline of the call's account is past."""
+        account = next((scope.id for scope in call.scopes if scope.kind is ScopeKind.ACCOUNT), None)
         end = self.deadlines.get(account, max(self.deadlines.values())) if account else max(self.deadlines.values())
         if self.monotonic() >= end:
             return Rejected("the request is past its deadline", _DEADLINE_RETRY_SECONDS)
-        return self.inner.admit(scopes, priority, cost, source=source)
+        return self.inner.admit(call)
 
     def renew(self, grant: Grant) -> Grant:
         """Renew the grant."""

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, Grant, Granted, SharedBudget, Wait
+from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, CallRequest, Grant, Granted, SharedBudget, Wait
 from adwarm.backpressure.shares import ACTIVE_SECONDS, entitlement
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
@@ -40,7 +40,7 @@ class SharesMachine(RuleBasedStateMachine):
             if other < priority and self.now - at <= ACTIVE_SECONDS
         )
         free = SLOTS - len(self.grants)
-        decision = self.budget.admit(CHAIN, priority, source="meta", now=self.now)
+        decision = self.budget.admit(CallRequest(CHAIN, priority, "meta"), self.now)
         if isinstance(decision, Granted):
             assert free - owed >= 1, "it took a slot that somebody above waits for"
             self.grants.append(decision.grant)

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from adwarm.actions.audit import ActionServices, Doer
 from adwarm.actions.gates import find_human_cause, list_gates, open_gates
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import BadRequest, Blocked
 from adwarm.model import Priority, Scope, ScopeKind
@@ -31,14 +31,14 @@ def services(engine: Engine, tmp_path: Path) -> ActionServices:
 
 
 def _call(services: ActionServices, outcome: CallOutcome) -> None:
-    granted = services.admission.admit([ACCOUNT], Priority.LOW, source="meta")
+    granted = services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"))
     assert isinstance(granted, Granted)
     services.admission.release(granted.grant, outcome)
 
 
 def _open_breaker(services: ActionServices) -> None:
     for _ in range(30):
-        decision = services.admission.admit([ACCOUNT], Priority.LOW, source="meta")
+        decision = services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"))
         if not isinstance(decision, Granted):
             return
         services.admission.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED))
@@ -47,25 +47,25 @@ def _open_breaker(services: ActionServices) -> None:
 def test_an_open_breaker_is_tested_at_once(services: ActionServices) -> None:
     """The next call passes as a probe; when it fails, the breaker opens again."""
     _open_breaker(services)
-    assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Rejected)
+    assert isinstance(services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta")), Rejected)
     [gate] = list_gates(services)
     assert (gate.scope, gate.rule) == ("source:meta account:act_1", "breaker")
 
     assert open_gates(services, DOER, "account:act_1").startswith(
         "ended: source:meta account:act_1 is not called after failures"
     )
-    probe = services.admission.admit([ACCOUNT], Priority.LOW, source="meta")
+    probe = services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"))
     assert isinstance(probe, Granted)
     assert probe.grant.is_probe
     services.admission.release(probe.grant, CallOutcome(CallOutcomeKind.FAILED))
-    assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Rejected)
+    assert isinstance(services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta")), Rejected)
 
 
 def test_the_usage_before_a_released_park_counts_no_more(services: ActionServices) -> None:
     """A scope that was parked at a full quota admits calls of every class after its gate was opened."""
     _call(services, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600.0))
     open_gates(services, DOER, "account:act_1")
-    assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Granted)
+    assert isinstance(services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta")), Granted)
     assert list_gates(services) == []
 
 

@@ -1,6 +1,5 @@
 """Tests of acquiring a grant for a call."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +26,7 @@ class ScriptedAdmission:
     decisions: list[Decision] = field(default_factory=list)
     outcomes: list[CallOutcome] = field(default_factory=list)
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+    def admit(self, call: CallRequest) -> Decision:
         return self.decisions.pop(0) if self.decisions else Granted(GRANT)
 
     def renew(self, grant: Grant) -> Grant:

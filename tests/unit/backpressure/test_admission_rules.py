@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 
-from adwarm.backpressure.admission import Rejected, Wait
+from adwarm.backpressure.admission import CallRequest, Rejected, Wait
 from adwarm.backpressure.admission_rules import (
     AdmissionRequest,
     check_capacity,
@@ -46,7 +46,7 @@ def _request(
     guards = [
         ScopedBreaker(f"source:{number}", breaker, BreakerRules(probes=1)) for number, breaker in enumerate(breakers)
     ]
-    return AdmissionRequest(states, guards, (0.4, 0.3, 0.2, 0.1), priority, cost, "meta", NOW)
+    return AdmissionRequest(CallRequest((), priority, "meta", cost), states, guards, (0.4, 0.3, 0.2, 0.1), NOW)
 
 
 def _wait(request: AdmissionRequest) -> tuple[float, str | None] | None:

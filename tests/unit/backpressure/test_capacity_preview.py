@@ -30,7 +30,7 @@ def request(*scopes: Scope, priority: Priority = Priority.LOW) -> CallRequest:
 
 def make_call(admission: SqlAdmission, scope: Scope, outcome: CallOutcome) -> None:
     """Make one call with this outcome."""
-    decision = admission.admit([scope], Priority.CRITICAL, source="meta")
+    decision = admission.admit(CallRequest((scope,), Priority.CRITICAL, "meta"))
     assert isinstance(decision, Granted)
     admission.release(decision.grant, outcome)
 
@@ -83,7 +83,7 @@ def test_a_full_fleet_means_queueing(
     """A slot may become free at any time; the slot of a dead worker does when its lease expires."""
     admission = make(max_concurrent=2)
     for _ in range(2):
-        assert isinstance(admission.admit([ONE], Priority.LOW, source="meta"), Granted)
+        assert isinstance(admission.admit(CallRequest((ONE,), Priority.LOW, "meta")), Granted)
     [found] = preview(request(TWO), max_concurrent=2)
 
     assert (found.is_queueing, found.wait_seconds > 0) == (True, True)
@@ -112,7 +112,7 @@ def test_all_that_would_refuse_a_call_is_asked(
         connection.execute(gate.insert(), [*isolated, dead])
     load_machine(engine, limit=1)
     holder = SqlAdmission(engine, BackpressureSettings(), owner="one:9", rng=Random(0), database_time=time)
-    held = holder.admit([TWO], Priority.LOW, source="other")
+    held = holder.admit(CallRequest((TWO,), Priority.LOW, "other"))
     assert isinstance(held, Granted)
 
     calls = {

@@ -1,6 +1,5 @@
 """A loaded machine makes half as many calls at a time, in all of its processes together, and recovers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -10,16 +9,17 @@ from sqlalchemy import Engine
 from adwarm.backpressure import (
     CallOutcome,
     CallOutcomeKind,
+    CallRequest,
     Decision,
     Grant,
     Granted,
-    GuardedAdmission,
     MachineGuard,
     Rejected,
     SqlAdmission,
     Wait,
 )
 from adwarm.backpressure.machine_load import Reading, advance, list_machines, read_machine  # before it is replaced
+from adwarm.backpressure.process_admission import ProcessAdmission
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import StorageError
 from adwarm.model import Priority, Scope
@@ -62,7 +62,7 @@ class OpenAdmission:
     def __init__(self, answer: Decision | Exception) -> None:
         self.answer = answer
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+    def admit(self, call: CallRequest) -> Decision:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -122,16 +122,17 @@ class Processes:
         self.engine, self.clock = engine, clock
         self.machine = Machine(clock)
 
-    def start(self, name: str) -> GuardedAdmission:
+    def start(self, name: str) -> ProcessAdmission:
         """Start a process, such as `one:1`: its machine comes first."""
         settings = BackpressureSettings(max_concurrent=100, per_account_concurrent=100)
         budget = SqlAdmission(self.engine, settings, owner=name, rng=Random(name))
-        return GuardedAdmission(budget, MachineGuard(self.engine, settings, name, self.clock, self.machine.read))
+        guard = MachineGuard(self.engine, settings, name, self.clock, self.machine.read)
+        return ProcessAdmission(budget, guard, renews_in_background=False)
 
 
-def admit(process: GuardedAdmission, priority: Priority = Priority.LOW) -> Decision:
+def admit(process: ProcessAdmission, priority: Priority = Priority.LOW) -> Decision:
     """Request a call."""
-    return process.admit([Scope.parse("account:act_1")], priority, source="meta")
+    return process.admit(CallRequest((Scope.parse("account:act_1"),), priority, "meta"))
 
 
 def test_processes_of_a_machine_share_its_limit(engine: Engine, clock: VirtualClock) -> None:
@@ -200,7 +201,8 @@ def test_a_call_that_is_not_admitted_does_not_count(
     )  # fmt: skip
     capacity.renew_load(engine, "one", lambda _: load)
     wrapped = OpenAdmission(answer)
-    process = GuardedAdmission(wrapped, MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read))
+    guard = MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read)
+    process = ProcessAdmission(wrapped, guard, renews_in_background=False)
     for _ in range(3):
         if isinstance(answer, Exception):
             with pytest.raises(StorageError):

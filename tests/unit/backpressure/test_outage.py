@@ -1,7 +1,6 @@
 """Tests of outages during a batch: one bad account, an upstream that fails for all, and recovery."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -25,9 +24,9 @@ class CountingAdmission(LocalAdmission):
 
     asked = 0
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+    def admit(self, call: CallRequest) -> Decision:
         self.asked += 1
-        return super().admit(scopes, priority, cost, source=source)
+        return super().admit(call)
 
 
 @dataclass

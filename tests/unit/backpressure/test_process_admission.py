@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, Granted, ProcessAdmission, SqlAdmission, Wait
+from adwarm.backpressure import (
+    CallOutcome,
+    CallOutcomeKind,
+    CallRequest,
+    Grant,
+    Granted,
+    ProcessAdmission,
+    SqlAdmission,
+    Wait,
+)
 from adwarm.backpressure import process_admission as module
 from adwarm.foundation.errors import StorageError, Transient
 from adwarm.model import Priority, Scope, ScopeKind
@@ -58,7 +67,7 @@ def pair() -> Pair:
 
 def request(process: ProcessAdmission, scope: Scope = ACCOUNT) -> object:
     """Request one call."""
-    return process.admit((scope, APP), Priority.NORMAL, source="meta")
+    return process.admit(CallRequest((scope, APP), Priority.NORMAL, "meta"))
 
 
 def begin(process: ProcessAdmission, scope: Scope = ACCOUNT) -> Grant:

@@ -9,6 +9,7 @@ from adwarm.backpressure import (
     FLEET,
     CallOutcome,
     CallOutcomeKind,
+    CallRequest,
     Grant,
     Granted,
     Rejected,
@@ -37,7 +38,7 @@ def make(**changes: object) -> SharedBudget:
 
 def call(budget: SharedBudget, *scopes: Scope, priority: Priority = Priority.NORMAL, now: float = NOW) -> Grant:
     """Take a permit that must be granted."""
-    decision = budget.admit(scopes or (ACCOUNT, APP), priority, source="meta", now=now)
+    decision = budget.admit(CallRequest(scopes or (ACCOUNT, APP), priority, "meta"), now)
     assert isinstance(decision, Granted), decision
     return decision.grant
 
@@ -76,22 +77,22 @@ def test_an_expired_grant_frees_its_slot_and_its_outcome_still_counts() -> None:
 def test_a_preview_takes_no_capacity() -> None:
     """It costs no slot and no token, and makes no class wait."""
     budget = make(max_concurrent=1)
-    assert budget.preview((ACCOUNT,), Priority.LOW, source="meta", now=NOW) is None
+    assert budget.preview(CallRequest((ACCOUNT,), Priority.LOW, "meta"), NOW) is None
     held = call(budget)
-    full = budget.preview((OTHER,), Priority.CRITICAL, source="meta", now=NOW)
+    full = budget.preview(CallRequest((OTHER,), Priority.CRITICAL, "meta"), NOW)
     assert isinstance(full, Wait)
     budget.release(held, OK, NOW)
 
-    assert isinstance(budget.admit((OTHER,), Priority.LOW, source="meta", now=NOW), Granted)
+    assert isinstance(budget.admit(CallRequest((OTHER,), Priority.LOW, "meta"), NOW), Granted)
 
 
 def test_a_call_that_waits_for_the_rate_reserves_no_slots() -> None:
     """Critical waits for a token: low may still take a free slot elsewhere."""
     budget = make(rate_per_second=1.0, burst=1, max_concurrent=20)
-    budget.admit((OTHER, APP), Priority.CRITICAL, source="meta", now=NOW)
-    waiting = budget.admit((ACCOUNT, APP), Priority.CRITICAL, source="meta", now=NOW)
+    budget.admit(CallRequest((OTHER, APP), Priority.CRITICAL, "meta"), NOW)
+    waiting = budget.admit(CallRequest((ACCOUNT, APP), Priority.CRITICAL, "meta"), NOW)
     assert isinstance(waiting, Wait)
-    low = budget.admit((ACCOUNT, APP), Priority.LOW, source="meta", now=NOW)
+    low = budget.admit(CallRequest((ACCOUNT, APP), Priority.LOW, "meta"), NOW)
 
     assert isinstance(low, Wait)
     assert "at its rate" in low.reason
@@ -103,7 +104,7 @@ def test_the_same_calls_give_the_same_budget() -> None:
     for _ in range(2):
         admission = LocalAdmission(BackpressureSettings(), rng=Random(7), time=iter(range(1, 1000)).__next__)
         for _ in range(20):
-            decision = admission.admit((ACCOUNT, APP), Priority.HIGH, source="meta")
+            decision = admission.admit(CallRequest((ACCOUNT, APP), Priority.HIGH, "meta"))
             if isinstance(decision, Granted):
                 admission.release(decision.grant, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 3.0))
         courses.append((str(decision), admission.status().to_dict()))
@@ -116,7 +117,7 @@ def test_an_open_breaker_rejects_and_is_probed() -> None:
     budget = make(breaker_min_calls=2, breaker_cooldown_seconds=30)
     for _ in range(2):
         budget.release(call(budget), CallOutcome(CallOutcomeKind.FAILED, 0.1), NOW)
-    assert isinstance(budget.admit((ACCOUNT,), Priority.LOW, source="meta", now=NOW), Rejected)
+    assert isinstance(budget.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"), NOW), Rejected)
     assert call(budget, now=NOW + 30).is_probe
 
 
@@ -124,7 +125,7 @@ def test_an_open_breaker_rejects_and_is_probed() -> None:
 def test_a_cost_must_be_positive(cost: float) -> None:
     """A call without a cost would bypass the rate."""
     with pytest.raises(BadRequest, match="cost"):
-        make().admit((ACCOUNT,), Priority.LOW, cost, source="meta", now=NOW)
+        make().admit(CallRequest((ACCOUNT,), Priority.LOW, "meta", cost), NOW)
 
 
 def test_an_accounts_cap_holds_in_any_window() -> None:
@@ -132,7 +133,7 @@ def test_an_accounts_cap_holds_in_any_window() -> None:
     budget = make(account_calls_per_window=100, quota_window_seconds=100, per_account_concurrent=10)
     now, made = NOW, []
     while now < NOW + 350:
-        decision = budget.admit((ACCOUNT,), Priority.NORMAL, source="meta", now=now)
+        decision = budget.admit(CallRequest((ACCOUNT,), Priority.NORMAL, "meta"), now)
         if isinstance(decision, Granted):
             budget.release(decision.grant, OK, now)
             made.append(now)
@@ -183,7 +184,7 @@ def test_a_human_ends_parks_and_lets_breakers_be_tested() -> None:
         budget.release(call(budget), CallOutcome(CallOutcomeKind.FAILED, 0.1), NOW)
     call(budget, OTHER, APP)
     budget.scopes[OTHER].park(600, "told to", NOW, Random(1))
-    assert isinstance(budget.admit((ACCOUNT,), Priority.LOW, source="meta", now=NOW), Rejected)
+    assert isinstance(budget.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"), NOW), Rejected)
     names = ["meta account:act_1", "meta", "nobody"]
     assert budget.unpark([ACCOUNT, OTHER, Scope(ScopeKind.ACCOUNT, "act_9")], names, NOW) == [
         "account:act_2",
@@ -197,7 +198,7 @@ def test_a_wait_is_demand_for_what_is_short() -> None:
     """Who waits for a slot takes none of the rate from others, and the other way round; only where it is short."""
     budget = make(max_concurrent=1, rate_per_second=1, burst=1)
     held = call(budget)
-    assert isinstance(budget.admit((OTHER, APP), Priority.HIGH, source="meta", now=NOW + 5), Wait)
+    assert isinstance(budget.admit(CallRequest((OTHER, APP), Priority.HIGH, "meta"), NOW + 5), Wait)
     app, fleet = budget.scopes[APP], budget.scopes[FLEET]
     waits = [demand.is_waiting(Priority.HIGH, NOW + 5) for demand in (app.slot_demand, app.rate_demand)]
     assert waits == [True, False]
@@ -206,7 +207,7 @@ def test_a_wait_is_demand_for_what_is_short() -> None:
     call(budget, now=NOW + 10)
     budget = make(rate_per_second=1, burst=1)
     call(budget)
-    assert isinstance(budget.admit((OTHER, APP), Priority.HIGH, source="meta", now=NOW), Wait)
+    assert isinstance(budget.admit(CallRequest((OTHER, APP), Priority.HIGH, "meta"), NOW), Wait)
     app = budget.scopes[APP]
     waits = [demand.is_waiting(Priority.HIGH, NOW) for demand in (app.slot_demand, app.rate_demand)]
     assert waits == [False, True]

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Engine, func, insert, select
 
-from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, Grant, Granted, Rejected, SqlAdmission, Wait
+from adwarm.backpressure import (
+    FLEET,
+    CallOutcome,
+    CallOutcomeKind,
+    CallRequest,
+    Grant,
+    Granted,
+    Rejected,
+    SqlAdmission,
+    Wait,
+)
 from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
 from adwarm.foundation.circuit import Breaker
 from adwarm.foundation.errors import Transient
@@ -36,7 +46,7 @@ def request(
     admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT, cost: float = 1.0
 ) -> Granted | Wait | Rejected:
     """Request one call."""
-    return admission.admit([scope, APP], priority, cost, source="meta")
+    return admission.admit(CallRequest((scope, APP), priority, "meta", cost))
 
 
 def acquire(admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT) -> Grant:
@@ -306,7 +316,7 @@ def test_threads_of_two_processes_never_exceed_the_limits(engine: Engine) -> Non
         admission = admissions[index % 2]
         for turn in range(12):
             account = Scope(ScopeKind.ACCOUNT, f"act_{(index + turn) % 5}")
-            decision = admission.admit([account, APP], Priority(index % 4), source="meta")
+            decision = admission.admit(CallRequest((account, APP), Priority(index % 4), "meta"))
             if not isinstance(decision, Granted):
                 continue
             with guard:

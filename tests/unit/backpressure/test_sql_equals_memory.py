@@ -12,6 +12,7 @@ from adwarm.backpressure import (
     FLEET,
     CallOutcome,
     CallOutcomeKind,
+    CallRequest,
     Decision,
     Grant,
     Granted,
@@ -57,8 +58,8 @@ class Pair:
         """Request a permit."""
         scopes, class_ = (ACCOUNTS[account], APP, TOKEN), Priority(priority)
         self.memory.scope_state(FLEET, self.time.now)  # the database has its row from the first operation
-        ours = self.admission.admit(scopes, class_, source="meta")
-        self._compare(ours, self.memory.admit(scopes, class_, source="meta", now=self.time.now))
+        ours = self.admission.admit(CallRequest(scopes, class_, "meta"))
+        self._compare(ours, self.memory.admit(CallRequest(scopes, class_, "meta"), self.time.now))
 
     def give_back(self, outcome: CallOutcome) -> None:
         """Return the oldest grant."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted, SqlAdmission
 from adwarm.cli.connection_checks import check_database_clock, check_quota
 from adwarm.cli.doctor_checks import Check, CheckResult, Finding, check_rights, run_check, run_checks
 from adwarm.cli.schedule_checks import (
@@ -129,13 +129,13 @@ def test_parked_scopes_and_usage_are_shown(runtime: Runtime) -> None:
     """The highest usage is named; a scope that the platform has parked is a note with its end and a command."""
     assert _run(check_quota, runtime).detail == "the platform has reported no figures yet"
     admission, account = runtime.admission, Scope(ScopeKind.ACCOUNT, "act_1")
-    grant = admission.admit([account], Priority.HIGH, source="meta")
+    grant = admission.admit(CallRequest((account,), Priority.HIGH, "meta"))
     assert isinstance(grant, Granted)
     usage = (UsageSample(account, 40.0),)
     admission.release(grant.grant, CallOutcome(CallOutcomeKind.OK, usage=usage))
     used = _run(check_quota, runtime)
     assert (used.mark, "at most 40 % of a quota used (account:act_1)" in used.detail) == ("ok", True)
-    grant = admission.admit([account], Priority.HIGH, source="meta")
+    grant = admission.admit(CallRequest((account,), Priority.HIGH, "meta"))
     assert isinstance(grant, Granted)
     admission.release(grant.grant, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=3600.0, parked_scope=account))
     parked = _run(check_quota, runtime)

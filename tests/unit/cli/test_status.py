@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
 from adwarm.cli.status import _forecast_fields, _review_fields
 from adwarm.cli.status_parts import FIGURES
 from adwarm.forecast.training.metrics import Metrics
@@ -96,7 +96,7 @@ def test_status_shows_what_compression_saves(adwarm: Adwarm) -> None:
 
 
 def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
-    decision = runtime.admission.admit([Scope.parse(scope)], Priority.HIGH, source="meta")
+    decision = runtime.admission.admit(CallRequest((Scope.parse(scope),), Priority.HIGH, "meta"))
     assert isinstance(decision, Granted)
     runtime.admission.release(decision.grant, outcome)
 
@@ -107,7 +107,7 @@ def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:
     runtime = Runtime()
     for _ in range(runtime.settings.backpressure.breaker_min_calls - 1):
         _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
-    runtime.admission.admit([Scope.parse("account:act_3")], Priority.LOW, source="meta")
+    runtime.admission.admit(CallRequest((Scope.parse("account:act_3"),), Priority.LOW, "meta"))
     _settle(runtime, "account:act_1", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
     _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
     parked, breaker = adwarm("status", "--json").json["gates"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.backpressure import CallOutcome
+from adwarm.backpressure import CallOutcome, CallRequest
 from adwarm.backpressure.admission import CallOutcomeKind, Granted
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.foundation.errors import AdwarmError, Blocked, Denied, VersionEnded
@@ -147,7 +147,7 @@ def test_an_open_breaker_is_probed_once_its_time_is_over(runtime: Runtime, platf
     """Without any traffic the breaker of an account closes again, because maintenance makes its probe."""
     scopes = (Scope(ScopeKind.ACCOUNT, "act_2"),)
     for _ in range(2):
-        decision = runtime.admission.admit(scopes, Priority.NORMAL, source="meta")
+        decision = runtime.admission.admit(CallRequest(scopes, Priority.NORMAL, "meta"))
         assert isinstance(decision, Granted)
         runtime.admission.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED))
     assert [item.state for item in list_closed(runtime.engine)] == [GateState.CLOSED]

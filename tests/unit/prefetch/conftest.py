@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -12,9 +12,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from adwarm.backpressure import CallRequest
 from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision, Grant, Granted, Wait
 from adwarm.foundation.clock import VirtualClock
-from adwarm.model import Priority, ReportKey, Row, Scope, Window
+from adwarm.model import Priority, ReportKey, Row, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
@@ -47,17 +48,17 @@ class UnlimitedAdmission:
     peak_in_flight: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+    def admit(self, call: CallRequest) -> Decision:
         """Grant at once unless a scope is parked."""
         with self.lock:
-            for scope in map(str, scopes):
+            for scope in map(str, call.scopes):
                 left = (self.parked.get(scope, self.clock.now()) - self.clock.now()).total_seconds()
                 if left > 0:
                     return Wait(left, f"{scope} is parked", scope)
-            self.admitted.append((tuple(map(str, scopes)), cost))
+            self.admitted.append((tuple(map(str, call.scopes)), call.cost))
             self.in_flight += 1
             self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
-        return Granted(Grant(uuid4().hex, tuple(scopes), priority, cost, 0.0, 1e12, source))
+        return Granted(Grant(uuid4().hex, call.scopes, call.priority, call.cost, 0.0, 1e12, call.source))
 
     def renew(self, grant: Grant) -> Grant:
         """Return the grant; nothing expires."""

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
+from adwarm.backpressure import CallRequest
 from adwarm.backpressure.admission import Decision, Wait
 from adwarm.foundation.clock import TimeLimit, VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
-from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
+from adwarm.model import Priority, ReportKey, Row, UsageSample, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
@@ -94,13 +95,13 @@ class FewCalls(UnlimitedAdmission):
     calls: int = 1
     left: int = 0
 
-    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+    def admit(self, call: CallRequest) -> Decision:
         """Grant while calls are left."""
         with self.lock:
             if self.left <= 0:
-                return Wait(3600.0, "the account is parked", str(scopes[0]))
+                return Wait(3600.0, "the account is parked", str(call.scopes[0]))
             self.left -= 1
-        return super().admit(scopes, priority, cost, source=source)
+        return super().admit(call)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adwarm.backpressure import CallRequest
 from adwarm.fetch_plan import HISTORY_DAYS
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
@@ -148,9 +149,9 @@ def test_each_warm_is_admitted_in_its_own_class(bench: PrefetchHarness) -> None:
     asked: list[tuple[str, Priority]] = []
     admit = bench.prefetch.admission.admit
 
-    def watched(scopes: Any, priority: Priority, cost: float = 1.0, *, source: str) -> Any:
-        asked.append((scopes[0].id, priority))
-        return admit(scopes, priority, cost, source=source)
+    def watched(call: CallRequest) -> Any:
+        asked.append((call.scopes[0].id, call.priority))
+        return admit(call)
 
     bench.prefetch.admission = SimpleNamespace(admit=watched, settle=bench.prefetch.admission.release)
     _plan(bench, _row("act_1", priority=Priority.LOW), _row("act_2", priority=Priority.NORMAL))
