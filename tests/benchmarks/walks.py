@@ -150,7 +150,7 @@ def walk_permit(runtime: Runtime) -> Walk:
         pass
     walk = Walk()
     with walk.counting():
-        decision = runtime.admission.admit(CallRequest(call.scopes, call.priority, call.source))
+        decision = runtime.admission.admit(call)
     if not isinstance(decision, Granted):
         raise SystemExit(f"the permit was refused: {decision}")
     return walk

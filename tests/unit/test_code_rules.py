@@ -138,6 +138,12 @@ def _imported(tree: ast.AST) -> Iterator[str]:
             yield node.module
 
 
+def _imported_for_types(tree: ast.AST) -> list[str]:
+    """Return what is imported under `if TYPE_CHECKING`."""
+    blocks = (node for node in _nodes(tree) if isinstance(node, ast.If) and _dotted(node.test) == "TYPE_CHECKING")
+    return [name for block in blocks for name in _imported(block)]
+
+
 def _long_functions(tree: ast.AST) -> list[str]:
     return [f.name for f in _functions(tree) if (f.end_lineno or f.lineno) - f.lineno >= FUNCTION_LINES]
 
@@ -461,8 +467,8 @@ def test_the_formatter_is_rarely_switched_off() -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    """The modules of the packages can be ordered so that each imports only modules before it, also inside functions."""
-    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    """The modules can be ordered so that each imports only modules before it, also inside functions and for types."""
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 
     assert len(imports) > 100
@@ -470,6 +476,19 @@ def test_no_modules_import_each_other() -> None:
         graphlib.TopologicalSorter(imports).prepare()
     except graphlib.CycleError as error:
         pytest.fail(f"a cycle of imports: {' <- '.join(error.args[1])}")
+
+
+def test_modules_of_one_package_import_each_other_as_they_are() -> None:
+    """No module of the core hides the import of one of its own package behind `TYPE_CHECKING`."""
+    hidden = {
+        _name(path): names
+        for path in _sources("include/adwarm")
+        for package in [f"adwarm.{path.relative_to(ROOT / 'include/adwarm').parts[0]}."]
+        if (names := [name for name in _imported_for_types(_tree(path)) if name.startswith(package)])
+    }
+
+    assert hidden == {}
+    assert _imported_for_types(ast.parse("if TYPE_CHECKING:\n    from adwarm.store import x")) == ["adwarm.store"]
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

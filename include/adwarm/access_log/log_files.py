@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
 
 import pyarrow as pa
 
@@ -25,10 +25,16 @@ from adwarm.access_log.formats import (
     has_log_name,
     is_gzip,
 )
+from adwarm.access_log.remote_log import (
+    ReadAhead,
+    find_file,
+    list_below,
+    list_glob,
+    open_file,
+    read_heads,
+    reading_starts_ahead,
+)
 from adwarm.foundation.errors import BadRequest, NotFound
-
-if TYPE_CHECKING:
-    from adwarm.access_log.remote_log import ReadAhead
 
 _LOCAL = "file://"
 _SMALL = 1_000_000
@@ -85,8 +91,6 @@ class LogFile:
         """Open the bytes as they are stored."""
         if not self.is_remote:
             return cast("IO[bytes]", _path(self.path).open("rb"))
-        from adwarm.access_log.remote_log import open_file  # late: local logs do without fsspec
-
         return open_file(self.path, self.size)
 
     def open_at(self, offset: int) -> IO[bytes]:
@@ -103,12 +107,10 @@ class LogFile:
 class _FileAhead(LogFile):
     """A file behind a URL whose beginning is read ahead."""
 
-    ahead: "ReadAhead"
+    ahead: ReadAhead
 
     def open_stored(self) -> IO[bytes]:
         """Open the bytes as they are stored; the first block may have been read already."""
-        from adwarm.access_log.remote_log import open_file
-
         return open_file(self.path, self.size, self.ahead)
 
 
@@ -129,13 +131,11 @@ def reading_ahead(files: Sequence[tuple[LogFile, int]]) -> Iterator[list[LogFile
     if not remote:
         yield [file for file, _ in files]
         return
-    from adwarm.access_log.remote_log import reading_starts_ahead
-
     with reading_starts_ahead(remote) as ahead:
         yield [_with_ahead(file, ahead) if file.is_remote else file for file, _ in files]
 
 
-def _with_ahead(file: LogFile, ahead: "ReadAhead") -> LogFile:
+def _with_ahead(file: LogFile, ahead: ReadAhead) -> LogFile:
     return _FileAhead(**{item.name: getattr(file, item.name) for item in fields(file)}, ahead=ahead)
 
 
@@ -191,8 +191,6 @@ def _list_reasons(url: str) -> Iterator[tuple[str, str]]:
         for path in sorted(folder.rglob("*"), key=str) if _is_folder(folder) else ():
             yield str(path), _skip_reason(path)
         return
-    from adwarm.access_log.remote_log import list_below
-
     for file in sorted(list_below(url), key=lambda file: file.url):
         if file.url != url:
             yield file.url, _name_reason(file.name) or ("" if file.size else "empty")
@@ -247,8 +245,6 @@ def _files(url: str) -> Iterator[LogFile]:
 
 
 def _remote_files(url: str) -> Iterator[LogFile]:
-    from adwarm.access_log.remote_log import find_file, list_below, list_glob, read_heads
-
     folder, pattern = _glob(url)
     file = find_file(url)
     if file is not None:

@@ -7,8 +7,8 @@
 | is nothing isolated, and the version not ended?      | `RecoveryPipeline`      | `Isolated`, `VersionEnded` |
 | is time left for the call, its account, its batch?   | `acquire_grant`         | `TimeLimitReached`         |
 | is the reader's request before its deadline?         | `DeadlineAdmission`     | `Rejected`                 |
-| may this machine have one more call in flight?       | `ProcessAdmission`      | `Wait`                     |
 | was the breaker still closed a second ago?           | `ProcessAdmission`      | `Rejected`                 |
+| may this machine have one more call in flight?       | `ProcessAdmission`      | `Wait`                     |
 | are calls on, scopes not parked, quotas not used up? | `SqlAdmission`          | `Wait`                     |
 | are the breakers of source and account closed?       | `SqlAdmission`          | `Rejected` or `Wait`       |
 | has every scope a free slot, and its rate a token?   | `SqlAdmission`          | `Wait`                     |

@@ -129,5 +129,5 @@ def account_in_breaker_name(name: str) -> str | None:
 
 
 def source_scope(source: str) -> str:
-    """Return the name of a whole source where scopes are named."""
+    """Return the scope of a whole source by its name; of a breaker by its name, the scope of its row."""
     return f"source:{source}"

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, union, update
 
 from adwarm.backpressure.admission import FLEET, Grant
+from adwarm.backpressure.breakers import source_scope
 from adwarm.backpressure.scope_state import Parking, ScopeState
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.foundation.circuit import Breaker, BreakerRules
@@ -22,7 +23,7 @@ from adwarm.store.database import clock_column, database_time, insert_new, upser
 from adwarm.store.gates import read_row, save_gates
 from adwarm.store.gates import table as gate
 
-_PREFIX = "source:"
+_PREFIX = source_scope("")
 _IS_ACCOUNT = capacity_scope.c.scope.like(f"{ScopeKind.ACCOUNT}:%")
 _SCOPES, _GRANTS = select(capacity_scope), select(capacity_grant)
 _EVERY_GATE = select(gate).where(gate.c.rule.in_([Rule.SWITCH, Rule.PARK, Rule.BREAKER]))
@@ -92,14 +93,16 @@ def load(connection: Connection, budget: SharedBudget, keys: BudgetKeys, now: fl
     has_expired = budget.next_expiry <= now
     if keys.released_ids:
         _read_grants(connection.execute(_TAKE_GRANTS, {"names": sorted(keys.released_ids)}).mappings(), budget)
-    if has_expired or keys.grant_ids:
-        rows = _rows(connection, _GRANTS, _NAMED_GRANTS, None if has_expired else keys.grant_ids)
-        loaded.grants = _read_grants(rows, budget)
-    if budget.grants:
-        granted = {scope for grant in budget.grants.values() for scope in grant.scopes}
-        _load_scopes(connection, budget, granted - budget.scopes.keys(), loaded)
-        scopes |= granted
-    names = [CALLS_SWITCH, *map(str, scopes), *map(breaker_row_name, keys.breaker_names)]
+    if has_expired:
+        loaded.grants = _read_grants(connection.execute(_GRANTS).mappings(), budget)
+    elif keys.grant_ids:
+        named = connection.execute(_NAMED_GRANTS, {"names": sorted(keys.grant_ids)})
+        loaded.grants = _read_grants(named.mappings(), budget)
+    granted = {scope for grant in budget.grants.values() for scope in grant.scopes}
+    if others := granted - budget.scopes.keys():
+        _load_scopes(connection, budget, others, loaded)
+    scopes |= granted
+    names = [CALLS_SWITCH, *map(str, scopes), *map(source_scope, keys.breaker_names)]
     _read_gates(connection.execute(_NAMED_GATES, {"names": sorted(names)}).mappings(), budget, loaded, now)
     return loaded
 
@@ -107,7 +110,7 @@ def load(connection: Connection, budget: SharedBudget, keys: BudgetKeys, now: fl
 def load_all(connection: Connection, budget: SharedBudget, now: float) -> None:
     """Load every row into the budget."""
     loaded = LoadedRows()
-    _load_scopes(connection, budget, None, loaded)
+    _read_scopes(connection.execute(_SCOPES).mappings(), budget, loaded)
     _read_grants(connection.execute(_GRANTS).mappings(), budget)
     _read_gates(connection.execute(_EVERY_GATE).mappings(), budget, loaded, now)
 
@@ -145,9 +148,10 @@ def save(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner
         for name, value in budget.breakers.items()
         if value != loaded.breakers.get(name)
     ]
-    save_gates(connection, changed)
+    if changed:
+        save_gates(connection, changed)
     if removed := loaded.breakers.keys() - budget.breakers.keys():
-        connection.execute(_DROP_BREAKERS, {"names": sorted(map(breaker_row_name, removed))})
+        connection.execute(_DROP_BREAKERS, {"names": sorted(map(source_scope, removed))})
     _save_grants(connection, budget, loaded, owner)
 
 
@@ -166,15 +170,9 @@ def _save_grants(connection: Connection, budget: SharedBudget, loaded: LoadedRow
         connection.execute(_CHANGE_GRANT, changed)
 
 
-def _load_scopes(
-    connection: Connection,
-    budget: SharedBudget,
-    scopes: Collection[Scope] | None,
-    loaded: LoadedRows,
-) -> None:
-    """Load the scopes; None means all."""
-    names = None if scopes is None else map(str, scopes)
-    _read_scopes(_rows(connection, _SCOPES, _NAMED_SCOPES, names), budget, loaded)
+def _load_scopes(connection: Connection, budget: SharedBudget, scopes: Collection[Scope], loaded: LoadedRows) -> None:
+    rows = connection.execute(_NAMED_SCOPES, {"names": sorted(map(str, scopes))})
+    _read_scopes(rows.mappings(), budget, loaded)
 
 
 def _read_scopes(rows: Iterable[RowMapping], budget: SharedBudget, loaded: LoadedRows) -> None:
@@ -209,16 +207,6 @@ def _read_gates(rows: Iterable[RowMapping], budget: SharedBudget, loaded: Loaded
             state = budget.scope_state(Scope.parse(row["scope"]), now)
             parking = loaded.parkings[state.scope] = Parking.from_gate(read_row(row))
             state.parking = parking.bounded(now, state.rules.max_park_seconds)
-
-
-def _rows(
-    connection: Connection, every: Select[Any], named: Select[Any], names: Iterable[str] | None
-) -> Iterable[RowMapping]:
-    """Return the rows of those names; None means all rows."""
-    if names is None:
-        return connection.execute(every).mappings()
-    sorted_names = sorted(names)
-    return connection.execute(named, {"names": sorted_names}).mappings() if sorted_names else ()
 
 
 def _scope_row(state: ScopeState, budget: SharedBudget) -> dict[str, Any]:
@@ -259,15 +247,10 @@ def _read_grant(row: RowMapping) -> Grant:
     )
 
 
-def breaker_row_name(name: str) -> str:
-    """Return the key of the row that stores the breaker `name`."""
-    return _PREFIX + name
-
-
 def _breaker_gate(name: str, value: Breaker, rules: BreakerRules) -> Gate:
     closed_until, why = value.closed_until(rules), value.reason or ""
     return Gate(
-        scope=breaker_row_name(name),
+        scope=source_scope(name),
         rule=Rule.BREAKER,
         since=value.changed_at,
         closed_until=closed_until,

@@ -2,7 +2,7 @@
 
 | event                                | effect                                                               |
 |--------------------------------------|----------------------------------------------------------------------|
-| a call is requested                  | it waits while the machine is at its limit (`MachineGuard`)          |
+| a call is requested                  | it waits while the machine is at its limit                           |
 | a call is granted                    | it is running; a background thread starts unless there is one        |
 | a third of its lease has passed      | the lease is renewed, for `longest_call_seconds` at most: a call     |
 |                                      | that takes longer hangs, and its slot is free when its lease expires |
@@ -77,20 +77,17 @@ class ProcessAdmission:
         self._thread: threading.Thread | None = None
 
     def admit(self, call: CallRequest) -> Decision:
-        """Request admission from the shared budget, unless the machine is at its limit or a breaker is still open."""
+        """Request admission from the shared budget, unless a breaker is still open or the machine is at its limit."""
+        if (rejection := self._find_rejection(call)) is not None:
+            return rejection
         if self._guard is not None and (wait := self._guard.begin(call.priority)) is not None:
             return wait
-        decision: Decision | None = None
+        decision, now = None, self._monotonic()
         try:
-            decision = self._find_rejection(call) or self._request(call)
+            decision = self._admission.admit(call)
         finally:
             if not isinstance(decision, Granted):
                 self._end()
-        return decision
-
-    def _request(self, call: CallRequest) -> Decision:
-        now = self._monotonic()
-        decision = self._admission.admit(call)
         if isinstance(decision, Granted):
             with self._lock:
                 self._running[decision.grant.id] = _RunningCall(decision.grant, now)

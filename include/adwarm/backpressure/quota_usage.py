@@ -17,7 +17,6 @@ The module is pure: callers pass the time in seconds.
 """
 
 from collections import deque
-from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
@@ -172,7 +171,8 @@ class UsageMeter:
         if stored:
             meter.percent, meter.reported_at, meter.percent_per_call, *counts, intervals = stored
             meter._calls_at_report, meter._calls_after_report = counts
-            meter._intervals = deque(_pairs(intervals))
+            values = iter(intervals)
+            meter._intervals = deque([number, count] for number, count in zip(values, values, strict=True))
             meter._total = sum(count for _, count in meter._intervals)
         return meter
 
@@ -185,8 +185,3 @@ class UsageMeter:
         """Return the part of the interval that is still inside the window, from 0 to 1."""
         width = self.window_seconds / WINDOW_INTERVALS
         return min(1.0, max(0.0, ((number + 1) * width + self.window_seconds - now) / width))
-
-
-def _pairs(flat: Iterable[float]) -> Iterable[list[float]]:
-    values = iter(flat)
-    return ([number, count] for number, count in zip(values, values, strict=True))

@@ -331,7 +331,7 @@ class ScopeState:
         """Return the scope stored as `row`, not parked."""
         state, data = cls(scope, rules, row["refilled_at"]), row["state"]
         state.limit = ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0))
-        state.bucket = TokenBucket.from_row(row["tokens"], row["refilled_at"], data.get("credits"))
+        state.bucket = TokenBucket(row["tokens"], row["refilled_at"], list(data.get("credits") or ()))
         state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
         state.latency_baseline = msgspec.convert(data.get("running") or (), LatencyBaseline)
         state.mean_latency = data.get("latency", 0.0)

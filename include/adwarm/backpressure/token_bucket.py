@@ -17,7 +17,6 @@ A time before the last refill adds nothing. The module is pure: callers pass the
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from adwarm.backpressure.shares import PRIORITY_CLASSES, ClassDemand, Shares, is_recent
 
@@ -89,17 +88,12 @@ class TokenBucket:
 
     def take(self, rules: BucketRules, priority: int, cost: float, demand: ClassDemand | None, now: float) -> None:
         """Take `cost` tokens; call it only where `wait_seconds` is 0."""
-        if self.credits[priority] >= cost or self._is_borrowing(rules, priority, cost, demand, now):
-            self.credits[priority] -= cost
-        self.tokens -= cost
-
-    def _is_borrowing(
-        self, rules: BucketRules, priority: int, cost: float, demand: ClassDemand | None, now: float
-    ) -> bool:
-        """Whether the tokens are owed to other classes, so the class pays with credit it has yet to earn."""
+        # Tokens that are owed to other classes are paid with credit, also with credit that has yet to be earned.
         reserved = self._reserved_for_critical(rules, priority, cost, demand, now)
         owed = self._owed_to_others(priority, demand, now) if demand is not None else 0.0
-        return self.tokens - reserved - owed < cost
+        if self.credits[priority] >= cost or self.tokens - reserved - owed < cost:
+            self.credits[priority] -= cost
+        self.tokens -= cost
 
     @staticmethod
     def _reserved_for_critical(
@@ -144,8 +138,3 @@ class TokenBucket:
     def to_list(self) -> list[float]:
         """Return the credits as they are stored beside tokens and time."""
         return [round(credit, 6) for credit in self.credits]
-
-    @classmethod
-    def from_row(cls, tokens: float, refilled_at: float, stored: Any) -> "TokenBucket":
-        """Return the stored bucket."""
-        return cls(tokens, refilled_at, [float(credit) for credit in stored] if stored else None)

@@ -6,12 +6,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from adwarm.backpressure import AdmissionStatus, RequestQueue, SqlAdmission
 from adwarm.foundation.clock import Clock, floor_to
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule
+from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.runner import Step, StepBudget, StepReport, StepResult, find_pause, run_step
 from adwarm.model import Scope, ScopeKind
 from adwarm.recovery import IsolationTracker, RecoveryPipeline, StoredAlerts
@@ -19,9 +20,6 @@ from adwarm.store import Context, maintenance_steps
 from adwarm.store.capacity import CapacitySample, save_samples
 from adwarm.store.gates import list_closed
 from adwarm.store.scores import count_followed_alarms
-
-if TYPE_CHECKING:
-    from adwarm.maintenance.platform_calls import PlatformCalls
 
 
 def make_follow_alarms(context: Context, clock: Clock) -> Step:
@@ -133,7 +131,7 @@ class MaintenanceParts:
     context: Context
     queue: RequestQueue
     admission: SqlAdmission
-    calls: "PlatformCalls"
+    calls: PlatformCalls
     pipeline: RecoveryPipeline
     isolations: IsolationTracker
     alerts: StoredAlerts

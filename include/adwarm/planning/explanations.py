@@ -3,10 +3,9 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from adwarm.planning.price import WarmCost
+from adwarm.planning.price import WarmCost
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _CLOSE = 0.1
@@ -108,7 +107,7 @@ def format_amount(value: float, digits: int = 2) -> str:
     return f"{value:,.{max(2, digits - 1 - exponent)}f}"
 
 
-def explain_price(cost: "WarmCost") -> str:
+def explain_price(cost: WarmCost) -> str:
     """Return what a warm costs and why, such as "0.33 calls at 1.20 each, its share of ..."."""
     if not cost.calls:
         return "no further call: the days it needs are stored"
@@ -116,7 +115,7 @@ def explain_price(cost: "WarmCost") -> str:
     return calls if cost.sharing_keys == 1 else f"{calls}, its share of the requests of {cost.sharing_keys} reports"
 
 
-def explain_cut(cost: "WarmCost", benefit: float, limit: str) -> str:
+def explain_cut(cost: WarmCost, benefit: float, limit: str) -> str:
     """Return why the budget rejects a warm.
 
     Args:

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from sqlalchemy import Connection
@@ -48,6 +47,7 @@ from adwarm.model import Account, EntryKey, QuerySpec, Window, matches_key, reso
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped
 from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, Published, list_ids, make_fetched
+from adwarm.prefetch.fetch_context import FetchContext
 from adwarm.prefetch.fetch_lease import (
     FetchLease,
     LeasedReport,
@@ -66,9 +66,6 @@ from adwarm.store.database import write_transaction
 from adwarm.store.fetch_state import FetchState, read_fetch_state
 from adwarm.store.leases import FetchHints
 from adwarm.store.read_traffic import count_calls_within, count_refusals
-
-if TYPE_CHECKING:
-    from adwarm.prefetch.engine import PrefetchEngine
 
 log = logging.getLogger(__name__)
 CONFIRMED_LIFETIME = timedelta(hours=20)
@@ -96,7 +93,7 @@ class AccountFetch:
         earlier_calls: calls that an earlier attempt of the same batch has made; None for the first attempt.
     """
 
-    context: "PrefetchEngine"
+    context: FetchContext
     batch: Batch
     requests: Sequence[KeyRequest]
     record: Callable[[Connection, Sequence[KeyOutcome]], None] | None = None

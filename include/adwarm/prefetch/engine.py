@@ -16,11 +16,8 @@ from functools import cache
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.backpressure import Admission
 from adwarm.compression import flush_statistics
-from adwarm.compression.stored_bytes import VerifiedPayloads
-from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import TokenDead, Transient
+from adwarm.foundation.errors import Transient
 from adwarm.foundation.telemetry import span
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority
@@ -28,11 +25,7 @@ from adwarm.prefetch.account_fetch import AccountFetch
 from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
 from adwarm.prefetch.batch import Batch
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
-from adwarm.recovery import Call, RecoveryPipeline
-from adwarm.settings import Settings
-from adwarm.sources.pool import SourcePool
-from adwarm.sources.protocol import InsightsSource
-from adwarm.store import Context, ObjectStore, accounts, denials
+from adwarm.prefetch.fetch_context import FetchContext
 from adwarm.store.switches import find_stop
 
 CHECK_SECONDS = 2.0
@@ -103,26 +96,10 @@ def _prepare_garbage_collection() -> None:
 
 
 @dataclass
-class PrefetchEngine:
-    """Makes keys fresh, with the parts that every fetch of a process works with.
+class PrefetchEngine(FetchContext):
+    """Makes keys fresh. Call `run` from one thread at a time; it starts its own worker threads."""
 
-    Call `run` from one thread at a time; it starts its own worker threads.
-
-    Attributes:
-        sources: builds the sources; each account is read by the source of its own connection.
-        owner: names this worker in leases and grants.
-        verified: the payloads that are known to be whole.
-    """
-
-    context: Context
-    sources: SourcePool
-    admission: Admission
-    pipeline: RecoveryPipeline
-    clock: Clock
-    owner: str
-    verified: VerifiedPayloads = field(default_factory=VerifiedPayloads)
     kill_switch: KillSwitch = field(init=False)
-    _lifted: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.kill_switch = KillSwitch(self.context.engine)
@@ -208,41 +185,3 @@ class PrefetchEngine:
         idle = wait if report_seconds is None else report_seconds
         poller = ReportPoller(self.clock, idle, make_schedule, self.get_source, self.heal_dead_token)
         return Batch(self.settings, priority, wait, poller)
-
-    @property
-    def engine(self) -> Engine:
-        """The database."""
-        return self.context.engine
-
-    @property
-    def objects(self) -> ObjectStore:
-        """The object store."""
-        return self.context.objects
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of the process."""
-        return self.context.settings
-
-    def get_source(self, connection: str) -> InsightsSource:
-        """Return the calling thread's source of a connection.
-
-        The first use of a credential lifts the denials that an older one of its connection has received, and opens the
-        gates of versions of the API that are no longer set.
-        """
-        source = self.sources.get(connection)
-        if (source.connection, source.credential) not in self._lifted:
-            self._lifted.add((source.connection, source.credential))
-            version = source.capabilities.api_version
-            denials.lift_outdated(self.engine, source.connection, source.credential, version)
-        return source
-
-    def heal_dead_token(self, connection: str, error: TokenDead) -> bool:
-        """Let the pipeline heal a dead token that was met outside of it; return whether another attempt may succeed."""
-        source = self.sources.get(connection)
-        return self.pipeline.heal(error, call=Call(source.name, source.connection)) is not None
-
-    def is_token_renewed(self, account_id: str, error: TokenDead) -> bool:
-        """Return whether the connection of an account has another token by now than the one that was refused."""
-        stored = accounts.get(self.engine, account_id)
-        return self.sources.is_renewed(stored.connection if stored else "", error.credential)

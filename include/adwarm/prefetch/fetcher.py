@@ -25,7 +25,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from adwarm.backpressure import CallRequest, acquire_grant
 from adwarm.fetch_plan import is_large
@@ -47,6 +47,7 @@ from adwarm.foundation.errors import (
 )
 from adwarm.prefetch.async_reports import ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped
+from adwarm.prefetch.fetch_context import FetchContext
 from adwarm.prefetch.fetch_lease import FetchLease, LeasedReport, LeaseLost, RunningReport
 from adwarm.prefetch.fetch_result import FetchResult, RowBuffer, concatenate, merge_fields
 from adwarm.prefetch.gap_filling import MissingData, exclude_missing
@@ -75,9 +76,6 @@ from adwarm.sources.units import (
 )
 from adwarm.store.leases import PagesRead
 from adwarm.store.partition_rows import pack_rows, unpack_rows
-
-if TYPE_CHECKING:
-    from adwarm.prefetch.engine import PrefetchEngine
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -110,7 +108,7 @@ class Fetcher:
         api_version: the API version of the last response.
     """
 
-    context: "PrefetchEngine"
+    context: FetchContext
     batch: Batch
     limit: TimeLimit
     connection: str = ""

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from adwarm.fetch_plan import RefetchSchedule
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, QuerySpec, Row, Window
 from adwarm.model.breakdowns import adds_up
+from adwarm.prefetch.fetch_context import FetchContext
 from adwarm.prefetch.gap_filling import GROUPS, MissingData
 from adwarm.settings import Settings
 from adwarm.sources.formats import ADDITIVE_FIELDS
@@ -30,9 +30,6 @@ from adwarm.store import Context, data_arrivals, partitions
 from adwarm.store.partition_rows import by_day, daily_texts
 from adwarm.store.partitions import TOTAL, PartitionState
 from adwarm.store.reconciliations import DAYS, ComparedFigure, describe_all, find_newest, format_figure, insert_figures
-
-if TYPE_CHECKING:
-    from adwarm.prefetch.engine import PrefetchEngine
 
 log = logging.getLogger(__name__)
 TOLERANCE = 0.005
@@ -185,7 +182,7 @@ def restate_short(plain: GroupCheck, days: Sequence[date]) -> None:
 
 
 def record_days(
-    prefetch: "PrefetchEngine", source: str, check: GroupCheck, *, report: str, days: Sequence[ComparedDay]
+    context: FetchContext, source: str, check: GroupCheck, *, report: str, days: Sequence[ComparedDay]
 ) -> None:
     """Store that the groups of days do not add up, or add up again, and alert when it is news that they do not.
 
@@ -209,11 +206,11 @@ def record_days(
         actual=float(sum(item.actual for item in of_metric)),
         differs=is_short,
     )
-    before = find_newest(prefetch.engine, check.account_id, DAYS, report)
+    before = find_newest(context.engine, check.account_id, DAYS, report)
     was_short = before is not None and before.differs
     if is_short and (before is None or not before.differs or before.at <= check.at - _REPEAT):
-        insert_figures(prefetch.engine, [figure])
+        insert_figures(context.engine, [figure])
     if is_short and not was_short:
-        prefetch.pipeline.alert(source, "Reconciliation", describe_all([figure]))
-    if was_short and not is_short and not partitions.list_short(prefetch.engine, check.account_id, check.spec.hash):
-        insert_figures(prefetch.engine, [figure])
+        context.pipeline.alert(source, "Reconciliation", describe_all([figure]))
+    if was_short and not is_short and not partitions.list_short(context.engine, check.account_id, check.spec.hash):
+        insert_figures(context.engine, [figure])

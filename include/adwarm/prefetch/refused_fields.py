@@ -11,16 +11,14 @@
 import logging
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from adwarm.foundation.errors import FieldRefused
 from adwarm.foundation.gate import Gate
+from adwarm.prefetch.fetch_context import FetchContext
 from adwarm.prefetch.gap_filling import GROUPS, MissingData, split_description
 from adwarm.sources.protocol import FetchUnit, InsightsSource
 from adwarm.store.denials import refuse_fields, select_fields
-
-if TYPE_CHECKING:
-    from adwarm.prefetch.engine import PrefetchEngine
 
 log = logging.getLogger(__name__)
 _PREFIX: Final = "refused by the platform"
@@ -45,7 +43,7 @@ class RefusedFields:
         """Leave out what the platform has refused to `source`, as `gates` remember it."""
         self.gaps = [_gap(name, why) for name, why in find_refused(source, account_id, gates).items()]
 
-    def drop(self, context: "PrefetchEngine", source: InsightsSource, unit: FetchUnit, error: FieldRefused) -> None:
+    def drop(self, context: FetchContext, source: InsightsSource, unit: FetchUnit, error: FieldRefused) -> None:
         """Leave the fields out that `error` names, now and for a week, and alert a human when that is news.
 
         Raises:

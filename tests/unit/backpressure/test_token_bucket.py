@@ -118,9 +118,9 @@ def test_a_class_pays_with_its_credit_unless_the_tokens_were_left_over() -> None
 
 def test_a_stored_bucket_is_the_same() -> None:
     """Credits are stored to a millionth; a row without credits has one token for each class."""
-    stored = TokenBucket.from_row(3.0, NOW, _bucket(3.0, 0.1234567, 2, -1, 0.5).to_list())
+    stored = TokenBucket(3.0, NOW, _bucket(3.0, 0.1234567, 2, -1, 0.5).to_list())
     assert (stored.tokens, stored.refilled_at, stored.credits) == (3.0, NOW, [0.123457, 2.0, -1.0, 0.5])
-    assert TokenBucket.from_row(3.0, NOW, None).credits == [1.0] * 4
+    assert TokenBucket(3.0, NOW, None).credits == [1.0] * 4
 
 
 def alone(tokens: float, cost: float, now: float = 0.0) -> float:
