@@ -78,10 +78,8 @@ def lock(connection: Connection, budget: SharedBudget, time: Callable[[Connectio
 
 @cache
 def _lock_query(dialect: str) -> Select[Any]:
-    """Return the query that locks the fleet's row and then reads the clock.
-
-    The row is locked in a subquery, because PostgreSQL computes the columns of a query before it waits for its locks.
-    """
+    """Return the query that locks the fleet's row and then reads the clock."""
+    # The row is locked in a subquery, because PostgreSQL computes the columns of a query before it waits for its locks.
     locked = select(capacity_scope.c.scope).where(capacity_scope.c.scope == str(FLEET)).with_for_update().subquery()
     return select(locked.c.scope, clock_column(dialect))
 

@@ -298,10 +298,8 @@ class ScopeState:
             self.park(worst.regain_seconds, f"usage at {worst.percent:.0f} %", now, rng)
 
     def _rate_division(self, now: float) -> ClassDemand | None:
-        """Return the demand by which classes divide the rate.
-
-        None where they do not: at an account, and while only critical calls pass.
-        """
+        """Return the demand by which classes divide the rate."""
+        # None where they do not: at an account, and while only critical calls pass.
         if not self.rules.is_shared:
             return None
         return self.rate_demand if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None

@@ -99,10 +99,8 @@ class TokenBucket:
     def _reserved_for_critical(
         rules: BucketRules, priority: int, need: float, demand: ClassDemand | None, now: float
     ) -> float:
-        """Return the tokens reserved for the first class while it makes requests.
-
-        The reserve leaves `need` and one token more, so that the other classes never wait for a full bucket.
-        """
+        """Return the tokens reserved for the first class while it makes requests."""
+        # The reserve leaves `need` and one token more, so that the other classes never wait for a full bucket.
         if demand is None or priority == 0 or not is_recent(demand.last_request_at[0], now):
             return 0.0
         return max(0.0, min(rules.burst * _CRITICAL_RESERVE, rules.burst - need - 1))

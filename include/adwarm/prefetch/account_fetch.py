@@ -300,10 +300,8 @@ class AccountFetch:
         return resolved
 
     def _find_stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
-        """Return the keys whose entry is absent, damaged, not fresh as long as requested, or without its days.
-
-        Days that were set aside are fetched although an entry that was built from them before is whole and fresh.
-        """
+        """Return the keys whose entry is absent, damaged, not fresh as long as requested, or without its days."""
+        # Days that were set aside are fetched although an entry that was built from them before is whole and fresh.
         context = self.context
         stored = self._state.lifetimes
         lifetimes = {key: stored[key] for key in keys.values() if key in stored}
@@ -335,11 +333,7 @@ class AccountFetch:
         return [window for window in windows if window is not None]
 
     def _get_account(self, *, is_outdated: bool = False) -> Account:
-        """Return the account, from the source when it is not stored, outdated, or denied by its own connection.
-
-        Raises:
-            Denied: every connection was denied recently; no call is made.
-        """
+        """Return the account, from the source when it is not stored, outdated, or denied by its own connection."""
         context, account_id = self.context, self._account_id
         stored = self._state.account
         own = stored.connection if stored else ""

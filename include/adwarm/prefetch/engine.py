@@ -84,11 +84,9 @@ _NEW_OBJECTS = 100_000
 
 @cache
 def _prepare_garbage_collection() -> None:
-    """Collect garbage less often in this process, and leave out the objects that exist before its first batch.
-
-    The number of new objects starts a collection, and rows are many small objects; by default it also looks through all
-    that was imported.
-    """
+    """Collect garbage less often in this process, and leave out the objects that exist before its first batch."""
+    # The number of new objects starts a collection, and rows are many small objects; by default it also looks through
+    # all that was imported.
     gc.freeze()
     least, *others = gc.get_threshold()
     if 0 < least < _NEW_OBJECTS:
@@ -155,11 +153,9 @@ class PrefetchEngine(FetchContext):
     def _run_fetches(
         self, pool: ThreadPoolExecutor, batch: Batch, fetches: Sequence[AccountFetch], threads: int
     ) -> Iterator[list[KeyOutcome]]:
-        """Yield the outcomes of every account; those of accounts that are tried again replace earlier ones.
-
-        Accounts that met a dead token are tried once more at the end, when the token was renewed meanwhile: then the
-        run ends green without a retry of the task, and the accounts cost one call each with the dead token at most.
-        """
+        """Yield the outcomes of every account; those of accounts that are tried again replace earlier ones."""
+        # Accounts that met a dead token are tried once more at the end, when the token was renewed meanwhile: then the
+        # run ends green without a retry of the task, and the accounts cost one call each with the dead token at most.
         # Each thread goes on in the span of the batch; a context can be entered by one thread at a time.
         futures = [pool.submit(copy_context().run, fetch.run) for fetch in fetches]
         batch.supervise(futures, threads)

@@ -346,11 +346,7 @@ class Fetcher:
         return is_large(sum(map(len, unit.windows)), self.rows_per_day)
 
     def _fetch_as_report(self, unit: FetchUnit) -> FetchResult:
-        """Fetch the unit as an async report.
-
-        Raises:
-            TooMuchData: two reports of it failed; it has to be split.
-        """
+        """Fetch the unit as an async report."""
         leased, last = self.leased_report, None
         if leased is None:
             raise Transient(f"{unit.account_id}: a report cannot be requested without a lease")
@@ -429,11 +425,9 @@ class Fetcher:
             pages.resume(read.cursor, read.count, len(stored), read.size)
 
     def _save_interrupted(self, target: Target, rows: RowBuffer, pages: PageTrail) -> None:
-        """Keep the pages that were read where a later fetch can continue; otherwise ask for smaller units from now on.
-
-        The pages of a report do not change. Those of a unit may, so they are kept only where it cannot be made smaller
-        and the source has no reports.
-        """
+        """Keep the pages where a later fetch can continue from them; else ask for smaller units from now on."""
+        # The pages of a report do not change. Those of a unit may, so they are kept only where it cannot be made
+        # smaller and the source has no reports.
         leased = self.leased_report
         if isinstance(target, FetchUnit):
             if pages.count == 0:

@@ -99,11 +99,7 @@ class TokenRefresh:
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
-        """Wait for the thread that renews this connection now.
-
-        Raises:
-            Transient: it takes too long.
-        """
+        """Wait for the thread that renews this connection now."""
         lock = self._locks[name]
         if not lock.acquire(timeout=_HOOK_SECONDS):
             raise Transient(f"the renewal of the token of connection {name} takes longer than {_HOOK_SECONDS:.0f} s")

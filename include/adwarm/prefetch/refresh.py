@@ -12,12 +12,11 @@ Everything is published under the fenced lease of the account's data. What was p
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -84,27 +83,14 @@ def load_states(
     return partitions.list_states(context.engine, account_id, spec.hash, hull)
 
 
-class Publishing(Protocol):
-    """Opens the transactions that publish."""
-
-    def __call__(self, published: Mapping[EntryKey, Published], *, is_last: bool) -> AbstractContextManager[Connection]:
-        """Return a write transaction under the fenced lease of the account's data.
-
-        Args:
-            is_last: whether all that was requested is published with this transaction.
-
-        Raises:
-            LeaseLost: the lease was lost; its new holder publishes.
-        """
-        ...
-
-
 @dataclass
 class AccountRefresh:
     """Makes keys of one account fresh. Used once, by the thread that holds the lease.
 
     Attributes:
         now: the moment at which windows were resolved, UTC.
+        publishing: opens the transaction that publishes entries, under the fenced lease of the account's data;
+            `is_last` says whether all that was requested is published then.
         stored: the state of the account under the lease: its entries, and whether data of it is damaged.
         until: when the keys are still to be fresh; see `plan_fetch`.
     """
@@ -114,7 +100,7 @@ class AccountRefresh:
     spec: QuerySpec
     lease: FetchLease
     now: datetime
-    publishing: Publishing
+    publishing: Callable[..., AbstractContextManager[Connection]]
     stored: FetchState
     until: datetime | None = None
     _has_damage: bool = False
@@ -395,11 +381,9 @@ class AccountRefresh:
             quarantine.mark_entries_healed(self.context.engine, [self.account.id], self.now)
 
     def _set_damaged_days_aside(self, damaged: DamagedObjects) -> None:
-        """Set stored days aside whose objects are lost or damaged, so that they are fetched again.
-
-        The healer does it and keeps a record. Where none runs, or the same object is damaged again within its
-        cool-down, it is done here, because the days cannot be read in any case.
-        """
+        """Set stored days aside whose objects are lost or damaged, so that they are fetched again."""
+        # The healer does it and keeps a record. Where none runs, or the same object is damaged again within its cool-
+        # down, it is done here, because the days cannot be read in any case.
         log.warning("%s: %s; fetching its days again", self.account.id, damaged)
         damaged.refetched_by_reader = self._has_damage = True
         context = self.fetcher.context

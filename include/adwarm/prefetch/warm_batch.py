@@ -151,11 +151,7 @@ class _RunningBatch:
 
 
 def _close_stopped(prefetch: PrefetchEngine, run_id: str, number: int, why: str, *, must_complete: bool) -> None:
-    """Leave the rest of a stopped batch to later: to a later run, or to another attempt of a batch that must complete.
-
-    Raises:
-        Refused: the batch has to complete, and some of it is left.
-    """
+    """Leave the rest of a stopped batch to a later run, or to another attempt where it must complete."""
     left = warms.list_planned(prefetch.engine, run_id, number)
     if not left:
         return
@@ -188,10 +184,8 @@ def _retry_renewed(batch: _RunningBatch, result: BatchResult, planned: Sequence[
 
 
 def _affordable(prefetch: PrefetchEngine, run_id: str, rows: Sequence[Warm], max_calls: int) -> Sequence[Warm]:
-    """Return the first of `rows` whose planned calls fit into what is left of the budget.
-
-    The first one is fetched with an unused budget even when it takes more than all of it.
-    """
+    """Return the first of `rows` whose planned calls fit into what is left of the budget."""
+    # The first one is fetched with an unused budget even when it takes more than all of it.
     if not max_calls:
         return rows
     spent = _count_calls(prefetch, run_id, rows[0].strategy)

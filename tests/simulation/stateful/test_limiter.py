@@ -60,7 +60,7 @@ class BucketMachine(RuleBasedStateMachine):
     @invariant()
     def it_can_be_stored(self) -> None:
         """What is stored gives the same bucket again."""
-        again = TokenBucket.from_row(self.bucket.tokens, self.bucket.refilled_at, self.bucket.to_list())
+        again = TokenBucket(self.bucket.tokens, self.bucket.refilled_at, self.bucket.to_list())
         assert again.tokens == self.bucket.tokens
         assert max(abs(a - b) for a, b in zip(again.credits, self.bucket.credits, strict=True)) < 1e-5
 
