@@ -228,7 +228,7 @@ class Runtime:
         """The read path with the fallback chain of the settings."""
         from adwarm.serving import ReadChain
 
-        return ReadChain(self.reader, lambda: self.pipeline, self.prefetch_engine)
+        return ReadChain(self.reader, self.prefetch_engine)
 
     @property
     def default_source_factory(self) -> "SourceFactory":

@@ -189,7 +189,7 @@ class ReaderHarness:
     def chain(self, context: Context | None = None) -> ReadChain:
         """Return a read chain over the reader, or over one of its own with other settings."""
         reader = self.reader if context is None else Reader(context, self.bench.clock)
-        return ReadChain(reader, lambda: self.bench.prefetch.pipeline, lambda: self.bench.prefetch)
+        return ReadChain(reader, lambda: self.bench.prefetch)
 
     def break_upstream(self, account: str = "act_1") -> None:
         """Make every call for an account fail."""

@@ -1,4 +1,4 @@
-"""Fallbacks: other sources of a result, tried in order, each with its own condition, timeout and largest age.
+"""The fallback chain: other sources of a result, tried in order, each with its condition, timeout and largest age.
 
 | a fallback                                           | then                                                         |
 |------------------------------------------------------|--------------------------------------------------------------|
@@ -14,6 +14,7 @@
 """
 
 import contextvars
+import logging
 import queue
 import threading
 import time
@@ -21,15 +22,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
-from adwarm.foundation.clock import SHORT_SECONDS, TimeLimit, limited
+from adwarm.foundation.clock import SHORT_SECONDS, Clock, TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, NotFound, Permanent
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.foundation.wording import format_duration
+from adwarm.recovery.isolation import IsolationTracker, fallback_scope
 from adwarm.recovery.retry import matches_errors
 from adwarm.settings.recovery_sections import ANY_ERROR
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_ABANDONED: Final = 4
 """Abandoned calls of one fallback that may still run in this process; beyond them it fails at once."""
@@ -67,18 +70,6 @@ class Fallback(Generic[T]):
         return matches_errors(self.errors, error)
 
 
-class FallbackGuard(Protocol):
-    """Tells which fallbacks are isolated, and counts their calls. It must not raise."""
-
-    def isolated_seconds(self, name: str) -> float:
-        """Return the seconds of isolation left; 0 when the fallback may be used."""
-        ...
-
-    def count(self, name: str, failure: Exception | None) -> None:
-        """Count one call of the fallback; `failure` is what counts against it, None for none."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class FallbackRun(Generic[T]):
     """The outcome of a chain of fallbacks.
@@ -103,45 +94,72 @@ class FallbackRun(Generic[T]):
         return self.errors[-1] if self.errors else None
 
 
-def run_fallbacks(
-    fallbacks: Sequence[Fallback[T]], error: Exception | None, guard: FallbackGuard, now: Callable[[], datetime]
-) -> FallbackRun[T]:
-    """Return the result of the first fallback that has one; see the table of this module.
+class FallbackChain:
+    """Runs fallbacks in order, and isolates those that keep failing. Safe to share between threads.
 
-    Args:
-        fallbacks: tried in order.
-        error: why a fallback is needed; None before there is an error.
-        now: the current time, UTC, for the age of results.
+    Nothing is retried, recorded or alerted: that belongs to whoever runs the operation.
     """
-    notes: list[str] = []
-    errors = [] if error is None else [error]
-    attempts = 0
-    for fallback in fallbacks:
-        if not fallback.applies_to(errors[-1] if errors else None):
-            continue
-        if fallback.may_be_isolated and (seconds := guard.isolated_seconds(fallback.name)):
-            notes.append(f"skipped fallback {fallback.name}: isolated for another {seconds:.0f} s")
-            continue
-        attempts += 1
+
+    def __init__(self, isolation: IsolationTracker, clock: Clock) -> None:
+        self._isolation = isolation
+        self._clock = clock
+
+    def run(
+        self, fallbacks: Sequence[Fallback[T]], error: Exception | None = None, *, isolates: bool = True
+    ) -> FallbackRun[T]:
+        """Return the result of the first fallback that has one; see the table of this module.
+
+        Args:
+            fallbacks: tried in order.
+            error: why a fallback is needed; None before there is an error.
+            isolates: whether isolated ones are skipped, and calls counted.
+        """
+        notes: list[str] = []
+        errors = [] if error is None else [error]
+        attempts = 0
+        for fallback in fallbacks:
+            if not fallback.applies_to(errors[-1] if errors else None):
+                continue
+            is_counted = isolates and fallback.may_be_isolated
+            if is_counted and (seconds := self._isolated_seconds(fallback.name)):
+                notes.append(f"skipped fallback {fallback.name}: isolated for another {seconds:.0f} s")
+                continue
+            attempts += 1
+            try:
+                value = call_with_timeout(fallback.call, fallback.timeout_seconds, fallback.name)
+                as_of = fallback.as_of(value) if fallback.as_of else None
+            except Exception as failure:
+                notes.append(redact(f"fallback {fallback.name} failed: {type(failure).__name__}: {failure}"))
+                if not isinstance(failure, NotFound):
+                    errors.append(failure)
+                if is_counted and not _is_cold(fallback.name, failure):
+                    self._count(fallback.name, failure if is_unhealthy(failure) else None)
+                continue
+            if is_counted:
+                self._count(fallback.name, None)
+            if text := _describe_age(fallback, as_of, self._clock.now()):
+                notes.append(text)
+                continue
+            return FallbackRun(
+                used=fallback, value=value, as_of=as_of, errors=tuple(errors), notes=tuple(notes), attempts=attempts
+            )
+        return FallbackRun(errors=tuple(errors), notes=tuple(notes), attempts=attempts)
+
+    def _isolated_seconds(self, name: str) -> float:
         try:
-            value = call_with_timeout(fallback.call, fallback.timeout_seconds, fallback.name)
-            as_of = fallback.as_of(value) if fallback.as_of else None
-        except Exception as failure:
-            notes.append(redact(f"fallback {fallback.name} failed: {type(failure).__name__}: {failure}"))
-            if not isinstance(failure, NotFound):
-                errors.append(failure)
-            if fallback.may_be_isolated and not _is_cold(fallback.name, failure):
-                guard.count(fallback.name, failure if is_unhealthy(failure) else None)
-            continue
-        if fallback.may_be_isolated:
-            guard.count(fallback.name, None)
-        if text := _describe_age(fallback, as_of, now()):
-            notes.append(text)
-            continue
-        return FallbackRun(
-            used=fallback, value=value, as_of=as_of, errors=tuple(errors), notes=tuple(notes), attempts=attempts
-        )
-    return FallbackRun(errors=tuple(errors), notes=tuple(notes), attempts=attempts)
+            return self._isolation.remaining_seconds(fallback_scope(name))
+        except Exception as problem:
+            log_unexpected(log, problem, "could not read whether the fallback %s is isolated; it is used", name)
+            return 0.0
+
+    def _count(self, name: str, failure: Exception | None) -> None:
+        try:
+            if failure is None:
+                self._isolation.record(fallback_scope(name), failed=False)
+            else:
+                self._isolation.record_failure(fallback_scope(name), failure)
+        except Exception as problem:
+            log_unexpected(log, problem, "counting a call of the fallback %s failed", name)
 
 
 def is_unhealthy(failure: Exception) -> bool:

@@ -30,9 +30,9 @@ from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead, VersionEn
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.recovery.alerts import BuildAlert, StoredAlerts
 from adwarm.recovery.call import Call, ErrorEvent, Failure, build_error_event
-from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
+from adwarm.recovery.fallback import Fallback, FallbackChain
 from adwarm.recovery.healing import Healed, Healer, heal
-from adwarm.recovery.isolation import IsolationTracker, fallback_scope, list_scopes, version_scope
+from adwarm.recovery.isolation import IsolationTracker, list_scopes, version_scope
 from adwarm.recovery.retry import RETRY_BUDGET, Retrier, RetryBudget
 from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.settings import RecoverySettings
@@ -116,32 +116,6 @@ class RecoveryOptions:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Guard:
-    """The isolation of fallbacks; errors of its bookkeeping are logged."""
-
-    isolation: IsolationTracker
-    outcomes: RunOutcomes
-    is_active: bool
-
-    def isolated_seconds(self, name: str) -> float:
-        if not self.is_active:
-            return 0.0
-        try:
-            return self.isolation.remaining_seconds(fallback_scope(name))
-        except Exception as problem:
-            log_unexpected(log, problem, "could not read whether the fallback %s is isolated; it is used", name)
-            return 0.0
-
-    def count(self, name: str, failure: Exception | None) -> None:
-        if not self.is_active:
-            return
-        try:
-            self.outcomes.record_fallback(name, failure)
-        except Exception as problem:
-            log_unexpected(log, problem, "counting a call of the fallback %s failed", name)
-
-
 class RecoveryPipeline:
     """Runs operations through the steps above. Safe to share between threads."""
 
@@ -167,6 +141,7 @@ class RecoveryPipeline:
         self._checking_token = threading.Lock()
         self._isolation = IsolationTracker(options.gates, settings, clock)
         self._outcomes = RunOutcomes(self._isolation, clock, options.is_source_failing)
+        self._chain = FallbackChain(self._isolation, clock)
 
     def run(
         self,
@@ -328,19 +303,8 @@ class RecoveryPipeline:
         reason = f"healed by {healed.action}"
         return Outcome(value, run.call.source, False, reason, run.attempts, actions=tuple(run.actions))
 
-    def fall_back(self, fallbacks: Sequence[Fallback[T]], error: Exception | None = None) -> FallbackRun[T]:
-        """Return the result of the first fallback that has one, for an operation that ran elsewhere.
-
-        Nothing is retried, recorded or alerted: that belongs to whoever ran the operation.
-
-        Args:
-            fallbacks: tried in order; see `adwarm.recovery.fallback`.
-            error: why a fallback is needed; None before there is an error.
-        """
-        return run_fallbacks(fallbacks, error, self._guard(self._settings), self._clock.now)
-
     def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
-        fallback_run = run_fallbacks(fallbacks, error, self._guard(run.policy), self._clock.now)
+        fallback_run = self._chain.run(fallbacks, error, isolates=run.policy.isolate)
         run.actions.extend(fallback_run.notes)
         if fallback_run.used is None:
             return None
@@ -357,9 +321,6 @@ class RecoveryPipeline:
             error=error,
             actions=tuple(run.actions),
         )
-
-    def _guard(self, policy: RecoverySettings) -> "_Guard":
-        return _Guard(self._isolation, self._outcomes, policy.isolate)
 
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):

@@ -1,4 +1,4 @@
-"""Counts how the runs of the pipeline ended against the connection, the account or the fallback they called.
+"""Counts how the runs of the pipeline ended against the connection or the account that they called.
 
 A temporary error says nothing about its cause: it may be the account's, the connection's, or the whole platform's. What
 the other calls of this process show does:
@@ -31,7 +31,6 @@ from adwarm.recovery.isolation import (
     connection_scope,
     counts_for_account,
     counts_for_connection,
-    fallback_scope,
     is_temporary,
     list_scopes,
 )
@@ -113,13 +112,6 @@ class RunOutcomes:
             self._tracker.end_version(call, error)
         elif counts_for_account(error) and call.account_id:
             self._tracker.record_failure(account_scope(call.account_id), error)
-
-    def record_fallback(self, name: str, failure: Exception | None) -> None:
-        """Count a call of a fallback that ended with `failure`, or succeeded."""
-        if failure is None:
-            self._tracker.record(fallback_scope(name), failed=False)
-        else:
-            self._tracker.record_failure(fallback_scope(name), failure)
 
     def _record_temporary(self, call: Call, error: Exception) -> None:
         is_of_account, is_of_connection = self._evidence.record_failure(call, self._clock.now().timestamp())

@@ -1,19 +1,30 @@
-"""The steps of the fallback chain that find or build another answer for a report key; see `adwarm.serving.read_chain`.
+"""The steps of the fallback chain: which of them can answer a request, and how; see `adwarm.serving.read_chain`.
 
-None of them stores anything. What they build expires at the moment its data was fetched, so it is never fresh.
+Only `upstream` stores anything. What the others build expires at the moment its data was fetched, so it is never fresh.
 """
 
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from hashlib import sha256
 
-from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
 from adwarm.foundation.wording import format_count
-from adwarm.model import Priority, QuerySpec, ReportKey, Window, matches_key, resolve_key
-from adwarm.prefetch import PrefetchEngine
+from adwarm.model import (
+    CallCause,
+    CauseKind,
+    Priority,
+    QuerySpec,
+    ReportKey,
+    Window,
+    matches_key,
+    resolve_key,
+    resolve_window,
+)
+from adwarm.prefetch import KeyRequest, PrefetchEngine
+from adwarm.prefetch.batch import BatchStopped
 from adwarm.prefetch.entry_builder import (
     EntryQuery,
     Provenance,
@@ -26,15 +37,174 @@ from adwarm.prefetch.entry_builder import (
 )
 from adwarm.prefetch.gap_filling import MissingData, describe_missing
 from adwarm.prefetch.window_read import WindowQuery, read_window
-from adwarm.recovery.fallback import is_abandoned
-from adwarm.serving.reader import Reader, ReadResult, ReadStatus
+from adwarm.recovery.fallback import Fallback, is_abandoned
+from adwarm.serving.reader import Reader, ReadResult, ReadStatus, RecentEntry
+from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.sources.protocol import Capabilities
 from adwarm.store import accounts, entries, partitions
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import check_objects, daily_table, pack_rows, unpack_rows
 
+_FETCHING_KINDS = frozenset({"source", "upstream"})
+_ISOLATED_KINDS = frozenset({"partitions", "window", "source"})
 _MAX_WINDOWS = 10
 """Entries whose bytes the step `window` reads before it gives up; each one before was damaged."""
+
+
+class StoreUnreachable(Transient):
+    """The database cannot be read; the cause says why and what to do, and may name the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRequest:
+    """What a chain is run for.
+
+    Attributes:
+        first: what the stored entry gave: no hit.
+        may_fetch: whether the caller may cause calls of a platform or a warehouse.
+        priority: the class of such calls.
+        find_cached: returns the entry that the process knows; the reader's own by default.
+        is_outdated: whether the entry may have changed since `first`, so that it is read again.
+        wants_document: whether the document is needed; otherwise `partitions` says only that there is one, and its age.
+        admit_call: called in the step's thread before `source` or `upstream` calls; it raises `Refused` when the caller
+            may cause no further call.
+        caller: whose calls `admit_call` counts, so that no other caller's run is shared.
+        allow_partial: whether an entry of other days than the key means may answer.
+    """
+
+    first: ReadResult
+    may_fetch: bool = False
+    priority: Priority = Priority.CRITICAL
+    find_cached: Callable[[], RecentEntry | None] | None = None
+    is_outdated: bool = False
+    wants_document: bool = True
+    admit_call: Callable[[], None] = lambda: None
+    caller: str = ""
+    allow_partial: bool = False
+
+    @property
+    def key(self) -> ReportKey:
+        """The report."""
+        return self.first.key
+
+
+class ReportSteps:
+    """The fallbacks of one run of the chain.
+
+    Attributes:
+        refused_window: the days of a result that was not used because they are others than the key means.
+    """
+
+    def __init__(self, reader: Reader, make_prefetch: Callable[[], PrefetchEngine], request: ChainRequest) -> None:
+        self._reader = reader
+        self._make_prefetch = make_prefetch
+        self._request = request
+        self._key = request.key
+        self._is_outdated = request.is_outdated
+        self.refused_window: Window | None = None
+
+    def build(self, steps: Sequence[FallbackSettings]) -> list[Fallback[ReadResult]]:
+        """Return those of `steps` that can answer the request, in the same order."""
+        return [self._build(step) for step in steps if self._is_usable(step)]
+
+    def _is_usable(self, step: FallbackSettings) -> bool:
+        error = self._request.first.error
+        if step.kind == "cache":
+            return isinstance(error, StoreUnreachable | Corrupt)
+        if isinstance(error, StoreUnreachable):
+            return False
+        return self._request.may_fetch or step.kind not in _FETCHING_KINDS
+
+    def _build(self, step: FallbackSettings) -> Fallback[ReadResult]:
+        calls: dict[str, Callable[[], ReadResult]] = {
+            "cache": self._read_cached,
+            "entry": self._read_entry,
+            "partitions": lambda: read_partitions(self._reader, self._key, with_document=self._request.wants_document),
+            "window": lambda: find_other_window(self._reader, self._key),
+            "source": lambda: self._read_source(step),
+            "upstream": lambda: self._fetch(step),
+        }
+        if step.kind == "partitions":
+            load_libraries()
+        return Fallback(
+            step.name,
+            lambda: self._require_days(calls[step.kind](), step.max_age_seconds),
+            step.timeout_seconds,
+            as_of=lambda result: None if result.entry is None else result.entry.fetched_at,
+            errors=step.errors,
+            max_age_seconds=step.max_age_seconds,
+            may_be_isolated=step.kind in _ISOLATED_KINDS,
+        )
+
+    def _require_days(self, result: ReadResult, max_age: float | None) -> ReadResult:
+        """Return the result of a step, unless its days are others than the key means and the caller does not allow it.
+
+        The only place that decides it. The days of a refused result are kept, if it is not too old to be used.
+
+        Raises:
+            NotFound: the days are others.
+        """
+        other = result.other_window
+        if other is None or self._request.allow_partial:
+            return result
+        if max_age is None or (result.age_seconds or 0.0) <= max_age:
+            self.refused_window = self.refused_window or other
+        raise NotFound(f"{result.reason}; only a reader that allows partial answers gets it")
+
+    def _read_cached(self) -> ReadResult:
+        cached = self._request.find_cached() if self._request.find_cached else None
+        cached = cached or self._reader.find_recent(self._key)
+        if cached is None:
+            raise NotFound("this process has not read the report before")
+        entry, now = cached.entry, self._reader.clock.now()
+        reason = f"a copy in memory covers {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
+        window = resolve_window(self._key.date_range, cached.data_zone, now)
+        return ReadResult(
+            key=self._key,
+            status=ReadStatus.STALE,
+            read_at=now,
+            entry=entry,
+            blob=cached.blob,
+            reason=reason,
+            window=window,
+        )
+
+    def _read_entry(self) -> ReadResult:
+        result = self._request.first
+        if self._is_outdated:
+            result = self._reader.read(self._key, record_traffic=False)
+        if result.entry is None:
+            raise result.error or NotFound(result.reason)
+        return result
+
+    def _read_source(self, step: FallbackSettings) -> ReadResult:
+        self._request.admit_call()
+        limits = self._request.priority, step.timeout_seconds
+        return read_source(self._reader, self._make_prefetch(), self._key, step.connection or "", limits)
+
+    def _fetch(self, step: FallbackSettings) -> ReadResult:
+        self._request.admit_call()
+        self._is_outdated = True
+        engine = self._make_prefetch()
+        wait = min(step.timeout_seconds, engine.settings.backpressure.timeout_seconds)
+        done = engine.run(
+            [KeyRequest(self._key, cause=CallCause(CauseKind.READER))],
+            self._request.priority,
+            wait_seconds=wait,
+            heartbeat=_stop_if_abandoned,
+        )
+        result = self._reader.read(self._key, record_traffic=False)
+        if result.status is ReadStatus.HIT:
+            return replace(result, status=ReadStatus.FETCHED)
+        outcome = done.outcomes[0]
+        raise outcome.error or AdwarmError(outcome.reason or result.reason)
+
+
+def _stop_if_abandoned(running_reports: int) -> None:
+    """End a fetch that nobody waits for any more; its accounts end at their next call, and what is stored stays."""
+    del running_reports
+    if is_abandoned():
+        raise BatchStopped("nobody waits for the fetch any more")
 
 
 class LibraryLoader:

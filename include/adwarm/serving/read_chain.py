@@ -29,70 +29,29 @@ The read API, `adwarm get` and `PrefetchInsightsOperator` use it. A hit is answe
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError, Transient
+from adwarm.foundation.errors import AdwarmError, NotFound, StorageError, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.wording import format_duration
-from adwarm.model import Actor, CallCause, CauseKind, Priority, ReportKey, Window, resolve_window
-from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest, PrefetchEngine
-from adwarm.prefetch.batch import BatchStopped
+from adwarm.model import Actor, ReportKey
+from adwarm.prefetch import BatchResult, KeyOutcome, PrefetchEngine
 from adwarm.prefetch.batch_result import KeyStatus
-from adwarm.recovery import Fallback, RecoveryPipeline
-from adwarm.recovery.fallback import FallbackRun, is_abandoned
-from adwarm.serving.chain_steps import find_other_window, load_libraries, read_partitions, read_source
-from adwarm.serving.reader import Reader, ReadResult, ReadStatus, RecentEntry
+from adwarm.recovery.fallback import FallbackChain, FallbackRun
+from adwarm.recovery.isolation import IsolationTracker
+from adwarm.serving.chain_steps import ChainRequest, ReportSteps, StoreUnreachable
+from adwarm.serving.reader import Reader, ReadResult, ReadStatus
 from adwarm.settings.recovery_sections import ANY_ERROR, FallbackSettings
+from adwarm.store.gates import SqlGates
 
-_HOUR_SECONDS = 3_600.0
-_FETCHING_KINDS = frozenset({"source", "upstream"})
-_ISOLATED_KINDS = frozenset({"partitions", "window", "source"})
 _COMPLETE_SOURCES = frozenset({"entry", "upstream"})
 _FRESH_STATUSES = frozenset({ReadStatus.HIT, ReadStatus.FETCHED})
 STORE_ERRORS: Final = (Transient, OSError, SQLAlchemyError)
 """What reading an entry raises when its database cannot be reached or is too slow."""
-CachedEntry = Callable[[], RecentEntry | None]
-
-
-class StoreUnreachable(Transient):
-    """The database cannot be read; the cause says why and what to do, and may name the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChainRequest:
-    """What a chain is run for.
-
-    Attributes:
-        first: what the stored entry gave: no hit.
-        may_fetch: whether the caller may cause calls of a platform or a warehouse.
-        priority: the class of such calls.
-        find_cached: returns the entry that the process knows; the reader's own by default.
-        is_outdated: whether the entry may have changed since `first`, so that it is read again.
-        wants_document: whether the document is needed; otherwise `partitions` says only that there is one, and its age.
-        admit_call: called in the step's thread before `source` or `upstream` calls; it raises `Refused` when the caller
-            may cause no further call.
-        caller: whose calls `admit_call` counts, so that no other caller's run is shared.
-        allow_partial: whether an entry of other days than the key means may answer.
-    """
-
-    first: ReadResult
-    may_fetch: bool = False
-    priority: Priority = Priority.CRITICAL
-    find_cached: CachedEntry | None = None
-    is_outdated: bool = False
-    wants_document: bool = True
-    admit_call: Callable[[], None] = lambda: None
-    caller: str = ""
-    allow_partial: bool = False
-
-    @property
-    def key(self) -> ReportKey:
-        """The report."""
-        return self.first.key
 
 
 def order_steps(steps: Sequence[FallbackSettings], *, wants_fresh: bool) -> tuple[FallbackSettings, ...]:
@@ -112,34 +71,35 @@ def order_steps(steps: Sequence[FallbackSettings], *, wants_fresh: bool) -> tupl
     return (fetch.model_copy(update={"errors": (ANY_ERROR,)}), *rest)
 
 
-def name_step(step: FallbackSettings) -> str:
-    """Return the name of a step in results: its kind, and `source:NAME` for a connection."""
-    return step.kind if step.connection is None else f"source:{step.connection}"
-
-
-def max_age_seconds(step: FallbackSettings) -> float | None:
-    """Return the largest age of the data that a step answers with; None for any."""
-    return None if step.max_age_hours is None else step.max_age_hours * _HOUR_SECONDS
-
-
 class ReadChain:
     """Answers report keys by the chain of the settings. Safe to share between threads.
 
     Args:
-        make_pipeline: returns what runs the steps and knows which are isolated.
         make_prefetch: builds the engine for `upstream` and `source`; called only for these.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        make_pipeline: Callable[[], RecoveryPipeline],
-        make_prefetch: Callable[[], PrefetchEngine],
-    ) -> None:
+    def __init__(self, reader: Reader, make_prefetch: Callable[[], PrefetchEngine]) -> None:
         self.reader = reader
-        self._make_pipeline = make_pipeline
         self._make_prefetch = make_prefetch
-        self.steps = reader.context.settings.recovery.fallbacks
+        self._recovery = reader.context.settings.recovery
+        isolation = IsolationTracker(SqlGates(reader.context.engine), self._recovery, reader.clock)
+        self._chain = FallbackChain(isolation, reader.clock)
+        self.steps = self._recovery.fallbacks
+
+    @property
+    def entry_step(self) -> FallbackSettings | None:
+        """How long the database may take to say which entry answers, and up to which age an old one does."""
+        return next((step for step in self.steps if step.kind == "entry"), None)
+
+    def split_steps(
+        self, *, wants_fresh: bool
+    ) -> tuple[Sequence[FallbackSettings], FallbackSettings | None, Sequence[FallbackSettings]]:
+        """Return the steps before `upstream`, that step if there is one, and those after it."""
+        steps = order_steps(self.steps, wants_fresh=wants_fresh)
+        place = next((number for number, step in enumerate(steps) if step.kind == "upstream"), None)
+        if place is None:
+            return steps, None, ()
+        return steps[:place], steps[place], steps[place + 1 :]
 
     def read(
         self,
@@ -192,10 +152,6 @@ class ReadChain:
         except STORE_ERRORS as error:
             return self.describe_lost_store(key, error)
 
-    def describe_miss(self, key: ReportKey, reason: str) -> ReadResult:
-        """Return the miss of a key for which nothing is stored."""
-        return ReadResult(key, ReadStatus.MISS, self.reader.clock.now(), reason=reason)
-
     def describe_lost_store(self, key: ReportKey, error: Exception) -> ReadResult:
         """Return the miss of a key whose entry could not be read."""
         is_damaged = isinstance(error, StorageError) and error.code == "database_damaged"
@@ -213,8 +169,8 @@ class ReadChain:
         """
         first = request.first
         error = first.error if error is None else error
-        built = _Steps(self.reader, self._make_prefetch, request)
-        run = self._make_pipeline().fall_back(built.build(steps), error)
+        built = ReportSteps(self.reader, self._make_prefetch, request)
+        run = self._chain.run(built.build(steps), error, isolates=self._recovery.isolate)
         result = _describe(run, first)
         if result.entry is not None or built.refused_window is None:
             return result
@@ -243,8 +199,7 @@ def read_or_fetch(
         StoreUnreachable: the database cannot be read, and this process has not read the report before; the message
             says why and what to do.
     """
-    make = cache(make_prefetch)
-    chain = ReadChain(reader, lambda: make().pipeline, make)
+    chain = ReadChain(reader, cache(make_prefetch))
     return require_entry(chain.read(key, actor, may_fetch=True, wants_fresh=True, allow_partial=allow_partial))
 
 
@@ -265,120 +220,6 @@ def require_entry(result: ReadResult, hint: str = "") -> ReadResult:
         reason = str(cause) if isinstance(cause, AdwarmError) else result.reason
         raise StoreUnreachable(f"{result.key}: {reason}; this process has not read the report before") from result.error
     raise NotFound(f"{result.key}: {result.reason}{hint}") from result.error
-
-
-class _Steps:
-    """The fallbacks of one run of a chain."""
-
-    def __init__(self, reader: Reader, make_prefetch: Callable[[], PrefetchEngine], request: ChainRequest) -> None:
-        self._reader = reader
-        self._make_prefetch = make_prefetch
-        self._request = request
-        self._key = request.key
-        self._is_outdated = request.is_outdated
-        self.refused_window: Window | None = None
-
-    def build(self, steps: Sequence[FallbackSettings]) -> list[Fallback[ReadResult]]:
-        return [self._build(step) for step in steps if self._is_usable(step)]
-
-    def _is_usable(self, step: FallbackSettings) -> bool:
-        error = self._request.first.error
-        if step.kind == "cache":
-            return isinstance(error, StoreUnreachable | Corrupt)
-        if isinstance(error, StoreUnreachable):
-            return False
-        return self._request.may_fetch or step.kind not in _FETCHING_KINDS
-
-    def _build(self, step: FallbackSettings) -> Fallback[ReadResult]:
-        calls: dict[str, Callable[[], ReadResult]] = {
-            "cache": self._read_cached,
-            "entry": self._read_entry,
-            "partitions": lambda: read_partitions(self._reader, self._key, with_document=self._request.wants_document),
-            "window": lambda: find_other_window(self._reader, self._key),
-            "source": lambda: self._read_source(step),
-            "upstream": lambda: self._fetch(step),
-        }
-        if step.kind == "partitions":
-            load_libraries()
-        return Fallback(
-            name_step(step),
-            lambda: self._require_days(calls[step.kind](), max_age_seconds(step)),
-            step.timeout_seconds,
-            as_of=lambda result: None if result.entry is None else result.entry.fetched_at,
-            errors=step.errors,
-            max_age_seconds=max_age_seconds(step),
-            may_be_isolated=step.kind in _ISOLATED_KINDS,
-        )
-
-    def _require_days(self, result: ReadResult, max_age: float | None) -> ReadResult:
-        """Return the result of a step, unless its days are others than the key means and the caller does not allow it.
-
-        The only place that decides it. The days of a refused result are kept, if it is not too old to be used.
-
-        Raises:
-            NotFound: the days are others.
-        """
-        other = result.other_window
-        if other is None or self._request.allow_partial:
-            return result
-        if max_age is None or (result.age_seconds or 0.0) <= max_age:
-            self.refused_window = self.refused_window or other
-        raise NotFound(f"{result.reason}; only a reader that allows partial answers gets it")
-
-    def _read_cached(self) -> ReadResult:
-        cached = self._request.find_cached() if self._request.find_cached else None
-        cached = cached or self._reader.find_recent(self._key)
-        if cached is None:
-            raise NotFound("this process has not read the report before")
-        entry, now = cached.entry, self._reader.clock.now()
-        reason = f"a copy in memory covers {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
-        window = resolve_window(self._key.date_range, cached.data_zone, now)
-        return ReadResult(
-            key=self._key,
-            status=ReadStatus.STALE,
-            read_at=now,
-            entry=entry,
-            blob=cached.blob,
-            reason=reason,
-            window=window,
-        )
-
-    def _read_entry(self) -> ReadResult:
-        result = self._request.first
-        if self._is_outdated:
-            result = self._reader.read(self._key, record_traffic=False)
-        if result.entry is None:
-            raise result.error or NotFound(result.reason)
-        return result
-
-    def _read_source(self, step: FallbackSettings) -> ReadResult:
-        self._request.admit_call()
-        limits = self._request.priority, step.timeout_seconds
-        return read_source(self._reader, self._make_prefetch(), self._key, step.connection or "", limits)
-
-    def _fetch(self, step: FallbackSettings) -> ReadResult:
-        self._request.admit_call()
-        self._is_outdated = True
-        engine = self._make_prefetch()
-        wait = min(step.timeout_seconds, engine.settings.backpressure.timeout_seconds)
-        done = engine.run(
-            [KeyRequest(self._key, cause=CallCause(CauseKind.READER))],
-            self._request.priority,
-            wait_seconds=wait,
-            heartbeat=_stop_if_abandoned,
-        )
-        result = self._reader.read(self._key, record_traffic=False)
-        if result.status is ReadStatus.HIT:
-            return replace(result, status=ReadStatus.FETCHED)
-        outcome = done.outcomes[0]
-        raise outcome.error or AdwarmError(outcome.reason or result.reason)
-
-
-def _stop_if_abandoned(running_reports: int) -> None:
-    """End a fetch that nobody waits for any more; its accounts end at their next call, and what is stored stays."""
-    del running_reports
-    if is_abandoned():
-        raise BatchStopped("nobody waits for the fetch any more")
 
 
 def _describe(run: FallbackRun[ReadResult], first: ReadResult) -> ReadResult:

@@ -74,6 +74,16 @@ class FallbackSettings(Section):
             raise ValueError("`connection` belongs to the kind `source`, and only to it")
         return self
 
+    @property
+    def name(self) -> str:
+        """Its name in results: the kind, and `source:NAME` for a connection."""
+        return self.kind if self.connection is None else f"source:{self.connection}"
+
+    @property
+    def max_age_seconds(self) -> float | None:
+        """The largest age of the data that it answers with; None for any."""
+        return None if self.max_age_hours is None else self.max_age_hours * 3_600.0
+
 
 class HealerSettings(Section):
     """An action that may fix the cause of some errors."""

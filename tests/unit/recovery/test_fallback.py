@@ -5,11 +5,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adwarm.foundation.clock import FrozenClock
 from adwarm.foundation.errors import (
     AdwarmError,
     Corrupt,
@@ -24,11 +26,12 @@ from adwarm.recovery import fallback
 from adwarm.recovery.fallback import (
     MAX_ABANDONED,
     Fallback,
+    FallbackChain,
     FallbackRun,
     call_with_timeout,
     is_abandoned,
-    run_fallbacks,
 )
+from adwarm.recovery.isolation import IsolationTracker
 from adwarm.recovery.retry import matches_errors
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -47,22 +50,27 @@ NAMES = ("any", "AdwarmError", "Transient", "Throttled", "TokenDead", "Corrupt",
 
 
 @dataclass
-class Guard:
-    """Isolates the names that a test names, and remembers what was counted."""
+class Isolation:
+    """Isolates the fallbacks that a test names, and remembers what was counted."""
 
     isolated: dict[str, float] = field(default_factory=dict)
     counted: list[tuple[str, bool]] = field(default_factory=list)
 
-    def isolated_seconds(self, name: str) -> float:
-        return self.isolated.get(name, 0.0)
+    def remaining_seconds(self, scope: str) -> float:
+        return self.isolated.get(scope.removeprefix("fallback:"), 0.0)
 
-    def count(self, name: str, failure: Exception | None) -> None:
-        self.counted.append((name, failure is not None))
+    def record(self, scope: str, *, failed: bool) -> None:
+        self.counted.append((scope.removeprefix("fallback:"), failed))
+
+    def record_failure(self, scope: str, error: Exception) -> None:
+        self.record(scope, failed=True)
 
 
-def run(fallbacks: list[Fallback[str]], error: Exception | None = None, guard: Guard | None = None) -> FallbackRun[str]:
+def run(
+    fallbacks: list[Fallback[str]], error: Exception | None = None, isolation: Isolation | None = None
+) -> FallbackRun[str]:
     """Run fallbacks at `NOW`."""
-    return run_fallbacks(fallbacks, error, guard or Guard(), lambda: NOW)
+    return FallbackChain(cast("IsolationTracker", isolation or Isolation()), FrozenClock(NOW)).run(fallbacks, error)
 
 
 def answering(name: str, **options: object) -> Fallback[str]:
@@ -154,32 +162,32 @@ def test_timeouts_of_a_cold_process_do_not_count_for_isolation(
     """For a minute after the first call timeouts are left out and other failures count; then timeouts count too."""
     now = [1_000.0]
     monkeypatch.setattr(fallback, "_CALLS", fallback._RunningCalls(lambda: now[0]))
-    guard = Guard()
+    isolation = Isolation()
     slow = Fallback("slow", hanging, 0.01)
-    run([slow, failing("down", Transient("down"))], guard=guard)
-    assert [name for name, _ in guard.counted] == ["down"]
+    run([slow, failing("down", Transient("down"))], isolation=isolation)
+    assert [name for name, _ in isolation.counted] == ["down"]
     now[0] += fallback.WARM_UP_SECONDS - 1
-    run([slow], guard=guard)
-    assert [name for name, _ in guard.counted] == ["down"]
+    run([slow], isolation=isolation)
+    assert [name for name, _ in isolation.counted] == ["down"]
     now[0] += 1
-    run([slow], guard=guard)
-    assert [name for name, _ in guard.counted] == ["down", "slow"]
+    run([slow], isolation=isolation)
+    assert [name for name, _ in isolation.counted] == ["down", "slow"]
 
 
 def test_a_timeout_falls_to_the_next(hanging: Callable[[], str]) -> None:
     """A slow fallback has failed with `TimeoutError`, which is the error that the next one's condition sees."""
-    guard = Guard()
+    isolation = Isolation()
     found = run(
         [
             Fallback("slow here only", hanging, 0.01),  # the first minute of a name counts in the whole process
             answering("a", errors=("Transient",)),
             answering("b", errors=("TimeoutError",)),
         ],
-        guard=guard,
+        isolation=isolation,
     )
     assert found.used is not None
     assert (found.used.name, found.value, found.attempts) == ("b", "b", 2)
-    assert guard.counted == [("b", False)], "the first minute of the slow one in this process"
+    assert isolation.counted == [("b", False)], "the first minute of the slow one in this process"
     assert found.notes == ("fallback slow here only failed: TimeoutError: no answer within 0.01 s",)
 
 
@@ -188,11 +196,11 @@ def test_old_results_are_not_used(subtests: pytest.Subtests) -> None:
     for age_seconds in (59, 60, 61):
         with subtests.test(age_seconds=age_seconds):
             at = NOW - timedelta(seconds=age_seconds)
-            guard = Guard()
+            isolation = Isolation()
             old = answering("old", as_of=lambda _, at=at: at, max_age_seconds=60)
-            found = run([old, answering("new")], guard=guard)
+            found = run([old, answering("new")], isolation=isolation)
             assert found.value == ("new" if age_seconds > 60 else "old")
-            assert guard.counted[0] == ("old", False)
+            assert isolation.counted[0] == ("old", False)
             if age_seconds > 60:
                 assert found.notes == ("fallback old is not used: its data is 61 s old, and 60 s is the limit",)
 
@@ -204,10 +212,10 @@ def test_a_result_of_unknown_age_is_used() -> None:
 
 def test_isolated_fallbacks_are_skipped_unless_they_are_exempt() -> None:
     """An isolated one is not called and the note says for how long; an exempt one is neither asked nor counted."""
-    guard = Guard({"a": 90.0, "b": 90.0})
-    found = run([answering("a"), answering("b", may_be_isolated=False)], guard=guard)
+    isolation = Isolation({"a": 90.0, "b": 90.0})
+    found = run([answering("a"), answering("b", may_be_isolated=False)], isolation=isolation)
     assert (found.value, found.notes) == ("b", ("skipped fallback a: isolated for another 90 s",))
-    assert guard.counted == []
+    assert isolation.counted == []
 
 
 def test_what_counts_against_a_fallback(subtests: pytest.Subtests) -> None:
@@ -220,9 +228,9 @@ def test_what_counts_against_a_fallback(subtests: pytest.Subtests) -> None:
         (Refused("x", retry_after=1), False),
     ):
         with subtests.test(error=error, is_failed=is_failed):
-            guard = Guard()
-            run([failing("a", error)], guard=guard)
-            assert guard.counted == [("a", is_failed)]
+            isolation = Isolation()
+            run([failing("a", error)], isolation=isolation)
+            assert isolation.counted == [("a", is_failed)]
 
 
 def test_no_result_is_no_error() -> None:

@@ -19,10 +19,8 @@ from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest
 from adwarm.prefetch.batch_result import KeyStatus
 from adwarm.serving import ReadChain, ReadResult, ReadStatus, chain_steps
-from adwarm.serving.chain_steps import read_source
+from adwarm.serving.chain_steps import ChainRequest, StoreUnreachable, read_source
 from adwarm.serving.read_chain import (
-    ChainRequest,
-    StoreUnreachable,
     describe_fallbacks,
     look_up_fallbacks,
     order_steps,
@@ -467,7 +465,7 @@ def test_a_step_that_keeps_failing_is_isolated(desk: ReaderHarness, monkeypatch:
         raise OSError("the object store is down")
 
     chain = make_chain(desk, step("partitions"), step("entry"))
-    monkeypatch.setattr("adwarm.serving.read_chain.read_partitions", fail)
+    monkeypatch.setattr("adwarm.serving.chain_steps.read_partitions", fail)
     actions = [chain.read(KEY).actions[0] for _ in range(8)]
     assert "failed: OSError" in actions[0]
     assert "skipped fallback partitions: isolated for another" in actions[-1]

@@ -69,15 +69,17 @@ from adwarm.serving.api.visit import (
     send_problem,
     unless_gone,
 )
-from adwarm.serving.api_chain import ApiChain
+from adwarm.serving.chain_steps import ChainRequest, StoreUnreachable
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.open_log import Open
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.problems import ANSWER_SECONDS, Problem, retry_headers, unknown_report
-from adwarm.serving.read_chain import STORE_ERRORS, ChainRequest, StoreUnreachable
+from adwarm.serving.read_chain import STORE_ERRORS
+from adwarm.serving.reader import ReadResult, ReadStatus
 from adwarm.serving.services import ServingServices
+from adwarm.serving.shared_runs import SharedRuns
 from adwarm.serving.tokens import Credentials, parse_credentials
 from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry
@@ -114,7 +116,8 @@ class HitRoute:
         self._parts = parts
         self._clock = services.clock
         self._misses = services.misses
-        self._chain = ApiChain(services.chain, parts)
+        self._chain = services.chain
+        self._runs = SharedRuns(services.chain, parts)
         self._store_lost_at = -math.inf
         self._reports = frozenset(services.context.settings.reports)
         self._max_wait = services.context.settings.backpressure.timeout_seconds
@@ -216,10 +219,11 @@ class HitRoute:
     async def _load_pointer(self, visit: Visit, key: ReportKey) -> Pointer:
         """Read a pointer; where the process has an older one, no longer than the step `entry` of the chain allows."""
         seconds = visit.seconds
-        if self._chain.entry_seconds is not None and self._parts.pointers.get_last(key) is not None:
+        step = self._chain.entry_step
+        if step is not None and self._parts.pointers.get_last(key) is not None:
             if loop_time() - self._store_lost_at < _LOST_SECONDS:
                 raise _NotTried
-            seconds = self._chain.entry_seconds
+            seconds = step.timeout_seconds
         async with asyncio.timeout(seconds):
             return await self._parts.pointers.load(key)
 
@@ -233,8 +237,12 @@ class HitRoute:
 
     def _is_too_old(self, entry: Entry, now: datetime) -> bool:
         """Whether an entry is older than the chain serves old entries."""
-        is_old = (now - entry.fetched_at).total_seconds() > self._chain.max_stale_seconds
-        return is_old and not entry.is_fresh(now)
+        step = self._chain.entry_step
+        if entry.is_fresh(now):
+            return False
+        if step is None:
+            return True
+        return step.max_age_seconds is not None and (now - entry.fetched_at).total_seconds() > step.max_age_seconds
 
     def _find_wait(self, reading: Reading) -> float:
         """Return how many seconds the reader waits for a fresh report; 0 when it does not, or its token may not."""
@@ -289,7 +297,7 @@ class HitRoute:
 
     async def _answer_without_store(self, reading: Reading, error: Exception) -> None:
         """Send what this process knows of a report whose entry cannot be read."""
-        first = self._chain.describe_miss(reading.query.key, error, "")
+        first = self._chain.describe_lost_store(reading.query.key, error)
         before, _, after = self._chain.split_steps(wants_fresh=False)
         request = ChainRequest(first, priority=Priority.NORMAL, allow_partial=allows_partial(reading.visit.prefer))
         if not await self._send_found(reading, request, [*before, *after]):
@@ -303,7 +311,7 @@ class HitRoute:
         priority = _find_priority(reading) if may_fetch else Priority.NORMAL
         wait = self._find_wait(reading)
         before, upstream, after = self._chain.split_steps(wants_fresh=wait > 0)
-        first = self._chain.describe_miss(key, None, f"nothing is stored for {pointer.window}")
+        first = ReadResult(key, ReadStatus.MISS, self._clock.now(), reason=f"nothing is stored for {pointer.window}")
         is_awaited = wait > 0 and pointer.entry is not None and not pointer.entry.is_fresh(reading.at)
         if pointer.entry is not None and not is_awaited and not self._is_too_old(pointer.entry, reading.at):
             first = replace(first, error=Corrupt("the stored bytes are lost or damaged"))
@@ -393,7 +401,7 @@ class HitRoute:
         error: Exception | None = None,
     ) -> bool:
         """Send the answer of the first step that has one; False when none has, and then nothing was sent."""
-        visit, result = reading.visit, await self._chain.find(request, steps, error)
+        visit, result = reading.visit, await self._runs.find(request, steps, error)
         if result.entry is None:
             visit.refused_window = visit.refused_window or result.refused_window
             return False

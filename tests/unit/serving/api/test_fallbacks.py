@@ -18,10 +18,10 @@ from adwarm.foundation.errors import NotFound, Refused, Transient
 from adwarm.model import Account, Priority, ReportKey, TokenScope
 from adwarm.serving import http_headers
 from adwarm.serving.api import hit_route
-from adwarm.serving.api_chain import REUSE_SECONDS
 from adwarm.serving.chain_steps import read_partitions
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.problems import Problem
+from adwarm.serving.shared_runs import REUSE_SECONDS
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
 from adwarm.store import accounts, entries, payloads
 from adwarm.store.database import write_transaction
@@ -431,7 +431,8 @@ def test_a_database_that_hangs(route: HitHarness, monkeypatch: pytest.MonkeyPatc
     """A known report waits as long as the step `entry` allows, and then comes from memory."""
     route.desk.warm(KEY)
     good, release = route.get(PATH), threading.Event()
-    route.route._chain.entry_seconds = 0.05
+    short = {"timeout_seconds": 0.05}
+    route.route._chain.steps = tuple(step.model_copy(update=short) if step.kind == "entry" else step for step in SLOW)
 
     def hang(*args: object) -> Any:
         release.wait(60)
@@ -461,7 +462,7 @@ def test_a_crowd_costs_one_run(route: HitHarness, monkeypatch: pytest.MonkeyPatc
         runs.append(key)
         return read_partitions(reader, key, **options)
 
-    monkeypatch.setattr("adwarm.serving.read_chain.read_partitions", counted)
+    monkeypatch.setattr("adwarm.serving.chain_steps.read_partitions", counted)
 
     async def visit() -> list[Answer]:
         first = await asyncio.gather(*(route.request(PATH) for _ in range(50)))
@@ -483,7 +484,7 @@ def test_a_call_of_a_step_counts_against_the_token_of_its_reader(
         calls.append(key)
         raise NotFound("it has no rows")
 
-    monkeypatch.setattr("adwarm.serving.read_chain.read_source", call)
+    monkeypatch.setattr("adwarm.serving.chain_steps.read_source", call)
     route = make_route(desk, tmp_path, FallbackSettings(kind="source", connection="other", timeout_seconds=60))
     accounts.save(desk.engine, [Account("act_1")], NOW)
     route.misses.refusal = Refused("none are left", retry_after=9)

@@ -22,9 +22,9 @@ from adwarm.serving.api.insights_request import allows_partial
 from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, OpenRequest
 from adwarm.serving.api.routes.requests import request_path
 from adwarm.serving.api.visit import choose_actor
+from adwarm.serving.chain_steps import StoreUnreachable
 from adwarm.serving.open_log import Open
 from adwarm.serving.problems import Problem, unknown_report
-from adwarm.serving.read_chain import StoreUnreachable
 from adwarm.serving.reader import ReadResult, ReadStatus
 from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import check_key, cut_priority

@@ -1,4 +1,4 @@
-"""The fallback chain beside the event loop of the read API: for misses, damaged entries and a lost database only.
+"""Runs of the fallback chain beside the event loop of the read API: for misses, damaged entries and a lost database.
 
 Steps run in threads of their own. Readers of one key share a run, and for `REUSE_SECONDS` its result, so that a crowd
 costs one. The copy that the process knows of a report is the one that the hit route has sent last.
@@ -13,9 +13,10 @@ from cachetools import TTLCache
 
 from adwarm.model import ReportKey
 from adwarm.serving.body_cache import seal_body
+from adwarm.serving.chain_steps import ChainRequest
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.read_chain import ChainRequest, ReadChain, max_age_seconds, order_steps
+from adwarm.serving.read_chain import ReadChain
 from adwarm.serving.reader import ReadResult, RecentEntry
 from adwarm.settings.recovery_sections import FallbackSettings
 
@@ -26,36 +27,14 @@ _RESULT_BYTES: Final = 2_000
 _RunName = tuple[ReportKey, str, bool, bool, str, str]
 
 
-class ApiChain:
-    """Runs the steps of the chain for the read API. Its methods are called in one event loop."""
+class SharedRuns:
+    """Runs the chain once for all readers of a key. Its methods are called in one event loop."""
 
     def __init__(self, chain: ReadChain, parts: HitParts) -> None:
         self._chain = chain
         self._parts = parts
         self._flights: dict[_RunName, asyncio.Future[ReadResult]] = {}
         self._results: TTLCache[_RunName, ReadResult] = TTLCache(_REUSED_BYTES, REUSE_SECONDS, loop_time, _count_bytes)
-        entry = next((step for step in chain.steps if step.kind == "entry"), None)
-        self.entry_seconds = None if entry is None else entry.timeout_seconds
-        """How long the database may take to say which entry answers; None without the step `entry`."""
-        limit = None if entry is None else max_age_seconds(entry)
-        self.max_stale_seconds = -1.0 if entry is None else float("inf") if limit is None else limit
-        """Age up to which an old entry is sent as it is; below 0 without the step `entry`."""
-
-    def split_steps(
-        self, *, wants_fresh: bool
-    ) -> tuple[Sequence[FallbackSettings], FallbackSettings | None, Sequence[FallbackSettings]]:
-        """Return the steps before `upstream`, that step if there is one, and those after it."""
-        steps = order_steps(self._chain.steps, wants_fresh=wants_fresh)
-        place = next((number for number, step in enumerate(steps) if step.kind == "upstream"), None)
-        if place is None:
-            return steps, None, ()
-        return steps[:place], steps[place], steps[place + 1 :]
-
-    def describe_miss(self, key: ReportKey, error: Exception | None, reason: str) -> ReadResult:
-        """Return the miss that a run starts from; `error` is that of the database, if it could not be read."""
-        if error is None:
-            return self._chain.describe_miss(key, reason)
-        return self._chain.describe_lost_store(key, error)
 
     async def find(
         self, request: ChainRequest, steps: Sequence[FallbackSettings], error: Exception | None = None
@@ -69,7 +48,7 @@ class ApiChain:
         if not steps:
             return request.first
         error = error or request.first.error
-        names = ",".join(f"{step.kind}:{step.connection or ''}" for step in steps)
+        names = ",".join(step.name for step in steps)
         caller = request.caller if any(step.kind == "source" for step in steps) else ""
         name = (request.key, names, request.may_fetch, request.allow_partial, caller, type(error).__name__)
         result = self._results.get(name)
