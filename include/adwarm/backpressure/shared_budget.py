@@ -43,7 +43,6 @@ from adwarm.backpressure.breakers import BreakerRegistry
 from adwarm.backpressure.quota_usage import Pace, pace_for
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, build_status
-from adwarm.foundation.circuit import Breaker
 from adwarm.foundation.errors import Transient
 from adwarm.foundation.gate import Gate
 from adwarm.model import Scope, ScopeKind
@@ -59,7 +58,8 @@ class SharedBudget:
 
     Attributes:
         scopes: states by scope; a new scope starts with its highest limit.
-        breaker_registry: the breakers of sources and of their accounts.
+        breaker_registry: the breakers of sources and of their accounts, with their rules.
+        breakers: these breakers by name.
         switch: the gate of all calls; None when it was never turned.
         grants: the counted grants, and expired ones whose outcome may still come.
         counted_grant_ids: ids of the grants whose slots count.
@@ -75,14 +75,10 @@ class SharedBudget:
         self.next_expiry = float("inf")
         self.last_token = 0
         self.breaker_registry = BreakerRegistry(settings)
+        self.breakers = self.breaker_registry.by_name
         self.switch: Gate | None = None
         self._rng = rng
         self._rules: dict[ScopeKind, ScopeRules] = {}
-
-    @property
-    def breakers(self) -> dict[str, Breaker]:
-        """The breakers by name."""
-        return self.breaker_registry.by_name
 
     def admit(self, call: CallRequest, now: float) -> Decision:
         """Request one slot in every scope of the call, the fleet included, and its tokens."""

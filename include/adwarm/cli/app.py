@@ -22,7 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 from adwarm.cli.terminal import print_error, print_unexpected_error, print_usage_error, show_version
 from adwarm.foundation.clock import SystemClock, bound_waits_together
 from adwarm.foundation.errors import AdwarmError
-from adwarm.foundation.home import make_private_folder
+from adwarm.foundation.home import make_private_folder, write_private_file
 from adwarm.foundation.redaction import describe_traceback, redact
 
 _MAX_MESSAGE_CHARS = 300
@@ -51,10 +51,14 @@ def _write_traceback(error: Exception) -> Path:
     head = [f"{now:%Y-%m-%d %H:%M:%S} UTC, adwarm {redact(' '.join(sys.argv[1:]))}", ""]
     name = f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
     text = "\n".join([*head, *lines[-_MAX_LINES:]]) + "\n"
+    path = _errors_folder() / name
     try:
-        return _write_private_file(_errors_folder(), name, text)
+        make_private_folder(path.parent)
+        write_private_file(path, text.encode())
     except OSError:  # a home that cannot be written to may be the cause of the error
-        return _write_private_file(Path(tempfile.gettempdir()), f"adwarm-{name}", text)
+        path = Path(tempfile.gettempdir()) / f"adwarm-{name}"
+        write_private_file(path, text.encode())
+    return path
 
 
 def _errors_folder() -> Path:
@@ -64,14 +68,6 @@ def _errors_folder() -> Path:
         return load_settings().home / "errors"
     except AdwarmError:
         return Path(tempfile.gettempdir()) / "adwarm-errors"
-
-
-def _write_private_file(folder: Path, name: str, text: str) -> Path:
-    make_private_folder(folder)
-    path = folder / name
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(text)
-    return path
 
 
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {

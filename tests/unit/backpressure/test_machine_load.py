@@ -190,16 +190,21 @@ def test_the_cut_halves_what_runs_and_ends_in_steps(engine: Engine, clock: Virtu
     assert limits[2:] == [4, 2, 2, 4, None, None]
 
 
+def _limit_machine(engine: Engine, clock: VirtualClock, limit: int) -> None:
+    """Store that the machine `one` is loaded, and may have `limit` calls in flight."""
+    load = MachineLoad(
+        machine="one", read_at=clock.now().timestamp(), memory_percent=90.0, cpu_percent=10.0, cpu_busy=1.0,
+        cpu_total=2.0, is_high=True, since=clock.now().timestamp(), calls=1, limit=limit, full=2 * limit,
+    )  # fmt: skip
+    capacity.renew_load(engine, "one", lambda _: load)
+
+
 @pytest.mark.parametrize("answer", [Wait(3.0, "no capacity"), Rejected("down", 30.0), StorageError("locked")])
 def test_a_call_that_is_not_admitted_does_not_count(
     engine: Engine, clock: VirtualClock, answer: Decision | Exception
 ) -> None:
     """After any number of refusals a machine with a limit of one admits the next call, and no second one."""
-    load = MachineLoad(
-        machine="one", read_at=clock.now().timestamp(), memory_percent=90.0, cpu_percent=10.0, cpu_busy=1.0,
-        cpu_total=2.0, is_high=True, since=clock.now().timestamp(), calls=1, limit=1, full=2,
-    )  # fmt: skip
-    capacity.renew_load(engine, "one", lambda _: load)
+    _limit_machine(engine, clock, 1)
     wrapped = OpenAdmission(answer)
     guard = MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read)
     process = ProcessAdmission(wrapped, guard, renews_in_background=False)
@@ -250,3 +255,31 @@ def test_the_machine_is_read() -> None:
     first, then = read_machine(), read_machine()
     assert 0 < first.memory_percent <= 100
     assert 0 < first.cpu_busy < first.cpu_total <= then.cpu_total
+
+
+def test_a_call_ends_once_for_its_machine(engine: Engine, clock: VirtualClock) -> None:
+    """A second release of one of two calls makes no room: a machine with a limit of two admits one more, not two."""
+    _limit_machine(engine, clock, 2)
+    wrapped = OpenAdmission(Granted(GRANT))
+    guard = MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read)
+    process = ProcessAdmission(wrapped, guard, renews_in_background=False)
+    admit(process)
+    wrapped.answer = Granted(replace(GRANT, id="another"))
+    admit(process)
+    for _ in range(2):
+        process.release(GRANT, DONE)
+    assert isinstance(admit(process), Granted)
+    assert isinstance(admit(process), Wait)
+
+
+def test_an_open_breaker_answers_before_the_machine(engine: Engine, clock: VirtualClock) -> None:
+    """A call of a full machine is told that the breaker is open, which takes longer to end than a wait for a slot."""
+    _limit_machine(engine, clock, 1)
+    wrapped = OpenAdmission(Granted(GRANT))
+    guard = MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read)
+    process = ProcessAdmission(wrapped, guard, renews_in_background=False, monotonic=lambda: 0.0)
+    admit(process)
+    assert isinstance(admit(process), Wait)
+    wrapped.answer = Rejected("down", 30.0, "source:meta")
+    assert isinstance(admit(process, Priority.CRITICAL), Rejected)
+    assert isinstance(admit(process), Rejected)
