@@ -273,7 +273,7 @@ def test_a_call_ends_once_for_its_machine(engine: Engine, clock: VirtualClock) -
 
 
 def test_an_open_breaker_answers_before_the_machine(engine: Engine, clock: VirtualClock) -> None:
-    """A call of a full machine is told that the breaker is open, which takes longer to end than a wait for a slot."""
+    """A call of a full machine gets the answer of the open breaker, which lasts longer than a wait for a slot."""
     _limit_machine(engine, clock, 1)
     wrapped = OpenAdmission(Granted(GRANT))
     guard = MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read)
