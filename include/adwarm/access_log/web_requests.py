@@ -88,11 +88,11 @@ class _CrawlerPatterns:
 
 def classify_actor(agent: str | None) -> Actor:
     """Return the actor class of a user agent; human where the log has none."""
-    return _actor(agent[:LONGEST_AGENT]) if agent else Actor.HUMAN
+    return _classify(agent[:LONGEST_AGENT]) if agent else Actor.HUMAN
 
 
 @lru_cache(maxsize=16_384)
-def _actor(agent: str) -> Actor:
+def _classify(agent: str) -> Actor:
     if agent.startswith("adwarm"):
         return Actor.WARMER
     is_program = _START.match(agent) or _WORD.search(agent.lower()) or agent in _crawler_patterns()
@@ -164,11 +164,10 @@ class RequestFilter:
 
     def classify(self, agent: str | None) -> str:
         """Return the actor class of a user agent, and count a program's."""
-        actor, is_human = _classify(agent[:LONGEST_AGENT] if agent else None)
-        counts = self.machine_agents
-        if counts is not None and agent and not is_human and (agent in counts or len(counts) < _AGENTS_COUNTED):
+        actor, counts = classify_actor(agent), self.machine_agents
+        if counts is not None and agent and not actor.is_human and (agent in counts or len(counts) < _AGENTS_COUNTED):
             counts[agent] += 1
-        return actor
+        return actor.value
 
     def select_opens(self, columns: dict[str, list[Any]], rows: Sequence[int]) -> tuple[list[int], Columns]:
         """Return the rows that are opens, and their columns with the key in place of the request.
@@ -203,13 +202,6 @@ class RequestFilter:
             for actor, agent in zip(actors, agents, strict=True)
         ]
         return columns | {"actor": classified}
-
-
-@lru_cache(maxsize=16_384)
-def _classify(agent: str | None) -> tuple[str, bool]:
-    """Return the actor class of a user agent as text, and whether it is a human's."""
-    actor = classify_actor(agent)
-    return actor.value, actor.is_human
 
 
 def redact_path(path: str) -> str:

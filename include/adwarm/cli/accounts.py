@@ -199,11 +199,7 @@ def set_account(
 
 
 def _collect_values(given: dict[str, str | None], clear: Sequence[str]) -> dict[str, str | None]:
-    """Return what to store by column; None clears it.
-
-    Raises:
-        BadRequest: a value or a name is not valid, or there is nothing to set.
-    """
+    """Return what to store by column; None clears it."""
     from adwarm.foundation.errors import BadRequest
 
     values: dict[str, str | None] = {
@@ -221,11 +217,7 @@ def _collect_values(given: dict[str, str | None], clear: Sequence[str]) -> dict[
 
 
 def _check(name: str, text: str) -> str:
-    """Return the value as it is stored.
-
-    Raises:
-        BadRequest: it is not valid; the message says what to write.
-    """
+    """Return the value as it is stored."""
     from adwarm.foundation.errors import BadRequest
     from adwarm.foundation.local_time import zone
 

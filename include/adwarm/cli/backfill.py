@@ -98,11 +98,7 @@ def _parse_window(since: str, until: str) -> "Window":
 
 
 def _select_accounts(runtime: "Runtime", names: Sequence[str] | None, report: str) -> list["Account"]:
-    """Return the named accounts, or all active ones that can have the report.
-
-    Raises:
-        BadRequest: a named account cannot have it, or none can.
-    """
+    """Return the named accounts, or all active ones that can have the report."""
     from adwarm.foundation.errors import BadRequest
     from adwarm.sources.factory import find_capabilities
     from adwarm.sources.units import check_query
@@ -133,11 +129,7 @@ def _denied_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["A
 
 
 def _discover_accounts(runtime: "Runtime", report: str) -> list["Account"]:
-    """Store the accounts that the connections list, and return the active ones.
-
-    Raises:
-        AdwarmError: a connection cannot be listed, and no account is known.
-    """
+    """Store the accounts that the connections list, and return the active ones."""
     result = runtime.account_discovery().run(runtime.source_factories())
     chosen = _select_accounts(runtime, None, report)
     if result.errors and not chosen:

@@ -85,11 +85,7 @@ def doctor(
 
 
 def _run_all(only: Sequence[str]) -> list[CheckResult]:
-    """Run the checks, or those that are named; settings that are not valid end them in any case.
-
-    Raises:
-        NotFound: there is no check of a name.
-    """
+    """Run the checks, or those that are named; settings that are not valid end them in any case."""
     from adwarm.runtime import Runtime
 
     settings = run_check(Check("settings", _check_settings))
@@ -180,11 +176,7 @@ def _is_used(runtime: "Runtime") -> bool:
 
 
 def _check_objects(runtime: "Runtime") -> str:
-    """Return where the objects are, and behind a URL how long it takes to write and to read a small one.
-
-    Raises:
-        AdwarmError: they cannot be written or read; the message says what to do.
-    """
+    """Return where the objects are, and behind a URL how long it takes to write and to read a small one."""
     objects = runtime.objects
     objects.check()  # the first request also looks up the credentials and connects
     location = f"{objects.describe_root()} can be written"

@@ -46,18 +46,13 @@ _CHANGE_COLUMNS = ("what", "ad", "name", "change")
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """What a command shows: an account, and its scores of a day.
-
-    Attributes:
-        scores: every score of the day, what needs an action first.
-        shown: those that the options select.
-    """
+    """What a command shows: an account, and its scores of a day."""
 
     runtime: "Runtime"
     account: "Account"
     day: date
-    scores: "list[StoredScore]"
-    shown: "list[StoredScore]"
+    scores: "list[StoredScore]"  # every score of the day, what needs an action first
+    shown: "list[StoredScore]"  # those that the options select
 
     @property
     def name(self) -> str:
@@ -110,11 +105,7 @@ def _parse_statuses(texts: Sequence[str] | None) -> set[str]:
 
 
 def _select(account: str, ad: str | None, as_of: date | None, statuses: set[str]) -> _Selection:
-    """Return the scores to show.
-
-    Raises:
-        NotFound: the account or the ad is unknown, or there are no scores.
-    """
+    """Return the scores to show."""
     from adwarm.model import Account, normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import accounts
@@ -167,11 +158,7 @@ def _write_files(selection: _Selection, ad: str | None, csv: Path | None) -> dic
 
 
 def _write(path: Path, option: str, text: str) -> None:
-    """Write a file; one that exists is replaced.
-
-    Raises:
-        BadRequest: it cannot be written.
-    """
+    """Write a file; one that exists is replaced."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="")

@@ -103,10 +103,8 @@ def _explanation_lines(explanation: "Explanation") -> Iterator[tuple[int, str]]:
 def _lines(
     plan: "WarmPlan", decided_at: "datetime", limit: int, upcoming: "PlanHour | None" = None
 ) -> Iterator[tuple[int, str]]:
-    """Yield the lines of the page, each with the indent of its wrapped parts: the title, then the planned and the cut.
-
-    A row of figures is at most 80 columns wide; every sentence has a line of its own.
-    """
+    """Yield the lines of the page, each with the indent of its wrapped parts: title, planned and cut."""
+    # A row of figures is at most 80 columns wide; every sentence has a line of its own.
     yield (
         0,
         (

@@ -230,11 +230,7 @@ def _text(value: object, key: str) -> str:
 
 
 def _read_toml(file: str) -> dict[str, dict[str, Any]]:
-    """Return the definitions in a TOML file by name; `-` reads standard input.
-
-    Raises:
-        BadRequest: the file cannot be read, is not TOML, or holds something else than strategies.
-    """
+    """Return the definitions in a TOML file by name; `-` reads standard input."""
     import tomllib
 
     try:

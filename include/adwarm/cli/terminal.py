@@ -186,10 +186,8 @@ def _is_squeezed(columns: Sequence[str], texts: Sequence[Sequence[str]], width: 
 
 
 def _describe_rows(columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """Yield the lines of each row: its first value, then the other values that it has, each with its column name.
-
-    A long value goes on below its own begin.
-    """
+    """Yield the lines of each row: its first value, then the other values that it has, each with its column name."""
+    # A long value goes on below its own begin.
     indent = max(map(len, columns[1:]), default=0)
     wrapper = textwrap.TextWrapper(
         max(width, _WORD_WIDTH + indent + 4),

@@ -157,11 +157,7 @@ def _compress(
 
 
 def _check_copy(target: Path, raw: bytes, codec: Codec) -> None:
-    """Check that an existing copy decodes to the original.
-
-    Raises:
-        Corrupt: it holds something else.
-    """
+    """Check that an existing copy decodes to the original."""
     try:
         is_same = decode_counted(target.read_bytes(), codec, len(raw)) == raw
     except AdwarmError:

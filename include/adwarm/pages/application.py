@@ -193,32 +193,34 @@ class _Site:
     async def show_tab(self, tab: Tab, request: Request) -> Response:
         """Return a tab."""
         visitor = await self._require(request, Permission.VIEW)
-        question = await self._ask(request, visitor)
-        is_plain = question.get("plain") == "1"
-        bodies = {tile.name: await self._run(self._load, tab, tile, question) for tile in tab.tiles} if is_plain else {}
+        tile_request = await self._make_tile_request(request, visitor)
+        is_plain = tile_request.get("plain") == "1"
+        bodies = (
+            {tile.name: await self._run(self._load, tab, tile, tile_request) for tile in tab.tiles} if is_plain else {}
+        )
         own = {"done", "seal", "plain"}
-        query = urlencode({name: value for name, value in question.query.items() if name not in own})
-        done = question.get("done")
-        message = done if done and check_seal(visitor, done, question.get("seal")) else ""
+        query = urlencode({name: value for name, value in tile_request.query.items() if name not in own})
+        done = tile_request.get("done")
+        message = done if done and check_seal(visitor, done, tile_request.get("seal")) else ""
         values: dict[str, Any] = {"tab": tab, "bodies": bodies, "query": query, "message": message}
         return await self._render(request, "tab.html", visitor, current=tab.name, **values)
 
     async def show_tile(self, tab: Tab, tile: Tile, request: Request) -> Response:
         """Return one tile; a failing one is a message with 200, because the page shows it in place."""
         visitor = await self._require(request, Permission.VIEW)
-        question = await self._ask(request, visitor)
-        return HTMLResponse(await self._run(self._load, tab, tile, question))
+        tile_request = await self._make_tile_request(request, visitor)
+        return HTMLResponse(await self._run(self._load, tab, tile, tile_request))
 
     async def send_download(self, download: Download, request: Request) -> Response:
         """Return a file to save."""
         visitor = await self._require(request, Permission.VIEW)
-        question = await self._ask(request, visitor)
+        tile_request = await self._make_tile_request(request, visitor)
         try:
-            text = await self._run(download.load, question)
+            text = await self._run(download.load, tile_request)
         except AdwarmError as error:
             raise PageRefused(422, "No file", str(error)) from error
         stem, _, suffix = download.file_name.rpartition(".")
-        name = f"{stem}-{question.now:%Y-%m-%d}.{suffix}"
+        name = f"{stem}-{tile_request.now:%Y-%m-%d}.{suffix}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(text.encode(), headers=headers, media_type=download.media_type)
 
@@ -229,9 +231,9 @@ class _Site:
         fields = await read_fields(request)
         check_csrf(visitor, fields)
         fields.pop(CSRF_FIELD)
-        question = await self._ask(request, visitor, fields)
+        tile_request = await self._make_tile_request(request, visitor, fields)
         try:
-            result = await self._run(form.handle, question)
+            result = await self._run(form.handle, tile_request)
         except AdwarmError as error:
             if isinstance(error, Refused) and error.code in TOKEN_LIMITS:
                 raise PageRefused(429, "Not done", str(error), error.retry_after) from error
@@ -239,7 +241,7 @@ class _Site:
             if tile is None or not isinstance(error, BadRequest):
                 raise PageRefused(422, "Not done", str(error)) from error
             wrong = error.field if isinstance(error, InvalidField) else ""
-            body = await self._run(self._load, tab, tile, question, problem=str(error), wrong=wrong)
+            body = await self._run(self._load, tab, tile, tile_request, problem=str(error), wrong=wrong)
             return await self._render(request, "again.html", visitor, 422, title=tile.title, body=body)
         return _redirect(_add_message(visitor, result), 303)
 
@@ -303,7 +305,9 @@ class _Site:
         setattr(request.state, _VISITOR, visitor)
         return visitor
 
-    async def _ask(self, request: Request, visitor: Visitor, fields: Mapping[str, str] | None = None) -> TileRequest:
+    async def _make_tile_request(
+        self, request: Request, visitor: Visitor, fields: Mapping[str, str] | None = None
+    ) -> TileRequest:
         services = await self._run(self._get_services)
         query = {name: value[:500] for name, value in request.query_params.items()}
         return TileRequest(services, visitor, query, services.clock.now(), fields or {})
@@ -312,11 +316,11 @@ class _Site:
         """Run something that waits in one of the page's threads."""
         return await run_sync(partial(work, *args, **kwargs), limiter=self._threads)
 
-    def _load(self, tab: Tab, tile: Tile, question: TileRequest, **more: str) -> str:
+    def _load(self, tab: Tab, tile: Tile, tile_request: TileRequest, **more: str) -> str:
         template = tile.template or f"{tab.name}/{tile.name}.html"
         try:
-            shared = _shared(question.visitor, question.services, question.now)
-            values = {**shared, "request": question, **tile.load(question), **more}
+            shared = _shared(tile_request.visitor, tile_request.services, tile_request.now)
+            values = {**shared, "request": tile_request, **tile.load(tile_request), **more}
             return render(template, values)
         except AdwarmError as error:
             message = str(error)

@@ -248,10 +248,8 @@ class RecoveryPipeline:
             return None
 
     def _fix_token(self, run: _Run[T], isolated: Isolated) -> bool:
-        """Return whether a dead token, which isolated the connection, has been renewed since then.
-
-        Otherwise a token that a human renews would wait for the end of an isolation of up to an hour.
-        """
+        """Return whether a dead token, which isolated the connection, has been renewed since then."""
+        # Otherwise a token that a human renews would wait for the end of an isolation of up to an hour.
         scope = isolated.scope
         if isolated.kind != TokenDead.__name__ or scope is None:
             return False

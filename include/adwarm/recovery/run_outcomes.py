@@ -40,17 +40,11 @@ _FORGET_SECONDS = 600.0
 
 @dataclass
 class _Source:
-    """What this process has seen of a source. Times are in seconds since the epoch.
+    """What this process has seen of a source. Times are in seconds since the epoch."""
 
-    Attributes:
-        failed_accounts: accounts that failed since the last success of any.
-        last_failure: by connection, when its last failure ended.
-        last_success: by connection, when its last successful run started.
-    """
-
-    failed_accounts: set[str] = field(default_factory=set)
-    last_failure: dict[str, float] = field(default_factory=dict)
-    last_success: dict[str, float] = field(default_factory=dict)
+    failed_accounts: set[str] = field(default_factory=set)  # accounts that failed since the last success of any
+    last_failure: dict[str, float] = field(default_factory=dict)  # by connection, when its last failure ended
+    last_success: dict[str, float] = field(default_factory=dict)  # by connection, when its last successful run started
 
 
 class SourceEvidence:

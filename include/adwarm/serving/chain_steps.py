@@ -137,13 +137,8 @@ class ReportSteps:
         )
 
     def _require_days(self, result: ReadResult, max_age: float | None) -> ReadResult:
-        """Return the result of a step, unless its days are others than the key means and the caller does not allow it.
-
-        The only place that decides it. The days of a refused result are kept, if it is not too old to be used.
-
-        Raises:
-            NotFound: the days are others.
-        """
+        """Return the result of a step, unless its days are others than the key means and the caller refuses these."""
+        # The only place that decides it. The days of a refused result are kept, if it is not too old to be used.
         other = result.other_window
         if other is None or self._request.allow_partial:
             return result

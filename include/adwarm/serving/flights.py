@@ -85,21 +85,13 @@ class _Reader:
 
 @dataclass(eq=False, slots=True)
 class _Flight:
-    """One open request and its readers.
+    """One open request and its readers."""
 
-    Attributes:
-        request: what was enqueued, in the most urgent class so far.
-        is_kept: whether it has the ordinary deadline, or is about to get it.
-        keep_at: when it gets that deadline at the latest, a time of the event loop.
-        ticket: the newest transaction that enqueues it.
-        progress: the request as it was read last; None until it is enqueued.
-    """
-
-    request: ReportRequest
-    is_kept: bool
-    keep_at: float
-    ticket: asyncio.Task[Ticket] = field(init=False)
-    progress: Progress | None = None
+    request: ReportRequest  # what was enqueued, in the most urgent class so far
+    is_kept: bool  # whether it has the ordinary deadline, or is about to get it
+    keep_at: float  # when it gets that deadline at the latest, a time of the event loop
+    ticket: asyncio.Task[Ticket] = field(init=False)  # the newest transaction that enqueues it
+    progress: Progress | None = None  # the request as it was read last; None until it is enqueued
     readers: set[_Reader] = field(default_factory=set)
 
     def wake(self, progress: Progress) -> None:

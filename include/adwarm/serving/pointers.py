@@ -178,10 +178,8 @@ class PointerCache:
         return read
 
     async def _read_waiting(self) -> None:
-        """Read the keys that wait, by one statement after the other, until none waits.
-
-        The task leaves `_tasks` in the turn in which it sees that none waits, so that a later key starts another one.
-        """
+        """Read the keys that wait, by one statement after the other, until none waits."""
+        # The task leaves `_tasks` in the turn in which it sees that none waits, so that a later key starts another one.
         try:
             while self._waiting:
                 await self._read_some()

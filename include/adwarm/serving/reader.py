@@ -269,20 +269,12 @@ def _body_key(entry: Entry) -> RepresentationKey:
     return RepresentationKey(entry.content_hash, "identity")
 
 
-@dataclass(frozen=True, slots=True)
-class CanaryResult:
-    """The result of reading keys back.
+def read_back(reader: Reader, keys: Sequence[ReportKey], limit: int = 20) -> tuple[int, list[str]]:
+    """Read up to `limit` of `keys`, evenly spread, as the actor `warmer`; anything but a verified hit is a miss.
 
-    Attributes:
-        misses: keys that were not a hit, and why.
+    Returns:
+        How many keys were read, and those that were misses, each with the reason.
     """
-
-    read: int
-    misses: tuple[str, ...]
-
-
-def read_back(reader: Reader, keys: Sequence[ReportKey], limit: int = 20) -> CanaryResult:
-    """Read up to `limit` of `keys`, evenly spread, as the actor `warmer`; anything but a verified hit is a miss."""
     step = max(1, len(keys) // limit)
     chosen = list(keys[::step])[:limit]
     misses = []
@@ -290,7 +282,7 @@ def read_back(reader: Reader, keys: Sequence[ReportKey], limit: int = 20) -> Can
         result = reader.read(key, Actor.WARMER)
         if result.status is not ReadStatus.HIT:
             misses.append(f"{key}: {result.status}, {result.reason}")
-    return CanaryResult(len(chosen), tuple(misses))
+    return len(chosen), misses
 
 
 def list_cold(reader: Reader, keys: Sequence[ReportKey]) -> list[ReportKey]:

@@ -259,11 +259,7 @@ class TokenAuthenticator:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
     async def _read_or_keep(self, token_id: str, cached: _Cached | None, now: float) -> _Cached | None:
-        """Read a token; return the one in memory while the database cannot be reached.
-
-        Raises:
-            Transient: there is none in memory, and the database did not answer within `ANSWER_SECONDS`.
-        """
+        """Read a token; return the one in memory while the database cannot be reached."""
         if cached is None or not 0 <= now - cached.read_at < OUTAGE_SECONDS:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):

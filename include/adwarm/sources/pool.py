@@ -37,24 +37,15 @@ class _Held:
 
 @dataclass
 class _Connection:
-    """What a process knows of one connection.
-
-    Attributes:
-        reload: reads it again; None when it cannot change.
-        generation: grows when threads have to build a new source.
-        name: under which its accounts are stored; empty before the first source of the default connection.
-        credential: the digest of the credential that `make` uses; None before the first source.
-        read_at: when it was last read again, by the monotonic clock.
-        lent: the sources that no thread uses, with their open connections.
-    """
+    """What a process knows of one connection."""
 
     make: SourceFactory
-    reload: Reload | None
-    name: str = ""
-    generation: int = 0
-    credential: str | None = None
-    read_at: float | None = None
-    lent: list[_Held] = field(default_factory=list)
+    reload: Reload | None  # reads it again; None when it cannot change
+    name: str = ""  # under which its accounts are stored; empty before the first source of the default connection
+    generation: int = 0  # grows when threads have to build a new source
+    credential: str | None = None  # the digest of the credential that `make` uses; None before the first source
+    read_at: float | None = None  # when it was last read again, by the monotonic clock
+    lent: list[_Held] = field(default_factory=list)  # the sources that no thread uses, with their open connections
 
 
 @dataclass

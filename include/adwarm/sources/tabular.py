@@ -233,11 +233,7 @@ class TabularSource(SynchronousSource):
         return by_account
 
     def _mapping(self) -> dict[str, str]:
-        """Return the table's column for each field.
-
-        Raises:
-            BadRequest: the table lacks a required column.
-        """
+        """Return the table's column for each field."""
         try:
             return self._find_mapping()
         except BadRequest:

@@ -255,20 +255,20 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     job = jobs.finish(runtime.engine, run.run_id, run.clock.now())
     rows = warms.list_by_run(runtime.engine, run.run_id)
     keys = [row.key for row in rows if row.status is WarmStatus.FETCHED]
-    canary = read_back(runtime.reader, keys)
+    read, misses = read_back(runtime.reader, keys)
     outcomes = mark_warm_outcomes(runtime.context, run.clock.now())
     shadow = mark_warm_outcomes(runtime.context, run.clock.now(), status=WarmStatus.SHADOW)
     log.info("%s", job)
-    log.info("read %s back as a reader would: %d failed", format_count(canary.read, "report"), len(canary.misses))
+    log.info("read %s back as a reader would: %d failed", format_count(read, "report"), len(misses))
     log.info("earlier warms: %s", outcomes)
     _log_failures(context, runtime, rows)
     figures = {name: getattr(job, name) for name in ("status", "total", "done", "failed", "requests")}
-    if canary.misses:
-        raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
+    if misses:
+        raise AdwarmError("warmed keys could not be read back: " + " | ".join(misses[:5]))
     if job.status == "failed":
         raise Permanent("every key of the run failed: " + " | ".join(job.errors[:3]))
     would = {"shadow_used": shadow.used, "shadow_wasted": shadow.wasted}
-    return {**figures, "canary": canary.read, "used": outcomes.used, "wasted": outcomes.wasted, **would}
+    return {**figures, "canary": read, "used": outcomes.used, "wasted": outcomes.wasted, **would}
 
 
 def _log_failures(context: Mapping[str, Any], runtime: Runtime, rows: Sequence[Warm]) -> None:

@@ -186,16 +186,16 @@ def test_adwarm_is_the_warmer_and_an_unknown_agent_is_human() -> None:
 
 def test_the_cache_is_bounded() -> None:
     """A very long agent is truncated before it is cached, and classified by its beginning."""
-    web_requests._actor.cache_clear()
+    web_requests._classify.cache_clear()
     tail = "x" * 60_000
     assert {classify_actor(f"curl/8 {number} {tail}") for number in range(50)} == {Actor.API}
-    assert web_requests._actor.cache_info().currsize == 50
+    assert web_requests._classify.cache_info().currsize == 50
     assert classify_actor("Mozilla/5.0 " + tail + " Googlebot/2.1") is Actor.HUMAN
 
 
 def test_an_agent_is_classified_once() -> None:
     """Further lines of two hundred agents cost cache look-ups."""
-    web_requests._actor.cache_clear()
+    web_requests._classify.cache_clear()
     for agent in BROWSERS * 3:
         classify_actor(agent)
-    assert web_requests._actor.cache_info().misses == len(BROWSERS)
+    assert web_requests._classify.cache_info().misses == len(BROWSERS)

@@ -97,11 +97,7 @@ def _access(request: TileRequest, permission: Permission) -> dict[str, Any]:
 
 
 def _number(request: TileRequest, name: str) -> int | None:
-    """Return a row number of the query; None when it is not given.
-
-    Raises:
-        BadRequest: it is not a number of a row.
-    """
+    """Return a row number of the query; None when it is not given."""
     text = request.get(name)
     if not text:
         return None

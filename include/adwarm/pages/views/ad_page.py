@@ -176,11 +176,7 @@ def _find_before(history: Sequence[StoredScore]) -> FatigueScore | None:
 
 
 def _read_ad(request: TileRequest) -> tuple[str, str]:
-    """Return the account id and the ad id of the URL.
-
-    Raises:
-        BadRequest: one is missing or not valid.
-    """
+    """Return the account id and the ad id of the URL."""
     account, ad = request.get("account"), request.get("ad")
     if not account or not ad:
         raise BadRequest("no ad is chosen; open one from the tab Fatigue")

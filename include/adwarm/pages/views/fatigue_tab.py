@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any, Final, get_args
 
 from adwarm.fatigue.recommendation import (
-    Recommendation,
     describe_loss,
     describe_projection,
     find_outcomes,
@@ -65,30 +64,6 @@ class Component:
     weight: float
     kind: str
     meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShownAd:
-    """An ad of a list.
-
-    Attributes:
-        ad: its newest score.
-        projection: when it becomes critical, in words; empty when that cannot be said.
-        driver: the component that raises the score most, in words; empty without one.
-        lost: percentage of its clicks for the same money that it lost on the last days, oldest first.
-        loss: what it lost, in words; empty when unknown.
-        since: since when it is what it is, in words; empty when unknown.
-    """
-
-    ad: ListedAd
-    components: list[Component]
-    projection: str
-    recommendation: Recommendation
-    driver: str
-    lost: Sequence[float | None]
-    loss: str
-    since: str
-    link: str
 
 
 def list_components(score: FatigueScore, settings: FatigueSettings) -> list[Component]:
@@ -204,11 +179,7 @@ def _accounts_query(accounts: AccountFilter) -> dict[str, str]:
 
 
 def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
-    """Return the filter of the URL.
-
-    Raises:
-        BadRequest: a value is not one of those that the page offers.
-    """
+    """Return the filter of the URL."""
     status, alarm = request.get("status") or None, request.get("alarm") or None
     sort, page = request.get("sort") or "total", page or request.get("page") or "1"
     if status not in {None, *get_args(FatigueStatus)}:
@@ -228,19 +199,20 @@ def _show_ad(
     losses: Mapping[AdKey, Sequence[float | None]],
     outcomes: str,
     kind: DueKind | None = None,
-) -> ShownAd:
+) -> Mapping[str, Any]:
+    """Return an ad of a list, with its score in words and the percentages of clicks that it lost, oldest first."""
     score, settings = ad.stored.score, request.services.context.settings.fatigue
-    return ShownAd(
-        ad=ad,
-        components=list_components(score, settings),
-        projection=describe_projection(score),
-        recommendation=recommend(score, settings, outcomes),
-        driver=describe_driver(score),
-        lost=[None if loss is None else max(0.0, 100 * loss) for loss in losses[ad.key]],
-        loss=describe_loss(score),
-        since=_describe_since(score, losses[ad.key], kind),
-        link=request.link("ad", account=score.account_id, ad=score.ad_id),
-    )
+    return {
+        "ad": ad,
+        "components": list_components(score, settings),
+        "projection": describe_projection(score),
+        "recommendation": recommend(score, settings, outcomes),
+        "driver": describe_driver(score),
+        "lost": [None if loss is None else max(0.0, 100 * loss) for loss in losses[ad.key]],
+        "loss": describe_loss(score),
+        "since": _describe_since(score, losses[ad.key], kind),
+        "link": request.link("ad", account=score.account_id, ad=score.ad_id),
+    }
 
 
 def _describe_since(score: FatigueScore, losses: Sequence[float | None], kind: DueKind | None) -> str:

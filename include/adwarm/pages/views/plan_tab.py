@@ -139,11 +139,7 @@ def load_answer(request: TileRequest) -> Mapping[str, Any]:
 
 
 def _read_question(request: TileRequest) -> tuple[ReportKey, datetime] | None:
-    """Return the report and the moment that a question names; None when it names none.
-
-    Raises:
-        InvalidField: a field is not valid.
-    """
+    """Return the report and the moment that a question names; None when it names none."""
     account, date_range = request.get("account"), request.get("range")
     if not account or not date_range:
         return None

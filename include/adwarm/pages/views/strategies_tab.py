@@ -1,8 +1,6 @@
 """The tab *Strategies*: what is kept warm on a schedule, and whether anybody uses it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from adwarm.foundation.cron import describe_cron
@@ -14,41 +12,22 @@ from adwarm.planning.strategy_use import StrategyReport, report_strategies
 _SHOWN_NAMES: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class ShownStrategy:
-    """A row of the list of strategies.
-
-    Attributes:
-        values: its fields as they are stored.
-        schedule: when it is due, in words.
-        next_due: when it is planned next, in its zone; None when it is not.
-        reports: which reports of which accounts, in words.
-    """
-
-    report: StrategyReport
-    values: Mapping[str, Any]
-    schedule: str
-    next_due: datetime | None
-    is_due: bool
-    reports: str
-
-
 def _load_list(request: TileRequest) -> Mapping[str, Any]:
     reports = report_strategies(request.services.context, request.now, is_brief=True)
     return {"rows": [_show(request, report) for report in reports]}
 
 
-def _show(request: TileRequest, report: StrategyReport) -> ShownStrategy:
-    values = report.stored.values
-    local = zone(zone_or_default(values.get("time_zone"), "UTC"))
-    return ShownStrategy(
-        report=report,
-        values=values,
-        schedule=describe_cron(str(values.get("cron"))),
-        next_due=report.next_run and report.next_run.astimezone(local),
-        is_due=report.next_run == request.now,
-        reports=_describe_reports(values),
-    )
+def _show(request: TileRequest, report: StrategyReport) -> Mapping[str, Any]:
+    fields = report.stored.values
+    local = zone(zone_or_default(fields.get("time_zone"), "UTC"))
+    return {
+        "report": report,
+        "fields": fields,
+        "schedule": describe_cron(str(fields.get("cron"))),
+        "next_due": report.next_run and report.next_run.astimezone(local),
+        "is_due": report.next_run == request.now,
+        "reports": _describe_reports(fields),
+    }
 
 
 def _describe_reports(values: Mapping[str, Any]) -> str:

@@ -77,11 +77,7 @@ class DashboardFiles:
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope) -> Response:
-        """Return the answer.
-
-        Raises:
-            Problem: 405, the method is not GET or HEAD; 404, there is no such file.
-        """
+        """Return the answer."""
         if scope["method"] not in {"GET", "HEAD"}:
             raise Problem(405, "Method Not Allowed", "files can only be read", {"Allow": "GET, HEAD"})
         if scope["path"] == DASHBOARD_PATH:

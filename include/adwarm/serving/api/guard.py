@@ -124,11 +124,7 @@ class _Body:
 
 
 class _Bearer(HTTPBearer):
-    """The security scheme; it returns the token that the guard has authenticated.
-
-    Raises:
-        Problem: 401, the request did not pass the guard.
-    """
+    """The security scheme; it returns the token that the guard has authenticated."""
 
     async def __call__(self, request: Request) -> Any:
         token = get_token(request.scope)

@@ -101,10 +101,9 @@ Answer = tuple[int, Described, bytes]
 
 
 class _NotTried(StoreUnreachable):
-    """The database could not be reached a moment ago, and this request did not try it.
+    """The database could not be reached a moment ago, and this request did not try it."""
 
-    It says nothing new about the database, so it does not put off the next try.
-    """
+    # It says nothing new about the database, so it does not put off the next try.
 
 
 class HitRoute:
@@ -180,11 +179,7 @@ class HitRoute:
         return True
 
     def _read(self, visit: Visit, token: AccessToken, offer: Offer, now: datetime) -> Reading:
-        """Return what a request reads.
-
-        Raises:
-            Problem: 404, there is no such report, or the token may not read it; 400, the actor is not valid.
-        """
+        """Return what a request reads."""
         key = offer.query.key
         if key.report not in self._reports or not token.may_read(key.account_id):
             raise unknown_report()
@@ -473,10 +468,6 @@ class HitRoute:
 
 
 def _find_priority(reading: Reading) -> Priority:
-    """Return the class of a fetch.
-
-    Raises:
-        BadRequest: there is no such class.
-    """
+    """Return the class of a fetch."""
     named = reading.visit.headers.get(b"adwarm-priority")
     return Priority.NORMAL if named is None else parse_priority(named.decode("latin-1"))

@@ -231,10 +231,8 @@ class GraphTransport:
         return self._received
 
     def _receive(self, response: requests.Response, **_: Any) -> requests.Response:
-        """Read the response within its bounds, and hand the SDK an empty one, so that it parses no rows a second time.
-
-        The SDK sees no redirect either, which it would follow.
-        """
+        """Read the response within its bounds, and hand the SDK an empty one, so that rows are parsed once."""
+        # The SDK sees no redirect either, which it would follow.
         self._bounds.mark_head_complete()
         self._offset.record(response.headers.get("Date"))
         content = read_body(response, self._bounds)

@@ -40,17 +40,11 @@ _FAST_LEVELS = {"zstd": 3, "gzip": 1, "brotli": 4}
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What was found for one key of a batch.
+    """What was found for one key of a batch."""
 
-    Attributes:
-        item: the answer.
-        key: the report; None when it is malformed or unknown to the token.
-        is_open: whether it was opened: it is answered, or its account is stored.
-    """
-
-    item: BatchItem
-    key: ReportKey | None = None
-    is_open: bool = False
+    item: BatchItem  # the answer
+    key: ReportKey | None = None  # the report; None when it is malformed or unknown to the token
+    is_open: bool = False  # whether it was opened: it is answered, or its account is stored
     entry: Entry | None = None
     document: bytes | None = None
     latency_ms: float = 0.0
@@ -120,12 +114,7 @@ def _read(
 
 
 def _is_of_stored_account(services: ServingServices, token: AccessToken, miss: ReadResult) -> bool:
-    """Return whether the account of a miss is stored; false while the database cannot be reached.
-
-    Raises:
-        Problem: 404, it is not, and the token's list does not name it.
-        BadRequest: the platform does not serve the range.
-    """
+    """Return whether the account of a miss is stored; false while the database cannot be reached."""
     if isinstance(miss.error, StoreUnreachable):
         return False
     key, context = miss.key, services.context

@@ -312,11 +312,7 @@ def get_score_summary(
 
 
 def _read_page(services: ServingServices, account_id: str, query: ScoreFilter) -> tuple[list[StoredScore], str | None]:
-    """Return a page of scores, and the cursor of the next one.
-
-    Raises:
-        Problem: 404, there is no such account.
-    """
+    """Return a page of scores, and the cursor of the next one."""
     engine = services.context.engine
     after = None if query.cursor is None else _decode_cursor(query.cursor)
     score_query = ScoreQuery(
