@@ -139,16 +139,10 @@ class SharedBudget:
         self.next_expiry = min((self.grants[id_].expires_at for id_ in self.counted_grant_ids), default=float("inf"))
         return expired
 
-    def pop_overlong_parks(self) -> list[tuple[Scope, float]]:
-        """Return each scope whose park was cut since the last call, with the seconds that the platform asked for."""
-        overlong = [
-            (state.scope, state.overlong_park_seconds)
-            for state in self.scopes.values()
-            if state.overlong_park_seconds is not None
-        ]
-        for scope, _ in overlong:
-            self.scopes[scope].overlong_park_seconds = None
-        return [(scope, seconds) for scope, seconds in overlong if seconds is not None]
+    def list_overlong_parks(self) -> list[tuple[Scope, float]]:
+        """Return each scope whose park was cut, with the seconds that the platform asked for."""
+        parks = ((state.scope, state.overlong_park_seconds) for state in self.scopes.values())
+        return [(scope, seconds) for scope, seconds in parks if seconds is not None]
 
     def unpark(self, scopes: Iterable[Scope], breaker_names: Iterable[str], now: float) -> list[str]:
         """End the parks of scopes, and let open breakers test their upstream now, as a human asks for.

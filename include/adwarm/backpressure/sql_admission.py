@@ -154,7 +154,7 @@ class SqlAdmission:
             loaded = budget_rows.load(connection, budget, keys, now)
             result = run_on(budget, now)
             budget_rows.save(connection, budget, loaded, self._owner)
-        for scope, seconds in budget.pop_overlong_parks():
+        for scope, seconds in budget.list_overlong_parks():
             self._on_overlong_park(scope, seconds)
         return result
 

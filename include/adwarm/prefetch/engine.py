@@ -28,6 +28,14 @@ from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
 from adwarm.prefetch.fetch_context import FetchContext
 from adwarm.store.switches import find_stop
 
+log = logging.getLogger(__name__)
+Progress = Callable[[Sequence[KeyOutcome]], None]
+Record = Callable[[Connection, Sequence[KeyOutcome]], None]
+Heartbeat = Callable[[int], None]
+_MAX_THREADS = 32
+"""Threads of a batch, unless more workers are set: a thread that waits for an async report costs little but memory."""
+_NEW_OBJECTS = 100_000
+"""New objects that start a collection of garbage."""
 CHECK_SECONDS = 2.0
 """How old the position of the switch may be that a running batch acts on."""
 
@@ -70,16 +78,6 @@ class KillSwitch:
             heartbeat(waiting)
 
         return beat
-
-
-log = logging.getLogger(__name__)
-Progress = Callable[[Sequence[KeyOutcome]], None]
-Record = Callable[[Connection, Sequence[KeyOutcome]], None]
-Heartbeat = Callable[[int], None]
-_MAX_THREADS = 32
-"""Threads of a batch, unless more workers are set: a thread that waits for an async report costs little but memory."""
-_NEW_OBJECTS = 100_000
-"""New objects that start a collection of garbage."""
 
 
 @cache
