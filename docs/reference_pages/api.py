@@ -4,10 +4,11 @@ import enum
 import inspect
 import re
 import textwrap
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -97,7 +98,8 @@ def _entry(name: str, module: ModuleType) -> str:
     parts = sections(_docstring(value))
     lines = [f"## {name}", f"```text\n{_signature(name, value, module)}\n```", parts[""]]
     for heading, title in (("Args", "parameter"), ("Attributes", "attribute"), ("Raises", "raises")):
-        if entries := items(parts.get(heading, "")):
+        entries = items(parts.get(heading, "")) or (_meanings(value) if heading == "Attributes" else {})
+        if entries:
             lines.append(table((title, "meaning"), [(f"`{key}`", text) for key, text in entries.items()]))
     if parts.get("Returns", "").strip():
         lines.append("Returns: " + " ".join(parts["Returns"].split()))
@@ -106,6 +108,18 @@ def _entry(name: str, module: ModuleType) -> str:
     code = example(name, module)
     lines.append(f"```{'pycon' if code.startswith('>>>') else 'python'}\n{code}\n```")
     return "\n\n".join(lines)
+
+
+def _meanings(value: Any) -> dict[str, str]:
+    """Return what the fields of a dataclass mean, where their annotations say so."""
+    listed = fields(value) if is_dataclass(value) else ()
+    texts = {item.name: next((x for x in get_args(item.type) if isinstance(x, str)), "") for item in listed}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _plain(hint: Any) -> Any:
+    """Return a type without what its annotation says beside it."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _signature(name: str, value: Any, module: ModuleType) -> str:
@@ -120,7 +134,8 @@ def _signature(name: str, value: Any, module: ModuleType) -> str:
     except ValueError:
         return f"{head}{name}(...)"
     if isinstance(value, type):
-        signature = signature.replace(return_annotation=signature.empty)
+        plain = [item.replace(annotation=_plain(item.annotation)) for item in signature.parameters.values()]
+        signature = signature.replace(parameters=plain, return_annotation=signature.empty)
     text = _short(f"{name}{signature}")
     if len(text) <= WIDTH:
         return head + text

@@ -1,11 +1,15 @@
 """The tables page: every table and column with its type and meaning, and what bounds each table that grows."""
 
+import re
 import tomllib
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
+from sqlalchemy.engine import default
 
+from adwarm.store.columns import EnumText
 from adwarm.store.tables import metadata
 from reference_pages.markdown import NOTICE, Undocumented, described, table
 
@@ -27,16 +31,32 @@ def page() -> str:
     """Return the tables page.
 
     Raises:
-        Undocumented: a table or column has no text in tables.toml, or a text names something that does not exist.
+        Undocumented: a table or column has no text, or one of tables.toml is about something that does not exist.
     """
-    texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
-    if unknown := sorted(set(texts) - set(metadata.tables)):
+    others = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
+    if unknown := sorted(set(others) - set(metadata.tables)):
         raise Undocumented(f"tables.toml describes tables that do not exist: {', '.join(unknown)}")
-    described("tables", {name: texts.get(name, {}).get("table", "") for name in metadata.tables})
     order = sorted(metadata.tables)
+    texts = {name: _texts(metadata.tables[name]) | others.get(name, {}) for name in order}
+    described("tables", {name: texts[name].get("table", "") for name in order})
     growth = [(f"[`{name}`](#{name})", texts[name]["grows"], texts[name]["bound"]) for name in order]
     overview = "## What grows\n\n" + table(("table", "grows with", "bounded by"), growth)
     return NOTICE + INTRO + overview + "\n\n" + "\n\n".join(_table(metadata.tables[n], texts[n]) for n in order) + "\n"
+
+
+def _texts(item: Table) -> dict[str, str]:
+    """Return what the class of a table says about it and its columns."""
+    text = cleandoc(item.info.get("text") or "").split("\n\n")[0]
+    facts = {"table": " ".join(text.split()), **{name: item.info.get(name, "") for name in ("grows", "bound")}}
+    return facts | {column.name: _meaning(column) for column in item.columns if column.doc}
+
+
+def _meaning(column: Column[Any]) -> str:
+    """Return what a column means, with the values that it may have."""
+    text = re.sub(r"\bNone\b", "NULL", column.doc or "")
+    members = list(column.type.kind) if isinstance(column.type, EnumText) else []
+    values = ", ".join(f"`{column.type.process_bind_param(member, default.DefaultDialect())}`" for member in members)
+    return f"{text} One of {values}." if members else text
 
 
 def _table(item: Table, texts: dict[str, str]) -> str:

@@ -52,6 +52,7 @@ ANY_NUMBER = {
     "run_in_executor",
     "select",
     "submit",
+    "table_of",
     "where",
 }
 """Functions of others that take any number of things."""

@@ -119,7 +119,7 @@ def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
         "admission": admission.to_dict(),
         "machines": [asdict(machine) for machine in list_machines(runtime.engine, now)],
         "gates": [gate.to_dict() for gate in list_closed(runtime.engine)],
-        "healing": [run._asdict() for run in HealingStore(runtime.engine).list_recent(_MAX_ROWS)],
+        "healing": [asdict(run) for run in HealingStore(runtime.engine).list_recent(_MAX_ROWS)],
         "integrity": report_integrity(runtime.engine, now),
     }
     if as_json:

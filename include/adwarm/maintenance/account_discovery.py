@@ -27,7 +27,7 @@ from adwarm.sources.pool import SourceFactory, naming_credential
 from adwarm.sources.protocol import AccountPage, InsightsSource
 from adwarm.sources.units import PageTrail, call_limit
 from adwarm.store import Context, accounts, denials, write_transaction, zone_changes
-from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
+from adwarm.store.accounts import Discovery, list_discoveries, save_discovery, save_failed_discovery
 from adwarm.store.read_traffic import count_calls, counting_refusals
 
 INTERVAL = timedelta(hours=6)
@@ -57,7 +57,7 @@ class AccountDiscovery:
         A connection is due every six hours, at once when it is new or its credential has changed, and hourly after a
         temporary error or while it lists no account.
         """
-        attempts, now = list_attempts(self.context.engine), self.clock.now()
+        attempts, now = list_discoveries(self.context.engine), self.clock.now()
         due: dict[str, SourceFactory] = {}
         reasons: list[str] = []
         for name, make_source in sources.items():
@@ -173,12 +173,12 @@ def is_postponed(error: AdwarmError) -> bool:
 
 def _save_attempt(connection: Connection, item: AccountList, now: datetime) -> None:
     if item.error is None:
-        save_success(connection, item.connection, item.credential, len(item.accounts), now)
+        save_discovery(connection, item.connection, item.credential, len(item.accounts), now)
     elif not is_postponed(item.error):
         text, is_temporary = describe_error(item.error), isinstance(item.error, Transient)
-        save_failure(
+        save_failed_discovery(
             connection,
-            DiscoveryAttempt(
+            Discovery(
                 connection=item.connection,
                 credential=item.credential,
                 attempted_at=now,
@@ -199,7 +199,7 @@ def _identify(name: str, make_source: Callable[[], InsightsSource]) -> tuple[str
     return source.connection, source.credential
 
 
-def _next_attempt(attempt: DiscoveryAttempt, credential: str) -> datetime:
+def _next_attempt(attempt: Discovery, credential: str) -> datetime:
     """Return when a connection is due again."""
     if attempt.credential != credential:
         return attempt.attempted_at
@@ -207,7 +207,7 @@ def _next_attempt(attempt: DiscoveryAttempt, credential: str) -> datetime:
     return attempt.attempted_at + (RETRY_INTERVAL if is_soon else INTERVAL)
 
 
-def _why_not_due(attempt: DiscoveryAttempt, again_at: datetime) -> str:
+def _why_not_due(attempt: Discovery, again_at: datetime) -> str:
     last = attempt.error or f"{attempt.listed:,} accounts listed"
     return (
         f"connection {attempt.connection}, {attempt.attempted_at:%Y-%m-%d %H:%M} UTC: {last}; next attempt at "

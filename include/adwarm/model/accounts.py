@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from adwarm_client.keys import Actor, Priority
 
@@ -149,35 +149,21 @@ class TokenScope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """A token of the read API, without its secret.
+    """A token of the read API, without its secret."""
 
-    Attributes:
-        id: public id, the first part of the token that its holder sends.
-        name: what it is for, in its owner's words.
-        accounts: the accounts it may read; None for all.
-        actor: who opens reports with it, unless a trusted backend says otherwise.
-        is_trusted: whether its holder is a backend that may name the actor of each request (`Adwarm-Actor`).
-        highest_priority: the most urgent class its requests may have.
-        daily_new_keys: how many report keys it may request in a UTC day that were never stored.
-        daily_refetches: how many fetches of stored reports it may cause in a UTC day: for stale ones, and for those
-            that its notices of arrived data make old.
-        rate_per_second: its requests per second; None for the setting's.
-        expires_at: when it stops working; None for never.
-    """
-
-    id: str
-    name: str
-    scopes: frozenset[TokenScope]
-    accounts: frozenset[str] | None = None
-    actor: Actor = Actor.HUMAN
-    is_trusted: bool = False
-    highest_priority: Priority = Priority.NORMAL
-    daily_new_keys: int = 100
-    daily_refetches: int = 1_000
-    rate_per_second: float | None = None
-    created_at: datetime
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
+    id: Annotated[str, 16, "Public id, the first part of the token."]
+    name: Annotated[str, 80, "What the token is for."]
+    scopes: Annotated[frozenset[TokenScope], "List of `read`, `enqueue`, `admin`."]
+    accounts: Annotated[frozenset[str] | None, "Accounts it may read; None for all."] = None
+    actor: Annotated[Actor, "Who opens reports with it, unless a trusted backend names another."] = Actor.HUMAN
+    is_trusted: Annotated[bool, "Whether its holder may name the actor of each request, with `Adwarm-Actor`."] = False
+    highest_priority: Annotated[Priority, "Most urgent class its requests may have."] = Priority.NORMAL
+    daily_new_keys: Annotated[int, "Report keys that it may request in a UTC day and that were never stored."] = 100
+    daily_refetches: Annotated[int, "Fetches of stored reports that it may cause in a UTC day."] = 1_000
+    rate_per_second: Annotated[float | None, "Requests per second; None for the setting's."] = None
+    created_at: Annotated[datetime, "When it was made."]
+    expires_at: Annotated[datetime | None, "When it stops working; None for never."] = None
+    revoked_at: Annotated[datetime | None, "When it was revoked; None while it is not."] = None
 
     def is_valid(self, at: datetime) -> bool:
         """Whether it is neither revoked nor expired at `at`."""

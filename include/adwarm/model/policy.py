@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 FIRST_OPEN_QUIET: Final = timedelta(minutes=30)
 """An open is a first open when nobody opened the key for this long before it."""
@@ -30,48 +30,34 @@ class WarmReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A trained and stored forecast.
+    """A trained forecast, with what it was trained on and how it did."""
 
-    Attributes:
-        id: hash of its content.
-        kind: name of the model.
-        version: version of the model's format.
-        trained_from: first moment of the log it learned from.
-        trained_until: end of that part of the log, exclusive.
-        metrics: figures on the held-out week; empty when the log is too short for one.
-    """
-
-    id: str
-    kind: str
-    version: str
-    object_hash: str
-    trained_from: datetime
-    trained_until: datetime
-    keys: int
-    features: tuple[str, ...]
-    metrics: Mapping[str, float]
-    created_at: datetime
+    id: Annotated[str, 64, "Hash of its content."]
+    kind: Annotated[str, 40, "Kind of forecast, such as `hour-of-week` or `adwarm`."]
+    version: Annotated[str, 24, "Version of the model's format."]
+    object_hash: Annotated[str, 64, "Object that holds the model."]
+    trained_from: Annotated[datetime, "First moment of the log that it learned from."]
+    trained_until: Annotated[datetime, "End of that part of the log, exclusive."]
+    keys: Annotated[int, "Report keys it knows."]
+    features: Annotated[tuple[str, ...], "Names of the features it uses."]
+    metrics: Annotated[
+        Mapping[str, float], "Its figures on the held-out week; empty when the log is too short for one."
+    ]
+    created_at: Annotated[datetime, "When it was trained."]
 
 
 @dataclass(frozen=True, slots=True)
 class DeployedPolicy:
-    """Which snapshot plans warms.
+    """Which snapshot plans warms, who chose its kind, and what the newest plan expects."""
 
-    Attributes:
-        name: `live`.
-        mode: `shadow` plans without a call.
-        updated_at: when the snapshot was last replaced.
-        chosen_kind: the kind of forecast that a review or a human chose; training keeps it. None: the best one wins.
-    """
-
-    name: str
+    name: Annotated[str, 40, "`live`."]
     snapshot_id: str | None
-    mode: Mode
-    updated_at: datetime
-    chosen_kind: str | None = None
-    chosen_by: str | None = None
-    chosen_at: datetime | None = None
-    chosen_why: str | None = None
+    mode: Annotated[Mode, "What plans as `shadow` makes no call."]
+    updated_at: Annotated[datetime, "When the snapshot was last replaced."]
+    chosen_kind: Annotated[str | None, 40, "Kind that training keeps; None when it takes the best one."] = None
+    chosen_by: Annotated[str | None, 250, "Who chose it: the user who approved, or the review that fell back."] = None
+    chosen_at: Annotated[datetime | None, "When it was chosen."] = None
+    chosen_why: Annotated[str | None, "Why it was chosen."] = None
 
 
 @dataclass(frozen=True, slots=True)

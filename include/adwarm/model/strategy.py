@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from adwarm.foundation.cron import check_cron
 from adwarm.foundation.errors import BadRequest
@@ -28,45 +28,30 @@ _ANY_ACCOUNT = "act_1"
 class Strategy:
     """Date ranges of some accounts that are kept warm on a schedule, and how fast that may go.
 
-    Attributes:
-        name: shown to users; the key of the stored row.
-        date_ranges: presets or `YYYY-MM-DD..YYYY-MM-DD`.
-        report: name of the report.
-        enabled: False keeps the row but plans nothing.
-        priority: critical, high, normal (or medium) or low.
-        accounts: account ids; None means every account in the store.
-        excluded_accounts: account ids to leave out.
-        batch_size: keys fetched before the next pause.
-        delay_seconds: pause between batches.
-        max_parallel_batches: batches that run at the same time.
-        max_calls_per_hour: upstream calls that the strategy may make in an hour.
-        cron: when it is due: five cron fields, or an alias such as `@daily`.
-        time_zone: IANA zone in which `cron` is read.
-        open_hours: hours after a due time in which it may still fetch reports that expire then, or that its budget
-            cut; fewer when its due times are closer to each other.
-        retire_unused: whether it is disabled once nobody has used its warms for 30 days.
-        opened_only: keep only those reports warm that somebody has opened in the last 30 days.
-
     Raises:
         BadRequest: a value is not valid; the message names the strategy and says what to write.
     """
 
-    name: str
-    date_ranges: tuple[str, ...]
-    report: str = "default"
-    enabled: bool = True
-    priority: str = "low"
-    accounts: tuple[str, ...] | None = None
-    excluded_accounts: tuple[str, ...] = ()
-    batch_size: int = 5
-    delay_seconds: float = 5.0
-    max_parallel_batches: int = 2
-    max_calls_per_hour: int = 100
-    cron: str = "0 */6 * * *"
-    time_zone: str = "UTC"
-    open_hours: int = 6
-    retire_unused: bool = False
-    opened_only: bool = False
+    name: Annotated[str, 80, "Shown to users; the key of the stored row."]
+    date_ranges: Annotated[tuple[str, ...], "Presets or `YYYY-MM-DD..YYYY-MM-DD`."]
+    report: Annotated[str, "Name of the report."] = "default"
+    enabled: Annotated[bool, "False keeps the row but plans nothing."] = True
+    priority: Annotated[str, 16, "Class of its calls: critical, high, normal (or medium) or low."] = "low"
+    accounts: Annotated[tuple[str, ...] | None, "Account ids; None for every account in the store."] = None
+    excluded_accounts: Annotated[tuple[str, ...], "Account ids to leave out."] = ()
+    batch_size: Annotated[int, "Keys fetched between two pauses."] = 5
+    delay_seconds: Annotated[float, "Length of a pause in seconds."] = 5.0
+    max_parallel_batches: Annotated[int, "Batches that run at the same time, at most."] = 2
+    max_calls_per_hour: Annotated[int, "Upstream calls it may make in an hour."] = 100
+    cron: Annotated[str, 120, "When it is due: five cron fields, or such as `@daily`."] = "0 */6 * * *"
+    time_zone: Annotated[str, 64, "IANA zone in which `cron` is read."] = "UTC"
+    open_hours: Annotated[
+        int,
+        "Hours after a due time in which it may still fetch what expires then, or what its budget cut; fewer when its "
+        "due times are closer to each other.",
+    ] = 6
+    retire_unused: Annotated[bool, "Whether it is disabled once its warms are unused for 30 days."] = False
+    opened_only: Annotated[bool, "Whether it warms only reports that somebody opened in the last 30 days."] = False
 
     def __post_init__(self) -> None:
         if not 0 < len(self.name) <= _MAX_NAME or self.name != self.name.strip() or not self.name.isprintable():
@@ -102,30 +87,18 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class StrategyState:
-    """What is recorded about a strategy apart from its definition, so that a change of the definition keeps it.
+    """What is recorded about a strategy; a change of its definition keeps it."""
 
-    Attributes:
-        planned_slot: the latest due time that was planned; None before the first one.
-        recheck_at: when it is to be planned again before its next due time; None when it is not.
-        recheck_run: the run that planned it again last since the due time; None when none did.
-        problem: why the latest planning failed; None when it did not.
-        enabled_at: when it was created or enabled last; None when it is older than this record.
-        checked_at: when its use was checked last.
-        retired_at: when it was disabled because nobody used its warms; None once it is enabled again.
-        retired_why: the figures that led to it.
-        removed_at: when it was removed; a removed default is not created again.
-    """
-
-    planned_slot: datetime | None = None
-    planned_run: str | None = None
-    recheck_at: datetime | None = None
-    recheck_run: str | None = None
-    problem: str | None = None
-    enabled_at: datetime | None = None
-    checked_at: datetime | None = None
-    retired_at: datetime | None = None
-    retired_why: str | None = None
-    removed_at: datetime | None = None
+    planned_slot: Annotated[datetime | None, "Latest due time that was planned; None before the first."] = None
+    planned_run: Annotated[str | None, 250, "Airflow run that planned it."] = None
+    recheck_at: Annotated[datetime | None, "When it is to be planned again before its next due time."] = None
+    recheck_run: Annotated[str | None, 250, "Airflow run that planned it again last since the due time."] = None
+    problem: Annotated[str | None, "Why its latest planning failed; None when it did not."] = None
+    enabled_at: Annotated[datetime | None, "When it was created or enabled last."] = None
+    checked_at: Annotated[datetime | None, "When its use was checked last."] = None
+    retired_at: Annotated[datetime | None, "When it was disabled, unused; None once it is enabled again."] = None
+    retired_why: Annotated[str | None, "Figures that led to it."] = None
+    removed_at: Annotated[datetime | None, "When it was removed; a removed default is not created again."] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from adwarm.foundation.wording import format_count
 from adwarm.model.policy import Mode, WarmReason
@@ -39,62 +39,39 @@ class WarmStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedWarm:
-    """A fetch of one key as a run plans it.
-
-    Attributes:
-        mode: `shadow` warms are recorded and never fetched.
-        status: `planned`, `shadow` or `cut`.
-        batch: number of the mapped task that fetches the key.
-        decided_at: decision time of the run.
-        predicted_open: the expected first open; None unless a forecast predicts one.
-        warm_at: when the fetch should start.
-        confidence: 0 to 1, chance that the key is opened before the fetched entry expires.
-        benefit: value of the warm in upstream calls.
-        price: cost of the warm in upstream calls, higher when the quota is scarce.
-        explanation: JSON values for humans: `why`, and `cut` when the warm is not carried out.
-        expires_at: when an entry fetched at `warm_at` would expire; None when it is final.
-        strategy: the stored strategy that keeps the key warm; None when it is planned for another reason.
-    """
+    """A fetch of one key as a run plans it."""
 
     key: ReportKey
-    reason: WarmReason
-    mode: Mode = Mode.LIVE
-    status: WarmStatus = WarmStatus.PLANNED
-    batch: int = 0
-    priority: Priority = Priority.LOW
-    decided_at: datetime
-    predicted_open: datetime | None = None
-    warm_at: datetime | None = None
-    confidence: float = 0.0
-    benefit: float = 0.0
-    price: float = 0.0
-    explanation: Mapping[str, Any] = field(default_factory=dict)
-    expires_at: datetime | None = None
-    strategy: str | None = None
+    reason: Annotated[WarmReason, 24, "Why it was planned."]
+    mode: Annotated[Mode, "What is planned as `shadow` is never fetched."] = Mode.LIVE
+    status: Annotated[WarmStatus, "How far it has come."] = WarmStatus.PLANNED
+    batch: Annotated[int, "Number of the mapped task of the run that fetches the key."] = 0
+    priority: Annotated[Priority, "Priority class of its calls."] = Priority.LOW
+    decided_at: Annotated[datetime, "Decision time of the run."]
+    predicted_open: Annotated[datetime | None, "When the first open is expected, if a forecast says so."] = None
+    warm_at: Annotated[datetime | None, "When the fetch should start."] = None
+    confidence: Annotated[float, "0 to 1, chance that the key is opened before the fetched entry expires."] = 0.0
+    benefit: Annotated[float, "Chance times the value of an open, in calls."] = 0.0
+    price: Annotated[float, "Price of its calls, in calls; higher when the quota is scarce."] = 0.0
+    explanation: Annotated[Mapping[str, Any], "For humans: `why`, and `cut` without a fetch."] = field(
+        default_factory=dict
+    )
+    expires_at: Annotated[datetime | None, "When the fetched entry expires; None when it is final."] = None
+    strategy: Annotated[str | None, 80, "Stored strategy that keeps the key warm, if it is one."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warm(PlannedWarm):
-    """A stored warm: the plan and what has happened to it since.
-
-    Attributes:
-        error: why it is not served; None when it is.
-        fetched_at: from when readers got its entry; `expires_at` is then the expiry of its data, which may be older.
-        requests: upstream calls it took.
-        seconds: how long the fetch took, waiting included.
-        used: whether it was opened while fresh; None until that is known, and for a superseded warm.
-        first_use: the first such open.
-        superseded_by: id of the newer warm of its key that replaced it before anybody opened it; None for all others.
-    """
+    """A planned warm: when, why, what it cost and whether it was used."""
 
     id: int
-    run_id: str
-    error: str | None = None
-    fetched_at: datetime | None = None
-    requests: int = 0
-    seconds: float | None = None
-    used: bool | None = None
-    first_use: datetime | None = None
+    run_id: Annotated[str, 250, "Airflow run that planned it."]
+    error: Annotated[str | None, "Why it is not served; None when it is."] = None
+    fetched_at: Annotated[datetime | None, "From when readers got its entry, whose data may be older."] = None
+    requests: Annotated[int, "Upstream calls it took."] = 0
+    seconds: Annotated[float | None, "How long the fetch took, waiting included."] = None
+    used: Annotated[bool | None, "Whether it was opened while fresh; None until known, or superseded."] = None
+    first_use: Annotated[datetime | None, "The first such open."] = None
     superseded_by: int | None = None
 
 
@@ -132,28 +109,18 @@ LONGEST_RUN: Final = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The progress of one run.
+    """The progress of one run."""
 
-    Attributes:
-        run_id: DAG id and Airflow's run id, separated by `/`.
-        status: `running`, `completed`, or `failed` when every key failed.
-        total: number of keys to fetch.
-        done: keys served.
-        failed: keys that failed.
-        requests: upstream calls so far.
-        errors: the first errors, one line each.
-    """
-
-    run_id: str
-    dag_id: str
-    status: str
-    total: int
-    done: int
-    failed: int
-    requests: int
-    started_at: datetime
-    finished_at: datetime | None
-    errors: tuple[str, ...]
+    run_id: Annotated[str, 250, "DAG id and Airflow's run id, separated by `/`, or id of a command."]
+    dag_id: Annotated[str, 250, "DAG, or name of the command."]
+    status: Annotated[str, 16, "`running`, `completed`, or `failed` when every key failed."]
+    total: Annotated[int, "Keys to fetch."]
+    done: Annotated[int, "Keys served."]
+    failed: Annotated[int, "Keys that failed."]
+    requests: Annotated[int, "Upstream calls so far."]
+    started_at: Annotated[datetime, "When it started."]
+    finished_at: Annotated[datetime | None, "When it ended."]
+    errors: Annotated[tuple[str, ...], "The first 50 errors, one line each."]
 
     def __str__(self) -> str:
         if not self.total:

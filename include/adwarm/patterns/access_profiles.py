@@ -1,8 +1,9 @@
 """Access patterns: kept up to date in SQL and loaded as pandas frames, and those of one log without a store."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -85,8 +86,7 @@ def load_patterns(context: Context, account_id: str | None = None) -> pd.DataFra
     Raises:
         BadRequest: the account id is not valid.
     """
-    rows = access_patterns.list_hours(context.engine, _account(account_id))
-    return pd.DataFrame(rows, columns=list(PatternHour._fields))
+    return _to_frame(PatternHour, access_patterns.list_hours(context.engine, _account(account_id)))
 
 
 def load_popular_ranges(context: Context, account_id: str | None = None) -> pd.DataFrame:
@@ -119,8 +119,12 @@ def load_access_profiles(context: Context, account_id: str | None = None) -> pd.
     Raises:
         BadRequest: the account id is not valid.
     """
-    rows: list[Any] = access_patterns.list_summaries(context.engine, _account(account_id))
-    return pd.DataFrame(rows, columns=list(ProfileSummary._fields))
+    return _to_frame(ProfileSummary, access_patterns.list_summaries(context.engine, _account(account_id)))
+
+
+def _to_frame(kind: Any, rows: Iterable[Any]) -> pd.DataFrame:
+    names = [item.name for item in fields(kind)]
+    return pd.DataFrame(map(attrgetter(*names), rows), columns=names)
 
 
 def _account(text: str | None) -> str | None:
@@ -176,4 +180,4 @@ def profile_log(url: str, settings: Settings, account_id: str = ALL_ACCOUNTS) ->
     """
     name = account_id if account_id == ALL_ACCOUNTS else normalize_account_id(account_id)
     profile = profile_and_count_log(url, settings)[0].get(name)
-    return pd.DataFrame(list_profile_hours(profile, profile.until), columns=list(PatternHour._fields))
+    return _to_frame(PatternHour, list_profile_hours(profile, profile.until))

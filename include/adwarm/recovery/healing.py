@@ -7,6 +7,7 @@ running at this moment is waited for, a few seconds at most, because its result 
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
@@ -95,7 +96,7 @@ def _heal_once(healer: Healer, failure: Failure, ledger: HealingStore, clock: Cl
         log.warning("healing %s failed: %s", name, detail)
     run = _build_run(healer, failure, started, clock, owner)
     telemetry.report(telemetry.HEALINGS, action=healer.action, result="helped" if adopted else "failed")
-    ledger.finish(name, succeeded=adopted, detail=detail, run=run._replace(succeeded=adopted, detail=detail))
+    ledger.finish(name, succeeded=adopted, detail=detail, run=replace(run, succeeded=adopted, detail=detail))
     return adopted
 
 

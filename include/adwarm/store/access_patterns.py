@@ -4,80 +4,52 @@ An account's rows are replaced in one transaction, so that a reader sees either 
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, select
-from sqlalchemy.schema import Column, Table
-from sqlalchemy.types import JSON, BigInteger, Boolean, Float, Integer, String, Text
+from sqlalchemy.types import BigInteger
 
 from adwarm.model import ALL_ACCOUNTS, WEEKDAYS, AccessProfile
-from adwarm.store.columns import UtcDateTime, metadata
+from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import read_transaction, upsert, write_transaction
-
-# One row per account opened in the last `ADWARM_FORECAST__HISTORY_DAYS`, and one of all; others are deleted.
-access_profile = Table(
-    "access_profile",
-    metadata,
-    Column("account_id", String(24), primary_key=True),
-    Column("first_opens", BigInteger, nullable=False),
-    Column("keys", Integer, nullable=False),
-    Column("observed_from", UtcDateTime(), nullable=False),
-    Column("observed_until", UtcDateTime(), nullable=False),
-    Column("observed_weeks", Float, nullable=False),
-    Column("time_zones", JSON, nullable=False),
-    Column("busy_hours", Text, nullable=False),
-    Column("peak_hours", Text, nullable=False),
-    Column("quiet_hours", Text, nullable=False),
-    Column("evidence", Text, nullable=False),
-    Column("popular_ranges", JSON, nullable=False),
-    Column("computed_at", UtcDateTime(), nullable=False),
-)
-
-# 168 rows per row of `access_profile`.
-access_pattern = Table(
-    "access_pattern",
-    metadata,
-    Column("account_id", String(24), primary_key=True),
-    Column("weekday", Integer, primary_key=True),
-    Column("hour", Integer, primary_key=True),
-    Column("weekday_name", String(9), nullable=False),
-    Column("opens", BigInteger, nullable=False),
-    Column("observed_hours", Float, nullable=False),
-    Column("opens_per_hour", Float, nullable=False),
-    Column("active_weeks", Integer, nullable=False),
-    Column("is_busy", Boolean, nullable=False),
-    Column("is_peak", Boolean, nullable=False),
-    Column("is_quiet", Boolean, nullable=False),
-    Column("time_zone", String(64), nullable=False),
-    Column("observed_weeks", Float, nullable=False),
-    Column("computed_at", UtcDateTime(), nullable=False),
-)
-
 
 SEVERAL_ZONES = "several"
 _ACCOUNTS_AT_ONCE = 50
 """Accounts of one transaction: about 8,500 rows, so that other writers wait for a moment only."""
 
 
-class PatternHour(NamedTuple):
-    """One hour of an account's week; docs/reference/tables.md describes the columns."""
+@dataclass(frozen=True, slots=True)
+class PatternHour:
+    """When the reports of an account are opened: one hour of its readers' week."""
 
-    account_id: str
-    weekday: int
-    hour: int
-    weekday_name: str
-    opens: int
-    observed_hours: float
-    opens_per_hour: float
-    active_weeks: int
-    is_busy: bool
-    is_peak: bool
-    is_quiet: bool
-    time_zone: str
-    observed_weeks: float
-    computed_at: datetime
+    account_id: Annotated[str, "Account id; `all` for all accounts together."]
+    weekday: Annotated[int, "Weekday on the reader's clock, 1 for Monday to 7 for Sunday (ISO 8601)."]
+    hour: Annotated[int, "Hour on the reader's clock, 0 to 23."]
+    weekday_name: Annotated[str, 9, "Name of the weekday."]
+    opens: Annotated[int, BigInteger(), "First opens in this hour of the week."]
+    observed_hours: Annotated[float, "How often this hour was observed."]
+    opens_per_hour: Annotated[float, "First opens per observed hour."]
+    active_weeks: Annotated[int, "In how many weeks this hour had a first open."]
+    is_busy: Annotated[bool, "Whether the rate is significantly above the mean of the week."]
+    is_peak: Annotated[bool, "Whether it is one of the up to three busiest busy hours of the weekday."]
+    is_quiet: Annotated[bool, "Whether it is very likely opened at less than half the mean rate."]
+    time_zone: Annotated[
+        str, 64, "Zone of the hours; `several` when readers are in more than one, see `access_profile.time_zones`."
+    ]
+    observed_weeks: Annotated[float, "Weeks in which the account was observed."]
+    computed_at: Annotated[datetime, "When the row was computed."]
+
+
+access_pattern = table_of(
+    PatternHour,
+    "access_pattern",
+    key=("account_id", "weekday", "hour"),
+    grows="accounts opened in the last `ADWARM_FORECAST__HISTORY_DAYS`: 168 rows each",
+    bound="replaced once a day; accounts that nobody opened in that time are deleted",
+)
 
 
 class StoredRange(NamedTuple):
@@ -91,22 +63,38 @@ class StoredRange(NamedTuple):
     computed_at: datetime
 
 
-class ProfileSummary(NamedTuple):
-    """What an account's profile rests on; docs/reference/tables.md describes the columns."""
+@dataclass(frozen=True, slots=True)
+class ProfileSummary:
+    """What the access patterns of an account rest on, and its hours as text."""
 
-    account_id: str
-    first_opens: int
-    keys: int
-    observed_from: datetime
-    observed_until: datetime
-    observed_weeks: float
-    time_zones: dict[str, int]
-    busy_hours: str
-    peak_hours: str
-    quiet_hours: str
-    evidence: str
-    popular_ranges: list[dict[str, Any]]
-    computed_at: datetime
+    account_id: Annotated[str, "Account id; `all` for all accounts together."]
+    first_opens: Annotated[int, BigInteger(), "First opens in the observed time."]
+    keys: Annotated[int, "Report keys that were opened."]
+    observed_from: Annotated[datetime, "Start of the local day of the first open."]
+    observed_until: Annotated[datetime, "End of the observed time."]
+    observed_weeks: Annotated[float, "Observed weeks."]
+    time_zones: Annotated[dict[str, int], "First opens by reader zone."]
+    busy_hours: Annotated[str, "Busy hours, such as `Mon-Fri 08:00-17:00`; empty when there are none."]
+    peak_hours: Annotated[str, "Peak hours, such as `Mon 09:00, 10:00, 14:00; Tue 09:00`; empty when there are none."]
+    quiet_hours: Annotated[
+        str, "Quiet hours, such as `Mon-Fri 22:00-07:00; Sat-Sun all day`; empty when there are none."
+    ]
+    evidence: Annotated[str, "Why there is neither a busy nor a quiet hour; empty when there is one."]
+    popular_ranges: Annotated[
+        list[dict[str, Any]],
+        "At most 20 date ranges, the most opened first: `date_range`, `opens` (first opens) and `share` of the "
+        "account's first opens, 0 to 1.",
+    ]
+    computed_at: Annotated[datetime, "When the row was computed."]
+
+
+access_profile = table_of(
+    ProfileSummary,
+    "access_profile",
+    key=("account_id",),
+    grows="accounts opened in the last `ADWARM_FORECAST__HISTORY_DAYS`",
+    bound="replaced once a day; accounts that nobody opened in that time are deleted",
+)
 
 
 class DescribedProfile(NamedTuple):
@@ -127,8 +115,8 @@ def replace_profiles(engine: Engine, profiles: Iterable[DescribedProfile], at: d
     remaining = iter(profiles)
     while some := list(islice(remaining, _ACCOUNTS_AT_ONCE)):
         with write_transaction(engine) as connection:
-            upsert(connection, access_profile, [_summary(item, at)._asdict() for item in some])
-            upsert(connection, access_pattern, [row._asdict() for item in some for row in _hours(item.profile, at)])
+            upsert(connection, access_profile, [to_row(_summary(item, at)) for item in some])
+            upsert(connection, access_pattern, [to_row(row) for item in some for row in _hours(item.profile, at)])
         count += len(some)
     return count
 
@@ -148,17 +136,17 @@ def delete_other_profiles(engine: Engine, ids: Collection[str]) -> int:
 def find_summary(connection: Connection, account_id: str = ALL_ACCOUNTS) -> ProfileSummary | None:
     """Return the summary of an account's profile, by default of the one over all accounts; None when there is none."""
     row = connection.execute(select(access_profile).where(access_profile.c.account_id == account_id)).one_or_none()
-    return None if row is None else ProfileSummary(**row._asdict())
+    return None if row is None else from_row(ProfileSummary, row)
 
 
 def list_summaries(engine: Engine, account_id: str | None = None) -> list[ProfileSummary]:
     """Return the summaries of one account, or of all, by account id."""
-    return [ProfileSummary(**row._asdict()) for row in _rows(engine, access_profile, account_id)]
+    return [from_row(ProfileSummary, row) for row in _rows(engine, access_profile, account_id)]
 
 
 def list_hours(engine: Engine, account_id: str | None = None) -> list[PatternHour]:
     """Return the hours of one account, or of all, by account id and hour of the week."""
-    return [PatternHour(**row._asdict()) for row in _rows(engine, access_pattern, account_id)]
+    return [from_row(PatternHour, row) for row in _rows(engine, access_pattern, account_id)]
 
 
 def list_ranges(engine: Engine, account_id: str | None = None) -> list[StoredRange]:

@@ -6,39 +6,37 @@ Only hashes are stored: of a token's secret, and of a session's id. A token is n
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from sqlalchemy import Connection, Engine, Row, case, delete, insert, literal, select, update
 from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import JSON, Boolean, Date, Float, Integer, String
+from sqlalchemy.types import Date, Integer, String
 
 from adwarm.foundation.errors import NotFound
-from adwarm.model import AccessToken, Actor, Priority, TokenScope
-from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.model import AccessToken, TokenScope
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import read_transaction, write_transaction
 
-# One row per token; an administrator makes and revokes them.
-table = Table(
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A token of the read API as it is stored; of its secret only the hash."""
+
+    token: AccessToken
+    secret_hash: Annotated[str, 64, "SHA-256 of the secret part, in hex."] = field(repr=False)
+    last_used_at: Annotated[datetime | None, "When it was last used, to the minute."] = None
+
+
+table = table_of(
+    StoredToken,
     "access_token",
-    metadata,
-    key_column("id", String(16)),
-    value_column("secret_hash", String(64)),
-    value_column("name", String(80)),
-    value_column("scopes", JSON, list),
-    Column("accounts", JSON),
-    value_column("actor", EnumText(Actor), Actor.HUMAN),
-    value_column("is_trusted", Boolean, False),
-    value_column("highest_priority", EnumText(Priority), Priority.NORMAL),
-    value_column("daily_new_keys", Integer, 100),
     Column("daily_refetches", Integer, nullable=False, default=1_000, server_default="1000"),
-    Column("rate_per_second", Float),
-    value_column("created_at", UtcDateTime()),
-    Column("expires_at", UtcDateTime()),
-    Column("revoked_at", UtcDateTime()),
-    Column("last_used_at", UtcDateTime()),
-    Column("counted_day", Date),
-    Column("new_keys", Integer, nullable=False, default=0, server_default="0"),
-    Column("refetches", Integer, nullable=False, default=0, server_default="0"),
+    Column("counted_day", Date, doc="UTC day of the two counts; NULL before the first."),
+    Column("new_keys", Integer, nullable=False, default=0, server_default="0", doc="`daily_new_keys` of that day."),
+    Column("refetches", Integer, nullable=False, default=0, server_default="0", doc="`daily_refetches` of that day."),
+    key=("id",),
+    grows="tokens that are made",
+    bound="an administrator makes and revokes them",
 )
 
 # One row per login at the page of `adwarm serve`. Maintenance deletes expired ones.
@@ -51,15 +49,6 @@ page_session = Table(
     value_column("expires_at", UtcDateTime()),
     Index(None, "expires_at"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredToken:
-    """A token as it is stored, with the SHA-256 of its secret in hex; `last_used_at` is exact to the minute."""
-
-    token: AccessToken
-    secret_hash: str = field(repr=False)
-    last_used_at: datetime | None = None
 
 
 def insert_token(engine: Engine, token: AccessToken, secret_hash: str) -> None:

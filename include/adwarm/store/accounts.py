@@ -8,11 +8,13 @@ user's own log opens it (`add_logged`). A read creates none. Whoever has to know
 What the user has set is stored in columns of its own (`user_...`) and replaces what the upstream says whenever an
 account is read, so nothing that comes from the upstream can overwrite it. An account is `denied` while its gate of the
 rule `denial` is closed (`adwarm.store.denials`); the status that is stored is `active` or `closed`.
+The last attempt to list the accounts of each connection is stored beside them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import (
     Column,
@@ -36,7 +38,7 @@ from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.gate import Rule
 from adwarm.model import Account, AccountRecord, normalize_account_id
 from adwarm.store import denials
-from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 from adwarm.store.gates import table as gate
 
@@ -329,3 +331,44 @@ def _row(item: Account, at: datetime) -> dict[str, Any]:
         "name": item.name[:_MAX_NAME] or None,
         "updated_at": at,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The last attempt to list the accounts of a connection."""
+
+    connection: Annotated[str, 250, "Name of the connection."]
+    credential: Annotated[
+        str, 64, "Digest of the credential that was used; empty without one. A new one is tried at once."
+    ]
+    attempted_at: Annotated[datetime, "When the list was last tried."]
+    completed_at: Annotated[datetime | None, "When a list was last read to its end."]
+    listed: Annotated[int, "Accounts in that list."]
+    error: Annotated[str | None, "Why the last attempt failed; None when it did not."] = None
+    is_temporary: Annotated[
+        bool, "Whether the same attempt may succeed soon; it is then repeated after an hour instead of a day."
+    ] = False
+
+
+account_discovery = table_of(
+    Discovery, "account_discovery", key=("connection",), grows="connections", bound="number of connections"
+)
+
+
+def list_discoveries(engine: Engine) -> dict[str, Discovery]:
+    """Return the last attempt of each connection by name."""
+    with read_transaction(engine) as connection:
+        rows = connection.execute(select(account_discovery).order_by(account_discovery.c.connection)).all()
+    return {row.connection: from_row(Discovery, row) for row in rows}
+
+
+def save_discovery(connection: Connection, name: str, credential: str, listed: int, at: datetime) -> None:
+    """Record that the accounts of a connection were listed."""
+    attempt = Discovery(name, credential, attempted_at=at, completed_at=at, listed=listed)
+    upsert(connection, account_discovery, [to_row(attempt)])
+
+
+def save_failed_discovery(connection: Connection, attempt: Discovery) -> None:
+    """Record that the accounts of a connection could not be listed; the last complete list stays known."""
+    row = {**to_row(attempt), "error": attempt.error and attempt.error[:1_000]}
+    upsert(connection, account_discovery, [row], preserve=("completed_at", "listed"))

@@ -7,46 +7,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict, Unpack
+from typing import Annotated, Any, TypedDict, Unpack
 
-from sqlalchemy import JSON, Boolean, Column, Engine, Index, String, Table, Text, insert, select
+from sqlalchemy import Engine, Index, insert, select
 
 from adwarm.foundation.redaction import redact
-from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, value_column
+from adwarm.store.columns import from_row, table_of
 from adwarm.store.database import read_transaction, write_transaction
-
-# One row per action of a person on the page or the command line. Maintenance deletes old rows.
-table = Table(
-    "action_event",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("at", UtcDateTime()),
-    value_column("actor", String(250)),
-    value_column("via", String(16)),
-    value_column("action", String(40)),
-    Column("subject", String(250)),
-    value_column("arguments", JSON, dict),
-    value_column("succeeded", Boolean),
-    value_column("detail", Text, ""),
-    Index(None, "at"),
-)
-
 
 _MAX_NAME, _MAX_VALUE, _MAX_DETAIL, _MAX_ITEMS = 250, 500, 2_000, 500
 _UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 class ActionFields(TypedDict):
-    """The fields of an action.
-
-    Attributes:
-        actor: who did it: the user of Airflow, the token, or the user of the operating system.
-        via: `airflow`, `token` or `cli`.
-        action: what was done, such as `warm_now`.
-        subject: what it was done to, such as a scope or an account; None when it has none.
-        arguments: the values of the form or command; values of JSON.
-        detail: the result, or why it failed.
-    """
+    """The fields of an `ActionEvent` but its number."""
 
     at: datetime
     actor: str
@@ -60,17 +34,27 @@ class ActionFields(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
-    """A recorded action; the attributes are those of `ActionFields`, and the number of its row."""
+    """What somebody did on the page or the command line, also what failed."""
 
     id: int
-    at: datetime
-    actor: str
-    via: str
-    action: str
-    subject: str | None
-    arguments: Mapping[str, Any]
-    succeeded: bool
-    detail: str
+    at: Annotated[datetime, "When it was done."]
+    actor: Annotated[str, 250, "Who did it: the user of Airflow, the token, or the user of the operating system."]
+    via: Annotated[str, 16, "`airflow`, `token` or `cli`."]
+    action: Annotated[str, 40, "What was done, such as `warm_now` or `purge`."]
+    subject: Annotated[str | None, 250, "What it was done to, such as a scope or an account; None when it has none."]
+    arguments: Annotated[Mapping[str, Any], "The values of the form or command; values of JSON."]
+    succeeded: Annotated[bool, "Whether it was carried out."]
+    detail: Annotated[str, "The result, or why it failed."]
+
+
+table = table_of(
+    ActionEvent,
+    "action_event",
+    Index(None, "at"),
+    key=("id",),
+    grows="actions",
+    bound="deleted after `ADWARM_RETENTION__ACTION_DAYS`",
+)
 
 
 def record_action(engine: Engine, **fields: Unpack[ActionFields]) -> int:

@@ -6,37 +6,12 @@ What writes takes the caller's connection, so that hours, files and watermark ch
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated
 
-from sqlalchemy import JSON, BigInteger, Connection, Engine, Float, Index, Integer, String, Table, delete, func, select
+from sqlalchemy import BigInteger, Connection, Engine, Index, String, Table, delete, func, select
 
-from adwarm.store.columns import UtcDateTime, columns_of, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import UtcDateTime, columns_of, from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import read_transaction, upsert
-
-# One row per file of the access log, deleted when the file is gone.
-log_file = Table(
-    "log_file",
-    metadata,
-    key_column("path", String(1024)),
-    value_column("size", BigInteger),
-    value_column("mtime", Float),
-    value_column("offset", BigInteger, 0),
-    value_column("checkpoints", JSON, list),
-    value_column("events", BigInteger, 0),
-    value_column("rejected", BigInteger, 0),
-    value_column("read_at", UtcDateTime()),
-)
-
-# Grows by 24 rows a day. Maintenance deletes old hours.
-access_aggregate = Table(
-    "access_aggregate",
-    metadata,
-    key_column("hour", UtcDateTime()),
-    value_column("object_hash", String(64)),
-    value_column("opens", BigInteger),
-    value_column("keys", Integer),
-    value_column("updated_at", UtcDateTime()),
-    Index(None, "object_hash"),
-)
 
 # One row per reader of the log.
 watermark = Table(
@@ -55,36 +30,51 @@ LATE = timedelta(hours=48)
 
 @dataclass(frozen=True, slots=True)
 class HourAggregate:
-    """The opens of one UTC hour.
+    """The opens of humans in one UTC hour."""
 
-    Attributes:
-        object_hash: the object with the hour's slots; it may hold other hours of the day too.
-        opens: opens by humans.
-    """
+    hour: Annotated[datetime, "First moment of the hour."]
+    object_hash: Annotated[
+        str, 64, "Object with its opens per key and 15-minute slot; it may hold other hours of the day."
+    ]
+    opens: Annotated[int, BigInteger(), "Opens counted in the hour."]
+    keys: Annotated[int, "Report keys opened in the hour."]
 
-    hour: datetime
-    object_hash: str
-    opens: int
-    keys: int
+
+access_aggregate = table_of(
+    HourAggregate,
+    "access_aggregate",
+    value_column("updated_at", UtcDateTime(), doc="When the hour was last read."),
+    Index(None, "object_hash"),
+    key=("hour",),
+    grows="hours of log: 24 rows a day",
+    bound="deleted after `ADWARM_RETENTION__AGGREGATE_DAYS`, with their objects",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LogFileProgress:
-    """How far a file of the access log has been read.
+    """How far a file of the access log has been read."""
 
-    Attributes:
-        offset: bytes of a text file that have been read; the next event starts there.
-        checkpoints: pairs `[hour, offset]`; `hour` counts hours since the epoch.
-    """
+    path: Annotated[str, 1024, "Path of the file."]
+    size: Annotated[int, BigInteger(), "Size when it was last read."]
+    mtime: Annotated[float, "Modification time when it was last read."]
+    offset: Annotated[int, BigInteger(), "Bytes of a text file that were read; the next event starts there."]
+    checkpoints: Annotated[
+        list[list[int]],
+        "Pairs of hour, counted since the epoch, and offset: every event before the offset is older than the hour.",
+    ]
+    events: Annotated[int, BigInteger(), "Events that were read."]
+    rejected: Annotated[int, BigInteger(), "Lines that were quarantined."]
+    read_at: Annotated[datetime, "When it was last read."]
 
-    path: str
-    size: int
-    mtime: float
-    offset: int
-    checkpoints: list[list[int]]
-    events: int
-    rejected: int
-    read_at: datetime
+
+log_file = table_of(
+    LogFileProgress,
+    "log_file",
+    key=("path",),
+    grows="files of the access log",
+    bound="the row of a file is deleted when the file is gone; rotated names grow with their number",
+)
 
 
 def list_hours(

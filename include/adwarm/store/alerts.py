@@ -9,62 +9,19 @@ stopped one has claimed.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.schema import Column, ForeignKey, Index, Table
-from sqlalchemy.types import JSON, Float, Integer, String, Text
+from sqlalchemy.schema import ForeignKey, Index
+from sqlalchemy.types import JSON
 
 from adwarm.store.accounts import CONNECTION
 from adwarm.store.accounts import table as account
-from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import ROW_ID, from_row, shorten, table_of, to_row, value_column
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.error_events import count_errors, find_accounts
 from adwarm.store.partitions import table as partition
-
-# One row per alert that was raised. Maintenance deletes resolved ones.
-alert = Table(
-    "alert",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("kind", String(40)),
-    value_column("scope", String(200)),
-    value_column("opened_at", UtcDateTime()),
-    value_column("last_at", UtcDateTime()),
-    value_column("errors", Integer),
-    value_column("window_seconds", Float),
-    Column("example", String(200)),
-    value_column("reason", Text),
-    value_column("next_step", Text),
-    value_column("ads", JSON, dict),
-    Column("resolved_at", UtcDateTime()),
-    Index(None, "opened_at"),
-    Index(
-        "uq_alert_open",
-        "kind",
-        "scope",
-        unique=True,
-        sqlite_where=text("resolved_at IS NULL"),
-        postgresql_where=text("resolved_at IS NULL"),
-    ),
-)
-
-# One row per notice of an alert and channel; deleted with its alert.
-alert_delivery = Table(
-    "alert_delivery",
-    metadata,
-    Column("alert_id", ROW_ID, ForeignKey("alert.id"), primary_key=True, autoincrement=False),
-    key_column("notice", String(40)),
-    key_column("channel", String(80)),
-    value_column("created_at", UtcDateTime()),
-    Column("claimed_until", UtcDateTime()),
-    value_column("attempts", Integer, 0),
-    Column("delivered_at", UtcDateTime()),
-    Column("error", Text),
-    Index(None, "delivered_at"),
-)
-
 
 OPENED = "opened"
 RESOLVED = "resolved"
@@ -113,38 +70,71 @@ class NewAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAlert:
-    """A row of the table `alert`; `resolved_at` is None while it is open."""
+    """Errors of one kind and scope that exceeded their threshold, or a single event that a human should see."""
 
     id: int
-    kind: str
-    scope: str
-    opened_at: datetime
-    last_at: datetime
-    errors: int
-    window_seconds: float
-    example: str | None
-    reason: str
-    next_step: str
-    resolved_at: datetime | None
+    kind: Annotated[str, 40, "Class of the errors."]
+    scope: Annotated[
+        str, 200, "What failed: a source, `connection:NAME` or `account:ID`; for ads also a number of accounts."
+    ]
+    opened_at: Annotated[datetime, "When it was raised."]
+    last_at: Annotated[datetime, "When its last error happened."]
+    errors: Annotated[int, "Errors in the window when it was raised, and further ones since."]
+    window_seconds: Annotated[float, "The window; 0 for a single event."]
+    example: Annotated[str | None, 200, "A key or account that failed."]
+    reason: Annotated[str, "Message of the last error, without secrets."]
+    next_step: Annotated[str, "What to do about it."]
+    resolved_at: Annotated[datetime | None, "When it was resolved; None while it is open."]
+
+
+alert = table_of(
+    StoredAlert,
+    "alert",
+    value_column("ads", JSON, dict, doc="Ads that got worse: the day and level of their scores, by account and ad."),
+    Index(None, "opened_at"),
+    Index(
+        "uq_alert_open",
+        "kind",
+        "scope",
+        unique=True,
+        sqlite_where=text("resolved_at IS NULL"),
+        postgresql_where=text("resolved_at IS NULL"),
+    ),
+    key=("id",),
+    grows="alerts raised",
+    bound="resolved ones are deleted after `ADWARM_RETENTION__HISTORY_DAYS`",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A notice for one channel: `opened`, `resolved` or a repetition, and whether it was delivered."""
+    """A notice of an alert for one channel, and whether it was delivered."""
 
-    alert_id: int
-    notice: str
-    channel: str
-    created_at: datetime
-    claimed_until: datetime | None
-    attempts: int
-    delivered_at: datetime | None
-    error: str | None
+    alert_id: Annotated[int, ROW_ID, ForeignKey("alert.id"), "The alert."]
+    notice: Annotated[str, 40, "`opened`, `resolved` or a repetition."]
+    channel: Annotated[str, 80, "Name of the channel."]
+    created_at: Annotated[datetime, "When the notice became due."]
+    claimed_until: Annotated[
+        datetime | None, "Until when a process is sending it; after a failure, when it is due again."
+    ]
+    attempts: Annotated[int, "How often it was tried."] = 0
+    delivered_at: Annotated[datetime | None, "When it was delivered; None before."]
+    error: Annotated[str | None, "Why the last attempt failed."]
 
     @property
     def is_given_up(self) -> bool:
         """Whether it is not tried again."""
         return self.delivered_at is None and self.attempts >= MAX_ATTEMPTS
+
+
+alert_delivery = table_of(
+    Delivery,
+    "alert_delivery",
+    Index(None, "delivered_at"),
+    key=("alert_id", "notice", "channel"),
+    grows="alerts and channels",
+    bound="deleted with the alert",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,15 +356,8 @@ def _find_covering(connection: Connection, new: NewAlert) -> StoredAlert | None:
 
 def _insert(connection: Connection, new: NewAlert, channels: Channels) -> StoredAlert | None:
     """Insert the alert and its notices; return None when another worker has opened it."""
-    row: dict[str, Any] = {
-        **to_row(new, without=("at", "wider_scope", "is_over")),
-        "kind": new.kind[:40],
-        "scope": new.scope[:_SCOPE_LENGTH],
-        "opened_at": new.at,
-        "last_at": new.at,
-        "example": new.example[:200] if new.example else None,
-        "resolved_at": new.at if new.is_over else None,
-    }
+    times = {"opened_at": new.at, "last_at": new.at, "resolved_at": new.at if new.is_over else None}
+    row = shorten(to_row(new, without=("at", "wider_scope", "is_over")) | times, alert)
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(alert).values(row).on_conflict_do_nothing().returning(alert.c.id)
     alert_id = connection.execute(statement).scalar_one_or_none()

@@ -7,13 +7,13 @@ processes renews.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, text
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import JSON, BigInteger, Boolean, Float, Integer, String
 
-from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import database_time, read_transaction, upsert, write_transaction
 
 _IS_SHARED = text("scope NOT LIKE 'account:%'")
@@ -51,57 +51,37 @@ capacity_grant = Table(
 )
 
 
-# One row per machine that made a call within a day.
-machine_load = Table(
-    "machine_load",
-    metadata,
-    key_column("machine", String(60)),
-    value_column("read_at", Float),
-    value_column("memory_percent", Float),
-    Column("cpu_percent", Float),
-    value_column("cpu_busy", Float),
-    value_column("cpu_total", Float),
-    value_column("is_high", Boolean),
-    value_column("since", Float),
-    value_column("calls", Integer),
-    Column("limit", Integer),
-    Column("full", Integer),
-    Column("limited_at", Float),
-)
-
-
 FORGOTTEN_AFTER_SECONDS = 86_400.0
 """Rows of machines that made no call for this long are deleted; a container is a machine of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineLoad:
-    """The last reading of a machine, and what follows from the readings before it. Times are seconds since the epoch.
+    """The last reading of a machine that makes calls, and what follows from earlier ones. Times count epoch seconds."""
 
-    Attributes:
-        machine: its host name.
-        cpu_percent: time that its processors worked since the reading before; None for the first one.
-        cpu_busy, cpu_total: seconds that its processors worked, and have existed, since the machine started.
-        is_high: whether memory or processors are above their limit.
-        since: since when that holds without a change of the limit.
-        calls: most calls of the machine in flight at a reading since then.
-        limit: calls that it may have in flight; None for as many as other limits allow.
-        full: calls in flight before the first cut; from this on there is no limit again.
-        limited_at: when the first cut was.
-    """
+    machine: Annotated[str, 60, "Host name."]
+    read_at: Annotated[float, "When it was read last."]
+    memory_percent: Annotated[float, "Memory in use."]
+    cpu_percent: Annotated[
+        float | None, "Time that its processors worked since the reading before; empty after the first one."
+    ]
+    cpu_busy: Annotated[float, "Seconds that its processors worked since it started."]
+    cpu_total: Annotated[float, "Seconds that its processors have existed since then."]
+    is_high: Annotated[bool, "Whether memory or processors are above their limit."]
+    since: Annotated[float, "Since when that holds without a change of the limit of calls."]
+    calls: Annotated[int, "Most calls in flight at a reading since then."]
+    limit: Annotated[int | None, "Calls that it may have in flight; empty for no limit."] = None
+    full: Annotated[int | None, "Calls in flight before the first cut; from as many on there is no limit again."] = None
+    limited_at: Annotated[float | None, "When the first cut was."] = None
 
-    machine: str
-    read_at: float
-    memory_percent: float
-    cpu_percent: float | None
-    cpu_busy: float
-    cpu_total: float
-    is_high: bool
-    since: float
-    calls: int
-    limit: int | None = None
-    full: int | None = None
-    limited_at: float | None = None
+
+machine_load = table_of(
+    MachineLoad,
+    "machine_load",
+    key=("machine",),
+    grows="machines",
+    bound="rows of machines that made no call for a day are deleted when a new machine makes one",
+)
 
 
 def find_load(engine: Engine, machine: str) -> MachineLoad | None:
@@ -150,29 +130,25 @@ def count_calls_of_others(
         return int(connection.execute(query).scalar_one())
 
 
-# Grows with shared scopes: one row for each, four times an hour. Maintenance deletes old rows.
-capacity_sample = Table(
-    "capacity_sample",
-    metadata,
-    key_column("at", UtcDateTime()),
-    key_column("scope", String(200)),
-    value_column("limit", Float),
-    value_column("in_flight", Integer),
-    Column("usage", Float),
-    value_column("is_parked", Boolean, False),
-)
-
-
 @dataclass(frozen=True, slots=True)
 class CapacitySample:
-    """A shared scope at a moment; docs/reference/tables.md describes the columns."""
+    """A shared scope at a moment."""
 
-    at: datetime
-    scope: str
-    limit: float
-    in_flight: int
-    usage: float | None
-    is_parked: bool
+    at: Annotated[datetime, "When the sample was taken."]
+    scope: Annotated[str, 200, "Capacity scope."]
+    limit: Annotated[float, "Limit of calls in flight."]
+    in_flight: Annotated[int, "Calls in flight."]
+    usage: Annotated[float | None, "Percent of the platform's quota that is used; empty: not reported."]
+    is_parked: Annotated[bool, "Whether the scope was parked."] = False
+
+
+capacity_sample = table_of(
+    CapacitySample,
+    "capacity_sample",
+    key=("at", "scope"),
+    grows="shared scopes, four times an hour",
+    bound="deleted after `ADWARM_RETENTION__HISTORY_DAYS`",
+)
 
 
 def save_samples(engine: Engine, samples: Sequence[CapacitySample]) -> None:

@@ -1,13 +1,17 @@
-"""What all tables share: the metadata, types and short forms of columns, and values as rows by the names of columns."""
+"""What all tables share: the metadata, types of columns, tables that classes declare, and values as their rows."""
 
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
+    Boolean,
     Column,
     Date,
     DateTime,
@@ -17,17 +21,16 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
 )
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import DefaultClause, ForeignKey, PrimaryKeyConstraint, SchemaItem
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-
-from adwarm.model import EntryKey, ReportKey, Window
+from sqlalchemy.types import TypeEngine
 
 T = TypeVar("T")
-_COMPOSED = (ReportKey, EntryKey, Window)
-"""Values with a column for each of their parts."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -130,16 +133,98 @@ metadata = MetaData(
 
 ROW_ID = BigInteger().with_variant(Integer, "sqlite")
 """Type of an id that the database counts up."""
+_TYPES: Final[dict[Any, Any]] = {bool: Boolean, int: Integer, float: Float, date: Date, datetime: UtcDateTime}
+_FACTS: Final[dict[str, tuple[Any, ...]]] = {
+    "id": (ROW_ID, "Sequence number."),
+    "account_id": (24, "Account id."),
+    "spec_hash": (12, "Hash of the query: level, fields and attribution."),
+    "date_range": (40, "Preset, or `YYYY-MM-DD..YYYY-MM-DD`."),
+    "report": (40, "Report of the settings."),
+    "since": ("First day, included.",),
+    "until": ("Last day, included.",),
+}
+"""What a column of the name is in every table, unless its annotation says otherwise."""
 
 
-def key_column(name: str, kind: Any) -> Column[Any]:
+def table_of(kind: Any, name: str, *more: SchemaItem, key: Sequence[str], grows: str, bound: str) -> Table:
+    """Return the table that a dataclass declares: a column for each field, and for each one of a dataclass within it.
+
+    A column has the type and default of its field, and may be NULL when that is `| None`. `Annotated` says the rest: a
+    number is the most characters of a text, a text what the column means; a type of SQLAlchemy, a foreign key and a
+    default of the database are the column's. The docstring of the class says what a row is.
+
+    Args:
+        more: indexes, and columns that are no field, or that replace what its annotation would give.
+        key: the columns of the primary key; one that is given nowhere else has the facts of its name.
+        grows: what the number of rows grows with.
+        bound: what bounds it.
+    """
+    columns = {item.name: item for item in _make_columns(kind)}
+    for item in more:
+        if isinstance(item, Column):
+            item.doc = item.doc or (columns[item.name].doc if item.name in columns else None)
+            columns[item.name] = item
+    keys = [columns.pop(item) if item in columns else _make_column(item, str, ()) for item in key]
+    others = (item for item in more if not isinstance(item, Column))
+    info = {"text": kind.__doc__, "grows": grows, "bound": bound}
+    return Table(name, metadata, *keys, *columns.values(), PrimaryKeyConstraint(*key), *others, info=info)
+
+
+def _make_columns(kind: Any) -> Iterator[Column[Any]]:
+    for item in fields(kind):
+        base, facts = _split(item.type)
+        if _is_composed(base, facts):
+            yield from _make_columns(base)
+        else:
+            default = item.default if item.default_factory is MISSING else item.default_factory
+            yield _make_column(item.name, base, facts, None if default is MISSING else default)
+
+
+def _make_column(name: str, base: Any, facts: tuple[Any, ...], default: Any = None) -> Column[Any]:
+    facts += _FACTS.get(name, ())
+    return Column(
+        name,
+        _choose_type(base, facts),
+        *(fact for fact in facts if isinstance(fact, ForeignKey | DefaultClause)),
+        nullable=None in facts,
+        default=default,
+        doc=next((fact for fact in facts if isinstance(fact, str)), None),
+    )
+
+
+def _choose_type(base: Any, facts: Sequence[Any]) -> TypeEngine[Any]:
+    given = next((fact for fact in facts if isinstance(fact, TypeEngine | int)), None)
+    if isinstance(given, TypeEngine):
+        return given
+    if base in {str, Literal}:
+        return String(given) if given else Text()
+    return EnumText(base, given or 16) if issubclass(base, Enum) else _TYPES.get(base, JSON)()
+
+
+def _is_composed(base: Any, facts: Sequence[Any]) -> bool:
+    return is_dataclass(base) and not any(isinstance(fact, TypeEngine) for fact in facts)
+
+
+def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return the plain type of an annotation, and what else it says: None for `| None`."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        base, facts = _split(arguments[0])
+        return base, (*arguments[1:], *facts)
+    if origin in {Union, UnionType}:
+        base, facts = _split(next(item for item in arguments if item is not NoneType))
+        return base, (*facts, None)
+    return origin or hint, ()
+
+
+def key_column(name: str, kind: Any, doc: str | None = None) -> Column[Any]:
     """Return a column of the primary key."""
-    return Column(name, kind, primary_key=True)
+    return Column(name, kind, primary_key=True, doc=doc)
 
 
-def value_column(name: str, kind: Any, default: Any = None) -> Column[Any]:
+def value_column(name: str, kind: Any, default: Any = None, doc: str | None = None) -> Column[Any]:
     """Return a column that is never NULL."""
-    return Column(name, kind, nullable=False, default=default)
+    return Column(name, kind, nullable=False, default=default, doc=doc)
 
 
 def columns_of(kind: Any, table: Table) -> list[Column[Any]]:
@@ -148,7 +233,7 @@ def columns_of(kind: Any, table: Table) -> list[Column[Any]]:
 
 
 def to_row(value: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the fields of a dataclass by name, except those in `without`; a key or window is one column for each part.
+    """Return the fields of a dataclass by name, except those in `without`; one within it is a column for each part.
 
     A statement changes every column that it names, so leave out what has to stay as it is stored.
     """
@@ -159,6 +244,12 @@ def to_row(value: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
             item = getattr(value, name)
             row |= to_row(item) if is_composed else {name: item}
     return row
+
+
+def shorten(row: dict[str, Any], table: Table) -> dict[str, Any]:
+    """Return a row of a table whose texts are no longer than their columns."""
+    lengths = {name: getattr(table.c[name].type, "length", None) for name in row}
+    return {name: value[: lengths[name]] if isinstance(value, str) else value for name, value in row.items()}
 
 
 def from_row(kind: type[T], row: Any, /, **others: Any) -> T:
@@ -173,5 +264,6 @@ def _compose(kind: Any, values: dict[str, Any]) -> Any:
 
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """Return the name of each field of a dataclass, and its type if that is a key or a window."""
-    return tuple((item.name, item.type if item.type in _COMPOSED else None) for item in fields(kind))
+    """Return the name of each field of a dataclass, and its type if that has a column for each of its own fields."""
+    types = ((item.name, *_split(item.type)) for item in fields(kind))
+    return tuple((name, base if _is_composed(base, facts) else None) for name, base, facts in types)

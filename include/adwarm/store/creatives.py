@@ -7,34 +7,16 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 
-from sqlalchemy import Engine, Index, Table, and_, case, func, or_, select, true, tuple_, update
-from sqlalchemy.schema import Column
-from sqlalchemy.types import String
+from sqlalchemy import Engine, Index, and_, case, func, or_, select, true, tuple_, update
 
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.store.accounts import table as account
-from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import UtcDateTime, from_row, table_of, to_row, value_column
 from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.objects import PICTURE_TYPES, Context, ObjectStore
 from adwarm.store.scores import table as fatigue_score
-
-# Grows with scored ads: `SHOWN_ADS` an account, and those that were among them. Maintenance deletes old rows.
-table = Table(
-    "ad_creative",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("ad_id", String(64)),
-    value_column("creative_id", String(64), ""),
-    value_column("title", String(400), ""),
-    value_column("format", String(40), ""),
-    Column("object_hash", String(64)),
-    value_column("suffix", String(8), ""),
-    value_column("read_at", UtcDateTime()),
-    Index(None, "object_hash"),
-    Index(None, "read_at"),
-)
 
 SHOWN_ADS: Final = 25
 """Ads of an account that get a picture: those with an alarm, then those with the highest scores."""
@@ -45,27 +27,31 @@ _BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", b"G
 
 @dataclass(frozen=True, slots=True)
 class AdCreative:
-    """What an ad shows.
+    """What an ad shows: its creative, and the object with its picture."""
 
-    Attributes:
-        creative_id: the platform's id; empty when the platform named no creative of the ad.
-        title: its title, or else its name.
-        format: what the platform calls its kind, such as `VIDEO`.
-        object_hash: of its picture; None without one.
-        suffix: of that object, which says the kind of image.
-    """
-
-    ad_id: str
-    creative_id: str = ""
-    title: str = ""
-    format: str = ""
-    object_hash: str | None = None
-    suffix: str = ""
+    ad_id: Annotated[str, 64, "Ad id."]
+    creative_id: Annotated[str, 64, "The platform's id of the creative; empty when it named none."] = ""
+    title: Annotated[str, 400, "Title of the creative, or else its name."] = ""
+    format: Annotated[str, 40, "What the platform calls its kind, such as `VIDEO`."] = ""
+    object_hash: Annotated[str | None, 64, "Object with the picture; NULL without one."] = None
+    suffix: Annotated[str, 8, "Suffix of that object, such as `.jpg`."] = ""
 
     @property
     def picture(self) -> str | None:
         """The name of the picture, for `read_picture`."""
         return self.object_hash and self.object_hash + self.suffix
+
+
+table = table_of(
+    AdCreative,
+    "ad_creative",
+    value_column("read_at", UtcDateTime(), doc="When it was last read."),
+    Index(None, "object_hash"),
+    Index(None, "read_at"),
+    key=("account_id", "ad_id"),
+    grows="scored ads, the first 25 of each account",
+    bound="deleted `ADWARM_RETENTION__SCORE_DAYS` after it was last read",
+)
 
 
 def store_picture(objects: ObjectStore, item: AdCreative, data: bytes) -> AdCreative:

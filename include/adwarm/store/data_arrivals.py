@@ -7,44 +7,39 @@ both, so a fetch that began before the report does not hide it.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import Connection, Engine, and_, bindparam, func, or_, select, true, update
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import Date, String
+from sqlalchemy.schema import Column, Index
+from sqlalchemy.types import String
 
 from adwarm.model import Window
-from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, value_column
+from adwarm.store.columns import UtcDateTime, from_row, table_of
 from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.entries import table as entry
 from adwarm.store.partitions import table as partition
 
-# One row per account, report and day whose data has arrived or was restated. Maintenance deletes old rows.
-table = Table(
-    "data_arrival",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("day", Date),
-    value_column("arrived_at", UtcDateTime()),
-    value_column("origin", String(80)),
-    Column("planned_at", UtcDateTime()),
-    Column("planned_run", String(250)),
-    Index(None, "arrived_at"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class DataArrival:
-    """A reported day of an account.
-
-    Attributes:
-        origin: who reported it, such as `cli`.
-    """
+    """A day of an account whose data has arrived or was restated, as another system reports it."""
 
     account_id: str
-    day: date
-    arrived_at: datetime
-    origin: str
+    day: Annotated[date, "Day of the data."]
+    arrived_at: Annotated[datetime, "When it was reported last."]
+    origin: Annotated[str, 80, "Who reported it: `asset`, `api` or `cli`."]
+
+
+table = table_of(
+    DataArrival,
+    "data_arrival",
+    Column("planned_at", UtcDateTime(), doc="When a run planned warms for it; empty: not yet."),
+    Column("planned_run", String(250), doc="That run."),
+    Index(None, "arrived_at"),
+    key=("account_id", "day"),
+    grows="reported days",
+    bound="deleted after `ADWARM_RETENTION__ACTION_DAYS`",
+)
 
 
 @dataclass(frozen=True, slots=True)

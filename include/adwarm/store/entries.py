@@ -4,64 +4,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    and_,
-    bindparam,
-    delete,
-    func,
-    literal,
-    or_,
-    select,
-    text,
-    tuple_,
-)
-from sqlalchemy.schema import Column, ForeignKey, Index, Table
-from sqlalchemy.types import BigInteger, Boolean, Date, Integer, String, Text
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, literal, or_, select, text, tuple_
+from sqlalchemy.schema import DefaultClause, ForeignKey, Index
+from sqlalchemy.types import BigInteger
 
 from adwarm.model import PRESETS, EntryKey, ReportKey, Window
 from adwarm.store import payloads
 from adwarm.store.accounts import table as account
-from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, table_of, to_row, value_column
 from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
 from adwarm.store.objects import Context
 from adwarm.store.payloads import table as payload
 from adwarm_client.date_ranges import absolute_window
-
-# Grows with the windows fetched; a rolling range adds one a day for each key. Eviction deletes past ones.
-table = Table(
-    "entry",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("since", Date),
-    key_column("until", Date),
-    key_column("spec_hash", String(12)),
-    value_column("date_range", String(40)),
-    value_column("report", String(40)),
-    Column("payload_hash", String(64), ForeignKey("payload.hash"), nullable=False),
-    value_column("codec", String(16)),
-    value_column("raw_bytes", Integer),
-    value_column("stored_bytes", Integer),
-    value_column("fetched_at", UtcDateTime()),
-    Column("expires_at", UtcDateTime()),
-    value_column("source", String(40)),
-    value_column("complete", Boolean, True),
-    value_column("settled", Boolean, False),
-    value_column("degraded", Boolean, False),
-    Column("degraded_reason", Text),
-    value_column("data_version", Integer, 1),
-    value_column("api_version", String(16), ""),
-    value_column("token", BigInteger, 0),
-    value_column("content_hash", String(64)),
-    Column("reads", BigInteger, nullable=False, default=0, server_default="0"),
-    Column("last_read_at", UtcDateTime()),
-    Index(None, "expires_at"),
-    Index("ix_entry_degraded", "account_id", sqlite_where=text("degraded"), postgresql_where=text("degraded")),
-)
-
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""
@@ -71,35 +27,49 @@ _LOADED_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The metadata of an entry.
+    """The metadata of an entry, the stored answer for an account, absolute window and query.
 
     `expires_at` is None when its data is final. `content_hash` is the SHA-256 of the document before compression.
     `reads` and `last_read_at` stay when the entry is fetched again.
     """
 
     key: EntryKey
-    date_range: str
-    report: str
-    codec: str
-    raw_bytes: int
-    stored_bytes: int
-    fetched_at: datetime
-    expires_at: datetime | None
-    source: str
-    complete: bool = True
-    settled: bool = False
-    degraded: bool = False
-    degraded_reason: str | None = None
-    data_version: int = 1
-    api_version: str = ""
-    payload_hash: str = ""
-    reads: int = 0
-    last_read_at: datetime | None = None
-    content_hash: str = ""
+    date_range: Annotated[str, "Date range that was last resolved to this window."]
+    report: Annotated[str, "Report of the settings that the query belongs to."]
+    codec: Annotated[str, 16, "Codec of the payload: `zstd`, `gzip`, `brotli` or `identity`."]
+    raw_bytes: Annotated[int, "Size of the answer before compression."]
+    stored_bytes: Annotated[int, "Size of the payload."]
+    fetched_at: Annotated[datetime, "Age of the answer: when its oldest due part was fetched."]
+    expires_at: Annotated[datetime | None, "When the entry stops being fresh; None when its data is final."]
+    source: Annotated[str, 40, "Source that answered."]
+    complete: Annotated[bool, "Whether every day and summary of the window could be read."] = True
+    settled: Annotated[bool, "Whether every day of the window is final."] = False
+    degraded: Annotated[bool, "Whether the answer came from a fallback."] = False
+    degraded_reason: Annotated[str | None, "Why it is degraded or incomplete."] = None
+    data_version: Annotated[int, "Version of the data; grows when the platform restates a day."] = 1
+    api_version: Annotated[str, 16, "Version of the platform's API."] = ""
+    payload_hash: Annotated[str, 64, ForeignKey("payload.hash"), "Payload that holds the answer."] = ""
+    reads: Annotated[
+        int, BigInteger(), DefaultClause("0"), "How often it was read, also before it was last fetched."
+    ] = 0
+    last_read_at: Annotated[datetime | None, "When it was last read."] = None
+    content_hash: Annotated[str, 64, "SHA-256 of the decoded document; its ETag and dictionary hash."] = ""
 
     def is_fresh(self, at: datetime) -> bool:
         """Whether the entry may be served as fresh at `at`."""
         return not self.degraded and (self.expires_at is None or at < self.expires_at)
+
+
+table = table_of(
+    Entry,
+    "entry",
+    value_column("token", BigInteger, 0, doc="Fencing token of the lease under which it was written."),
+    Index(None, "expires_at"),
+    Index("ix_entry_degraded", "account_id", sqlite_where=text("degraded"), postgresql_where=text("degraded")),
+    key=("account_id", "since", "until", "spec_hash"),
+    grows="windows that were warmed or fetched; a rolling range adds one a day for each key",
+    bound="deleted when its range means other days and nobody read it for 35 days, and over `ADWARM_CACHE__MAX_BYTES`",
+)
 
 
 class EntryLifetime(NamedTuple):

@@ -7,35 +7,16 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, Engine, cast, delete, func, insert, select
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import BigInteger, String, Text
+from sqlalchemy.schema import Index
+from sqlalchemy.types import BigInteger
 
 from adwarm.foundation import telemetry
 from adwarm.settings import RetentionSettings
-from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, shorten, table_of, to_row
 from adwarm.store.database import read_transaction, write_transaction
-
-# Grows with failed calls. `ErrorLog` and maintenance prune it by age and number.
-error_event = Table(
-    "error_event",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("at", UtcDateTime()),
-    value_column("source", String(80)),
-    value_column("kind", String(40)),
-    Column("code", String(40)),
-    Column("connection", String(80)),
-    Column("account_id", String(24)),
-    Column("subject", String(200)),
-    value_column("message", Text),
-    Index(None, "source", "kind", "at"),
-    Index(None, "account_id", "at"),
-    Index(None, "at"),
-)
-
 
 Period = Literal["hour", "day"]
 _PRUNE_EVERY = 100
@@ -46,25 +27,35 @@ _SECONDS: Final[dict[str, int]] = {"hour": 3_600, "day": 86_400}
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """One failed attempt. `message` contains no secret; `subject` is what was attempted, such as a report key.
+    """One failed attempt, for thresholds and alerts."""
 
-    `connection` is the name under which the connection's accounts are stored, such as that of the Airflow connection;
-    None for an operation without one.
-    """
-
-    at: datetime
-    source: str
-    kind: str
-    message: str
-    subject: str | None = None
-    code: str | None = None
-    connection: str | None = None
-    account_id: str | None = None
+    at: Annotated[datetime, "When the error happened."]
+    source: Annotated[str, 80, "Source that failed."]
+    kind: Annotated[str, 40, "Class of the error, such as `Throttled` or `OrphanReport`."]
+    message: Annotated[str, "Message without secrets."]
+    subject: Annotated[str | None, 200, "What was attempted, such as a report key."] = None
+    code: Annotated[str | None, 40, "The platform's error code."] = None
+    connection: Annotated[
+        str | None, 80, "Name under which the accounts of its connection are stored; None without one."
+    ] = None
+    account_id: Annotated[str | None, "Account that it concerns; None when it concerns none."] = None
 
     @property
     def connection_name(self) -> str:
         """The connection, or what was called without one: its source."""
         return self.connection or self.source
+
+
+error_event = table_of(
+    ErrorEvent,
+    "error_event",
+    Index(None, "source", "kind", "at"),
+    Index(None, "account_id", "at"),
+    Index(None, "at"),
+    key=("id",),
+    grows="failed calls",
+    bound="deleted after `ADWARM_RETENTION__HISTORY_DAYS`, and above 20,000 rows; pruned every 100 inserts",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +130,7 @@ class ErrorLog:
         """Insert the event. Values that are too long for their column are cut."""
         telemetry.report(telemetry.ERRORS, kind=event.kind)
         with write_transaction(self._engine) as connection:
-            connection.execute(insert(error_event), [_row(event)])
+            connection.execute(insert(error_event), [shorten(to_row(event), error_event)])
             if self._prune_is_due():
                 self._prune(connection, event.at)
 
@@ -247,15 +238,3 @@ def _period_start(dialect: str, seconds: int) -> ColumnElement[Any]:
     at = error_event.c.at
     epoch = func.extract("epoch", at) if dialect == "postgresql" else func.strftime("%s", at)
     return cast(epoch, BigInteger) // seconds * seconds
-
-
-def _row(event: ErrorEvent) -> dict[str, object]:
-    return {
-        **to_row(event),
-        "source": event.source[:80],
-        "kind": event.kind[:40],
-        "code": event.code[:40] if event.code else None,
-        "connection": event.connection[:80] if event.connection else None,
-        "account_id": event.account_id[:24] if event.account_id else None,
-        "subject": event.subject[:200] if event.subject else None,
-    }

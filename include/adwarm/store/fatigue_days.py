@@ -7,30 +7,12 @@ snapshots with a version that counts up with every restatement.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from sqlalchemy import JSON, Connection, Date, Engine, Index, Integer, String, Table, select
+from sqlalchemy import Column, Connection, Date, Engine, Index, select
 
-from adwarm.store.columns import UtcDateTime, columns_of, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import UtcDateTime, columns_of, from_row, table_of, to_row, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
-
-# Grows with accounts times days. Maintenance deletes old rows.
-table = Table(
-    "fatigue_day",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("as_of", Date),
-    value_column("input_hash", String(16)),
-    value_column("data_hash", String(16)),
-    value_column("data_version", Integer, 1),
-    value_column("stored_days", Integer, 0),
-    value_column("frequency_source", String(16), ""),
-    value_column("frequency_hash", String(16), ""),
-    value_column("calculator_version", String(24), ""),
-    value_column("calculated_at", UtcDateTime()),
-    Index(None, "as_of"),
-)
-
 
 DayKey = tuple[str, date]
 """Account id and as-of day."""
@@ -40,23 +22,29 @@ _NEW = "-"
 
 @dataclass(frozen=True, slots=True)
 class ScoreInputs:
-    """What the scores of an account and as-of day are computed from.
+    """What the scores of an account and as-of day are computed from."""
 
-    Attributes:
-        input_hash: hash of all of it, 16 hexadecimal digits; empty when it is not known.
-        data_hash: hash of the data alone, without settings and version of the calculation.
-        data_version: sum of the versions of the stored days.
-        frequency_source: start of the hash of the document with the frequencies; empty without one.
-        frequency_hash: hash of the frequencies; empty without any.
-    """
+    input_hash: Annotated[str, 16, "Hash of all of it, 16 hexadecimal digits; empty when it is not known."]
+    data_hash: Annotated[str, 16, "Hash of the data alone, without settings and version of the formula."]
+    data_version: Annotated[int, "Sum of the versions of the stored days."] = 1
+    stored_days: Annotated[int, "Number of those days."] = 0
+    frequency_source: Annotated[
+        str, 16, "Start of the hash of the weekly report that the frequencies come from; empty without one."
+    ] = ""
+    frequency_hash: Annotated[str, 16, "Hash of the frequencies; empty without any."] = ""
+    calculator_version: Annotated[str, 24, "Version of the formula."] = ""
 
-    input_hash: str
-    data_hash: str
-    data_version: int
-    stored_days: int = 0
-    frequency_source: str = ""
-    frequency_hash: str = ""
-    calculator_version: str = ""
+
+table = table_of(
+    ScoreInputs,
+    "fatigue_day",
+    Column("as_of", Date, doc="Last day the scores look at."),
+    value_column("calculated_at", UtcDateTime(), doc="When they were computed."),
+    Index(None, "as_of"),
+    key=("account_id", "as_of"),
+    grows="accounts times days",
+    bound="deleted after `ADWARM_RETENTION__SCORE_DAYS`",
+)
 
 
 def list_inputs(engine: Engine, account_ids: Iterable[str]) -> dict[str, dict[date, ScoreInputs]]:
@@ -115,44 +103,32 @@ def save(connection: Connection, inputs: Mapping[DayKey, ScoreInputs], at: datet
     upsert(connection, table, rows)
 
 
-# Grows with accounts times months, and with restatements. Maintenance deletes old rows.
-fatigue_prior = Table(
-    "fatigue_prior",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("month", Date),
-    key_column("version", Integer),
-    value_column("figures", JSON, dict),
-    value_column("input_hash", String(16)),
-    value_column("data_version", Integer, 1),
-    value_column("stored_days", Integer, 0),
-    value_column("calculator_version", String(24)),
-    value_column("calculated_at", UtcDateTime()),
-    Index(None, "month"),
-)
-
-
 MonthKey = tuple[str, date]
 """Account id and the first day of the month."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPrior:
-    """The prior of an account and month.
+    """What is usual in an account, measured on settled days before a month; its scores are shrunk towards it."""
 
-    Attributes:
-        figures: JSON values.
-        input_hash: hash of the days that it was measured on.
-        data_version: sum of the versions of those days.
-        version: number of the snapshot, counted from 1 for the account and month; 0 before it is stored.
-    """
+    figures: Annotated[Mapping[str, Any], "The measured figures; values of JSON."]
+    input_hash: Annotated[str, 16, "Hash of what it was computed from."]
+    data_version: Annotated[int, "Sum of the versions of the days behind it."]
+    stored_days: Annotated[int, "Number of those days."]
+    calculator_version: Annotated[str, 24, "Version of the formula."]
+    version: Annotated[int, "Counts up with each restatement of the days behind it."] = 0
 
-    figures: Mapping[str, Any]
-    input_hash: str
-    data_version: int
-    stored_days: int
-    calculator_version: str
-    version: int = 0
+
+fatigue_prior = table_of(
+    StoredPrior,
+    "fatigue_prior",
+    Column("month", Date, doc="First day of the month it is for."),
+    value_column("calculated_at", UtcDateTime(), doc="When it was computed."),
+    Index(None, "month"),
+    key=("account_id", "month", "version"),
+    grows="accounts times months, and restatements",
+    bound="deleted after `ADWARM_RETENTION__SCORE_DAYS`",
+)
 
 
 def list_priors(engine: Engine, account_ids: Iterable[str], months: Sequence[date]) -> dict[MonthKey, StoredPrior]:

@@ -23,14 +23,7 @@ from sqlalchemy import (
 
 from adwarm.foundation.gate import Gate, GateState, Lift, Rule
 from adwarm.store.columns import key_column, metadata, value_column
-from adwarm.store.database import (
-    database_time,
-    insert_new,
-    read_statement,
-    read_transaction,
-    upsert,
-    write_transaction,
-)
+from adwarm.store.database import database_time, insert_new, read_statement, read_transaction, upsert, write_transaction
 
 MAX_SCOPE_LENGTH = 250
 _IS_CLOSED = text("closed_until IS NOT NULL")

@@ -5,59 +5,42 @@ Times are the database's.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated
 
 from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.schema import Index, Table
-from sqlalchemy.types import Boolean, Float, String, Text
+from sqlalchemy.schema import Index
 
 from adwarm.foundation.gate import Gate, Lift, Rule
-from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
+from adwarm.store.columns import from_row, shorten, table_of, to_row
 from adwarm.store.database import database_time, read_statement, read_transaction, write_transaction
 from adwarm.store.gates import MAX_SCOPE_LENGTH, SqlGates
 
-# Grows with healing runs: at most one per action, scope and cool-down. Maintenance deletes old rows.
-healing_run = Table(
+
+@dataclass(frozen=True, slots=True)
+class HealingRun:
+    """One run of a healing action."""
+
+    at: Annotated[datetime, "When it started."]
+    action: Annotated[str, 40, "`token_refresh`, `session_restart`, `partition_refetch`, `cache_clear` or `custom`."]
+    scope: Annotated[str, 200, "What was healed, such as a connection or an object."]
+    source: Annotated[str, 80, "Source whose error led to it."]
+    error_kind: Annotated[str, 40, "Class of that error."]
+    succeeded: Annotated[bool, "Whether another attempt may succeed now."] = False
+    detail: Annotated[str, "What it did, or why it failed, without secrets."] = ""
+    seconds: Annotated[float, "How long it took."] = 0.0
+    owner: Annotated[str, 80, "Process that ran it."] = ""
+
+
+healing_run = table_of(
+    HealingRun,
     "healing_run",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("at", UtcDateTime()),
-    value_column("action", String(40)),
-    value_column("scope", String(200)),
-    value_column("source", String(80)),
-    value_column("error_kind", String(40)),
-    value_column("succeeded", Boolean),
-    value_column("detail", Text),
-    value_column("seconds", Float, 0.0),
-    value_column("owner", String(80), ""),
     Index(None, "at"),
+    key=("id",),
+    grows="healing runs: at most one per action, scope and cool-down",
+    bound="deleted after `ADWARM_RETENTION__HISTORY_DAYS`",
 )
-
-
-class HealingRun(NamedTuple):
-    """One run of a healing action.
-
-    Attributes:
-        action: such as `token_refresh`.
-        scope: what was healed, such as a connection or an object.
-        source: the source whose error led to it.
-        error_kind: class of that error.
-        succeeded: whether another attempt may succeed now.
-        detail: what it did, or why it failed, without secrets.
-        owner: the process that ran it.
-    """
-
-    at: datetime
-    action: str
-    scope: str
-    source: str
-    error_kind: str
-    succeeded: bool = False
-    detail: str = ""
-    seconds: float = 0.0
-    owner: str = ""
 
 
 class HealingStore:
@@ -88,15 +71,8 @@ class HealingStore:
         ended = {"is_running": False, "succeeded": succeeded}
         self._gates.change(_scope(name), Rule.COOLDOWN, lambda gate: replace(gate, why=detail, data=ended))
         if run is not None:
-            cut = run._replace(
-                action=run.action[:40],
-                scope=run.scope[:200],
-                source=run.source[:80],
-                error_kind=run.error_kind[:40],
-                owner=run.owner[:80],
-            )
             with write_transaction(self._engine) as connection:
-                connection.execute(insert(healing_run), [cut._asdict()])
+                connection.execute(insert(healing_run), [shorten(to_row(run), healing_run)])
 
     def is_running(self, name: str, seconds: float) -> bool:
         """Return whether the action was acquired less than `seconds` ago and has not finished."""
@@ -110,7 +86,7 @@ class HealingStore:
             query = query.where(healing_run.c.at >= since)
         with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
-        return [HealingRun(**{name: getattr(row, name) for name in HealingRun._fields}) for row in rows]
+        return [from_row(HealingRun, row) for row in rows]
 
     def _now(self) -> float:
         with read_statement(self._engine) as connection:

@@ -6,30 +6,21 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, func, select, update
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import JSON, Integer, String
+from sqlalchemy.schema import Index
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Job
 from adwarm.model.warm import LONGEST_RUN
-from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import read_transaction, upsert, write_transaction
 
-# Grows with every run. Maintenance deletes old rows.
-table = Table(
+table = table_of(
+    Job,
     "warming_job",
-    metadata,
-    key_column("run_id", String(250)),
-    value_column("dag_id", String(250)),
-    value_column("status", String(16)),
-    value_column("total", Integer, 0),
-    value_column("done", Integer, 0),
-    value_column("failed", Integer, 0),
-    value_column("requests", Integer, 0),
-    value_column("started_at", UtcDateTime()),
-    Column("finished_at", UtcDateTime()),
-    value_column("errors", JSON, list),
     Index(None, "started_at"),
+    key=("run_id",),
+    grows="runs: up to 96 a day",
+    bound="deleted after `ADWARM_RETENTION__HISTORY_DAYS`; at most 50 errors per row",
 )
 
 

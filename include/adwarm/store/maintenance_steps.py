@@ -6,57 +6,34 @@ no longer than its lease. A run whose lease was taken over saves nothing.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from sqlalchemy import JSON, Column, Engine, Float, String, Table, Text, select, update
+from sqlalchemy import Engine, select, update
 
-from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
-
-# One row per step of maintenance: where it goes on, and its last result.
-table = Table(
-    "maintenance_step",
-    metadata,
-    key_column("name", String(40)),
-    Column("cursor", JSON),
-    Column("round_started_at", UtcDateTime()),
-    Column("round_finished_at", UtcDateTime()),
-    value_column("started_at", UtcDateTime()),
-    Column("finished_at", UtcDateTime()),
-    Column("seconds", Float),
-    Column("result", JSON),
-    Column("error", Text),
-    value_column("owner", String(80), ""),
-    Column("lease_until", UtcDateTime()),
-)
 
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """One step as it is stored.
+    """A step of maintenance: where it goes on, and its last result."""
 
-    Attributes:
-        cursor: JSON that the next run goes on from; None for the start.
-        round_started_at: when the current pass over everything started; None between two passes.
-        round_finished_at: when the last complete pass ended.
-        started_at: when the last run started.
-        finished_at: when it ended; None while it runs, and when it was killed.
-        result: its `counts`, `problems` and `skipped`.
-        owner: the process that ran it.
-        lease_until: until when no other process runs it; None while nobody does.
-    """
+    name: Annotated[str, 40, "Name of the step."]
+    cursor: Annotated[Any | None, "JSON that the next run goes on from; None for the start."]
+    round_started_at: Annotated[
+        datetime | None, "When the current pass over everything started; None between two passes."
+    ]
+    round_finished_at: Annotated[datetime | None, "When the last complete pass ended."]
+    started_at: Annotated[datetime, "When its last run started."]
+    finished_at: Annotated[datetime | None, "When that run ended; None while it runs, and when it was killed."]
+    seconds: Annotated[float | None, "How long it took."]
+    result: Annotated[dict[str, Any] | None, "Its `counts`, `problems` and `skipped`."]
+    error: Annotated[str | None, "Why it failed."]
+    owner: Annotated[str, 80, "Process that runs it."]
+    lease_until: Annotated[datetime | None, "Until when no other process runs it; None while nobody does."]
 
-    name: str
-    cursor: Any
-    round_started_at: datetime | None
-    round_finished_at: datetime | None
-    started_at: datetime
-    finished_at: datetime | None
-    seconds: float | None
-    result: dict[str, Any] | None
-    error: str | None
-    owner: str
-    lease_until: datetime | None
+
+table = table_of(StepState, "maintenance_step", key=("name",), grows="steps", bound="number of steps")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,37 +4,15 @@ import calendar
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, and_, bindparam, case, extract, func, select, update
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import BigInteger, Boolean, Date, Integer, String, Text
+from sqlalchemy.schema import Index
+from sqlalchemy.types import BigInteger
 
 from adwarm.model import Window
-from adwarm.store.columns import UtcDateTime, columns_of, key_column, metadata, to_row, value_column
+from adwarm.store.columns import columns_of, table_of, to_row, value_column
 from adwarm.store.database import read_statement, read_transaction, upsert
-
-# Grows with accounts times days fetched. Maintenance deletes old days; final months share one object.
-table = Table(
-    "partition",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("day", Date),
-    key_column("spec_hash", String(12)),
-    value_column("object_hash", String(64)),
-    value_column("rows", Integer),
-    value_column("content_hash", String(64)),
-    value_column("fetched_at", UtcDateTime()),
-    value_column("complete", Boolean, True),
-    value_column("settled", Boolean, False),
-    value_column("data_version", Integer, 1),
-    value_column("api_version", String(16), ""),
-    value_column("token", BigInteger, 0),
-    Column("missing", Text),
-    Column("restated_at", UtcDateTime()),
-    Index(None, "object_hash"),
-)
-
 
 TOTAL: Final = "total"
 _SHORT: Final = f"groups {TOTAL}: "
@@ -43,28 +21,25 @@ _SHORT: Final = f"groups {TOTAL}: "
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """One stored day of an account.
+    """One stored day of an account and query: which object holds its rows, and whether they are final."""
 
-    Attributes:
-        content_hash: hash of the rows.
-        complete: whether the day had ended when it was fetched.
-        settled: whether the platform no longer restates the day.
-        data_version: number of times that `content_hash` has changed, plus one.
-        missing: the part of the day that could not be read, and why; None when nothing is missing.
-        restated_at: when its data was last said to have arrived or changed; None when it never was.
-    """
-
-    day: date
-    object_hash: str
-    rows: int
-    content_hash: str
-    fetched_at: datetime
-    complete: bool
-    settled: bool
-    data_version: int
-    api_version: str
-    missing: str | None = None
-    restated_at: datetime | None = None
+    day: Annotated[date, "Day, in the account's data zone."]
+    object_hash: Annotated[str, 64, "Object that holds the rows of this day, with those of other days."]
+    rows: Annotated[int, "Number of rows."]
+    content_hash: Annotated[str, 64, "Hash of the day's rows, to notice a restatement."]
+    fetched_at: Annotated[datetime, "When the day was fetched."]
+    complete: Annotated[bool, "Whether the day had ended when it was fetched."] = True
+    settled: Annotated[bool, "Whether the platform no longer restates the day."] = False
+    data_version: Annotated[int, "Grows by one when the platform restates the day."] = 1
+    api_version: Annotated[str, 16, "Version of the platform's API."] = ""
+    missing: Annotated[
+        str | None,
+        "What could not be read, such as `ad 1234: ...`, or what its groups lack; None when nothing is.",
+    ] = None
+    restated_at: Annotated[
+        datetime | None,
+        "When its data last arrived or changed, as reported; it is fetched again if that is after `fetched_at`.",
+    ] = None
 
     @property
     def is_restated(self) -> bool:
@@ -75,6 +50,17 @@ class PartitionState:
     def is_short(self) -> bool:
         """Whether it has groups that do not add up to the rows without breakdowns."""
         return self.missing is not None and _SHORT in self.missing
+
+
+table = table_of(
+    PartitionState,
+    "partition",
+    value_column("token", BigInteger, 0, doc="Fencing token of the lease under which it was written."),
+    Index(None, "object_hash"),
+    key=("account_id", "day", "spec_hash"),
+    grows="accounts times days that were fetched",
+    bound="deleted after `ADWARM_RETENTION__PARTITION_DAYS`, with their objects; those of final months become one",
+)
 
 
 _STATES = select(table.c.account_id, *columns_of(PartitionState, table))

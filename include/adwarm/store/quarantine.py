@@ -10,50 +10,22 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from sqlalchemy import Connection, Engine, and_, delete, exists, func, select, text, update
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import Date, String, Text
+from sqlalchemy.schema import Column, Index
+from sqlalchemy.types import Date, String
 
 from adwarm.foundation.errors import AdwarmError, NotFound
 from adwarm.model import Window
 from adwarm.store import payloads
-from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import insert_new, read_statement, read_transaction, write_transaction
 from adwarm.store.entries import table as entry
 from adwarm.store.integrity_days import IntegrityCounts, add_within
 from adwarm.store.objects import Context
 from adwarm.store.partitions import table as partition
 from adwarm.store.snapshots import forecast_snapshot, policy, policy_review
-
-# One row per damaged object, payload or snapshot that was found. Maintenance deletes old rows with their copies.
-table = Table(
-    "quarantined_item",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("found_at", UtcDateTime()),
-    value_column("kind", String(16)),
-    value_column("name", String(200)),
-    Column("account_id", String(24)),
-    value_column("reason", Text),
-    Column("copy_name", String(80)),
-    Column("healed_at", UtcDateTime()),
-    Column("outcome", Text),
-    Column("spec_hash", String(12)),
-    Column("since", Date),
-    Column("until", Date),
-    Index(None, "found_at"),
-    Index(
-        "uq_quarantined_item_open",
-        "kind",
-        "name",
-        unique=True,
-        sqlite_where=text("healed_at IS NULL"),
-        postgresql_where=text("healed_at IS NULL"),
-    ),
-)
-
 
 DamagedKind = Literal["entry", "partition", "snapshot", "aggregate"]
 COPY_SUFFIX = ".damaged"
@@ -63,34 +35,44 @@ _REASON_LENGTH = 500
 
 @dataclass(frozen=True, slots=True)
 class DamagedItem:
-    """Damaged data.
+    """Damaged data."""
 
-    Attributes:
-        name: the hash of its payload (`entry`) or of its object (all others).
-        account_id: the account it belongs to; None for data of many accounts.
-    """
-
-    kind: DamagedKind
-    name: str
-    account_id: str | None
-    reason: str
-    found_at: datetime
+    kind: Annotated[DamagedKind, 16, "`entry`, `partition`, `snapshot` or `aggregate`."]
+    name: Annotated[str, 200, "Hash of its payload (`entry`) or of its object (all others)."]
+    account_id: Annotated[str | None, "Account it belongs to; None for data of many."]
+    reason: Annotated[str, "What is wrong."]
+    found_at: Annotated[datetime, "When it was found."]
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedItem:
-    """Damaged data that was set aside.
-
-    Attributes:
-        copy_name: hash of the copy of its bytes in the object store; None when nothing could be read.
-        healed_at: when whole data replaced it; None while it is open.
-        outcome: what was done; None while it is open.
-    """
+    """Damaged data that was found and set aside, and when whole data replaced it."""
 
     item: DamagedItem
-    copy_name: str | None
-    healed_at: datetime | None
-    outcome: str | None
+    copy_name: Annotated[str | None, 80, "Object with a copy of the damaged bytes; None when nothing could be read."]
+    healed_at: Annotated[datetime | None, "When whole data replaced it; None while it is open."]
+    outcome: Annotated[str | None, "What was done; None while it is open."]
+
+
+table = table_of(
+    QuarantinedItem,
+    "quarantined_item",
+    Column("spec_hash", String(12), doc="Hash of the query of a partition object's rows."),
+    Column("since", Date, doc="First day whose rows were in a partition object."),
+    Column("until", Date, doc="Last day whose rows were in a partition object."),
+    Index(None, "found_at"),
+    Index(
+        "uq_quarantined_item_open",
+        "kind",
+        "name",
+        unique=True,
+        sqlite_where=text("healed_at IS NULL"),
+        postgresql_where=text("healed_at IS NULL"),
+    ),
+    key=("id",),
+    grows="damaged objects, payloads and snapshots",
+    bound="deleted with their copies after `ADWARM_RETENTION__HISTORY_DAYS`",
+)
 
 
 def set_aside(context: Context, item: DamagedItem) -> None:
@@ -157,7 +139,7 @@ def list_open(engine: Engine, limit: int) -> list[QuarantinedItem]:
     query = select(table).where(table.c.healed_at.is_(None)).order_by(table.c.found_at.desc(), table.c.id.desc())
     with read_transaction(engine) as connection:
         rows = connection.execute(query.limit(limit)).all()
-    return [from_row(QuarantinedItem, row, item=from_row(DamagedItem, row)) for row in rows]
+    return [from_row(QuarantinedItem, row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    Label,
-    case,
-    func,
-    literal,
-    select,
-    union_all,
-)
+from sqlalchemy import ColumnElement, Connection, Engine, Label, case, func, literal, select, union_all
 from sqlalchemy.schema import Column, Index, Table
 from sqlalchemy.types import BigInteger, Float, Integer, String
 

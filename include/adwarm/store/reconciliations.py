@@ -6,11 +6,11 @@ Each is described by one sentence with both values, and what may explain the dif
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final
+from typing import Annotated, Final
 
-from sqlalchemy import Boolean, Date, Engine, Float, Index, String, Table, func, insert, select
+from sqlalchemy import Engine, Index, func, insert, select
 
-from adwarm.store.columns import ROW_ID, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import read_transaction, write_transaction
 
 DAYS: Final = "days"
@@ -34,48 +34,43 @@ _WHY: Final = {
     "groups": _LOST_GROUPS,
     DAYS: _LOST_GROUPS,
 }
-# Grows with reconciled accounts a day, and with accounts whose groups do not add up. Maintenance deletes old rows.
-table = Table(
-    "reconciliation",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("at", UtcDateTime()),
-    value_column("account_id", String(24)),
-    value_column("comparison", String(24)),
-    value_column("since", Date),
-    value_column("until", Date),
-    value_column("metric", String(100)),
-    value_column("expected", Float),
-    value_column("actual", Float),
-    value_column("differs", Boolean),
-    Index(None, "at"),
-    Index(None, "account_id", "at"),
-)
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedFigure:
-    """One metric of one account and window, read in two ways.
+    """One metric of one account and window, read in two ways."""
 
-    Attributes:
-        comparison: `levels`, `groups`, `async`, `stored` or `days`.
-        metric: the figure; for a list its name and, after a colon, the kind of item, such as `actions:purchase`; the
-            name of a report with breakdowns stands after it, such as `spend (placements)`.
-        expected: what the reference says: the account's own total, the plain request, the fresh request, or the rows
-            without breakdowns.
-        actual: the other figure: the sum of the ads or groups, the async report, or the sum of the stored days.
-        differs: whether they differ by more than rounding.
-    """
-
-    at: datetime
+    at: Annotated[datetime, "When they were compared."]
     account_id: str
-    comparison: str
+    comparison: Annotated[
+        str,
+        24,
+        "`levels`: ads summed against the account; `groups`: groups of a breakdown against the account; `async`: an "
+        "async report against a plain request; `stored`: stored days against a fresh range; `days`: groups of stored "
+        "days against the same days without breakdowns.",
+    ]
     since: date
     until: date
-    metric: str
-    expected: float
-    actual: float
-    differs: bool
+    metric: Annotated[
+        str,
+        100,
+        "Figure that was compared; of a list its name and the kind of item, such as `actions:purchase`; the name of a "
+        "report with breakdowns stands after it, such as `spend (placements)`.",
+    ]
+    expected: Annotated[float, "What the second of the two says."]
+    actual: Annotated[float, "What the first of the two says."]
+    differs: Annotated[bool, "Whether they differ by more than rounding."]
+
+
+table = table_of(
+    ComparedFigure,
+    "reconciliation",
+    Index(None, "at"),
+    Index(None, "account_id", "at"),
+    key=("id",),
+    grows="reconciled accounts a day, and accounts whose groups do not add up",
+    bound="deleted after `ADWARM_RETENTION__HISTORY_DAYS`",
+)
 
 
 def describe(figure: ComparedFigure) -> str:

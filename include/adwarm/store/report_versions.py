@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from sqlalchemy import JSON, Column, Connection, Engine, Float, Index, Row, String, Table, and_, delete, select, update
+from sqlalchemy import JSON, Connection, Engine, Index, Row, and_, delete, select, update
 
 from adwarm.model import QuerySpec
 from adwarm.model.keys import name_next
-from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 
 
@@ -32,21 +32,6 @@ class VersionState(StrEnum):
     ACTIVE = "active"
     PREPARING = "preparing"
     RETIRED = "retired"
-
-
-# One row per report and query that it has had since its settings changed. Maintenance deletes old retired ones.
-table = Table(
-    "report_version",
-    metadata,
-    key_column("report", String(40)),
-    key_column("spec_hash", String(12)),
-    value_column("spec", JSON, dict),
-    value_column("state", EnumText(VersionState, 12)),
-    value_column("since", UtcDateTime()),
-    value_column("seen_at", UtcDateTime()),
-    Column("coverage", Float),
-    Index(None, "since"),
-)
 
 
 PREPARE_FOR = timedelta(hours=24)
@@ -59,21 +44,24 @@ ABANDONED_AFTER = timedelta(hours=2)
 
 @dataclass(frozen=True, slots=True)
 class ReportVersion:
-    """A query that a report has, is to have, or had.
-
-    Attributes:
-        since: since when it is in its state, UTC.
-        seen_at: when a process was last configured with it, UTC; up to `SEEN_EVERY` earlier than it really was.
-        coverage: 0 to 1, share of the opens expected in the next 24 hours that it has fresh answers for; None when
-            that was not measured.
-    """
+    """A query that a report has, is to have, or had."""
 
     report: str
-    spec: QuerySpec
-    state: VersionState
-    since: datetime
-    seen_at: datetime
-    coverage: float | None = None
+    spec: Annotated[QuerySpec, JSON(), "The query: level, fields and attribution."]
+    state: Annotated[VersionState, 12, "What it is used for."]
+    since: Annotated[datetime, "Since when it is in this state."]
+    seen_at: Annotated[datetime, "When a process was last configured with it, to `SEEN_EVERY`."]
+    coverage: Annotated[float | None, "Share of the opens expected in the next 24 hours that it can answer."] = None
+
+
+table = table_of(
+    ReportVersion,
+    "report_version",
+    Index(None, "since"),
+    key=("report", "spec_hash"),
+    grows="changes of a report's fields, level or attribution",
+    bound="retired ones are deleted after `ADWARM_RETENTION__ACTION_DAYS`",
+)
 
 
 def list_versions(engine: Engine) -> list[ReportVersion]:

@@ -16,14 +16,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, insert, or_, select, text, update
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import JSON, BigInteger, Integer, String, Text
+from sqlalchemy.schema import DefaultClause, Index
+from sqlalchemy.types import BigInteger, Integer
 
 from adwarm.model import Priority, ReportKey
-from adwarm.store.columns import ROW_ID, EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import UtcDateTime, from_row, table_of, to_row
 from adwarm.store.database import BATCH_ROWS, read_transaction
 
 
@@ -43,28 +43,40 @@ class RequestStatus(StrEnum):
         return self not in {RequestStatus.PENDING, RequestStatus.PROCESSING}
 
 
-# At most `ADWARM_BACKPRESSURE__QUEUE_SIZE` pending rows; finished ones are deleted after some days.
-table = Table(
+_OPEN = (RequestStatus.PENDING, RequestStatus.PROCESSING)
+_DEAD = (RequestStatus.FAILED, RequestStatus.EXPIRED, RequestStatus.SHED)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRequest:
+    """A queued request for a report."""
+
+    id: int
+    key: ReportKey
+    priority: Annotated[Priority, Integer(), "Priority class, 0 for critical to 3 for low."]
+    status: Annotated[RequestStatus, "How far it has come."]
+    enqueued_at: Annotated[float, UtcDateTime(), "When it was enqueued."]
+    deadline: Annotated[float, UtcDateTime(), "It is not started after this time."]
+    attempts: Annotated[int, "How often a worker has started it."] = 0
+    token: Annotated[
+        int,
+        BigInteger(),
+        DefaultClause("0"),
+        "Grows with every claim; a worker with an older one has lost the request.",
+    ] = 0
+    owner: Annotated[str | None, 80, "Worker that holds it."] = None
+    lease_until: Annotated[float | None, UtcDateTime(), "When that worker's lease ends."] = None
+    not_before: Annotated[float | None, UtcDateTime(), "Earliest time of the next attempt, after a wait."] = None
+    error: Annotated[str | None, "Why the last attempt failed."] = None
+    error_kind: Annotated[str | None, 40, "Class of that error; None without one, as when the worker died."] = None
+    result: Annotated[Mapping[str, Any] | None, "Outcome of a completed request."] = None
+    finished_at: Annotated[float | None, UtcDateTime(), "When it ended."] = None
+    token_id: Annotated[str | None, 16, "Token of the read API that asked first; None for other callers."] = None
+
+
+table = table_of(
+    QueuedRequest,
     "request",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("account_id", String(24)),
-    value_column("date_range", String(40)),
-    value_column("report", String(40), "default"),
-    value_column("priority", Integer),
-    value_column("status", EnumText(RequestStatus), RequestStatus.PENDING),
-    value_column("enqueued_at", UtcDateTime()),
-    value_column("deadline", UtcDateTime()),
-    value_column("attempts", Integer, 0),
-    Column("owner", String(80)),
-    Column("lease_until", UtcDateTime()),
-    Column("error", Text),
-    Column("error_kind", String(40)),
-    Column("finished_at", UtcDateTime()),
-    Column("token", BigInteger, nullable=False, default=0, server_default="0"),
-    Column("not_before", UtcDateTime()),
-    Column("result", JSON),
-    Column("token_id", String(16)),
     Index(None, "status", "priority", "enqueued_at"),
     Index(None, "finished_at"),
     Index(None, "account_id", "date_range", "report", "id"),
@@ -77,40 +89,10 @@ table = Table(
         sqlite_where=text("status IN ('pending', 'processing')"),
         postgresql_where=text("status IN ('pending', 'processing')"),
     ),
+    key=("id",),
+    grows="requests",
+    bound="100 pending; finished requests are deleted after 7 days",
 )
-
-
-_OPEN = (RequestStatus.PENDING, RequestStatus.PROCESSING)
-_DEAD = (RequestStatus.FAILED, RequestStatus.EXPIRED, RequestStatus.SHED)
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedRequest:
-    """One row of the queue.
-
-    Attributes:
-        token: incremented when a worker takes it; a worker with an older token has lost the request.
-        not_before: earliest time of the next attempt, after an attempt that failed or has to wait.
-        error_kind: class of the error of the last attempt, as `name_error` gives it; None when there was none.
-        token_id: the token of the read API that requested it first; None when no token did.
-    """
-
-    id: int
-    key: ReportKey
-    priority: Priority
-    status: RequestStatus
-    enqueued_at: float
-    deadline: float
-    attempts: int = 0
-    token: int = 0
-    owner: str | None = None
-    lease_until: float | None = None
-    not_before: float | None = None
-    error: str | None = None
-    error_kind: str | None = None
-    result: Mapping[str, Any] | None = None
-    finished_at: float | None = None
-    token_id: str | None = None
 
 
 def lock(connection: Connection) -> None:

@@ -11,51 +11,50 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import chain, repeat
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, or_, select, union
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import JSON, Boolean, Date, Float, Integer, String
+from sqlalchemy.schema import Column, DefaultClause, Index
+from sqlalchemy.types import String
 
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus
 from adwarm.store import fatigue_days
 from adwarm.store.bulk_insert import insert_columns
-from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
+from adwarm.store.columns import table_of
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.fatigue_days import DayKey, ScoreInputs
 from adwarm.store.fatigue_days import table as fatigue_day
 
-# Grows with ads times days. Maintenance deletes old rows.
-table = Table(
+STATUSES: Final = get_args(FatigueStatus)
+_AFTER: Final = timedelta(days=14)
+_STILL_LOWER: Final = 0.95
+_FOLLOWED_ALARMS: Final = 1_000
+_MAX_NAME = 400
+STAMP_FIELDS: Final = ("data_version", "settled", "calculated_at", "input_hash")
+SCORE_FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredScore:
+    """The score of an ad and day, with the data it was calculated from."""
+
+    score: FatigueScore
+    data_version: Annotated[int, "Sum of the versions of the days behind it; grows with every restatement."]
+    settled: Annotated[bool, "Whether none of those days can change any more."]
+    calculated_at: Annotated[datetime, "When it was computed."]
+    input_hash: Annotated[
+        str, 16, DefaultClause(""), "Hash of all that it was computed from; equal inputs, equal scores."
+    ] = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the columns of the table, in its order."""
+        stamp = {name: getattr(self, name) for name in STAMP_FIELDS}
+        return {**asdict(self.score), **stamp}
+
+
+table = table_of(
+    StoredScore,
     "fatigue_score",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("ad_id", String(64)),
-    key_column("as_of", Date),
-    Column("ad_name", String(400)),
-    value_column("status", String(16)),
-    Column("total", Float),
-    Column("loss", Float),
-    Column("creative", Float),
-    Column("audience", Float),
-    Column("algorithm", Float),
-    value_column("data_quality", Float),
-    Column("driver", String(16)),
-    Column("trend_per_day", Float),
-    Column("days_to_critical", Float),
-    Column("days_to_critical_low", Float),
-    Column("days_to_critical_high", Float),
-    Column("alarm", String(8), nullable=False, default="none", server_default="none"),
-    Column("alarm_since", Date),
-    Column("onset", Date),
-    Column("cost_ratio", Float),
-    Column("recent_spend", Float),
-    value_column("baseline", JSON, dict),
-    value_column("calculator_version", String(24)),
-    value_column("data_version", Integer, 1),
-    Column("input_hash", String(16), nullable=False, default="", server_default=""),
-    value_column("settled", Boolean, False),
-    value_column("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
     # Sums and lists over the newest scores of all accounts are read from this index alone. Its own name is short,
     # because PostgreSQL cuts names at 63 characters.
@@ -70,37 +69,12 @@ table = Table(
         "recent_spend",
         "days_to_critical",
     ),
+    Column("ad_name", String(400)),
+    Column("alarm", String(8), nullable=False, default="none", server_default="none"),
+    key=("account_id", "ad_id", "as_of"),
+    grows="ads times days",
+    bound="deleted after `ADWARM_RETENTION__SCORE_DAYS`",
 )
-
-
-STATUSES: Final = get_args(FatigueStatus)
-_AFTER: Final = timedelta(days=14)
-_STILL_LOWER: Final = 0.95
-_FOLLOWED_ALARMS: Final = 1_000
-_MAX_NAME = 400
-STAMP_FIELDS: Final = ("data_version", "settled", "calculated_at", "input_hash")
-SCORE_FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
-
-
-@dataclass(frozen=True, slots=True)
-class StoredScore:
-    """A score with the data it was calculated from.
-
-    Attributes:
-        data_version: sum of the versions of the days behind the score; grows with every restatement.
-        settled: whether none of those days can change any more.
-    """
-
-    score: FatigueScore
-    data_version: int
-    settled: bool
-    calculated_at: datetime
-    input_hash: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the columns of the table, in its order."""
-        stamp = {name: getattr(self, name) for name in STAMP_FIELDS}
-        return {**asdict(self.score), **stamp}
 
 
 @dataclass(frozen=True, slots=True)

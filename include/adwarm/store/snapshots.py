@@ -7,43 +7,30 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, case, delete, select, update
 from sqlalchemy.schema import Column, ForeignKey, Index, Table
-from sqlalchemy.types import JSON, Integer, String, Text
+from sqlalchemy.types import JSON, String, Text
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import DeployedPolicy, Mode, PolicyReview, Snapshot
-from adwarm.store.columns import EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 
-# Grows by about one row a day. Maintenance deletes old ones that nothing uses.
-forecast_snapshot = Table(
+forecast_snapshot = table_of(
+    Snapshot,
     "forecast_snapshot",
-    metadata,
-    key_column("id", String(64)),
-    value_column("kind", String(40)),
-    value_column("version", String(24)),
-    value_column("object_hash", String(64)),
-    value_column("trained_from", UtcDateTime()),
-    value_column("trained_until", UtcDateTime()),
-    value_column("keys", Integer),
-    value_column("features", JSON, list),
-    value_column("metrics", JSON, dict),
-    value_column("created_at", UtcDateTime()),
+    key=("id",),
+    grows="trainings: about one a day",
+    bound="deleted after `ADWARM_RETENTION__HISTORY_DAYS`, except those in use or proposed, and two of a kind",
 )
 
-# One row.
-policy = Table(
+policy = table_of(
+    DeployedPolicy,
     "policy",
-    metadata,
-    key_column("name", String(40)),
-    Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id")),
-    value_column("mode", EnumText(Mode), Mode.LIVE),
-    value_column("updated_at", UtcDateTime()),
-    Column("chosen_kind", String(40)),
-    Column("chosen_by", String(250)),
-    Column("chosen_at", UtcDateTime()),
-    Column("chosen_why", Text),
-    Column("outlook", JSON),
-    Column("outlook_at", UtcDateTime()),
+    Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id"), doc="Snapshot that plans."),
+    Column("outlook", JSON, doc="What the newest plan expects of each of the next 24 hours; see `PlanHour`."),
+    Column("outlook_at", UtcDateTime(), doc="Decision time of that plan."),
+    key=("name",),
+    grows="policies: one row",
+    bound="one row",
 )
 
 # Grows by one row a week. Maintenance deletes old rows.

@@ -10,51 +10,33 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, false, func, or_, select, update
-from sqlalchemy.schema import Column, Table
-from sqlalchemy.types import JSON, Boolean, Float, Integer, String, Text
+from sqlalchemy.schema import Column
+from sqlalchemy.types import Boolean, Integer, String
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import StoredStrategy, Strategy, StrategyState
-from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
+from adwarm.store.columns import table_of
 from adwarm.store.database import insert_new, upsert
 
-# One row per strategy; users edit it.
-table = Table(
+table = table_of(
+    Strategy,
     "strategy",
-    metadata,
-    key_column("name", String(80)),
-    value_column("enabled", Boolean, True),
-    value_column("date_ranges", JSON),
-    value_column("report", String(40), "default"),
-    value_column("priority", String(16), "low"),
-    Column("accounts", JSON),
-    value_column("excluded_accounts", JSON, list),
-    value_column("batch_size", Integer, 5),
-    value_column("delay_seconds", Float, 5.0),
-    value_column("max_parallel_batches", Integer, 2),
-    value_column("max_calls_per_hour", Integer, 100),
     Column("cron", String(120), nullable=False, default="0 */6 * * *", server_default="0 */6 * * *"),
     Column("time_zone", String(64), nullable=False, default="UTC", server_default="UTC"),
     Column("retire_unused", Boolean, nullable=False, default=False, server_default=false()),
     Column("open_hours", Integer, nullable=False, default=6, server_default="6"),
-    value_column("opened_only", Boolean),
+    key=("name",),
+    grows="strategies that you add",
+    bound="yours to decide",
 )
 
-# One row per strategy, kept when it is removed; apart from the definition, which users edit.
-states = Table(
+states = table_of(
+    StrategyState,
     "strategy_state",
-    metadata,
-    key_column("name", String(80)),
-    Column("planned_slot", UtcDateTime()),
-    Column("planned_run", String(250)),
-    Column("recheck_at", UtcDateTime()),
-    Column("recheck_run", String(250)),
-    Column("problem", Text),
-    Column("enabled_at", UtcDateTime()),
-    Column("checked_at", UtcDateTime()),
-    Column("retired_at", UtcDateTime()),
-    Column("retired_why", Text),
-    Column("removed_at", UtcDateTime()),
+    Column("name", String(80), doc="Name of the strategy."),
+    key=("name",),
+    grows="strategies that you add, also those that you removed",
+    bound="that of a removed one is deleted after `ADWARM_RETENTION__HISTORY_DAYS`; that of a removed default stays",
 )
 
 

@@ -6,7 +6,6 @@ The comment above a table says whether it grows and what bounds it; docs/referen
 from adwarm.store import (  # noqa: F401 (registered by their import)
     access_patterns,
     access_tokens,
-    account_discoveries,
     accounts,
     action_events,
     aggregates,

@@ -22,44 +22,18 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import JSON, BigInteger, Boolean, Float, Integer, String, Text
+from sqlalchemy.schema import Column, Index
+from sqlalchemy.types import BigInteger
 
-from adwarm.model import Mode, PlannedWarm, Priority, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
+from adwarm.model import PlannedWarm, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
 from adwarm.store import jobs
-from adwarm.store.columns import ROW_ID, EnumText, UtcDateTime, from_row, key_column, metadata, to_row, value_column
+from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import read_transaction, write_transaction
 
-# Grows with every planned warm. Maintenance deletes old rows.
-table = Table(
+table = table_of(
+    Warm,
     "warm",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("run_id", String(250)),
-    value_column("batch", Integer, 0),
-    value_column("account_id", String(24)),
-    value_column("date_range", String(40)),
-    value_column("report", String(40), "default"),
-    value_column("reason", EnumText(WarmReason, 24)),
-    value_column("mode", EnumText(Mode)),
-    value_column("priority", EnumText(Priority), Priority.LOW),
-    value_column("decided_at", UtcDateTime()),
-    Column("predicted_open", UtcDateTime()),
-    Column("warm_at", UtcDateTime()),
-    value_column("confidence", Float, 0.0),
-    value_column("benefit", Float, 0.0),
-    value_column("price", Float, 0.0),
-    value_column("explanation", JSON, dict),
-    value_column("status", EnumText(WarmStatus), WarmStatus.PLANNED),
-    Column("error", Text),
-    Column("fetched_at", UtcDateTime()),
-    Column("expires_at", UtcDateTime()),
-    value_column("requests", Integer, 0),
-    Column("seconds", Float),
-    Column("used", Boolean),
-    Column("first_use", UtcDateTime()),
-    Column("strategy", String(80)),
-    Column("superseded_by", BigInteger),
+    Column("superseded_by", BigInteger, doc="The newer warm of its key that replaced it before anybody opened it."),
     Index(None, "run_id", "batch"),
     Index(None, "account_id", "date_range", "fetched_at"),
     Index(None, "account_id", "decided_at"),
@@ -87,6 +61,9 @@ table = Table(
         sqlite_where=text("used IS NOT NULL OR superseded_by IS NOT NULL"),
         postgresql_where=text("used IS NOT NULL OR superseded_by IS NOT NULL"),
     ),
+    key=("id",),
+    grows="planned warms: up to one per key and run",
+    bound="deleted after `ADWARM_RETENTION__HISTORY_DAYS`",
 )
 
 

@@ -27,7 +27,7 @@ from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.sources.protocol import AccountPage
 from adwarm.store import ObjectStore, accounts
-from adwarm.store.account_discoveries import list_attempts
+from adwarm.store.accounts import list_discoveries
 from adwarm.store.read_traffic import get_day_calls, get_day_totals
 from tests.support.wall_clock import database_now
 from tests.unit.conftest import ScriptedSource
@@ -109,7 +109,7 @@ def test_a_dry_run_stores_nothing(runtime: Runtime, engine: Engine, clock: Virtu
     """It returns the same numbers; neither accounts nor the attempt are stored."""
     assert discover(runtime, source("a", page(1)), dry_run=True).connections[0].new == 1
     assert accounts.list_records(engine, clock.now()) == {}
-    assert list_attempts(engine) == {}
+    assert list_discoveries(engine) == {}
 
 
 def test_a_second_discovery_keeps_what_the_user_has_set(runtime: Runtime, engine: Engine, clock: VirtualClock) -> None:
@@ -145,7 +145,7 @@ def test_a_parked_scope_is_not_called(runtime: Runtime, clock: VirtualClock, eng
     assert len(source_a.calls) == 1
     assert isinstance(result.errors["a"], NotAdmitted)
     assert list(accounts.list_records(engine, clock.now())) == ["act_1"]
-    assert list_attempts(engine) == {}
+    assert list_discoveries(engine) == {}
     day = get_day_totals(engine, clock.now())
     assert (day["upstream_calls"], day["throttles"], day["postponed"]) == (1, 0, 1)
 
@@ -156,9 +156,9 @@ def test_an_error_ends_its_own_connection_only(runtime: Runtime, engine: Engine,
     result = discover(runtime, dead, good)
     assert isinstance(result.errors["a"], TokenDead)
     assert accounts.list_records(engine, clock.now())["act_1"].account.connection == "b"
-    attempts = list_attempts(engine)
+    attempts = list_discoveries(engine)
     assert ("190" in attempts["a"].error, attempts["a"].completed_at) == (True, None)
-    assert (attempts["b"].listed, attempts["b"].error) == (1, "")
+    assert (attempts["b"].listed, attempts["b"].error) == (1, None)
 
 
 def test_a_page_that_is_too_large_is_read_in_smaller_ones(runtime: Runtime) -> None:
@@ -230,7 +230,7 @@ def test_a_scope_that_needs_a_human_is_an_attempt(runtime: Runtime, engine: Engi
     """A block by the platform is recorded, so that it is shown once and not every quarter of an hour."""
     blocked = Blocked("put it right", scope="token:t1", until=clock.now() + timedelta(hours=1))
     discover(runtime, source("a", blocked))
-    assert "put it right" in list_attempts(engine)["a"].error
+    assert "put it right" in list_discoveries(engine)["a"].error
 
 
 def test_a_connection_that_cannot_be_built(runtime: Runtime, engine: Engine) -> None:
@@ -241,7 +241,7 @@ def test_a_connection_that_cannot_be_built(runtime: Runtime, engine: Engine) -> 
 
     discovery: AccountDiscovery = runtime.account_discovery()
     assert "access_token" in str(discovery.run({"eu": broken}).errors["eu"])
-    assert "access_token" in list_attempts(engine)["eu"].error
+    assert "access_token" in list_discoveries(engine)["eu"].error
     assert discovery.list_due({"eu": broken})[0] == {}
 
 

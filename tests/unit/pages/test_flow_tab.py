@@ -1,5 +1,6 @@
 """The tab Flow: what each tile shows of stored rows, on either database, and hostile names as text."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_errors_are_counted_and_the_newest_are_shown(page: Page) -> None:
 def test_healing_shows_results(page: Page) -> None:
     """The newest actions of the last day, with what they did."""
     run = HealingRun(START - MINUTE, "token_refresh", "connection:x", "meta", "TokenDead", True, HOSTILE)
-    _insert(page, healing_runs.healing_run, run._asdict())
+    _insert(page, healing_runs.healing_run, asdict(run))
     text = page.tile("flow", "healing")
     assert "token refresh" in text
     assert ESCAPED in text

@@ -13,7 +13,7 @@ from adwarm.foundation.errors import TokenDead, Transient
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.healing import heal
 from adwarm.store import open_engine
-from adwarm.store.healing_runs import HealingStore
+from adwarm.store.healing_runs import HealingRun, HealingStore
 from tests.support.memory_recovery import MemoryLedger
 
 
@@ -91,7 +91,8 @@ def test_each_run_of_an_action_is_recorded(clock: VirtualClock) -> None:
         heal([healer], failure, ledger, clock, "worker:1")
     bad, good = ledger.list_recent(10)
 
-    assert good == (clock.now(), "good", "default", "meta", "TokenDead", True, "token renewed", 0.0, "worker:1")
+    made = HealingRun(clock.now(), "good", "default", "meta", "TokenDead", True, "token renewed", 0.0, "worker:1")
+    assert good == made
     assert (bad.action, bad.succeeded) == ("bad", False)
     assert "abcdefgh" not in bad.detail
 

@@ -1,13 +1,15 @@
 """Values as rows by the names of columns, and members of enums as text."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import JSON, BigInteger, Column, DefaultClause, Engine, Float, Index, Table, inspect, text
 
 from adwarm.model import EntryKey, Mode, Priority, ReportKey, WarmReason, WarmStatus, Window
-from adwarm.store.columns import EnumText, columns_of, from_row, to_row
+from adwarm.store.columns import EnumText, columns_of, from_row, metadata, shorten, table_of, to_row
 from adwarm.store.database import insert_new, read_transaction, write_transaction
 from adwarm.store.partitions import PartitionState
 from adwarm.store.partitions import table as partition
@@ -23,6 +25,58 @@ class _Value:
     key: ReportKey
     status: WarmStatus
     reads: int = 0
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What a row is."""
+
+    key: EntryKey
+    spec: Annotated[_Value, JSON(), "A dataclass that is one column."]
+    kind: Annotated[Literal["a", "b"], 8, "Which."]
+    status: Annotated[WarmStatus | None, 12] = None
+    reads: Annotated[int, BigInteger(), DefaultClause("0"), "How often."] = 0
+    note: str = ""
+    share: float | None = None
+    tags: Annotated[tuple[str, ...], "Its tags."] = field(default_factory=tuple)
+
+
+@pytest.fixture
+def declared() -> Iterator[Table]:
+    """The table of a class, and of columns that are no field of it."""
+    own = Column("share", Float, nullable=False, default=0.5)
+    table = table_of(
+        _Declared, "declared", own, Index(None, "note"), key=("id", "account_id"), grows="rows", bound="time"
+    )
+    yield table
+    metadata.remove(table)
+
+
+def test_a_class_declares_its_table(engine: Engine, declared: Table) -> None:
+    """Types, NULL, defaults and meanings are those of its annotations, on both databases; `id` is counted up."""
+    with write_transaction(engine) as connection:
+        declared.create(connection)
+    made = {column["name"]: column for column in inspect(engine).get_columns("declared")}
+    names = ["id", "account_id", "since", "until", "spec_hash", "spec", "kind", "status", "reads", "note", "share"]
+
+    assert list(made) == [*names, "tags"]
+    assert inspect(engine).get_pk_constraint("declared")["constrained_columns"] == ["id", "account_id"]
+    assert [name for name, column in made.items() if column["nullable"]] == ["status"]
+    lengths = {name: getattr(column["type"], "length", None) for name, column in made.items()}
+    assert {name: length for name, length in lengths.items() if length} == {
+        "account_id": 24, "spec_hash": 12, "kind": 8, "status": 12,
+    }  # fmt: skip
+    assert "0" in str(made["reads"]["default"])
+    assert declared.c.share.default.arg == 0.5
+    assert declared.c.account_id.doc == "Account id."
+    assert (declared.c.reads.doc, declared.c.note.doc) == ("How often.", None)
+    assert declared.info == {"text": "What a row is.", "grows": "rows", "bound": "time"}
+
+
+def test_texts_are_cut_to_their_columns(declared: Table) -> None:
+    """So that any input can be recorded; what is no text, and a text without a limit, stays as it is."""
+    row: dict[str, Any] = {"kind": "a" * 9, "note": "n" * 999, "status": None, "reads": 10**12}
+    assert shorten(row, declared) == {**row, "kind": "a" * 8}
 
 
 def test_a_value_is_a_row_of_its_fields() -> None:

@@ -190,9 +190,16 @@ def snapshots(engine: Engine) -> None:
         for number in range(6):
             at = NOW - timedelta(days=200 - number)
             values = {"id": f"s{number}", "kind": "boosted" if number < 5 else "hours", "version": "1", "keys": 1}
-            values |= {"object_hash": "o", "trained_from": at, "trained_until": at, "created_at": at}
+            values |= {
+                "features": [],
+                "metrics": {},
+                "object_hash": "o",
+                "trained_from": at,
+                "trained_until": at,
+                "created_at": at,
+            }
             connection.execute(forecast_snapshot.insert().values(**values))
-        connection.execute(policy.insert().values(name="live", snapshot_id="s0", updated_at=NOW))
+        connection.execute(policy.insert().values(name="live", mode="live", snapshot_id="s0", updated_at=NOW))
         connection.execute(
             policy_review.insert().values(run_id="r", at=NOW, verdict="proposed", proposed_snapshot="s1")
         )

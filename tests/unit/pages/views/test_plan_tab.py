@@ -110,7 +110,7 @@ def test_the_outlook_is_drawn_and_written(page: Page) -> None:
     """The next 24 hours as charts with a table of the same values; hours that are past are left out."""
     hours = [PlanHour(START + n * HOUR, 10.0 + n, n, 1.5, 600.0, START) for n in range(-1, 24)]
     with write_transaction(page.runtime.engine) as connection:
-        connection.execute(policy.insert(), [{"name": "live", "updated_at": START}])
+        connection.execute(policy.insert(), [{"name": "live", "mode": "live", "updated_at": START}])
     assert save_outlook(page.runtime.engine, hours)
     html = page.tile("plan", "outlook")
     assert html.count('<tr><th scope="row">') == 24
