@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant
 from adwarm.backpressure.sql_admission import CapacityPreview
 from adwarm.foundation.gate import Rule
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Scope, WarmReason
@@ -38,8 +38,8 @@ def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monk
 
 def _settle(runtime: Runtime, scope: Scope, outcome: CallOutcome, source: str = "meta") -> None:
     decision = runtime.admission.admit(CallRequest((scope,), Priority.CRITICAL, source))
-    assert isinstance(decision, Granted)
-    runtime.admission.release(decision.grant, outcome)
+    assert isinstance(decision, Grant)
+    runtime.admission.release(decision, outcome)
 
 
 def park(runtime: Runtime, name: str) -> None:
@@ -285,12 +285,12 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
         return budget.admit(CallRequest((scope,), priority, "meta"))
 
     first = ask(backfill, planned)
-    assert isinstance(first, Granted)
+    assert isinstance(first, Grant)
     turned_away = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
-    budget.release(first.grant, CallOutcome(CallOutcomeKind.OK, 0.1))
+    budget.release(first, CallOutcome(CallOutcomeKind.OK, 0.1))
     then = [ask(backfill, Priority.LOW), ask(live, Priority.NORMAL)]
 
-    assert (planned.name, [isinstance(answer, Granted) for answer in turned_away + then]) == (
+    assert (planned.name, [isinstance(answer, Grant) for answer in turned_away + then]) == (
         "LOW",
         [False] * 3 + [True],
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.backpressure import CallRequest, Granted
+from adwarm.backpressure import CallRequest, Grant
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, NotAdmitted, Permanent, Throttled, Transient
 from adwarm.model import Account, Priority
 from adwarm.runtime import Runtime
@@ -169,7 +169,7 @@ def test_an_admitted_call_obeys_the_limit_of_its_machine(runtime: Runtime, monke
     )  # fmt: skip
     renew_load(runtime.engine, machine, lambda _: loaded)
     assert _admitted(python_callable=int).execute(CONTEXT) == 0
-    assert isinstance(runtime.admission.admit(CallRequest((), Priority.LOW, "other")), Granted)
+    assert isinstance(runtime.admission.admit(CallRequest((), Priority.LOW, "other")), Grant)
     with pytest.raises(TaskDeferred):
         _admitted(python_callable=int).execute(CONTEXT)
     assert _admitted(python_callable=int, priority="critical").execute(CONTEXT) == 0

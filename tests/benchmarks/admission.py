@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted, SqlAdmission
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant, SqlAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
@@ -65,9 +65,9 @@ def adwarm_loop(url: str, process: int, seconds: float) -> list[float]:
         scopes = chain(f"act_{process}_{index}")
         while (started := time.monotonic()) < ends:
             decision = admission.admit(CallRequest(scopes, Priority(index % 4), "bench"))
-            if isinstance(decision, Granted):
+            if isinstance(decision, Grant):
                 waits.append(time.monotonic() - started)
-                admission.release(decision.grant, OK)
+                admission.release(decision, OK)
 
     return in_threads(work)
 

@@ -22,7 +22,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 import adwarm
-from adwarm.backpressure import CallRequest, Granted, acquire_grant
+from adwarm.backpressure import CallRequest, Grant, acquire_grant
 from adwarm.forecast.models import classifiers
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, load_training_opens
@@ -151,7 +151,7 @@ def walk_permit(runtime: Runtime) -> Walk:
     walk = Walk()
     with walk.counting():
         decision = runtime.admission.admit(call)
-    if not isinstance(decision, Granted):
+    if not isinstance(decision, Grant):
         raise SystemExit(f"the permit was refused: {decision}")
     return walk
 

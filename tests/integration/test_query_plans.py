@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, func, select, text
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted, RequestQueue, SqlAdmission
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant, RequestQueue, SqlAdmission
 from adwarm.foundation.clock import FrozenClock
 from adwarm.model import (
     EntryKey,
@@ -115,9 +115,9 @@ def take_permits(store: Store) -> None:
     admission = store.admission
     for _ in range(2):  # the first one creates the rows of the scopes
         decision = admission.admit(CallRequest(scopes, Priority.NORMAL, "meta"))
-        assert isinstance(decision, Granted), decision
+        assert isinstance(decision, Grant), decision
         admission.status(accounts=0)
-        admission.release(admission.renew(decision.grant), OK)
+        admission.release(admission.renew(decision), OK)
 
 
 def take_lease(store: Store) -> None:

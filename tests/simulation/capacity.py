@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant, Granted, Rejected
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant, Rejected
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
@@ -62,8 +62,8 @@ class AdaptiveLimiter:
         """Request admission."""
         scopes = (Scope(ScopeKind.ACCOUNT, account), APP)
         decision = self.admission.admit(CallRequest(scopes, Priority.NORMAL, "meta"))
-        if isinstance(decision, Granted):
-            return decision.grant
+        if isinstance(decision, Grant):
+            return decision
         if isinstance(decision, Rejected):
             return RetryLater(decision.retry_after, about_account=False)
         return RetryLater(decision.seconds, about_account=decision.scope == str(scopes[0]))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from adwarm.backpressure import CallOutcomeKind, CallRequest, Grant, Granted, Rejected
+from adwarm.backpressure import CallOutcomeKind, CallRequest, Grant, Rejected
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.store.requests import QueuedRequest
 from tests.simulation.local_admission import LocalAdmission
@@ -93,8 +93,8 @@ class WorkerThread:
         chain = world.chain(request.key.account_id)
         decision = world.admission.admit(CallRequest(chain, request.priority, SOURCE))
         world.requests_in_admission[self] = request
-        if isinstance(decision, Granted):
-            self._call(request, decision.grant)
+        if isinstance(decision, Grant):
+            self._call(request, decision)
             return
         if isinstance(decision, Rejected):
             self._put_back(request, decision.retry_after)

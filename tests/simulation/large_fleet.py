@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from adwarm.backpressure import CallOutcomeKind, CallRequest, Grant, Granted, Rejected
+from adwarm.backpressure import CallOutcomeKind, CallRequest, Grant, Rejected
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.planning.further_warms import get_close_time
 from adwarm.settings import BackpressureSettings
@@ -293,8 +293,8 @@ class LargeFleet:
         now = self.agenda.now
         chain = (Scope(ScopeKind.ACCOUNT, job.account.account.id), APP)
         decision = self.admission.admit(CallRequest(chain, job.priority, SOURCE))
-        if isinstance(decision, Granted):
-            self._call(thread, job, decision.grant)
+        if isinstance(decision, Grant):
+            self._call(thread, job, decision)
             return
         seconds = decision.retry_after if isinstance(decision, Rejected) else decision.seconds
         if isinstance(decision, Rejected) or now + seconds > since + LONGEST_WAIT_SECONDS:

@@ -130,13 +130,6 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """The call may go now; release the grant afterwards."""
-
-    grant: Grant
-
-
-@dataclass(frozen=True, slots=True)
 class Wait:
     """No capacity now; try again in `seconds`. `scope` names what has none, `reason` describes it."""
 
@@ -158,7 +151,7 @@ class Rejected:
     scope: str | None = None
 
 
-Decision = Granted | Wait | Rejected
+Decision = Grant | Wait | Rejected
 
 
 class CallsStopped(Transient):
@@ -308,11 +301,11 @@ def _wait_for_grant(admission: Admission, clock: Clock, call: CallRequest, timeo
     deadline = add_seconds(started, timeout_seconds)
     while True:
         decision = admission.admit(call)
-        if isinstance(decision, Granted):
+        if isinstance(decision, Grant):
             telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="granted")
             waited = (clock.now() - started).total_seconds()
             telemetry.report(telemetry.ADMISSION_SECONDS, max(0.0, waited), priority=priority)
-            return decision.grant
+            return decision
         if isinstance(decision, Rejected):
             telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="rejected")
             reason = call.describe_limit(decision.reason, decision.scope or "")

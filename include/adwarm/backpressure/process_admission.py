@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic as system_monotonic
 
-from adwarm.backpressure.admission import Admission, CallOutcome, CallRequest, Decision, Grant, Granted, Rejected
+from adwarm.backpressure.admission import Admission, CallOutcome, CallRequest, Decision, Grant, Rejected
 from adwarm.backpressure.breakers import single_account, source_scope
 from adwarm.backpressure.machine_load import MachineGuard
 from adwarm.foundation.errors import Transient
@@ -86,11 +86,11 @@ class ProcessAdmission:
         try:
             decision = self._admission.admit(call)
         finally:
-            if not isinstance(decision, Granted):
+            if not isinstance(decision, Grant):
                 self._end()
-        if isinstance(decision, Granted):
+        if isinstance(decision, Grant):
             with self._lock:
-                self._running[decision.grant.id] = _RunningCall(decision.grant, now)
+                self._running[decision.id] = _RunningCall(decision, now)
                 self._ensure_thread()
         elif isinstance(decision, Rejected) and decision.scope is not None:
             self._rejections[call.source, decision.scope] = (now, decision)

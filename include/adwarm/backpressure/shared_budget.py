@@ -27,7 +27,6 @@ from adwarm.backpressure.admission import (
     CallsStopped,
     Decision,
     Grant,
-    Granted,
     Rejected,
     Wait,
 )
@@ -83,7 +82,7 @@ class SharedBudget:
     def admit(self, call: CallRequest, now: float) -> Decision:
         """Request one slot in every scope of the call, the fleet included, and its tokens."""
         request = self._build_request(call, now)
-        return self._check(request) or Granted(self._issue_grant(request))
+        return self._check(request) or self._issue_grant(request)
 
     def preview(self, call: CallRequest, now: float) -> Wait | Rejected | None:
         """Return why such a call would not be admitted at `now`, None when it would; takes no capacity."""

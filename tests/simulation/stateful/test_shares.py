@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, CallRequest, Grant, Granted, SharedBudget, Wait
+from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, CallRequest, Grant, SharedBudget, Wait
 from adwarm.backpressure.shares import ACTIVE_SECONDS, entitlement
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
@@ -41,9 +41,9 @@ class SharesMachine(RuleBasedStateMachine):
         )
         free = SLOTS - len(self.grants)
         decision = self.budget.admit(CallRequest(CHAIN, priority, "meta"), self.now)
-        if isinstance(decision, Granted):
+        if isinstance(decision, Grant):
             assert free - owed >= 1, "it took a slot that somebody above waits for"
-            self.grants.append(decision.grant)
+            self.grants.append(decision)
             self.waiting.pop(priority, None)
             return
         assert isinstance(decision, Wait)

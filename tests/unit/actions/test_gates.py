@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from adwarm.actions.audit import ActionServices, Doer
 from adwarm.actions.gates import find_human_cause, list_gates, open_gates
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import BadRequest, Blocked
 from adwarm.model import Priority, Scope, ScopeKind
@@ -32,16 +32,16 @@ def services(engine: Engine, tmp_path: Path) -> ActionServices:
 
 def _call(services: ActionServices, outcome: CallOutcome) -> None:
     granted = services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"))
-    assert isinstance(granted, Granted)
-    services.admission.release(granted.grant, outcome)
+    assert isinstance(granted, Grant)
+    services.admission.release(granted, outcome)
 
 
 def _open_breaker(services: ActionServices) -> None:
     for _ in range(30):
         decision = services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"))
-        if not isinstance(decision, Granted):
+        if not isinstance(decision, Grant):
             return
-        services.admission.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED))
+        services.admission.release(decision, CallOutcome(CallOutcomeKind.FAILED))
 
 
 def test_an_open_breaker_is_tested_at_once(services: ActionServices) -> None:
@@ -55,9 +55,9 @@ def test_an_open_breaker_is_tested_at_once(services: ActionServices) -> None:
         "ended: source:meta account:act_1 is not called after failures"
     )
     probe = services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"))
-    assert isinstance(probe, Granted)
-    assert probe.grant.is_probe
-    services.admission.release(probe.grant, CallOutcome(CallOutcomeKind.FAILED))
+    assert isinstance(probe, Grant)
+    assert probe.is_probe
+    services.admission.release(probe, CallOutcome(CallOutcomeKind.FAILED))
     assert isinstance(services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta")), Rejected)
 
 
@@ -65,7 +65,7 @@ def test_the_usage_before_a_released_park_counts_no_more(services: ActionService
     """A scope that was parked at a full quota admits calls of every class after its gate was opened."""
     _call(services, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600.0))
     open_gates(services, DOER, "account:act_1")
-    assert isinstance(services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta")), Granted)
+    assert isinstance(services.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta")), Grant)
     assert list_gates(services) == []
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Decision, Grant, Granted, Wait, acquire_grant
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Decision, Grant, Wait, acquire_grant
 from adwarm.backpressure import Rejected as RefusedDecision
 from adwarm.foundation.clock import TimeLimit, TimeLimitReached, VirtualClock, limited, seconds_left
 from adwarm.foundation.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
@@ -27,7 +27,7 @@ class ScriptedAdmission:
     outcomes: list[CallOutcome] = field(default_factory=list)
 
     def admit(self, call: CallRequest) -> Decision:
-        return self.decisions.pop(0) if self.decisions else Granted(GRANT)
+        return self.decisions.pop(0) if self.decisions else GRANT
 
     def renew(self, grant: Grant) -> Grant:
         return replace(grant, expires_at=grant.expires_at + 30)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.backpressure import CallRequest, Granted, SqlAdmission, Wait
+from adwarm.backpressure import CallRequest, Grant, SqlAdmission, Wait
 from adwarm.backpressure.admission import CallsStopped
 from adwarm.foundation.errors import AdwarmError
 from adwarm.maintenance.steps import run_if_due
@@ -36,17 +36,17 @@ def test_the_switch_is_seen_by_the_next_admission(make: Callable[..., SqlAdmissi
     """A call waits with who and why, whatever its class; a grant is not renewed; then both go on."""
     admission, scopes = make(), [Scope(ScopeKind.ACCOUNT, "act_1")]
     held = admission.admit(CallRequest(scopes, Priority.LOW, "meta"))
-    assert isinstance(held, Granted)
+    assert isinstance(held, Grant)
     _turn(engine, is_on=False)
     stopped = admission.admit(CallRequest(scopes, Priority.CRITICAL, "meta"))
     assert isinstance(stopped, Wait)
     assert "calls are switched off" in stopped.reason
     assert "by ops: asked to stop" in stopped.reason
     with pytest.raises(CallsStopped, match="asked to stop"):
-        admission.renew(held.grant)
+        admission.renew(held)
     _turn(engine, is_on=True)
-    assert isinstance(admission.admit(CallRequest(scopes, Priority.LOW, "meta")), Granted)
-    assert admission.renew(held.grant).token > held.grant.token
+    assert isinstance(admission.admit(CallRequest(scopes, Priority.LOW, "meta")), Grant)
+    assert admission.renew(held).token > held.token
 
 
 @pytest.fixture

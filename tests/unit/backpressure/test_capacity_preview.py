@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from sqlalchemy import Engine, event, select
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, SqlAdmission
 from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview, preview_capacity
 from adwarm.foundation.gate import Lift
 from adwarm.model import Priority, Scope
@@ -31,8 +31,8 @@ def request(*scopes: Scope, priority: Priority = Priority.LOW) -> CallRequest:
 def make_call(admission: SqlAdmission, scope: Scope, outcome: CallOutcome) -> None:
     """Make one call with this outcome."""
     decision = admission.admit(CallRequest((scope,), Priority.CRITICAL, "meta"))
-    assert isinstance(decision, Granted)
-    admission.release(decision.grant, outcome)
+    assert isinstance(decision, Grant)
+    admission.release(decision, outcome)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_full_fleet_means_queueing(
     """A slot may become free at any time; the slot of a dead worker does when its lease expires."""
     admission = make(max_concurrent=2)
     for _ in range(2):
-        assert isinstance(admission.admit(CallRequest((ONE,), Priority.LOW, "meta")), Granted)
+        assert isinstance(admission.admit(CallRequest((ONE,), Priority.LOW, "meta")), Grant)
     [found] = preview(request(TWO), max_concurrent=2)
 
     assert (found.is_queueing, found.wait_seconds > 0) == (True, True)
@@ -113,7 +113,7 @@ def test_all_that_would_refuse_a_call_is_asked(
     load_machine(engine, limit=1)
     holder = SqlAdmission(engine, BackpressureSettings(), owner="one:9", rng=Random(0), database_time=time)
     held = holder.admit(CallRequest((TWO,), Priority.LOW, "other"))
-    assert isinstance(held, Granted)
+    assert isinstance(held, Grant)
 
     calls = {
         name: CallRequest.parse(name.split(), Priority.LOW, "meta")
@@ -126,7 +126,7 @@ def test_all_that_would_refuse_a_call_is_asked(
 
     allowed = ["account:act_1", "connection:renewed", "machine:one"]
     assert preview(CallRequest.parse(allowed, Priority.CRITICAL, "meta")) == [CapacityPreview(0.0)]
-    holder.release(held.grant, CallOutcome(CallOutcomeKind.OK))
+    holder.release(held, CallOutcome(CallOutcomeKind.OK))
     assert preview(CallRequest.parse(allowed, Priority.LOW, "meta")) == [CapacityPreview(0.0, free_calls=1)]
 
 

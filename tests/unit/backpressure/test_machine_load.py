@@ -12,7 +12,6 @@ from adwarm.backpressure import (
     CallRequest,
     Decision,
     Grant,
-    Granted,
     MachineGuard,
     Rejected,
     SqlAdmission,
@@ -140,27 +139,27 @@ def test_processes_of_a_machine_share_its_limit(engine: Engine, clock: VirtualCl
     processes = Processes(engine, clock)
     first, second, third = (processes.start(f"one:{number}") for number in range(3))
     taken = [admit(process) for process in (first, first, second, third)]
-    assert all(isinstance(answer, Granted) for answer in taken)
+    assert all(isinstance(answer, Grant) for answer in taken)
     for _ in range(7):
         processes.machine.pass_time(10, *FULL_MEMORY)
         answer = admit(first)
-        if isinstance(answer, Granted):
-            first.release(answer.grant, DONE)
+        if isinstance(answer, Grant):
+            first.release(answer, DONE)
     assert isinstance(answer, Wait)
     assert answer.scope == "machine:one"
     assert answer.reason == (
         "memory of one is at 81 %, its processors at 20 %: at most 3 of its calls at a time; critical ones pass"
     )
-    assert isinstance(admit(third, Priority.CRITICAL), Granted)
-    assert isinstance(admit(processes.start("two:1")), Granted)
+    assert isinstance(admit(third, Priority.CRITICAL), Grant)
+    assert isinstance(admit(processes.start("two:1")), Grant)
     assert isinstance(admit(processes.start("one:9")), Wait), "a process that starts now knows the limit"
     shown = next(item for item in list_machines(engine, clock.now()) if item.machine == "one")
     assert (shown.memory_percent, shown.cpu_percent, shown.limit) == (81.0, 20.0, 3)
 
     for process, answer in zip((first, first, second), taken, strict=False):
-        assert isinstance(answer, Granted)
-        process.release(answer.grant, DONE)
-    assert isinstance(admit(first), Granted), "there is room again"
+        assert isinstance(answer, Grant)
+        process.release(answer, DONE)
+    assert isinstance(admit(first), Grant), "there is room again"
     clock.sleep(-60)  # the clock of the machine is set back
     admit(second)
     assert list_machines(engine, clock.now())[0].read_at == clock.now()
@@ -179,9 +178,9 @@ def test_the_cut_halves_what_runs_and_ends_in_steps(engine: Engine, clock: Virtu
         """Make up to eight calls at a time six times a minute, each time with none in flight before."""
         for _ in range(6):
             processes.machine.pass_time(10, *load)
-            granted = [answer for answer in (admit(process) for _ in range(8)) if isinstance(answer, Granted)]
+            granted = [answer for answer in (admit(process) for _ in range(8)) if isinstance(answer, Grant)]
             for answer in granted:
-                process.release(answer.grant, DONE)
+                process.release(answer, DONE)
         limits.append(list_machines(engine, clock.now())[0].limit)
 
     for load in (CALM, FULL_MEMORY, FULL_MEMORY, FULL_MEMORY, CALM, CALM, CALM, CALM):
@@ -214,11 +213,11 @@ def test_a_call_that_is_not_admitted_does_not_count(
                 admit(process)
         else:
             assert admit(process) == answer
-    wrapped.answer = Granted(GRANT)
-    assert admit(process) == Granted(GRANT)
+    wrapped.answer = GRANT
+    assert admit(process) == GRANT
     assert isinstance(admit(process), Wait)
     process.release(process.renew(GRANT), DONE)
-    assert admit(process) == Granted(GRANT)
+    assert admit(process) == GRANT
 
 
 def test_only_calls_of_the_machine_that_run_count(engine: Engine, clock: VirtualClock) -> None:
@@ -260,22 +259,22 @@ def test_the_machine_is_read() -> None:
 def test_a_call_ends_once_for_its_machine(engine: Engine, clock: VirtualClock) -> None:
     """A second release of one of two calls makes no room: a machine with a limit of two admits one more, not two."""
     _limit_machine(engine, clock, 2)
-    wrapped = OpenAdmission(Granted(GRANT))
+    wrapped = OpenAdmission(GRANT)
     guard = MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read)
     process = ProcessAdmission(wrapped, guard, renews_in_background=False)
     admit(process)
-    wrapped.answer = Granted(replace(GRANT, id="another"))
+    wrapped.answer = replace(GRANT, id="another")
     admit(process)
     for _ in range(2):
         process.release(GRANT, DONE)
-    assert isinstance(admit(process), Granted)
+    assert isinstance(admit(process), Grant)
     assert isinstance(admit(process), Wait)
 
 
 def test_an_open_breaker_answers_before_the_machine(engine: Engine, clock: VirtualClock) -> None:
     """A call of a full machine gets the answer of the open breaker, which lasts longer than a wait for a slot."""
     _limit_machine(engine, clock, 1)
-    wrapped = OpenAdmission(Granted(GRANT))
+    wrapped = OpenAdmission(GRANT)
     guard = MachineGuard(engine, SETTINGS, "one:1", clock, Machine(clock).read)
     process = ProcessAdmission(wrapped, guard, renews_in_background=False, monotonic=lambda: 0.0)
     admit(process)

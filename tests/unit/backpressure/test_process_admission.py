@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adwarm.backpressure import (
-    CallOutcome,
-    CallOutcomeKind,
-    CallRequest,
-    Grant,
-    Granted,
-    ProcessAdmission,
-    SqlAdmission,
-    Wait,
-)
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant, ProcessAdmission, SqlAdmission, Wait
 from adwarm.backpressure import process_admission as module
 from adwarm.foundation.errors import StorageError, Transient
 from adwarm.model import Priority, Scope, ScopeKind
@@ -73,8 +64,8 @@ def request(process: ProcessAdmission, scope: Scope = ACCOUNT) -> object:
 def begin(process: ProcessAdmission, scope: Scope = ACCOUNT) -> Grant:
     """Begin a call that must be admitted."""
     decision = request(process, scope)
-    assert isinstance(decision, Granted), decision
-    return decision.grant
+    assert isinstance(decision, Grant), decision
+    return decision
 
 
 def test_a_call_holds_one_permit_while_it_runs(pair: Pair) -> None:
@@ -161,10 +152,10 @@ def test_a_rejection_is_cached_by_source_and_account(pair: Pair) -> None:
     """Of an account's breaker only that account's calls are rejected without a query, for a second at most."""
     for _ in range(20):
         decision = request(pair.one)
-        if isinstance(decision, Granted):
-            pair.one.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED, 0.1))
+        if isinstance(decision, Grant):
+            pair.one.release(decision, CallOutcome(CallOutcomeKind.FAILED, 0.1))
     pair.budget.budget.breakers.clear()
-    assert not isinstance(request(pair.one), Granted)
+    assert not isinstance(request(pair.one), Grant)
     pair.one.release(begin(pair.one, Scope(ScopeKind.ACCOUNT, "act_2")), OK)
     pair.time.now += 1.0
     begin(pair.one)

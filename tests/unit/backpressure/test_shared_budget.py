@@ -5,17 +5,7 @@ from random import Random
 
 import pytest
 
-from adwarm.backpressure import (
-    FLEET,
-    CallOutcome,
-    CallOutcomeKind,
-    CallRequest,
-    Grant,
-    Granted,
-    Rejected,
-    SharedBudget,
-    Wait,
-)
+from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, CallRequest, Grant, Rejected, SharedBudget, Wait
 from adwarm.backpressure.admission import CallsStopped
 from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
@@ -39,8 +29,8 @@ def make(**changes: object) -> SharedBudget:
 def call(budget: SharedBudget, *scopes: Scope, priority: Priority = Priority.NORMAL, now: float = NOW) -> Grant:
     """Take a permit that must be granted."""
     decision = budget.admit(CallRequest(scopes or (ACCOUNT, APP), priority, "meta"), now)
-    assert isinstance(decision, Granted), decision
-    return decision.grant
+    assert isinstance(decision, Grant), decision
+    return decision
 
 
 def test_an_old_fencing_token_is_not_accepted() -> None:
@@ -83,7 +73,7 @@ def test_a_preview_takes_no_capacity() -> None:
     assert isinstance(full, Wait)
     budget.release(held, OK, NOW)
 
-    assert isinstance(budget.admit(CallRequest((OTHER,), Priority.LOW, "meta"), NOW), Granted)
+    assert isinstance(budget.admit(CallRequest((OTHER,), Priority.LOW, "meta"), NOW), Grant)
 
 
 def test_a_call_that_waits_for_the_rate_reserves_no_slots() -> None:
@@ -105,8 +95,8 @@ def test_the_same_calls_give_the_same_budget() -> None:
         admission = LocalAdmission(BackpressureSettings(), rng=Random(7), time=iter(range(1, 1000)).__next__)
         for _ in range(20):
             decision = admission.admit(CallRequest((ACCOUNT, APP), Priority.HIGH, "meta"))
-            if isinstance(decision, Granted):
-                admission.release(decision.grant, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 3.0))
+            if isinstance(decision, Grant):
+                admission.release(decision, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 3.0))
         courses.append((str(decision), admission.status().to_dict()))
 
     assert courses[0] == courses[1]
@@ -134,8 +124,8 @@ def test_an_accounts_cap_holds_in_any_window() -> None:
     now, made = NOW, []
     while now < NOW + 350:
         decision = budget.admit(CallRequest((ACCOUNT,), Priority.NORMAL, "meta"), now)
-        if isinstance(decision, Granted):
-            budget.release(decision.grant, OK, now)
+        if isinstance(decision, Grant):
+            budget.release(decision, OK, now)
             made.append(now)
         else:
             assert isinstance(decision, Wait)

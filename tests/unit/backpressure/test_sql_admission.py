@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Engine, func, insert, select
 
-from adwarm.backpressure import (
-    FLEET,
-    CallOutcome,
-    CallOutcomeKind,
-    CallRequest,
-    Grant,
-    Granted,
-    Rejected,
-    SqlAdmission,
-    Wait,
-)
+from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, CallRequest, Grant, Rejected, SqlAdmission, Wait
 from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
 from adwarm.foundation.circuit import Breaker
 from adwarm.foundation.errors import Transient
@@ -44,7 +34,7 @@ FAILED = CallOutcome(CallOutcomeKind.FAILED, 0.5)
 
 def request(
     admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT, cost: float = 1.0
-) -> Granted | Wait | Rejected:
+) -> Grant | Wait | Rejected:
     """Request one call."""
     return admission.admit(CallRequest((scope, APP), priority, "meta", cost))
 
@@ -52,8 +42,8 @@ def request(
 def acquire(admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT) -> Grant:
     """Request one call that must be granted."""
     decision = request(admission, priority, scope)
-    assert isinstance(decision, Granted), decision
-    return decision.grant
+    assert isinstance(decision, Grant), decision
+    return decision
 
 
 def count_calls(engine: Engine) -> dict[str, int]:
@@ -317,14 +307,14 @@ def test_threads_of_two_processes_never_exceed_the_limits(engine: Engine) -> Non
         for turn in range(12):
             account = Scope(ScopeKind.ACCOUNT, f"act_{(index + turn) % 5}")
             decision = admission.admit(CallRequest((account, APP), Priority(index % 4), "meta"))
-            if not isinstance(decision, Granted):
+            if not isinstance(decision, Grant):
                 continue
             with guard:
                 running[account.id] = running.get(account.id, 0) + 1
                 peaks.append((sum(running.values()), max(running.values())))
             with guard:
                 running[account.id] -= 1
-            admission.release(decision.grant, OK)
+            admission.release(decision, OK)
             granted.release()
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]

@@ -15,7 +15,6 @@ from adwarm.backpressure import (
     CallRequest,
     Decision,
     Grant,
-    Granted,
     SharedBudget,
     SqlAdmission,
     budget_rows,
@@ -79,12 +78,12 @@ class Pair:
             with pytest.raises(type(error)):
                 self.admission.renew(mine)
         else:
-            self._compare(Granted(self.admission.renew(mine)), Granted(renewed))
+            self._compare(self.admission.renew(mine), renewed)
 
     def _compare(self, ours: Decision, theirs: Decision) -> None:
         assert type(ours) is type(theirs), (ours, theirs)
-        if isinstance(ours, Granted) and isinstance(theirs, Granted):
-            mine, other = ours.grant, theirs.grant
+        if isinstance(ours, Grant) and isinstance(theirs, Grant):
+            mine, other = ours, theirs
             for name in ("scopes", "priority", "cost", "source", "is_probe"):
                 assert getattr(mine, name) == getattr(other, name)
             for name in ("granted_at", "expires_at"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted, SqlAdmission
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant, SqlAdmission
 from adwarm.cli.connection_checks import check_database_clock, check_quota
 from adwarm.cli.doctor_checks import Check, CheckResult, Finding, check_rights, run_check, run_checks
 from adwarm.cli.schedule_checks import (
@@ -130,14 +130,14 @@ def test_parked_scopes_and_usage_are_shown(runtime: Runtime) -> None:
     assert _run(check_quota, runtime).detail == "the platform has reported no figures yet"
     admission, account = runtime.admission, Scope(ScopeKind.ACCOUNT, "act_1")
     grant = admission.admit(CallRequest((account,), Priority.HIGH, "meta"))
-    assert isinstance(grant, Granted)
+    assert isinstance(grant, Grant)
     usage = (UsageSample(account, 40.0),)
-    admission.release(grant.grant, CallOutcome(CallOutcomeKind.OK, usage=usage))
+    admission.release(grant, CallOutcome(CallOutcomeKind.OK, usage=usage))
     used = _run(check_quota, runtime)
     assert (used.mark, "at most 40 % of a quota used (account:act_1)" in used.detail) == ("ok", True)
     grant = admission.admit(CallRequest((account,), Priority.HIGH, "meta"))
-    assert isinstance(grant, Granted)
-    admission.release(grant.grant, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=3600.0, parked_scope=account))
+    assert isinstance(grant, Grant)
+    admission.release(grant, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=3600.0, parked_scope=account))
     parked = _run(check_quota, runtime)
     assert (parked.mark, parked.fix) == ("note", "adwarm gate list")
     assert "1 scope not called now: account:act_1 until " in parked.detail

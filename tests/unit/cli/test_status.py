@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant
 from adwarm.cli.status import _forecast_fields, _review_fields
 from adwarm.cli.status_parts import FIGURES
 from adwarm.forecast.training.metrics import Metrics
@@ -97,8 +97,8 @@ def test_status_shows_what_compression_saves(adwarm: Adwarm) -> None:
 
 def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
     decision = runtime.admission.admit(CallRequest((Scope.parse(scope),), Priority.HIGH, "meta"))
-    assert isinstance(decision, Granted)
-    runtime.admission.release(decision.grant, outcome)
+    assert isinstance(decision, Grant)
+    runtime.admission.release(decision, outcome)
 
 
 def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:

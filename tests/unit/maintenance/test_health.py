@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.backpressure import CallOutcome, CallRequest
-from adwarm.backpressure.admission import CallOutcomeKind, Granted
+from adwarm.backpressure.admission import CallOutcomeKind, Grant
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.foundation.errors import AdwarmError, Blocked, Denied, VersionEnded
 from adwarm.foundation.gate import GateState, Rule
@@ -148,8 +148,8 @@ def test_an_open_breaker_is_probed_once_its_time_is_over(runtime: Runtime, platf
     scopes = (Scope(ScopeKind.ACCOUNT, "act_2"),)
     for _ in range(2):
         decision = runtime.admission.admit(CallRequest(scopes, Priority.NORMAL, "meta"))
-        assert isinstance(decision, Granted)
-        runtime.admission.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED))
+        assert isinstance(decision, Grant)
+        runtime.admission.release(decision, CallOutcome(CallOutcomeKind.FAILED))
     assert [item.state for item in list_closed(runtime.engine)] == [GateState.CLOSED]
     while not list_due(runtime.engine, Rule.BREAKER):
         pass

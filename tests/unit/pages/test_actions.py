@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant
 from adwarm.model import Priority, ReportKey, Scope, ScopeKind
 from adwarm.pages.access import Permission
 from adwarm.pages.views import TABS
@@ -39,8 +39,8 @@ def _send(page: Page, form: str, why: str = "a test", **fields: str) -> Any:
 def _park(page: Page) -> None:
     admission = page.runtime.admission
     granted = admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta"))
-    assert isinstance(granted, Granted)
-    admission.release(granted.grant, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=900.0))
+    assert isinstance(granted, Grant)
+    admission.release(granted, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=900.0))
 
 
 @SQLITE_ONLY
@@ -152,7 +152,7 @@ def test_a_parked_scope_is_released(page: Page) -> None:
     assert "ended%3A+account%3Aact_1+is+parked" in done.headers["location"]
     assert "nothing+holds+account%3Aact_1+back" in again.headers["location"]
     assert list_closed(page.runtime.engine) == []
-    assert isinstance(page.runtime.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta")), Granted)
+    assert isinstance(page.runtime.admission.admit(CallRequest((ACCOUNT,), Priority.LOW, "meta")), Grant)
     assert [event.arguments["why"] for event in _events(page)] == ["once more", "the limit was raised"]
 
 

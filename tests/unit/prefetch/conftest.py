@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from adwarm.backpressure import CallRequest
-from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision, Grant, Granted, Wait
+from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision, Grant, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Row, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
@@ -58,7 +58,7 @@ class UnlimitedAdmission:
             self.admitted.append((tuple(map(str, call.scopes)), call.cost))
             self.in_flight += 1
             self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
-        return Granted(Grant(uuid4().hex, call.scopes, call.priority, call.cost, 0.0, 1e12, call.source))
+        return Grant(uuid4().hex, call.scopes, call.priority, call.cost, 0.0, 1e12, call.source)
 
     def renew(self, grant: Grant) -> Grant:
         """Return the grant; nothing expires."""
