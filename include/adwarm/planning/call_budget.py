@@ -18,9 +18,9 @@ from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.arrow_arrays import Ints
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.model import ReportKey, resolve_window
-from adwarm.planning.explanations import BUDGET_CUT
 from adwarm.planning.plan import SlotArrays
 from adwarm.planning.recommendation import Recommendation, WarmPlan
+from adwarm.planning.rule_sentences import leave_out
 from adwarm.settings import Settings
 from adwarm.store.snapshots import PlanHour
 
@@ -52,11 +52,8 @@ def split_by_budget(
             left -= candidate.calls
             planned.append(candidate)
         else:
-            why = (
-                f"{BUDGET_CUT}: {max(0, calls)} upstream calls were left this hour and it came {_nth(rank)} by "
-                f"benefit per call"
-            )
-            cut.append(candidate.with_status("cut", why))
+            why = f"{max(0, calls)} upstream calls were left this hour and it came {_nth(rank)} by benefit per call"
+            cut.append(leave_out(candidate, "budget", why=why))
     return planned, cut
 
 

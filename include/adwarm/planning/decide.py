@@ -34,6 +34,7 @@ from adwarm.planning.further_warms import (
 )
 from adwarm.planning.plan import (
     LOOKAHEAD,
+    MIN_PROBABILITY,
     START_LATENCY,
     PlanTiming,
     SlotArrays,
@@ -48,16 +49,15 @@ from adwarm.planning.recommendation import (
     Recommendation,
     WarmPlan,
     batch_by_account,
-    cut_all,
     save_batches,
 )
+from adwarm.planning.rule_sentences import leave_out
 from adwarm.planning.store_view import StoreView
 from adwarm.store import Context, warms
 from adwarm.store.aggregates import find_log_end
 from adwarm.store.snapshots import PlanHour, save_outlook
 from adwarm.store.switches import find_stop
 
-MIN_PROBABILITY = 0.01
 _BATCH_KEYS = 50
 """Keys of a mapped task, or more where `max_batches` requires it: some minutes of work beside seconds to start it."""
 _HOUR = timedelta(hours=1)
@@ -166,7 +166,7 @@ def decide(
     further = plan_further(context, state, lambda: _keep_open(_predict(context, decided_at, on_problem), view))
     chosen += further.planned
     stop = find_stop(context.engine) if mode is Mode.LIVE else None
-    stopped = cut_all(chosen, stop) if stop else []
+    stopped = [leave_out(item, "stopped", why=stop) for item in chosen] if stop else []
     cut = [*stopped, *[*plan.cut, *over_budget, *further.arrivals.cut][:MAX_LISTED_CUTS]]
     batches = save_plan(context, run_id, decided_at, mode=mode, chosen=[] if stop else chosen, left_out=cut)
     if not stop:  # what has arrived waits for the first plan after the switch

@@ -11,8 +11,6 @@ _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 _CLOSE = 0.1
 """A probability this close to the share of weeks with an open needs no reason of its own."""
 _WHOLE_HOUR = 0.99
-BUDGET_CUT = "cut by the budget"
-"""Begins the reason of every warm that a budget of calls rejects, and of no other."""
 _MAX_DIGITS = 6
 
 
@@ -122,7 +120,7 @@ def explain_cut(cost: WarmCost, benefit: float, limit: str) -> str:
         benefit: what it is worth, in calls.
         limit: the limit that decides, such as `600 calls of all accounts`.
     """
-    used = f"{BUDGET_CUT}: {cost.used} of the {limit} in this hour are used or promised"
+    used = f"{cost.used} of the {limit} in this hour are used or promised"
     if cost.price > benefit:
         price, worth = _format_apart(cost.price, benefit)
         return f"{used}, so it would cost {price}, more than the {worth} it is worth"

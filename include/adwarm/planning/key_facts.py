@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from adwarm.foundation.arrow_arrays import Bools
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.cron import find_latest
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
+from adwarm.foundation.gate import Rule, to_datetime
+from adwarm.foundation.wording import format_utc
 from adwarm.model import (
     Account,
     EntryKey,
@@ -35,15 +37,25 @@ from adwarm.model import (
 )
 from adwarm.model.strategy import USE_PERIOD
 from adwarm.patterns.open_history import list_opened_keys, load_opens
-from adwarm.planning.decide import LIVE_DAG, MIN_PROBABILITY, get_recent_opens, get_timing
-from adwarm.planning.key_decision import KeyFrames, decide_key, select_key
+from adwarm.planning.decide import LIVE_DAG, get_recent_opens, get_timing
+from adwarm.planning.key_decision import decide_key
 from adwarm.planning.plan import LOOKAHEAD
-from adwarm.planning.plan_checks import explain_facts, is_missed
+from adwarm.planning.rule_sentences import explain_facts
 from adwarm.planning.store_view import NEVER, StoreView, find_range_change, useful_until
 from adwarm.planning.why_not_warm import Explanation, ForecastState, FreshSpan, KeyFacts, RunState, StrategyState
-from adwarm.store import Context, entry_versions, key_history, read_transaction
+from adwarm.store import Context, accounts, entry_versions, key_history, read_transaction
+from adwarm.store.entries import Entry
+from adwarm.store.error_events import ErrorFilter, ErrorLog
 from adwarm.store.strategies import list_strategies
+from adwarm.store.switches import to_switches
 
+LONGEST_AHEAD: Final = timedelta(days=7)
+"""How far in the future a moment may lie."""
+_NOW_PERIOD: Final = timedelta(minutes=5)
+_TICK: Final = timedelta(microseconds=1)
+_SEVERAL_RUNS: Final = 2.5
+"""A run that is this many steps old at the moment means that later ones are missing."""
+_MOST_ERRORS: Final = 20
 _MOST_KEPT: Final = 64
 _EVERY_HOUR: Final = -1.0
 """Floor of probabilities that leaves out no hour."""
@@ -60,7 +72,6 @@ class KeyForecasts:
         self._context = context
         self._lock = threading.Lock()
         self._frames: LRUCache[object, pd.DataFrame] = LRUCache(_MOST_KEPT)
-        self._states: LRUCache[object, ForecastState] = LRUCache(_MOST_KEPT)
 
     def load(self, key: ReportKey, decided_at: datetime, now: datetime, spans: Sequence[FreshSpan]) -> ForecastState:
         """Return what the forecast that was live at a decision said about a key then.
@@ -73,46 +84,23 @@ class KeyForecasts:
             snapshot, is_assumed = key_history.find_snapshot_at(connection, min(decided_at, now))
         if snapshot is None:
             return ForecastState(problem=_describe_absence(is_assumed=is_assumed))
-        name = (snapshot.id, is_assumed, key, decided_at, tuple(spans))
-        is_past = decided_at <= now
-        with self._lock:
-            state = self._states.get(name) if is_past else None
-        if state is None:
-            state = self._compute(key, decided_at, spans, (snapshot, is_assumed))
-            if is_past and state.decision is not None:
-                with self._lock:
-                    self._states[name] = state
-        return state
-
-    def _compute(
-        self, key: ReportKey, decided_at: datetime, spans: Sequence[FreshSpan], live: tuple[Snapshot, bool]
-    ) -> ForecastState:
-        context, (snapshot, is_assumed) = self._context, live
         try:
-            every_hour = self._get_frame(snapshot, key.account_id, decided_at)
+            every_hour = self._get_frame(snapshot, key.account_id, decided_at, is_past=decided_at <= now)
         except (NotFound, Corrupt) as error:
             return ForecastState(problem=f"the forecast {snapshot.id[:12]} cannot be read: {error}")
-        stated = every_hour[every_hour["probability"] > MIN_PROBABILITY].reset_index(drop=True)
-        frames = KeyFrames(stated, select_key(every_hour, key))
         view = _PastView(context, decided_at, key, spans)
-        decision = decide_key(key, get_timing(context, decided_at), frames, view, context.settings.planning)
-        return ForecastState(
-            decision,
-            snapshot_id=snapshot.id,
-            kind=snapshot.kind,
-            trained_from=snapshot.trained_from,
-            trained_until=snapshot.trained_until,
-            is_assumed=is_assumed,
-            known_until=data_cutoff_at(decided_at, context.settings),
-        )
+        decision = decide_key(key, get_timing(context, decided_at), every_hour, view, context.settings.planning)
+        known_until = data_cutoff_at(decided_at, context.settings)
+        return ForecastState(decision, "", snapshot, is_assumed=is_assumed, known_until=known_until)
 
-    def _get_frame(self, snapshot: Snapshot, account_id: str, decided_at: datetime) -> pd.DataFrame:
-        """Return the probabilities of an account, every hour of each key."""
+    def _get_frame(self, snapshot: Snapshot, account_id: str, decided_at: datetime, *, is_past: bool) -> pd.DataFrame:
+        """Return the probabilities of an account, every hour of each key; what is to come may change until then."""
         name = (snapshot.id, account_id, decided_at)
         with self._lock:
             frame = self._frames.get(name)
         if frame is None:
             frame = self._predict(read_snapshot(self._context, snapshot), account_id, decided_at)
+        if is_past:
             with self._lock:
                 self._frames[name] = frame
         return frame
@@ -161,12 +149,6 @@ def _describe_absence(*, is_assumed: bool) -> str:
     return "no forecast is live yet; `adwarm learn` trains one, as the DAG adwarm_access_patterns does"
 
 
-LONGEST_AHEAD: Final = timedelta(days=7)
-"""How far in the future a moment may lie."""
-_NOW_PERIOD: Final = timedelta(minutes=5)
-_TICK: Final = timedelta(microseconds=1)
-
-
 @dataclass(frozen=True, slots=True)
 class _Question:
     """A key at a moment, with what it resolves to."""
@@ -199,40 +181,47 @@ class KeyExplainer:
             days = LONGEST_AHEAD.days
             raise BadRequest(f"{at:%Y-%m-%d %H:%M} UTC is more than {days} days ahead; ask for an earlier moment")
         facts = self._load_records(key, at, now)
-        if facts.fresh_span is not None or facts.plan_row is not None or facts.run is None or facts.run.is_missed:
+        if facts.span is not None or facts.row is not None or facts.run is None or facts.run.is_missed:
             return explain_facts(facts)
         forecast = self._forecasts.load(key, facts.run.decided_at, now, facts.spans)
         return explain_facts(replace(facts, forecast=forecast))
 
     def _load_records(self, key: ReportKey, at: datetime, now: datetime) -> KeyFacts:
         """Return what the database holds about a key at a moment."""
-        settings, strategies = self._context.settings, self._list_strategies(key, at)
-        with read_transaction(self._context.engine) as connection:
-            stored, switches = key_history.find_account(connection, key.account_id)
-            zone = stored.data_zone if stored else settings.default_zone
-            account = Account(key.account_id, zone, stored.reader_zone if stored else zone)
-            spec, problem = self._find_spec(key.report)
-            question = _Question(key, at, now, account, resolve_key(key, account, spec, at))
+        engine, settings, strategies = self._context.engine, self._context.settings, self._list_strategies(key, at)
+        stored = accounts.get(engine, key.account_id)
+        account = stored or Account(key.account_id, settings.default_zone, settings.default_zone)
+        spec, problem = self._find_spec(key.report)
+        question = _Question(key, at, now, account, resolve_key(key, account, spec, at))
+        with read_transaction(engine) as connection:
             warms = key_history.list_warms_around(connection, key, at, min(at, now) + _TICK)
-            entry = key_history.find_entry(connection, question.resolved)
             row = self._find_plan_row(warms, question)
-            return KeyFacts(
+            entry = key_history.find_entry(connection, question.resolved)
+            gates = key_history.list_gates(connection, key.account_id)
+            facts = KeyFacts(
                 key=key,
                 at=at,
                 now=now,
                 account=stored,
+                denied_at=next((to_datetime(item.since) for item in gates if item.rule is Rule.DENIAL), None),
                 report_problem=problem,
-                switches=tuple(switches),
+                switches=tuple(to_switches(gates).values()),
                 entry=entry,
                 spans=self._find_spans(connection, question, warms, entry),
-                plan_row=row,
+                row=row,
                 strategies=strategies,
                 warms_from=now - timedelta(days=settings.retention.history_days),
-                run=self._find_run(connection, question, warms),
-                **_load_obstacles(connection, row, question),
+                run=None if row else self._find_run(connection, question, warms),
                 min_confidence=settings.planning.min_confidence,
                 open_value=settings.planning.open_value,
             )
+            if row is None or str(row.status) in {"cut", "shadow"}:
+                return facts
+            is_now, since, until = abs(at - now) <= _NOW_PERIOD, row.decided_at, at + _TICK
+            obstacles = key_history.list_obstacles(connection, since, until, with_breakers=is_now)
+        events = ErrorFilter(account_id=key.account_id, since=since, until=until)
+        errors = ErrorLog(engine).list_recent(_MOST_ERRORS, events)
+        return replace(facts, errors=tuple(reversed(errors)), obstacles=tuple(obstacles))
 
     def _list_strategies(self, key: ReportKey, at: datetime) -> tuple[StrategyState, ...]:
         """Return whether each strategy keeps a key warm; what was opened is read only where that decides."""
@@ -256,7 +245,7 @@ class KeyExplainer:
         connection: Connection,
         question: _Question,
         warms: Sequence[Warm],
-        entry: key_history.StoredEntry | None,
+        entry: Entry | None,
     ) -> tuple[FreshSpan, ...]:
         """Return when an entry answered the key, newest first: by fetches, published versions and the entry."""
         key, account, resolved = question.key, question.account, question.resolved
@@ -272,12 +261,12 @@ class KeyExplainer:
             change = find_range_change(key, account, fetched, warm.expires_at or NEVER)
             end = change or warm.expires_at
             restated = next((arrival for arrival in arrivals if arrival > fetched), None)
-            spans[fetched] = FreshSpan(fetched, end, f"the run {warm.run_id}", warm.run_id, restated)
+            spans[fetched] = FreshSpan(fetched, end, f"the run {warm.run_id}", restated)
         if entry is not None and not entry.degraded:
             stored = max((at for at in spans if at >= entry.fetched_at), default=entry.fetched_at)
             earlier = spans.get(stored)  # its newest day may have been fetched before the entry was stored
-            origin, run_id = (earlier.origin, earlier.run_id) if earlier else ("the stored entry", "")
-            spans[stored] = FreshSpan(stored, entry.expires_at, origin, run_id)
+            origin = earlier.origin if earlier else "the stored entry"
+            spans[stored] = FreshSpan(stored, entry.expires_at, origin)
         return tuple(span for _, span in sorted(spans.items(), reverse=True))
 
     def _find_plan_row(self, warms: Sequence[Warm], question: _Question) -> Warm | None:
@@ -299,11 +288,10 @@ class KeyExplainer:
         """
         at, now, step = question.at, question.now, self._context.settings.step
         if at > now and floor_to(at, step) > now:
-            return RunState(floor_to(at, step), "", None, False, step.total_seconds())
+            return RunState(floor_to(at, step))
         job = key_history.find_run_before(connection, LIVE_DAG, at)
         if job is None:
             return None
-        missed = is_missed((at - job.started_at).total_seconds(), step.total_seconds())
         decided_at = key_history.find_decision_time(connection, job.run_id) or floor_to(job.started_at, step)
         upcoming = floor_to(now, step) + step
         row = next((warm for warm in warms if warm.run_id == job.run_id and warm.key == question.key), None)
@@ -311,8 +299,7 @@ class KeyExplainer:
             decided_at=decided_at,
             run_id=job.run_id,
             started_at=job.started_at,
-            is_missed=missed,
-            step_seconds=step.total_seconds(),
+            is_missed=at - job.started_at > _SEVERAL_RUNS * step,
             next_at=upcoming if now - at < step else None,
             row=row,
         )
@@ -326,23 +313,11 @@ def _answers(warm: Warm, question: _Question) -> bool:
     return window == question.resolved.window
 
 
-def _load_obstacles(connection: Connection, row: Warm | None, question: _Question) -> dict[str, Any]:
-    """Return what slowed fetches down between a plan and the moment; nothing for a plan that nobody carried out."""
-    if row is None or str(row.status) in {"cut", "shadow"}:
-        return {}
-    until = question.at + _TICK
-    is_now = abs(question.at - question.now) <= _NOW_PERIOD
-    return {
-        "errors": tuple(key_history.list_errors(connection, question.key.account_id, row.decided_at, until)),
-        "obstacles": tuple(key_history.list_obstacles(connection, row.decided_at, until, with_breakers=is_now)),
-    }
-
-
 def _describe_strategy(stored: StoredStrategy, key: ReportKey, at: datetime, *, was_opened: bool) -> StrategyState:
     """Return whether a strategy keeps a key warm, and why not."""
     strategy = stored.strategy
     if strategy is None:
-        return StrategyState(stored.name, f"is not valid: {stored.problem}", None, "")
+        return StrategyState(stored.name, f"is not valid: {stored.problem}", "")
     due = find_latest(strategy.cron, strategy.time_zone, at)
     excluded = {normalize_account_id(name) for name in strategy.excluded_accounts}
     named = None if strategy.accounts is None else {normalize_account_id(name) for name in strategy.accounts}
@@ -355,4 +330,5 @@ def _describe_strategy(stored: StoredStrategy, key: ReportKey, at: datetime, *, 
         "warms only what was opened in the 30 days before": strategy.opened_only and not was_opened,
     }
     why = next((reason for reason, applies in reasons.items() if applies), "")
-    return StrategyState(stored.name, why, due, f"{strategy.cron} ({strategy.time_zone})")
+    last_due = f", last due at {format_utc(due)}" if due else ""
+    return StrategyState(stored.name, why, f"due {strategy.cron} ({strategy.time_zone}){last_due}")

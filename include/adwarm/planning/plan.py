@@ -24,10 +24,13 @@ from adwarm.model import ReportKey
 from adwarm.planning.explanations import Chance, Evidence, explain_cut, explain_price, explain_warm, format_amount
 from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, WarmSelection, select_warms
 from adwarm.planning.recommendation import MAX_LISTED_CUTS, Recommendation, WarmPlan
+from adwarm.planning.rule_sentences import leave_out
 from adwarm.planning.store_view import NEVER
 
 LOOKAHEAD = timedelta(hours=24)
 """How far ahead of the decision the probabilities should reach."""
+MIN_PROBABILITY = 0.01
+"""Less likely hours are left out of a plan."""
 MIN_PEAK_RATIO = 0.25
 """A slot is warmed for when its probability is at least this fraction of the highest before the entry's expiry."""
 _STATED = ("probability", "opens", "weeks", "hour_of_week", "time_zone")
@@ -252,8 +255,12 @@ def find_likely_keys(
     Keys do not depend on each other, so a frame of some keys gives what the frame of all gives for them.
     """
     slots = SlotArrays.from_frame(probabilities, timing.decided_at)
-    rows = _find_due(slots, timing, min_confidence)
-    return _find_likely(slots, rows, view, timing, min_confidence)
+    rows = find_due(slots, timing, min_confidence)
+    candidates, highest = find_candidates(slots, rows, view, timing)
+    likely = (candidates.chance >= min_confidence) & (slots.probability[rows] >= MIN_PEAK_RATIO * highest)
+    good = np.flatnonzero(likely)
+    _, first = np.unique(slots.key[rows][good], return_index=True)
+    return candidates.take(good[first])
 
 
 def find_expected_keys(
@@ -273,7 +280,7 @@ def find_expected_keys(
     keys = [key for key in accepted if key is not None]
     now = [utc(decided_at)] * len(keys)
     ends = list(view.get_expiries(keys, now))
-    expiry: Ints = np.array([min(_ms(end - utc(decided_at)), _NEVER_MS) for end in ends], np.int64)
+    expiry = to_ms(ends, decided_at)
     chance, _ = slots.get_coverage(rows, expiry) if len(rows) else (np.zeros(0), None)
     return LikelyKeys(slots=slots, rows=rows, chance=chance.round(_DIGITS), keys=keys, warm_at=now, ends=ends)
 
@@ -292,9 +299,12 @@ def plan_likely_keys(likely: LikelyKeys, view: PlanningView, quota: CallQuota) -
     planned, cut = _describe_selection(selected, quota)
     fresh, expiring = selected.fresh, selected.expiring
     still_fresh = [
-        _reject_fresh(fresh, index, selected.stored[index]) for index in range(min(len(fresh.keys), MAX_LISTED_CUTS))
+        leave_out(recommend(fresh, index), "fresh", fresh_until=None if end == NEVER else end)
+        for index, end in enumerate(selected.stored[:MAX_LISTED_CUTS])
     ]
-    short = [_reject_too_short(expiring, index) for index in range(min(len(expiring.keys), MAX_LISTED_CUTS))]
+    short = [
+        leave_out(recommend(expiring, index), "too_short") for index in range(min(len(expiring.keys), MAX_LISTED_CUTS))
+    ]
     return WarmPlan(
         tuple(planned),
         (*cut, *short),
@@ -342,36 +352,32 @@ def _price_keys(stale: LikelyKeys, view: PlanningView, quota: CallQuota) -> Sele
     return SelectedKeys(stale, selection, none, [], none)
 
 
-def _find_due(slots: SlotArrays, timing: PlanTiming, min_confidence: float) -> Ints:
+def find_due(slots: SlotArrays, timing: PlanTiming, min_confidence: float = 0.0) -> Ints:
     """Return the rows whose warm falls due in this run and whose key can still become likely enough."""
     due = (slots.open >= 0) & (slots.open - _ms(timing.lead) < _ms(timing.horizon))
     return np.flatnonzero(due & (slots.get_remaining_chance() >= min_confidence))
 
 
-def _find_likely(
-    slots: SlotArrays, rows: Ints, view: ExpiryView, timing: PlanTiming, min_confidence: float
-) -> LikelyKeys:
-    """Return the first row of each key that is likely enough and not followed by a much likelier hour."""
+def find_candidates(slots: SlotArrays, rows: Ints, view: ExpiryView, timing: PlanTiming) -> tuple[LikelyKeys, Floats]:
+    """Return rows as candidates, and the highest probability of an hour before the expiry of the entry of each."""
     decided_at = utc(timing.decided_at)
     names = slots.frame.iloc[rows][KEY_COLUMNS].itertuples(index=False, name=None)
     keys = [ReportKey(*name) for name in names]
     starts = np.maximum(slots.open[rows] - _ms(timing.lead), 0).tolist()
     warm_at = [decided_at + timedelta(milliseconds=start) for start in starts]
     ends = list(view.get_expiries(keys, warm_at))
-    expiry: Ints = np.array([min(_ms(end - decided_at), _NEVER_MS) for end in ends], np.int64)
+    expiry = to_ms(ends, decided_at)
     chance, highest = slots.get_coverage(rows, expiry)
     # An entry that expires before the predicted open covers nothing; its own slot says how likely the open is.
     chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance).round(_DIGITS)
-    good = np.flatnonzero((chance >= min_confidence) & (slots.probability[rows] >= MIN_PEAK_RATIO * highest))
-    _, first = np.unique(slots.key[rows][good], return_index=True)
-    return LikelyKeys(slots=slots, rows=rows, chance=chance, keys=keys, warm_at=warm_at, ends=ends).take(good[first])
+    return LikelyKeys(slots=slots, rows=rows, chance=chance, keys=keys, warm_at=warm_at, ends=ends), highest
 
 
 def _describe_selection(selected: SelectedKeys, quota: CallQuota) -> tuple[list[Recommendation], list[Recommendation]]:
     """Return the keys that are worth their price, and the best of those that only the quota rejects."""
     stale, selection = selected.stale, selected.selection
     planned = [
-        _recommend(stale, index, quota.open_value, selection.get_cost(index))
+        recommend(stale, index, quota.open_value, selection.get_cost(index))
         for index in np.flatnonzero(selection.chosen).tolist()
     ]
     cut = np.flatnonzero(selection.cut)
@@ -386,24 +392,14 @@ def _reject_by_quota(candidates: LikelyKeys, index: int, quota: CallQuota, cost:
         if cost.is_account_limit
         else f"{quota.max_calls} calls of all accounts"
     )
-    item = _recommend(candidates, index, quota.open_value, cost)
-    return item.with_status("cut", explain_cut(cost, item.benefit, limit))
+    item = recommend(candidates, index, quota.open_value, cost)
+    return leave_out(item, "budget", why=explain_cut(cost, item.benefit, limit))
 
 
-def _reject_fresh(candidates: LikelyKeys, index: int, end: datetime | None) -> Recommendation:
-    until = "for good" if end == NEVER else f"until {end:%Y-%m-%d %H:%M} UTC, past the predicted session"
-    return _recommend(candidates, index).with_status("fresh", f"the stored entry stays fresh {until}")
-
-
-def _reject_too_short(candidates: LikelyKeys, index: int) -> Recommendation:
-    end = candidates.ends[index]
-    why = f"an entry fetched for it would expire at {end:%Y-%m-%d %H:%M} UTC, before the session ends"
-    return _recommend(candidates, index).with_status("cut", why)
-
-
-def _recommend(
+def recommend(
     candidates: LikelyKeys, index: int, open_value: float = 1.0, cost: WarmCost | None = None
 ) -> Recommendation:
+    """Return the candidate at `index` as planned; without its cost as one that takes no call."""
     row = {name: values[index] for name, values in candidates.evidence.items()}
     evidence = Evidence(int(row["opens"]), int(row["weeks"]), int(row["hour_of_week"]), str(row["time_zone"]))
     lifetime, end = float(candidates.chance[index]), candidates.ends[index]
@@ -438,6 +434,11 @@ def _chance_of(candidates: LikelyKeys, index: int, lifetime: float, end: datetim
 
 def _ms(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
+
+
+def to_ms(moments: Sequence[datetime], origin: datetime) -> Ints:
+    """Return UTC moments as milliseconds after `origin`; `NEVER` is longer than any plan."""
+    return np.array([min(_ms(moment - utc(origin)), _NEVER_MS) for moment in moments], np.int64)
 
 
 def _column_to_ms(moments: pd.Series, decided_at: datetime) -> Ints:

@@ -11,7 +11,7 @@ Whether a run makes calls: the one place that combines its parameters, its kind 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ class Recommendation:
         reason: what made it a candidate.
         benefit: what it is worth, in upstream calls: the probability times the value of a first open without a wait.
         price: what it costs, in upstream calls; more than `calls` when the quota is scarce.
-        explanation: JSON values for users: `why` is a sentence; `cut` says why it is left out.
+        explanation: JSON values for users: `why` is a sentence; `cut` says why it is left out, by which `rule`.
         status: `planned`; `cut`, rejected; or `fresh`, not needed.
         calls: its share of the upstream calls that the fetch takes.
         expires_at: UTC; when an entry fetched at `warm_at` would stop answering the key; None when it would not.
@@ -60,10 +60,6 @@ class Recommendation:
     calls: float = 1.0
     expires_at: datetime | None = None
     strategy: str | None = None
-
-    def with_status(self, status: RecommendationStatus, why: str) -> "Recommendation":
-        """Return a copy with another status and `why` as its reason."""
-        return replace(self, status=status, explanation={**self.explanation, "cut": why})
 
     @property
     def sort_key(self) -> tuple[float, datetime, ReportKey]:
@@ -137,11 +133,6 @@ def require_warming(engine: Engine) -> None:
     if why := find_stop(engine):
         name = why.partition(" ")[0]
         raise Refused(f"{why}; `adwarm gate switch {name} on` turns it on", retry_after=RETRY_SECONDS)
-
-
-def cut_all(recommendations: list[Recommendation], why: str) -> list[Recommendation]:
-    """Return the recommendations as cut, with the switch as the reason."""
-    return [item.with_status("cut", f"not warmed: {why}") for item in recommendations]
 
 
 def save_batches(

@@ -16,8 +16,8 @@ from adwarm.foundation.cron import find_latest
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode, ReportKey, Strategy, WarmReason
-from adwarm.planning.explanations import BUDGET_CUT
-from adwarm.planning.recommendation import MAX_LISTED_CUTS, Recommendation, batch_by_account, cut_all, save_batches
+from adwarm.planning.recommendation import MAX_LISTED_CUTS, Recommendation, batch_by_account, save_batches
+from adwarm.planning.rule_sentences import leave_out
 from adwarm.planning.store_view import StoreView, find_range_change
 from adwarm.planning.strategy_changes import add_accounts
 from adwarm.planning.strategy_schedule import (
@@ -198,7 +198,7 @@ def decide_strategies(
     if summary.problems and not summary.strategies:
         raise BadRequest(describe_problems(summary.problems))
     if stop:
-        cut = [*cut_all([item for lane in lanes for item in lane], stop), *cut]
+        cut = [*(leave_out(item, "stopped", why=stop) for lane in lanes for item in lane), *cut]
         lanes, summary.lanes, summary.stopped = [], [], stop
         for counts in summary.strategies.values():
             counts.update(planned=0, lanes=0, stopped=counts["planned"])
@@ -346,9 +346,9 @@ def _split(
     while number < len(candidates) and min(candidates[number].calls, limit) <= left:
         left -= candidates[number].calls
         number += 1
-    why = f"{BUDGET_CUT}: {{}} upstream calls were left this hour, and {{}} reports that waited longer came before it"
+    why = "{} upstream calls were left this hour, and {} reports that waited longer came before it"
     return list(candidates[:number]), [
-        item.with_status("cut", why.format(calls, number + rank)) for rank, item in enumerate(candidates[number:])
+        leave_out(item, "budget", why=why.format(calls, number + rank)) for rank, item in enumerate(candidates[number:])
     ]
 
 

@@ -1,48 +1,21 @@
-"""Why a report was not warm at a moment: the chain of decisions that led there. Pure: facts in, steps out.
+"""Why a report was or was not warm at a moment: what is recorded about it, and the answer. Values only.
 
-Each step says what it checked, in a sentence, with the facts. The first that explains the moment is decisive, and those
-after it are not reached. What is not recorded is said to be so; nothing is guessed.
-`adwarm.planning.key_facts` reads the facts.
+`adwarm.planning.key_facts` reads the facts, and `adwarm.planning.rules` says what follows from them.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
-from adwarm.model import ReportKey, Warm
-from adwarm.planning.key_decision import KeyDecision
+from adwarm.model import Account, ReportKey, Snapshot, Warm
+from adwarm.planning.explanations import Evidence, explain_opens
+from adwarm.planning.recommendation import Recommendation
+from adwarm.store.entries import Entry
 from adwarm.store.error_events import ErrorEvent
-from adwarm.store.key_history import AccountHistory, Obstacle, StoredEntry
-from adwarm.store.switches import SwitchState
-
-
-class StepStatus(StrEnum):
-    """What a step means for the moment."""
-
-    OK = "ok"
-    DECISIVE = "decisive"
-    NOT_REACHED = "not reached"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One decision.
-
-    Attributes:
-        name: what was decided, such as `account`.
-        title: the same for people.
-        because: for a decisive step, a clause that starts with `because`.
-    """
-
-    name: str
-    title: str
-    status: StepStatus
-    text: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    because: str = ""
-    advice: str = ""
+from adwarm.store.key_history import Obstacle
+from adwarm.store.switches import Switch, SwitchState
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +26,18 @@ class FreshSpan:
         fetched_at: from when it answered the key, UTC; its days may have been fetched before.
         until: when it stopped being fresh, UTC; None: its data is final.
         origin: where this is recorded, in words.
-        run_id: the run that fetched it; empty when no run did.
         restated_at: when data of its days arrived again while it was fresh, which ended it; None when none did.
     """
 
     fetched_at: datetime
     until: datetime | None
     origin: str
-    run_id: str = ""
     restated_at: datetime | None = None
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it stopped being fresh, UTC; None: it has not."""
+        return self.restated_at or self.until
 
     def covers(self, at: datetime) -> bool:
         """Whether the entry was fresh at `at`."""
@@ -82,12 +58,40 @@ class RunState:
     """
 
     decided_at: datetime
-    run_id: str
-    started_at: datetime | None
-    is_missed: bool
-    step_seconds: float
+    run_id: str = ""
+    started_at: datetime | None = None
+    is_missed: bool = False
     next_at: datetime | None = None
     row: Warm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDecision:
+    """What a run decides about one key.
+
+    Attributes:
+        rule: the name of the rule that decides, one of the step `forecast`.
+        item: the key as a plan would list it; None for one that the forecast does not know.
+        fresh_until: until when the stored entry is fresh, UTC; of the rule `fresh`, None for good.
+        peak_probability: probability of the likeliest hour before the expiry; of `later` and `not_due`.
+        peak_at: predicted open of that hour, UTC.
+    """
+
+    rule: str
+    item: Recommendation | None = None
+    fresh_until: datetime | None = None
+    peak_probability: float = 0.0
+    peak_at: datetime | None = None
+
+    @property
+    def probability(self) -> float:
+        """Probability of an open in the hour that the key is considered for, or its part that is left."""
+        return float(self.item.explanation["probability"]) if self.item else 0.0
+
+    @property
+    def opens(self) -> str:
+        """How often the key was opened in that hour of its readers' week, as a clause; empty for an unknown key."""
+        return explain_opens(Evidence(**self.item.explanation["evidence"])) if self.item else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +101,14 @@ class ForecastState:
     Attributes:
         decision: what it leads to; None when it cannot be recomputed.
         problem: why it cannot be, and which setting keeps what is missing longer; empty when it can.
+        snapshot: the forecast; None when none is stored.
         is_assumed: whether another forecast may have been live then; which one was is not recorded.
         known_until: end of the opens that the decision could use, UTC; None when it uses none.
     """
 
     decision: KeyDecision | None = None
-    problem: str = ""
-    snapshot_id: str = ""
-    kind: str = ""
-    trained_from: datetime | None = None
-    trained_until: datetime | None = None
+    problem: str = "the forecast was not read"
+    snapshot: Snapshot | None = None
     is_assumed: bool = False
     known_until: datetime | None = None
 
@@ -117,13 +119,12 @@ class StrategyState:
 
     Attributes:
         excluded_because: why it leaves the key out; empty when it includes it.
-        last_due: its latest due time up to the moment, UTC; None when its row is not valid.
+        schedule: when it is due, and its latest due time up to the moment; empty when its row is not valid.
     """
 
     name: str
     excluded_because: str
-    last_due: datetime | None
-    cron: str
+    schedule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +132,17 @@ class KeyFacts:
     """Everything that is recorded about a key at a moment.
 
     Attributes:
-        account: the account; None when it is not stored.
+        account: the account as it is used now; None when it is not stored.
+        denied_at: when access to it was denied by every connection, UTC; None when it is not.
         report_problem: why the report is not configured; empty when it is.
         switches: the switches that were ever changed.
         entry: the entry stored now for the days that the key covered at the moment; None without one.
         spans: when an entry answered the key, newest first.
-        plan_row: the newest row of a plan whose warm would have answered the key at the moment; None without one.
+        row: the newest row of a plan whose warm would have answered the key at the moment; None without one.
         warms_from: older warms are deleted.
-        run: the run whose decision belongs to the moment; None when none is recorded nearby.
-        forecast: what the forecast said; None when that was not needed.
+        run: the run whose decision belongs to the moment; None when none is recorded nearby, or a plan
+            has a row.
+        forecast: what the forecast said; not read where that was not needed.
         obstacles: scopes that were parked in that time, and when the moment is now, sources whose breaker is open.
         open_value: value of a first open that finds a fresh entry, in calls.
     """
@@ -147,16 +150,17 @@ class KeyFacts:
     key: ReportKey
     at: datetime
     now: datetime
-    account: AccountHistory | None = None
+    account: Account | None = None
+    denied_at: datetime | None = None
     report_problem: str = ""
     switches: tuple[SwitchState, ...] = ()
-    entry: StoredEntry | None = None
+    entry: Entry | None = None
     spans: tuple[FreshSpan, ...] = ()
-    plan_row: Warm | None = None
+    row: Warm | None = None
     strategies: tuple[StrategyState, ...] = ()
     warms_from: datetime | None = None
     run: RunState | None = None
-    forecast: ForecastState | None = None
+    forecast: ForecastState = field(default_factory=ForecastState)
     errors: tuple[ErrorEvent, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     min_confidence: float = 0.1
@@ -168,20 +172,112 @@ class KeyFacts:
         return self.at > self.now
 
     @property
-    def fresh_span(self) -> FreshSpan | None:
+    def status(self) -> str:
+        """The status of the account; empty when it is not stored."""
+        return self.account.status if self.account else ""
+
+    @property
+    def was_denied(self) -> bool:
+        """Whether access to the account was denied by the moment, or at a time that is not recorded."""
+        return self.status == "denied" and not (self.denied_at and self.denied_at > self.at)
+
+    @property
+    def stop(self) -> SwitchState | None:
+        """A switch that stopped warming at the moment; None without one."""
+        changed = ((switch, switch.changed_at) for switch in self.switches if switch.is_turned)
+        return next((switch for switch, at in changed if at is not None and at <= self.at), None)
+
+    @property
+    def turned_later(self) -> list[tuple[Switch, datetime]]:
+        """The switches that were changed after the moment, and when."""
+        return [(switch.name, at) for switch in self.switches if (at := switch.changed_at) and at > self.at]
+
+    @property
+    def span(self) -> FreshSpan | None:
         """The entry that was fresh at the moment; None without one."""
         return next((span for span in self.spans if span.covers(self.at)), None)
 
     @property
     def is_gone(self) -> bool:
         """Whether that entry, which would still be fresh, has been deleted or damaged by now."""
-        span = self.fresh_span
+        span = self.span
         return span is not None and span.covers(self.now) and (self.entry is None or self.entry.degraded)
 
     @property
     def was_warm(self) -> bool:
         """Whether a fresh entry answered the key at the moment."""
-        return self.fresh_span is not None and not self.is_gone
+        return self.span is not None and not self.is_gone
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether the entry of the moment is stored, and degraded."""
+        entry = self.entry
+        return (
+            entry is not None and entry.degraded and (self.is_gone or (not self.span and entry.fetched_at <= self.at))
+        )
+
+    @property
+    def restated(self) -> FreshSpan | None:
+        """The entry that would have been fresh at the moment without data that arrived again; None without one."""
+        ended = (span for span in self.spans if span.restated_at and span.restated_at <= self.at)
+        span = next(ended, None)
+        return span if span and (span.until is None or span.until > self.at) else None
+
+    @property
+    def last_span(self) -> FreshSpan | None:
+        """The newest entry that was fetched before the moment; None without one."""
+        return next((span for span in self.spans if span.fetched_at <= self.at), None)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether what was planned at the moment is deleted."""
+        return self.warms_from is not None and self.at < self.warms_from
+
+    @property
+    def row_status(self) -> str:
+        """The status of the plan's row; empty without one."""
+        return str(self.row.status) if self.row else ""
+
+    @property
+    def due(self) -> datetime:
+        """When the warm of the plan's row was due, UTC; without a row the moment."""
+        return (self.row.warm_at or self.row.decided_at) if self.row else self.at
+
+    @property
+    def decision(self) -> KeyDecision | None:
+        """What the forecast leads to."""
+        return self.forecast.decision
+
+    @property
+    def decided_by(self) -> str:
+        """The rule of that decision; empty without one."""
+        return self.decision.rule if self.decision else ""
+
+
+class StepStatus(StrEnum):
+    """What a step means for the moment."""
+
+    OK = "ok"
+    DECISIVE = "decisive"
+    NOT_REACHED = "not reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One decision.
+
+    Attributes:
+        name: what was decided, such as `account`.
+        title: the same for people.
+        rule: the name of the rule that holds; empty for a step that is not reached.
+    """
+
+    name: str
+    title: str
+    status: StepStatus
+    text: str
+    rule: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +285,7 @@ class Explanation:
     """The answer to "why was this not warm?".
 
     Attributes:
-        because: the answer in one clause.
+        because: the answer in one clause, which starts with `because`.
     """
 
     key: ReportKey
@@ -203,9 +299,8 @@ class Explanation:
     @property
     def headline(self) -> str:
         """The answer in one sentence, without the reason."""
-        verb = (
-            ("will be" if self.is_warm else "will not be") if self.is_future else "was" if self.is_warm else "was not"
-        )
+        verb = "will" if self.is_future else "was"
+        verb += ("" if self.is_warm else " not") + (" be" if self.is_future else "")
         return f"{self.key} {verb} warm at {self.at:%Y-%m-%d %H:%M} UTC"
 
     def to_dict(self) -> dict[str, Any]:
@@ -219,43 +314,5 @@ class Explanation:
             "is_future": self.is_future,
             "answer": f"{self.headline} {self.because}",
             "advice": self.advice,
-            "steps": [
-                {
-                    "name": step.name,
-                    "status": str(step.status),
-                    "text": step.text,
-                    "facts": {name: value for name, value in step.facts.items() if value is not None},
-                }
-                for step in self.steps
-            ],
+            "steps": [asdict(step) for step in self.steps],
         }
-
-
-Check = Callable[[KeyFacts], Step]
-"""Returns one step of the chain."""
-UNEXPLAINED: Final = "because nothing that is recorded explains it"
-
-
-def explain_chain(facts: KeyFacts, checks: Mapping[str, Check]) -> Explanation:
-    """Return the chain of `checks`, which are named by their titles; the first decisive one ends it."""
-    steps: list[Step] = []
-    decisive: Step | None = None
-    for title, check in checks.items():
-        if decisive is not None:
-            text = "Not looked at: an earlier step explains it."
-            steps.append(Step(title.lower().replace(" ", "_"), title, StepStatus.NOT_REACHED, text))
-            continue
-        step = check(facts)
-        steps.append(step)
-        decisive = step if step.status is StepStatus.DECISIVE else None
-    because, advice = (decisive.because, decisive.advice) if decisive else (UNEXPLAINED, "Look at the log of the run.")
-    is_warm = facts.was_warm or bool(decisive and decisive.facts.get("will_be_warm"))
-    return Explanation(
-        key=facts.key,
-        at=facts.at,
-        is_warm=is_warm,
-        is_future=facts.is_future,
-        steps=tuple(steps),
-        because=because,
-        advice=advice,
-    )

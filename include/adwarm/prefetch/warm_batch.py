@@ -161,7 +161,9 @@ def _close_stopped(prefetch: PrefetchEngine, run_id: str, number: int, why: str,
         message = f"{text}; what is left stays planned, and is fetched by the first attempt after it is switched on"
         raise Refused(message, retry_after=_STOPPED_RETRY_SECONDS)
     log.warning("%s; a later run plans what is still useful then", text)
-    strategy_warms.cut_planned(prefetch.engine, run_id, left, f"not warmed: {why}", prefetch.clock.now())
+    strategy_warms.cut_planned(
+        prefetch.engine, run_id, left, {"rule": "stopped", "cut": f"not warmed: {why}"}, prefetch.clock.now()
+    )
 
 
 def _retry_renewed(batch: _RunningBatch, result: BatchResult, planned: Sequence[Warm]) -> None:
@@ -203,7 +205,7 @@ def _count_calls(prefetch: PrefetchEngine, run_id: str, strategy: str | None) ->
 
 
 def _cut(prefetch: PrefetchEngine, run_id: str, rows: Sequence[Warm], max_calls: int) -> None:
-    why = f"cut by the budget: its {max_calls} upstream calls were used up before its turn"
+    why = {"rule": "budget", "cut": f"cut by the budget: its {max_calls} upstream calls were used up before its turn"}
     log.info("%d reports are left to a later run: the budget of %d upstream calls is used up", len(rows), max_calls)
     next_hour = floor_to(prefetch.clock.now(), _HOUR) + _HOUR
     strategy_warms.cut_planned(prefetch.engine, run_id, rows, why, next_hour)

@@ -27,8 +27,15 @@ from adwarm.foundation.arrow_arrays import Ints
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens
-from adwarm.planning.decide import MIN_PROBABILITY
-from adwarm.planning.plan import LOOKAHEAD, START_LATENCY, LikelyKeys, PlanTiming, find_likely_keys, get_lead_time
+from adwarm.planning.plan import (
+    LOOKAHEAD,
+    MIN_PROBABILITY,
+    START_LATENCY,
+    LikelyKeys,
+    PlanTiming,
+    find_likely_keys,
+    get_lead_time,
+)
 from adwarm.planning.store_view import NEVER
 from adwarm.replay import baselines
 from adwarm.replay.policy import FOREVER, DecisionTimes, EntryLifetime, Policy, PredictedEvent, Ranking, ReplayTiming

@@ -3,57 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, literal, null, or_, select, union_all
+from sqlalchemy import Connection, and_, func, literal, null, or_, select, union_all
 
-from adwarm.foundation.gate import Gate, Rule, to_datetime
+from adwarm.foundation.gate import Gate, Rule
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
-from adwarm.store import denials, jobs, snapshots
-from adwarm.store.accounts import table as account
+from adwarm.store import jobs, snapshots
 from adwarm.store.capacity import capacity_sample
 from adwarm.store.columns import from_row
 from adwarm.store.data_arrivals import table as data_arrival
+from adwarm.store.entries import Entry
 from adwarm.store.entries import table as entry
-from adwarm.store.error_events import ErrorEvent, error_event
 from adwarm.store.gates import read_row
 from adwarm.store.gates import table as gate
 from adwarm.store.jobs import table as warming_job
-from adwarm.store.switches import SwitchState, to_switches
 from adwarm.store.warms import table as warm
 
 _OWN_PERIOD, _ACCOUNT_PERIOD = timedelta(days=8), timedelta(days=1)
 _MOST_WARMS, _MOST_OTHERS = 400, 20
 _RUN_PERIOD = timedelta(days=2)
-
-
-@dataclass(frozen=True, slots=True)
-class AccountHistory:
-    """An account with the times of its denials.
-
-    Attributes:
-        status: `active`, `denied` or `closed`, as it is used now.
-        status_reason: why, for a human; empty when there is nothing to say.
-        denied_at: when the latest denial was recorded; None without one.
-        updated_at: when its status was last written.
-    """
-
-    status: str
-    status_reason: str
-    data_zone: str
-    reader_zone: str
-    denied_at: datetime | None
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """The entry that is stored now for the days that a key covered at a moment."""
-
-    fetched_at: datetime
-    expires_at: datetime | None
-    degraded: bool
-    degraded_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,45 +32,19 @@ class Obstacle:
     scope: str
 
 
-def find_account(connection: Connection, account_id: str) -> tuple[AccountHistory | None, list[SwitchState]]:
-    """Return the account, or None, and every switch that was ever changed."""
-    one = select(literal(1).label("one")).subquery()
-    is_shown = or_(gate.c.rule == Rule.SWITCH, denials.of_account(account_id))
-    switches = [column.label(f"gate_{column.name}") for column in gate.c]
-    from_ = one.outerjoin(account, account.c.id == account_id).outerjoin(gate, is_shown)
-    rows = connection.execute(select(account, *switches).select_from(from_)).all()
-    gates = [
-        read_row({column.name: row._mapping[f"gate_{column.name}"] for column in gate.c})
-        for row in rows
-        if row.gate_scope is not None
-    ]
-    states = [state for state in to_switches(gates).values() if state.changed_at is not None]
-    return _describe_account(rows[0], [item for item in gates if item.rule is Rule.DENIAL]), states
+def list_gates(connection: Connection, account_id: str) -> list[Gate]:
+    """Return the gates of the switches, and that of an account to which access is denied."""
+    is_denial = and_(gate.c.rule == Rule.DENIAL, gate.c.scope == f"account:{account_id}")
+    query = select(gate).where(or_(gate.c.rule == Rule.SWITCH, is_denial))
+    return [read_row(row) for row in connection.execute(query).mappings()]
 
 
-def _describe_account(row: Row[Any], denied: Sequence[Gate]) -> AccountHistory | None:
-    if row.id is None:
-        return None
-    whole = next((item for item in denied if item.scope == f"account:{row.id}"), None)
-    status, reason = (row.status, row.status_reason) if whole is None else ("denied", whole.why)
-    denied_at = max((to_datetime(item.since) for item in denied), default=None)
-    return from_row(
-        AccountHistory,
-        row,
-        status=row.user_status or status,
-        status_reason=reason or "",
-        reader_zone=row.user_reader_zone or row.reader_zone or row.data_zone,
-        denied_at=denied_at,
-    )
-
-
-def find_entry(connection: Connection, key: EntryKey) -> StoredEntry | None:
+def find_entry(connection: Connection, key: EntryKey) -> Entry | None:
     """Return the entry of a key, or None."""
-    columns = (entry.c.fetched_at, entry.c.expires_at, entry.c.degraded, entry.c.degraded_reason)
     window = (entry.c.since == key.window.since, entry.c.until == key.window.until)
-    query = select(*columns).where(entry.c.account_id == key.account_id, *window, entry.c.spec_hash == key.spec_hash)
+    query = select(entry).where(entry.c.account_id == key.account_id, *window, entry.c.spec_hash == key.spec_hash)
     row = connection.execute(query).one_or_none()
-    return None if row is None else StoredEntry(*row)
+    return None if row is None else from_row(Entry, row)
 
 
 def list_warms_around(connection: Connection, key: ReportKey, at: datetime, until: datetime) -> list[Warm]:
@@ -154,18 +96,6 @@ def list_arrivals(connection: Connection, key: EntryKey, before: datetime) -> li
     days = and_(table.account_id == key.account_id, table.day.between(key.window.since, key.window.until))
     query = select(table.arrived_at).where(days, table.arrived_at <= before).order_by(table.arrived_at)
     return list(connection.execute(query).scalars())
-
-
-def list_errors(connection: Connection, account_id: str, since: datetime, until: datetime) -> list[ErrorEvent]:
-    """Return the first failed calls for an account in the half-open window, oldest first."""
-    table = error_event.c
-    query = (
-        select(error_event)
-        .where(table.account_id == account_id, table.at >= since, table.at < until)
-        .order_by(table.at)
-        .limit(_MOST_OTHERS)
-    )
-    return [from_row(ErrorEvent, row) for row in connection.execute(query)]
 
 
 def list_obstacles(

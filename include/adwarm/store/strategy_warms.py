@@ -1,6 +1,6 @@
 """The warms of strategies: what they have cost, when each key was tried, and whether anybody used them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -138,16 +138,17 @@ def get_last_attempts(
     return attempts
 
 
-def cut_planned(engine: Engine, run_id: str, rows: Sequence[Warm], why: str, again_at: datetime) -> None:
+def cut_planned(engine: Engine, run_id: str, rows: Sequence[Warm], why: Mapping[str, str], again_at: datetime) -> None:
     """Cut planned warms of a run, which no batch fetches then, and take them out of the run's job.
 
-    Their strategies are planned again at `again_at`, when a due time of theirs is open then.
+    Their explanations say `why`: the `rule`, and its sentence as `cut`. Their strategies are planned again at
+    `again_at`, when a due time of theirs is open then.
     """
     with write_transaction(engine) as connection:
         jobs.lock(connection, run_id)
         cut = 0
         for row in rows:
-            values = {"status": "cut", "explanation": {**row.explanation, "cut": why}}
+            values = {"status": "cut", "explanation": {**row.explanation, **why}}
             planned = (table.c.id == row.id, table.c.status == "planned")
             cut += connection.execute(update(table).where(*planned).values(**values)).rowcount
         smaller = {"total": warming_job.c.total - cut}

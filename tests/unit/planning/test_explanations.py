@@ -56,7 +56,7 @@ def test_a_cut_names_the_price_or_the_calls() -> None:
     """Too expensive at that usage, or worth it but behind warms that gain more."""
     dear, late = WarmCost(1.0, 5.0, 1, 50, True), WarmCost(2.0, 1.5, 1, 59, True)
     assert explain_cut(dear, 4.0, "60 calls of its account") == (
-        "cut by the budget: 50 of the 60 calls of its account in this hour are used or promised, so it would cost "
+        "50 of the 60 calls of its account in this hour are used or promised, so it would cost "
         "5.00, more than the 4.00 it is worth"
     )
     assert explain_cut(late, 4.0, "60 calls of its account").endswith(

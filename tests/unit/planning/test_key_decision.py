@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adwarm.fetch_plan import RequestCost
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS
 from adwarm.model import ReportKey
-from adwarm.planning.key_decision import KeyFrames, Rule, decide_key, select_key
+from adwarm.planning.key_decision import decide_key
 from adwarm.planning.plan import PlanTiming
 from adwarm.planning.price import CallQuota
 from adwarm.settings import PlanningSettings
@@ -71,32 +71,32 @@ def _frame(chances: dict[ReportKey, Sequence[float]]) -> pd.DataFrame:
 
 
 def _decide(every: pd.DataFrame, view: _View, key: ReportKey = KEY) -> Any:
-    stated = every[(every["probability"] > FLOOR) & (every["account_id"] == key.account_id)].reset_index(drop=True)
-    return decide_key(key, TIMING, KeyFrames(stated, select_key(every, key)), view, PLANNING)
+    account = every[every["account_id"] == key.account_id].reset_index(drop=True)
+    return decide_key(key, TIMING, account, view, PLANNING)
 
 
 def test_each_rule_decides(subtests: pytest.Subtests) -> None:
     """Each rule is found for a key that only it leaves out, with the figures that it rests on."""
     for chances, view, rule in [
-        ([], _View(), Rule.UNKNOWN),
-        ([0.005, 0.006], _View(), Rule.UNLIKELY),
-        ([0.04, 0.02], _View(), Rule.UNLIKELY),
-        ([0.005, 0.006, 0.9], _View(), Rule.NOT_DUE),
-        ([0.005, 0.006, 0.08], _View(), Rule.UNLIKELY),
-        ([0.005, 0.006, 0.006, 0.006, 0.9], _View(), Rule.UNLIKELY),
-        ([0.05, 0.05, 0.9], _View(), Rule.LATER),
-        ([0.6, 0.6], _View(fresh={KEY: NOW + 2 * HOUR}), Rule.FRESH),
-        ([0.6, 0.6], _View(lifetime=20 * MINUTE), Rule.TOO_SHORT),
-        ([0.11], _View(), Rule.NOT_WORTH),
-        ([0.6, 0.6], _View(), Rule.WORTH),
+        ([], _View(), "unknown"),
+        ([0.005, 0.006], _View(), "unlikely"),
+        ([0.04, 0.02], _View(), "unlikely"),
+        ([0.005, 0.006, 0.9], _View(), "not_due"),
+        ([0.005, 0.006, 0.08], _View(), "unlikely"),
+        ([0.005, 0.006, 0.006, 0.006, 0.9], _View(), "unlikely"),
+        ([0.05, 0.05, 0.9], _View(), "later"),
+        ([0.6, 0.6], _View(fresh={KEY: NOW + 2 * HOUR}), "fresh"),
+        ([0.6, 0.6], _View(lifetime=20 * MINUTE), "too_short"),
+        ([0.11], _View(), "not_worth"),
+        ([0.6, 0.6], _View(), "worth"),
     ]:
         with subtests.test(chances=chances):
             decision = _decide(_frame({KEY: chances}), view)
-            assert decision.rule is rule
-            if rule is not Rule.UNKNOWN:
-                assert decision.evidence.opens == 7
+            assert decision.rule == rule
+            if rule != "unknown":
+                assert decision.item.explanation["evidence"]["opens"] == 7
                 assert decision.probability == pytest.approx(chances[0])
-            if rule in {Rule.LATER, Rule.NOT_DUE}:
+            if rule in {"later", "not_due"}:
                 assert (decision.peak_probability, decision.peak_at) == (0.9, NOW.replace(hour=10, minute=5))
 
 
@@ -128,9 +128,9 @@ def test_the_decision_about_a_key_agrees_with_the_plan(
     for key in chances:
         decision, row = _decide(every, view, key), rows.get(key)
         if row is None:
-            assert decision.rule not in {Rule.WORTH, Rule.FRESH}
+            assert decision.rule not in {"worth", "fresh"}
             continue
-        expected = {"planned": {Rule.WORTH}, "fresh": {Rule.FRESH}, "cut": {Rule.WORTH, Rule.TOO_SHORT}}
+        expected = {"planned": {"worth"}, "fresh": {"fresh"}, "cut": {"worth", "too_short"}}
         assert decision.rule in expected[row.status]
-        assert decision.chance == pytest.approx(row.confidence)
-        assert (decision.predicted_open, decision.warm_at) == (row.predicted_open, row.warm_at)
+        assert decision.item.confidence == pytest.approx(row.confidence)
+        assert (decision.item.predicted_open, decision.item.warm_at) == (row.predicted_open, row.warm_at)

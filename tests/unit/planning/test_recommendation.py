@@ -13,6 +13,7 @@ from adwarm.model import Account, Mode, ReportKey, Strategy
 from adwarm.planning.decide import decide
 from adwarm.planning.further_warms import get_close_time
 from adwarm.planning.recommendation import Recommendation, batch_by_account, require_warming, resolve_mode
+from adwarm.planning.rule_sentences import leave_out
 from adwarm.planning.strategies import decide_strategies
 from adwarm.planning.strategy_schedule import StrategySelection, select_due
 from adwarm.settings import Settings
@@ -33,8 +34,11 @@ def _items(accounts: list[int]) -> list[Recommendation]:
 def test_a_rejection_keeps_the_explanation() -> None:
     """The reason against is added to the reason for; the original is unchanged."""
     item = Recommendation(ReportKey("act_1", "today"), NINE, 0.5, NINE, explanation={"why": "often"})
-    down = item.with_status("cut", "no calls left")
-    assert (down.status, down.explanation) == ("cut", {"why": "often", "cut": "no calls left"})
+    down = leave_out(item, "stopped", why="no calls")
+    assert (down.status, down.explanation) == (
+        "cut",
+        {"why": "often", "rule": "stopped", "cut": "not warmed: no calls"},
+    )
     assert (item.status, item.explanation) == ("planned", {"why": "often"})
 
 
