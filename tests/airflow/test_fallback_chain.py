@@ -20,7 +20,7 @@ from adwarm.runtime import Runtime
 from adwarm.serving.tokens import make_token
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS
 from adwarm.store import access_tokens, write_transaction
-from adwarm.store.payloads import table as payload
+from adwarm.store.entries import payload
 from adwarm_client.report_answer import read_strings
 from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, FaultRule

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, select
 
 from adwarm.store import ObjectStore, read_transaction
+from adwarm.store.entries import payload
 from adwarm.store.entries import table as entry
 from adwarm.store.partitions import table as partition
-from adwarm.store.payloads import table as payload
 
 _ENTRY = ("account_id", "since", "until", "spec_hash", "content_hash", "payload_hash", "fetched_at", "expires_at")
 _PARTITION = ("account_id", "day", "spec_hash", "rows", "content_hash", "object_hash", "fetched_at", "data_version")

@@ -21,9 +21,9 @@ from adwarm.serving import ReadStatus
 from adwarm.serving.body_cache import BodyCache
 from adwarm.settings import Settings
 from adwarm.store import entries, partitions, quarantine, read_transaction, write_transaction
+from adwarm.store.entries import payload
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.partitions import table as partition
-from adwarm.store.payloads import table as payload
 from adwarm.store.snapshots import find_deployed_snapshot, list_snapshots
 from tests.benchmarks.measure import sized
 from tests.faults.fault_results import FaultRow, save_rows

@@ -26,7 +26,7 @@ from adwarm.runtime import Runtime
 from adwarm.serving.misses import MAX_WAITERS
 from adwarm.serving.open_log import OpenLog
 from adwarm.store import open_engine, read_traffic, upgrade, write_transaction
-from adwarm.store.payloads import table as payload
+from adwarm.store.entries import payload
 from adwarm_client.date_ranges import ONE_DAY
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_kinds import FaultKind

@@ -21,10 +21,10 @@ from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import read_transaction
 from adwarm.store.accounts import table as account
+from adwarm.store.entries import payload
 from adwarm.store.entries import table as entry
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.partitions import table as partition
-from adwarm.store.payloads import table as payload
 from tests.hostile.behaviors import HOSTILE, ODD, QUARTER, WEEK, Behavior
 from tests.hostile.rows import ADS, Row, days, window_rows
 from tests.hostile.server import HostileServer, UnconfiguredServer

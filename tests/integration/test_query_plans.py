@@ -42,7 +42,6 @@ from adwarm.store import (
     entries,
     leases,
     partitions,
-    payloads,
     quarantine,
     read_traffic,
     retention,
@@ -134,7 +133,7 @@ def look_up_entries(store: Store) -> None:
     """Find an entry as the read API and as a fetch do."""
     entries.find_with_zones(store.engine, [ENTRY, EntryKey(ACCOUNT, ENTRY.window, "ab0123456789")])
     entries.find(store.engine, ENTRY)
-    payloads.find(store.engine, "0" * 64)
+    entries.find_payload(store.engine, "0" * 64)
     entries.find_lifetimes(store.engine, [ENTRY])
     list(entries.find_each(store.engine, [ENTRY, EntryKey(ACCOUNT, ENTRY.window, "ab0123456789")]))
     quarantine.list_lost_days(store.engine, ACCOUNT)

@@ -31,8 +31,8 @@ from adwarm.sources.protocol import (
 )
 from adwarm.store import Context, ObjectStore, warms
 from adwarm.store.database import write_transaction
+from adwarm.store.entries import payload
 from adwarm.store.error_events import ErrorLog
-from adwarm.store.payloads import table as payload
 from tests.support.memory_recovery import memory_options
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

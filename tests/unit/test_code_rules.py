@@ -35,7 +35,6 @@ SHORT_MODULES = {
     "foundation/version.py": "the build of the wheel reads it",
     "store/migrations/env.py": "alembic asks for it by this name",
     "store/entry_versions.py": "a module for each table",
-    "store/payloads.py": "a module for each table",
     "store/tables.py": "importing it registers every table",
     "pages/views/strategies_tab.py": "a module for each tab",
     "store/page_files.py": "the files of pages stand apart from content-addressed objects",

@@ -17,7 +17,7 @@ from adwarm.forecast.snapshot import read_snapshot
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.model import ColumnTable, EntryKey, ReportKey, Snapshot
-from adwarm.store import Context, aggregates, entries, partitions, payloads, read_transaction, snapshots
+from adwarm.store import Context, aggregates, entries, partitions, read_transaction, snapshots
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import read_partition_table
 from adwarm.store.partitions import PartitionState
@@ -131,7 +131,7 @@ def _check_entry(context: Context, entry: Entry) -> Checked:
 
     def check() -> None:
         nonlocal size
-        sealed = payloads.find(context.engine, entry.payload_hash)
+        sealed = entries.find_payload(context.engine, entry.payload_hash)
         if sealed is None:
             raise NotFound("its stored bytes are lost")
         size = len(sealed)

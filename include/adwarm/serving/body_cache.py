@@ -33,7 +33,7 @@ from adwarm.foundation.errors import Corrupt, StorageError
 from adwarm.foundation.home import BODY_FOLDER, make_private_folder, write_private_file
 from adwarm.foundation.storage import storage_error
 from adwarm.serving.local_caches import CacheSelection, run_in_loop
-from adwarm.store import Context, payloads
+from adwarm.store import Context, entries
 from adwarm.store.entries import Entry, mark_damaged
 
 _LOG = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class BodyCache:
         return body
 
     def _read_verified(self, entry: Entry) -> bytes:
-        sealed = payloads.find(self._context.engine, entry.payload_hash)
+        sealed = entries.find_payload(self._context.engine, entry.payload_hash)
         if sealed is None:
             raise Corrupt("the stored bytes are lost; fetch them again")
         envelope = verify_bytes(entry, sealed)

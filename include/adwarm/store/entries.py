@@ -1,4 +1,4 @@
-"""Entries: the stored answer for one account, window and query, as sealed bytes with their metadata."""
+"""Entries: the stored answer for one account, window and query. Payloads are their sealed bytes, by their hash."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,30 @@ from hashlib import sha256
 from typing import Annotated, Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, literal, or_, select, text, tuple_
-from sqlalchemy.schema import DefaultClause, ForeignKey, Index
-from sqlalchemy.types import BigInteger
+from sqlalchemy.schema import DefaultClause, ForeignKey, Index, Table
+from sqlalchemy.types import BigInteger, LargeBinary, String
 
 from adwarm.model import PRESETS, EntryKey, ReportKey, Window
-from adwarm.store import payloads
 from adwarm.store.accounts import table as account
-from adwarm.store.columns import from_row, table_of, to_row, value_column
+from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
 from adwarm.store.objects import Context
-from adwarm.store.payloads import table as payload
 from adwarm_client.date_ranges import absolute_window
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""
 _LOADED_AT_ONCE = 50
 """Payloads that `find_each` has in memory at a time."""
+
+
+# Grows with the entries. Garbage collection deletes a payload 24 hours after its last entry is gone.
+payload = Table(
+    "payload",
+    metadata,
+    key_column("hash", String(64)),
+    value_column("body", LargeBinary),
+    value_column("created_at", UtcDateTime()),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,13 @@ def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
     with read_transaction(engine) as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else (from_row(Entry, row), bytes(row.body))
+
+
+def find_payload(engine: Engine, payload_hash: str) -> bytes | None:
+    """Return sealed bytes by their hash, or None."""
+    with read_statement(engine) as connection:
+        body = connection.execute(select(payload.c.body).where(payload.c.hash == payload_hash)).scalar_one_or_none()
+    return None if body is None else bytes(body)
 
 
 def find_each(engine: Engine, keys: Iterable[EntryKey]) -> Iterator[tuple[Entry, bytes]]:
@@ -230,7 +245,7 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
     """
     hashes = [sha256(blob).hexdigest() for _, blob in items]
     blobs = {digest: blob for digest, (_, blob) in zip(hashes, items, strict=True)}
-    payloads.save(connection, blobs, at)
+    _save_payloads(connection, blobs, at)
     pairs = zip(hashes, (item for item, _ in items), strict=True)
     # In one order, as in `add_reads`, so that the two cannot wait for each other's rows.
     rows = [
@@ -241,6 +256,11 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
     return hashes
 
 
+def _save_payloads(connection: Connection, blobs: dict[str, bytes], at: datetime) -> None:
+    """Write payloads even if their hash exists: the stored one may be damaged, or about to be deleted as an orphan."""
+    upsert(connection, payload, [{"hash": digest, "body": body, "created_at": at} for digest, body in blobs.items()])
+
+
 def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
     """Replace an entry's bytes by a copy that was compressed again.
 
@@ -248,7 +268,7 @@ def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: date
         False when the entry has changed meanwhile; then nothing is replaced.
     """
     digest = sha256(sealed).hexdigest()
-    payloads.save(connection, {digest: sealed}, at)
+    _save_payloads(connection, {digest: sealed}, at)
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
     values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
     return bool(connection.execute(table.update().where(same).values(**values)).rowcount)

@@ -18,9 +18,9 @@ from sqlalchemy.types import Date, String
 
 from adwarm.foundation.errors import AdwarmError, NotFound
 from adwarm.model import Window
-from adwarm.store import payloads
 from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import insert_new, read_statement, read_transaction, write_transaction
+from adwarm.store.entries import find_payload
 from adwarm.store.entries import table as entry
 from adwarm.store.integrity_days import IntegrityCounts, add_within
 from adwarm.store.objects import Context
@@ -215,7 +215,7 @@ def _copy(context: Context, item: DamagedItem) -> str | None:
     """Keep a copy of the damaged bytes and return its hash; None when they cannot be read."""
     data: bytes | None = None
     if item.kind == "entry":
-        data = payloads.find(context.engine, item.name)
+        data = find_payload(context.engine, item.name)
     else:
         with suppress(AdwarmError, OSError):
             data = context.objects.read_unverified(item.name)

@@ -25,7 +25,6 @@ from adwarm.store import (  # noqa: F401 (registered by their import)
     leases,
     maintenance_steps,
     partitions,
-    payloads,
     quarantine,
     read_traffic,
     reconciliations,

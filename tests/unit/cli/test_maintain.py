@@ -8,8 +8,8 @@ from adwarm.maintenance import compaction
 from adwarm.maintenance.steps import STEPS
 from adwarm.runtime import Runtime
 from adwarm.store.database import write_transaction
+from adwarm.store.entries import payload
 from adwarm.store.entries import table as entry
-from adwarm.store.payloads import table as payload
 from adwarm.store.reconciliations import ComparedFigure, insert_figures
 from tests.support.wall_clock import WallClock
 

@@ -31,7 +31,7 @@ from adwarm.serving import ReadStatus
 from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import entries, read_transaction
-from adwarm.store.payloads import table as payload
+from adwarm.store.entries import payload
 from tests.unit.conftest import NOW, ReaderHarness, one_ad_page
 
 SAMPLE = b'{"ad_id":"9007199254740993","clicks":"7"},' * 200

@@ -20,8 +20,8 @@ from adwarm.model import EntryKey, Window
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, entry_versions, partitions
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.entries import payload
 from adwarm.store.partitions import PartitionState
-from adwarm.store.payloads import table as payload
 from adwarm.store.tables import metadata
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

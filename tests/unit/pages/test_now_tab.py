@@ -15,7 +15,6 @@ from adwarm.store import (
     gates,
     jobs,
     maintenance_steps,
-    payloads,
     read_traffic,
     snapshots,
     warms,
@@ -54,7 +53,7 @@ def _warms(page: Page, *changes: dict[str, Any]) -> None:
 
 
 def _entry(page: Page, *, degraded: str | None) -> None:
-    _insert(page, payloads.table, {"hash": "0" * 64, "body": b"", "created_at": START})
+    _insert(page, entries.payload, {"hash": "0" * 64, "body": b"", "created_at": START})
     row = {
         "account_id": "act_1",
         "since": START.date(),

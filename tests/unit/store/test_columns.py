@@ -11,9 +11,9 @@ from sqlalchemy import JSON, BigInteger, Column, DefaultClause, Engine, Float, I
 from adwarm.model import EntryKey, Mode, Priority, ReportKey, WarmReason, WarmStatus, Window
 from adwarm.store.columns import EnumText, columns_of, from_row, metadata, shorten, table_of, to_row
 from adwarm.store.database import insert_new, read_transaction, write_transaction
+from adwarm.store.entries import payload
 from adwarm.store.partitions import PartitionState
 from adwarm.store.partitions import table as partition
-from adwarm.store.payloads import table as payload
 from adwarm.store.warms import table as warm
 
 NOW = datetime(2026, 3, 8, tzinfo=UTC)

@@ -11,8 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from adwarm.model import EntryKey, ReportKey, Window
 from adwarm.store import entries
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.entries import FOREVER, Entry
-from adwarm.store.payloads import table as payload
+from adwarm.store.entries import FOREVER, Entry, payload
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -7,7 +7,7 @@ from sqlalchemy import Column, Engine, Index, Integer, MetaData, inspect, select
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.payloads import table as payload
+from adwarm.store.entries import payload
 from adwarm.store.schema import (
     find_differences,
     get_current_revision,

@@ -23,7 +23,7 @@ from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.serving.shared_runs import REUSE_SECONDS
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
-from adwarm.store import accounts, entries, payloads
+from adwarm.store import accounts, entries
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import table as entry_table
 from adwarm_client.exchange import ApiResponse
@@ -72,9 +72,8 @@ def lose_store(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) 
     def fail(*args: object, **options: object) -> Any:
         raise error or Transient("the sqlite database cannot be reached; check ADWARM_DATABASE_URL")
 
-    for name in ("find", "find_with_zones", "list_entries"):
+    for name in ("find", "find_payload", "find_with_zones", "list_entries"):
         monkeypatch.setattr(entries, name, fail)
-    monkeypatch.setattr(payloads, "find", fail)
 
 
 def is_degraded(answer: Answer, source: str) -> bool:

@@ -27,8 +27,7 @@ from adwarm.serving.api.routes.insights import ReportQuery
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.store import accounts, entries, write_transaction
-from adwarm.store.entries import Entry
-from adwarm.store.payloads import table as payload
+from adwarm.store.entries import Entry, payload
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.serving.hit_harness import HitHarness
 
