@@ -11,7 +11,6 @@ False alarms are those before the onset and on healthy ads, from `WARM_UP_DAYS` 
 anything before.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -38,8 +37,6 @@ RUN_LENGTH: Final = 180
 _NOISE_WEIGHT: Final = 10.0
 _TRAILING: Final = 28
 _SAMPLES: Final = 400
-_SMALLEST: Final = 1e-9
-_LARGEST: Final = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +78,26 @@ class Detector:
 
 
 def alarm_detector() -> Detector:
-    """Return the product's alarm; its threshold is the logarithm of `ALARM_EVIDENCE`."""
+    """Return the product's alarm; its threshold is `ALARM_EVIDENCE`."""
 
     def start(series: AdSeries) -> Runner:
         months = list(monthly_scans(series.panel))
 
         def run(threshold: float) -> DetectorRun:
-            with patch.object(alarm, "ALARM_EVIDENCE", math.exp(min(threshold, _LARGEST))):
+            with patch.object(alarm, "ALARM_EVIDENCE", threshold):
                 return run_alarms(months, FatigueSettings())
 
         return run
 
-    return Detector("adwarm alarm", start, 0.5, 60.0, math.log(alarm.ALARM_EVIDENCE))
+    return Detector("adwarm alarm", start, 0.5, 60.0, alarm.ALARM_EVIDENCE)
 
 
 def run_alarms(months: "list[MonthlyScan]", settings: FatigueSettings) -> DetectorRun:
-    """Return the log evidence and the raised alarms of every day."""
+    """Return the evidence and the raised alarms of every day."""
     evidence, raised = [], []
     for scan in months:
         table = detect(scan.panel, scan.priors, settings, scan.earlier, scan.since)
-        evidence.append(np.log(np.nan_to_num(table.evidence[:, scan.since :], nan=0.0) + _SMALLEST))
+        evidence.append(np.nan_to_num(table.evidence[:, scan.since :], nan=0.0))
         raised.append(table.raised[:, scan.since :])
     return DetectorRun(np.concatenate(evidence, axis=1).astype(float), np.concatenate(raised, axis=1))
 

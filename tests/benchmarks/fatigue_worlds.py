@@ -99,6 +99,13 @@ WORLDS: Final = (
     World("AR .5 sd .166, heavy tails, gaps", autoregressive(0.5, 0.166, 3.0), gaps=True),
     World("random walk .015", walking(0.015)),
     World("400 impressions a day", independent(), impressions=400),
+    *(
+        World(
+            f"noise {sd:g}, one ad, {impressions:,} a day", independent(sd), ads_per_account=1, impressions=impressions
+        )
+        for sd in (0.4, 0.6)
+        for impressions in (250, 1_000, 8_000)
+    ),
     World("new account", independent(), days=28),
 )
 """Ads whose rate does not change for good; each alarm is false."""

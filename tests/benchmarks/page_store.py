@@ -144,7 +144,7 @@ SELECT {_ACCOUNT.format("i / 100")}, (23850000000 + i / 10)::text, :today - 1 - 
   CASE WHEN alarm = 'alarm' THEN :today - 2 - i % 10 END,
   CASE WHEN alarm <> 'none' THEN :today - 8 - i % 10 - i / 10 % 9 END, 0.8 + total / 60, 20 + i / 10 * 7919 % 4000,
   '{{"ctr": 0.012, "recent_ctr": 0.009, "cpm": 8.5, "recent_cpm": 9.1, "frequency": 1.8}}',
-  'canonical-5', 1, '', false, :now - (i % 10) * interval '1 day'
+  'canonical-6', 1, '', false, :now - (i % 10) * interval '1 day'
 FROM (SELECT *, CASE WHEN total > 60 THEN 'critical' WHEN total > 30 THEN 'warning' ELSE 'healthy' END AS status,
     CASE WHEN total > 60 THEN 0 WHEN slope > 0 THEN (60 - total) / slope END AS days,
     CASE WHEN i / 10 % 23 = 0 AND i % 10 < 7 THEN 'alarm' WHEN i / 10 % 19 = 0 THEN 'watch' ELSE 'none' END AS alarm

@@ -30,7 +30,7 @@ MEMORY: Final = 0.5
 _NOISE_SD, _LASTING_SHARE, _WALK_SD = 0.13, 0.73, 0.038
 _PRICE_NOISE_SD = 0.08
 _CTR_SPREAD, _CPM_SPREAD = 0.25, 0.30
-_WEEKDAY_SD, _MARKET_SD = 0.05, 0.05
+_WEEKDAY_SD = 0.05
 _DEFAULT_DF: Final = 20.0
 """Degrees of freedom that a default is worth."""
 _MIN_AD_CLICKS = 30.0
@@ -56,9 +56,7 @@ class AccountPrior:
         ctr_spread: sd between the usual click-through rates of ads.
         noise_sd: sd of an ad's daily click-through rate beyond counting (over-dispersion), without the walk.
         lasting_share: share of that variance that lasts, correlated `MEMORY` from day to day.
-        walk_sd: sd by which the usual rate of an ad moves in a day, for good.
         ctr_weekdays: factors on the click-through rate from Monday to Sunday, shrunk towards 1.
-        market_sd: sd of the daily moves that all ads of the account share.
         cpm_spread: sd between the usual prices of ads.
         price_noise_sd: sd of an ad's daily price.
         cpm_weekdays: factors on the price from Monday to Sunday, shrunk towards 1.
@@ -68,9 +66,7 @@ class AccountPrior:
     ctr_spread: float = _CTR_SPREAD
     noise_sd: float = _NOISE_SD
     lasting_share: float = _LASTING_SHARE
-    walk_sd: float = _WALK_SD
     ctr_weekdays: tuple[float, ...] = _NO_EFFECT
-    market_sd: float = _MARKET_SD
     cpm_spread: float = _CPM_SPREAD
     price_noise_sd: float = _PRICE_NOISE_SD
     cpm_weekdays: tuple[float, ...] = _NO_EFFECT
@@ -124,15 +120,13 @@ def _measure(
     """Return the prior of one account from ads x days."""
     rates = _Figure(impressions, clicks, weekdays, _MIN_AD_CLICKS)
     prices = _Figure(impressions, spend, weekdays, _MIN_AD_IMPRESSIONS, is_price=True)
-    noise, lasting, walk = rates.measure_memory()
+    noise, lasting = rates.measure_memory()
     price_noise = prices.measure_price_noise()
     figures = {
         "ctr_mean": np.nan if rates.mean is None else rates.mean,
         "ctr_spread": rates.measure_spread(_CTR_SPREAD, noise),
         "noise_sd": noise,
         "lasting_share": lasting,
-        "walk_sd": walk,
-        "market_sd": rates.measure_market(noise),
         "cpm_spread": prices.measure_spread(_CPM_SPREAD, price_noise),
         "price_noise_sd": price_noise,
     }
@@ -222,8 +216,8 @@ class _Figure:
         df = 0.5 * float((weight * default**2).sum())
         return float(np.sqrt((df * variance + _DEFAULT_DF * _PRICE_NOISE_SD**2) / (df + _DEFAULT_DF)))
 
-    def measure_memory(self) -> tuple[float, float, float]:
-        """Return the sd of a day beyond counting, the share of its variance that lasts, and the sd of the walk.
+    def measure_memory(self) -> tuple[float, float]:
+        """Return the sd of a day beyond counting without a walk of the usual rate, and the share of it that lasts.
 
         Half the mean squared difference of the rates of two days, without counting, is the white part, plus the lasting
         part times `1 - MEMORY ** lag`, plus half the variance of the walk times the lag. The three are fitted at
@@ -247,11 +241,11 @@ class _Figure:
             seen = float(excess.sum()) / max(2 * float(weight.sum()), 1e-12)
             target.append((df * max(0.0, seen) + _MEMORY_DF * expect) / (df + _MEMORY_DF))
         if not len(lags):
-            return _NOISE_SD, _LASTING_SHARE, _WALK_SD
+            return _NOISE_SD, _LASTING_SHARE
         scale = 1 / np.sqrt(lags)
-        white, lasting, walk = _fit_non_negative(_SHAPES[: len(lags)] * scale[:, None], np.array(target) * scale)
+        white, lasting, _ = _fit_non_negative(_SHAPES[: len(lags)] * scale[:, None], np.array(target) * scale)
         variance = max(white + lasting, _LEAST_NOISE**2)
-        return float(np.sqrt(variance)), lasting / variance, float(np.sqrt(walk))
+        return float(np.sqrt(variance)), lasting / variance
 
     def measure_spread(self, default: float, noise: float) -> float:
         """Return the sd between the usual rates of ads, averaged with `default`."""
@@ -265,26 +259,6 @@ class _Figure:
         variance = max(0.0, float(logs.var(ddof=1) - counted.mean()))
         df = float(len(logs) - 1)
         return float(np.sqrt((df * variance + _DEFAULT_DF * default**2) / (df + _DEFAULT_DF)))
-
-    def measure_market(self, noise: float) -> float:
-        """Return the sd of the account's days around what its ads usually have, averaged with the default.
-
-        Needs three ads a day, because with one ad its own wear looks like a move of the account.
-        """
-        totals = self.impressions.sum(axis=1, keepdims=True)
-        usual = self.events.sum(axis=1, keepdims=True) / np.maximum(totals, 1e-9)
-        expected = self.impressions * usual * self.weekday_factors[self.weekdays]
-        by_day, counts = expected.sum(axis=0), (expected > 0).sum(axis=0)
-        usable = (counts >= 3) & (by_day >= self.min_total)
-        days = int(np.count_nonzero(usable))
-        if days < 7:
-            return _MARKET_SD
-        base = by_day[usable]
-        deviation = self.events.sum(axis=0)[usable] / base - 1
-        own = 1 / base + noise**2 * (expected**2).sum(axis=0)[usable] / base**2
-        variance = max(0.0, float((deviation**2 - own).mean()))
-        df = days / 7.0  # moves last for days, so that neighboring days tell little more than one
-        return float(np.sqrt((df * variance + _DEFAULT_DF * _MARKET_SD**2) / (df + _DEFAULT_DF)))
 
 
 def _without_moves(

@@ -36,10 +36,10 @@ LIMITED_FROM: Final = 1.005
 _REASON_FROM: Final = 15.0
 """A lower component is no reason for a warning."""
 OUTCOMES: Final = (
-    "on real ads about 9 of 10 such alarms still had a rate at least 5 % lower over the two weeks that followed; "
-    "any day: 1 of 3"
+    "of 17 such alarms on real ads of one advertiser 15 still had a rate at least 5 % lower over the two weeks that "
+    "followed; any day: 1 of 3"
 )
-"""How alarms turned out on 40 real daily series of an advertiser; shown until there are own outcomes."""
+"""How alarms turned out on 40 daily series, each account judged without it; shown until there are own outcomes."""
 LEAST_OUTCOMES: Final = 20
 _PAUSES: Final = {
     "creative": "Pause the ad and replace its creative: it has lost most of its pull.",

@@ -32,7 +32,7 @@ from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.model.fatigue_score import FLAGS, AlarmLevel, Component
 from adwarm.settings import FatigueSettings
 
-CALCULATOR_VERSION: Final = "canonical-5"
+CALCULATOR_VERSION: Final = "canonical-6"
 SCAN_DAYS: Final = 60
 """Days before the preceding month that scores of a month look back on; what is not stored of them is unknown."""
 WARNING_FROM: Final = 0.15

@@ -55,7 +55,7 @@ def test_one_ad(stored: Adwarm) -> None:
     """An ad in detail has what to do, the figures behind it, and every other figure of the score."""
     text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
     assert "Pause the ad and replace its creative" in text
-    assert "on real ads about 9 of 10 such alarms" in text
+    assert "of 17 such alarms on real ads of one advertiser 15" in text
     assert "click-through rate 0.90%, 10% below its good weeks" in text
     assert "alarm since" in text
     assert "baseline" not in text

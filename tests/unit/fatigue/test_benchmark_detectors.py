@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from adwarm.fatigue.panel import AdPanel
+from tests.benchmarks import fatigue_detectors, fatigue_promise
 from tests.benchmarks.fatigue_detectors import (
     AdSeries,
     Detector,
@@ -124,3 +126,23 @@ def test_what_follows_a_day_is_looked_up() -> None:
     assert lower[0, 39]
     assert not lower[0, 20]
     assert not known[0, 55]
+
+
+def test_an_account_left_out_has_the_noise_of_the_others_as_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quiet account is judged with the noise of the noisy one beside it, and the other way around."""
+    noise = np.where(np.arange(40) < 20, 0.02, 0.4)[:, None]
+    panel = draw_panel(World("", lambda random, ads, days: random.normal(0.0, 1.0, (ads, days)) * noise), 1, 40, DAYS)
+    found: list[tuple[str, float]] = []
+
+    def raise_none(part: AdPanel) -> np.ndarray:
+        found.append((part.account_ids[0], fatigue_detectors.DEFAULT_PRIOR.noise_sd))
+        return np.zeros(part.clicks.shape, bool)
+
+    monkeypatch.setattr(fatigue_promise, "_raise_alarms", raise_none)
+    before = fatigue_detectors.DEFAULT_PRIOR
+    assert fatigue_promise._raise_left_out(panel).shape == panel.clicks.shape
+    (quiet, of_others), (noisy, of_quiet) = found
+    assert (quiet, noisy) == ("act_000000", "act_000001")
+    assert of_others > 0.3
+    assert of_quiet < 0.1
+    assert fatigue_detectors.DEFAULT_PRIOR is before

@@ -1,7 +1,9 @@
 """What to do about an ad, in words, and when its score becomes critical."""
 
+import json
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,7 +191,7 @@ def test_a_critical_ad_without_an_alarm_says_why_there_is_none(subtests: pytest.
 def test_no_number_of_days_stands_beside_an_alarm() -> None:
     """What is said is how such alarms turned out; a watch is a first sign."""
     text = "; ".join(describe_alarm(_score(25.0, alarm="alarm")))
-    assert "about 9 of 10" in text
+    assert "of 17 such alarms" in text
     assert "chance" not in text
     assert describe_alarm(_score(25.0, alarm="watch")) == ("first signs of a falling click-through rate",)
     assert describe_alarm(_score(25.0)) == ()
@@ -221,6 +223,15 @@ def test_an_ad_that_is_off_needs_nothing() -> None:
     """Seven days without impressions are no fatigue."""
     score = _score(None, baseline={**FIGURES, "flags": ["suspended"]})
     assert recommend(score, SETTINGS).action == "Nothing to do while the ad is off."
+
+
+def test_the_outcomes_of_alarms_are_those_that_were_measured() -> None:
+    """The sentence has the counts of the record of the benchmark, with each account left out, and its base rate."""
+    record = Path(__file__).parents[3] / "docs/reference_pages/records/fatigue-worlds.json"
+    real = json.loads(record.read_text(encoding="utf-8"))["real"][0]
+    assert real["what"] == "each account left out"
+    assert OUTCOMES.startswith(f"of {real['known']} such alarms on real ads of one advertiser {real['followed']} still")
+    assert OUTCOMES.endswith(f"any day: 1 of {round(1 / real['any day'])}")
 
 
 def test_missing_history_is_fetched() -> None:

@@ -145,7 +145,7 @@ def test_a_score_does_not_contradict_itself(ads: tuple[AdPanel, FloatArray], cha
 @pytest.mark.parametrize("size", [1, 2, 500])
 def test_accounts_of_any_size(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account of one ad, of two, and of hundreds has an alarm for its ads that wear out."""
-    monkeypatch.setattr("adwarm.fatigue.alarm.ALARM_EVIDENCE", 30.0)
+    monkeypatch.setattr("adwarm.fatigue.alarm.ALARM_EVIDENCE", 3.0)
     found = _list_scores(*_simulate(size, size, 1.0), FatigueSettings())
     assert len({score.ad_id for score in found}) == size
     assert any(score.alarm == "alarm" for score in found)

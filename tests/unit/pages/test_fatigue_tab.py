@@ -43,7 +43,7 @@ def _score(ad_id: str, total: float | None, day: date = DAY, account: str = "act
         data_quality=0.9,
         trend_per_day=None if total is None else 5.0,
         baseline=BASELINE,
-        calculator_version="canonical-5",
+        calculator_version="canonical-6",
         recent_spend=100.0,
     )
     return replace(score, **values)
