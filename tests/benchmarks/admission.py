@@ -1,10 +1,8 @@
-"""Benchmark of committed permits by four processes, beside other limiters.
+"""Benchmark of committed permits by four processes, beside another limiter.
 
 Every row admits under four limits at once: account, app, token and fleet. Databases write each commit to the disk
-(SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peers are measured with the storage
-they offer: `limits` has no SQL storage and runs in memory (its shared ones need Redis, Memcached or MongoDB);
-pyrate-limiter runs in memory and on both databases. The peers have no slots, shares, parking or adaptation; they show
-the cost of a minimal limiter.
+(SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peer, pyrate-limiter, has no slots,
+shares, parking or adaptation; it shows the cost of a minimal limiter.
 """
 
 import multiprocessing
@@ -24,15 +22,14 @@ from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
-from tests.benchmarks.measure import find_missing, save_results, sized
+from tests.benchmarks.measure import find_missing, sized
 from tests.benchmarks.targets import TargetResults
 
 PROCESSES = sized(4, 1)
 THREADS = sized(16, 2)
-ADMISSIONS = sized(20_000, 200)
 MAX_MILLISECONDS = 1_000 / 400
 """Of a permit on PostgreSQL: 400 a second are eight times what the default fleet calls."""
-PEERS = ("limits", "pybreaker", "pyrate_limiter", "psycopg_pool")
+PEERS = ("pyrate_limiter", "psycopg_pool")
 KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
 OK = CallOutcome(CallOutcomeKind.OK, 0.2)
 WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000)
@@ -129,40 +126,6 @@ def by_processes(loop: Loop, url: str, seconds: float) -> tuple[float, float, fl
     return len(waits) / seconds, statistics.median(waits) * 1e3, max(waits) * 1e3
 
 
-def median_microseconds(call: Callable[[], Any], repeats: int = ADMISSIONS) -> float:
-    """Return the median time of a call."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter_ns()
-        call()
-        times.append(time.perf_counter_ns() - started)
-    return statistics.median(times) / 1e3
-
-
-def in_memory_peers() -> Iterator[tuple[str, float | None]]:
-    """Return the median microseconds of the in-process peers: four limits, and one guarded call."""
-    if missing := find_missing(*PEERS):
-        yield f"peers: {missing}", None
-        return
-    import limits
-    import pybreaker
-    from pyrate_limiter import InMemoryBucket, Limiter, Rate
-
-    windows = limits.strategies.FixedWindowRateLimiter(limits.storage.MemoryStorage())
-    many = limits.parse("1000000000/second")
-    yield (
-        "limits, fixed window in memory x 4",
-        median_microseconds(lambda: [windows.hit(many, name) for name in ("account", "app", "token", "fleet")]),
-    )
-    limiters = [Limiter(InMemoryBucket([Rate(10_000_000, 10)])) for _ in range(4)]
-    yield (
-        "pyrate-limiter in memory x 4",
-        median_microseconds(lambda: [limiter.try_acquire("call") for limiter in limiters], 5_000),
-    )
-    breaker = pybreaker.CircuitBreaker()
-    yield "pybreaker, one guarded call", median_microseconds(lambda: breaker.call(int))
-
-
 @contextmanager
 def databases() -> Iterator[dict[str, str]]:
     """Two fresh databases with the schema, by dialect."""
@@ -196,11 +159,9 @@ def run(seconds: float = sized(10.0, 0.5)) -> int:
             else (what, kind, *by_processes(loop, url, seconds))
             for what, kind, loop, url in loops
         ]
-    rows: list[dict[str, Any]] = [{"what": what, "median us": us} for what, us in in_memory_peers()]
-    save_results("admission_in_memory", "One process: limits in memory", rows)
     ours = {kind: rate for what, kind, rate, *_ in shared if what.startswith("adwarm")}
     names = ("permits/s", "median wait ms", "longest wait ms")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"what": what, **dict(zip(names, figures, strict=True)), "x adwarm": figures[0] and figures[0] / ours[kind]}
         for what, kind, *figures in shared
     ]

@@ -42,7 +42,7 @@ SMOKE: Final = (
     SmokeTarget("faults", ("faults",)),
     SmokeTarget("faults", variables=("SET=syscalls",)),
     SmokeTarget("bench", ("adaptive",), variables=("NAME=adaptive",)),
-    SmokeTarget("bench", ("admission", "admission_in_memory"), variables=("NAME=admission",)),
+    SmokeTarget("bench", ("admission",), variables=("NAME=admission",)),
     SmokeTarget("bench", ("backfill",), variables=("NAME=backfill",)),
     SmokeTarget("bench", ("commands",), variables=("NAME=commands",)),
     SmokeTarget("bench", ("compression",), variables=("NAME=compression",)),
