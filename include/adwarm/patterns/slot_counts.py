@@ -132,7 +132,8 @@ class SlotAggregator:
         """Yield the UTC days that have slots, in order: days since the epoch, and a table of the day's slots.
 
         Args:
-            at_least: rows of a table before it ends with its day; a table of several days has the number of the first.
+            at_least: rows of a table before it ends with its day, those in several spilled files counted in each; a
+                table of several days has the number of the first.
         """
         self._compact()
         parts: list[_Part] = [*((rows, *_day_bounds(rows)) for rows in self._buffer), *self._spills]

@@ -71,8 +71,11 @@ def test_a_small_buffer_changes_nothing(batches: list[list[Event]], buffer_rows:
     days = list(large.days())
     assert [day for day, _ in small.days()] == [day for day, _ in days]
     spans = list(small.days(at_least=buffer_rows))
-    assert [table.to_pylist() for _, table in spans] == _join(days, buffer_rows)
+    assert [row for _, table in spans for row in table.to_pylist()] == [
+        row for _, table in days for row in table.to_pylist()
+    ]
     assert {day for day, _ in spans} <= {day for day, _ in days}
+    assert [table.to_pylist() for _, table in large.days(at_least=buffer_rows)] == _join(days, buffer_rows)
 
 
 def _join(days: list[tuple[int, pa.Table]], at_least: int) -> list[list[dict[str, object]]]:
