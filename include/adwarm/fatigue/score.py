@@ -224,18 +224,21 @@ def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, column
 def _baselines(codes: Mapping[str, npt.NDArray[Any]], values: Mapping[str, list[Any]]) -> list[str]:
     """Return the JSON texts of `FatigueScore.baseline`."""
     bits = codes["flags"]
-    flags = {int(value): [name for bit, name in enumerate(FLAGS) if int(value) >> bit & 1] for value in np.unique(bits)}
     columns = {
         "ctr": values["ctr"],
         "cpm": values["cpm"],
         "age_days": codes["age_days"].tolist(),
         "impressions": values["impressions"],
         **{name: values[name] for name in _COMPARED},
-        "flags": [flags[value] for value in bits.tolist()],
     }
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    # One text of all takes less time than a text of each; no value has a brace.
-    return [f"{{{text}}}" for text in orjson.dumps(rows).decode()[2:-2].split("},{")] if rows else []
+    flags = {
+        value: orjson.dumps([name for bit, name in enumerate(FLAGS) if value >> bit & 1]).decode()
+        for value in np.unique(bits).tolist()
+    }
+    # Texts of whole columns take less time than a text of each row.
+    texts = [orjson.dumps(column).decode()[1:-1].split(",") for column in columns.values()]
+    template = "{" + "".join(f'"{name}":%s,' for name in columns) + '"flags":%s}'
+    return [template % row for row in zip(*texts, map(flags.get, bits.tolist()), strict=True)] if len(bits) else []
 
 
 def _decode(codes: npt.NDArray[Any], meanings: Sequence[Any]) -> list[Any]:
