@@ -85,7 +85,7 @@ def adwarm_strategy_warming() -> None:
 
     @task
     def plan(**context: Any) -> list[dict[str, Any]]:
-        """Select strategies, save the plan, and return arguments for each of its lanes; skip when nothing is due."""
+        """Select strategies, save the plan, and return the arguments of each batch; skip when nothing is due."""
         from adwarm_airflow.tasks import warming
 
         return warming.plan_strategies(context)
@@ -104,11 +104,11 @@ def adwarm_strategy_warming() -> None:
 
         return warming.close_run(context)
 
-    lanes = with_link(plan(), RunPlanLink())
+    batches = with_link(plan(), RunPlanLink())
     arguments = {"task_id": "warm", "outlets": [ENTRIES], **warm_arguments()}
-    warm = WarmBatchOperator.partial(**arguments).expand_kwargs(lanes)
+    warm = WarmBatchOperator.partial(**arguments).expand_kwargs(batches)
     warm >> with_link(score(), FatigueLink())
-    [lanes, warm] >> close_run()
+    [batches, warm] >> close_run()
 
 
 strategy_warming = adwarm_strategy_warming()

@@ -10,7 +10,7 @@ from sqlalchemy import Table, insert, select, update
 
 from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.foundation.cron import find_latest
-from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.foundation.gate import Gate, OpenedBy, Rule
 from adwarm.model import PolicyReview, Strategy, WarmReason
 from adwarm.store import Context, read_transaction, write_transaction
 from adwarm.store.accounts import table as account_table
@@ -179,7 +179,8 @@ def _add_limits(writer: _Writer) -> None:
     name, moment = f"account:{writer.accounts[4]}", now.timestamp()
     why = "the platform reports that 100% of the quota is used"
     writer.insert(capacity_scope, [_scope(now, name, 100.0)])
-    writer.insert(gate_table, [to_row(Gate(name, Rule.PARK, moment - 180, moment + 1_500, why, lifted_by=Lift.TIME))])
+    parked = Gate(name, Rule.PARK, moment - 180, moment + 1_500, why, opened_by=OpenedBy.TIME)
+    writer.insert(gate_table, [to_row(parked)])
     samples = [
         {
             "at": now.replace(second=0, microsecond=0) - n * timedelta(minutes=15),

@@ -190,7 +190,7 @@ def main(arguments: list[str]) -> int:
 
 def _positive(word: str) -> Any:
     if not word.isdigit() or not int(word):
-        raise argparse.ArgumentTypeError(f"{word!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number above 0")
     return int(word)
 
 

@@ -18,7 +18,7 @@ Every setting is an environment variable. Two underscores separate a section fro
 `ADWARM_PLANNING__MIN_CONFIDENCE=0.3`. The same names, in lower case and without the prefix, can be set in a TOML file
 named by `ADWARM_CONFIG`; a variable overrides the file. Write lists and tables as JSON in a variable. An empty variable
 counts as unset. An invalid value stops the process with a message that names the variable. So does a variable with the
-prefix `ADWARM_`, or a key of the file, that is no setting; the message gives the nearest name.
+prefix `ADWARM_`, or a key of the file, that is not a setting; the message gives the nearest name.
 
 `ADWARM_SECRETS_HOOK=package.module:function` names a function of yours that returns settings as nested mappings, such
 as `{"source": {"access_token": "..."}}` from a vault. Variables and the file override it.

@@ -149,7 +149,7 @@ class SupersetSource(SynchronousSource):
         try:
             return json.loads(content) if content else None
         except ValueError:
-            raise Transient(f"{reason}, which is no JSON") from None
+            raise Transient(f"{reason}, which is not JSON") from None
 
     def _exchange(self, session: requests.Session, method: str, url: str, body: Any) -> tuple[int, bytes]:
         """Return status and body of one answer; the data of a chart, which Superset keeps, is not read."""

@@ -193,7 +193,7 @@ def _time_range(entry: Any, today: date) -> DateRange:
 
 def _day(text: str) -> date:
     if not _DAY.fullmatch(text):
-        raise ValueError(f"{text!r} is no day")
+        raise ValueError(f"{text!r} is not a day")
     return date.fromisoformat(text)
 
 

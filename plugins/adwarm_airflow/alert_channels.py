@@ -31,7 +31,7 @@ class NotifierSender:
         """Return the notifier's class, after importing it.
 
         Raises:
-            BadRequest: it cannot be imported, or is no notifier.
+            BadRequest: it cannot be imported, or is not a notifier.
         """
         self._load()
         return f"notifier {self._settings.notifier}"
@@ -75,5 +75,5 @@ class NotifierSender:
         except (ImportError, AttributeError):
             raise BadRequest(f"{hint} cannot be imported; install its provider, or correct the name") from None
         if not (isinstance(notifier_class, type) and issubclass(notifier_class, BaseNotifier)):
-            raise BadRequest(f"{hint} is no notifier of Airflow")
+            raise BadRequest(f"{hint} is not a notifier of Airflow")
         return notifier_class

@@ -113,7 +113,7 @@ def google_options(connection: Any, conn_id: str) -> dict[str, Any]:
     default credentials of Google are used.
 
     Raises:
-        BadRequest: the key is no JSON.
+        BadRequest: the key is not JSON.
     """
     extra = {name.removeprefix(_GOOGLE_PREFIX): value for name, value in connection.extra_dejson.items()}
     key = extra.get("keyfile_dict")
@@ -122,7 +122,7 @@ def google_options(connection: Any, conn_id: str) -> dict[str, Any]:
             key = json.loads(key)
         except ValueError:
             raise BadRequest(
-                f"ADWARM_DATA_CONNECTION: keyfile_dict in the extra of connection {conn_id!r} is no JSON; paste the "
+                f"ADWARM_DATA_CONNECTION: keyfile_dict in the extra of connection {conn_id!r} is not JSON; paste the "
                 "key file as it is"
             ) from None
     options = {

@@ -24,7 +24,7 @@ def check_conf(context: Mapping[str, Any]) -> None:
     Airflow itself checks types when the run is created, and takes every key.
 
     Raises:
-        BadRequest: a key is no param of the DAG, a list is empty, or a line is no account id or date range.
+        BadRequest: a key is not a param of the DAG, a list is empty, or a line is not an account id or date range.
     """
     conf, names = context["dag_run"].conf or {}, list(context["dag"].params)
     reasons = [_describe_unknown(str(key), names) for key in conf if key not in names]
@@ -45,7 +45,7 @@ def check_conf(context: Mapping[str, Any]) -> None:
 def _describe_unknown(key: str, names: list[str]) -> str:
     near = get_close_matches(key.lower(), names, n=1)
     advice = f"did you mean {near[0]}?" if near else f"its params are {', '.join(names)}"
-    return f"{key[:_SHOWN]!r} is no param of it; {advice}"
+    return f"{key[:_SHOWN]!r} is not a param of it; {advice}"
 
 
 def parse_param(parse: Callable[[str], T], text: str) -> T:

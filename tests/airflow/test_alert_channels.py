@@ -100,7 +100,7 @@ def test_a_notifier_that_cannot_be_used_says_why(mailbox: Mailbox) -> None:
     """A wrong class, wrong arguments and a connection that is missing are errors that name the channel."""
     with pytest.raises(BadRequest, match="cannot be imported"):
         channel(notifier="no_such_package.module:Class").check()
-    with pytest.raises(BadRequest, match="is no notifier"):
+    with pytest.raises(BadRequest, match="is not a notifier"):
         channel(notifier="json:JSONDecoder").check()
     with pytest.raises(BadRequest, match="does not take the arguments"):
         channel(arguments={"no_such_argument": "x"}).send(MESSAGE)

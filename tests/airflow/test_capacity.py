@@ -48,7 +48,7 @@ def park(runtime: Runtime, name: str) -> None:
 
 
 def unpark(runtime: Runtime) -> None:
-    """Lift every park, as an operator may do by hand."""
+    """OpenedBy every park, as an operator may do by hand."""
     with write_transaction(runtime.engine) as connection:
         connection.execute(delete(gate).where(gate.c.rule == Rule.PARK))
 

@@ -94,7 +94,7 @@ def test_a_google_connection_holds_a_key_file(use: Any) -> None:
         ("s3://b/x", {"conn_type": "http"}, "of type 'http'; use one of type aws"),
         ("gs://b/x", {"conn_type": "aws"}, "is for s3:// URLs"),
         ("/local", {"conn_type": "aws"}, "is for s3:// URLs"),
-        ("gs://b/x", {"conn_type": "google_cloud_platform", "extra": {"keyfile_dict": "{no"}}, "is no JSON"),
+        ("gs://b/x", {"conn_type": "google_cloud_platform", "extra": {"keyfile_dict": "{no"}}, "is not JSON"),
     ],
 )
 def test_what_cannot_work_is_refused(use: Any, url: str, values: dict[str, Any], message: str) -> None:

@@ -54,7 +54,7 @@ def test_a_configuration_is_refused_in_a_sentence(dags: dict[str, Any], dag_id: 
             assert check_conf({"dag": dag, "dag_run": SimpleNamespace(conf={name: dag.params[name]})}) is None
             if "array" in dag.params.get_param(name).schema["type"]:
                 _refuse(dag, {name: []}, f"{name} is an empty list; name at least one, or leave it out")
-    _refuse(dag, {"zzz": 1}, f"'zzz' is no param of it; its params are {next(iter(dag.params))}")
+    _refuse(dag, {"zzz": 1}, f"'zzz' is not a param of it; its params are {next(iter(dag.params))}")
 
 
 def _refuse(dag: Any, conf: dict[str, Any], reason: str) -> None:

@@ -256,7 +256,7 @@ def test_the_form_chooses_steps(dags: dict[str, Any], platform: SimulatorServer)
     with pytest.raises(AirflowSkipException, match=r"^compact: complete since .*; due again at "):
         run_step(_form(steps=None), "compact")  # the form sends null for no choice
     assert dags["adwarm_maintenance"].params.get_param("steps").resolve(None) is None
-    with pytest.raises(BadRequest, match="'vacuum' is no step of maintenance"):
+    with pytest.raises(BadRequest, match="'vacuum' is not a step of maintenance"):
         run_step(_form(steps=["vacuum"]), "compact")
 
 

@@ -125,7 +125,7 @@ def test_a_dead_token_fails_the_drain_and_ends_the_requests(runtime: Runtime, mo
 
 
 def test_an_ended_version_fails_the_drain(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no success when every request fails because the platform takes no call by the version of the API."""
+    """It is not a success when every request fails because the platform takes no call by the version of the API."""
     extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"api_version": "v10.0"}
     monkeypatch.setenv("AIRFLOW_CONN_OLD", json.dumps({"conn_type": "facebook_social", "extra": extra}))
     runtime.queue.enqueue(ReportKey("act_713", "yesterday"), Priority.HIGH)

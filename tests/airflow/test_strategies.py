@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Strategy
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.runtime import Runtime
@@ -59,13 +59,13 @@ def _plan(*args: Any, **kwargs: Any) -> list[dict[str, Any]]:
 
 
 def test_a_scheduled_run_plans_what_is_due(runtime: Runtime) -> None:
-    """Two lanes at the strategy's pace; a retry gets the same; the next quarter of an hour is skipped without a job."""
+    """Two tasks at the strategy's pace; a retry gets the same; the next quarter of an hour is skipped without a job."""
     from airflow.sdk.exceptions import AirflowSkipException
 
-    lanes = _plan("first")
+    tasks = _plan("first")
     pace = {"slice_size": 1, "pause_seconds": 0, "max_calls": 9}
-    assert lanes == [{"batch": number, **pace} for number in range(2)]
-    assert _plan("first") == lanes
+    assert tasks == [{"batch": number, **pace} for number in range(2)]
+    assert _plan("first") == tasks
     assert {row.strategy for row in warms.list_by_run(runtime.engine, f"{DAG}/first")} == {"hourly"}
 
     with pytest.raises(AirflowSkipException):
@@ -106,7 +106,7 @@ def test_the_form_names_strategies(runtime: Runtime) -> None:
     """A named strategy runs though it is disabled; an unknown name is refused; an empty form means all enabled ones."""
     _plan("named", "manual", strategies=["default_dashboards"])
     assert {row.strategy for row in warms.list_by_run(runtime.engine, f"{DAG}/named")} == {"default_dashboards"}
-    with pytest.raises(BadRequest, match="there is no strategy 'typo'"):
+    with pytest.raises(NotFound, match="there is no strategy 'typo'"):
         _plan("typo", "manual", strategies=["typo"])
     _plan("dry", "manual", dry_run=True)
     assert {row.status for row in warms.list_by_run(runtime.engine, f"{DAG}/dry")} == {"shadow"}
@@ -148,13 +148,13 @@ def test_a_wrong_window_in_the_form_is_explained(runtime: Runtime, form: dict[st
     assert warms.list_by_run(runtime.engine, f"{DAG}/wrong") == []
 
 
-def _warm_and_score(lanes: list[dict[str, Any]], context: dict[str, Any]) -> dict[str, Any]:
-    """Carry out the lanes of a plan, score, and close the run, as the tasks of the DAG do; return the scores."""
+def _warm_and_score(tasks: list[dict[str, Any]], context: dict[str, Any]) -> dict[str, Any]:
+    """Carry out the tasks of a plan, score, and close the run, as the tasks of the DAG do; return the scores."""
     from adwarm_airflow.operators import WarmBatchOperator
     from adwarm_airflow.tasks import warming
 
-    for lane in lanes:
-        WarmBatchOperator(task_id="warm", **lane).prefetch(context)
+    for task in tasks:
+        WarmBatchOperator(task_id="warm", **task).prefetch(context)
     scored = warming.score_warmed_accounts(context)
     assert warming.close_run(context)["status"] == "completed"
     return scored
@@ -162,8 +162,8 @@ def _warm_and_score(lanes: list[dict[str, Any]], context: dict[str, Any]) -> dic
 
 def test_warmed_accounts_are_scored(runtime: Runtime) -> None:
     """The reports are fetched, the job is closed, and both accounts have scores of their newest day."""
-    lanes = _plan("first")
-    assert _warm_and_score(lanes, _context("first"))["accounts"] == 2
+    tasks = _plan("first")
+    assert _warm_and_score(tasks, _context("first"))["accounts"] == 2
     assert {row.status for row in warms.list_by_run(runtime.engine, f"{DAG}/first")} == {"fetched"}
     assert sum(scores.count_by_status(runtime.engine, (NOW - timedelta(days=1)).date()).values())
 

@@ -112,7 +112,7 @@ def _find_days(runtime: Runtime, account: Account, key: EntryKey) -> dict[date, 
 
 
 def _is_old(runtime: Runtime, account: Account, key: EntryKey, days: Mapping[date, datetime]) -> bool:
-    """Whether a reader gets an answer now that is no hit, or one with a day that is older than it may be."""
+    """Whether a reader gets an answer now that is not a hit, or one with a day that is older than it may be."""
     stored, now = entries.find(runtime.engine, key), runtime.clock.now()
     schedule = RefetchSchedule.for_account(account, runtime.settings.freshness_rules)
     is_hit = stored is not None and stored[0].is_fresh(now)

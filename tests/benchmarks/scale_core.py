@@ -15,7 +15,7 @@ from typing import Any
 
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.foundation.clock import FrozenClock
-from adwarm.planning.strategies import Lane, decide_strategies
+from adwarm.planning.strategies import MappedTask, decide_strategies
 from adwarm.planning.strategy_schedule import select_named
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.warm_batch import Pace, warm_batch
@@ -78,9 +78,9 @@ def run_core(target: CoreTarget, processes: int) -> CoreTimes:
     runtime = target.make_runtime()
     with started_workers(processes) as pool:
         began = time.monotonic()
-        lanes = _plan(runtime)
+        tasks = _plan(runtime)
         planned = time.monotonic()
-        results = list(pool.map(_fetch, [target] * len(lanes), lanes))
+        results = list(pool.map(_fetch, [target] * len(tasks), tasks))
         fetched = time.monotonic()
         _score(runtime)
         scored = time.monotonic()
@@ -91,16 +91,16 @@ def run_core(target: CoreTarget, processes: int) -> CoreTimes:
     return CoreTimes(planned - began, fetched - planned, scored - fetched, closed - scored)
 
 
-def _plan(runtime: Runtime) -> list[Lane]:
+def _plan(runtime: Runtime) -> list[MappedTask]:
     selection = select_named(runtime.engine, [STRATEGY], NOW)
     summary = decide_strategies(runtime.context, selection, NOW, RUN_ID)
     jobs.start(runtime.engine, RUN_ID, RUN_ID, summary.total("planned"), NOW)
-    return summary.lanes
+    return summary.tasks
 
 
-def _fetch(target: CoreTarget, lane: Lane) -> Mapping[str, Any]:
-    pace = Pace(lane.slice_size, lane.pause_seconds, lane.max_calls)
-    return warm_batch(target.make_runtime().prefetch_engine(), RUN_ID, lane.batch, pace=pace).summary()
+def _fetch(target: CoreTarget, task: MappedTask) -> Mapping[str, Any]:
+    pace = Pace(task.slice_size, task.pause_seconds, task.max_calls)
+    return warm_batch(target.make_runtime().prefetch_engine(), RUN_ID, task.batch, pace=pace).summary()
 
 
 def _score(runtime: Runtime) -> None:

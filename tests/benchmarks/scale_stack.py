@@ -49,13 +49,13 @@ class ScaleSize:
     Attributes:
         keys: report keys; ten date ranges of each account.
         ads: ads of a typical account.
-        lanes: mapped tasks.
+        tasks: mapped tasks.
         slots: tasks that run at the same time.
     """
 
     keys: int = 20_000
     ads: int = 5
-    lanes: int = 16
+    tasks: int = 16
     slots: int = 4
 
     @property
@@ -65,8 +65,8 @@ class ScaleSize:
 
     @property
     def batch_size(self) -> int:
-        """Keys of a lane, or of a part of it: a strategy allows 1,000."""
-        return min(1_000, -(-self.keys // self.lanes))
+        """Keys of a task, or of a part of it: a strategy allows 1,000."""
+        return min(1_000, -(-self.keys // self.tasks))
 
     @property
     def account_ids(self) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def prepare(database_url: str, size: ScaleSize) -> Strategy:
         enabled=False,  # its schedule does not plan it; runs that name it do
         batch_size=size.batch_size,
         delay_seconds=0,
-        max_parallel_batches=size.lanes,
+        max_parallel_batches=size.tasks,
         max_calls_per_hour=1_000_000,
     )
     with write_transaction(engine) as connection:

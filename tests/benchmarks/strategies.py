@@ -3,7 +3,7 @@
 Rotation: 1,200 reports (400 accounts, three ranges) on a budget of 100 upstream calls, one run an hour.
 Day: two strategies with different schedules, budgets and paces, a run every 15 minutes from midnight to midnight.
 Freshness: the default strategy over two days, and the share of time in which its reports were fresh.
-Planning and fetching are the product's; Airflow's part, a lane as a mapped task, is a loop with a clock for each lane.
+Planning and fetching are the product's; Airflow's part, a task as a mapped task, is a loop with a clock for each task.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from adwarm.foundation.clock import VirtualClock, floor_to
 from adwarm.foundation.local_time import zone
 from adwarm.model import Priority, Strategy
 from adwarm.planning.store_view import StoreView
-from adwarm.planning.strategies import Lane, decide_strategies, expand_keys
+from adwarm.planning.strategies import MappedTask, decide_strategies, expand_keys
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, load_strategies, select_due
 from adwarm.prefetch.warm_batch import Pace, warm_batch
 from adwarm.runtime import Runtime
@@ -44,11 +44,11 @@ DAYS = sized(2.0, 0.125)
 
 @dataclass(frozen=True)
 class Batch:
-    """Keys that one lane fetched between two pauses."""
+    """Keys that one task fetched between two pauses."""
 
     run_id: str
     strategy: str
-    lane: int
+    task: int
     at: datetime
     keys: tuple[str, ...]
     calls: int
@@ -82,13 +82,13 @@ class Day:
             return 0
         summary = decide_strategies(self.runtime.context, selection, at, run_id)
         jobs.start(self.runtime.engine, run_id, DAG, summary.total("planned"), at)
-        for lane in summary.lanes:
-            self._run_lane(run_id, lane, at)
+        for task in summary.tasks:
+            self._run_task(run_id, task, at)
         jobs.finish(self.runtime.engine, run_id, at)
         return int(self.server.calls()["total"] - before)
 
-    def _run_lane(self, run_id: str, lane: Lane, at: datetime) -> None:
-        """Fetch one lane by a clock of its own, because lanes run at the same time."""
+    def _run_task(self, run_id: str, task: MappedTask, at: datetime) -> None:
+        """Fetch one task by a clock of its own, because tasks run at the same time."""
         names = {row.id: row.strategy for row in warms.list_by_run(self.runtime.engine, run_id)}
         prefetch = replace(self.runtime.prefetch_engine(), clock=VirtualClock(at + self.latency))
         fetch = prefetch.run
@@ -97,12 +97,12 @@ class Day:
             result = fetch(requests, priority, **kwargs)
             keys = tuple(str(item.key) for item in requests)
             strategy = str(names[requests[0].reference])
-            self.batches.append(Batch(run_id, strategy, lane.batch, prefetch.clock.now(), keys, result.calls))
+            self.batches.append(Batch(run_id, strategy, task.batch, prefetch.clock.now(), keys, result.calls))
             return result
 
         prefetch.run = recorded  # type: ignore[method-assign]
-        pace = Pace(lane.slice_size, lane.pause_seconds, lane.max_calls)
-        if errors := warm_batch(prefetch, run_id, lane.batch, pace=pace).errors():
+        pace = Pace(task.slice_size, task.pause_seconds, task.max_calls)
+        if errors := warm_batch(prefetch, run_id, task.batch, pace=pace).errors():
             raise SystemExit(f"not every report was warmed: {errors}")
 
 
@@ -207,7 +207,7 @@ class Conduct:
     calls: int
     most_calls_in_an_hour: int
     largest_batch: int
-    most_lanes: int
+    most_tasks: int
     delays: frozenset[float]
     hours: frozenset[int]
 
@@ -228,23 +228,23 @@ def measure_day(accounts: int = 20, first_hour: int = 0, hours: int = 24) -> tup
 
 def _conduct(batches: Sequence[Batch], strategy: Strategy) -> Conduct:
     own = [batch for batch in batches if batch.strategy == strategy.name]
-    hourly, lanes, delays = Counter[datetime](), dict[str, set[int]](), set[float]()
+    hourly, tasks, delays = Counter[datetime](), dict[str, set[int]](), set[float]()
     for batch in own:
         hourly[floor_to(batch.at, HOUR)] += batch.calls
-        lanes.setdefault(batch.run_id, set()).add(batch.lane)
+        tasks.setdefault(batch.run_id, set()).add(batch.task)
     for first, second in pairwise(own):
-        if (first.run_id, first.lane) == (second.run_id, second.lane):
+        if (first.run_id, first.task) == (second.run_id, second.task):
             delays.add((second.at - first.at).total_seconds())
     # The first run of a day is the first one ever: it is due at once.
     later = [batch.at.astimezone(zone(strategy.time_zone)).hour for batch in own if batch.run_id != own[0].run_id]
     return Conduct(
         strategy,
-        len(lanes),
+        len(tasks),
         sum(len(batch.keys) for batch in own),
         sum(batch.calls for batch in own),
         max(hourly.values()),
         max(len(batch.keys) for batch in own),
-        max(map(len, lanes.values())),
+        max(map(len, tasks.values())),
         frozenset(delays),
         frozenset(later),
     )
@@ -272,7 +272,7 @@ def main(arguments: Sequence[str]) -> int:
         name = strategy.name
         results.check_at_most(f"{name}: most calls in an hour", item.most_calls_in_an_hour, strategy.max_calls_per_hour)
         results.check_at_most(f"{name}: reports of a batch", item.largest_batch, strategy.batch_size)
-        results.check_at_most(f"{name}: parallel batches", item.most_lanes, strategy.max_parallel_batches)
+        results.check_at_most(f"{name}: parallel batches", item.most_tasks, strategy.max_parallel_batches)
         results.check_equal(f"{name}: seconds between batches", sorted(item.delays), [float(strategy.delay_seconds)])
     for item in freshness[1::2]:
         results.check_at_most(f"share of time in which a report was not fresh, {item['zone']}", 1 - item["worst"], 0.05)

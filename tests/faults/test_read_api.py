@@ -207,7 +207,7 @@ def test_a_kill_loses_the_last_second_of_opens_at_most(installation: Installatio
 
 @POSTGRESQL_ONLY
 def test_sigterm_answers_stores_and_exits_with_zero(both: Installation) -> None:
-    """A stop lets a waiting reader have its report, publishes every open, stores the counts, and is no failure."""
+    """A stop lets a waiting reader have its report, publishes every open, stores the counts, and is not a failure."""
     serve, admin = both.serve(), both.token(TokenScope.ADMIN)
     visitor = Visitor(serve, PATH, both.token())
 

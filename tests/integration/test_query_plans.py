@@ -74,10 +74,10 @@ COPIES = """
 INSERT INTO capacity_scope (scope, "limit", tokens, refilled_at, usage, state)
   SELECT 'account:many_' || i, "limit", tokens, refilled_at, usage, state
   FROM capacity_scope, generate_series(1, 100000) AS i WHERE scope = :scope;
-INSERT INTO gate (scope, rule, since, closed_until, why, lifted_by, kept_until, data)
-  SELECT 'source:meta account:many_' || i, rule, since, closed_until, why, lifted_by, kept_until, data
+INSERT INTO gate (scope, rule, since, closed_until, why, opened_by, kept_until, data)
+  SELECT 'source:meta account:many_' || i, rule, since, closed_until, why, opened_by, kept_until, data
   FROM gate, generate_series(1, 4000) AS i WHERE scope = 'source:meta';
-INSERT INTO gate (scope, rule, since, closed_until, why, lifted_by, kept_until, data)
+INSERT INTO gate (scope, rule, since, closed_until, why, opened_by, kept_until, data)
   SELECT 'account:many_' || i, 'park', 0, 1, '', 'time', 1e12, '{}' FROM generate_series(1, 100000) AS i;
 INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, counted, owner, granted_at, expires_at)
   SELECT 'many-' || i, i, '[]', 2, 1, 'meta', false, false, 'one', 0, 1e12 FROM generate_series(1, 4000) AS i;

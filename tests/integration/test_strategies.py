@@ -39,7 +39,7 @@ def _check_conduct(dashboards: Conduct, newsroom: Conduct) -> None:
     for conduct in (dashboards, newsroom):
         assert conduct.most_calls_in_an_hour <= conduct.strategy.max_calls_per_hour
         assert conduct.largest_batch <= conduct.strategy.batch_size
-        assert conduct.most_lanes == conduct.strategy.max_parallel_batches
+        assert conduct.most_tasks == conduct.strategy.max_parallel_batches
         assert conduct.delays == {conduct.strategy.delay_seconds}
     assert newsroom.hours <= set(range(9, 18))
 

@@ -18,7 +18,7 @@ import uvicorn
 from adwarm.model import Actor, ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.open_history import load_slots
-from adwarm.serving.api.visit import ACTOR_HEADER, TRIGGER_HEADER, is_reload
+from adwarm.serving.api.exchange import ACTOR_HEADER, TRIGGER_HEADER, is_reload
 from adwarm.serving.open_log import Open, OpenLog
 from adwarm.settings import AccessLogSettings, Settings
 from adwarm.store import Context, ObjectStore, open_engine, upgrade

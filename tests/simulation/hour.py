@@ -117,16 +117,16 @@ def simulate_hour(hour: HourScenario) -> HourResult:
     watch = InvariantChecker(hour.seed, admission.budget)
     platform = SimulatedPlatform(hour.rules, START, Random(hour.seed + 3))
     world = FleetState(agenda, platform, admission, watch)
-    desks = [
+    work_queues = [
         WorkQueue(MemoryQueue(QueueRules.from_settings(hour.settings))) for _ in range(4 if hour.is_crowded else 1)
     ]
-    kill = start_workers(world, desks, *((1, 3) if hour.is_crowded else (WORKERS, HANDS)))
+    kill = start_workers(world, work_queues, *((1, 3) if hour.is_crowded else (WORKERS, HANDS)))
     for at in hour.deaths:
         agenda.schedule(at, lambda: kill(rng.randrange(1 if hour.is_crowded else WORKERS)))
-    _ask(world, desks, hour, rng)
+    _ask(world, work_queues, hour, rng)
     agenda.run(START + HOUR)
     agenda.run(START + HOUR + ENDS_WITHIN_SECONDS)
-    ended = _ended(desks, hour, agenda.now)
+    ended = _ended(work_queues, hour, agenda.now)
     _check_invariants(world, hour)
     completed = sum(item.status is RequestStatus.COMPLETED for item in ended)
     refused = sum(platform.refused.values())
@@ -135,31 +135,31 @@ def simulate_hour(hour: HourScenario) -> HourResult:
     )
 
 
-def _ask(world: FleetState, desks: Sequence[WorkQueue], hour: HourScenario, rng: Random) -> None:
+def _ask(world: FleetState, work_queues: Sequence[WorkQueue], hour: HourScenario, rng: Random) -> None:
     """Schedule the requests of the hour, in equal parts by class; a crowd comes in its first minutes."""
 
-    def ask(desk: WorkQueue, key: ReportKey, priority: Priority, wait: float | None) -> None:
+    def ask(work_queue: WorkQueue, key: ReportKey, priority: Priority, wait: float | None) -> None:
         try:
-            desk.queue.enqueue(key, priority, world.scheduler.now, wait)
+            work_queue.queue.enqueue(key, priority, world.scheduler.now, wait)
         except Refused as refusal:
             world.checker.record(world.scheduler.now, "refused", priority, round(refusal.retry_after, 3))
             return
-        desk.wake()
+        work_queue.wake()
 
     within = hour.requests / CROWD_RATE / 1.5 if hour.is_crowded else HOUR
     for number in range(hour.requests):
         key = ReportKey(f"act_{rng.randrange(hour.accounts) + 1}", f"2026-01-01..{FIRST_DAY + timedelta(days=number)}")
         priority = Priority(rng.randrange(4))
         wait = 30.0 if priority is Priority.CRITICAL and rng.random() < 0.5 else None
-        desk = desks[priority % len(desks)]
-        world.scheduler.schedule(rng.uniform(0, within), partial(ask, desk, key, priority, wait))
+        work_queue = work_queues[priority % len(work_queues)]
+        world.scheduler.schedule(rng.uniform(0, within), partial(ask, work_queue, key, priority, wait))
 
 
-def _ended(desks: Sequence[WorkQueue], hour: HourScenario, now: float) -> list[QueuedRequest]:
+def _ended(work_queues: Sequence[WorkQueue], hour: HourScenario, now: float) -> list[QueuedRequest]:
     """Return every accepted request; each of them must have ended."""
-    for desk in desks:
-        desk.queue.sweep(now)
-    accepted = [item for desk in desks for item in desk.queue.requests.values()]
+    for work_queue in work_queues:
+        work_queue.queue.sweep(now)
+    accepted = [item for work_queue in work_queues for item in work_queue.queue.requests.values()]
     if still := [item.id for item in accepted if not item.status.is_final]:
         raise InvariantViolation(f"seed {hour.seed}: {len(still)} requests never ended, the first of them {still[0]}")
     return accepted

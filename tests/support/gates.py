@@ -3,14 +3,14 @@
 from typing import Any
 
 from adwarm.foundation.circuit import Breaker, BreakerState
-from adwarm.foundation.gate import Gate, GateState, Lift, Rule
+from adwarm.foundation.gate import Gate, GateState, OpenedBy, Rule
 from adwarm.recovery import IsolationTracker
 from adwarm.store.gates import to_row
 
 
 def park_row(scope: str, until: float, why: str = "told to", since: float = 0.0) -> dict[str, Any]:
     """Return the row of a scope that is parked."""
-    return to_row(Gate(scope, Rule.PARK, since, until, why, Lift.TIME, until + 86_400))
+    return to_row(Gate(scope, Rule.PARK, since, until, why, OpenedBy.TIME, until + 86_400))
 
 
 def breaker_row(scope: str, state: str, since: float, until: float, why: str | None = None) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def isolation_row(scope: str, state: str, since: float, until: float, why: str) 
 def switch_row(name: str, since: float, by: str) -> dict[str, Any]:
     """Return the row of a switch that was turned back to its default position."""
     data = {"by": by, "why": "after the sale"}
-    return to_row(Gate(f"switch:{name}", Rule.SWITCH, since, lifted_by=Lift.PERSON, data=data))
+    return to_row(Gate(f"switch:{name}", Rule.SWITCH, since, opened_by=OpenedBy.PERSON, data=data))
 
 
 def list_isolated(tracker: IsolationTracker) -> list[Gate]:

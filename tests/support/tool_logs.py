@@ -1,6 +1,6 @@
 """Logs as the tools that people use write them, by the columns that each tool documents.
 
-Each has the same opens: 24 in two days, of four accounts or dashboards, between rows that are no opens.
+Each has the same opens: 24 in two days, of four accounts or dashboards, between rows that are not opens.
 """
 
 import csv

@@ -30,7 +30,7 @@ def _ingest(rejected: dict[str, int], keys: int | None = 312, ignored: int = 0) 
     return IngestResult(12_345, sum(rejected.values()), rejected, [], 48, keys, AT, AT, None, 900, ignored)
 
 
-_COUNTS = {"planned": 0, "fresh": 4, "cut": 0, "in_flight": 0, "tried": 2, "lanes": 0}
+_COUNTS = {"planned": 0, "fresh": 4, "cut": 0, "in_flight": 0, "tried": 2, "tasks": 0}
 CASES: list[tuple[Any, str]] = [
     (
         _plan(considered=400, planned=12, closing=2, cut=8, fresh=380, batches=3),
@@ -63,10 +63,10 @@ CASES: list[tuple[Any, str]] = [
     (
         StrategyPlanSummary(
             "dag/1",
-            {"morning": {"planned": 2, "fresh": 1, "cut": 3, "in_flight": 1, "tried": 0, "lanes": 2}, "late": _COUNTS},
+            {"morning": {"planned": 2, "fresh": 1, "cut": 3, "in_flight": 1, "tried": 0, "tasks": 2}, "late": _COUNTS},
         ),
         (
-            "strategy morning: planned 2 of 7 reports in 2 lanes; 1 fresh already, 3 cut by the hourly budget, "
+            "strategy morning: planned 2 of 7 reports in 2 tasks; 1 fresh already, 3 cut by the hourly budget, "
             "1 being fetched by another run; "
             "strategy late: planned 0 of 6 reports; 4 fresh already, 0 cut by the hourly budget, "
             "2 tried since the due time"

@@ -54,7 +54,7 @@ _MODULES = {
     "ReportKey": "keys",
     "ReportWarning": "report_answer",
 }
-"""The module of each name that is no error."""
+"""The module of each name that is not an error."""
 
 
 def __getattr__(name: str) -> Any:

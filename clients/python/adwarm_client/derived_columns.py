@@ -154,7 +154,7 @@ def _write_millionths(numbers: list[int | None]) -> list[str | None]:
 def divide_fields(
     dividends: Numbers, fields: Mapping[str, list[Any]], times: int
 ) -> tuple[dict[str, list[Any]], set[int]]:
-    """Return the quotients of the figures of items by field, and the rows with a value that has none or is no text."""
+    """Return the quotients of the figures of items by field, and the rows with a value that has none or is not text."""
     divided: dict[str, list[Any]] = {}
     odd: set[int] = set()
     for name, values in fields.items():
@@ -190,10 +190,10 @@ def divide_lists(
 
 
 def _select_items(items: list[Any], types: Sequence[str]) -> list[Any]:
-    """Return the items of some types, in their order; none where a type repeats or is no text."""
+    """Return the items of some types, in their order; none where a type repeats or is not text."""
     try:
         by_type = {item[BY]: item for item in items}
-    except (TypeError, KeyError):  # an item is no object, or has no type
+    except (TypeError, KeyError):  # an item is not an object, or has no type
         return []
     is_usual = len(by_type) == len(items) and {*map(type, by_type)} == {str}
     return [by_type[kind] for kind in types if kind in by_type] if is_usual else []

@@ -170,7 +170,7 @@ def _read_summary(fields: Mapping[str, Any]) -> Summary:
 def _read_table(fields: Mapping[str, Any]) -> ColumnTable:
     rows = fields["rows"]
     if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
-        raise TypeError("the number of rows is no number")
+        raise TypeError("the number of rows is not a number")
     stored = fields["columns"]
     columns = {name: unpivot_column(column, rows) for name, column in stored.items() if not _is_derived(column)}
     read: dict[str, Numbers] = {}

@@ -139,7 +139,7 @@ def decode_json(response: ApiResponse) -> Any:
     try:
         return orjson.loads(decode_body(response))
     except orjson.JSONDecodeError:
-        raise Corrupt("the answer is no JSON; check that the base URL is that of adwarm's API") from None
+        raise Corrupt("the answer is not JSON; check that the base URL is that of adwarm's API") from None
 
 
 def to_error(response: ApiResponse, account_id: str = "") -> AdwarmError:

@@ -16,7 +16,7 @@ from html.entities import html5
 from urllib.parse import unquote, urlsplit
 
 MIN_SECRET = 5
-"""Shorter values are no secrets: they occur within ordinary words."""
+"""Shorter values are not secrets: they occur within ordinary words."""
 MAX_SECRETS = 1_000
 _DEFAULTS = frozenset({"admin", "adwarm", "airflow", "password", "postgres", "postgresql", "secret", "token"})
 """Public default values: hiding them would protect nothing, and would cut up every message."""

@@ -572,7 +572,7 @@ export interface components {
              * @description What opens it: its time, tests that succeed, a new token, a newer version of the API, or a person.
              * @enum {string}
              */
-            lifted_by: "time" | "probes" | "credential" | "version" | "person";
+            opened_by: "time" | "probes" | "credential" | "version" | "person";
             /**
              * Why
              * @description What closed it.

@@ -114,7 +114,7 @@ export function errorTitle(problem: AdwarmProblem): string {
 }
 
 /** Returns what a closed gate means. */
-export function gateText({account, lifted_by: opener, since, until, why}: Gate, now = new Date()): string {
+export function gateText({account, opened_by: opener, since, until, why}: Gate, now = new Date()): string {
   const what = account === null ? 'New data' : `New data for account ${account}`
   const ends = {probes: 'The next test is at', time: 'It is called again at', credential: null, version: null, person: null}[opener]
   const end = ends !== null && until !== null ? ` ${ends} ${clockTime(until, now)}.` : ''

@@ -145,14 +145,14 @@ describe('what is said of problems', () => {
       state: 'closed',
       since: '2026-01-01T10:00:00',
       until: '2026-01-01T10:05:00',
-      lifted_by: 'probes',
+      opened_by: 'probes',
       why: '9 of 9 calls failed',
     }
     const now = new Date('2026-01-01T10:01:00')
     expect(gateText(gate, now)).toBe(
       'New data has been held back since 10:00 (9 of 9 calls failed). The next test is at 10:05.',
     )
-    expect(gateText({...gate, account: 'act_1', rule: 'denial', lifted_by: 'credential', why: ''}, now)).toBe(
+    expect(gateText({...gate, account: 'act_1', rule: 'denial', opened_by: 'credential', why: ''}, now)).toBe(
       'New data for account act_1 has been held back since 10:00.',
     )
   })

@@ -162,7 +162,7 @@ def list_files(url: str) -> list[LogFile]:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFiles:
-    """The files of a folder that are no part of the log.
+    """The files of a folder that are not part of the log.
 
     Attributes:
         samples: path and reason of some of them.

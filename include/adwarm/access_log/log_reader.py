@@ -154,7 +154,7 @@ class LogReader:
         return pa.RecordBatch.from_pydict(arrays)
 
     def _build(self, columns: Columns, rows: Sequence[int], reject: Any) -> pa.RecordBatch:
-        """Return the events of raw columns: rows that are no opens are left out, and what the settings add is added."""
+        """Return the events of raw columns, without rows that are not opens, and with what the settings add."""
         if not self._rules.is_empty:
             rows, columns = self._rules.select_opens(columns, rows)
         if self._mapping.reads_paths and "path" in columns:

@@ -18,13 +18,13 @@ Table = Mapping[str, tuple[str, str | None]]
 
 
 class OpenRules:
-    """Leaves out rows that are no opens, and turns the ids of dashboards or charts into accounts and ranges.
+    """Leaves out rows that are not opens, and turns the ids of dashboards or charts into accounts and ranges.
 
     Args:
         ignore: is called for each row that is left out, with the id that the table of accounts lacks.
 
     Raises:
-        BadRequest: the table of accounts cannot be read, or holds what is no account or range.
+        BadRequest: the table of accounts cannot be read, or holds what is not an account or range.
     """
 
     def __init__(self, settings: AccessLogSettings, ignore: Callable[[str | None], None]) -> None:

@@ -16,7 +16,7 @@ from adwarm.backpressure.breakers import source_scope
 from adwarm.backpressure.scope_state import Parking, ScopeState
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.foundation.circuit import Breaker, BreakerRules
-from adwarm.foundation.gate import CALLS_SWITCH, Gate, Lift, Rule
+from adwarm.foundation.gate import CALLS_SWITCH, Gate, OpenedBy, Rule
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.store.capacity import capacity_grant, capacity_scope
 from adwarm.store.database import clock_column, database_time, insert_new, upsert
@@ -253,6 +253,6 @@ def _breaker_gate(name: str, value: Breaker, rules: BreakerRules) -> Gate:
         since=value.changed_at,
         closed_until=closed_until,
         why=why,
-        lifted_by=Lift.PROBES,
+        opened_by=OpenedBy.PROBES,
         data=value.to_dict(),
     )

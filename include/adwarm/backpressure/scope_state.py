@@ -31,7 +31,7 @@ from adwarm.backpressure.concurrency import ConcurrencyLimit, LatencyBaseline, L
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, CRITICAL_CEILING_PERCENT, Pace, UsageMeter, pace_for
 from adwarm.backpressure.shares import PRIORITY_CLASSES, ClassDemand, Shares, free_slots
 from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
-from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.foundation.gate import Gate, OpenedBy, Rule
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 
@@ -86,7 +86,7 @@ class Parking:
             since=since,
             closed_until=self.until,
             why=self.reason or "",
-            lifted_by=Lift.TIME,
+            opened_by=OpenedBy.TIME,
             kept_until=kept_until,
         )
 

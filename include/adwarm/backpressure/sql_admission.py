@@ -31,7 +31,7 @@ from adwarm.backpressure.machine_load import WAIT_SECONDS, count_free_calls
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.circuit import BreakerState
-from adwarm.foundation.gate import Lift, Rule, may_call
+from adwarm.foundation.gate import OpenedBy, Rule, may_call
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import database_time, read_transaction, write_transaction
@@ -200,7 +200,7 @@ def preview_capacity(
     isolations = {
         gate.scope: gate
         for gate in SqlGates(engine).list_gates(now, Rule.ISOLATION)
-        if gate.lifted_by is not Lift.CREDENTIAL
+        if gate.opened_by is not OpenedBy.CREDENTIAL
     }
     machines = {call.machine for call in calls} - {""}
     free_calls_of = {machine: count_free_calls(engine, machine, time=database_time) for machine in machines}

@@ -193,7 +193,7 @@ def set_account(
     )
     if values.get("user_connection") and connection not in {"default", *runtime.settings.connections}:
         typer.echo(
-            f"{connection} is no connection of these settings; the parameter `connection` of the DAGs must name it",
+            f"{connection} is not a connection of these settings; the parameter `connection` of the DAGs must name it",
             err=True,
         )
 

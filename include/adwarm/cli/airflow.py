@@ -79,7 +79,7 @@ def list_bundles(config: AirflowConfig) -> list[dict[str, Any]]:
     """Return the configured bundles with the package's own; an entry of its class stays as it is.
 
     Raises:
-        BadRequest: what is configured is no list of bundles.
+        BadRequest: what is configured is not a list of bundles.
     """
     text = config.read(BUNDLES_OPTION)
     bundles = [_AIRFLOW_DEFAULT] if text is None else _parse_bundles(text)
@@ -101,7 +101,7 @@ def _parse_bundles(text: str) -> list[dict[str, Any]]:
         bundles = None
     if not isinstance(bundles, list) or not all(isinstance(entry, dict) for entry in bundles):
         raise BadRequest(
-            f"[{BUNDLES_OPTION[0]}] {BUNDLES_OPTION[1]} (or {variable_name(BUNDLES_OPTION)}) is no JSON list of "
+            f"[{BUNDLES_OPTION[0]}] {BUNDLES_OPTION[1]} (or {variable_name(BUNDLES_OPTION)}) is not a JSON list of "
             "bundles; correct it first"
         )
     return bundles

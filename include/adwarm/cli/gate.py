@@ -16,7 +16,7 @@ app = typer.Typer(
     help="What is not called now, until when and why: list it, open it before its time, turn the switches.",
     no_args_is_help=True,
 )
-_COLUMNS = ("scope", "rule", "state", "since", "until", "lifted_by", "why")
+_COLUMNS = ("scope", "rule", "state", "since", "until", "opened_by", "why")
 _POSITIONS = {"on": True, "off": False}
 WhyOption = Annotated[str, typer.Option("--why", help="Why; kept with the action.")]
 

@@ -43,7 +43,7 @@ def get(
 ) -> None:
     """Read one report as the read API does, and print it. Without --json, its age goes to standard error.
 
-    When the stored entry is no hit, the steps of ADWARM_RECOVERY__FALLBACKS answer; a fetch needs --fetch.
+    When the stored entry is not a hit, the steps of ADWARM_RECOVERY__FALLBACKS answer; a fetch needs --fetch.
     """
     from adwarm.compression import flush_statistics, parse_table
     from adwarm.model import Actor, ReportKey

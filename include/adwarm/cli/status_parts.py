@@ -148,7 +148,7 @@ def print_id(runtime: "Runtime", identifier: str, *, as_json: bool) -> None:
     Of a request, its state, position, deadline and error come first, and where its answer is.
 
     Raises:
-        BadRequest: it is no id.
+        BadRequest: it is not an id.
         NotFound: nothing has it.
     """
     from adwarm.planning.trace import trace

@@ -245,7 +245,7 @@ def _read_toml(file: str) -> dict[str, dict[str, Any]]:
     if not isinstance(strategies, dict) or not strategies:
         raise BadRequest(f"{file} holds no strategies; {hint}")
     if document:
-        raise BadRequest(f"{file} holds {next(iter(document))!r}, which is no strategy; {hint}")
+        raise BadRequest(f"{file} holds {next(iter(document))!r}, which is not a strategy; {hint}")
     for name, values in strategies.items():
         if not isinstance(values, dict):
             raise BadRequest(f"{file}: {name!r} is not a table; {hint}")

@@ -163,7 +163,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     for number, name in enumerate(columns):
         table.add_column(name, overflow="fold", no_wrap=names_fit and number == 0)
     for text in texts:
-        table.add_row(*map(Text, text))  # an account may be named "[draft]", which is no markup
+        table.add_row(*map(Text, text))  # an account may be named "[draft]", which is not markup
     console.print(table)
 
 

@@ -218,7 +218,7 @@ def _parse_expiry(text: str, now: datetime) -> datetime | None:
         return None
     if text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _MAX_DAYS:
         return now + timedelta(days=int(text))
-    hint = f"is no expiry; write days (1 to {_MAX_DAYS}), a date such as 2027-01-31, or never"
+    hint = f"is not an expiry; write days (1 to {_MAX_DAYS}), a date such as 2027-01-31, or never"
     day = parse_option(date.fromisoformat, text, hint)
     expires_at = datetime(day.year, day.month, day.day, tzinfo=now.tzinfo)
     if expires_at <= now:

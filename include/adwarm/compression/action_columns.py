@@ -109,7 +109,7 @@ def _add_block(cells: Sequence[Any], start: int, fields: dict[str, Fields], grou
 
 
 def _flatten(lists: Sequence[list[Any]]) -> Fields:
-    """Return the values of each field of the items of all lists, one list after another; nothing if one is no item."""
+    """Return the values of each field of the items of all lists, list after list; nothing if one is not a dict."""
     items = [*chain.from_iterable(lists)]
     return read_fields(items) if {*map(type, items)} == {dict} else {}
 

@@ -196,7 +196,7 @@ class ScoringResult:
         errors: a message per account whose data could not be read.
         bands: scores by status, on the days that were asked for.
         ads: ads with such a score, each once.
-        left_out: rows that are not used, as a figure in them is no number of 0 or more, with the reason.
+        left_out: rows that are not used, as a figure in them is not a number of 0 or more, with the reason.
         without_delivery: days of accounts as of which no ad had any delivery.
         without_history: scores that are pending because too many of the days before are not stored.
         without_frequency: scores that lack the audience component.

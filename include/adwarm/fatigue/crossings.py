@@ -4,11 +4,11 @@
 |----------------------------------------------------------------------------------------------------------------|
 | it has a new alarm, or its status is worse than on its last scored day and at least that of `fatigue.alert_at` |
 | its score is of the newest scored day of the account, and that day ended less than four days ago               |
-| it had a score before: a new ad and one that was pending are no news                                           |
+| it had a score before: a new ad and one that was pending are not news                                           |
 | it was in none for the same day, nor within 24 hours for the same or a worse level                             |
 
 So backfills and ads that stay fatigued make no message. It names those that lose most, by spend times loss, and counts
-the others. An ad that got worse is no failure: the alert is over when it is raised.
+the others. An ad that got worse is not a failure: the alert is over when it is raised.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -102,7 +102,7 @@ def _find_crossings(context: Context, scores: Sequence[FatigueScore], least: int
         earlier = before.get((account_id, score.ad_id))
         if earlier is None or earlier.status == "pending":
             continue
-        # A status that got worse under an alarm that was there before is no news at the level `alarm`.
+        # A status that got worse under an alarm that was there before is not news at the level `alarm`.
         pairs = zip(_levels(score), _levels(earlier), strict=True)
         risen = [now for now, then in pairs if now > then and now >= least]
         if risen:

@@ -172,7 +172,7 @@ class AccountRows:
 def parse_rows(table: pa.Table) -> AccountRows:
     """Parse the rows of one account, columns of text with lists as JSON.
 
-    The figures of a row of which one is no number of 0 or more are left out, with the reason: they are unknown.
+    The figures of a row of which one is not a number of 0 or more are left out, with the reason: they are unknown.
 
     Raises:
         BadRequest: a row's id or day cannot be read; the message names the ad and the field.

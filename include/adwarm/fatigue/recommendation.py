@@ -34,7 +34,7 @@ FATIGUED_FROM: Final = 2.0
 LIMITED_FROM: Final = 1.005
 """From here on the cost per result shows as above its past; Meta then calls a creative limited."""
 _REASON_FROM: Final = 15.0
-"""A lower component is no reason for a warning."""
+"""A lower component is not a reason for a warning."""
 OUTCOMES: Final = (
     "of 17 such alarms on real ads of one advertiser 15 still had a rate at least 5 % lower over the two weeks that "
     "followed; any day: 1 of 3"

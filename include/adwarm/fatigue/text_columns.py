@@ -56,7 +56,7 @@ def read_day(row: InsightsRow, name: str) -> date:
     """Return the day in a row's field.
 
     Raises:
-        BadRequest: it is no day.
+        BadRequest: it is not a day.
     """
     value = row.get(name)
     if isinstance(value, date):
@@ -73,7 +73,7 @@ def read_number(row: InsightsRow, name: str) -> float:
     """Return the number in a row's field, zero when it is absent.
 
     Raises:
-        BadRequest: it is no number of 0 or more.
+        BadRequest: it is not a number of 0 or more.
     """
     value = row.get(name)
     if value is None or value == "":
@@ -107,7 +107,7 @@ def encode_column(column: pa.Array) -> tuple[npt.NDArray[np.int64], list[str | N
 
 
 def parse_numbers(table: pa.Table, name: str, column: pa.Array | None = None) -> tuple[FloatArray, dict[int, str]]:
-    """Return the numbers of a column, nan where a row has none, and why a row's is no number of 0 or more, by row.
+    """Return the numbers of a column, nan where a row has none, and why a row's is not a number of 0 or more, by row.
 
     Args:
         table: the rows, for their ads and days.

@@ -53,7 +53,7 @@ class Rule(StrEnum):
     COOLDOWN = "cooldown"
 
 
-class Lift(StrEnum):
+class OpenedBy(StrEnum):
     """What opens a closed gate."""
 
     TIME = "time"
@@ -92,7 +92,7 @@ class Gate:
     since: float = 0.0
     closed_until: float | None = None
     why: str = ""
-    lifted_by: Lift = Lift.PROBES
+    opened_by: OpenedBy = OpenedBy.PROBES
     kept_until: float | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,7 +119,7 @@ class Gate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the gate as it is shown, in UTC; one that is tested, or that a person opens, has no end."""
-        has_end = self.state is GateState.CLOSED and self.lifted_by is not Lift.PERSON
+        has_end = self.state is GateState.CLOSED and self.opened_by is not OpenedBy.PERSON
         return {
             "scope": self.scope,
             "account": self.account_id,
@@ -127,7 +127,7 @@ class Gate:
             "state": str(self.state),
             "since": to_datetime(self.since),
             "until": to_datetime(self.closed_until) if has_end else None,
-            "lifted_by": str(self.lifted_by),
+            "opened_by": str(self.opened_by),
             "why": self.why,
         }
 

@@ -198,7 +198,7 @@ class RemoteFolder:
         return True
 
     def delete(self, name: str) -> None:
-        """Delete a file; one that is absent is no error."""
+        """Delete a file; one that is absent is not an error."""
         _, root, recent_bytes = self._open()
         recent_bytes.drop(name)
         try:

@@ -1,4 +1,4 @@
-"""Loads a settings model strictly: a name that is no setting is refused, with the name that was probably meant.
+"""Loads a settings model strictly: a name that is not a setting is refused, with the name that was probably meant.
 
 Messages name variables and never contain a value, which may be a secret.
 """
@@ -31,7 +31,7 @@ class SettingNames:
 
     Args:
         model: a model whose fields are plain values, sections (models), or dictionaries of either.
-        others: names with the prefix that are no settings and belong to others.
+        others: names with the prefix that are not settings and belong to others.
     """
 
     def __init__(self, model: type[BaseModel], prefix: str, others: Collection[str] = ()) -> None:
@@ -55,7 +55,7 @@ class SettingNames:
         return iter(self._types)
 
     def find_unknown(self, environment: Mapping[str, str]) -> list[str]:
-        """Return the variables with the prefix, not empty, whose first part is no setting; case does not matter.
+        """Return the variables with the prefix, not empty, whose first part is not a setting; case does not matter.
 
         What follows a section's name is checked when the model is created.
         """
@@ -68,7 +68,7 @@ class SettingNames:
         return sorted(name for name, value in values.items() if value and not _is_json(value))
 
     def describe_unknown(self, name: str, candidates: Collection[str] = ()) -> str:
-        """Return that `name` is no setting, and the nearest of `candidates` (by default all names) if one is near."""
+        """Return that `name` is not a setting, and the nearest of `candidates` (by default all) if one is near."""
         names = candidates or {*self._types, *self._sections, *self._others}
         texts = [candidate.removeprefix(self._prefix) for candidate in sorted(names)]
         near = get_close_matches(name.upper().removeprefix(self._prefix), texts, n=1, cutoff=_SIMILARITY)
@@ -104,7 +104,7 @@ def load(model: type[ModelT], names: SettingNames, environment: Mapping[str, str
     """Return the settings of the environment and of `values`, which win.
 
     Raises:
-        BadRequest: a name is no setting, or a value is not valid; the message lists all of them with the reasons.
+        BadRequest: a name is not a setting, or a value is not valid; the message lists all of them with the reasons.
     """
     reasons = [names.describe_unknown(name) for name in names.find_unknown(environment)]
     try:

@@ -134,7 +134,7 @@ class LogCheck:
     """What was found in a log.
 
     Attributes:
-        skipped: files of the folder that are no part of the log.
+        skipped: files of the folder that are not part of the log.
         quarantine: counts by reason, with one sample of each.
         rejected_values: some of the values, by field, that were not understood.
         zones: accepted events by reader zone; empty where the log names none.

@@ -218,7 +218,7 @@ class _Run:
                 return self.result
             state["report"] = None
         if self.failure is not None and not self.result.counts.get("compared"):
-            raise self.failure  # nothing could be compared, as with a wrong token: that is no success
+            raise self.failure  # nothing could be compared, as with a wrong token: that is not a success
         return self.result
 
     def _reconcile_case(self, account: Account, report: str, state: dict[str, Any], *, is_settled: bool) -> bool:

@@ -37,7 +37,7 @@ def make_follow_alarms(context: Context, clock: Clock) -> Step:
 
 MAX_SCOPES: Final = 200
 """Scopes of one sample; an installation has a few tokens and apps, and accounts are left out."""
-_RASTER: Final = timedelta(minutes=1)
+_ROUNDED_TO: Final = timedelta(minutes=1)
 
 
 def make_sample_capacity(context: Context, status: Callable[[], AdmissionStatus], clock: Clock) -> Step:
@@ -58,7 +58,7 @@ def make_sample_capacity(context: Context, status: Callable[[], AdmissionStatus]
             return StepResult(skipped="nothing was called yet")
         samples = [
             CapacitySample(
-                at=floor_to(now, _RASTER),
+                at=floor_to(now, _ROUNDED_TO),
                 scope=scope.scope,
                 limit=float(scope.limit),
                 in_flight=sum(scope.in_flight.values()),
@@ -177,11 +177,11 @@ def check_step_names(names: Iterable[str]) -> list[str]:
     """Return the names in the order of the steps; every step for no name.
 
     Raises:
-        BadRequest: one of them is no step.
+        BadRequest: one of them is not a step.
     """
     chosen = set(names)
     for name in sorted(chosen - set(STEPS)):
-        raise BadRequest(f"{name!r} is no step of maintenance; the steps are {', '.join(STEPS)}")
+        raise BadRequest(f"{name!r} is not a step of maintenance; the steps are {', '.join(STEPS)}")
     return [name for name in STEPS if name in chosen or not chosen]
 
 

@@ -34,7 +34,7 @@ ACTION_BREAKDOWNS: Final = (
     "action_carousel_card_name",
 )
 _JOINED: Final = frozenset(ACTION_BREAKDOWNS[:3])
-"""Action breakdowns that join every combination that is no exception."""
+"""Action breakdowns that join every combination that is not an exception."""
 _CARD: Final = ACTION_BREAKDOWNS[5:]
 _PLATFORM: Final = ("publisher_platform",)
 _PLACEMENTS: Final = (

@@ -136,7 +136,7 @@ def check_origin(request: Request) -> None:
 
 
 def _get_host(url: str) -> str | None:
-    """Return host and port of a URL, without the default port; None for what is no URL of a page."""
+    """Return host and port of a URL, without the default port; None for what is not a URL of a page."""
     try:
         parts = urlsplit(url)
     except ValueError:

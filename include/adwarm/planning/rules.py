@@ -50,7 +50,7 @@ class Rule:
 
     Attributes:
         sentence: what is so, without its period; a clause where it is the reason that a report was warm or not.
-        advice: the next step; empty where this is no reason.
+        advice: the next step; empty where this is not a reason.
     """
 
     name: str

@@ -66,11 +66,11 @@ def recommend_strategy(
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """Keys of one strategy that are fetched one batch after the other; its lanes run at the same time.
+class MappedTask:
+    """The keys of a strategy that one mapped task fetches, batch by batch. Its tasks run at the same time.
 
     Attributes:
-        batch: number of the lane in the plan of the run.
+        batch: number of the task in the plan of the run.
         slice_size: keys of a batch.
         pause_seconds: pause between two batches.
         max_calls: upstream calls that the strategy may make in an hour, or the run in all when a form describes it.
@@ -88,11 +88,11 @@ class StrategyPlanSummary:
 
     Attributes:
         strategies: by name of a planned strategy how many of its keys are planned, fresh, cut by the budget, being
-            fetched by another run, and not fresh though tried since the due time, and the number of its lanes; and how
+            fetched by another run, and not fresh though tried since the due time, and the number of its tasks; and how
             many are left out because warming is switched off, when it is.
         problems: by name of a strategy that could not be planned, why.
         rechecks: by name of a strategy that may have to be planned again before its next due time, when.
-        lanes: what there is to carry out; none in a dry run.
+        tasks: what there is to carry out; none in a dry run.
         examples: the first planned keys.
         stopped: why nothing is fetched; empty while warming is switched on.
     """
@@ -101,7 +101,7 @@ class StrategyPlanSummary:
     strategies: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     rechecks: dict[str, datetime] = field(default_factory=dict)
-    lanes: list[Lane] = field(default_factory=list)
+    tasks: list[MappedTask] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
     stopped: str = ""
 
@@ -112,7 +112,7 @@ class StrategyPlanSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         rechecks = {name: at.isoformat() for name, at in self.rechecks.items()}
-        return {**vars(self), "rechecks": rechecks, "lanes": len(self.lanes)}
+        return {**vars(self), "rechecks": rechecks, "tasks": len(self.tasks)}
 
     def __str__(self) -> str:
         parts = [_describe_counts(name, counts, self.rechecks.get(name)) for name, counts in self.strategies.items()]
@@ -123,13 +123,13 @@ class StrategyPlanSummary:
 def _describe_counts(name: str, counts: Mapping[str, int], recheck_at: datetime | None) -> str:
     total = sum(counts[what] for what in ("planned", "fresh", "cut", "in_flight", "tried")) + counts.get("stopped", 0)
     reports = f"{counts['planned']:,} of {format_count(total, 'report')}"
-    lanes = f" in {format_count(counts['lanes'], 'lane')}" if counts["lanes"] else ""
+    tasks = f" in {format_count(counts['tasks'], 'task')}" if counts["tasks"] else ""
     elsewhere = f", {counts['in_flight']:,} being fetched by another run" if counts["in_flight"] else ""
     elsewhere += f", {counts['stopped']:,} left out while it is stopped" if counts.get("stopped") else ""
     elsewhere += f", {counts['tried']:,} tried since the due time" if counts["tried"] else ""
     left_out = f"{counts['fresh']:,} fresh already, {counts['cut']:,} cut by the hourly budget{elsewhere}"
     again = f"; planned again after {recheck_at:%H:%M} UTC" if recheck_at else ""
-    return f"strategy {name}: planned {reports}{lanes}; {left_out}{again}"
+    return f"strategy {name}: planned {reports}{tasks}; {left_out}{again}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class StrategyPlan:
         cut_calls: upstream calls that all cut keys would take.
     """
 
-    lanes: list[list[Recommendation]]
+    tasks: list[list[Recommendation]]
     cut: list[Recommendation]
     counts: dict[str, int]
     recheck_at: datetime | None
@@ -178,7 +178,7 @@ def decide_strategies(
     add_accounts(context.engine, context.settings, chosen, decided_at)
     planner = StrategyPlanner(context, decided_at, run_id)
     summary = StrategyPlanSummary(run_id, problems=dict(selection.problems))
-    lanes: list[list[Recommendation]] = []
+    tasks: list[list[Recommendation]] = []
     cut: list[Recommendation] = []
     for strategy in chosen:
         try:
@@ -190,23 +190,23 @@ def decide_strategies(
         if plan.recheck_at is not None:
             summary.rechecks[strategy.name] = plan.recheck_at
         pace = (strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour)
-        summary.lanes += [Lane(len(lanes) + number, *pace) for number in range(len(plan.lanes))]
-        lanes += plan.lanes
+        summary.tasks += [MappedTask(len(tasks) + number, *pace) for number in range(len(plan.tasks))]
+        tasks += plan.tasks
         cut += plan.cut
     problems = {name: why for name, why in summary.problems.items() if not form or name != form.name}
     record_problems(context.engine, problems)
     if summary.problems and not summary.strategies:
         raise BadRequest(describe_problems(summary.problems))
     if stop:
-        cut = [*(leave_out(item, "stopped", why=stop) for lane in lanes for item in lane), *cut]
-        lanes, summary.lanes, summary.stopped = [], [], stop
+        cut = [*(leave_out(item, "stopped", why=stop) for task in tasks for item in task), *cut]
+        tasks, summary.tasks, summary.stopped = [], [], stop
         for counts in summary.strategies.values():
-            counts.update(planned=0, lanes=0, stopped=counts["planned"])
+            counts.update(planned=0, tasks=0, stopped=counts["planned"])
         summary.rechecks = dict.fromkeys(summary.strategies, decided_at)
-    save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, left_out=cut)
-    summary.lanes = [] if dry_run else summary.lanes
+    save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, tasks, left_out=cut)
+    summary.tasks = [] if dry_run else summary.tasks
     summary.rechecks = {} if dry_run else record_rechecks(context.engine, run_id, summary.rechecks)
-    summary.examples = [str(item.key) for lane in lanes for item in lane][:5]
+    summary.examples = [str(item.key) for task in tasks for item in task][:5]
     return summary
 
 
@@ -257,20 +257,20 @@ class StrategyPlanner:
         limit = strategy.max_calls_per_hour
         planned, cut = _split(candidates, limit if is_form else self.get_calls_left(strategy), limit)
         self._taken.update(item.key for item in planned)
-        lanes = batch_by_account(planned, strategy.batch_size, strategy.max_parallel_batches)
+        tasks = batch_by_account(planned, strategy.batch_size, strategy.max_parallel_batches)
         counts = {
             "planned": len(planned),
             "fresh": len(keys) - len(stale),
             "cut": len(cut),
             "in_flight": len(open_keys) - len(free),
             "tried": len(stale) - len(open_keys),
-            "lanes": len(lanes),
+            "tasks": len(tasks),
         }
         expiries = {key: end for key, end in zip(keys, fresh_until, strict=True) if key not in tried}
         recheck_at = None if is_form else self._find_recheck(strategy, slot, keys, expiries, is_cut=bool(cut))
         calls, cut_calls = (sum(item.calls for item in items) for items in (planned, cut))
         return StrategyPlan(
-            lanes=lanes,
+            tasks=tasks,
             cut=cut[:MAX_LISTED_CUTS],
             counts=counts,
             recheck_at=recheck_at,

@@ -44,12 +44,12 @@ def trace(context: Context, text: str) -> list[TraceStep]:
     """Return the steps of an id, in their order.
 
     Raises:
-        BadRequest: it is no id.
+        BadRequest: it is not an id.
         NotFound: nothing has it; rows are deleted after their retention.
     """
     match = _ID.fullmatch(text)
     if match is None and "/" not in text:
-        raise BadRequest(f"{text[:60]!r} is no id; write a run such as DAG/RUN, warm-12 or request-7")
+        raise BadRequest(f"{text[:60]!r} is not an id; write a run such as DAG/RUN, warm-12 or request-7")
     if match is None:
         steps = list(_trace_run(context, text))
     elif match[1] == "warm":

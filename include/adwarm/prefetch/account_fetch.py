@@ -110,7 +110,7 @@ class AccountFetch:
         self._started = self.context.clock.now()
 
     def run(self) -> list[KeyOutcome]:
-        """Return one outcome per request, in order. Raises nothing but what is no `Exception`.
+        """Return one outcome per request, in order. Raises nothing but what is not an `Exception`.
 
         The outcomes are reported, unless the first attempt met a dead token: then call `finish` or `make_next_attempt`.
         """

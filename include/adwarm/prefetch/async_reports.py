@@ -331,7 +331,7 @@ class ReportPoller:
         late = []
         for waiting in self._waiting.values():
             waiting.seconds_left -= passed
-            if not waiting.seconds_left > 0:  # infinity minus infinity is no number
+            if not waiting.seconds_left > 0:  # infinity minus infinity is not a number
                 late.append(waiting)
         for waiting in late:
             status = self._schedules[waiting.connection].remove(waiting.handle)

@@ -20,7 +20,7 @@ from typing import Any
 
 from adwarm.foundation.clock import TimeLimit, check_limits, limited
 from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
-from adwarm.foundation.gate import FOREVER, Gate, Lift, Rule, may_call
+from adwarm.foundation.gate import FOREVER, Gate, OpenedBy, Rule, may_call
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import FetchLease, RunningReport
@@ -144,7 +144,7 @@ class Batch:
             gate = self._find_gate(_token_scope(connection, credential), f"source:{source}")
         if gate is None:
             return check_limits()
-        if gate.lifted_by is Lift.CREDENTIAL:
+        if gate.opened_by is OpenedBy.CREDENTIAL:
             dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
             dead.credential = credential
             raise dead
@@ -158,7 +158,7 @@ class Batch:
         with self._lock:
             if isinstance(error, TokenDead):
                 scope = _token_scope(connection, error.credential)
-                self._gates[scope] = Gate(scope, Rule.ISOLATION, closed_until=FOREVER, lifted_by=Lift.CREDENTIAL)
+                self._gates[scope] = Gate(scope, Rule.ISOLATION, closed_until=FOREVER, opened_by=OpenedBy.CREDENTIAL)
             if isinstance(error, Refused) and error.scope == f"source:{source}":
                 until = self.monotonic() + error.retry_after
                 self._gates.setdefault(error.scope, Gate(error.scope, Rule.BREAKER, closed_until=until, why=str(error)))
@@ -187,7 +187,7 @@ class Batch:
         """End every account at its next call, and those that wait for a report at once."""
         message = f"{why}; the next attempt continues with what is left"
         with self._lock:
-            stop = Gate(_BATCH, Rule.STOP, closed_until=FOREVER, why=message, lifted_by=Lift.TIME)
+            stop = Gate(_BATCH, Rule.STOP, closed_until=FOREVER, why=message, opened_by=OpenedBy.TIME)
             self._gates.setdefault(_BATCH, stop)
         self.poller.close()
 

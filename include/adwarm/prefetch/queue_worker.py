@@ -165,7 +165,7 @@ class QueueWorker:
                 ).outcomes
         except AdwarmError as error:
             log.warning("a batch of the queue failed as a whole: %s", error)
-            # A stop is no attempt, so that the requests do not run out of attempts when processes are replaced.
+            # A stop is not an attempt, so that the requests do not run out of attempts when processes are replaced.
             pause = error.retry_after if isinstance(error, BatchStopped) else None
             failed = KeyOutcome(requests[0], KeyStatus.FAILED, reason=str(error), error=error, retry_after=pause)
             return [replace(failed, request=item) for item in requests]

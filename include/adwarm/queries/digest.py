@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.fatigue.recommendation import describe_loss, recommend
 from adwarm.foundation.errors import Denied
-from adwarm.foundation.gate import Lift, Rule
+from adwarm.foundation.gate import OpenedBy, Rule
 from adwarm.foundation.wording import format_count, format_some
 from adwarm.planning.explanations import format_percent
 from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, get_first_fresh_day
@@ -27,9 +27,9 @@ _EXPIRY_NOTICE: Final = timedelta(weeks=2)
 """Tokens that expire within this time are named."""
 _SHOWN: Final = 5
 _LIFTS: Final = {
-    Lift.PERSON: "`adwarm gate list` shows what opens it",
-    Lift.CREDENTIAL: "it needs another token",
-    Lift.VERSION: "it needs a newer version of the API",
+    OpenedBy.PERSON: "`adwarm gate list` shows what opens it",
+    OpenedBy.CREDENTIAL: "it needs another token",
+    OpenedBy.VERSION: "it needs a newer version of the API",
 }
 
 
@@ -104,7 +104,7 @@ def _describe_cost(context: Context, now: datetime) -> str:
 
 def _list_needs(engine: Engine, now: datetime) -> list[str]:
     """Return what only a person can mend: closed gates, tokens that expire, and open alerts about anything else."""
-    closed = [gate for gate in list_closed(engine, now.timestamp()) if gate.lifted_by in _LIFTS]
+    closed = [gate for gate in list_closed(engine, now.timestamp()) if gate.opened_by in _LIFTS]
     denied = sorted({gate.account_id or gate.scope for gate in closed if gate.rule is Rule.DENIAL})
     gates = [gate for gate in closed if gate.rule is not Rule.DENIAL]
     scopes = {gate.scope.rpartition(" ")[2] for gate in closed}
@@ -116,7 +116,7 @@ def _list_needs(engine: Engine, now: datetime) -> list[str]:
         if item.scope not in scopes and not (denied and item.kind == Denied.__name__)
     ]
     return [
-        *(f"{gate.scope} is closed: {gate.why or gate.rule}; {_LIFTS[gate.lifted_by]}" for gate in gates),
+        *(f"{gate.scope} is closed: {gate.why or gate.rule}; {_LIFTS[gate.opened_by]}" for gate in gates),
         *([f"denied by the platform: {format_some(denied, _SHOWN)}"] if denied else []),
         *(f"the token {item.name} expires on {item.expires_at:%Y-%m-%d}; make a new one" for item in expiring),
         *(f"{item.kind} of {item.scope}: {item.next_step}" for item in raised),

@@ -7,7 +7,7 @@
 | has `MAX_ABANDONED` abandoned calls that still run   | fails at once, without a call                                |
 | takes longer than its timeout                        | fails, and its call is abandoned; in its first minute in a   |
 |                                                      | process that does not count for isolation: libraries load    |
-| raises `NotFound`                                    | has no result; that is no error                              |
+| raises `NotFound`                                    | has no result; that is not an error                          |
 | raises any other error                               | fails; its error is the last one                             |
 | returns a result that is too old                     | is not used; the note says how old it is                     |
 | returns any other result                             | the result is used, and the rest is not tried                |

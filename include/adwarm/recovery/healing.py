@@ -181,7 +181,7 @@ def load_function(path: str) -> HealingFunction:
     """Return the function at `package.module:function`.
 
     Raises:
-        BadRequest: it cannot be imported, or is no function.
+        BadRequest: it cannot be imported, or is not a function.
     """
     module, _, name = path.partition(":")
     try:
@@ -192,6 +192,6 @@ def load_function(path: str) -> HealingFunction:
         problem = redact(f"{type(error).__name__}: {error}")
         raise BadRequest(f"the healing function {path} cannot be imported ({problem}); check PYTHONPATH") from error
     if not callable(function):
-        raise BadRequest(f"{path} is no function")
+        raise BadRequest(f"{path} is not a function")
     healing_function: HealingFunction = function
     return healing_function

@@ -41,7 +41,7 @@ from adwarm.foundation.errors import (
     VersionEnded,
     name_error,
 )
-from adwarm.foundation.gate import Gate, Lift, Rule, may_call, to_datetime
+from adwarm.foundation.gate import Gate, OpenedBy, Rule, may_call, to_datetime
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.settings import RecoverySettings
@@ -159,7 +159,7 @@ class IsolationTracker:
             f"{longest.why}; it is tested then"
         )
         seconds, kind = longest.remaining_seconds(now), longest.data.get("kind")
-        if longest.lifted_by is Lift.CREDENTIAL:  # a human may renew the token long before the isolation is over
+        if longest.opened_by is OpenedBy.CREDENTIAL:  # a human may renew the token long before the isolation is over
             seconds = min(seconds, self._rules.cooldown_seconds)
         isolated = Isolated(message, retry_after=seconds, scope=longest.scope, kind=kind)
         isolated.credential = longest.data.get("credential", "")
@@ -206,7 +206,7 @@ class IsolationTracker:
                 since=after.changed_at,
                 closed_until=after.closed_until(rules),
                 why=why[:_MAX_REASON],
-                lifted_by=Lift.CREDENTIAL if data["kind"] == TokenDead.__name__ else Lift.PROBES,
+                opened_by=OpenedBy.CREDENTIAL if data["kind"] == TokenDead.__name__ else OpenedBy.PROBES,
                 kept_until=_kept_until(gate, after, now + rules.window_seconds if failed else None),
                 data=data,
             )

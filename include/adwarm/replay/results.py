@@ -64,7 +64,7 @@ def policy_result(
         calls: upstream calls, cells x columns.
         fetch_seconds: how long a reader waits at a miss.
         probability: metrics of its probabilities; None when it states none.
-        as_deployed: the figures of its deployed plan; None when it is no forecast.
+        as_deployed: the figures of its deployed plan; None when it is not a forecast.
     """
     read_at = sorted({*READ_AT, *thresholds.targets})
     points = curve_points(counts, calls, np.array(read_at))

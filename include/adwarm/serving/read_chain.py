@@ -1,4 +1,4 @@
-"""The fallback chain: how a report is answered when its stored entry is no hit.
+"""The fallback chain: how a report is answered when its stored entry is not a hit.
 
 The read API, `adwarm get` and `PrefetchInsightsOperator` use it. A hit is answered before it. Then the steps of
 `recovery.fallbacks` run in their order until one answers:
@@ -18,11 +18,11 @@ The read API, `adwarm get` and `PrefetchInsightsOperator` use it. A hit is answe
 | rule                                                                                                              |
 |-------------------------------------------------------------------------------------------------------------------|
 | A caller that asks for fresh data runs `upstream` first, whatever its place and condition; the others follow it.    |
-| A step whose `errors` are not `any` runs only after an error of these classes, the last one; `NotFound` is no error. |
+| A step whose `errors` are not `any` runs only if the last error is of these classes; `NotFound` is not an error.     |
 | A step that takes longer than its timeout has failed with `TimeoutError`; data older than its `max_age_hours` is not |
 | used.                                                                                                             |
 | `partitions`, `window` and `source` are isolated when they keep failing; `upstream` has its own breaker.            |
-| An answer of other days than the key means now is no answer, whichever step gives it, unless the caller allows it.  |
+| Data of other days than the key means now is not used, whichever step has it, unless the caller allows it.          |
 | Only `entry` and `upstream` may answer with fresh data; everything else is stale and degraded, with the reason.      |
 | Nothing but `upstream` stores anything.                                                                           |
 """

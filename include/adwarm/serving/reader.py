@@ -8,7 +8,7 @@
 | do not decode                            |                                               |
 | was fetched while the reader waited      | `fetched`                                     |
 
-What is done when the entry is no hit is decided by `adwarm.serving.read_chain`.
+What is done when the entry is not a hit is decided by `adwarm.serving.read_chain`.
 """
 
 import logging
@@ -166,7 +166,7 @@ class Reader:
         """Add one read to the traffic of its hour, and to its entry unless the warmer read it.
 
         A fetch that the reader waited for counts as a miss. A read that cannot be counted is not a failed read: a full
-        disk is no reason not to answer.
+        disk is not a reason not to answer.
         """
         try:
             self._count(result, actor, latency_ms)

@@ -2,7 +2,7 @@
 
 Values come from the environment (`ADWARM_DATABASE_URL`, `ADWARM_PLANNING__MIN_CONFIDENCE`, ...), and from the TOML file
 that `ADWARM_CONFIG` names; the environment wins. What neither sets may come from the function that
-`ADWARM_SECRETS_HOOK` names. A name that is no setting is refused.
+`ADWARM_SECRETS_HOOK` names. A name that is not a setting is refused.
 """
 
 import logging
@@ -261,7 +261,7 @@ OTHER_VARIABLES = (
     "ADWARM_UP_PORT",
     "ADWARM_UP_SOURCE_LOG",
 )
-"""Names with the prefix that are no settings; every other name is refused."""
+"""Names with the prefix that are not settings; every other name is refused."""
 NAMES = SettingNames(Settings, "ADWARM_", OTHER_VARIABLES)
 
 
@@ -269,8 +269,8 @@ def load_settings(**overrides: Any) -> Settings:
     """Return the settings of this process.
 
     Raises:
-        BadRequest: a name is no setting, or a value is not valid; the message names each variable and the reason, and
-            contains no value.
+        BadRequest: a name is not a setting, or a value is not valid; the message names each variable and the reason,
+            and contains no value.
     """
     choice = home_choice()
     if choice.is_relative and "home" not in overrides:

@@ -29,11 +29,11 @@ def check_error_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return `names`.
 
     Raises:
-        ValueError: one of them is no name of an error.
+        ValueError: one of them is not a name of an error.
     """
     for name in names:
         if name not in ERROR_NAMES:
-            raise ValueError(f"{name!r} is no class of errors; the classes are {', '.join(sorted(ERROR_NAMES))}")
+            raise ValueError(f"{name!r} is not a class of errors; the classes are {', '.join(sorted(ERROR_NAMES))}")
     return names
 
 
@@ -44,7 +44,7 @@ def check_dotted_path(path: str | None) -> str | None:
         ValueError: it does not have the form `package.module:name`.
     """
     if path is not None and not _DOTTED.fullmatch(path):
-        raise ValueError(f"{path!r} is no dotted path; write package.module:name")
+        raise ValueError(f"{path!r} is not a dotted path; write package.module:name")
     return path
 
 
@@ -137,7 +137,7 @@ DEFAULT_FALLBACKS = (
     FallbackSettings(kind="window", timeout_seconds=1.0, max_age_hours=14 * 24),
     FallbackSettings(kind="none", timeout_seconds=1.0),
 )
-"""An older date range is no substitute while the requested one can be fetched, so `window` follows `upstream`."""
+"""An older date range is not a substitute while the requested one can be fetched, so `window` follows `upstream`."""
 
 DEFAULT_HEALERS = (
     HealerSettings(action="token_refresh", errors=("TokenDead",), cooldown_seconds=60),

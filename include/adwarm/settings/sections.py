@@ -32,7 +32,7 @@ def check_zone(name: str) -> str:
     """Return `name`.
 
     Raises:
-        ValueError: it is no time zone.
+        ValueError: it is not a time zone.
     """
     try:
         zone(name)
@@ -45,7 +45,7 @@ def parse_options(text: SecretStr) -> dict[str, Any]:
     """Return the options of a file system.
 
     Raises:
-        ValueError: the text is no JSON object; the message does not contain it.
+        ValueError: the text is not a JSON object; the message does not contain it.
     """
     try:
         return _OPTIONS.validate_json(text.get_secret_value(), strict=True)

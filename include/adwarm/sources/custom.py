@@ -43,7 +43,7 @@ def custom_factory(source: SourceSettings, connection: str, clock: Clock | None)
     The function of the user is imported here, and called for each source.
 
     Raises:
-        BadRequest: there is no such function or entry point; the built one is no source, or is for another connection.
+        BadRequest: there is no such function or entry point, or what it makes is not a source of this connection.
     """
     kind = source.kind
     make = _load_path(kind) if ":" in kind else _load_entry_point(kind)
@@ -75,7 +75,8 @@ def _load_entry_point(kind: str) -> MakeSource:
     if kind not in points:
         choices = ", ".join([*_BUILT_IN, *sorted(points)])
         raise BadRequest(
-            f"ADWARM_SOURCE__KIND is {kind!r}, which is no source; write one of {choices}, or package.module:function"
+            f"ADWARM_SOURCE__KIND is {kind!r}, which is not a source; write one of {choices}, "
+            "or package.module:function"
         )
     try:
         function = points[kind].load()
@@ -87,7 +88,7 @@ def _load_entry_point(kind: str) -> MakeSource:
 
 def _check_callable(function: Any, kind: str) -> MakeSource:
     if not callable(function):
-        raise BadRequest(f"ADWARM_SOURCE__KIND names {kind!r}, which is no function that makes a source")
+        raise BadRequest(f"ADWARM_SOURCE__KIND names {kind!r}, which is not a function that makes a source")
     make_source: MakeSource = function
     return make_source
 
@@ -96,7 +97,7 @@ def _check_source(made: Any, kind: str, connection: str) -> None:
     missing = [name for name in _MEMBERS if not hasattr(made, name)]
     if missing:
         raise BadRequest(
-            f"{kind!r} made a {type(made).__name__}, which is no source: it has no {', '.join(missing)}; derive it "
+            f"{kind!r} made a {type(made).__name__}, which is not a source: it has no {', '.join(missing)}; derive it "
             "from adwarm.sources.synchronous.SynchronousSource, or write them"
         )
     if made.connection != connection:

@@ -155,7 +155,7 @@ class CreativeSource(Protocol):
         ...
 
     def read_thumbnail(self, url: str) -> bytes:
-        """Return what is behind the link of a thumbnail, which is no call of the API."""
+        """Return what is behind the link of a thumbnail, which is not a call of the API."""
         ...
 
 

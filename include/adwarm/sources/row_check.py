@@ -116,7 +116,7 @@ def check_ids(rows: Sequence[Row]) -> None:
 def _refuse_faults(rows: Sequence[Row], find_fault: Callable[[_Columns], _FieldFault | None]) -> None:
     def find(checked: Sequence[Row]) -> _FieldFault | None:
         if not _are_all(checked, dict):
-            return "the row", "is no object"
+            return "the row", "is not an object"
         if (fields := max(map(len, checked))) > MAX_FIELDS:
             return "the row", f"has {fields} fields, more than {MAX_FIELDS}"
         return find_fault(read_fields(checked))
@@ -154,7 +154,7 @@ def _find_foreign_day(columns: _Columns, days: AbstractSet[tuple[str, str]]) -> 
             return missing
         for value in _distinct(columns[name]):
             if not _is_day(value):
-                return name, f"is {_shown(value)}, which is no day as YYYY-MM-DD"
+                return name, f"is {_shown(value)}, which is not a day as YYYY-MM-DD"
     foreign = {*zip(columns["date_start"], columns["date_stop"], strict=True)} - days
     for since, until in foreign:
         return "date_start", f"and date_stop are {since} and {until}, which were not asked for"
@@ -224,12 +224,12 @@ def _each(rule: Callable[[Any], str | None], values: Iterable[Any]) -> str | Non
 
 def _account(value: Any) -> str | None:
     is_valid = isinstance(value, str) and _ACCOUNT.fullmatch(value)
-    return None if is_valid else f"is {_shown(value)}, which is no account id"
+    return None if is_valid else f"is {_shown(value)}, which is not an account id"
 
 
 def _numeric_id(value: Any) -> str | None:
     is_valid = isinstance(value, str) and _DIGITS.fullmatch(value)
-    return None if is_valid else f"is {_shown(value)}, which is no id of digits"
+    return None if is_valid else f"is {_shown(value)}, which is not an id of digits"
 
 
 def _text_id(value: Any) -> str | None:
@@ -281,7 +281,7 @@ def _actions(values: Collection[Any]) -> str | None:
         return f"is not a list of up to {MAX_ITEMS} actions"
     actions = list(chain.from_iterable(values))
     if not _are_all(actions, dict) or max(map(len, actions), default=0) > MAX_FIELDS:
-        return "holds an item that is no action"
+        return "holds an item that is not an action"
     for name, column in read_fields(actions).items():
         if name == "value":
             fault = _figures(_distinct(column))

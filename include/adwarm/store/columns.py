@@ -62,7 +62,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 class EnumText(TypeDecorator[Any]):
     """A member of an enum as text: a `StrEnum` by its value, any other one by its name in small letters.
 
-    A text is stored and compared as it is, so a filter may have one that is no member.
+    A text is stored and compared as it is, so a filter may have one that is not a member.
     """
 
     impl = String

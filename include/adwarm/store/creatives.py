@@ -58,13 +58,13 @@ def store_picture(objects: ObjectStore, item: AdCreative, data: bytes) -> AdCrea
     """Store a picture and return `item` with it. The first bytes say what it is, whatever its sender says.
 
     Raises:
-        Corrupt: it is no PNG, JPEG, GIF or WebP.
+        Corrupt: it is not a PNG, JPEG, GIF or WebP.
         StorageError: it cannot be stored.
     """
     is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
     suffix = next((suffix for beginning, suffix in _BEGINNINGS.items() if data.startswith(beginning)), None)
     if suffix is None and not is_webp:
-        raise Corrupt(f"the picture of {len(data):,} bytes is no PNG, JPEG, GIF or WebP", code="picture")
+        raise Corrupt(f"the picture of {len(data):,} bytes is not a PNG, JPEG, GIF or WebP", code="picture")
     suffix = suffix or ".webp"
     return replace(item, object_hash=objects.put(data, suffix), suffix=suffix)
 

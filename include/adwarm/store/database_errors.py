@@ -89,7 +89,7 @@ _SQLITE_STORAGE = {
     ),
     "SQLITE_NOTADB": (
         "database_damaged",
-        "the file is no SQLite database",
+        "the file is not a SQLite database",
         "check the path; or move the file away, and run `adwarm db upgrade`",
     ),
 }

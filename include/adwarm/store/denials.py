@@ -27,7 +27,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, or_, select
 
 from adwarm.foundation.errors import VersionEnded
-from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.foundation.gate import Gate, OpenedBy, Rule
 from adwarm.store.database import read_statement, read_transaction, write_transaction
 from adwarm.store.gates import SqlGates, read_row, save_gates
 from adwarm.store.gates import table as gate
@@ -65,7 +65,7 @@ def refuse_fields(
         return replace(
             before,
             since=since,
-            lifted_by=Lift.TIME,
+            opened_by=OpenedBy.TIME,
             kept_until=since + FIELD_PERIOD.total_seconds(),
             data={
                 "credential": credential,
@@ -115,7 +115,7 @@ def make_version_scope(connection: str, version: str) -> str:
 def make_ended(scope: str, reason: str, at: datetime) -> Gate:
     """Return the gate of a version of the API that the platform takes no call by."""
     gate = _make_gate(scope, reason, at, {"kind": VersionEnded.__name__})
-    return replace(gate, rule=Rule.VERSION, lifted_by=Lift.VERSION)
+    return replace(gate, rule=Rule.VERSION, opened_by=OpenedBy.VERSION)
 
 
 def open_versions(engine: Engine, scopes: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ def _make_gate(scope: str, reason: str, at: datetime, data: Mapping[str, Any]) -
         since=since,
         closed_until=end,
         why=reason[:_MAX_REASON],
-        lifted_by=Lift.CREDENTIAL,
+        opened_by=OpenedBy.CREDENTIAL,
         kept_until=end,
         data=data,
     )

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-from adwarm.foundation.gate import Gate, GateState, Lift, Rule
+from adwarm.foundation.gate import Gate, GateState, OpenedBy, Rule
 from adwarm.store.columns import key_column, metadata, value_column
 from adwarm.store.database import database_time, insert_new, read_statement, read_transaction, upsert, write_transaction
 
@@ -38,7 +38,7 @@ table = Table(
     value_column("since", Float),
     Column("closed_until", Float),
     value_column("why", Text),
-    value_column("lifted_by", String(16)),
+    value_column("opened_by", String(16)),
     Column("kept_until", Float),
     value_column("data", JSON, dict),
     # The few closed ones are looked for among those whose failures count, and among parks that are over.
@@ -138,7 +138,7 @@ def to_row(gate: Gate) -> dict[str, Any]:
         "since": gate.since,
         "closed_until": gate.closed_until,
         "why": gate.why,
-        "lifted_by": gate.lifted_by.value,
+        "opened_by": gate.opened_by.value,
         "kept_until": gate.kept_until,
         "data": dict(gate.data),
     }
@@ -146,4 +146,4 @@ def to_row(gate: Gate) -> dict[str, Any]:
 
 def read_row(row: RowMapping | Mapping[str, Any]) -> Gate:
     """Return the gate that is stored as `row`."""
-    return Gate(**{**row, "rule": Rule(row["rule"]), "lifted_by": Lift(row["lifted_by"])})
+    return Gate(**{**row, "rule": Rule(row["rule"]), "opened_by": OpenedBy(row["opened_by"])})

@@ -12,7 +12,7 @@ from typing import Annotated
 from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.schema import Index
 
-from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.foundation.gate import Gate, OpenedBy, Rule
 from adwarm.store.columns import from_row, shorten, table_of, to_row
 from adwarm.store.database import database_time, read_statement, read_transaction, write_transaction
 from adwarm.store.gates import MAX_SCOPE_LENGTH, SqlGates
@@ -60,7 +60,7 @@ class HealingStore:
             if not claims[-1]:
                 return gate
             until, data = now + cooldown_seconds, {"is_running": True}
-            closed = Gate(gate.scope, gate.rule, since=now, closed_until=until, lifted_by=Lift.TIME)
+            closed = Gate(gate.scope, gate.rule, since=now, closed_until=until, opened_by=OpenedBy.TIME)
             return replace(closed, why=f"{name} runs", kept_until=until, data=data)
 
         self._gates.change(_scope(name), Rule.COOLDOWN, claim)

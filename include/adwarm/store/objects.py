@@ -182,7 +182,7 @@ class ObjectStore:
             raise NotFound(f"object {digest[:12]} is not in the store") from None
 
     def delete(self, digest: str, suffix: str = ".parquet") -> None:
-        """Delete an object. A missing object is no error; a folder that has its name is deleted with its content.
+        """Delete an object. A missing object is not an error; a folder that has its name is deleted with its content.
 
         Raises:
             StorageError: it cannot be deleted.

@@ -18,7 +18,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, select
 
-from adwarm.foundation.gate import FOREVER, Gate, GateState, Lift, Rule, may_call, to_datetime
+from adwarm.foundation.gate import FOREVER, Gate, GateState, OpenedBy, Rule, may_call, to_datetime
 from adwarm.store.database import read_statement, write_transaction
 from adwarm.store.gates import read_row, save_gates, table
 
@@ -110,5 +110,5 @@ def _to_gate(state: SwitchState) -> Gate:
     closed_until = FOREVER if state.is_turned else None
     data = {"by": state.changed_by, "why": state.why}
     return Gate(
-        f"{SWITCH}{state.name}", Rule.SWITCH, since, closed_until, why=str(state), lifted_by=Lift.PERSON, data=data
+        f"{SWITCH}{state.name}", Rule.SWITCH, since, closed_until, why=str(state), opened_by=OpenedBy.PERSON, data=data
     )

@@ -264,7 +264,7 @@ def _raises_typed_error(call: Callable[[], Any], what: str) -> None:
     except AdwarmError:
         return
     except Exception as error:
-        raise ContractBroken(f"{what} raised {type(error).__name__} ({error}), which is no AdwarmError") from error
+        raise ContractBroken(f"{what} raised {type(error).__name__} ({error}), which is not an AdwarmError") from error
 
 
 def _error_text(call: Callable[[], Any]) -> str:

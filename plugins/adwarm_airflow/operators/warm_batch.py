@@ -85,7 +85,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         return BatchResult([*before, *result.outcomes])
 
     def with_fallbacks(self, result: BatchResult) -> BatchResult:
-        """Return `result`: a warm is there to make the key fresh, so older data is no substitute."""
+        """Return `result`: a warm is there to make the key fresh, so older data is not a substitute."""
         return result
 
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:

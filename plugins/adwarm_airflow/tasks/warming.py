@@ -71,7 +71,7 @@ def plan(context: Mapping[str, Any]) -> list[int]:
 
 
 def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Plan the strategies of the run, and return the arguments of each lane.
+    """Plan the strategies of the run, and return the arguments of each task.
 
     A scheduled run plans what is due, and again what expired or was cut since its due time. A triggered one plans what
     its form says, or every enabled strategy when the form names neither accounts nor strategies. Once a day it also
@@ -102,8 +102,8 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     _log_strategies(runtime, summary)
     if form is None and set(selection.rechecks) == set(summary.strategies) and not summary.total("planned"):
         skip_task("no strategy is due, and no report was left to warm since the latest due times")
-    _start_job(runtime, run, summary.total("planned") if summary.lanes else 0, summary.stopped)
-    return [asdict(lane) for lane in summary.lanes]
+    _start_job(runtime, run, summary.total("planned") if summary.tasks else 0, summary.stopped)
+    return [asdict(task) for task in summary.tasks]
 
 
 def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:

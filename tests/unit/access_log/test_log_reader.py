@@ -83,7 +83,7 @@ JSON_LINES = {
 
 
 def test_json_lines_are_read_alike_together_and_one_by_one(tmp_path: Path, subtests: pytest.Subtests) -> None:
-    """A line that is no JSON lets those of its block be read one by one; the events of the others stay the same."""
+    """A line that is not JSON lets those of its block be read one by one; the events of the others stay the same."""
     for case, lines in JSON_LINES.items():
         read = []
         for name, end in (("together", b""), ("apart", b"{NaN\n")):

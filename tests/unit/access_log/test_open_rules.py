@@ -53,7 +53,7 @@ def test_a_condition_on_a_column_that_is_not_there(tmp_path: Path, subtests: pyt
 
 
 def test_ids_become_accounts_and_ranges(tmp_path: Path, subtests: pytest.Subtests) -> None:
-    """A table or a CSV file gives the account, and the range where it has one; ids that it lacks are no opens."""
+    """A table or a CSV file gives the account, and the range where it has one; ids that it lacks are not opens."""
     rows: Rows = [{"ts": AT, "board": board, "date_range": "today"} for board in (17, 18, 19)]
     (tmp_path / "accounts.csv").write_text("dashboard_id,name,account_id,date_range\n17,x,act_1,Last 7 Days\n18,y,2,\n")
     for name, write in WRITERS.items():

@@ -87,7 +87,7 @@ def test_a_denial_is_lifted(services: ActionServices) -> None:
     engine = services.context.engine
     denials.record(engine, "act_1", "default", "digest", "no role on it", datetime(9000, 1, 1, tzinfo=UTC))
     [gate] = list_gates(services, "account:act_1")
-    assert (gate.rule, gate.lifted_by, gate.account_id) == ("denial", "credential", "act_1")
+    assert (gate.rule, gate.opened_by, gate.account_id) == ("denial", "credential", "act_1")
     assert "connection:default account:act_1 is denied until" in open_gates(services, DOER, "account:act_1")
     assert list_gates(services) == []
 

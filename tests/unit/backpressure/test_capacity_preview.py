@@ -8,7 +8,7 @@ from sqlalchemy import Engine, event, select
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, SqlAdmission
 from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview, preview_capacity
-from adwarm.foundation.gate import Lift
+from adwarm.foundation.gate import OpenedBy
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store import capacity
@@ -108,7 +108,8 @@ def test_all_that_would_refuse_a_call_is_asked(
     until = time.now + 90
     with write_transaction(engine) as connection:
         isolated = [isolation_row(name, "open", 0.0, until, "down") for name in ("account:act_8", "connection:down")]
-        dead = {**isolation_row("connection:renewed", "open", 0.0, until, "dead"), "lifted_by": Lift.CREDENTIAL.value}
+        renewed = isolation_row("connection:renewed", "open", 0.0, until, "dead")
+        dead = {**renewed, "opened_by": OpenedBy.CREDENTIAL.value}
         connection.execute(gate.insert(), [*isolated, dead])
     load_machine(engine, limit=1)
     holder = SqlAdmission(engine, BackpressureSettings(), owner="one:9", rng=Random(0), database_time=time)

@@ -35,7 +35,7 @@ def test_set_and_clear(adwarm: Adwarm) -> None:
     words = ["--reader-zone", "Europe/Berlin", "--holiday-country", "de", "--status", "closed", "--connection", "eu"]
     result = adwarm("accounts", "set", "act_1", *words)
     assert result.exit_code == 0
-    assert "eu is no connection of these settings" in result.stderr
+    assert "eu is not a connection of these settings" in result.stderr
     adwarm("accounts", "discover")
     (row,) = adwarm("accounts", "list", "--status", "closed", "--json").json
     assert [row[name] for name in ("id", "reader_zone", "holiday_country", "connection")] == [

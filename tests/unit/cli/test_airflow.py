@@ -105,8 +105,8 @@ def test_a_trial_touches_nothing_of_the_users(adwarm: Adwarm, tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("{not json", "no JSON list of bundles"),
-        ('{"name": "x"}', "no JSON list of bundles"),
+        ("{not json", "not a JSON list of bundles"),
+        ('{"name": "x"}', "not a JSON list of bundles"),
         (json.dumps([{**MINE, "name": "adwarm"}]), "bundle named 'adwarm' of another class"),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_list_that_cannot_be_merged_is_an_error(
 
 
 def test_a_configuration_that_cannot_be_read_is_an_error(adwarm: Adwarm, airflow_folder: Path) -> None:
-    """A limit that is no number and an unreadable file are errors that name what to correct."""
+    """A limit that is not a number and an unreadable file are errors that name what to correct."""
     path = airflow_folder / "airflow.cfg"
     path.write_text("[scheduler]\nmax_dagruns_per_loop_to_schedule = many\n", encoding="utf-8")
     assert "is 'many', no number" in adwarm("airflow", "setup").stderr

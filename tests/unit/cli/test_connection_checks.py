@@ -146,7 +146,7 @@ def test_a_refused_version_is_a_gate_by_the_real_clock(
     assert platform.calls()["total"] == before
 
     (gate,) = adwarm("gate", "list", "--json").json["gates"]
-    assert (gate["scope"], gate["rule"], gate["lifted_by"], gate["account"]) == (scope, "version", "version", None)
+    assert (gate["scope"], gate["rule"], gate["opened_by"], gate["account"]) == (scope, "version", "version", None)
     assert "(#2635)" in gate["why"]
     assert adwarm("status", "--json").json["gates"] == [gate]
     assert scope in find_check(adwarm, "quota")["detail"]

@@ -85,7 +85,7 @@ def test_an_unknown_step_is_refused(adwarm: Adwarm) -> None:
     """The error lists the steps."""
     result = adwarm("maintain", "--step", "vacuum")
     assert result.exit_code == 1
-    assert "'vacuum' is no step of maintenance; the steps are check_health" in result.stderr
+    assert "'vacuum' is not a step of maintenance; the steps are check_health" in result.stderr
 
 
 def _damage() -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from adwarm.fatigue.score import CRITICAL_FROM, WARNING_FROM
 from adwarm.foundation import telemetry
-from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.foundation.gate import Gate, OpenedBy, Rule
 from adwarm.maintenance.platform_watch import NOTHING, STEP
 from adwarm.maintenance.state_metrics import StateReader
 from adwarm.model import AccessToken, Account, CallCause, CauseKind, FatigueScore, TokenScope, WarmReason, WarmStatus
@@ -172,8 +172,8 @@ class _Filler:
 
     def _list_gates(self) -> list[dict[str, Any]]:
         now = START.timestamp()
-        denied = [Gate(f"account:{name}", Rule.DENIAL, now, now + 9e6, "no", Lift.PERSON) for name in ACCOUNTS]
-        dead = Gate("connection:eu", Rule.ISOLATION, now, now + 9e6, "the token is dead", Lift.CREDENTIAL)
+        denied = [Gate(f"account:{name}", Rule.DENIAL, now, now + 9e6, "no", OpenedBy.PERSON) for name in ACCOUNTS]
+        dead = Gate("connection:eu", Rule.ISOLATION, now, now + 9e6, "the token is dead", OpenedBy.CREDENTIAL)
         all_denied = self.random.sample(denied, 3)
         each = [replace(gate, scope=f"connection:{name} {gate.scope}") for gate in all_denied for name in ("eu", "us")]
         rows = [gates.to_row(gate) for gate in (*all_denied, *each, dead)]
@@ -269,7 +269,7 @@ def test_what_is_closed_open_or_waits(surfaces: Surfaces) -> None:
     assert surfaces.number(r"([\d,]+) alerts open", surfaces.check("alerts")) == len(raised)
     assert metrics[telemetry.OPEN_ALERTS.name] == len(raised)
 
-    by_person = [gate for gate in closed if gate["lifted_by"] in {"person", "credential"}]
+    by_person = [gate for gate in closed if gate["opened_by"] in {"person", "credential"}]
     denials = [gate for gate in by_person if gate["rule"] == "denial"]
     scopes = {gate["scope"] for gate in by_person}
     others = [item for item in raised if item["kind"] != "Denied" and item["scope"] not in scopes]

@@ -114,8 +114,8 @@ def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:
     shown = adwarm("status").stdout
 
     assert "every scope may be called" in quiet
-    assert (parked["scope"], parked["rule"], parked["lifted_by"]) == ("account:act_1", "park", "time")
-    assert (breaker["scope"], breaker["state"], breaker["lifted_by"]) == (
+    assert (parked["scope"], parked["rule"], parked["opened_by"]) == ("account:act_1", "park", "time")
+    assert (breaker["scope"], breaker["state"], breaker["opened_by"]) == (
         "source:meta account:act_2",
         "closed",
         "probes",
@@ -202,7 +202,7 @@ def test_status_shows_what_is_isolated_and_healed(adwarm: Adwarm) -> None:
 
     document = adwarm("status", "--json").json
     (isolated,), (healing,) = document["gates"], document["healing"]
-    assert (isolated["scope"], isolated["state"], isolated["lifted_by"]) == ("connection:main", "closed", "credential")
+    assert (isolated["scope"], isolated["state"], isolated["opened_by"]) == ("connection:main", "closed", "credential")
     since, until = (datetime.fromisoformat(isolated[name]) for name in ("since", "until"))
     assert (until - since).total_seconds() == 300
     assert (healing["action"], healing["scope"], healing["succeeded"]) == ("token_refresh", "main", False)

@@ -88,7 +88,7 @@ def test_unknown_ids_are_rejected(adwarm: Adwarm) -> None:
     """An id that does not exist, or text that is none, is an error with advice; two questions at once are one, too."""
     absent = adwarm("status", "99")
 
-    assert (absent.exit_code, "is no id" in adwarm("status", "soon").stderr) == (1, True)
+    assert (absent.exit_code, "is not an id" in adwarm("status", "soon").stderr) == (1, True)
     assert "ask one of them" in adwarm("status", "99", "--actions").stderr
     assert "there is no request 99" in absent.stderr
     assert adwarm("status", "99", "--json").json["kind"] == "NotFound"

@@ -152,7 +152,7 @@ def test_groups_without_a_name_stay_rows_of_their_own() -> None:
 
 @pytest.mark.parametrize("shape", Shape)
 def test_empty_reports_have_every_shape(shape: Shape) -> None:
-    """A report without rows is no error."""
+    """A report without rows is not an error."""
     assert _render(make_document([], []), shape) is not None
 
 

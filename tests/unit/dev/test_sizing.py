@@ -54,8 +54,8 @@ def test_the_command_prints_every_figure(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("word", ["0", "-1", "many", "1.5"])
 def test_a_wrong_number_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A count that is no number above 0 ends with the reason."""
+    """A count that is not a number above 0 ends with the reason."""
     with pytest.raises(SystemExit) as error:
         main([f"--accounts={word}"])
     assert error.value.code == 2
-    assert "is no number above 0" in capsys.readouterr().err
+    assert "is not a number above 0" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def test_scoring_again_stays_an_error_until_the_days_are_back(bench: PrefetchHar
 def test_figures_that_cannot_be_read_are_left_out(
     bench: PrefetchHarness, objects: ObjectStore, name: str, value: str
 ) -> None:
-    """A value that is no number leaves out its row, with account, day, ad and field; the account is scored."""
+    """A value that is not a number leaves out its row, with account, day, ad and field; the account is scored."""
     _close(bench, "act_1", "act_2")
     states = partitions.list_states(bench.engine, "act_1", SPEC, Window(DAY - timedelta(days=1), DAY))
     rows = [{**row, name: value} for row in daily_rows(objects, states, Window(DAY, DAY))]

@@ -151,6 +151,6 @@ def test_the_currency_changes_nothing() -> None:
 
 
 def test_a_prior_survives_json() -> None:
-    """Stored and read again it is equal; a figure that is no part of it any more is left out."""
+    """Stored and read again it is equal; a figure that is not part of it any more is left out."""
     prior = _prior(_account())
     assert AccountPrior.from_dict({**json.loads(json.dumps(prior.to_dict())), "days": 90}) == prior

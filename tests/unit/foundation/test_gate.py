@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.gate import FOREVER, Gate, GateState, Lift, Rule, may_call
+from adwarm.foundation.gate import FOREVER, Gate, GateState, OpenedBy, Rule, may_call
 
 NOW = 10_000.0
 OPEN, TESTED = {"state": "open"}, {"state": "half_open"}
-SWITCH = Gate("switch:calls", Rule.SWITCH, NOW - 60, FOREVER, "calls are switched off", Lift.PERSON)
-PARK = Gate("account:act_1", Rule.PARK, NOW - 60, NOW + 300, "the platform throttled it", Lift.TIME)
+SWITCH = Gate("switch:calls", Rule.SWITCH, NOW - 60, FOREVER, "calls are switched off", OpenedBy.PERSON)
+PARK = Gate("account:act_1", Rule.PARK, NOW - 60, NOW + 300, "the platform throttled it", OpenedBy.TIME)
 BREAKER = Gate("source:meta", Rule.BREAKER, NOW - 10, NOW + 20, "9 of 10 calls failed", data=OPEN)
 ISOLATION = Gate("account:act_1", Rule.ISOLATION, NOW - 10, NOW + 290, "5 of 5 calls failed", data=OPEN)
-DEAD_TOKEN = Gate("connection:main", Rule.ISOLATION, NOW, NOW + 300, "TokenDead: expired", Lift.CREDENTIAL, data=OPEN)
-STOP = Gate("batch", Rule.STOP, NOW - 60, FOREVER, "the batch took longer than 3600 s", Lift.TIME)
-DENIAL = Gate("connection:main account:act_1", Rule.DENIAL, NOW, NOW + 86_400, "no role on it", Lift.CREDENTIAL)
+DEAD_TOKEN = Gate("connection:main", Rule.ISOLATION, NOW, NOW + 300, "TokenDead", OpenedBy.CREDENTIAL, data=OPEN)
+STOP = Gate("batch", Rule.STOP, NOW - 60, FOREVER, "the batch took longer than 3600 s", OpenedBy.TIME)
+DENIAL = Gate("connection:main account:act_1", Rule.DENIAL, NOW, NOW + 86_400, "no role on it", OpenedBy.CREDENTIAL)
 REASONS = {
     "one batch is stopped": STOP,
     "a person switched calls off": SWITCH,

@@ -58,6 +58,6 @@ def test_each_operator_selects_its_rows(field: str, operator: str, value: Any, t
     ],
 )
 def test_what_cannot_be_compared_is_an_error(field: str, operator: str, value: Any) -> None:
-    """An unknown field, an operator of another kind and a value that is no number are error 100."""
+    """An unknown field, an operator of another kind and a value that is not a number are error 100."""
     filtering = json.dumps([{"field": field, "operator": operator, "value": value}])
     assert error_of(drive().insights(filtering=filtering)) == (100, None)

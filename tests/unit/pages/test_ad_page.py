@@ -80,7 +80,7 @@ def test_daily_figures_are_drawn_with_the_start_of_the_decline(page: Page) -> No
 
 @SQLITE_ONLY
 def test_days_that_are_not_stored_are_named(page: Page) -> None:
-    """A day between stored ones that is missing is no day without delivery."""
+    """A day between stored ones that is missing is not a day without delivery."""
     _store(page, [_score("1", 70.0)])
     _store_days(page, [0.02, 0.02])
     with write_transaction(page.runtime.engine) as connection:

@@ -281,7 +281,7 @@ def test_values_that_are_not_offered_are_refused(page: Page, subtests: pytest.Su
 
 
 def test_a_text_that_is_a_pattern_matches_itself(page: Page) -> None:
-    """Signs of SQL patterns stand for themselves, a zero byte is dropped, and what is no account id is such a text."""
+    """Signs of SQL patterns stand for themselves, a zero byte is dropped; so it is for what is not an account id."""
     _store(page, [_score("1", 20.0)])
     assert 'value="no%such"' in page.tile("fatigue", "ads", account="no%such")
     assert "No ad matches" in page.tile("fatigue", "ads", text="%")

@@ -105,7 +105,7 @@ def test_a_plan_is_cut_while_warming_is_off(engine: Engine, objects: ObjectStore
 
 
 def test_strategies_wait_while_warming_is_off(engine: Engine, objects: ObjectStore) -> None:
-    """Their keys are cut, no lane is carried out, and they are planned again by the first run after that."""
+    """Their keys are cut, no task is carried out, and they are planned again by the first run after that."""
     context = Context(engine, objects, Settings())
     accounts.save(engine, [Account("act_1", "UTC", "UTC", "EUR")], NOW)
     strategy = Strategy("mornings", ("yesterday",), accounts=("act_1",))
@@ -114,7 +114,7 @@ def test_strategies_wait_while_warming_is_off(engine: Engine, objects: ObjectSto
     selection = select_due(engine, "dag/1", NOW)
     _turn(engine, Switch.WARMING, is_on=False)
     stopped = decide_strategies(context, selection, NOW, "dag/1")
-    assert (stopped.lanes, stopped.total("planned")) == ([], 0)
+    assert (stopped.tasks, stopped.total("planned")) == ([], 0)
     assert {row.status for row in warms.list_by_run(engine, "dag/1")} == {"cut"}
 
     _turn(engine, Switch.WARMING, is_on=True)

@@ -158,7 +158,7 @@ def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
     bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
     assert first == second
-    assert first.strategies == {"pair": {"planned": 3, "fresh": 1, "cut": 0, "in_flight": 0, "tried": 0, "lanes": 1}}
+    assert first.strategies == {"pair": {"planned": 3, "fresh": 1, "cut": 0, "in_flight": 0, "tried": 0, "tasks": 1}}
     rows = warms.list_by_run(bench.engine, RUN)
     assert {(row.key.account_id, row.key.date_range, row.reason, row.strategy) for row in rows} == {
         ("act_1", "last_7d", "strategy", "pair"),
@@ -174,7 +174,7 @@ def test_two_strategies_plan_a_key_once(bench: PrefetchHarness) -> None:
     summary = _decide(bench, urgent, PAIR)
     assert (
         summary.total("planned"),
-        [(lane.batch, lane.slice_size, lane.pause_seconds) for lane in summary.lanes],
+        [(task.batch, task.slice_size, task.pause_seconds) for task in summary.tasks],
     ) == (
         4,
         [(0, 1, 0), (1, 5, 5.0)],
@@ -185,15 +185,15 @@ def test_two_strategies_plan_a_key_once(bench: PrefetchHarness) -> None:
 
 
 def test_each_strategy_gets_its_lanes(bench: PrefetchHarness) -> None:
-    """As many lanes as batches may run at the same time, none empty, with all keys of an account in one."""
+    """As many tasks as batches may run at the same time, none empty, with all keys of an account in one."""
     wide = Strategy("wide", ("yesterday", "last_7d"), batch_size=2, max_parallel_batches=4)
     narrow = Strategy("narrow", ("today",), batch_size=2, max_parallel_batches=1)
     summary = _decide(bench, narrow, wide)
-    assert [counts["lanes"] for counts in summary.strategies.values()] == [1, 4]
-    lanes: dict[str, set[int]] = {}
+    assert [counts["tasks"] for counts in summary.strategies.values()] == [1, 4]
+    tasks: dict[str, set[int]] = {}
     for row in _rows(bench):
-        lanes.setdefault(f"{row.strategy} {row.key.account_id}", set()).add(row.batch)
-    assert all(len(numbers) == 1 for numbers in lanes.values())
+        tasks.setdefault(f"{row.strategy} {row.key.account_id}", set()).add(row.batch)
+    assert all(len(numbers) == 1 for numbers in tasks.values())
 
 
 def test_the_budget_is_the_strategys_own(bench: PrefetchHarness) -> None:
@@ -266,9 +266,9 @@ def test_keys_in_flight_are_left_to_their_run(bench: PrefetchHarness) -> None:
 
 
 def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
-    """The plan is stored, and no lane carries it out."""
+    """The plan is stored, and no task carries it out."""
     summary = _decide(bench, PAIR, dry_run=True)
-    assert (summary.total("planned"), summary.lanes) == (4, [])
+    assert (summary.total("planned"), summary.tasks) == (4, [])
     assert {(row.status, row.mode) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
 
 

@@ -112,7 +112,7 @@ def test_a_later_fetch_is_told_apart(bench: PrefetchHarness) -> None:
 @given(text=st.text(max_size=30).filter(lambda text: "/" not in text and not text.startswith(("warm-", "request-"))))
 def test_what_is_no_id_is_refused(text: str) -> None:
     """Any other text is an error that says how an id looks, before anything is read."""
-    with pytest.raises(BadRequest, match="is no id"):
+    with pytest.raises(BadRequest, match="is not an id"):
         trace(Context(None, None, None), text)  # type: ignore[arg-type]  # nothing is read
 
 

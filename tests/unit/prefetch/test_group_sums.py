@@ -93,7 +93,7 @@ def test_days_that_do_not_add_up_are_named_and_read_again(
     assert "act_1 2026-11-18..2026-11-24" in stage.alerts[0]
     stage.days_later(1)
     stage.warm(REPORT)
-    assert len(stage.alerts) == 1, "the same is no news"
+    assert len(stage.alerts) == 1, "the same is not news"
     stage.staging.set_faults()
     stage.days_later(1)
     stage.warm("default")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.foundation.gate import Gate, Lift, Rule
+from adwarm.foundation.gate import Gate, OpenedBy, Rule
 from adwarm.model import AccessToken, Account, CallCause, CauseKind, TokenScope
 from adwarm.queries.digest import build_digest, send_digest
 from adwarm.recovery import StoredAlerts
@@ -58,11 +58,11 @@ def _fill(context: Context) -> None:
         "mode": "live", "status": "fetched", "decided_at": fetched, "warm_at": fetched, "fetched_at": fetched,
         "expires_at": fetched + DAY, "requests": 84,
     }  # fmt: skip
-    gate = Gate("connection:main", Rule.ISOLATION, 0.0, NOW.timestamp() + 60, "the token is dead", Lift.CREDENTIAL)
+    gate = Gate("connection:main", Rule.ISOLATION, 0.0, NOW.timestamp() + 60, "the token is dead", OpenedBy.CREDENTIAL)
     with write_transaction(engine) as connection:
         connection.execute(warms.table.insert(), [{**warm, "used": used} for used in (True, True, True, False)])
         connection.execute(
-            gates.table.insert(), [to_row(gate), to_row(replace(gate, scope="fleet", lifted_by=Lift.TIME))]
+            gates.table.insert(), [to_row(gate), to_row(replace(gate, scope="fleet", opened_by=OpenedBy.TIME))]
         )
         denied = [replace(gate, scope=f"account:act_{number}", rule=Rule.DENIAL) for number in (7, 8)]
         connection.execute(gates.table.insert(), [to_row(item) for item in denied])

@@ -127,7 +127,7 @@ def test_the_default_connection_has_the_name_of_its_source(bench: Bench) -> None
 
 
 def test_an_isolated_call_is_not_made(bench: Bench, clock: VirtualClock) -> None:
-    """The error says for how long; it is no failure and is not recorded. A fallback is used."""
+    """The error says for how long; it is not a failure and is not recorded. A fallback is used."""
     for _ in range(5):
         bench.run(CALL, BadRequest("no such field"))
     clock.sleep(100)

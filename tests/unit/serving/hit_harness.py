@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Refused
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
-from adwarm.serving.api.connections import Again
+from adwarm.serving.api.connections import RepeatedAnswer
 from adwarm.serving.api.hit_route import HitRoute
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.misses import FetchOutcome
@@ -112,7 +112,7 @@ class HitHarness:
     settings: dict[str, Any] = field(default_factory=dict)
     at_once: int = 0
     """Answers that needed no task."""
-    again: Again | None = None
+    repeated: RepeatedAnswer | None = None
     """What answers the last of them again."""
     passed_on: list[str] = field(default_factory=list)
 
@@ -166,10 +166,10 @@ class HitHarness:
             "headers": [(name.encode(), text.encode()) for name, text in named.items() if text],
         }
         messages: list[Any] = []
-        again = self.route.answer_at_once(scope, lambda *parts: messages.append(parts))
-        if again is not None:
+        repeated = self.route.answer_at_once(scope, lambda *parts: messages.append(parts))
+        if repeated is not None:
             self.at_once += 1
-            self.again = again
+            self.repeated = repeated
             ((status, lines, content),) = messages
             pairs = (line.partition(b": ") for line in lines.removesuffix(b"\r\n\r\n").split(b"\r\n"))
             return Answer(status, {name.decode(): text.decode("latin-1") for name, _, text in pairs}, content)

@@ -62,7 +62,7 @@ def test_an_error_is_answered_while_nothing_was_sent() -> None:
 
 @pytest.mark.parametrize("sends", [[], [START]])
 def test_a_client_that_left_gets_no_answer(sends: list[Message]) -> None:
-    """It is no error of the server."""
+    """It is not an error of the server."""
     assert len(_call(sends, ClientDisconnect())) == len(sends)
 
 

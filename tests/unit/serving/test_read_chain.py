@@ -173,7 +173,7 @@ def test_an_older_window_names_its_days(desk: ReaderHarness) -> None:
 
 @SQLITE_ONLY
 def test_other_days_are_a_miss_unless_they_are_allowed(desk: ReaderHarness) -> None:
-    """A report of yesterday is no answer to today's question by default; the miss names the days that are stored."""
+    """Yesterday's report does not answer today's question by default; the miss names the days that are stored."""
     desk.warm(KEY)
     desk.bench.clock.set(NOW + 24 * HOUR)
     stored = Window(date(2026, 11, 24), date(2026, 11, 24))

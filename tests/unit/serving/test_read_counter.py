@@ -196,7 +196,7 @@ def test_an_open_after_half_an_hour_of_quiet_is_a_first_open() -> None:
 
 
 def test_programs_open_nothing() -> None:
-    """Reads by programs and by the warmer are no opens, and do not end the quiet time."""
+    """Reads by programs and by the warmer are not opens, and do not end the quiet time."""
     tracker = FirstOpenTracker()
     assert tracker.count(NOW, KEY, Actor.API, is_hit=True) == {}
     assert tracker.count(NOW, KEY, Actor.WARMER, is_hit=True) == {}

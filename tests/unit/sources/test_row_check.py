@@ -179,7 +179,7 @@ def test_rows_are_bounded() -> None:
     check_rows([ROW | {"x" * 100: "1"}], DAYS)
     with pytest.raises(Corrupt, match="name of a field"):
         check_rows([ROW | {"x" * 101: "1"}], DAYS)
-    with pytest.raises(Corrupt, match="no object"):
+    with pytest.raises(Corrupt, match="not an object"):
         check_rows([["1"]], DAYS)  # type: ignore[list-item]
 
 

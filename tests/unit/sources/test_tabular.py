@@ -314,7 +314,7 @@ def test_unreadable_tables_raise_an_error(tmp_path: Path, source: Any, expected:
 
 
 def test_an_odd_account_stops_no_other(tmp_path: Path) -> None:
-    """A value that is no account id is left out of the list and named."""
+    """A value that is not an account id is left out of the list and named."""
     frame = pd.DataFrame({
         "account_id": ["7", "abc", "8", None],
         "ad_id": ["1", "2", "3", "4"],

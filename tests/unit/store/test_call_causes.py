@@ -68,7 +68,7 @@ def test_nothing_made_has_no_cause(engine: Engine) -> None:
     ],
 )
 def test_every_planned_warm_has_a_cause(reason: WarmReason, strategy: str | None, run: str, text: str) -> None:
-    """A plan's reason says what makes the calls; a backfill of days is no day closing."""
+    """A plan's reason says what makes the calls; a backfill of days is not a day closing."""
     assert str(find_cause(reason, strategy, run)) == text
 
 

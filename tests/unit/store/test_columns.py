@@ -74,7 +74,7 @@ def test_a_class_declares_its_table(engine: Engine, declared: Table) -> None:
 
 
 def test_texts_are_cut_to_their_columns(declared: Table) -> None:
-    """So that any input can be recorded; what is no text, and a text without a limit, stays as it is."""
+    """So that any input can be recorded; what is not text, and a text without a limit, stays as it is."""
     row: dict[str, Any] = {"kind": "a" * 9, "note": "n" * 999, "status": None, "reads": 10**12}
     assert shorten(row, declared) == {**row, "kind": "a" * 8}
 

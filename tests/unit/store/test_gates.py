@@ -2,16 +2,17 @@
 
 from sqlalchemy import Engine
 
-from adwarm.foundation.gate import FOREVER, Gate, Lift, Rule
+from adwarm.foundation.gate import FOREVER, Gate, OpenedBy, Rule
 from adwarm.store import write_transaction
 from adwarm.store.gates import SqlGates, list_closed, save_gates
 
 NOW = 10_000.0
-SWITCH = Gate("switch:calls", Rule.SWITCH, NOW - 60, FOREVER, "calls are switched off", Lift.PERSON)
-PARK = Gate("account:act_1", Rule.PARK, NOW - 60, NOW + 300, "the platform throttled it", Lift.TIME, NOW + 300)
+SWITCH = Gate("switch:calls", Rule.SWITCH, NOW - 60, FOREVER, "calls are switched off", OpenedBy.PERSON)
+PARK = Gate("account:act_1", Rule.PARK, NOW - 60, NOW + 300, "the platform throttled it", OpenedBy.TIME, NOW + 300)
 TESTED = Gate("source:meta", Rule.BREAKER, NOW - 60, NOW - 30, "9 of 10 calls failed", data={"state": "half_open"})
-DENIAL = Gate("connection:main account:act_2", Rule.DENIAL, NOW, NOW + 86_400, "no role", Lift.CREDENTIAL, NOW + 86_400)
-COOLDOWN = Gate("healing:token_refresh:main", Rule.COOLDOWN, NOW, NOW + 60, "it runs", Lift.TIME, NOW + 60)
+TOMORROW = NOW + 86_400
+DENIAL = Gate("connection:main account:act_2", Rule.DENIAL, NOW, TOMORROW, "no role", OpenedBy.CREDENTIAL, TOMORROW)
+COOLDOWN = Gate("healing:token_refresh:main", Rule.COOLDOWN, NOW, NOW + 60, "it runs", OpenedBy.TIME, NOW + 60)
 
 
 def _store(engine: Engine, *gates: Gate) -> None:

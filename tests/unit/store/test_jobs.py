@@ -42,7 +42,7 @@ def test_the_remaining_time_follows_the_pace(engine: Engine) -> None:
     ],
 )
 def test_a_job_fails_when_every_key_failed(engine: Engine, total: int, done: int, failed: int, status: str) -> None:
-    """One success is enough to complete, and an empty plan is no failure."""
+    """One success is enough to complete, and an empty plan is not a failure."""
     jobs.start(engine, "dag/1", "dag", total, AT)
     jobs.add_progress(engine, "dag/1", done=done, failed=failed)
     assert jobs.finish(engine, "dag/1", AT).status == status

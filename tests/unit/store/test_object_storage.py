@@ -87,7 +87,7 @@ def test_a_storage_that_does_not_answer_is_a_timeout(object_server: ObjectServer
 
 
 def test_a_storage_that_is_away_is_unreachable(object_server: ObjectServer) -> None:
-    """A refused connection is no answer."""
+    """A refused connection is not an answer."""
     use_settings(StorageOptions({"endpoint_url": "http://127.0.0.1:9"}, attempts=1))
     with pytest.raises(StorageError, match="cannot be reached") as raised:
         ObjectStore("s3://adwarm-tests/away").get("0" * 64)

@@ -74,7 +74,7 @@ class HolidayEffect:
         return cls({country: _share(days) for country, days in sorted(days_by_country.items()) if days})
 
     def get_shares(self, grid: OpenGrid, key: Ints, column: Ints) -> Floats:
-        """Return the share per pair of key and column; 1 where the reader's day is no holiday."""
+        """Return the share per pair of key and column; 1 where the reader's day is not a holiday."""
         result = np.ones(len(key))
         day = grid.local_day(key, column)
         for _, country, keys in _groups(grid):
@@ -84,7 +84,7 @@ class HolidayEffect:
         return result
 
     def get_share(self, zone_name: str, moment: datetime, own_country: str = "") -> float:
-        """Return the share at a moment in a reader's zone; 1 when it is no holiday there.
+        """Return the share at a moment in a reader's zone; 1 when it is not a holiday there.
 
         Args:
             own_country: the country of the account's holidays, when it is not that of the zone.

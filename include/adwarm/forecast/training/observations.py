@@ -81,7 +81,7 @@ class Observations:
 def build_observations(first_opens: pd.DataFrame, settings: Settings, trained_until: datetime) -> Observations:
     """Return the observations in `first_opens` (account_id, date_range, report, time_zone, ts in UTC).
 
-    Only the last `forecast.history_days` before `trained_until` count; older rows only show that a key is no newcomer.
+    Only the last `forecast.history_days` before `trained_until` count; older rows only show that a key is not new.
     """
     until = utc(trained_until)
     frame = _before(first_opens, until)

@@ -31,12 +31,12 @@ AT_ONCE: Final = "adwarm.at_once"
 """Member of the lifespan's state: an `AnswerAtOnce`, which is called before a task is made for a request."""
 Write = Callable[[int, bytes, bytes], None]
 """Writes an answer: its status, its headers as lines with the empty one after them, and its body."""
-Again = Callable[[Write], bool]
+RepeatedAnswer = Callable[[Write], bool]
 """Answers an equal request, and returns True; else False, and nothing has happened."""
-AnswerAtOnce = Callable[[Mapping[str, Any], Write], Again | None]
+AnswerAtOnce = Callable[[Mapping[str, Any], Write], RepeatedAnswer | None]
 """Answers the request of a scope with what is in memory; else None, and nothing has happened."""
-_MAX_AGAIN: Final = 4_096
-_MAX_AGAIN_BYTES: Final = 1_024
+_MAX_REPEATED: Final = 4_096
+_MAX_REPEATED_BYTES: Final = 1_024
 """How many requests are answered again without parsing them, and the most bytes of one. Their hashes are stored."""
 
 
@@ -60,7 +60,7 @@ _SWEEP_SECONDS: Final = 1.0
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _BLANK_LINES: Final = re.compile(rb"[\r\n]*")
 _CHUNKED: Final = -1
-_MALFORMED: Final = Problem(400, "Bad Request", "this is no HTTP/1.1 request")
+_MALFORMED: Final = Problem(400, "Bad Request", "this is not an HTTP/1.1 request")
 _TOO_LARGE: Final = Problem(
     431,
     "Request Header Fields Too Large",
@@ -88,7 +88,7 @@ class ConnectionLimit:
 
     def __init__(self, limit: int) -> None:
         self._sweep: asyncio.TimerHandle | None = None
-        self.again: LRUCache[bytes, Again] = LRUCache(_MAX_AGAIN)
+        self.repeated: LRUCache[bytes, RepeatedAnswer] = LRUCache(_MAX_REPEATED)
         self._limit = limit
         self._max_anonymous = max(1, limit // 2)
         self._anonymous: dict[_BoundedProtocol, None] = {}
@@ -153,7 +153,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._has_request = False
         """Whether a request has come whole and is not answered."""
         self._cycles: list[RequestResponseCycle] = []
-        self._again: Again | None = None
+        self._repeated: RepeatedAnswer | None = None
         self._unsent = (0, 0.0)
         self._idle_since = 0.0
 
@@ -193,18 +193,18 @@ class _BoundedProtocol(HttpToolsProtocol):
             if len(self._received) > MAX_WAITING_BYTES:
                 self.flow.pause_reading()
             return
-        if self._received is data and self._body_left is None and self._answer_again(data):
+        if self._received is data and self._body_left is None and self._answer_repeated(data):
             return
         if self.request_since is None:
             self.request_since = self.loop.time()
         self._parse()
 
-    def _answer_again(self, data: bytes) -> bool:
+    def _answer_repeated(self, data: bytes) -> bool:
         """Answer a request that came as a whole and was answered at once before, to the byte."""
-        if len(data) > _MAX_AGAIN_BYTES or self.flow.write_paused or self.transport.is_closing():
+        if len(data) > _MAX_REPEATED_BYTES or self.flow.write_paused or self.transport.is_closing():
             return False
-        again = self._limit.again.get(sha256(data).digest())
-        if again is None or not again(self._write):
+        repeated = self._limit.repeated.get(sha256(data).digest())
+        if repeated is None or not repeated(self._write):
             return False
         self._limit.recognize(self)
         self._received, self.request_since, self._idle_since = b"", None, self.loop.time()
@@ -217,11 +217,11 @@ class _BoundedProtocol(HttpToolsProtocol):
             start, end = self._find_piece(data, start)
             if end <= start:
                 break
-            piece, start, self._again = data[start:end], end, None
+            piece, start, self._repeated = data[start:end], end, None
             super().data_received(piece)
             is_answered = self._body_left is None and not self._has_request
-            if is_answered and self._again is not None and len(piece) <= _MAX_AGAIN_BYTES:
-                self._limit.again[sha256(piece).digest()] = self._again
+            if is_answered and self._repeated is not None and len(piece) <= _MAX_REPEATED_BYTES:
+                self._limit.repeated[sha256(piece).digest()] = self._repeated
         self._received = data[start:]
         if is_answered:
             if len(self._received) > MAX_WAITING_BYTES:
@@ -271,8 +271,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         """Answer a request: at once where that is possible, else in a task."""
         self._cycles.append(cycle)
         if self._answer_at_once is not None and cycle.keep_alive and not self.flow.write_paused:
-            self._again = self._answer_at_once(cycle.scope, self._write)
-        if self._again is None:
+            self._repeated = self._answer_at_once(cycle.scope, self._write)
+        if self._repeated is None:
             super()._start_asgi_task(cycle, app)
             return
         self._limit.recognize(self)

@@ -1,9 +1,10 @@
 """The heads of hits: what a client accepts and the headers of the answer, made once and used again.
 
-- An `Offer` is the same for all requests with one path, query and negotiated headers. `_OFFERS` of them are in memory.
-- A `Head` is that of an offer, until its pointer, the status or the second of the age changes.
+- A `ParsedRequest` is the same for all requests with one path, query and negotiated headers. `_PARSED_REQUESTS` of them
+  are in memory.
+- A `Head` is that of a parsed request, until its pointer, the status or the second of the age changes.
 
-Neither depends on a token. Long texts, which no usual client sends, stay in no offer.
+Neither depends on a token. Long texts, which no usual client sends, are not kept.
 """
 
 from collections.abc import Sequence
@@ -30,9 +31,9 @@ from adwarm_client.date_ranges import PRESETS
 Described = tuple[list[Header], bytes]
 """Headers, and the same as `encode_headers` returns them."""
 VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
-_OFFERS: Final = 2_048
+_PARSED_REQUESTS: Final = 2_048
 _MAX_BYTES: Final = 600
-"""The most bytes of the texts of a cached offer; with its head it takes about 4 kB."""
+"""The most bytes of the texts of a cached one; with its head it takes about 4 kB."""
 
 
 def encode_headers(headers: Sequence[Header]) -> bytes:
@@ -49,11 +50,11 @@ class Head:
 
     __slots__ = ("_full", "_hash", "_matched", "_shared_lines", "key", "selection", "shared")
 
-    def __init__(self, offer: "Offer", pointer: Pointer, entry: Entry, status: str, now: datetime) -> None:
+    def __init__(self, parsed: "ParsedRequest", pointer: Pointer, entry: Entry, status: str, now: datetime) -> None:
         age = (now - entry.fetched_at).total_seconds()
         self.key = (pointer, status, int(age))
-        self.selection = Selection(choose_encoding(offer.accept_encoding, entry.codec), offer.shape)
-        self.shared = [*offer.common, *_timed_headers(pointer, entry, status, age, now)]
+        self.selection = Selection(choose_encoding(parsed.accept_encoding, entry.codec), parsed.shape)
+        self.shared = [*parsed.common, *_timed_headers(pointer, entry, status, age, now)]
         self._hash = entry.content_hash
         self._shared_lines = encode_headers(self.shared)
         self._matched: tuple[bytes, Described | None] = (b"", None)
@@ -82,7 +83,7 @@ class Head:
 
 
 @dataclass(slots=True)
-class Offer:
+class ParsedRequest:
     """What a request names and what its client accepts, whatever entry answers it.
 
     Attributes:
@@ -105,7 +106,7 @@ class Offer:
         return head
 
 
-def find_offer(scope: Scope, headers: dict[bytes, bytes]) -> Offer:
+def parse_request(scope: Scope, headers: dict[bytes, bytes]) -> ParsedRequest:
     """Return what a request negotiates.
 
     Raises:
@@ -118,16 +119,16 @@ def find_offer(scope: Scope, headers: dict[bytes, bytes]) -> Offer:
         get(b"accept", b""),
         get(b"accept-encoding", b""),
     )
-    make = _make_offer if len(scope["path"]) + sum(map(len, texts)) <= _MAX_BYTES else _make_offer.__wrapped__
+    make = _parse if len(scope["path"]) + sum(map(len, texts)) <= _MAX_BYTES else _parse.__wrapped__
     return make(scope["path"], *texts)
 
 
-@lru_cache(maxsize=_OFFERS)
-def _make_offer(path: str, query_string: bytes, accept: bytes, accept_encoding: bytes) -> Offer:
+@lru_cache(maxsize=_PARSED_REQUESTS)
+def _parse(path: str, query_string: bytes, accept: bytes, accept_encoding: bytes) -> ParsedRequest:
     query = parse_query(path, query_string)
     shape = choose_shape(accept.decode("latin-1"), query)
     common: list[Header] = [(b"cache-control", http_headers.CACHE_CONTROL.encode()), VARY, *SECURITY_HEADERS]
-    return Offer(query, shape, accept_encoding.decode("latin-1"), common)
+    return ParsedRequest(query, shape, accept_encoding.decode("latin-1"), common)
 
 
 def _timed_headers(pointer: Pointer, entry: Entry, status: str, age: float, now: datetime) -> list[Header]:

@@ -18,7 +18,7 @@ A hit from memory decodes nothing, waits for nothing and raises nothing. `adwarm
 an equal request once: `answer_at_once`. Budgets in microseconds, where 25 lines of ASGI take 23: token 2, pointer 1,
 head and body 2, writing 3, open with counts and metrics 5; a request that is new to the process 12 more.
 
-Of a client's headers, offers hold what they negotiate; what answers an equal request also holds its actor, request id,
+A parsed request holds what its headers negotiate; what answers an equal request also holds its actor, request id,
 conditions and hashed secret. The router of the application behind it would take more time than the rest of a hit.
 """
 
@@ -44,20 +44,13 @@ from adwarm.model.keys import check_served
 from adwarm.recovery.retry import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.api.anonymous import recognize_client
-from adwarm.serving.api.connections import AT_ONCE, Again, Write
+from adwarm.serving.api.connections import AT_ONCE, RepeatedAnswer, Write
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, describe_error
-from adwarm.serving.api.heads import VARY, Described, Offer, find_offer
-from adwarm.serving.api.insights_request import (
-    allows_partial,
-    find_request_id,
-    parse_priority,
-    parse_wait,
-)
-from adwarm.serving.api.visit import (
+from adwarm.serving.api.exchange import (
     ACTOR_HEADER,
     TRIGGER_HEADER,
+    HttpExchange,
     Reading,
-    Visit,
     choose_actor,
     collect_headers,
     describe_fallback,
@@ -68,6 +61,13 @@ from adwarm.serving.api.visit import (
     send_nothing,
     send_problem,
     unless_gone,
+)
+from adwarm.serving.api.heads import VARY, Described, ParsedRequest, parse_request
+from adwarm.serving.api.insights_request import (
+    allows_partial,
+    find_request_id,
+    parse_priority,
+    parse_wait,
 )
 from adwarm.serving.chain_steps import ChainRequest, StoreUnreachable
 from adwarm.serving.flights import loop_time
@@ -129,16 +129,16 @@ class HitRoute:
             with limited(*[TimeLimit(ANSWER_SECONDS, "the answer")] * (scope["type"] == "http")):
                 await self._inner(scope, receive, send)
             return
-        visit = Visit(scope, receive, send, time.perf_counter(), collect_headers(scope["headers"]))
-        visit.seconds = max(ANSWER_SECONDS, min(float(parse_wait(visit.prefer)), self._max_wait))
+        exchange = HttpExchange(scope, receive, send, time.perf_counter(), collect_headers(scope["headers"]))
+        exchange.seconds = max(ANSWER_SECONDS, min(float(parse_wait(exchange.prefer)), self._max_wait))
         try:
-            await self._answer(visit)
+            await self._answer(exchange)
         except Exception as error:
-            if visit.is_sent:
+            if exchange.is_sent:
                 raise  # the server closes the connection, so that a cut answer is not taken for a whole one
-            await send_problem(visit, describe_error(error))
+            await send_problem(exchange, describe_error(error))
 
-    def answer_at_once(self, scope: Scope, write: Write) -> Again | None:
+    def answer_at_once(self, scope: Scope, write: Write) -> RepeatedAnswer | None:
         """Write a hit that is in memory, and return what answers an equal request; else None, and nothing happened."""
         if not is_read(scope):
             return None
@@ -147,63 +147,63 @@ class HitRoute:
             if b"origin" in headers:
                 return None
             credentials = parse_credentials(headers.get(b"authorization"))
-            offer = find_offer(scope, headers)
+            parsed = parse_request(scope, headers)
         except (AdwarmError, Problem, ValueError):
             return None  # the application describes it
         used = {name: value for name, value in headers.items() if name in _USED_AT_ONCE}
-        again = partial(self._answer_again, {"method": scope["method"]}, used, credentials, offer)
-        return again if again(write) else None
+        repeated = partial(self._answer_repeated, {"method": scope["method"]}, used, credentials, parsed)
+        return repeated if repeated(write) else None
 
-    def _answer_again(
-        self, scope: Scope, headers: dict[bytes, bytes], credentials: Credentials, offer: Offer, write: Write
+    def _answer_repeated(
+        self, scope: Scope, headers: dict[bytes, bytes], credentials: Credentials, parsed: ParsedRequest, write: Write
     ) -> bool:
-        visit = Visit(scope, receive_nothing, send_nothing, time.perf_counter(), headers)
+        exchange = HttpExchange(scope, receive_nothing, send_nothing, time.perf_counter(), headers)
         authenticator, now = self._services.authenticator, self._clock.now()
         token = authenticator.find(credentials, now)
-        pointer = None if token is None else self._parts.pointers.get(offer.query.key, now)
+        pointer = None if token is None else self._parts.pointers.get(parsed.query.key, now)
         entry = None if pointer is None else pointer.entry
         if token is None or pointer is None or entry is None or not entry.is_fresh(now):
             return False
         try:
-            reading = self._read(visit, token, offer, now)
+            reading = self._read(exchange, token, parsed, now)
             answer = self._find_answer(reading, pointer, entry, "hit", now)
         except Exception as error:
-            log.debug("the application describes what is no hit: %s", type(error).__name__)
+            log.debug("the application describes what is not a hit: %s", type(error).__name__)
             answer = None
         if answer is None or not authenticator.take(token, now):
             return False
         status, (_, lines), body = answer
-        sent = b"" if visit.is_head else body
+        sent = b"" if exchange.is_head else body
         write(status, lines, sent)
         self._record(reading, entry, "hit", len(sent))
         return True
 
-    def _read(self, visit: Visit, token: AccessToken, offer: Offer, now: datetime) -> Reading:
+    def _read(self, exchange: HttpExchange, token: AccessToken, parsed: ParsedRequest, now: datetime) -> Reading:
         """Return what a request reads."""
-        key = offer.query.key
+        key = parsed.query.key
         if key.report not in self._reports or not token.may_read(key.account_id):
             raise unknown_report()
-        get = visit.headers.get
+        get = exchange.headers.get
         actor = choose_actor(token, get(ACTOR_HEADER), is_hook_poll=is_reload(get(TRIGGER_HEADER)))
-        return Reading(visit, token, offer, actor, now)
+        return Reading(exchange, token, parsed, actor, now)
 
-    async def _answer(self, visit: Visit) -> None:
+    async def _answer(self, exchange: HttpExchange) -> None:
         token = await self._services.authenticator.authenticate(
-            visit.headers.get(b"authorization"), partial(recognize_client, visit.scope)
+            exchange.headers.get(b"authorization"), partial(recognize_client, exchange.scope)
         )
         now = self._clock.now()
-        reading = self._read(visit, token, find_offer(visit.scope, visit.headers), now)
+        reading = self._read(exchange, token, parse_request(exchange.scope, exchange.headers), now)
         key = reading.query.key
         try:
             pointer = self._parts.pointers.get(key, now)
             if pointer is None:
-                pointer = await self._load_pointer(visit, key)
+                pointer = await self._load_pointer(exchange, key)
                 now = self._clock.now()
             entry = pointer.entry
             if entry is not None and await self._send_stored(reading, pointer, entry, now):
                 return
         except STORE_ERRORS as error:
-            if visit.is_sent:
+            if exchange.is_sent:
                 raise
             if not isinstance(error, _NotTried):
                 self._store_lost_at = loop_time()
@@ -211,9 +211,9 @@ class HitRoute:
             return
         await self._answer_miss(reading, pointer)
 
-    async def _load_pointer(self, visit: Visit, key: ReportKey) -> Pointer:
+    async def _load_pointer(self, exchange: HttpExchange, key: ReportKey) -> Pointer:
         """Read a pointer; where the process has an older one, no longer than the step `entry` of the chain allows."""
-        seconds = visit.seconds
+        seconds = exchange.seconds
         step = self._chain.entry_step
         if step is not None and self._parts.pointers.get_last(key) is not None:
             if loop_time() - self._store_lost_at < _LOST_SECONDS:
@@ -242,7 +242,7 @@ class HitRoute:
     def _find_wait(self, reading: Reading) -> float:
         """Return how many seconds the reader waits for a fresh report; 0 when it does not, or its token may not."""
         may_fetch = reading.token.allows(TokenScope.ENQUEUE)
-        return min(float(parse_wait(reading.visit.prefer)), self._max_wait) if may_fetch else 0.0
+        return min(float(parse_wait(reading.exchange.prefer)), self._max_wait) if may_fetch else 0.0
 
     async def _send_stale(self, reading: Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
         """Send an old entry and request a fresh one, unless the token may not, or adwarm itself reads."""
@@ -258,20 +258,20 @@ class HitRoute:
         """Send an entry; False when its bytes are lost or damaged, and then nothing was sent."""
         answer = self._find_answer(reading, pointer, entry, status, now)
         if answer is None:
-            async with asyncio.timeout(reading.visit.seconds):
+            async with asyncio.timeout(reading.exchange.seconds):
                 answer = await self._load_answer(reading, pointer, entry, status, now)
         if answer is None:
             return False
         code, (headers, _), body = answer
-        await send(reading.visit, code, headers + http_headers.preference_applied(reading.applied), body)
-        self._record(reading, entry, status, 0 if reading.visit.is_head else len(body))
+        await send(reading.exchange, code, headers + http_headers.preference_applied(reading.applied), body)
+        self._record(reading, entry, status, 0 if reading.exchange.is_head else len(body))
         return True
 
     def _find_answer(
         self, reading: Reading, pointer: Pointer, entry: Entry, status: str, now: datetime
     ) -> Answer | None:
         """Return a 304, or the document that is in memory; None when it is not."""
-        headers, head = reading.visit.headers, reading.offer.find_head(pointer, entry, status, now)
+        headers, head = reading.exchange.headers, reading.parsed.find_head(pointer, entry, status, now)
         condition = headers.get(b"if-none-match")
         unchanged = None if condition is None else head.match(condition)
         if unchanged is not None:
@@ -283,7 +283,7 @@ class HitRoute:
         self, reading: Reading, pointer: Pointer, entry: Entry, status: str, now: datetime
     ) -> Answer | None:
         """Return a document; None when the stored bytes are lost or damaged."""
-        head = reading.offer.find_head(pointer, entry, status, now)
+        head = reading.parsed.find_head(pointer, entry, status, now)
         representation = await self._parts.representations.load(entry, head.selection)
         if representation is None:
             return None
@@ -294,7 +294,7 @@ class HitRoute:
         """Send what this process knows of a report whose entry cannot be read."""
         first = self._chain.describe_lost_store(reading.query.key, error)
         before, _, after = self._chain.split_steps(wants_fresh=False)
-        request = ChainRequest(first, priority=Priority.NORMAL, allow_partial=allows_partial(reading.visit.prefer))
+        request = ChainRequest(first, priority=Priority.NORMAL, allow_partial=allows_partial(reading.exchange.prefer))
         if not await self._send_found(reading, request, [*before, *after]):
             if self._parts.pointers.is_stored(reading.query.key.account_id):
                 self._record(reading, None, "miss", 0)
@@ -317,7 +317,7 @@ class HitRoute:
             is_outdated=pointer.entry is not None,
             admit_call=partial(self._misses.admit_call, key, token),
             caller=token.id,
-            allow_partial=allows_partial(reading.visit.prefer),
+            allow_partial=allows_partial(reading.exchange.prefer),
         )
         if pointer.is_known and await self._send_found(reading, request, before):
             if may_fetch and reading.actor is not Actor.WARMER:
@@ -351,11 +351,11 @@ class HitRoute:
         after: Sequence[FallbackSettings],
     ) -> None:
         """Request a report and wait for it; when that gives none, send what the rest of the chain has."""
-        visit, key = reading.visit, reading.query.key
+        exchange, key = reading.exchange, reading.query.key
         fetch = self._misses.fetch(key, reading.token, request.priority, wait)
         problem: Problem | None = None
         try:
-            outcome = await (unless_gone(visit.receive, fetch) if wait else fetch)
+            outcome = await (unless_gone(exchange.receive, fetch) if wait else fetch)
         except Problem as refusal:
             if refusal.status not in {429, 503}:
                 raise
@@ -396,25 +396,25 @@ class HitRoute:
         error: Exception | None = None,
     ) -> bool:
         """Send the answer of the first step that has one; False when none has, and then nothing was sent."""
-        visit, result = reading.visit, await self._runs.find(request, steps, error)
+        exchange, result = reading.exchange, await self._runs.find(request, steps, error)
         if result.entry is None:
-            visit.refused_window = visit.refused_window or result.refused_window
+            exchange.refused_window = exchange.refused_window or result.refused_window
             return False
         described = await describe_fallback(
-            result, visit.headers, reading.query, self._parts.representations, self._clock.now()
+            result, exchange.headers, reading.query, self._parts.representations, self._clock.now()
         )
         if described is None:
             return False
         status, headers, body = described
         applied = (*reading.applied, api_headers.ALLOW_PARTIAL) if result.other_window else reading.applied
-        await send(visit, status, headers + http_headers.preference_applied(applied), body)
-        size = 0 if visit.is_head else len(body)
+        await send(exchange, status, headers + http_headers.preference_applied(applied), body)
+        size = 0 if exchange.is_head else len(body)
         self._record(reading, result.entry, str(result.status), size)
         return True
 
     async def _send_pending(self, reading: Reading, outcome: FetchOutcome) -> None:
         """Say that a report is requested and where its request is, or why it is not."""
-        key, visit = reading.query.key, reading.visit
+        key, exchange = reading.query.key, reading.exchange
         if outcome.request_id is None:
             self._record(reading, None, "miss", 0)
             detail = outcome.reason or f"{key} cannot be fetched now"
@@ -429,7 +429,7 @@ class HitRoute:
             "retry_after": retry_after,
             "reason": outcome.reason,
             "error_kind": outcome.error_kind,
-            **visit.stored_window,
+            **exchange.stored_window,
         })
         cache_status = http_headers.cache_status(str(key), None, is_miss=True)
         sent = [
@@ -443,18 +443,18 @@ class HitRoute:
             *http_headers.preference_applied(reading.applied),
             *SECURITY_HEADERS,
         ]
-        await send(visit, 202, sent, body)
-        self._record(reading, None, "miss", 0 if visit.is_head else len(body), str(outcome.request_id))
+        await send(exchange, 202, sent, body)
+        self._record(reading, None, "miss", 0 if exchange.is_head else len(body), str(outcome.request_id))
 
     def _record(
         self, reading: Reading, entry: Entry | None, status: str, sent_bytes: int, request_id: str | None = None
     ) -> None:
         """Count one read and record it as an open."""
-        visit, key = reading.visit, reading.query.key
-        latency_ms = round((time.perf_counter() - visit.started) * 1000, 3)
-        own_id = find_request_id(visit.headers)
+        exchange, key = reading.exchange, reading.query.key
+        latency_ms = round((time.perf_counter() - exchange.started) * 1000, 3)
+        own_id = find_request_id(exchange.headers)
         # A queued request is named by its number, so that the client that comes back for it is the same open.
-        name = own_id if b"adwarm-request" in visit.headers else request_id or own_id
+        name = own_id if b"adwarm-request" in exchange.headers else request_id or own_id
         item = Open(
             at=reading.at,
             key=key,
@@ -469,5 +469,5 @@ class HitRoute:
 
 def _find_priority(reading: Reading) -> Priority:
     """Return the class of a fetch."""
-    named = reading.visit.headers.get(b"adwarm-priority")
+    named = reading.exchange.headers.get(b"adwarm-priority")
     return Priority.NORMAL if named is None else parse_priority(named.decode("latin-1"))

@@ -235,7 +235,7 @@ class GateItem(Document):
     state: Literal["closed", "testing"] = Field(description="`closed`: no call; `testing`: a few calls are tests.")
     since: datetime = Field(description="When the state began.")
     until: datetime | None = Field(description="When it opens; null while it is tested, and where a person opens it.")
-    lifted_by: Literal["time", "probes", "credential", "version", "person"] = Field(
+    opened_by: Literal["time", "probes", "credential", "version", "person"] = Field(
         description="What opens it: its time, tests that succeed, a new token, a newer version of the API, or a person."
     )
     why: str = Field(description="What closed it.")

@@ -178,7 +178,7 @@ def end_with_supervisor() -> None:
 def favor_loop() -> None:
     """Let readers wait less for other work of this process, which does nothing but serve.
 
-    A thread gives way to the event loop after half a millisecond instead of five, and what was imported is no part of
+    A thread gives way to the event loop after half a millisecond instead of five, and what was imported is not part of
     later garbage collections, each of which would take a tenth of a second.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)

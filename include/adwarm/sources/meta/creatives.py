@@ -68,7 +68,7 @@ def check_thumbnail_url(url: str, graph_url: str) -> None:
         is_own = (parts.scheme, parts.netloc.lower()) == (graph.scheme, graph.netloc.lower())
         is_image_host = parts.scheme == "https" and _HOST.fullmatch(parts.netloc) is not None
     except ValueError:
-        raise BadRequest("the link of a thumbnail is no address", code="thumbnail_url") from None
+        raise BadRequest("the link of a thumbnail is not an address", code="thumbnail_url") from None
     if not (is_own or is_image_host):
         message = f"the link of a thumbnail does not lead to the platform but to {str(parts.hostname)[:80]!r}"
         raise BadRequest(message, code="thumbnail_url")

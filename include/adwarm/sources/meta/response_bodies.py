@@ -265,7 +265,7 @@ def _status_reason(code: Any) -> str:
     if code is None:
         return ""
     if not isinstance(code, int) or isinstance(code, bool):
-        return "the platform gives a status that is no number"
+        return "the platform gives a status that is not a number"
     return STATUS_REASONS.get(code, f"the platform gives the status {code}, which this version does not know")
 
 
@@ -283,7 +283,7 @@ def _account_id(body: Mapping[str, Any]) -> str:
     if not ids:
         raise _corrupt_account("account_id", "is missing")
     if not all(isinstance(name, str) and _ID.fullmatch(name) for name in ids):
-        raise _corrupt_account("account_id", "is no account id")
+        raise _corrupt_account("account_id", "is not an account id")
     first, *others = (normalize_account_id(name) for name in ids)
     if any(other != first for other in others):
         raise _corrupt_account("id", f"is {others[0]}, and account_id is {first}")

@@ -96,7 +96,7 @@ def test_a_short_log_uses_the_weekly_profile() -> None:
 
 
 def test_an_empty_log_trains() -> None:
-    """An empty log is no error."""
+    """An empty log is not an error."""
     empty = log().before(micros(0))
     assert isinstance(train_model(empty, micros(0), HORIZONS).classifier, SeasonalBaseline)
 

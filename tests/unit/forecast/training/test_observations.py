@@ -46,7 +46,7 @@ def test_a_newcomers_first_open_is_no_evidence(make_opens: MakeOpens) -> None:
 
 
 def test_rows_before_the_history_only_make_a_key_no_newcomer(make_opens: MakeOpens) -> None:
-    """An open older than the history is not counted, but its key is no newcomer."""
+    """An open older than the history is not counted, but its key is not a newcomer."""
     moments = [MONDAY - timedelta(days=80), MONDAY - timedelta(days=10)]
     seen = build_observations(make_opens(moments), SETTINGS, MONDAY)
     assert seen.newcomer.tolist() == [False]

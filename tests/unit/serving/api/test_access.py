@@ -306,7 +306,7 @@ def test_gates_hide_other_accounts(api: Api) -> None:
     assert "act_2" in api.get("/v1/gates", admin).text
     shown = api.get("/v1/gates", one).json()["gates"]
     assert [item["scope"] for item in shown] == ["connection:main", "fallback:entry", "account:act_1"]
-    assert [(item["rule"], item["state"], item["lifted_by"]) for item in shown] == [
+    assert [(item["rule"], item["state"], item["opened_by"]) for item in shown] == [
         ("isolation", "closed", "probes")
     ] * 3
     reason = api.get("/v1/gates", admin).json()["gates"][0]["why"]

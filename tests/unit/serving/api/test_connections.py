@@ -151,7 +151,7 @@ def test_what_is_no_request_gets_a_problem(server_lines: list[str]) -> None:
                 wire = Serving().connect()
                 wire.protocol.data_received(before + head)
                 await settle()
-                assert_refused(wire, 400, "no HTTP/1.1 request")
+                assert_refused(wire, 400, "not an HTTP/1.1 request")
 
     run(work)
 

@@ -374,7 +374,7 @@ def test_a_lost_database(route: HitHarness, monkeypatch: pytest.MonkeyPatch, err
 def test_a_lost_database_opens_no_account_that_this_process_has_not_read(
     route: HitHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While nobody can tell whether an account exists, reads of it are no opens; those of known accounts are."""
+    """While nobody can tell whether an account exists, reads of it are not opens; those of known accounts are."""
     route.desk.warm(KEY)
     assert (route.get(PATH).status, route.get("/v1/insights/act_76/yesterday").status) == (200, 202)
     route.opens.items.clear()

@@ -16,7 +16,7 @@ import zstandard
 from adwarm.compression.document import Shape
 from adwarm.model import Account, Actor, Priority, ReportKey, TokenScope
 from adwarm.serving import hit_parts
-from adwarm.serving.api.heads import find_offer
+from adwarm.serving.api.heads import parse_request
 from adwarm.serving.api.insights_request import (
     PARAMETERS,
     choose_shape,
@@ -110,8 +110,8 @@ def test_an_answer_at_once_is_that_of_the_task(route: HitHarness, monkeypatch: p
     monkeypatch.setattr(route.route, "answer_at_once", lambda *_: None)
     assert answers == [route.get(MONTH_PATH, method, **headers) for method, headers in requests]
     written: list[Any] = []
-    assert route.again is not None
-    assert route.again(lambda *parts: written.append(parts))
+    assert route.repeated is not None
+    assert route.repeated(lambda *parts: written.append(parts))
     assert [parts[2] for parts in written] == [answers[-1].body]
     route.opens.items.pop()
     sent = [(item.status, item.sent_bytes) for item in route.opens.items[2:]]
@@ -136,9 +136,9 @@ def test_what_is_not_answered_at_once_leaves_no_trace(route: HitHarness) -> None
     route.get(PATH)
     route.get(PATH, adwarm_actor="\xff")
     assert (route.at_once, len(route.opens.items)) == (1, 5)
-    assert route.again is not None
+    assert route.repeated is not None
     route.clock.sleep(1)
-    assert not route.again(lambda *parts: None), "its pointer is too old"
+    assert not route.repeated(lambda *parts: None), "its pointer is too old"
     assert len(route.opens.items) == 5
 
 
@@ -283,7 +283,7 @@ def test_a_refusal_is_passed_on(route: HitHarness) -> None:
 @SQLITE_ONLY
 @pytest.mark.parametrize("scope", [TokenScope.READ, TokenScope.ENQUEUE])
 def test_what_does_not_exist_is_not_opened(route: HitHarness, scope: TokenScope) -> None:
-    """An unknown account and a range that is not served are no opens, whatever the token may request."""
+    """An unknown account and a range that is not served are not opens, whatever the token may request."""
 
     def refuse(key: ReportKey) -> FetchOutcome:
         raise unknown_report() if key.account_id != "act_1" else Problem(400, "Bad Request", "in the future")
@@ -480,11 +480,11 @@ def test_waits(subtests: pytest.Subtests) -> None:
 
 
 def test_no_long_text_of_a_client_is_kept() -> None:
-    """An offer is made once for usual headers; of a long one nothing is held afterwards."""
+    """A request with usual headers is parsed once; of a long one nothing is held afterwards."""
     scope = {"scheme": "http", "path": PATH, "raw_path": PATH.encode(), "query_string": b""}
-    assert find_offer(scope, {b"accept": b"text/csv"}) is find_offer(scope, {b"accept": b"text/csv"})
+    assert parse_request(scope, {b"accept": b"text/csv"}) is parse_request(scope, {b"accept": b"text/csv"})
     text = b"x/" + b"a" * 1_000
     before = sys.getrefcount(text)
     for name in (b"accept", b"accept-encoding"):
-        find_offer(scope, {name: text})
+        parse_request(scope, {name: text})
     assert sys.getrefcount(text) == before

@@ -97,7 +97,7 @@ def test_a_host_ends_where_every_library_ends_it(end: str) -> None:
 def test_a_download_shows_no_token_and_stays_within_bounds(
     scripted: ScriptedServer, meta: MetaSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No token and no .netrc goes along, no redirect is followed, an ended link is no failure of the host."""
+    """No token and no .netrc goes along, no redirect is followed, an ended link is not a failure of the host."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login someone password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))

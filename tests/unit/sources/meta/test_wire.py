@@ -228,7 +228,7 @@ BROKEN_ANSWERS = [
 def test_broken_answers_are_errors_with_a_reason(
     raw: RawServer, graph: GraphTransport, subtests: pytest.Subtests
 ) -> None:
-    """What is no answer ends as an error of our own that names no address and no token, and never as a library's."""
+    """What is not an answer ends as an error of ours that names no address and no token, never as a library's."""
     for answer in BROKEN_ANSWERS:
         with subtests.test(answer=answer):
             raw.script = at_once(answer)

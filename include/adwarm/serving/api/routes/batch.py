@@ -17,11 +17,11 @@ from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope, Window
 from adwarm.model.keys import check_served
 from adwarm.serving.api.errors import problems
+from adwarm.serving.api.exchange import choose_actor
 from adwarm.serving.api.guard import PARTIAL_TEXT, ActorHeader, ReadToken, Services
 from adwarm.serving.api.insights_request import allows_partial
 from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, OpenRequest
 from adwarm.serving.api.routes.requests import request_path
-from adwarm.serving.api.visit import choose_actor
 from adwarm.serving.chain_steps import StoreUnreachable
 from adwarm.serving.open_log import Open
 from adwarm.serving.problems import Problem, unknown_report

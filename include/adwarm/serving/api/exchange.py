@@ -18,7 +18,7 @@ from adwarm.compression import choose_encoding, decode_envelope
 from adwarm.model import AccessToken, Actor, Window
 from adwarm.serving import http_headers
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_problem
-from adwarm.serving.api.heads import Offer
+from adwarm.serving.api.heads import ParsedRequest
 from adwarm.serving.api.insights_request import InsightsQuery, choose_shape, is_insights_path
 from adwarm.serving.hit_parts import Representations, Selection
 from adwarm.serving.problems import ANSWER_SECONDS, Problem
@@ -129,7 +129,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Visit:
+class HttpExchange:
     """One request."""
 
     scope: Scope
@@ -167,9 +167,9 @@ class Reading:
         applied: the preferences that the answer has followed.
     """
 
-    visit: Visit
+    exchange: HttpExchange
     token: AccessToken
-    offer: Offer
+    parsed: ParsedRequest
     actor: Actor
     at: datetime
     applied: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ class Reading:
     @property
     def query(self) -> InsightsQuery:
         """What path and query name."""
-        return self.offer.query
+        return self.parsed.query
 
 
 def is_read(scope: Scope) -> bool:
@@ -206,19 +206,19 @@ def collect_headers(pairs: list[Header]) -> dict[bytes, bytes]:
     return headers
 
 
-async def send(visit: Visit, status: int, headers: list[Header], body: bytes) -> None:
+async def send(exchange: HttpExchange, status: int, headers: list[Header], body: bytes) -> None:
     """Send an answer; HEAD gets no body."""
-    visit.is_sent = True
-    await visit.send({"type": "http.response.start", "status": status, "headers": headers})
-    await visit.send({"type": "http.response.body", "body": b"" if visit.is_head else body})
+    exchange.is_sent = True
+    await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
+    await exchange.send({"type": "http.response.body", "body": b"" if exchange.is_head else body})
 
 
-async def send_problem(visit: Visit, problem: Problem) -> None:
+async def send_problem(exchange: HttpExchange, problem: Problem) -> None:
     """Send a problem."""
-    if visit.refused_window is not None:
-        problem = replace(problem, fields={**problem.fields, **visit.stored_window})
+    if exchange.refused_window is not None:
+        problem = replace(problem, fields={**problem.fields, **exchange.stored_window})
     headers, body = describe_problem(problem)
-    await send(visit, problem.status, [*headers, *SECURITY_HEADERS], body)
+    await send(exchange, problem.status, [*headers, *SECURITY_HEADERS], body)
 
 
 async def unless_gone(receive: Receive, work: Awaitable[T]) -> T | None:

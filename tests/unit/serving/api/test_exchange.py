@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from adwarm.model import AccessToken, Actor, TokenScope
-from adwarm.serving.api.visit import choose_actor, is_reload
+from adwarm.serving.api.exchange import choose_actor, is_reload
 from adwarm.serving.problems import Problem
 
 TOKEN = AccessToken(
