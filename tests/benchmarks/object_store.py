@@ -77,7 +77,7 @@ def run_server(latency: float) -> None:
     os._exit(0)  # its connections, which clients keep open, would be waited for
 
 
-class Bench:
+class Trial:
     """One database and one data URL with everything that the cases read."""
 
     def __init__(self, folder: Path, place: Place) -> None:
@@ -181,21 +181,21 @@ def _log_lines(number: int) -> bytes:
 def measure(folder: Path, place: Place) -> dict[str, tuple[float, object]]:
     """Return seconds and result of each case."""
     folder.mkdir()
-    bench = Bench(folder, place)
-    bench.fill()
+    trial = Trial(folder, place)
+    trial.fill()
     seconds: dict[str, tuple[float, object]] = {}
     cases: dict[str, Callable[[], object]] = {
-        "30 days of an account": bench.read_month,
-        f"score {ACCOUNTS} accounts, 30 days": bench.score,
-        f"verify {ACCOUNTS * DAYS} objects": bench.verify,
-        f"ingest {LOG_FILES} log files": bench.ingest,
-        f"warm {WARM_ACCOUNTS * 3} reports": bench.warm,
+        "30 days of an account": trial.read_month,
+        f"score {ACCOUNTS} accounts, 30 days": trial.score,
+        f"verify {ACCOUNTS * DAYS} objects": trial.verify,
+        f"ingest {LOG_FILES} log files": trial.ingest,
+        f"warm {WARM_ACCOUNTS * 3} reports": trial.warm,
     }
     for what, run in cases.items():
         started = time.perf_counter()
         result = run()
         seconds[what] = time.perf_counter() - started, result
-    bench.context.engine.dispose()
+    trial.context.engine.dispose()
     return seconds
 
 

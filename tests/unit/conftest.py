@@ -151,7 +151,7 @@ class PrefetchHarness:
 
 
 @pytest.fixture
-def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
+def harness(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     """A prefetch engine over a scripted source, with a clock that stands still."""
     clock, source = VirtualClock(NOW), ScriptedSource()
     settings = Settings(workers=2)
@@ -170,26 +170,26 @@ def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
 class ReaderHarness:
     """A reader, and the prefetch harness that fills its store."""
 
-    bench: PrefetchHarness
+    harness: PrefetchHarness
     reader: Reader
 
     @property
     def engine(self) -> Engine:
         """The database."""
-        return self.bench.engine
+        return self.harness.engine
 
     def warm(self, *keys: ReportKey) -> None:
         """Make keys fresh."""
-        self.bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
+        self.harness.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
 
     def fetch(self, key: ReportKey) -> ReadResult:
         """Read a key, and fetch it when it is not fresh."""
-        return read_or_fetch(self.reader, lambda: self.bench.prefetch, key)
+        return read_or_fetch(self.reader, lambda: self.harness.prefetch, key)
 
     def chain(self, context: Context | None = None) -> ReadChain:
         """Return a read chain over the reader, or over one of its own with other settings."""
-        reader = self.reader if context is None else Reader(context, self.bench.clock)
-        return ReadChain(reader, lambda: self.bench.prefetch)
+        reader = self.reader if context is None else Reader(context, self.harness.clock)
+        return ReadChain(reader, lambda: self.harness.prefetch)
 
     def break_upstream(self, account: str = "act_1") -> None:
         """Make every call for an account fail."""
@@ -197,11 +197,11 @@ class ReaderHarness:
         def down(unit: FetchUnit) -> ResultPage:
             raise Transient("the platform is down")
 
-        self.bench.source.script = {account: down}
+        self.harness.source.script = {account: down}
 
     def corrupt_objects(self) -> None:
         """Flip the last byte of every stored object."""
-        root = Path(self.bench.prefetch.objects.url)
+        root = Path(self.harness.prefetch.objects.url)
         for path in (item for item in root.rglob("*") if item.is_file()):
             data = path.read_bytes()
             path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -215,6 +215,6 @@ class ReaderHarness:
 
 
 @pytest.fixture
-def desk(bench: PrefetchHarness) -> ReaderHarness:
+def reading(harness: PrefetchHarness) -> ReaderHarness:
     """A reader with the clock of the prefetch harness."""
-    return ReaderHarness(bench, Reader(bench.prefetch.context, bench.clock))
+    return ReaderHarness(harness, Reader(harness.prefetch.context, harness.clock))

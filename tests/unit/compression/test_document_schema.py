@@ -36,17 +36,17 @@ def _with_actions(unit: FetchUnit) -> ResultPage:
 
 
 @SQLITE_ONLY
-def test_stored_entries_are_valid(bench: PrefetchHarness) -> None:
+def test_stored_entries_are_valid(harness: PrefetchHarness) -> None:
     """Entries of one day and of many, with actions and exceptions, as they are published."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    bench.source.script = {"act_1": _with_actions}
+    harness.source.script = {"act_1": _with_actions}
     keys = [KeyRequest(ReportKey("act_1", name)) for name in ("yesterday", "last_7d")]
-    bench.prefetch.run(keys, Priority.LOW)
-    for entry in entries.list_entries(bench.engine):
-        stored = entries.find(bench.engine, entry.key)
+    harness.prefetch.run(keys, Priority.LOW)
+    for entry in entries.list_entries(harness.engine):
+        stored = entries.find(harness.engine, entry.key)
         assert stored is not None
-        assert _problems(decompress(stored[1], bench.settings.compression)) == []
-    assert len(entries.list_entries(bench.engine)) == 2
+        assert _problems(decompress(stored[1], harness.settings.compression)) == []
+    assert len(entries.list_entries(harness.engine)) == 2
 
 
 def test_every_form_of_a_column_is_valid(document: Document) -> None:

@@ -61,7 +61,7 @@ def test_a_cached_value_is_never_that_of_another_account_or_of_older_data(
         )
 
 
-def test_the_newest_answer_replaces_the_older_one(desk: ReaderHarness) -> None:
+def test_the_newest_answer_replaces_the_older_one(reading: ReaderHarness) -> None:
     """A key that is fetched again has one entry, with the newer data; the older document is garbage."""
     for clicks in ("10", "99999"):
 
@@ -69,24 +69,24 @@ def test_the_newest_answer_replaces_the_older_one(desk: ReaderHarness) -> None:
             answer = one_ad_page(unit)
             return replace(answer, rows=[{**row, "clicks": clicks} for row in answer.rows])
 
-        desk.bench.source.script = {"act_1": page}
-        assert desk.fetch(KEY).status is ReadStatus.FETCHED
-        assert clicks.encode() in desk.reader.get_body(desk.reader.read(KEY))
-        desk.bench.clock.sleep(6 * 3600)
-    assert len(entries.list_entries(desk.engine)) == 1
-    assert sum(entries.delete_orphans(desk.engine, desk.bench.clock.now())) == 1
+        reading.harness.source.script = {"act_1": page}
+        assert reading.fetch(KEY).status is ReadStatus.FETCHED
+        assert clicks.encode() in reading.reader.get_body(reading.reader.read(KEY))
+        reading.harness.clock.sleep(6 * 3600)
+    assert len(entries.list_entries(reading.engine)) == 1
+    assert sum(entries.delete_orphans(reading.engine, reading.harness.clock.now())) == 1
 
 
 def test_caches_and_counts_last_as_long_as_the_process(
-    desk: ReaderHarness, counted: CompressionStats, tmp_path: Path
+    reading: ReaderHarness, counted: CompressionStats, tmp_path: Path
 ) -> None:
     """The second read of a document decodes nothing, and both reads are in the same statistics."""
-    desk.warm(KEY)
+    reading.warm(KEY)
     counted.take_counts()
-    bodies = {desk.reader.get_body(desk.reader.read(KEY)) for _ in range(5)}
+    bodies = {reading.reader.get_body(reading.reader.read(KEY)) for _ in range(5)}
     assert len(bodies) == 1
     assert sum(counts.unpacked for counts in counted.take_counts().values()) == 1
-    runtime = Runtime(desk.bench.settings.model_copy(update={"home": tmp_path}))
+    runtime = Runtime(reading.harness.settings.model_copy(update={"home": tmp_path}))
     assert runtime.reader is runtime.reader
 
 
@@ -97,12 +97,12 @@ def test_a_request_never_pays_for_the_strongest_level() -> None:
     assert encode_counted(SAMPLE, "brotli", settings) == brotli.compress(SAMPLE, quality=5)
 
 
-def test_bytes_are_stored_as_bytes(desk: ReaderHarness) -> None:
+def test_bytes_are_stored_as_bytes(reading: ReaderHarness) -> None:
     """The database holds the envelope itself, not a text form of it."""
-    desk.warm(KEY)
-    found = entries.find(desk.engine, desk.reader.read(KEY).entry.key)  # type: ignore[union-attr]
+    reading.warm(KEY)
+    found = entries.find(reading.engine, reading.reader.read(KEY).entry.key)  # type: ignore[union-attr]
     assert found is not None
-    with read_transaction(desk.engine) as connection:
+    with read_transaction(reading.engine) as connection:
         stored = connection.execute(payload.select()).one().body
     assert bytes(stored) == found[1]
     assert len(bytes(stored)) == found[0].stored_bytes
@@ -159,7 +159,7 @@ def test_both_ways_return_the_same_type(raw: bytes, codec: Codec, enabled: bool)
         assert decompress(packed.blob, reader) == raw
 
 
-def test_long_ids_and_missing_values_survive(desk: ReaderHarness) -> None:
+def test_long_ids_and_missing_values_survive(reading: ReaderHarness) -> None:
     """An ad id above 2^53 and a null come back as they were; compression sees bytes only."""
     raw = orjson.dumps({"ad_id": ["9007199254740993", None], "spend": ["0.10", None]})
     for codec in CODECS:
@@ -190,14 +190,14 @@ def test_damage_of_any_bit_is_noticed(position: int, bit: int) -> None:
         decompress(bytes(blob), CompressionSettings())
 
 
-def test_a_damaged_entry_is_a_miss(desk: ReaderHarness, counted: CompressionStats) -> None:
+def test_a_damaged_entry_is_a_miss(reading: ReaderHarness, counted: CompressionStats) -> None:
     """A reader gets a miss and no exception; the damage is counted, and the next fetch repairs it."""
-    desk.warm(KEY)
-    desk.corrupt_payloads()
+    reading.warm(KEY)
+    reading.corrupt_payloads()
     counted.take_counts()
-    assert desk.reader.read(KEY).status is ReadStatus.MISS
+    assert reading.reader.read(KEY).status is ReadStatus.MISS
     assert counted.take_counts()["unknown"].errors == 1
-    assert desk.fetch(KEY).status is ReadStatus.FETCHED
+    assert reading.fetch(KEY).status is ReadStatus.FETCHED
 
 
 def test_the_settings_select_what_is_compressed(subtests: pytest.Subtests) -> None:
@@ -222,19 +222,19 @@ def test_the_settings_select_what_is_compressed(subtests: pytest.Subtests) -> No
             assert decompress(packed.blob, CompressionSettings()) == SAMPLE
 
 
-def test_entries_are_selected_by_their_name(desk: ReaderHarness) -> None:
+def test_entries_are_selected_by_their_name(reading: ReaderHarness) -> None:
     """The patterns meet `account/report/date range` of what is warmed."""
-    desk.bench.use_compression(CompressionSettings(exclude=("act_2/default/yester*",), threshold_bytes=0))
-    desk.warm(KEY, OTHER)
-    codecs = {item.key.account_id: item.codec for item in entries.list_entries(desk.engine)}
+    reading.harness.use_compression(CompressionSettings(exclude=("act_2/default/yester*",), threshold_bytes=0))
+    reading.warm(KEY, OTHER)
+    codecs = {item.key.account_id: item.codec for item in entries.list_entries(reading.engine)}
     assert codecs == {"act_1": "zstd", "act_2": "identity"}
-    assert desk.reader.get_body(desk.reader.read(OTHER, Actor.API))
+    assert reading.reader.get_body(reading.reader.read(OTHER, Actor.API))
 
 
-def test_reads_of_readers_are_counted_on_the_entry(desk: ReaderHarness) -> None:
+def test_reads_of_readers_are_counted_on_the_entry(reading: ReaderHarness) -> None:
     """Each read of a reader counts, those of the warmer do not, and the time of the last one is kept."""
-    desk.warm(KEY)
+    reading.warm(KEY)
     for actor in (Actor.HUMAN, Actor.API, Actor.WARMER):
-        desk.reader.read(KEY, actor)
-    (found,) = entries.list_entries(desk.engine)
+        reading.reader.read(KEY, actor)
+    (found,) = entries.list_entries(reading.engine)
     assert (found.reads, found.last_read_at) == (2, NOW)

@@ -81,8 +81,8 @@ def _make_source(monkeypatch: pytest.MonkeyPatch, host: str, port: int) -> Any:
     return module.make_source(SourceSettings(kind="superset_source:make_source"), "default", None)
 
 
-def _warm(bench: PrefetchHarness, source: Any, account: str, date_range: str = "today") -> BatchResult:
-    prefetch = replace(bench.prefetch, sources=SourcePool(lambda: source))
+def _warm(harness: PrefetchHarness, source: Any, account: str, date_range: str = "today") -> BatchResult:
+    prefetch = replace(harness.prefetch, sources=SourcePool(lambda: source))
     return prefetch.run([KeyRequest(ReportKey(account, date_range))], Priority.LOW)
 
 
@@ -101,24 +101,24 @@ def test_accounts_are_dashboards(source: Any) -> None:
             ReportKey.parse(name, "today")
 
 
-def test_a_warm_repeats_what_browsers_sent(bench: PrefetchHarness, superset: Recorded, source: Any) -> None:
+def test_a_warm_repeats_what_browsers_sent(harness: PrefetchHarness, superset: Recorded, source: Any) -> None:
     """One call for each chart: the logged request, filter default included, forced; what is stored is small."""
-    accounts.save(bench.engine, source.list_account_page(None).accounts, NOW)
-    [outcome] = _warm(bench, source, "act_1").outcomes
+    accounts.save(harness.engine, source.list_account_page(None).accounts, NOW)
+    [outcome] = _warm(harness, source, "act_1").outcomes
     assert (outcome.status, outcome.rows, outcome.calls) == ("fetched", 3, 3)
     assert 0 < outcome.stored_bytes < 1_000
     sent = superset.list_bodies("POST chart/data")
     assert [body["force"] for body in sent] == [True] * 3
     assert [[item["val"] for item in body["queries"][0]["filters"]] for body in sent] == [[["north"]], [["north"]], []]
-    assert _warm(bench, source, "act_1").outcomes[0].status == "fresh"
-    [other] = _warm(bench, source, "act_1", "last_7d").outcomes
+    assert _warm(harness, source, "act_1").outcomes[0].status == "fresh"
+    [other] = _warm(harness, source, "act_1", "last_7d").outcomes
     assert "outside the days" in other.reason
 
 
-def test_a_dashboard_without_a_warm_chart_is_not_fetched(bench: PrefetchHarness, source: Any) -> None:
+def test_a_dashboard_without_a_warm_chart_is_not_fetched(harness: PrefetchHarness, source: Any) -> None:
     """When every chart has an error of its own, the warm fails with the reason."""
-    accounts.save(bench.engine, source.list_account_page(None).accounts, NOW)
-    [outcome] = _warm(bench, source, "act_2").outcomes
+    accounts.save(harness.engine, source.list_account_page(None).accounts, NOW)
+    [outcome] = _warm(harness, source, "act_2").outcomes
     assert outcome.status == "failed"
     assert "no chart of act_2 can be warmed" in outcome.reason
 

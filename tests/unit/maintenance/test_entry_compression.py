@@ -22,23 +22,23 @@ STRONG = CHEAP.with_codec("gzip", 9)
 
 
 @pytest.fixture
-def plain(desk: ReaderHarness) -> ReaderHarness:
+def plain(reading: ReaderHarness) -> ReaderHarness:
     """One entry, stored without compression."""
-    desk.bench.use_compression(PLAIN)
-    desk.warm(KEY)
-    return desk
+    reading.harness.use_compression(PLAIN)
+    reading.warm(KEY)
+    return reading
 
 
 @pytest.fixture
-def cheap(desk: ReaderHarness) -> ReaderHarness:
+def cheap(reading: ReaderHarness) -> ReaderHarness:
     """Two entries at a cheap level."""
-    desk.bench.use_compression(CHEAP)
-    desk.warm(KEY, OTHER)
-    return desk
+    reading.harness.use_compression(CHEAP)
+    reading.warm(KEY, OTHER)
+    return reading
 
 
-def _run(desk: ReaderHarness, compression: CompressionSettings, *patterns: str) -> dict[str, int]:
-    return compress_entries(desk.bench.prefetch.context, compression, patterns or ("*",), NOW)
+def _run(reading: ReaderHarness, compression: CompressionSettings, *patterns: str) -> dict[str, int]:
+    return compress_entries(reading.harness.prefetch.context, compression, patterns or ("*",), NOW)
 
 
 @SQLITE_ONLY

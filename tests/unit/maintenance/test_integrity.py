@@ -31,44 +31,44 @@ def _spoil_objects(objects: ObjectStore) -> None:
 
 
 @SQLITE_ONLY
-def test_an_intact_store_has_no_findings(desk: ReaderHarness, objects: ObjectStore) -> None:
+def test_an_intact_store_has_no_findings(reading: ReaderHarness, objects: ObjectStore) -> None:
     """Entries and objects are counted, and nothing is reported."""
-    desk.warm(*KEYS)
-    result = verify_store(desk.bench.prefetch.context)
+    reading.warm(*KEYS)
+    result = verify_store(reading.harness.prefetch.context)
     assert (result.entries, result.objects, result.corrupt) == (2, 2, [])
     assert result.to_dict()["corrupt"] == []
 
 
 @SQLITE_ONLY
-def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
+def test_damaged_entries_are_named_and_fetched_again(reading: ReaderHarness, objects: ObjectStore) -> None:
     """Without repair they are only reported; with it the next warm fetches them."""
-    desk.warm(*KEYS)
-    desk.corrupt_payloads()
-    reported = verify_store(desk.bench.prefetch.context)
+    reading.warm(*KEYS)
+    reading.corrupt_payloads()
+    reported = verify_store(reading.harness.prefetch.context)
     assert {what for what, _ in reported.corrupt} == {
         "entry act_1 2026-11-18..2026-11-24",
         "entry act_2 2026-11-24..2026-11-24",
     }
-    verify_store(desk.bench.prefetch.context, repair=True)
-    desk.warm(*KEYS)
-    assert verify_store(desk.bench.prefetch.context).corrupt == []
-    assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT
+    verify_store(reading.harness.prefetch.context, repair=True)
+    reading.warm(*KEYS)
+    assert verify_store(reading.harness.prefetch.context).corrupt == []
+    assert reading.reader.read(KEYS[0]).status == ReadStatus.HIT
 
 
-def test_damaged_and_lost_objects_are_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
+def test_damaged_and_lost_objects_are_fetched_again(reading: ReaderHarness, objects: ObjectStore) -> None:
     """After a repair the days of an account with damaged rows are fetched again."""
-    desk.warm(*KEYS)
+    reading.warm(*KEYS)
     _spoil_objects(objects)
     next(Path(objects.url).rglob("*.parquet")).unlink()
-    assert len(verify_store(desk.bench.prefetch.context, repair=True).corrupt) == 2
-    desk.bench.clock.sleep(25 * 3600)
-    desk.warm(*KEYS)
-    assert verify_store(desk.bench.prefetch.context).corrupt == []
-    assert desk.reader.read(KEYS[0]).status == ReadStatus.HIT
+    assert len(verify_store(reading.harness.prefetch.context, repair=True).corrupt) == 2
+    reading.harness.clock.sleep(25 * 3600)
+    reading.warm(*KEYS)
+    assert verify_store(reading.harness.prefetch.context).corrupt == []
+    assert reading.reader.read(KEYS[0]).status == ReadStatus.HIT
 
 
-def _context(desk: ReaderHarness) -> Context:
-    return desk.bench.prefetch.context
+def _context(reading: ReaderHarness) -> Context:
+    return reading.harness.prefetch.context
 
 
 def _object_path(objects: ObjectStore) -> Path:
@@ -76,65 +76,65 @@ def _object_path(objects: ObjectStore) -> Path:
     return path
 
 
-def _swap_object(desk: ReaderHarness, data: bytes) -> None:
+def _swap_object(reading: ReaderHarness, data: bytes) -> None:
     """Let the stored days refer to another object with a right checksum."""
-    digest = _context(desk).objects.put(data)
-    with write_transaction(desk.engine) as connection:
+    digest = _context(reading).objects.put(data)
+    with write_transaction(reading.engine) as connection:
         connection.execute(partition.update().values(object_hash=digest))
 
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("damage", UNDECODABLE)
-def test_what_has_checksums_and_does_not_decode_is_one_problem(desk: ReaderHarness, damage: str) -> None:
+def test_what_has_checksums_and_does_not_decode_is_one_problem(reading: ReaderHarness, damage: str) -> None:
     """A bomb, noise, foreign JSON or a newer format never stops the check; it is set aside and fetched again."""
-    desk.warm(KEYS[0])
-    UNDECODABLE[damage](desk.engine)
-    result = verify_store(_context(desk), repair=True)
+    reading.warm(KEYS[0])
+    UNDECODABLE[damage](reading.engine)
+    result = verify_store(_context(reading), repair=True)
     assert [problem.kind for problem in result.problems] == ["entry"]
     assert (result.kinds["entry"].damaged, result.kinds["entry"].repaired) == (1, 1)
-    assert quarantine.count_open(desk.engine) == {"entry": 1}
-    desk.warm(KEYS[0])
-    assert verify_store(_context(desk)).problems == []
-    assert quarantine.count_open(desk.engine) == {}
-    assert desk.reader.read(KEYS[0]).status is ReadStatus.HIT
+    assert quarantine.count_open(reading.engine) == {"entry": 1}
+    reading.warm(KEYS[0])
+    assert verify_store(_context(reading)).problems == []
+    assert quarantine.count_open(reading.engine) == {}
+    assert reading.reader.read(KEYS[0]).status is ReadStatus.HIT
 
 
 @SQLITE_ONLY
-def test_a_bomb_takes_little_memory(desk: ReaderHarness) -> None:
+def test_a_bomb_takes_little_memory(reading: ReaderHarness) -> None:
     """No more is decoded than the settings allow."""
-    desk.warm(KEYS[0])
-    store_bomb(desk.engine, 512 << 20)
+    reading.warm(KEYS[0])
+    store_bomb(reading.engine, 512 << 20)
     tracemalloc.start()
     try:
-        assert len(verify_store(_context(desk)).problems) == 1
-        assert tracemalloc.get_traced_memory()[1] < desk.bench.settings.compression.max_decoded_bytes + (20 << 20)
+        assert len(verify_store(_context(reading)).problems) == 1
+        assert tracemalloc.get_traced_memory()[1] < reading.harness.settings.compression.max_decoded_bytes + (20 << 20)
     finally:
         tracemalloc.stop()
 
 
 @SQLITE_ONLY
-def test_a_folder_in_place_of_an_object_is_one_problem(desk: ReaderHarness, objects: ObjectStore) -> None:
+def test_a_folder_in_place_of_an_object_is_one_problem(reading: ReaderHarness, objects: ObjectStore) -> None:
     """It is set aside like a damaged file, and the days are fetched again."""
-    desk.warm(KEYS[0])
+    reading.warm(KEYS[0])
     path = _object_path(objects)
     path.unlink()
     path.mkdir()
-    result = verify_store(_context(desk), repair=True)
+    result = verify_store(_context(reading), repair=True)
     assert [(problem.kind, problem.is_damaged) for problem in result.problems] == [("partition", True)]
     assert not path.exists()
-    desk.bench.clock.sleep(25 * 3600)
-    desk.warm(KEYS[0])
-    assert verify_store(_context(desk)).problems == []
+    reading.harness.clock.sleep(25 * 3600)
+    reading.warm(KEYS[0])
+    assert verify_store(_context(reading)).problems == []
 
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("reason", UNREADABLE)
 @pytest.mark.parametrize("works", [True, False])
 def test_a_file_that_cannot_be_read_is_one_problem(
-    desk: ReaderHarness, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, reason: str, works: bool
+    reading: ReaderHarness, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, reason: str, works: bool
 ) -> None:
     """It is lost only when the disk reports an error for it and works otherwise; else nothing is deleted."""
-    desk.warm(KEYS[0])
+    reading.warm(KEYS[0])
     path = _object_path(objects)
     fail_to_read(monkeypatch, path, UNREADABLE[reason])
     if not works:
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_read_is_one_problem(
             raise StorageError("the whole disk is away")
 
         monkeypatch.setattr(ObjectStore, "check", check)
-    result = verify_store(_context(desk), repair=True)
+    result = verify_store(_context(reading), repair=True)
     is_lost = works and reason == "bad disk"
     assert [problem.is_damaged for problem in result.problems] == [is_lost]
     assert path.exists() != is_lost
@@ -160,21 +160,21 @@ def test_a_file_that_cannot_be_read_is_one_problem(
         (pack_rows([{"account_id": "1", "ad_id": "7", "date_start": "2026-11-24"}]), "rows of act_1 on"),
     ],
 )
-def test_objects_with_right_checksums_and_wrong_content(desk: ReaderHarness, data: bytes, reason: str) -> None:
+def test_objects_with_right_checksums_and_wrong_content(reading: ReaderHarness, data: bytes, reason: str) -> None:
     """No Parquet, rows of another account, and rows that are not those of the days are one problem each."""
-    desk.warm(KEYS[0])
-    _swap_object(desk, data)
-    (problem,) = verify_store(_context(desk), repair=True).problems
+    reading.warm(KEYS[0])
+    _swap_object(reading, data)
+    (problem,) = verify_store(_context(reading), repair=True).problems
     assert reason in problem.reason
-    with read_transaction(desk.engine) as connection:
+    with read_transaction(reading.engine) as connection:
         assert connection.execute(select(partition.c.day)).all() == []
 
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("is_live", [True, False])
-def test_snapshots_are_checked(desk: ReaderHarness, is_live: bool) -> None:
+def test_snapshots_are_checked(reading: ReaderHarness, is_live: bool) -> None:
     """Each stored forecast is checked, and the live one is loaded too."""
-    context = _context(desk)
+    context = _context(reading)
     digest = context.objects.put(b"a forecast")
     snapshot = Snapshot("s" * 64, "seasonal", "1", digest, NOW, NOW, 1, (), {}, NOW)
     with write_transaction(context.engine) as connection:
@@ -194,9 +194,9 @@ def test_snapshots_are_checked(desk: ReaderHarness, is_live: bool) -> None:
     )  # the live one stays until the next training
 
 
-def test_a_damaged_aggregate_is_set_aside(desk: ReaderHarness) -> None:
+def test_a_damaged_aggregate_is_set_aside(reading: ReaderHarness) -> None:
     """The object of an hour of the access log is checked too."""
-    context = _context(desk)
+    context = _context(reading)
     digest = context.objects.put(b"no Parquet")
     with write_transaction(context.engine) as connection:
         replace_hours(connection, NOW, NOW + timedelta(hours=1), [HourAggregate(NOW, digest, 1, 1)], NOW)
@@ -204,42 +204,42 @@ def test_a_damaged_aggregate_is_set_aside(desk: ReaderHarness) -> None:
     assert [(problem.kind, problem.name) for problem in result.problems] == [("aggregate", digest)]
 
 
-def test_what_was_checked_is_counted(desk: ReaderHarness, objects: ObjectStore) -> None:
+def test_what_was_checked_is_counted(reading: ReaderHarness, objects: ObjectStore) -> None:
     """The statistics of the day say what was checked, damaged and healed."""
-    desk.warm(*KEYS)
-    desk.corrupt_payloads()
-    verify_store(_context(desk), repair=True, at=NOW)
-    desk.warm(*KEYS)
-    totals = integrity_days.get_totals(desk.engine, NOW)
+    reading.warm(*KEYS)
+    reading.corrupt_payloads()
+    verify_store(_context(reading), repair=True, at=NOW)
+    reading.warm(*KEYS)
+    totals = integrity_days.get_totals(reading.engine, NOW)
     assert totals.kinds["entry"].checked == totals.kinds["entry"].damaged == totals.kinds["entry"].healed == 2
     assert totals.kinds["partition"].checked == 2
     assert totals.kinds["partition"].bytes == sum(path.stat().st_size for path in Path(objects.url).rglob("*.parquet"))
 
 
 @SQLITE_ONLY
-def test_an_object_that_is_whole_again_is_healed(desk: ReaderHarness, objects: ObjectStore) -> None:
+def test_an_object_that_is_whole_again_is_healed(reading: ReaderHarness, objects: ObjectStore) -> None:
     """However it came back: the next check closes its row."""
-    desk.warm(KEYS[0])
+    reading.warm(KEYS[0])
     digest = _object_path(objects).name.partition(".")[0]
-    quarantine.set_aside(_context(desk), DamagedItem("partition", "f" * 64, None, "lost", NOW))
-    with write_transaction(desk.engine) as connection:
+    quarantine.set_aside(_context(reading), DamagedItem("partition", "f" * 64, None, "lost", NOW))
+    with write_transaction(reading.engine) as connection:
         connection.execute(quarantined_item.update().values(name=digest))
-    verify_store(_context(desk))
-    assert quarantine.count_open(desk.engine) == {}
+    verify_store(_context(reading))
+    assert quarantine.count_open(reading.engine) == {}
 
 
 @SQLITE_ONLY
 def test_damage_that_cannot_be_set_aside_does_not_stop_the_check(
-    desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch
+    reading: ReaderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a full disk no copy can be kept, so nothing is changed, and the problem says so."""
-    desk.warm(*KEYS)
-    desk.corrupt_payloads()
+    reading.warm(*KEYS)
+    reading.corrupt_payloads()
 
     def full(*_arguments: object, **_options: object) -> str:
         raise StorageError("the disk is full")
 
     monkeypatch.setattr(ObjectStore, "put", full)
-    result = verify_store(_context(desk), repair=True)
+    result = verify_store(_context(reading), repair=True)
     assert (result.kinds["entry"].damaged, result.kinds["entry"].repaired) == (2, 0)
     assert all("not set aside: the disk is full" in problem.reason for problem in result.problems)

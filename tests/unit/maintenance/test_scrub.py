@@ -21,10 +21,10 @@ KEYS = [ReportKey(f"act_{number}", name) for number in range(1, 4) for name in (
 class Scrubber:
     """Runs of the scrub over a store with six entries, each in a process of its own."""
 
-    def __init__(self, desk: ReaderHarness, scrub_days: float = 1.0) -> None:
-        self.context: Context = desk.bench.prefetch.context
+    def __init__(self, reading: ReaderHarness, scrub_days: float = 1.0) -> None:
+        self.context: Context = reading.harness.prefetch.context
         self.pass_time = timedelta(days=scrub_days)
-        self.clock: VirtualClock = desk.bench.clock
+        self.clock: VirtualClock = reading.harness.clock
 
     def run(self, cursor: Any = None, seconds: float = 1e9) -> StepResult:
         """Run the step once."""
@@ -34,10 +34,10 @@ class Scrubber:
 
 
 @pytest.fixture
-def full(desk: ReaderHarness) -> ReaderHarness:
+def full(reading: ReaderHarness) -> ReaderHarness:
     """A store with six entries of three accounts."""
-    desk.warm(*KEYS)
-    return desk
+    reading.warm(*KEYS)
+    return reading
 
 
 def test_a_pass_checks_everything(full: ReaderHarness) -> None:
@@ -99,21 +99,21 @@ def test_reading_is_slow(full: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("damage", ["payloads", *UNDECODABLE])
-def test_damage_is_set_aside_and_reported(desk: ReaderHarness, damage: str) -> None:
+def test_damage_is_set_aside_and_reported(reading: ReaderHarness, damage: str) -> None:
     """The pass goes on; the entry is marked, and the next fetch heals it."""
-    desk.warm(KEYS[0])
+    reading.warm(KEYS[0])
     if damage == "payloads":
-        desk.corrupt_payloads()
+        reading.corrupt_payloads()
     else:
-        UNDECODABLE[damage](desk.engine)
-    scrub = Scrubber(desk)
+        UNDECODABLE[damage](reading.engine)
+    scrub = Scrubber(reading)
     result = scrub.run()
     assert (result.cursor, result.counts["damaged"], result.counts["repaired"]) == (None, 1, 1)
     assert len(result.problems) == 1
-    assert quarantine.count_open(desk.engine) == {"entry": 1}
-    desk.warm(KEYS[0])
-    assert desk.reader.read(KEYS[0]).status is ReadStatus.HIT
-    assert quarantine.count_open(desk.engine) == {}
+    assert quarantine.count_open(reading.engine) == {"entry": 1}
+    reading.warm(KEYS[0])
+    assert reading.reader.read(KEYS[0]).status is ReadStatus.HIT
+    assert quarantine.count_open(reading.engine) == {}
 
 
 def test_a_pass_that_was_killed_begins_again(full: ReaderHarness) -> None:

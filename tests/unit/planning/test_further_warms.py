@@ -33,7 +33,7 @@ LIKELY, UNLIKELY = ReportKey("act_1", "last_7d"), ReportKey("act_1", "last_14d")
 class Home:
     """A trained forecast, an engine, and a plan at a time."""
 
-    bench: PrefetchHarness
+    harness: PrefetchHarness
     context: Context
     runs: int = 0
 
@@ -45,12 +45,12 @@ class Home:
 
     def warm(self) -> None:
         """Carry the last plan out."""
-        engine = replace(self.bench.prefetch, context=self.context)
+        engine = replace(self.harness.prefetch, context=self.context)
         warm_batch(engine, f"adwarm_intelligent_warming/{self.runs}", 0)
 
     def read(self, key: ReportKey = LIKELY) -> ReadStatus:
         """Read a key as a reader does."""
-        return Reader(self.context, self.bench.clock).read(key, record_traffic=False).status
+        return Reader(self.context, self.harness.clock).read(key, record_traffic=False).status
 
     def list_planned(self) -> list[tuple[str, str, str]]:
         """Return account, range and report of the last plan."""
@@ -59,7 +59,7 @@ class Home:
 
 
 @pytest.fixture
-def home(bench: PrefetchHarness) -> Home:
+def home(harness: PrefetchHarness) -> Home:
     """Two accounts whose last week is opened every day at one; other ranges are never opened."""
     days = range(1, 57)
     rows = [
@@ -75,11 +75,11 @@ def home(bench: PrefetchHarness) -> Home:
     ]
     opens = pd.DataFrame(rows)
     opens["ts"] = pd.to_datetime(opens["ts"], utc=True)
-    context = bench.prefetch.context
+    context = harness.prefetch.context
     forecast = train_seasonal(opens_from_frame(opens), context.settings, NOW)
-    promote_snapshot(bench.engine, save_snapshot(context, forecast, metrics={}, at=NOW).id, NOW)
-    accounts.save(bench.engine, [Account(f"act_{number}", "UTC", "UTC", "EUR") for number in (1, 2)], NOW)
-    return Home(bench, context)
+    promote_snapshot(harness.engine, save_snapshot(context, forecast, metrics={}, at=NOW).id, NOW)
+    accounts.save(harness.engine, [Account(f"act_{number}", "UTC", "UTC", "EUR") for number in (1, 2)], NOW)
+    return Home(harness, context)
 
 
 def _notify(home: Home, days: str = YESTERDAY, account: str = "act_1", minutes: float = 0) -> Any:
@@ -89,20 +89,20 @@ def _notify(home: Home, days: str = YESTERDAY, account: str = "act_1", minutes: 
 
 def test_arrived_data_is_warmed_where_an_open_is_expected(home: Home) -> None:
     """The report that is likely to be opened is fetched once more; the other one waits for its reader."""
-    home.bench.prefetch.run([KeyRequest(LIKELY), KeyRequest(UNLIKELY)], Priority.LOW)
-    home.bench.clock.sleep(60)
+    home.harness.prefetch.run([KeyRequest(LIKELY), KeyRequest(UNLIKELY)], Priority.LOW)
+    home.harness.clock.sleep(60)
     assert _notify(home, minutes=1).entries == 2
     assert [home.read(LIKELY), home.read(UNLIKELY)] == [ReadStatus.STALE, ReadStatus.STALE]
-    home.bench.source.submitted.clear()
+    home.harness.source.submitted.clear()
 
     summary = home.plan()
     planned = home.list_planned()
-    home.bench.clock.sleep(60)
+    home.harness.clock.sleep(60)
     home.warm()
 
     assert (summary.arrived, summary.warms, planned) == (1, 1, [("act_1", "last_7d", "data_arrival")])
     assert [home.read(LIKELY), home.read(UNLIKELY)] == [ReadStatus.HIT, ReadStatus.STALE]
-    assert len(home.bench.source.submitted) <= 2
+    assert len(home.harness.source.submitted) <= 2
     assert home.plan().warms == 0
 
 
@@ -169,7 +169,7 @@ def test_a_changed_query_is_warm_before_readers_get_it(home: Home) -> None:
     """Readers hit at every moment: the old query until the new one is warm, and then the new one, in one step."""
     keys = [ReportKey(f"act_{number}", "last_7d") for number in (1, 2)]
     _register(home, home.context.settings)
-    home.bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
+    home.harness.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
     old = home.context.settings
     home.context = replace(home.context, settings=_change(home))
     assert [home.read(key) for key in keys] == [ReadStatus.HIT] * 2

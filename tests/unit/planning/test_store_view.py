@@ -23,31 +23,33 @@ from tests.unit.testing.memory_source import MemorySource, Upstream
 KEYS = [ReportKey(account, name) for account in ("act_1", "act_2") for name in ("today", "yesterday", "last_7d")]
 
 
-def _get_costs(bench: PrefetchHarness, keys: list[ReportKey], after: timedelta = timedelta(0)) -> list[RequestCost]:
-    return StoreView(bench.prefetch.context, NOW).get_request_costs(keys, [NOW + after] * len(keys))
+def _get_costs(harness: PrefetchHarness, keys: list[ReportKey], after: timedelta = timedelta(0)) -> list[RequestCost]:
+    return StoreView(harness.prefetch.context, NOW).get_request_costs(keys, [NOW + after] * len(keys))
 
 
-def test_with_nothing_stored_everything_is_needed(bench: PrefetchHarness) -> None:
+def test_with_nothing_stored_everything_is_needed(harness: PrefetchHarness) -> None:
     """A single day takes its days; more days take a summary too."""
-    assert _get_costs(bench, KEYS) == [RequestCost(True, False), RequestCost(True, False), RequestCost(True, True)] * 2
-    assert _get_costs(bench, []) == []
+    assert (
+        _get_costs(harness, KEYS) == [RequestCost(True, False), RequestCost(True, False), RequestCost(True, True)] * 2
+    )
+    assert _get_costs(harness, []) == []
 
 
-def test_stored_days_are_not_needed(bench: PrefetchHarness) -> None:
+def test_stored_days_are_not_needed(harness: PrefetchHarness) -> None:
     """After a fetch of a week its days are stored until their freshness ends; another account's are not."""
-    bench.prefetch.run([KeyRequest(ReportKey("act_1", "last_7d"))], Priority.LOW)
-    assert [cost.days for cost in _get_costs(bench, KEYS)] == [True, False, False, True, True, True]
-    assert _get_costs(bench, KEYS[1:3], timedelta(hours=23))[0].days
+    harness.prefetch.run([KeyRequest(ReportKey("act_1", "last_7d"))], Priority.LOW)
+    assert [cost.days for cost in _get_costs(harness, KEYS)] == [True, False, False, True, True, True]
+    assert _get_costs(harness, KEYS[1:3], timedelta(hours=23))[0].days
 
 
-def test_the_cost_is_what_a_fetch_sends(bench: PrefetchHarness) -> None:
+def test_the_cost_is_what_a_fetch_sends(harness: PrefetchHarness) -> None:
     """For keys in turn, each fetch sends exactly the requests that were predicted just before it."""
     for name in ("yesterday", "last_7d", "today", "2026-11-20..2026-11-23"):
         key = ReportKey("act_1", name)
-        (cost,) = _get_costs(bench, [key])
-        before = len(bench.source.submitted)
-        bench.prefetch.run([KeyRequest(key)], Priority.LOW)
-        sent = bench.source.submitted[before:]
+        (cost,) = _get_costs(harness, [key])
+        before = len(harness.source.submitted)
+        harness.prefetch.run([KeyRequest(key)], Priority.LOW)
+        sent = harness.source.submitted[before:]
         days = any(unit.increment is Increment.DAY or len(window) == 1 for unit in sent for window in unit.windows)
         summary = any(unit.increment is Increment.RANGE and len(window) > 1 for unit in sent for window in unit.windows)
         assert (cost.days, cost.summary) == (days, summary)
@@ -55,7 +57,7 @@ def test_the_cost_is_what_a_fetch_sends(bench: PrefetchHarness) -> None:
 
 
 @pytest.fixture
-def dashboards(bench: PrefetchHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+def dashboards(harness: PrefetchHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     """The context of a user's source with a row on each page, no days to close, and a cache that readers fill."""
 
     class Source(MemorySource):
@@ -63,29 +65,29 @@ def dashboards(bench: PrefetchHarness, tmp_path: Path, monkeypatch: pytest.Monke
 
     made: Any = SimpleNamespace(make=lambda _settings, _connection, _clock: Source(Upstream([])))
     monkeypatch.setitem(sys.modules, "my_dashboards", made)
-    source = bench.settings.source.model_copy(update={"kind": "my_dashboards:make"})
-    log = bench.settings.access_log.model_copy(update={"url": str(tmp_path / "log")})
-    settings = bench.settings.model_copy(update={"source": source, "access_log": log})
-    return replace(bench.prefetch.context, settings=settings)
+    source = harness.settings.source.model_copy(update={"kind": "my_dashboards:make"})
+    log = harness.settings.access_log.model_copy(update={"url": str(tmp_path / "log")})
+    settings = harness.settings.model_copy(update={"source": source, "access_log": log})
+    return replace(harness.prefetch.context, settings=settings)
 
 
-def test_a_request_takes_a_call_for_each_page(bench: PrefetchHarness, dashboards: Context) -> None:
+def test_a_request_takes_a_call_for_each_page(harness: PrefetchHarness, dashboards: Context) -> None:
     """A day has as many pages as the day stored last has rows, where a page is one row; otherwise one."""
 
     def three_ads(unit: FetchUnit) -> ResultPage:
         [row] = one_ad_page(unit).rows
         return ResultPage([{**row, "ad_id": str(ad)} for ad in range(3)])
 
-    bench.source.script["act_1"] = three_ads
-    bench.prefetch.run([KeyRequest(KEYS[1])], Priority.LOW)
+    harness.source.script["act_1"] = three_ads
+    harness.prefetch.run([KeyRequest(KEYS[1])], Priority.LOW)
     [cost] = StoreView(dashboards, NOW).get_request_costs(KEYS[:1], [NOW])
     assert cost.calls == {("days", 0), ("days", 1), ("days", 2)}
-    assert _get_costs(bench, KEYS[:1])[0].pages == 1
+    assert _get_costs(harness, KEYS[:1])[0].pages == 1
 
 
-def test_what_readers_fill_is_fresh(bench: PrefetchHarness, dashboards: Context, tmp_path: Path) -> None:
+def test_what_readers_fill_is_fresh(harness: PrefetchHarness, dashboards: Context, tmp_path: Path) -> None:
     """The first open after an entry's end makes it fresh for its lifetime; one before it, or of others, does not."""
-    bench.prefetch.run([KeyRequest(KEYS[0])], Priority.LOW)
+    harness.prefetch.run([KeyRequest(KEYS[0])], Priority.LOW)
     log, hour = UserLog(tmp_path / "log" / "a.jsonl"), timedelta(hours=1)
     for after, key in ((1, KEYS[0]), (4, KEYS[0]), (5, KEYS[0]), (6, KEYS[3])):
         log.append(NOW + after * hour, key)
@@ -93,14 +95,14 @@ def test_what_readers_fill_is_fresh(bench: PrefetchHarness, dashboards: Context,
     for after, end in ((2, 3), (8, 7)):
         at = NOW + after * hour
         assert StoreView(dashboards, at).get_fresh_until(KEYS[:1], [at]) == [NOW + end * hour]
-    assert StoreView(bench.prefetch.context, at).get_fresh_until(KEYS[:1], [at]) == [NOW + 3 * hour]
+    assert StoreView(harness.prefetch.context, at).get_fresh_until(KEYS[:1], [at]) == [NOW + 3 * hour]
 
 
-def test_days_that_a_source_does_not_close(bench: PrefetchHarness, dashboards: Context) -> None:
+def test_days_that_a_source_does_not_close(harness: PrefetchHarness, dashboards: Context) -> None:
     """Accounts of a source without days to close are left out; those of the platform are not."""
-    bench.prefetch.run([KeyRequest(KEYS[0])], Priority.LOW)
+    harness.prefetch.run([KeyRequest(KEYS[0])], Priority.LOW)
     assert StoreView(dashboards, NOW).list_closing() == []
-    assert [account.id for account in StoreView(bench.prefetch.context, NOW).list_closing()] == ["act_1"]
+    assert [account.id for account in StoreView(harness.prefetch.context, NOW).list_closing()] == ["act_1"]
 
 
 BERLIN = Account("act_1", "Europe/Berlin")

@@ -101,65 +101,65 @@ PAIR = Strategy("pair", ("yesterday", "last_7d"), accounts=("act_1", "act_2"))
 
 
 @pytest.fixture(autouse=True)
-def stored_accounts(bench: PrefetchHarness) -> None:
+def stored_accounts(harness: PrefetchHarness) -> None:
     """Accounts with the zone that the upstream reports, so that a fetch takes no look-up."""
-    accounts.save(bench.engine, [Account(f"act_{number}") for number in range(1, 7)], NOW)
+    accounts.save(harness.engine, [Account(f"act_{number}") for number in range(1, 7)], NOW)
 
 
-def _decide(bench: PrefetchHarness, *strategies: Strategy, run_id: str = RUN, **kwargs: Any) -> StrategyPlanSummary:
+def _decide(harness: PrefetchHarness, *strategies: Strategy, run_id: str = RUN, **kwargs: Any) -> StrategyPlanSummary:
     selection = StrategySelection(list(strategies), kwargs.pop("problems", {}))
-    return decide_strategies(bench.prefetch.context, selection, bench.clock.now(), run_id, **kwargs)
+    return decide_strategies(harness.prefetch.context, selection, harness.clock.now(), run_id, **kwargs)
 
 
-def _open(bench: PrefetchHarness, folder: Path, *opens: tuple[datetime, str, str]) -> None:
+def _open(harness: PrefetchHarness, folder: Path, *opens: tuple[datetime, str, str]) -> None:
     """Read a log with these opens: time, account and actor."""
     names = ("ts", "account_id", "actor")
     lines = [orjson.dumps({**dict(zip(names, each, strict=True)), "date_range": "last_7d"}) for each in opens]
     (folder / "log.jsonl").write_bytes(b"\n".join(lines))
-    context = bench.prefetch.context
+    context = harness.prefetch.context
     settings = context.settings.model_copy(update={"access_log": AccessLogSettings(url=str(folder / "log.jsonl"))})
     ingest(replace(context, settings=settings), NOW, window=(NOW - timedelta(days=60), NOW))
 
 
-def test_nobody_opened_it_so_it_is_not_warmed(bench: PrefetchHarness, tmp_path: Path) -> None:
+def test_nobody_opened_it_so_it_is_not_warmed(harness: PrefetchHarness, tmp_path: Path) -> None:
     """The default plans what people opened in the last 30 days, and nothing before there is a log."""
     default = DEFAULT_STRATEGIES[0]
-    assert _decide(bench, default).total("planned") == 0
+    assert _decide(harness, default).total("planned") == 0
     recent, old = NOW - timedelta(days=29), NOW - timedelta(days=31)
-    _open(bench, tmp_path, (recent, "act_1", "human"), (old, "act_2", "human"), (recent, "act_3", "api"))
-    assert _decide(bench, default).total("planned") == 1
-    assert [row.key for row in _rows(bench)] == [ReportKey("act_1", "last_7d")]
+    _open(harness, tmp_path, (recent, "act_1", "human"), (old, "act_2", "human"), (recent, "act_3", "api"))
+    assert _decide(harness, default).total("planned") == 1
+    assert [row.key for row in _rows(harness)] == [ReportKey("act_1", "last_7d")]
     named = replace(default, accounts=("act_2",), opened_only=False)
-    assert _decide(bench, named, run_id=f"{RUN}2").total("planned") == 3
+    assert _decide(harness, named, run_id=f"{RUN}2").total("planned") == 3
 
 
-def test_a_lost_day_of_the_log_is_the_problem_of_that_strategy(bench: PrefetchHarness) -> None:
+def test_a_lost_day_of_the_log_is_the_problem_of_that_strategy(harness: PrefetchHarness) -> None:
     """A strategy that has to know what was opened says so, and the others are planned."""
-    with write_transaction(bench.engine) as connection:
+    with write_transaction(harness.engine) as connection:
         hour = HourAggregate(NOW - timedelta(hours=2), "a" * 64, 1, 1)
         aggregates.replace_hours(connection, hour.hour, NOW, [hour], NOW)
-    summary = _decide(bench, DEFAULT_STRATEGIES[0], PAIR)
+    summary = _decide(harness, DEFAULT_STRATEGIES[0], PAIR)
     assert (list(summary.strategies), list(summary.problems)) == (["pair"], ["default_dashboards"])
     assert "what was opened lately cannot be read" in summary.problems["default_dashboards"]
 
 
-def _rows(bench: PrefetchHarness, status: str = "planned", run_id: str = RUN) -> list[Warm]:
-    return [row for row in warms.list_by_run(bench.engine, run_id) if row.status == status]
+def _rows(harness: PrefetchHarness, status: str = "planned", run_id: str = RUN) -> list[Warm]:
+    return [row for row in warms.list_by_run(harness.engine, run_id) if row.status == status]
 
 
-def _finish(bench: PrefetchHarness, run_id: str, rows: list[Warm], calls: int, status: WarmStatus) -> None:
-    at: datetime | None = bench.clock.now() if status is WarmStatus.FETCHED else None
+def _finish(harness: PrefetchHarness, run_id: str, rows: list[Warm], calls: int, status: WarmStatus) -> None:
+    at: datetime | None = harness.clock.now() if status is WarmStatus.FETCHED else None
     results = [WarmResult(warm_id=row.id, status=status, fetched_at=at, requests=calls) for row in rows]
-    finish_warms(bench.engine, run_id, results, 0, [])
+    finish_warms(harness.engine, run_id, results, 0, [])
 
 
-def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
+def test_fresh_keys_are_left_out(harness: PrefetchHarness) -> None:
     """A fresh key is counted and not planned; a rerun stores the same plan once."""
-    bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
-    first, second = _decide(bench, PAIR), _decide(bench, PAIR)
+    harness.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
+    first, second = _decide(harness, PAIR), _decide(harness, PAIR)
     assert first == second
     assert first.strategies == {"pair": {"planned": 3, "fresh": 1, "cut": 0, "in_flight": 0, "tried": 0, "tasks": 1}}
-    rows = warms.list_by_run(bench.engine, RUN)
+    rows = warms.list_by_run(harness.engine, RUN)
     assert {(row.key.account_id, row.key.date_range, row.reason, row.strategy) for row in rows} == {
         ("act_1", "last_7d", "strategy", "pair"),
         ("act_2", "last_7d", "strategy", "pair"),
@@ -168,10 +168,10 @@ def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
     assert first.to_dict()["examples"]
 
 
-def test_two_strategies_plan_a_key_once(bench: PrefetchHarness) -> None:
+def test_two_strategies_plan_a_key_once(harness: PrefetchHarness) -> None:
     """A key of both belongs to the first, with its priority, pace and budget."""
     urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",), batch_size=1, delay_seconds=0)
-    summary = _decide(bench, urgent, PAIR)
+    summary = _decide(harness, urgent, PAIR)
     assert (
         summary.total("planned"),
         [(task.batch, task.slice_size, task.pause_seconds) for task in summary.tasks],
@@ -179,127 +179,127 @@ def test_two_strategies_plan_a_key_once(bench: PrefetchHarness) -> None:
         4,
         [(0, 1, 0), (1, 5, 5.0)],
     )
-    rows = {(row.key.account_id, row.key.date_range): row for row in warms.list_by_run(bench.engine, RUN)}
+    rows = {(row.key.account_id, row.key.date_range): row for row in warms.list_by_run(harness.engine, RUN)}
     row = rows["act_1", "yesterday"]
     assert (row.priority, row.strategy, row.batch, rows["act_1", "last_7d"].batch) == (Priority.HIGH, "urgent", 0, 1)
 
 
-def test_each_strategy_gets_its_lanes(bench: PrefetchHarness) -> None:
+def test_each_strategy_gets_its_lanes(harness: PrefetchHarness) -> None:
     """As many tasks as batches may run at the same time, none empty, with all keys of an account in one."""
     wide = Strategy("wide", ("yesterday", "last_7d"), batch_size=2, max_parallel_batches=4)
     narrow = Strategy("narrow", ("today",), batch_size=2, max_parallel_batches=1)
-    summary = _decide(bench, narrow, wide)
+    summary = _decide(harness, narrow, wide)
     assert [counts["tasks"] for counts in summary.strategies.values()] == [1, 4]
     tasks: dict[str, set[int]] = {}
-    for row in _rows(bench):
+    for row in _rows(harness):
         tasks.setdefault(f"{row.strategy} {row.key.account_id}", set()).add(row.batch)
     assert all(len(numbers) == 1 for numbers in tasks.values())
 
 
-def test_the_budget_is_the_strategys_own(bench: PrefetchHarness) -> None:
+def test_the_budget_is_the_strategys_own(harness: PrefetchHarness) -> None:
     """Calls of this hour count for the strategy that made them, also failed ones; the next hour starts anew."""
     tight = Strategy("tight", ("yesterday",), max_calls_per_hour=3)
     other = Strategy("other", ("today",), max_calls_per_hour=2)
-    assert _decide(bench, tight, other).strategies["tight"]["planned"] == 3
-    [first, second, *_] = [row for row in _rows(bench) if row.strategy == "tight"]
-    assert {row.explanation["cut"][:17] for row in _rows(bench, "cut")} == {"cut by the budget"}
-    _finish(bench, RUN, [first], 2, WarmStatus.FETCHED)
-    _finish(bench, RUN, [second], 1, WarmStatus.FAILED)
-    bench.clock.sleep(60)
-    later = _decide(bench, tight, other, run_id="adwarm_strategy_warming/r2")
+    assert _decide(harness, tight, other).strategies["tight"]["planned"] == 3
+    [first, second, *_] = [row for row in _rows(harness) if row.strategy == "tight"]
+    assert {row.explanation["cut"][:17] for row in _rows(harness, "cut")} == {"cut by the budget"}
+    _finish(harness, RUN, [first], 2, WarmStatus.FETCHED)
+    _finish(harness, RUN, [second], 1, WarmStatus.FAILED)
+    harness.clock.sleep(60)
+    later = _decide(harness, tight, other, run_id="adwarm_strategy_warming/r2")
     assert [counts["planned"] for counts in later.strategies.values()] == [0, 2]
-    bench.clock.sleep(timedelta(hours=1).total_seconds())
-    assert _decide(bench, tight, run_id="adwarm_strategy_warming/r3").total("planned") == 3
+    harness.clock.sleep(timedelta(hours=1).total_seconds())
+    assert _decide(harness, tight, run_id="adwarm_strategy_warming/r3").total("planned") == 3
 
 
-def test_a_form_may_use_its_whole_budget(bench: PrefetchHarness) -> None:
+def test_a_form_may_use_its_whole_budget(harness: PrefetchHarness) -> None:
     """What a human describes is planned first, is no stored strategy's, and has a budget for its run alone."""
     form = replace(PAIR, name="trigger form", max_calls_per_hour=2)
     for run_id in (RUN, "adwarm_strategy_warming/r2"):
-        summary = _decide(bench, replace(PAIR, max_calls_per_hour=9), form=form, run_id=run_id)
+        summary = _decide(harness, replace(PAIR, max_calls_per_hour=9), form=form, run_id=run_id)
         assert [counts["planned"] for counts in summary.strategies.values()] == [2, 2]
-        _finish(bench, run_id, _rows(bench, run_id=run_id), 1, WarmStatus.FAILED)
-    assert {row.strategy for row in _rows(bench, "failed")} == {None, "pair"}
+        _finish(harness, run_id, _rows(harness, run_id=run_id), 1, WarmStatus.FAILED)
+    assert {row.strategy for row in _rows(harness, "failed")} == {None, "pair"}
 
 
-def test_keys_of_an_account_share_their_calls(bench: PrefetchHarness) -> None:
+def test_keys_of_an_account_share_their_calls(harness: PrefetchHarness) -> None:
     """Two ranges need days and a summary: two calls together. An account that is not verified needs a look-up."""
     ranges = ("last_7d", "last_14d")
     assert (
-        _decide(bench, Strategy("s", ranges, accounts=("act_1", "act_2"), max_calls_per_hour=3)).total("planned") == 2
+        _decide(harness, Strategy("s", ranges, accounts=("act_1", "act_2"), max_calls_per_hour=3)).total("planned") == 2
     )
     unknown = Strategy("s", ranges, accounts=("act_99", "act_98"), max_calls_per_hour=5)
-    assert _decide(bench, unknown).total("planned") == 2
+    assert _decide(harness, unknown).total("planned") == 2
 
 
-def test_a_budget_below_the_calls_of_one_report_still_warms(bench: PrefetchHarness) -> None:
+def test_a_budget_below_the_calls_of_one_report_still_warms(harness: PrefetchHarness) -> None:
     """A report that takes two calls gets its turn with a budget of one call an hour."""
     tiny = Strategy("tiny", ("last_7d",), max_calls_per_hour=1)
-    assert _decide(bench, tiny).total("planned") == 1
+    assert _decide(harness, tiny).total("planned") == 1
 
 
-def test_a_small_budget_rotates_over_all_keys(bench: PrefetchHarness) -> None:
+def test_a_small_budget_rotates_over_all_keys(harness: PrefetchHarness) -> None:
     """Every key gets its turn before any gets a second one, also while some of them always fail."""
     strategy = Strategy("turns", ("yesterday", "today"), max_calls_per_hour=2)
     order = []
     for number in range(6):
         run_id = f"adwarm_strategy_warming/{number}"
-        _decide(bench, strategy, run_id=run_id)
-        rows = _rows(bench, run_id=run_id)
+        _decide(harness, strategy, run_id=run_id)
+        rows = _rows(harness, run_id=run_id)
         order += [str(row.key) for row in rows]
-        _finish(bench, run_id, rows, 1, WarmStatus.FAILED if number % 2 else WarmStatus.FETCHED)
-        bench.clock.sleep(3600)
+        _finish(harness, run_id, rows, 1, WarmStatus.FAILED if number % 2 else WarmStatus.FETCHED)
+        harness.clock.sleep(3600)
     assert len(order) >= 12
     assert len(set(order[:12])) == 12
 
 
-def test_keys_in_flight_are_left_to_their_run(bench: PrefetchHarness) -> None:
+def test_keys_in_flight_are_left_to_their_run(harness: PrefetchHarness) -> None:
     """Keys that a running run still has to fetch are not planned again, and count in the budget."""
     strategy = Strategy("s", ("yesterday",), max_calls_per_hour=4)
-    _decide(bench, strategy)
-    jobs.start(bench.engine, RUN, "adwarm_strategy_warming", 4, NOW)
-    bench.clock.sleep(900)
-    again = _decide(bench, strategy, run_id="adwarm_strategy_warming/r2").strategies["s"]
+    _decide(harness, strategy)
+    jobs.start(harness.engine, RUN, "adwarm_strategy_warming", 4, NOW)
+    harness.clock.sleep(900)
+    again = _decide(harness, strategy, run_id="adwarm_strategy_warming/r2").strategies["s"]
     assert (again["planned"], again["in_flight"], again["cut"]) == (0, 4, 2)
-    bench.clock.sleep(3600)
-    assert _decide(bench, strategy, run_id="adwarm_strategy_warming/r3").strategies["s"]["in_flight"] == 0
+    harness.clock.sleep(3600)
+    assert _decide(harness, strategy, run_id="adwarm_strategy_warming/r3").strategies["s"]["in_flight"] == 0
 
 
-def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
+def test_a_dry_run_is_a_shadow_plan(harness: PrefetchHarness) -> None:
     """The plan is stored, and no task carries it out."""
-    summary = _decide(bench, PAIR, dry_run=True)
+    summary = _decide(harness, PAIR, dry_run=True)
     assert (summary.total("planned"), summary.tasks) == (4, [])
-    assert {(row.status, row.mode) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
+    assert {(row.status, row.mode) for row in warms.list_by_run(harness.engine, RUN)} == {("shadow", "shadow")}
 
 
-def test_one_bad_strategy_stops_no_other(bench: PrefetchHarness) -> None:
+def test_one_bad_strategy_stops_no_other(harness: PrefetchHarness) -> None:
     """A row that is not valid and a report that is not configured are named; the other strategy is planned."""
     odd = Strategy("odd", ("today",), report="sales")
-    summary = _decide(bench, odd, PAIR, problems={"broken": "batch_size must be at least 1"})
+    summary = _decide(harness, odd, PAIR, problems={"broken": "batch_size must be at least 1"})
     assert (set(summary.strategies), set(summary.problems)) == ({"pair"}, {"odd", "broken"})
     assert "'sales' is not configured" in summary.problems["odd"]
-    assert len(_rows(bench)) == 4
+    assert len(_rows(harness)) == 4
 
 
-def test_only_bad_strategies_are_an_error(bench: PrefetchHarness) -> None:
+def test_only_bad_strategies_are_an_error(harness: PrefetchHarness) -> None:
     """The error names each of them and the command that mends them, and no plan is stored."""
     odd = Strategy("odd", ("today",), report="sales")
     with pytest.raises(BadRequest, match=r"adwarm strategy set.*broken: no range.*odd: .*sales"):
-        _decide(bench, odd, problems={"broken": "no range"})
-    assert warms.list_by_run(bench.engine, RUN) == []
+        _decide(harness, odd, problems={"broken": "no range"})
+    assert warms.list_by_run(harness.engine, RUN) == []
 
 
-def test_the_budget_is_counted_in_calls_as_they_were_taken(bench: PrefetchHarness) -> None:
+def test_the_budget_is_counted_in_calls_as_they_were_taken(harness: PrefetchHarness) -> None:
     """Once enough is stored, a strategy whose fetches took half of the planned calls plans twice as many reports."""
     strategy = Strategy("s", ("yesterday",), max_calls_per_hour=2)
     for number in range(10):
         run_id = f"adwarm_strategy_warming/{number}"
-        assert _decide(bench, strategy, run_id=run_id).total("planned") == 2
-        [first, second] = _rows(bench, run_id=run_id)
-        _finish(bench, run_id, [first], 1, WarmStatus.FETCHED)
-        _finish(bench, run_id, [second], 0, WarmStatus.FETCHED)
-        bench.clock.sleep(3600)
-    assert _decide(bench, strategy, run_id="adwarm_strategy_warming/last").total("planned") == 4
+        assert _decide(harness, strategy, run_id=run_id).total("planned") == 2
+        [first, second] = _rows(harness, run_id=run_id)
+        _finish(harness, run_id, [first], 1, WarmStatus.FETCHED)
+        _finish(harness, run_id, [second], 0, WarmStatus.FETCHED)
+        harness.clock.sleep(3600)
+    assert _decide(harness, strategy, run_id="adwarm_strategy_warming/last").total("planned") == 4
 
 
 SLOTS = Strategy("slots", ("yesterday",), accounts=("act_1", "act_2"))
@@ -307,68 +307,68 @@ DUE = datetime(2026, 11, 25, 6, tzinfo=UTC)
 HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
 
 
-def _run(bench: PrefetchHarness, at: datetime, *, dry_run: bool = False) -> tuple[list[str], datetime | None]:
+def _run(harness: PrefetchHarness, at: datetime, *, dry_run: bool = False) -> tuple[list[str], datetime | None]:
     """Plan what is due at `at`, or to be planned again; return the planned accounts, and when it is planned again."""
-    bench.clock.set(at)
+    harness.clock.set(at)
     run_id = _id(at)
-    selection = select_due(bench.engine, run_id, at)
-    summary = decide_strategies(bench.prefetch.context, selection, at, run_id, dry_run=dry_run)
-    planned = [row.key.account_id for row in _rows(bench, run_id=run_id)]
+    selection = select_due(harness.engine, run_id, at)
+    summary = decide_strategies(harness.prefetch.context, selection, at, run_id, dry_run=dry_run)
+    planned = [row.key.account_id for row in _rows(harness, run_id=run_id)]
     return planned, summary.rechecks.get("slots")
 
 
-def _fetch(bench: PrefetchHarness, at: datetime, *names: str) -> None:
-    bench.clock.set(at)
-    bench.prefetch.run([KeyRequest(ReportKey(name, "yesterday")) for name in names], Priority.LOW)
+def _fetch(harness: PrefetchHarness, at: datetime, *names: str) -> None:
+    harness.clock.set(at)
+    harness.prefetch.run([KeyRequest(ReportKey(name, "yesterday")) for name in names], Priority.LOW)
 
 
-def _define(bench: PrefetchHarness, strategy: Strategy) -> None:
-    load_strategies(bench.engine, NOW)
-    with write_transaction(bench.engine) as connection:
+def _define(harness: PrefetchHarness, strategy: Strategy) -> None:
+    load_strategies(harness.engine, NOW)
+    with write_transaction(harness.engine) as connection:
         remove_strategy(connection, DEFAULT_STRATEGIES[0].name, NOW)
         save_strategy(connection, strategy, NOW)
 
 
-def test_what_was_fresh_gets_its_turn_when_it_expires(bench: PrefetchHarness) -> None:
+def test_what_was_fresh_gets_its_turn_when_it_expires(harness: PrefetchHarness) -> None:
     """At its due time one report is stale and one fresh. That one is planned once it expires; the other not again."""
-    _define(bench, SLOTS)
-    _fetch(bench, DUE - 4 * HOUR, "act_1")
-    planned, again = _run(bench, DUE)
+    _define(harness, SLOTS)
+    _fetch(harness, DUE - 4 * HOUR, "act_1")
+    planned, again = _run(harness, DUE)
     assert (planned, floor_to(again or DUE, HOUR)) == (["act_2"], DUE + 2 * HOUR)
     # The fetch of act_2 fails, and a reader fetches act_1 only after it has expired.
-    _finish(bench, _id(DUE), _rows(bench, run_id=_id(DUE)), 1, WarmStatus.FAILED)
-    assert select_due(bench.engine, "adwarm_strategy_warming/early", DUE + HOUR).is_empty
+    _finish(harness, _id(DUE), _rows(harness, run_id=_id(DUE)), 1, WarmStatus.FAILED)
+    assert select_due(harness.engine, "adwarm_strategy_warming/early", DUE + HOUR).is_empty
     later = DUE + 2 * HOUR + QUARTER
-    assert _run(bench, later) == (["act_1"], None)
-    assert _run(bench, later) == (["act_1"], None)  # a retry
-    assert select_due(bench.engine, "adwarm_strategy_warming/next", later + QUARTER).is_empty
-    assert sorted(_run(bench, DUE + 6 * HOUR)[0]) == ["act_1", "act_2"]
+    assert _run(harness, later) == (["act_1"], None)
+    assert _run(harness, later) == (["act_1"], None)  # a retry
+    assert select_due(harness.engine, "adwarm_strategy_warming/next", later + QUARTER).is_empty
+    assert sorted(_run(harness, DUE + 6 * HOUR)[0]) == ["act_1", "act_2"]
 
 
-def test_what_the_budget_cut_gets_its_turn_in_the_next_hours(bench: PrefetchHarness) -> None:
+def test_what_the_budget_cut_gets_its_turn_in_the_next_hours(harness: PrefetchHarness) -> None:
     """One call an hour: the second report in the second hour, and nothing after that until the next due time."""
-    _define(bench, replace(SLOTS, max_calls_per_hour=1))
-    assert _run(bench, DUE) == (["act_1"], DUE + HOUR)
-    _finish(bench, _id(DUE), _rows(bench, run_id=_id(DUE)), 1, WarmStatus.FETCHED)
-    assert _run(bench, DUE + HOUR) == (["act_2"], None)
+    _define(harness, replace(SLOTS, max_calls_per_hour=1))
+    assert _run(harness, DUE) == (["act_1"], DUE + HOUR)
+    _finish(harness, _id(DUE), _rows(harness, run_id=_id(DUE)), 1, WarmStatus.FETCHED)
+    assert _run(harness, DUE + HOUR) == (["act_2"], None)
 
 
-def test_a_range_that_moves_on_is_a_new_report(bench: PrefetchHarness) -> None:
+def test_a_range_that_moves_on_is_a_new_report(harness: PrefetchHarness) -> None:
     """`yesterday`, fetched at its due time, covers another day from the account's midnight, and is planned again."""
-    _define(bench, replace(SLOTS, cron="0 20 * * *", accounts=("act_1",)))
+    _define(harness, replace(SLOTS, cron="0 20 * * *", accounts=("act_1",)))
     due = DUE.replace(hour=20)
-    assert _run(bench, due) == (["act_1"], due + 4 * HOUR)
-    _fetch(bench, due, "act_1")
-    _finish(bench, _id(due), _rows(bench, run_id=_id(due)), 1, WarmStatus.FETCHED)
-    assert _run(bench, due + 4 * HOUR) == (["act_1"], None)
+    assert _run(harness, due) == (["act_1"], due + 4 * HOUR)
+    _fetch(harness, due, "act_1")
+    _finish(harness, _id(due), _rows(harness, run_id=_id(due)), 1, WarmStatus.FETCHED)
+    assert _run(harness, due + 4 * HOUR) == (["act_1"], None)
 
 
-def test_a_dry_run_or_a_named_run_requests_nothing(bench: PrefetchHarness) -> None:
+def test_a_dry_run_or_a_named_run_requests_nothing(harness: PrefetchHarness) -> None:
     """They leave the schedule as it is."""
-    _define(bench, replace(SLOTS, max_calls_per_hour=1))
-    bench.clock.set(DUE)
-    assert _decide(bench, replace(SLOTS, max_calls_per_hour=1)).rechecks == {}
-    assert _run(bench, DUE, dry_run=True)[1] is None
+    _define(harness, replace(SLOTS, max_calls_per_hour=1))
+    harness.clock.set(DUE)
+    assert _decide(harness, replace(SLOTS, max_calls_per_hour=1)).rechecks == {}
+    assert _run(harness, DUE, dry_run=True)[1] is None
 
 
 def _id(at: datetime) -> str:

@@ -57,26 +57,26 @@ def _steps(found: list[TraceStep]) -> list[str]:
     return [step.step for step in found]
 
 
-def test_a_planned_warm_is_followed(bench: PrefetchHarness, lines: _Lines) -> None:
+def test_a_planned_warm_is_followed(harness: PrefetchHarness, lines: _Lines) -> None:
     """The id of a warm is in the lines of its call, its storing and its end; `trace` shows plan, fetch and entry."""
     warm = PlannedWarm(key=KEY, reason=WarmReason.PREDICTED_OPEN, decided_at=NOW, warm_at=NOW)
     other = PlannedWarm(key=ReportKey("act_2", "yesterday"), reason=WarmReason.STRATEGY, decided_at=NOW, warm_at=NOW)
-    warms.replace_plan(bench.engine, RUN, [warm, other])
-    jobs.start(bench.engine, RUN, "dag", 2, NOW)
-    first, second = warms.list_by_run(bench.engine, RUN)
-    warm_batch(bench.prefetch, RUN, 0)
+    warms.replace_plan(harness.engine, RUN, [warm, other])
+    jobs.start(harness.engine, RUN, "dag", 2, NOW)
+    first, second = warms.list_by_run(harness.engine, RUN)
+    warm_batch(harness.prefetch, RUN, 0)
 
     assert {"call", "stored", "act_1"} <= set(lines.about(f"warm-{first.id}"))
     assert "act_2" not in lines.about(f"warm-{first.id}")
     assert {facts.get("run") for _, facts in lines.lines if facts.get("ids")} == {RUN}
-    found = trace(bench.prefetch.context, f"warm-{first.id}")
+    found = trace(harness.prefetch.context, f"warm-{first.id}")
     assert _steps(found) == ["planned", "fetched", "stored"]
     assert RUN in found[0].detail
     assert "by this fetch" in found[2].detail
-    assert {step.id for step in trace(bench.prefetch.context, RUN)} == {RUN, f"warm-{first.id}", f"warm-{second.id}"}
+    assert {step.id for step in trace(harness.prefetch.context, RUN)} == {RUN, f"warm-{first.id}", f"warm-{second.id}"}
 
 
-def test_a_request_is_followed(bench: PrefetchHarness, lines: _Lines) -> None:
+def test_a_request_is_followed(harness: PrefetchHarness, lines: _Lines) -> None:
     """The id of a reader's request is in the log lines too, and an error on the way is a step of its own."""
     attempts: list[FetchUnit] = []
 
@@ -84,28 +84,28 @@ def test_a_request_is_followed(bench: PrefetchHarness, lines: _Lines) -> None:
         attempts.append(unit)
         raise Transient("the platform had a moment")
 
-    bench.source.script = {"act_1": answer}
-    bench.clock.set(database_now(bench.engine))  # the queue goes by the database's clock
-    queue = RequestQueue(bench.engine, bench.settings.backpressure, owner="test")
+    harness.source.script = {"act_1": answer}
+    harness.clock.set(database_now(harness.engine))  # the queue goes by the database's clock
+    queue = RequestQueue(harness.engine, harness.settings.backpressure, owner="test")
     ticket = queue.enqueue(KEY, Priority.HIGH)
-    QueueWorker(bench.prefetch, queue).drain_batch(DrainResult())
+    QueueWorker(harness.prefetch, queue).drain_batch(DrainResult())
 
     name = f"request-{ticket.id}"
     assert attempts
     assert "call" in lines.about(name)
-    assert _steps(trace(bench.prefetch.context, name))[:2] == ["requested", "error"]
+    assert _steps(trace(harness.prefetch.context, name))[:2] == ["requested", "error"]
 
 
-def test_a_later_fetch_is_told_apart(bench: PrefetchHarness) -> None:
+def test_a_later_fetch_is_told_apart(harness: PrefetchHarness) -> None:
     """When the entry was fetched again since, the trace says that it is of another fetch."""
     warm = PlannedWarm(key=KEY, reason=WarmReason.STRATEGY, decided_at=NOW, warm_at=NOW)
-    warms.replace_plan(bench.engine, RUN, [warm])
-    (planned,) = warms.list_by_run(bench.engine, RUN)
-    assert _steps(trace(bench.prefetch.context, f"warm-{planned.id}")) == ["planned", "fetched"]
-    warm_batch(bench.prefetch, RUN, 0)
-    bench.clock.sleep(8 * 3600)
-    bench.prefetch.run([KeyRequest(KEY)], Priority.LOW)
-    found = trace(bench.prefetch.context, f"warm-{planned.id}")
+    warms.replace_plan(harness.engine, RUN, [warm])
+    (planned,) = warms.list_by_run(harness.engine, RUN)
+    assert _steps(trace(harness.prefetch.context, f"warm-{planned.id}")) == ["planned", "fetched"]
+    warm_batch(harness.prefetch, RUN, 0)
+    harness.clock.sleep(8 * 3600)
+    harness.prefetch.run([KeyRequest(KEY)], Priority.LOW)
+    found = trace(harness.prefetch.context, f"warm-{planned.id}")
     assert "a later or earlier fetch" in found[-1].detail
 
 
@@ -116,8 +116,8 @@ def test_what_is_no_id_is_refused(text: str) -> None:
         trace(Context(None, None, None), text)  # type: ignore[arg-type]  # nothing is read
 
 
-def test_an_unknown_id_is_said(bench: PrefetchHarness) -> None:
+def test_an_unknown_id_is_said(harness: PrefetchHarness) -> None:
     """An id that no row has is an error."""
     for text in ("warm-9", "request-9", "dag/none"):
         with pytest.raises(NotFound, match="nothing has the id"):
-            trace(bench.prefetch.context, text)
+            trace(harness.prefetch.context, text)

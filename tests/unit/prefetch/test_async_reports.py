@@ -93,14 +93,14 @@ class ScheduleStage:
 def test_the_polling_interval_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first poll is soon, each next one later, and none later than the longest interval."""
     monkeypatch.setattr("adwarm.prefetch.async_reports.STUCK_SECONDS", 1e6)
-    bench = ScheduleStage()
-    bench.schedule.add(report(1))
+    stage = ScheduleStage()
+    stage.schedule.add(report(1))
     times = []
     for _ in range(12):
-        due = bench.schedule.seconds_until_due()
+        due = stage.schedule.seconds_until_due()
         assert due is not None
-        bench.advance(due)
-        bench.schedule.poll_due(bench.source)  # type: ignore[arg-type]
+        stage.advance(due)
+        stage.schedule.poll_due(stage.source)  # type: ignore[arg-type]
         times.append(due)
     assert times[0] == 2
     assert times == sorted(times)
@@ -110,22 +110,22 @@ def test_the_polling_interval_grows(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(st.lists(st.floats(0, 40), min_size=1, max_size=120), st.integers(1, 50))
 def test_every_report_ends_and_polls_are_shared(starts: list[float], poll_batch: int) -> None:
     """Whenever reports start: each ends once, no request polls too many, and none polls a report twice."""
-    bench = ScheduleStage()
-    bench.source.capabilities = Capabilities(poll_batch=poll_batch)
+    stage = ScheduleStage()
+    stage.source.capabilities = Capabilities(poll_batch=poll_batch)
     ready = {str(number): start + 20 for number, start in enumerate(starts)}
-    bench.source.respond = lambda report, age: AsyncReportProgress(
+    stage.source.respond = lambda report, age: AsyncReportProgress(
         AsyncReportState.READY if age >= ready[report.id] else AsyncReportState.PENDING, min(99.0, age)
     )
     ended: dict[str, AsyncReportProgress] = {}
     for number, start in sorted(enumerate(starts), key=lambda item: item[1]):
-        ended |= bench.run(max(0.0, start - (bench.clock.now() - NOW).total_seconds()))
-        bench.schedule.add(report(number))
-    ended |= bench.run(200)
+        ended |= stage.run(max(0.0, start - (stage.clock.now() - NOW).total_seconds()))
+        stage.schedule.add(report(number))
+    ended |= stage.run(200)
     assert {name for name, progress in ended.items() if progress.state is AsyncReportState.READY} == set(ready)
-    assert bench.schedule.seconds_until_due() is None
-    assert all(len(polled) == len(set(polled)) <= poll_batch for polled in bench.source.polled)
+    assert stage.schedule.seconds_until_due() is None
+    assert all(len(polled) == len(set(polled)) <= poll_batch for polled in stage.source.polled)
     assert all(
-        cost == len(polled) for (_, cost), polled in zip(bench.admission.admitted, bench.source.polled, strict=True)
+        cost == len(polled) for (_, cost), polled in zip(stage.admission.admitted, stage.source.polled, strict=True)
     )
 
 
@@ -133,103 +133,103 @@ def test_a_stalled_report_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report fails when its percentage stalls; while it rises the report may run up to the longest time."""
     monkeypatch.setattr("adwarm.prefetch.async_reports.STUCK_SECONDS", 100.0)
     monkeypatch.setattr("adwarm.prefetch.async_reports.LONGEST_REPORT_SECONDS", 500.0)
-    bench = ScheduleStage()
-    bench.source.respond = lambda report, age: AsyncReportProgress(
+    stage = ScheduleStage()
+    stage.source.respond = lambda report, age: AsyncReportProgress(
         AsyncReportState.PENDING, 40.0 if report.id == "1" else age / 100
     )
-    bench.schedule.add(report(1))
-    bench.schedule.add(report(2))
-    early = bench.run(200)
+    stage.schedule.add(report(1))
+    stage.schedule.add(report(2))
+    early = stage.run(200)
     assert {name: str(progress.error) for name, progress in early.items()}.keys() == {"1"}
     assert early["1"].state is AsyncReportState.FAILED
     assert "40 %" in str(early["1"].error)
-    assert set(bench.run(600)) == {"2"}
+    assert set(stage.run(600)) == {"2"}
 
 
 def test_time_stalled_before_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report that stalled while an earlier worker waited for it fails without waiting as long again."""
     monkeypatch.setattr("adwarm.prefetch.async_reports.STUCK_SECONDS", 100.0)
     monkeypatch.setattr("adwarm.prefetch.async_reports.LONGEST_REPORT_SECONDS", 500.0)
-    bench = ScheduleStage()
-    bench.source.respond = lambda report, age: AsyncReportProgress(AsyncReportState.PENDING, 40.0)
-    bench.schedule.add(report(1, percent=40, stalled_seconds=95, age_seconds=120))
-    bench.schedule.add(report(2, percent=30, stalled_seconds=95, age_seconds=120))
-    bench.schedule.add(report(3, percent=30, stalled_seconds=0, age_seconds=495))
-    assert set(bench.run(20)) == {"1", "3"}
+    stage = ScheduleStage()
+    stage.source.respond = lambda report, age: AsyncReportProgress(AsyncReportState.PENDING, 40.0)
+    stage.schedule.add(report(1, percent=40, stalled_seconds=95, age_seconds=120))
+    stage.schedule.add(report(2, percent=30, stalled_seconds=95, age_seconds=120))
+    stage.schedule.add(report(3, percent=30, stalled_seconds=0, age_seconds=495))
+    assert set(stage.run(20)) == {"1", "3"}
 
 
 def test_an_unknown_report_expires_after_a_minute() -> None:
     """At first a report may not be visible yet; after a minute it counts as expired."""
-    bench = ScheduleStage()
-    bench.source.respond = lambda report, age: AsyncReportProgress(
+    stage = ScheduleStage()
+    stage.source.respond = lambda report, age: AsyncReportProgress(
         AsyncReportState.UNKNOWN, error=NotFound("no such object")
     )
-    bench.schedule.add(report(1))
-    assert bench.run(50) == {}
-    assert bench.run(60)["1"].state is AsyncReportState.EXPIRED
+    stage.schedule.add(report(1))
+    assert stage.run(50) == {}
+    assert stage.run(60)["1"].state is AsyncReportState.EXPIRED
 
 
 @pytest.mark.parametrize("errors", [Transient("busy"), Refused("given up", retry_after=20)])
 def test_a_failed_poll_is_repeated(errors: Exception) -> None:
     """Whatever is wrong with the request as a whole, the reports are polled again."""
-    bench = ScheduleStage()
-    bench.source.errors = [errors]
-    bench.source.respond = lambda report, age: AsyncReportProgress(AsyncReportState.READY, 100.0)
-    bench.schedule.add(report(1))
-    assert set(bench.run(60)) == {"1"}
-    assert len(bench.source.polled) == 2
+    stage = ScheduleStage()
+    stage.source.errors = [errors]
+    stage.source.respond = lambda report, age: AsyncReportProgress(AsyncReportState.READY, 100.0)
+    stage.schedule.add(report(1))
+    assert set(stage.run(60)) == {"1"}
+    assert len(stage.source.polled) == 2
 
 
 def test_a_throttled_token_postpones_every_poll() -> None:
     """While the platform parks the token nothing is polled."""
-    bench = ScheduleStage()
+    stage = ScheduleStage()
     until = NOW + timedelta(seconds=90)
-    bench.source.errors = [Throttled("slow down", scope="token:t", until=until)]
-    bench.schedule.add(report(1))
-    bench.schedule.add(report(2))
-    bench.run(85)
-    assert len(bench.source.polled) == 1
-    bench.run(10)
-    assert len(bench.source.polled) > 1
+    stage.source.errors = [Throttled("slow down", scope="token:t", until=until)]
+    stage.schedule.add(report(1))
+    stage.schedule.add(report(2))
+    stage.run(85)
+    assert len(stage.source.polled) == 1
+    stage.run(10)
+    assert len(stage.source.polled) > 1
 
 
 def test_a_parked_account_is_left_out() -> None:
     """The reports of other accounts are polled as usual; those of a parked account wait until the park ends."""
-    bench = ScheduleStage()
-    bench.admission.parked["account:act_2"] = NOW + timedelta(seconds=100)
+    stage = ScheduleStage()
+    stage.admission.parked["account:act_2"] = NOW + timedelta(seconds=100)
     for number in (1, 2, 3):
-        bench.schedule.add(report(number))
-    bench.run(95)
-    assert {name for polled in bench.source.polled for name in polled} == {"1", "3"}
-    bench.run(20)
-    assert "2" in bench.source.polled[-1]
+        stage.schedule.add(report(number))
+    stage.run(95)
+    assert {name for polled in stage.source.polled for name in polled} == {"1", "3"}
+    stage.run(20)
+    assert "2" in stage.source.polled[-1]
 
 
 def test_a_poll_that_is_throttled_parks_its_account() -> None:
     """Admission parks the account, so no other worker calls it either."""
-    bench = ScheduleStage()
+    stage = ScheduleStage()
     until = NOW + timedelta(seconds=302)
     throttled = Throttled("slow down", scope="account:act_1", until=until, retry_after=300)
-    bench.source.respond = lambda report, age: AsyncReportProgress(
+    stage.source.respond = lambda report, age: AsyncReportProgress(
         AsyncReportState.PENDING, 1.0, throttled if report.id == "1" and age < 10 else None
     )
-    bench.schedule.add(report(1))
-    bench.schedule.add(report(2))
-    bench.run(200)
-    assert bench.admission.parked["account:act_1"] == until
-    assert sum("1" in polled for polled in bench.source.polled) == 1
+    stage.schedule.add(report(1))
+    stage.schedule.add(report(2))
+    stage.run(200)
+    assert stage.admission.parked["account:act_1"] == until
+    assert sum("1" in polled for polled in stage.source.polled) == 1
 
 
 def test_a_dead_token_is_raised_at_once() -> None:
     """A poll with a dead token raises; the report stays on the schedule."""
-    bench = ScheduleStage()
-    bench.source.errors = [TokenDead()]
-    bench.schedule.add(report(1))
-    bench.advance(5)
+    stage = ScheduleStage()
+    stage.source.errors = [TokenDead()]
+    stage.schedule.add(report(1))
+    stage.advance(5)
     with pytest.raises(TokenDead):
-        bench.schedule.poll_due(bench.source)  # type: ignore[arg-type]
-    assert bench.schedule.remove(handle(1)) is not None
-    assert bench.schedule.remove(handle(1)) is None
+        stage.schedule.poll_due(stage.source)  # type: ignore[arg-type]
+    assert stage.schedule.remove(handle(1)) is not None
+    assert stage.schedule.remove(handle(1)) is None
 
 
 @dataclass

@@ -25,83 +25,83 @@ ACCOUNTS = [Account(f"act_{number}", "UTC", "UTC", "EUR") for number in (1, 2, 3
 
 
 def _run(
-    bench: PrefetchHarness, accounts: list[Account] = ACCOUNTS, window: Window = RANGE, **options: int
+    harness: PrefetchHarness, accounts: list[Account] = ACCOUNTS, window: Window = RANGE, **options: int
 ) -> BackfillResult:
-    return run_backfill(bench.prefetch, accounts, window, **options)
+    return run_backfill(harness.prefetch, accounts, window, **options)
 
 
-def _days(bench: PrefetchHarness, account: str) -> set[date]:
-    return set(partitions.list_states(bench.engine, account, bench.settings.spec("default").hash, RANGE))
+def _days(harness: PrefetchHarness, account: str) -> set[date]:
+    return set(partitions.list_states(harness.engine, account, harness.settings.spec("default").hash, RANGE))
 
 
-def test_every_day_is_fetched_once_in_blocks(bench: PrefetchHarness) -> None:
+def test_every_day_is_fetched_once_in_blocks(harness: PrefetchHarness) -> None:
     """Each account's days are fetched once, a block at a time, newest first, and without range summaries."""
-    report = _run(bench)
+    report = _run(harness)
 
-    asked = [unit.windows[0] for unit in bench.source.submitted if unit.account_id == "act_1"]
-    assert {unit.increment for unit in bench.source.submitted} == {Increment.DAY}
+    asked = [unit.windows[0] for unit in harness.source.submitted if unit.account_id == "act_1"]
+    assert {unit.increment for unit in harness.source.submitted} == {Increment.DAY}
     assert sorted(day for window in asked for day in window.days()) == list(RANGE.days())
     assert asked == sorted(asked, reverse=True)
     assert all(aligned_block(window.since) == aligned_block(window.until) for window in asked)
     assert (report.ended, report.reasons) == ({"fetched": report.blocks}, {})
-    assert _days(bench, "act_3") == set(RANGE.days())
-    (cause,) = get_day_calls(bench.engine, bench.clock.now()).causes
+    assert _days(harness, "act_3") == set(RANGE.days())
+    (cause,) = get_day_calls(harness.engine, harness.clock.now()).causes
     assert (cause.cause.kind, cause.calls) == (CauseKind.BACKFILL, report.requests)
 
 
 @SQLITE_ONLY
-def test_a_rerun_of_settled_days_makes_no_call(bench: PrefetchHarness) -> None:
+def test_a_rerun_of_settled_days_makes_no_call(harness: PrefetchHarness) -> None:
     """Days that are stored and settled are not even planned."""
-    _run(bench)
-    asked = len(bench.source.submitted)
+    _run(harness)
+    asked = len(harness.source.submitted)
 
-    again = _run(bench)
+    again = _run(harness)
 
-    assert (again.blocks, again.requests, len(bench.source.submitted)) == (0, 0, asked)
+    assert (again.blocks, again.requests, len(harness.source.submitted)) == (0, 0, asked)
 
 
-def test_a_stopped_backfill_continues(bench: PrefetchHarness) -> None:
+def test_a_stopped_backfill_continues(harness: PrefetchHarness) -> None:
     """After a stop in the middle only missing days are fetched, and no day twice."""
     stop_after = 5
 
     def stopping(unit: FetchUnit) -> ResultPage:
-        if len(bench.source.submitted) > stop_after:
+        if len(harness.source.submitted) > stop_after:
             raise KeyboardInterrupt
         return one_ad_page(unit)
 
-    bench.source.script = {account.id: stopping for account in ACCOUNTS}
+    harness.source.script = {account.id: stopping for account in ACCOUNTS}
     with pytest.raises(KeyboardInterrupt):
-        _run(bench)
-    bench.source.script = {}
-    before = {account.id: _days(bench, account.id) for account in ACCOUNTS}
-    asked = len(bench.source.submitted)
+        _run(harness)
+    harness.source.script = {}
+    before = {account.id: _days(harness, account.id) for account in ACCOUNTS}
+    asked = len(harness.source.submitted)
 
-    _run(bench)
+    _run(harness)
 
-    later = [(unit.account_id, day) for unit in bench.source.submitted[asked:] for day in unit.windows[0].days()]
+    later = [(unit.account_id, day) for unit in harness.source.submitted[asked:] for day in unit.windows[0].days()]
     assert any(before.values())
     assert not any(day in before[account] for account, day in later)
     assert len(later) == len(set(later))
-    assert all(_days(bench, account.id) == set(RANGE.days()) for account in ACCOUNTS)
+    assert all(_days(harness, account.id) == set(RANGE.days()) for account in ACCOUNTS)
 
 
 @SQLITE_ONLY
-def test_a_denied_account_does_not_stop_the_others(bench: PrefetchHarness) -> None:
+def test_a_denied_account_does_not_stop_the_others(harness: PrefetchHarness) -> None:
     """It is tried once, left out of later blocks, and named in the result."""
 
     def deny(unit: FetchUnit) -> ResultPage:
         raise Denied("no access", account_id="act_2")
 
-    bench.source.script = {"act_2": deny}
-    report = _run(bench)
+    harness.source.script = {"act_2": deny}
+    report = _run(harness)
 
-    assert [unit.account_id for unit in bench.source.submitted].count("act_2") == 1
+    assert [unit.account_id for unit in harness.source.submitted].count("act_2") == 1
     assert list(report.reasons.values()) == ["no access"]
-    assert _days(bench, "act_1") == set(RANGE.days())
+    assert _days(harness, "act_1") == set(RANGE.days())
 
 
 @SQLITE_ONLY
-def test_a_parked_account_is_tried_again(bench: PrefetchHarness) -> None:
+def test_a_parked_account_is_tried_again(harness: PrefetchHarness) -> None:
     """The backfill waits for a throttled account by the run's clock, and its days are fetched in the end."""
     throttles = [Throttled("slow down", scope="account:act_1", until=NOW + timedelta(milliseconds=20))]
 
@@ -110,33 +110,33 @@ def test_a_parked_account_is_tried_again(bench: PrefetchHarness) -> None:
             raise throttles.pop()
         return one_ad_page(unit)
 
-    bench.source.script = {"act_1": throttled}
-    report = _run(bench, ACCOUNTS[:1], Window(date(2026, 8, 1), date(2026, 8, 5)))
+    harness.source.script = {"act_1": throttled}
+    report = _run(harness, ACCOUNTS[:1], Window(date(2026, 8, 1), date(2026, 8, 5)))
 
     assert (report.ended, report.reasons, throttles) == ({"fetched": 1}, {}, [])
-    assert bench.clock.now() >= NOW + timedelta(seconds=1)
+    assert harness.clock.now() >= NOW + timedelta(seconds=1)
 
 
 @SQLITE_ONLY
-def test_a_batch_that_fails_whole_stops_the_backfill(bench: PrefetchHarness) -> None:
+def test_a_batch_that_fails_whole_stops_the_backfill(harness: PrefetchHarness) -> None:
     """When a whole batch fails, continuing would only cause more errors; the error holds the reasons."""
 
     def down(unit: FetchUnit) -> ResultPage:
         raise Transient("the platform is down")
 
-    bench.source.script = {account.id: down for account in ACCOUNTS}
+    harness.source.script = {account.id: down for account in ACCOUNTS}
     with pytest.raises(Transient, match="the platform is down"):
-        _run(bench)
+        _run(harness)
 
 
 @SQLITE_ONLY
-def test_progress_can_be_read_while_it_runs(bench: PrefetchHarness) -> None:
+def test_progress_can_be_read_while_it_runs(harness: PrefetchHarness) -> None:
     """The job counts account-blocks and requests."""
-    report = _run(bench, batch_size=2)
+    report = _run(harness, batch_size=2)
 
-    [job] = jobs.list_latest(bench.engine)
+    [job] = jobs.list_latest(harness.engine)
     assert (job.dag_id, job.status, job.total, job.done) == ("backfill", "completed", 12, 12)
-    assert job.requests == report.requests == len(bench.source.submitted) + len(bench.source.account_lookups)
+    assert job.requests == report.requests == len(harness.source.submitted) + len(harness.source.account_lookups)
 
 
 @pytest.mark.parametrize(
@@ -154,23 +154,23 @@ def test_an_invalid_range_is_refused(since: date, until: date, words: str) -> No
 
 
 @SQLITE_ONLY
-def test_a_source_without_retention_has_old_days(bench: PrefetchHarness) -> None:
+def test_a_source_without_retention_has_old_days(harness: PrefetchHarness) -> None:
     """Where the source has no limit, such as a table, days older than 37 months are fetched like others."""
     old = Window(date(2019, 3, 1), date(2019, 3, 2))
     with pytest.raises(BadRequest, match="37 months"):
-        run_backfill(bench.prefetch, ACCOUNTS[:1], old)
-    bench.source.capabilities = Capabilities(retention_days=None)
-    report = run_backfill(bench.prefetch, ACCOUNTS[:1], old)
+        run_backfill(harness.prefetch, ACCOUNTS[:1], old)
+    harness.source.capabilities = Capabilities(retention_days=None)
+    report = run_backfill(harness.prefetch, ACCOUNTS[:1], old)
     assert (report.reasons, sum(report.ended.values())) == ({}, 1)
-    assert get_account_missing_spans(bench.prefetch.context, ACCOUNTS[0], old, NOW, "default") == ()
+    assert get_account_missing_spans(harness.prefetch.context, ACCOUNTS[0], old, NOW, "default") == ()
 
 
 @SQLITE_ONLY
-def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
+def test_days_that_are_still_open_are_left_out(harness: PrefetchHarness) -> None:
     """A range beyond an account's yesterday is fetched up to yesterday."""
     ahead = Account("act_9", "Pacific/Auckland", "Pacific/Auckland", "NZD")
     gaps = find_missing_spans(
-        bench.prefetch.context,
+        harness.prefetch.context,
         [ACCOUNTS[0], ahead],
         Window(date(2026, 11, 20), date(2026, 11, 30)),
         datetime(2026, 11, 25, 12, tzinfo=NOW.tzinfo),
@@ -183,16 +183,16 @@ def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
     }
 
 
-def _estimate(bench: PrefetchHarness, accounts: list[Account] = ACCOUNTS):
-    gaps = find_missing_spans(bench.prefetch.context, accounts, RANGE, NOW, "default")
-    return estimate(bench.prefetch.context, ((gap.account, gap.spans) for gap in gaps), "default")
+def _estimate(harness: PrefetchHarness, accounts: list[Account] = ACCOUNTS):
+    gaps = find_missing_spans(harness.prefetch.context, accounts, RANGE, NOW, "default")
+    return estimate(harness.prefetch.context, ((gap.account, gap.spans) for gap in gaps), "default")
 
 
 @SQLITE_ONLY
-def test_an_estimate_without_history_says_what_it_assumes(bench: PrefetchHarness) -> None:
+def test_an_estimate_without_history_says_what_it_assumes(harness: PrefetchHarness) -> None:
     """Nothing stored: every day of the range, pages by the assumed rows, and a look-up of each new account."""
     unknown = [*ACCOUNTS, Account("act_4", currency="")]
-    result = _estimate(bench, unknown)
+    result = _estimate(harness, unknown)
 
     assert (result.accounts, result.days, result.rows_from, result.rows_per_day) == (
         4,
@@ -212,15 +212,15 @@ def _spans() -> list[Window]:
 
 
 @SQLITE_ONLY
-def test_an_estimate_matches_the_backfill(bench: PrefetchHarness) -> None:
+def test_an_estimate_matches_the_backfill(harness: PrefetchHarness) -> None:
     """With the rows of stored days measured, requests and days are those of the run; then nothing is left."""
-    _run(bench, window=Window(RANGE.until - timedelta(days=2), RANGE.until))
-    result, asked = _estimate(bench), len(bench.source.submitted)
-    _run(bench)
+    _run(harness, window=Window(RANGE.until - timedelta(days=2), RANGE.until))
+    result, asked = _estimate(harness), len(harness.source.submitted)
+    _run(harness)
 
     assert (result.rows_from, result.rows_per_day) == ("stored days", 1.0)
-    assert result.requests == len(bench.source.submitted) - asked
-    assert (_estimate(bench).days, _estimate(bench).requests) == (0, 0)
+    assert result.requests == len(harness.source.submitted) - asked
+    assert (_estimate(harness).days, _estimate(harness).requests) == (0, 0)
 
 
 @SQLITE_ONLY
@@ -233,12 +233,12 @@ def test_an_estimate_matches_the_backfill(bench: PrefetchHarness) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_stopped_backfill_raises_the_class_of_its_reason(bench: PrefetchHarness, error: Exception) -> None:
+def test_a_stopped_backfill_raises_the_class_of_its_reason(harness: PrefetchHarness, error: Exception) -> None:
     """When a whole batch fails, the error has the class of the source's error."""
 
     def failing(unit: FetchUnit) -> ResultPage:
         raise error
 
-    bench.source.script = {account.id: failing for account in ACCOUNTS}
+    harness.source.script = {account.id: failing for account in ACCOUNTS}
     with pytest.raises(type(error), match=f"whole batch of 3 accounts failed.*{error}"):
-        _run(bench)
+        _run(harness)

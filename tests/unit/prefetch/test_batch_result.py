@@ -144,7 +144,7 @@ def test_a_stored_error_holds_no_frame() -> None:
 
 
 @SQLITE_ONLY
-def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -> None:
+def test_every_outcome_of_the_engine_carries_its_error(harness: PrefetchHarness) -> None:
     """Each failure keeps its own class and attributes, also the second time."""
     raised: dict[str, AdwarmError] = {
         "act_1": Denied("no access", account_id="act_1"),
@@ -156,15 +156,15 @@ def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -
     def failing(unit: FetchUnit) -> ResultPage:
         raise raised[unit.account_id]
 
-    bench.source.script = dict.fromkeys(raised, failing)
+    harness.source.script = dict.fromkeys(raised, failing)
     requests = [KeyRequest(ReportKey(name, "yesterday")) for name in [*raised, "act_5"]]
     for waits in (Throttled, NotAdmitted):  # the second time admission itself keeps the throttled account waiting
-        result = bench.prefetch.run(requests, Priority.LOW, wait_seconds=0).outcomes
+        result = harness.prefetch.run(requests, Priority.LOW, wait_seconds=0).outcomes
         assert [type(outcome.error) for outcome in result] == [Denied, waits, BadRequest, Transient, type(None)]
         assert all(outcome.error.__traceback__ is None for outcome in result if outcome.error)
-    bench.source.script = {"act_5": lambda unit: _raise(TokenDead())}
-    bench.clock.sleep(86_400)
-    (last,) = bench.prefetch.run(requests[-1:], Priority.LOW).outcomes
+    harness.source.script = {"act_5": lambda unit: _raise(TokenDead())}
+    harness.clock.sleep(86_400)
+    (last,) = harness.prefetch.run(requests[-1:], Priority.LOW).outcomes
     assert (last.status, type(last.error)) == (KeyStatus.STALE, TokenDead)
 
 

@@ -38,25 +38,25 @@ TICK, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("microseconds", "
 class Dashboard:
     """One account over a source whose rows say in `spend` when they were read, in microseconds since `EPOCH`."""
 
-    desk: ReaderHarness
+    reading: ReaderHarness
     is_down: bool = False
     arrivals: dict[date, datetime] = field(default_factory=dict)
 
     @property
     def now(self) -> datetime:
         """The moment at which the clock stands."""
-        return self.desk.bench.clock.now()
+        return self.reading.harness.clock.now()
 
     def begin(self, at: datetime) -> None:
         """Begin with an empty store."""
-        with write_transaction(self.desk.engine) as connection:
+        with write_transaction(self.reading.engine) as connection:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
         self.is_down, self.arrivals = False, {}
-        self.desk.bench.clock.set(at)
-        source = self.desk.bench.source
+        self.reading.harness.clock.set(at)
+        source = self.reading.harness.source
         source.script, source.zone = {"act_1": self._answer}, ZONE
-        accounts.save(self.desk.engine, [ACCOUNT], at)
+        accounts.save(self.reading.engine, [ACCOUNT], at)
 
     def _answer(self, unit: FetchUnit) -> ResultPage:
         if self.is_down:
@@ -70,7 +70,7 @@ class Dashboard:
         """Warm reports for an open in so many minutes, if one is expected, and check that they last until it."""
         until = None if ahead is None else self.now + ahead * MINUTE
         requests = [KeyRequest(ReportKey("act_1", name), fresh_until=until) for name in ranges]
-        outcomes = self.desk.bench.prefetch.run(requests, Priority.LOW).outcomes
+        outcomes = self.reading.harness.prefetch.run(requests, Priority.LOW).outcomes
         for item in outcomes:
             longest = useful_until(item.request.key, ACCOUNT, self.now)
             if item.status.is_served and until is not None and until < longest:
@@ -79,41 +79,41 @@ class Dashboard:
     def read(self, key: ReportKey, at: datetime) -> Any:
         """Read a report at a moment; nothing is fetched for it."""
         before = self.now
-        self.desk.bench.clock.set(at)
-        result = self.desk.reader.read(key)
-        self.desk.bench.clock.set(before)
+        self.reading.harness.clock.set(at)
+        result = self.reading.reader.read(key)
+        self.reading.harness.clock.set(before)
         return result
 
     def wait(self, since: str, minutes: int) -> None:
         """Wait, or until so many minutes after the next midnight of the account; time passes between two events."""
         midnight = local_midnight(local_day(self.now, ZONE) + DAY, ZONE)
         start = midnight if since == "midnight" else self.now
-        self.desk.bench.clock.set(max(self.now + TICK, start + minutes * MINUTE))
+        self.reading.harness.clock.set(max(self.now + TICK, start + minutes * MINUTE))
 
     def outage(self, name: str) -> None:
         """Let every call fail for a warm and a read of a report; afterwards nothing is refused because of it."""
         self.is_down = True
         self.warm((name,), None)
         with suppress(AdwarmError):  # nothing is stored
-            self.desk.fetch(ReportKey("act_1", name))
+            self.reading.fetch(ReportKey("act_1", name))
         self.is_down = False
-        with write_transaction(self.desk.engine) as connection:
+        with write_transaction(self.reading.engine) as connection:
             connection.execute(gate.delete())
 
     def restate(self, days_ago: int) -> None:
         """Report that data of a day has changed."""
         day = local_day(self.now, ZONE) - days_ago * DAY
         self.arrivals[day] = self.now
-        hashes = [self.desk.bench.settings.spec("default").hash]
-        with write_transaction(self.desk.engine) as connection:
+        hashes = [self.reading.harness.settings.spec("default").hash]
+        with write_transaction(self.reading.engine) as connection:
             data_arrivals.save(connection, "act_1", [day], self.now, "test", hashes)
 
     def check(self) -> int:
         """Check every report that is a hit now, and return how many there are."""
-        results = [self.desk.reader.read(ReportKey("act_1", name)) for name in RANGES]
+        results = [self.reading.reader.read(ReportKey("act_1", name)) for name in RANGES]
         hits = [result for result in results if result.status is ReadStatus.HIT]
         for hit in hits:
-            document = unpack_document(hit.blob, self.desk.bench.settings.compression)
+            document = unpack_document(hit.blob, self.reading.harness.settings.compression)
             read_at = {
                 date.fromisoformat(str(row["date_start"])): EPOCH + int(str(row["spend"])) * TICK
                 for row in document.daily.to_rows()
@@ -136,9 +136,9 @@ class Dashboard:
 
 
 @pytest.fixture
-def dashboard(desk: ReaderHarness) -> Iterator[Dashboard]:
+def dashboard(reading: ReaderHarness) -> Iterator[Dashboard]:
     """A dashboard over the reader."""
-    return Dashboard(desk)
+    return Dashboard(reading)
 
 
 WAITS = st.tuples(st.just("wait"), st.integers(1, 420)) | st.tuples(
@@ -178,20 +178,20 @@ def test_a_report_of_stored_days_is_as_old_as_they_are(dashboard: Dashboard) -> 
     midnight = local_midnight(date(2026, 10, 22), ZONE)
     dashboard.begin(midnight + 10 * MINUTE)
     dashboard.warm(("last_3d",), None)
-    dashboard.desk.bench.clock.set(midnight + 6 * HOUR)
+    dashboard.reading.harness.clock.set(midnight + 6 * HOUR)
     dashboard.is_down = True
-    result = dashboard.desk.fetch(ReportKey("act_1", "yesterday"))
+    result = dashboard.reading.fetch(ReportKey("act_1", "yesterday"))
     assert (result.status, result.age_seconds) == (ReadStatus.FETCHED, 350 * 60)
     assert result.entry is not None
     assert result.entry.expires_at == midnight + 370 * MINUTE
-    dashboard.desk.bench.clock.set(midnight + 370 * MINUTE)
-    late = dashboard.desk.fetch(ReportKey("act_1", "yesterday"))
+    dashboard.reading.harness.clock.set(midnight + 370 * MINUTE)
+    late = dashboard.reading.fetch(ReportKey("act_1", "yesterday"))
     assert late.status is ReadStatus.STALE
     assert late.age_seconds == pytest.approx(360 * 60, abs=60)  # retries take a while
 
 
 @SQLITE_ONLY
-def test_a_warm_reads_the_days_that_would_be_old_at_the_open(bench: PrefetchHarness, dashboard: Dashboard) -> None:
+def test_a_warm_reads_the_days_that_would_be_old_at_the_open(harness: PrefetchHarness, dashboard: Dashboard) -> None:
     """A planned warm at 06:00 for an open at 06:05 reads yesterday again, which would be old in the session.
 
     The warm counts from when it was stored; an hour before nothing would have been read.
@@ -201,11 +201,11 @@ def test_a_warm_reads_the_days_that_would_be_old_at_the_open(bench: PrefetchHarn
     dashboard.warm(("last_3d",), None)
     for hour, calls in ((5, 0), (6, 1)):
         at, run = midnight + hour * HOUR, f"dag/{hour}"
-        bench.clock.set(at)
+        harness.clock.set(at)
         planned = {"reason": WarmReason.PREDICTED_OPEN, "decided_at": at, "warm_at": at}
         warm = PlannedWarm(key=ReportKey("act_1", "yesterday"), predicted_open=at + 5 * MINUTE, **planned)
-        warms.replace_plan(bench.engine, run, [warm])
-        assert warm_batch(bench.prefetch, run, 0).calls == calls
-        (stored,) = warms.list_by_run(bench.engine, run)
+        warms.replace_plan(harness.engine, run, [warm])
+        assert warm_batch(harness.prefetch, run, 0).calls == calls
+        (stored,) = warms.list_by_run(harness.engine, run)
         read_at = at if calls else midnight + 10 * MINUTE
         assert (stored.fetched_at, stored.expires_at) == (at, read_at + 6 * HOUR)

@@ -185,8 +185,8 @@ def _week_states(version: int = 1) -> dict[date, PartitionState]:
     return {day: PartitionState(day, "h", 1, "c", NOW, True, False, version, "v26.0") for day in WEEK.days()}
 
 
-def _asked(bench: PrefetchHarness) -> list[Increment]:
-    return [unit.increment for unit in bench.source.submitted]
+def _asked(harness: PrefetchHarness) -> list[Increment]:
+    return [unit.increment for unit in harness.source.submitted]
 
 
 def _restated(unit: FetchUnit) -> ResultPage:
@@ -211,66 +211,66 @@ def test_when_a_summary_is_due(stored: bool, version: int, later: timedelta, due
     assert find_due_summaries([WEEK], result, _week_states(version), CALENDAR, NOW + later) == ([WEEK] if due else [])
 
 
-def test_a_second_warm_of_the_day_fetches_only_days(bench: PrefetchHarness) -> None:
+def test_a_second_warm_of_the_day_fetches_only_days(harness: PrefetchHarness) -> None:
     """Six hours later yesterday is fetched again; nothing was restated, so the summaries are kept."""
-    bench.prefetch.run(KEYS, Priority.LOW)
-    bench.clock.sleep(6 * 3600 + 1)
-    again = bench.prefetch.run(KEYS, Priority.LOW)
+    harness.prefetch.run(KEYS, Priority.LOW)
+    harness.clock.sleep(6 * 3600 + 1)
+    again = harness.prefetch.run(KEYS, Priority.LOW)
 
-    assert _asked(bench) == [Increment.DAY, Increment.RANGE, Increment.DAY]
+    assert _asked(harness) == [Increment.DAY, Increment.RANGE, Increment.DAY]
     assert [outcome.status for outcome in again.outcomes] == [KeyStatus.FETCHED] * 3
     assert again.calls == 1
 
 
-def test_a_restated_day_makes_its_summaries_due(bench: PrefetchHarness) -> None:
+def test_a_restated_day_makes_its_summaries_due(harness: PrefetchHarness) -> None:
     """When yesterday's metrics have changed, the summaries that include yesterday are fetched again."""
-    bench.prefetch.run(KEYS, Priority.LOW)
-    bench.clock.sleep(6 * 3600 + 1)
-    bench.source.script = {"act_1": _restated}
-    bench.prefetch.run(KEYS, Priority.LOW)
+    harness.prefetch.run(KEYS, Priority.LOW)
+    harness.clock.sleep(6 * 3600 + 1)
+    harness.source.script = {"act_1": _restated}
+    harness.prefetch.run(KEYS, Priority.LOW)
 
-    assert _asked(bench) == [Increment.DAY, Increment.RANGE] * 2
+    assert _asked(harness) == [Increment.DAY, Increment.RANGE] * 2
 
 
 @SQLITE_ONLY
-def test_a_restatement_by_another_key_is_noticed(bench: PrefetchHarness) -> None:
+def test_a_restatement_by_another_key_is_noticed(harness: PrefetchHarness) -> None:
     """A day restated by a warm of `yesterday` alone makes the week's summary due at the week's next warm."""
-    bench.prefetch.run(KEYS[:2], Priority.LOW)
-    bench.clock.sleep(6 * 3600 + 1)
-    bench.source.script = {"act_1": _restated}
-    bench.prefetch.run(KEYS[:1], Priority.LOW)
-    bench.prefetch.run(KEYS[1:2], Priority.LOW)
+    harness.prefetch.run(KEYS[:2], Priority.LOW)
+    harness.clock.sleep(6 * 3600 + 1)
+    harness.source.script = {"act_1": _restated}
+    harness.prefetch.run(KEYS[:1], Priority.LOW)
+    harness.prefetch.run(KEYS[1:2], Priority.LOW)
 
-    assert _asked(bench) == [Increment.RANGE, Increment.DAY, Increment.RANGE]
-    assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1, 1]
+    assert _asked(harness) == [Increment.RANGE, Increment.DAY, Increment.RANGE]
+    assert [len(unit.windows) for unit in harness.source.submitted] == [7 + 1, 1, 1]
 
 
 @SQLITE_ONLY
-def test_a_degraded_entry_has_no_summary(bench: PrefetchHarness) -> None:
+def test_a_degraded_entry_has_no_summary(harness: PrefetchHarness) -> None:
     """A degraded entry is fetched again, its summary included."""
-    bench.prefetch.run(KEYS[1:2], Priority.LOW)
-    entries.mark_degraded(bench.engine, entries.list_entries(bench.engine)[0], "damaged")
-    bench.prefetch.run(KEYS[1:2], Priority.LOW)
+    harness.prefetch.run(KEYS[1:2], Priority.LOW)
+    entries.mark_degraded(harness.engine, entries.list_entries(harness.engine)[0], "damaged")
+    harness.prefetch.run(KEYS[1:2], Priority.LOW)
 
-    assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1]
+    assert [len(unit.windows) for unit in harness.source.submitted] == [7 + 1, 1]
 
 
 @SQLITE_ONLY
-def test_an_entry_that_cannot_be_decoded_has_no_summary(bench: PrefetchHarness) -> None:
+def test_an_entry_that_cannot_be_decoded_has_no_summary(harness: PrefetchHarness) -> None:
     """A decode bomb with right checksums does not stop the refresh that meets it first."""
-    bench.prefetch.run(KEYS[1:2], Priority.LOW)
-    store_bomb(bench.engine, 80 << 20)
-    bench.clock.sleep(7 * 3600)
-    assert bench.prefetch.run(KEYS[1:2], Priority.LOW).outcomes[0].status is KeyStatus.FETCHED
+    harness.prefetch.run(KEYS[1:2], Priority.LOW)
+    store_bomb(harness.engine, 80 << 20)
+    harness.clock.sleep(7 * 3600)
+    assert harness.prefetch.run(KEYS[1:2], Priority.LOW).outcomes[0].status is KeyStatus.FETCHED
 
 
 @SQLITE_ONLY
-def test_an_empty_result_never_replaces_rows(bench: PrefetchHarness) -> None:
+def test_an_empty_result_never_replaces_rows(harness: PrefetchHarness) -> None:
     """The older entry stays, and the outcome says why."""
-    bench.prefetch.run(KEYS[:1], Priority.LOW)
-    bench.clock.sleep(7 * 3600)
-    bench.source.script = {"act_1": lambda unit: ResultPage([])}
-    report = bench.prefetch.run(KEYS[:1], Priority.LOW)
+    harness.prefetch.run(KEYS[:1], Priority.LOW)
+    harness.clock.sleep(7 * 3600)
+    harness.source.script = {"act_1": lambda unit: ResultPage([])}
+    report = harness.prefetch.run(KEYS[:1], Priority.LOW)
 
     assert report.outcomes[0].status == KeyStatus.STALE
     assert "1 are stored" in str(report.outcomes[0].reason)

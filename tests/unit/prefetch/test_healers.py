@@ -326,54 +326,54 @@ def test_throttling_is_no_reason_for_a_new_session() -> None:
     assert not healer.matches(_failure(Transient("the database has no connection"), ""))
 
 
-def _quarantined(bench: PrefetchHarness) -> list[Any]:
-    with read_transaction(bench.engine) as connection:
+def _quarantined(harness: PrefetchHarness) -> list[Any]:
+    with read_transaction(harness.engine) as connection:
         return list(connection.execute(select(quarantined_item)))
 
 
-def test_scoring_lets_damaged_days_be_fetched_again(bench: PrefetchHarness) -> None:
+def test_scoring_lets_damaged_days_be_fetched_again(harness: PrefetchHarness) -> None:
     """The days are set aside and requested with low priority; after the queue was drained the account is scored."""
     request = [KeyRequest(ReportKey("act_1", WEEK), close_day=DAY)]
-    bench.prefetch.run(request, Priority.LOW)
-    for digest, suffix in bench.prefetch.objects.list_objects():
-        Path(bench.prefetch.objects.describe_location(digest, suffix)).write_bytes(b"?")
+    harness.prefetch.run(request, Priority.LOW)
+    for digest, suffix in harness.prefetch.objects.list_objects():
+        Path(harness.prefetch.objects.describe_location(digest, suffix)).write_bytes(b"?")
     pairs = [("act_1", DAY)]
-    result = score_accounts(bench.prefetch.context, pairs, NOW, bench.prefetch.pipeline)
+    result = score_accounts(harness.prefetch.context, pairs, NOW, harness.prefetch.pipeline)
     assert "its days are fetched again" in result.errors[0]
-    queue = RequestQueue(bench.engine, bench.settings.backpressure, owner="worker")
+    queue = RequestQueue(harness.engine, harness.settings.backpressure, owner="worker")
     claims = queue.dequeue(10)
     assert {claim.request.priority for claim in claims} == {Priority.LOW}
     keys = [claim.request.key for claim in claims]
     assert {key.account_id for key in keys} == {"act_1"}
-    assert {item.kind for item in _quarantined(bench)} == {"partition"}
-    bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
-    bench.prefetch.run(request, Priority.LOW)
-    assert all(item.healed_at for item in _quarantined(bench))
-    assert score_accounts(bench.prefetch.context, pairs, NOW, bench.prefetch.pipeline).accounts == 1
+    assert {item.kind for item in _quarantined(harness)} == {"partition"}
+    harness.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)
+    harness.prefetch.run(request, Priority.LOW)
+    assert all(item.healed_at for item in _quarantined(harness))
+    assert score_accounts(harness.prefetch.context, pairs, NOW, harness.prefetch.pipeline).accounts == 1
 
 
 @SQLITE_ONLY
-def test_a_full_queue_leaves_the_days_to_the_next_warming(bench: PrefetchHarness) -> None:
+def test_a_full_queue_leaves_the_days_to_the_next_warming(harness: PrefetchHarness) -> None:
     """The healing succeeds without a request, and says so."""
-    bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
-    full = bench.settings.backpressure.model_copy(update={"queue_size": 1})
-    queue = RequestQueue(bench.engine, full, owner="test")
+    harness.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
+    full = harness.settings.backpressure.model_copy(update={"queue_size": 1})
+    queue = RequestQueue(harness.engine, full, owner="test")
     queue.enqueue(ReportKey("act_9", "today"), Priority.CRITICAL)
-    healer = PartitionRefetch(bench.prefetch.context, queue, bench.clock, ErrorFilter(("Corrupt",)), 60)
-    digests = [digest for digest, _ in bench.prefetch.objects.list_objects()]
+    healer = PartitionRefetch(harness.prefetch.context, queue, harness.clock, ErrorFilter(("Corrupt",)), 60)
+    digests = [digest for digest, _ in harness.prefetch.objects.list_objects()]
     failure = Failure(Call("store", account_id="act_1"), DamagedObjects(digests, Corrupt()))
     assert healer.matches(failure)
     assert not healer.adopt(failure)
     assert "the next warming of the account fetches them" in healer.heal(failure)
     assert healer.adopt(failure)
-    assert not any(partitions.list_spans_of_object(bench.engine, digest) for digest in digests)
+    assert not any(partitions.list_spans_of_object(harness.engine, digest) for digest in digests)
 
 
 @SQLITE_ONLY
-def test_corrupt_answers_of_the_platform_are_not_its_business(bench: PrefetchHarness) -> None:
+def test_corrupt_answers_of_the_platform_are_not_its_business(harness: PrefetchHarness) -> None:
     """Only stored objects are refetched; the scope of one object is its hash, of several one hash."""
-    queue = RequestQueue(bench.engine, bench.settings.backpressure, owner="test")
-    healer = PartitionRefetch(bench.prefetch.context, queue, bench.clock, ErrorFilter(("Corrupt",)), 60)
+    queue = RequestQueue(harness.engine, harness.settings.backpressure, owner="test")
+    healer = PartitionRefetch(harness.prefetch.context, queue, harness.clock, ErrorFilter(("Corrupt",)), 60)
     assert not healer.matches(_failure(Corrupt()))
     one, two = (
         Failure(Call("store"), DamagedObjects(names, Corrupt())) for names in (["a" * 64], ["b" * 64, "c" * 64])

@@ -192,21 +192,21 @@ def test_one_call_a_run_is_enough(
 
 
 @SQLITE_ONLY
-def test_full_usage_with_every_response_needs_two_runs(bench: PrefetchHarness) -> None:
+def test_full_usage_with_every_response_needs_two_runs(harness: PrefetchHarness) -> None:
     """When each response says that the account is used up, the second run publishes the last key."""
 
     def used_up(unit: FetchUnit) -> ResultPage:
-        scope = bench.source.scopes(unit.account_id)[0]
+        scope = harness.source.scopes(unit.account_id)[0]
         return ResultPage(one_ad_page(unit).rows, None, (UsageSample(scope, 100.0, 300.0),), "v26.0")
 
-    bench.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
+    harness.source.script = {f"act_{number}": used_up for number in (1, 2, 3)}
     requests = [
-        KeyRequest(ReportKey(account, name)) for account in bench.source.script for name in ("yesterday", "last_30d")
+        KeyRequest(ReportKey(account, name)) for account in harness.source.script for name in ("yesterday", "last_30d")
     ]
-    engine = replace(bench.prefetch, admission=UnlimitedAdmission(bench.clock))
+    engine = replace(harness.prefetch, admission=UnlimitedAdmission(harness.clock))
     first = engine.run(requests, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in first.outcomes] == ["fetched", "parked"] * 3
-    bench.clock.sleep(300)
+    harness.clock.sleep(300)
     second = engine.run(requests, Priority.LOW, wait_seconds=5)
     assert [str(outcome.status) for outcome in second.outcomes] == ["fresh", "fetched"] * 3
     assert second.calls == 3
@@ -239,7 +239,7 @@ def test_reading_a_report_continues_at_its_page(
 
 
 @SQLITE_ONLY
-def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> None:
+def test_an_unexpected_error_ends_its_account_only(harness: PrefetchHarness) -> None:
     """Whatever one account raises becomes its failed outcome, with its cause; the others continue."""
     faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
 
@@ -249,9 +249,9 @@ def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> No
 
         return answer
 
-    bench.source.script = {f"act_{number}": broken(fault) for number, fault in enumerate(faults, 1)}
+    harness.source.script = {f"act_{number}": broken(fault) for number, fault in enumerate(faults, 1)}
     requests = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in range(1, 25)]
-    report = bench.prefetch.run(requests, Priority.LOW)
+    report = harness.prefetch.run(requests, Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed"] * 4 + ["fetched"] * 20
     for outcome, fault in zip(report.outcomes, faults, strict=False):
         assert type(fault).__name__ in str(outcome.reason)
@@ -260,7 +260,7 @@ def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> No
 
 
 @SQLITE_ONLY
-def test_a_failing_progress_callback_ends_its_account_only(bench: PrefetchHarness) -> None:
+def test_a_failing_progress_callback_ends_its_account_only(harness: PrefetchHarness) -> None:
     """An outcome that cannot be recorded is a failed one; the other accounts are not affected."""
 
     def progress(outcomes: Sequence[object]) -> None:
@@ -268,7 +268,7 @@ def test_a_failing_progress_callback_ends_its_account_only(bench: PrefetchHarnes
             raise OSError("disk full")
 
     requests = [KeyRequest(ReportKey(f"act_{number}", "yesterday")) for number in (1, 2)]
-    report = bench.prefetch.run(requests, Priority.LOW, progress=progress)
+    report = harness.prefetch.run(requests, Priority.LOW, progress=progress)
     assert [str(outcome.status) for outcome in report.outcomes] == ["failed", "fetched"]
     assert "disk full" in str(report.outcomes[0].reason)
 
@@ -279,26 +279,26 @@ def _list_quarantined(engine: Engine) -> list[Any]:
 
 
 @SQLITE_ONLY
-def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) -> None:
+def test_damaged_days_are_fetched_again_in_the_same_run(harness: PrefetchHarness) -> None:
     """Days of lost and damaged objects are deleted and fetched again, and the error is recorded."""
     key = KeyRequest(ReportKey("act_1", "last_30d"))
-    bench.prefetch.run([key], Priority.LOW)
-    store = bench.prefetch.objects
+    harness.prefetch.run([key], Priority.LOW)
+    store = harness.prefetch.objects
     damaged = 0
     for number, (digest, suffix) in enumerate(list(store.list_objects())):
         path = Path(store.describe_location(digest, suffix))
         path.unlink() if number % 2 else path.write_bytes(b"damaged")
         damaged += 1
-    bench.clock.sleep(86_400)
-    asked = len(bench.source.submitted)
-    report = bench.prefetch.run([key], Priority.LOW)
+    harness.clock.sleep(86_400)
+    asked = len(harness.source.submitted)
+    report = harness.prefetch.run([key], Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
-    assert len(bench.source.submitted) > asked
-    events = ErrorLog(bench.engine).list_recent(10)
+    assert len(harness.source.submitted) > asked
+    events = ErrorLog(harness.engine).list_recent(10)
     assert [(event.kind, event.subject) for event in events] == [("Corrupt", "act_1")]
-    assert [item.outcome for item in _list_quarantined(bench.engine)] == ["the days were fetched again"] * damaged
+    assert [item.outcome for item in _list_quarantined(harness.engine)] == ["the days were fetched again"] * damaged
     other = KeyRequest(ReportKey("act_1", "last_14d"))
-    assert [str(outcome.status) for outcome in bench.prefetch.run([other], Priority.LOW).outcomes] == ["fetched"]
+    assert [str(outcome.status) for outcome in harness.prefetch.run([other], Priority.LOW).outcomes] == ["fetched"]
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,11 @@ def test_progress_without_a_line_for_each_report() -> None:
 
 
 @SQLITE_ONLY
-def test_only_the_thread_of_the_batch_writes(bench: PrefetchHarness) -> None:
+def test_only_the_thread_of_the_batch_writes(harness: PrefetchHarness) -> None:
     """Reports end in several threads; the thread that called the engine writes every line."""
     paper, requests = Paper(), [KeyRequest(ReportKey(f"act_{n}", "yesterday")) for n in range(1, 7)]
     with ProgressLog(len(requests), paper.write) as log:
-        bench.prefetch.run(requests, Priority.LOW, progress=log.add, heartbeat=log.tick)
+        harness.prefetch.run(requests, Priority.LOW, progress=log.add, heartbeat=log.tick)
 
     assert len(paper.lines) == 6
     assert all("fetched, 1 row" in text for text in paper.texts())
@@ -107,7 +107,7 @@ def test_only_the_thread_of_the_batch_writes(bench: PrefetchHarness) -> None:
 
 @SQLITE_ONLY
 @pytest.mark.slow
-def test_the_heartbeat_comes_while_a_report_is_fetched(bench: PrefetchHarness) -> None:
+def test_the_heartbeat_comes_while_a_report_is_fetched(harness: PrefetchHarness) -> None:
     """The engine calls back while an account is still working, so a long batch is never silent."""
     beats: list[int] = []
     seen = threading.Event()
@@ -116,13 +116,13 @@ def test_the_heartbeat_comes_while_a_report_is_fetched(bench: PrefetchHarness) -
         assert seen.wait(10)
         raise Transient("down")
 
-    bench.source.script = {"act_1": slow}
+    harness.source.script = {"act_1": slow}
 
     def heartbeat(waiting: int) -> None:
         beats.append(waiting)
         seen.set()
 
-    (outcome,) = bench.prefetch.run(
+    (outcome,) = harness.prefetch.run(
         [KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW, heartbeat=heartbeat
     ).outcomes
 

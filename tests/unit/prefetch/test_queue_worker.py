@@ -37,15 +37,15 @@ class Time:
 class QueueStage:
     """A queue, its worker, and the harness whose source responds by a script."""
 
-    def __init__(self, bench: PrefetchHarness, **changes: Any) -> None:
-        self.bench, self.time = bench, Time()
+    def __init__(self, harness: PrefetchHarness, **changes: Any) -> None:
+        self.harness, self.time = harness, Time()
         self.queue = self.queue_of("one", **changes)
-        self.drainer = QueueWorker(bench.prefetch, self.queue, 5, self.time.monotonic)
+        self.drainer = QueueWorker(harness.prefetch, self.queue, 5, self.time.monotonic)
 
     def queue_of(self, owner: str, **changes: Any) -> RequestQueue:
         """Return the queue as another worker sees it."""
         rules = BackpressureSettings(**changes)
-        return RequestQueue(self.bench.engine, rules, owner=owner, database_time=self.time.database)
+        return RequestQueue(self.harness.engine, rules, owner=owner, database_time=self.time.database)
 
     def enqueue(self, account: str, priority: Priority = Priority.NORMAL, wait: float | None = None) -> int:
         """Enqueue a week of an account."""
@@ -64,23 +64,23 @@ class QueueStage:
             then()
             raise error
 
-        self.bench.source.script[account] = answer
+        self.harness.source.script[account] = answer
 
 
 @pytest.fixture
-def stage(bench: PrefetchHarness) -> QueueStage:
+def stage(harness: PrefetchHarness) -> QueueStage:
     """A queue with the default rules."""
-    return QueueStage(bench)
+    return QueueStage(harness)
 
 
 def test_calls_of_readers_are_told_from_those_of_others(stage: QueueStage) -> None:
     """A request of a token is a reader's; one of a command or a form is somebody's."""
     stage.enqueue("act_1")
     token = AccessToken(id="t", name="reader", scopes=frozenset({TokenScope.ENQUEUE}), created_at=NOW)
-    access_tokens.insert_token(stage.bench.engine, token, "0" * 64)
+    access_tokens.insert_token(stage.harness.engine, token, "0" * 64)
     stage.queue.enqueue(ReportKey("act_2", "yesterday"), Priority.LOW, limits=TokenLimits.of(token, 9))
     stage.drainer.drain(60)
-    calls = {item.cause.kind: item.calls for item in get_day_calls(stage.bench.engine, NOW).causes}
+    calls = {item.cause.kind: item.calls for item in get_day_calls(stage.harness.engine, NOW).causes}
     assert calls == {CauseKind.MANUAL: 3, CauseKind.READER: 2}
 
 
@@ -91,7 +91,7 @@ def test_the_queue_is_drained_by_priority(stage: QueueStage) -> None:
     report = stage.drainer.drain(60)
 
     assert report.to_dict() == {"completed": 2, "failed": 0, "given_back": 0, "lost": 0, "requests": 6}
-    assert [unit.account_id for unit in stage.bench.source.submitted] == ["act_2", "act_2", "act_1", "act_1"]
+    assert [unit.account_id for unit in stage.harness.source.submitted] == ["act_2", "act_2", "act_1", "act_1"]
     for number in (low, high):
         done = stage.find(number)
         assert (done.status, done.error) == (RequestStatus.COMPLETED, None)
@@ -103,12 +103,12 @@ def test_a_fresh_report_costs_no_call(stage: QueueStage) -> None:
     """A request for a report that is fresh already is completed without a call."""
     stage.enqueue("act_1")
     stage.drainer.drain(60)
-    calls = len(stage.bench.source.submitted)
+    calls = len(stage.harness.source.submitted)
     again = stage.enqueue("act_1")
 
     assert stage.drainer.drain(60).requests == 0
     assert dict(stage.find(again).result or {})["status"] == "fresh"
-    assert len(stage.bench.source.submitted) == calls
+    assert len(stage.harness.source.submitted) == calls
 
 
 def test_each_failure_ends_as_it_should(stage: QueueStage) -> None:
@@ -152,9 +152,9 @@ def test_a_permanent_error_fails_at_once(stage: QueueStage, error: Exception, st
     assert (found.status, found.error, found.error_kind) == (status, str(error), type(error).__name__)
 
 
-def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:
+def test_a_request_ends_with_its_own_error(harness: PrefetchHarness) -> None:
     """When the breaker opens meanwhile, later tries wait; the request keeps the error of its own tries."""
-    stage = QueueStage(bench, queue_timeout_seconds=60)
+    stage = QueueStage(harness, queue_timeout_seconds=60)
     number = stage.enqueue("act_1")
     stage.script("act_1", Transient("the platform is down"))
     stage.drainer.drain(60)
@@ -167,7 +167,7 @@ def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:
             """Refuse."""
             return Rejected("source:scripted failed too often and is left alone for 60 s", 60.0)
 
-    stage.drainer.prefetch = replace(bench.prefetch, admission=GivenUp())  # type: ignore[arg-type]
+    stage.drainer.prefetch = replace(harness.prefetch, admission=GivenUp())  # type: ignore[arg-type]
     stage.time.now += 10
     assert stage.drainer.drain(60).given_back == 1
     assert stage.find(number).error == "the platform is down"
@@ -184,12 +184,12 @@ def test_no_call_after_the_deadline(stage: QueueStage) -> None:
         stage.time.now += 31
         return one_ad_page(unit)
 
-    stage.bench.source.script["act_1"] = slow
+    stage.harness.source.script["act_1"] = slow
     late = stage.enqueue("act_1", Priority.CRITICAL, wait=30)
     patient = stage.enqueue("act_2", Priority.CRITICAL)
     stage.drainer.drain(600)
 
-    assert [unit.account_id for unit in stage.bench.source.submitted].count("act_1") == 1
+    assert [unit.account_id for unit in stage.harness.source.submitted].count("act_1") == 1
     assert stage.find(late).status is RequestStatus.EXPIRED
     assert "past its deadline" in str(stage.find(late).error)
     assert stage.find(patient).status is RequestStatus.COMPLETED
@@ -204,7 +204,7 @@ def test_a_drain_ends_when_its_time_is_up(stage: QueueStage) -> None:
         stage.time.now += 10
         return one_ad_page(unit)
 
-    stage.bench.source.script["act_1"] = slow
+    stage.harness.source.script["act_1"] = slow
     stage.drainer.drain(15)
     assert [stage.find(number).status for number in numbers] == [RequestStatus.COMPLETED, RequestStatus.PENDING]
 
@@ -233,14 +233,14 @@ def test_a_batch_that_was_lost_is_counted_as_lost(stage: QueueStage) -> None:
             thief.ack(claim, {"status": "stolen"})
         return one_ad_page(unit)
 
-    stage.bench.source.script["act_1"] = asleep
+    stage.harness.source.script["act_1"] = asleep
     assert stage.drainer.drain(60).lost == 1
     assert stage.find(number).result == {"status": "stolen"}
 
 
-def test_leases_are_renewed_while_a_batch_runs(bench: PrefetchHarness) -> None:
+def test_leases_are_renewed_while_a_batch_runs(harness: PrefetchHarness) -> None:
     """A fetch that takes many lease lifetimes keeps its request, because the worker renews the lease."""
-    stage = QueueStage(bench, lease_seconds=0.03)
+    stage = QueueStage(harness, lease_seconds=0.03)
     renewed: list[int] = []
     keep = stage.queue.renew
 
@@ -257,7 +257,7 @@ def test_leases_are_renewed_while_a_batch_runs(bench: PrefetchHarness) -> None:
             bench_wait()
         return one_ad_page(unit)
 
-    bench.source.script["act_1"] = slow
+    harness.source.script["act_1"] = slow
     stage.enqueue("act_1")
     assert stage.drainer.drain(60).completed == 1
     assert len(renewed) >= 3

@@ -31,7 +31,7 @@ class DatabaseWork:
 
 
 @contextmanager
-def counting(bench: PrefetchHarness) -> Iterator[DatabaseWork]:
+def counting(harness: PrefetchHarness) -> Iterator[DatabaseWork]:
     """Count while the block runs."""
     work = DatabaseWork()
 
@@ -43,42 +43,42 @@ def counting(bench: PrefetchHarness) -> Iterator[DatabaseWork]:
 
     listeners = {"before_cursor_execute": on_statement, "commit": on_commit}
     for name, listener in listeners.items():
-        event.listen(bench.engine, name, listener)
+        event.listen(harness.engine, name, listener)
     yield work
     for name, listener in listeners.items():
-        event.remove(bench.engine, name, listener)
+        event.remove(harness.engine, name, listener)
 
 
-def _plan(bench: PrefetchHarness, run_id: str, accounts: int, keys: int) -> None:
-    now = bench.clock.now()
+def _plan(harness: PrefetchHarness, run_id: str, accounts: int, keys: int) -> None:
+    now = harness.clock.now()
     planned = [
         PlannedWarm(key=ReportKey(f"act_{number}", name), reason=WarmReason.STRATEGY, decided_at=now, warm_at=now)
         for number in range(1, accounts + 1)
         for name in RANGES[:keys]
     ]
-    warms.replace_plan(bench.engine, run_id, planned)
-    jobs.start(bench.engine, run_id, "dag", len(planned), now)
+    warms.replace_plan(harness.engine, run_id, planned)
+    jobs.start(harness.engine, run_id, "dag", len(planned), now)
 
 
 @pytest.mark.parametrize(
     ("accounts", "keys", "statements", "writes"), [(1, 1, 51, 11), (1, 5, 52, 11), (5, 1, 235, 51)], ids=str
 )
 def test_a_batch_takes_few_statements(
-    bench: PrefetchHarness, accounts: int, keys: int, statements: int, writes: int
+    harness: PrefetchHarness, accounts: int, keys: int, statements: int, writes: int
 ) -> None:
     """The second day of one key of an account, of five keys of one, and of one key of each of five.
 
     About ten statements and one write are those of the batch; every further account takes 46 and 10: it is
     confirmed once a day, so it makes two calls, each with a permit of its own.
     """
-    one_by_one = replace(bench.prefetch.context, settings=bench.settings.model_copy(update={"workers": 1}))
+    one_by_one = replace(harness.prefetch.context, settings=harness.settings.model_copy(update={"workers": 1}))
     for day in range(2):
-        prefetch = replace(bench.prefetch, context=one_by_one)
+        prefetch = replace(harness.prefetch, context=one_by_one)
         prefetch.kill_switch.monotonic = lambda: 0.0
-        _plan(bench, f"dag/{day}", accounts, keys)
-        with counting(bench) as work:
+        _plan(harness, f"dag/{day}", accounts, keys)
+        with counting(harness) as work:
             result = warm_batch(prefetch, f"dag/{day}", 0)
         assert [str(outcome.status) for outcome in result.outcomes] == ["fetched"] * accounts * keys
-        bench.clock.sleep(DAY_SECONDS)
+        harness.clock.sleep(DAY_SECONDS)
     assert work.statements <= statements
     assert work.writes <= writes

@@ -36,7 +36,7 @@ ONE_TRY = RecoverySettings(max_attempts=1)
 CALL = Call("meta", "main", "act_1")
 
 
-class Bench:
+class Runs:
     """A pipeline, its isolations, and an upstream that the test breaks."""
 
     def __init__(self, clock: VirtualClock, journal: MemoryJournal) -> None:
@@ -74,9 +74,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(clock: VirtualClock, journal: MemoryJournal) -> Bench:
+def runs(clock: VirtualClock, journal: MemoryJournal) -> Runs:
     """A healthy upstream."""
-    return Bench(clock, journal)
+    return Runs(clock, journal)
 
 
 TABLE: list[tuple[Exception, list[str]]] = [
@@ -101,109 +101,109 @@ def test_each_class_of_error_counts_against_its_scope(clock: VirtualClock, subte
     """Five runs that end with it isolate what it says something about, and nothing else."""
     for error, scopes in TABLE:
         with subtests.test(error=error):
-            bench = Bench(clock, MemoryJournal())
+            runs = Runs(clock, MemoryJournal())
             for _ in range(5):
-                bench.run(CALL, error)
+                runs.run(CALL, error)
 
-            assert bench.isolated() == scopes
+            assert runs.isolated() == scopes
 
 
-def test_stored_data_is_never_isolated(bench: Bench) -> None:
+def test_stored_data_is_never_isolated(runs: Runs) -> None:
     """A damaged object says nothing about the platform."""
     for _ in range(20):
-        bench.run(Call("store", account_id="act_1"), Corrupt())
+        runs.run(Call("store", account_id="act_1"), Corrupt())
 
-    assert bench.isolated() == []
+    assert runs.isolated() == []
 
 
-def test_the_default_connection_has_the_name_of_its_source(bench: Bench) -> None:
+def test_the_default_connection_has_the_name_of_its_source(runs: Runs) -> None:
     """So a dead token of one source does not isolate another one."""
     for _ in range(5):
-        bench.run(Call("meta", account_id="act_1"), TokenDead())
+        runs.run(Call("meta", account_id="act_1"), TokenDead())
 
-    assert bench.isolated() == ["connection:meta"]
-    assert isinstance(bench.run(Call("meta", account_id="act_2")), Isolated)
-    assert bench.run(Call("warehouse", account_id="act_1")) is None
+    assert runs.isolated() == ["connection:meta"]
+    assert isinstance(runs.run(Call("meta", account_id="act_2")), Isolated)
+    assert runs.run(Call("warehouse", account_id="act_1")) is None
 
 
-def test_an_isolated_call_is_not_made(bench: Bench, clock: VirtualClock) -> None:
+def test_an_isolated_call_is_not_made(runs: Runs, clock: VirtualClock) -> None:
     """The error says for how long; it is not a failure and is not recorded. A fallback is used."""
     for _ in range(5):
-        bench.run(CALL, BadRequest("no such field"))
+        runs.run(CALL, BadRequest("no such field"))
     clock.sleep(100)
-    calls, events = bench.calls, len(bench.journal.events)
-    error = bench.run(CALL)
+    calls, events = runs.calls, len(runs.journal.events)
+    error = runs.run(CALL)
     assert isinstance(error, Isolated)
     assert (error.scope, error.retry_after) == ("account:act_1", pytest.approx(200))
     assert "not called: account:act_1 is isolated for another 200 s" in error.__notes__
     stored = Fallback("entry", lambda: "stale rows", 1.0)
-    outcome = bench.pipeline.run(lambda: "rows", call=CALL, fallbacks=[stored])
+    outcome = runs.pipeline.run(lambda: "rows", call=CALL, fallbacks=[stored])
 
     assert (outcome.value, outcome.attempts, outcome.is_degraded) == ("stale rows", 0, True)
     assert outcome.actions == ("not called: account:act_1 is isolated for another 200 s", "fallback entry")
-    assert (bench.calls, len(bench.journal.events)) == (calls, events)
-    assert bench.run(Call("meta", "main", "act_2")) is None
+    assert (runs.calls, len(runs.journal.events)) == (calls, events)
+    assert runs.run(Call("meta", "main", "act_2")) is None
 
 
-def test_isolation_can_be_switched_off(bench: Bench) -> None:
+def test_isolation_can_be_switched_off(runs: Runs) -> None:
     """For a run by its policy; it neither counts nor is refused."""
     off = RunOptions(policy=RecoverySettings(max_attempts=1, isolate=False))
     for _ in range(10):
-        assert isinstance(bench.run(CALL, TokenDead(), off), TokenDead)
-    assert bench.isolated() == []
+        assert isinstance(runs.run(CALL, TokenDead(), off), TokenDead)
+    assert runs.isolated() == []
     for _ in range(5):
-        bench.run(CALL, TokenDead())
+        runs.run(CALL, TokenDead())
 
-    assert bench.run(CALL, None, off) is None
+    assert runs.run(CALL, None, off) is None
 
 
-def test_one_bad_account_is_isolated_and_no_other(bench: Bench) -> None:
+def test_one_bad_account_is_isolated_and_no_other(runs: Runs) -> None:
     """Its failures lie between the successes of the others."""
     for _ in range(5):
-        bench.run(CALL, Transient("down"))
+        runs.run(CALL, Transient("down"))
         for number in range(2, 5):
-            assert bench.run(Call("meta", "main", f"act_{number}")) is None
+            assert runs.run(Call("meta", "main", f"act_{number}")) is None
 
-    assert bench.isolated() == ["account:act_1"]
+    assert runs.isolated() == ["account:act_1"]
 
 
-def test_an_outage_of_the_platform_isolates_no_account(bench: Bench) -> None:
+def test_an_outage_of_the_platform_isolates_no_account(runs: Runs) -> None:
     """Every account fails five times before any breaker has opened; only the first two failures are counted."""
     for _ in range(5):
         for number in range(200):
-            bench.run(Call("meta", "main", f"act_{number}"), Transient("down"))
+            runs.run(Call("meta", "main", f"act_{number}"), Transient("down"))
 
-    assert bench.isolated() == []
-    assert sum(gate.data["failures"] for gate in bench.store.list_gates(0.0, Rule.ISOLATION)) == 2
+    assert runs.isolated() == []
+    assert sum(gate.data["failures"] for gate in runs.store.list_gates(0.0, Rule.ISOLATION)) == 2
 
 
-def test_while_the_breaker_of_the_source_is_open_nothing_counts(bench: Bench) -> None:
+def test_while_the_breaker_of_the_source_is_open_nothing_counts(runs: Runs) -> None:
     """A platform with a single account fails too, and its breaker is enough."""
-    bench.failing_sources.add("meta")
+    runs.failing_sources.add("meta")
     for _ in range(20):
-        bench.run(CALL, Transient("down"))
+        runs.run(CALL, Transient("down"))
 
-    assert bench.isolated() == []
+    assert runs.isolated() == []
 
 
-def test_a_connection_that_fails_while_another_works_is_isolated(bench: Bench, clock: VirtualClock) -> None:
+def test_a_connection_that_fails_while_another_works_is_isolated(runs: Runs, clock: VirtualClock) -> None:
     """Its accounts fail between the successes of the other connection."""
     for number in range(8):
-        bench.run(Call("meta", "bad", f"act_{number % 4}"), Transient("down"))
+        runs.run(Call("meta", "bad", f"act_{number % 4}"), Transient("down"))
         clock.sleep(0.1)
-        bench.run(Call("meta", "good", "act_9"))
+        runs.run(Call("meta", "good", "act_9"))
 
-    assert "connection:bad" in bench.isolated()
-    assert "connection:good" not in bench.isolated()
+    assert "connection:bad" in runs.isolated()
+    assert "connection:good" not in runs.isolated()
 
 
-def test_a_success_that_began_before_the_failure_proves_nothing(bench: Bench, clock: VirtualClock) -> None:
+def test_a_success_that_began_before_the_failure_proves_nothing(runs: Runs, clock: VirtualClock) -> None:
     """Calls in flight when an outage begins end well, and isolate no connection."""
     for number in range(20):
-        bench.run(Call("meta", "one", f"act_{number}"), Transient("down"))
-        bench.run(Call("meta", "two", f"act_{number + 100}"), Transient("down"))
+        runs.run(Call("meta", "one", f"act_{number}"), Transient("down"))
+        runs.run(Call("meta", "two", f"act_{number + 100}"), Transient("down"))
 
-    assert [scope for scope in bench.isolated() if scope.startswith("connection")] == []
+    assert [scope for scope in runs.isolated() if scope.startswith("connection")] == []
 
 
 class Renewal:
@@ -228,38 +228,38 @@ class Renewal:
         return self.is_renewed
 
 
-def test_a_renewed_token_ends_the_isolation(bench: Bench, clock: VirtualClock) -> None:
+def test_a_renewed_token_ends_the_isolation(runs: Runs, clock: VirtualClock) -> None:
     """A human who renews the token waits for no isolation; until then no call is made."""
     healer = Renewal()
     healing = RunOptions(healers=[healer])
     for _ in range(5):
-        bench.run(CALL, TokenDead(), healing)
-    calls = bench.calls
+        runs.run(CALL, TokenDead(), healing)
+    calls = runs.calls
     clock.sleep(61)
-    assert isinstance(bench.run(CALL, None, healing), Isolated)
-    assert bench.calls == calls
+    assert isinstance(runs.run(CALL, None, healing), Isolated)
+    assert runs.calls == calls
     healer.is_renewed = True
     clock.sleep(61)
 
-    assert bench.run(CALL, None, healing) is None
-    assert bench.isolated() == []
+    assert runs.run(CALL, None, healing) is None
+    assert runs.isolated() == []
 
 
-def test_keys_that_are_refused_do_not_all_look_for_a_token(bench: Bench, clock: VirtualClock) -> None:
+def test_keys_that_are_refused_do_not_all_look_for_a_token(runs: Runs, clock: VirtualClock) -> None:
     """A thousand keys of an isolated connection look once in ten seconds."""
     healer = Renewal()
     healing = RunOptions(healers=[healer])
     for _ in range(5):
-        bench.run(CALL, TokenDead(), healing)
+        runs.run(CALL, TokenDead(), healing)
     clock.sleep(61)
     before = healer.adoptions
     for _ in range(1_000):
-        assert isinstance(bench.run(CALL, None, healing), Isolated)
+        assert isinstance(runs.run(CALL, None, healing), Isolated)
 
     assert healer.adoptions == before + 1
 
 
-def test_a_healed_run_is_a_success(bench: Bench) -> None:
+def test_a_healed_run_is_a_success(runs: Runs) -> None:
     """What was healed at once counts against nothing."""
     healer = Renewal()
     healer.is_renewed = True
@@ -272,9 +272,9 @@ def test_a_healed_run_is_a_success(bench: Bench) -> None:
                 raise outcome
             return outcome
 
-        bench.pipeline.run(operation, call=CALL, options=RunOptions(healers=[healer]))
+        runs.pipeline.run(operation, call=CALL, options=RunOptions(healers=[healer]))
 
-    assert bench.isolated() == []
+    assert runs.isolated() == []
 
 
 def test_an_isolation_store_that_fails_stops_no_call(clock: VirtualClock, journal: MemoryJournal) -> None:

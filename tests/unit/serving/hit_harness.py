@@ -104,7 +104,7 @@ class OneToken:
 class HitHarness:
     """A hit route with scripted neighbors; its monotonic clock is the virtual one."""
 
-    desk: ReaderHarness
+    reading: ReaderHarness
     home: Path
     misses: ScriptedMisses = field(default_factory=ScriptedMisses)
     opens: OpenList = field(default_factory=OpenList)
@@ -117,7 +117,7 @@ class HitHarness:
     passed_on: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        context = self.desk.bench.prefetch.context
+        context = self.reading.harness.prefetch.context
         serving = context.settings.serving.model_copy(update=self.settings)
         settings = context.settings.model_copy(update={"serving": serving, "home": self.home})
         self.context = Context(context.engine, context.objects, settings)
@@ -126,7 +126,7 @@ class HitHarness:
         services = ServingServices(
             self.context,
             self.clock,
-            self.desk.chain(self.context),
+            self.reading.chain(self.context),
             None,  # type: ignore[arg-type]  # the hit route uses no queue
             self.tokens,
             self.misses,
@@ -138,11 +138,11 @@ class HitHarness:
 
     @property
     def clock(self) -> VirtualClock:
-        return self.desk.bench.clock
+        return self.reading.harness.clock
 
     @property
     def engine(self) -> Engine:
-        return self.desk.engine
+        return self.reading.engine
 
     async def _inner(self, scope: Any, receive: Any, send: Any) -> None:
         self.passed_on.append(scope["path"])

@@ -35,15 +35,15 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 class Bodies:
     """A cache in a folder, with the statements that it sent."""
 
-    def __init__(self, desk: ReaderHarness, home: Path, executor: ThreadPoolExecutor) -> None:
-        self.desk, self.home, self.executor = desk, home, executor
+    def __init__(self, reading: ReaderHarness, home: Path, executor: ThreadPoolExecutor) -> None:
+        self.reading, self.home, self.executor = reading, home, executor
         self.reads = 0
-        event.listen(desk.engine, "before_cursor_execute", self._count)
+        event.listen(reading.engine, "before_cursor_execute", self._count)
         self.cache = self.restart()
 
     def restart(self, **serving: int) -> BodyCache:
         """Return the cache of a new process."""
-        context: Context = self.desk.bench.prefetch.context
+        context: Context = self.reading.harness.prefetch.context
         changed = context.settings.serving.model_copy(update=serving)
         settings = context.settings.model_copy(update={"serving": changed, "home": self.home})
         self.cache = BodyCache(replace(context, settings=settings), self.executor)
@@ -51,7 +51,7 @@ class Bodies:
 
     def close(self) -> None:
         """Stop counting."""
-        event.remove(self.desk.engine, "before_cursor_execute", self._count)
+        event.remove(self.reading.engine, "before_cursor_execute", self._count)
 
     def _count(self, _connection: object, _cursor: object, statement: str, *_more: object) -> None:
         self.reads += "payload.body" in statement and statement.startswith("SELECT")
@@ -62,18 +62,18 @@ class Bodies:
 
 
 @pytest.fixture
-def bodies(desk: ReaderHarness, tmp_path: Path, executor: ThreadPoolExecutor) -> Iterator[Bodies]:
+def bodies(reading: ReaderHarness, tmp_path: Path, executor: ThreadPoolExecutor) -> Iterator[Bodies]:
     """A cache over a store with four entries."""
-    desk.warm(*KEYS)
-    harness = Bodies(desk, tmp_path, executor)
+    reading.warm(*KEYS)
+    harness = Bodies(reading, tmp_path, executor)
     yield harness
     harness.close()
 
 
 def _entries(bodies: Bodies) -> list[tuple[Entry, bytes]]:
     found = []
-    for entry in entries.list_entries(bodies.desk.engine):
-        stored = entries.find(bodies.desk.engine, entry.key)
+    for entry in entries.list_entries(bodies.reading.engine):
+        stored = entries.find(bodies.reading.engine, entry.key)
         assert stored is not None
         found.append((entry, decode_envelope(stored[1]).body))
     bodies.reads = 0
@@ -138,10 +138,10 @@ def test_an_untouched_file_that_got_another_time_is_kept(bodies: Bodies) -> None
 def test_damaged_bytes_in_the_database_are_marked(bodies: Bodies) -> None:
     """They give nothing, are cached nowhere, and their entry is degraded."""
     entry, _ = _entries(bodies)[0]
-    bodies.desk.corrupt_payloads()
+    bodies.reading.corrupt_payloads()
     assert bodies.get(entry) is None
     assert not (bodies.home / BODY_FOLDER / entry.payload_hash).exists()
-    assert {item.degraded for item in entries.list_entries(bodies.desk.engine) if item.key == entry.key} == {True}
+    assert {item.degraded for item in entries.list_entries(bodies.reading.engine) if item.key == entry.key} == {True}
 
 
 def test_bytes_of_another_entry_are_damaged_bytes(bodies: Bodies) -> None:
@@ -206,14 +206,14 @@ def test_readers_share_a_read(bodies: Bodies) -> None:
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("damage", UNDECODABLE)
-def test_what_cannot_be_decoded_is_never_a_body(desk: ReaderHarness, bodies: Bodies, damage: str) -> None:
+def test_what_cannot_be_decoded_is_never_a_body(reading: ReaderHarness, bodies: Bodies, damage: str) -> None:
     """It is neither served nor kept in a file, and its entry is marked."""
-    with write_transaction(desk.engine) as connection:
+    with write_transaction(reading.engine) as connection:
         connection.execute(entry_table.delete().where(entry_table.c.date_range != "last_7d"))
-    entry = UNDECODABLE[damage](desk.engine)
+    entry = UNDECODABLE[damage](reading.engine)
     assert bodies.get(entry) is None
     assert not (bodies.home / BODY_FOLDER / entry.payload_hash).exists()
-    assert [item.degraded for item in entries.list_entries(desk.engine)] == [True]
+    assert [item.degraded for item in entries.list_entries(reading.engine)] == [True]
 
 
 @SQLITE_ONLY

@@ -38,7 +38,7 @@ DRAINS = FetchMode("drains", "this process fetches")
 class Process:
     """A serving process on the shared database: its handler and its threads."""
 
-    bench: PrefetchHarness
+    harness: PrefetchHarness
     owner: str
     seconds_ahead: list[float]
     misses: QueueMissHandler = field(init=False)
@@ -46,17 +46,17 @@ class Process:
     drainer: QueueDrainer = field(init=False)
 
     def __post_init__(self) -> None:
-        store_token(self.bench.engine)
+        store_token(self.harness.engine)
         settings = Settings(serving=ServingSettings(max_waiters_per_token=1_000))
         self.queue = CountingQueue(
-            self.bench.engine, settings.backpressure, owner=self.owner, database_time=self._database_time
+            self.harness.engine, settings.backpressure, owner=self.owner, database_time=self._database_time
         )
         self.drainer = QueueDrainer(DRAINS, self.queue, self.make_worker)
-        self.misses = QueueMissHandler(self.bench.engine, settings, self.bench.clock, self.queue, self.drainer)
+        self.misses = QueueMissHandler(self.harness.engine, settings, self.harness.clock, self.queue, self.drainer)
 
     def make_worker(self) -> QueueWorker:
         """Return a worker over the scripted source."""
-        return QueueWorker(replace(self.bench.prefetch, owner=self.owner), self.queue, 4)
+        return QueueWorker(replace(self.harness.prefetch, owner=self.owner), self.queue, 4)
 
     def _database_time(self, connection: Connection) -> float:
         return database_time(connection) + sum(self.seconds_ahead)
@@ -79,10 +79,10 @@ def seconds_ahead() -> list[float]:
 
 
 @pytest.fixture
-def process(bench: PrefetchHarness, seconds_ahead: list[float]) -> Process:
+def process(harness: PrefetchHarness, seconds_ahead: list[float]) -> Process:
     """A serving process that knows some accounts."""
-    accounts.save(bench.engine, [Account(f"act_{number}", "UTC", "UTC") for number in range(1, 6)], NOW)
-    return Process(bench, "one", seconds_ahead)
+    accounts.save(harness.engine, [Account(f"act_{number}", "UTC", "UTC") for number in range(1, 6)], NOW)
+    return Process(harness, "one", seconds_ahead)
 
 
 def run(work: Callable[[], Any], *processes: Process) -> Any:
@@ -107,9 +107,9 @@ def run(work: Callable[[], Any], *processes: Process) -> Any:
     return result
 
 
-def calls_of_one_fetch(bench: PrefetchHarness) -> int:
+def calls_of_one_fetch(harness: PrefetchHarness) -> int:
     """Return how many calls another account's report takes, fetched alone."""
-    return len([unit for unit in bench.source.submitted if unit.account_id == "act_5"])
+    return len([unit for unit in harness.source.submitted if unit.account_id == "act_5"])
 
 
 def test_a_thousand_readers_cause_one_fetch(process: Process) -> None:
@@ -121,7 +121,7 @@ def test_a_thousand_readers_cause_one_fetch(process: Process) -> None:
         release.wait(20)
         return one_ad_page(unit)
 
-    process.bench.source.script["act_1"] = hold
+    process.harness.source.script["act_1"] = hold
 
     async def read_all() -> list[FetchOutcome]:
         readers = [asyncio.create_task(process.read()) for _ in range(1_000)]
@@ -137,20 +137,20 @@ def test_a_thousand_readers_cause_one_fetch(process: Process) -> None:
 
     outcomes = run(read_all, process)
     assert [outcome.is_stored for outcome in outcomes] == [True] * 500
-    submitted = [unit for unit in process.bench.source.submitted if unit.account_id == "act_1"]
-    assert len(submitted) == calls_of_one_fetch(process.bench)
-    totals = read_traffic.get_totals(process.bench.engine, NOW.replace(hour=0), NOW.replace(hour=23))
+    submitted = [unit for unit in process.harness.source.submitted if unit.account_id == "act_1"]
+    assert len(submitted) == calls_of_one_fetch(process.harness)
+    totals = read_traffic.get_totals(process.harness.engine, NOW.replace(hour=0), NOW.replace(hour=23))
     assert (totals["misses"], totals["upstream_calls"] > 0) == (0, True), "who reads counts the miss, not who fetches"
 
 
-def test_a_runtime_serves_misses(bench: PrefetchHarness, tmp_path: Path) -> None:
+def test_a_runtime_serves_misses(harness: PrefetchHarness, tmp_path: Path) -> None:
     """What a process builds from its settings drains the queue itself when it has a source, and serves all readers."""
-    accounts.save(bench.engine, [Account("act_1", "UTC", "UTC")], NOW)
-    store_token(bench.engine)
-    url = bench.engine.url.render_as_string(hide_password=False)
+    accounts.save(harness.engine, [Account("act_1", "UTC", "UTC")], NOW)
+    store_token(harness.engine)
+    url = harness.engine.url.render_as_string(hide_password=False)
     limits = ServingSettings(max_waiters_per_token=1_000)
     settings = Settings(home=tmp_path / "home", database_url=url, serving=limits)
-    runtime = Runtime(settings, bench.clock, make_source=lambda: bench.source, sources={})
+    runtime = Runtime(settings, harness.clock, make_source=lambda: harness.source, sources={})
 
     async def read_all() -> list[FetchOutcome]:
         misses = build_miss_handler(runtime)
@@ -163,21 +163,21 @@ def test_a_runtime_serves_misses(bench: PrefetchHarness, tmp_path: Path) -> None
             await misses.close()
 
     assert [outcome.is_stored for outcome in asyncio.run(read_all())] == [True] * 1_000
-    units = [(unit.increment, unit.windows) for unit in bench.source.submitted]
+    units = [(unit.increment, unit.windows) for unit in harness.source.submitted]
     assert len(units) == len(set(units)), "no call was made twice"
     assert runtime.reader.read(KEY).status is ReadStatus.HIT
 
 
 def test_two_processes_fetch_once(process: Process, seconds_ahead: list[float]) -> None:
     """Processes that share the queue do not fetch the same report twice, and the readers of both are served."""
-    other = Process(process.bench, "two", seconds_ahead)
+    other = Process(process.harness, "two", seconds_ahead)
 
     def hold(unit: FetchUnit) -> ResultPage:
         for each in (process, other):
             each.queue.has_enqueued.wait(20)
         return one_ad_page(unit)
 
-    process.bench.source.script["act_1"] = hold
+    process.harness.source.script["act_1"] = hold
 
     async def read_all() -> list[FetchOutcome]:
         readers = [each.read() for _ in range(200) for each in (process, other)]
@@ -188,20 +188,20 @@ def test_two_processes_fetch_once(process: Process, seconds_ahead: list[float]) 
     outcomes = run(read_all, process, other)
     assert all(outcome.is_stored for outcome in outcomes)
     assert len({outcome.request_id for outcome in outcomes}) == 1
-    submitted = [unit for unit in process.bench.source.submitted if unit.account_id == "act_1"]
-    assert len(submitted) == calls_of_one_fetch(process.bench)
+    submitted = [unit for unit in process.harness.source.submitted if unit.account_id == "act_1"]
+    assert len(submitted) == calls_of_one_fetch(process.harness)
 
 
 def test_the_error_of_the_source_reaches_the_readers(process: Process, seconds_ahead: list[float]) -> None:
     """A permanent error ends the wait with its reason; after a passing one the request is tried again and done."""
-    process.bench.source.script = {"act_1": _raise(Denied("no access", account_id="act_1"))}
-    process.bench.source.script["act_2"] = _raise(Transient("the platform is down"))
+    process.harness.source.script = {"act_1": _raise(Denied("no access", account_id="act_1"))}
+    process.harness.source.script["act_2"] = _raise(Transient("the platform is down"))
     second = ReportKey("act_2", "last_7d")
 
     async def read() -> tuple[FetchOutcome, FetchOutcome, FetchOutcome]:
         denied = await process.read()
         down = await process.read(second, wait=1)
-        process.bench.source.script.clear()
+        process.harness.source.script.clear()
         seconds_ahead.append(60.0)
         return denied, down, await process.read(second)
 
@@ -235,7 +235,7 @@ def test_a_thread_continues_after_an_error(process: Process, monkeypatch: pytest
 
     process.drainer = QueueDrainer(DRAINS, process.queue, break_at_first, threads=1)
     process.misses = QueueMissHandler(
-        process.bench.engine, process.bench.settings, process.bench.clock, process.queue, process.drainer
+        process.harness.engine, process.harness.settings, process.harness.clock, process.queue, process.drainer
     )
 
     assert run(process.read, process).is_stored
@@ -251,7 +251,7 @@ def test_a_stop_gives_the_running_batch_back(process: Process) -> None:
         release.wait(20)
         raise Transient("the connection was closed")
 
-    process.bench.source.script["act_1"] = hold
+    process.harness.source.script["act_1"] = hold
     number = process.queue.enqueue(KEY, Priority.NORMAL).id
     process.drainer.start(lambda: None)
     process.drainer.wake()

@@ -39,13 +39,13 @@ def _failure(**call: Any) -> Failure:
 
 
 @pytest.fixture
-def make_healer(bench: PrefetchHarness) -> Callable[..., tuple[CacheClear, Recorded, LocalCaches]]:
+def make_healer(harness: PrefetchHarness) -> Callable[..., tuple[CacheClear, Recorded, LocalCaches]]:
     """Returns a factory of healers with one recorded cache."""
 
     def make(clears: Any) -> tuple[CacheClear, Recorded, LocalCaches]:
         caches, cache = LocalCaches(), Recorded()
         caches.add(cache)
-        healer = CacheClear(bench.engine, lambda: caches, ErrorFilter(("Corrupt",)), 60, clears)
+        healer = CacheClear(harness.engine, lambda: caches, ErrorFilter(("Corrupt",)), 60, clears)
         return healer, cache, caches
 
     return make
@@ -98,28 +98,28 @@ def test_a_process_that_adopts_it_clears_its_own_caches(make_healer: Any) -> Non
     assert caches.clear(CacheSelection()) == 1
 
 
-def test_decoded_documents_are_dropped(desk: ReaderHarness) -> None:
+def test_decoded_documents_are_dropped(reading: ReaderHarness) -> None:
     """The reader decodes a document again after its cache was cleared."""
-    desk.warm(FIRST)
-    result = desk.reader.read(FIRST)
-    first = desk.reader.get_body(result)
-    assert desk.reader.get_body(result) is first
-    desk.reader.clear(CacheSelection("act_2"))
-    again = desk.reader.get_body(result)
+    reading.warm(FIRST)
+    result = reading.reader.read(FIRST)
+    first = reading.reader.get_body(result)
+    assert reading.reader.get_body(result) is first
+    reading.reader.clear(CacheSelection("act_2"))
+    again = reading.reader.get_body(result)
     assert again is not first
     assert again == first
 
 
-def test_pointers_bodies_and_files_of_an_account_are_dropped(desk: ReaderHarness, tmp_path: Path) -> None:
+def test_pointers_bodies_and_files_of_an_account_are_dropped(reading: ReaderHarness, tmp_path: Path) -> None:
     """What another account has stays in memory and on disk."""
-    desk.warm(FIRST, OTHER)
-    bench = desk.bench
-    settings = bench.settings.model_copy(update={"home": tmp_path})
-    context = Context(bench.engine, bench.prefetch.objects, settings)
-    stored = {key.account_id: entries.list_entries(bench.engine, key.account_id)[0] for key in (FIRST, OTHER)}
+    reading.warm(FIRST, OTHER)
+    harness = reading.harness
+    settings = harness.settings.model_copy(update={"home": tmp_path})
+    context = Context(harness.engine, harness.prefetch.objects, settings)
+    stored = {key.account_id: entries.list_entries(harness.engine, key.account_id)[0] for key in (FIRST, OTHER)}
 
     async def go() -> None:
-        parts = HitParts(context, bench.clock)
+        parts = HitParts(context, harness.clock)
         try:
             for key in (FIRST, OTHER):
                 await parts.pointers.load(key)
@@ -130,7 +130,7 @@ def test_pointers_bodies_and_files_of_an_account_are_dropped(desk: ReaderHarness
             await asyncio.to_thread(parts.pointers.clear, selection)
             await asyncio.to_thread(parts.bodies.clear, selection)
             await asyncio.sleep(0)
-            now = bench.clock.now()
+            now = harness.clock.now()
             assert parts.pointers.get(FIRST, now) is None
             assert parts.bodies.get(stored["act_1"]) is None
             assert parts.pointers.get(OTHER, now) is not None

@@ -30,19 +30,19 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def _cache(desk: ReaderHarness, executor: Executor, seconds: float) -> PointerCache:
-    context: Context = desk.bench.prefetch.context
+def _cache(reading: ReaderHarness, executor: Executor, seconds: float) -> PointerCache:
+    context: Context = reading.harness.prefetch.context
     serving = context.settings.serving.model_copy(update={"pointer_seconds": seconds})
     settings = context.settings.model_copy(update={"serving": serving})
-    clock = desk.bench.clock
+    clock = reading.harness.clock
     return PointerCache(replace(context, settings=settings), clock, executor, lambda: clock.now().timestamp())
 
 
-def test_a_new_entry_is_seen_within_the_setting(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+def test_a_new_entry_is_seen_within_the_setting(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """A pointer without an entry is reused for less than `pointer_seconds`; then the entry is found."""
-    cache, clock = _cache(desk, executor, 1.0), desk.bench.clock
+    cache, clock = _cache(reading, executor, 1.0), reading.harness.clock
     asyncio.run(cache.load(KEY))
-    desk.warm(KEY)
+    reading.warm(KEY)
     clock.sleep(0.9)
     early = cache.get(KEY, clock.now())
     clock.sleep(0.1)
@@ -53,18 +53,18 @@ def test_a_new_entry_is_seen_within_the_setting(desk: ReaderHarness, executor: T
 
 
 @SQLITE_ONLY
-def test_with_zero_nothing_is_reused(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+def test_with_zero_nothing_is_reused(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """Even at the same moment the database is asked again."""
-    cache = _cache(desk, executor, 0.0)
+    cache = _cache(reading, executor, 0.0)
     asyncio.run(cache.load(KEY))
-    assert cache.get(KEY, desk.bench.clock.now()) is None
+    assert cache.get(KEY, reading.harness.clock.now()) is None
 
 
 @SQLITE_ONLY
-def test_freshness_is_not_cached(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+def test_freshness_is_not_cached(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """A cached pointer says when the entry expires; whether it has is asked by the clock."""
-    desk.warm(KEY)
-    cache, clock = _cache(desk, executor, 1.0), desk.bench.clock
+    reading.warm(KEY)
+    cache, clock = _cache(reading, executor, 1.0), reading.harness.clock
     clock.set(NOW + timedelta(hours=6, milliseconds=-500))
     entry = asyncio.run(cache.load(KEY)).entry
     assert entry is not None
@@ -75,21 +75,21 @@ def test_freshness_is_not_cached(desk: ReaderHarness, executor: ThreadPoolExecut
 
 
 @SQLITE_ONLY
-def test_a_changed_zone_is_followed(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+def test_a_changed_zone_is_followed(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """The zone of the last read is only a guess: when the account has another one now, its window is read."""
-    cache = _cache(desk, executor, 0.0)
-    desk.bench.clock.set(datetime(2026, 11, 25, 2, 0, tzinfo=UTC))
+    cache = _cache(reading, executor, 0.0)
+    reading.harness.clock.set(datetime(2026, 11, 25, 2, 0, tzinfo=UTC))
     before = asyncio.run(cache.load(KEY))
-    accounts.save(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
+    accounts.save(reading.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
     after = asyncio.run(cache.load(KEY))
     assert (before.is_known, before.data_zone, str(before.window)) == (False, "UTC", "2026-11-24..2026-11-24")
     assert (after.is_known, after.data_zone, str(after.window)) == (True, "America/New_York", "2026-11-23..2026-11-23")
 
 
 @SQLITE_ONLY
-def test_an_unknown_report_is_an_error_for_all_who_wait(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+def test_an_unknown_report_is_an_error_for_all_who_wait(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """The error of a shared read reaches every caller, and nothing is left behind."""
-    cache = _cache(desk, executor, 1.0)
+    cache = _cache(reading, executor, 1.0)
     key = ReportKey("act_1", "yesterday", "nothing")
 
     async def load() -> list[BaseException | object]:
@@ -102,10 +102,10 @@ def test_an_unknown_report_is_an_error_for_all_who_wait(desk: ReaderHarness, exe
 class _SlowReads:
     """Counts statements and holds the first one until it is released."""
 
-    def __init__(self, desk: ReaderHarness) -> None:
+    def __init__(self, reading: ReaderHarness) -> None:
         self.count = 0
         self.has_started, self.may_end = threading.Event(), threading.Event()
-        self.engine = desk.engine
+        self.engine = reading.engine
 
     def __enter__(self) -> Self:
         event.listen(self.engine, "before_cursor_execute", self._hold)
@@ -124,10 +124,10 @@ class _SlowReads:
 
 @pytest.mark.parametrize(("seconds", "statements"), [(1.0, 1), (0.0, 2)])
 def test_readers_share_reads(
-    desk: ReaderHarness, executor: ThreadPoolExecutor, seconds: float, statements: int
+    reading: ReaderHarness, executor: ThreadPoolExecutor, seconds: float, statements: int
 ) -> None:
     """Those who come during a read share it while it is recent enough for them, else they share the next one."""
-    cache, clock = _cache(desk, executor, seconds), desk.bench.clock
+    cache, clock = _cache(reading, executor, seconds), reading.harness.clock
 
     async def load() -> None:
         first = asyncio.create_task(cache.load(KEY))
@@ -138,29 +138,29 @@ def test_readers_share_reads(
         slow.may_end.set()
         await asyncio.gather(first, *later)
 
-    with _SlowReads(desk) as slow:
+    with _SlowReads(reading) as slow:
         asyncio.run(load())
         assert slow.count == statements
 
 
-def test_keys_that_come_together_are_read_together(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+def test_keys_that_come_together_are_read_together(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """Sixty keys need a few statements and get what each gets alone: stored or not, of two zones, one with an error."""
-    cache, clock = _cache(desk, executor, 0.0), desk.bench.clock
+    cache, clock = _cache(reading, executor, 0.0), reading.harness.clock
     clock.set(datetime(2026, 11, 25, 2, 0, tzinfo=UTC))
     names = [f"act_{number}" for number in range(1, 58)]
-    accounts.save(desk.engine, [Account(name, "America/New_York", "America/New_York") for name in names[:30]], NOW)
+    accounts.save(reading.engine, [Account(name, "America/New_York", "America/New_York") for name in names[:30]], NOW)
     keys = [
         *(ReportKey(name, "yesterday") for name in names),
         ReportKey("act_1", "last_7d"),
         ReportKey("act_1", "yesterday", "nothing"),
         ReportKey("act_58", "today"),
     ]
-    desk.warm(keys[0], keys[40])
+    reading.warm(keys[0], keys[40])
 
     async def load(*some: ReportKey) -> list[Pointer | BaseException]:
         return await asyncio.gather(*(cache.load(key) for key in some), return_exceptions=True)
 
-    with _SlowReads(desk) as slow:
+    with _SlowReads(reading) as slow:
         slow.may_end.set()
         together = asyncio.run(load(*keys))
         assert slow.count <= 8
@@ -198,10 +198,10 @@ class _Held(Executor):
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("turns", range(8))
-def test_a_key_is_read_that_comes_as_both_statements_end(desk: ReaderHarness, turns: int) -> None:
+def test_a_key_is_read_that_comes_as_both_statements_end(reading: ReaderHarness, turns: int) -> None:
     """Two statements run and end in one turn of the loop; a key that comes in that turn, or near it, is read too."""
     held = _Held()
-    cache = _cache(desk, held, 0.0)
+    cache = _cache(reading, held, 0.0)
 
     async def load() -> list[Pointer]:
         tasks = []
@@ -224,9 +224,9 @@ def _describe(item: Pointer | BaseException) -> object:
 
 
 @SQLITE_ONLY
-def test_a_reader_that_leaves_does_not_end_the_read(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+def test_a_reader_that_leaves_does_not_end_the_read(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """The read goes on for the others."""
-    cache = _cache(desk, executor, 1.0)
+    cache = _cache(reading, executor, 1.0)
 
     async def load() -> object:
         first = asyncio.create_task(cache.load(KEY))
@@ -237,7 +237,7 @@ def test_a_reader_that_leaves_does_not_end_the_read(desk: ReaderHarness, executo
         slow.may_end.set()
         return await second
 
-    with _SlowReads(desk) as slow:
+    with _SlowReads(reading) as slow:
         assert asyncio.run(load()) is cache.get(KEY, NOW)
         assert slow.count == 1
 

@@ -33,27 +33,27 @@ def _away(*arguments: Any) -> None:
     raise Transient("the database is away")
 
 
-def test_reads_are_stored_by_hour_account_and_actor(desk: ReaderHarness) -> None:
+def test_reads_are_stored_by_hour_account_and_actor(reading: ReaderHarness) -> None:
     """Everything counted is in the database after a flush, with the mean latency, and reads of entries with it."""
-    desk.warm(KEY)
-    (entry,) = entries.list_entries(desk.engine)
-    counter = ReadCounter(desk.engine)
+    reading.warm(KEY)
+    (entry,) = entries.list_entries(reading.engine)
+    counter = ReadCounter(reading.engine)
     for number, status in enumerate(["hit", "hit", "stale", "miss", "fetched"]):
         counter.count(NOW + number * timedelta(minutes=30), KEY, Actor.HUMAN, status, 10.0, entry)
     counter.count(NOW, ReportKey("act_2", "yesterday"), Actor.API, "miss", 10.0, None)
     counter.count(NOW, KEY, Actor.WARMER, "hit", 10.0, entry)
-    assert _totals(desk.engine)[:3] == (0, 0, 0)
+    assert _totals(reading.engine)[:3] == (0, 0, 0)
     assert counter.flush()
-    assert _totals(desk.engine) == (2, 1, 3, 10.0)
+    assert _totals(reading.engine) == (2, 1, 3, 10.0)
     counter.flush()
-    assert _totals(desk.engine) == (2, 1, 3, 10.0)
-    took = read_traffic.get_latencies(desk.engine, NOW, NOW + timedelta(days=1))[read_traffic.READ]
+    assert _totals(reading.engine) == (2, 1, 3, 10.0)
+    took = read_traffic.get_latencies(reading.engine, NOW, NOW + timedelta(days=1))[read_traffic.READ]
     assert took.counts == {Latencies.get_bucket(0.01): 6}
 
 
-def test_reads_belong_to_the_hour_in_which_they_end(desk: ReaderHarness) -> None:
+def test_reads_belong_to_the_hour_in_which_they_end(reading: ReaderHarness) -> None:
     """Whatever order they come in, an hour has those from its first moment to before the next; readers have opens."""
-    counter, hour = ReadCounter(desk.engine), timedelta(hours=1)
+    counter, hour = ReadCounter(reading.engine), timedelta(hours=1)
     for number, late in enumerate((0.0, 0.9, 1.0, 2.0, 1.9, 0.5, 3.0)):
         account = ReportKey(f"act_{number}", "yesterday")
         counter.count(
@@ -61,30 +61,30 @@ def test_reads_belong_to_the_hour_in_which_they_end(desk: ReaderHarness) -> None
         )
         counter.count(NOW + late * hour, account, Actor.API, "hit", 1.0, None)
     assert counter.flush()
-    hours = read_traffic.list_hours(desk.engine, NOW - hour, NOW + timedelta(days=1))
+    hours = read_traffic.list_hours(reading.engine, NOW - hour, NOW + timedelta(days=1))
     assert [(item["hour"] - NOW) / hour for item in hours] == [0, 1, 2, 3]
     assert [item["hits"] + item["misses"] for item in hours] == [6, 4, 2, 2]
     assert [(item["first_opens"], item["first_hits"]) for item in hours] == [(3, 2), (2, 1), (1, 1), (1, 1)]
 
 
-def test_reads_of_entries_are_told_apart(desk: ReaderHarness) -> None:
+def test_reads_of_entries_are_told_apart(reading: ReaderHarness) -> None:
     """Each entry has its own reads, also when another is read in between; the last of them is its last read."""
     for key in (KEY, OTHER):
-        desk.warm(key)
-    one, other = entries.list_entries(desk.engine)
-    counter = ReadCounter(desk.engine)
+        reading.warm(key)
+    one, other = entries.list_entries(reading.engine)
+    counter = ReadCounter(reading.engine)
     for number, entry in enumerate((one, one, other, None, one, other)):
         counter.count(NOW + number * timedelta(seconds=1), KEY, Actor.HUMAN, "hit", 1.0, entry)
     assert counter.flush()
     assert counter.flush()
-    found = {entry.key: (entry.reads, entry.last_read_at) for entry in entries.list_entries(desk.engine)}
+    found = {entry.key: (entry.reads, entry.last_read_at) for entry in entries.list_entries(reading.engine)}
     at = NOW + timedelta(seconds=5)
     assert found == {one.key: (3, at), other.key: (2, at)}
 
 
-def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_survive_an_absent_database(reading: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed flush raises nothing and loses nothing; what is counted meanwhile is stored with it."""
-    counter = ReadCounter(desk.engine)
+    counter = ReadCounter(reading.engine)
     counter.count(NOW, KEY, Actor.HUMAN, "hit", 4.0, None)
 
     with monkeypatch.context() as patched:
@@ -92,13 +92,13 @@ def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pyt
         assert not counter.flush()
         counter.count(NOW, KEY, Actor.HUMAN, "hit", 6.0, None)
     assert counter.flush()
-    assert _totals(desk.engine) == (2, 0, 0, 5.0)
-    assert _p95(desk.engine) == Latencies.of(0.006).quantile_ms(0.5)
+    assert _totals(reading.engine) == (2, 0, 0, 5.0)
+    assert _p95(reading.engine) == Latencies.of(0.006).quantile_ms(0.5)
 
 
-def test_an_unexpected_error_loses_nothing(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_loses_nothing(reading: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a flush raises, the batch is kept for the next one."""
-    counter = ReadCounter(desk.engine)
+    counter = ReadCounter(reading.engine)
     counter.count(NOW, KEY, Actor.HUMAN, "hit", 4.0, None)
 
     def fail(*arguments: Any) -> None:
@@ -108,14 +108,14 @@ def test_an_unexpected_error_loses_nothing(desk: ReaderHarness, monkeypatch: pyt
         patched.setattr(read_traffic, "increment_many", fail)
         assert not counter.flush()
     assert counter.flush()
-    assert _totals(desk.engine)[0] == 1
+    assert _totals(reading.engine)[0] == 1
 
 
-def test_reads_of_entries_are_not_counted_twice(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_of_entries_are_not_counted_twice(reading: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """When traffic was stored and reads of entries were not, only these are tried again."""
-    desk.warm(KEY)
-    (entry,) = entries.list_entries(desk.engine)
-    counter, stored = ReadCounter(desk.engine), list[dict[Any, int]]()
+    reading.warm(KEY)
+    (entry,) = entries.list_entries(reading.engine)
+    counter, stored = ReadCounter(reading.engine), list[dict[Any, int]]()
     counter.count(NOW, KEY, Actor.HUMAN, "hit", 4.0, entry)
 
     with monkeypatch.context() as patched:
@@ -123,15 +123,15 @@ def test_reads_of_entries_are_not_counted_twice(desk: ReaderHarness, monkeypatch
         assert not counter.flush()
         patched.setattr(entries, "add_reads", lambda engine, counts, at: stored.append(dict(counts)))
         assert counter.flush()
-    assert (_totals(desk.engine)[0], stored) == (1, [{entry.key: 1}])
+    assert (_totals(reading.engine)[0], stored) == (1, [{entry.key: 1}])
 
 
-def test_the_number_of_counts_is_bounded(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_counts_is_bounded(reading: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit, with what waits for the database, further accounts are dropped; the others go on."""
     monkeypatch.setattr(read_counter, "MAX_COUNTS", 2)
     warnings: list[str] = []
     monkeypatch.setattr(read_counter._LOG, "warning", lambda text, *values: warnings.append(text % values))
-    counter = ReadCounter(desk.engine)
+    counter = ReadCounter(reading.engine)
 
     def count(*accounts: str) -> None:
         for account in accounts:
@@ -149,12 +149,12 @@ def test_the_number_of_counts_is_bounded(desk: ReaderHarness, monkeypatch: pytes
     assert counter._dropped == 0
     assert counter.flush()
     assert warnings == ["2 reads were not counted; the database was away for too long"]
-    assert _totals(desk.engine)[0] == 3
+    assert _totals(reading.engine)[0] == 3
 
 
-def test_closing_stores_what_is_left(desk: ReaderHarness) -> None:
+def test_closing_stores_what_is_left(reading: ReaderHarness) -> None:
     """The thread ends, and the last counts are stored."""
-    counter = ReadCounter(desk.engine)
+    counter = ReadCounter(reading.engine)
     counter.start()
     thread = counter._thread
     counter.start()
@@ -163,12 +163,12 @@ def test_closing_stores_what_is_left(desk: ReaderHarness) -> None:
     assert thread is counter._thread is not None
     assert not thread.is_alive()
     assert thread.daemon  # a process that ends without closing does not wait for it
-    assert _totals(desk.engine)[0] == 1
+    assert _totals(reading.engine)[0] == 1
 
 
-def test_counts_are_stored_every_half_second(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_are_stored_every_half_second(reading: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread waits, stores, and ends when it is closed during a wait."""
-    counter, waits = ReadCounter(desk.engine), list[float]()
+    counter, waits = ReadCounter(reading.engine), list[float]()
 
     def wait(seconds: float) -> bool:
         waits.append(seconds)
@@ -179,7 +179,7 @@ def test_counts_are_stored_every_half_second(desk: ReaderHarness, monkeypatch: p
     monkeypatch.setattr(counter._closing, "wait", wait)
     counter._run()
     assert waits == [0.5] * 3
-    assert _totals(desk.engine)[0] == 2
+    assert _totals(reading.engine)[0] == 2
 
 
 OTHER = ReportKey("act_1", "last_7d")

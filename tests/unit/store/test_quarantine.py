@@ -19,8 +19,8 @@ from tests.unit.conftest import NOW, ReaderHarness
 KEY = ReportKey("act_1", "last_7d")
 
 
-def _context(desk: ReaderHarness) -> Context:
-    return desk.bench.prefetch.context
+def _context(reading: ReaderHarness) -> Context:
+    return reading.harness.prefetch.context
 
 
 def _spoil(context: Context, digest: str) -> bytes:
@@ -40,10 +40,10 @@ def _days(context: Context) -> int:
         return len(connection.execute(select(partition.c.day)).all())
 
 
-def test_a_partition_is_set_aside_with_its_days_and_healed_when_they_are_stored_again(desk: ReaderHarness) -> None:
+def test_a_partition_is_set_aside_with_its_days_and_healed_when_they_are_stored_again(reading: ReaderHarness) -> None:
     """Its days and the object are gone, a copy is kept, and new days of the account close the row."""
-    desk.warm(KEY)
-    context = _context(desk)
+    reading.warm(KEY)
+    context = _context(reading)
     digest = _object_hash(context)
     spoiled = _spoil(context, digest)
     quarantine.set_aside(context, DamagedItem("partition", digest, "act_1", "a bit flipped", NOW))
@@ -59,9 +59,9 @@ def test_a_partition_is_set_aside_with_its_days_and_healed_when_they_are_stored_
     assert quarantine.list_open(context.engine, 10) == []
 
 
-def test_data_is_set_aside_once_until_it_is_healed(desk: ReaderHarness) -> None:
+def test_data_is_set_aside_once_until_it_is_healed(reading: ReaderHarness) -> None:
     """A second find of the same data adds no row; one after it was healed does."""
-    context = _context(desk)
+    context = _context(reading)
     item = DamagedItem("aggregate", "a" * 64, None, "lost", NOW)
     for _ in range(2):
         quarantine.set_aside(context, item)
@@ -72,24 +72,24 @@ def test_data_is_set_aside_once_until_it_is_healed(desk: ReaderHarness) -> None:
     assert quarantine.count_open(context.engine) == {"aggregate": 1}
 
 
-def test_an_entry_is_marked_degraded_and_healed_when_it_is_fetched_again(desk: ReaderHarness) -> None:
+def test_an_entry_is_marked_degraded_and_healed_when_it_is_fetched_again(reading: ReaderHarness) -> None:
     """Its payload stays until garbage collection; the row closes once no degraded entry refers to it."""
-    desk.warm(KEY)
-    desk.corrupt_payloads()
-    context = _context(desk)
+    reading.warm(KEY)
+    reading.corrupt_payloads()
+    context = _context(reading)
     (entry,) = entries.list_entries(context.engine)
     quarantine.set_aside(context, DamagedItem("entry", entry.payload_hash, "act_1", "a bit flipped", NOW))
     assert entries.list_entries(context.engine)[0].degraded_reason == "a bit flipped"
     assert quarantine.mark_entries_healed(context.engine, ["act_1"], NOW) == 0
-    desk.warm(KEY)
-    assert desk.reader.read(KEY).status is ReadStatus.HIT
+    reading.warm(KEY)
+    assert reading.reader.read(KEY).status is ReadStatus.HIT
     assert quarantine.list_open(context.engine, 10) == []
 
 
 @pytest.mark.parametrize("is_live", [True, False])
-def test_a_snapshot_is_deleted_unless_a_policy_names_it(desk: ReaderHarness, is_live: bool) -> None:
+def test_a_snapshot_is_deleted_unless_a_policy_names_it(reading: ReaderHarness, is_live: bool) -> None:
     """The row of the live one stays, so that the policy refers to something; its object is gone."""
-    context = _context(desk)
+    context = _context(reading)
     digest = context.objects.put(b"a forecast")
     snapshot = Snapshot("s" * 64, "seasonal", "1", digest, NOW, NOW, 1, (), {}, NOW)
     with write_transaction(context.engine) as connection:
@@ -104,17 +104,17 @@ def test_a_snapshot_is_deleted_unless_a_policy_names_it(desk: ReaderHarness, is_
         context.objects.get(digest)
 
 
-def test_an_object_that_was_written_again_meanwhile_stays(desk: ReaderHarness) -> None:
+def test_an_object_that_was_written_again_meanwhile_stays(reading: ReaderHarness) -> None:
     """Setting aside deletes only what is still damaged."""
-    context = _context(desk)
+    context = _context(reading)
     digest = context.objects.put(b"whole")
     quarantine.set_aside(context, DamagedItem("partition", digest, None, "it was damaged", NOW))
     assert context.objects.get(digest) == b"whole"
 
 
-def test_old_rows_are_deleted_with_the_copies_that_no_other_row_has(desk: ReaderHarness) -> None:
+def test_old_rows_are_deleted_with_the_copies_that_no_other_row_has(reading: ReaderHarness) -> None:
     """A copy of the same bytes that a younger row refers to stays."""
-    context = _context(desk)
+    context = _context(reading)
 
     def find(name: str, data: bytes, days_ago: int) -> str:
         path = Path(context.objects.url) / "objects" / name[:2] / f"{name}.parquet"
@@ -135,11 +135,11 @@ def test_old_rows_are_deleted_with_the_copies_that_no_other_row_has(desk: Reader
 
 @pytest.mark.parametrize("step", ["copy", "rows"])
 def test_a_crash_between_the_steps_leaves_what_the_next_find_sets_aside(
-    desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch, step: str
+    reading: ReaderHarness, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """After a crash before the transaction or before the deletion, the same call finishes the work."""
-    desk.warm(KEY)
-    context = _context(desk)
+    reading.warm(KEY)
+    context = _context(reading)
     digest = _object_hash(context)
     _spoil(context, digest)
     item = DamagedItem("partition", digest, "act_1", "a bit flipped", NOW)

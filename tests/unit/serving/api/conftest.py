@@ -84,7 +84,7 @@ class Api:
     """The application with everything a test looks at.
 
     Attributes:
-        desk: stores reports.
+        reading: stores reports.
         app: the routes behind the hit route.
         client: sends requests to the whole application.
         services: its services.
@@ -93,7 +93,7 @@ class Api:
         clock: its time.
     """
 
-    desk: ReaderHarness
+    reading: ReaderHarness
     app: FastAPI
     client: TestClient
     services: ServingServices
@@ -104,7 +104,7 @@ class Api:
     @property
     def engine(self) -> Engine:
         """The database."""
-        return self.desk.engine
+        return self.reading.engine
 
     def token(self, *scopes: TokenScope, **fields: Any) -> str:
         """Make a token and return the value of its Authorization header."""
@@ -130,18 +130,18 @@ def make_header(engine: Engine, at: datetime, *scopes: TokenScope, **fields: Any
 
 
 @pytest.fixture
-def services(desk: ReaderHarness, tmp_path: Path) -> ServingServices:
+def services(reading: ReaderHarness, tmp_path: Path) -> ServingServices:
     """Services over the database of the harness."""
-    context = desk.bench.prefetch.context
+    context = reading.harness.prefetch.context
     settings = Settings(home=tmp_path / "home", serving={"cors_origins": ("https://dash.example",)})
     context = replace(context, settings=settings)
-    queue = RequestQueue(desk.engine, settings.backpressure, owner="test")
+    queue = RequestQueue(reading.engine, settings.backpressure, owner="test")
     return ServingServices(
         context,
-        desk.bench.clock,
-        desk.chain(context),
+        reading.harness.clock,
+        reading.chain(context),
         queue,
-        TokenAuthenticator(desk.engine, desk.bench.clock, sleep=lambda _: asyncio.sleep(0)),
+        TokenAuthenticator(reading.engine, reading.harness.clock, sleep=lambda _: asyncio.sleep(0)),
         ScriptedMisses(queue),
         RecordedOpens(),
         CountedReads(),
@@ -159,9 +159,9 @@ def parts(services: ServingServices) -> Iterator[HitParts]:
 
 
 @pytest.fixture
-def api(desk: ReaderHarness, services: ServingServices, parts: HitParts) -> Iterator[Api]:
+def api(reading: ReaderHarness, services: ServingServices, parts: HitParts) -> Iterator[Api]:
     """The application as it is served, whose accounts 1 and 2 are stored."""
-    accounts.save(desk.engine, [Account(f"act_{number}") for number in (1, 2)], desk.bench.clock.now())
+    accounts.save(reading.engine, [Account(f"act_{number}") for number in (1, 2)], reading.harness.clock.now())
     routes: list[FastAPI] = []
 
     async def close() -> None:
@@ -171,7 +171,7 @@ def api(desk: ReaderHarness, services: ServingServices, parts: HitParts) -> Iter
         patch.setattr(app, "create_app", lambda services: routes.append(create_app(services)) or routes[0])
         application = app.build_application(services, parts, [], close)
     with TestClient(application, raise_server_exceptions=False) as client:
-        yield Api(desk, routes[0], client, services, services.misses, services.opens, desk.bench.clock)
+        yield Api(reading, routes[0], client, services, services.misses, services.opens, reading.harness.clock)
 
 
 class _Lines(logging.Handler):

@@ -257,7 +257,7 @@ def test_only_enqueue_requests_reports(api: Api) -> None:
 
 def test_forbidden_and_unknown_accounts_look_alike(api: Api) -> None:
     """Another's account and one that does not exist give the same bytes and headers on every route."""
-    api.desk.warm(ReportKey("act_2", "last_7d"))
+    api.reading.warm(ReportKey("act_2", "last_7d"))
     ticket = api.services.queue.enqueue(ReportKey("act_2", "last_30d"), priority=2)
     token = api.token(TokenScope.ENQUEUE, accounts=frozenset({"act_1"}))
     pairs = [
@@ -287,7 +287,7 @@ def test_forbidden_and_unknown_accounts_look_alike(api: Api) -> None:
 
 def test_state_hides_other_accounts(api: Api) -> None:
     """Accounts and gates show only what the token may read; an administrator sees everything."""
-    api.desk.warm(ReportKey("act_1", "last_7d"), ReportKey("act_2", "last_7d"))
+    api.reading.warm(ReportKey("act_1", "last_7d"), ReportKey("act_2", "last_7d"))
     one, admin = api.token(accounts=frozenset({"act_1"})), api.token(TokenScope.ADMIN)
     for path in ("/v1/accounts", "/v1/gates"):
         assert "act_2" not in api.get(path, one).text
@@ -315,7 +315,7 @@ def test_gates_hide_other_accounts(api: Api) -> None:
 
 def test_a_revoked_token_stops_within_a_second(api: Api) -> None:
     """A token in use is refused a second after it was revoked, and an expired one at once."""
-    api.desk.warm(ReportKey("act_1", "last_7d"))
+    api.reading.warm(ReportKey("act_1", "last_7d"))
     token = api.token(expires_at=api.clock.now() + timedelta(hours=1))
     paths = ("/v1/queue", "/v1/insights/act_1/last_7d")
     for _ in range(5):

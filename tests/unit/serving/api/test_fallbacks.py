@@ -41,23 +41,23 @@ PARTIAL = "allow-partial"
 SLOW = tuple(step.model_copy(update={"timeout_seconds": 60.0}) for step in DEFAULT_FALLBACKS)
 
 
-def make_route(desk: ReaderHarness, home: Path, *steps: FallbackSettings) -> HitHarness:
+def make_route(reading: ReaderHarness, home: Path, *steps: FallbackSettings) -> HitHarness:
     """A hit route with a chain whose steps have time enough for a busy machine."""
-    route = HitHarness(desk, home)
+    route = HitHarness(reading, home)
     chain = route.route._services.chain
     chain.steps = steps or SLOW
     return route
 
 
 @pytest.fixture
-def route(desk: ReaderHarness, tmp_path: Path) -> HitHarness:
+def route(reading: ReaderHarness, tmp_path: Path) -> HitHarness:
     """A hit route with the default chain."""
-    return make_route(desk, tmp_path)
+    return make_route(reading, tmp_path)
 
 
-def delete_entries(desk: ReaderHarness) -> None:
+def delete_entries(reading: ReaderHarness) -> None:
     """Delete every entry; the stored days stay."""
-    with write_transaction(desk.engine) as connection:
+    with write_transaction(reading.engine) as connection:
         connection.execute(entry_table.delete())
 
 
@@ -87,8 +87,8 @@ def is_degraded(answer: Answer, source: str) -> bool:
 
 def test_a_miss_is_answered_from_stored_days(route: HitHarness) -> None:
     """The headers say source, age and why; no cache may keep it, and the true report is requested."""
-    route.desk.warm(WEEK)
-    delete_entries(route.desk)
+    route.reading.warm(WEEK)
+    delete_entries(route.reading)
     route.clock.sleep(60)
     answer = route.get(WEEK_PATH, accept_encoding="gzip", adwarm_priority="high")
     assert is_degraded(answer, "partitions")
@@ -106,8 +106,8 @@ def test_a_miss_is_answered_from_stored_days(route: HitHarness) -> None:
 
 def test_a_read_token_gets_it_too_and_requests_nothing(route: HitHarness) -> None:
     """Without the scope `enqueue` the stored days are served, and nothing is requested."""
-    route.desk.warm(KEY)
-    delete_entries(route.desk)
+    route.reading.warm(KEY)
+    delete_entries(route.reading)
     set_scopes(route, TokenScope.READ)
     assert is_degraded(route.get(PATH), "partitions")
     assert (route.misses.revalidated, route.misses.fetched) == ([], [])
@@ -116,11 +116,11 @@ def test_a_read_token_gets_it_too_and_requests_nothing(route: HitHarness) -> Non
 @SQLITE_ONLY
 def test_who_waits_gets_the_fetched_report(route: HitHarness) -> None:
     """`Prefer: wait` asks for fresh data: the fetch comes before the stored days."""
-    route.desk.warm(KEY)
-    delete_entries(route.desk)
+    route.reading.warm(KEY)
+    delete_entries(route.reading)
 
     def fetch(key: ReportKey) -> FetchOutcome:
-        route.desk.fetch(key)
+        route.reading.fetch(key)
         return FetchOutcome(True, 1)
 
     route.misses.on_fetch = fetch
@@ -133,8 +133,8 @@ def test_who_waits_gets_the_fetched_report(route: HitHarness) -> None:
 @SQLITE_ONLY
 def test_after_a_failed_fetch_the_rest_answers(route: HitHarness) -> None:
     """The reason has the failure of the fetch, and the actions what was tried."""
-    route.desk.warm(KEY)
-    delete_entries(route.desk)
+    route.reading.warm(KEY)
+    delete_entries(route.reading)
     route.misses.on_fetch = lambda key: FetchOutcome(False, retry_after=5, reason="it could not be fetched: down")
     answer = route.get(PATH, prefer="wait=9")
     assert is_degraded(answer, "partitions")
@@ -167,7 +167,7 @@ OUTCOMES: dict[str, Callable[[ReportKey], FetchOutcome]] = {
 @SQLITE_ONLY
 def test_whoever_allows_other_days_gets_them(route: HitHarness, outcome: str, scope: TokenScope, wait: str) -> None:
     """However the fetch stands, yesterday's days answer and say so; who does not allow them learns that they exist."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.set(NOW + 24 * HOUR)
     set_scopes(route, scope)
     route.misses.on_fetch = OUTCOMES[outcome]
@@ -188,7 +188,7 @@ def test_whoever_allows_other_days_gets_them(route: HitHarness, outcome: str, sc
 @SQLITE_ONLY
 def test_other_days_are_no_answer_in_any_shape(route: HitHarness, shape: str) -> None:
     """Without the permission a failed fetch is a problem that names the stored days; no shape has their rows."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.set(NOW + 24 * HOUR)
     route.misses.on_fetch = lambda key: FetchOutcome(False, retry_after=5, reason="it could not be fetched: down")
     answer = route.get(f"{PATH}?shape={shape}", prefer="wait=9")
@@ -214,7 +214,7 @@ def test_a_database_that_does_not_answer(route: HitHarness, monkeypatch: pytest.
 @SQLITE_ONLY
 def test_a_lost_database_after_midnight(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy in memory is of yesterday's days then: 503 by default, that copy without a tag for who allows it."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     good = route.get(PATH)
     lose_store(monkeypatch)
     route.clock.set(NOW + 24 * HOUR)
@@ -229,11 +229,11 @@ def test_a_lost_database_after_midnight(route: HitHarness, monkeypatch: pytest.M
 @SQLITE_ONLY
 def test_who_waits_for_an_old_report_gets_a_fresh_one(route: HitHarness) -> None:
     """A stale entry is fetched before it is sent, for a reader who offers to wait; others get it at once."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.sleep(7 * 3600)
 
     def fetch(key: ReportKey) -> FetchOutcome:
-        route.desk.fetch(key)
+        route.reading.fetch(key)
         return FetchOutcome(True, 1)
 
     route.misses.on_fetch = fetch
@@ -248,7 +248,7 @@ def test_who_waits_for_an_old_report_gets_a_fresh_one(route: HitHarness) -> None
 @SQLITE_ONLY
 def test_after_its_wait_the_old_report_answers(route: HitHarness, status: int | None) -> None:
     """A fetch that takes longer, is refused or fails leaves the stored report, stale, with its tag and the reason."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     good = route.get(PATH)
     route.clock.sleep(7 * 3600)
 
@@ -267,26 +267,26 @@ def test_after_its_wait_the_old_report_answers(route: HitHarness, status: int | 
     assert "preference-applied" not in route.get(PATH, prefer="wait=9").headers
 
 
-def make_failing_route(desk: ReaderHarness, home: Path, kind: str) -> HitHarness:
+def make_failing_route(reading: ReaderHarness, home: Path, kind: str) -> HitHarness:
     """A route whose last step is for dead tokens only, and a platform that refuses the report with an error."""
     steps = (FallbackSettings(kind="upstream"), FallbackSettings(kind="partitions", errors=("TokenDead",)))
-    route = make_route(desk, home, *(step.model_copy(update={"timeout_seconds": 60.0}) for step in steps))
-    route.desk.warm(KEY)
-    delete_entries(route.desk)
+    route = make_route(reading, home, *(step.model_copy(update={"timeout_seconds": 60.0}) for step in steps))
+    route.reading.warm(KEY)
+    delete_entries(route.reading)
     route.misses.on_fetch = lambda key: FetchOutcome(False, None, 5, "it could not be fetched: no", kind)
     return route
 
 
 @SQLITE_ONLY
-def test_a_step_for_one_class_of_errors_follows_a_failed_request(desk: ReaderHarness, tmp_path: Path) -> None:
+def test_a_step_for_one_class_of_errors_follows_a_failed_request(reading: ReaderHarness, tmp_path: Path) -> None:
     """The worker that failed was another process; its error has the class that it had there."""
-    assert is_degraded(make_failing_route(desk, tmp_path, "TokenDead").get(PATH), "partitions")
+    assert is_degraded(make_failing_route(reading, tmp_path, "TokenDead").get(PATH), "partitions")
 
 
 @SQLITE_ONLY
-def test_a_failed_request_of_another_class_is_a_problem_that_names_it(desk: ReaderHarness, tmp_path: Path) -> None:
+def test_a_failed_request_of_another_class_is_a_problem_that_names_it(reading: ReaderHarness, tmp_path: Path) -> None:
     """The step is left out, and the answer says which class of error it was."""
-    answer = make_failing_route(desk, tmp_path, "BadRequest").get(PATH)
+    answer = make_failing_route(reading, tmp_path, "BadRequest").get(PATH)
     assert (answer.status, orjson.loads(answer.body)["error_kind"]) == (503, "BadRequest")
 
 
@@ -298,7 +298,7 @@ def test_a_full_queue_is_answered_from_the_rest(route: HitHarness) -> None:
         raise Problem(503, "Service Unavailable", "the queue is full", {"Retry-After": "7"})
 
     route.misses.on_fetch = refuse
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.set(NOW + 24 * HOUR)
     assert is_degraded(route.get(PATH, prefer=PARTIAL), "window")
     answer = route.get("/v1/insights/act_1/2026-01-01..2026-01-02")
@@ -306,13 +306,13 @@ def test_a_full_queue_is_answered_from_the_rest(route: HitHarness) -> None:
 
 
 @SQLITE_ONLY
-def test_an_entry_that_is_too_old_is_fetched(desk: ReaderHarness, tmp_path: Path) -> None:
+def test_an_entry_that_is_too_old_is_fetched(reading: ReaderHarness, tmp_path: Path) -> None:
     """Within its largest age an old entry is served at once; beyond it, it is a miss."""
-    route = make_route(desk, tmp_path)
+    route = make_route(reading, tmp_path)
     settings = FallbackSettings(kind="entry", max_age_hours=8), FallbackSettings(kind="upstream", timeout_seconds=60)
     route.route._services.chain.steps = settings
     route.route = type(route.route)(route._inner, route.route._services, route.parts)
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.set(NOW + 7 * HOUR)
     assert route.get(PATH).status == 200
     route.clock.set(NOW + 9 * HOUR)
@@ -320,14 +320,14 @@ def test_an_entry_that_is_too_old_is_fetched(desk: ReaderHarness, tmp_path: Path
 
 
 @SQLITE_ONLY
-def test_without_upstream_in_the_chain_nothing_is_requested(desk: ReaderHarness, tmp_path: Path) -> None:
+def test_without_upstream_in_the_chain_nothing_is_requested(reading: ReaderHarness, tmp_path: Path) -> None:
     """A miss is 404 then, unless the reader offers to wait for it."""
     kinds: tuple[FallbackKind, ...] = ("entry", "none")
-    route = make_route(desk, tmp_path, *(FallbackSettings(kind=kind, timeout_seconds=60) for kind in kinds))
+    route = make_route(reading, tmp_path, *(FallbackSettings(kind=kind, timeout_seconds=60) for kind in kinds))
     answer = route.get(PATH)
     assert (answer.status, orjson.loads(answer.body)["title"]) == (404, "Not Found")
-    route.desk.warm(KEY)
-    delete_entries(route.desk)
+    route.reading.warm(KEY)
+    delete_entries(route.reading)
     route.clock.sleep(2)
     answer = route.get(PATH)
     assert (answer.status, orjson.loads(answer.body)["title"]) == (404, "Not Stored")
@@ -338,13 +338,13 @@ def test_without_upstream_in_the_chain_nothing_is_requested(desk: ReaderHarness,
 @SQLITE_ONLY
 def test_a_degraded_entry_says_why(route: HitHarness) -> None:
     """The stored entry that is marked degraded comes with the reason, on the fast path."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     (stored,) = entries.list_entries(route.engine)
     entries.mark_degraded(route.engine, stored, 'an ad "x" is missing')
     answer = route.get(PATH)
     assert (answer.headers["adwarm-degraded"], "adwarm-source" in answer.headers) == ("?1", False)
     assert read_strings(answer.headers["adwarm-reason"]) == ['an ad "x" is missing']
-    route.desk.fetch(KEY)
+    route.reading.fetch(KEY)
     route.clock.sleep(2)
     assert "adwarm-degraded" not in route.get(PATH).headers
 
@@ -352,7 +352,7 @@ def test_a_degraded_entry_says_why(route: HitHarness) -> None:
 @pytest.mark.parametrize("error", [None, OperationalError("SELECT", {}, Exception("no such table"))])
 def test_a_lost_database(route: HitHarness, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
     """What was sent before is sent again, stale, with the reason and its own tag; 304 works; a new key is 503."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     good = route.get(PATH)
     lose_store(monkeypatch, error)
     for seconds in (2, 1, 3600):
@@ -375,7 +375,7 @@ def test_a_lost_database_opens_no_account_that_this_process_has_not_read(
     route: HitHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While nobody can tell whether an account exists, reads of it are not opens; those of known accounts are."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     assert (route.get(PATH).status, route.get("/v1/insights/act_76/yesterday").status) == (200, 202)
     route.opens.items.clear()
     lose_store(monkeypatch)
@@ -388,7 +388,7 @@ def test_a_lost_database_opens_no_account_that_this_process_has_not_read(
 def test_a_database_that_is_back(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers who come all the time do not put off the next try of the database: it is made within a second."""
     monkeypatch.setattr(hit_route, "loop_time", lambda: route.clock.now().timestamp())
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.get(PATH)
     route.clock.sleep(2)
     with monkeypatch.context() as patch:
@@ -404,9 +404,9 @@ def test_a_database_that_is_back(route: HitHarness, monkeypatch: pytest.MonkeyPa
 @SQLITE_ONLY
 def test_the_copy_survives_a_lost_row(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy that is used without the database is the last one that had an entry."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.get(PATH)
-    delete_entries(route.desk)
+    delete_entries(route.reading)
     route.clock.sleep(2)
     route.get(PATH)
     lose_store(monkeypatch)
@@ -415,11 +415,11 @@ def test_the_copy_survives_a_lost_row(route: HitHarness, monkeypatch: pytest.Mon
 
 
 @SQLITE_ONLY
-def test_a_body_in_its_file_is_enough(desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_in_its_file_is_enough(reading: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that is no longer in memory comes from its file."""
-    route = HitHarness(desk, tmp_path, settings={"memory_bytes": 0})
+    route = HitHarness(reading, tmp_path, settings={"memory_bytes": 0})
     route.route._services.chain.steps = SLOW
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     good = route.get(PATH)
     lose_store(monkeypatch)
     route.clock.sleep(2)
@@ -428,7 +428,7 @@ def test_a_body_in_its_file_is_enough(desk: ReaderHarness, tmp_path: Path, monke
 
 def test_a_database_that_hangs(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A known report waits as long as the step `entry` allows, and then comes from memory."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     good, release = route.get(PATH), threading.Event()
     short = {"timeout_seconds": 0.05}
     route.route._chain.steps = tuple(step.model_copy(update=short) if step.kind == "entry" else step for step in SLOW)
@@ -453,8 +453,8 @@ def test_a_database_that_hangs(route: HitHarness, monkeypatch: pytest.MonkeyPatc
 @SQLITE_ONLY
 def test_a_crowd_costs_one_run(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers of one key share a run of the chain, and its result for a moment."""
-    route.desk.warm(KEY)
-    delete_entries(route.desk)
+    route.reading.warm(KEY)
+    delete_entries(route.reading)
     runs: list[ReportKey] = []
 
     def counted(reader: Any, key: ReportKey, **options: Any) -> Any:
@@ -474,7 +474,7 @@ def test_a_crowd_costs_one_run(route: HitHarness, monkeypatch: pytest.MonkeyPatc
 
 @SQLITE_ONLY
 def test_a_call_of_a_step_counts_against_the_token_of_its_reader(
-    desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reading: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step `source` is admitted for its reader's token; readers of another token share neither run nor refusal."""
     calls: list[ReportKey] = []
@@ -484,8 +484,8 @@ def test_a_call_of_a_step_counts_against_the_token_of_its_reader(
         raise NotFound("it has no rows")
 
     monkeypatch.setattr("adwarm.serving.chain_steps.read_source", call)
-    route = make_route(desk, tmp_path, FallbackSettings(kind="source", connection="other", timeout_seconds=60))
-    accounts.save(desk.engine, [Account("act_1")], NOW)
+    route = make_route(reading, tmp_path, FallbackSettings(kind="source", connection="other", timeout_seconds=60))
+    accounts.save(reading.engine, [Account("act_1")], NOW)
     route.misses.refusal = Refused("none are left", retry_after=9)
     assert [route.get(PATH).status for _ in range(3)] == [404] * 3
     assert (route.misses.admitted, calls) == ([KEY], [])
@@ -497,8 +497,8 @@ def test_a_call_of_a_step_counts_against_the_token_of_its_reader(
 @SQLITE_ONLY
 def test_every_shape_and_coding(route: HitHarness) -> None:
     """A fallback's document comes in the shape and coding that the client asks for; a wrong coding is 406."""
-    route.desk.warm(KEY)
-    delete_entries(route.desk)
+    route.reading.warm(KEY)
+    delete_entries(route.reading)
     csv = route.get(f"{PATH}?shape=csv")
     assert (csv.status, csv.headers["content-type"].startswith("text/csv")) == (200, True)
     assert csv.headers["content-length"] == str(len(csv.body))
@@ -518,11 +518,11 @@ def test_no_account_is_told_apart(route: HitHarness) -> None:
 def test_a_batch_has_source_and_reason(api: Api) -> None:
     """Each item says which step answered, whether it is degraded, and what was tried."""
     api.services.chain.steps = SLOW
-    api.desk.warm(KEY)
+    api.reading.warm(KEY)
     keys = [{"account": "act_1", "range": name} for name in ("yesterday", "last_7d")]
     hit, _ = api.post("/v1/batch", api.token(), {"items": keys}).json()["items"]
     assert (hit["status"], hit["served_from"], hit["degraded"], hit["actions"]) == ("hit", "entry", False, [])
-    delete_entries(api.desk)
+    delete_entries(api.reading)
     token = api.token(TokenScope.ENQUEUE)
     stale, miss = api.post("/v1/batch", token, {"items": keys}).json()["items"]
     assert (stale["status"], stale["served_from"], stale["degraded"]) == ("stale", "partitions", True)
@@ -535,8 +535,8 @@ def test_a_batch_has_source_and_reason(api: Api) -> None:
 def test_a_batch_has_other_days_only_with_permission(api: Api) -> None:
     """Without it the item is a miss that names the stored days; with it, it has the document and names its days."""
     api.services.chain.steps = (FallbackSettings(kind="window", timeout_seconds=60),)
-    api.desk.warm(KEY)
-    api.desk.bench.clock.set(NOW + 24 * HOUR)
+    api.reading.warm(KEY)
+    api.reading.harness.clock.set(NOW + 24 * HOUR)
     body, token = {"items": [{"account": "act_1", "range": "yesterday"}]}, api.token()
     answer = api.post("/v1/batch", token, body)
     (miss,) = answer.json()["items"]

@@ -109,7 +109,7 @@ def test_no_secret_reaches_a_log(api: Api, lines: list[str]) -> None:
         api.post("/v1/batch", token, {"items": [{"account": token, "range": token}]}),
         api.post("/v1/requests", token, {"account": "act_1", "range": token[:40], "report": "x"}),
     ]
-    api.desk.bench.clock.sleep(120)
+    api.reading.harness.clock.sleep(120)
     bodies.append(api.get("/metrics", token))
     assert not any(secret[:20] in answer.text + str(answer.headers) for answer in bodies)
     ours = [line for line in lines if not line.startswith("httpx")]
@@ -277,7 +277,7 @@ def test_other_origins_may_not(api: Api) -> None:
 @SQLITE_ONLY
 def test_head_of_a_large_answer_sends_no_bytes(api: Api) -> None:
     """HEAD of a route that answers with a body keeps its length and drops the bytes."""
-    api.desk.warm(ReportKey("act_1", "last_7d"))
+    api.reading.warm(ReportKey("act_1", "last_7d"))
     answer = api.client.head("/v1/openapi.json", headers={"Authorization": api.token()})
     assert answer.content == b""
     assert int(answer.headers["content-length"]) > 10_000

@@ -45,9 +45,9 @@ DECODERS: dict[str | None, Any] = {
 
 
 @pytest.fixture
-def route(desk: ReaderHarness, tmp_path: Path) -> HitHarness:
+def route(reading: ReaderHarness, tmp_path: Path) -> HitHarness:
     """A hit route over the prefetch harness."""
-    return HitHarness(desk, tmp_path)
+    return HitHarness(reading, tmp_path)
 
 
 def _entry(route: HitHarness, account: str = "act_1") -> Entry:
@@ -61,10 +61,10 @@ def _set_scopes(route: HitHarness, *scopes: TokenScope, **more: Any) -> None:
 
 def test_a_hit_is_the_stored_bytes(route: HitHarness) -> None:
     """A client that accepts the stored coding gets the stored bytes, with age, state, validator and kind of cache."""
-    route.desk.warm(MONTH)
+    route.reading.warm(MONTH)
     route.clock.sleep(90)
     answer = route.get(MONTH_PATH, accept_encoding="gzip, zstd")
-    stored = route.desk.reader.get_body(route.desk.reader.read(MONTH, record_traffic=False))
+    stored = route.reading.reader.get_body(route.reading.reader.read(MONTH, record_traffic=False))
     assert (answer.status, answer.headers["content-encoding"]) == (200, "zstd")
     assert answer.headers["content-length"] == str(len(answer.body))
     assert zstandard.decompress(answer.body) == stored
@@ -79,7 +79,7 @@ def test_a_hit_is_the_stored_bytes(route: HitHarness) -> None:
 @SQLITE_ONLY
 def test_not_modified(route: HitHarness) -> None:
     """A client that holds the document in any coding gets 304 with its own tag; another document gets 200."""
-    route.desk.warm(MONTH)
+    route.reading.warm(MONTH)
     tag = route.get(MONTH_PATH, accept_encoding="zstd").headers["etag"]
     for condition in (tag, f'"x", W/{tag}'):
         answer = route.get(MONTH_PATH, accept_encoding="gzip", if_none_match=condition)
@@ -92,7 +92,7 @@ def test_not_modified(route: HitHarness) -> None:
 @SQLITE_ONLY
 def test_head_has_the_headers_and_no_body(route: HitHarness) -> None:
     """HEAD answers like GET, length included, without the body."""
-    route.desk.warm(MONTH)
+    route.reading.warm(MONTH)
     whole, head = route.get(MONTH_PATH), route.get(MONTH_PATH, "HEAD")
     assert (head.status, head.body, head.headers) == (200, b"", whole.headers)
 
@@ -100,7 +100,7 @@ def test_head_has_the_headers_and_no_body(route: HitHarness) -> None:
 @SQLITE_ONLY
 def test_an_answer_at_once_is_that_of_the_task(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is in memory is answered without a task, with the same status, headers and body, and is an open as well."""
-    route.desk.warm(MONTH)
+    route.reading.warm(MONTH)
     tag = route.get(MONTH_PATH).headers["etag"]
     requests = [("GET", {}), ("HEAD", {}), ("GET", {"if_none_match": tag}), ("GET", {"accept_encoding": "gzip"})]
     route.get(MONTH_PATH, accept_encoding="gzip")
@@ -122,7 +122,7 @@ def test_an_answer_at_once_is_that_of_the_task(route: HitHarness, monkeypatch: p
 @SQLITE_ONLY
 def test_what_is_not_answered_at_once_leaves_no_trace(route: HitHarness) -> None:
     """A request that needs more than memory, or is refused, is answered and counted by its task only."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.get(PATH)
     for path, headers in [
         (PATH, {"authorization": "Bearer adwarm_bad_secret"}),
@@ -153,7 +153,7 @@ def test_other_requests_reach_the_application_behind(route: HitHarness) -> None:
 @SQLITE_ONLY
 def test_codings(route: HitHarness, subtests: pytest.Subtests) -> None:
     """The coding follows Accept-Encoding, the stored one first, and each coding has its own strong tag."""
-    route.desk.warm(MONTH)
+    route.reading.warm(MONTH)
     for accepted, coding in [
         ("zstd", "zstd"),
         ("gzip, br;q=0.5", "gzip"),
@@ -174,7 +174,7 @@ def test_codings(route: HitHarness, subtests: pytest.Subtests) -> None:
 
 def test_an_old_entry_is_served_and_requested(route: HitHarness) -> None:
     """It is served at once with a negative ttl, and a fresh copy is requested in the class that the client names."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.set(NOW + 7 * HOUR)
     answer = route.get(PATH, adwarm_priority="low")
     assert (answer.status, route.misses.revalidated) == (200, [(KEY, Priority.LOW)])
@@ -186,7 +186,7 @@ def test_an_old_entry_is_served_and_requested(route: HitHarness) -> None:
 @SQLITE_ONLY
 def test_an_unknown_class_is_refused_before_anything_is_sent(route: HitHarness) -> None:
     """A bad `Adwarm-Priority` on an old entry is 400, not a cut answer."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.set(NOW + 7 * HOUR)
     assert route.get(PATH, adwarm_priority="now").status == 400
 
@@ -194,7 +194,7 @@ def test_an_unknown_class_is_refused_before_anything_is_sent(route: HitHarness) 
 @SQLITE_ONLY
 def test_a_parameter_that_does_not_exist_is_refused_for_a_hit_too(route: HitHarness) -> None:
     """A misspelled or former parameter is 400 also where the report is in memory; the OpenAPI document has the rest."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     assert route.get(f"{PATH}?table=daily").status == 200
     for query in ("priority=high", "priority", "wait=5", "reprot=default", "table=daily&table=daily"):
         answer = route.get(f"{PATH}?{query}")
@@ -208,7 +208,7 @@ def test_a_token_that_only_reads_never_causes_a_fetch(route: HitHarness) -> None
     accounts.save(route.engine, [Account("act_1")], NOW)
     _set_scopes(route, TokenScope.READ)
     missing = route.get(PATH, prefer="wait=5")
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.set(NOW + 7 * HOUR)
     assert (missing.status, route.get(PATH).status) == (404, 200)
     assert "is not stored for 2026-11-24..2026-11-24" in orjson.loads(missing.body)["detail"]
@@ -219,7 +219,7 @@ def test_a_token_that_only_reads_never_causes_a_fetch(route: HitHarness) -> None
 def test_adwarm_itself_never_causes_a_fetch(route: HitHarness) -> None:
     """A read-back by the warmer requests nothing and is no open."""
     _set_scopes(route, TokenScope.ENQUEUE, actor=Actor.WARMER)
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.clock.set(NOW + 7 * HOUR)
     assert route.get(PATH).status == 200
     assert (route.misses.revalidated, route.opens.items) == ([], [])
@@ -240,7 +240,7 @@ def test_a_reader_that_waits_gets_what_was_fetched(route: HitHarness) -> None:
     """It gets the report of the fetch although the pointer of the miss is still cached."""
 
     def fetch(key: ReportKey) -> FetchOutcome:
-        route.desk.warm(key)
+        route.reading.warm(key)
         return FetchOutcome(True, 17)
 
     route.misses.on_fetch = fetch
@@ -329,18 +329,18 @@ def test_a_reader_that_leaves_stops_waiting(route: HitHarness) -> None:
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_damaged_and_lost_bytes_are_never_sent(route: HitHarness, is_lost: bool) -> None:
     """The entry is marked degraded, and the report is requested when its days are lost too; then it is served again."""
-    route.desk.warm(KEY)
-    route.desk.corrupt_objects()
+    route.reading.warm(KEY)
+    route.reading.corrupt_objects()
     if is_lost:
         with write_transaction(route.engine) as connection:
             connection.execute(payload.update().values(body=b""))
     else:
-        route.desk.corrupt_payloads()
+        route.reading.corrupt_payloads()
     assert route.get(PATH).status == 202
     assert _entry(route).degraded
     assert route.misses.fetched == [(KEY, Priority.NORMAL, 0.0)]
     route.clock.sleep(2)
-    route.desk.fetch(KEY)
+    route.reading.fetch(KEY)
     assert route.get(PATH).headers["cache-status"].startswith("adwarm; hit; ttl=21600")
 
 
@@ -375,13 +375,13 @@ def test_a_long_path_is_refused(route: HitHarness) -> None:
 @pytest.mark.parametrize(
     "zone", ["America/New_York", "Asia/Tokyo", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu"]
 )
-def test_the_warmed_key_is_the_requested_key(desk: ReaderHarness, tmp_path: Path, zone: str) -> None:
+def test_the_warmed_key_is_the_requested_key(reading: ReaderHarness, tmp_path: Path, zone: str) -> None:
     """Across the midnights around changes of the clock, what the reader resolves is what is served.
 
     A request just before each moment leaves a pointer in the cache, which must not outlive the account's midnight.
     """
-    route = HitHarness(desk, tmp_path, settings={"pointer_seconds": 1.0})
-    accounts.save(desk.engine, [Account("act_1", zone, zone)], NOW)
+    route = HitHarness(reading, tmp_path, settings={"pointer_seconds": 1.0})
+    accounts.save(reading.engine, [Account("act_1", zone, zone)], NOW)
     for change in (
         datetime(2026, 4, 5, tzinfo=UTC),
         datetime(2026, 9, 6, tzinfo=UTC),
@@ -391,10 +391,10 @@ def test_the_warmed_key_is_the_requested_key(desk: ReaderHarness, tmp_path: Path
         for step in range(-8, 20, 2):
             moment = change + step * HOUR
             route.clock.set(moment - timedelta(milliseconds=300))
-            desk.warm(KEY)
+            reading.warm(KEY)
             route.get(PATH)
             route.clock.set(moment)
-            expected = desk.reader.read(KEY, Actor.WARMER)
+            expected = reading.reader.read(KEY, Actor.WARMER)
             answer = route.get(PATH, accept_encoding="zstd")
             assert (answer.status == 200) == (expected.entry is not None)
             if expected.entry is not None:
@@ -408,7 +408,7 @@ def test_midnight_is_not_served_from_the_pointer(route: HitHarness) -> None:
     """A moment before midnight the window of the day is a hit, at midnight the next one is missing."""
     accounts.save(route.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
     route.clock.set(datetime(2026, 11, 26, 4, 59, 59, 900_000, tzinfo=UTC))
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     before = route.get(PATH)
     route.clock.set(datetime(2026, 11, 26, 5, 0, tzinfo=UTC))
     assert (before.status, route.get(PATH).status) == (200, 202)
@@ -416,7 +416,7 @@ def test_midnight_is_not_served_from_the_pointer(route: HitHarness) -> None:
 
 def test_opens_are_recorded_with_their_actor(route: HitHarness) -> None:
     """The token's actor by default, another for a trusted backend, `api` for a hook that polls."""
-    route.desk.warm(KEY)
+    route.reading.warm(KEY)
     route.get(PATH, x_request_id="7f-1")
     route.get(PATH, adwarm_trigger="poll", adwarm_actor="embedded")
     _set_scopes(route, TokenScope.READ, is_trusted=True)
@@ -428,7 +428,7 @@ def test_opens_are_recorded_with_their_actor(route: HitHarness) -> None:
 
 
 @SQLITE_ONLY
-def test_other_shapes_are_made_once(desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_shapes_are_made_once(reading: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape is rendered from the document, has its own type and tag, and the second request does not render."""
     rendered = []
     render = hit_parts.render_shape
@@ -438,8 +438,8 @@ def test_other_shapes_are_made_once(desk: ReaderHarness, tmp_path: Path, monkeyp
         return render(*arguments)
 
     monkeypatch.setattr(hit_parts, "render_shape", count)
-    route = HitHarness(desk, tmp_path)
-    desk.warm(KEY)
+    route = HitHarness(reading, tmp_path)
+    reading.warm(KEY)
     first = route.get(f"{PATH}?table=summary", accept="text/csv, */*;q=0.1", accept_encoding="gzip")
     second = route.get(f"{PATH}?shape=csv&table=summary", accept_encoding="gzip")
     assert rendered == [(Shape.CSV, "summary")]

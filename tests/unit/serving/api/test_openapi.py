@@ -33,7 +33,7 @@ STORED = Path(__file__).resolve().parents[4] / "docs/reference/openapi.json"
 
 def _check(api: Api, label: str, examples: int) -> None:
     """Send generated requests for one operation, valid and malformed ones, and check each answer."""
-    api.desk.warm(ReportKey("act_1", "last_7d"))
+    api.reading.warm(ReportKey("act_1", "last_7d"))
     headers = {"Authorization": api.token(TokenScope.ADMIN, rate_per_second=1e6)}
     operation = OPERATIONS[label]
     checks = CHECKS.get_by_names(NAMES)

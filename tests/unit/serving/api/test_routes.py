@@ -23,15 +23,15 @@ BODY = {"account": "act_1", "range": "last_7d"}
 
 def test_a_batch_reads_what_is_stored(api: Api) -> None:
     """Each key has its own status; documents are those that are stored, and reads are recorded for valid keys."""
-    api.desk.warm(KEY, ReportKey("act_2", "today"))
+    api.reading.warm(KEY, ReportKey("act_2", "today"))
     api.clock.sleep(4 * 3600)
-    api.desk.warm(KEY)
+    api.reading.warm(KEY)
     keys = [BODY, {"account": "2", "range": "today"}, {**BODY, "range": "last_30d"}, {**BODY, "range": "tomorrow"}]
     items = api.post("/v1/batch", api.token(actor=Actor.EMBEDDED), {"items": [*keys, {**BODY, "report": "x"}]}).json()[
         "items"
     ]
     assert [item["status"] for item in items] == ["hit", "stale", "miss", "invalid", "not_found"]
-    assert items[0]["document"] == orjson.loads(api.desk.reader.get_body(api.desk.reader.read(KEY)))
+    assert items[0]["document"] == orjson.loads(api.reading.reader.get_body(api.reading.reader.read(KEY)))
     assert items[0]["complete"]
     assert items[1]["age_seconds"] == 4 * 3600
     assert items[1]["document"] is not None
@@ -61,7 +61,7 @@ def test_a_batch_opens_only_what_exists(api: Api) -> None:
 
 def test_a_batch_of_a_read_token_requests_nothing(api: Api) -> None:
     """With `read`, neither a miss nor a stale entry causes a request; with `enqueue` both do, at an allowed class."""
-    api.desk.warm(ReportKey("act_2", "today"))
+    api.reading.warm(ReportKey("act_2", "today"))
     api.clock.sleep(4 * 3600)
     body = {"items": [BODY, {"account": "act_2", "range": "today"}], "priority": "critical"}
     api.post("/v1/batch", api.token(), body)
@@ -82,9 +82,9 @@ def test_a_refused_request_is_the_reason_of_its_item(api: Api) -> None:
 
 def test_corrupt_bytes_are_a_miss(api: Api) -> None:
     """A document that fails its checksum is never sent, nor one of days that fail theirs."""
-    api.desk.warm(KEY)
-    api.desk.corrupt_objects()
-    api.desk.corrupt_payloads()
+    api.reading.warm(KEY)
+    api.reading.corrupt_objects()
+    api.reading.corrupt_payloads()
     (item,) = api.post("/v1/batch", api.token(), {"items": [BODY]}).json()["items"]
     assert (item["status"], item["document"]) == ("miss", None)
 
@@ -92,7 +92,7 @@ def test_corrupt_bytes_are_a_miss(api: Api) -> None:
 @SQLITE_ONLY
 def test_a_batch_is_compressed(api: Api, subtests: pytest.Subtests) -> None:
     """The answer comes in a coding that the client accepts."""
-    api.desk.warm(KEY)
+    api.reading.warm(KEY)
     for coding in ["gzip", "br", "zstd", "identity"]:
         with subtests.test(coding=coding):
             headers = {"Authorization": api.token(), "Accept-Encoding": coding}
@@ -107,7 +107,7 @@ def test_a_batch_is_compressed(api: Api, subtests: pytest.Subtests) -> None:
 def test_a_full_answer_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit of an answer a report is named without its document."""
     monkeypatch.setattr("adwarm.serving.api.routes.batch.MAX_DECODED_BYTES", 10)
-    api.desk.warm(KEY)
+    api.reading.warm(KEY)
     (item,) = api.post("/v1/batch", api.token(), {"items": [BODY]}).json()["items"]
     assert (item["status"], item["document"]) == ("hit", None)
     assert "by itself" in item["reason"]
@@ -142,7 +142,7 @@ def test_a_request_is_followed_to_its_end(api: Api) -> None:
 
 def test_a_fresh_report_is_not_requested(api: Api) -> None:
     """Asking for what is fresh answers 200 with its path and queues nothing."""
-    api.desk.warm(KEY)
+    api.reading.warm(KEY)
     answer = api.post("/v1/requests", api.token(TokenScope.ENQUEUE), BODY)
     assert (answer.status_code, answer.json()["status"]) == (200, "fresh")
     assert answer.headers["location"] == "/v1/insights/act_1/last_7d"
@@ -219,7 +219,7 @@ def test_readiness_without_the_objects(api: Api) -> None:
     assert folder is not None
     shutil.rmtree(folder, ignore_errors=True)
     assert api.client.get("/readyz").json()["objects"] == "ok"
-    api.desk.warm(KEY)
+    api.reading.warm(KEY)
     shutil.rmtree(folder)
     api.clock.sleep(1)
     answer = api.client.get("/readyz")
@@ -229,7 +229,7 @@ def test_readiness_without_the_objects(api: Api) -> None:
 
 def test_metrics(api: Api) -> None:
     """Prometheus sees reads by result and actor, the queue, gates, entries, compression and tokens."""
-    api.desk.warm(KEY)
+    api.reading.warm(KEY)
     api.services.queue.enqueue(KEY, Priority.LOW)
     api.post("/v1/batch", api.token(), {"items": [BODY, {**BODY, "range": "last_30d"}]})
     answer = api.get("/metrics", api.token(TokenScope.ADMIN))
@@ -252,29 +252,29 @@ ARRIVAL = {"account": "act_1", "days": "2026-11-24"}
 def test_a_notice_makes_reports_stale(api: Api) -> None:
     """A fresh report that contains the day is stale afterwards; the same notice again counts as repeated."""
     key = ReportKey("act_1", "last_7d")
-    api.desk.warm(key)
+    api.reading.warm(key)
     api.clock.sleep(60)
     token = api.token(TokenScope.READ, TokenScope.ENQUEUE)
     first, again = api.post(ARRIVAL_PATH, token, ARRIVAL), api.post(ARRIVAL_PATH, token, ARRIVAL)
 
     assert (first.status_code, first.json()["marked"], first.json()["entries"]) == (200, 1, 1)
     assert (again.json()["marked"], again.json()["repeated"]) == (0, 1)
-    assert api.desk.reader.read(key).status is ReadStatus.STALE
+    assert api.reading.reader.read(key).status is ReadStatus.STALE
 
 
 def test_a_reader_may_not_report(api: Api) -> None:
     """The scope `read` alone is refused, and an account outside the token's list is as unknown as any other."""
-    api.desk.warm(ReportKey("act_1", "today"))
+    api.reading.warm(ReportKey("act_1", "today"))
     assert api.post(ARRIVAL_PATH, api.token(TokenScope.READ), ARRIVAL).status_code == 403
     limited = api.token(TokenScope.ENQUEUE, accounts=frozenset({"act_2"}))
     assert api.post(ARRIVAL_PATH, limited, ARRIVAL).status_code == 404
-    assert data_arrivals.list_pending(api.desk.engine, NOW.replace(year=2000)) == []
+    assert data_arrivals.list_pending(api.reading.engine, NOW.replace(year=2000)) == []
 
 
 @SQLITE_ONLY
 def test_a_bad_notice_is_a_problem(api: Api, subtests: pytest.Subtests) -> None:
     """The future, other words, unknown accounts and fields, and a time without a zone are refused."""
-    api.desk.warm(ReportKey("act_1", "today"))
+    api.reading.warm(ReportKey("act_1", "today"))
     for change, status in [
         ({"days": "2999-01-01"}, 400),
         ({"days": "x"}, 400),
@@ -290,7 +290,7 @@ def test_a_bad_notice_is_a_problem(api: Api, subtests: pytest.Subtests) -> None:
 def test_a_notice_counts_against_its_token(api: Api) -> None:
     """Each report that it makes old is a fetch that the token causes; beyond its limit it is 429 and no change."""
     for date_range in ("last_7d", "yesterday", "last_30d"):
-        api.desk.warm(ReportKey("act_1", date_range))
+        api.reading.warm(ReportKey("act_1", date_range))
     api.clock.sleep(60)
     poor, rich = (api.token(TokenScope.ENQUEUE, daily_refetches=limit) for limit in (2, 3))
     refused = api.post(ARRIVAL_PATH, poor, ARRIVAL)
@@ -298,8 +298,8 @@ def test_a_notice_counts_against_its_token(api: Api) -> None:
     assert (refused.status_code, refused.json()["limit"]) == (429, "daily_refetches")
     assert 1 <= int(refused.headers["retry-after"]) <= 86_400
     assert "3 stored reports would be fetched again" in refused.json()["detail"]
-    assert data_arrivals.list_pending(api.desk.engine, NOW.replace(year=2000)) == []
-    assert api.desk.reader.read(ReportKey("act_1", "last_7d")).status is ReadStatus.HIT
+    assert data_arrivals.list_pending(api.reading.engine, NOW.replace(year=2000)) == []
+    assert api.reading.reader.read(ReportKey("act_1", "last_7d")).status is ReadStatus.HIT
     assert api.post(ARRIVAL_PATH, rich, ARRIVAL).json()["entries"] == 3
     assert api.post(ARRIVAL_PATH, rich, ARRIVAL).status_code == 200, (
         "the same moment again changes nothing and costs nothing"
