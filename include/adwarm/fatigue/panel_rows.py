@@ -27,7 +27,7 @@ class ResultCounts:
         states: by row, whether it states any field with results.
         rows: the rows with more than zero results.
         kinds: index in `RESULT_COLUMNS`; the platform's lists have a higher number for each indicator.
-        bad: why a plain number is none of 0 or more, by row; such a row has no results.
+        bad: why a plain number is not 0 or more, by row; such a row has no results.
     """
 
     states: BoolArray

@@ -81,7 +81,7 @@ class DatabaseBusy(Transient):
 
 
 class NoCapacity(Transient):
-    """`scope` must not be called before `until`, whoever says so."""
+    """`scope` must not be called before `until`, by decision of the platform or of adwarm."""
 
     def __init__(
         self,

@@ -233,7 +233,7 @@ class AppriseSender:
             is_known = client.add(self._url)
         if not is_known:
             raise BadRequest(
-                f"the URL of the channel {self.name!r} is none of Apprise; check it in ADWARM_ALERTS__CHANNELS"
+                f"the URL of the channel {self.name!r} is not an Apprise URL; check it in ADWARM_ALERTS__CHANNELS"
             )
         return client
 

@@ -57,7 +57,7 @@ _WINDOW_SECONDS = 300.0
 _GROWTH = 2.0
 """Factor by which an isolation grows with each relapse."""
 MAX_ISOLATION_SECONDS = 3_600.0
-"""Longest isolation: what was repaired is called again within the hour, whoever looks."""
+"""Longest isolation: what was repaired is called again within the hour, without help."""
 _PROBES = 5
 """Probes of which the success rate is taken: with the default of .8 one of them may fail."""
 _CACHE_SECONDS = 1.0

@@ -43,7 +43,7 @@ class FetchState:
 
     Attributes:
         account: None when it is not stored.
-        next_token: the token that whoever acquires the lease next gets; None when it was held, or never acquired.
+        next_token: the token that the next holder of the lease gets; None when it was held, or never acquired.
         has_damage: whether damaged data of the account was set aside that nothing has replaced yet.
         lifetimes: those of its entries that are not degraded.
         gates: its denials, and the refused fields of every connection, that are valid.

@@ -158,7 +158,7 @@ def test_each_channel_is_tested(adwarm: Adwarm, home: Path, monkeypatch: pytest.
 
 
 def test_the_doctor_checks_channels(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each channel is a check; one whose URL is none of Apprise fails, without the URL; nothing is sent."""
+    """Each channel is a check; one whose URL is not one of Apprise fails, without the URL; nothing is sent."""
 
     def checks() -> dict[str, tuple[bool, str]]:
         found = adwarm("doctor", "--json").json
