@@ -2,7 +2,7 @@
 
 API server, scheduler with LocalExecutor, DAG processor and triggerer run over PostgreSQL; the simulated platform runs
 on the same machine, with a clock that stands still. The DAG `adwarm_strategy_warming` is triggered with a strategy of
-ten date ranges of every account, in 16 lanes of which four work at the same time.
+ten date ranges of every account, by 16 mapped tasks of which four work at the same time.
 
 | figure             | what it is                                                                                      |
 |--------------------|-------------------------------------------------------------------------------------------------|
@@ -132,12 +132,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else "")
     parser.add_argument("--keys", type=int, default=sized(20_000, 20), help="ten for each account")
     parser.add_argument("--ads", type=int, default=5, help="ads of a typical account")
-    parser.add_argument("--lanes", type=int, default=sized(16, 2), help="mapped tasks")
+    parser.add_argument("--tasks", type=int, default=sized(16, 2), help="mapped tasks")
     parser.add_argument("--slots", type=int, default=sized(4, 1), help="tasks that run at the same time")
     parser.add_argument("--s3", action="store_true", help="repeat the run with object storage")
     chosen = parser.parse_args(arguments)
-    size = ScaleSize(chosen.keys, chosen.ads, chosen.lanes, chosen.slots)
-    title = f"{size.keys:,} keys of {size.accounts:,} accounts, {size.lanes} lanes, {count_processors()} processors"
+    size = ScaleSize(chosen.keys, chosen.ads, chosen.tasks, chosen.slots)
+    title = f"{size.keys:,} keys of {size.accounts:,} accounts, {size.tasks} tasks, {count_processors()} processors"
     results = TargetResults("scale", title)
     with _temporary_folder() as folder, simulated_platform(size) as platform:
         core, core_content = _measure_core(platform, size, folder / "core")

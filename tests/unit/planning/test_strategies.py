@@ -184,7 +184,7 @@ def test_two_strategies_plan_a_key_once(harness: PrefetchHarness) -> None:
     assert (row.priority, row.strategy, row.batch, rows["act_1", "last_7d"].batch) == (Priority.HIGH, "urgent", 0, 1)
 
 
-def test_each_strategy_gets_its_lanes(harness: PrefetchHarness) -> None:
+def test_each_strategy_gets_its_tasks(harness: PrefetchHarness) -> None:
     """As many tasks as batches may run at the same time, none empty, with all keys of an account in one."""
     wide = Strategy("wide", ("yesterday", "last_7d"), batch_size=2, max_parallel_batches=4)
     narrow = Strategy("narrow", ("today",), batch_size=2, max_parallel_batches=1)
