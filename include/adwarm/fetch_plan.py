@@ -37,6 +37,18 @@ from adwarm.sources.units import PAGE_ROWS
 from adwarm.store.partitions import PartitionState
 from adwarm_client.date_ranges import ONE_DAY
 
+REPORT_CALLS = 10
+"""Calls of an async report beside its pages: one starts it, and in two minutes nine ask for its progress."""
+TYPICAL_OBJECTS = {"ad": 50.0, "adset": 15.0, "campaign": 5.0, "account": 1.0}
+"""Objects of an account with rows on a day while nothing is stored: about three ads in an ad set, and three of these in
+a campaign, which lies within what guides to the platform advise (two to five of each)."""
+SESSION = timedelta(minutes=30)
+"""An entry must stay fresh for this long after the predicted open: whoever opens one report opens others after it."""
+BLOCK_DAYS = 30
+HISTORY_DAYS = 37
+"""Days of rows that closing a day completes: what the score of the day looks at, a month and the week before it."""
+_BLOCK_EPOCH = date(2000, 1, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class RefetchSchedule:
@@ -107,17 +119,6 @@ def refetch_weekday(account_id: str) -> int:
 
 REPORT_DAYS, REPORT_ROWS = 45, 10_000
 """More days or expected rows than these go as an async report: by pages they take minutes, one call after another."""
-REPORT_CALLS = 10
-"""Calls of an async report beside its pages: one starts it, and in two minutes nine ask for its progress."""
-TYPICAL_OBJECTS = {"ad": 50.0, "adset": 15.0, "campaign": 5.0, "account": 1.0}
-"""Objects of an account with rows on a day while nothing is stored: about three ads in an ad set, and three of these in
-a campaign, which lies within what guides to the platform advise (two to five of each)."""
-SESSION = timedelta(minutes=30)
-"""An entry must stay fresh for this long after the predicted open: whoever opens one report opens others after it."""
-BLOCK_DAYS = 30
-HISTORY_DAYS = 37
-"""Days of rows that closing a day completes: what the score of the day looks at, a month and the week before it."""
-_BLOCK_EPOCH = date(2000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import ASGIApp
 
-from adwarm.foundation import telemetry
+from adwarm.foundation import telemetry, tracing
 from adwarm.pages.application import PageMount, build_page
 from adwarm.pages.sessions import SessionAccess, add_session_routes
 from adwarm.pages.views import TABS
@@ -60,8 +60,8 @@ def build_read_api(runtime: Runtime) -> ASGIApp:
     api = build_application(services, parts, startables, close)
     application = EndAnonymous(PageMount(api, _build_page(runtime, authenticator)))
     # Spans are sent where the environment says, if it says so.
-    is_traced = telemetry.start_provider("adwarm-serve") and telemetry.instrument(runtime.engine)
-    return telemetry.trace_requests(application) if is_traced else application
+    is_traced = tracing.start_provider("adwarm-serve") and tracing.instrument(runtime.engine)
+    return tracing.trace_requests(application) if is_traced else application
 
 
 def build_miss_handler(runtime: Runtime) -> QueueMissHandler:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from adwarm.foundation import telemetry
+from adwarm.foundation import tracing
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.runtime import Runtime
@@ -51,8 +51,8 @@ def prepare_runtime(runtime: Runtime) -> Runtime:
         from adwarm_airflow.alert_channels import NotifierSender
 
         runtime.make_notifier = NotifierSender
-    if telemetry.is_recording():
-        telemetry.instrument(runtime.engine)
+    if tracing.is_recording():
+        tracing.instrument(runtime.engine)
     return runtime
 
 

@@ -9,8 +9,8 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from adwarm.charts import load_templates
 from adwarm.cli.terminal import print_table
-from adwarm.foundation.charts import load_templates
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
 from adwarm.read_api import build_read_api

@@ -27,19 +27,8 @@ PACKAGES = {
 }
 
 FILE_LINES = 500
-SHORT_LINES = 60
-SHORT_MODULES = {
-    "__main__.py": "what `python -m adwarm` runs",
-    "cli/db.py": "a module for each command",
-    "backpressure/wake_up.py": "a trigger of Airflow waits for it and must not load what fetches",
-    "foundation/version.py": "the build of the wheel reads it",
-    "store/migrations/env.py": "alembic asks for it by this name",
-    "store/entry_versions.py": "a module for each table",
-    "store/tables.py": "importing it registers every table",
-    "pages/views/strategies_tab.py": "a module for each tab",
-    "store/page_files.py": "the files of pages stand apart from content-addressed objects",
-}
-"""Modules of adwarm below the limit, each with its reason; what a reader always opens together is one module."""
+UNSORTED = {"backpressure", "prefetch", "recovery", "serving", "sources", "store"}
+"""Packages in which constants still stand beside the functions that use them."""
 FUNCTION_LINES = 60
 DAG_LINES = 120
 DAG_FUNCTION_LINES = 5
@@ -367,14 +356,31 @@ def test_files_stay_small() -> None:
     assert {name: length for name, length in lengths.items() if length > FILE_LINES} == {}
 
 
-def test_short_modules_have_a_reason() -> None:
-    """A module of adwarm has at least as many lines as the limit, or a reason on the list; packages' own are exempt."""
-    package = ROOT / "include/adwarm"
-    modules = [path for path in _sources("include/adwarm") if path.name != "__init__.py"]
-    short = {path.relative_to(package).as_posix() for path in modules if _lines(path) < SHORT_LINES}
+def _late_constants(path: Path) -> list[str]:
+    """Return the constants below the third function or class of a module that need none of what it defines."""
+    defined: set[str] = set()
+    late = []
+    for node in _tree(path).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and len(defined) >= 3:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            needs = {_dotted(item) for item in ast.walk(node.value) if isinstance(item, ast.Name)}
+            if needs & (defined | {"globals"}) or (isinstance(node, ast.AnnAssign) and _types_of(node) & defined):
+                defined |= {item.id for item in ast.walk(target) if isinstance(item, ast.Name)}
+            else:
+                late.append(ast.unparse(target))
+    return late
 
-    assert sorted(short - SHORT_MODULES.keys()) == [], "merge each with what is read with it, or state the reason"
-    assert sorted(SHORT_MODULES.keys() - short) == [], "no longer short; delete these from the list"
+
+def _types_of(node: ast.AnnAssign) -> set[str]:
+    return {item.id for item in ast.walk(node.annotation) if isinstance(item, ast.Name)}
+
+
+def test_constants_stand_on_top() -> None:
+    """A module is one idea, whose constants come first; only those made of its functions and classes follow them."""
+    paths = [path for path in _sources("include/adwarm") if path.relative_to(ROOT).parts[2] not in UNSORTED]
+    assert {_name(path): names for path in paths if (names := _late_constants(path))} == {}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import adwarm
-from adwarm.foundation import telemetry
+from adwarm.foundation import tracing
 from adwarm.foundation.errors import BadRequest
 from adwarm.store import database, open_engine
 
@@ -24,12 +24,12 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
         def find(name: str, package: str | None = None) -> ModuleSpec | None:
             return None if name in names else importlib.util.find_spec(name, package)
 
-        for module in (telemetry, database):
+        for module in (tracing, database):
             monkeypatch.setattr(module, "find_spec", find)
 
-    telemetry.has_extra.cache_clear()
+    tracing.has_extra.cache_clear()
     yield hide
-    telemetry.has_extra.cache_clear()
+    tracing.has_extra.cache_clear()
 
 
 def test_postgresql_needs_the_extra_postgres(without: Any) -> None:
@@ -43,9 +43,9 @@ def test_postgresql_needs_the_extra_postgres(without: Any) -> None:
 def test_spans_need_the_extra_otel(without: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it, also without the package above it, nothing is instrumented, and nothing fails."""
     without("opentelemetry.instrumentation.requests")
-    monkeypatch.setattr(telemetry, "is_recording", lambda: True)
-    assert telemetry.instrument() is False
-    assert telemetry._is_installed("no_such_package.module") is False
+    monkeypatch.setattr(tracing, "is_recording", lambda: True)
+    assert tracing.instrument() is False
+    assert tracing._is_installed("no_such_package.module") is False
 
 
 def test_the_read_api_needs_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> None:

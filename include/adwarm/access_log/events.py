@@ -57,6 +57,22 @@ _OTHER_WORDS = {
     "previousyear": "last_year",
 }
 _BY_WORD = {_SEPARATORS.sub("", name): name for name in PRESETS} | _OTHER_WORDS
+_STRINGS = pa.dictionary(pa.int32(), pa.string())
+EVENT_SCHEMA = pa.schema([
+    pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
+    pa.field("account_id", _STRINGS, nullable=False),
+    pa.field("date_range", _STRINGS, nullable=False),
+    pa.field("report", _STRINGS, nullable=False),
+    pa.field("time_zone", _STRINGS, nullable=False),
+    pa.field("actor", _STRINGS, nullable=False),
+])
+"""`time_zone` is empty where the log names no valid zone; `actor` is human where the log names no valid actor."""
+EVENT_WITH_ID_SCHEMA = EVENT_SCHEMA.append(pa.field(REQUEST_ID, pa.string()))
+"""The same, with the request's own id where the log has one."""
+Reject = Callable[[str, int], None]
+"""Called with the reason and the index of the row within the columns."""
+_LONGEST_ID = 128
+_NO_IDS = frozenset({"", "-"})
 
 
 def date_range_reader(words: Mapping[str, str]) -> Callable[[str], str]:
@@ -100,27 +116,6 @@ def _read_range(text: str) -> str:
 
 def _fold(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-_STRINGS = pa.dictionary(pa.int32(), pa.string())
-
-EVENT_SCHEMA = pa.schema([
-    pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
-    pa.field("account_id", _STRINGS, nullable=False),
-    pa.field("date_range", _STRINGS, nullable=False),
-    pa.field("report", _STRINGS, nullable=False),
-    pa.field("time_zone", _STRINGS, nullable=False),
-    pa.field("actor", _STRINGS, nullable=False),
-])
-"""`time_zone` is empty where the log names no valid zone; `actor` is human where the log names no valid actor."""
-EVENT_WITH_ID_SCHEMA = EVENT_SCHEMA.append(pa.field(REQUEST_ID, pa.string()))
-"""The same, with the request's own id where the log has one."""
-
-Reject = Callable[[str, int], None]
-"""Called with the reason and the index of the row within the columns."""
-
-_LONGEST_ID = 128
-_NO_IDS = frozenset({"", "-"})
 
 
 class EventBuilder:

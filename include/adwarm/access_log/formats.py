@@ -44,6 +44,7 @@ _W3C = re.compile(rb"#(?:Version|Fields|Software): ")
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\r\x0b\x0c\x1b")
 _MAX_CONTROL_SHARE = 0.1
 _MIN_COLUMNS = 3
+_PATHS_SHOWN = 5
 
 
 def has_log_name(name: str) -> bool:
@@ -103,9 +104,6 @@ def _sniff_format(head: bytes) -> Format:
     columns = 1 + max(map(first.count, (b",", b";", b"\t", b"|")))
     is_header = columns >= _MIN_COLUMNS and b'"GET ' not in first and not first.startswith(b"#")
     return "csv" if is_separator_line(first) or is_header else "combined"
-
-
-_PATHS_SHOWN = 5
 
 
 def describe_path_pattern(ignored: int, paths: Sequence[str], pattern: str) -> str:

@@ -21,6 +21,18 @@ from adwarm.access_log.web_requests import RequestFilter
 from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]
+_FIELDS = b"#Fields:"
+_BOM = b"\xef\xbb\xbf"
+_DELIMITERS = (",", ";", "\t", "|")
+_MAX_JOINED = 20
+_SHORTEST_ID = 32
+_TEXT = r'[^"\\]*(?:\\.[^"\\]*)*'
+_COMBINED = re.compile(
+    r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})'
+    rf'(?: \S+ "{_TEXT}" "({_TEXT})")?'
+)
+_REQUEST_PARTS = ("time", "method", "path", "status", "user_agent")
+_REQUEST_ID = re.compile(r'(?:^|[\s"=:])([0-9a-f]{32})(?=["\s,;]|$)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,20 +382,6 @@ class CombinedLogParser:
 
 def _fields(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter, strict=True), [])
-
-
-_FIELDS = b"#Fields:"
-_BOM = b"\xef\xbb\xbf"
-_DELIMITERS = (",", ";", "\t", "|")
-_MAX_JOINED = 20
-_SHORTEST_ID = 32
-_TEXT = r'[^"\\]*(?:\\.[^"\\]*)*'
-_COMBINED = re.compile(
-    r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})'
-    rf'(?: \S+ "{_TEXT}" "({_TEXT})")?'
-)
-_REQUEST_PARTS = ("time", "method", "path", "status", "user_agent")
-_REQUEST_ID = re.compile(r'(?:^|[\s"=:])([0-9a-f]{32})(?=["\s,;]|$)')
 
 
 def _find_request_id(tail: str) -> str | None:

@@ -32,6 +32,8 @@ _TICK = timedelta(microseconds=1)
 _QUARTER = 900 * SECOND
 _LOG_FORMAT = "%d/%b/%Y:%H:%M:%S %z"
 _LONGEST = 40
+_WITHIN_HOUR = {f"{n // 60:02d}:{n % 60:02d}": n * SECOND for n in range(3600)}
+"""Microseconds since the full hour, by `MM:SS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +126,6 @@ def mark_implausible(micros: Micros) -> Micros:
     if len(micros) and micros.min() >= EARLIEST and micros.max() < LATEST:
         return micros
     return np.where((micros < EARLIEST) | (micros >= LATEST), INVALID, micros)
-
-
-_WITHIN_HOUR = {f"{n // 60:02d}:{n % 60:02d}": n * SECOND for n in range(3600)}
-"""Microseconds since the full hour, by `MM:SS`."""
 
 
 def parse_log_time(text: str) -> int | None:

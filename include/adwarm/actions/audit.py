@@ -14,6 +14,9 @@ from adwarm.recovery import IsolationTracker
 from adwarm.store import Context
 from adwarm.store.action_events import clean_text, record_action
 
+log = logging.getLogger(__name__)
+_LONGEST_WHY = 500
+
 
 @dataclass(frozen=True, slots=True)
 class ActionServices:
@@ -25,10 +28,6 @@ class ActionServices:
     admission: SqlAdmission
     isolation: IsolationTracker
     owner: str
-
-
-log = logging.getLogger(__name__)
-_LONGEST_WHY = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ from adwarm.store import accounts, requests, warms
 MAX_KEYS: Final = 200
 """The most reports of one action."""
 _SEPARATORS = re.compile(r"[\s,;]+")
+MAX_FAILURES = 200
+"""The most reports that one action requests again; the newest failures come first."""
+REQUESTS_SINCE = timedelta(hours=24)
+"""How far failed requests are looked for by default."""
 
 
 @dataclass
@@ -162,12 +166,6 @@ def _find_fresh(view: StoreView, keys: Sequence[ReportKey], now: datetime) -> di
 def split_names(text: str) -> list[str]:
     """Return the names of a text, each once; spaces, commas and lines separate them."""
     return list(dict.fromkeys(part for part in _SEPARATORS.split(text) if part))
-
-
-MAX_FAILURES = 200
-"""The most reports that one action requests again; the newest failures come first."""
-REQUESTS_SINCE = timedelta(hours=24)
-"""How far failed requests are looked for by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,18 @@ _AIRFLOW_DEFAULT: Final[dict[str, Any]] = {
     "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
     "kwargs": {},
 }
+app = typer.Typer(help="Set up an installed Airflow.", no_args_is_help=True)
+_PORTS_TRIED = 50
+_TRIAL = Path("adwarm-trial")
+_HEAD = "# adwarm: every process of Airflow, and the shell in which you run `adwarm`, needs these."
+_YOURS = """\
+# In airflow.cfg, AIRFLOW__SECTION__OPTION is the option of that section. Yours to decide, each with a default:
+#   ADWARM_DATABASE_URL=postgresql://adwarm:...@db.internal/adwarm    for more than one machine
+#   ADWARM_DATA_URL=s3://bucket/adwarm
+#   ADWARM_ACCESS_LOG__URL=/var/log/dashboard/*.parquet
+# The connection: in the UI one of the type "Meta Insights (adwarm)", or
+#   airflow connections add facebook_default --conn-type adwarm_meta --conn-extra '{"access_token": "..."}'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,20 +172,6 @@ def trial_variables(home: Path, graph_url: str) -> dict[str, str]:
 def shell_line(name: str, value: str) -> str:
     """Return the command that exports a variable."""
     return f"export {name}={shlex.quote(value)}"
-
-
-app = typer.Typer(help="Set up an installed Airflow.", no_args_is_help=True)
-_PORTS_TRIED = 50
-_TRIAL = Path("adwarm-trial")
-_HEAD = "# adwarm: every process of Airflow, and the shell in which you run `adwarm`, needs these."
-_YOURS = """\
-# In airflow.cfg, AIRFLOW__SECTION__OPTION is the option of that section. Yours to decide, each with a default:
-#   ADWARM_DATABASE_URL=postgresql://adwarm:...@db.internal/adwarm    for more than one machine
-#   ADWARM_DATA_URL=s3://bucket/adwarm
-#   ADWARM_ACCESS_LOG__URL=/var/log/dashboard/*.parquet
-# The connection: in the UI one of the type "Meta Insights (adwarm)", or
-#   airflow connections add facebook_default --conn-type adwarm_meta --conn-extra '{"access_token": "..."}'
-"""
 
 
 @app.callback()

@@ -28,48 +28,6 @@ from adwarm.foundation.redaction import describe_traceback, redact
 _MAX_MESSAGE_CHARS = 300
 _MAX_LINES = 4_000
 _MARKUP: Final = "markdown"
-
-
-def describe_unexpected_error(error: Exception) -> tuple[str, Path | None]:
-    """Return one line about `error`, without secrets, and the file that holds its traceback.
-
-    The file is in the folder `errors` of the home, else in the folder of temporary files; None when neither can be
-    written to.
-    """
-    summary = " ".join(redact(f"{type(error).__name__}: {error}").split())
-    summary = summary if len(summary) <= _MAX_MESSAGE_CHARS else f"{summary[: _MAX_MESSAGE_CHARS - 1]}…"
-    try:
-        path = _write_traceback(error)
-    except OSError as failure:
-        return f"unexpected error {summary}; its traceback could not be written ({type(failure).__name__})", None
-    return f"unexpected error {summary}; its traceback is in {path}, please report it", path
-
-
-def _write_traceback(error: Exception) -> Path:
-    now = SystemClock().now()
-    lines = describe_traceback(error)
-    head = [f"{now:%Y-%m-%d %H:%M:%S} UTC, adwarm {redact(' '.join(sys.argv[1:]))}", ""]
-    name = f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
-    text = "\n".join([*head, *lines[-_MAX_LINES:]]) + "\n"
-    path = _errors_folder() / name
-    try:
-        make_private_folder(path.parent)
-        write_private_file(path, text.encode())
-    except OSError:  # a home that cannot be written to may be the cause of the error
-        path = Path(tempfile.gettempdir()) / f"adwarm-{name}"
-        write_private_file(path, text.encode())
-    return path
-
-
-def _errors_folder() -> Path:
-    from adwarm.settings import load_settings
-
-    try:
-        return load_settings().home / "errors"
-    except AdwarmError:
-        return Path(tempfile.gettempdir()) / "adwarm-errors"
-
-
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Read": {
         "get": ("get.get", "Print a report as a reader gets it, from the store."),
@@ -110,6 +68,48 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 """Every command by the panel of the help that lists it, the most used first: where it is, and its line there."""
+UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]  # typer publishes no base class
+"""What typer raises for a command line that it cannot read."""
+
+
+def describe_unexpected_error(error: Exception) -> tuple[str, Path | None]:
+    """Return one line about `error`, without secrets, and the file that holds its traceback.
+
+    The file is in the folder `errors` of the home, else in the folder of temporary files; None when neither can be
+    written to.
+    """
+    summary = " ".join(redact(f"{type(error).__name__}: {error}").split())
+    summary = summary if len(summary) <= _MAX_MESSAGE_CHARS else f"{summary[: _MAX_MESSAGE_CHARS - 1]}…"
+    try:
+        path = _write_traceback(error)
+    except OSError as failure:
+        return f"unexpected error {summary}; its traceback could not be written ({type(failure).__name__})", None
+    return f"unexpected error {summary}; its traceback is in {path}, please report it", path
+
+
+def _write_traceback(error: Exception) -> Path:
+    now = SystemClock().now()
+    lines = describe_traceback(error)
+    head = [f"{now:%Y-%m-%d %H:%M:%S} UTC, adwarm {redact(' '.join(sys.argv[1:]))}", ""]
+    name = f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+    text = "\n".join([*head, *lines[-_MAX_LINES:]]) + "\n"
+    path = _errors_folder() / name
+    try:
+        make_private_folder(path.parent)
+        write_private_file(path, text.encode())
+    except OSError:  # a home that cannot be written to may be the cause of the error
+        path = Path(tempfile.gettempdir()) / f"adwarm-{name}"
+        write_private_file(path, text.encode())
+    return path
+
+
+def _errors_folder() -> Path:
+    from adwarm.settings import load_settings
+
+    try:
+        return load_settings().home / "errors"
+    except AdwarmError:
+        return Path(tempfile.gettempdir()) / "adwarm-errors"
 
 
 class LazyCommands(Mapping[str, Any]):
@@ -202,10 +202,6 @@ def _configure_logging() -> None:
         return
     if chosen != LogSettings():
         configure_logging(chosen.format, chosen.level)
-
-
-UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]  # typer publishes no base class
-"""What typer raises for a command line that it cannot read."""
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from adwarm.cli.doctor_checks import Check, Finding
+from adwarm.cli.check_run import Check, Finding
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.foundation.wording import format_count
 

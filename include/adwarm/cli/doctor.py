@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adwarm.cli.check_run import Check, CheckResult, Finding, run_check, run_checks
 from adwarm.cli.connection_checks import (
     check_database_clock,
     check_fetching,
@@ -24,20 +25,15 @@ from adwarm.cli.connection_checks import (
     list_connection_checks,
 )
 from adwarm.cli.doctor_checks import (
-    Check,
-    CheckResult,
-    Finding,
     check_database,
     check_disk,
-    check_recovery,
     check_rights,
     check_schema,
     check_stored_days,
     list_disks,
-    run_check,
-    run_checks,
 )
 from adwarm.cli.errors import send_tests
+from adwarm.cli.recovery_check import check_recovery
 from adwarm.cli.schedule_checks import (
     check_log_age,
     check_open_alerts,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _ALERT_COLUMNS = ("id", "state", "kind", "of", "since", "last", "errors", "sent to", "next step")
 _SEND_SECONDS = 10.0
 _BY_DAG = "sent by the DAG"
+_COLUMNS = ("at", "source", "kind", "about", "message")
+_COUNT_COLUMNS = ("from", "source", "kind", "errors")
+_PERIODS = ("hour", "day")
 
 
 def print_alerts(limit: int, *, open_only: bool, as_json: bool) -> None:
@@ -146,11 +149,6 @@ def _describe_notices(deliveries: "list[Delivery]") -> str:
         for item in waiting
     ]
     return ", ".join([*sent, *texts]) or "-"
-
-
-_COLUMNS = ("at", "source", "kind", "about", "message")
-_COUNT_COLUMNS = ("from", "source", "kind", "errors")
-_PERIODS = ("hour", "day")
 
 
 def errors(

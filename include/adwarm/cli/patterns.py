@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _BARS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _DIGITS = " 123456789"
 _QUIET_STYLE, _BUSY_STYLE, _PEAK_STYLE = "dim", "yellow", "bold red"
+_BUSIEST_HOURS = 5
 
 
 def draw_heat_map(
@@ -50,9 +51,6 @@ def draw_heat_map(
     marks = f"{symbols[1]} to {symbols[-1]}: first opens per hour, up to {max(rate, default=0.0):,.3g}"
     text.append(f"    {marks}; * peak hour; {dot} quiet hour", "dim")
     return text
-
-
-_BUSIEST_HOURS = 5
 
 
 def patterns(

@@ -27,6 +27,7 @@ _POLICY_HELP = (
 )
 _WARMS_SUFFIX = ".parquet"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
+NEWEST: Final = "newest"
 
 
 def replay(
@@ -158,9 +159,6 @@ def _print_curves(document: dict[str, Any]) -> None:
     print_table(title, columns, rows)
     headline = document["headline"]
     print(f"{headline['policy']}: {headline['text']}.")
-
-
-NEWEST: Final = "newest"
 
 
 def review(

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from adwarm.cli.doctor_checks import Check, Finding
+from adwarm.cli.check_run import Check, Finding
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.wording import format_count
 

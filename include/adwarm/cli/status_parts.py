@@ -91,15 +91,16 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 """What each figure of a part of the document says, in words. The reference shows the same."""
+_MAX_ITEMS = 20
+_DAYS = 7
+_REQUEST_ID = re.compile(r"(?:request-)?(\d{1,18})", re.ASCII)
+_REQUEST_COLUMNS = ("id", "report", "status", "class", "enqueued", "ended", "error")
+_ACTION_COLUMNS = ("id", "at", "who", "via", "action", "what", "done", "detail")
 
 
 def print_figures(title: str, part: str, fields: Mapping[str, Any]) -> None:
     """Print the figures of a part of the document, each with what it says."""
     print_table(title, ("", "", ""), [(name, value, FIGURES[part].get(name, "")) for name, value in fields.items()])
-
-
-_MAX_ITEMS = 20
-_DAYS = 7
 
 
 def report_integrity(engine: "Engine", now: datetime) -> dict[str, Any]:
@@ -135,11 +136,6 @@ def print_integrity(fields: dict[str, Any]) -> None:
     if fields["open_items"]:
         rows = [tuple(item.values()) for item in fields["open_items"]]
         print_table("Damaged data that is not replaced yet", ("kind", "name", "account", "found", "why"), rows)
-
-
-_REQUEST_ID = re.compile(r"(?:request-)?(\d{1,18})", re.ASCII)
-_REQUEST_COLUMNS = ("id", "report", "status", "class", "enqueued", "ended", "error")
-_ACTION_COLUMNS = ("id", "at", "who", "via", "action", "what", "done", "detail")
 
 
 def print_id(runtime: "Runtime", identifier: str, *, as_json: bool) -> None:

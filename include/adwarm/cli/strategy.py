@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 COLUMNS = ("name", "status", "schedule", "fresh", "oldest", "used", "wasted", "calls", "next run", "note")
 """Columns of the table of strategies; used, wasted and calls are those of the last 30 days."""
 _HOUR_SECONDS = 3600
+app = typer.Typer(help="Keep named reports warm on a schedule.", no_args_is_help=True)
+_STANDARD_INPUT = "-"
+_SHOWN_TIMES = 5
+_SHOWN_RUNS = 5
+_USAGE = ("used_30d", "wasted_30d", "open_30d", "calls_30d", "runs_30d")
 
 
 def report_fields(report: "StrategyReport", at: datetime) -> dict[str, Any]:
@@ -68,13 +73,6 @@ def table_row(report: "StrategyReport", at: datetime) -> Sequence[Any]:
         "due now" if fields["next_run"] == at else fields["next_run"],
         fields["note"] or fields["about"],
     )
-
-
-app = typer.Typer(help="Keep named reports warm on a schedule.", no_args_is_help=True)
-_STANDARD_INPUT = "-"
-_SHOWN_TIMES = 5
-_SHOWN_RUNS = 5
-_USAGE = ("used_30d", "wasted_30d", "open_30d", "calls_30d", "runs_30d")
 
 
 @app.callback()

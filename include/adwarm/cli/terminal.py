@@ -39,6 +39,18 @@ DateRangeArgument = Annotated[str, typer.Argument(help="A preset such as last_7d
 AtOption = Annotated[str | None, typer.Option("--at", help="Act as of this time (ISO 8601); default: now.")]
 ReportOption = Annotated[str, typer.Option("--report", help="Name of a report in the settings.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+_PIPE_WIDTH = 160
+"""Columns of a table that is written to a file or a pipe, where no terminal says how wide it is."""
+_NAME_WIDTH = 24
+"""A first column with no value longer than this is never wrapped."""
+_WORD_WIDTH = 12
+"""A table may break words longer than this."""
+_MAX_LINES = 6
+"""Lines that a value may take in a table before each row becomes a block."""
+_FRAME_WIDTH = 3
+"""Columns of the terminal that the border and the space around a value take."""
+_NONE = "-"
+"""Text of a value that is None."""
 
 
 def get_doer() -> "Doer":
@@ -110,20 +122,6 @@ def parse_option(parse: Callable[[str], T], text: str, hint: str | None = None) 
         return parse(text)
     except ValueError as error:
         raise BadRequest(f"{text[:60]!r} {hint}" if hint else str(error)) from None
-
-
-_PIPE_WIDTH = 160
-"""Columns of a table that is written to a file or a pipe, where no terminal says how wide it is."""
-_NAME_WIDTH = 24
-"""A first column with no value longer than this is never wrapped."""
-_WORD_WIDTH = 12
-"""A table may break words longer than this."""
-_MAX_LINES = 6
-"""Lines that a value may take in a table before each row becomes a block."""
-_FRAME_WIDTH = 3
-"""Columns of the terminal that the border and the space around a value take."""
-_NONE = "-"
-"""Text of a value that is None."""
 
 
 def print_json(document: object) -> None:

@@ -1,14 +1,10 @@
 """Compresses payloads, verifies them on every read, and encodes them for clients."""
 
 from adwarm.compression.choice import (
-    PROCESS_STATISTICS,
     CompressedPayload,
-    CompressionStats,
     compress,
     decompress,
     decompress_envelope,
-    flush_statistics,
-    get_compression_totals,
     open_envelope,
 )
 from adwarm.compression.document import (
@@ -22,6 +18,12 @@ from adwarm.compression.document import (
 )
 from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
 from adwarm.compression.files import FileCompressionResult, compress_path
+from adwarm.compression.statistics import (
+    PROCESS_STATISTICS,
+    CompressionStats,
+    flush_statistics,
+    get_compression_totals,
+)
 from adwarm.compression.transcodes import (
     NotAcceptable,
     RepresentationKey,

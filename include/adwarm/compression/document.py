@@ -50,6 +50,14 @@ from adwarm_client.document import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_MAX_EXCEPTIONS: Final = 1 / 2
+"""Of the cells of a column; with more it is stored as it is, since an exception takes its row number as well."""
+TableName = Literal["daily", "summary"]
+"""The daily rows, or one row per object over the whole window."""
+MAX_CELLS: Final = 20_000_000
+"""Rows times columns of a document; a larger one is returned as columns only."""
+_JSON_COLUMN: Final = {b"adwarm.encoding": b"json"}
+
 
 def encode_document(document: Document) -> bytes:
     """Return the bytes of a document, whose content type is `CONTENT_TYPE`."""
@@ -104,10 +112,6 @@ def _table_fields(table: ColumnTable) -> dict[str, Any]:
         if columns[name] is table.columns[name]:  # it does not follow from others
             columns[name] = own.to_json(table.columns[name])
     return {"rows": table.rows, "columns": columns}
-
-
-_MAX_EXCEPTIONS: Final = 1 / 2
-"""Of the cells of a column; with more it is stored as it is, since an exception takes its row number as well."""
 
 
 def find_derived_columns(table: ColumnTable, pivots: Mapping[str, Pivot]) -> dict[str, dict[str, Any]]:
@@ -177,15 +181,6 @@ def _list_types(cells: Sequence[Any]) -> list[str] | None:
             except (TypeError, KeyError):
                 return None
     return order_types(kinds) if kinds and all(isinstance(kind, str) for group in kinds for kind in group) else None
-
-
-TableName = Literal["daily", "summary"]
-"""The daily rows, or one row per object over the whole window."""
-
-MAX_CELLS: Final = 20_000_000
-"""Rows times columns of a document; a larger one is returned as columns only."""
-
-_JSON_COLUMN: Final = {b"adwarm.encoding": b"json"}
 
 
 class Shape(StrEnum):

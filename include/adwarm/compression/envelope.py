@@ -34,6 +34,14 @@ VERSION: Final = 1
 _FIXED = struct.Struct(">4sBBBQ")
 _DIGEST_BYTES = 32
 _OVERHEAD = _FIXED.size + _DIGEST_BYTES
+_GZIP_FORMAT = 31
+_ISAL_LEVELS = range(1, 4)  # much faster than zlib at about the same size; other levels use zlib
+_LARGE_BYTES = 1 << 17
+_LEVELS_WITH_SHORT_MATCHES = range(5, 13)
+_MIN_MATCH = 6
+"""zstd's own value at these levels is 5. Numbers have short matches everywhere: 6 makes large reports 1 to 5 % smaller
+in the same time."""
+_ISAL_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # its type stub calls the class an instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +109,6 @@ def _digest(head: bytes, kind: bytes, body: bytes) -> bytes:
     hasher.update(kind)
     hasher.update(body)
     return hasher.digest()
-
-
-_GZIP_FORMAT = 31
-_ISAL_LEVELS = range(1, 4)  # much faster than zlib at about the same size; other levels use zlib
-_LARGE_BYTES = 1 << 17
-_LEVELS_WITH_SHORT_MATCHES = range(5, 13)
-_MIN_MATCH = 6
-"""zstd's own value at these levels is 5. Numbers have short matches everywhere: 6 makes large reports 1 to 5 % smaller
-in the same time."""
-_ISAL_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # its type stub calls the class an instance
 
 
 def encode(raw: bytes, codec: Codec, settings: CompressionSettings) -> bytes:

@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from adwarm.compression.choice import PROCESS_STATISTICS
 from adwarm.compression.envelope import Codec, parse_codec
+from adwarm.compression.statistics import PROCESS_STATISTICS
 from adwarm.foundation.errors import BadRequest
 
 _CODINGS: dict[Codec, str] = {"zstd": "zstd", "brotli": "br", "gzip": "gzip", "identity": "identity"}

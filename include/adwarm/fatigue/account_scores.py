@@ -48,6 +48,12 @@ from adwarm.store.scores import DayScores
 T = TypeVar("T")
 DAMAGE: Final = (Corrupt, NotFound, TooMuchData, BadRequest)
 """Errors that concern one account alone."""
+_ACCOUNTS_PER_QUERY: Final = 200
+_BLOCK_ROWS = 200_000
+"""Daily rows of a block: 150 MB when the scores of half of them are computed, measured with 180,000 rows and 90,000
+scores; a tenth of that for one day of each account."""
+_TRANSACTION_SCORES = 10_000
+"""Scores of several accounts that are stored together, so that no other writer waits for long."""
 
 
 @dataclass(slots=True)
@@ -175,14 +181,6 @@ def _frequencies(
                 values = [by_ad.get(ad_id, np.nan) for ad_id in panel.ad_ids[first:last]]
                 frequencies[first:last, panel.column(day)] = values
     return frequencies
-
-
-_ACCOUNTS_PER_QUERY: Final = 200
-_BLOCK_ROWS = 200_000
-"""Daily rows of a block: 150 MB when the scores of half of them are computed, measured with 180,000 rows and 90,000
-scores; a tenth of that for one day of each account."""
-_TRANSACTION_SCORES = 10_000
-"""Scores of several accounts that are stored together, so that no other writer waits for long."""
 
 
 @dataclass

@@ -35,6 +35,10 @@ from adwarm.store.fatigue_days import DayKey, MonthKey, ScoreInputs, StoredPrior
 from adwarm.store.partitions import DayContent
 
 _DAY: Final = timedelta(days=1)
+Frequency = tuple[str, str]
+"""Where the frequencies of an account's week come from: start of the hash of the document, empty without one; and hash
+of the frequencies, empty without any."""
+_PAYLOADS_AT_ONCE: Final = 100
 
 
 def month_of(day: date) -> date:
@@ -75,11 +79,6 @@ def first_day_used(day: date, settings: Settings) -> date:
 def short_hash(parts: Iterable[str]) -> str:
     """Return 16 hexadecimal digits that identify texts in their order."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-Frequency = tuple[str, str]
-"""Where the frequencies of an account's week come from: start of the hash of the document, empty without one; and hash
-of the frequencies, empty without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +157,6 @@ def select_days(
 def _has_newer_data(current: DayInputs, stored: ScoreInputs) -> bool:
     is_complete = current.is_stored and current.inputs.stored_days >= stored.stored_days
     return is_complete and bool(stored.data_hash) and current.inputs.data_hash != stored.data_hash
-
-
-_PAYLOADS_AT_ONCE: Final = 100
 
 
 @dataclass

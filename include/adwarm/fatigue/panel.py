@@ -25,6 +25,19 @@ BoolArray = npt.NDArray[np.bool_]
 CLICKS: Final = "clicks"
 LINK_CLICKS: Final = "inline_link_clicks"
 """Clicks on the ad's link only: fewer than all clicks, but they decline alike."""
+FIELDS: Final = frozenset({
+    "account_id",
+    "ad_id",
+    "ad_name",
+    "date_start",
+    "impressions",
+    CLICKS,
+    LINK_CLICKS,
+    "spend",
+    *CHANGE_COLUMNS,
+    *RESULT_COLUMNS,
+})
+"""The fields of rows that are read; a table may leave out all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,21 +211,6 @@ def _join(parts: Sequence[AdPanel], first_day: date, days: int) -> AdPanel:
         else:
             values[name] = None if first is None else np.concatenate([first, *others])
     return AdPanel(first_day=first_day, **values)
-
-
-FIELDS: Final = frozenset({
-    "account_id",
-    "ad_id",
-    "ad_name",
-    "date_start",
-    "impressions",
-    CLICKS,
-    LINK_CLICKS,
-    "spend",
-    *CHANGE_COLUMNS,
-    *RESULT_COLUMNS,
-})
-"""The fields of rows that are read; a table may leave out all others."""
 
 
 def empty_figures(ads: int, days: int) -> FloatArray:

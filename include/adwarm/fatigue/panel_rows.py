@@ -17,6 +17,9 @@ BoolArray = npt.NDArray[np.bool_]
 RESULT_COLUMNS: Final = ("results", "conversions")
 """Fields with results: what the platform counts for the ad, as a list or a number; or else a number of conversions."""
 IntArray = npt.NDArray[np.int64]
+FIGURES: Final = ("impressions", "clicks", "inline_link_clicks", "spend")
+"""Fields with numbers."""
+CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,6 @@ def _decode(text: str | None) -> list[dict[str, Any]]:
     except orjson.JSONDecodeError:
         return []
     return [item for item in items if isinstance(item, dict)]
-
-
-FIGURES: Final = ("impressions", "clicks", "inline_link_clicks", "spend")
-"""Fields with numbers."""
-CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
 
 
 @dataclass(frozen=True, slots=True)

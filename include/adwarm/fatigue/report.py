@@ -34,6 +34,12 @@ DRIVER_WORDS: Final[Mapping[str, str]] = {
     "audience": "high frequency",
     "algorithm": "increased price",
 }
+_INTERNAL: Final = frozenset({"baseline", "input_hash"})
+CSV_COLUMNS: Final = (
+    *(name for name in (*SCORE_FIELDS, *STAMP_FIELDS) if name not in _INTERNAL),
+    *("recommendation", "reasons", "note", "caution", "flags"),
+)
+"""Columns of an export: the fields of a document, lists as texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +133,6 @@ def _state(score: FatigueScore) -> str:
 
 def _moved(before: FatigueScore | None, score: FatigueScore) -> str:
     return f", {_state(score)}" if before is None else f", {_state(before)} → {_state(score)}"
-
-
-_INTERNAL: Final = frozenset({"baseline", "input_hash"})
-CSV_COLUMNS: Final = (
-    *(name for name in (*SCORE_FIELDS, *STAMP_FIELDS) if name not in _INTERNAL),
-    *("recommendation", "reasons", "note", "caution", "flags"),
-)
-"""Columns of an export: the fields of a document, lists as texts."""
 
 
 def describe_time_to_critical(score: FatigueScore) -> str:

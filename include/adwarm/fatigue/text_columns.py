@@ -21,6 +21,7 @@ AdKey = tuple[str, str]
 
 MAX_RANGE_AGE_DAYS: Final = 7
 """A range summary that ended this many days ago or more is too old to use."""
+_TEXT: Final = pa.string()
 
 
 def read_frequencies(rows: Iterable[InsightsRow], until: date) -> dict[AdKey, float]:
@@ -85,9 +86,6 @@ def read_number(row: InsightsRow, name: str) -> float:
     if not 0 <= number < math.inf:
         raise BadRequest(f"ad {row.get('ad_id')}: {name} is {str(value)[:40]!r}, not a number of 0 or more")
     return number
-
-
-_TEXT: Final = pa.string()
 
 
 def get_column(table: pa.Table, name: str) -> pa.Array:

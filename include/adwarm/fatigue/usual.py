@@ -18,6 +18,28 @@ from adwarm.fatigue.panel import BoolArray, FloatArray
 
 ScoreCurve = Callable[[FloatArray], FloatArray]
 """Returns the score at each value; nan where it is nan."""
+TREND_DAYS: Final = 7
+"""Days in the slope, the day of the score included."""
+MAX_DAYS_AHEAD: Final = 365.0
+"""A score that needs longer at its pace is not heading for the limit."""
+_MIN_POINTS: Final = 3
+_OVERLAP: Final = 25 / 3
+"""How much larger the variance of a slope is than the usual formula says, for seven means of seven days each."""
+_T80: Final = 1.476
+"""Quantile .90 of Student's t with five degrees of freedom: an 80 % interval has 10 % on either side."""
+WEEK: Final = 7
+BASELINE_DAYS: Final = 60
+"""Days with delivery before the recent ones, whose good weeks are what is usual, also for an ad worn for a month."""
+WEEK_SPREAD: Final = 0.15
+"""Sd of the log rates of an ad's weeks around its month, for shrinkage; a convention."""
+STABLE_SHARE: Final = 0.25
+"""A week with less than this share of the month's impressions a day counts for less, in proportion."""
+NOISE_INFLATION: Final = 4.0
+"""Multiple of the sampling variance in the weight of a change, so that ads that do not change stay healthy."""
+FEW_CLICKS: Final = 5.0
+ERROR_SHARE: Final = 0.5
+"""Posterior sd that is taken from each week's click-through rate, because the upper ones gain by chance."""
+IndexArray = npt.NDArray[np.int64]
 
 
 def _make_curve(*points: tuple[float, float]) -> ScoreCurve:
@@ -39,16 +61,6 @@ AUDIENCE_CURVE: Final = _make_curve((1.0, 0.0), (2.0, 20.0), (3.5, 65.0), (5.0, 
 
 ALGORITHM_CURVE: Final = _make_curve((0.0, 0.0), (0.10, 20.0), (0.20, 50.0), (0.40, 90.0), (0.80, 100.0))
 """By the increase of the price of a thousand impressions, as a share of the usual price."""
-
-TREND_DAYS: Final = 7
-"""Days in the slope, the day of the score included."""
-MAX_DAYS_AHEAD: Final = 365.0
-"""A score that needs longer at its pace is not heading for the limit."""
-_MIN_POINTS: Final = 3
-_OVERLAP: Final = 25 / 3
-"""How much larger the variance of a slope is than the usual formula says, for seven means of seven days each."""
-_T80: Final = 1.476
-"""Quantile .90 of Student's t with five degrees of freedom: an 80 % interval has 10 % on either side."""
 
 
 def measure_slopes(values: FloatArray, kinds: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -106,21 +118,6 @@ def project(
         ]
     days, earliest, latest = (np.where(gap <= 1e-9, 0.0, end) for end in ends)
     return days, np.where(np.isnan(days), np.nan, earliest), latest
-
-
-WEEK: Final = 7
-BASELINE_DAYS: Final = 60
-"""Days with delivery before the recent ones, whose good weeks are what is usual, also for an ad worn for a month."""
-WEEK_SPREAD: Final = 0.15
-"""Sd of the log rates of an ad's weeks around its month, for shrinkage; a convention."""
-STABLE_SHARE: Final = 0.25
-"""A week with less than this share of the month's impressions a day counts for less, in proportion."""
-NOISE_INFLATION: Final = 4.0
-"""Multiple of the sampling variance in the weight of a change, so that ads that do not change stay healthy."""
-FEW_CLICKS: Final = 5.0
-ERROR_SHARE: Final = 0.5
-"""Posterior sd that is taken from each week's click-through rate, because the upper ones gain by chance."""
-IndexArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

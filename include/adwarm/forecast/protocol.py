@@ -30,6 +30,11 @@ PROBABILITY_COLUMNS = [
     "hour_of_week",
     "time_zone",
 ]
+SlotChance = tuple[LocalSlot, Floats]
+"""A part of a local hour, and the chance of a first open in it per key."""
+_MAX_CHANCE = 1.0 - 1e-9
+ARRIVAL_DELAY = timedelta(minutes=5)
+"""Time that an event may take to reach the log, and an ingest to finish."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,6 @@ class RecentOpens:
 
     opens: Opens
     until: datetime
-
-
-SlotChance = tuple[LocalSlot, Floats]
-"""A part of a local hour, and the chance of a first open in it per key."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,6 @@ class SlotChances:
                 if slot.start < end:
                     likely[rows] |= chance > floor
         return likely
-
-
-_MAX_CHANCE = 1.0 - 1e-9
 
 
 class Forecast(Protocol):
@@ -185,10 +183,6 @@ class Forecast(Protocol):
     def to_bytes(self) -> bytes:
         """Return the stored form: data, no code."""
         ...
-
-
-ARRIVAL_DELAY = timedelta(minutes=5)
-"""Time that an event may take to reach the log, and an ingest to finish."""
 
 
 def data_cutoff_at(at: datetime, settings: Settings) -> datetime:

@@ -25,6 +25,9 @@ from typing import Final, Protocol
 from adwarm.foundation.errors import Transient
 
 MAX_SECONDS_AHEAD = 366 * 86_400.0
+_RETRY_AFTER_SECONDS = 60.0
+SHORT_SECONDS: Final = 2.0
+"""What the writers ahead in a busy database take, so that work whose time is over can still store how it ended."""
 
 
 class Clock(Protocol):
@@ -108,9 +111,6 @@ def floor_to(moment: datetime, step: timedelta) -> datetime:
     """Return `moment` rounded down to a multiple of `step` since the epoch, in UTC."""
     seconds = step.total_seconds()
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
-
-
-_RETRY_AFTER_SECONDS = 60.0
 
 
 class TimeLimitReached(Transient):
@@ -198,10 +198,6 @@ def check_limits() -> None:
     """
     for limit in _limits.get():
         limit.check()
-
-
-SHORT_SECONDS: Final = 2.0
-"""What the writers ahead in a busy database take, so that work whose time is over can still store how it ended."""
 
 
 class _Process:

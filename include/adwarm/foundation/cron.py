@@ -34,6 +34,10 @@ _RANDOM = re.compile(r"\b[hr]\b", re.IGNORECASE)
 _MARGIN = timedelta(hours=3)
 """More than any zone moves its clock at once, apart from changes of the date line."""
 _ANY_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+_DAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+_SHORT: Final = {name[:3].lower(): place for place, name in enumerate(_DAYS)}
+_NUMBER: Final = re.compile(r"\d{1,2}")
+_STEP: Final = re.compile(r"\*/(\d{1,2})")
 
 
 @lru_cache(maxsize=1024)
@@ -112,12 +116,6 @@ def _to_utc(expression: str, naive: datetime, tz: ZoneInfo) -> list[datetime]:
     is_repeated = second > first
     is_every_hour = expression == "@hourly" or expression.split()[1:2] in (["*"], ["*/1"])
     return [first, second] if is_repeated and is_every_hour else [first]
-
-
-_DAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-_SHORT: Final = {name[:3].lower(): place for place, name in enumerate(_DAYS)}
-_NUMBER: Final = re.compile(r"\d{1,2}")
-_STEP: Final = re.compile(r"\*/(\d{1,2})")
 
 
 def describe_cron(expression: str) -> str:

@@ -70,6 +70,10 @@ TIMEOUTS: Final = frozenset({"timeout", SLOW_BODY})
 Failure = TypeVar("Failure", bound="AdwarmError")
 
 
+_LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
+"""Until when a scope had no capacity, of which only the class of the error is known."""
+
+
 class StorageError(Transient):
     """The disk or the database cannot be read or written; the same call succeeds once that is repaired."""
 
@@ -152,9 +156,6 @@ def clear_tracebacks(error: Failure) -> Failure:
 _CLASSES: Final = {
     name: item for name, item in dict(globals()).items() if isinstance(item, type) and issubclass(item, AdwarmError)
 }
-
-_LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
-"""Until when a scope had no capacity, of which only the class of the error is known."""
 
 
 def name_error(error: BaseException) -> str:

@@ -16,6 +16,12 @@ _CREDENTIALS: Final = (
     "name a connection of Airflow in ADWARM_DATA_CONNECTION, or set ADWARM_DATA_OPTIONS, or the variables that the "
     "storage's own tools read"
 )
+_BROKEN_BODIES: Final = frozenset({
+    "IncompleteRead",
+    "IncompleteReadError",
+    "ClientPayloadError",
+    "ResponseStreamingError",
+})
 
 
 class MissingBucket(OSError):
@@ -85,12 +91,6 @@ _CLASSES: Final = (
 _BY_CODE: Final = {code: cause for cause, codes in _CODES for code in codes.split()}
 _BY_CLASS: Final = {name: cause for cause, names in _CLASSES for name in names.split()}
 _BY_NUMBER: Final = {errno.EBUSY: _BUSY, errno.EREMOTEIO: _BUSY, errno.EACCES: _DENIED, errno.EPERM: _DENIED}
-_BROKEN_BODIES: Final = frozenset({
-    "IncompleteRead",
-    "IncompleteReadError",
-    "ClientPayloadError",
-    "ResponseStreamingError",
-})
 
 
 def is_missing_bucket(error: BaseException) -> bool:

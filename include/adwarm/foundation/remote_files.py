@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_MODIFIED: Final = ("LastModified", "last_modified", "mtime", "updated", "created")
+_CONTENT_TYPE: Final = {"s3": "ContentType", "gs": "content_type"}
 
 
 def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], width: int) -> Iterator[Result]:
@@ -57,10 +59,6 @@ def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], width
         finally:
             for future in pending:
                 future.cancel()
-
-
-_MODIFIED: Final = ("LastModified", "last_modified", "mtime", "updated", "created")
-_CONTENT_TYPE: Final = {"s3": "ContentType", "gs": "content_type"}
 
 
 def open_path(url: str, setting: str) -> "UPath":

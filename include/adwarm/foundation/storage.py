@@ -28,6 +28,8 @@ _FAMILIES: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 _EXTRAS: Final = {"s3": ("s3", "s3fs"), "gs": ("gcs", "gcsfs")}
 RETRIES_INSIDE_S3FS: Final = 1
 """botocore makes the attempts; s3fs would multiply them."""
+_FULL = "free some space, or move it to a larger disk"
+_RIGHTS = "give this user the right to read and write it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,6 @@ class _Problem(NamedTuple):
     advice: str
 
 
-_FULL = "free some space, or move it to a larger disk"
-_RIGHTS = "give this user the right to read and write it"
 _PROBLEMS: Final = {
     errno.ENOSPC: _Problem("disk_full", "the disk is full", _FULL),
     errno.EDQUOT: _Problem("disk_full", "the quota of the disk is used up", _FULL),

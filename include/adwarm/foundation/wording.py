@@ -15,6 +15,20 @@ from typing import Any, Final
 from adwarm_client.wording import format_duration
 
 __all__ = ["format_bytes", "format_count", "format_csv", "format_duration", "format_plain", "format_some", "format_utc"]
+INVISIBLE: Final = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
+    "\\ufeff\\ud800-\\udfff]"
+)
+"""Escape sequences, marks that turn the direction of text, characters of no width, and lone surrogates."""
+_MARKUP: Final = {**{ord(char): chr(ord(char) + 0xFEE0) for char in "<>@*~|#[]\\"}, ord("`"): "'"}
+"""Each is its wide twin, which looks like it and means nothing; text in backticks gets quotation marks."""
+_EMPHASIS: Final = re.compile(r"(?<![A-Za-z0-9_])_+|_+(?![A-Za-z0-9_])|(?<![A-Z0-9_])__+|__+(?![A-Z0-9_])")
+"""Underscores that are not inside a word; two of them only inside the name of a setting."""
+_DOMAIN_DOT: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_])")
+_FORMULA_STARTS: Final = frozenset("=+-@＝＋－＠")
+_BREAKS: Final = frozenset("\t\r\n")
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NEEDS_QUOTES: Final = re.compile(r'[",\r\n]')
 
 
 def format_count(count: int, noun: str, plural: str | None = None) -> str:
@@ -46,18 +60,6 @@ def format_utc(moment: datetime | None) -> str:
     return "a time that is not recorded" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-INVISIBLE: Final = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
-    "\\ufeff\\ud800-\\udfff]"
-)
-"""Escape sequences, marks that turn the direction of text, characters of no width, and lone surrogates."""
-_MARKUP: Final = {**{ord(char): chr(ord(char) + 0xFEE0) for char in "<>@*~|#[]\\"}, ord("`"): "'"}
-"""Each is its wide twin, which looks like it and means nothing; text in backticks gets quotation marks."""
-_EMPHASIS: Final = re.compile(r"(?<![A-Za-z0-9_])_+|_+(?![A-Za-z0-9_])|(?<![A-Z0-9_])__+|__+(?![A-Z0-9_])")
-"""Underscores that are not inside a word; two of them only inside the name of a setting."""
-_DOMAIN_DOT: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_])")
-
-
 def format_plain(text: str) -> str:
     """Return a text in which no channel finds markup, a mention, a link or an invisible character; lines stay.
 
@@ -66,12 +68,6 @@ def format_plain(text: str) -> str:
     visible = INVISIBLE.sub("", text).translate(_MARKUP)
     unlinked = _DOMAIN_DOT.sub("[.]", visible.replace("://", "[:]//"))
     return _EMPHASIS.sub(lambda match: "\uff3f" * len(match[0]), unlinked)
-
-
-_FORMULA_STARTS: Final = frozenset("=+-@＝＋－＠")
-_BREAKS: Final = frozenset("\t\r\n")
-_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_NEEDS_QUOTES: Final = re.compile(r'[",\r\n]')
 
 
 def format_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

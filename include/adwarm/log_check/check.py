@@ -27,6 +27,8 @@ _ROWS_AT_ONCE = 50_000
 """Slots of a table that is searched for reloads: a table for each day would take twice the time."""
 
 Hashes = npt.NDArray[np.uint64]
+_GZIP_TAIL = 4
+"""The last bytes of a gzip file hold the size of its content, modulo 4 GB."""
 
 
 class RepeatCounter:
@@ -94,10 +96,6 @@ def _mix(values: Hashes) -> Hashes:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-_GZIP_TAIL = 4
-"""The last bytes of a gzip file hold the size of its content, modulo 4 GB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,22 @@ _URL = re.compile(r"(?:[A-Z]{3,7} )?(?:https?://[^\s]+|/[^\s]*)")
 _QUERY = re.compile(r"\??[\w.%$\[\]-]+=[^=&\s]*(?:&[^&\s]*)*")
 _AGENT = re.compile(r"[A-Za-z][\w.-]*/[0-9v]")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_VERBS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"})
+_DIGITS = re.compile(r"[0-9].*[0-9].*[0-9]")
+MOST = 0.8
+_OPEN = re.compile(
+    r"view|open|visit|mount|dashboard|report|question|chart|card|explore|render|navigat|pageload|page_?load|display|"
+    r"^action$",  # a page view, as Matomo calls it
+    re.I,
+)
+_NO_OPEN = re.compile(
+    r"edit|creat|delet|sav(?:e|ing)|updat|log_?in|log_?out|click|scroll|leave|close|unload|export|download|schedul|alert|"
+    r"api|share|favou?r|subscri|email|pulse|first|engage|session|autocapture|identify|flag|list|csv|xlsx|json|error|fail|"
+    r"refresh|cache|warm|search|copy|clone|archive|thumbnail|screenshot|ad.?hoc|cron|background|prefetch", re.I
+)  # fmt: skip
+_BOARD = re.compile(r"dashboard|report", re.I)
+_SURELY = re.compile(r"view|open|visit|mount", re.I)
+_MAX_KINDS = 60
 
 
 def split_words(name: str) -> list[str]:
@@ -41,7 +57,6 @@ _BOARD_WORDS = split_words(
     "dashboard dashboards dash board boards workbook report reports object model entity resource page look looks "
     "card cards chart charts question questions slice view views explore visualization item d"
 )
-_VERBS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"})
 _LATE = frozenset(
     split_words(
         "insert inserted ingest ingested ingestion received receive load loaded upload uploaded updated update "
@@ -51,9 +66,7 @@ _LATE = frozenset(
     )
 )
 _EVENT = frozenset(split_words("event timestamp ts time datetime dttm start started opened viewed occurred when date"))
-_DIGITS = re.compile(r"[0-9].*[0-9].*[0-9]")
 _PROBED, _TRIED = 3, 100
-MOST = 0.8
 
 
 @dataclass(frozen=True)
@@ -218,22 +231,9 @@ def _is_best(values: Sequence[str], text: str) -> bool:
     return bool(counts[text] == max(counts.values()))
 
 
-_OPEN = re.compile(
-    r"view|open|visit|mount|dashboard|report|question|chart|card|explore|render|navigat|pageload|page_?load|display|"
-    r"^action$",  # a page view, as Matomo calls it
-    re.I,
-)
-_NO_OPEN = re.compile(
-    r"edit|creat|delet|sav(?:e|ing)|updat|log_?in|log_?out|click|scroll|leave|close|unload|export|download|schedul|alert|"
-    r"api|share|favou?r|subscri|email|pulse|first|engage|session|autocapture|identify|flag|list|csv|xlsx|json|error|fail|"
-    r"refresh|cache|warm|search|copy|clone|archive|thumbnail|screenshot|ad.?hoc|cron|background|prefetch", re.I
-)  # fmt: skip
-_BOARD = re.compile(r"dashboard|report", re.I)
-_SURELY = re.compile(r"view|open|visit|mount", re.I)
 _KIND_WORDS = frozenset(
     split_words("event action type name kind model source context activity entity category object resource verb")
 )
-_MAX_KINDS = 60
 
 
 def are_views(values: Sequence[str]) -> bool:

@@ -21,6 +21,26 @@ from adwarm.settings import Settings
 
 _EXAMPLE = "Europe/Berlin"
 _SETTING = "ADWARM_ACCESS_LOG__TIMESTAMP_ZONE"
+_PREFIX = "ADWARM_ACCESS_LOG__"
+_REASONS = {
+    "json": "a JSON log holds one object a line; convert it, such as by jq -c '.[]'",
+    "csv": "a quote is not closed, or text follows it; quote fields as RFC 4180 says",
+    "columns": "these lines have another number of fields than the header; quote fields that hold the delimiter",
+    "format": "these lines are not of the common or combined log format; the format of a file with another suffix than "
+    ".csv, .jsonl or .parquet is detected by its first line",
+    "too_long": f"a line has {MAX_LINE_BYTES:,} bytes at most; write the log without its long fields",
+    "truncated": "the gzip file ends early; copy it again",
+    "future": "these times are more than a year after the file was written; check the unit and the clock",
+    "ts": f"no time is read there; map `ts` in {_PREFIX}COLUMNS, or describe it in {_PREFIX}TIMESTAMP_FORMAT",
+    "account_id": f"an account id is act_ and digits, or digits; map `account_id` in {_PREFIX}COLUMNS",
+    "date_range": f"map `date_range` in {_PREFIX}COLUMNS, or the words in {_PREFIX}DATE_RANGES",
+    "report": "name each report in ADWARM_REPORTS, or map `report` to another column",
+    "unreadable": "the list of problems says why",
+    "symlink": "links that lead out of the folder are not followed; name the target itself",
+}
+_IDS_SHOWN = 10
+_MANY_REPEATS = 0.01
+_OLD = timedelta(days=7)
 
 
 def ask_about_clock(check: LogCheck, settings: Settings) -> str | None:
@@ -53,28 +73,6 @@ def ask_about_clock(check: LogCheck, settings: Settings) -> str | None:
         f"clocks of your readers show, set {_SETTING} to their zone, such as {zone}, and most are at "
         f"{(written - shift) % 24:02d}:00 UTC"
     )
-
-
-_PREFIX = "ADWARM_ACCESS_LOG__"
-_REASONS = {
-    "json": "a JSON log holds one object a line; convert it, such as by jq -c '.[]'",
-    "csv": "a quote is not closed, or text follows it; quote fields as RFC 4180 says",
-    "columns": "these lines have another number of fields than the header; quote fields that hold the delimiter",
-    "format": "these lines are not of the common or combined log format; the format of a file with another suffix than "
-    ".csv, .jsonl or .parquet is detected by its first line",
-    "too_long": f"a line has {MAX_LINE_BYTES:,} bytes at most; write the log without its long fields",
-    "truncated": "the gzip file ends early; copy it again",
-    "future": "these times are more than a year after the file was written; check the unit and the clock",
-    "ts": f"no time is read there; map `ts` in {_PREFIX}COLUMNS, or describe it in {_PREFIX}TIMESTAMP_FORMAT",
-    "account_id": f"an account id is act_ and digits, or digits; map `account_id` in {_PREFIX}COLUMNS",
-    "date_range": f"map `date_range` in {_PREFIX}COLUMNS, or the words in {_PREFIX}DATE_RANGES",
-    "report": "name each report in ADWARM_REPORTS, or map `report` to another column",
-    "unreadable": "the list of problems says why",
-    "symlink": "links that lead out of the folder are not followed; name the target itself",
-}
-_IDS_SHOWN = 10
-_MANY_REPEATS = 0.01
-_OLD = timedelta(days=7)
 
 
 def suggest(check: LogCheck, settings: Settings, now: datetime, step: NextStep | None = None) -> list[str]:

@@ -25,6 +25,7 @@ from adwarm.store.tables import metadata
 MIN_ORPHAN_AGE = timedelta(hours=24)
 _REFERENCES = ("object_hash", "copy_name")
 _LINES_SUFFIX = ".jsonl"
+_DATA_FOLDERS = ("objects/*", "reports", "opens/*")
 
 
 @dataclass
@@ -123,9 +124,6 @@ def _delete_older(objects: ObjectStore, items: Sequence[StoredObject], before: d
         return True
 
     return sum(objects.map(delete, items))
-
-
-_DATA_FOLDERS = ("objects/*", "reports", "opens/*")
 
 
 def delete_stale_temporaries(context: Context, older_than: datetime) -> int:

@@ -26,6 +26,12 @@ from adwarm.store.quarantine import DamagedItem, DamagedKind
 
 PASS_TIME: Final = timedelta(days=7)
 """The time in which the scrub checks everything once."""
+BYTES_PER_SECOND = 20e6
+"""Rate at which stored bytes are read: slow enough to leave a disk to readers, and a terabyte takes 14 hours."""
+_AHEAD: Final = timedelta(days=1)
+_SLEEP_SECONDS: Final = 0.05
+"""Shorter waits are collected."""
+_SHOWN: Final = 20
 
 
 @dataclass(slots=True)
@@ -184,14 +190,6 @@ def count_by_kind(result: IntegrityResult) -> dict[str, int]:
         for name, value in asdict(counts).items():
             sums[name] += value
     return dict(sums)
-
-
-BYTES_PER_SECOND = 20e6
-"""Rate at which stored bytes are read: slow enough to leave a disk to readers, and a terabyte takes 14 hours."""
-_AHEAD: Final = timedelta(days=1)
-_SLEEP_SECONDS: Final = 0.05
-"""Shorter waits are collected."""
-_SHOWN: Final = 20
 
 
 def make_scrub(

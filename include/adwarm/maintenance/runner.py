@@ -24,6 +24,11 @@ from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.store import maintenance_steps
 from adwarm.store.maintenance_steps import StepOutcome, StepState
 
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 60.0
+"""How long a step may exceed its time before another process may take it over."""
+_MAX_PROBLEMS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class StepBudget:
@@ -73,12 +78,6 @@ class StepResult:
 
 Step = Callable[[Any, StepBudget], StepResult]
 """Runs from a cursor (None: from the start) within a budget. It may be killed at any moment and run again."""
-
-
-log = logging.getLogger(__name__)
-GRACE_SECONDS = 60.0
-"""How long a step may exceed its time before another process may take it over."""
-_MAX_PROBLEMS = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,13 @@ from adwarm.store.capacity import CapacitySample, save_samples
 from adwarm.store.gates import list_closed
 from adwarm.store.scores import count_followed_alarms
 
+MAX_SCOPES: Final = 200
+"""Scopes of one sample; an installation has a few tokens and apps, and accounts are left out."""
+_ROUNDED_TO: Final = timedelta(minutes=1)
+STEP_SECONDS = 120.0
+"""Longest time of one step: the task runs several, and the next run goes on."""
+ALWAYS, HOURLY, DAILY = timedelta(0), timedelta(hours=1), timedelta(days=1)
+
 
 def make_follow_alarms(context: Context, clock: Clock) -> Step:
     """Return the step; recommendations read its counts from the state of the step."""
@@ -33,11 +40,6 @@ def make_follow_alarms(context: Context, clock: Clock) -> Step:
         return StepResult({"known": outcomes, "followed": followed})
 
     return follow_alarms
-
-
-MAX_SCOPES: Final = 200
-"""Scopes of one sample; an installation has a few tokens and apps, and accounts are left out."""
-_ROUNDED_TO: Final = timedelta(minutes=1)
 
 
 def make_sample_capacity(context: Context, status: Callable[[], AdmissionStatus], clock: Clock) -> Step:
@@ -86,11 +88,6 @@ def make_deliver_alerts(alerts: StoredAlerts) -> Step:
         return StepResult({"resolved": resolved, "repeated": repeated, "sent": sent}, problems=problems)
 
     return deliver_alerts
-
-
-ALWAYS, HOURLY, DAILY = timedelta(0), timedelta(hours=1), timedelta(days=1)
-STEP_SECONDS = 120.0
-"""Longest time of one step: the task runs several, and the next run goes on."""
 
 
 @dataclass(frozen=True, slots=True)

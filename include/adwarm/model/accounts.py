@@ -9,6 +9,9 @@ from adwarm_client.keys import Actor, Priority
 
 NO_CURRENCY = "XXX"
 """The ISO code of an account without a currency, such as a dashboard."""
+ALL_ACCOUNTS = "all"
+"""The account id of a profile over all accounts."""
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +76,6 @@ class AccountRecord:
     holiday_country: str = ""
     opens_from: str = ""
     denials: dict[str, str] = field(default_factory=dict)
-
-
-ALL_ACCOUNTS = "all"
-"""The account id of a profile over all accounts."""
-
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class PopularRange(NamedTuple):

@@ -18,6 +18,32 @@ from adwarm.model.accounts import Account
 from adwarm_client.date_ranges import MAX_DAYS, ONE_DAY, PRESETS, Window, absolute_window
 from adwarm_client.keys import ReportKey
 
+_NEXT = "@next"
+MAX_NEXT_NAME = 40
+"""Most characters of a report's name in the database."""
+DEFAULT_FIELDS = (
+    "account_id",
+    "campaign_id",
+    "adset_id",
+    "ad_id",
+    "ad_name",
+    "objective",
+    "optimization_goal",
+    "impressions",
+    "reach",
+    "frequency",
+    "clicks",
+    "inline_link_clicks",
+    "ctr",
+    "cpm",
+    "cpc",
+    "spend",
+    "results",
+    "cost_per_result",
+    "actions",
+    "cost_per_action_type",
+)
+
 
 def check_served(date_range: str, today: date) -> str:
     """Return a valid `date_range` unchanged when the platform has data for its days; presets always pass.
@@ -116,33 +142,6 @@ def expires_at(
 def is_settled(day: date, data_zone: str, fetched_at: datetime, rules: FreshnessRules | None = None) -> bool:
     """Whether data of `day` fetched at `fetched_at` is final: the platform does not restate it after `settle_days`."""
     return (local_day(fetched_at, data_zone) - day).days > (rules or FreshnessRules()).settle_days
-
-
-_NEXT = "@next"
-MAX_NEXT_NAME = 40
-"""Most characters of a report's name in the database."""
-DEFAULT_FIELDS = (
-    "account_id",
-    "campaign_id",
-    "adset_id",
-    "ad_id",
-    "ad_name",
-    "objective",
-    "optimization_goal",
-    "impressions",
-    "reach",
-    "frequency",
-    "clicks",
-    "inline_link_clicks",
-    "ctr",
-    "cpm",
-    "cpc",
-    "spend",
-    "results",
-    "cost_per_result",
-    "actions",
-    "cost_per_action_type",
-)
 
 
 def name_next(report: str) -> str:

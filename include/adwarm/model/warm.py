@@ -10,6 +10,10 @@ from adwarm.foundation.wording import format_count
 from adwarm.model.policy import Mode, WarmReason
 from adwarm_client.keys import Priority, ReportKey
 
+LONGEST_RUN: Final = timedelta(hours=6)
+"""After this time a run of a warming DAG is stopped."""
+_BACKFILL_RUN = "backfill__"
+
 
 class WarmStatus(StrEnum):
     """The state of a warm.
@@ -103,10 +107,6 @@ class WarmUse:
     superseded_by: int | None = None
 
 
-LONGEST_RUN: Final = timedelta(hours=6)
-"""After this time a run of a warming DAG is stopped."""
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """The progress of one run."""
@@ -185,7 +185,6 @@ _BY_REASON = {
     WarmReason.SPEC_CHANGED: CauseKind.NEW_QUERY,
 }
 _PLANNED = {*_BY_REASON.values(), CauseKind.STRATEGY}
-_BACKFILL_RUN = "backfill__"
 
 
 @dataclass(frozen=True, slots=True, order=True)

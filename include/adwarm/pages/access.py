@@ -21,6 +21,13 @@ from starlette.requests import Request
 
 from adwarm.model import AccessToken
 
+MAX_FORM_BYTES: Final = 65_536
+MAX_FIELDS: Final = 200
+CSRF_FIELD: Final = "csrf_token"
+_PURPOSE = b"adwarm page form"
+_SEAL_PURPOSE = b"adwarm page text: "
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+
 
 class Permission(StrEnum):
     """What a visitor may do.
@@ -84,14 +91,6 @@ class PageAccess(Protocol):
         They are `text`, `takes_token`, `login_url` (or None) and `warning` (or nothing).
         """
         ...
-
-
-MAX_FORM_BYTES: Final = 65_536
-MAX_FIELDS: Final = 200
-CSRF_FIELD: Final = "csrf_token"
-_PURPOSE = b"adwarm page form"
-_SEAL_PURPOSE = b"adwarm page text: "
-_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class FormRejected(Exception):

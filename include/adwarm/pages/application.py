@@ -75,6 +75,14 @@ _HEADERS: Final = {
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+PAGE_PATH: Final = "/adwarm"
+_REVIEW_HEADERS: Final = {
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox"
+    ),
+}
 
 
 class PageRefused(Exception):
@@ -363,9 +371,6 @@ def _redirect(to: str, status: int = 307) -> Response:
     return RedirectResponse(to, status)
 
 
-PAGE_PATH: Final = "/adwarm"
-
-
 class PageMount:
     """ASGI application that answers requests below `/adwarm/` with the page, to which `/` leads, and passes on others.
 
@@ -388,15 +393,6 @@ class PageMount:
             await self._app(scope, receive, send)
         else:
             await self._page({**scope, "root_path": scope.get("root_path", "") + PAGE_PATH}, receive, send)
-
-
-_REVIEW_HEADERS: Final = {
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox"
-    ),
-}
 
 
 def show_review(context: Context, run_id: str) -> Response:

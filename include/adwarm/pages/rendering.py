@@ -15,9 +15,9 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adwarm import charts
+from adwarm.charts import load_templates
 from adwarm.fatigue.recommendation import format_loss
-from adwarm.foundation import charts
-from adwarm.foundation.charts import load_templates
 from adwarm.foundation.wording import INVISIBLE, format_bytes, format_duration
 from adwarm.planning.explanations import format_percent
 
@@ -31,6 +31,10 @@ _ERROR_KINDS: Final = {
 }
 NOTHING: Final = "\u2013"
 """Stands for a value that does not exist."""
+_KINDS: Final = {"fleet": "all accounts together", "app": "the app", "token": "the access token"}
+_DIRECTION_MARKS: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+"""The files of the folder `static`, with their content types. No other name is served."""
 
 
 def format_number(value: float | None, digits: int = 0) -> str:
@@ -111,9 +115,6 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
 """The filters of the page's templates, by name."""
 
 
-_KINDS: Final = {"fleet": "all accounts together", "app": "the app", "token": "the access token"}
-
-
 def describe_scope(name: str) -> str:
     """Return the name of a scope in words: `app:4711` as `the app 4711`, `fleet` as `all accounts together`."""
     kind, _, rest = name.partition(":")
@@ -125,11 +126,6 @@ def describe_gated(name: str) -> str:
     first, _, account = name.partition(" ")
     words = first.removeprefix("source:") if first.startswith("source:") else describe_scope(first)
     return f"{words}, {describe_scope(account)}" if account else words
-
-
-_DIRECTION_MARKS: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
-STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-"""The files of the folder `static`, with their content types. No other name is served."""
 
 
 @cache

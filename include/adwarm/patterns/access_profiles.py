@@ -25,6 +25,7 @@ from adwarm.store.access_patterns import DescribedProfile, PatternHour, ProfileS
 from adwarm.store.aggregates import find_log_end
 
 UPDATE_INTERVAL = timedelta(hours=24)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +140,6 @@ def _describe(profiles: Iterable[AccessProfile]) -> Iterator[DescribedProfile]:
             format_peaks(profile.peak_hours),
             format_week(profile.quiet_hours),
         )
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def profile_and_count_log(url: str, settings: Settings) -> tuple[AccessProfiles, pa.Table]:

@@ -31,6 +31,7 @@ HOUR_SCHEMA = pa.schema([
 # A cell packs the codes of account and date range and the hour into one number.
 _ACCOUNT_SHIFT, _RANGE_SHIFT = 32, 8
 _RANGE_MASK, _HOUR_MASK = (1 << _ACCOUNT_SHIFT - _RANGE_SHIFT) - 1, (1 << _RANGE_SHIFT) - 1
+SHORT_DAYS = tuple(name[:3] for name in WEEKDAYS)
 
 
 def count_slots(tables: Iterable[pa.Table], default_zone: str = "UTC") -> pa.Table:
@@ -64,9 +65,6 @@ def count_slots(tables: Iterable[pa.Table], default_zone: str = "UTC") -> pa.Tab
         to_arrow_array(opens[order], pa.int64()),
     ]
     return pa.Table.from_arrays(columns, schema=HOUR_SCHEMA)
-
-
-SHORT_DAYS = tuple(name[:3] for name in WEEKDAYS)
 
 
 def format_time(hour: int) -> str:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _KEY = ["account_id", "date_range", "report"]
 _HOUR = timedelta(hours=1)
 _CONTEXT = timedelta(microseconds=CONTEXT)
+_NAMES = ("account_id", "date_range", "report", "time_zone")
+_DTYPES = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
 
 
 def load_slots(context: Context, since: datetime, until: datetime) -> "pd.DataFrame":
@@ -118,10 +120,6 @@ def list_opened_keys(
             if ranges[date_range] in date_ranges and reports[name] == report
         )
     return keys
-
-
-_NAMES = ("account_id", "date_range", "report", "time_zone")
-_DTYPES = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
 
 
 def load_opens(context: Context, since: datetime, until: datetime) -> Opens:

@@ -37,6 +37,14 @@ _EVEN_HOURS, _EVEN_TIMES, _EVEN_DAYS = 4.0, 2.0, 1.5
 """Weight of the assumption that rates are even: as many hours, times of day or weekdays at the mean rate are added."""
 _STEPS = 60
 _ACCOUNTS_AT_ONCE = 256
+PEAKS_PER_DAY = 3
+MAX_RANGES = 20
+"""Popular ranges of a profile, at most."""
+_FEW_OPENS = 40
+_SESSIONS = 1.5
+"""Dispersion from which opens are said to come in sessions."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = date(1970, 1, 1)
 
 
 def estimate_dispersion(opens: Floats, squares: Floats, observed: Floats) -> Floats:
@@ -117,16 +125,6 @@ def _quiet_probability(counts: Floats, expected: Floats, even: float) -> Floats:
     evidence = (likelihood @ weights[:, :, np.newaxis])[:, :, 0]
     probability: Floats = (likelihood @ low[:, :, np.newaxis])[:, :, 0] / evidence
     return probability
-
-
-PEAKS_PER_DAY = 3
-MAX_RANGES = 20
-"""Popular ranges of a profile, at most."""
-_FEW_OPENS = 40
-_SESSIONS = 1.5
-"""Dispersion from which opens are said to come in sessions."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_DAY = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)

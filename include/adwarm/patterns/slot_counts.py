@@ -29,6 +29,31 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import keep_human_events
 
 _MERGE_ROWS = 1_000_000
+SLOT_SECONDS = 900
+SLOT_MICROS = SLOT_SECONDS * SECOND
+SLOTS_PER_DAY = 86_400 // SLOT_SECONDS
+_STRINGS = pa.dictionary(pa.int32(), pa.string())
+_TIMESTAMP = pa.timestamp("us", "UTC")
+SLOT_SCHEMA = pa.schema([
+    pa.field("account_id", _STRINGS, nullable=False),
+    pa.field("date_range", _STRINGS, nullable=False),
+    pa.field("report", _STRINGS, nullable=False),
+    pa.field("time_zone", _STRINGS, nullable=False),
+    pa.field("slot", _TIMESTAMP, nullable=False),
+    pa.field("opens", pa.uint32(), nullable=False),
+    pa.field("first_ts", _TIMESTAMP, nullable=False),
+    pa.field("last_ts", _TIMESTAMP, nullable=False),
+])
+"""One row per key, reader zone and slot; `slot` is the start of a quarter of an hour in UTC."""
+# A row's key is two numbers: account and date range in `pair`; slot, report and zone in `place`. The slot is in the
+# high bits of `place`, so rows sorted by it are in order of days.
+_ROW = np.dtype([("place", "<i8"), ("pair", "<i8"), ("opens", "<i8"), ("first", "<i8"), ("last", "<i8")])
+_Part = tuple[npt.NDArray[Any] | IO[bytes], Ints, Ints]
+"""Sorted rows, or the file of them; their days, and where each day begins, followed by the number of rows."""
+_ASPECT_BITS = 13
+_ASPECT_MASK = (1 << _ASPECT_BITS) - 1
+_KEY_BITS = 63
+_MAX_OPENS = int(np.iinfo(np.uint32).max)
 
 
 class CellCounts:
@@ -57,36 +82,6 @@ def _summed(cells: Ints, counts: Ints) -> tuple[Ints, Ints]:
     cells, counts = cells[order], counts[order]
     starts = np.flatnonzero(np.diff(cells, prepend=-1))
     return cells[starts], np.add.reduceat(counts, starts) if len(starts) else counts
-
-
-SLOT_SECONDS = 900
-SLOT_MICROS = SLOT_SECONDS * SECOND
-SLOTS_PER_DAY = 86_400 // SLOT_SECONDS
-
-_STRINGS = pa.dictionary(pa.int32(), pa.string())
-_TIMESTAMP = pa.timestamp("us", "UTC")
-SLOT_SCHEMA = pa.schema([
-    pa.field("account_id", _STRINGS, nullable=False),
-    pa.field("date_range", _STRINGS, nullable=False),
-    pa.field("report", _STRINGS, nullable=False),
-    pa.field("time_zone", _STRINGS, nullable=False),
-    pa.field("slot", _TIMESTAMP, nullable=False),
-    pa.field("opens", pa.uint32(), nullable=False),
-    pa.field("first_ts", _TIMESTAMP, nullable=False),
-    pa.field("last_ts", _TIMESTAMP, nullable=False),
-])
-"""One row per key, reader zone and slot; `slot` is the start of a quarter of an hour in UTC."""
-
-
-# A row's key is two numbers: account and date range in `pair`; slot, report and zone in `place`. The slot is in the
-# high bits of `place`, so rows sorted by it are in order of days.
-_ROW = np.dtype([("place", "<i8"), ("pair", "<i8"), ("opens", "<i8"), ("first", "<i8"), ("last", "<i8")])
-_Part = tuple[npt.NDArray[Any] | IO[bytes], Ints, Ints]
-"""Sorted rows, or the file of them; their days, and where each day begins, followed by the number of rows."""
-_ASPECT_BITS = 13
-_ASPECT_MASK = (1 << _ASPECT_BITS) - 1
-_KEY_BITS = 63
-_MAX_OPENS = int(np.iinfo(np.uint32).max)
 
 
 class SlotAggregator:

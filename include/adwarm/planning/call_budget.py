@@ -24,6 +24,12 @@ from adwarm.planning.rule_sentences import leave_out
 from adwarm.settings import Settings
 from adwarm.store.snapshots import PlanHour
 
+HOURS: Final = 24
+_HOUR: Final = timedelta(hours=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_HOUR_MS: Final = 3_600_000
+_LONGEST_MS: Final = 2 * HOURS * _HOUR_MS
+
 
 def get_calls_left(settings: Settings, spent_this_hour: int, *, cap: int | None = None) -> int:
     """Return the calls left in the current hour, at least 0.
@@ -60,13 +66,6 @@ def split_by_budget(
 def _nth(rank: int) -> str:
     ending = "th" if rank % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
     return f"{rank}{ending}"
-
-
-HOURS: Final = 24
-_HOUR: Final = timedelta(hours=1)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_HOUR_MS: Final = 3_600_000
-_LONGEST_MS: Final = 2 * HOURS * _HOUR_MS
 
 
 def build_outlook(

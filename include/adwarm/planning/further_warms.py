@@ -38,6 +38,9 @@ CLOSE_AFTER_MINUTES = 30
 SPREAD_MINUTES = 150
 """Minutes over which a zone's accounts are spread, so that the closing of days leaves the quota to readers."""
 _DAY = timedelta(days=1)
+log = logging.getLogger(__name__)
+SWITCH_COVERAGE = 0.95
+"""Share of the opens of the next day that have to find the new query warm; the last reports are rarely opened."""
 
 
 def get_close_time(account: Account, day: date) -> datetime:
@@ -94,11 +97,6 @@ def recommend_day_close(
         priority=Priority.LOW,
         calls=2.0,
     )
-
-
-log = logging.getLogger(__name__)
-SWITCH_COVERAGE = 0.95
-"""Share of the opens of the next day that have to find the new query warm; the last reports are rarely opened."""
 
 
 def list_preparing(context: Context, now: datetime) -> list[ReportVersion]:

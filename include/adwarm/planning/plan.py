@@ -40,6 +40,10 @@ _MAX_HORIZON_MS = 10**10
 """About four months in milliseconds: longer than any plan."""
 _NEVER_MS = 10**12
 _HOUR = timedelta(hours=1)
+START_LATENCY: Final = timedelta(seconds=60)
+"""From the decision until the tasks of a run fetch."""
+_LEAD_STEP: Final = timedelta(seconds=30)
+"""Fetches take longer on a busy machine, and a plan is not to depend on that."""
 
 
 class ExpiryView(Protocol):
@@ -77,12 +81,6 @@ class PlanTiming:
     decided_at: datetime
     horizon: timedelta
     lead: timedelta
-
-
-START_LATENCY: Final = timedelta(seconds=60)
-"""From the decision until the tasks of a run fetch."""
-_LEAD_STEP: Final = timedelta(seconds=30)
-"""Fetches take longer on a busy machine, and a plan is not to depend on that."""
 
 
 def get_lead_time(fetch: timedelta) -> timedelta:

@@ -27,6 +27,8 @@ MAX_LISTED_CUTS = 200
 ROUNDING = 1e-6
 """How far a sum of shares of calls may be above a whole number."""
 RecommendationStatus = Literal["planned", "cut", "fresh"]
+RETRY_SECONDS = 900.0
+"""When a run that warming refused tries again."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,6 @@ def batch_by_account(
     for _, indexes in sorted(by_account.items(), key=lambda group: (-len(group[1]), group[0])):
         min(batches, key=len).extend(indexes)
     return [[recommendations[index] for index in sorted(batch)] for batch in batches if batch]
-
-
-RETRY_SECONDS = 900.0
-"""When a run that warming refused tries again."""
 
 
 def resolve_mode(engine: Engine, requested: Mode, *, is_backfill: bool = False) -> Mode:

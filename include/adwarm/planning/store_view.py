@@ -19,6 +19,9 @@ from adwarm.store.partitions import PartitionState
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 _MAX_DAYS_AHEAD = 8
+_ACCOUNTS_PER_QUERY = 500
+_LOOK_BACK = timedelta(days=7)
+"""How far back a source's small pages are counted, and its opens are read."""
 
 
 def useful_until(
@@ -48,11 +51,6 @@ def find_range_change(key: ReportKey, account: Account, at: datetime, before: da
         if resolve_window(key.date_range, account.data_zone, midnight) != window:
             return midnight
     return None
-
-
-_ACCOUNTS_PER_QUERY = 500
-_LOOK_BACK = timedelta(days=7)
-"""How far back a source's small pages are counted, and its opens are read."""
 
 
 class StoreView:

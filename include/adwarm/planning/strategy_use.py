@@ -23,6 +23,7 @@ _NO_ACCOUNT = "none of its accounts is active"
 _NOT_OPENED = f"nobody opened any of its reports in the last {USE_PERIOD.days} days"
 _MAX_LOG_AGE = timedelta(days=3)
 _CHECK_EVERY = timedelta(days=1)
+_ADVICE = "set `enabled = false`, or `retire_unused = true`, with `adwarm strategy set --file`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,6 @@ def check_unused(context: Context, at: datetime) -> dict[str, str]:
             if why:
                 lines[item.name] = f"{why}; it is disabled now" if retired else f"{why}; {_ADVICE}"
     return lines
-
-
-_ADVICE = "set `enabled = false`, or `retire_unused = true`, with `adwarm strategy set --file`"
 
 
 @dataclass(frozen=True, slots=True)

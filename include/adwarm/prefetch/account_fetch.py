@@ -42,7 +42,7 @@ from adwarm.foundation.errors import (
 from adwarm.foundation.gate import may_call
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import log_context, log_unexpected, redact
-from adwarm.foundation.telemetry import span
+from adwarm.foundation.tracing import span
 from adwarm.model import Account, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import LONGEST_REPORT_SECONDS, ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.compression import flush_statistics
 from adwarm.foundation.errors import Transient
-from adwarm.foundation.telemetry import span
+from adwarm.foundation.tracing import span
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority
 from adwarm.prefetch.account_fetch import AccountFetch

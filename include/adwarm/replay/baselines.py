@@ -16,6 +16,10 @@ from adwarm.replay.policy import DecisionTimes, EntryLifetime, PredictedEvent, R
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+WEEKLY_DECAY = 0.7
+"""Weight of a week-old observation relative to a new one."""
+PRIOR_WEEKS = 4.0
+"""Weeks that the prior is worth: the population's weekly profile at the key's own rate."""
 
 
 def count_opens(history: Opens, since: int, until: int | None = None) -> Floats:
@@ -71,12 +75,6 @@ class TopEachHour(Popularity):
     def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
         """Return a value by rank in the first decision of an hour, else 0."""
         return super().warm_values(at, history, timing) * (at % HOUR < timing.step)
-
-
-WEEKLY_DECAY = 0.7
-"""Weight of a week-old observation relative to a new one."""
-PRIOR_WEEKS = 4.0
-"""Weeks that the prior is worth: the population's weekly profile at the key's own rate."""
 
 
 def local_hours(ts: Micros, key: npt.NDArray[np.int32], zones: npt.NDArray[np.object_]) -> Micros:

@@ -41,6 +41,10 @@ Span = tuple[int, int]
 
 FetchTime = tuple[int, int]
 """When something was fetched: the account's day as an ordinal, and microseconds since 1970."""
+_HOUR = 3_600_000_000
+_ROUNDING = 1e-6
+_NONE, _PLAN = 0, 1
+"""The simulated caches: without warming, and with the plan's warms."""
 
 
 class FetchedDays:
@@ -182,12 +186,6 @@ def covered_days(date_range: str, zone: str, quarter: int) -> Span:
     """Return the days that a date range covers in a quarter of an hour since 1970."""
     window = resolve_window(date_range, zone, from_micros(quarter * QUARTER))
     return window.since.toordinal(), window.until.toordinal()
-
-
-_HOUR = 3_600_000_000
-_ROUNDING = 1e-6
-_NONE, _PLAN = 0, 1
-"""The simulated caches: without warming, and with the plan's warms."""
 
 
 class DeployedPlan:

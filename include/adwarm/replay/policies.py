@@ -47,6 +47,11 @@ _DIGITS = 9
 
 PlanObserver = Callable[[int, LikelyKeys], None]
 """Called with a decision's moment, microseconds since 1970, and the keys that the plan considers then, if any."""
+_LAST = to_micros(datetime(9000, 1, 1, tzinfo=UTC))
+_MARGIN = 2 * SLOTS_PER_DAY * SLOT_MICROS
+"""Digits kept: sums of many numbers differ in the last digits with the number of pairs predicted at once."""
+BOUNDS = {"none", "everything", "oracle"}
+"""Policies that mark the ends of the scale and do not compete."""
 
 
 def get_policy_name(kind: str) -> str:
@@ -170,16 +175,9 @@ def to_expiry(until: int) -> datetime:
     return NEVER if until >= FOREVER // 2 or until >= _LAST else from_micros(until)
 
 
-_LAST = to_micros(datetime(9000, 1, 1, tzinfo=UTC))
-
-
 def _key_rows(forecast: Forecast) -> Iterator[tuple[str, str, str]]:
     columns = forecast.keys[["account_id", "date_range", "report"]]
     return columns.itertuples(index=False, name=None)
-
-
-_MARGIN = 2 * SLOTS_PER_DAY * SLOT_MICROS
-"""Digits kept: sums of many numbers differ in the last digits with the number of pairs predicted at once."""
 
 
 class AdwarmPolicy:
@@ -254,9 +252,6 @@ BUILT_IN: dict[str, Callable[[Opens, EntryLifetime, Settings], Policy]] = {
     "oracle": lambda opens, lifetime, _: baselines.Oracle(opens, lifetime),
 }
 """Constructors by name. Each gets the log, which only the oracle uses, the lifetime of entries, and the settings."""
-
-BOUNDS = {"none", "everything", "oracle"}
-"""Policies that mark the ends of the scale and do not compete."""
 
 
 def load_policies(

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from adwarm.foundation.charts import (
+from adwarm.charts import (
     Axis,
     CalibrationPoint,
     Curve,
@@ -27,6 +27,13 @@ HEADLINE_MULTIPLE = 2.0
 _AS_AIMED = 0.05
 """Difference to the multiple aimed at that the headline does not mention."""
 _RATIOS = ("first_open_hit_ratio", "first_open_hit_ratio_of_none")
+_KINDS = ("c1", "c3", "c4", "c5", "c7", "c8", "c9")
+_REVIEW_RESULTS = {
+    "kept": "The live kind stays",
+    "fell_back": "The population profile takes over at once",
+    "proposed": "A better kind is proposed",
+}
+_OURS, _BOUND = "c2", "c6 dashed"
 
 
 def get_headline(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,15 +71,6 @@ def _format(figures: Mapping[str, Any]) -> str:
         f"With {multiple:.2f} x the calls of no warming{aimed}, {ratio} of first opens found a fresh report "
         f"(no warming: {none})"
     )
-
-
-_OURS, _BOUND = "c2", "c6 dashed"
-_KINDS = ("c1", "c3", "c4", "c5", "c7", "c8", "c9")
-_REVIEW_RESULTS = {
-    "kept": "The live kind stays",
-    "fell_back": "The population profile takes over at once",
-    "proposed": "A better kind is proposed",
-}
 
 
 def render_page(document: dict[str, Any]) -> str:

@@ -40,6 +40,12 @@ from adwarm.settings import Settings
 
 _ONE_DAY = timedelta(days=1)
 DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS = 8, 4
+TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+THRESHOLD_PERIOD = 14 * DAY
+"""The end of the training part, on which thresholds are learned, microseconds."""
+_COLUMNS = ("account_id", "date_range", "report", "time_zone")
+PolicyProgress = Callable[[str, float], None]
+"""Called with a policy's name and the share of its work, 0 to 1, that was just done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +129,6 @@ def _offer(span: timedelta) -> str:
 def _days(span: timedelta) -> str:
     days = max(span // _ONE_DAY, 0)
     return "1 day" if days == 1 else f"{days} days"
-
-
-TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
-THRESHOLD_PERIOD = 14 * DAY
-"""The end of the training part, on which thresholds are learned, microseconds."""
-_COLUMNS = ("account_id", "date_range", "report", "time_zone")
-
-PolicyProgress = Callable[[str, float], None]
-"""Called with a policy's name and the share of its work, 0 to 1, that was just done."""
 
 
 @dataclass(frozen=True)

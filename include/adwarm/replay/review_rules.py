@@ -30,6 +30,8 @@ MIN_GAIN = 0.005
 """Gain in the first-open hit ratio that a policy needs to be proposed: less is not worth a human's decision."""
 MIN_FIRST_OPENS = 100
 """First opens in the test weeks that calling a policy better needs, whatever the interval is."""
+NEWEST = "newest"
+"""Stands for the run of the newest review."""
 
 
 class ReviewResult(StrEnum):
@@ -174,10 +176,6 @@ def _ratio(row: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "too few cases" if value is None else f"{value:.3f}"
-
-
-NEWEST = "newest"
-"""Stands for the run of the newest review."""
 
 
 def get_review(context: Context, run_id: str) -> PolicyReview:

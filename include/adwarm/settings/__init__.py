@@ -79,6 +79,17 @@ __all__ = [
     "load_settings",
     "zone",
 ]
+OTHER_VARIABLES = (
+    "ADWARM_CONFIG",  # the settings file
+    "ADWARM_SECRETS_HOOK",  # a function that returns settings
+    "ADWARM_IMAGE",  # docker-compose.yaml
+    "ADWARM_POSTGRES_PASSWORD",
+    "ADWARM_LOCAL_STACK",  # `make up`
+    "ADWARM_UP_LAST_SIMULATOR",
+    "ADWARM_UP_PORT",
+    "ADWARM_UP_SOURCE_LOG",
+)
+"""Names with the prefix that are not settings; every other name is refused."""
 
 
 class Settings(BaseSettings):
@@ -251,17 +262,6 @@ class Settings(BaseSettings):
         return configured.query
 
 
-OTHER_VARIABLES = (
-    "ADWARM_CONFIG",  # the settings file
-    "ADWARM_SECRETS_HOOK",  # a function that returns settings
-    "ADWARM_IMAGE",  # docker-compose.yaml
-    "ADWARM_POSTGRES_PASSWORD",
-    "ADWARM_LOCAL_STACK",  # `make up`
-    "ADWARM_UP_LAST_SIMULATOR",
-    "ADWARM_UP_PORT",
-    "ADWARM_UP_SOURCE_LOG",
-)
-"""Names with the prefix that are not settings; every other name is refused."""
 NAMES = SettingNames(Settings, "ADWARM_", OTHER_VARIABLES)
 
 

@@ -19,6 +19,15 @@ from adwarm.testing.row_tests import RowTests
 from adwarm.testing.upstream import UpstreamData, UpstreamFailure, sample_data
 from adwarm.testing.value_tests import ValueTests
 
+__all__ = [
+    "CannotHold",
+    "ContractBroken",
+    "SourceContract",
+    "UpstreamData",
+    "UpstreamFailure",
+    "sample_data",
+]
+
 
 class SourceContract(RowTests, PageTests, ValueTests, CallTests):
     """The tests that a source must pass. Derive a class from it, with a name that starts with `Test`.
@@ -48,13 +57,3 @@ class SourceContract(RowTests, PageTests, ValueTests, CallTests):
                 return ParquetSource("/data/insights")
         ```
     """
-
-
-__all__ = [
-    "CannotHold",
-    "ContractBroken",
-    "SourceContract",
-    "UpstreamData",
-    "UpstreamFailure",
-    "sample_data",
-]

@@ -25,6 +25,7 @@ _ADS = (
     ("1001", "32", "23", "123456789012345604", "Spring"),
     ("1002", "33", "24", "123456789012345605", "Autumn"),
 )
+_FIGURES = ("impressions", "reach", "clicks", "inline_link_clicks")
 
 
 class UpstreamFailure(StrEnum):
@@ -109,9 +110,6 @@ def sample_data() -> UpstreamData:
             (zeros if (number, day.day) == (2, 30) else rows).append(_row(number, ad, day))
     zeros = [{**row, **dict.fromkeys(_FIGURES, "0"), "spend": "0.00"} for row in zeros]
     return UpstreamData(_ACCOUNTS, tuple(rows), _PERIOD, _QUIET, zero_rows=tuple(zeros))
-
-
-_FIGURES = ("impressions", "reach", "clicks", "inline_link_clicks")
 
 
 def _row(number: int, ad: tuple[str, ...], day: date) -> Row:

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant, SqlAdmission
+from adwarm.cli.check_run import Check, CheckResult, Finding, run_check, run_checks
 from adwarm.cli.connection_checks import check_database_clock, check_quota
-from adwarm.cli.doctor_checks import Check, CheckResult, Finding, check_rights, run_check, run_checks
+from adwarm.cli.doctor_checks import check_rights
 from adwarm.cli.schedule_checks import (
     check_log_age,
     check_open_alerts,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.foundation.charts import CalibrationPoint
+from adwarm.charts import CalibrationPoint
 from adwarm.model import (
     CompressionCounts,
     Latencies,

@@ -19,6 +19,8 @@ DAYS = 56
 _HALF_DAY = SLOTS_PER_DAY // 2
 _MIN_SHARE, _MIN_OPENS = 0.1, 10
 """A day with less than this share of the busiest same weekday is no working day, if that had so many first opens."""
+Window = tuple[int, int]
+"""Slots of 15 minutes relative to a column, `[start, end)`."""
 
 
 class WorkingDays:
@@ -57,9 +59,6 @@ class WorkingDays:
         most = np.tile(opens.reshape(DAYS // 7, 7, len(self._columns)).max(axis=0), (DAYS // 7, 1))
         return np.asarray(((opens >= _MIN_SHARE * most) | (most < _MIN_OPENS)) & (last > 0))
 
-
-Window = tuple[int, int]
-"""Slots of 15 minutes relative to a column, `[start, end)`."""
 
 DAY_DECAY, WEEK_DECAY = 0.93, 0.8
 """Weight of a day, and of a week, relative to the one after it."""

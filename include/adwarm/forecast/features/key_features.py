@@ -18,6 +18,20 @@ from adwarm.foundation.arrow_arrays import Floats, Floats32, Ints, Ints32
 MAX_KINDS = 8
 """Report kinds that become features; an account seldom has more than a handful."""
 NO_KIND = -1
+MAX_AGE_SLOTS = 4000
+"""Longer ago counts as this long ago; slots of 15 minutes, about six weeks."""
+_DAYS = 28
+_COMPANY_PRIOR = 10.0
+_ARRIVAL_WINDOWS: tuple[Window, ...] = ((0, 4), (0, 12))
+_TINY = 1e-9
+WINDOWS: tuple[Window, ...] = ((0, 1), (0, 4), (0, 12), (-1, 2), (-4, 0), (12, 16))
+_LAGGED = (0, 12)
+_LAGS = (1, 2, 3, 7, 14)
+_PRIOR = 1.0
+_WEEK_PRIOR = 3.0
+_ROWS_PER_BLOCK = 30_000
+_ARRIVAL_DAYS, _ARRIVAL_WEEKS = 14, 8
+_DAYS, _WEEKS = 28, 8
 
 
 @dataclass(frozen=True)
@@ -48,15 +62,6 @@ class SiblingReports:
         ranked = np.flatnonzero(rank != NO_KIND)
         keys[grid.account[ranked], rank[ranked]] = ranked
         return keys
-
-
-MAX_AGE_SLOTS = 4000
-"""Longer ago counts as this long ago; slots of 15 minutes, about six weeks."""
-_DAYS = 28
-_COMPANY_PRIOR = 10.0
-_ARRIVAL_DAYS, _ARRIVAL_WEEKS = 14, 8
-_ARRIVAL_WINDOWS: tuple[Window, ...] = ((0, 4), (0, 12))
-_TINY = 1e-9
 
 
 def add_recent_opens(context: FeatureContext) -> None:
@@ -135,17 +140,6 @@ def add_sibling_recency(context: FeatureContext, siblings: SiblingReports) -> No
         context.features[f"since_kind_{index}"] = np.where(
             (keys[:, index] == NO_KIND) | (since > MAX_AGE_SLOTS), np.nan, since
         )
-
-
-WINDOWS: tuple[Window, ...] = ((0, 1), (0, 4), (0, 12), (-1, 2), (-4, 0), (12, 16))
-_LAGGED = (0, 12)
-_LAGS = (1, 2, 3, 7, 14)
-_DAYS, _WEEKS = 28, 8
-_PRIOR = 1.0
-_WEEK_PRIOR = 3.0
-
-
-_ROWS_PER_BLOCK = 30_000
 
 
 def build_features(grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports) -> tuple[Floats32, list[str]]:

@@ -21,6 +21,42 @@ from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints, Ints16
 
 _LEAST_CHANCE = 1e-6
 _CALIBRATION_LABELS = 30
+_MIN_CHANCE = 1e-5
+_SEED = 20_130
+_ITERATIONS = 100
+_BINS = 160
+_LARGE_TREE_LABELS = 3_000
+"""Positive labels from which trees get 31 leaves instead of 10."""
+_ROWS_PER_BLOCK = 1_000
+MIN_TREE_CHANCE = 0.002
+"""Chance of an open within the lifetime below which trees are skipped, because they take most of the time."""
+_MIN_LABELS = 40
+"""Positive, and negative, labels that fitting needs."""
+_RATES = (
+    "how_0_1",
+    "how_0_4",
+    "how_0_12",
+    "day_0_1",
+    "day_0_4",
+    "day_0_12",
+    "account_0_4",
+    "account_0_12",
+    "population_0_4",
+    "usually_opened",
+)
+_SIZES = (
+    "level",
+    "level_1",
+    "level_7",
+    "since_open",
+    "account_since",
+    "others_4",
+    "others_12",
+    "today",
+    "account_today",
+    "account_usual",
+    "crowd",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,44 +97,6 @@ def calibrate(chance: Floats, label: Bools, weight: Floats) -> Calibration:
         if slope.min() >= 0.0 and slope.max() > 0.0:
             return Calibration(float(slope[0]), float(slope[1]), float(fitted.intercept_[0]))
     return Calibration()
-
-
-_MIN_CHANCE = 1e-5
-_SEED = 20_130
-_ITERATIONS = 100
-_BINS = 160
-_LARGE_TREE_LABELS = 3_000
-"""Positive labels from which trees get 31 leaves instead of 10."""
-_ROWS_PER_BLOCK = 1_000
-MIN_TREE_CHANCE = 0.002
-"""Chance of an open within the lifetime below which trees are skipped, because they take most of the time."""
-_MIN_LABELS = 40
-"""Positive, and negative, labels that fitting needs."""
-_RATES = (
-    "how_0_1",
-    "how_0_4",
-    "how_0_12",
-    "day_0_1",
-    "day_0_4",
-    "day_0_12",
-    "account_0_4",
-    "account_0_12",
-    "population_0_4",
-    "usually_opened",
-)
-_SIZES = (
-    "level",
-    "level_1",
-    "level_7",
-    "since_open",
-    "account_since",
-    "others_4",
-    "others_12",
-    "today",
-    "account_today",
-    "account_usual",
-    "crowd",
-)
 
 
 @dataclass(frozen=True)

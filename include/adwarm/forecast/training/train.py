@@ -37,6 +37,11 @@ from adwarm.store.snapshots import find_policy
 MAX_TRAINING_KEYS = 3_000
 """Keys that the adwarm model learns from; of more keys, those of randomly drawn accounts, to bound memory."""
 _QUARTER = timedelta(microseconds=SLOT_MICROS)
+Trainer = Callable[[Opens, Settings, datetime], SeasonalForecast | BoostedForecast]
+COMPETING_KINDS = (HOUR_OF_WEEK, ADWARM)
+"""Kinds that are compared; the better one goes live. Others are trained only after somebody or a review chose them."""
+MIN_IMPROVEMENT = 0.005
+"""Share of first opens by which a kind must beat a plainer one on the held-out week."""
 
 
 def train_seasonal(opens: Opens, settings: Settings, until: datetime) -> SeasonalForecast:
@@ -63,15 +68,12 @@ def train_boosted(opens: Opens, settings: Settings, until: datetime) -> BoostedF
     )
 
 
-Trainer = Callable[[Opens, Settings, datetime], SeasonalForecast | BoostedForecast]
 TRAINERS: dict[str, Trainer] = {
     POPULATION: train_population,
     HOUR_OF_WEEK: train_seasonal,
     ADWARM: train_boosted,
 }
 """By kind, the plainest first."""
-COMPETING_KINDS = (HOUR_OF_WEEK, ADWARM)
-"""Kinds that are compared; the better one goes live. Others are trained only after somebody or a review chose them."""
 
 
 def get_horizons(settings: Settings) -> Horizons:
@@ -95,10 +97,6 @@ def _identity(opens: Opens, horizons: Horizons, seasonal: Forecast) -> str:
     if opens.holiday_countries:
         digest.update(json.dumps(sorted(opens.holiday_countries.items())).encode())
     return digest.hexdigest()
-
-
-MIN_IMPROVEMENT = 0.005
-"""Share of first opens by which a kind must beat a plainer one on the held-out week."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 
+from adwarm.charts import Mark, Series
 from adwarm.fatigue.ad_days import AdDay, list_ad_days
 from adwarm.fatigue.recommendation import (
     describe_flags,
@@ -15,7 +16,6 @@ from adwarm.fatigue.recommendation import (
 )
 from adwarm.fatigue.score import CRITICAL_FROM, WARNING_FROM
 from adwarm.fatigue.score_block import RECENT_DAYS
-from adwarm.foundation.charts import Mark, Series
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import FatigueScore, Window, normalize_account_id
 from adwarm.pages.tab import Tab, Tile, TileRequest

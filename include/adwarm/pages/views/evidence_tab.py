@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from adwarm.charts import CalibrationPoint, calibration_chart
 from adwarm.compression import get_compression_totals
-from adwarm.foundation.charts import CalibrationPoint, calibration_chart
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.replay.review_rules import get_review_headline
 from adwarm.store import read_traffic, read_transaction

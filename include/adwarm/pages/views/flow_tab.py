@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from adwarm.backpressure.machine_load import list_machines
-from adwarm.foundation.charts import Series
+from adwarm.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import to_datetime
 from adwarm.maintenance.platform_watch import (

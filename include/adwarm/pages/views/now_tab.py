@@ -10,7 +10,7 @@ from sqlalchemy import Engine, Row
 from adwarm.backpressure import ScopeStatus
 from adwarm.backpressure.quota_usage import SLOW_PERCENT
 from adwarm.backpressure.request_queue import QueueStatus
-from adwarm.foundation.charts import Series
+from adwarm.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import Gate, Rule, to_datetime
 from adwarm.pages.rendering import describe_scope, format_share

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from adwarm.foundation import charts
+from adwarm import charts
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ALL_ACCOUNTS, ReportKey, Warm, WarmReason, WarmStatus, normalize_account_id

@@ -22,6 +22,9 @@ from adwarm.store.aggregates import LogFileProgress
 from adwarm.store.objects import ObjectStore
 
 OpensFrom = Literal["user", "adwarm", "both"]
+ONE_DAY = timedelta(days=1)
+DAY_COLUMNS = ("ts", "account_id", "date_range", "report", "actor", "latency_ms", "request_id")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,6 @@ class OpenSources:
 
     def _any_but(self, choice: str) -> bool:
         return any(value != choice for value in (self.default, *self.by_account.values()))
-
-
-ONE_DAY = timedelta(days=1)
-DAY_COLUMNS = ("ts", "account_id", "date_range", "report", "actor", "latency_ms", "request_id")
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

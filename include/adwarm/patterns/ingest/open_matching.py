@@ -35,6 +35,21 @@ from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.opens import keep_human_events
 from adwarm.store.objects import ObjectStore
 
+NEAR_MICROS = 5 * SECOND
+LONGEST_ANSWER = 60 * SECOND
+"""Longer answers count as this long; a reader waits for 30 s at most."""
+REPEAT_MICROS = HOUR
+"""Entries with the same key and id this close to the one before are one open: the reader came back for its answer."""
+_LONGEST_QUEUE_ID = 19
+Key = tuple[str, str, str]
+CANDIDATE_COLUMNS = ("ts", "account_id", "date_range", "report", "time_zone", REQUEST_ID)
+DAY = 24 * HOUR
+_KEY = ("account_id", "date_range", "report")
+_BITS = 21
+_SPAN = 4 * DAY
+"""More than the times of a day and its neighbors differ, so that a key and a time make one number."""
+_DAYS_IN_MEMORY, _ROWS_IN_MEMORY = 4, 100_000
+
 
 def find_zones(opens: pa.Table) -> dict[str, str]:
     """Return by account the last reader zone that its rows name, empty when none does.
@@ -54,16 +69,6 @@ def add_zones(zones: dict[str, str], later: Mapping[str, str]) -> None:
     """Add the zones of later opens to `zones`; an account whose later opens name none keeps its zone."""
     for name, zone in later.items():
         zones[name] = zone or zones.get(name, "")
-
-
-NEAR_MICROS = 5 * SECOND
-LONGEST_ANSWER = 60 * SECOND
-"""Longer answers count as this long; a reader waits for 30 s at most."""
-REPEAT_MICROS = HOUR
-"""Entries with the same key and id this close to the one before are one open: the reader came back for its answer."""
-_LONGEST_QUEUE_ID = 19
-
-Key = tuple[str, str, str]
 
 
 class UserOpen(NamedTuple):
@@ -167,15 +172,6 @@ def _in_order(items: Sequence[UserOpen] | Sequence[OwnOpen]) -> list[int]:
 def _has_request_id(item: OwnOpen) -> bool:
     """Whether an open carries its request's id; the number of a queued request is in no other log."""
     return bool(item.request_id) and not (item.request_id.isdecimal() and len(item.request_id) <= _LONGEST_QUEUE_ID)
-
-
-CANDIDATE_COLUMNS = ("ts", "account_id", "date_range", "report", "time_zone", REQUEST_ID)
-DAY = 24 * HOUR
-_KEY = ("account_id", "date_range", "report")
-_DAYS_IN_MEMORY, _ROWS_IN_MEMORY = 4, 100_000
-_BITS = 21
-_SPAN = 4 * DAY
-"""More than the times of a day and its neighbors differ, so that a key and a time make one number."""
 
 
 class _DayIndex(NamedTuple):

@@ -24,6 +24,13 @@ from adwarm.settings import AccessLogSettings
 from adwarm.store.aggregates import LATE, LogFileProgress
 
 ONE_HOUR = timedelta(hours=1)
+SPLIT_EVENTS = 5_000_000
+"""A run with more unread events splits the log over mapped tasks of about this many: some minutes of work each."""
+_LINE_BYTES = 100
+_ROW_BYTES = 6
+_PACKED = 8
+_LONGEST_LINE = 1 << 20
+"""A file is not divided at an offset when no line begins within this many bytes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,15 +202,6 @@ def _has_events_after(row: LogFileProgress, watermark: datetime) -> bool:
 
 def _hour(moment: datetime) -> int:
     return to_micros(moment) // HOUR
-
-
-SPLIT_EVENTS = 5_000_000
-"""A run with more unread events splits the log over mapped tasks of about this many: some minutes of work each."""
-_LINE_BYTES = 100
-_ROW_BYTES = 6
-_PACKED = 8
-_LONGEST_LINE = 1 << 20
-"""A file is not divided at an offset when no line begins within this many bytes after it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.objects import ObjectStore
 
+_SAMPLES_SHOWN = 5
+_SUFFIX = ".json"
+
 
 def combine_results(objects: ObjectStore, readable: Sequence[SplitResult]) -> SplitResult:
     """Return the results of all splits, and what the open log adds to them, as one."""
@@ -196,9 +199,6 @@ def _choose_hours(
         if row.hour not in chosen or chosen[row.hour].opens < row.opens:
             chosen[row.hour] = row
     return [chosen[hour] for hour in sorted(chosen)]
-
-
-_SAMPLES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +368,6 @@ def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResul
     )
 
 
-_SUFFIX = ".json"
 _PLANNED, _PARTIAL = TypeAdapter(IngestRun), TypeAdapter(SplitResult)
 
 

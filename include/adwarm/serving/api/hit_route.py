@@ -35,7 +35,7 @@ from typing import Final
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adwarm.foundation import telemetry
+from adwarm.foundation import tracing
 from adwarm.foundation.clock import TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, Corrupt, restore_error
 from adwarm.foundation.local_time import local_day
@@ -123,7 +123,7 @@ class HitRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
-        if scope["type"] == "lifespan" and not telemetry.is_recording():  # else each request has a span
+        if scope["type"] == "lifespan" and not tracing.is_recording():  # else each request has a span
             scope.get("state", {})[AT_ONCE] = self.answer_at_once
         if scope["type"] != "http" or not is_read(scope):
             with limited(*[TimeLimit(ANSWER_SECONDS, "the answer")] * (scope["type"] == "http")):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.charts import (
+from adwarm.charts import (
     Axis,
     CalibrationPoint,
     Curve,
