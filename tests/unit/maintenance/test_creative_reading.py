@@ -146,7 +146,7 @@ def test_what_is_no_image_is_not_stored(reading_of: Callable[..., Reading], monk
     """A page of markup behind the link is refused by its first bytes, whatever it calls itself."""
     reading = reading_of(1, Gallery({"0": "a"}))
     monkeypatch.setattr(Gallery, "read_thumbnail", lambda _, url: b"<svg xmlns='http://www.w3.org/2000/svg'/>")
-    assert "no PNG, JPEG, GIF or WebP" in reading.run().problems[0]
+    assert "not a PNG, JPEG, GIF or WebP" in reading.run().problems[0]
     assert reading.pictures() == {"0": b""}
     assert list(reading.runtime.objects.list_objects()) == []
 
