@@ -27,7 +27,7 @@ from adwarm_airflow.task_context import open_runtime
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
-from tests.support.gates import list_isolated
+from tests.support.gate_rows import list_isolated
 
 from .conftest import NOW
 

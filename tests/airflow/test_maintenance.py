@@ -39,7 +39,7 @@ from adwarm_airflow.tasks import maintenance
 from adwarm_airflow.tasks.maintenance import discover_accounts, run_steps
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.support.gates import list_isolated
+from tests.support.gate_rows import list_isolated
 from tests.support.wall_clock import WallClock
 
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table
 
 from adwarm.model import Scope
 from adwarm.store import access_tokens, aggregates, alerts, capacity, gates, maintenance_steps, snapshots, strategies
-from tests.support.gates import breaker_row, isolation_row, park_row, switch_row
+from tests.support.gate_rows import breaker_row, isolation_row, park_row, switch_row
 
 SHARED_SCOPES: Final = ("app:4711", "fleet", "token:default", "token:second")
 HOSTILE: Final = "<b>Sale</b> \"50 %\" & 'more' \u202egnp.exe"

@@ -21,7 +21,7 @@ from adwarm.settings import BackpressureSettings, RecoverySettings
 from graph_simulator.fault_profile import QuotaSetting
 from tests.benchmarks.measure import save_results
 from tests.simulation.local_admission import LocalAdmission
-from tests.support.gates import list_isolated
+from tests.support.gate_rows import list_isolated
 from tests.support.memory_recovery import MemoryGates, memory_options
 
 from .agenda import EventScheduler

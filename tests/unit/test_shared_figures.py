@@ -51,7 +51,7 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
             NOW,
             FLOW,
             "serving/api/routes/state.py",
-            "actions/gates.py",
+            "actions/open_gates.py",
             "maintenance/state_metrics.py",
             "maintenance/steps.py",
             "cli/connection_checks.py",

@@ -24,7 +24,7 @@ WhyOption = Annotated[str, typer.Option("--why", help="Why; kept with the action
 @app.command("list")
 def list_closed(*, as_json: JsonOption = False) -> None:
     """List what is not called now: until when, why, and what opens it; and the position of each switch."""
-    from adwarm.actions.gates import find_human_cause, list_gates
+    from adwarm.actions.open_gates import find_human_cause, list_gates
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
@@ -47,7 +47,7 @@ def open_scopes(
 
     The platform asked for a park: calls before its end may make it longer.
     """
-    from adwarm.actions.gates import list_gates, open_gates, parse_scope
+    from adwarm.actions.open_gates import list_gates, open_gates, parse_scope
     from adwarm.runtime import Runtime
 
     services = Runtime().action_services
@@ -75,7 +75,7 @@ def switch(
     planned warm is fetched; while `shadow` is on, plans are saved and not carried out; what readers request is fetched
     in both.
     """
-    from adwarm.actions.gates import turn_switch
+    from adwarm.actions.open_gates import turn_switch
     from adwarm.runtime import Runtime
     from adwarm.store.switches import Switch
 

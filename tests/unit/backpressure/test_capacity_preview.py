@@ -15,7 +15,7 @@ from adwarm.store import capacity
 from adwarm.store.capacity import MachineLoad, capacity_grant, capacity_scope
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.gates import table as gate
-from tests.support.gates import isolation_row
+from tests.support.gate_rows import isolation_row
 
 from .conftest import DatabaseClock
 

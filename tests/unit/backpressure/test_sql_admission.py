@@ -19,7 +19,7 @@ from adwarm.store.capacity import capacity_grant
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.gates import SqlGates, list_closed
 from adwarm.store.gates import table as gate
-from tests.support.gates import park_row
+from tests.support.gate_rows import park_row
 
 if TYPE_CHECKING:
     from tests.unit.backpressure.conftest import DatabaseClock

@@ -39,7 +39,7 @@ from adwarm.store import (
 from adwarm.store.warms import table as warm
 from tests.support import fatigue_scores
 from tests.support.asgi_client import AsgiClient
-from tests.support.gates import breaker_row, park_row
+from tests.support.gate_rows import breaker_row, park_row
 from tests.unit.cli.conftest import Adwarm
 from tests.unit.conftest import NOW
 from tests.unit.pages.conftest import NamedAccess

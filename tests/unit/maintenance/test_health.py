@@ -24,7 +24,7 @@ from adwarm.store.gates import SqlGates, list_closed, list_due
 from adwarm.store.gates import table as gate
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.support.gates import isolation_row, list_isolated
+from tests.support.gate_rows import isolation_row, list_isolated
 
 from .isolations import NothingIsolated
 

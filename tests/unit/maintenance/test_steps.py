@@ -14,7 +14,7 @@ from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, read_transaction, write_transaction
 from adwarm.store.capacity import capacity_sample
 from adwarm.store.gates import table as gate
-from tests.support.gates import park_row
+from tests.support.gate_rows import park_row
 
 NOW = datetime(2026, 3, 4, 10, 7, 30, tzinfo=UTC)
 

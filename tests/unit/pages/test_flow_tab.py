@@ -16,7 +16,7 @@ from adwarm.store.denials import refuse_fields
 from adwarm.store.error_events import ErrorEvent
 from adwarm.store.healing_runs import HealingRun
 from adwarm.store.read_traffic import count_calls
-from tests.support.gates import breaker_row, isolation_row, park_row
+from tests.support.gate_rows import breaker_row, isolation_row, park_row
 from tests.unit.pages.conftest import START, Page
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

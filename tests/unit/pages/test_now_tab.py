@@ -22,7 +22,7 @@ from adwarm.store import (
 from adwarm.store.database import write_transaction
 from adwarm.store.read_traffic import count_calls
 from adwarm.store.switches import Switch, SwitchState, set_switch
-from tests.support.gates import breaker_row, park_row
+from tests.support.gate_rows import breaker_row, park_row
 from tests.unit.pages.conftest import START, Page
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -26,7 +26,7 @@ from adwarm.store.data_arrivals import table as data_arrival
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.gates import table as gate
 from adwarm.store.switches import Switch, SwitchState, set_switch
-from tests.support.gates import breaker_row
+from tests.support.gate_rows import breaker_row
 from tests.unit.conftest import finish_warms
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)

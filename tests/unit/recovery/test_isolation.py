@@ -13,7 +13,7 @@ from adwarm.foundation.gate import Gate, Rule
 from adwarm.recovery.isolation import MAX_ISOLATION_SECONDS, IsolationTracker
 from adwarm.settings import RecoverySettings
 from adwarm.store.gates import SqlGates, list_due
-from tests.support.gates import list_isolated
+from tests.support.gate_rows import list_isolated
 from tests.support.memory_recovery import MemoryGates
 
 BEGIN = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -26,7 +26,7 @@ from adwarm.foundation.gate import Rule
 from adwarm.recovery import Call, Failure, Fallback, RecoveryPipeline, RunOptions
 from adwarm.recovery.isolation import IsolationTracker
 from adwarm.settings import RecoverySettings
-from tests.support.gates import list_isolated
+from tests.support.gate_rows import list_isolated
 from tests.support.memory_recovery import MemoryGates, memory_options
 
 from .conftest import MemoryJournal

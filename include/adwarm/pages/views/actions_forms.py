@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from adwarm.actions.audit import Doer, require_reason
-from adwarm.actions.gates import open_gates, parse_scope, turn_switch
+from adwarm.actions.open_gates import open_gates, parse_scope, turn_switch
 from adwarm.actions.warm_now import (
     FailedReports,
     find_failed_requests,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from adwarm.actions.gates import EFFECTS, find_human_cause, list_gates
+from adwarm.actions.open_gates import EFFECTS, find_human_cause, list_gates
 from adwarm.actions.warm_now import MAX_KEYS, find_failed_requests
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Rule

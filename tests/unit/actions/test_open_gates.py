@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.actions.audit import ActionServices, Doer
-from adwarm.actions.gates import find_human_cause, list_gates, open_gates
+from adwarm.actions.open_gates import find_human_cause, list_gates, open_gates
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import BadRequest, Blocked
