@@ -254,7 +254,7 @@ def test_each_fallback_has_its_name_time_and_condition() -> None:
     for wrong, text in [
         ({"callable": 7}, "names no function"),
         ({"call": slow}, "is not valid"),
-        ({"callable": slow, "errors": ["Timeout"]}, "no class of errors"),
+        ({"callable": slow, "errors": ["Timeout"]}, "not a class of errors"),
     ]:
         with pytest.raises(BadRequest, match=text):
             _recovering(python_callable=broken, fallbacks=[wrong], policy=policy).execute(CONTEXT)

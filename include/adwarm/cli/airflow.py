@@ -132,7 +132,7 @@ def find_variables(config: AirflowConfig) -> dict[str, str]:
         runs = max(int(configured or 0), _MIN_RUNS)
     except ValueError:
         raise BadRequest(
-            f"[{RUNS_OPTION[0]}] {RUNS_OPTION[1]} is {configured!r}, no number; correct it first"
+            f"[{RUNS_OPTION[0]}] {RUNS_OPTION[1]} is {configured!r}, which is not a number; correct it first"
         ) from None
     options = {BUNDLES_OPTION: json.dumps(list_bundles(config)), RUNS_OPTION: str(runs)}
     return {variable_name(option): value for option, value in options.items()} | {

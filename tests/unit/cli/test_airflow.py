@@ -124,6 +124,6 @@ def test_a_configuration_that_cannot_be_read_is_an_error(adwarm: Adwarm, airflow
     """A limit that is not a number and an unreadable file are errors that name what to correct."""
     path = airflow_folder / "airflow.cfg"
     path.write_text("[scheduler]\nmax_dagruns_per_loop_to_schedule = many\n", encoding="utf-8")
-    assert "is 'many', no number" in adwarm("airflow", "setup").stderr
+    assert "is 'many', which is not a number" in adwarm("airflow", "setup").stderr
     path.write_bytes(b"\xff\xfe\x00")
     assert "cannot be read as Airflow's configuration" in adwarm("airflow", "setup").stderr

@@ -79,7 +79,7 @@ def test_what_a_source_declares(module: ModuleType, monkeypatch: pytest.MonkeyPa
     [
         ("no_such_module:make", "check PYTHONPATH"),
         ("my_sources:nothing", "cannot be imported"),
-        ("my_sources:constant", "no function"),
+        ("my_sources:constant", "not a function"),
     ],
 )
 def test_what_cannot_be_imported_is_refused_at_once(kind: str, message: str, module: ModuleType) -> None:

@@ -181,7 +181,7 @@ def test_a_page_of_accounts(scripted: ScriptedServer, meta: MetaSource) -> None:
     assert (found["act_5"].name, found["act_5"].data_zone) == ("[draft] [31mA", "Asia/Calcutta")
     assert (found["act_5"].status, "disabled" in found["act_5"].status_reason) == ("active", True)
     assert (found["act_6"].status, found["act_6"].data_zone) == ("closed", "UTC")
-    assert "no number" in found["act_8"].status_reason
+    assert "not a number" in found["act_8"].status_reason
     assert "55" in found["act_9"].status_reason
     assert [text.split(" ")[0] for text in page.problems] == ["an", "act_6", "an"]
 
