@@ -19,7 +19,7 @@ LAST_BOOST = 0.0001
 title, which counts a thousand times, comes after the others."""
 BOOSTS = {
     "quickstart": 4.0,
-    "how-to/runbook/": 3.0,
+    "how-to/runbook/": 2.5,
     "how-to/": 4.0,
     "explanation/decisions": LAST_BOOST,
     "explanation/": 2.0,
