@@ -104,6 +104,7 @@ def _steps(now: datetime) -> list[Row]:
     return [
         {
             "name": name,
+            "owner": "",
             "started_at": now - timedelta(minutes=5),
             "finished_at": now - timedelta(minutes=4),
             "round_finished_at": now - timedelta(minutes=4),

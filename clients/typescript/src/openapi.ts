@@ -568,7 +568,7 @@ export interface components {
              */
             until: string | null;
             /**
-             * Lifted By
+             * Opened By
              * @description What opens it: its time, tests that succeed, a new token, a newer version of the API, or a person.
              * @enum {string}
              */

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from adwarm.planning.price import WarmCost
-
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _CLOSE = 0.1
 """A probability this close to the share of weeks with an open needs no reason of its own."""
@@ -54,6 +52,21 @@ class Chance:
         """The probability for the whole hour, of which the slot may be a part."""
         none: float = (1.0 - min(self.in_hour, 1.0)) ** (1.0 / self.hour_share)
         return 1.0 - none
+
+
+class WarmCost(NamedTuple):
+    """What a key costs; see `adwarm.planning.price`."""
+
+    calls: float
+    price_per_call: float
+    sharing_keys: int
+    used: int
+    is_account_limit: bool
+
+    @property
+    def price(self) -> float:
+        """The key's share of the price of its step."""
+        return self.calls * self.price_per_call
 
 
 def explain_opens(evidence: Evidence) -> str:

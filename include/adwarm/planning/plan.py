@@ -21,8 +21,16 @@ from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
-from adwarm.planning.explanations import Chance, Evidence, explain_cut, explain_price, explain_warm, format_amount
-from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, WarmSelection, select_warms
+from adwarm.planning.explanations import (
+    Chance,
+    Evidence,
+    WarmCost,
+    explain_cut,
+    explain_price,
+    explain_warm,
+    format_amount,
+)
+from adwarm.planning.price import CallQuota, WarmCandidates, WarmSelection, select_warms
 from adwarm.planning.recommendation import MAX_LISTED_CUTS, Recommendation, WarmPlan
 from adwarm.planning.rule_sentences import leave_out
 from adwarm.planning.store_view import NEVER

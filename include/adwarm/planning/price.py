@@ -11,12 +11,12 @@ does not depend on the quota, so a larger quota never selects fewer keys.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
+from adwarm.planning.explanations import WarmCost
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,6 @@ class WarmCandidates:
     needs_summary: Bools
     accounts: list[str]
     pages: Ints
-
-
-class WarmCost(NamedTuple):
-    """What a key costs; see `WarmSelection`."""
-
-    calls: float
-    price_per_call: float
-    sharing_keys: int
-    used: int
-    is_account_limit: bool
-
-    @property
-    def price(self) -> float:
-        """The key's share of the price of its step."""
-        return self.calls * self.price_per_call
 
 
 @dataclass(frozen=True)

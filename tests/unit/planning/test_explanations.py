@@ -13,6 +13,7 @@ from adwarm.forecast.training.observations import build_observations
 from adwarm.planning.explanations import (
     Chance,
     Evidence,
+    WarmCost,
     explain_cut,
     explain_opens,
     explain_price,
@@ -20,7 +21,6 @@ from adwarm.planning.explanations import (
     format_amount,
     format_percent,
 )
-from adwarm.planning.price import WarmCost
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
