@@ -33,7 +33,7 @@ from adwarm.planning.decide import decide
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.read_api import build_read_api
 from adwarm.runtime import Runtime
-from adwarm.serving.api.connections import AT_ONCE, Again
+from adwarm.serving.api.connections import AT_ONCE, RepeatedAnswer
 from adwarm.serving.tokens import make_token
 from adwarm.settings import load_settings
 from adwarm.store import access_tokens, jobs, warms
@@ -127,7 +127,7 @@ async def _answer_again(application: Any, scope: dict[str, Any]) -> Walk:
     await started.wait()
     try:
         await application(scope, messages.get, send)
-        again: Again | None = state[AT_ONCE](scope, _drop)
+        again: RepeatedAnswer | None = state[AT_ONCE](scope, _drop)
         walk = Walk()
         with walk.counting():
             is_answered = again is not None and again(_drop)
