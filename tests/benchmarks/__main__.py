@@ -9,7 +9,7 @@ BENCHMARKS: Final = {
     "admission": ("tests.benchmarks.admission", "Permits for four processes, beside peers"),
     "backfill": ("tests.benchmarks.backfill", "Backfill 90 days of 200 accounts, and kill it halfway"),
     "commands": ("tests.benchmarks.commands", "CPU of frequent commands, beside the import of alembic"),
-    "compression": ("tests.benchmarks.compression", "Reports as rows and columns, deltas, parsing; ARGS=rows.parquet"),
+    "compression": ("tests.benchmarks.compression", "Reports as rows and columns, and parsing them; ARGS=rows.parquet"),
     "fatigue-worlds": (
         "tests.benchmarks.fatigue_promise",
         "Fatigue on ads that do not change, real series, planted losses",

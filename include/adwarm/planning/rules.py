@@ -271,7 +271,7 @@ RULES: Final = MappingProxyType[str, tuple[Rule, ...]]({
         Rule(
             "not_computed",
             lambda facts: facts.decision is None,
-            "no plan had it, and what the forecast said then cannot be computed again: {forecast.problem}",
+            "no plan has it, and what the forecast makes of it cannot be computed: {forecast.problem}",
             "Ask again for a later moment.",
         ),
         Rule(
