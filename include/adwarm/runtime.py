@@ -247,7 +247,7 @@ class Runtime:
         """Alert that the platform asked for a longer park than any is, which is probably a fault."""
         message = (
             f"the platform asked for a pause of {seconds:,.0f} s; {scope} is parked for at most "
-            f"{MAX_PARK_SECONDS:,.0f} s; `adwarm status` shows it, and `adwarm gate open` ends it"
+            f"{MAX_PARK_SECONDS:,.0f} s; `adwarm status --all` shows it, and `adwarm gate open` ends it"
         )
         self.pipeline.alert(self.settings.source.kind, "OverlongPark", message)
 

@@ -221,7 +221,7 @@ def find_failed_warms(services: ActionServices, run_id: str) -> FailedReports:
     """
     rows = [] if "\0" in run_id else warms.list_by_run(services.context.engine, run_id)
     if not rows:
-        raise NotFound(f"there is no run {run_id[:250]!r} with warms; `adwarm status` lists the latest runs")
+        raise NotFound(f"there is no run {run_id[:250]!r} with warms; `adwarm status --all` lists the latest runs")
     failed = {
         row.key: Failure(row.key, row.error or "no reason given", str(row.status))
         for row in rows

@@ -1,4 +1,4 @@
-"""`adwarm status`: what is stored, planned, queued, running, limited, closed and healed."""
+"""`adwarm status`: a verdict in five lines; what is stored, queued, running and limited with `--all`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,8 +19,9 @@ from adwarm.cli.status_parts import (
     report_integrity,
 )
 from adwarm.cli.strategy import COLUMNS, report_fields, table_row
-from adwarm.cli.terminal import JsonOption, print_json, print_table
+from adwarm.cli.terminal import JsonOption, print_json, print_lines, print_note, print_table
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.wording import format_ago, format_count, format_utc
 
 if TYPE_CHECKING:
     from adwarm.backpressure import AdmissionStatus
@@ -56,13 +57,14 @@ def status(
     actions: Annotated[
         bool, typer.Option("--actions", help="List what people did on the page and the command line instead.")
     ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show every figure, which --json does as well.")] = False,
     digest: Annotated[
         bool, typer.Option("--digest", help="Print the weekly digest as it would be sent now instead.")
     ] = False,
     limit: Annotated[int, typer.Option(help="With --requests or --actions: how many to list.", min=1, max=1000)] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is stored, planned, queued, running, limited, closed and healed; or follow one id.
+    """Say in five lines whether the cache is warm, what it saves and costs, and what to do; or follow one id.
 
     With ID: each step from plan or request over errors and fetch to the stored entry and its reads; of a request also
     its state, position and deadline, and where its answer is. Log lines carry the same ids: `ADWARM_LOG__FORMAT=json`
@@ -70,8 +72,8 @@ def status(
     """
     from adwarm.runtime import Runtime
 
-    if (identifier is not None) + requests + actions + digest > 1:
-        raise BadRequest("an ID, --requests, --actions and --digest are different questions; ask one of them")
+    if (identifier is not None) + requests + actions + digest + everything > 1:
+        raise BadRequest("an ID, --requests, --actions, --digest and --all are different questions; ask one of them")
     runtime = Runtime()
     if identifier is not None:
         print_id(runtime, identifier, as_json=as_json)
@@ -81,8 +83,44 @@ def status(
         print_actions(runtime, limit, as_json=as_json)
     elif digest:
         print_digest(runtime, as_json=as_json)
-    else:
+    elif everything or as_json:
         _print_status(runtime, as_json=as_json)
+    else:
+        _print_summary(runtime)
+
+
+def _print_summary(runtime: "Runtime") -> None:
+    """Print the verdict, and what a person asks first, each in a line."""
+    from adwarm.queries.digest import describe_cost, list_needs
+    from adwarm.queries.headline import evaluate_situation, load_situation
+    from adwarm.queries.worth import get_worth
+    from adwarm.store.read_traffic import get_week_totals
+
+    now = runtime.clock.now()
+    situation = load_situation(runtime.engine, runtime.queue.status(), now)
+    headline, needs = evaluate_situation(situation, now), list_needs(runtime.engine, now)
+    more = f"; {len(needs) - 1:,} more: adwarm status --digest" if len(needs) > 1 else ""
+    run = "never" if situation.newest_run is None else format_ago(situation.newest_run, now)
+    lines = {
+        "Worth": get_worth(runtime.engine, get_week_totals(runtime.engine, now), now)
+        or "nobody opened a report through adwarm in the last 7 days",
+        "Cost": f"{describe_cost(runtime.context, now)} (last 7 days)",
+        "Work": f"last plan {run}; {format_count(situation.waiting, 'request waits', 'requests wait')}",
+        "Forecast": _describe_forecast(_forecast_fields(runtime)),
+        "To do": f"{needs[0]}{more}" if needs else headline.next_step or "nothing",
+    }
+    verdict = f"{headline.sentence} {headline.reason}"
+    print_lines([(2, verdict), *((12, f"  {name + ':':9} {text}") for name, text in lines.items())])
+    print_note("adwarm status --all shows every figure")
+
+
+def _describe_forecast(fields: dict[str, Any]) -> str:
+    """Return which forecast is live, in a line."""
+    if fields["live"] is None:
+        return str(fields["why"])
+    kind, until = str(fields["kind"]).replace("_", " "), format_utc(fields["trained_until"])
+    damage = f"; {fields['problem']}" if "problem" in fields else ""
+    return f"{kind}, {fields['keys']:,} reports, trained until {until}{damage}"
 
 
 def _print_status(runtime: "Runtime", *, as_json: bool) -> None:

@@ -14,7 +14,18 @@ from typing import Any, Final
 
 from adwarm_client.wording import format_duration
 
-__all__ = ["format_bytes", "format_count", "format_csv", "format_duration", "format_plain", "format_some", "format_utc"]
+__all__ = [
+    "describe_scope",
+    "format_ago",
+    "format_bytes",
+    "format_count",
+    "format_csv",
+    "format_duration",
+    "format_plain",
+    "format_some",
+    "format_utc",
+    "format_visible",
+]
 INVISIBLE: Final = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
     "\\ufeff\\ud800-\\udfff]"
@@ -29,6 +40,7 @@ _FORMULA_STARTS: Final = frozenset("=+-@＝＋－＠")
 _BREAKS: Final = frozenset("\t\r\n")
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NEEDS_QUOTES: Final = re.compile(r'[",\r\n]')
+_SCOPES: Final = {"fleet": "all accounts together", "app": "the app", "token": "the access token"}
 
 
 def format_count(count: int, noun: str, plural: str | None = None) -> str:
@@ -58,6 +70,23 @@ def format_bytes(count: int) -> str:
 def format_utc(moment: datetime | None) -> str:
     """Return a UTC time to the minute, such as `2026-11-25 09:00 UTC`; says so when it is not recorded."""
     return "a time that is not recorded" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def format_ago(moment: datetime, now: datetime) -> str:
+    """Return how long ago a time was, such as `5 min ago`, or how far ahead it is, such as `in 5 min`."""
+    seconds = (now - moment).total_seconds()
+    return f"{format_duration(seconds)} ago" if seconds >= 0 else f"in {format_duration(-seconds)}"
+
+
+def describe_scope(name: str) -> str:
+    """Return the name of a scope in words: `app:4711` as `the app 4711`, `fleet` as `all accounts together`."""
+    kind, _, rest = name.partition(":")
+    return f"{_SCOPES.get(kind, f'the {kind}')} {rest}".strip()
+
+
+def format_visible(value: object) -> str:
+    """Return a text of somebody else without invisible characters, such as those that turn what follows them."""
+    return INVISIBLE.sub("", str(value))
 
 
 def format_plain(text: str) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from adwarm import charts
 from adwarm.charts import load_templates
 from adwarm.fatigue.recommendation import format_loss
-from adwarm.foundation.wording import INVISIBLE, format_bytes, format_duration
+from adwarm.foundation.wording import describe_scope, format_ago, format_bytes, format_duration, format_visible
 from adwarm.planning.explanations import format_percent
 
 _ERROR_KINDS: Final = {
@@ -31,7 +31,6 @@ _ERROR_KINDS: Final = {
 }
 NOTHING: Final = "\u2013"
 """Stands for a value that does not exist."""
-_KINDS: Final = {"fleet": "all accounts together", "app": "the app", "token": "the access token"}
 _DIRECTION_MARKS: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 """The files of the folder `static`, with their content types. No other name is served."""
@@ -40,11 +39,6 @@ STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg
 def format_number(value: float | None, digits: int = 0) -> str:
     """Return a number with thousands separators; a dash for None."""
     return NOTHING if value is None else f"{value:z,.{digits}f}"
-
-
-def format_visible(value: object) -> str:
-    """Return a text of somebody else without invisible characters, such as those that turn what follows them."""
-    return INVISIBLE.sub("", str(value))
 
 
 def format_about(value: int) -> str:
@@ -73,12 +67,9 @@ def format_size(value: int | None) -> str:
     return NOTHING if value is None else format_bytes(value)
 
 
-def format_ago(value: datetime | None, now: datetime) -> str:
-    """Return how long ago a time was, such as `5 min ago`, or how far ahead it is, such as `in 5 min`."""
-    if value is None:
-        return NOTHING
-    seconds = (now - value).total_seconds()
-    return f"{format_duration(seconds)} ago" if seconds >= 0 else f"in {format_duration(-seconds)}"
+def show_ago(value: datetime | None, now: datetime) -> str:
+    """Return how long ago a time was, or how far ahead it is; a dash for None."""
+    return NOTHING if value is None else format_ago(value, now)
 
 
 def format_error_kind(value: str) -> str:
@@ -107,18 +98,12 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "time": format_time,
     "seconds": format_seconds,
     "size": format_size,
-    "ago": format_ago,
+    "ago": show_ago,
     "words": format_words,
     "error_kind": format_error_kind,
     "with_code": format_code,
 }
 """The filters of the page's templates, by name."""
-
-
-def describe_scope(name: str) -> str:
-    """Return the name of a scope in words: `app:4711` as `the app 4711`, `fleet` as `all accounts together`."""
-    kind, _, rest = name.partition(":")
-    return f"{_KINDS.get(kind, f'the {kind}')} {rest}".strip()
 
 
 def describe_gated(name: str) -> str:

@@ -60,7 +60,7 @@ def trace(context: Context, text: str) -> list[TraceStep]:
             request = requests.find(connection, int(match[2]))
         steps = [] if request is None else list(_trace_request(context, request))
     if not steps:
-        raise NotFound(f"nothing has the id {text[:60]!r}; `adwarm status` lists the latest runs")
+        raise NotFound(f"nothing has the id {text[:60]!r}; `adwarm status --all` lists the latest runs")
     return steps
 
 

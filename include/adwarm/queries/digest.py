@@ -16,6 +16,7 @@ from adwarm.foundation.wording import format_count, format_some
 from adwarm.planning.explanations import format_percent
 from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, get_first_fresh_day
 from adwarm.queries.fatigue_overview import count_due, list_due
+from adwarm.queries.worth import get_worth
 from adwarm.recovery.alerts import StoredAlerts
 from adwarm.recovery.channels import WEEKLY_DIGEST
 from adwarm.settings import Settings
@@ -56,12 +57,13 @@ def send_digest(context: Context, to: StoredAlerts, now: datetime) -> bool:
 def build_digest(context: Context, now: datetime) -> tuple[str, str]:
     """Return the title and the text of the digest of the seven days before `now`."""
     warmth, share = _describe_warmth(context.engine, now)
-    needs, accounts = _list_needs(context.engine, now), AccountFilter(since=get_first_fresh_day(now))
+    needs, accounts = list_needs(context.engine, now), AccountFilter(since=get_first_fresh_day(now))
     due = count_due(context.engine, accounts)
     title = f"adwarm: {share}, {format_count(len(needs), 'thing')} to do"
+    worth = get_worth(context.engine, read_traffic.get_week_totals(context.engine, now), now)
     parts = {
-        "How warm": [warmth],
-        "What it cost": [_describe_cost(context, now)],
+        "How warm": [warmth, *([str(worth)] if worth else [])],
+        "What it cost": [describe_cost(context, now)],
         "What needs a person": _shorten(needs, "adwarm status") or ["nothing"],
     }
     if due.last_day is not None:  # dashboards have no ads
@@ -89,7 +91,7 @@ def _describe_warmth(engine: Engine, now: datetime) -> tuple[str, str]:
     return f"{share} of {opens} found a fresh report{past}{warms}", f"{share} of opens fresh"
 
 
-def _describe_cost(context: Context, now: datetime) -> str:
+def describe_cost(context: Context, now: datetime) -> str:
     """Return the calls of the week, and the share of their budget that planned warms took."""
     week = read_traffic.get_week_totals(context.engine, now)
     causes = read_traffic.get_week_calls(context.engine, now).causes
@@ -102,7 +104,7 @@ def _describe_cost(context: Context, now: datetime) -> str:
     return f"{calls} to the platform{throttled}{own}; warms took {spent / budget:.1%} of what their budget allows"
 
 
-def _list_needs(engine: Engine, now: datetime) -> list[str]:
+def list_needs(engine: Engine, now: datetime) -> list[str]:
     """Return what only a person can mend: closed gates, tokens that expire, and open alerts about anything else."""
     closed = [gate for gate in list_closed(engine, now.timestamp()) if gate.opened_by in _LIFTS]
     denied = sorted({gate.account_id or gate.scope for gate in closed if gate.rule is Rule.DENIAL})

@@ -200,7 +200,7 @@ _STEPS: Final = {
     ),
     "Throttled": (
         "Wait until the pause ends, which needs no action. If it returns daily, lower the budgets of the strategies; "
-        "`adwarm status` shows who is parked until when."
+        "`adwarm status --all` shows who is parked until when."
     ),
     "Denied": (
         "Ask its owner to let the user of the connection read it, then run "
@@ -241,8 +241,8 @@ _STEPS: Final = {
     "BadRequest": "Correct the setting or the report that the message names; the same call fails until then.",
     "NotFound": "Check that the account or the object still exists; `adwarm accounts discover` lists the accounts.",
     "OverlongPark": (
-        "Check in the platform's own tools whether the app is limited. If the pause is a fault, `adwarm status` shows "
-        "the scope, which is called again after the longest pause."
+        "Check in the platform's own tools whether the app is limited. If the pause is a fault, `adwarm status --all` "
+        "shows the scope, which is called again after the longest pause."
     ),
     "OrphanReport": (
         "Nothing is lost: the report is requested again. If this repeats, look for workers that are killed, for "
@@ -254,14 +254,15 @@ _STEPS: Final = {
     ),
     "Isolated": (
         "Look at the error behind it: `adwarm errors` lists it. It is used again by itself when its probes succeed; "
-        "`adwarm status` shows until when."
+        "`adwarm status --all` shows until when."
     ),
     "Reconciliation": (
         "Compare the figures that the message names with the platform's own page; `adwarm maintain --verify` checks "
         "stored days."
     ),
     "WarmingLate": (
-        "Open the run in Airflow and look at its first failed or running task; `adwarm status` shows what is limited."
+        "Open the run in Airflow and look at its first failed or running task; `adwarm status --all` shows what is "
+        "limited."
     ),
 }
 _DEFAULT: Final = "Look at the errors with `adwarm errors --kind {kind}`; `adwarm doctor` checks the installation."

@@ -221,7 +221,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("broken")
 def test_an_unexpected_error_is_one_line_and_a_file(adwarm: Adwarm, home: Path) -> None:
     """The line names error and file; the file has the whole chain and is private; neither contains a secret."""
-    result = adwarm("status")
+    result = adwarm("status", "--all")
     [path] = (home / "errors").iterdir()
     text = path.read_text(encoding="utf-8")
 
@@ -229,7 +229,7 @@ def test_an_unexpected_error_is_one_line_and_a_file(adwarm: Adwarm, home: Path) 
     assert result.stderr.startswith("adwarm: unexpected error KeyError")
     assert str(path) in result.stderr
     assert "Traceback (most recent call last)" in text
-    assert all(word in text for word in ("ValueError", "KeyError", "test_app.py", "adwarm status"))
+    assert all(word in text for word in ("ValueError", "KeyError", "test_app.py", "adwarm status --all"))
     assert SECRET not in result.stderr + text
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -252,11 +252,11 @@ def test_a_read_only_home_is_no_second_error(
     adwarm("db", "upgrade")
     (home / "errors").write_text("a file where the folder should be")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    first = adwarm("status")
+    first = adwarm("status", "--all")
     [path] = tmp_path.glob("adwarm-error-*.txt")
     with monkeypatch.context() as closed:
         closed.setattr(tempfile, "tempdir", str(home / "errors"))
-        second = adwarm("status")
+        second = adwarm("status", "--all")
 
     assert str(path) in first.stderr
     assert "could not be written" in second.stderr

@@ -50,7 +50,7 @@ def test_the_steps_are_shown(adwarm: Adwarm, wall_clock: WallClock) -> None:
     shown = adwarm("maintain", "--list").stdout
     assert "never run" not in shown
     assert "differ from the platform's" in shown
-    assert "Maintenance" in adwarm("status").stdout
+    assert "Maintenance" in adwarm("status", "--all").stdout
 
 
 def test_a_degraded_answer_is_repaired(adwarm: Adwarm) -> None:
@@ -114,7 +114,7 @@ def test_verify_counts_by_kind(adwarm: Adwarm) -> None:
     assert set(kinds) == {"snapshot", "aggregate", "partition", "entry"}
     assert [kinds["entry"][name] for name in ("checked", "damaged", "repaired")] == [1, 1, 1]
     assert [kinds["partition"][name] for name in ("checked", "damaged", "repaired")] == [1, 0, 0]
-    shown = adwarm("status")
+    shown = adwarm("status", "--all")
     assert "Integrity, last 7 days" in shown.stdout
     assert "Damaged data that is not replaced yet" in shown.stdout
     adwarm("warm", "act_1", "--range", "last_7d")

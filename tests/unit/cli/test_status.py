@@ -57,7 +57,7 @@ def test_status_shows_what_is_stored(adwarm: Adwarm) -> None:
     assert document["forecast"]["live"] is None
     (machine,) = document["machines"]
     assert (machine["memory_percent"], machine["limit"]) == (10.0, None)
-    shown = adwarm("status")
+    shown = adwarm("status", "--all")
     assert shown.exit_code == 0
     assert "its calls are not limited" in " ".join(shown.stdout.split())
     assert all(
@@ -66,9 +66,23 @@ def test_status_shows_what_is_stored(adwarm: Adwarm) -> None:
     )
 
 
+def test_status_is_a_verdict_and_five_lines(adwarm: Adwarm) -> None:
+    """Empty, it says what to do; after a read, with warming switched off, who did that."""
+    empty = adwarm("status").stdout.splitlines()
+    assert (len(empty), empty[0].startswith("Nothing is stored.")) == (6, True)
+    assert empty[-1].startswith("  To do:    Run the DAG adwarm_intelligent_warming")
+    adwarm("warm", "act_1", "--range", "yesterday")
+    adwarm("get", "act_1", "yesterday")
+    adwarm("gate", "switch", "warming", "off", "--why", "the sale")
+    shown = adwarm("status").stdout.splitlines()
+    assert [line.split(":")[0].strip() for line in shown[1:]] == ["Worth", "Cost", "Work", "Forecast", "To do"]
+    assert shown[0].startswith("Warming is switched off")
+    assert "Last 7 days, until" in shown[1]
+
+
 def test_each_figure_is_explained(adwarm: Adwarm) -> None:
     """Each name of the parts that list figures has words, and they are printed beside it; no words are left over."""
-    document, shown = adwarm("status", "--json").json, adwarm("status").stdout
+    document, shown = adwarm("status", "--json").json, adwarm("status", "--all").stdout
     known = {
         **{part: set(document[part]) for part in ("entries", "traffic_24h")},
         "warms": {*WarmStatus, *document["warms"]},
@@ -81,7 +95,7 @@ def test_each_figure_is_explained(adwarm: Adwarm) -> None:
 
 def test_status_shows_what_compression_saves(adwarm: Adwarm) -> None:
     """Nothing at first; after a warm and a read, in other processes, the bytes saved, by codec and in total."""
-    assert "nothing was compressed" in adwarm("status").stdout
+    assert "nothing was compressed" in adwarm("status", "--all").stdout
     adwarm("warm", "act_1", "--range", "last_30d")
     adwarm("get", "act_1", "last_30d")
     totals = adwarm("status", "--json").json["compression_7d"]
@@ -92,7 +106,7 @@ def test_status_shows_what_compression_saves(adwarm: Adwarm) -> None:
     assert 0 < zstd["ratio"] < 1
     assert 0 < zstd["median_pack_ms"] == zstd["p95_pack_ms"]
     assert 0 < zstd["median_unpack_ms"] <= zstd["p95_unpack_ms"]
-    assert "Compression of the last 7 days" in adwarm("status").stdout
+    assert "Compression of the last 7 days" in adwarm("status", "--all").stdout
 
 
 def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
@@ -103,7 +117,7 @@ def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
 
 def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:
     """It shows calls in flight by class, parked scopes with times and reason, and open breakers with their cause."""
-    quiet = adwarm("status").stdout
+    quiet = adwarm("status", "--all").stdout
     runtime = Runtime()
     for _ in range(runtime.settings.backpressure.breaker_min_calls - 1):
         _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
@@ -111,7 +125,7 @@ def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:
     _settle(runtime, "account:act_1", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
     _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
     parked, breaker = adwarm("status", "--json").json["gates"]
-    shown = adwarm("status").stdout
+    shown = adwarm("status", "--all").stdout
 
     assert "every scope may be called" in quiet
     assert (parked["scope"], parked["rule"], parked["opened_by"]) == ("account:act_1", "park", "time")
@@ -128,17 +142,17 @@ def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:
 
 def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Adwarm) -> None:
     """The first of many parked accounts are shown, with their number."""
-    adwarm("status")
+    adwarm("status", "--all")
     runtime = Runtime()
     for number in range(25):
         _settle(runtime, f"account:act_{number}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
 
-    assert "the first 20 of 25" in adwarm("status").stdout
+    assert "the first 20 of 25" in adwarm("status", "--all").stdout
 
 
 def test_an_overlong_park_is_cut_and_alerts(adwarm: Adwarm) -> None:
     """A park of a billion minutes is cut to a day, status shows it, and the scopes of a source make one alert."""
-    adwarm("status")
+    adwarm("status", "--all")
     runtime = Runtime()
     for account in ("act_0", "act_1"):
         _settle(runtime, f"account:{account}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=6e10))
@@ -192,7 +206,7 @@ def test_status_shows_what_is_isolated_and_healed(adwarm: Adwarm) -> None:
         "gates": [],
         "healing": [],
     }
-    assert "Not called now: nothing" in adwarm("status").stdout
+    assert "Not called now: nothing" in adwarm("status", "--all").stdout
     runtime = Runtime()
     for _ in range(5):
         runtime.isolation.record("connection:main", failed=True, reason="TokenDead: expired", kind="TokenDead")
@@ -206,5 +220,5 @@ def test_status_shows_what_is_isolated_and_healed(adwarm: Adwarm) -> None:
     since, until = (datetime.fromisoformat(isolated[name]) for name in ("since", "until"))
     assert (until - since).total_seconds() == 300
     assert (healing["action"], healing["scope"], healing["succeeded"]) == ("token_refresh", "main", False)
-    shown = adwarm("status").stdout
+    shown = adwarm("status", "--all").stdout
     assert all(text in shown for text in ("connection:main", "TokenDead: expired", "the token is the same"))

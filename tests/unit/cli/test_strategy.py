@@ -45,7 +45,7 @@ def test_a_new_installation_lists_its_default(adwarm: Adwarm) -> None:
     )
     [shown] = adwarm("status", "--json").json["strategies"]
     assert shown["name"] == "default_dashboards"
-    assert "default_dashboards" in adwarm("status").stdout
+    assert "default_dashboards" in adwarm("status", "--all").stdout
 
 
 def test_set_creates_and_changes_only_what_is_given(adwarm: Adwarm) -> None:

@@ -20,7 +20,7 @@ def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
     queue = adwarm("status", "--json").json["queue"]
     assert (queue["pending"], queue["high"]["pending"], queue["low"]["pending"]) == (1, 1, 0)
     assert queue["high"]["oldest_seconds"] >= 0
-    shown = adwarm("status").stdout
+    shown = adwarm("status", "--all").stdout
     assert "Queue: 1 of 100 pending" in shown
 
 

@@ -9,6 +9,7 @@ from adwarm.backpressure.machine_load import list_machines
 from adwarm.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.gate import to_datetime
+from adwarm.foundation.wording import describe_scope
 from adwarm.maintenance.platform_watch import (
     TIER_CALLS,
     TIER_DAYS,
@@ -18,7 +19,7 @@ from adwarm.maintenance.platform_watch import (
     list_refused,
 )
 from adwarm.model import Priority
-from adwarm.pages.rendering import describe_gated, describe_scope
+from adwarm.pages.rendering import describe_gated
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.now_tab import list_parked, show_scope
 from adwarm.queries.operation import list_grants, list_short_groups

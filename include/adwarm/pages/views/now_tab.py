@@ -1,26 +1,26 @@
 """The tab *Now*: is the cache warm, what does it cost, what is stuck and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine
 
 from adwarm.backpressure import ScopeStatus
 from adwarm.backpressure.quota_usage import SLOW_PERCENT
-from adwarm.backpressure.request_queue import QueueStatus
 from adwarm.charts import Series
 from adwarm.foundation.clock import floor_to
-from adwarm.foundation.gate import Gate, Rule, to_datetime
-from adwarm.pages.rendering import describe_scope, format_share
+from adwarm.foundation.gate import Rule
+from adwarm.foundation.wording import describe_scope
+from adwarm.pages.rendering import format_share
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.pages.views.headline import Situation, evaluate_situation
-from adwarm.queries.operation import compare_last_day, get_situation, list_failures, list_report_costs
+from adwarm.queries.headline import evaluate_situation, load_situation
+from adwarm.queries.operation import compare_last_day, list_failures, list_report_costs
+from adwarm.queries.worth import get_worth
 from adwarm.store import alerts, entries, jobs, warm_usage
 from adwarm.store.gates import list_closed
 from adwarm.store.read_traffic import add_up, get_day_calls, get_day_start, get_day_totals, get_week_start, list_hours
-from adwarm.store.switches import to_switches
 
 REFRESH_SECONDS: Final = 15
 _MAX_ROWS: Final = 10
@@ -40,10 +40,11 @@ Values = Mapping[str, Any]
 def load_headline(request: TileRequest) -> Values:
     """Return the state of everything, and the switches."""
     engine = request.services.context.engine
-    day = get_day_totals(engine, request.now)
-    gates = list_closed(engine, request.now.timestamp(), also=Rule.SWITCH)
-    situation = _build_situation(get_situation(engine), gates, day, request.services.queue.status())
-    return {"headline": evaluate_situation(situation, request.now), "situation": situation}
+    situation = load_situation(engine, request.services.queue.status(), request.now)
+    return {
+        "headline": evaluate_situation(situation, request.now),
+        "situation": situation,
+    }
 
 
 def load_hits(request: TileRequest) -> Values:
@@ -58,6 +59,7 @@ def load_hits(request: TileRequest) -> Values:
     return {
         "day": day,
         "week": week,
+        "worth": get_worth(request.services.context.engine, week, request.now),
         "series": [Series("% found a fresh report", [None if r is None else 100 * r for r in ratios])],
         "labels": [f"{hour:%H}:00" for hour in hours],
         "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in points],
@@ -144,28 +146,6 @@ def show_scope(scope: ScopeStatus, parked: AbstractSet[str]) -> dict[str, Any]:
         "is_parked": scope.scope in parked,
         "is_shared": scope.is_shared,
     }
-
-
-def _build_situation(figures: Row[Any], gates: Sequence[Gate], day: Mapping[str, Any], queue: QueueStatus) -> Situation:
-    """Return the figures of the headline: of shared scopes that parked longest, of sources the one tested last."""
-    shared = [gate for gate in gates if gate.account_id is None]
-    parked = next((gate for gate in shared if gate.rule is Rule.PARK), None)
-    broken = next((gate for gate in shared if gate.rule is Rule.BREAKER), None)
-    names = ("mode", "newest_run", "open_alerts")
-    return Situation(
-        first_opens=int(day["first_opens"]),
-        first_hits=int(day["first_hits"]),
-        has_entries=figures.any_entry is not None,
-        waiting=queue.pending,
-        oldest_seconds=queue.oldest_seconds or 0.0,
-        switches={str(name): state for name, state in to_switches(gates).items() if state.changed_at is not None},
-        parked_scope=parked.scope if parked else None,
-        parked_until=to_datetime(parked.closed_until) if parked else None,
-        parked_why=parked.why if parked else None,
-        broken_source=broken.scope.removeprefix("source:") if broken else None,
-        probe_at=to_datetime(broken.closed_until) if broken else None,
-        **{name: figures._mapping[name] for name in names},
-    )
 
 
 TABS: Final = (

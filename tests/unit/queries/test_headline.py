@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.pages.views.headline import (
+from adwarm.queries.headline import (
     FEWEST_OPENS,
     GOOD_RATIO,
     LATE_AFTER,

@@ -1,4 +1,4 @@
-"""The headline of the tab *Now*: one state of the whole installation, why, and what to do next.
+"""The verdict: one state of the whole installation, why, and what to do next; the page and `adwarm status` show it.
 
 The first rule that applies decides:
 
@@ -26,10 +26,24 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from adwarm.foundation.wording import format_count, format_duration
+from sqlalchemy import Engine
+
+from adwarm.backpressure.request_queue import QueueStatus
+from adwarm.foundation.gate import Rule, to_datetime
+from adwarm.foundation.wording import (
+    describe_scope,
+    format_ago,
+    format_count,
+    format_duration,
+    format_utc,
+    format_visible,
+)
 from adwarm.model import Mode
-from adwarm.pages.rendering import describe_scope, format_ago, format_share, format_time, format_visible
-from adwarm.store.switches import SwitchState
+from adwarm.planning.explanations import format_percent
+from adwarm.queries.operation import get_situation
+from adwarm.store.gates import list_closed
+from adwarm.store.read_traffic import get_day_totals
+from adwarm.store.switches import SwitchState, to_switches
 
 LATE_AFTER: Final = timedelta(hours=3)
 LONG_WAIT: Final = timedelta(minutes=30)
@@ -50,7 +64,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """The figures that the headline rests on; see `queries.operation.get_situation` and `store.gates`.
+    """The figures that the headline rests on; see `load_situation`.
 
     Attributes:
         first_opens: of the last 24 hours.
@@ -115,6 +129,30 @@ class Headline:
     link: str
 
 
+def load_situation(engine: Engine, queue: QueueStatus, now: datetime) -> Situation:
+    """Return the figures of now: of shared scopes the one parked longest, of sources the one tested last."""
+    figures, day = get_situation(engine), get_day_totals(engine, now)
+    gates = list_closed(engine, now.timestamp(), also=Rule.SWITCH)
+    shared = [gate for gate in gates if gate.account_id is None]
+    parked = next((gate for gate in shared if gate.rule is Rule.PARK), None)
+    broken = next((gate for gate in shared if gate.rule is Rule.BREAKER), None)
+    names = ("mode", "newest_run", "open_alerts")
+    return Situation(
+        first_opens=int(day["first_opens"]),
+        first_hits=int(day["first_hits"]),
+        has_entries=figures.any_entry is not None,
+        waiting=queue.pending,
+        oldest_seconds=queue.oldest_seconds or 0.0,
+        switches={str(name): state for name, state in to_switches(gates).items() if state.changed_at is not None},
+        parked_scope=parked.scope if parked else None,
+        parked_until=to_datetime(parked.closed_until) if parked else None,
+        parked_why=parked.why if parked else None,
+        broken_source=broken.scope.removeprefix("source:") if broken else None,
+        probe_at=to_datetime(broken.closed_until) if broken else None,
+        **{name: figures._mapping[name] for name in names},
+    )
+
+
 def evaluate_situation(situation: Situation, now: datetime) -> Headline:
     """Return the headline of a situation."""
     situations = (rule(situation, now) for rule in _RULES)
@@ -138,8 +176,9 @@ def _broken(situation: Situation, now: datetime) -> Headline | None:
     if situation.broken_source is None:
         return None
     name, probe = situation.broken_source, situation.probe_at
-    is_ahead = probe is not None and probe > now
-    test = f"the next test is {format_ago(probe, now)}" if is_ahead else "the next call is a test"
+    test = (
+        f"the next test is {format_ago(probe, now)}" if probe is not None and probe > now else "the next call is a test"
+    )
     reason = f"Calls to {name} kept failing, so they are paused; {test}."
     step = "Read the newest errors under Flow. Stored reports are served; calls go on by themselves after a good test."
     return Headline(State.STUCK, f"Stuck: {name} does not answer.", reason, step, "flow")
@@ -151,7 +190,7 @@ def _parked(situation: Situation, now: datetime) -> Headline | None:
         return None
     name = describe_scope(situation.parked_scope)
     why = format_visible(situation.parked_why or "The platform asked for a pause")
-    reason = f"{why}; calls pause until {format_time(until)}."
+    reason = f"{why}; calls pause until {format_utc(until)}."
     step = "Wait, which needs no action. If this returns daily, lower the budgets of the strategies."
     return Headline(State.STUCK, f"Stuck: calls of {name} are paused.", reason, step, "flow")
 
@@ -237,7 +276,7 @@ def _describe_hits(situation: Situation) -> str:
     if ratio is None:
         return "Nobody opened a report through adwarm in the last 24 hours."
     opens = format_count(situation.first_opens, "first open", "first opens")
-    return f"{format_share(ratio)} of {opens} in the last 24 hours found a fresh report."
+    return f"{format_percent(ratio)} of {opens} in the last 24 hours found a fresh report."
 
 
 _RULES: Final[tuple[Callable[[Situation, datetime], Headline | None], ...]] = (
