@@ -23,8 +23,8 @@ def fatigued_ads() -> None:
         from adwarm_airflow.task_context import open_runtime
 
         day, engine = date.fromisoformat(context["partition_key"]), open_runtime().engine
-        listed = [item.score for name in accounts.get_many(engine) for item in scores.list_latest(engine, name, day)]
-        critical = [item for item in listed if item.as_of == day and item.status == "critical"]
+        listed = [item.score for name in accounts.get_many(engine) for item in scores.list_day(engine, name, day)]
+        critical = [item for item in listed if item.status == "critical"]
         return [f"{item.account_id} {item.ad_name}" for item in critical]
 
     list_critical()

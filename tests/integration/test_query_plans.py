@@ -190,7 +190,6 @@ def read_days(store: Store) -> None:
 
 def read_scores(store: Store) -> None:
     """Find an account's newest scores."""
-    scores.list_latest(store.engine, ACCOUNT)
     day = scores.find_newest_day(store.engine, ACCOUNT)
     scores.list_day(store.engine, ACCOUNT, day or NOW.date())
 

@@ -19,7 +19,7 @@ from adwarm.fatigue.text_columns import read_ad_key, read_frequencies
 from adwarm.model import ColumnTable, FatigueScore
 from adwarm.settings import FatigueSettings
 from adwarm.store.fatigue_days import ScoreInputs
-from adwarm.store.scores import DayScores, publish_days
+from adwarm.store.scores import DayScores, StoredScore, find_newest_day, list_day, publish_days
 
 _FIELDS = tuple(field.name for field in fields(FatigueScore))
 
@@ -99,3 +99,9 @@ def score_rows(
     for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):
         frequency[number, -1] = by_ad.get(key, np.nan)
     return list_scores(score_panel(panel, measure_priors(panel, month), frequency, settings, panel.days - 1), as_of)
+
+
+def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> list[StoredScore]:
+    """Return the account's newest scores, not later than `as_of`, in the order of all lists."""
+    day = find_newest_day(engine, account_id, as_of)
+    return [] if day is None else list_day(engine, account_id, day)

@@ -153,7 +153,7 @@ class Client(_BaseClient):
         return self.report(account, date_range, report, **options).frame(table)
 
     def scores(self, account: str, as_of: date | None = None, ad_id: str | None = None) -> list[dict[str, Any]]:
-        """Return the fatigue scores of an account's ads, the most fatigued first.
+        """Return the fatigue scores of an account's ads, most spend times loss first.
 
         Args:
             account: account id.

@@ -29,8 +29,6 @@ export interface ScoreOptions extends CallOptions {
   readonly status?: Score['status']
   /** Only ads whose alarm is on this level. */
   readonly alarm?: Score['alarm']
-  /** `total` (the default): the most fatigued ad first; `action`: alarms before that. */
-  readonly order?: 'action' | 'total'
   /** Scores on a page; at most 1,000. */
   readonly limit?: number
   /** `next_cursor` of the page before. */
@@ -180,14 +178,13 @@ export class AdwarmClient {
     }
   }
 
-  /** Returns one page of an account's fatigue scores, the most fatigued ad first. */
+  /** Returns one page of an account's fatigue scores, most spend times loss first. */
   async scores(account: string, options: ScoreOptions = {}): Promise<ScorePage> {
     const query = new URLSearchParams()
     if (options.adId !== undefined) query.set('ad_id', options.adId)
     if (options.asOf !== undefined) query.set('as_of', options.asOf)
     if (options.status !== undefined) query.set('status', options.status)
     if (options.alarm !== undefined) query.set('alarm', options.alarm)
-    if (options.order !== undefined) query.set('order', options.order)
     if (options.limit !== undefined) query.set('limit', String(options.limit))
     if (options.cursor !== undefined) query.set('cursor', options.cursor)
     return this.get<ScorePage>(`/v1/scores/${encodeURIComponent(account)}`, options, query)

@@ -113,7 +113,7 @@ export interface paths {
         };
         /**
          * Fatigue scores of an account's ads
-         * @description The most fatigued ad first, pending ones last; all of one day. A page's `next_cursor` leads to the next.
+         * @description Most spend times loss first, pending ads last; all of one day. A page's `next_cursor` leads to the next.
          */
         get: operations["list_scores"];
         put?: never;
@@ -1030,7 +1030,7 @@ export interface components {
             loss: number | null;
             /**
              * Total
-             * @description Weighted mean of the available components, which orders ads.
+             * @description Weighted mean of the available components, which explains the loss.
              */
             total: number | null;
             /**
@@ -1856,8 +1856,6 @@ export interface operations {
                 status?: ("healthy" | "warning" | "critical" | "pending") | null;
                 /** @description Only ads whose alarm is on this level. */
                 alarm?: ("none" | "watch" | "alarm") | null;
-                /** @description `total`: the most fatigued ad first; `action`: alarms before that, then watched ads. */
-                order?: "action" | "total";
                 /** @description Scores on a page. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */

@@ -168,7 +168,7 @@ describe('the other calls', () => {
     await client.gates()
     await client.request(7)
     await client.scores('act_1', {asOf: '2026-01-01', adId: '5', limit: 10, cursor: 'x'})
-    await client.scores('act_1', {alarm: 'alarm', order: 'action'})
+    await client.scores('act_1', {alarm: 'alarm'})
     await client.scoreChanges('act_1', {since: '2026-01-01', asOf: '2026-01-02'})
     await client.scoreSummary('act_1')
     await client.enqueue('act_1', 'last_7d', {priority: 'low'})
@@ -179,7 +179,7 @@ describe('the other calls', () => {
       'GET /v1/gates',
       'GET /v1/requests/7',
       'GET /v1/scores/act_1?ad_id=5&as_of=2026-01-01&limit=10&cursor=x',
-      'GET /v1/scores/act_1?alarm=alarm&order=action',
+      'GET /v1/scores/act_1?alarm=alarm',
       'GET /v1/scores/act_1/changes?since=2026-01-01&as_of=2026-01-02',
       'GET /v1/scores/act_1/summary',
       'POST /v1/requests',

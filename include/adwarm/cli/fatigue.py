@@ -51,7 +51,7 @@ class _Selection:
     runtime: "Runtime"
     account: "Account"
     day: date
-    scores: "list[StoredScore]"  # every score of the day, what needs an action first
+    scores: "list[StoredScore]"  # every score of the day, in the order of all lists
     shown: "list[StoredScore]"  # those that the options select
 
     @property
@@ -74,7 +74,7 @@ def fatigue(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which ads of an account are fatigued: alarms first, then the highest score. Nothing is fetched."""
+    """Show which ads of an account are fatigued, most spend times loss first. Nothing is fetched."""
     day = parse_day(as_of) if as_of else None
     if score:
         if ad or changes or status or csv:

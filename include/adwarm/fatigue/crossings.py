@@ -43,12 +43,6 @@ class _Crossing:
     level: int
     before: EarlierScore
 
-    @property
-    def rank(self) -> tuple[float, int, float, str, str]:
-        """Sorts those first that lose most of what is spent, then the worst."""
-        score, loss = self.score, self.score.loss or 0.0
-        return -(score.recent_spend or 0.0) * loss, -self.level, -loss, score.account_id, score.ad_id
-
 
 def alert_on_crossings(
     context: Context, published: Collection[tuple[str, date]], now: datetime, pipeline: RecoveryPipeline
@@ -58,7 +52,7 @@ def alert_on_crossings(
     Args:
         published: accounts and as-of days whose scores a run has stored, or found stored.
     """
-    crossings = sorted(_iter_crossings(context, published, now), key=lambda item: item.rank)
+    crossings = sorted(_iter_crossings(context, published, now), key=lambda item: item.score.rank)
     fresh: list[_Crossing] = []
 
     def build(connection: Connection) -> NewAlert | None:

@@ -94,12 +94,12 @@ class AdChange:
 
 
 def list_changes(before: Sequence[StoredScore], after: Sequence[StoredScore]) -> list[AdChange]:
-    """Return what happened between two days of an account: alarms first, then by kind and the highest total."""
+    """Return what happened between two days of an account: alarms first, then by kind."""
     old = {item.score.ad_id: item for item in before}
     changes = [_compare(old.pop(item.score.ad_id, None), item) for item in after]
     changes += [AdChange("gone", item.score, item.score, restated=False) for item in old.values()]
     differing = [change for change in changes if change is not None]
-    return sorted(differing, key=lambda c: (_KIND_ORDER.index(c.kind), -(c.score.total or -1.0), c.score.ad_id))
+    return sorted(differing, key=lambda change: (_KIND_ORDER.index(change.kind), change.score.rank))
 
 
 def _compare(before: StoredScore | None, after: StoredScore) -> AdChange | None:

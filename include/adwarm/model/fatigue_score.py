@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, Literal
 FatigueStatus = Literal["healthy", "warning", "critical", "pending"]
 Component = Literal["creative", "audience", "algorithm"]
 AlarmLevel = Literal["none", "watch", "alarm"]
+LAST_RANK: Final = 1e300
+"""Stands for the rank of an ad whose loss is unknown, after those of all others."""
 FLAGS: Final = {
     "audience_changed": "the audience changed",
     "budget_changed": "the budget changed",
@@ -60,3 +62,10 @@ class FatigueScore:
     onset: Annotated[date | None, "Estimated first day of the decline, while `alarm` is not `none`."] = None
     cost_ratio: Annotated[float | None, "Recent cost per result as a multiple of the past; None without one."] = None
     recent_spend: Annotated[float | None, "Spend of the last seven days, the ad's weight in its account."] = None
+
+    @property
+    def rank(self) -> tuple[float, float, str, str]:
+        """The place in every list: most spend times loss first, then most loss; in SQL `store.scores.rank_columns`."""
+        if self.loss is None:
+            return LAST_RANK, LAST_RANK, self.account_id, self.ad_id
+        return -(self.recent_spend or 0.0) * self.loss, -self.loss, self.account_id, self.ad_id

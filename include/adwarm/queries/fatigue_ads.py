@@ -18,7 +18,7 @@ from adwarm.store.accounts import table as account
 from adwarm.store.columns import day_before
 from adwarm.store.creatives import AdCreative
 from adwarm.store.creatives import table as ad_creative
-from adwarm.store.scores import StoredScore, read_score
+from adwarm.store.scores import StoredScore, rank_columns, read_score
 from adwarm.store.scores import table as fatigue_score
 
 PAGE_SIZE: Final = 25
@@ -30,7 +30,7 @@ _FRESH_DAYS: Final = 4
 _CREATIVE = [ad_creative.c[item.name] for item in fields(AdCreative) if item.name != "ad_id"]
 AdKey = tuple[str, str]
 """Account id and ad id."""
-AdOrder = Literal["total", "change", "spend", "soon"]
+AdOrder = Literal["loss", "soon"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class AdQuery:
     """Which ads to list, and from which page.
 
     Attributes:
-        sort: by total, by the change since the day before, by spend of seven days, or by when they become critical.
+        sort: by what they lose of what is spent, or by when they become critical.
         page: 1 is the first one.
     """
 
     accounts: AccountFilter = field(default_factory=AccountFilter)
     status: FatigueStatus | None = None
     alarm: AlarmLevel | None = None
-    sort: AdOrder = "total"
+    sort: AdOrder = "loss"
     page: int = 1
 
 
@@ -195,37 +195,18 @@ def newest_days(accounts: AccountFilter) -> CTE:
 
 def _choose_ads(query: AdQuery) -> Select[Any]:
     """Return the keys of the ads of a filter in order, read from the index alone."""
-    newest = newest_days(query.accounts)
-    score = fatigue_score.alias("score")
-    keys = (score.c.account_id, score.c.ad_id)
-    conditions = [] if query.status is None else [score.c.status == query.status]
-    conditions += [] if query.alarm is None else [score.c.alarm == query.alarm]
-    if query.sort == "change":
-        # Both days in one pass: a join of the two would look each ad up on every day that it was ever scored.
-        is_now = score.c.as_of == newest.c.day
-        days = score.c.as_of.in_([newest.c.day, day_before(newest.c.day)])
-        rank: Any = func.max(case((is_now, score.c.total))) - func.max(case((is_now, None), else_=score.c.total))
-        selected = select(*keys, newest.c.day.label("as_of"))
-        selected = selected.join(newest, and_(score.c.account_id == newest.c.id, days)).group_by(*keys, newest.c.day)
-        selected = selected.having(func.max(case((and_(is_now, *conditions), 1), else_=0)) == 1)
-        return selected.order_by(rank.is_(None), rank.desc(), *keys)
-    is_newest = and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day)
-    selected = select(*keys, score.c.as_of).join(newest, is_newest).where(*conditions)
+    newest, score = newest_days(query.accounts), fatigue_score.alias("score").c
+    conditions = [] if query.status is None else [score.status == query.status]
+    conditions += [] if query.alarm is None else [score.alarm == query.alarm]
+    is_newest = and_(score.account_id == newest.c.id, score.as_of == newest.c.day)
+    selected = select(score.account_id, score.ad_id, score.as_of).join(newest, is_newest).where(*conditions)
     if query.sort == "soon":
-        days_left = case((score.c.status != "critical", score.c.days_to_critical))
-        return selected.order_by(days_left.is_(None), days_left, *keys)
-    rank = score.c.recent_spend if query.sort == "spend" else score.c.total
-    return selected.order_by(rank.is_(None), rank.desc(), *keys)
+        days_left = case((score.status != "critical", score.days_to_critical))
+        return selected.order_by(days_left.is_(None), days_left, *rank_columns(score))
+    return selected.order_by(*rank_columns(score))
 
 
-def _sort_key(ad: ListedAd, sort: AdOrder) -> tuple[bool, float, str, str]:
+def _sort_key(ad: ListedAd, sort: AdOrder) -> tuple[Any, ...]:
     score = ad.stored.score
-    days_left = None if score.status == "critical" else score.days_to_critical
-    ranks = {
-        "total": score.total,
-        "change": ad.change,
-        "spend": score.recent_spend,
-        "soon": None if days_left is None else -days_left,
-    }
-    rank = ranks[sort]
-    return rank is None, -(rank or 0.0), score.account_id, score.ad_id
+    days_left = None if score.status == "critical" or sort == "loss" else score.days_to_critical
+    return days_left is None, days_left, *score.rank

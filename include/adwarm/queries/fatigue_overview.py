@@ -17,7 +17,7 @@ from adwarm.foundation.wording import format_count
 from adwarm.planning.explanations import format_percent
 from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, newest_days, read_listed, select_listed
 from adwarm.store import read_transaction
-from adwarm.store.scores import STATUSES
+from adwarm.store.scores import STATUSES, rank_columns
 from adwarm.store.scores import table as fatigue_score
 
 DUE_ROWS: Final = 12
@@ -188,25 +188,24 @@ def count_due(engine: Engine, accounts: AccountFilter) -> DueCounts:
 
 
 def list_due(engine: Engine, accounts: AccountFilter) -> list[DueAd]:
-    """Return up to `DUE_ROWS` ads that need action: alarms, critical ads, then warnings; most spend first."""
+    """Return up to `DUE_ROWS` ads that need action, those first that lose most of what is spent."""
     newest, score = newest_days(accounts), fatigue_score.alias("score")
     kind = _due_kind(score).label("kind")
-    spend = score.c.recent_spend
     chosen = (
         select(score.c.account_id, score.c.ad_id, score.c.as_of, kind)
         .join(newest, and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day))
         .where(kind < len(DUE_KINDS))
-        .order_by(kind, spend.is_(None), spend.desc(), score.c.total.desc(), score.c.account_id, score.c.ad_id)
+        .order_by(*rank_columns(score.c))
         .limit(DUE_ROWS)
     )
     with read_transaction(engine) as connection:
         rows = connection.execute(select_listed(chosen, "kind")).all()
     due_ads = [DueAd(DUE_KINDS[row.kind], read_listed(row, "kind")) for row in rows]
-    return sorted(due_ads, key=_due_order)
+    return sorted(due_ads, key=lambda item: item.ad.stored.score.rank)
 
 
 def list_changes(engine: Engine, accounts: AccountFilter) -> list[ChangedAd]:
-    """Return ads that changed since the scored day before: up to `CHANGED_ROWS` of each kind, most spend first.
+    """Return ads that changed since the scored day before: up to `CHANGED_ROWS` of each kind.
 
     An ad counts in the first kind of `CHANGE_KINDS` that it is of.
     """
@@ -219,10 +218,9 @@ def list_changes(engine: Engine, accounts: AccountFilter) -> list[ChangedAd]:
         (rank_now < rank_before, 3),
     )  # fmt: skip
     changed = select(pairs, kind.label("kind")).where(kind.is_not(None)).subquery("changed")
-    order = (changed.c.spend.is_(None), changed.c.spend.desc(), changed.c.account_id, changed.c.ad_id)
     ranked = select(
         changed,
-        func.row_number().over(partition_by=changed.c.kind, order_by=order).label("place"),
+        func.row_number().over(partition_by=changed.c.kind, order_by=rank_columns(changed.c)).label("place"),
         func.count().over(partition_by=changed.c.kind).label("count"),
     ).subquery("ranked")
     more = ("kind", "status_before", "alarm_before", "count", "place")
@@ -321,12 +319,6 @@ def _due_kind(score: Any) -> ColumnElement[int]:
     )  # fmt: skip
 
 
-def _due_order(item: DueAd) -> tuple[Any, ...]:
-    score = item.ad.stored.score
-    spend = score.recent_spend
-    return DUE_KINDS.index(item.kind), spend is None, -(spend or 0.0), -(score.total or 0.0), *item.ad.key
-
-
 def _pair_days(accounts: AccountFilter) -> Subquery:
     """Return status and alarm of each ad on its newest day and on the one before, in one pass over both days."""
     newest, score = newest_days(accounts), fatigue_score.alias("score")
@@ -344,7 +336,8 @@ def _pair_days(accounts: AccountFilter) -> Subquery:
             pick(score.c.status, now=False).label("status_before"),
             pick(score.c.alarm, now=True).label("alarm"),
             pick(score.c.alarm, now=False).label("alarm_before"),
-            pick(score.c.recent_spend, now=True).label("spend"),
+            pick(score.c.recent_spend, now=True).label("recent_spend"),
+            pick(score.c.loss, now=True).label("loss"),
         )
         .join(newest, score.c.account_id == newest.c.id)
         .where(score.c.as_of.in_([newest.c.day, newest.c.before]))

@@ -16,10 +16,11 @@ from adwarm.store.accounts import table as account
 from adwarm.store.columns import UtcDateTime, from_row, table_of, to_row, value_column
 from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.objects import PICTURE_TYPES, Context, ObjectStore
+from adwarm.store.scores import rank_columns
 from adwarm.store.scores import table as fatigue_score
 
 SHOWN_ADS: Final = 25
-"""Ads of an account that get a picture: those with an alarm, then those with the highest scores."""
+"""Ads of an account that get a picture: those that lose most of what is spent."""
 _SOON: Final = timedelta(hours=12)
 """Ads that would be due within this time are read together with those that are, by one call."""
 _BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", b"GIF87a": ".gif", b"GIF89a": ".gif"}
@@ -80,8 +81,7 @@ def list_due(engine: Engine, since: date, before: datetime) -> dict[str, list[st
     probe = select(func.max(fatigue_score.c.as_of)).where(fatigue_score.c.account_id == account.c.id)
     newest = select(account.c.id, probe.correlate(account).scalar_subquery().label("day")).cte("newest")
     score = fatigue_score.c
-    urgency = (case((score.alarm == "alarm", 0), else_=1), score.total.is_(None), score.total.desc(), score.ad_id)
-    rank = func.row_number().over(partition_by=score.account_id, order_by=urgency).label("rank")
+    rank = func.row_number().over(partition_by=score.account_id, order_by=rank_columns(score)).label("rank")
     is_newest = and_(score.account_id == newest.c.id, score.as_of == newest.c.day, newest.c.day >= since)
     shown = select(score.account_id, score.ad_id, rank).join(newest, is_newest).subquery("shown")
     read = and_(table.c.account_id == shown.c.account_id, table.c.ad_id == shown.c.ad_id)

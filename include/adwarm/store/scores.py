@@ -1,8 +1,7 @@
 """Fatigue scores by account, ad and day.
 
 The scores of an account and day are published together. They replace all earlier ones, and never newer ones. Lists have
-one of two orders: `action` is what needs an action first (alarms, then ads that are watched, then the highest total),
-`total` is the highest total first. Ads without a total come last.
+one order, `rank_columns`: those first that lose most of what is spent.
 """
 
 from collections import defaultdict
@@ -11,13 +10,14 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import chain, repeat
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, get_args
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, or_, select, union
+from sqlalchemy import Engine, and_, delete, func, or_, select, tuple_, union
 from sqlalchemy.schema import Column, DefaultClause, Index
 from sqlalchemy.types import String
 
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus
+from adwarm.model.fatigue_score import LAST_RANK
 from adwarm.store import fatigue_days
 from adwarm.store.bulk_insert import insert_columns
 from adwarm.store.columns import table_of
@@ -65,6 +65,7 @@ table = table_of(
         "ad_id",
         "status",
         "total",
+        "loss",
         "alarm",
         "recent_spend",
         "days_to_critical",
@@ -202,17 +203,6 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str
     return sorted(sorted(outdated, key=lambda item: sha256(f"{turn} {item[0]}".encode()).digest())[:limit])
 
 
-def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> list[StoredScore]:
-    """Return the account's newest scores, not later than `as_of`: the most fatigued ad first, pending ones last."""
-    days = select(func.max(table.c.as_of)).where(table.c.account_id == account_id)
-    if as_of is not None:
-        days = days.where(table.c.as_of <= as_of)
-    query = select(table).where(table.c.account_id == account_id, table.c.as_of == days.scalar_subquery())
-    query = query.order_by(table.c.total.is_(None), table.c.total.desc(), table.c.ad_id)
-    with read_transaction(engine) as connection:
-        return [read_score(row) for row in connection.execute(query).mappings()]
-
-
 def count_by_status(engine: Engine, as_of: date) -> dict[str, int]:
     """Return the number of ads of all accounts by status on a day."""
     query = select(table.c.status, func.count()).where(table.c.as_of == as_of).group_by(table.c.status)
@@ -236,9 +226,14 @@ def read_score(columns: Mapping[Any, Any]) -> StoredScore:
     return StoredScore(FatigueScore(**values), **stamp)
 
 
-ScoreOrder = Literal["action", "total"]
-_ALARM_RANKS: Final[Mapping[str, int]] = {"alarm": 0, "watch": 1, "none": 2}
-_RANK: Final[Any] = case(_ALARM_RANKS, value=table.c.alarm, else_=2)
+def rank_columns(score: Any = table.c) -> list[Any]:
+    """Return what lists of ads are ordered by, `FatigueScore.rank` in SQL.
+
+    Args:
+        score: the columns of the table or of an alias of it.
+    """
+    lost = -func.coalesce(score.recent_spend, 0.0) * score.loss
+    return [func.coalesce(value, LAST_RANK) for value in (lost, -score.loss)] + [score.account_id, score.ad_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +245,6 @@ class ScoreQuery:
     ad_id: str | None = None
     status: FatigueStatus | None = None
     alarm: AlarmLevel | None = None
-    order: ScoreOrder = "total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +252,7 @@ class ScorePosition:
     """The last score of a page, after which the next one begins."""
 
     as_of: date
-    total: float | None
-    ad_id: str
-    alarm: AlarmLevel = "none"
+    rank: tuple[float, float, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,18 +287,18 @@ def find_newest_days(engine: Engine, account_ids: Collection[str]) -> dict[str, 
 
 
 def list_day(engine: Engine, account_id: str, day: date) -> list[StoredScore]:
-    """Return the account's scores of a day in the order `action`."""
+    """Return the account's scores of a day in their order."""
     query = select(table).where(table.c.account_id == account_id, table.c.as_of == day)
     with read_transaction(engine) as connection:
-        return [read_score(row) for row in connection.execute(query.order_by(*_order("action"))).mappings()]
+        return [read_score(row) for row in connection.execute(query.order_by(*rank_columns())).mappings()]
 
 
 def list_worst(engine: Engine, account_id: str, day: date, statuses: Collection[FatigueStatus]) -> list[FatigueScore]:
-    """Return the account's scores of a day that have an alarm or one of some statuses, in the order `action`."""
+    """Return the account's scores of a day that have an alarm or one of some statuses."""
     is_bad = or_(table.c.alarm == "alarm", table.c.status.in_(sorted(statuses)))
     query = select(table).where(table.c.account_id == account_id, table.c.as_of == day, is_bad)
     with read_transaction(engine) as connection:
-        return [read_score(row).score for row in connection.execute(query.order_by(*_order("action"))).mappings()]
+        return [read_score(row).score for row in connection.execute(query.order_by(*rank_columns())).mappings()]
 
 
 def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePosition | None = None) -> list[StoredScore]:
@@ -320,9 +312,9 @@ def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePositio
         value = getattr(query, name)
         selected = selected if value is None else selected.where(table.c[name] == value)
     if after is not None:
-        selected = selected.where(_is_after(after, query.order))
+        selected = selected.where(tuple_(*rank_columns()) > tuple_(*after.rank))
     with read_transaction(engine) as connection:
-        rows = connection.execute(selected.order_by(*_order(query.order)).limit(limit)).mappings()
+        rows = connection.execute(selected.order_by(*rank_columns()).limit(limit)).mappings()
         return [read_score(row) for row in rows]
 
 
@@ -399,21 +391,3 @@ def find_earlier(
 def _newest_day(account_id: str, until: date | None) -> Any:
     query = select(func.max(table.c.as_of)).where(table.c.account_id == account_id)
     return query if until is None else query.where(table.c.as_of <= until)
-
-
-def _order(order: ScoreOrder) -> list[Any]:
-    columns: list[Any] = [table.c.total.is_(None), table.c.total.desc(), table.c.ad_id]
-    return [_RANK, *columns] if order == "action" else columns
-
-
-def _is_after(position: ScorePosition, order: ScoreOrder) -> ColumnElement[bool]:
-    later_ad = table.c.ad_id > position.ad_id
-    if position.total is None:
-        later = and_(table.c.total.is_(None), later_ad)
-    else:
-        same_total = and_(table.c.total == position.total, later_ad)
-        later = or_(table.c.total < position.total, same_total, table.c.total.is_(None))
-    if order == "total":
-        return later
-    rank = _ALARM_RANKS[position.alarm]
-    return or_(rank < _RANK, and_(rank == _RANK, later))

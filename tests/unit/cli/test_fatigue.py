@@ -44,7 +44,7 @@ def test_an_earlier_day_and_a_status(stored: Adwarm) -> None:
     """`--as-of` shows the newest scores up to a day, `--status` one band; the summary counts every ad."""
     document = stored("fatigue", ACCOUNT, "--as-of", "2026-11-10", "--status", "healthy,pending", "--json").json
     assert document["as_of"] == "2026-11-10"
-    assert [score["ad_id"] for score in document["scores"]] == ["1", "2", "3"]
+    assert [score["ad_id"] for score in document["scores"]] == ["2", "1", "3"]
     document = stored("fatigue", ACCOUNT, "--status", "critical", "--json").json
     assert [score["ad_id"] for score in document["scores"]] == ["1"]
     assert document["summary"]["ads"] == 3

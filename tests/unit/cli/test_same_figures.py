@@ -302,7 +302,7 @@ def test_fatigue(surfaces: Surfaces) -> None:
 
     for name in ACCOUNTS:
         _compare_account(surfaces, name)
-    for text in (surfaces.tile("fatigue", "ads", sort=sort) for sort in ("total", "spend", "change", "soon")):
+    for text in (surfaces.tile("fatigue", "ads", sort=sort) for sort in ("loss", "soon")):
         for status, percent in re.findall(
             r"\|(healthy|warning|critical)\|(?:alarm\||watch\|)?(?:[^|%]*\|)?(\d+)%\|", text
         ):

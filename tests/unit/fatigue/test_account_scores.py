@@ -47,7 +47,7 @@ def test_a_closed_day_is_scored_without_a_call(harness: PrefetchHarness, objects
     asked = len(harness.source.submitted)
     report = _score(harness, objects, "act_1")
     assert (report.accounts, sum(report.bands.values()), len(harness.source.submitted)) == (1, 1, asked)
-    assert [row.score.ad_id for row in scores.list_latest(harness.engine, "act_1")] == ["7"]
+    assert [row.score.ad_id for row in fatigue_scores.list_latest(harness.engine, "act_1")] == ["7"]
 
 
 @SQLITE_ONLY
@@ -63,7 +63,7 @@ def test_scores_are_stored_under_the_given_account_id(harness: PrefetchHarness, 
     harness.source.script = {"act_1": digits}
     _close(harness, "act_1")
     _score(harness, objects, "act_1")
-    assert [row.score.account_id for row in scores.list_latest(harness.engine, "act_1")] == ["act_1"]
+    assert [row.score.account_id for row in fatigue_scores.list_latest(harness.engine, "act_1")] == ["act_1"]
     assert _score(harness, objects, "act_1").unchanged == 1
 
 
@@ -85,7 +85,7 @@ def test_the_alert_of_a_killed_run_is_raised_by_the_next(
     monkeypatch.setattr(account_scores, "alert_on_crossings", alert)
     with pytest.raises(KeyboardInterrupt):
         score_accounts(context, [("act_1", DAY)], NOW, pipeline)
-    assert [row.score.ad_id for row in scores.list_latest(harness.engine, "act_1")] == ["7"]
+    assert [row.score.ad_id for row in fatigue_scores.list_latest(harness.engine, "act_1")] == ["7"]
 
     result = score_accounts(context, [("act_1", DAY)], NOW, pipeline)
     assert (result.accounts, result.unchanged) == (0, 1)
@@ -151,7 +151,7 @@ def test_figures_that_cannot_be_read_are_left_out(
         return
     assert (result.accounts, result.errors) == (2, [])
     assert result.left_out[0].startswith(f"act_1 {DAY}: ad 7: {name} is ")
-    assert [row.score.ad_id for row in scores.list_latest(harness.engine, "act_2")] == ["7"]
+    assert [row.score.ad_id for row in fatigue_scores.list_latest(harness.engine, "act_2")] == ["7"]
 
 
 def test_a_run_that_dies_is_completed_by_the_next(
@@ -181,7 +181,7 @@ def test_a_frequency_outlives_its_weekly_report(harness: PrefetchHarness, object
     harness.source.script = {"act_1": _tiring_ads}
     _close(harness, "act_1")
     _score(harness, objects, "act_1")
-    before = [row.score for row in scores.list_latest(harness.engine, "act_1")]
+    before = [row.score for row in fatigue_scores.list_latest(harness.engine, "act_1")]
     assert {score.baseline["frequency"] for score in before} == {1.5, 2.5, 3.5}
     with write_transaction(harness.engine) as connection:
         connection.execute(entry.delete())
@@ -189,7 +189,7 @@ def test_a_frequency_outlives_its_weekly_report(harness: PrefetchHarness, object
     fatigue = harness.settings.fatigue.model_copy(update={"min_impressions": 501})
     changed = harness.settings.model_copy(update={"fatigue": fatigue})
     assert score_accounts(Context(harness.engine, objects, changed), [("act_1", DAY)], NOW).accounts == 1
-    after = [row.score for row in scores.list_latest(harness.engine, "act_1")]
+    after = [row.score for row in fatigue_scores.list_latest(harness.engine, "act_1")]
     assert [score.audience for score in after] == [score.audience for score in before]
 
 
@@ -208,7 +208,7 @@ def test_days_without_a_row_are_scored_once(harness: PrefetchHarness, objects: O
     """An account whose stored days have no rows has no scores; it counts as scored and is not computed again."""
     harness.source.script = {"act_1": lambda unit: ResultPage([], api_version="v26.0")}
     _close(harness, "act_1")
-    assert (_score(harness, objects, "act_1").accounts, scores.list_latest(harness.engine, "act_1")) == (1, [])
+    assert (_score(harness, objects, "act_1").accounts, fatigue_scores.list_latest(harness.engine, "act_1")) == (1, [])
     assert scores.list_scored_accounts(harness.engine, ["act_1"], DAY) == {"act_1"}
     assert _score(harness, objects, "act_1").unchanged == 1
 
@@ -241,5 +241,5 @@ def test_scores_of_an_earlier_calculator_are_replaced_some_at_a_time(engine: Eng
     result = score_accounts(context, scores.list_outdated(engine, CALCULATOR_VERSION, 10), NOW)
 
     assert (result.accounts, result.without_data, result.errors) == (1, 2, [])
-    versions = {name: scores.list_latest(engine, name)[0].score.calculator_version for name in accounts}
+    versions = {name: fatigue_scores.list_latest(engine, name)[0].score.calculator_version for name in accounts}
     assert versions == {"act_1": CALCULATOR_VERSION, "act_2": "canonical-2", "act_3": "canonical-2"}

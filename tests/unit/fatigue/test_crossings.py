@@ -82,7 +82,7 @@ def _yesterday(*published: FatigueScore) -> list[FatigueScore]:
 
 
 def test_ads_of_an_account_that_got_worse_make_one_message(engine: Engine, objects: ObjectStore) -> None:
-    """A new alarm and a status that became critical are named, the worst first; better and steady ads are not."""
+    """A new alarm and a status that became critical are named, most loss first; better and steady ads are not."""
     alerting = Alerting(engine, objects)
     alerting.run(
         *_yesterday(
@@ -98,8 +98,8 @@ def test_ads_of_an_account_that_got_worse_make_one_message(engine: Engine, objec
 
     (text,) = alerting.texts()
     assert named == 2
-    assert "ad 2 (2 of act_1): new alarm, healthy, gives 5% fewer clicks than in its good weeks; ad 1 (1 of" in text
-    assert "warning → critical, gives 40% fewer" in text
+    assert "warning → critical, gives 40% fewer clicks than in its good weeks; ad 2 (2 of act_1): new alarm" in text
+    assert "new alarm, healthy, gives 5% fewer clicks" in text
     assert "adwarm fatigue act_1 --changes" in text
     assert not {"ad 3", "ad 4", "ad 5"} & {text[n : n + 4] for n in range(len(text))}
     assert build_message(alerts.list_alerts(engine)[0], "opened").title == "adwarm: 2 ads of act_1 got worse"

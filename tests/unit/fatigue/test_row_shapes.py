@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.model import FatigueScore
 from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, scores
+from adwarm.store import Context, ObjectStore
+from tests.support import fatigue_scores
 from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, NOW, store_rows
 
 Rows = Sequence[Mapping[str, Any]]
@@ -25,7 +26,7 @@ def _score(engine: Engine, objects: ObjectStore, rows: Rows, days: int = 40) -> 
     for number in range(days):
         store_rows(context, LAST_DAY - timedelta(days=number), rows)
     result = score_accounts(context, [(ACCOUNT, LAST_DAY)], NOW)
-    return [item.score for item in scores.list_latest(engine, ACCOUNT)], result.errors
+    return [item.score for item in fatigue_scores.list_latest(engine, ACCOUNT)], result.errors
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_number_that_cannot_be_read_is_named(
             reason = f"{LAST_DAY - timedelta(days=3)}: ad {AD}: {field} is '{value}', not a number of 0 or more"
             assert result.left_out == [f"{ACCOUNT} {reason}"]
             assert f"left out 1 row, such as {ACCOUNT} {reason}" in str(result)
-            found = {item.score.ad_id: item.score for item in scores.list_latest(sqlite_engine, ACCOUNT)}
+            found = {item.score.ad_id: item.score for item in fatigue_scores.list_latest(sqlite_engine, ACCOUNT)}
             assert "impressions_missing" in found[AD].baseline["flags"]
             assert found["8"].baseline["flags"] == ["frequency_missing"]
 

@@ -97,7 +97,7 @@ def reading_of(engine: Engine, tmp_path: Path) -> Callable[..., Reading]:
         runtime = Runtime(Settings(home=tmp_path, database_url=url, data_url=str(tmp_path / "data")), clock)
         accounts.save(engine, [Account("act_1", "UTC", "UTC")], START)
         rows = [
-            fatigue_scores.make_score(str(ad), DAY, **{"total": 90.0 - ad, **values.get(f"ad_{ad}", {})})
+            fatigue_scores.make_score(str(ad), DAY, **{"loss": 0.9 - ad / 100, **values.get(f"ad_{ad}", {})})
             for ad in range(ads)
         ]
         fatigue_scores.publish(engine, rows, 1, True, START)
@@ -243,9 +243,9 @@ def test_a_source_without_creatives_is_not_called(reading_of: Callable[..., Read
 def test_the_first_ads_of_an_account_are_read(
     reading_of: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ads with an alarm come first, then the highest scores, 25 in all; the requests of one run are bounded."""
+    """Ads that lose most come first, 25 in all; the requests of one run are bounded."""
     source = Gallery({str(ad): f"c{ad}" for ad in range(60)})
-    reading = reading_of(60, source, ad_59={"alarm": "alarm", "total": None})
+    reading = reading_of(60, source, ad_59={"loss": 0.3, "recent_spend": 100.0})
     monkeypatch.setattr(creative_reading, "MAX_REQUESTS", 11)
     assert reading.run().counts["downloads"] == 10
     assert set(reading.pictures()) == {"59", *map(str, range(9))}

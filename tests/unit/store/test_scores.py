@@ -43,7 +43,7 @@ def _score(
 def test_scores_survive_the_table(engine: Engine) -> None:
     """Every value comes back, missing ones as None."""
     assert fatigue_scores.publish(engine, [_score()], 3, True, AT) == 1
-    (row,) = scores.list_latest(engine, "act_1")
+    (row,) = fatigue_scores.list_latest(engine, "act_1")
     assert row == StoredScore(_score(), 3, True, AT)
     stamp = {"data_version": 3, "settled": True, "calculated_at": AT, "input_hash": ""}
     assert row.to_dict() == {**asdict(_score()), **stamp}
@@ -65,7 +65,7 @@ def test_a_real_score_fits(engine: Engine) -> None:
     ]
     found = fatigue_scores.score_rows(rows, [], DAY, FatigueSettings())
     fatigue_scores.publish(engine, found, 1, False, AT)
-    (row,) = scores.list_latest(engine, "act_1")
+    (row,) = fatigue_scores.list_latest(engine, "act_1")
     assert (row.score.total, row.score.status, row.score.ad_name) == (found[0].total, "healthy", "n" * 400)
 
 
@@ -74,9 +74,9 @@ def test_newer_data_replaces_the_scores_of_a_day_whole(engine: Engine) -> None:
     fatigue_scores.publish(engine, [_score("1"), _score("2"), _score("1", as_of=date(2026, 11, 23))], 1, False, AT)
     fatigue_scores.publish(engine, [_score("1", account_id="act_2")], 1, False, AT)
     assert fatigue_scores.publish(engine, [_score("2", 70.0, "critical")], 2, True, AT) == 1
-    assert [(row.score.ad_id, row.score.total) for row in scores.list_latest(engine, "act_1")] == [("2", 70.0)]
-    assert len(scores.list_latest(engine, "act_1", date(2026, 11, 23))) == 1
-    assert len(scores.list_latest(engine, "act_2")) == 1
+    assert [(row.score.ad_id, row.score.total) for row in fatigue_scores.list_latest(engine, "act_1")] == [("2", 70.0)]
+    assert len(fatigue_scores.list_latest(engine, "act_1", date(2026, 11, 23))) == 1
+    assert len(fatigue_scores.list_latest(engine, "act_2")) == 1
 
 
 def test_older_data_replaces_nothing(engine: Engine) -> None:
@@ -84,7 +84,7 @@ def test_older_data_replaces_nothing(engine: Engine) -> None:
     fatigue_scores.publish(engine, [_score(total=50.0)], 5, False, AT)
     assert fatigue_scores.publish(engine, [_score(total=1.0)], 4, False, AT) == 0
     assert fatigue_scores.publish(engine, [], 6, False, AT) == 0
-    assert scores.list_latest(engine, "act_1")[0].score.total == 50.0
+    assert fatigue_scores.list_latest(engine, "act_1")[0].score.total == 50.0
 
 
 def _day(total: float, version: int, input_hash: str, replaces: str | None = None, ads: int = 1) -> DayScores:
@@ -102,7 +102,7 @@ def test_a_day_that_was_published_meanwhile_stays_unless_the_data_is_newer(engin
     assert scores.publish_days(engine, [_day(30.0, 4, "c", replaces="x")], AT) == set()
     assert scores.publish_days(engine, [_day(40.0, 4, "d", replaces="a")], AT) == {key}
     assert scores.publish_days(engine, [_day(50.0, 4, "e", replaces="a")], AT) == {key}
-    (row,) = scores.list_latest(engine, "act_1")
+    (row,) = fatigue_scores.list_latest(engine, "act_1")
     assert (row.score.total, row.data_version, row.input_hash) == (50.0, 4, "e")
 
 
@@ -110,7 +110,7 @@ def test_a_day_without_ads_is_remembered_and_deletes_earlier_scores(engine: Engi
     """A day on which no ad is scored any more has no scores, counts as scored, and says what it was computed from."""
     scores.publish_days(engine, [_day(10.0, 1, "a", ads=2)], AT)
     scores.publish_days(engine, [_day(10.0, 1, "b", replaces="a", ads=0)], AT)
-    assert scores.list_latest(engine, "act_1") == []
+    assert fatigue_scores.list_latest(engine, "act_1") == []
     assert scores.list_scored_accounts(engine, ["act_1", "act_2"], DAY) == {"act_1"}
     assert fatigue_days.list_inputs(engine, ["act_1", "act_2"]) == {
         "act_1": {DAY: ScoreInputs("b", "data", 1, 5, "s", "f", "v1")}
@@ -122,7 +122,7 @@ def test_nothing_is_stored_when_one_day_cannot_be(engine: Engine) -> None:
     twice = replace(_day(10.0, 1, "a"), columns=fatigue_scores.to_columns([_score("1"), _score("1")]), last=2)
     with pytest.raises(IntegrityError):
         scores.publish_days(engine, [replace(_day(10.0, 1, "b"), as_of=date(2026, 11, 20)), twice], AT)
-    assert scores.list_latest(engine, "act_1") == []
+    assert fatigue_scores.list_latest(engine, "act_1") == []
     assert fatigue_days.list_inputs(engine, ["act_1"]) == {}
 
 
@@ -135,7 +135,7 @@ def test_hostile_names_are_stored_as_they_are(engine: Engine) -> None:
         ad_name=HOSTILE, baseline={"note": HOSTILE.replace("\0", ""), "flags": []}, onset=DAY, trend_per_day=1e300
     )
     fatigue_scores.publish(engine, [score, _score("2", ad_name="", trend_per_day=-0.0)], 1, False, AT)
-    first, second = (row.score for row in scores.list_latest(engine, "act_1"))
+    first, second = (row.score for row in fatigue_scores.list_latest(engine, "act_1"))
     assert first == replace(score, ad_name=HOSTILE.replace("\0", ""))
     assert (second.ad_name, second.onset) == ("", None)
 
@@ -174,7 +174,7 @@ def test_two_publishers_of_the_same_days_do_not_block_each_other(engine: Engine,
     for name in ("act_1", "act_2"):
         stored = fatigue_days.list_inputs(engine, [name])[name]
         for day in days:
-            (row,) = scores.list_latest(engine, name, day)
+            (row,) = fatigue_scores.list_latest(engine, name, day)
             assert (row.score.as_of, row.input_hash) == (day, stored[day].input_hash)
             assert row.input_hash == f"h{row.score.total:.0f}"
 
@@ -184,14 +184,14 @@ def _inputs(number: int) -> ScoreInputs:
 
 
 def test_the_latest_scores_are_those_of_one_day_worst_first(engine: Engine) -> None:
-    """The newest day up to `as_of`, the most fatigued ad first, pending ones last."""
+    """The newest day up to `as_of`, most spend times loss first, pending ones last."""
     fatigue_scores.publish(engine, [_score("9", 90.0, as_of=date(2026, 11, 22))], 1, False, AT)
     fatigue_scores.publish(
-        engine, [_score("1", 5.0), _score("2", None, "pending"), _score("3", 65.0, "critical")], 1, False, AT
+        engine, [_score("1", 5.0, loss=0.1), _score("2", None, "pending"), _score("3", 65.0, loss=0.5)], 1, False, AT
     )
-    assert [row.score.ad_id for row in scores.list_latest(engine, "act_1")] == ["3", "1", "2"]
-    assert [row.score.ad_id for row in scores.list_latest(engine, "act_1", date(2026, 11, 23))] == ["9"]
-    assert scores.list_latest(engine, "act_1", date(2026, 11, 1)) == []
+    assert [row.score.ad_id for row in fatigue_scores.list_latest(engine, "act_1")] == ["3", "1", "2"]
+    assert [row.score.ad_id for row in fatigue_scores.list_latest(engine, "act_1", date(2026, 11, 23))] == ["9"]
+    assert fatigue_scores.list_latest(engine, "act_1", date(2026, 11, 1)) == []
 
 
 def test_statuses_are_counted_over_all_accounts(engine: Engine) -> None:

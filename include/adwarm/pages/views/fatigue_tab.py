@@ -25,9 +25,7 @@ from adwarm.settings import FatigueSettings
 STATUSES: Final[tuple[FatigueStatus, ...]] = ("critical", "warning", "healthy", "pending")
 ALARMS: Final[dict[AlarmLevel, str]] = {"alarm": "alarm", "watch": "watch", "none": "no alarm"}
 SORTS: Final = {
-    "total": "highest score",
-    "change": "largest increase since the day before",
-    "spend": "most spend in seven days",
+    "loss": "most spend times loss",
     "soon": "soonest critical",
 }
 MOST_ROWS: Final = 10_000
@@ -181,7 +179,7 @@ def _accounts_query(accounts: AccountFilter) -> dict[str, str]:
 def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
     """Return the filter of the URL."""
     status, alarm = request.get("status") or None, request.get("alarm") or None
-    sort, page = request.get("sort") or "total", page or request.get("page") or "1"
+    sort, page = request.get("sort") or "loss", page or request.get("page") or "1"
     if status not in {None, *get_args(FatigueStatus)}:
         raise BadRequest(f"there is no status {str(status)[:40]!r}; choose one of {', '.join(STATUSES)}")
     if alarm not in {None, *ALARMS}:

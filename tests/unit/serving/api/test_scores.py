@@ -19,11 +19,12 @@ from tests.unit.serving.api.conftest import Api
 def _score(ad: int, total: float | None, status: str = "healthy", as_of: date = date(2026, 11, 24)) -> FatigueScore:
     components: dict[str, Any] = dict.fromkeys(("total", "creative", "audience", "algorithm"), total)
     baseline = {"flags": ["one"], "days": 30}
-    return fatigue_scores.make_score(str(ad), as_of, status=status, baseline=baseline, **components)
+    loss = None if total is None else total / 200
+    return fatigue_scores.make_score(str(ad), as_of, status=status, baseline=baseline, loss=loss, **components)
 
 
 def test_scores_in_pages(api: Api) -> None:
-    """Pages hold every score once, the most fatigued first and pending ones last, also when totals are equal."""
+    """Pages hold every score once, most loss first and pending ones last, also when losses are equal."""
     totals = [50.0, 80.25, None, 80.25, 10.1, None, 0.0]
     fatigue_scores.publish(api.engine, [_score(n, total) for n, total in enumerate(totals)], 1, True, api.clock.now())
     token, seen, cursor = api.token(), [], ""
@@ -90,7 +91,7 @@ def stored(api: Api) -> Api:
 
 def test_a_score_says_everything(stored: Api) -> None:
     """Driver, alarm, days, spend, versions and the recommendation in words are in the answer."""
-    page = stored.get(f"/v1/scores/{ACCOUNT}?order=action", stored.token()).json()
+    page = stored.get(f"/v1/scores/{ACCOUNT}", stored.token()).json()
     worst = page["scores"][0]
     assert (worst["ad_id"], worst["driver"], worst["alarm"], worst["onset"]) == ("1", "creative", "alarm", "2026-11-15")
     assert (worst["alarm_since"], worst["recent_spend"]) == ("2026-11-18", 100.0)
@@ -99,19 +100,13 @@ def test_a_score_says_everything(stored: Api) -> None:
     assert (worst["data_version"], worst["calculator_version"], worst["settled"]) == (20, "1", True)
 
 
-def test_scores_by_alarm_and_order(api: Api) -> None:
-    """`alarm` selects, `order=action` puts alarms first, also over pages."""
+def test_scores_by_alarm(api: Api) -> None:
+    """`alarm` selects."""
     batch = [_score(1, 90.0), _score(2, 20.0), _score(3, 10.0), _score(4, None)]
     levels = ("none", "alarm", "watch", "alarm")
     batch = [replace(score, alarm=level) for score, level in zip(batch, levels, strict=True)]
     fatigue_scores.publish(api.engine, batch, 1, True, api.clock.now())
-    token, seen, cursor = api.token(), [], ""
-    while cursor is not None:
-        page = api.get(f"/v1/scores/act_1?limit=1&order=action{cursor and '&cursor=' + quote(cursor)}", token).json()
-        seen += [score["ad_id"] for score in page["scores"]]
-        cursor = page["next_cursor"]
-    assert seen == ["2", "4", "3", "1"]
-    page = api.get("/v1/scores/act_1?alarm=watch", token).json()
+    page = api.get("/v1/scores/act_1?alarm=watch", api.token()).json()
     assert [score["ad_id"] for score in page["scores"]] == ["3"]
 
 

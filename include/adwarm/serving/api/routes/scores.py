@@ -33,7 +33,7 @@ from adwarm.serving.tokens import check_account
 from adwarm.settings import FatigueSettings
 from adwarm.store import accounts, creatives, scores
 from adwarm.store.creatives import AdCreative
-from adwarm.store.scores import ScoreOrder, ScorePosition, ScoreQuery, StoredScore
+from adwarm.store.scores import ScorePosition, ScoreQuery, StoredScore
 
 
 class ShownCreative(Document):
@@ -56,7 +56,7 @@ class Score(Document):
     loss: float | None = Field(
         description="Share of the clicks for the same money that is lost against good weeks; below 0 for a gain."
     )
-    total: float | None = Field(description="Weighted mean of the available components, which orders ads.")
+    total: float | None = Field(description="Weighted mean of the available components, which explains the loss.")
     creative: float | None = Field(description="Component, 0 to 100.")
     audience: float | None = Field(description="Component, 0 to 100.")
     algorithm: float | None = Field(description="Component, 0 to 100.")
@@ -175,9 +175,6 @@ class ScoreFilter(BaseModel):
     ad_id: str | None = Field(None, max_length=64, pattern="^[0-9A-Za-z_-]+$", description="Only this ad.")
     status: FatigueStatus | None = Field(None, description="Only ads in this band.")
     alarm: AlarmLevel | None = Field(None, description="Only ads whose alarm is on this level.")
-    order: ScoreOrder = Field(
-        "total", description="`total`: the most fatigued ad first; `action`: alarms before that, then watched ads."
-    )
     limit: int = Field(_PAGE, ge=1, le=_MAX_PAGE, description="Scores on a page.")
     cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before.")
 
@@ -220,7 +217,7 @@ def list_scores(
     query: Annotated[ScoreFilter, Query()],
     if_none_match: IfNoneMatch = "",
 ) -> Response:
-    """The most fatigued ad first, pending ones last; all of one day. A page's `next_cursor` leads to the next."""
+    """Most spend times loss first, pending ads last; all of one day. A page's `next_cursor` leads to the next."""
     account_id = check_account(token, account)
     page, cursor = _read_page(services, account_id, query)
     document = ScorePage(
@@ -314,14 +311,13 @@ def get_score_summary(
 def _read_page(services: ServingServices, account_id: str, query: ScoreFilter) -> tuple[list[StoredScore], str | None]:
     """Return a page of scores, and the cursor of the next one."""
     engine = services.context.engine
-    after = None if query.cursor is None else _decode_cursor(query.cursor)
+    after = None if query.cursor is None else _decode_cursor(account_id, query.cursor)
     score_query = ScoreQuery(
         account_id=account_id,
         as_of=query.as_of,
         ad_id=query.ad_id,
         status=query.status,
         alarm=query.alarm,
-        order=query.order,
     )
     _check_known(engine, account_id)
     rows = scores.list_page(engine, score_query, query.limit + 1, after)
@@ -367,18 +363,17 @@ def _respond_json(document: Document, if_none_match: str) -> Response:
 
 def _encode_cursor(item: StoredScore) -> str:
     score = item.score
-    position = [score.as_of.isoformat(), score.total, score.ad_id, score.alarm]
+    position = [score.as_of.isoformat(), *score.rank[:2], score.ad_id]
     return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
 
 
-def _decode_cursor(cursor: str) -> ScorePosition:
+def _decode_cursor(account_id: str, cursor: str) -> ScorePosition:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        as_of, total, ad_id, alarm = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        number = None if total is None else float(total)
-        position = ScorePosition(date.fromisoformat(as_of), number, str(ad_id), alarm)
+        as_of, lost, loss, ad_id = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        position = ScorePosition(date.fromisoformat(as_of), (float(lost), float(loss), account_id, str(ad_id)))
     except (binascii.Error, ValueError, TypeError, OverflowError):
         raise BadRequest(_CURSOR_HINT) from None
-    if "\0" in position.ad_id or alarm not in {"none", "watch", "alarm"}:  # PostgreSQL takes no zero bytes
+    if "\0" in ad_id:  # PostgreSQL takes no zero bytes
         raise BadRequest(_CURSOR_HINT)
     return position
