@@ -146,5 +146,5 @@ def test_the_log_of_a_run_names_samples_paths_and_skipped_files(
     (path,) = [Path(line.removeprefix("all samples are in ")) for line in lines if "samples are in" in line]
     assert b"junk" in path.read_bytes()
     text = "\n".join(lines)
-    assert all(word in text for word in ("notes.md", "PATH_PATTERN", "/board/1?key="))
+    assert all(word in text for word in ("notes.md", "LOG__PATTERN", "/board/1?key="))
     assert "secret" not in text

@@ -114,7 +114,7 @@ def test_an_open_in_both_logs_counts_once(tmp_path: Path, *, with_ids: bool) -> 
     columns = {"path": "path"} | ({"request_id": "request_id"} if with_ids else {})
     settings = Settings(
         home=tmp_path / "home",
-        access_log=AccessLogSettings(url=str(tmp_path / "log"), columns=columns, path_pattern=PATTERN),
+        access_log=AccessLogSettings(url=str(tmp_path / "log"), columns=columns, pattern=PATTERN),
     )
     log = OpenLog(settings)
     log.start()

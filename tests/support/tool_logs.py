@@ -379,6 +379,97 @@ def matomo() -> bytes:
     ])  # fmt: skip
 
 
+def snowflake() -> bytes:
+    """https://docs.snowflake.com/en/sql-reference/parameters#timestamp-tz-output-format: a space before the offset."""
+    return _csv([
+        {"OPENED_AT": f"{e.at:%Y-%m-%d %H:%M:%S}.250 +0000", "AD_ACCOUNT": e.account, "PRESET": e.date_range}
+        for e in events()
+        if e.kind == "open"
+    ])
+
+
+def _translated(day: str, clock: str, words: tuple[str, str, str], names: str) -> bytes:
+    ranges = dict(zip(RANGES, words, strict=True))
+    rows = [e for e in events() if e.kind == "open"]
+    lines = [f"{e.at:{day}};{e.at:{clock}};{e.account};{ranges[e.date_range]}" for e in rows]
+    return "\n".join([names, *lines, ""]).encode()
+
+
+def german_csv() -> bytes:
+    """A spreadsheet of a German Windows: day and time of day in columns of their own."""
+    words = ("Letzte 7 Tage", "Gestern", "Letzte 30 Tage")
+    return _translated("%d.%m.%Y", "%H:%M Uhr", words, "Datum;Uhrzeit;Konto;Zeitraum")
+
+
+def french_csv() -> bytes:
+    """The same of a French one."""
+    words = ("7 derniers jours", "Hier", "30 derniers jours")
+    return _translated("%d/%m/%Y", "%Hh%M", words, "Date;Heure;Compte;Période")
+
+
+def swedish_csv() -> bytes:
+    """The same of a Swedish one."""
+    words = ("Senaste 7 dagar", "Igår", "Senaste 30 dagar")
+    return _translated("%Y-%m-%d", "%H.%M", words, "Datum;Klockslag;Konto;Period")
+
+
+def american_csv() -> bytes:
+    """The same of an American one."""
+    words = ("Last 7 days", "Yesterday", "Last 30 days")
+    return _translated("%m/%d/%Y", "%I:%M %p", words, "Date;Time;Account;Range")
+
+
+def _tableau(number: int, e: Event) -> dict[str, Any]:
+    path = f"AdSpend/sheets/Account?Account={e.account}&Period={e.date_range}"
+    return {
+        "id": 100 + number, "controller": "vizql", "action": "show", "http_user_agent": AGENT, "port": 443,
+        "http_request_uri": path if e.kind == "open" else "auth/login?next=home", "created_at": e.at.isoformat(),
+        "completed_at": (e.at + timedelta(seconds=2)).isoformat(), "currentsheet": "AdSpend/Account", "site_id": 1,
+    }  # fmt: skip
+
+
+def tableau_csv() -> bytes:
+    """https://tableau.github.io/tableau-data-dictionary: http_requests, whose paths have no leading slash."""
+    return _csv([_tableau(n, e) for n, e in enumerate(events())])
+
+
+def tableau_jsonl() -> bytes:
+    """The same as JSON lines."""
+    return _json([_tableau(n, e) for n, e in enumerate(events())])
+
+
+def looker_titles() -> bytes:
+    """https://cloud.google.com/looker/docs/usage-reports-with-system-activity-explores: accounts in titles only."""
+    return _csv([
+        {
+            "History ID": 900 + n, "History Created Time": f"{e.at:%Y-%m-%d %H:%M:%S}",
+            "History Source": "Dashboard" if e.kind == "open" else "API 4.0", "Dashboard Title": f"Account {e.account}",
+        }
+        for n, e in enumerate(events())
+    ])  # fmt: skip
+
+
+def row_numbers() -> bytes:
+    """Paths beside a number of the row, which is no status."""
+    return _csv([
+        {"id": 110 + 12 * n, "time": e.at.isoformat(), "url": e.path}
+        for n, e in enumerate(e for e in events() if e.kind != "denied")
+    ])
+
+
+def wrapped_arguments() -> bytes:
+    """The combined format, with dots, braces and brackets in the names and the arguments of paths."""
+    paths = {
+        "open": "/v1.2/{{reports}}/view?filter[account.id]=[act_{0.account}]&vars=%7B%22a%22%3A1%7D&p={0.date_range}",
+        "asset": "/static/app.js", "login": "/login?next=%2F", "denied": "/v1.2/{{reports}}/view?filter[account.id]=[]",
+    }  # fmt: skip
+    return "".join(
+        f'10.0.0.9 - - [{e.at:%d/%b/%Y:%H:%M:%S} +0000] "GET {paths[e.kind].format(e)} HTTP/1.1" {e.status} 512 "-" '
+        f'"{AGENT}"\n'
+        for e in events()
+    ).encode()
+
+
 SHAPES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "nginx JSON": ("access.json", nginx_json),
     "ingress-nginx JSON": ("ingress.log", ingress_nginx_json),
@@ -400,6 +491,16 @@ SHAPES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "Redash events": ("redash.jsonl", redash),
     "Grafana usage insights": ("grafana.log", grafana),
     "Matomo": ("matomo.jsonl", matomo),
+    "Snowflake": ("snowflake.csv", snowflake),
+    "German CSV": ("german.csv", german_csv),
+    "French CSV": ("french.csv", french_csv),
+    "Swedish CSV": ("swedish.csv", swedish_csv),
+    "American CSV": ("american.csv", american_csv),
+    "Tableau CSV": ("tableau.csv", tableau_csv),
+    "Tableau JSON lines": ("tableau.jsonl", tableau_jsonl),
+    "Looker titles": ("titles.csv", looker_titles),
+    "Row numbers": ("rows.csv", row_numbers),
+    "Wrapped arguments": ("wrapped.log", wrapped_arguments),
 }
 """By tool, the name and the content of its log."""
 

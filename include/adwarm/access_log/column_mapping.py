@@ -55,7 +55,7 @@ class ColumnMapping:
         _require_fields(_CONSTANTS, settings.constants, TEXT_FIELDS)
         columns = {name: column for name, column in settings.columns.items() if with_request_ids or name != REQUEST_ID}
         columns |= {WHERE + column: column for column in settings.where}
-        from_path = [name for name in KEY_FIELDS if f"(?P<{name}>" in settings.path_pattern]
+        from_path = [name for name in KEY_FIELDS if f"(?P<{name}>" in settings.pattern]
         given = ("date_range",) if settings.accounts else ()
         mapping = cls(columns, settings.constants, with_request_ids, from_path, given)
         if not mapping.reads_paths and (extra := set(settings.columns) & set(REQUEST_FIELDS)):

@@ -11,6 +11,7 @@ from adwarm.access_log.column_mapping import ColumnMapping
 from adwarm.access_log.lines import line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.log_reader import read_header
+from adwarm.access_log.named_groups import GroupPattern
 from adwarm.access_log.parsers import CsvHead
 from adwarm.settings import AccessLogSettings
 
@@ -38,6 +39,9 @@ def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
     mapping = ColumnMapping.from_settings(settings, with_request_ids=True)
     if file.problem or not file.size:
         return FileColumns()
+    pattern = GroupPattern(settings.pattern)
+    if pattern.reads_lines and file.format != "parquet":
+        return FileColumns(how=dict.fromkeys(mapping.constants, "constant") | dict.fromkeys(pattern.names, "pattern"))
     if file.format == "combined":
         return _describe_combined(mapping)
     names: list[str] = []

@@ -111,4 +111,4 @@ def describe_path_pattern(ignored: int, paths: Sequence[str], pattern: str) -> s
     if not ignored:
         return ""
     seen = f"; paths in the log: {', '.join(paths[:_PATHS_SHOWN])}" if paths else "; no answered GET is among them"
-    return f"none of {ignored:,} requests matches ADWARM_ACCESS_LOG__PATH_PATTERN, which is {pattern}{seen}"
+    return f"none of {ignored:,} requests matches ADWARM_ACCESS_LOG__PATTERN, which is {pattern}{seen}"

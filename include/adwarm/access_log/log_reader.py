@@ -17,12 +17,14 @@ from adwarm.access_log.events import EventBuilder
 from adwarm.access_log.formats import describe_path_pattern
 from adwarm.access_log.lines import MAX_LINE_BYTES, LineBlock, line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files, reading_ahead
+from adwarm.access_log.named_groups import SETTING
 from adwarm.access_log.open_rules import OpenRules
 from adwarm.access_log.parsers import (
     CombinedLogParser,
     CsvHead,
     CsvParser,
     JsonLinesParser,
+    LineParser,
     Parser,
     is_separator_line,
 )
@@ -81,7 +83,7 @@ class LogReader:
         elsewhere = {*log.constants, *self._mapping.given}
         if self._mapping.reads_paths:
             elsewhere |= log.columns.keys()
-        self.requests = RequestFilter(log.path_pattern, self.quarantine.ignore, elsewhere)
+        self.requests = RequestFilter(log.pattern, self.quarantine.ignore, elsewhere)
 
     def rejected_values(self) -> dict[str, list[str]]:
         """Return some of the values, by field, that were not understood."""
@@ -188,6 +190,10 @@ class LogReader:
 
     def _parser(self, file: LogFile) -> tuple[Parser, int]:
         """Return the parser of `file`, and the offset of its first record."""
+        if self.requests.pattern.reads_lines:
+            if self._has_conditions:
+                raise BadRequest(f"ADWARM_ACCESS_LOG__WHERE names columns; {SETTING} reads lines, so write them there")
+            return LineParser(self.requests.pattern, self.quarantine.ignore), 0
         if file.format == "jsonl":
             return JsonLinesParser(self._mapping), 0
         if file.format == "combined":
@@ -272,7 +278,7 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
     if not events:
         require_readable(files, reader)
         left_out = reader.quarantine
-        hint = describe_path_pattern(left_out.ignored, left_out.unmatched_paths, settings.access_log.path_pattern)
+        hint = describe_path_pattern(left_out.ignored, left_out.unmatched_paths, settings.access_log.pattern)
         raise NotFound(f"the access log at {url} holds no event" + (f": {hint}" if hint else ""))
     return from_micros(min(first)), from_micros(max(last)), events
 

@@ -15,9 +15,10 @@ import pyarrow.json
 
 from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping
 from adwarm.access_log.lines import LineBlock
+from adwarm.access_log.named_groups import GroupPattern
 from adwarm.access_log.nested_values import find_source
 from adwarm.access_log.timestamps import INVALID, parse_log_time, parse_values
-from adwarm.access_log.web_requests import RequestFilter
+from adwarm.access_log.web_requests import IgnorePath, RequestFilter, is_answered, to_status, unquote_range
 from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]
@@ -361,23 +362,54 @@ class CombinedLogParser:
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return timestamp, key, actor and, where the log has it, request id of each open."""
         rows: list[int] = []
-        records: list[tuple[Any, ...]] = []
-        find_key, classify = self._requests.find_key, self._requests.classify
+        records: list[tuple[str, ...]] = []
+        tails: list[str] = []
         for number, line in enumerate(_decode_lines(lines)):
             match = _COMBINED.match(line)
             if not match:
                 reject("format", number)
                 continue
-            time, method, path, status, agent = match.groups()
-            key = find_key(method, path, int(status))
-            if key is None:
-                continue
             rows.append(number)
-            request_id = _find_request_id(line[match.end() :])
-            records.append((parse_log_time(time), *key, classify(agent), request_id))
-        names = ("ts", "account_id", "date_range", "actor", REQUEST_ID)
-        columns = zip(*records, strict=True) if records else [() for _ in names]
-        return RawColumns(rows, {name: list(values) for name, values in zip(names, columns, strict=True)})
+            records.append(match.groups())
+            tails.append(line[match.end() :])
+        times, methods, paths, statuses, agents = zip(*records, strict=True) if records else ((),) * 5
+        opens, columns = self._requests.find_keys(methods, paths, [*map(int, statuses)])
+        columns |= {
+            "ts": [parse_log_time(times[row]) for row in opens],
+            "actor": [self._requests.classify(agents[row]) for row in opens],
+            REQUEST_ID: [_find_request_id(tails[row]) for row in opens],
+        }
+        return RawColumns([rows[row] for row in opens], columns)
+
+
+class LineParser:
+    """Lines of any other form, by the pattern in the settings; its groups are named like the fields of an event.
+
+    Lines that it does not match, or that are requests without an answer, are ignored.
+    """
+
+    def __init__(self, pattern: GroupPattern, ignore: IgnorePath) -> None:
+        self._pattern, self._ignore = pattern, ignore
+
+    def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
+        """Return the groups of each line that the pattern matches."""
+        del reject
+        texts = _decode_lines(lines)
+        rows, columns = self._pattern.read(texts)
+        matched = set(rows)
+        for row, text in enumerate(texts):
+            if row not in matched and text.strip():
+                self._ignore(text)
+        none: list[str | None] = [None] * len(rows)
+        requests = zip(columns.pop("method", none), columns.pop("status", none), strict=True)
+        opens = [at for at, (method, status) in enumerate(requests) if is_answered(method or "GET", to_status(status))]
+        for _ in range(len(rows) - len(opens)):
+            self._ignore(None)
+        if "date_range" in columns:
+            columns["date_range"] = [*map(unquote_range, columns["date_range"])]
+        return RawColumns(
+            [rows[at] for at in opens], {name: [column[at] for at in opens] for name, column in columns.items()}
+        )
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

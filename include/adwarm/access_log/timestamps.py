@@ -25,12 +25,15 @@ INVALID = np.iinfo(np.int64).min
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
 _NUMBER = re.compile(r"-?[0-9]{1,25}(\.[0-9]{0,25})?")
-_ZONED = r"(?:[zZ]|UTC|GMT|:[0-9.]+ ?[+-][0-9]{2}:?(?:[0-9]{2})?)\]?\s*$|^\s*-?[0-9]+(?:\.[0-9]*)?\s*$"
+_ZONED = r"(?:[zZ]|UTC|GMT|:[0-9.,]+ ?[+-][0-9]{2}:?(?:[0-9]{2})?)\]?\s*$|^\s*-?[0-9]+(?:\.[0-9]*)?\s*$"
 """Ends a time that names its zone; a number of seconds needs none."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 _QUARTER = 900 * SECOND
 _LOG_FORMAT = "%d/%b/%Y:%H:%M:%S %z"
+_LOG_DAY = re.compile(r"([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):")
+_OFFSET = re.compile(r" ([+-][0-9]{2}:?[0-9]{2})$")
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _LONGEST = 40
 _WITHIN_HOUR = {f"{n // 60:02d}:{n % 60:02d}": n * SECOND for n in range(3600)}
 """Microseconds since the full hour, by `MM:SS`."""
@@ -195,7 +198,7 @@ def _parse_one(value: Any, rules: TimestampRules) -> int:
 
 
 def _to_moment(moment: datetime, rules: TimestampRules) -> int:
-    return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone(rules.zone)))
+    return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone(rules.zone), fold=0))
 
 
 def _parse_text(text: str, rules: TimestampRules) -> int:
@@ -206,16 +209,20 @@ def _parse_text(text: str, rules: TimestampRules) -> int:
             return _to_moment(datetime.strptime(text, rules.format), rules)  # noqa: DTZ007 - the rules name the zone
         except (ValueError, OverflowError):
             text = text.strip()  # other notations are understood beside the one in the settings
+    text = text.strip("[]")
     if _NUMBER.fullmatch(text):
         return _parse_number(float(text) if "." in text else int(text))
     try:
         return _to_moment(datetime.fromisoformat(_as_iso(text)), rules)
     except (ValueError, OverflowError):
-        return _parse_words(text.strip("[]"))
+        return _parse_words(text)
 
 
 def _as_iso(text: str) -> str:
-    """Return `2026/11/25 09:00:00 UTC` and the like as ISO 8601."""
+    """Return `2026/11/25 09:00:00 UTC`, `25/Nov/2026:09:00:00 +0100` and the like as ISO 8601."""
+    if day := _LOG_DAY.match(text):
+        text = f"{day[3]}-{_MONTHS.find(day[2]) // 3 + 1:02d}-{day[1]}T{text[day.end() :]}"
+    text = _OFFSET.sub(r"\1", text)
     for name in (" UTC", " GMT", "UTC"):
         if text.endswith(name):
             text = text[: -len(name)] + "+00:00"
@@ -223,10 +230,7 @@ def _as_iso(text: str) -> str:
 
 
 def _parse_words(text: str) -> int:
-    """Return the time of a web server's log or an email's date, which name the month and the zone."""
-    if "/" in text[:3]:
-        micros = parse_log_time(text)
-        return INVALID if micros is None else micros
+    """Return the time of an email's date, which names the month and the zone."""
     try:
         moment = parsedate_to_datetime(text) if "," in text[:4] else None
         return to_micros(moment) if moment is not None and moment.tzinfo else INVALID

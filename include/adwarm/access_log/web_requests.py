@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from adwarm.access_log.column_mapping import KEY_FIELDS
+from adwarm.access_log.named_groups import SETTING, GroupPattern
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.model import Actor
@@ -50,7 +51,6 @@ _WORD = re.compile(_ANYWHERE)
 Columns = dict[str, list[Any]]
 IgnorePath = Callable[[str | None], None]
 """Called for each request that opens no report; with its path when only the pattern did not match."""
-_SETTING = "ADWARM_ACCESS_LOG__PATH_PATTERN"
 CLIENT_CLOSED_REQUEST = 499
 """nginx writes this status when the reader gave up waiting."""
 _REQUEST_LINE = re.compile(r"([A-Z]{1,10}) (\S+)(?: HTTP/[0-9.]+)?")
@@ -85,7 +85,7 @@ class _CrawlerPatterns:
                 (self._first if is_first else self._anywhere).setdefault(text[:_KEY], []).append(text)
             else:
                 (first if is_first else anywhere).append(f"(?:{pattern})")
-        self._openings, self._patterns = re.compile("|".join(first)), re.compile("|".join(anywhere))
+        self._openings, self.patterns = re.compile("|".join(first)), re.compile("|".join(anywhere))
 
     def __contains__(self, agent: str) -> bool:
         if self._openings.match(agent) or agent.startswith(tuple(self._first.get(agent[:_KEY], ()))):
@@ -94,7 +94,7 @@ class _CrawlerPatterns:
             for text in self._anywhere.get(agent[at : at + _KEY], ()):
                 if agent.startswith(text, at):
                     return True
-        return self._patterns.search(agent) is not None
+        return self.patterns.search(agent) is not None
 
 
 def classify_actor(agent: str | None) -> Actor:
@@ -122,10 +122,11 @@ class RequestFilter:
     before the response (status 499) is an open.
 
     Attributes:
+        pattern: reads the key, or whole lines.
         machine_agents: counts the user agents of programs; None: they are not counted.
 
     Args:
-        pattern: regular expression with the groups `account_id` and `date_range`.
+        pattern: with the groups `account_id` and `date_range`, see `GroupPattern`.
         ignore: is called for every other request.
         constants: fields that something else gives, which the pattern need not have.
 
@@ -134,30 +135,26 @@ class RequestFilter:
     """
 
     def __init__(self, pattern: str, ignore: IgnorePath, constants: Container[str] = ()) -> None:
-        try:
-            self._pattern = re.compile(pattern)
-        except re.error as error:
-            raise BadRequest(f"{_SETTING} is not a regular expression: {error}") from None
-        groups = [name for name in KEY_FIELDS if name in self._pattern.groupindex]
-        if any(name not in groups and name not in constants for name in KEY_FIELDS):
-            raise BadRequest(f"{_SETTING} must name the groups account_id and date_range")
-        self._groups = [name if name in groups else None for name in KEY_FIELDS]
+        self.pattern = GroupPattern(pattern)
+        self._groups = [name for name in KEY_FIELDS if name in self.pattern.names]
+        if any(name not in self._groups and name not in constants for name in KEY_FIELDS):
+            raise BadRequest(f"{SETTING} must name the groups account_id and date_range")
         self._ignore = ignore
         self.machine_agents: Counter[str] | None = None
 
-    def find_key(self, method: str, path: str, status: int) -> tuple[str | None, str | None] | None:
-        """Return account and date range of an open; None when the request is none."""
-        if method != "GET" or (status >= 400 and status != CLIENT_CLOSED_REQUEST):
-            self._ignore(None)
-            return None
-        match = self._pattern.search(path)
-        if match is None:
-            self._ignore(path)
-            return None
-        account_group, range_group = self._groups
-        account = match[account_group] if account_group else None
-        date_range = match[range_group] if range_group else None
-        return account, unquote(unquote(date_range)) if date_range and "%" in date_range else date_range
+    def find_keys(
+        self, methods: Sequence[str], paths: Sequence[str], statuses: Sequence[int]
+    ) -> tuple[list[int], Columns]:
+        """Return the indexes of the requests that are opens, and of those the fields that the pattern reads."""
+        answered = [*map(is_answered, methods, statuses)]
+        rows, columns = self.pattern.read([path if ok else None for path, ok in zip(paths, answered, strict=True)])
+        is_open = set(rows)
+        for row, path in enumerate(paths) if len(rows) < len(paths) else ():
+            if row not in is_open:
+                self._ignore(path if answered[row] else None)
+        if "date_range" in columns:
+            columns["date_range"] = [*map(unquote_range, columns["date_range"])]
+        return rows, {name: columns[name] for name in self._groups}
 
     def classify(self, agent: str | None) -> str:
         """Return the actor class of a user agent, and count a program's."""
@@ -174,18 +171,10 @@ class RequestFilter:
         """
         count = len(rows)
         methods, statuses = columns.get("method") or ["GET"] * count, columns.get("status") or [200] * count
-        opens: list[int] = []
-        keys: list[tuple[str | None, str | None]] = []
-        for row, path in enumerate(columns["path"]):
-            method, target = _split_request(path, methods[row])
-            key = self.find_key(method, target, _to_status(statuses[row]))
-            if key is not None:
-                opens.append(row)
-                keys.append(key)
-        selected = {name: [values[row] for row in opens] for name, values in columns.items()}
-        for place, name in enumerate(KEY_FIELDS):
-            if self._groups[place] is not None or name not in selected:
-                selected[name] = [key[place] for key in keys]
+        requests = list(map(_split_request, columns["path"], methods))
+        verbs, targets = [verb for verb, _ in requests], [target for _, target in requests]
+        opens, keys = self.find_keys(verbs, targets, [*map(to_status, statuses)])
+        selected = {name: [values[row] for row in opens] for name, values in columns.items()} | keys
         return [rows[row] for row in opens], self.add_actors(selected)
 
     def add_actors(self, columns: Columns) -> Columns:
@@ -220,7 +209,18 @@ def _split_request(path: Any, method: Any) -> tuple[str, str]:
     return (method.upper() if isinstance(method, str) and method else "GET"), text
 
 
-def _to_status(value: Any) -> int:
+def is_answered(method: str, status: int) -> bool:
+    """Whether a request may be an open: a GET that was answered, or for whose answer the client did not wait."""
+    return method == "GET" and (status < 400 or status == CLIENT_CLOSED_REQUEST)
+
+
+def unquote_range(text: str | None) -> str | None:
+    """Return a date range as the page wrote it into its path."""
+    return unquote(unquote(text)) if text and "%" in text else text
+
+
+def to_status(value: Any) -> int:
+    """Return the status of an answer; 200 where the log has none, 0 where it is no number."""
     try:
         return 200 if value is None or value == "" else int(value)
     except (TypeError, ValueError, OverflowError):

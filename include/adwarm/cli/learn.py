@@ -40,7 +40,7 @@ def learn(
     with read_transaction(runtime.engine) as connection:
         newest = aggregates.find_newest_hour(connection)
     if newest is None or (not read.opens and (read.rejected or read.ignored)):  # opens of another log are no result
-        hint = describe_path_pattern(read.ignored, read.unmatched_paths, settings.access_log.path_pattern)
+        hint = describe_path_pattern(read.ignored, read.unmatched_paths, settings.access_log.pattern)
         raise NotFound(
             f"no open was read{f': {hint}' if hint else ''}; `adwarm log check {log or ''}` says what to set"
         )

@@ -4,6 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,12 +24,17 @@ FORMATS = (
     "%b %d, %Y, %I:%M %p", "%b %d, %Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p", "%B %d, %Y, %I:%M %p", "%B %d, %Y %H:%M",
     "%d %b %Y %H:%M:%S", "%d %b %Y %H:%M", "%d %B %Y %H:%M", "%d-%b-%Y %H:%M:%S", "%a %b %d %H:%M:%S %Y",
     "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %H.%M.%S", "%Y%m%d%H%M%S", "%Y%m%d %H%M%S",
-    "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y",
+    "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%Y%m%d",
 )  # fmt: skip
 """Formats of times that are tried, the more common of two that fit first."""
+_ISO_DAY = "%Y-%m-%d"
+_CLOCKS = (
+    "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%Hh%M", "%H:%M Uhr",
+    "%H.%M Uhr", "%H h %M", "kl. %H.%M", "%Hh%Mm", "%H%M%S",
+)  # fmt: skip
 _ACCOUNT = re.compile(r"(?:act_)?[0-9]{1,20}(?:\.0)?")
-_URL = re.compile(r"(?:[A-Z]{3,7} )?(?:https?://[^\s]+|/[^\s]*)")
-_QUERY = re.compile(r"\??[\w.%$\[\]-]+=[^=&\s]*(?:&[^&\s]*)*")
+_URL = re.compile(r"(?:[A-Z]{3,7} )?(?:https?://[^\s]+|/[^\s]*|[^\s/?#=&:,;]+(?:/[^\s/?#]+)*\?[^\s=]+=\S*)")
+_QUERY = re.compile(r"\??[\w.%$\[\]{}:-]+=[^=&\s]*(?:&[^&\s]*)*")
 _AGENT = re.compile(r"[A-Za-z][\w.-]*/[0-9v]")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _VERBS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"})
@@ -67,6 +75,8 @@ _LATE = frozenset(
 )
 _EVENT = frozenset(split_words("event timestamp ts time datetime dttm start started opened viewed occurred when date"))
 _PROBED, _TRIED = 3, 100
+_STATUS_WORDS = frozenset({"status", "code", "sc"})
+_STATUSES, _MAX_STATUSES = frozenset(str(int(status)) for status in HTTPStatus) | {"0", "444", "499", "520"}, 20
 
 
 @dataclass(frozen=True)
@@ -145,14 +155,24 @@ def is_status(value: Any) -> bool:
 
 
 def find_status(columns: Sequence[Column]) -> Column | None:
-    """Return the column with the status of each answer; sizes may have three digits too, but are seldom 200 or 304."""
+    """Return the column with the status of each answer: one that is called so, else one of few statuses that exist.
+
+    Numbers of rows and sizes may have three digits, too.
+    """
     ranks = [
-        (bool({"status", "code"} & set(column.words)), -number)
+        (not _STATUS_WORDS.isdisjoint(column.words), -number)
         for number, column in enumerate(columns)
         if column.share(is_status) > MOST
         and column.share(lambda value: 200 <= int(to_text(value)[:3] or 0) < 400) > 0.2
+        and (not _STATUS_WORDS.isdisjoint(column.words) or _are_statuses(column))
     ]
     return columns[-max(ranks)[1]] if ranks else None
+
+
+def _are_statuses(column: Column) -> bool:
+    """Whether there are few values, and each is a status that exists."""
+    texts = set(map(to_text, column.present))
+    return len(texts) <= _MAX_STATUSES and len(texts) * 2 <= len(column.present) and texts <= _STATUSES
 
 
 def is_query(value: Any) -> bool:
@@ -208,7 +228,7 @@ def _find_times(column: Column) -> TimeColumn | None:
         if text is not None and not _is_best(values, text):
             continue
         good = micros[micros != INVALID]
-        is_number = not isinstance(values[0], str) or to_text(values[0]).replace(".", "").isdecimal()
+        is_number = not isinstance(values[0], str) or to_text(values[0]).replace(".", "", 1).isdecimal()
         words = set(column.words)
         name = (not words.isdisjoint(_EVENT)) - 2 * (not words.isdisjoint(_LATE))
         if (
@@ -223,12 +243,44 @@ def _find_times(column: Column) -> TimeColumn | None:
     return None
 
 
+def find_day_and_clock(columns: Sequence[Column]) -> tuple[str, str | None] | None:
+    """Return two columns, the day and the time of day, joined by a space, and the format that reads them, if needed.
+
+    None unless together they hold times.
+    """
+    for day in find_times(columns):
+        for item, clock in product(columns, _CLOCKS):
+            value = next((str(value) for value in item.present), "")
+            if item is day.column or not _fits(value, clock) or item.share(lambda text, c=clock: _fits(text, c)) < MOST:
+                continue
+            joined = [f"{first} {second}" for first, second in zip(day.column.values, item.values, strict=True)]
+            for text in (*((None,) if ":" in clock else ()), f"{day.format or _ISO_DAY} {clock}"):
+                micros = parse_values(joined, TimestampRules("UTC", text))
+                if np.count_nonzero(micros != INVALID) >= MOST * len(joined):
+                    return f"{day.column.name} {item.name}", text
+    return None
+
+
+def _fits(value: Any, clock: str) -> bool:
+    try:
+        return bool(datetime.strptime(str(value).strip(), clock))  # noqa: DTZ007 - a time of day
+    except ValueError:
+        return False
+
+
 def _is_best(values: Sequence[str], text: str) -> bool:
-    """Whether no other format reads more of the values, as days of a month tell `%d/%m` from `%m/%d`."""
-    if np.count_nonzero(parse_values(values, TimestampRules("UTC", text)) == INVALID) == 0:
-        return True
-    counts = {form: np.count_nonzero(parse_values(values, TimestampRules("UTC", form)) != INVALID) for form in FORMATS}
-    return bool(counts[text] == max(counts.values()))
+    """Whether no other format reads more of the values, as days of a month tell `%d/%m` from `%m/%d`.
+
+    Where two read as many, the one is meant whose times lie closer together: a log has no gaps of months.
+    """
+    sample = values[:: max(len(values) // _TRIED, 1)]
+    return max(FORMATS, key=lambda form: _rate(sample, form)) == text
+
+
+def _rate(values: Sequence[str], text: str) -> tuple[int, int]:
+    micros = parse_values(values, TimestampRules("UTC", text))
+    good = micros[micros != INVALID]
+    return len(good), -int(np.ptp(good)) if len(good) else 0
 
 
 _KIND_WORDS = frozenset(

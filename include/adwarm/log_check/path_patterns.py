@@ -2,19 +2,27 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import unquote
 
-from adwarm.log_check.column_values import is_account, names_account, names_board
+from adwarm.access_log.named_groups import GroupPattern
+from adwarm.log_check.column_values import MOST, is_account, is_query, names_account, names_board
 
-_OTHER = r"[^/?#]+"
-_ACCOUNT, _ID = r"(?P<account_id>(?:act_)?\d+)", r"(?P<account_id>[^/?&#\s]+)"
-_RANGE_PART, _RANGE_VALUE = r"(?P<date_range>[A-Za-z0-9_.%-]+)", r"(?P<date_range>[^&#\s]+)"
+_OTHER = r"[^/?#\s]+"
+_ACCOUNT, _ID = r"(?P<account_id>(?:act_)?\d+)", r"(?P<account_id>[^/?&#\s\"]+)"
+_RANGE_PART, _RANGE_VALUE = r"(?P<date_range>[A-Za-z0-9_.%-]+)", r"(?P<date_range>[^&#\s\"]+)"
+_WITHIN = r"(?:%[0-9A-Fa-f]{2}|[^/?&#\s%])*?"
+"""Stands before an account that is only a part of a value, such as `[act_1]` or `%22act_1%22`."""
+_REST = r"[^/?&#\s]*"
+_LONG_ACCOUNT = r"(?P<account_id>act_\d+|\d{9,20})"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_END = r"(?=[/?&#\s]|$)"
-_REQUEST = re.compile(r"(?:[A-Z]{3,7} )?(?:[a-z]{2,6}://[^/\s]*)?(/[^\s]*)")
+END = r"(?:[/?&#\s]|$)"
+"""Ends an id that is a part of the path."""
+_REQUEST = re.compile(r"(?:[A-Z]{3,7} )?(?:[a-z]{2,6}://[^/\s]*)?(\S+)")
+_WRAPPED = re.compile(r"[\W_]*((?:act_)?[0-9]{1,20})[\W_]*")
+_LONG = re.compile(r"(?<![A-Za-z0-9])(act_[0-9]{1,20}|[0-9]{9,20})(?![A-Za-z0-9])")
 _KEY_WORDS = frozenset({"uid", "id", "db", "slug"})
 _NOT_IDS = frozenset({*_KEY_WORDS, "", "list", "new", "edit", "index", "home", "all"})
 _LONG_ID = 9
@@ -47,19 +55,33 @@ class PathPattern:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """Where one path holds an account or the id of a dashboard, and a range."""
+    """Where one path holds an account or the id of a dashboard, and a range.
+
+    Attributes:
+        within: the pattern of an account that is only a part of the value; empty where it is the value.
+        names: the parameters of the query, in order.
+    """
 
     parts: tuple[str, ...]
     key: Position
     is_account: bool
     date_range: Position | None
+    within: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def form(self) -> tuple[object, ...]:
         """What paths that are read by one pattern share."""
         prefix = self.parts[: self.key[1]] if isinstance(self.key[1], int) else self.parts[:1]
         place = self.date_range if self.date_range is not None and self.date_range[0] == "part" else None
-        return (self.key, self.is_account, place, len(self.parts) if place or self.key[0] == "part" else 0, prefix[-1:])
+        return (
+            self.key,
+            self.is_account,
+            self.within,
+            place,
+            len(self.parts) if place or self.key[0] == "part" else 0,
+            prefix[-1:],
+        )
 
 
 def propose_path_pattern(paths: Sequence[str], is_range: IsRange, fields: Sequence[str]) -> PathPattern | None:
@@ -77,8 +99,8 @@ def propose_path_pattern(paths: Sequence[str], is_range: IsRange, fields: Sequen
     places = Counter(item.date_range for item in group if item.date_range is not None)
     place = places.most_common(1)[0][0] if places and "date_range" in fields else None
     pattern = _write(group, place)
-    read = [match for path in paths if (match := re.search(pattern, path))]
-    ranges = [text for match in read if place and (text := match["date_range"])]
+    read, columns = GroupPattern(pattern).read(paths)
+    ranges = [text for text in columns.get("date_range", []) if text]
     readable = [text for text in ranges if is_range(unquote(text))]
     if ranges and len(readable) * 2 <= len(ranges):
         return None
@@ -91,7 +113,8 @@ def _find(path: str, is_range: IsRange, fields: Sequence[str]) -> _Candidate | N
         return None
     plain, _, fragment = match[1].partition("#")
     is_route = fragment.lstrip("!").startswith("/")  # the path of a page within the application
-    head, _, query = (fragment.lstrip("!") if is_route else plain).partition("?")
+    whole = fragment.lstrip("!") if is_route else plain
+    head, _, query = ("", "", whole) if is_query(whole) else whole.partition("?")
     parts = head.split("/")
     values: list[tuple[Position, str, str]] = [
         (("part", at), parts[at - 2] if parts[at - 1] in _KEY_WORDS else parts[at - 1], part)
@@ -107,20 +130,39 @@ def _find(path: str, is_range: IsRange, fields: Sequence[str]) -> _Candidate | N
     ]
     ranges = [place for place, _, value in values if is_range(unquote(value))]
     date_range = ranges[0] if len(ranges) == 1 else None
+    names = tuple(str(name) for (kind, name), _, _ in values if kind == "query")
+
+    def candidate(key: Position, *, is_account: bool = True, within: str = "") -> _Candidate:
+        return _Candidate(tuple(parts), key, is_account, date_range, within=within, names=names)
+
     if "account_id" not in fields:
-        return None if date_range is None else _Candidate(tuple(parts), date_range, True, date_range)
-    for choose in (_is_named_account, _is_long_account):
-        chosen = [place for place, name, value in values if choose(name, value)]
-        if len(chosen) == 1:
-            return _Candidate(tuple(parts), chosen[0], True, date_range)
-    numbers = [place for place, _, value in values if is_account(value)]
-    if len(numbers) == 1 and (date_range is not None or "date_range" not in fields):
-        return _Candidate(tuple(parts), numbers[0], True, date_range)
+        return None if date_range is None else candidate(date_range)
+    for is_within, items in ((False, values), (True, _find_within(values))):
+        for choose in (_is_named_account, _is_long_account):
+            chosen = [(place, value) for place, name, value in items if choose(unquote(name), value)]
+            if len(chosen) == 1:
+                place, value = chosen[0]
+                within = _WITHIN + (_LONG_ACCOUNT if _LONG.fullmatch(value) else _ACCOUNT) + _REST
+                return candidate(place, within=within if is_within else "")
+        numbers = [place for place, _, value in items if is_account(value)]
+        if len(numbers) == 1 and (date_range is not None or "date_range" not in fields) and not is_within:
+            return candidate(numbers[0])
     boards = [
         place for place, name, value in values
         if names_board(name) and value not in _NOT_IDS and place not in ranges and not names_board(value)
     ]  # fmt: skip
-    return _Candidate(tuple(parts), boards[0], False, date_range) if boards else None
+    return candidate(boards[0], is_account=False) if boards else None
+
+
+def _find_within(values: Sequence[tuple[Position, str, str]]) -> list[tuple[Position, str, str]]:
+    """Return the values of which an account is only a part, with that part."""
+    accounts_within = []
+    for place, name, raw in values:
+        value = unquote(raw)
+        accounts = [match[1]] if (match := _WRAPPED.fullmatch(value)) else _LONG.findall(value)
+        if len(accounts) == 1 and accounts[0] != raw:
+            accounts_within.append((place, name, accounts[0]))
+    return accounts_within
 
 
 def _is_named_account(name: str, value: str) -> bool:
@@ -137,23 +179,36 @@ def _write(group: Sequence[_Candidate], date_range: Position | None) -> str:
     """Return the pattern of paths with the account at one place, and a range at another one or nowhere."""
     key, fields = group[0].key, {}
     if key != date_range:
-        fields[key] = _ACCOUNT if group[0].is_account else _ID
-    is_always = all(item.date_range == date_range for item in group)
-    if date_range is not None and (date_range[0] == "part" or is_always):
+        fields[key] = _write_key(group)
+    if date_range is not None:
         fields[date_range] = _RANGE_PART if date_range[0] == "part" else _RANGE_VALUE
     in_path = {int(at): text for (kind, at), text in fields.items() if kind == "part"}
+    in_query = {str(name): text for (kind, name), text in fields.items() if kind == "query"}
     width = min(len(item.parts) for item in group)
     written = []
     for at in range(max(in_path, default=width - 1) + 1):
         words = {item.parts[at] for item in group}
         written.append(in_path.get(at) or (re.escape(words.pop()) if len(words) == 1 else _OTHER))
-    pattern = "/".join(written) + (_END if in_path and in_path[max(in_path)] != _RANGE_PART else "")
-    for (kind, name), text in fields.items():
-        if kind == "query":
-            pattern += rf"(?=[^#]*[?&]{_write_value(str(name), text)})"
-    if date_range is not None and date_range not in fields:
-        pattern += rf"(?:[^#]*?[?&]{_write_value(str(date_range[1]), _RANGE_VALUE)})?"
-    return pattern
+    path = "/".join(written)
+    orders = Counter(tuple(name for name in item.names if name in in_query) for item in group)
+    longest_first = sorted(orders, key=lambda names: (-len(names), -orders[names]))
+    last = END if in_path and in_path[max(in_path)] != _RANGE_PART else ""
+    queries = [_write_query(path, names, in_query) or last for names in longest_first]
+    return path + (queries[0] if len(queries) == 1 else f"(?:{'|'.join(queries)})")
+
+
+def _write_key(group: Sequence[_Candidate]) -> str:
+    if not group[0].is_account:
+        return _ID
+    return group[0].within or _ACCOUNT
+
+
+def _write_query(path: str, names: Sequence[str], fields: Mapping[str, str]) -> str:
+    """Return the pattern of parameters in this order, whatever stands between them."""
+    written = [_write_value(name, fields[name]) for name in names]
+    if not written:
+        return ""
+    return (r"(?:/[^?#\s]*)?\?(?:[^#\s]*?&)?" if path else r"(?:^|[?&])") + r"&(?:[^#\s]*?&)?".join(written)
 
 
 def _write_value(name: str, text: str) -> str:
@@ -161,3 +216,16 @@ def _write_value(name: str, text: str) -> str:
     first, _, second = name.partition("&")
     days = rf"(?P<date_range>{_DAY}&{re.escape(second)}={_DAY})"
     return f"{re.escape(first)}={days if second else text}"
+
+
+def propose_text_pattern(texts: Sequence[str]) -> str | None:
+    """Return the pattern of texts such as titles that each name one account; None where they do not."""
+    accounts_by_text = [_LONG.findall(text) for text in texts]
+    if not texts or sum(len(accounts) == 1 for accounts in accounts_by_text) <= MOST * len(texts):
+        return None
+    heads = {
+        text[: text.index(accounts[0])]
+        for text, accounts in zip(texts, accounts_by_text, strict=True)
+        if len(accounts) == 1
+    }
+    return (re.escape(heads.pop()) if len(heads) == 1 else "") + _LONG_ACCOUNT

@@ -6,30 +6,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adwarm.access_log.column_mapping import KEY_FIELDS
+from adwarm.access_log.column_mapping import KEY_FIELDS, list_names
 from adwarm.access_log.events import date_range_reader
+from adwarm.access_log.named_groups import GroupPattern
+from adwarm.access_log.nested_values import find_source
 from adwarm.access_log.open_rules import to_text
 from adwarm.access_log.timestamps import INVALID, TimestampRules, parse_values
 from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST
 from adwarm.foundation.errors import BadRequest
 from adwarm.log_check import column_values as kinds
 from adwarm.log_check.column_values import MOST, Column
-from adwarm.log_check.path_patterns import PathPattern, propose_path_pattern
+from adwarm.log_check.path_patterns import PathPattern, propose_path_pattern, propose_text_pattern
 from adwarm.model import Actor, normalize_account_id
 from adwarm.settings import AccessLogSettings
 
 DEFAULT_RANGE = "last_30d"
 _MAX_IDS, _MAX_WORDS = 500, 20
 _HALF = 0.5
-_DAYS = re.compile(r"\b[0-9]{1,3} ?(?:tage|jours|d[ií]as|giorni|dias|dagen|dni|dagar|days)\b", re.IGNORECASE)
+_DAYS = re.compile(
+    r"\b[0-9]{1,3} ?(?:\w+ )?(?:tage|jours|d[ií]as|giorni|dagen|dn[ií]|dage?r?|p[äa]iv[äa]{2}|nap|zile|g[üu]n|days)\b",
+    re.IGNORECASE,
+)
 """A range in another language."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FIRST, _LAST = frozenset({"since", "from", "start", "begin"}), frozenset({"until", "to", "end", "stop"})
 _STEMS = {
-    "yesterday": "gestern|hier$|ayer|ieri|gisteren|ontem",
-    "today": "heute|aujourd|hoy|oggi|vandaag|hoje",
-    "last_week": "woche|semain|seman|settiman|week",
-    "last_month": "monat|mois|mes|maand|m[eê]s",
+    "yesterday": "gestern|hier$|ayer|ieri|gisteren|ontem|wczoraj|ig[åa]r|i g[åa]r|eilen|tegnap|v[čc]era",
+    "today": "heute|aujourd|hoy|oggi|vandaag|hoje|dzi[sś]|idag|i dag|t[äa]n[äa][äa]n|dnes",
+    "last_week": "woche|semain|seman|settiman|week|tydzie|tygod|vecka|uke|uge",
+    "last_month": "monat|mois|mes|maand|m[eê]s|miesi|m[åa]nad|m[åa]ned",
 }
 _RANGE_NAMES = frozenset(["range", "preset", "period", "timeframe", "interval"])
 _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
@@ -103,7 +108,7 @@ class _Finder:
         self._rows, self._settings, self._is_web_log = rows, settings, is_web_log
         self._columns = kinds.make_columns(rows)
         self._by_name = {column.name: column for column in self._columns}
-        self._chosen: dict[str, str] = {name: text for name, text in settings.columns.items() if text in self._by_name}
+        self._chosen = {name: text for name, text in settings.columns.items() if find_source(text, self._by_name)}
         self._constants = dict(settings.constants)
         self._read_range = date_range_reader(settings.date_ranges)
         self._proposal = Proposal()
@@ -147,22 +152,33 @@ class _Finder:
     def _free(self) -> list[Column]:
         return [column for column in self._columns if column.name not in self._chosen.values() and column.present]
 
+    def _find_column(self, name: str) -> Column | None:
+        """Return the values of a column, of a path within one, or of two that are joined; None where there are none."""
+        source = find_source(name, self._by_name)
+        return (
+            None
+            if source is None
+            else Column(name, source.read([self._by_name[column].values for column, _ in source.parts]))
+        )
+
     def _choose_time(self) -> None:
         chosen = self._chosen.get("ts", "ts")
-        own = self._by_name.get(chosen)
+        own = self._find_column(chosen)
         rules = TimestampRules("UTC", self._settings.timestamp_format)
         if own is not None and own.share(lambda value: parse_values([value], rules)[0] != INVALID) > _HALF:
             self._chosen["ts"] = self._proposal.time = chosen
             return
         times = kinds.find_times(self._columns)
         clock = next((item for item in times if item.rank[0]), None)
-        if clock is None and (joined := self._join_day_and_clock()):
-            self._chosen["ts"] = self._proposal.time = joined
+        if clock is None and (joined := kinds.find_day_and_clock(self._columns)):
+            self._chosen["ts"] = self._proposal.time = joined[0]
+            if joined[1]:
+                self._proposal.values["timestamp_format"] = joined[1]
             return
         if not times:
             self._proposal.missing = (
-                "no column holds a time, and adwarm learns when reports are opened; no setting can add it: write the "
-                "log with the time of each open"
+                f"no time was recognized in {list_names(self._by_name)}; if one of them holds the time of the open, "
+                "map `ts` to it in ADWARM_ACCESS_LOG__COLUMNS, and describe it in ADWARM_ACCESS_LOG__TIMESTAMP_FORMAT"
             )
             return
         best = times[0]
@@ -173,21 +189,6 @@ class _Finder:
         if others:
             later = ", ".join(map(repr, others[:3]))
             self._proposal.notes.append(f"{best.column.name!r} is taken for the time of the open, rather than {later}")
-
-    def _join_day_and_clock(self) -> str | None:
-        """Return two columns, the day and the time of day, that together hold a time."""
-        clock = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?")
-        clocks = [item for item in self._columns if item.share(lambda value: clock.fullmatch(str(value))) > MOST]
-        days = [item.column for item in kinds.find_times(self._columns)]
-        for day in days:
-            for item in clocks:
-                joined = [f"{first} {second}" for first, second in zip(day.values, item.values, strict=True)]
-                times = kinds.find_times([Column("time", joined)])
-                if times:
-                    if times[0].format:
-                        self._proposal.values["timestamp_format"] = times[0].format
-                    return f"{day.name} {item.name}"
-        return None
 
     def _choose_key(self) -> None:
         """Choose where account and range are read: columns first, then a path or URL, then the id of a dashboard."""
@@ -201,13 +202,16 @@ class _Finder:
         if fields and not (account is not None and has_range):
             self._choose_path(fields)
         if not self._is_known("account_id"):
+            self._choose_title()
+        if not self._is_known("account_id"):
             self._choose_board()
         if not self._is_known("account_id") and (column := self._find_long_ids()) is not None:
             self._chosen["account_id"] = column.name
         if not self._is_known("account_id"):
             self._proposal.missing = (
-                "no column, path or query holds an account or the id of a dashboard, so nothing says whose report was "
-                "opened; if all opens are of one account, name it in ADWARM_ACCESS_LOG__CONSTANTS"
+                "no column, path or query was recognized as an account or the id of a dashboard, so nothing says whose "
+                "report was opened; map `account_id` to the column that does in ADWARM_ACCESS_LOG__COLUMNS, or, if all "
+                "opens are of one account, name it in ADWARM_ACCESS_LOG__CONSTANTS"
             )
         elif not self._is_known("date_range"):
             self._constants["date_range"] = DEFAULT_RANGE
@@ -217,7 +221,7 @@ class _Finder:
             )
 
     def _is_known(self, name: str) -> bool:
-        from_path = "path_pattern" in self._proposal.values and f"(?P<{name}>" in self._proposal.values["path_pattern"]
+        from_path = f"(?P<{name}>" in self._proposal.values.get("pattern", "")
         return name in self._chosen or name in self._constants or from_path
 
     def _is_range(self, value: Any) -> bool:
@@ -275,7 +279,7 @@ class _Finder:
 
     def _find_account(self) -> Column | None:
         if "account_id" in self._chosen:
-            return self._by_name[self._chosen["account_id"]]
+            return self._find_column(self._chosen["account_id"])
         if "account_id" in self._constants:
             return None
         own = self._by_name.get("account_id")
@@ -319,6 +323,18 @@ class _Finder:
             return  # a column of ids needs no pattern
         self._use_path(pattern, column, fields)
 
+    def _choose_title(self) -> None:
+        """Choose a text, such as the title of a dashboard, that names an account."""
+        for column in self._free():
+            texts = [value for value in column.present if isinstance(value, str) and not kinds.is_account(value)]
+            pattern = propose_text_pattern(texts) if len(texts) > _HALF * len(column.values) else None
+            if pattern is not None and len(set(texts)) * 2 <= len(texts):
+                self._chosen["path"], self._proposal.values["pattern"] = column.name, pattern
+                self._proposal.notes.append(
+                    f"{column.name!r} names accounts, which a pattern in the command below reads"
+                )
+                return
+
     def _list_urls(self) -> list[Column]:
         """Return the columns with paths or URLs, those without a query also joined with a column that holds it."""
         urls = [column for column in self._columns if column.share(kinds.is_url) >= _HALF]
@@ -331,22 +347,21 @@ class _Finder:
             for url in urls if url.share(lambda value: "?" in value) == 0
             for query in queries
         ]  # fmt: skip
-        return [*urls, *joined]
+        return [*urls, *queries, *joined]
 
     def _use_path(self, pattern: PathPattern, column: Column, fields: Sequence[str]) -> None:
         values = self._proposal.values
-        values["path_pattern"] = pattern.pattern
+        values["pattern"] = pattern.pattern
         if not self._is_web_log:
             self._chosen["path"] = column.name
-        read = [match for value in column.present if (match := re.search(pattern.pattern, str(value)))]
+        _, read = GroupPattern(pattern.pattern).read([*map(str, column.present)])
         self._proposal.notes.append(
             f"a pattern that reads {pattern.matched} of {len(column.present)} paths seen is in the command below"
         )
         if "account_id" in fields and not pattern.is_account:
-            self._propose_accounts(column.name, [match["account_id"] for match in read])
+            self._propose_accounts(column.name, read["account_id"])
         if "date_range" in fields and not pattern.has_range:
-            ranges = [match["date_range"] for match in read] if "(?P<date_range>" in pattern.pattern else []
-            usual = Counter(text for text in ranges if text).most_common(1)
+            usual = Counter(text for text in read.get("date_range", []) if text).most_common(1)
             self._constants["date_range"] = usual[0][0] if usual else DEFAULT_RANGE
             self._proposal.notes.append(
                 f"opens whose path holds no range count as {self._constants['date_range']}; write the range that your "

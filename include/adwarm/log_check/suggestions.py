@@ -82,7 +82,7 @@ def suggest(check: LogCheck, settings: Settings, now: datetime, step: NextStep |
         now: tells an old log from a current one, UTC.
     """
     return [
-        *_about_columns(check, step),
+        *_about_columns(check, settings, step),
         *filter(None, [ask_about_clock(check, settings)]),
         *_about_paths(check, settings),
         *_about_rejects(check, step),
@@ -93,9 +93,11 @@ def suggest(check: LogCheck, settings: Settings, now: datetime, step: NextStep |
     ]
 
 
-def _about_columns(check: LogCheck, step: NextStep | None) -> Iterator[str]:
+def _about_columns(check: LogCheck, settings: Settings, step: NextStep | None) -> Iterator[str]:
     """Name columns that may be meant, and say so where the log has no zone."""
-    suggested = {} if step is None else step.values.get("columns", {})
+    own = settings.access_log.columns
+    columns = {} if step is None else step.values.get("columns", {})
+    suggested = {name: column for name, column in columns.items() if own.get(name) != column}
     if suggested:
         names = ", ".join(f"{column!r} for {name}" for name, column in suggested.items())
         yield f"columns that may be meant: {names}; the command below tries them"
@@ -118,7 +120,7 @@ def _about_paths(check: LogCheck, settings: Settings) -> Iterator[str]:
     requests = [item for item in check.files if item.ignored or set(item.columns.by_field) & set(REQUEST_FIELDS)]
     if requests and not any(item.accepted for item in requests):
         quarantine = check.quarantine
-        text = describe_path_pattern(quarantine.ignored, quarantine.unmatched_paths, settings.access_log.path_pattern)
+        text = describe_path_pattern(quarantine.ignored, quarantine.unmatched_paths, settings.access_log.pattern)
         if text:
             yield text
 

@@ -110,9 +110,10 @@ class AccessLogSettings(Section):
         None,
         description="Format of the timestamps as in Python's `strptime`, such as `%d/%m/%Y %H:%M`; unset: detected.",
     )
-    path_pattern: str = Field(
+    pattern: str = Field(
         r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.%-]+)",
-        description="Web server logs: regular expression that reads `account_id` and `date_range` from the path.",
+        description="Regular expression (RE2) whose groups read `account_id` and `date_range` from the path of a "
+        "request; with a group `ts`, it reads whole lines of any text.",
     )
     opens_from: Literal["user", "adwarm", "both"] = Field(
         "both",

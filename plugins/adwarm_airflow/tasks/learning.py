@@ -95,7 +95,7 @@ def describe_ingest(result: IngestResult, runtime: Runtime) -> Iterator[tuple[in
     if result.quarantine_hash:
         place = runtime.objects.describe_location(result.quarantine_hash, ".jsonl")
         yield logging.WARNING, f"all samples are in {place}"
-    pattern = runtime.settings.access_log.path_pattern
+    pattern = runtime.settings.access_log.pattern
     if not result.events and (hint := describe_path_pattern(result.ignored, result.unmatched_paths, pattern)):
         yield logging.WARNING, f"{hint}; try `adwarm log check`"
     url = runtime.settings.access_log.url

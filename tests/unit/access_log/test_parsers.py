@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log.column_mapping import ColumnMapping
-from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
+from adwarm.access_log.named_groups import GroupPattern
+from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, LineParser, Parser
 from adwarm.access_log.web_requests import RequestFilter
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import AccessLogSettings
@@ -97,7 +98,27 @@ def test_columns_without_a_header_are_called_by_number() -> None:
 
 def _combined(ignored: list[int] | None = None) -> CombinedLogParser:
     count = ignored if ignored is not None else []
-    return CombinedLogParser(RequestFilter(AccessLogSettings().path_pattern, lambda path: count.append(1)))
+    return CombinedLogParser(RequestFilter(AccessLogSettings().pattern, lambda path: count.append(1)))
+
+
+def test_lines_of_any_form_are_read_by_a_pattern() -> None:
+    """Its groups are the fields; lines that it does not match, and requests without an answer, are ignored."""
+    ignored: list[str | None] = []
+    pattern = r"^at=(?P<ts>\S+) (?:id=(?P<account_id>\d+)|name=(?P<account_id>\w+)) (?P<date_range>\S+) (?P<status>\d+)"
+    parser = LineParser(GroupPattern(pattern), ignored.append)
+    lines = [b"at=1 id=7 last%207d 200", b"at=2 name=act_8 7d 499", b"at=3 id=9 7d 404", b"started", b" "]
+    columns, rejected = _parse(parser, *lines)
+    assert (columns["account_id"], columns["date_range"], rejected) == (["7", "act_8"], ["last 7d", "7d"], [])
+    assert ignored == ["started", None]
+
+
+def test_no_pattern_can_stall_a_reader() -> None:
+    """One that takes exponential time elsewhere is linear; what RE2 does not read is refused."""
+    slow = GroupPattern(r"^(?P<ts>(?:(?:a+)+)+)(?P<account_id>(?:a|a)*)*$")
+    assert slow.read(["a" * 50_000 + "!"])[0] == []
+    for pattern in (r"(?=a)(?P<ts>a)", r"(?P<ts>a)\1", "(a)(?P<ts>b)"):
+        with pytest.raises(BadRequest, match="LOG__PATTERN is not a regular expression that RE2 reads"):
+            GroupPattern(pattern)
 
 
 def test_requests_of_a_web_server_become_opens() -> None:
@@ -166,5 +187,5 @@ def test_a_line_that_is_not_combined_is_rejected() -> None:
 def test_an_unusable_path_pattern_is_refused(subtests: pytest.Subtests) -> None:
     """The error names the setting."""
     for pattern in ["(", "/(?P<account_id>.*)"]:
-        with subtests.test(pattern=pattern), pytest.raises(BadRequest, match="PATH_PATTERN"):
+        with subtests.test(pattern=pattern), pytest.raises(BadRequest, match="LOG__PATTERN"):
             RequestFilter(pattern, lambda path: None)

@@ -79,7 +79,7 @@ def test_a_constant_range_spares_the_group(tmp_path: Path) -> None:
     """A dashboard whose path names only the account may have one range."""
     log = tmp_path / "access.log"
     log.write_text(f'h - - [02/Mar/2026:10:00:00 +0000] "GET /dash/12 HTTP/1.1" 200 5 "-" "{BROWSER}"\n')
-    (event,) = _read(log, path_pattern=r"/dash/(?P<account_id>\d+)", constants={"date_range": "last_30d"})
+    (event,) = _read(log, pattern=r"/dash/(?P<account_id>\d+)", constants={"date_range": "last_30d"})
     assert (event["account_id"], event["date_range"]) == ("act_12", "last_30d")
 
 
@@ -92,14 +92,14 @@ def test_a_pattern_that_matches_nothing_is_named_with_the_paths_seen(tmp_path: P
     with pytest.raises(NotFound) as error:
         log_span(str(tmp_path), Settings())
     text = str(error.value)
-    assert "none of 3 requests matches ADWARM_ACCESS_LOG__PATH_PATTERN" in text
+    assert "none of 3 requests matches ADWARM_ACCESS_LOG__PATTERN" in text
     assert "/report?account=" in text
     assert not any(word in text for word in ("app.js", "secret", "123"))
 
 
 def test_agents_of_programs_are_counted_when_asked_for() -> None:
     """Only programs are counted."""
-    requests = RequestFilter(AccessLogSettings().path_pattern, lambda path: None)
+    requests = RequestFilter(AccessLogSettings().pattern, lambda path: None)
     requests.machine_agents = Counter()
     assert [requests.classify(agent) for agent in ("curl/8.5", "curl/8.5", BROWSER, None)] == [
         "api",

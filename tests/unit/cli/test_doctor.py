@@ -135,7 +135,7 @@ def test_the_doctor_names_skipped_files_and_unmatched_paths(
     (tmp_path / "log" / "access.log").write_text(line % "/board/1?key=s")
     broken = check()
     assert not broken["ok"]
-    assert "PATH_PATTERN" in str(broken["detail"])
+    assert "LOG__PATTERN" in str(broken["detail"])
     assert "/board/1?key=" in str(broken["detail"])
     (tmp_path / "log" / "access.log").write_text(line % "/accounts/1/insights/today")
     found = check()

@@ -101,7 +101,7 @@ def test_a_pattern_that_matches_nothing_is_advised(tmp_path: Path) -> None:
     line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET /board/1/today?key=s HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
     (tmp_path / "access.log").write_text(line)
     check = check_log(str(tmp_path), Settings())
-    (text,) = [text for text in suggest(check, Settings(), NOW) if "PATH_PATTERN" in text]
+    (text,) = [text for text in suggest(check, Settings(), NOW) if "LOG__PATTERN" in text]
     assert "/board/1/today?key=" in text
 
 

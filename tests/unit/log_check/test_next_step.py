@@ -12,7 +12,7 @@ from adwarm.log_check.check import LogCheck, check_log
 from adwarm.log_check.next_step import find_next_step
 from adwarm.log_check.suggestions import suggest
 from adwarm.settings import AccessLogSettings, Settings, load_settings
-from tests.support.tool_logs import OPENS, SHAPES, write_log
+from tests.support.tool_logs import OPENS, SHAPES, events, write_log
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 LINE = 'h - - [02/Mar/2026:10:00:00 +0000] "GET {} HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
@@ -41,12 +41,33 @@ def test_the_advice_reads_the_logs_of_tools(tmp_path: Path, subtests: pytest.Sub
             assert (check.events, check.quarantine.count) == (OPENS, 0)
             assert check.learnable is not None
             assert check.learnable.accounts == 4
+            times = {e.at.replace(second=0, microsecond=0) for e in events() if e.kind == "open"}
+            batches = read_events(str(tmp_path / SHAPES[shape][0]), load_settings())
+            read = {at.replace(second=0, microsecond=0) for batch in batches for at in batch["ts"].to_pylist()}
+            assert read == times
+
+
+def test_settings_that_read_a_time_are_kept(tmp_path: Path) -> None:
+    """Where the settings read the time already, nothing is said about it: of a format, and of two columns."""
+    (tmp_path / "a.csv").write_text("Tag;Zeit;Wer;Wann\n" + "20|10|2026;08/30;act_1;Letzte 7 Tage\n" * 3)
+    log = AccessLogSettings(columns={"ts": "Tag Zeit"}, timestamp_format="%d|%m|%Y %H/%M")
+    settings = Settings(access_log=log)
+    check = check_log(str(tmp_path), settings)
+    step = find_next_step(check, settings)
+    assert step is not None
+    assert step.values["columns"] == {"ts": "Tag Zeit", "account_id": "Wer", "date_range": "Wann"}
+    assert "timestamp_format" not in step.values
+    advice = " ".join(suggest(check, settings, NOW, step))
+    assert ("for account_id" in advice, "for ts" in advice) == (True, False)
 
 
 def test_a_log_that_cannot_be_read_says_what_is_missing(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """There is one sentence and no command where no column holds a time or an account."""
     for rows, words in [
-        ([{"account_id": "act_1", "date_range": "today", "user": "ana"}], "no column holds a time"),
+        (
+            [{"account_id": "act_1", "date_range": "today", "user": "ana"}],
+            "no time was recognized in account_id, date_range, user",
+        ),
         ([{"at": "2026-03-02T10:00:00Z", "user": "ana"}], "whose report was opened"),
     ]:
         with subtests.test(words=words):
