@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.local_time import zone
+from adwarm.foundation.simulation_note import SimulationNote, write_note
 from adwarm.model import Actor
 from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.plan import START_LATENCY
@@ -104,6 +105,8 @@ class Demo:
         times = measure_times(time.monotonic() - self.started) | reading.times
         report.show(self.console, times)
         report.write(self.home / "summary.json", times)
+        text = "The demo: opens of a real log of flights, reports of a simulated ad platform."
+        write_note(self.home, SimulationNote(text, day.end + timedelta(minutes=1)))
         self._show_next_steps(day, report.log["first_account"], make_demo_token(readers.runtime, Actor.HUMAN))
         return report.exit_code(self.console)
 
@@ -127,8 +130,6 @@ class Demo:
         The demo's simulator ends with it, so the environment names the port that `adwarm simulate` listens on.
         """
         path, environment = self.home / "env", local_environment(self.home, SIMULATE_URL, log_url())
-        # The replayed day is years ago, and by default a report that was fetched so long ago is not sent.
-        environment["ADWARM_RECOVERY__FALLBACKS"] = '[{"kind": "entry", "timeout_seconds": 1.0}]'
         variables = {
             "DEMO_TIME": (day.end + timedelta(hours=12)).isoformat(),
             "DEMO_TOKEN": token,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from math import sin
 from typing import Any
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, and_, insert, select, update
 
 from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.foundation.cron import find_latest
@@ -22,6 +22,7 @@ from adwarm.store.error_events import error_event
 from adwarm.store.gates import table as gate_table
 from adwarm.store.gates import to_row
 from adwarm.store.healing_runs import healing_run
+from adwarm.store.read_traffic import call_hour
 from adwarm.store.read_traffic import table as traffic_hour
 from adwarm.store.requests import table as request_table
 from adwarm.store.scores import table as fatigue_score
@@ -66,11 +67,17 @@ def add_rows(context: Context, now: datetime, accounts: Sequence[str]) -> None:
     Args:
         accounts: at least twelve accounts with reports.
     """
+    add_history(context, now, accounts)
     writer = _Writer(context, now, accounts)
-    for add in (_add_names, _add_earlier_days, _add_trouble, _add_limits, _add_requests, _add_people):
+    for add in (_add_trouble, _add_limits, _add_requests, _add_people, _add_strategies):
         add(writer)
-    _add_strategies(writer)
-    _add_reviews(writer)
+
+
+def add_history(context: Context, now: datetime, accounts: Sequence[str]) -> None:
+    """Add names, what was read before, and reviews: what is the same whatever happens next."""
+    writer = _Writer(context, now, accounts)
+    for add in (_add_names, _add_seconds, _add_earlier_days, _add_reviews):
+        add(writer)
 
 
 def _add_names(writer: _Writer) -> None:
@@ -84,17 +91,43 @@ def _add_names(writer: _Writer) -> None:
             connection.execute(update(fatigue_score).where(fatigue_score.c.ad_id == ad_id).values(ad_name=name))
 
 
-def _add_earlier_days(writer: _Writer) -> None:
-    """Let the days before look like the last one, a little less warm the earlier they are."""
+def _add_seconds(writer: _Writer) -> None:
+    """Let each fetch have taken as long as a call of a real platform does; on a virtual clock it took no time."""
+    took = (1.2 + 0.4 * (warm_table.c.id % 5)) * warm_table.c.requests
+    timeless = and_(warm_table.c.seconds.is_(None), warm_table.c.requests > 0)
     with write_transaction(writer.context.engine) as connection:
-        rows = [dict(row._mapping) for row in connection.execute(select(traffic_hour))]
-        for back in range(1, 7):
-            moved = [{**row, "hour": row["hour"] - back * _DAY} for row in rows if row["hour"] > writer.now - _DAY]
-            for number, row in enumerate(moved):
-                if (number + back) % 9 == 0:
-                    row["first_hits"], row["hits"] = 0, max(0, row["hits"] - row["first_hits"])
-            if moved:
-                upsert(connection, traffic_hour, moved)
+        connection.execute(update(warm_table).where(timeless).values(seconds=took))
+
+
+def _add_earlier_days(writer: _Writer) -> None:
+    """Repeat the work back over a week, a little less warm than it was."""
+    with write_transaction(writer.context.engine) as connection:
+        traffic, calls, fetched = (
+            [dict(row._mapping) for row in connection.execute(query)]
+            for query in (select(traffic_hour), select(call_hour), select(warm_table).where(warm_table.c.seconds > 0))
+        )
+        hours = [row["hour"] for row in traffic if row["first_opens"]]
+        span = max(hours) - min(hours) + _HOUR
+        for back in range(1, int(7 * _DAY / span)):
+            earlier = back * span
+            moved = [{**row, "hour": row["hour"] - earlier} for row in traffic if row["hour"] >= min(hours)]
+            for row in moved[back % 9 :: 9]:
+                row["hits"], row["first_hits"] = max(0, row["hits"] - row["first_hits"]), 0
+            upsert(connection, traffic_hour, moved)
+            upsert(connection, call_hour, [{**row, "hour": row["hour"] - earlier} for row in calls])
+            if fetched:
+                rows = [_move_warm(row, number, earlier) for number, row in enumerate(fetched)]
+                connection.execute(insert(warm_table), rows)
+
+
+def _move_warm(row: Row, number: int, earlier: timedelta) -> Row:
+    """Return a warm as it was some time before; one whose use is not known yet was used, or every sixth was not."""
+    moved = {name: value - earlier if isinstance(value, datetime) else value for name, value in row.items()}
+    if row["used"] is None and row["superseded_by"] is None:
+        moved["used"] = number % 6 > 0
+        moved["first_use"] = moved["fetched_at"] + _HOUR if moved["used"] else None
+    del moved["id"]
+    return {**moved, "run_id": f"{row['run_id'].partition('/')[0]}/scheduled__{moved['decided_at'].isoformat()}"}
 
 
 def _add_trouble(writer: _Writer) -> None:

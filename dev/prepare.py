@@ -9,20 +9,32 @@ import pandas as pd
 
 from adwarm.access_log import log_span, read_events
 from adwarm.forecast.training.train import train_and_promote
+from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import AdwarmError, NotFound
+from adwarm.maintenance.steps import run_if_due
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
-from adwarm.settings import Settings
+from adwarm.settings import Settings, load_settings
 from adwarm.store.snapshots import get_live_snapshot
-from dev.environment import UP_HOME
+from dev.environment import TOKEN, UP_HOME
+from dev.page_rows import add_history
+from dev.simulated_day import PLANNING, SCORED_ACCOUNTS, SimulatedDay
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
 
 WEEK = timedelta(days=7)
+HOURS, UNREAD_HOURS = 10, 3
+"""Hours of work before the first look: the first warms have ended then, so that it is known whether they were used."""
 
 
 def main() -> int:
     """Prepare the data, and print what was done or the error in one line."""
+    log = UP_HOME / "access_log.parquet"
+    is_new = not log.exists()
     try:
-        print(prepare(Runtime(), os.environ["ADWARM_UP_SOURCE_LOG"], UP_HOME / "access_log.parquet"))
+        print(prepare(Runtime(), os.environ["ADWARM_UP_SOURCE_LOG"], log))
+        if is_new:
+            fill(log)
     except AdwarmError as error:
         print(error, file=sys.stderr)
         return 1
@@ -44,6 +56,26 @@ def prepare(runtime: Runtime, source: str, target: Path) -> str:
         figures = train_and_promote(runtime.context, now, now)
         return f"trained on {figures['opens']:,} opens of {figures['keys']:,} keys"
     return f"the data is there; the forecast was trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
+
+
+def fill(log: Path) -> None:
+    """Work and score as if the installation had run for some time, so that no page is empty at the first look."""
+    with SimulatorServer(SimulatorConfig(token=TOKEN)) as platform:  # the one that the installation calls later
+
+        def open_runtime(clock: Clock) -> Runtime:
+            source = {"graph_url": platform.url, "access_token": TOKEN}
+            return Runtime(load_settings(source=source, planning=PLANNING), clock)
+
+        now = SystemClock().now()
+        day = SimulatedDay(open_runtime, platform, hours=HOURS, unread=UNREAD_HOURS)
+        opens, start = day.read_log(str(log), now)
+        accounts = list(dict.fromkeys(item.key.account_id for item in opens))
+        day.score(accounts[:SCORED_ACCOUNTS])
+        day.work(opens, start, now)
+        runtime = open_runtime(SystemClock())
+        add_history(runtime.context, now, accounts)
+        run_if_due(runtime.maintenance_parts(), "read_creatives", run_now=True)
+        runtime.engine.dispose()
 
 
 def move_to_now(url: str, settings: Settings, now: datetime, target: Path) -> None:

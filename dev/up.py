@@ -15,6 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from adwarm.foundation.clock import SystemClock
+from adwarm.foundation.simulation_note import SimulationNote, write_note
+from adwarm.foundation.wording import format_utc
 from dev.down import MARK, find_processes, record_session, stop_stack
 from dev.environment import ROOT, UP_HOME, local_environment, log_url, write_shell_environment
 from dev.read_api import build_dashboard, get_or_create_token, token_file
@@ -83,24 +86,19 @@ def _start_parts(now: Installation, env: dict[str, str]) -> int:
     """Prepare data and connection, start simulator and Airflow, and print how to use them."""
     password = _get_or_create_password(UP_HOME)
     write_shell_environment(UP_HOME / "env", {name: value for name, value in env.items() if name != MARK})
-    _say("preparing data and connection ...")
-    for arguments in (["airflow", "db", "migrate"], ["dev.prepare"], ["dev.connection"]):
-        done = subprocess.run(  # noqa: S603 -- our own modules
-            [sys.executable, "-m", *arguments], env=env, cwd=ROOT, check=False, capture_output=True, text=True
-        )
-        if done.returncode:
-            _say(f"{' '.join(arguments)} failed:\n{(done.stderr or done.stdout)[-2000:].strip()}")
-            stop_stack()
-            return 1
-        if arguments[0] != "airflow":
-            _say(done.stdout.strip().splitlines()[-1])
+    if not (UP_HOME / "access_log.parquet").exists():
+        _note_simulation()
+    if not all(_run(arguments, env) for arguments in (["airflow", "db", "migrate"], ["dev.connection"])):
+        return 1
+    _say("starting Airflow, and preparing data ...")
+    _start(["-m", "airflow", "standalone"], env, "airflow.log")  # its DAGs are paused until the data is there
+    if not _run(["dev.prepare"], env):
+        return 1
     _start(
         ["-m", "adwarm", "simulate", "--port", str(_port_of(now.simulator)), "--accounts", "0"], env, "simulator.log"
     )
     _start(["-m", "dev.docs", str(_port_of(now.docs))], env, "docs.log")
     _start_read_api(now, env)
-    _start(["-m", "airflow", "standalone"], env, "airflow.log")
-    _say("starting Airflow ...")
     if not _wait_until_healthy(now.url):
         _say(f"Airflow did not become healthy in {_START_SECONDS} s; its log is {UP_HOME / 'airflow.log'}")
         stop_stack()
@@ -108,6 +106,26 @@ def _start_parts(now: Installation, env: dict[str, str]) -> int:
     _unpause_dags(now, env)
     _say_login(now, password)
     return 0
+
+
+def _run(arguments: list[str], env: dict[str, str]) -> bool:
+    """Run one of our modules to its end, and print its last line; stop everything and return False when it fails."""
+    done = subprocess.run(  # noqa: S603 -- our own modules
+        [sys.executable, "-m", *arguments], env=env, cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        _say(f"{' '.join(arguments)} failed:\n{(done.stderr or done.stdout)[-2000:].strip()}")
+        stop_stack()
+    elif arguments[0] != "airflow":
+        _say(done.stdout.strip().splitlines()[-1])
+    return not done.returncode
+
+
+def _note_simulation() -> None:
+    """Leave a note of what is simulated, before anything shows it."""
+    now = SystemClock().now()
+    text = f"Simulated: the ad platform, and all opens, scores and reviews from before {format_utc(now)}."
+    write_note(UP_HOME, SimulationNote(text))
 
 
 def _unpause_dags(installation: Installation, env: dict[str, str]) -> None:

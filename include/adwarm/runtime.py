@@ -17,8 +17,9 @@ from sqlalchemy import Engine
 from adwarm.backpressure import MachineGuard, ProcessAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.scope_state import MAX_PARK_SECONDS
 from adwarm.compression.stored_bytes import VerifiedPayloads
-from adwarm.foundation.clock import Clock, SystemClock
+from adwarm.foundation.clock import Clock, ShiftedClock, SystemClock
 from adwarm.foundation.errors import StorageError
+from adwarm.foundation.simulation_note import read_note
 from adwarm.model import Scope
 from adwarm.recovery import Healer, IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
@@ -67,6 +68,11 @@ class Runtime:
     sources: "Mapping[str, SourceFactory] | None" = None
     make_notifier: Callable[[NotifierChannel], Channel] | None = None
     reloads: "Mapping[str, Reload]" = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.simulation = read_note(self.settings.home)
+        if self.simulation and self.simulation.at and isinstance(self.clock, SystemClock):
+            self.clock = ShiftedClock(self.simulation.at)
 
     @cached_property
     def engine(self) -> Engine:
@@ -349,6 +355,7 @@ class Runtime:
             actions=self.action_services,
             explainer=self.key_explainer,
             noun=find_noun(self.settings),
+            simulation=self.simulation,
         )
 
 

@@ -109,8 +109,9 @@ def _print_summary(runtime: "Runtime") -> None:
         "Forecast": _describe_forecast(_forecast_fields(runtime)),
         "To do": f"{needs[0]}{more}" if needs else headline.next_step or "nothing",
     }
-    verdict = f"{headline.sentence} {headline.reason}"
-    print_lines([(2, verdict), *((12, f"  {name + ':':9} {text}") for name, text in lines.items())])
+    note = [(2, runtime.simulation.text)] if runtime.simulation else []
+    verdict = (2, f"{headline.sentence} {headline.reason}")
+    print_lines([*note, verdict, *((12, f"  {name + ':':9} {text}") for name, text in lines.items())])
     print_note("adwarm status --all shows every figure")
 
 

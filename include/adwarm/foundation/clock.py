@@ -72,6 +72,17 @@ class FrozenClock:
         time.sleep(max(0.0, seconds))
 
 
+class ShiftedClock(SystemClock):
+    """The system clock, moved so that it stood at `moment` when it was made."""
+
+    def __init__(self, moment: datetime) -> None:
+        self._shift = utc(moment) - super().now()
+
+    def now(self) -> datetime:
+        """Return the moved time in UTC."""
+        return super().now() + self._shift
+
+
 @dataclass
 class VirtualClock:
     """A clock that moves only by `sleep` and `set`; `sleep` does not wait."""

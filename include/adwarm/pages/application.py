@@ -351,7 +351,15 @@ class _Site:
 def _shared(visitor: Visitor, services: PageServices, now: datetime) -> dict[str, Any]:
     """Return the values of every template that a visitor sees."""
     token = {"csrf_token": make_csrf_token(visitor), "csrf_name": CSRF_FIELD}
-    return {"visitor": visitor, "now": now, "noun": services.noun, "problem": "", "wrong": "", **token}
+    return {
+        "visitor": visitor,
+        "now": now,
+        "noun": services.noun,
+        "simulation": services.simulation,
+        "problem": "",
+        "wrong": "",
+        **token,
+    }
 
 
 def _add_message(visitor: Visitor, result: Redirect) -> str:

@@ -16,6 +16,7 @@ from adwarm.backpressure import RequestQueue
 from adwarm.backpressure.sql_admission import SqlAdmission
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.simulation_note import SimulationNote
 from adwarm.pages.access import Permission, Visitor
 from adwarm.planning.key_facts import KeyExplainer
 from adwarm.recovery import IsolationTracker, StoredAlerts
@@ -32,6 +33,7 @@ class PageServices:
 
     Attributes:
         noun: what an account of the source is called.
+        simulation: what is simulated; None in an installation of its own data.
     """
 
     context: Context
@@ -45,6 +47,7 @@ class PageServices:
     actions: ActionServices
     explainer: KeyExplainer
     noun: str = "account"
+    simulation: SimulationNote | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,8 @@ def _describe_hits(situation: Situation) -> str:
     if ratio is None:
         return "Nobody opened a report through adwarm in the last 24 hours."
     opens = format_count(situation.first_opens, "first open", "first opens")
-    return f"{format_percent(ratio)} of {opens} in the last 24 hours found a fresh report."
+    share = format_percent(ratio)
+    return f"{share[:1].upper()}{share[1:]} of {opens} in the last 24 hours found a fresh report."
 
 
 _RULES: Final[tuple[Callable[[Situation, datetime], Headline | None], ...]] = (

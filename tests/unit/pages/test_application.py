@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 
 from adwarm.foundation.errors import Transient
+from adwarm.foundation.simulation_note import SimulationNote
 from adwarm.model import PolicyReview
 from adwarm.pages.access import Visitor, make_csrf_token, make_seal
 from adwarm.pages.application import build_page
@@ -24,7 +26,10 @@ from tests.unit.pages.conftest import ADMIN, START, VIEWER, NamedAccess, Page
 from tests.unit.pages.probes import PROBE, check_forms
 
 MOST_STATEMENTS = 16
-SHOWN = {"root": "", "tabs": [TABS[0]], "current": "", "visitor": ADMIN, "csrf_name": "c", "csrf_token": "t"}
+SHOWN: dict[str, Any] = {
+    "root": "", "tabs": [TABS[0]], "current": "", "visitor": ADMIN, "csrf_name": "c", "csrf_token": "t",
+    "simulation": None,
+}  # fmt: skip
 """What the layout of every page shows."""
 
 
@@ -37,6 +42,17 @@ def test_each_tab_is_shown_without_data_by_few_statements(page: Page, subtests: 
             assert response.status_code == 200
             assert "this part of the page failed" not in response.text
             assert len(statements) <= MOST_STATEMENTS, statements
+
+
+@SQLITE_ONLY
+def test_a_page_of_simulated_data_says_so(page: Page) -> None:
+    """Each tab shows the note, escaped, and the time at which the page stands; without a note nothing is shown."""
+    assert "This page stands" not in page.get("/now?plain=1").text
+    page.runtime.simulation = SimulationNote("Simulated <opens>.", datetime(2013, 3, 30, 4, tzinfo=UTC))
+    del page.runtime.__dict__["page_services"]
+    for tab in TABS:
+        text = page.get(f"/{tab.name}?plain=1").text
+        assert "Simulated &lt;opens&gt;. This page stands at 2013-03-30 04:00 UTC." in text
 
 
 @SQLITE_ONLY
