@@ -233,11 +233,8 @@ def _scope(now: datetime, name: str, usage: float) -> Row:
     moment = now.timestamp()
     return {
         "scope": name,
-        "limit": 12.0,
-        "tokens": 3.0,
-        "refilled_at": moment,
         "usage": usage,
-        "state": {"meter": [usage, moment, 0.01, 100.0, 1.0, []]},
+        "state": {"limit": [12.0], "bucket": [3.0, moment], "meter": [3_600.0, usage, moment, 0.01, 100.0, 1.0]},
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Grant
-from adwarm.backpressure.sql_admission import CapacityPreview
+from adwarm.backpressure.capacity_preview import CapacityPreview
 from adwarm.foundation.gate import Rule
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Scope, WarmReason
 from adwarm.runtime import Runtime

@@ -52,15 +52,8 @@ def _scopes(now: datetime, accounts: int) -> list[Row]:
 
 def _scope(name: str, number: int, now: float) -> Row:
     usage = None if name == str(Scope.parse("fleet")) else 15.0 + number % 80
-    meter = [usage, now, 0.01, 100.0, 1.0, []] if usage is not None else None
-    return {
-        "scope": name,
-        "limit": 12.0,
-        "tokens": 3.0,
-        "refilled_at": now,
-        "usage": usage,
-        "state": {"meter": meter} if meter else {},
-    }
+    state = {"limit": [12.0], "bucket": [3.0, now], "meter": [3_600.0, usage, now, 0.01, 100.0, 1.0]}
+    return {"scope": name, "usage": usage, "state": state}
 
 
 def _gates(now: datetime, accounts: int) -> list[Row]:

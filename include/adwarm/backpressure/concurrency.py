@@ -27,9 +27,8 @@ class LimitRules:
     cut_interval_seconds: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ConcurrencyLimit:
-    """Calls that may be in flight at once, and when the limit was last cut."""
+class ConcurrencyLimit(msgspec.Struct, frozen=True, array_like=True):
+    """Calls that may be in flight at once, and when the limit was last cut; stored as a list of its fields."""
 
     value: float
     decreased_at: float = 0.0

@@ -16,9 +16,9 @@ What a percentage demands (`Pace`):
 The module is pure: callers pass the time in seconds.
 """
 
-from collections import deque
 from enum import IntEnum
-from typing import Any
+
+import msgspec
 
 SLOW_PERCENT = 75.0
 CEILING_PERCENT = 90.0
@@ -54,53 +54,46 @@ MAX_PERCENT_PER_CALL = 1.0
 """The assumed cost of a call until many calls have shown a lower one."""
 
 
-class UsageMeter:
-    """Own calls in the rolling window, and the last figure. Counts are interpolated within the oldest interval.
+class UsageMeter(msgspec.Struct, array_like=True):
+    """Own calls in the rolling window, and the last figure; stored as a list of its fields.
+
+    Counts are interpolated within the oldest interval.
 
     Attributes:
         window_seconds: length of the rolling window in which the platform counts.
         percent: the platform's last figure, None before the first.
         reported_at: when that figure came.
         percent_per_call: percent of the quota that one call takes.
+        calls_at_report: own calls in the window when that figure came.
+        calls_after_report: those of the calls in flight then that are assumed not to be in it.
+        intervals: number and calls of each sixtieth of the window, the oldest first.
     """
 
-    __slots__ = (
-        "_calls_after_report",
-        "_calls_at_report",
-        "_intervals",
-        "_total",
-        "percent",
-        "percent_per_call",
-        "reported_at",
-        "window_seconds",
-    )
-
-    def __init__(self, window_seconds: float) -> None:
-        self.window_seconds = window_seconds
-        self.percent: float | None = None
-        self.reported_at = 0.0
-        self.percent_per_call = MAX_PERCENT_PER_CALL
-        self._calls_at_report = 0.0
-        self._calls_after_report = 0.0
-        self._intervals: deque[list[float]] = deque()
-        self._total = 0.0
+    window_seconds: float
+    percent: float | None = None
+    reported_at: float = 0.0
+    percent_per_call: float = MAX_PERCENT_PER_CALL
+    calls_at_report: float = 0.0
+    calls_after_report: float = 0.0
+    intervals: list[tuple[float, float]] = []
 
     def record_calls(self, calls: float, now: float) -> None:
         """Count calls that are about to be made."""
         number = now // (self.window_seconds / WINDOW_INTERVALS)
-        if not self._intervals or self._intervals[-1][0] < number:
-            self._intervals.append([number, 0.0])
-            self._drop_old(now)
-        self._intervals[-1][1] += calls
-        self._total += calls
+        last = self.intervals[-1] if self.intervals else (-1.0, 0.0)
+        if last[0] >= number:
+            self.intervals[-1] = (last[0], last[1] + calls)
+            return
+        self.intervals.append((number, calls))
+        self._drop_old(now)
 
     def calls(self, now: float) -> float:
         """Return own calls in the window that ends at `now`."""
         self._drop_old(now)
-        if not self._intervals:
+        if not self.intervals:
             return 0.0
-        oldest, count = self._intervals[0]
-        return self._total - count * (1 - self._share_in_window(oldest, now))
+        oldest, count = self.intervals[0]
+        return sum(calls for _, calls in self.intervals) - count * (1 - self._share_in_window(oldest, now))
 
     def record_usage(self, percent: float, in_flight: float, now: float) -> None:
         """Take in a figure that came with one response while `in_flight` other calls had none yet.
@@ -108,17 +101,17 @@ class UsageMeter:
         Whether the platform has counted those calls is unknown: half of them are assumed to be in the figure.
         """
         counted = self.calls(now)
-        self._calls_after_report = in_flight / 2
-        self._calls_at_report = counted
+        self.calls_after_report = in_flight / 2
+        self.calls_at_report = counted
         self.percent, self.reported_at = percent, now
-        measured = percent / max(1.0, counted - self._calls_after_report)
+        measured = percent / max(1.0, counted - self.calls_after_report)
         self.percent_per_call = min(MAX_PERCENT_PER_CALL, measured) or self.percent_per_call
 
     def estimate_percent(self, now: float) -> float | None:
         """Return the estimated percentage used at `now`; None before the first figure."""
         if self.percent is None:
             return None
-        since = self.calls(now) - self._calls_at_report + self._calls_after_report
+        since = self.calls(now) - self.calls_at_report + self.calls_after_report
         decay = max(0.0, now - self.reported_at - USAGE_FRESH_SECONDS) / USAGE_FRESH_SECONDS * USAGE_DECAY_POINTS
         return max(0.0, self.percent + self.percent_per_call * since - decay)
 
@@ -143,7 +136,7 @@ class UsageMeter:
         others = max(0.0, (self.estimate_percent(now) or 0.0) / self.percent_per_call - own)
         window, width = self.window_seconds, self.window_seconds / WINDOW_INTERVALS
         lowest, returned = (left + own + others) / window, 0.0
-        for number, count in self._intervals:
+        for number, count in self.intervals:
             # Calls leave the window together with their interval: the rate must last until that begins and ends.
             begins = number * width + window - now
             for moment, leaving in ((begins, 0.0), (begins + width, count * self._share_in_window(number, now))):
@@ -152,34 +145,10 @@ class UsageMeter:
                     lowest = min(lowest, (left + returned) / moment + others / window)
         return max(0.0, lowest)
 
-    # msgspec and pydantic would need a second class for the flat list of intervals, and are no faster here.
-    def to_list(self) -> list[Any]:
-        """Return the meter as it is stored."""
-        figures = [
-            self.percent,
-            self.reported_at,
-            self.percent_per_call,
-            self._calls_at_report,
-            self._calls_after_report,
-        ]
-        return [*figures, [value for interval in self._intervals for value in interval]]
-
-    @classmethod
-    def from_list(cls, window_seconds: float, stored: Any) -> "UsageMeter":
-        """Return the stored meter; an empty one when nothing is stored."""
-        meter = cls(window_seconds)
-        if stored:
-            meter.percent, meter.reported_at, meter.percent_per_call, *counts, intervals = stored
-            meter._calls_at_report, meter._calls_after_report = counts
-            values = iter(intervals)
-            meter._intervals = deque([number, count] for number, count in zip(values, values, strict=True))
-            meter._total = sum(count for _, count in meter._intervals)
-        return meter
-
     def _drop_old(self, now: float) -> None:
         width = self.window_seconds / WINDOW_INTERVALS
-        while self._intervals and (self._intervals[0][0] + 1) * width + self.window_seconds <= now:
-            self._total -= self._intervals.popleft()[1]
+        while self.intervals and (self.intervals[0][0] + 1) * width + self.window_seconds <= now:
+            self.intervals.pop(0)
 
     def _share_in_window(self, number: float, now: float) -> float:
         """Return the part of the interval that is still inside the window, from 0 to 1."""

@@ -19,11 +19,10 @@ Rules come from the settings at each use, so a changed setting takes effect with
 changes in place and is pure: callers pass the time and the random generator.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import isfinite, isnan
 from random import Random
-from typing import Any
 
 import msgspec
 
@@ -90,11 +89,6 @@ class Parking:
             kept_until=kept_until,
         )
 
-    @classmethod
-    def from_gate(cls, gate: Gate) -> "Parking":
-        """Return the stored parking."""
-        return cls(gate.closed_until, gate.why or None, gate.since)
-
     def ended(self, now: float) -> "Parking":
         """Return the parking with its end at `now` at the latest."""
         return replace(self, until=now) if self.remaining_seconds(now) > 0 else self
@@ -140,30 +134,39 @@ def _window_bucket(calls: int | None, settings: BackpressureSettings) -> BucketR
     return BucketRules(max(1.0, calls - burst) / settings.quota_window_seconds, burst)
 
 
+class Ledger(msgspec.Struct, array_like=True):
+    """What the row of the fleet holds of all grants; see `SharedBudget`."""
+
+    last_token: int = 0
+    next_expiry: float | None = None
+
+
+class _Stored(msgspec.Struct, omit_defaults=True):
+    """The attributes of a `ScopeState` that are stored; those that a row lacks are as those of a new scope."""
+
+    limit: ConcurrencyLimit | None = None
+    bucket: TokenBucket | None = None
+    meter: UsageMeter | None = None
+    latency_baseline: LatencyBaseline | None = None
+    mean_latency: float | None = None
+    in_flight_by_class: list[int] | None = None
+    slot_demand: ClassDemand | None = None
+    rate_demand: ClassDemand | None = None
+    ledger: Ledger | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Stored)
+
+
 class ScopeState:
     """One scope at a point in time.
 
     Attributes:
+        ledger: of the fleet; None of any other scope.
         mean_latency: moving average of the latency of a call, in seconds.
         latency_baseline: the latency over the last minutes, which tells slow calls.
         overlong_park_seconds: the longest park that the platform asked for and that was cut; not stored.
     """
-
-    __slots__ = (
-        "bucket",
-        "in_flight_by_class",
-        "latency_baseline",
-        "limit",
-        "mean_latency",
-        "meter",
-        "name",
-        "overlong_park_seconds",
-        "parking",
-        "rate_demand",
-        "rules",
-        "scope",
-        "slot_demand",
-    )
 
     def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
         self.scope = scope
@@ -179,6 +182,7 @@ class ScopeState:
         self.in_flight_by_class = [0] * len(PRIORITY_CLASSES)
         self.mean_latency = 0.0
         self.overlong_park_seconds: float | None = None
+        self.ledger: Ledger | None = None
 
     @property
     def in_flight(self) -> int:
@@ -304,36 +308,16 @@ class ScopeState:
             return None
         return self.rate_demand if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None
 
-    def to_row(self) -> dict[str, Any]:
-        """Return the row that stores this scope."""
-        return {
-            "scope": self.name,
-            "limit": self.limit.value,
-            "tokens": self.bucket.tokens,
-            "refilled_at": self.bucket.refilled_at,
-            "usage": self.meter.percent,
-            "state": {
-                "cut_at": self.limit.decreased_at,
-                "credits": self.bucket.to_list(),
-                "meter": self.meter.to_list(),
-                "running": msgspec.to_builtins(self.latency_baseline),
-                "latency": self.mean_latency,
-                "held": self.in_flight_by_class,
-                "askers": msgspec.to_builtins(self.slot_demand),
-                "payers": msgspec.to_builtins(self.rate_demand),
-            },
-        }
+    def to_json(self) -> str:
+        """Return what is stored of this scope."""
+        return msgspec.json.encode(_Stored(*(getattr(self, name) for name in _Stored.__struct_fields__))).decode()
 
     @classmethod
-    def from_row(cls, scope: Scope, rules: ScopeRules, row: Mapping[str, Any]) -> "ScopeState":
-        """Return the scope stored as `row`, not parked."""
-        state, data = cls(scope, rules, row["refilled_at"]), row["state"]
-        state.limit = ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0))
-        state.bucket = TokenBucket(row["tokens"], row["refilled_at"], list(data.get("credits") or ()))
-        state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
-        state.latency_baseline = msgspec.convert(data.get("running") or (), LatencyBaseline)
-        state.mean_latency = data.get("latency", 0.0)
-        state.in_flight_by_class = list(data.get("held") or state.in_flight_by_class)
-        state.slot_demand = msgspec.convert(data.get("askers", ()), ClassDemand)
-        state.rate_demand = msgspec.convert(data.get("payers", ()), ClassDemand)
+    def from_json(cls, scope: Scope, rules: ScopeRules, stored: str) -> "ScopeState":
+        """Return a stored scope, not parked."""
+        state, values = cls(scope, rules, 0.0), _DECODER.decode(stored)
+        for name in _Stored.__struct_fields__:
+            if (value := getattr(values, name)) is not None:
+                setattr(state, name, value)
+        state.meter.window_seconds = rules.window_seconds
         return state

@@ -3,44 +3,84 @@
 Guarantees, whichever process dies: the counted grants of a scope never exceed its limit, a parked scope is never
 granted before its time, and the grants of a dead worker stop counting at their expiry.
 
-Each operation is a short write transaction of its own, which locks the row of the fleet. All times are the database's
-own.
+Each operation is a short write transaction of its own, and one at a time: it locks the budget and reads its part in one
+round trip, and saves what changed in another. All times are the database's own.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from random import Random
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine
+import msgspec
+from sqlalchemy import Connection, Engine, Table, select
 
-from adwarm.backpressure import budget_rows
-from adwarm.backpressure.admission import (
-    CallOutcome,
-    CallRequest,
-    Decision,
-    Grant,
-    Rejected,
-    Wait,
-)
-from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
-from adwarm.backpressure.breakers import breaker_names
-from adwarm.backpressure.budget_rows import BudgetKeys
-from adwarm.backpressure.machine_load import WAIT_SECONDS, count_free_calls
+from adwarm.backpressure.admission import FLEET, CallOutcome, CallRequest, Decision, Grant
+from adwarm.backpressure.breakers import breaker_names, source_scope
+from adwarm.backpressure.scope_state import Ledger, Parking, ScopeState
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
-from adwarm.foundation.circuit import BreakerState
-from adwarm.foundation.gate import OpenedBy, Rule, may_call
+from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
+from adwarm.foundation.gate import CALLS_SWITCH, Gate, OpenedBy, Rule
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
-from adwarm.store.database import database_time, read_transaction, write_transaction
-from adwarm.store.gates import SqlGates
+from adwarm.store import gates
+from adwarm.store.capacity import capacity_grant, capacity_scope
+from adwarm.store.database import (
+    Statement,
+    clock_sql,
+    database_time,
+    execute_together,
+    read_transaction,
+    write_transaction,
+)
 from adwarm.store.writer_queue import WriterQueue
 
 log = logging.getLogger(__name__)
 OnOverlongPark = Callable[[Scope, float], None]
 T = TypeVar("T")
+Time = Callable[[Connection], float]
+
+_LOCK: Final = "SELECT pg_advisory_xact_lock(7230117)"
+"""Locks the budget until the transaction ends; SQLite's write transactions are exclusive already."""
+_CLOCK_ROW: Final = (
+    "SELECT 'clock' AS kind, '' AS name, CAST({} AS FLOAT) AS since, CAST(NULL AS FLOAT) AS until, '' AS note, "
+    "'' AS data"
+)
+_SCOPE_ROWS: Final = (
+    " UNION ALL SELECT 'scope', scope, NULL, NULL, '', CAST(state AS TEXT) FROM capacity_scope WHERE scope IN ({})"
+)
+_GATE_ROWS: Final = (
+    " UNION ALL SELECT rule, scope, since, closed_until, why, CAST(data AS TEXT) FROM gate"
+    " WHERE rule IN ('switch', 'park', 'breaker') AND scope IN ({})"
+)
+_GRANT_ROW: Final = (
+    " UNION ALL SELECT CASE WHEN counted THEN 'counted' ELSE 'expired' END, id, token, expires_at, '', ''"
+    " FROM capacity_grant WHERE id = ?"
+)
+_EVERY_SCOPE: Final = "SELECT scope FROM capacity_scope"
+_EVERY_GATE: Final = "SELECT scope FROM gate"
+_SHARED_OR_PARKED: Final = (
+    "SELECT scope FROM capacity_scope WHERE scope NOT LIKE 'account:%'"
+    " UNION SELECT scope FROM gate WHERE rule = 'park' AND closed_until > ?"
+)
+_OR_BUSIEST: Final = (
+    " UNION SELECT scope FROM (SELECT scope FROM capacity_scope WHERE scope LIKE 'account:%' AND usage IS NOT NULL"
+    " ORDER BY usage DESC LIMIT ?) AS top"
+)
+_NO_GATE: Final = "'-'"
+_EVERY_GRANT: Final = select(capacity_grant)
+_CHANGE_GRANT: Final = "UPDATE capacity_grant SET token = ?, expires_at = ?, counted = ? WHERE id = ?"
+_DROP_GRANTS: Final = "DELETE FROM capacity_grant WHERE id IN ({})"
+_DROP_BREAKERS: Final = "DELETE FROM gate WHERE rule = 'breaker' AND scope IN ({})"
+_UPSERT: Final = "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}"
+_ORDER: Final = {"clock": 0, "scope": 1}
+"""Kinds of rows that are taken in before the others."""
+_COUNTED: Final = {"counted": True, "expired": False}
+_BREAKER: Final = msgspec.json.Decoder(Breaker)
+_PREFIX: Final = source_scope("")
 
 
 def log_overlong_park(scope: Scope, seconds: float) -> None:
@@ -83,8 +123,8 @@ class SqlAdmission:
 
     def admit(self, call: CallRequest) -> Decision:
         """Request one slot in every scope of the call, the fleet included, and its tokens of the rate."""
-        keys = BudgetKeys(frozenset(call.scopes), frozenset(breaker_names(call.source, call.scopes)))
-        return self._run(keys, lambda budget, now: budget.admit(call, now))
+        breakers = breaker_names(call.source, call.scopes)
+        return self._run(lambda budget, now: budget.admit(call, now), call.scopes, breakers)
 
     def renew(self, grant: Grant) -> Grant:
         """Extend the grant's lease by `lease_seconds` from now, and return the renewed grant.
@@ -93,30 +133,24 @@ class SqlAdmission:
             CallsStopped: calls are switched off.
             Transient: the lease had expired, so another caller may hold the slot; request admission again.
         """
-        keys = BudgetKeys(grant_ids=frozenset([grant.id]))
-        return self._run(keys, lambda budget, now: budget.renew(grant, now))
+        return self._run(lambda budget, now: budget.renew(grant, now), grant=grant)
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Return the grant and learn from the outcome. A second release has no effect.
 
         The outcome of a grant that expired meanwhile still counts: its call was made.
         """
-        reported = {sample.scope for sample in outcome.usage}
+        scopes = [*grant.scopes, *(sample.scope for sample in outcome.usage)]
         if outcome.parked_scope is not None:
-            reported.add(outcome.parked_scope)
-        keys = BudgetKeys(
-            frozenset({*grant.scopes, *reported}),
-            frozenset(breaker_names(grant.source, grant.scopes)),
-            released_ids=frozenset([grant.id]),
-        )
-        self._run(keys, lambda budget, now: budget.release(grant, outcome, now))
+            scopes.append(outcome.parked_scope)
+        breakers = breaker_names(grant.source, grant.scopes)
+        self._run(lambda budget, now: budget.release(grant, outcome, now), scopes, breakers, grant)
 
     def is_source_failing(self, source: str) -> bool:
         """Return whether the circuit breaker of a whole source is open or half-open. Only reads."""
         budget = SharedBudget(self._settings, self._rng)
         with read_transaction(self._engine) as connection:
-            keys = BudgetKeys(breaker_names=frozenset([source]))
-            budget_rows.load(connection, budget, keys, self._time(connection))
+            Rows(connection, budget).load(self._time, breakers=[source])
         breaker = budget.breakers.get(source)
         return breaker is not None and breaker.state is not BreakerState.CLOSED
 
@@ -126,8 +160,7 @@ class SqlAdmission:
         Returns:
             The names of the scopes and breakers that changed; none when nothing held them back any more.
         """
-        keys = BudgetKeys(frozenset(scopes), frozenset(breaker_names))
-        return self._run(keys, lambda budget, now: budget.unpark(scopes, breaker_names, now))
+        return self._run(lambda budget, now: budget.unpark(scopes, breaker_names, now), scopes, breaker_names)
 
     def status(self, accounts: int | None = None, at: float | None = None) -> AdmissionStatus:
         """Return limits, calls in flight and quotas, as they are now.
@@ -139,88 +172,226 @@ class SqlAdmission:
         """
         budget = SharedBudget(self._settings, self._rng)
         with read_transaction(self._engine) as connection:
-            now = self._time(connection) if at is None else at
-            if accounts is None:
-                budget_rows.load_all(connection, budget, now)
-            else:
-                budget_rows.load_notable(connection, budget, accounts, now)
+            rows, time = Rows(connection, budget), self._time if at is None else lambda _: at
+            now = rows.load_all(time) if accounts is None else rows.load_notable(time, accounts)
         return budget.status(now)
 
-    def _run(self, keys: BudgetKeys, run_on: Callable[[SharedBudget, float], T]) -> T:
-        """Run an operation on the part of the budget that it needs, while the fleet's row is locked."""
+    def _run(
+        self,
+        run_on: Callable[[SharedBudget, float], T],
+        scopes: Iterable[Scope] = (),
+        breakers: Iterable[str] = (),
+        grant: Grant | None = None,
+    ) -> T:
+        """Run an operation on the part of the budget that it needs, while the budget is locked."""
         budget = SharedBudget(self._settings, self._rng)
         with self._writer_queue.acquire(), write_transaction(self._engine) as connection:
-            now = budget_rows.lock(connection, budget, self._time)
-            loaded = budget_rows.load(connection, budget, keys, now)
-            result = run_on(budget, now)
-            budget_rows.save(connection, budget, loaded, self._owner)
+            rows = Rows(connection, budget)
+            result = run_on(budget, rows.load(self._time, scopes, breakers, grant, lock=True))
+            rows.save(self._owner)
         for scope, seconds in budget.list_overlong_parks():
             self._on_overlong_park(scope, seconds)
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class CapacityPreview:
-    """Whether a call would be admitted now.
+class Rows:
+    """The rows of a budget within a transaction: loads the part that an operation needs, and saves what changed."""
 
-    Attributes:
-        wait_seconds: 0 when it would be, else the time after which to check again.
-        is_queueing: whether it lacks only a free slot or its turn, which may come at any time.
-        free_calls: how many more calls its machine may have in flight; None for as many as other limits allow.
-    """
+    def __init__(self, connection: Connection, budget: SharedBudget) -> None:
+        self._connection = connection
+        self._budget = budget
+        self._now = 0.0
+        self._scopes: dict[str, str] = {}
+        self._parkings: dict[Scope, Parking] = {}
+        self._breakers: dict[str, Breaker] = {}
+        self._grants: dict[str, tuple[Grant, bool]] = {}
 
-    wait_seconds: float
-    reason: str = ""
-    is_queueing: bool = False
-    free_calls: int | None = None
+    def load(
+        self,
+        time: Time,
+        scopes: Iterable[Scope] = (),
+        breakers: Iterable[str] = (),
+        grant: Grant | None = None,
+        *,
+        lock: bool = False,
+    ) -> float:
+        """Load scopes, the fleet, breakers, one grant, and every grant once one has expired; return the time.
+
+        Args:
+            lock: whether to lock the budget first; the time is that of afterwards.
+        """
+        names = {CALLS_SWITCH, str(FLEET), *map(str, scopes), *map(source_scope, breakers)}
+        now = self._load_names(time, sorted(names), grant, lock=lock)
+        if self._budget.next_expiry <= now:
+            self._load_grants()
+            others = {str(scope) for grant in self._budget.grants.values() for scope in grant.scopes} - names
+            if others:
+                self._load_names(time, sorted(others))
+        return now
+
+    def load_all(self, time: Time) -> float:
+        """Load every row; return the time."""
+        now = self._read(time, _rows_sql(self._connection.dialect.name, _EVERY_SCOPE, _EVERY_GATE), ())
+        self._load_grants()
+        return now
+
+    def load_notable(self, time: Time, accounts: int) -> float:
+        """Load the scopes that accounts share, those that are parked, and the `accounts` that use most of their quota.
+
+        Every part but the last is found by an index, however many accounts there are.
+        """
+        now = time(self._connection)
+        scopes, values = (_SHARED_OR_PARKED + _OR_BUSIEST, (now, accounts)) if accounts else (_SHARED_OR_PARKED, (now,))
+        self._read(time, _rows_sql(self._connection.dialect.name, scopes, _NO_GATE), values)
+        budget = self._budget
+        if budget.next_expiry <= now:
+            self._load_grants()
+            for id_, grant in budget.grants.items():  # their other scopes are not shown
+                budget.grants[id_] = replace(grant, scopes=tuple(s for s in grant.scopes if s in budget.scopes))
+        return now
+
+    def save(self, owner: str) -> None:
+        """Save what changed since it was loaded."""
+        budget, statements = self._budget, list[Statement]()
+        expiry = None if budget.next_expiry == float("inf") else budget.next_expiry
+        budget.scope_state(FLEET, self._now).ledger = Ledger(budget.last_token, expiry)
+        scopes = [(state.name, state.meter.percent, state.to_json()) for state in budget.scopes.values()]
+        if scopes := [row for row in scopes if self._scopes.get(row[0]) != row[2]]:
+            statements.append(_upsert(capacity_scope, scopes))
+        if changed := self._changed_gates():
+            statements.append(_upsert(gates.table, changed))
+        if removed := self._breakers.keys() - budget.breakers.keys():
+            names = [source_scope(name) for name in removed]
+            statements.append((_DROP_BREAKERS.format(_marks(names)), names))
+        current = {id_: (grant, id_ in budget.counted_grant_ids) for id_, grant in budget.grants.items()}
+        if added := [_grant_row(*value, owner) for id_, value in current.items() if id_ not in self._grants]:
+            statements.append(_upsert(capacity_grant, added))
+        if ended := list(self._grants.keys() - current.keys()):
+            statements.append((_DROP_GRANTS.format(_marks(ended)), ended))
+        statements += [
+            (_CHANGE_GRANT, (grant.token, grant.expires_at, counted, id_))
+            for id_, (grant, counted) in current.items()
+            if id_ in self._grants and self._grants[id_] != (grant, counted)
+        ]
+        if statements:
+            execute_together(self._connection, statements)
+
+    def _changed_gates(self) -> list[tuple[Any, ...]]:
+        budget = self._budget
+        changed = [
+            state.parking.to_gate(state.name)
+            for scope, state in budget.scopes.items()
+            if state.parking.until is not None and state.parking != self._parkings.get(scope)
+        ]
+        changed += [
+            _breaker_gate(name, value, budget.breaker_registry.rules_for(name))
+            for name, value in budget.breakers.items()
+            if value != self._breakers.get(name)
+        ]
+        return [tuple(({**gates.to_row(gate), "data": _to_json(gate.data)}).values()) for gate in changed]
+
+    def _load_names(self, time: Time, names: Sequence[str], grant: Grant | None = None, *, lock: bool = False) -> float:
+        """Load the scopes and gates of these names, and one grant."""
+        marks = _marks(names)
+        query = _rows_sql(self._connection.dialect.name, marks, marks) + (_GRANT_ROW if grant else "")
+        return self._read(time, query, [*names, *names, *([grant.id] if grant else [])], grant, lock=lock)
+
+    def _read(
+        self, time: Time, query: str, values: Sequence[Any], grant: Grant | None = None, *, lock: bool = False
+    ) -> float:
+        statements: list[Statement] = [(query, values)]
+        if lock and self._connection.dialect.name == "postgresql":
+            statements.insert(0, (_LOCK, ()))
+        rows = sorted(map(tuple, execute_together(self._connection, statements)), key=lambda row: _ORDER.get(row[0], 2))
+        self._now = now = float(rows[0][2]) if time is database_time else time(self._connection)
+        for kind, name, since, until, note, data in rows:
+            if kind == "scope":
+                self._take_scope(Scope.parse(name), data)
+            elif kind == Rule.BREAKER:
+                breaker = name.removeprefix(_PREFIX)
+                self._budget.breakers[breaker] = self._breakers[breaker] = _BREAKER.decode(data)
+            elif kind == Rule.PARK:
+                state = self._budget.scope_state(Scope.parse(name), now)
+                parking = self._parkings[state.scope] = Parking(until, note or None, since)
+                state.parking = parking.bounded(now, state.rules.max_park_seconds)
+            elif kind == Rule.SWITCH:
+                self._budget.switch = Gate(name, Rule.SWITCH, since, until, note, opened_by=OpenedBy.PERSON)
+            elif grant is not None and kind in _COUNTED:
+                self._take_grant(replace(grant, token=int(since), expires_at=until), _COUNTED[kind])
+        return now
+
+    def _take_scope(self, scope: Scope, text: str) -> None:
+        budget = self._budget
+        state = budget.scopes[scope] = ScopeState.from_json(scope, budget.rules_for(scope), text)
+        self._scopes[state.name] = text
+        if state.ledger is not None:
+            budget.last_token, expiry = state.ledger.last_token, state.ledger.next_expiry
+            budget.next_expiry = float("inf") if expiry is None else expiry
+
+    def _load_grants(self) -> None:
+        for row in self._connection.execute(_EVERY_GRANT).mappings():
+            grant = Grant(
+                id=row["id"],
+                scopes=tuple(Scope.parse(name) for name in row["scopes"]),
+                priority=Priority(row["priority"]),
+                cost=row["cost"],
+                granted_at=row["granted_at"],
+                expires_at=row["expires_at"],
+                source=row["source"],
+                is_probe=row["probe"],
+                token=row["token"],
+            )
+            self._take_grant(grant, row["counted"])
+
+    def _take_grant(self, grant: Grant, counted: bool) -> None:
+        self._budget.grants[grant.id] = grant
+        self._grants[grant.id] = (grant, counted)
+        if counted:
+            self._budget.counted_grant_ids.add(grant.id)
 
 
-def preview_capacity(
-    engine: Engine,
-    settings: BackpressureSettings,
-    calls: Sequence[CallRequest],
-    *,
-    database_time: Callable[[Connection], float] = database_time,
-) -> list[CapacityPreview]:
-    """Preview calls: whether each would be made now and, if not, when to check again. Only reads.
+@lru_cache(maxsize=64)
+def _rows_sql(dialect: str, scopes: str, gates: str) -> str:
+    """Return the query of the clock, of scopes and of gates, the conditions of which are given."""
+    return _CLOCK_ROW.format(clock_sql(dialect)) + _SCOPE_ROWS.format(scopes) + _GATE_ROWS.format(gates)
 
-    Any number of calls takes the same few queries. Everything that may refuse a call is asked: admission by its own
-    rules, the isolation of its connection and account, and the limit of its machine. So a previewed call is made unless
-    another caller takes the capacity first.
-    """
-    budget = SharedBudget(settings, Random(0))  # noqa: S311 -- spreads the ends of parks, and a preview parks nothing
-    keys = BudgetKeys(
-        frozenset(scope for call in calls for scope in call.scopes),
-        frozenset(name for call in calls for name in breaker_names(call.source, call.scopes)),
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _upsert(table: Table, rows: Sequence[tuple[Any, ...]]) -> Statement:
+    """Return the statement that inserts rows, or replaces those of the same keys; values in the order of columns."""
+    return _upsert_sql(table, len(rows)), [value for row in rows for value in row]
+
+
+@lru_cache(maxsize=64)
+def _upsert_sql(table: Table, rows: int) -> str:
+    names, keys = [column.name for column in table.columns], [column.name for column in table.primary_key]
+    row = f"({', '.join('?' * len(names))})"
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    return _UPSERT.format(table.name, ", ".join(names), ", ".join([row] * rows), ", ".join(keys), changes)
+
+
+def _to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _grant_row(grant: Grant, counted: bool, owner: str) -> tuple[Any, ...]:
+    """Return the values of a grant in the order of the columns."""
+    scopes = _to_json([str(scope) for scope in grant.scopes])
+    call = (scopes, int(grant.priority), grant.cost, grant.source, grant.is_probe)
+    return (grant.id, grant.token, *call, counted, owner[:120], grant.granted_at, grant.expires_at)
+
+
+def _breaker_gate(name: str, value: Breaker, rules: BreakerRules) -> Gate:
+    closed_until, why = value.closed_until(rules), value.reason or ""
+    return Gate(
+        scope=source_scope(name),
+        rule=Rule.BREAKER,
+        since=value.changed_at,
+        closed_until=closed_until,
+        why=why,
+        opened_by=OpenedBy.PROBES,
+        data=value.to_dict(),
     )
-    with read_transaction(engine) as connection:
-        now = database_time(connection)
-        budget_rows.load(connection, budget, keys, now)
-    # A dead token may have been renewed, which only a call finds out.
-    isolations = {
-        gate.scope: gate
-        for gate in SqlGates(engine).list_gates(now, Rule.ISOLATION)
-        if gate.opened_by is not OpenedBy.CREDENTIAL
-    }
-    machines = {call.machine for call in calls} - {""}
-    free_calls_of = {machine: count_free_calls(engine, machine, time=database_time) for machine in machines}
-    previews = []
-    for call in calls:
-        refusal = budget.preview(call, now)
-        names = [f"connection:{call.connection}", *map(str, call.scopes)]
-        isolation = may_call((isolations[name] for name in names if name in isolations), now)
-        if isolation is not None:
-            refusal = Wait(isolation.remaining_seconds(now), f"{isolation.scope} is isolated", isolation.scope)
-        free_calls = None if call.priority is Priority.CRITICAL else free_calls_of.get(call.machine)
-        if refusal is None and free_calls == 0:
-            refusal = Wait(WAIT_SECONDS, f"{call.machine} is loaded")
-        previews.append(replace(_preview_of(refusal), free_calls=free_calls))
-    return previews
-
-
-def _preview_of(refusal: Wait | Rejected | None) -> CapacityPreview:
-    if refusal is None:
-        return CapacityPreview(0.0)
-    if isinstance(refusal, Rejected):
-        return CapacityPreview(refusal.retry_after, refusal.reason)
-    return CapacityPreview(refusal.seconds, refusal.reason, is_queueing=refusal.seconds <= MAX_POLL_SECONDS)

@@ -18,6 +18,8 @@ A time before the last refill adds nothing. The module is pure: callers pass the
 
 from dataclasses import dataclass
 
+import msgspec
+
 from adwarm.backpressure.shares import PRIORITY_CLASSES, ClassDemand, Shares, is_recent
 
 # Seconds since the epoch are precise to about a quarter of a microsecond, so an exact wait may end slightly early.
@@ -39,15 +41,21 @@ class BucketRules:
     burst: float
 
 
-class TokenBucket:
-    """The bucket at the time `refilled_at`. `tokens` is below zero after a request larger than the bucket."""
+def _first_credits() -> list[float]:
+    return [1.0] * len(PRIORITY_CLASSES)
 
-    __slots__ = ("credits", "refilled_at", "tokens")
 
-    def __init__(self, tokens: float, refilled_at: float, credits_: list[float] | None = None) -> None:
-        self.tokens = tokens
-        self.refilled_at = refilled_at
-        self.credits = credits_ or [1.0] * len(PRIORITY_CLASSES)
+class TokenBucket(msgspec.Struct, array_like=True):
+    """The bucket at the time `refilled_at`; stored as a list of its fields.
+
+    Attributes:
+        tokens: below zero after a request larger than the bucket.
+        credits: of each class.
+    """
+
+    tokens: float
+    refilled_at: float
+    credits: list[float] = msgspec.field(default_factory=_first_credits)
 
     def refill(self, rules: BucketRules, shares: Shares, now: float) -> None:
         """Add the tokens and credits that were earned up to `now`."""
@@ -132,7 +140,3 @@ class TokenBucket:
             for other in PRIORITY_CLASSES
             if other != priority and demand.is_waiting(other, now)
         )
-
-    def to_list(self) -> list[float]:
-        """Return the credits as they are stored beside tokens and time."""
-        return [round(credit, 6) for credit in self.credits]

@@ -1,6 +1,6 @@
 """The shared budget as it is stored: scopes, grants in flight, the load of each machine, and samples over time.
 
-`adwarm.backpressure.budget_rows` has the statements of admission. A machine has one row, which the first of its
+`adwarm.backpressure.sql_admission` has the statements of admission. A machine has one row, which the first of its
 processes renews.
 """
 
@@ -23,9 +23,6 @@ capacity_scope = Table(
     "capacity_scope",
     metadata,
     key_column("scope", String(200)),
-    value_column("limit", Float),
-    value_column("tokens", Float),
-    value_column("refilled_at", Float),
     Column("usage", Float),
     value_column("state", JSON, dict),
     # The few shared ones are looked for among those of all accounts.

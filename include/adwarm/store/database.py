@@ -11,7 +11,7 @@ itself.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -25,11 +25,11 @@ from sqlalchemy import (
     URL,
     ColumnElement,
     Connection,
+    CursorResult,
     Engine,
     create_engine,
     event,
     func,
-    literal_column,
     make_url,
     text,
 )
@@ -38,7 +38,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Insert
-from sqlalchemy.types import DateTime, Float
+from sqlalchemy.types import DateTime
 
 from adwarm.foundation.clock import bound_wait
 from adwarm.foundation.errors import BadRequest, Transient
@@ -48,6 +48,8 @@ from adwarm.settings import SqlSettings
 from adwarm.store.database_errors import translate_error, translating_errors
 from adwarm.store.database_file import watch_file
 
+Statement = tuple[str, Sequence[Any]]
+"""SQL that both databases understand, with a `?` for each value."""
 BATCH_ROWS = 1_000
 """Rows that one transaction deletes, so that no other writer waits for long."""
 _CLOCKS = {
@@ -385,6 +387,15 @@ def database_clock(dialect: str, seconds: float = 0.0) -> ColumnElement[datetime
     return func.strftime(_SQLITE_MOMENT, "now", f"{seconds:+.3f} seconds", type_=DateTime())
 
 
-def clock_column(dialect: str) -> ColumnElement[float]:
-    """Return the database's clock in seconds since the epoch, as a column `clock` of a query."""
-    return literal_column(_CLOCKS[dialect], Float).label("clock")
+def clock_sql(dialect: str) -> str:
+    """Return the expression of the database's clock in seconds since the epoch."""
+    return _CLOCKS[dialect]
+
+
+def execute_together(connection: Connection, statements: Sequence[Statement]) -> CursorResult[Any]:
+    """Execute statements in their order, on PostgreSQL in one round trip, and return the result of the last one."""
+    if connection.dialect.name == "postgresql":
+        script = "; ".join(sql for sql, _ in statements).replace("%", "%%").replace("?", "%s")
+        return connection.exec_driver_sql(script, tuple(value for _, values in statements for value in values))
+    results = [connection.exec_driver_sql(sql, tuple(values)) for sql, values in statements]
+    return results[-1]

@@ -1,10 +1,12 @@
-"""A fair queue of SQLite's writers: a waiting writer wakes at once, and no other writer overtakes it twice.
+"""A queue of writers: the threads of a process write one at a time, and the processes that share a SQLite file, too.
+
+A thread that waits here holds no connection, and none of the database's locks, which it would only take from another.
+On SQLite the queue is fair: a waiting writer wakes at once, and no other process overtakes it twice.
 
 A writer that finds the SQLite file locked sleeps and polls, up to a tenth of a second at a time, so that under load
 some writers wait long. Processes that use this queue never meet that lock. It consists of two operating-system locks on
 files beside the database, which are released when their owner dies. A caller that waits longer than
-`lock_timeout_seconds`, for instance for an owner that was stopped, gets an error. PostgreSQL queues lock requests
-itself.
+`lock_timeout_seconds`, for instance for an owner that was stopped, gets an error. PostgreSQL queues processes itself.
 
 The two locks, in order:
 
@@ -32,7 +34,7 @@ Files = tuple[int, int]
 
 
 class WriterQueue:
-    """Lets one process and thread at a time write to a SQLite file. Does nothing for other databases."""
+    """Lets one thread of a process write at a time, and one process to a SQLite file."""
 
     def __init__(self, engine: Engine) -> None:
         database = engine.url.database
@@ -50,14 +52,14 @@ class WriterQueue:
         Raises:
             DatabaseBusy: the wait took longer than `lock_timeout_seconds`, or than the caller has.
         """
-        if self._path is None:
-            yield
-            return
         seconds = bound_wait(self._seconds)
         end = time.monotonic() + seconds
         if not self._thread.acquire(timeout=seconds):
-            raise _timeout_error(self._path, seconds)
+            raise _timeout_error(self._path, seconds) if self._path else _busy_threads(seconds)
         try:
+            if self._path is None:
+                yield
+                return
             release = self._enter(self._path, end)
             try:
                 with limited(TimeLimit(end - time.monotonic(), "the write")):
@@ -144,6 +146,15 @@ def _timeout_error(path: Path, seconds: float) -> DatabaseBusy:
         f"{path.with_name(path.name.removesuffix('-turn'))}: another process holds the lock and may hang; find it "
         "(fuser, lsof) and stop it. For several workers use PostgreSQL (ADWARM_DATABASE_URL)",
         code="database_locked",
+    )
+
+
+def _busy_threads(seconds: float) -> DatabaseBusy:
+    note_timeout()
+    return DatabaseBusy(
+        f"timed out after {seconds:.3g} s waiting for the writes of this process's other threads; the database is slow "
+        "or a session holds its locks (see pg_stat_activity). Try again",
+        code="database_busy",
     )
 
 

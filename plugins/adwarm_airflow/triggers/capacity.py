@@ -20,7 +20,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
     from adwarm.backpressure import CallRequest
-    from adwarm.backpressure.sql_admission import CapacityPreview
+    from adwarm.backpressure.capacity_preview import CapacityPreview
     from adwarm.runtime import Runtime
 
 POLL_SECONDS = 2.0
@@ -161,7 +161,7 @@ class _AdmissionPreview:
     runtime: Runtime | None = None
 
     def preview(self, waiters: Sequence[CallRequest]) -> list[CapacityPreview]:
-        from adwarm.backpressure.sql_admission import preview_capacity
+        from adwarm.backpressure.capacity_preview import preview_capacity
         from adwarm_airflow.task_context import open_runtime
 
         self.runtime = self.runtime or open_runtime(uses_objects=False)

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, SqlAdmission
-from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview, preview_capacity
+from adwarm.backpressure.admission import CallRequest
+from adwarm.backpressure.capacity_preview import CapacityPreview, preview_capacity
 from adwarm.foundation.gate import OpenedBy
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings

@@ -2,24 +2,37 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select, text
 
-from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, CallRequest, Grant, Rejected, SqlAdmission, Wait
+from adwarm.backpressure import (
+    FLEET,
+    CallOutcome,
+    CallOutcomeKind,
+    CallRequest,
+    Grant,
+    Rejected,
+    SharedBudget,
+    SqlAdmission,
+    Wait,
+)
 from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
+from adwarm.backpressure.sql_admission import Rows
 from adwarm.foundation.circuit import Breaker
 from adwarm.foundation.errors import Transient
 from adwarm.foundation.gate import GateState, Rule
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 from adwarm.store.capacity import capacity_grant
-from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.database import database_time, read_transaction, write_transaction
 from adwarm.store.gates import SqlGates, list_closed
 from adwarm.store.gates import table as gate
 from tests.support.gate_rows import park_row
+from tests.support.kill import wait_until
 
 if TYPE_CHECKING:
     from tests.unit.backpressure.conftest import DatabaseClock
@@ -30,6 +43,7 @@ OTHER = Scope(ScopeKind.ACCOUNT, "act_2")
 APP = Scope(ScopeKind.APP, "main")
 OK = CallOutcome(CallOutcomeKind.OK, 0.5)
 FAILED = CallOutcome(CallOutcomeKind.FAILED, 0.5)
+WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 def request(
@@ -327,3 +341,29 @@ def test_threads_of_two_processes_never_exceed_the_limits(engine: Engine) -> Non
     assert max(total for total, _ in peaks) <= 4
     assert max(account for _, account in peaks) == 1
     assert all(not scope.in_flight for scope in admissions[0].status().scopes)
+
+
+def lock(connection: Connection) -> float:
+    """Lock the budget and return the time that the holder gets."""
+    return Rows(connection, SharedBudget(BackpressureSettings(), Random(1))).load(database_time, lock=True)
+
+
+def lock_and_end(engine: Engine) -> float:
+    """Lock the budget, and release it at once."""
+    with write_transaction(engine) as connection:
+        return lock(connection)
+
+
+def test_the_time_is_read_after_the_lock_was_taken(engine: Engine) -> None:
+    """Who waited for a holder that changed nothing gets the time of afterwards; else time would run backwards."""
+    first = lock_and_end(engine)
+    if engine.dialect.name == "sqlite":  # a write transaction waits before its first statement
+        assert lock_and_end(engine) >= first
+        return
+    with ThreadPoolExecutor(1) as pool:
+        with write_transaction(engine) as connection:
+            lock(connection)
+            waiter = pool.submit(lock_and_end, engine)
+            wait_until(lambda: connection.execute(WAITING).scalar_one(), "the second caller waits", 30)
+            released = database_time(connection)
+        assert waiter.result(30) >= released > first

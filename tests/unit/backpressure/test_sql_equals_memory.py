@@ -1,5 +1,6 @@
 """Tests of admission in SQL: the same grants and the same state as the rules in memory give."""
 
+import json
 from random import Random
 from typing import Any
 
@@ -17,9 +18,9 @@ from adwarm.backpressure import (
     Grant,
     SharedBudget,
     SqlAdmission,
-    budget_rows,
 )
 from adwarm.backpressure.scope_state import ScopeState
+from adwarm.backpressure.sql_admission import Rows
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
@@ -96,7 +97,7 @@ class Pair:
         """Compare every scope, breaker and grant."""
         stored = SharedBudget(self.memory.settings, FixedRandom(3))
         with read_transaction(self.engine) as connection:
-            budget_rows.load_all(connection, stored, self.time.now)
+            Rows(connection, stored).load_all(self.time)
         ours = {state.name: describe_scope(state) for state in stored.scopes.values()}
         theirs = {state.name: describe_scope(state) for state in self.memory.scopes.values() if state.name in ours}
         assert differences(ours, theirs) == []
@@ -108,7 +109,8 @@ class Pair:
 
 def describe_scope(state: ScopeState) -> dict[str, Any]:
     """Return a scope as it is stored, with its parking."""
-    return {**state.to_row(), "parking": [state.parking.until, state.parking.reason, state.parking.since]}
+    parking = [state.parking.until, state.parking.reason, state.parking.since]
+    return {**json.loads(state.to_json()), "parking": parking, "ledger": None}
 
 
 def describe_breakers(budget: SharedBudget) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _text(html: str) -> str:
 
 
 def _scope(name: str, **more: Any) -> dict[str, Any]:
-    return {"scope": name, "limit": 5.0, "tokens": 1.0, "refilled_at": NOW, "usage": None, "state": {}, **more}
+    return {"scope": name, "usage": None, "state": {}, **more}
 
 
 def _request(number: int, status: str, **more: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _request(number: int, status: str, **more: Any) -> dict[str, Any]:
 
 def test_limits_are_shown_now_and_over_time(page: Page) -> None:
     """Shared scopes have a line each, accounts have none, and the charts are also text."""
-    meter = {"meter": [91.0, NOW, 0.01, 0.0, 0.0, []]}
+    meter = {"meter": [3_600.0, 91.0, NOW, 0.01]}
     _insert(page, capacity.capacity_scope, _scope("app:7", usage=91.0, state=meter), _scope("account:act_1"))
     samples = [
         {

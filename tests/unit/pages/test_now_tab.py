@@ -115,8 +115,9 @@ def test_the_headline_knows_breakers_pauses_and_the_queue(page: Page) -> None:
     """A breaker of a source is stuck; one of an account is not, and neither is an account's pause."""
     _entry(page, degraded=None)
     now = START.timestamp()
-    scope = {"limit": 5.0, "tokens": 1.0, "refilled_at": 0.0, "state": {}}
-    _insert(page, capacity.capacity_scope, *({"scope": name, **scope} for name in ("account:act_1", "app:7", "fleet")))
+    _insert(
+        page, capacity.capacity_scope, *({"scope": name, "state": {}} for name in ("account:act_1", "app:7", "fleet"))
+    )
     _insert(page, gates.table, breaker_row("source:meta account:act_1", "open", now, now + 600))
     _insert(page, gates.table, park_row("account:act_1", now + 600))
     read_traffic.increment(page.runtime.engine, START, "act_1", "human", first_opens=20, first_hits=20)
@@ -206,11 +207,8 @@ def test_quota_is_shown_for_shared_scopes_and_the_busiest_accounts(page: Page) -
     rows = [
         {
             "scope": name,
-            "limit": 5.0,
-            "tokens": 1.0,
-            "refilled_at": now,
             "usage": usage,
-            "state": {"meter": [usage, now, 0.01, 0.0, 0.0, []]} if usage is not None else {},
+            "state": {"meter": [3_600.0, usage, now, 0.01]} if usage is not None else {},
         }
         for name, usage in [("fleet", None), ("token:x", 80.0), *((f"account:act_{n}", float(n)) for n in range(12))]
     ]

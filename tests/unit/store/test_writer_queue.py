@@ -1,4 +1,4 @@
-"""The queue of SQLite's writers."""
+"""The queue of writers."""
 
 import gc
 import multiprocessing
@@ -71,11 +71,13 @@ def test_a_queue_that_is_gone_leaves_no_file_open(tmp_path: Path) -> None:
             os.fstat(file)
 
 
-def test_no_lock_without_a_file() -> None:
-    """A database in memory has no other users."""
-    queue = WriterQueue(open_engine("sqlite:///:memory:"))
-    with queue.acquire(), queue.acquire():
-        assert queue is not None
+def test_without_a_file_the_threads_of_a_process_queue() -> None:
+    """A thread that waits longer than its transaction may wait gets an error, and the next one its turn."""
+    queue = WriterQueue(open_engine("sqlite:///:memory:", SqlSettings(lock_timeout_seconds=0.05)))
+    with queue.acquire(), pytest.raises(Transient, match="this process's other threads"), queue.acquire():
+        pytest.fail("another caller holds the lock")
+    with queue.acquire():
+        assert queue._files is None
 
 
 @pytest.mark.slow
