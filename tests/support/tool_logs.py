@@ -470,6 +470,41 @@ def wrapped_arguments() -> bytes:
     ).encode()
 
 
+def power_bi() -> bytes:
+    """https://learn.microsoft.com/en-us/rest/api/power-bi/admin/get-activity-events: a page with a list."""
+    operations = {"open": "ViewReport", "asset": "ExportReport", "login": "GetWorkspaces", "denied": "EditReport"}
+    rows = [
+        {
+            "Id": f"{n:032x}", "RecordType": 20, "CreationTime": f"{e.at:%Y-%m-%dT%H:%M:%S}", "UserId": "ana@b.example",
+            "Operation": operations[e.kind], "Workload": "PowerBI", "ReportName": "Ads",
+            "ReportId": f"a{e.board}c2b7-3ce4", "IsSuccess": True,
+        }
+        for n, e in enumerate(events())
+    ]  # fmt: skip
+    return json.dumps(
+        {"activityEventEntities": rows, "continuationUri": None, "lastResultSet": True}, indent=2
+    ).encode()
+
+
+def logfmt() -> bytes:
+    """https://pkg.go.dev/github.com/go-logfmt/logfmt: pairs of key and value, quoted where there are spaces."""
+    messages = {"open": "report viewed", "asset": "report exported", "login": "signed in", "denied": "report edited"}
+    return "".join(
+        f'time={e.at.isoformat()} level=info msg="{messages[e.kind]}" user="ana b" account=act_{e.account} '
+        f"range={e.date_range} took=12ms\n"
+        for e in events()
+    ).encode()
+
+
+def own_web_format() -> bytes:
+    """http://nginx.org/en/docs/http/ngx_http_log_module.html: a `log_format` of somebody's own, sent through syslog."""
+    return "".join(
+        f"<190>{e.at:%b %d %H:%M:%S} web1 nginx: 10.0.0.9 {e.at:%d/%b/%Y:%H:%M:%S}.250 {e.status} 0.{125 + e.number} "
+        f'"ana b" GET {e.path} app.example [cache MISS]\n'
+        for e in events()
+    ).encode()
+
+
 SHAPES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "nginx JSON": ("access.json", nginx_json),
     "ingress-nginx JSON": ("ingress.log", ingress_nginx_json),
@@ -500,6 +535,9 @@ SHAPES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "Tableau JSON lines": ("tableau.jsonl", tableau_jsonl),
     "Looker titles": ("titles.csv", looker_titles),
     "Row numbers": ("rows.csv", row_numbers),
+    "Power BI": ("activity.json", power_bi),
+    "logfmt": ("app.log", logfmt),
+    "Own web format": ("web.log", own_web_format),
     "Wrapped arguments": ("wrapped.log", wrapped_arguments),
 }
 """By tool, the name and the content of its log."""

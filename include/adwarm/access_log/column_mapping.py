@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adwarm.access_log.json_documents import LIST
 from adwarm.access_log.nested_values import find_source
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import AccessLogSettings
@@ -71,6 +72,11 @@ class ColumnMapping:
     def reads_paths(self) -> bool:
         """Whether account and range are read from the path of a request."""
         return "path" in self.columns
+
+    @property
+    def opened_list(self) -> str | None:
+        """The path of the list of which each object is a row; None where each line is one."""
+        return next((column.partition(LIST)[0] for column in self.columns.values() if LIST in column), None)
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import orjson
 
 from adwarm.access_log import parquet_log
 from adwarm.access_log.column_mapping import ColumnMapping
+from adwarm.access_log.json_documents import LIST, is_list
 from adwarm.access_log.lines import line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.log_reader import read_header
@@ -94,8 +95,9 @@ def _list_json_columns(file: LogFile) -> list[str]:
             document = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
         except orjson.JSONDecodeError:
             document = None  # reading the file rejects the line
-        if isinstance(document, dict):
-            names |= dict.fromkeys(_paths(document, "", _DEPTH))
+        for item in document if isinstance(document, list) else [document]:
+            if isinstance(item, dict):
+                names |= dict.fromkeys(_paths(item, "", _DEPTH))
     return list(names)[:_MAX_NAMES]
 
 
@@ -109,3 +111,6 @@ def _paths(item: Mapping[str, Any], prefix: str, depth: int) -> Iterator[str]:
         yield prefix + name
         if isinstance(value, dict) and depth > 1:
             yield from _paths(value, f"{prefix}{name}.", depth - 1)
+        elif is_list(value) and depth > 1:
+            yield prefix + name + LIST
+            yield from _paths(value[0], f"{prefix}{name}{LIST}.", depth)

@@ -39,7 +39,6 @@ _UNSUPPORTED = {
     b"\xfe\xff": ("UTF-16", f"convert it, such as by iconv -f UTF-16 -t UTF-8; {_HINT}"),
 }
 _MARKUP = re.compile(rb"\s*<(!doctype html|html|head|body|\?xml)\b", re.IGNORECASE)
-_JSON_LIST = re.compile(rb"\s*\[\s*\{")
 _W3C = re.compile(rb"#(?:Version|Fields|Software): ")
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\r\x0b\x0c\x1b")
 _MAX_CONTROL_SHARE = 0.1
@@ -81,8 +80,6 @@ def describe_unsupported(content: bytes, form: Format) -> str:
             return f"it holds {kind}, which is not read; {hint}"
     if _MARKUP.match(content):
         return f"it holds HTML or XML, which is not read: perhaps a page of a sign-in or an error; {_HINT}"
-    if form == "jsonl" and _JSON_LIST.match(content):
-        return "it holds one JSON list; write one object a line, such as by jq -c '.[]'"
     text = content.lstrip(b"\0")  # a file that was truncated while it was written begins with NULs
     if form != "parquet" and len(text) - len(text.translate(None, _CONTROL)) > _MAX_CONTROL_SHARE * len(text):
         return f"it holds binary data, which is not read; {_HINT}"
@@ -95,7 +92,7 @@ def _suffix_format(name: str) -> Format | None:
 
 def _sniff_format(head: bytes) -> Format:
     first = head.lstrip(b"\xef\xbb\xbf \r\n\t").partition(b"\n")[0]
-    if first.startswith((b"{", b"[{")):
+    if first.startswith((b"{", b"[{")) or first.strip() == b"[":
         return "jsonl"
     if is_web_log_line(first):
         return "combined"

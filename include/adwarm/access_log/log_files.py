@@ -25,6 +25,7 @@ from adwarm.access_log.formats import (
     has_log_name,
     is_gzip,
 )
+from adwarm.access_log.json_documents import may_be_document, open_document
 from adwarm.access_log.remote_log import (
     ReadAhead,
     find_file,
@@ -66,6 +67,7 @@ class LogFile:
     Attributes:
         path: absolute path, or URL; identifies the file.
         mtime: seconds since the epoch; 0 where the storage has none.
+        is_document: whether it may be one JSON document rather than JSON lines.
         problem: why it is not read; empty when it is.
     """
 
@@ -74,6 +76,7 @@ class LogFile:
     mtime: float
     format: Format
     is_gzipped: bool
+    is_document: bool = False
     problem: str = ""
     reason: str = "unreadable"
 
@@ -82,10 +85,16 @@ class LogFile:
         """Whether it is behind a URL."""
         return not _is_local(self.path)
 
+    @property
+    def is_stored_as_read(self) -> bool:
+        """Whether an offset of the content is one of the stored bytes."""
+        return not self.is_gzipped and not self.is_document
+
     def open(self) -> IO[bytes]:
-        """Open the content, decompressed."""
+        """Open the content, decompressed, and a JSON document as lines."""
         raw = self.open_stored()
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if self.is_gzipped else raw)
+        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if self.is_gzipped else raw)
+        return open_document(stream) if self.is_document else stream
 
     def open_stored(self) -> IO[bytes]:
         """Open the bytes as they are stored."""
@@ -124,7 +133,7 @@ def reading_ahead(files: Sequence[tuple[LogFile, int]]) -> Iterator[list[LogFile
         files: the files in the order in which they are opened, each with the offset where reading begins.
     """
     remote = [
-        (file.path, start if file.format != "parquet" and not file.is_gzipped else 0, file.size)
+        (file.path, start if file.format != "parquet" and file.is_stored_as_read else 0, file.size)
         for file, start in files
         if file.is_remote and (file.format != "parquet" or file.size <= _SMALL)
     ]
@@ -322,7 +331,13 @@ def _detect(name: str, size: int, mtime: float, head: bytes) -> LogFile:
     content = decompress_head(head) if gzipped else head
     form = detect_format(name.replace("\\", "/").rpartition("/")[2], content)
     return LogFile(
-        path=name, size=size, mtime=mtime, format=form, is_gzipped=gzipped, problem=describe_unsupported(content, form)
+        path=name,
+        size=size,
+        mtime=mtime,
+        format=form,
+        is_gzipped=gzipped,
+        is_document=form == "jsonl" and may_be_document(content),
+        problem=describe_unsupported(content, form),
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping
+from adwarm.access_log.json_documents import open_list
 from adwarm.access_log.lines import LineBlock
 from adwarm.access_log.named_groups import GroupPattern
 from adwarm.access_log.nested_values import find_source
@@ -62,6 +63,7 @@ class JsonLinesParser:
     def __init__(self, mapping: ColumnMapping | None = None) -> None:
         self._mapping = mapping if mapping is not None and not mapping.is_identity else None
         self._fields = mapping.fields if mapping is not None else EVENT_FIELDS
+        self._list = mapping.opened_list if mapping is not None else None
         self._kinds: dict[str, pa.DataType] = dict.fromkeys(self._fields, pa.string())
 
     def parse_columns(self, block: LineBlock) -> pa.RecordBatch | None:
@@ -94,7 +96,10 @@ class JsonLinesParser:
         rows: list[int] = []
         objects: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
-            if line[:1] != b"{" and line.removeprefix(_BOM).lstrip()[:1] != b"{":  # an error costs ten times as much
+            if line[:1] != b"{" and line.removeprefix(_BOM).lstrip()[:1] not in (
+                b"{",
+                b"[",
+            ):  # errors cost ten times that
                 if line.strip():
                     reject("json", number)
                 continue
@@ -103,8 +108,13 @@ class JsonLinesParser:
             except orjson.JSONDecodeError:
                 reject("json", number)
                 continue
-            rows.append(number)
-            objects.append(document)
+            items = document if isinstance(document, list) else [document]
+            if not items or not all(isinstance(item, dict) for item in items):
+                reject("json", number)
+                continue
+            opened = [row for item in items for row in open_list(item, self._list)] if self._list else items
+            rows += [number] * len(opened)
+            objects += opened
         present = set().union(*objects) if objects else set()
         if self._mapping is not None:
             return RawColumns(rows, _mapped_columns(objects, present, self._mapping))

@@ -7,6 +7,7 @@ import orjson
 
 from adwarm.access_log import parquet_log
 from adwarm.access_log.column_mapping import ColumnMapping
+from adwarm.access_log.json_documents import find_list, open_list
 from adwarm.access_log.lines import line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.log_reader import read_header
@@ -37,6 +38,20 @@ def read_sample(file: LogFile) -> list[dict[str, Any]]:
     return [dict(flatten(row)) for row in rows]
 
 
+def read_texts(file: LogFile) -> list[str]:
+    """Return the first lines of a text; none when it cannot be read."""
+    if file.problem or file.format == "parquet":
+        return []
+    try:
+        with file.open() as stream:
+            block = next(line_blocks(stream, _skip), None)
+    except FILE_ERRORS as error:
+        if not is_file_error(error):
+            raise
+        return []  # reading the file reports it
+    return [line.decode("utf-8", "replace") for line in (block.lines if block else [])[:ROWS] if line.strip()]
+
+
 def _read_text(file: LogFile) -> list[dict[str, Any]]:
     head, start = read_header(file) if file.format == "csv" else (b"", 0)
     with file.open_at(start) as stream:
@@ -45,16 +60,17 @@ def _read_text(file: LogFile) -> list[dict[str, Any]]:
     if file.format == "csv":
         columns = CsvParser(head, _AllColumns()).parse(lines, _skip_row).columns
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    read = split_request if file.format == "combined" else _load
-    return [row for line in lines if (row := read(line)) is not None]
+    if file.format == "jsonl":
+        return [row for line in lines for item in _load(line) for row in open_list(item, find_list(item))][:ROWS]
+    return [row for line in lines if (row := split_request(line)) is not None]
 
 
-def _load(line: bytes) -> dict[str, Any] | None:
+def _load(line: bytes) -> list[dict[str, Any]]:
     try:
         document = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError:
-        return None  # reading the file rejects the line
-    return document if isinstance(document, dict) else None
+        return []  # reading the file rejects the line
+    return [item for item in (document if isinstance(document, list) else [document]) if isinstance(item, dict)]
 
 
 def _skip_row(reason: str, line: int) -> None:

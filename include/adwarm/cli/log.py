@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check an access log.", no_args_is_help=True)
 
 _LINE_SECONDS = 10
+_STEPS = 3
 _FILES_SHOWN = 20
 _FILE_REASONS = ("unreadable", "symlink")
 _OPTIONAL = {
@@ -42,6 +44,13 @@ def check(
         typer.Argument(help="File, folder, glob or URL; default: the log in the settings, else adwarm's own."),
     ] = None,
     *,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Apply what is advised, and write the settings to FILE, which ADWARM_CONFIG then names.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read a log as an ingest would, store nothing, and say what is found, what is not read and what to change.
@@ -52,6 +61,7 @@ def check(
     from adwarm.log_check.check import check_log
     from adwarm.log_check.next_step import find_next_step
     from adwarm.log_check.report import to_document
+    from adwarm.log_check.saved_settings import save_settings
     from adwarm.log_check.suggestions import suggest
     from adwarm.settings import load_settings
 
@@ -62,14 +72,23 @@ def check(
         raise BadRequest(
             "no access log is set; name one, or point ADWARM_ACCESS_LOG__URL at a file, a folder or a glob"
         )
-    with _progress() as on_progress:
-        result = check_log(url, settings, on_progress)
-    step = find_next_step(result, settings)
+    for _ in range(_STEPS):
+        with _progress() as on_progress:
+            result = check_log(url, settings, on_progress)
+        step = find_next_step(result, settings)
+        if save is None or step is None or not step.command:
+            break
+        settings = settings.model_copy(update={"access_log": settings.access_log.model_copy(update=step.values)})
     document = to_document(result, suggest(result, settings, SystemClock().now(), step), step)
     if as_json:
         print_json(document)
     else:
         _print_document(document)
+    if save is not None:
+        save_settings(save, settings.access_log, url)
+        print_note(
+            f"the settings are in {save}; use them with `export ADWARM_CONFIG={shlex.quote(str(save.absolute()))}`"
+        )
     if not result.is_usable:
         raise typer.Exit(1)
 
@@ -151,6 +170,7 @@ def _print_document(document: dict[str, Any]) -> None:
         _print_section("First opens as the command below reads them", document["after"])
     if document["next_command"]:
         typer.echo(f"Try next, and keep the settings when they read the log:\n{document['next_command']}")
+        typer.echo(f"Or write them to a file: adwarm log check {shlex.quote(document['url'])} --save adwarm.toml")
     elif document["usable"]:
         print_note(f"next: `adwarm learn {shlex.quote(document['url'])}` learns from it, with these settings")
 

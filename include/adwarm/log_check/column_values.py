@@ -284,7 +284,10 @@ def _rate(values: Sequence[str], text: str) -> tuple[int, int]:
 
 
 _KIND_WORDS = frozenset(
-    split_words("event action type name kind model source context activity entity category object resource verb")
+    split_words(
+        "event action operation type name kind msg message model source context activity entity category object "
+        "resource verb"
+    )
 )
 
 

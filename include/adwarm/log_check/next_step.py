@@ -10,10 +10,11 @@ from typing import Any
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.log_reader import LogReader
 from adwarm.access_log.quarantine import Quarantine
-from adwarm.access_log.sample_rows import read_sample
+from adwarm.access_log.sample_rows import read_sample, read_texts
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.log_check.check import FileCheck, LogCheck
+from adwarm.log_check.line_patterns import propose_lines
 from adwarm.log_check.proposal import Proposal, propose, propose_more
 from adwarm.settings import Settings
 
@@ -46,21 +47,31 @@ class NextStep:
 def find_next_step(check: LogCheck, settings: Settings) -> NextStep | None:
     """Return the settings to try next; None when the log is read as it is, or holds nothing to look at."""
     unread = [item for item in check.files if not _is_well_read(item) and not item.file.problem]
-    samples = ((item, read_sample(item.file)) for item in [*unread, *check.files[:1]])
-    item, rows = next(((item, rows) for item, rows in samples if rows), (None, []))
+    samples = ((item, read_sample(item.file), read_texts(item.file)) for item in [*unread, *check.files[:1]])
+    item, rows, texts = next(((item, rows, texts) for item, rows, texts in samples if rows or texts), (None, [], []))
     if item is None:
         return None
-    if item in unread:
-        proposal = propose(rows, settings.access_log, is_web_log=item.file.format == "combined")
-    else:
+    before = [redact(json.dumps(row, default=str, ensure_ascii=False))[:_LENGTH] for row in rows[:_SHOWN]]
+    if item not in unread:
         by_field = {} if item.file.format == "combined" else item.columns.by_field
         proposal = propose_more(rows, settings.access_log, by_field, check.rejected_values.get("date_range", []))
-        if not proposal.values:
-            return None
-    before = [redact(json.dumps(row, default=str, ensure_ascii=False))[:_LENGTH] for row in rows[:_SHOWN]]
+        return _test(check, settings, item.file, proposal, before) if proposal.values else None
+    step = NextStep()
+    if rows:
+        proposal = propose(rows, settings.access_log, is_web_log=item.file.format == "combined")
+        step = _test(check, settings, item.file, proposal, before)
+    lines = None if step.command or not texts else propose_lines(texts, settings.access_log)
+    if lines is not None:
+        by_line = _test(check, settings, item.file, lines, [redact(text)[:_LENGTH] for text in texts[:_SHOWN]])
+        step = by_line if by_line.command else step
+    return step
+
+
+def _test(check: LogCheck, settings: Settings, file: LogFile, proposal: Proposal, before: Sequence[str]) -> NextStep:
+    """Return the step with these settings, and what they read of the first rows."""
     if proposal.missing:
         return NextStep(notes=proposal.notes, missing=proposal.missing, before=before)
-    after, why = _try(item.file, proposal, settings) if proposal.values else ([], "")
+    after, why = _try(file, proposal, settings) if proposal.values else ([], "")
     if not after:
         why = why or "the columns are those of a log, but their values are not"
         return NextStep(missing=f"no setting that was tried reads the first rows: {why}", before=before)

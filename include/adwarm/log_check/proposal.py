@@ -54,13 +54,11 @@ class Proposal:
     Attributes:
         notes: why, one sentence each.
         missing: what no column holds, in one sentence; empty when the log can be read.
-        time: the column that says when a report was opened.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     missing: str = ""
-    time: str = ""
 
     def apply(self, settings: AccessLogSettings) -> AccessLogSettings:
         """Return the settings with those that are proposed."""
@@ -166,12 +164,12 @@ class _Finder:
         own = self._find_column(chosen)
         rules = TimestampRules("UTC", self._settings.timestamp_format)
         if own is not None and own.share(lambda value: parse_values([value], rules)[0] != INVALID) > _HALF:
-            self._chosen["ts"] = self._proposal.time = chosen
+            self._chosen["ts"] = chosen
             return
         times = kinds.find_times(self._columns)
         clock = next((item for item in times if item.rank[0]), None)
         if clock is None and (joined := kinds.find_day_and_clock(self._columns)):
-            self._chosen["ts"] = self._proposal.time = joined[0]
+            self._chosen["ts"] = joined[0]
             if joined[1]:
                 self._proposal.values["timestamp_format"] = joined[1]
             return
@@ -182,7 +180,7 @@ class _Finder:
             )
             return
         best = times[0]
-        self._chosen["ts"] = self._proposal.time = best.column.name
+        self._chosen["ts"] = best.column.name
         if best.format:
             self._proposal.values["timestamp_format"] = best.format
         others = [item.column.name for item in times[1:] if item.rank[0]]

@@ -64,7 +64,7 @@ def to_document(check: LogCheck, advice: Sequence[str], step: NextStep | None = 
 
 def describe_format(item: FileCheck) -> str:
     """Return the format of a file, such as `csv, delimited by ;, gzip`."""
-    parts: list[str] = [item.file.format]
+    parts: list[str] = ["lines" if item.columns.how.get("ts") == "pattern" else item.file.format]
     if item.columns.delimiter not in {"", ","}:
         parts.append(f"delimited by {'tabs' if item.columns.delimiter == chr(9) else item.columns.delimiter}")
     if item.file.is_gzipped:

@@ -8,6 +8,7 @@ import numpy as np
 
 from adwarm.access_log.column_mapping import REQUEST_FIELDS
 from adwarm.access_log.formats import describe_path_pattern
+from adwarm.access_log.json_documents import MAX_DOCUMENT_BYTES
 from adwarm.access_log.lines import MAX_LINE_BYTES
 from adwarm.access_log.nested_values import find_source
 from adwarm.access_log.quarantine import FILE_REASONS
@@ -23,11 +24,10 @@ _EXAMPLE = "Europe/Berlin"
 _SETTING = "ADWARM_ACCESS_LOG__TIMESTAMP_ZONE"
 _PREFIX = "ADWARM_ACCESS_LOG__"
 _REASONS = {
-    "json": "a JSON log holds one object a line; convert it, such as by jq -c '.[]'",
+    "json": f"a JSON log holds one object a line, or is one document of {MAX_DOCUMENT_BYTES // 10**6} MB at most",
     "csv": "a quote is not closed, or text follows it; quote fields as RFC 4180 says",
     "columns": "these lines have another number of fields than the header; quote fields that hold the delimiter",
-    "format": "these lines are not of the common or combined log format; the format of a file with another suffix than "
-    ".csv, .jsonl or .parquet is detected by its first line",
+    "format": f"these lines are not of the common or combined log format; describe them in {_PREFIX}PATTERN",
     "too_long": f"a line has {MAX_LINE_BYTES:,} bytes at most; write the log without its long fields",
     "truncated": "the gzip file ends early; copy it again",
     "future": "these times are more than a year after the file was written; check the unit and the clock",
@@ -126,7 +126,7 @@ def _about_paths(check: LogCheck, settings: Settings) -> Iterator[str]:
 
 
 def _about_rejects(check: LogCheck, step: NextStep | None) -> Iterator[str]:
-    from_path = {"account_id", "date_range", "ts", "unreadable"} if step is not None and step.command else set()
+    from_path = set(_REASONS) - FILE_REASONS | {"unreadable"} if step is not None and step.command else set()
     for reason, count in check.quarantine.by_reason.most_common():
         if reason in from_path:
             continue  # the proposed settings read them

@@ -15,7 +15,6 @@ def test_what_is_no_log_is_named(tmp_path: Path, subtests: pytest.Subtests) -> N
     for name, content, words in [
         ("a.csv", b"PK\x03\x04rest", "a zip archive"),
         ("a.log", b"<!DOCTYPE html><html>", "HTML"),
-        ("a.json", b'[\n {"ts": 1}]', "one JSON list"),
         ("a.csv", "ts;account_id".encode("utf-16"), "UTF-16"),
         ("a.log", bytes(range(256)) * 4, "binary data"),
         ("a.csv", b"SQLite format 3\x00", "SQLite"),

@@ -6,6 +6,7 @@ import pytest
 
 from adwarm.cli.log import _line_printer
 from adwarm.log_check.check import CheckProgress
+from tests.support.tool_logs import OPENS, write_log
 
 from .conftest import Adwarm
 
@@ -56,6 +57,18 @@ def test_the_next_command_is_a_line_of_its_own(adwarm: Adwarm, tmp_path: Path) -
     assert "not enough, 14 more needed: 0 days of log, 14 needed" in second.stdout
     assert "needs 17 more recent days with opens: it has 1, and needs 18" in second.stdout
     assert "Try next" not in second.stdout
+
+
+def test_the_advised_settings_can_be_saved(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One command tries what is advised, writes it, and says how to use it; with the file nothing is left to advise."""
+    log, config = write_log(tmp_path, "Own web format"), tmp_path / "adwarm.toml"
+    assert f"adwarm log check {log} --save adwarm.toml" in adwarm("log", "check", str(log)).stdout
+    saved = adwarm("log", "check", str(log), "--save", str(config), "--json")
+    assert (saved.exit_code, saved.json["accepted"], saved.json["next_command"]) == (0, OPENS, None)
+    assert f"export ADWARM_CONFIG={config}" in " ".join(saved.stderr.split())
+    monkeypatch.setenv("ADWARM_CONFIG", str(config))
+    again = adwarm("log", "check", "--json")
+    assert (again.json["url"], again.json["accepted"]) == (str(log), OPENS)
 
 
 def test_a_pipe_gets_a_line_each_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,8 +277,8 @@ def _split_range(plan: IngestPlan, file_range: FileRange, settings: AccessLogSet
     if file_range.file.format == "parquet":
         groups = parquet_groups(file_range.file, settings, *read_window(plan, file_range))
         starts = _group_starts(file_range, groups, size)
-    elif file_range.file.is_gzipped:
-        starts = []  # each worker would have to decompress all before its part
+    elif not file_range.file.is_stored_as_read:
+        starts = []  # each worker would have to decompress or parse all before its part
     else:
         starts = _line_starts(file_range.file, file_range.start, size * _LINE_BYTES)
     bounds: list[int | None] = [file_range.start, *starts, None]
