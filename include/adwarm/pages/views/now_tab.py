@@ -20,7 +20,15 @@ from adwarm.queries.operation import compare_last_day, list_failures, list_repor
 from adwarm.queries.worth import get_worth
 from adwarm.store import alerts, entries, jobs, warm_usage
 from adwarm.store.gates import list_closed
-from adwarm.store.read_traffic import add_up, get_day_calls, get_day_start, get_day_totals, get_week_start, list_hours
+from adwarm.store.read_traffic import (
+    add_up,
+    get_day_calls,
+    get_day_start,
+    get_day_totals,
+    get_week_start,
+    get_week_totals,
+    list_hours,
+)
 
 REFRESH_SECONDS: Final = 15
 _MAX_ROWS: Final = 10
@@ -59,7 +67,6 @@ def load_hits(request: TileRequest) -> Values:
     return {
         "day": day,
         "week": week,
-        "worth": get_worth(request.services.context.engine, week, request.now),
         "series": [Series("% found a fresh report", [None if r is None else 100 * r for r in ratios])],
         "labels": [f"{hour:%H}:00" for hour in hours],
         "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in points],
@@ -67,9 +74,11 @@ def load_hits(request: TileRequest) -> Values:
 
 
 def load_efficiency(request: TileRequest) -> Values:
-    """Return how many warms of the last week were used, by reason."""
-    rows = warm_usage.get_usage(request.services.context.engine, request.now - WEEK)
-    return {"rows": rows, "reasons": _REASONS, "total": warm_usage.add_up(rows)}
+    """Return how many warms of the last week were used, by reason, and what they were worth."""
+    engine = request.services.context.engine
+    rows = warm_usage.get_usage(engine, request.now - WEEK)
+    worth = get_worth(engine, get_week_totals(engine, request.now), request.now) if rows else None
+    return {"rows": rows, "reasons": _REASONS, "total": warm_usage.add_up(rows), "worth": worth}
 
 
 def load_calls(request: TileRequest) -> Values:
