@@ -40,8 +40,9 @@ def render_headline(summary: Mapping[str, Any]) -> str:
     """Return what the demo saves, in one paragraph of Markdown."""
     served, api, plan = summary["served"], summary["api"], summary["plan"]
     return (
-        f"\nIn its demo, **{served['first_open_hit_ratio']:.1%} of a day's first opens** find a fresh report; without "
-        f"warming, {served['first_open_hit_ratio_without_warming']:.1%}.\n"
+        "\nIn its demo, where departures of flights stand for opens, "
+        f"**{served['first_open_hit_ratio']:.1%} of a day's first opens** find a fresh report;\n"
+        f"without warming, {served['first_open_hit_ratio_without_warming']:.1%}.\n"
         f"A stored report is answered in {summary['times']['hit_p50_ms']} ms, and takes "
         f"{api['first_visit_bytes'] / api['row_bytes']:.1%} of the bytes of plain JSON.\n"
         f"{plan['used']} of {plan['used'] + plan['wasted']} warms were used.\n\n"

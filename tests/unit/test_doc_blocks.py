@@ -213,6 +213,6 @@ def test_json_is_json() -> None:
 
 def test_every_fence_names_its_language() -> None:
     """A block without a language would be neither checked nor run."""
-    known = {*SHELL, "python", "json", "toml", "text", "sql", "nginx", "pycon", "ts", "tsx", "yaml"}
+    known = {*SHELL, "python", "json", "toml", "text", "sql", "nginx", "pycon", "ts", "tsx", "yaml", "mermaid"}
 
     assert [str(block) for block in BLOCKS if block.language not in known] == []

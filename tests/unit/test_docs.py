@@ -319,10 +319,10 @@ def test_every_page_can_be_found() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    """The README has at most 900 words, and one table of at most eight settings."""
-    text = _text(ROOT / "README.md")
+    """The README has at most 1,000 words beside its code, and one table of at most eight settings."""
+    text = re.sub(r"```.*?```", "", _text(ROOT / "README.md"), flags=re.DOTALL)
 
-    assert len(text.split()) <= 900
+    assert len(text.split()) <= 1_000
     assert re.findall(r"^\|---.*", text, re.MULTILINE) == ["|---|---|---|"]
     assert 5 <= len(re.findall(r"^\| `ADWARM_", text, re.MULTILINE)) <= 8
 
