@@ -178,7 +178,7 @@ def next_steps(console: Console, env: Path, account_id: str) -> None:
         (f"source {shown}", "the demo's home and settings, and the commands"),
         ('adwarm plan --at "$DEMO_TIME"', "what the next decision would warm, and why"),
         ("adwarm patterns", "when reports are opened"),
-        (f"adwarm fatigue {account_id}", "the ads of an account, those that need action first"),
+        (f"adwarm fatigue {account_id}", "the creatives of an account, most spend times loss first"),
         ("adwarm status --all", "what is stored, and how good the forecast is"),
         ("adwarm serve &", "the read API, in the background; `kill %1` ends it"),
         (READ_COMMAND, "a report, as CSV"),

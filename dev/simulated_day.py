@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.foundation.clock import Clock, SystemClock, VirtualClock, floor_to
 from adwarm.foundation.local_time import local_day
+from adwarm.maintenance.steps import run_if_due
 from adwarm.model import Mode, Priority, ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.decide import LIVE_DAG, decide
@@ -81,6 +82,9 @@ class SimulatedDay:
         keys = [ReportKey(account, name, "default") for account in accounts for name in ("last_90d", "last_7d")]
         runtime.prefetch_engine().run([KeyRequest(key) for key in keys], Priority.LOW)
         last = local_day(now, self.zone) - _DAY
+        # What ads show is read for those that have scores; ads of one creative are then scored together on each day.
+        score_accounts(runtime.context, [(account, last) for account in accounts], now)
+        run_if_due(runtime.maintenance_parts(), "read_creatives", run_now=True)
         days = [last - back * _DAY for back in reversed(range(self.scored_days))]
         score_accounts(runtime.context, [(account, day) for day in days for account in accounts], now)
         runtime.engine.dispose()

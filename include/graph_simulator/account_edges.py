@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from graph_simulator.ad_objects import list_objects, time_of
+from graph_simulator.ad_objects import creative_of, list_objects, time_of
 from graph_simulator.dataset import Dataset, object_id
 from graph_simulator.error_responses import bad_parameter
 from graph_simulator.levels import FOUNDED
@@ -163,8 +163,8 @@ def _iso(text: str) -> str:
 
 def _creatives(dataset: Dataset, account: str, today: date) -> list[Item]:
     return [
-        {"id": f"4{ad['id'][1:]}", "name": f"Creative {ad['id'][9:]}", "status": "ACTIVE", "object_type": "SHARE"}
-        for ad in list_objects(dataset, account, None, "ad", today)
+        {"id": creative, "name": f"Creative {creative[9:]}", "status": "ACTIVE", "object_type": "SHARE"}
+        for creative in dict.fromkeys(creative_of(ad["id"]) for ad in list_objects(dataset, account, None, "ad", today))
     ]
 
 

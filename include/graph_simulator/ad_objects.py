@@ -187,7 +187,7 @@ def node_fields(level: str, ids: dict[str, str], status: str, started: date | No
         **_SETTINGS[level],
     }
     if level == "ad":
-        return fields | {"creative": {"id": f"4{ids['id'][1:]}"}}
+        return fields | {"creative": {"id": creative_of(ids["id"])}}
     goal = goal_of(int(ids["id"][9:13]) * slots_of_level(level) // SLOTS_OF_CAMPAIGN)
     aim = {"objective": OBJECTIVES[goal]} if level == "campaign" else {"optimization_goal": OPTIMIZATION_GOALS[goal]}
     return fields | aim | {"start_time": time_of(since)}
@@ -203,6 +203,11 @@ def requested_fields(level: str, names: list[str]) -> tuple[str, ...]:
     if unknown:
         raise bad_parameter(f"Tried accessing nonexisting field ({unknown[0]}) on node type ({level.capitalize()})")
     return tuple(dict.fromkeys([*names, "id"]))
+
+
+def creative_of(ad_id: str) -> str:
+    """Return the id of the creative that an ad shows; of ten neighbors, the first two show the same."""
+    return f"4{ad_id[1:-1]}{ad_id[-1].replace('1', '0')}"
 
 
 def time_of(day: date) -> str:

@@ -153,12 +153,12 @@ class Client(_BaseClient):
         return self.report(account, date_range, report, **options).frame(table)
 
     def scores(self, account: str, as_of: date | None = None, ad_id: str | None = None) -> list[dict[str, Any]]:
-        """Return the fatigue scores of an account's ads, most spend times loss first.
+        """Return the fatigue scores of an account's creatives with their `ads`, most spend times loss first.
 
         Args:
             account: account id.
             as_of: the newest scores up to this day; None for the newest.
-            ad_id: only this ad.
+            ad_id: only this ad or creative.
 
         Raises:
             AdwarmError: see the class.
@@ -166,7 +166,7 @@ class Client(_BaseClient):
         return self._run(self._operations.list_scores(account, as_of, ad_id))
 
     def score_changes(self, account: str, since: date | None = None, as_of: date | None = None) -> dict[str, Any]:
-        """Return what changed in an account's scores: new alarms, other statuses, ads that began or ended.
+        """Return what changed in an account's scores: new alarms, other statuses, what began or ended.
 
         Args:
             account: account id.
@@ -179,7 +179,7 @@ class Client(_BaseClient):
         return self._run(self._operations.list_score_changes(account, since, as_of))
 
     def score_summary(self, account: str, as_of: date | None = None) -> dict[str, Any]:
-        """Return an account's score weighted by spend, its ads by status, and its alarms.
+        """Return an account's score weighted by spend, its creatives by status, and its alarms.
 
         Args:
             account: account id.
@@ -334,7 +334,7 @@ class AsyncClient(_BaseClient):
         return await asyncio.to_thread(answer.frame, table)
 
     async def scores(self, account: str, as_of: date | None = None, ad_id: str | None = None) -> list[dict[str, Any]]:
-        """Return the fatigue scores of an account's ads; see `Client.scores`."""
+        """Return the fatigue scores of an account's creatives; see `Client.scores`."""
         return await self._run(self._operations.list_scores(account, as_of, ad_id))
 
     async def score_changes(self, account: str, since: date | None = None, as_of: date | None = None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ export interface CallOptions {
 }
 
 export interface ScoreOptions extends CallOptions {
-  /** Only this ad. */
+  /** Only this ad or creative. */
   readonly adId?: string
   /** Last day that the scores take into account, `YYYY-MM-DD`; the newest by default. */
   readonly asOf?: string
@@ -178,7 +178,7 @@ export class AdwarmClient {
     }
   }
 
-  /** Returns one page of an account's fatigue scores, most spend times loss first. */
+  /** Returns one page of an account's fatigue scores by creative, with the ads of each; most spend times loss first. */
   async scores(account: string, options: ScoreOptions = {}): Promise<ScorePage> {
     const query = new URLSearchParams()
     if (options.adId !== undefined) query.set('ad_id', options.adId)
@@ -190,7 +190,7 @@ export class AdwarmClient {
     return this.get<ScorePage>(`/v1/scores/${encodeURIComponent(account)}`, options, query)
   }
 
-  /** Returns what changed in an account's fatigue scores: new alarms, other statuses, ads that began or ended. */
+  /** Returns what changed in an account's fatigue scores: new alarms, other statuses, what began or ended. */
   async scoreChanges(account: string, options: ScoreChangeOptions = {}): Promise<ScoreChanges> {
     const query = new URLSearchParams()
     if (options.since !== undefined) query.set('since', options.since)
@@ -198,7 +198,7 @@ export class AdwarmClient {
     return this.get<ScoreChanges>(`/v1/scores/${encodeURIComponent(account)}/changes`, options, query)
   }
 
-  /** Returns an account's score weighted by spend, its ads by status, and its alarms. */
+  /** Returns an account's score weighted by spend, its creatives by status, and its alarms. */
   async scoreSummary(account: string, options: CallOptions & {readonly asOf?: string} = {}): Promise<ScoreSummary> {
     const query = new URLSearchParams()
     if (options.asOf !== undefined) query.set('as_of', options.asOf)

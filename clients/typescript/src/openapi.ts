@@ -112,8 +112,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Fatigue scores of an account's ads
-         * @description Most spend times loss first, pending ads last; all of one day. A page's `next_cursor` leads to the next.
+         * Fatigue scores of an account's creatives
+         * @description Creatives with their ads, most spend times loss first, pending ones last; all of one day.
+         *
+         *     A page's `next_cursor` leads to the next.
          */
         get: operations["list_scores"];
         put?: never;
@@ -153,7 +155,7 @@ export interface paths {
         };
         /**
          * What changed in the fatigue scores of an account
-         * @description New alarms, statuses that got worse or better, alarms that ended, ads that began or ended.
+         * @description New alarms, statuses that got worse or better, alarms that ended, what began or ended.
          */
         get: operations["list_score_changes"];
         put?: never;
@@ -173,7 +175,7 @@ export interface paths {
         };
         /**
          * Fatigue of an account
-         * @description Its score weighted by spend, the share of spend in fatigued ads, ads by status, and alarms.
+         * @description Its score weighted by spend, the share of spend in fatigued creatives, creatives by status, and alarms.
          */
         get: operations["get_score_summary"];
         put?: never;
@@ -362,6 +364,162 @@ export interface components {
              * @description Names of the date presets.
              */
             presets: string[];
+        };
+        /**
+         * AdScore
+         * @description What one ad lost, and its fatigue score: 0 is fresh, 100 is fatigued.
+         */
+        AdScore: {
+            /**
+             * Ad Id
+             * @description The platform's id of the ad; `creative-` and that of a creative.
+             */
+            ad_id: string;
+            /**
+             * Ad Name
+             * @description Name of the ad; title of the creative.
+             */
+            ad_name: string;
+            /**
+             * Part Of
+             * @description `ad_id` of the creative that this ad is listed under; empty for what is listed.
+             */
+            part_of: string;
+            /**
+             * Status
+             * @description Band of `loss`: warning from 0.15, critical from 0.35; `pending` while there is too little data.
+             * @enum {string}
+             */
+            status: "healthy" | "warning" | "critical" | "pending";
+            /**
+             * Loss
+             * @description Share of the clicks for the same money that is lost against good weeks; below 0 for a gain.
+             */
+            loss: number | null;
+            /**
+             * Total
+             * @description Weighted mean of the available components, which explains the loss.
+             */
+            total: number | null;
+            /**
+             * Creative
+             * @description Component, 0 to 100.
+             */
+            creative: number | null;
+            /**
+             * Audience
+             * @description Component, 0 to 100.
+             */
+            audience: number | null;
+            /**
+             * Algorithm
+             * @description Component, 0 to 100.
+             */
+            algorithm: number | null;
+            /**
+             * Driver
+             * @description Component that raises the score most; null when none is high.
+             */
+            driver: ("creative" | "audience" | "algorithm") | null;
+            /**
+             * Data Quality
+             * @description 0 to 1: how far the score can be trusted.
+             */
+            data_quality: number;
+            /**
+             * Trend Per Day
+             * @description Percentage points that `loss` grows by a day.
+             */
+            trend_per_day: number | null;
+            /**
+             * Days To Critical
+             * @description At that pace; 0 when critical, null when not heading there.
+             */
+            days_to_critical: number | null;
+            /**
+             * Days To Critical Low
+             * @description Lower end of its 80 % interval.
+             */
+            days_to_critical_low: number | null;
+            /**
+             * Days To Critical High
+             * @description Upper end; null when it may never get there.
+             */
+            days_to_critical_high: number | null;
+            /**
+             * Alarm
+             * @description `watch`: evidence of a decline of this ad; `alarm`: it also passes the account's limit.
+             * @enum {string}
+             */
+            alarm: "none" | "watch" | "alarm";
+            /**
+             * Alarm Since
+             * @description Day of the alarm, while it lasts.
+             */
+            alarm_since: string | null;
+            /**
+             * Onset
+             * @description Estimated first day of the decline.
+             */
+            onset: string | null;
+            /**
+             * Cost Ratio
+             * @description Recent cost per result as a multiple of the ad's past.
+             */
+            cost_ratio: number | null;
+            /**
+             * Recent Spend
+             * @description Spend of the last seven days, in the account's currency.
+             */
+            recent_spend: number | null;
+            /**
+             * Recommendation
+             * @description What to do, in words.
+             */
+            recommendation: string;
+            /**
+             * Reasons
+             * @description The figures behind it, in words, the strongest first.
+             */
+            reasons: string[];
+            /**
+             * Note
+             * @description Why score and alarm differ; empty when they agree.
+             */
+            note: string;
+            /**
+             * Caution
+             * @description Why both may be wrong; empty when nothing speaks against them.
+             */
+            caution: string;
+            /**
+             * Flags
+             * @description Data that was missing, changed or looked wrong.
+             */
+            flags: string[];
+            /**
+             * Settled
+             * @description Whether the data behind it can no longer change.
+             */
+            settled: boolean;
+            /**
+             * Data Version
+             * @description Version of that data; grows with every restatement.
+             */
+            data_version: number;
+            /**
+             * Calculator Version
+             * @description Version of the calculation.
+             */
+            calculator_version: string;
+            /**
+             * Calculated At
+             * Format: date-time
+             * @description When it was calculated.
+             */
+            calculated_at: string;
+            /** @description What the ad shows; null when that was not read. */
+            ad_creative: components["schemas"]["ShownCreative"] | null;
         };
         /**
          * ArrivalState
@@ -1004,19 +1162,24 @@ export interface components {
         };
         /**
          * Score
-         * @description What one ad lost, and its fatigue score: 0 is fresh, 100 is fatigued.
+         * @description What a creative lost in all ads that share it, or an ad that shares its creative with no other known one.
          */
         Score: {
             /**
              * Ad Id
-             * @description The platform's id of the ad.
+             * @description The platform's id of the ad; `creative-` and that of a creative.
              */
             ad_id: string;
             /**
              * Ad Name
-             * @description Name of the ad.
+             * @description Name of the ad; title of the creative.
              */
             ad_name: string;
+            /**
+             * Part Of
+             * @description `ad_id` of the creative that this ad is listed under; empty for what is listed.
+             */
+            part_of: string;
             /**
              * Status
              * @description Band of `loss`: warning from 0.15, critical from 0.35; `pending` while there is too little data.
@@ -1152,10 +1315,15 @@ export interface components {
             calculated_at: string;
             /** @description What the ad shows; null when that was not read. */
             ad_creative: components["schemas"]["ShownCreative"] | null;
+            /**
+             * Ads
+             * @description The ads of a creative, most spend times loss first; none for an ad itself.
+             */
+            ads: components["schemas"]["AdScore"][];
         };
         /**
          * ScoreChange
-         * @description What happened to one ad between two days.
+         * @description What happened to one creative, or to an ad that stands for itself, between two days.
          */
         ScoreChange: {
             /**
@@ -1229,7 +1397,7 @@ export interface components {
         };
         /**
          * ScoreChanges
-         * @description What happened to the ads of an account between two scored days: alarms first, then by kind.
+         * @description What happened to the creatives of an account between two scored days: alarms first, then by kind.
          */
         ScoreChanges: {
             /**
@@ -1255,7 +1423,7 @@ export interface components {
         };
         /**
          * ScorePage
-         * @description One page of an account's scores of one day.
+         * @description One page of an account's scores of one day, by creative.
          */
         ScorePage: {
             /**
@@ -1281,7 +1449,7 @@ export interface components {
         };
         /**
          * ScoreSummary
-         * @description The ads of an account on one day. An ad is fatigued when it is critical or has an alarm.
+         * @description The creatives of an account on one day; an ad may stand for itself. Fatigued is what is critical or in alarm.
          */
         ScoreSummary: {
             /**
@@ -1300,25 +1468,25 @@ export interface components {
              */
             currency: string | null;
             /**
-             * Ads
-             * @description Number of ads.
+             * Creatives
+             * @description Number of creatives, and of ads that stand for themselves.
              */
-            ads: number;
-            /** @description Ads by status. */
+            creatives: number;
+            /** @description Creatives by status. */
             statuses: components["schemas"]["StatusCounts"];
             /**
              * Alarms
-             * @description Ads with an alarm.
+             * @description Creatives with an alarm.
              */
             alarms: number;
             /**
              * Watches
-             * @description Ads with evidence that is not enough for an alarm.
+             * @description Creatives with evidence that is not enough for an alarm.
              */
             watches: number;
             /**
              * Fatigued
-             * @description Ads that are critical or have an alarm.
+             * @description Creatives that are critical or have an alarm.
              */
             fatigued: number;
             /**
@@ -1333,7 +1501,7 @@ export interface components {
             recent_spend: number | null;
             /**
              * Fatigued Spend
-             * @description That of the fatigued ads.
+             * @description That of the fatigued creatives.
              */
             fatigued_spend: number | null;
             /**
@@ -1343,7 +1511,7 @@ export interface components {
             fatigued_share: number | null;
             /**
              * Unknown Spend
-             * @description Ads whose recent spend is unknown.
+             * @description Creatives whose recent spend is unknown.
              */
             unknown_spend: number;
             /**
@@ -1380,7 +1548,7 @@ export interface components {
         };
         /**
          * StatusCounts
-         * @description Number of ads by status.
+         * @description Number of creatives by status.
          */
         StatusCounts: {
             /**
@@ -1850,11 +2018,11 @@ export interface operations {
             query?: {
                 /** @description The newest scores up to this day; default: the newest. */
                 as_of?: string | null;
-                /** @description Only this ad. */
+                /** @description Only this ad or creative. */
                 ad_id?: string | null;
-                /** @description Only ads in this band. */
+                /** @description Only creatives in this band. */
                 status?: ("healthy" | "warning" | "critical" | "pending") | null;
-                /** @description Only ads whose alarm is on this level. */
+                /** @description Only creatives whose alarm is on this level. */
                 alarm?: ("none" | "watch" | "alarm") | null;
                 /** @description Scores on a page. */
                 limit?: number;

@@ -1,4 +1,4 @@
-"""`adwarm fatigue`: which ads of an account need an action, one ad in detail, and what changed."""
+"""`adwarm fatigue`: which creatives need an action, one of them or an ad in detail, and what changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from adwarm.cli.terminal import (
-    AccountArgument,
     JsonOption,
     parse_day,
     print_fields,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 _HISTORY_DAYS = 90
 _COLUMNS = (
-    "ad",
+    "id",
     "name",
     "status",
     "clicks lost",
@@ -41,7 +40,9 @@ _COLUMNS = (
     "what to do",
 )
 _WORDS = ("recommendation", "reasons", "note", "caution")
-_CHANGE_COLUMNS = ("what", "ad", "name", "change")
+_CHANGE_COLUMNS = ("what", "id", "name", "change")
+_WORST = 10
+"""Creatives that are listed without an account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,16 @@ class _Selection:
 
 
 def fatigue(
-    account: AccountArgument,
+    account: Annotated[str | None, typer.Argument(help="Account id; without one, the worst of all accounts.")] = None,
     *,
-    ad: Annotated[str | None, typer.Option(help="Show this ad in detail; the file then holds its history.")] = None,
+    ad: Annotated[
+        str | None, typer.Option(help="Show this ad or creative in detail; the file then holds its history.")
+    ] = None,
     as_of: Annotated[str | None, typer.Option(help="Show the newest scores up to this day.")] = None,
     changes: Annotated[bool, typer.Option("--changes", help="Show what changed since the scored day before.")] = False,
     status: Annotated[
-        list[str] | None, typer.Option(help="Only ads in this band: healthy, warning, critical or pending. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Only this band: healthy, warning, critical or pending. Repeatable."),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores to this CSV file.")] = None,
     score: Annotated[
@@ -74,8 +78,13 @@ def fatigue(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which ads of an account are fatigued, most spend times loss first. Nothing is fetched."""
+    """Show which creatives are fatigued, with their ads beneath, most spend times loss first. Nothing is fetched."""
     day = parse_day(as_of) if as_of else None
+    if account is None:
+        if ad or as_of or changes or status or csv or score:
+            raise BadRequest("name an account: without one, the worst creatives of all accounts are shown")
+        _show_worst(as_json=as_json)
+        return
     if score:
         if ad or changes or status or csv:
             raise BadRequest("--score goes with --as-of; the other options choose what is shown")
@@ -118,10 +127,11 @@ def _select(account: str, ad: str | None, as_of: date | None, statuses: set[str]
     if day is None:
         raise NotFound(_explain_no_scores(runtime, account_id, as_of, is_known=stored is not None))
     scores = list_day(runtime.engine, account_id, day)
-    shown = [item for item in scores if not statuses or item.score.status in statuses]
+    everything = scores if ad is None else _with_parts(runtime, scores)
+    shown = [item for item in everything if not statuses or item.score.status in statuses]
     if ad is not None:
         shown = [item for item in shown if item.score.ad_id == ad]
-        if not any(item.score.ad_id == ad for item in scores):
+        if not any(item.score.ad_id == ad for item in everything):
             raise NotFound(
                 f"{account_id} has no ad {ad[:40]!r} with a score on {day}; `adwarm fatigue {account_id}` lists its "
                 "ads, and --as-of DAY shows an earlier day"
@@ -151,7 +161,7 @@ def _write_files(selection: _Selection, ad: str | None, csv: Path | None) -> dic
 
     files = {}
     if csv is not None:
-        rows = selection.shown if ad is None else _list_history(selection, ad)
+        rows = _with_parts(selection.runtime, selection.shown) if ad is None else _list_history(selection, ad)
         _write(csv, "--csv", format_scores_csv(rows, selection.runtime.settings.fatigue))
         files["csv"] = csv
     return files
@@ -212,45 +222,79 @@ def _show_changes(selection: _Selection, ad: str | None, files: dict[str, Path],
 
 
 def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
-    from adwarm.fatigue.recommendation import format_loss, recommend
-    from adwarm.fatigue.report import describe_time_to_critical
     from adwarm.queries.fatigue_overview import sum_account
 
     runtime, account, day = selection.runtime, selection.account, selection.day
     summary, is_settled = sum_account(runtime.engine, account.id, day), all(item.settled for item in selection.scores)
     if as_json:
         of_day = {"account_id": account.id, "as_of": day, **summary.to_dict(), "settled": is_settled}
-        print_json({**_head(selection, files), "summary": of_day, "scores": _documents(selection)})
+        print_json({**_head(selection, files), "summary": of_day, "scores": _documents(runtime, selection.shown)})
         return
-    rows = []
-    for score in (item.score for item in selection.shown):
-        since = f" since {score.alarm_since}" if score.alarm_since else ""
-        rows.append((
-            score.ad_id,
-            score.ad_name,
-            score.status,
-            None if score.loss is None else format_loss(max(0.0, score.loss)),
-            None if score.trend_per_day is None else f"{score.trend_per_day:+z.1f}",
-            None if score.total is None else f"{score.total:.0f}",
-            score.driver,
-            None if score.alarm == "none" else f"{score.alarm}{since}",
-            describe_time_to_critical(score) or None,
-            None if score.recent_spend is None else f"{score.recent_spend:,.0f}",
-            recommend(score, runtime.settings.fatigue).action,
-        ))
+    rows = [_describe_row(runtime, item) for item in _with_parts(runtime, selection.shown)]
     open_days = "" if is_settled else ", may still be restated"
-    print_table(f"{selection.name} on {day}{open_days}", _COLUMNS, rows, "no ad in this band")
+    print_table(f"{selection.name} on {day}{open_days}", _COLUMNS, rows, "none in this band")
     print(f"{summary.describe(account.currency)}.")
 
 
+def _with_parts(runtime: "Runtime", items: "Sequence[StoredScore]") -> "list[StoredScore]":
+    """Return scores, each creative followed by its ads."""
+    from adwarm.store.scores import list_parts
+
+    parts = list_parts(runtime.engine, [item.score for item in items])
+    return [each for item in items for each in (item, *parts.get(item.key, ()))]
+
+
+def _describe_row(runtime: "Runtime", item: "StoredScore") -> tuple[str | None, ...]:
+    from adwarm.fatigue.recommendation import format_loss, recommend
+    from adwarm.fatigue.report import describe_time_to_critical
+
+    score = item.score
+    since = f" since {score.alarm_since}" if score.alarm_since else ""
+    return (
+        f"└ {score.ad_id}" if score.part_of else score.ad_id,
+        score.ad_name,
+        score.status,
+        None if score.loss is None else format_loss(max(0.0, score.loss)),
+        None if score.trend_per_day is None else f"{score.trend_per_day:+z.1f}",
+        None if score.total is None else f"{score.total:.0f}",
+        score.driver,
+        None if score.alarm == "none" else f"{score.alarm}{since}",
+        describe_time_to_critical(score) or None,
+        None if score.recent_spend is None else f"{score.recent_spend:,.0f}",
+        recommend(score, runtime.settings.fatigue).action,
+    )
+
+
+def _show_worst(*, as_json: bool) -> None:
+    """Show the creatives of all accounts with most spend times loss, each by its newest score."""
+    from adwarm.queries.fatigue_ads import AccountFilter, AdQuery, get_first_fresh_day, list_ads
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    query = AdQuery(AccountFilter(since=get_first_fresh_day(runtime.clock.now())))
+    listed = list_ads(runtime.engine, query, _WORST)[0]
+    if as_json:
+        print_json({"scores": _documents(runtime, [ad.stored for ad in listed])})
+        return
+    accounts = {ad.stored.score.account_id: ad.currency for ad in listed}
+    rows = [
+        (item.score.account_id, *_describe_row(runtime, item), accounts[item.score.account_id], item.score.as_of)
+        for item in _with_parts(runtime, [ad.stored for ad in listed])
+    ]
+    columns = ("account", *_COLUMNS, "currency", "day")
+    print_table("Most spend times loss, all accounts", columns, rows, "no ad is scored yet")
+
+
 def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
-    (item,), (document,) = selection.shown, _documents(selection)
+    (item,), (document,) = selection.shown, _documents(selection.runtime, selection.shown)
     if as_json:
         print_json({**_head(selection, files), **document, "baseline": item.score.baseline})
         return
     score = item.score
+    document["ads"] = [f"{each['ad_name']} ({each['ad_id']})" for each in document["ads"]]
     texts = {name: "; ".join(value) if isinstance(value, list) else value for name, value in document.items()}
-    order = [*_WORDS, *(name for name in texts if name not in (*_WORDS, "account_id", "ad_id", "ad_name", "as_of"))]
+    hidden = (*_WORDS, "account_id", "ad_id", "ad_name", "as_of")
+    order = [*_WORDS, *(name for name in texts if name not in hidden)]
     fields = {name.replace("_", " "): texts[name] for name in order if texts[name] not in (None, "", "none")}
     print_fields(f"{score.ad_name or score.ad_id} ({score.ad_id}) of {selection.name} on {selection.day}", fields)
 
@@ -263,12 +307,11 @@ def _head(selection: _Selection, files: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def _documents(selection: _Selection) -> list[dict[str, Any]]:
-    from adwarm.fatigue.recommendation import find_outcomes
-    from adwarm.fatigue.report import describe_document
+def _documents(runtime: "Runtime", items: "Sequence[StoredScore]") -> list[dict[str, Any]]:
+    """Return scores as JSON values, those of creatives with their ads."""
+    from adwarm.fatigue.report import describe_documents
 
-    outcomes, settings = find_outcomes(selection.runtime.engine), selection.runtime.settings.fatigue
-    return [describe_document(item, settings, outcomes) for item in selection.shown]
+    return describe_documents(runtime.engine, items, runtime.settings.fatigue)
 
 
 def _score(account: str, day: date | None, *, as_json: bool) -> None:

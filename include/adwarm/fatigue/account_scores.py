@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import chain, pairwise
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from adwarm.fatigue.as_of import (
     scan_start,
     select_days,
 )
+from adwarm.fatigue.by_creative import add_frequencies, add_up
 from adwarm.fatigue.crossings import alert_on_crossings
 from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, cut_panel, empty_figures
 from adwarm.fatigue.panel_rows import AccountRows, parse_rows
@@ -71,12 +72,27 @@ class BlockResult:
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """The rows of an account.
+
+    Attributes:
+        rows: with the ads of a creative as one.
+        ads: of each ad; the same when no two ads share a creative.
+        part_of: the keys of creatives, by id of each ad that shares one.
+    """
+
+    rows: AccountRows
+    ads: AccountRows
+    part_of: Mapping[str, str]
+
+
 def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime) -> BlockResult:
     """Return the scores of the accounts of a block, and store the priors that were measured for them."""
     result = BlockResult()
     read = inputs.context.objects.map(lambda work: _read_table(inputs, work, result.errors), block)
     tables = {work.account_id: table for work, table in zip(block, read, strict=True) if table is not None}
-    result.left_out.update({name: table.left_out for name, table in tables.items() if table.left_out})
+    result.left_out.update({name: table.ads.left_out for name, table in tables.items() if table.ads.left_out})
     readable = [work for work in block if work.account_id in tables]
     used = sorted({month for work in readable for month in work.prior_months})
     for month in used:
@@ -92,7 +108,7 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
     return result
 
 
-def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, AdwarmError]) -> AccountRows | None:
+def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, AdwarmError]) -> _Tables | None:
     """Return the rows of all days that the account's scores use; None when they cannot be read."""
     windows = [Window(scan_start(month), days[-1]) for month, days in work.months.items()]
     windows += [
@@ -103,20 +119,23 @@ def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, Adwarm
     contents = {item.day: item for item in work.contents if any(item.day in window for window in windows)}
     span = Window(min(window.since for window in windows), max(window.until for window in windows))
     try:
-        return parse_rows(daily_texts(inputs.context.objects, contents, span, FIELDS))
+        table = daily_texts(inputs.context.objects, contents, span, FIELDS)
+        added, part_of = add_up(table, inputs.creatives.get(work.account_id, {}))
+        ads = parse_rows(table)
+        return _Tables(parse_rows(added) if part_of else ads, ads, part_of)
     except DAMAGE as error:
         errors[work.account_id] = error
         return None
 
 
 def _measure_priors(
-    inputs: BlockInputs, works: Iterable[AccountWork], tables: Mapping[str, AccountRows], month: date
+    inputs: BlockInputs, works: Iterable[AccountWork], tables: Mapping[str, _Tables], month: date
 ) -> None:
     """Measure the priors of a month that are not stored."""
     missing = [work.account_id for work in works if not inputs.find_prior(work.account_id, month).figures]
     days = {name: [item.day for item in inputs.prior_days(name, month)] for name in missing}
     window = prior_window(month, inputs.settings)
-    panel = cut_panel({name: tables[name] for name in missing}, window.since, window.until, days, stored_only=True)
+    panel = cut_panel({name: tables[name].rows for name in missing}, window.since, window.until, days, stored_only=True)
     measured = measure_priors(panel, month)
     for name in missing:
         figures = measured.get(name, DEFAULT_PRIOR).to_dict()
@@ -126,31 +145,21 @@ def _measure_priors(
 def _score_month(
     inputs: BlockInputs,
     works: Sequence[AccountWork],
-    tables: Mapping[str, AccountRows],
+    tables: Mapping[str, _Tables],
     month: date,
     result: BlockResult,
 ) -> None:
     """Add the scores of one month to the result."""
-    days = {work.account_id: work.months[month] for work in works}
-    if not days:
+    if not works:
         return
-    span = Window(scan_start(month), max(listed[-1] for listed in days.values()))
-    stored = {work.account_id: [item.day for item in work.contents] for work in works}
-    panel = cut_panel({name: tables[name] for name in days}, span.since, span.until, stored)
-    earlier, priors = (
-        {name: AccountPrior.from_dict(inputs.find_prior(name, of_month).figures) for name in days}
-        for of_month in (month_before(month), month)
-    )
-    settings = inputs.settings.fatigue
-    frequencies = _frequencies(inputs, panel, days, result.errors)
-    since = panel.column(min(listed[0] for listed in days.values()))
-    table = score_panel(panel, priors, frequencies, settings, since)
-    alarms = detect(panel, priors, settings, earlier, panel.column(month))
-    columns, spans = make_columns(table, alarms, days)
+    columns, spans = _score_rows(inputs, works, tables, month, result.errors)
+    shared = [work for work in works if tables[work.account_id].part_of]
+    parts, part_spans = _score_rows(inputs, shared, tables, month, result.errors, of_parts=True) if shared else ({}, {})
     for work in works:
-        for day in days[work.account_id]:
+        for day in work.months[month]:
             before = work.replaced.get(day)
             first, last = spans.get((work.account_id, day), (0, 0))
+            beneath = part_spans.get((work.account_id, day))
             item = DayScores(
                 account_id=work.account_id,
                 as_of=day,
@@ -160,12 +169,48 @@ def _score_month(
                 inputs=work.days[day].inputs,
                 settled=work.days[day].settled,
                 replaces=None if before is None else before.input_hash,
+                parts=beneath and (parts, *beneath),
             )
             result.scores[work.account_id].append(item)
 
 
+def _score_rows(
+    inputs: BlockInputs,
+    works: Sequence[AccountWork],
+    tables: Mapping[str, _Tables],
+    month: date,
+    errors: dict[str, AdwarmError],
+    *,
+    of_parts: bool = False,
+) -> tuple[dict[str, list[Any]], dict[tuple[str, date], tuple[int, int]]]:
+    """Return the scores of creatives and other ads, or of the ads that are part of a creative; see `make_columns`.
+
+    The account's move of a day and its limit are those of all creatives, or else those of all ads.
+    """
+    days = {work.account_id: work.months[month] for work in works}
+    span = Window(scan_start(month), max(listed[-1] for listed in days.values()))
+    stored = {work.account_id: [item.day for item in work.contents] for work in works}
+    rows = {name: tables[name].ads if of_parts else tables[name].rows for name in days}
+    panel = cut_panel(rows, span.since, span.until, stored)
+    earlier, priors = (
+        {name: AccountPrior.from_dict(inputs.find_prior(name, of_month).figures) for name in days}
+        for of_month in (month_before(month), month)
+    )
+    settings = inputs.settings.fatigue
+    frequencies = _frequencies(inputs, panel, days, tables, errors)
+    since = panel.column(min(listed[0] for listed in days.values()))
+    table = score_panel(panel, priors, frequencies, settings, since)
+    alarms = detect(panel, priors, settings, earlier, panel.column(month))
+    part_of = {(name, ad_id): key for name in days for ad_id, key in tables[name].part_of.items()}
+    return make_columns(table, alarms, days, part_of if of_parts else None)
+
+
 def _frequencies(
-    inputs: BlockInputs, panel: AdPanel, days: Mapping[str, Sequence[date]], errors: dict[str, AdwarmError]
+    inputs: BlockInputs,
+    panel: AdPanel,
+    days: Mapping[str, Sequence[date]],
+    tables: Mapping[str, _Tables],
+    errors: dict[str, AdwarmError],
 ) -> FloatArray:
     """Return the frequency of each ad in the week that ends on each scored day, nan where it is unknown."""
     frequencies = empty_figures(len(panel.ad_ids), panel.days)
@@ -178,7 +223,8 @@ def _frequencies(
             continue
         for day, by_ad in figures.items():
             if by_ad:
-                values = [by_ad.get(ad_id, np.nan) for ad_id in panel.ad_ids[first:last]]
+                frequency_of = add_frequencies(by_ad, tables[account_id].part_of, tables[account_id].ads, day)
+                values = [frequency_of.get(ad_id, np.nan) for ad_id in panel.ad_ids[first:last]]
                 frequencies[first:last, panel.column(day)] = values
     return frequencies
 

@@ -7,11 +7,13 @@ from typing import Final
 
 import numpy as np
 
+from adwarm.fatigue.by_creative import add_up
 from adwarm.fatigue.panel import cut_panel
 from adwarm.fatigue.panel_rows import parse_rows
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Window
-from adwarm.store import Context, partitions
+from adwarm.model.fatigue_score import CREATIVE_KEY
+from adwarm.store import Context, creatives, partitions
 from adwarm.store.partition_rows import DamagedObjects, daily_texts
 
 _FIELDS: Final = frozenset({
@@ -49,7 +51,8 @@ class AdDay:
 def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) -> list[AdDay]:
     """Return the delivery of an ad on each stored day of a window from its first delivery on, oldest first.
 
-    Days without a row are zero. The clicks are of the kind that its score counts.
+    For the key of a creative that is the sum of its ads. Days without a row are zero. The clicks are of the kind that
+    its score counts.
 
     Raises:
         Corrupt: some stored days cannot be read.
@@ -64,6 +67,8 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
         raise Corrupt(
             f"days of {account_id} cannot be read: {error}; run `adwarm maintain --verify --repair`"
         ) from None
+    if ad_id.startswith(CREATIVE_KEY):
+        table, _ = add_up(table, creatives.list_shared(context.engine, [account_id]).get(account_id, {}))
     rows = {account_id: parse_rows(table)}
     panel = cut_panel(rows, window.since, window.until, {account_id: list(contents)})
     if ad_id not in panel.ad_ids:

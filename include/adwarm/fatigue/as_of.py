@@ -2,7 +2,8 @@
 
 Scores as of a day D of month M are a pure function of the account's stored days from `scan_start(M)` to D, the priors
 of the account for M and for the month before, the frequencies of the week that ends on D, the settings and the version
-of the calculation. Nothing after D is in it, so the order in which days are scored does not matter.
+of the calculation; and of which ads share a creative, as it is known by then. Nothing after D is in the data, so the
+order in which days are scored does not matter.
 
 The prior of M is measured on settled days only, and on none that are younger on the first of M than the age at which
 days settle: otherwise it would change through the month as days settle, and all scores of the month with it.
@@ -29,7 +30,8 @@ from adwarm.fetch_plan import HISTORY_DAYS
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import ColumnTable, Window
 from adwarm.settings import Settings
-from adwarm.store import Context, entries, fatigue_days, partitions, scores
+from adwarm.store import Context, creatives, entries, fatigue_days, partitions, scores
+from adwarm.store.creatives import AdCreative
 from adwarm.store.entries import Entry
 from adwarm.store.fatigue_days import DayKey, MonthKey, ScoreInputs, StoredPrior
 from adwarm.store.partitions import DayContent
@@ -168,6 +170,7 @@ class BlockInputs:
         stored: what stored scores were computed from, by account and as-of day.
         weeks: entries of weeks, by account and last day.
         priors: by account and month: stored snapshots, and those to measure; see `find_prior`.
+        creatives: by account and ad, the creatives that several ads of the account share.
         since: first stored day that is read.
     """
 
@@ -176,6 +179,7 @@ class BlockInputs:
     stored: Mapping[str, Mapping[date, ScoreInputs]]
     weeks: Mapping[DayKey, Entry]
     priors: dict[MonthKey, StoredPrior]
+    creatives: Mapping[str, Mapping[str, AdCreative]]
     since: date
     _checked: set[MonthKey] = field(default_factory=set)
     _figures: dict[DayKey, dict[str, float]] = field(default_factory=dict)
@@ -247,6 +251,9 @@ class BlockInputs:
         position = start = bisect_left(stored, scan_start(month))
         digest, version, unsettled = hashlib.sha256(), 0, 0
         results = {}
+        # Other creatives are like other settings: they change the scores of days that are asked for, and no others.
+        of_account = self.creatives.get(account_id, {}).values()
+        shared = [f"{item.ad_id} {item.creative_id} {item.title}" for item in of_account]
         for as_of in days:
             end = bisect_right(stored, as_of)
             for item in contents[position:end]:
@@ -261,7 +268,7 @@ class BlockInputs:
             source, frequency_hash = frequencies.get(as_of, ("", ""))
             data_hash = short_hash([digest.hexdigest(), prior_hash, frequency_hash, str(settled)])
             inputs = ScoreInputs(
-                input_hash=short_hash([data_hash, self._settings_hash]),
+                input_hash=short_hash([data_hash, self._settings_hash, *shared]),
                 data_hash=data_hash,
                 data_version=version,
                 stored_days=end - start,
@@ -350,6 +357,7 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
         priors=fatigue_days.list_priors(
             context.engine, requested, sorted(months | {month_before(day) for day in months})
         ),
+        creatives=creatives.list_shared(context.engine, requested),
         since=since,
     )
 

@@ -1,32 +1,33 @@
-"""Alerts on ads that got worse: one message for all accounts of a scoring run.
+"""Alerts on creatives that got worse: one message for all accounts of a scoring run. An ad may stand for itself.
 
-| an ad is in it when                                                                                            |
+| one is in it when                                                                                              |
 |----------------------------------------------------------------------------------------------------------------|
 | it has a new alarm, or its status is worse than on its last scored day and at least that of `fatigue.alert_at` |
 | its score is of the newest scored day of the account, and that day ended less than four days ago               |
-| it had a score before: a new ad and one that was pending are not news                                           |
+| it had a score before: a new one and one that was pending are not news                                         |
 | it was in none for the same day, nor within 24 hours for the same or a worse level                             |
 
-So backfills and ads that stay fatigued make no message. It names those that lose most, by spend times loss, and counts
-the others. An ad that got worse is not a failure: the alert is over when it is raised.
+So backfills and creatives that stay fatigued make no message. It names those that lose most, by spend times loss, and
+counts the others. A creative that got worse is not a failure: the alert is over when it is raised.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
 
-from adwarm.fatigue.recommendation import describe_loss, recommend
+from adwarm.fatigue.recommendation import describe_loss, identify, recommend
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.recovery import RecoveryPipeline
 from adwarm.recovery.channels import AD_FATIGUE
 from adwarm.store import Context, fatigue_days
 from adwarm.store.alerts import NewAlert, list_alerted_ads
-from adwarm.store.scores import EarlierScore, find_earlier, find_newest_days, list_worst
+from adwarm.store.scores import EarlierScore, StoredScore, find_earlier, find_newest_days, list_parts, list_worst
 
+AdsOfCreatives = Mapping[tuple[str, str], Sequence[StoredScore]]
 _LEVELS: Final = {"healthy": 0, "pending": 0, "warning": 1, "critical": 2, "alarm": 3}
 _BANDS: Final[tuple[FatigueStatus, ...]] = ("warning", "critical")
 _QUIET: Final = timedelta(hours=24)
@@ -34,7 +35,6 @@ _NEWS_DAYS: Final = 4
 _LOOK_BACK: Final = timedelta(days=7)
 _ACCOUNTS_PER_QUERY: Final = 200
 _NAMED: Final = 10
-_NAME_LENGTH: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,14 @@ def alert_on_crossings(
         published: accounts and as-of days whose scores a run has stored, or found stored.
     """
     crossings = sorted(_iter_crossings(context, published, now), key=lambda item: item.score.rank)
+    parts = list_parts(context.engine, [item.score for item in crossings])
     fresh: list[_Crossing] = []
 
     def build(connection: Connection) -> NewAlert | None:
         # Runs that look at the same scores at the same time wait for each other.
         fatigue_days.lock(connection, {(item.score.account_id, item.score.as_of) for item in crossings}, now)
         fresh[:] = _select_fresh(crossings, connection, now)
-        return _build_alert(context, fresh, now) if fresh else None
+        return _build_alert(context, fresh, parts, now) if fresh else None
 
     if crossings:
         pipeline.alert_about(build)
@@ -119,10 +120,10 @@ def _select_fresh(crossings: Sequence[_Crossing], connection: Connection, now: d
     return [item for item in crossings if is_fresh(item)]
 
 
-def _build_alert(context: Context, crossings: Sequence[_Crossing], now: datetime) -> NewAlert:
-    lines = [_describe(item) for item in crossings[:_NAMED]]
+def _build_alert(context: Context, crossings: Sequence[_Crossing], parts: AdsOfCreatives, now: datetime) -> NewAlert:
+    lines = [_describe(item, parts.get((item.score.account_id, item.score.ad_id), ())) for item in crossings[:_NAMED]]
     more = len(crossings) - len(lines)
-    lines += [f"and {format_count(more, 'more ad')}"] if more else []
+    lines += [f"and {format_count(more, 'more creative')}"] if more else []
     worst = crossings[0].score
     ads: dict[str, dict[str, tuple[str, int]]] = {}
     for item in crossings:
@@ -134,19 +135,17 @@ def _build_alert(context: Context, crossings: Sequence[_Crossing], now: datetime
         kind=AD_FATIGUE,
         scope=f"account:{worst.account_id}" if len(ads) == 1 else format_count(len(ads), "account"),
         errors=len(crossings),
-        example=f"ad {worst.ad_id}",
+        example=worst.ad_id if worst.is_creative else f"ad {worst.ad_id}",
         reason="; ".join(lines),
-        next_step=f"{action} `adwarm fatigue {worst.account_id}` shows all ads of that account.",
+        next_step=f"{action} `adwarm fatigue {worst.account_id}` shows all creatives of that account.",
         is_over=True,
         ads=ads,
     )
 
 
-def _describe(item: _Crossing) -> str:
+def _describe(item: _Crossing, parts: Sequence[StoredScore]) -> str:
     score, before = item.score, item.before
-    name = " ".join(score.ad_name.split()) or score.ad_id
-    name = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
     news = [] if score.alarm != "alarm" or before.alarm == "alarm" else ["new alarm"]
     news.append(f"{before.status} → {score.status}" if before.status != score.status else score.status)
     news += filter(None, [describe_loss(score)])
-    return f"{name} ({score.ad_id} of {score.account_id}): {', '.join(news)}"
+    return f"{identify(score, parts)}: {', '.join(news)}"

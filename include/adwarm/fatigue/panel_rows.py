@@ -95,8 +95,8 @@ class AccountRows:
         figures: by name, ads x days of sums: zero without a row, nan where no row of the day has the figure.
         results: ad, column and kind of each count of results, sorted by these and the count.
         states_results: by column, whether any row states results.
-        changes: ad, column and the column of the ad's row before, of rows that differ from that in a field of
-            `CHANGE_COLUMNS`.
+        changes: ad, column and the column of the ad's rows before, of days that share no value of a field of
+            `CHANGE_COLUMNS` with that one.
         names: the different names, sorted.
         name_codes: ads x days, index in `names` of the name in the ad's row; -1 without a row.
         left_out: why rows are left out; the figures of their ads are unknown on those days.
@@ -300,14 +300,13 @@ def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
         codes, texts = encode_column(get_column(table, name))
         if sum(bool(text) for text in texts) < 2:
             continue
-        ordered = {text: rank for rank, text in enumerate(sorted({text or "" for text in texts}))}
-        ranks = np.array([ordered[text or ""] for text in texts], np.int64)
-        is_stated = np.array([bool(text) for text in texts], bool)[codes]
-        stated = np.flatnonzero(is_stated)
-        order = stated[np.lexsort((ranks[codes[stated]], cells.columns[stated], cells.ads[stated]))]
-        unique, first = np.unique(cells.flat[order], return_index=True)
-        values, ads, columns = ranks[codes[order]][first], unique // cells.days, unique % cells.days
-        differs = np.flatnonzero((values[1:] != values[:-1]) & (ads[1:] == ads[:-1])) + 1
+        stated = np.flatnonzero(np.array([bool(text) for text in texts], bool)[codes])
+        unique, numbers = np.unique(cells.flat[stated], return_inverse=True)
+        ads, columns = unique // cells.days, unique % cells.days
+        # A day with several values, as of a creative in several ad sets, differs if it shares none with the day before.
+        pairs = np.unique(numbers * len(texts) + codes[stated])
+        continued = pairs[np.isin(pairs - len(texts), pairs)] // len(texts)
+        differs = np.setdiff1d(np.flatnonzero(ads[1:] == ads[:-1]) + 1, continued)
         changes.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
     return np.concatenate(changes, axis=1)
 

@@ -10,7 +10,7 @@ from 2 times on it is fatigued.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from adwarm.model import FatigueScore
 from adwarm.model.fatigue_score import FLAGS
 from adwarm.settings import FatigueSettings
 from adwarm.store import maintenance_steps
+from adwarm.store.scores import StoredScore
 
 PAUSE_FROM: Final = 0.6
 """Share of the clicks for the same money that is lost, from which an ad is to be paused."""
@@ -41,14 +42,15 @@ OUTCOMES: Final = (
 )
 """How alarms turned out on 40 daily series, each account judged without it; shown until there are own outcomes."""
 LEAST_OUTCOMES: Final = 20
+_NAME_LENGTH: Final = 60
 _PAUSES: Final = {
-    "creative": "Pause the ad and replace its creative: it has lost most of its pull.",
-    "audience": "Pause the ad for this audience: the same people see it far too often.",
-    "algorithm": "Pause the ad, or lower its bid: delivery has become far more expensive.",
+    "creative": "Pause and replace the creative: it has lost most of its pull.",
+    "audience": "Pause it for this audience: the same people see it far too often.",
+    "algorithm": "Pause it, or lower the bid: delivery has become far more expensive.",
 }
 _REFRESHES: Final = {
     "creative": "Replace the creative: its image, video or text no longer earns its usual clicks.",
-    "audience": "Cap the frequency, or widen the audience: the same people see the ad too often.",
+    "audience": "Cap the frequency, or widen the audience: the same people see it too often.",
     "algorithm": "Check bid, budget and competing ads: delivery has become more expensive.",
 }
 _PREPARATIONS: Final = {
@@ -58,7 +60,7 @@ _PREPARATIONS: Final = {
 }
 _WATCHES: Final = {
     "creative": "Plan a new creative: this one starts to lose clicks.",
-    "audience": "Plan a wider audience: people start to see the ad too often.",
+    "audience": "Plan a wider audience: people start to see it too often.",
     "algorithm": "Watch the price: delivery becomes more expensive.",
 }
 _CHANGES: Final = ("budget_changed", "audience_changed")
@@ -89,7 +91,7 @@ def recommend(score: FatigueScore, settings: FatigueSettings, outcomes: str = OU
     """
     flags = list_flags(score)
     if "suspended" in flags:
-        return Recommendation("Nothing to do while the ad is off.", (FLAGS["suspended"],))
+        return Recommendation("Nothing to do while it is off.", (FLAGS["suspended"],))
     if score.total is None:
         return _recommend_pending(score, settings)
     figures = *_describe_figures(score), *_describe_cost(score)
@@ -182,6 +184,14 @@ def describe_loss(score: FatigueScore) -> str:
     return f"gives {percent} {'fewer' if score.loss > 0 else 'more'} clicks{money} than in its good weeks"
 
 
+def identify(score: FatigueScore, parts: Sequence[StoredScore] = ()) -> str:
+    """Return the name of an ad or creative in one line, with its id, its account, and of how many ads it is."""
+    name = " ".join(score.ad_name.split()) or score.ad_id
+    name = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+    ads = f", {format_count(len(parts), 'ad')}" if score.is_creative else ""
+    return f"{name} ({score.ad_id} of {score.account_id}{ads})"
+
+
 def describe_flags(score: FatigueScore) -> list[str]:
     """Return in words which data was missing, changed, or looked wrong."""
     return [FLAGS.get(name, name.replace("_", " ")) for name in list_flags(score)]
@@ -195,7 +205,7 @@ def _choose_action(score: FatigueScore) -> str:
     if score.alarm == "alarm":
         return "Prepare a new creative today: the click-through rate falls by more than chance explains."
     if projection and (score.days_to_critical or 0.0) <= SOON_DAYS:
-        return f"{_PREPARATIONS[name]}: at this pace the ad is {projection}."
+        return f"{_PREPARATIONS[name]}: at this pace it is {projection}."
     if score.status == "warning":
         return _WATCHES[name]
     if score.alarm == "watch":
@@ -212,7 +222,7 @@ def _explain_difference(score: FatigueScore) -> str:
     """Return why status and alarm do not say the same."""
     if score.alarm == "alarm" and score.status == "healthy":
         return (
-            "The ad is healthy because little is lost yet against its good weeks. The alarm is evidence that the "
+            "It is healthy because little is lost yet against its good weeks. The alarm is evidence that the "
             "fall is more than chance."
         )
     if score.alarm != "none" or score.status != "critical":
@@ -220,7 +230,7 @@ def _explain_difference(score: FatigueScore) -> str:
     if _find_cause(score) == "algorithm":
         return "There is no alarm because alarms watch clicks, and this loss comes from its price."
     return (
-        "There is no alarm: the ad is far below its good weeks, and chance may explain part of that, or it fell "
+        "There is no alarm: it is far below its good weeks, and chance may explain part of that, or it fell "
         "before the days that the alarm watches."
     )
 
@@ -300,7 +310,7 @@ def _recommend_pending(score: FatigueScore, settings: FatigueSettings) -> Recomm
         return Recommendation("Wait, or backfill the missing days with the DAG adwarm_daily_insights.", reasons)
     needs = (*describe_alarm(score), *_list_needs(score.baseline, settings))
     if score.alarm == "alarm":
-        return Recommendation("Look at the ad today: its click-through rate falls, and there is no score yet.", needs)
+        return Recommendation("Look at it today: its click-through rate falls, and there is no score yet.", needs)
     return Recommendation("Wait: there is too little data for a score.", needs)
 
 

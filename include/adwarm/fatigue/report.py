@@ -4,16 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from sqlalchemy import Engine
+
 from adwarm.fatigue.recommendation import (
     OUTCOMES,
     describe_projection,
+    find_outcomes,
     format_loss,
     recommend,
 )
 from adwarm.foundation.wording import format_csv
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
-from adwarm.store.scores import SCORE_FIELDS, STAMP_FIELDS, StoredScore
+from adwarm.store.scores import SCORE_FIELDS, STAMP_FIELDS, StoredScore, list_parts
 
 ChangeKind = Literal["alarm", "worse", "pending", "new", "better", "recovered", "scored", "gone"]
 """What happened to an ad, in the order in which changes are listed."""
@@ -156,6 +159,16 @@ def describe_document(item: StoredScore, settings: FatigueSettings, outcomes: st
         "flags": list(item.score.baseline.get("flags", ())),
     }
     return {**values, **words}
+
+
+def describe_documents(engine: Engine, items: Sequence[StoredScore], settings: FatigueSettings) -> list[dict[str, Any]]:
+    """Return scores as `describe_document` does, each with those of its `ads`: none for an ad itself."""
+    outcomes, parts = find_outcomes(engine), list_parts(engine, [item.score for item in items])
+    return [
+        describe_document(item, settings, outcomes)
+        | {"ads": [describe_document(each, settings, outcomes) for each in parts.get(item.key, ())]}
+        for item in items
+    ]
 
 
 def format_scores_csv(scores: Iterable[StoredScore], settings: FatigueSettings) -> str:

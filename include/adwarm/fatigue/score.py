@@ -160,13 +160,18 @@ def _list_codes(block: ScoreBlock) -> dict[str, npt.NDArray[Any]]:
 
 
 def make_columns(
-    table: ScoreTable, alarms: AlarmTable | None, days: Mapping[str, Iterable[date]]
+    table: ScoreTable,
+    alarms: AlarmTable | None,
+    days: Mapping[str, Iterable[date]],
+    part_of: Mapping[tuple[str, str], str] | None = None,
 ) -> tuple[dict[str, list[Any]], dict[tuple[str, date], tuple[int, int]]]:
     """Return the scores of some accounts and days by column, sorted by account, day and ad, and where each day is.
 
     Args:
         alarms: the alarms of the same panel; None for none.
         days: by account id, the as-of days.
+        part_of: by account and ad id, the keys of creatives; other ads are left out. None for scores that are of no
+            part.
 
     Returns:
         The values of each field of `FatigueScore`, `baseline` as JSON text; and by account and day, the index of its
@@ -176,6 +181,10 @@ def make_columns(
     is_chosen = np.zeros(table.is_listed.shape, bool)
     for first, last in pairwise([*panel.account_starts.tolist(), len(panel.ad_ids)]):
         is_chosen[first:last, [panel.column(day) for day in days.get(panel.account_ids[first], ())]] = True
+    keys = [""] * len(panel.ad_ids)
+    if part_of is not None:
+        keys = [part_of.get(key, "") for key in zip(panel.account_ids, panel.ad_ids, strict=True)]
+        is_chosen &= np.array([bool(key) for key in keys], bool)[:, None]
     ads, columns = np.nonzero(table.is_listed & is_chosen)
     owners = np.searchsorted(panel.account_starts, ads, side="right")
     order = np.lexsort((ads, columns, owners))
@@ -185,7 +194,7 @@ def make_columns(
     for first, last in pairwise([*starts, len(ads)]):
         day = panel.first_day + timedelta(days=int(columns[first]))
         spans[panel.account_ids[ads[first]], day] = first, last
-    return _columns(table, alarms, ads, columns), spans
+    return {**_columns(table, alarms, ads, columns), "part_of": _decode(ads, keys)}, spans
 
 
 def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, columns: _Indices) -> dict[str, list[Any]]:
@@ -218,7 +227,7 @@ def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, column
         "baseline": _baselines(codes, values),
         "calculator_version": [CALCULATOR_VERSION] * len(ads),
     }
-    return {name: values[name] for name in _NAMES}
+    return {name: values[name] for name in _NAMES if name != "part_of"}
 
 
 def _baselines(codes: Mapping[str, npt.NDArray[Any]], values: Mapping[str, list[Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The fatigue score of one ad on one day."""
+"""The fatigue score of one ad, or of all ads that share a creative, on one day."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, Literal
 FatigueStatus = Literal["healthy", "warning", "critical", "pending"]
 Component = Literal["creative", "audience", "algorithm"]
 AlarmLevel = Literal["none", "watch", "alarm"]
+CREATIVE_KEY: Final = "creative-"
+"""Begins the `ad_id` of the score of a creative: of the sums of all ads that show it."""
 LAST_RANK: Final = 1e300
 """Stands for the rank of an ad whose loss is unknown, after those of all others."""
 FLAGS: Final = {
@@ -28,12 +30,12 @@ FLAGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class FatigueScore:
-    """One ad's score as of a day: 0 is fresh, 100 is fatigued."""
+    """The score of an ad, or of the ads of a creative together, as of a day: 0 is fresh, 100 is fatigued."""
 
     account_id: str
-    ad_id: Annotated[str, 64, "Ad id."]
+    ad_id: Annotated[str, 80, "Ad id; `creative-` and the id of the creative for all ads that share it."]
     as_of: Annotated[date, "Last day that it takes into account, in the account's data zone."]
-    ad_name: Annotated[str, 400, "Its newest name up to that day."]
+    ad_name: Annotated[str, 400, "Its newest name up to that day; the title of a creative."]
     status: Annotated[
         FatigueStatus, 16, "`healthy`, `warning` (from 15 % of `loss`), `critical` (from 35 %) or `pending`."
     ]
@@ -62,6 +64,14 @@ class FatigueScore:
     onset: Annotated[date | None, "Estimated first day of the decline, while `alarm` is not `none`."] = None
     cost_ratio: Annotated[float | None, "Recent cost per result as a multiple of the past; None without one."] = None
     recent_spend: Annotated[float | None, "Spend of the last seven days, the ad's weight in its account."] = None
+    part_of: Annotated[
+        str, 80, "`ad_id` of the creative whose sums this ad is in; empty for what lists name: creatives, other ads."
+    ] = ""
+
+    @property
+    def is_creative(self) -> bool:
+        """Whether it is of all ads that share a creative."""
+        return self.ad_id.startswith(CREATIVE_KEY)
 
     @property
     def rank(self) -> tuple[float, float, str, str]:

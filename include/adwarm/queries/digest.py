@@ -1,6 +1,6 @@
 """The weekly digest: one short text for somebody who looks once a week. It is an alert of a kind of its own.
 
-How warm the reports were, what it cost, what needs a person, and which ads need action: the figures of the page.
+How warm the reports were, what it cost, what needs a person, and which creatives need action: the figures of the page.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.fatigue.recommendation import describe_loss, recommend
+from adwarm.fatigue.recommendation import describe_loss, identify, recommend
 from adwarm.foundation.errors import Denied
 from adwarm.foundation.gate import OpenedBy, Rule
 from adwarm.foundation.wording import format_count, format_some
@@ -22,6 +22,7 @@ from adwarm.recovery.channels import WEEKLY_DIGEST
 from adwarm.settings import Settings
 from adwarm.store import Context, access_tokens, alerts, read_traffic, warm_usage
 from adwarm.store.gates import list_closed
+from adwarm.store.scores import StoredScore, list_parts
 
 _WEEK: Final = timedelta(weeks=1)
 _EXPIRY_NOTICE: Final = timedelta(weeks=2)
@@ -67,10 +68,11 @@ def build_digest(context: Context, now: datetime) -> tuple[str, str]:
         "What needs a person": _shorten(needs, "adwarm status") or ["nothing"],
     }
     if due.last_day is not None:  # dashboards have no ads
-        title += f", {format_count(due.total, 'ad needs action', 'ads need action')}"
+        title += f", {format_count(due.total, 'creative needs action', 'creatives need action')}"
         listed = list_due(context.engine, accounts) if due.total else []
-        lines = [_describe_ad(item.ad, context.settings) for item in listed]
-        parts["Ads that need action"] = _shorten(lines, "the tab Fatigue", due.total) or [
+        ads = list_parts(context.engine, [item.ad.stored.score for item in listed])
+        lines = [_describe_ad(item.ad, ads.get(item.ad.key, ()), context.settings) for item in listed]
+        parts["Creatives that need action"] = _shorten(lines, "the tab Fatigue", due.total) or [
             f"none: the newest scores are of {due.last_day}, too old to act on" if due.is_old else "none"
         ]
     return title, "\n".join(line for name, lines in parts.items() for line in (f"{name}:", *(f"- {x}" for x in lines)))
@@ -125,11 +127,10 @@ def list_needs(engine: Engine, now: datetime) -> list[str]:
     ]
 
 
-def _describe_ad(ad: ListedAd, settings: Settings) -> str:
+def _describe_ad(ad: ListedAd, parts: Sequence[StoredScore], settings: Settings) -> str:
     score = ad.stored.score
     action = recommend(score, settings.fatigue).action.partition(":")[0]
-    name = " ".join(score.ad_name.split()) or score.ad_id
-    return f"{name[:60]} ({score.ad_id} of {score.account_id}) {describe_loss(score) or score.status}: {action}"
+    return f"{identify(score, parts)} {describe_loss(score) or score.status}: {action}"
 
 
 def _shorten(lines: Sequence[str], where: str, total: int | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Ads of many accounts by their newest score.
+"""Creatives of many accounts by their newest score; an ad whose creative is not known stands for itself.
 
 Accounts are scored at different times, so each has its own newest day: one probe of an index per account. Everything
 about many ads is read from that index alone; the wide rows are read for the ads of one page only.
@@ -6,18 +6,17 @@ about many ads is read from that index alone; the wide rows are read for the ads
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import CTE, Engine, Select, and_, case, func, or_, select, tuple_
 
 from adwarm.model import AlarmLevel, FatigueStatus
-from adwarm.store import read_transaction
+from adwarm.store import creatives, read_transaction
 from adwarm.store.accounts import table as account
 from adwarm.store.columns import day_before
 from adwarm.store.creatives import AdCreative
-from adwarm.store.creatives import table as ad_creative
 from adwarm.store.scores import StoredScore, rank_columns, read_score
 from adwarm.store.scores import table as fatigue_score
 
@@ -27,7 +26,6 @@ MOST_PAGES: Final = 200
 SPARK_DAYS: Final = 14
 _FRESH_DAYS: Final = 4
 """An account whose newest scores are older needs no action today: it has ended, or its data has not come."""
-_CREATIVE = [ad_creative.c[item.name] for item in fields(AdCreative) if item.name != "ad_id"]
 AdKey = tuple[str, str]
 """Account id and ad id."""
 AdOrder = Literal["loss", "soon"]
@@ -94,7 +92,7 @@ class ListedAd:
     @property
     def key(self) -> AdKey:
         """Account id and ad id."""
-        return self.stored.score.account_id, self.stored.score.ad_id
+        return self.stored.key
 
 
 def get_first_fresh_day(now: datetime) -> date:
@@ -105,45 +103,39 @@ def get_first_fresh_day(now: datetime) -> date:
 def list_ads(engine: Engine, query: AdQuery, limit: int = PAGE_SIZE) -> tuple[list[ListedAd], bool]:
     """Return a page of up to `limit` ads by their newest score, and whether another page follows."""
     chosen = _choose_ads(query).offset((query.page - 1) * limit).limit(limit + 1)
-    with read_transaction(engine) as connection:
-        rows = connection.execute(select_listed(chosen)).all()
-    ads = sorted((read_listed(row) for row in rows), key=lambda ad: _sort_key(ad, query.sort))
+    ads = sorted((ad for ad, _ in read_listed(engine, chosen)), key=lambda ad: _sort_key(ad, query.sort))
     return ads[:limit], len(ads) > limit
 
 
-def select_listed(chosen: Select[Any], *more: str) -> Select[Any]:
-    """Return the statement that reads what a `ListedAd` needs.
+def read_listed(engine: Engine, chosen: Select[Any], *more: str) -> list[tuple[ListedAd, dict[str, Any]]]:
+    """Return ads, each with other columns of `chosen`, in no order.
 
     Args:
         chosen: selects `account_id`, `ad_id` and `as_of` of the ads.
-        more: other columns of it to read as well.
+        more: the other columns.
     """
     keys = chosen.subquery("chosen")
     previous = fatigue_score.alias("previous")
     same_ad = (fatigue_score.c.account_id == keys.c.account_id, fatigue_score.c.ad_id == keys.c.ad_id)
     earlier = (previous.c.account_id == keys.c.account_id, previous.c.ad_id == keys.c.ad_id)
-    own = (account.c.name, account.c.data_zone, account.c.currency, previous.c.total.label("before"), *_CREATIVE)
-    return (
+    own = (account.c.name, account.c.data_zone, account.c.currency, previous.c.total.label("earlier"))
+    query = (
         select(fatigue_score, *own, *(keys.c[name] for name in more))
         .select_from(keys)
         .join(fatigue_score, and_(*same_ad, fatigue_score.c.as_of == keys.c.as_of))
         .join(account, account.c.id == keys.c.account_id)
-        .outerjoin(
-            ad_creative, and_(ad_creative.c.account_id == keys.c.account_id, ad_creative.c.ad_id == keys.c.ad_id)
-        )
         .outerjoin(previous, and_(*earlier, previous.c.as_of == day_before(keys.c.as_of)))
     )
-
-
-def read_listed(row: Any, *more: str) -> ListedAd:
-    """Return the ad of a row of `select_listed` with the same `more`."""
-    values = dict(row._mapping)
-    for name in more:
-        values.pop(name)
-    name, zone, currency, before = (values.pop(column) for column in ("name", "data_zone", "currency", "before"))
-    shown = {column.name: values.pop(column.name) for column in _CREATIVE}
-    creative = None if shown["creative_id"] is None else AdCreative(values["ad_id"], **shown)
-    return ListedAd(read_score(values), name, zone, currency, before=before, creative=creative)
+    with read_transaction(engine) as connection:
+        rows = [dict(row._mapping) for row in connection.execute(query)]
+    shown = creatives.get_many(engine, [(row["account_id"], row["ad_id"]) for row in rows])
+    listed = []
+    for row in rows:
+        values = {name: row.pop(name) for name in more}
+        name, zone, currency, before = (row.pop(column) for column in ("name", "data_zone", "currency", "earlier"))
+        creative = shown.get((row["account_id"], row["ad_id"]))
+        listed.append((ListedAd(read_score(row), name, zone, currency, before=before, creative=creative), values))
+    return listed
 
 
 def list_losses(engine: Engine, ads: Sequence[ListedAd], days: int = SPARK_DAYS) -> dict[AdKey, list[float | None]]:
@@ -198,7 +190,7 @@ def _choose_ads(query: AdQuery) -> Select[Any]:
     newest, score = newest_days(query.accounts), fatigue_score.alias("score").c
     conditions = [] if query.status is None else [score.status == query.status]
     conditions += [] if query.alarm is None else [score.alarm == query.alarm]
-    is_newest = and_(score.account_id == newest.c.id, score.as_of == newest.c.day)
+    is_newest = and_(score.account_id == newest.c.id, score.as_of == newest.c.day, score.part_of == "")
     selected = select(score.account_id, score.ad_id, score.as_of).join(newest, is_newest).where(*conditions)
     if query.sort == "soon":
         days_left = case((score.status != "critical", score.days_to_critical))

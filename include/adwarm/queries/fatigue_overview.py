@@ -1,4 +1,4 @@
-"""Fatigue over many accounts: what needs action, what changed, and sums by account.
+"""Fatigue over many accounts: what needs action, what changed, and sums by account. All is by creative.
 
 Everything about all ads is read from the index `ix_fatigue_score_newest` alone; the wide rows are read for the listed
 ads only. Sums of spend are by currency, because accounts have different ones.
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Engine, Select, Subquery, and_, case, func, literal, or_, select, union_all
+from sqlalchemy import CTE, ColumnElement, Engine, Select, Subquery, and_, case, func, literal, or_, select, union_all
 
 from adwarm.fatigue.recommendation import SOON_DAYS
 from adwarm.foundation.wording import format_count
 from adwarm.planning.explanations import format_percent
-from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, newest_days, read_listed, select_listed
+from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, newest_days, read_listed
 from adwarm.store import read_transaction
 from adwarm.store.scores import STATUSES, rank_columns
 from adwarm.store.scores import table as fatigue_score
@@ -112,7 +112,7 @@ class AccountDay:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
-            "ads": sum(self.ads.values()),
+            "creatives": sum(self.ads.values()),
             "statuses": dict(self.ads),
             "alarms": self.alarms,
             "watches": self.watches,
@@ -127,15 +127,15 @@ class AccountDay:
     def describe(self, currency: str = "") -> str:
         """Return the sums as one line."""
         statuses = ", ".join(f"{self.ads[name]:,} {name}" for name in ("critical", "warning", "healthy", "pending"))
-        parts = [f"{format_count(sum(self.ads.values()), 'ad')} ({statuses})", format_count(self.alarms, "alarm")]
+        parts = [f"{format_count(sum(self.ads.values()), 'creative')} ({statuses})", format_count(self.alarms, "alarm")]
         if self.score is not None:
             parts.append(f"score {self.score:.0f}{' weighted by spend' if self.spend else ''}")
         if self.fatigued_share is not None:
             amount = f"{self.spend:,.0f} {currency}".strip()
             share = format_percent(self.fatigued_share)
-            parts.append(f"{share} of the last seven days' spend ({amount}) is in fatigued ads")
+            parts.append(f"{share} of the last seven days' spend ({amount}) is in fatigued ones")
         if self.unknown_spend:
-            parts.append(f"spend of {format_count(self.unknown_spend, 'ad')} unknown")
+            parts.append(f"spend of {format_count(self.unknown_spend, 'creative')} unknown")
         return "; ".join(parts)
 
 
@@ -170,7 +170,7 @@ def count_due(engine: Engine, accounts: AccountFilter) -> DueCounts:
     kind = _due_kind(score).label("kind")
     query = (
         select(kind, newest.c.currency, func.count(), func.sum(score.c.recent_spend), func.max(newest.c.day))
-        .join(score, and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day))
+        .join(score, _is_listed_on(score, newest, score.c.as_of == newest.c.day))
         .group_by(kind, newest.c.currency)
     )
     with read_transaction(engine) as connection:
@@ -193,14 +193,12 @@ def list_due(engine: Engine, accounts: AccountFilter) -> list[DueAd]:
     kind = _due_kind(score).label("kind")
     chosen = (
         select(score.c.account_id, score.c.ad_id, score.c.as_of, kind)
-        .join(newest, and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day))
+        .join(newest, _is_listed_on(score, newest, score.c.as_of == newest.c.day))
         .where(kind < len(DUE_KINDS))
         .order_by(*rank_columns(score.c))
         .limit(DUE_ROWS)
     )
-    with read_transaction(engine) as connection:
-        rows = connection.execute(select_listed(chosen, "kind")).all()
-    due_ads = [DueAd(DUE_KINDS[row.kind], read_listed(row, "kind")) for row in rows]
+    due_ads = [DueAd(DUE_KINDS[values["kind"]], ad) for ad, values in read_listed(engine, chosen, "kind")]
     return sorted(due_ads, key=lambda item: item.ad.stored.score.rank)
 
 
@@ -226,18 +224,10 @@ def list_changes(engine: Engine, accounts: AccountFilter) -> list[ChangedAd]:
     more = ("kind", "status_before", "alarm_before", "count", "place")
     columns = ("account_id", "ad_id", "as_of", *more)
     chosen = select(*(ranked.c[name] for name in columns)).where(ranked.c.place <= CHANGED_ROWS)
-    with read_transaction(engine) as connection:
-        rows = connection.execute(select_listed(chosen, *more)).all()
-    ordered = sorted(rows, key=lambda row: (row.kind, row.place))
+    rows = sorted(read_listed(engine, chosen, *more), key=lambda row: (row[1]["kind"], row[1]["place"]))
     return [
-        ChangedAd(
-            CHANGE_KINDS[row.kind],
-            read_listed(row, *more),
-            row.status_before,
-            row.alarm_before,
-            int(row._mapping["count"]),
-        )
-        for row in ordered
+        ChangedAd(CHANGE_KINDS[row["kind"]], ad, row["status_before"], row["alarm_before"], int(row["count"]))
+        for ad, row in rows
     ]
 
 
@@ -252,7 +242,7 @@ def sum_accounts(engine: Engine, accounts: AccountFilter) -> tuple[AccountSums, 
     shared = (newest.c.id, newest.c.day)
     per_account = (
         select(*shared, func.min(newest.c.name).label("name"), func.min(newest.c.currency).label("currency"), *columns)
-        .join(score, and_(score.c.account_id == newest.c.id, days))
+        .join(score, _is_listed_on(score, newest, days))
         .group_by(*shared)
         .cte("per_account")
     )
@@ -297,9 +287,8 @@ def list_account_scores(
     weight = func.sum(case((table.total.is_not(None), table.recent_spend)))
     query = (
         select(table.account_id, table.as_of, weighted, weight, func.avg(table.total))
-        .where(
-            table.account_id.in_(account_ids), table.as_of > last_day - timedelta(days=days), table.as_of <= last_day
-        )
+        .where(table.account_id.in_(account_ids), table.part_of == "")
+        .where(table.as_of > last_day - timedelta(days=days), table.as_of <= last_day)
         .group_by(table.account_id, table.as_of)
     )
     scores: dict[str, dict[date, float | None]] = defaultdict(dict)
@@ -308,6 +297,11 @@ def list_account_scores(
             scores[account_id][day] = _mean_score(*sums)
     first = last_day - timedelta(days=days - 1)
     return {key: [scores[key].get(first + timedelta(days=number)) for number in range(days)] for key in account_ids}
+
+
+def _is_listed_on(score: Any, newest: CTE, is_day: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return whether a score is of an account, of some of its days, and of what lists name."""
+    return and_(score.c.account_id == newest.c.id, score.c.part_of == "", is_day)
 
 
 def _due_kind(score: Any) -> ColumnElement[int]:
@@ -339,8 +333,7 @@ def _pair_days(accounts: AccountFilter) -> Subquery:
             pick(score.c.recent_spend, now=True).label("recent_spend"),
             pick(score.c.loss, now=True).label("loss"),
         )
-        .join(newest, score.c.account_id == newest.c.id)
-        .where(score.c.as_of.in_([newest.c.day, newest.c.before]))
+        .join(newest, _is_listed_on(score, newest, score.c.as_of.in_([newest.c.day, newest.c.before])))
         .group_by(score.c.account_id, score.c.ad_id, newest.c.day)
         .having(func.max(case((is_now, 1), else_=0)) == 1)
     )

@@ -97,7 +97,7 @@ def _build_fatigue_message(alert: StoredAlert) -> Message:
     whose = alert.scope.removeprefix("account:")
     look = f"adwarm fatigue {quote(whose)} --changes" if whose != alert.scope else "the tab Fatigue of the page"
     lines = [f"Which: {alert.reason}", f"Next step: {alert.next_step}", f"Where to look: {look}"]
-    title = _one_line(f"adwarm: {format_count(alert.errors, 'ad')} of {whose} got worse")
+    title = _one_line(f"adwarm: {format_count(alert.errors, 'creative')} of {whose} got worse")
     return Message(title, "\n".join(redact(line) for line in lines), alert.kind, alert.example or "")
 
 

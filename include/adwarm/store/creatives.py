@@ -4,7 +4,7 @@ Ads of one creative share one object. Garbage collection deletes it after the la
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Annotated, Final
@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from sqlalchemy import Engine, Index, and_, case, func, or_, select, true, tuple_, update
 
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
+from adwarm.model.fatigue_score import CREATIVE_KEY
 from adwarm.store.accounts import table as account
 from adwarm.store.columns import UtcDateTime, from_row, table_of, to_row, value_column
 from adwarm.store.database import read_transaction, upsert, write_transaction
@@ -20,7 +21,7 @@ from adwarm.store.scores import rank_columns
 from adwarm.store.scores import table as fatigue_score
 
 SHOWN_ADS: Final = 25
-"""Ads of an account that get a picture: those that lose most of what is spent."""
+"""Ads of an account that are read again each day, and ads of one call: those that lose most of what is spent."""
 _SOON: Final = timedelta(hours=12)
 """Ads that would be due within this time are read together with those that are, by one call."""
 _BEGINNINGS: Final = {b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", b"GIF87a": ".gif", b"GIF89a": ".gif"}
@@ -50,7 +51,7 @@ table = table_of(
     Index(None, "object_hash"),
     Index(None, "read_at"),
     key=("account_id", "ad_id"),
-    grows="scored ads, the first 25 of each account",
+    grows="scored ads",
     bound="deleted `ADWARM_RETENTION__SCORE_DAYS` after it was last read",
 )
 
@@ -71,9 +72,10 @@ def store_picture(objects: ObjectStore, item: AdCreative, data: bytes) -> AdCrea
 
 
 def list_due(engine: Engine, since: date, before: datetime) -> dict[str, list[str]]:
-    """Return by account the ads to read, the most urgent first: shown ones that were not read since `before`.
+    """Return by account up to `SHOWN_ADS` ads to read, the most urgent first.
 
-    Those that were read within `_SOON` after it come along when another ad of the account is due.
+    Those are shown ones that were not read since `before`, and all that were never read. Those that were read within
+    `_SOON` after it come along when another ad of the account is due.
 
     Args:
         since: accounts with no newer scores are left out.
@@ -83,18 +85,20 @@ def list_due(engine: Engine, since: date, before: datetime) -> dict[str, list[st
     score = fatigue_score.c
     rank = func.row_number().over(partition_by=score.account_id, order_by=rank_columns(score)).label("rank")
     is_newest = and_(score.account_id == newest.c.id, score.as_of == newest.c.day, newest.c.day >= since)
-    shown = select(score.account_id, score.ad_id, rank).join(newest, is_newest).subquery("shown")
+    is_ad = ~score.ad_id.startswith(CREATIVE_KEY)
+    shown = select(score.account_id, score.ad_id, rank).join(newest, is_newest).where(is_ad).subquery("shown")
     read = and_(table.c.account_id == shown.c.account_id, table.c.ad_id == shown.c.ad_id)
     is_due, is_soon = (or_(table.c.read_at.is_(None), table.c.read_at < end) for end in (before, before + _SOON))
     of_account = func.max(case((is_due, 1), else_=0)).over(partition_by=shown.c.account_id).label("is_due")
-    query = select(shown, of_account).outerjoin(table, read).where(shown.c.rank <= SHOWN_ADS, is_soon)
+    is_chosen = or_(table.c.read_at.is_(None), and_(shown.c.rank <= SHOWN_ADS, is_soon))
+    query = select(shown, of_account).outerjoin(table, read).where(is_chosen)
     ads = query.subquery("ads").c
     query = select(ads.account_id, ads.ad_id).where(ads.is_due == 1).order_by(ads.account_id, ads.rank)
     due: dict[str, list[str]] = defaultdict(list)
     with read_transaction(engine) as connection:
         for account_id, ad_id in connection.execute(query):
             due[account_id].append(ad_id)
-    return due
+    return {account_id: ads[:SHOWN_ADS] for account_id, ads in due.items()}
 
 
 def save(engine: Engine, account_id: str, items: Sequence[AdCreative], at: datetime) -> None:
@@ -118,12 +122,32 @@ def find_pictures(engine: Engine, account_id: str, creative_ids: Collection[str]
         return {row.creative_id: from_row(AdCreative, row) for row in connection.execute(query)}
 
 
-def get_many(engine: Engine, ads: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], AdCreative]:
-    """Return by account and ad what was read of them; ads that were not read are left out."""
-    query = select(table).where(tuple_(table.c.account_id, table.c.ad_id).in_(list(ads)))
+def get_many(engine: Engine, scores: Collection[tuple[str, str]]) -> dict[tuple[str, str], AdCreative]:
+    """Return what was read of ads and creatives, by the account and the `ad_id` of their scores."""
+    shared = {(account_id, key.removeprefix(CREATIVE_KEY)) for account_id, key in scores if CREATIVE_KEY in key}
+    is_ad = tuple_(table.c.account_id, table.c.ad_id).in_(list(scores))
+    is_shared = tuple_(table.c.account_id, table.c.creative_id).in_(list(shared))
+    query = select(table).where(or_(is_ad, is_shared) if shared else is_ad).order_by(table.c.object_hash.is_(None))
     with read_transaction(engine) as connection:
-        rows = connection.execute(query).all() if ads else []
-    return {(row.account_id, row.ad_id): from_row(AdCreative, row) for row in rows}
+        rows = connection.execute(query).all() if scores else []
+    by_key: dict[tuple[str, str], AdCreative] = {}
+    for row in rows:
+        for key in {row.ad_id, CREATIVE_KEY + row.creative_id}:
+            by_key.setdefault((row.account_id, key), from_row(AdCreative, row))
+    return {key: by_key[key] for key in scores if key in by_key}
+
+
+def list_shared(engine: Engine, account_ids: Collection[str]) -> dict[str, dict[str, AdCreative]]:
+    """Return by account and ad what is known of the ads that share their creative with another ad of the account."""
+    query = select(table).where(table.c.account_id.in_(sorted(account_ids)), table.c.creative_id != "")
+    by_creative: dict[tuple[str, str], list[AdCreative]] = defaultdict(list)
+    with read_transaction(engine) as connection:
+        for row in connection.execute(query.order_by(table.c.account_id, table.c.ad_id)):
+            by_creative[row.account_id, row.creative_id].append(from_row(AdCreative, row))
+    shared: dict[str, dict[str, AdCreative]] = defaultdict(dict)
+    for (account_id, _), items in by_creative.items():
+        shared[account_id] |= {item.ad_id: item for item in items} if len(items) > 1 else {}
+    return shared
 
 
 def read_picture(context: Context, name: str, account_id: str | None = None) -> tuple[bytes, str]:

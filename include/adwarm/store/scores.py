@@ -1,11 +1,11 @@
-"""Fatigue scores by account, ad and day.
+"""Fatigue scores by account, ad and day, and of all ads together that share a creative.
 
 The scores of an account and day are published together. They replace all earlier ones, and never newer ones. Lists have
 one order, `rank_columns`: those first that lose most of what is spent.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -30,6 +30,7 @@ _AFTER: Final = timedelta(days=14)
 _STILL_LOWER: Final = 0.95
 _FOLLOWED_ALARMS: Final = 1_000
 _MAX_NAME = 400
+_KEYS_PER_QUERY = 500
 STAMP_FIELDS: Final = ("data_version", "settled", "calculated_at", "input_hash")
 SCORE_FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
 
@@ -45,6 +46,11 @@ class StoredScore:
     input_hash: Annotated[
         str, 16, DefaultClause(""), "Hash of all that it was computed from; equal inputs, equal scores."
     ] = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Account id and `ad_id`."""
+        return self.score.account_id, self.score.ad_id
 
     def to_dict(self) -> dict[str, Any]:
         """Return the columns of the table, in its order."""
@@ -62,6 +68,7 @@ table = table_of(
         "ix_fatigue_score_newest",
         "account_id",
         "as_of",
+        "part_of",
         "ad_id",
         "status",
         "total",
@@ -78,6 +85,10 @@ table = table_of(
 )
 
 
+ScoreSpan = tuple[Mapping[str, Sequence[Any]], int, int]
+"""Columns with scores, the index of the first one, and that after the last one."""
+
+
 @dataclass(frozen=True, slots=True)
 class DayScores:
     """The scores of an account as of a day.
@@ -88,6 +99,7 @@ class DayScores:
         last: index after its last value; equal to `first` when no ad is scored.
         settled: whether none of its inputs can change any more.
         replaces: the input hash that was stored when the inputs were read; None when nothing was.
+        parts: columns and indices of the ads beneath creatives.
     """
 
     account_id: str
@@ -98,15 +110,25 @@ class DayScores:
     inputs: ScoreInputs
     settled: bool
     replaces: str | None = None
+    parts: ScoreSpan | None = None
 
     @property
     def ads(self) -> int:
-        """Number of scores."""
+        """Number of scores of creatives, and of ads that are no part of one."""
         return self.last - self.first
+
+    @property
+    def spans(self) -> list[ScoreSpan]:
+        """Columns and indices of all scores."""
+        return [(self.columns, self.first, self.last), *([] if self.parts is None else [self.parts])]
 
     def values(self, name: str) -> Sequence[Any]:
         """Return the values of a field, one per ad."""
         return self.columns[name][self.first : self.last] if self.ads else ()
+
+
+IS_LISTED: Final = table.c.part_of == ""
+"""Whether lists and sums name a score, which is that of a creative, or of an ad that is no part of one."""
 
 
 def publish_days(engine: Engine, days: Sequence[DayScores], at: datetime) -> set[DayKey]:
@@ -140,16 +162,16 @@ def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]
     listed = [day for day in days if day.ads]
     if not listed:
         return {}
-    spans: list[tuple[Mapping[str, Sequence[Any]], int, int]] = []  # of values that follow one another
-    for day in listed:
-        first = spans.pop()[1] if spans and spans[-1][0] is day.columns and spans[-1][2] == day.first else day.first
-        spans.append((day.columns, first, day.last))
+    spans: list[ScoreSpan] = []  # of values that follow one another
+    for of_day, start, last in chain.from_iterable(day.spans for day in listed):
+        first = spans.pop()[1] if spans and spans[-1][0] is of_day and spans[-1][2] == start else start
+        spans.append((of_day, first, last))
     columns: dict[str, Sequence[Any]] = {
         name: list(chain.from_iterable(values[name][first:last] for values, first, last in spans))
         for name in SCORE_FIELDS
     }
     columns["ad_name"] = [name.replace("\0", "")[:_MAX_NAME] for name in columns["ad_name"]]
-    counts = [day.ads for day in listed]
+    counts = [sum(last - first for _, first, last in day.spans) for day in listed]
     stamps: dict[str, list[Any]] = {
         "data_version": [day.inputs.data_version for day in listed],
         "settled": [day.settled for day in listed],
@@ -204,8 +226,8 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str
 
 
 def count_by_status(engine: Engine, as_of: date) -> dict[str, int]:
-    """Return the number of ads of all accounts by status on a day."""
-    query = select(table.c.status, func.count()).where(table.c.as_of == as_of).group_by(table.c.status)
+    """Return the number of creatives of all accounts by status on a day."""
+    query = select(table.c.status, func.count()).where(table.c.as_of == as_of, IS_LISTED).group_by(table.c.status)
     with read_transaction(engine) as connection:
         counts = {row[0]: int(row[1]) for row in connection.execute(query)}
     return {status: counts.get(status, 0) for status in STATUSES}
@@ -214,7 +236,7 @@ def count_by_status(engine: Engine, as_of: date) -> dict[str, int]:
 def count_all_by_status(engine: Engine) -> dict[str, int]:
     """Return the number of scores of all days by status."""
     with read_transaction(engine) as connection:
-        query = select(table.c.status, func.count()).group_by(table.c.status)
+        query = select(table.c.status, func.count()).where(IS_LISTED).group_by(table.c.status)
         counts = {row[0]: int(row[1]) for row in connection.execute(query)}
     return {status: counts.get(status, 0) for status in STATUSES}
 
@@ -287,8 +309,8 @@ def find_newest_days(engine: Engine, account_ids: Collection[str]) -> dict[str, 
 
 
 def list_day(engine: Engine, account_id: str, day: date) -> list[StoredScore]:
-    """Return the account's scores of a day in their order."""
-    query = select(table).where(table.c.account_id == account_id, table.c.as_of == day)
+    """Return the account's scores of a day, those of creatives and of other ads, in their order."""
+    query = select(table).where(table.c.account_id == account_id, table.c.as_of == day, IS_LISTED)
     with read_transaction(engine) as connection:
         return [read_score(row) for row in connection.execute(query.order_by(*rank_columns())).mappings()]
 
@@ -296,18 +318,19 @@ def list_day(engine: Engine, account_id: str, day: date) -> list[StoredScore]:
 def list_worst(engine: Engine, account_id: str, day: date, statuses: Collection[FatigueStatus]) -> list[FatigueScore]:
     """Return the account's scores of a day that have an alarm or one of some statuses."""
     is_bad = or_(table.c.alarm == "alarm", table.c.status.in_(sorted(statuses)))
-    query = select(table).where(table.c.account_id == account_id, table.c.as_of == day, is_bad)
+    query = select(table).where(table.c.account_id == account_id, table.c.as_of == day, IS_LISTED, is_bad)
     with read_transaction(engine) as connection:
         return [read_score(row).score for row in connection.execute(query.order_by(*rank_columns())).mappings()]
 
 
 def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePosition | None = None) -> list[StoredScore]:
-    """Return up to `limit` scores of one day, those after `after`.
+    """Return up to `limit` scores of one day, those after `after`: of creatives and other ads, or of the chosen ad.
 
     Pages that follow a position stay on its day, also when newer scores are published meanwhile.
     """
     day: Any = _newest_day(query.account_id, query.as_of).scalar_subquery() if after is None else after.as_of
     selected = select(table).where(table.c.account_id == query.account_id, table.c.as_of == day)
+    selected = selected if query.ad_id is not None else selected.where(IS_LISTED)
     for name in ("ad_id", "status", "alarm"):
         value = getattr(query, name)
         selected = selected if value is None else selected.where(table.c[name] == value)
@@ -316,6 +339,19 @@ def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePositio
     with read_transaction(engine) as connection:
         rows = connection.execute(selected.order_by(*rank_columns()).limit(limit)).mappings()
         return [read_score(row) for row in rows]
+
+
+def list_parts(engine: Engine, scores: Iterable[FatigueScore]) -> dict[tuple[str, str], list[StoredScore]]:
+    """Return the scores of the ads of creatives, by their account and `ad_id`, in the order of all lists."""
+    keys = [(score.account_id, score.as_of, score.ad_id) for score in scores if score.is_creative]
+    parts: dict[tuple[str, str], list[StoredScore]] = {(account_id, key): [] for account_id, _, key in keys}
+    with read_transaction(engine) as connection:
+        for start in range(0, len(keys), _KEYS_PER_QUERY):
+            chosen = keys[start : start + _KEYS_PER_QUERY]
+            query = select(table).where(tuple_(table.c.account_id, table.c.as_of, table.c.part_of).in_(chosen))
+            for row in connection.execute(query.order_by(*rank_columns())).mappings():
+                parts[row["account_id"], row["part_of"]].append(read_score(row))
+    return parts
 
 
 def list_ad_history(engine: Engine, account_id: str, ad_id: str, since: date, until: date) -> list[StoredScore]:
@@ -346,6 +382,7 @@ def count_followed_alarms(engine: Engine, until: date) -> tuple[int, int]:
     """
     first = select(table.c.account_id, table.c.ad_id, table.c.as_of, table.c.baseline)
     first = first.where(table.c.alarm == "alarm", table.c.alarm_since == table.c.as_of, table.c.as_of <= until - _AFTER)
+    first = first.where(IS_LISTED)
     first = first.order_by(table.c.as_of.desc()).limit(_FOLLOWED_ALARMS)
     alarms = followed = 0
     with read_transaction(engine) as connection:

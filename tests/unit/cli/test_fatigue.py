@@ -11,7 +11,8 @@ from adwarm.runtime import Runtime
 from adwarm.store import accounts
 from adwarm.store.database import write_transaction
 from adwarm.store.scores import table as fatigue_score
-from tests.unit.fatigue.stored_ads import ACCOUNT, DAYS, EVIL, LAST_DAY, NOW, store_account
+from tests.support import fatigue_scores
+from tests.unit.fatigue.stored_ads import ACCOUNT, DAYS, EVIL, LAST_DAY, NOW, make_score, store_account
 
 from .conftest import Adwarm
 
@@ -31,13 +32,52 @@ def test_an_account(stored: Adwarm) -> None:
     assert f"Harbor <Coffee> on {LAST_DAY}" in text
     assert text.index("=1+1") < text.index("ad 2") < text.index("ad 3")
     assert "alarm since 2026-11-18" in " ".join(text.split())
-    assert "3 ads (1 critical, 0 warning, 1 healthy, 1 pending); 1 alarm; score 29 weighted by spend; 25%" in text
+    assert "3 creatives (1 critical, 0 warning, 1 healthy, 1 pending); 1 alarm; score 29 weighted by spend; 25%" in text
 
     document = stored("fatigue", ACCOUNT, "--json").json
     assert (document["account"], document["as_of"]) == (ACCOUNT, str(LAST_DAY))
     assert [score["ad_id"] for score in document["scores"]] == ["1", "2", "3"]
     assert document["summary"]["fatigued_share"] == 0.25
-    assert document["scores"][0]["recommendation"].startswith("Pause the ad")
+    assert document["scores"][0]["recommendation"].startswith("Pause and replace")
+
+
+def _store_creative() -> None:
+    """Store a creative with two ads, one of which loses less than the other."""
+    scores = [
+        make_score("creative-9", account_id="act_2", ad_name="Sale", loss=0.3, recent_spend=900.0),
+        make_score("a", account_id="act_2", loss=0.2, recent_spend=500.0, part_of="creative-9"),
+        make_score("b", account_id="act_2", loss=0.5, recent_spend=400.0, part_of="creative-9"),
+        make_score("c", account_id="act_2", recent_spend=5.0),
+    ]
+    fatigue_scores.publish(Runtime().engine, scores, 1, True, NOW)
+
+
+def test_a_creative_with_its_ads_beneath(stored: Adwarm) -> None:
+    """A creative is followed by its ads; each has a page of its own, and the file holds all of them."""
+    _store_creative()
+    text = stored("fatigue", "act_2").stdout
+    assert text.index("creative-9") < text.index("└ b") < text.index("└ a") < text.index("ad c")
+    assert "2 creatives (0 critical" in text
+    listed = stored("fatigue", "act_2", "--json").json["scores"]
+    assert [(item["ad_id"], [ad["ad_id"] for ad in item["ads"]]) for item in listed] == [
+        ("creative-9", ["b", "a"]), ("c", []),
+    ]  # fmt: skip
+    assert stored("fatigue", "act_2", "--ad", "b", "--json").json["part_of"] == "creative-9"
+    assert "ad b (b); ad a (a)" in " ".join(stored("fatigue", "act_2", "--ad", "creative-9").stdout.split())
+    stored("fatigue", "act_2", "--csv", "scores.csv")
+    with Path("scores.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["ad_id"] for row in csv.DictReader(file)] == ["creative-9", "b", "a", "c"]
+    Path("scores.csv").unlink()
+
+
+def test_the_worst_of_all_accounts(stored: Adwarm) -> None:
+    """Without an account, the creatives of all accounts with most spend times loss; other options need an account."""
+    _store_creative()
+    text = stored("fatigue").stdout
+    assert text.index("creative-9") < text.index("└ b") < text.index("=1+1")
+    assert [item["ad_id"] for item in stored("fatigue", "--json").json["scores"]][:2] == ["creative-9", "1"]
+    refused = stored("fatigue", "--changes")
+    assert (refused.exit_code, "name an account" in refused.stderr) == (1, True)
 
 
 def test_an_earlier_day_and_a_status(stored: Adwarm) -> None:
@@ -47,14 +87,14 @@ def test_an_earlier_day_and_a_status(stored: Adwarm) -> None:
     assert [score["ad_id"] for score in document["scores"]] == ["2", "1", "3"]
     document = stored("fatigue", ACCOUNT, "--status", "critical", "--json").json
     assert [score["ad_id"] for score in document["scores"]] == ["1"]
-    assert document["summary"]["ads"] == 3
-    assert "no ad in this band" in stored("fatigue", ACCOUNT, "--status", "warning").stdout
+    assert document["summary"]["creatives"] == 3
+    assert "none in this band" in stored("fatigue", ACCOUNT, "--status", "warning").stdout
 
 
 def test_one_ad(stored: Adwarm) -> None:
     """An ad in detail has what to do, the figures behind it, and every other figure of the score."""
     text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
-    assert "Pause the ad and replace its creative" in text
+    assert "Pause and replace the creative" in text
     assert "of 17 such alarms on real ads of one advertiser 15" in text
     assert "click-through rate 0.90%, 10% below its good weeks" in text
     assert "alarm since" in text
@@ -65,7 +105,7 @@ def test_one_ad(stored: Adwarm) -> None:
 def test_own_outcomes_stand_in_the_document(stored: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reasons of one ad and of all say how alarms of this installation turned out."""
     own = "of 30 such alarms here 28 still had a lower rate"
-    monkeypatch.setattr("adwarm.fatigue.recommendation.find_outcomes", lambda engine: own)
+    monkeypatch.setattr("adwarm.fatigue.report.find_outcomes", lambda engine: own)
     one = stored("fatigue", ACCOUNT, "--ad", "1", "--json").json
     (listed,) = stored("fatigue", ACCOUNT, "--status", "critical", "--json").json["scores"]
     assert one["reasons"][-1] == listed["reasons"][-1] == own

@@ -206,7 +206,12 @@ class _Filler:
             has_spend = self.random.random() < 0.8
             for day in (newest - timedelta(days=self.random.randrange(1, 4)), newest):
                 scores = [self._make_score(name, f"{n}", day, has_spend=has_spend) for n in range(30)]
-                fatigue_scores.publish(self.engine, self.random.sample(scores, 27), 1, True, START)
+                creative = self._make_score(name, "creative-9", day, has_spend=has_spend)
+                parts = [
+                    replace(self._make_score(name, f"9{n}", day, has_spend=has_spend), part_of="creative-9")
+                    for n in range(3)
+                ]
+                fatigue_scores.publish(self.engine, [creative, *parts, *self.random.sample(scores, 27)], 1, True, START)
 
     def _make_score(self, account_id: str, ad_id: str, day: Any, *, has_spend: bool) -> FatigueScore:
         loss = self.random.choice(LOSSES)
@@ -289,11 +294,11 @@ def test_what_is_closed_open_or_waits(surfaces: Surfaces) -> None:
 
 
 def test_fatigue(surfaces: Surfaces) -> None:
-    """Ads that need action, sums and changes of each account and of all; a shown loss agrees with its status."""
+    """Creatives that need action, sums and changes of each account and of all; a shown loss agrees with its status."""
     today, overview = surfaces.tile("fatigue", "today"), surfaces.tile("fatigue", "overview")
-    due = surfaces.number(r"^\|?([\d,]+)\|ads\|of [\d,]+\|", today)
+    due = surfaces.number(r"^\|?([\d,]+)\|creatives\|of [\d,]+\|", today)
     digest = surfaces.json("status", "--digest")
-    assert surfaces.number(r"([\d,]+) ads need action", digest["title"]) == due
+    assert surfaces.number(r"([\d,]+) creatives need action", digest["title"]) == due
     assert surfaces.number(r"and ([\d,]+) more: the tab Fatigue", digest["text"]) == due - 5
     alarms, before = (surfaces.number(pattern, overview) for pattern in (
         r"\|?([\d,]+)\|alarms\|", r"\|alarms\|([\d,]+) on the scored day before\|"))  # fmt: skip

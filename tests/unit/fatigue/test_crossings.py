@@ -102,7 +102,16 @@ def test_ads_of_an_account_that_got_worse_make_one_message(engine: Engine, objec
     assert "new alarm, healthy, gives 5% fewer clicks" in text
     assert "adwarm fatigue act_1 --changes" in text
     assert not {"ad 3", "ad 4", "ad 5"} & {text[n : n + 4] for n in range(len(text))}
-    assert build_message(alerts.list_alerts(engine)[0], "opened").title == "adwarm: 2 ads of act_1 got worse"
+    assert build_message(alerts.list_alerts(engine)[0], "opened").title == "adwarm: 2 creatives of act_1 got worse"
+
+
+def test_a_creative_is_named_once_for_its_ads(engine: Engine, objects: ObjectStore) -> None:
+    """A creative stands for the ads that share it, whose number it names."""
+    alerting = Alerting(engine, objects)
+    parts = [replace(make_score(ad, "critical"), part_of="creative-9") for ad in "12"]
+    alerting.run(*_yesterday(make_score("creative-9", "healthy"), *(replace(ad, status="healthy") for ad in parts)))
+    assert alerting.run(make_score("creative-9", "critical"), *parts) == 1
+    assert "ad creative-9 (creative-9 of act_1, 2 ads): healthy → critical" in alerting.texts()[0]
 
 
 def test_a_run_sends_one_message(engine: Engine, objects: ObjectStore) -> None:
@@ -119,10 +128,10 @@ def test_a_run_sends_one_message(engine: Engine, objects: ObjectStore) -> None:
     [text] = alerting.texts()
     costly = sorted(ads[:110], key=lambda score: -(score.recent_spend or 0.0))[:10]
     assert re.findall(r"\((\w+) of act_\d+\)", text) == [score.ad_id for score in costly]
-    assert "and 101 more ads" in text
+    assert "and 101 more creatives" in text
     assert len(text) < 1_500
     [stored] = alerts.list_alerts(engine)
-    assert build_message(stored, "opened").title == "adwarm: 111 ads of 55 accounts got worse"
+    assert build_message(stored, "opened").title == "adwarm: 111 creatives of 55 accounts got worse"
     assert alerts.count_open(engine) == 0
     assert alerting.run(*ads, at=NOW + timedelta(hours=1)) == 0
     assert len(alerting.texts()) == 1

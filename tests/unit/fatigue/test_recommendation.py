@@ -129,9 +129,9 @@ def test_a_critical_ad_has_one_action_first_and_the_figures_behind_it() -> None:
 def test_the_action_follows_the_loss_and_the_driver(subtests: pytest.Subtests) -> None:
     """From 60 % lost on the ad is paused, from 35 % refreshed, from 15 % planned; frequency and price only explain."""
     for percent, driver, words in (
-        (100 * PAUSE_FROM, "creative", "Pause the ad and replace"),
-        (100 * PAUSE_FROM, "audience", "Pause the ad for this audience"),
-        (100 * PAUSE_FROM, "algorithm", "Pause the ad, or lower its bid"),
+        (100 * PAUSE_FROM, "creative", "Pause and replace"),
+        (100 * PAUSE_FROM, "audience", "Pause it for this audience"),
+        (100 * PAUSE_FROM, "algorithm", "Pause it, or lower the bid"),
         (40.0, "audience", "Cap the frequency"),
         (40.0, "algorithm", "Check bid"),
         (25.0, "creative", "Plan a new creative"),
@@ -162,7 +162,7 @@ def test_the_loss_is_said_in_words(subtests: pytest.Subtests) -> None:
 def test_a_warning_that_becomes_critical_soon_is_prepared_for() -> None:
     """Within a week the replacement is prepared, with the days that are left; later it is only planned."""
     action = recommend(_soon(6.2, 4.6, 8.4, driver="creative"), SETTINGS).action
-    assert action == "Prepare a replacement of the creative now: at this pace the ad is critical in 4 to 9 days."
+    assert action == "Prepare a replacement of the creative now: at this pace it is critical in 4 to 9 days."
     later = _soon(SOON_DAYS + 1.0, 5.0, 12.0, driver="creative")
     assert recommend(later, SETTINGS).action.startswith("Plan")
 
@@ -222,7 +222,7 @@ def test_a_changed_budget_or_audience_is_a_caution() -> None:
 def test_an_ad_that_is_off_needs_nothing() -> None:
     """Seven days without impressions are no fatigue."""
     score = _score(None, baseline={**FIGURES, "flags": ["suspended"]})
-    assert recommend(score, SETTINGS).action == "Nothing to do while the ad is off."
+    assert recommend(score, SETTINGS).action == "Nothing to do while it is off."
 
 
 def test_the_outcomes_of_alarms_are_those_that_were_measured() -> None:
@@ -261,7 +261,7 @@ def test_a_pending_ad_says_what_it_lacks(subtests: pytest.Subtests) -> None:
 
 def test_an_alarm_on_a_pending_ad_is_looked_at() -> None:
     """An alarm counts although there is no score yet."""
-    assert recommend(_score(None, alarm="alarm"), SETTINGS).action.startswith("Look at the ad today")
+    assert recommend(_score(None, alarm="alarm"), SETTINGS).action.startswith("Look at it today")
 
 
 def test_a_doubtful_score_says_so() -> None:

@@ -119,7 +119,7 @@ def test_nothing_to_do_is_said(page: Page) -> None:
     _store(page, [_score("1", 20.0), _score("2", 10.0)])
     html = page.tile("fatigue", "today")
     assert "Nothing needs action" in html
-    assert "None of 2 ads" in html
+    assert "None of 2 creatives" in html
 
 
 def test_old_scores_need_no_action_today(page: Page) -> None:
@@ -139,7 +139,7 @@ def test_a_day_without_scores_is_no_news(page: Page) -> None:
     """Changes and sums compare with the scored day before, however long ago that was."""
     for day in (DAY - timedelta(days=3), DAY):
         _store(page, [_score("1", 80.0, day, alarm="alarm")])
-    assert "No ad has changed" in page.tile("fatigue", "changes")
+    assert "No creative has changed" in page.tile("fatigue", "changes")
     assert "1 on the scored day before" in page.tile("fatigue", "overview")
 
 
@@ -147,7 +147,7 @@ def test_no_scores_are_explained(page: Page) -> None:
     """Without scores each tile says what makes them, or what to change."""
     assert "adwarm_daily_insights" in page.tile("fatigue", "today")
     assert "No ad of these accounts is scored" in page.tile("fatigue", "today", text="shop")
-    assert "No ad has changed" in page.tile("fatigue", "changes")
+    assert "No creative has changed" in page.tile("fatigue", "changes")
     assert "No ad is scored yet" in page.tile("fatigue", "overview")
     assert "No ad is scored yet" in page.tile("fatigue", "ads")
 
@@ -244,7 +244,7 @@ def test_filters_and_pages_cover_every_ad_once(page: Page, subtests: pytest.Subt
             assert set(seen) == {row.ad_id for row in rows}
             html = page.tile("fatigue", "ads", text="act_77", sort=sort, page="2")
             assert f"text=act_77&amp;sort={sort}&amp;page=3" in html
-            assert "Ads 26 to 50" in html
+            assert "Creatives 26 to 50" in html
 
 
 def test_status_and_alarm_filters_look_at_the_newest_day_only(page: Page) -> None:
@@ -282,7 +282,7 @@ def test_a_text_that_is_a_pattern_matches_itself(page: Page) -> None:
     """Signs of SQL patterns stand for themselves, a zero byte is dropped; so it is for what is not an account id."""
     _store(page, [_score("1", 20.0)])
     assert 'value="no%such"' in page.tile("fatigue", "ads", account="no%such")
-    assert "No ad matches" in page.tile("fatigue", "ads", text="%")
+    assert "Nothing matches" in page.tile("fatigue", "ads", text="%")
     assert _names(page.tile("fatigue", "ads", text="act\0_1")) == ["ad 1"]
 
 
@@ -365,11 +365,36 @@ def test_a_picture_stands_beside_the_name(page: Page) -> None:
     assert page.get("/pictures/" + "0" * 64 + ".png").status_code == 404
 
 
-def test_a_tab_runs_at_most_ten_statements(page: Page) -> None:
+def _store_creative(page: Page) -> None:
+    """Store a creative with two ads, and an ad that stands for itself."""
+    parts = [_score("1", 90.0, part_of="creative-9"), _score("2", 60.0, part_of="creative-9", recent_spend=400.0)]
+    _store(
+        page, [*parts, _score("creative-9", 80.0, alarm="alarm", recent_spend=500.0, ad_name="ad 9"), _score("3", 70.0)]
+    )
+
+
+def test_ads_stand_beneath_their_creative(page: Page) -> None:
+    """In what needs action and in the list; only the creative counts. Each leads to the other."""
+    _store_creative(page)
+    path = _show_picture(page, "2")
+    for tile in ("today", "ads"):
+        html = page.tile("fatigue", tile)
+        assert _names(html) == ["ad 9", "ad 2", "ad 1", "ad 3"]
+        assert "2 ads</summary>" in html
+        assert html.count(path) == 1
+    assert overview.count_due(page.runtime.engine, ALL).total == 2
+    assert "New alarms: 1" in page.tile("fatigue", "changes")
+    assert 'href="ad?account=act_1&amp;ad=1"' in page.tile("ad", "score", account="1", ad="creative-9")
+    assert 'href="ad?account=act_1&amp;ad=creative-9"' in page.tile("ad", "score", account="1", ad="1")
+    found = _read_csv(page.get("/downloads/fatigue/ads"))
+    assert [row["ad_id"] for row in found] == ["creative-9", "2", "1", "3"]
+
+
+def test_a_tab_runs_at_most_fifteen_statements(page: Page) -> None:
     """All tiles of the tab and of an ad's page together, with something in each of them."""
-    rows = [_score("1", 80.0), _score("2", 70.0, alarm="alarm"), _score("1", 20.0, YESTERDAY)]
-    _store(page, rows)
-    for path in ("/fatigue?plain=1", "/ad?plain=1&account=1&ad=1"):
+    _store(page, [_score("1", 20.0, YESTERDAY)])
+    _store_creative(page)
+    for path in ("/fatigue?plain=1", "/ad?plain=1&account=1&ad=creative-9"):
         with page.counting_statements() as statements:
-            assert "ad 1" in page.get(path).text
-        assert len(statements) <= 10, statements
+            assert "ad 9" in page.get(path).text
+        assert len(statements) <= 15, statements

@@ -95,7 +95,7 @@ def test_a_week_in_one_message(context: Context) -> None:
     """Warmth with its trend, the share of the budget, what only a person can mend, and the ads by spend."""
     _fill(context)
     title, text = build_digest(context, NOW)
-    assert title == "adwarm: 90% of opens fresh, 3 things to do, 7 ads need action"
+    assert title == "adwarm: 90% of opens fresh, 3 things to do, 7 creatives need action"
     saved = "about 18 s of waiting saved (90% range: 18 s to 18 s), for 248 more calls to the platform"
     own = "20 fetches put off by adwarm's own limits"
     loss = "gives 38% fewer clicks than in its good weeks: Replace the creative"
@@ -109,7 +109,7 @@ def test_a_week_in_one_message(context: Context) -> None:
         "- connection:main is closed: the token is dead; it needs another token",
         "- denied by the platform: act_7, act_8",
         "- the token dashboard expires on 2026-12-09; make a new one",
-        "Ads that need action:",
+        "Creatives that need action:",
         *(f"- ad {n} ({n} of act_1) {loss}" for n in (7, 6, 5, 4, 3)),
         "- and 2 more: the tab Fatigue",
     ]

@@ -37,7 +37,7 @@ def test_there_are_three_queries() -> None:
 
 
 def test_the_newest_score_of_each_ad(stored: Engine) -> None:
-    """One row per ad, that of the account's newest day, what needs an action first."""
+    """One row per creative, that of the account's newest day, most spend times loss first."""
     rows = _run(stored, QUERIES[0])
     assert (rows[0]["account_id"], rows[0]["ad_id"], rows[0]["alarm"]) == ("act_1", "1", "alarm")
     assert sorted((row["account_id"], row["ad_id"]) for row in rows) == [
@@ -49,7 +49,12 @@ def test_the_newest_score_of_each_ad(stored: Engine) -> None:
 def test_spend_in_fatigued_ads(stored: Engine) -> None:
     """Sums and share of each account; an account without spend has no share."""
     first, second = _run(stored, QUERIES[1])
-    assert (first["account_id"], first["ads"], first["fatigued_spend"], first["spend"]) == ("act_1", 3, 100.0, 400.0)
+    assert (first["account_id"], first["creatives"], first["fatigued_spend"], first["spend"]) == (
+        "act_1",
+        3,
+        100.0,
+        400.0,
+    )
     assert first["fatigued_share"] == pytest.approx(0.25)
     assert first["score"] == pytest.approx(28.75)
     assert (second["fatigued_share"], second["score"]) == (None, None)

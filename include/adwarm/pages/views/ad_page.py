@@ -1,4 +1,4 @@
-"""The page of one ad: what to do and why, its daily figures, and its score over time."""
+"""The page of one ad or creative: what to do and why, its daily figures, and its score over time."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -19,9 +19,9 @@ from adwarm.fatigue.score_block import RECENT_DAYS
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import FatigueScore, Window, normalize_account_id
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.pages.views.fatigue_tab import COLORS, MEANINGS, describe_driver, list_components
+from adwarm.pages.views.fatigue_tab import COLORS, MEANINGS, describe_driver, link_ad, list_components
 from adwarm.store import accounts, creatives
-from adwarm.store.scores import StoredScore, list_newest_of_ad
+from adwarm.store.scores import StoredScore, list_newest_of_ad, list_parts
 
 HISTORY_DAYS: Final = 90
 DAILY_DAYS: Final = 60
@@ -38,7 +38,7 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
     newest, settings = history[-1], context.settings.fatigue
     score = newest.score
     account = accounts.get(context.engine, account_id)
-    before = _find_before(history)
+    before, parts = _find_before(history), list_parts(context.engine, [score])
     return {
         "stored": newest,
         "zone": account.data_zone if account else "UTC",
@@ -54,7 +54,9 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "cost_status": name_cost_status(score),
         "figures": _list_figures(score),
         "recent_days": RECENT_DAYS,
-        "creative": creatives.get_many(context.engine, [(account_id, ad_id)]).get((account_id, ad_id)),
+        "creative": creatives.get_many(context.engine, [newest.key]).get(newest.key),
+        "parts": [(item.score, link_ad(request, item.score)) for item in parts.get(newest.key, ())],
+        "whole": request.link("ad", account=account_id, ad=score.part_of) if score.part_of else None,
     }
 
 
@@ -214,13 +216,13 @@ def _subtract(value: float | None, other: float | None) -> float | None:
 TABS: Final = (
     Tab(
         "ad",
-        "One ad",
+        "One ad or creative",
         (
             Tile("score", "What to do", _load_score, is_wide=True),
             Tile("daily", "Day by day", _load_daily, is_wide=True),
             Tile("history", "Score over time", _load_history, is_wide=True),
         ),
         is_listed=False,
-        summary="What to do about one ad, and the figures behind it.",
+        summary="What to do about one ad or creative, and the figures behind it.",
     ),
 )

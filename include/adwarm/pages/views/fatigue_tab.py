@@ -1,8 +1,9 @@
-"""The tab *Fatigue*: what needs action today, what changed, sums by account, and every ad."""
+"""The tab *Fatigue*: what needs action today, what changed, sums by account, and every creative with its ads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any, Final, get_args
 
 from adwarm.fatigue.recommendation import (
@@ -21,6 +22,7 @@ from adwarm.queries import fatigue_ads, fatigue_overview
 from adwarm.queries.fatigue_ads import AccountFilter, AdKey, AdQuery, ListedAd, get_first_fresh_day
 from adwarm.queries.fatigue_overview import ChangedAd, ChangeKind, DueKind
 from adwarm.settings import FatigueSettings
+from adwarm.store.scores import StoredScore, list_parts
 
 STATUSES: Final[tuple[FatigueStatus, ...]] = ("critical", "warning", "healthy", "pending")
 ALARMS: Final[dict[AlarmLevel, str]] = {"alarm": "alarm", "watch": "watch", "none": "no alarm"}
@@ -85,11 +87,10 @@ def _load_today(request: TileRequest) -> Mapping[str, Any]:
     counts = fatigue_overview.count_due(engine, accounts)
     due = fatigue_overview.list_due(engine, accounts) if counts.total else []
     ads = [item.ad for item in due]
-    losses, outcomes = fatigue_ads.list_losses(engine, ads), find_outcomes(engine)
-    chosen = _accounts_query(accounts)
+    shown, chosen = _show_ads(request, ads, [item.kind for item in due]), _accounts_query(accounts)
     return {
         "counts": counts,
-        "due": [(item.kind, _show_ad(request, item.ad, losses, outcomes, item.kind)) for item in due],
+        "due": [(item.kind, row) for item, row in zip(due, shown, strict=True)],
         "kinds": _KINDS,
         "spend": [f"{amount:,.0f} {currency}" for currency, amount in counts.spend.items()],
         "shown_reasons": _SHOWN_REASONS,
@@ -123,8 +124,7 @@ def _load_changes(request: TileRequest) -> Mapping[str, Any]:
     changes = fatigue_overview.list_changes(request.services.context.engine, _read_accounts(request))
     groups: dict[ChangeKind, list[tuple[ChangedAd, str]]] = {}
     for item in changes:
-        link = request.link("ad", account=item.ad.key[0], ad=item.ad.key[1])
-        groups.setdefault(item.kind, []).append((item, link))
+        groups.setdefault(item.kind, []).append((item, link_ad(request, item.ad.stored.score)))
     return {"groups": groups, "titles": _CHANGES}
 
 
@@ -132,12 +132,11 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
     context = request.services.context
     query = _read_query(request)
     ads, has_more = fatigue_ads.list_ads(context.engine, query)
-    losses, outcomes = fatigue_ads.list_losses(context.engine, ads), find_outcomes(context.engine)
     filters = {"status": query.status, "alarm": query.alarm, "sort": query.sort}
     chosen = {**_accounts_query(query.accounts), **filters}
     more = has_more and query.page < fatigue_ads.MOST_PAGES
     return {
-        "ads": [_show_ad(request, ad, losses, outcomes) for ad in ads],
+        "ads": _show_ads(request, ads),
         "query": query,
         "statuses": STATUSES,
         "alarms": ALARMS,
@@ -153,11 +152,16 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
 
 
 def _load_csv(request: TileRequest) -> str:
-    """Return the ads of the filter of the URL as CSV, at most `MOST_ROWS`, in their order."""
+    """Return the creatives of the filter of the URL as CSV, at most `MOST_ROWS`, each before its ads."""
     context = request.services.context
     ads, _ = fatigue_ads.list_ads(context.engine, _read_query(request, page="1"), MOST_ROWS)
     settings = context.settings.fatigue
-    rows = ([ad.account_name, ad.currency, ad.change, *list_csv_cells(ad.stored, settings)] for ad in ads)
+    parts = list_parts(context.engine, [ad.stored.score for ad in ads])
+    rows = (
+        [ad.account_name, ad.currency, ad.change if item is ad.stored else None, *list_csv_cells(item, settings)]
+        for ad in ads
+        for item in (ad.stored, *parts.get(ad.key, ()))
+    )
     return format_csv(("account_name", "currency", "change", *CSV_COLUMNS), rows)
 
 
@@ -191,17 +195,34 @@ def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
     return AdQuery(_read_accounts(request), status, alarm, sort, int(page))  # type: ignore[arg-type]
 
 
+def _show_ads(request: TileRequest, ads: Sequence[ListedAd], kinds: Sequence[DueKind] = ()) -> list[Mapping[str, Any]]:
+    """Return what is shown of the ads of a list; `kinds` are what they need."""
+    engine = request.services.context.engine
+    losses, outcomes = fatigue_ads.list_losses(engine, ads), find_outcomes(engine)
+    parts = list_parts(engine, [ad.stored.score for ad in ads])
+    pairs = zip_longest(ads, kinds)
+    return [_show_ad(request, ad, parts.get(ad.key, ()), losses, outcomes=outcomes, kind=kind) for ad, kind in pairs]
+
+
+def link_ad(request: TileRequest, score: FatigueScore) -> str:
+    """Return the link of the page of an ad or creative."""
+    return request.link("ad", account=score.account_id, ad=score.ad_id)
+
+
 def _show_ad(
     request: TileRequest,
     ad: ListedAd,
+    parts: Sequence[StoredScore],
     losses: Mapping[AdKey, Sequence[float | None]],
+    *,
     outcomes: str,
-    kind: DueKind | None = None,
+    kind: DueKind | None,
 ) -> Mapping[str, Any]:
     """Return an ad of a list, with its score in words and the percentages of clicks that it lost, oldest first."""
     score, settings = ad.stored.score, request.services.context.settings.fatigue
     return {
         "ad": ad,
+        "parts": [(item.score, link_ad(request, item.score)) for item in parts],
         "components": list_components(score, settings),
         "projection": describe_projection(score),
         "recommendation": recommend(score, settings, outcomes),
@@ -209,7 +230,7 @@ def _show_ad(
         "lost": [None if loss is None else max(0.0, 100 * loss) for loss in losses[ad.key]],
         "loss": describe_loss(score),
         "since": _describe_since(score, losses[ad.key], kind),
-        "link": request.link("ad", account=score.account_id, ad=score.ad_id),
+        "link": link_ad(request, score),
     }
 
 
@@ -238,9 +259,9 @@ TABS: Final = (
             Tile("today", "What needs action today", _load_today, is_wide=True),
             Tile("changes", "Changed since the scored day before", _load_changes, is_wide=True),
             Tile("overview", "Accounts", _load_overview, is_wide=True),
-            Tile("ads", "All ads", _load_ads, is_wide=True),
+            Tile("ads", "All creatives", _load_ads, is_wide=True),
         ),
-        summary="Which ads wear out, each compared with its own past, and what to do about it.",
+        summary="Which creatives wear out, each compared with its own past, and what to do about it.",
         downloads=(Download("ads", "fatigue-ads.csv", "text/csv; charset=utf-8", _load_csv),),
     ),
 )

@@ -95,9 +95,25 @@ def test_a_score_says_everything(stored: Api) -> None:
     worst = page["scores"][0]
     assert (worst["ad_id"], worst["driver"], worst["alarm"], worst["onset"]) == ("1", "creative", "alarm", "2026-11-15")
     assert (worst["alarm_since"], worst["recent_spend"]) == ("2026-11-18", 100.0)
-    assert worst["recommendation"].startswith("Pause the ad")
+    assert worst["recommendation"].startswith("Pause and replace")
     assert any(text.startswith("click-through rate falling since about Nov 15") for text in worst["reasons"])
     assert (worst["data_version"], worst["calculator_version"], worst["settled"]) == (20, "1", True)
+
+
+def test_a_creative_holds_its_ads(api: Api) -> None:
+    """A creative is listed with its ads, which are on no page of their own; each is found by its id."""
+    creative = replace(_score(0, 60.0), ad_id="creative-9")
+    parts = [replace(_score(ad, total), part_of="creative-9") for ad, total in ((1, 40.0), (2, 90.0))]
+    fatigue_scores.publish(api.engine, [creative, *parts, _score(3, 20.0)], 1, True, api.clock.now())
+    creatives.save(api.engine, "act_1", [AdCreative("1", "9", "Sale"), AdCreative("2", "9", "Sale")], api.clock.now())
+    listed = api.get("/v1/scores/act_1", api.token()).json()["scores"]
+    assert [(item["ad_id"], [ad["ad_id"] for ad in item["ads"]]) for item in listed] == [
+        ("creative-9", ["2", "1"]), ("3", []),
+    ]  # fmt: skip
+    assert (listed[0]["ad_creative"]["id"], listed[0]["ads"][0]["ad_creative"]["title"]) == ("9", "Sale")
+    for ad_id, part_of in (("2", "creative-9"), ("creative-9", "")):
+        (found,) = api.get(f"/v1/scores/act_1?ad_id={ad_id}", api.token()).json()["scores"]
+        assert found["part_of"] == part_of
 
 
 def test_scores_by_alarm(api: Api) -> None:
@@ -154,7 +170,7 @@ def test_the_summary_of_an_account(stored: Api) -> None:
     earlier = stored.get(f"/v1/scores/{ACCOUNT}/summary?as_of={LAST_DAY - timedelta(days=12)}", token).json()
     assert earlier["alarms"] == 0
     empty = stored.get("/v1/scores/act_2/summary", token).json()
-    assert (empty["ads"], empty["as_of"], empty["score"]) == (0, None, None)
+    assert (empty["creatives"], empty["as_of"], empty["score"]) == (0, None, None)
     assert stored.get("/v1/scores/act_9/summary", token).status_code == 404
 
 

@@ -18,8 +18,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
-from adwarm.fatigue.recommendation import find_outcomes
-from adwarm.fatigue.report import ChangeKind, describe_document, list_changes
+from adwarm.fatigue.report import ChangeKind, describe_documents, list_changes
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AlarmLevel, Component, FatigueStatus
 from adwarm.queries.fatigue_overview import sum_account
@@ -45,11 +44,12 @@ class ShownCreative(Document):
     picture: str | None = Field(description="Path of a small picture on this server; null without one.")
 
 
-class Score(Document):
+class AdScore(Document):
     """What one ad lost, and its fatigue score: 0 is fresh, 100 is fatigued."""
 
-    ad_id: str = Field(description="The platform's id of the ad.")
-    ad_name: str = Field(description="Name of the ad.")
+    ad_id: str = Field(description="The platform's id of the ad; `creative-` and that of a creative.")
+    ad_name: str = Field(description="Name of the ad; title of the creative.")
+    part_of: str = Field(description="`ad_id` of the creative that this ad is listed under; empty for what is listed.")
     status: FatigueStatus = Field(
         description="Band of `loss`: warning from 0.15, critical from 0.35; `pending` while there is too little data."
     )
@@ -85,8 +85,14 @@ class Score(Document):
     ad_creative: ShownCreative | None = Field(None, description="What the ad shows; null when that was not read.")
 
 
+class Score(AdScore):
+    """What a creative lost in all ads that share it, or an ad that shares its creative with no other known one."""
+
+    ads: list[AdScore] = Field(description="The ads of a creative, most spend times loss first; none for an ad itself.")
+
+
 class ScorePage(Document):
-    """One page of an account's scores of one day."""
+    """One page of an account's scores of one day, by creative."""
 
     account: str = Field(description="Account id.")
     as_of: date | None = Field(description="Last day that the scores take into account; null when there are none.")
@@ -95,7 +101,7 @@ class ScorePage(Document):
 
 
 class ScoreChange(Document):
-    """What happened to one ad between two days."""
+    """What happened to one creative, or to an ad that stands for itself, between two days."""
 
     kind: ChangeKind = Field(
         description="`alarm`: a new one; `worse`, `better`: another status; `recovered`: an alarm ended; `pending`, "
@@ -119,7 +125,7 @@ class ScoreChange(Document):
 
 
 class ScoreChanges(Document):
-    """What happened to the ads of an account between two scored days: alarms first, then by kind."""
+    """What happened to the creatives of an account between two scored days: alarms first, then by kind."""
 
     account: str = Field(description="Account id.")
     since: date | None = Field(description="The earlier day; null when there are no scores to compare with.")
@@ -128,7 +134,7 @@ class ScoreChanges(Document):
 
 
 class StatusCounts(Document):
-    """Number of ads by status."""
+    """Number of creatives by status."""
 
     healthy: int = Field(description="Less than 15 % of the clicks for the same money lost.")
     warning: int = Field(description="From 15 % on.")
@@ -137,23 +143,23 @@ class StatusCounts(Document):
 
 
 class ScoreSummary(Document):
-    """The ads of an account on one day. An ad is fatigued when it is critical or has an alarm."""
+    """The creatives of an account on one day; an ad may stand for itself. Fatigued is what is critical or in alarm."""
 
     account: str = Field(description="Account id.")
     as_of: date | None = Field(description="Last day that the scores take into account; null when there are none.")
     currency: str | None = Field(description="Currency of the amounts.")
-    ads: int = Field(description="Number of ads.")
-    statuses: StatusCounts = Field(description="Ads by status.")
-    alarms: int = Field(description="Ads with an alarm.")
-    watches: int = Field(description="Ads with evidence that is not enough for an alarm.")
-    fatigued: int = Field(description="Ads that are critical or have an alarm.")
+    creatives: int = Field(description="Number of creatives, and of ads that stand for themselves.")
+    statuses: StatusCounts = Field(description="Creatives by status.")
+    alarms: int = Field(description="Creatives with an alarm.")
+    watches: int = Field(description="Creatives with evidence that is not enough for an alarm.")
+    fatigued: int = Field(description="Creatives that are critical or have an alarm.")
     score: float | None = Field(
         description="Mean score weighted by recent spend; without spend the plain mean; null without a score."
     )
     recent_spend: float | None = Field(description="Spend of the last seven days; null when unknown.")
-    fatigued_spend: float | None = Field(description="That of the fatigued ads.")
+    fatigued_spend: float | None = Field(description="That of the fatigued creatives.")
     fatigued_share: float | None = Field(description="Its share of the spend, 0 to 1.")
-    unknown_spend: int = Field(description="Ads whose recent spend is unknown.")
+    unknown_spend: int = Field(description="Creatives whose recent spend is unknown.")
     settled: bool = Field(description="Whether the data behind the scores can no longer change.")
 
 
@@ -172,9 +178,9 @@ class ScoreFilter(BaseModel):
     """The query of the score route."""
 
     as_of: date | None = Field(None, description="The newest scores up to this day; default: the newest.")
-    ad_id: str | None = Field(None, max_length=64, pattern="^[0-9A-Za-z_-]+$", description="Only this ad.")
-    status: FatigueStatus | None = Field(None, description="Only ads in this band.")
-    alarm: AlarmLevel | None = Field(None, description="Only ads whose alarm is on this level.")
+    ad_id: str | None = Field(None, max_length=80, pattern="^[0-9A-Za-z_-]+$", description="Only this ad or creative.")
+    status: FatigueStatus | None = Field(None, description="Only creatives in this band.")
+    alarm: AlarmLevel | None = Field(None, description="Only creatives whose alarm is on this level.")
     limit: int = Field(_PAGE, ge=1, le=_MAX_PAGE, description="Scores on a page.")
     cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before.")
 
@@ -201,7 +207,7 @@ IfNoneMatch = Annotated[
 
 @router.get(
     "/scores/{account}",
-    summary="Fatigue scores of an account's ads",
+    summary="Fatigue scores of an account's creatives",
     operation_id="list_scores",
     response_model=ScorePage,
     responses={
@@ -217,7 +223,10 @@ def list_scores(
     query: Annotated[ScoreFilter, Query()],
     if_none_match: IfNoneMatch = "",
 ) -> Response:
-    """Most spend times loss first, pending ads last; all of one day. A page's `next_cursor` leads to the next."""
+    """Creatives with their ads, most spend times loss first, pending ones last; all of one day.
+
+    A page's `next_cursor` leads to the next.
+    """
     account_id = check_account(token, account)
     page, cursor = _read_page(services, account_id, query)
     document = ScorePage(
@@ -261,7 +270,7 @@ def list_score_changes(
     query: Annotated[ChangeFilter, Query()],
     if_none_match: IfNoneMatch = "",
 ) -> Response:
-    """New alarms, statuses that got worse or better, alarms that ended, ads that began or ended."""
+    """New alarms, statuses that got worse or better, alarms that ended, what began or ended."""
     account_id = check_account(token, account)
     engine = services.context.engine
     _check_known(engine, account_id)
@@ -291,7 +300,7 @@ def get_score_summary(
     query: Annotated[SummaryFilter, Query()],
     if_none_match: IfNoneMatch = "",
 ) -> Response:
-    """Its score weighted by spend, the share of spend in fatigued ads, ads by status, and alarms."""
+    """Its score weighted by spend, the share of spend in fatigued creatives, creatives by status, and alarms."""
     account_id = check_account(token, account)
     engine = services.context.engine
     stored = accounts.get(engine, account_id)
@@ -331,15 +340,15 @@ def _check_known(engine: Engine, account_id: str) -> None:
 
 
 def _describe(page: Sequence[StoredScore], settings: FatigueSettings, engine: Engine) -> list[Score]:
-    outcomes = find_outcomes(engine)
-    shown = creatives.get_many(engine, [(item.score.account_id, item.score.ad_id) for item in page])
-    own = Score.model_fields.keys() - {"ad_creative"}
-    scores_of_page = []
-    for item in page:
-        values, key = describe_document(item, settings, outcomes), (item.score.account_id, item.score.ad_id)
-        creative = _describe_creative(shown[key], key[0]) if key in shown else None
-        scores_of_page.append(Score(**{name: values[name] for name in own}, ad_creative=creative))
-    return scores_of_page
+    documents = describe_documents(engine, page, settings)
+    everything = [each for item in documents for each in (item, *item["ads"])]
+    shown = creatives.get_many(engine, [(item["account_id"], item["ad_id"]) for item in everything])
+    for item in everything:
+        creative = shown.get((item["account_id"], item["ad_id"]))
+        item["ad_creative"] = None if creative is None else _describe_creative(creative, item["account_id"])
+    for item in documents:
+        item["ads"] = [AdScore(**{name: ad[name] for name in AdScore.model_fields}) for ad in item["ads"]]
+    return [Score(**{name: item[name] for name in Score.model_fields}) for item in documents]
 
 
 def _describe_creative(item: AdCreative, account_id: str) -> ShownCreative | None:
