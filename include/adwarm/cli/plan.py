@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.terminal import JsonOption, ReportOption, clock_at, parse_timestamp, print_json, print_lines
+from adwarm.cli.terminal import JsonOption, ReportOption, clock_at, print_json, print_lines
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from adwarm.model import ReportKey
     from adwarm.planning.recommendation import Recommendation, WarmPlan
     from adwarm.planning.why_not_warm import Explanation
     from adwarm.store.snapshots import PlanHour
@@ -34,7 +33,7 @@ def plan(
     report: ReportOption = "default",
     at: Annotated[
         str | None,
-        typer.Option("--at", help="Decide at this time (ISO 8601); of a report: past or up to 7 days ahead."),
+        typer.Option("--at", help="Decide at this time (ISO 8601); of a report also 9:00, in its readers' zone."),
     ] = None,
     limit: Annotated[int, typer.Option(help="Rows to show of the planned keys, and of the cut ones.", min=1)] = 30,
     as_json: JsonOption = False,
@@ -44,14 +43,12 @@ def plan(
     Keys that the budget cuts come last, each with the reason. With ACCOUNT and DATE_RANGE, say why that report was not
     warm at a moment, or whether it will be: each decision that led there. Fetches nothing and writes nothing.
     """
-    from adwarm.model import ReportKey
-
     if account is None:
         _print_plan(at, limit, as_json=as_json)
     elif date_range is None:
         raise BadRequest("name the date range, too, as in `adwarm plan act_1234 last_7d`")
     else:
-        _explain(ReportKey.parse(account, date_range, report), at, as_json=as_json)
+        _explain((account, date_range, report), at, as_json=as_json)
 
 
 def _print_plan(at: str | None, limit: int, *, as_json: bool) -> None:
@@ -79,12 +76,12 @@ def _print_plan(at: str | None, limit: int, *, as_json: bool) -> None:
     print_lines(_lines(forecast_plan, decided_at, limit, upcoming))
 
 
-def _explain(key: "ReportKey", at: str | None, *, as_json: bool) -> None:
+def _explain(words: tuple[str, str, str], at: str | None, *, as_json: bool) -> None:
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    now = runtime.clock.now()
-    moment = parse_timestamp(at, "--at") if at else now
+    now, key = runtime.clock.now(), runtime.key_explainer.read_key(*words)
+    moment = runtime.key_explainer.read_moment(key.account_id, at, now) if at else now
     explanation = runtime.key_explainer.explain(key, moment, now)
     if as_json:
         print_json(explanation.to_dict())

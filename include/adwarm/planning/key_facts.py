@@ -14,6 +14,7 @@ import pandas as pd
 from cachetools import LRUCache
 from sqlalchemy import Connection
 
+from adwarm.access_log.events import date_range_reader
 from adwarm.forecast.protocol import Forecast, data_cutoff_at
 from adwarm.forecast.snapshot import read_snapshot
 from adwarm.foundation.arrow_arrays import Bools
@@ -39,6 +40,7 @@ from adwarm.model.strategy import USE_PERIOD
 from adwarm.patterns.open_history import list_opened_keys, load_opens
 from adwarm.planning.decide import LIVE_DAG, get_recent_opens, get_timing
 from adwarm.planning.key_decision import decide_key
+from adwarm.planning.moments import read_moment
 from adwarm.planning.plan import LOOKAHEAD
 from adwarm.planning.rule_sentences import explain_facts
 from adwarm.planning.store_view import NEVER, StoreView, find_range_change, useful_until
@@ -166,6 +168,20 @@ class KeyExplainer:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._forecasts = KeyForecasts(context)
+
+    def read_key(self, account: str, date_range: str, report: str) -> ReportKey:
+        """Return the key that a person means; a date range may be written as in a log, such as `Last 7 days`.
+
+        Raises:
+            BadRequest: a part is not valid.
+        """
+        read = date_range_reader(self._context.settings.access_log.date_ranges)
+        return ReportKey.parse(account, read(date_range), report)
+
+    def read_moment(self, account_id: str, text: str, now: datetime) -> datetime:
+        """Return the moment in a text, in the zone of the account's readers unless it names an offset."""
+        stored = accounts.get(self._context.engine, account_id)
+        return read_moment(text, stored.reader_zone if stored else self._context.settings.default_zone, now)
 
     def explain(self, key: ReportKey, at: datetime, now: datetime) -> Explanation:
         """Return why a key was, or was not, warm at a moment, or whether it will be.

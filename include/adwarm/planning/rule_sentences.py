@@ -49,6 +49,7 @@ def explain_facts(facts: KeyFacts) -> Explanation:
     return Explanation(
         facts.key,
         facts.at,
+        facts.account.reader_zone if facts.account else "UTC",
         is_warm=is_warm,
         is_future=facts.is_future,
         steps=tuple(steps),

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from adwarm.foundation.local_time import zone
 from adwarm.model import Account, ReportKey, Snapshot, Warm
 from adwarm.planning.explanations import Evidence, explain_opens
 from adwarm.planning.recommendation import Recommendation
@@ -285,11 +286,13 @@ class Explanation:
     """The answer to "why was this not warm?".
 
     Attributes:
+        zone: IANA zone of the account's readers.
         because: the answer in one clause, which starts with `because`.
     """
 
     key: ReportKey
     at: datetime
+    zone: str
     is_warm: bool
     is_future: bool
     steps: tuple[Step, ...]
@@ -301,7 +304,9 @@ class Explanation:
         """The answer in one sentence, without the reason."""
         verb = "will" if self.is_future else "was"
         verb += ("" if self.is_warm else " not") + (" be" if self.is_future else "")
-        return f"{self.key} {verb} warm at {self.at:%Y-%m-%d %H:%M} UTC"
+        local = self.at.astimezone(zone(self.zone))
+        place = f"{local:%Y-%m-%d %H:%M} in {self.zone} ({self.at:%H:%M} UTC)"
+        return f"{self.key} {verb} warm at {f'{self.at:%Y-%m-%d %H:%M} UTC' if self.zone == 'UTC' else place}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values and datetimes."""

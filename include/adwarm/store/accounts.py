@@ -94,6 +94,13 @@ def get_many(engine: Engine, ids: Sequence[str] | None = None) -> dict[str, Acco
     return accounts
 
 
+def list_names(engine: Engine, limit: int) -> list[tuple[str, str]]:
+    """Return id and name of up to `limit` accounts, by id."""
+    query = select(table.c.id, table.c.name).order_by(table.c.id).limit(limit)
+    with read_transaction(engine) as connection:
+        return [(row.id, row.name) for row in connection.execute(query)]
+
+
 def list_as_of(engine: Engine, at: datetime) -> dict[str, Account]:
     """Return all accounts by id with their status at `at`, so without denials that have expired."""
     query = _select(at).order_by(table.c.id)

@@ -1,19 +1,21 @@
-"""The tabs *Plan* and *Why*: what is expected, what is planned and cut, and why a report was not warm."""
+"""The tabs *Plan* and *Why*: what is expected, what is planned and cut, and why a report was warm or not."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 from adwarm import charts
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import ALL_ACCOUNTS, ReportKey, Warm, WarmReason, WarmStatus, normalize_account_id
+from adwarm.model import ALL_ACCOUNTS, PRESETS, ReportKey, Warm, WarmReason, WarmStatus, normalize_account_id
 from adwarm.pages.tab import InvalidField, Tab, Tile, TileRequest, check_field
 from adwarm.patterns.hour_of_week import SHORT_DAYS
+from adwarm.planning.moments import read_moment
 from adwarm.planning.why_not_warm import Step
 from adwarm.store import access_patterns, jobs, warm_usage, warms
 from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour
+from adwarm.store.accounts import list_names
 from adwarm.store.snapshots import list_outlook
 from adwarm.store.warms import WarmFilter
 
@@ -22,6 +24,8 @@ _RUNS: Final = 12
 FIRST_ROWS: Final = 12
 PAGE_ROWS: Final = 50
 MOST_PAGES: Final = 200
+MOST_OFFERED: Final = 1_000
+"""Accounts that a form offers as one types; others are typed whole."""
 _FILTERS: Final = ("run", "dag", "account", "range", "status", "reason")
 
 
@@ -112,40 +116,45 @@ def load_keys(request: TileRequest) -> Mapping[str, Any]:
 
 
 def load_question(request: TileRequest) -> Mapping[str, Any]:
-    """Return the values of the form that asks why a report was not warm."""
+    """Return the values of the form that asks whether a report was warm, and the accounts that it offers."""
     try:
-        _read_question(request)
+        if (asked := _read_words(request)) and asked[1]:
+            check_field("at", partial(read_moment, zone_name="UTC", now=request.now), asked[1])
         wrong = ""
     except InvalidField as error:
         wrong = error.field
     return {
         "chosen": {name: request.get(name) for name in ("account", "range", "report", "at")},
         "reports": sorted(request.services.context.settings.reports),
+        "ranges": PRESETS,
+        "accounts": list_names(request.services.context.engine, MOST_OFFERED),
         "wrong": wrong,
     }
 
 
 def load_answer(request: TileRequest) -> Mapping[str, Any]:
-    """Return why a report was not warm.
+    """Return why a report was warm or not.
 
     Raises:
         BadRequest: account, date range, report or moment is not valid.
     """
-    question = _read_question(request)
-    if question is None:
+    asked = _read_words(request)
+    if asked is None:
         return {"answer": None}
-    answer = request.services.explainer.explain(*question, request.now)
+    explainer, (key, text) = request.services.explainer, asked
+    moment = explainer.read_moment(key.account_id, text, request.now) if text else request.now
+    answer = explainer.explain(key, moment, request.now)
     return {"answer": answer, "steps": [(step, _list_facts(step)) for step in answer.steps]}
 
 
-def _read_question(request: TileRequest) -> tuple[ReportKey, datetime] | None:
-    """Return the report and the moment that a question names; None when it names none."""
+def _read_words(request: TileRequest) -> tuple[ReportKey, str] | None:
+    """Return the report and the words for the moment of a question; None when it names no report."""
     account, date_range = request.get("account"), request.get("range")
     if not account or not date_range:
         return None
-    parse = partial(ReportKey.parse, check_field("account", normalize_account_id, account))
+    parse = partial(request.services.explainer.read_key, check_field("account", normalize_account_id, account))
     key = check_field("range", partial(parse, report=request.get("report") or "default"), date_range)
-    return key, check_field("at", partial(_read_moment, request.now), request.get("at"))
+    return key, request.get("at")
 
 
 def read_run(request: TileRequest) -> str:
@@ -160,7 +169,7 @@ def read_run(request: TileRequest) -> str:
 
 def link_why(request: TileRequest, key: ReportKey, at: datetime) -> str:
     """Return the relative URL that explains a key at a moment."""
-    moment = f"{utc(at):%Y-%m-%dT%H:%M:%S}"
+    moment = f"{utc(at):%Y-%m-%dT%H:%M:%S}+00:00"
     return request.link("why", account=key.account_id, range=key.date_range, report=key.report, at=moment)
 
 
@@ -195,16 +204,6 @@ def _read_page(request: TileRequest) -> int:
     return int(text)
 
 
-def _read_moment(now: datetime, text: str) -> datetime:
-    if not text:
-        return now
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRequest(f"{text[:40]!r} is not a time; write one in UTC, such as 2026-03-04T09:00") from None
-    return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-
-
 def _sum_parts(rows: list[PatternHour]) -> list[float]:
     """Return the opens of one day in four parts of six hours."""
     return [sum(row.opens_per_hour for row in rows[start : start + 6]) for start in range(0, 24, 6)]
@@ -224,7 +223,7 @@ TABS: Final = (
         "plan",
         "Plan",
         (
-            Tile("question", "Why was this not warm?", load_question, is_wide=True),
+            Tile("question", "Was this warm?", load_question, is_wide=True),
             Tile("outlook", "The next 24 hours", load_outlook, refresh_seconds=60),
             Tile("week", "When reports are opened", load_week),
             Tile("runs", "The last runs", load_runs, refresh_seconds=60, is_wide=True),
@@ -234,7 +233,7 @@ TABS: Final = (
     ),
     Tab(
         "why",
-        "Why was this not warm?",
+        "Was this warm?",
         (
             Tile("ask", "Report and moment", load_question, template="plan/question.html", is_wide=True),
             Tile("answer", "Answer", load_answer, is_wide=True),

@@ -102,7 +102,9 @@ def test_bad_input_is_answered_with_what_to_write(page: Page) -> None:
     _plan(page, [_planned(ReportKey("act_1", "today"), 4.0)])
     assert "write a number below 200" in page.tile("plan", "keys", page="-1")
     assert "This run has no planned report" in page.tile("plan", "keys", run=HOSTILE)
-    assert "such as 2026-03-04T09:00" in page.tile("why", "answer", account="act_1", range="today", at="noon")
+    assert "such as 9:00, yesterday 9:00 or 2026-03-04 09:00 in UTC" in page.tile(
+        "why", "answer", account="act_1", range="today", at="noon"
+    )
     assert "is not valid" in page.tile("why", "answer", account=HOSTILE, range="today")
 
 
@@ -147,6 +149,7 @@ def test_a_row_links_to_its_explanation(page: Page) -> None:
     html = page.tile("why", "answer", **query)
     assert "act_1 today will not be warm at 2026-03-04 11:00 UTC" in html
     assert "because cut by the budget" in html
+    assert "act_1 last_7d will not be warm" in page.tile("why", "answer", **{**query, "range": "Last 7 days"})
     assert HOSTILE not in html
     assert html.count('<th scope="row">1. Account') == 1
     response = page.get("/why?account=act_1&range=today")
