@@ -21,6 +21,13 @@ SEARCHES = {
     "pause": "how-to/stop-and-resume.html",
     "cost": "how-to/limit-calls.html",
     "slow": "how-to/why-not-warm.html",
+    "timezone": "explanation/time-zones.html",
+    "gdpr": "explanation/personal-data.html",
+    "mwaa": "how-to/managed-airflow.html",
+    "mixpanel": "how-to/own-log.html",
+    "replace": "how-to/uninstall.html",
+    "uninstall": "how-to/uninstall.html",
+    "not warm why": "how-to/why-not-warm.html",
 }
 LAST = ("explanation/decisions.html", "project/", "index.html")
 
