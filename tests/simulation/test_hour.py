@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from adwarm.backpressure.admission_rules import AdmissionRequest
+from adwarm.backpressure import shared_budget
 
 from . import watch
 from .hour import MINIMUM_CALLS, QuotaVisibility, draw_scenario, simulate_hour
@@ -27,7 +27,7 @@ def test_a_call_to_a_parked_scope_is_detected(monkeypatch: pytest.MonkeyPatch) -
     """An admission that ignores parks breaks the invariant at the first such call."""
     blind = next(hour for hour in map(draw_scenario, range(100)) if hour.quota_visibility is QuotaVisibility.NOTHING)
     narrow = replace(blind.rules, quota=blind.rules.quota.model_copy(update={"base_calls": 30}))
-    monkeypatch.setattr(AdmissionRequest, "gates", ())
+    monkeypatch.setattr(shared_budget, "may_call", lambda *_: None)
     with pytest.raises(InvariantViolation, match="while it was parked"):
         simulate_hour(replace(blind, rules=narrow))
 

@@ -14,9 +14,9 @@
 | has every scope a free slot, and its rate a token?   | `SqlAdmission`          | `Wait`                     |
 
 The first three are asked by whoever makes the call; a `CallRequest` then passes `acquire_grant` and three admissions.
-`SqlAdmission` decides by `admission_rules`, because all processes share one budget. `ProcessAdmission` is in front of
-it, because only the process can renew the leases of its calls and count those of its machine. `DeadlineAdmission` is in
-front of that in a worker of the queue, because nobody waits for an answer that comes too late.
+`SqlAdmission` decides by the rules of `SharedBudget`, because all processes share one budget. `ProcessAdmission` is in
+front of it, because only the process can renew the leases of its calls and count those of its machine.
+`DeadlineAdmission` is in front of that in a worker of the queue, because nobody waits for an answer that is too late.
 
 A platform call runs inside `acquire_grant`. The context manager sleeps through short waits, yields the granted call,
 and releases the grant with the call's outcome, whatever ends the block. A wait longer than the caller's timeout raises

@@ -7,10 +7,9 @@ from random import Random
 from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure.admission import CallRequest, Rejected, Wait
-from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
 from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.machine_load import WAIT_SECONDS, count_free_calls
-from adwarm.backpressure.shared_budget import SharedBudget
+from adwarm.backpressure.shared_budget import MAX_POLL_SECONDS, SharedBudget
 from adwarm.backpressure.sql_admission import Rows
 from adwarm.foundation.gate import OpenedBy, Rule, may_call
 from adwarm.model import Priority

@@ -33,10 +33,6 @@ class ConcurrencyLimit(msgspec.Struct, frozen=True, array_like=True):
     value: float
     decreased_at: float = 0.0
 
-    def slots(self, rules: LimitRules) -> int:
-        """Return the limit in whole calls."""
-        return int(min(rules.maximum, max(rules.minimum, self.value)) + 1e-9)
-
     def after_success(self, rules: LimitRules, in_flight: int) -> "ConcurrencyLimit":
         """Return the limit after a call succeeded while `in_flight` calls were running, itself included."""
         if in_flight * 2 < self.value:

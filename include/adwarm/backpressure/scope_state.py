@@ -148,7 +148,7 @@ class _Stored(msgspec.Struct, omit_defaults=True):
     bucket: TokenBucket | None = None
     meter: UsageMeter | None = None
     latency_baseline: LatencyBaseline | None = None
-    mean_latency: float | None = None
+    mean_latency: float = 0.0
     in_flight_by_class: list[int] | None = None
     slot_demand: ClassDemand | None = None
     rate_demand: ClassDemand | None = None
@@ -161,6 +161,10 @@ _DECODER = msgspec.json.Decoder(_Stored)
 class ScopeState:
     """One scope at a point in time.
 
+    Args:
+        now: when a new scope begins.
+        stored: what `to_json` returned of it; without it the scope is new. Its parking is a gate of its own.
+
     Attributes:
         ledger: of the fleet; None of any other scope.
         mean_latency: moving average of the latency of a call, in seconds.
@@ -168,21 +172,23 @@ class ScopeState:
         overlong_park_seconds: the longest park that the platform asked for and that was cut; not stored.
     """
 
-    def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
+    def __init__(self, scope: Scope, rules: ScopeRules, now: float, stored: str = "{}") -> None:
+        values = _DECODER.decode(stored)
         self.scope = scope
         self.name = str(scope)
         self.rules = rules
-        self.limit = ConcurrencyLimit(rules.limit.maximum)
-        self.bucket = TokenBucket(rules.bucket.burst if rules.bucket else 1.0, now)
         self.parking = Parking()
-        self.meter = UsageMeter(rules.window_seconds)
-        self.latency_baseline = LatencyBaseline()
-        self.slot_demand = ClassDemand()
-        self.rate_demand = ClassDemand()
-        self.in_flight_by_class = [0] * len(PRIORITY_CLASSES)
-        self.mean_latency = 0.0
         self.overlong_park_seconds: float | None = None
-        self.ledger: Ledger | None = None
+        self.limit = values.limit or ConcurrencyLimit(rules.limit.maximum)
+        self.bucket = values.bucket or TokenBucket(rules.bucket.burst if rules.bucket else 1.0, now)
+        self.meter = values.meter or UsageMeter(rules.window_seconds)
+        self.meter.window_seconds = rules.window_seconds
+        self.latency_baseline = values.latency_baseline or LatencyBaseline()
+        self.mean_latency = values.mean_latency
+        self.in_flight_by_class = values.in_flight_by_class or [0] * len(PRIORITY_CLASSES)
+        self.slot_demand = values.slot_demand or ClassDemand()
+        self.rate_demand = values.rate_demand or ClassDemand()
+        self.ledger = values.ledger
 
     @property
     def in_flight(self) -> int:
@@ -190,8 +196,9 @@ class ScopeState:
         return sum(self.in_flight_by_class)
 
     def slots(self) -> int:
-        """Return the calls that may be in flight."""
-        return self.limit.slots(self.rules.limit)
+        """Return the limit in whole calls, within the bounds of the rules as they are now."""
+        rules = self.rules.limit
+        return int(min(rules.maximum, max(rules.minimum, self.limit.value)) + 1e-9)
 
     def free_slots(self, shares: Shares, priority: Priority, now: float) -> int:
         """Return how many more calls the class may have in flight."""
@@ -311,13 +318,3 @@ class ScopeState:
     def to_json(self) -> str:
         """Return what is stored of this scope."""
         return msgspec.json.encode(_Stored(*(getattr(self, name) for name in _Stored.__struct_fields__))).decode()
-
-    @classmethod
-    def from_json(cls, scope: Scope, rules: ScopeRules, stored: str) -> "ScopeState":
-        """Return a stored scope, not parked."""
-        state, values = cls(scope, rules, 0.0), _DECODER.decode(stored)
-        for name in _Stored.__struct_fields__:
-            if (value := getattr(values, name)) is not None:
-                setattr(state, name, value)
-        state.meter.window_seconds = rules.window_seconds
-        return state

@@ -1,5 +1,14 @@
 """The shared budget as a value in memory: every transition of admission, without clock, randomness or I/O of its own.
 
+Whether a call may go now, and if not, what lacks capacity and for how long. The first group that has an answer decides;
+within it, the longest wait:
+
+1. Hard limits, whoever holds a slot: the gates (`adwarm.foundation.gate.may_call`), and a scope whose quota is used
+   up to the ceiling of the class (90 %, critical calls 98 %). A park and a quota come before a breaker: an open one
+   rejects the call, one whose probes are all in flight lets it wait.
+2. Capacity: a slot in every scope, within the shares of the classes (the first scope without one), and the rate of
+   every scope (the longest wait). The longer of the two waits counts.
+
 Life of a grant:
 
 | event                                        | effect                                                                |
@@ -16,7 +25,7 @@ runs the operation, and saves what changed.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 from adwarm.backpressure.admission import (
@@ -30,26 +39,41 @@ from adwarm.backpressure.admission import (
     Rejected,
     Wait,
 )
-from adwarm.backpressure.admission_rules import (
-    AdmissionRequest,
-    check_capacity,
-    check_hard_limits,
-    check_rate,
-    check_slots,
-    longer_wait,
-)
-from adwarm.backpressure.breakers import BreakerRegistry
-from adwarm.backpressure.quota_usage import Pace, pace_for
+from adwarm.backpressure.breakers import BreakerRegistry, ScopedBreaker
+from adwarm.backpressure.quota_usage import USAGE_FRESH_SECONDS, WINDOW_INTERVALS, Pace, pace_for
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
+from adwarm.backpressure.shares import Shares
 from adwarm.backpressure.status import AdmissionStatus, build_status
+from adwarm.foundation.circuit import BreakerState
 from adwarm.foundation.errors import Transient
-from adwarm.foundation.gate import Gate
-from adwarm.model import Scope, ScopeKind
+from adwarm.foundation.gate import Gate, GateState, Rule, may_call
+from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 
 _WIDTH = {ScopeKind.ACCOUNT: 0, ScopeKind.APP: 1, ScopeKind.TOKEN: 2, ScopeKind.FLEET: 3}
+MIN_POLL_SECONDS = 0.05
+MAX_POLL_SECONDS = 1.0
+SWITCH_POLL_SECONDS = 60.0
+"""When a call is worth another attempt that was stopped because calls are switched off."""
 EXPIRED_GRANT_SECONDS = 600.0
 """How long an expired grant stays known."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRequest:
+    """Everything the rules depend on. `states` are ordered from the narrowest scope to the fleet.
+
+    Attributes:
+        breakers: those that are not closed; a call that passes them tests their upstream.
+        switch: the gate of all calls; None when it was never turned.
+    """
+
+    call: CallRequest
+    states: Sequence[ScopeState]
+    breakers: Sequence[ScopedBreaker]
+    shares: Shares
+    now: float
+    switch: Gate | None = None
 
 
 class SharedBudget:
@@ -66,7 +90,9 @@ class SharedBudget:
         last_token: the last fencing token that was issued.
     """
 
-    def __init__(self, settings: BackpressureSettings, rng: Random) -> None:
+    def __init__(
+        self, settings: BackpressureSettings, rng: Random, rules: dict[ScopeKind, ScopeRules] | None = None
+    ) -> None:
         self.settings = settings
         self.scopes: dict[Scope, ScopeState] = {}
         self.grants: dict[str, Grant] = {}
@@ -77,12 +103,24 @@ class SharedBudget:
         self.breakers = self.breaker_registry.by_name
         self.switch: Gate | None = None
         self._rng = rng
-        self._rules: dict[ScopeKind, ScopeRules] = {}
+        self._rules = {} if rules is None else rules
 
     def admit(self, call: CallRequest, now: float) -> Decision:
         """Request one slot in every scope of the call, the fleet included, and its tokens."""
         request = self._build_request(call, now)
-        return self._check(request) or self._issue_grant(request)
+        if refusal := check_hard_limits(request):
+            return refusal
+        slot_wait, rate_wait = check_slots(request), check_rate(request)
+        wait = longer_wait(slot_wait, rate_wait)
+        if wait is None:
+            return self._issue_grant(request)
+        # The wait is recorded only at the scope and for the resource that lacks capacity: callers that queue for one
+        # account must not idle the fleet, and callers that wait for the rate must not idle slots.
+        for state in request.states:
+            if state.name == wait.scope:
+                demand = state.slot_demand if wait is slot_wait else state.rate_demand
+                demand.record_wait(call.priority, now)
+        return wait
 
     def preview(self, call: CallRequest, now: float) -> Wait | Rejected | None:
         """Return why such a call would not be admitted at `now`, None when it would; takes no capacity."""
@@ -91,8 +129,10 @@ class SharedBudget:
 
     def _build_request(self, call: CallRequest, now: float) -> AdmissionRequest:
         self.expire_grants(now)
-        states = [self.scope_state(scope, now) for scope in narrowest_first(call.scopes)]
-        breakers = self.breaker_registry.find_breakers(call.source, call.scopes, now)
+        scopes = sorted(dict.fromkeys((*call.scopes, FLEET)), key=lambda scope: _WIDTH[scope.kind])
+        states = [self.scope_state(scope, now) for scope in scopes]
+        guards = self.breaker_registry.find_breakers(call.source, call.scopes, now)
+        breakers = [item for item in guards if item.breaker.state is not BreakerState.CLOSED]
         return AdmissionRequest(call, states, breakers, self.settings.shares, now, switch=self.switch)
 
     def renew(self, grant: Grant, now: float) -> Grant:
@@ -138,11 +178,6 @@ class SharedBudget:
         self.next_expiry = min((self.grants[id_].expires_at for id_ in self.counted_grant_ids), default=float("inf"))
         return expired
 
-    def list_overlong_parks(self) -> list[tuple[Scope, float]]:
-        """Return each scope whose park was cut, with the seconds that the platform asked for."""
-        parks = ((state.scope, state.overlong_park_seconds) for state in self.scopes.values())
-        return [(scope, seconds) for scope, seconds in parks if seconds is not None]
-
     def unpark(self, scopes: Iterable[Scope], breaker_names: Iterable[str], now: float) -> list[str]:
         """End the parks of scopes, and let open breakers test their upstream now, as a human asks for.
 
@@ -176,19 +211,6 @@ class SharedBudget:
             self._rules[scope.kind] = ScopeRules.from_settings(scope, self.settings)
         return self._rules[scope.kind]
 
-    def _check(self, request: AdmissionRequest) -> Wait | Rejected | None:
-        if refusal := check_hard_limits(request):
-            return refusal
-        slot_wait, rate_wait = check_slots(request), check_rate(request)
-        wait = longer_wait(slot_wait, rate_wait)
-        # The wait is recorded only at the scope and for the resource that lacks capacity: callers that queue for one
-        # account must not idle the fleet, and callers that wait for the rate must not idle slots.
-        for state in request.states:
-            if wait is not None and state.name == wait.scope:
-                demand = state.slot_demand if wait is slot_wait else state.rate_demand
-                demand.record_wait(request.call.priority, request.now)
-        return wait
-
     def _issue_grant(self, request: AdmissionRequest) -> Grant:
         call, now = request.call, request.now
         self.last_token += 1
@@ -200,12 +222,13 @@ class SharedBudget:
             granted_at=now,
             expires_at=now + self.settings.lease_seconds,
             source=call.source,
-            is_probe=request.is_probe,
+            is_probe=bool(request.breakers),
             token=self.last_token,
         )
         for state in request.states:
             state.record_grant(call.priority, call.cost, now)
-        self.breaker_registry.record_admission(grant)
+        if grant.is_probe:
+            self.breaker_registry.record_admission(grant)
         self.grants[grant.id] = grant
         self.counted_grant_ids.add(grant.id)
         self.next_expiry = min(self.next_expiry, grant.expires_at)
@@ -243,6 +266,80 @@ class SharedBudget:
             state.record_overload(now)
 
 
-def narrowest_first(scopes: Sequence[Scope]) -> list[Scope]:
-    """Return the scopes without repeats, the fleet last."""
-    return sorted(dict.fromkeys((*scopes, FLEET)), key=lambda scope: _WIDTH[scope.kind])
+def check_hard_limits(request: AdmissionRequest) -> Wait | Rejected | None:
+    """Return the longest wait for a park or a quota, else the answer of the breakers, else None."""
+    longest: Wait | None = None
+    for state in request.states:
+        longest = longer_wait(longest, _check_quota(state, request))
+    parks = [state.parking.to_gate(state.name) for state in request.states if state.parking.until is not None]
+    failing = [item.to_gate(request.now) for item in request.breakers]
+    gates = [*([] if request.switch is None else [request.switch]), *parks, *failing]
+    gate = may_call(gates, request.now) if gates else None
+    if gate is None or (longest is not None and gate.rule is Rule.BREAKER):
+        return longest
+    answer = _answer_of(gate, gate.remaining_seconds(request.now))
+    return answer if isinstance(answer, Rejected) else longer_wait(answer, longest)
+
+
+def _answer_of(gate: Gate, seconds: float) -> Wait | Rejected:
+    """Return the answer to a caller at a closed gate."""
+    if gate.rule is Rule.SWITCH:
+        return Wait(SWITCH_POLL_SECONDS, gate.why, gate.scope)
+    if gate.rule is Rule.PARK:
+        return Wait(seconds, f"{gate.scope} is parked for {seconds:.0f} s: {gate.why}", gate.scope)
+    if gate.state is GateState.TESTING:
+        return Wait(min(seconds, MAX_POLL_SECONDS), f"{gate.scope} is being tested by probes", gate.scope)
+    return Rejected(f"{gate.scope} failed too often and is not called for {seconds:.0f} s", seconds, gate.scope)
+
+
+def _check_quota(state: ScopeState, request: AdmissionRequest) -> Wait | None:
+    now = request.now
+    if state.meter.percent is None or state.pace(now) is Pace.FREE:
+        return None
+    if state.calls_left(request.call.priority, now) >= request.call.cost:
+        return None
+    percent = state.usage_percent(now) or 0.0
+    note = "; only critical calls go" if request.call.priority is not Priority.CRITICAL else ""
+    wait = min(USAGE_FRESH_SECONDS, state.rules.window_seconds / WINDOW_INTERVALS)
+    return Wait(wait, f"{state.name} is at {percent:.0f} % of its quota{note}", state.name)
+
+
+def check_capacity(request: AdmissionRequest) -> Wait | None:
+    """Return the wait for a slot or for the rate, whichever is longer; None when there is capacity."""
+    return longer_wait(check_slots(request), check_rate(request))
+
+
+def longer_wait(one: Wait | None, other: Wait | None) -> Wait | None:
+    """Return the longer of two waits."""
+    if one is None or other is None:
+        return one or other
+    return one if one.seconds >= other.seconds else other
+
+
+def check_slots(request: AdmissionRequest) -> Wait | None:
+    """Return a wait for the first scope without a free slot for the class."""
+    for state in request.states:
+        if state.free_slots(request.shares, request.call.priority, request.now) > 0:
+            continue
+        slots = state.slots()
+        if state.in_flight >= slots:
+            return _poll(state, f"all {slots} calls of {state.name} are in flight")
+        priority = request.call.priority.name.lower()
+        return _poll(state, f"the free calls of {state.name} are kept for classes other than {priority}")
+    return None
+
+
+def check_rate(request: AdmissionRequest) -> Wait | None:
+    """Return the longest wait for the rate of a scope."""
+    longest: Wait | None = None
+    for state in request.states:
+        seconds = state.rate_wait_seconds(request.shares, request.call.priority, request.call.cost, request.now)
+        if seconds > 0 and (longest is None or seconds > longest.seconds):
+            longest = Wait(seconds, f"{state.name} is at its rate limit", state.name)
+    return longest
+
+
+def _poll(state: ScopeState, reason: str) -> Wait:
+    """Return a wait of about the time in which one of the scope's slots becomes free."""
+    expected = state.mean_latency / max(1, state.slots())
+    return Wait(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, expected)), reason, state.name)

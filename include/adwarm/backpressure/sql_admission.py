@@ -8,8 +8,8 @@ round trip, and saves what changed in another. All times are the database's own.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
 from typing import Any, Final, TypeVar
@@ -19,12 +19,12 @@ from sqlalchemy import Connection, Engine, Table, select
 
 from adwarm.backpressure.admission import FLEET, CallOutcome, CallRequest, Decision, Grant
 from adwarm.backpressure.breakers import breaker_names, source_scope
-from adwarm.backpressure.scope_state import Ledger, Parking, ScopeState
+from adwarm.backpressure.scope_state import Ledger, Parking, ScopeRules, ScopeState
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 from adwarm.foundation.gate import CALLS_SWITCH, Gate, OpenedBy, Rule
-from adwarm.model import Priority, Scope
+from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store import gates
 from adwarm.store.capacity import capacity_grant, capacity_scope
@@ -120,6 +120,7 @@ class SqlAdmission:
         self._time = database_time
         self._on_overlong_park = on_overlong_park
         self._writer_queue = WriterQueue(engine)
+        self._rules: dict[ScopeKind, ScopeRules] = {}
 
     def admit(self, call: CallRequest) -> Decision:
         """Request one slot in every scope of the call, the fleet included, and its tokens of the rate."""
@@ -184,27 +185,29 @@ class SqlAdmission:
         grant: Grant | None = None,
     ) -> T:
         """Run an operation on the part of the budget that it needs, while the budget is locked."""
-        budget = SharedBudget(self._settings, self._rng)
+        budget = SharedBudget(self._settings, self._rng, self._rules)
         with self._writer_queue.acquire(), write_transaction(self._engine) as connection:
             rows = Rows(connection, budget)
             result = run_on(budget, rows.load(self._time, scopes, breakers, grant, lock=True))
             rows.save(self._owner)
-        for scope, seconds in budget.list_overlong_parks():
-            self._on_overlong_park(scope, seconds)
+        for state in budget.scopes.values():
+            if state.overlong_park_seconds is not None:
+                self._on_overlong_park(state.scope, state.overlong_park_seconds)
         return result
 
 
+@dataclass(slots=True)
 class Rows:
     """The rows of a budget within a transaction: loads the part that an operation needs, and saves what changed."""
 
-    def __init__(self, connection: Connection, budget: SharedBudget) -> None:
-        self._connection = connection
-        self._budget = budget
-        self._now = 0.0
-        self._scopes: dict[str, str] = {}
-        self._parkings: dict[Scope, Parking] = {}
-        self._breakers: dict[str, Breaker] = {}
-        self._grants: dict[str, tuple[Grant, bool]] = {}
+    _connection: Connection
+    _budget: SharedBudget
+    _now: float = 0.0
+    _scope_of: dict[str, Scope] = field(default_factory=dict)
+    _scopes: dict[str, str] = field(default_factory=dict)
+    _parkings: dict[Scope, Parking] = field(default_factory=dict)
+    _breakers: dict[str, Breaker] = field(default_factory=dict)
+    _grants: dict[str, tuple[Grant, bool]] = field(default_factory=dict)
 
     def load(
         self,
@@ -220,13 +223,14 @@ class Rows:
         Args:
             lock: whether to lock the budget first; the time is that of afterwards.
         """
-        names = {CALLS_SWITCH, str(FLEET), *map(str, scopes), *map(source_scope, breakers)}
-        now = self._load_names(time, sorted(names), grant, lock=lock)
+        self._scope_of = {str(scope): scope for scope in (FLEET, *scopes)}
+        names = {CALLS_SWITCH, *self._scope_of, *map(source_scope, breakers)}
+        now = self._read_named(time, names, grant, lock=lock)
         if self._budget.next_expiry <= now:
             self._load_grants()
             others = {str(scope) for grant in self._budget.grants.values() for scope in grant.scopes} - names
             if others:
-                self._load_names(time, sorted(others))
+                self._read_named(time, others)
         return now
 
     def load_all(self, time: Time) -> float:
@@ -288,13 +292,18 @@ class Rows:
             for name, value in budget.breakers.items()
             if value != self._breakers.get(name)
         ]
-        return [tuple(({**gates.to_row(gate), "data": _to_json(gate.data)}).values()) for gate in changed]
+        return [
+            tuple(({**gates.to_row(gate), "data": msgspec.json.encode(gate.data).decode()}).values())
+            for gate in changed
+        ]
 
-    def _load_names(self, time: Time, names: Sequence[str], grant: Grant | None = None, *, lock: bool = False) -> float:
-        """Load the scopes and gates of these names, and one grant."""
-        marks = _marks(names)
-        query = _rows_sql(self._connection.dialect.name, marks, marks) + (_GRANT_ROW if grant else "")
-        return self._read(time, query, [*names, *names, *([grant.id] if grant else [])], grant, lock=lock)
+    def _read_named(
+        self, time: Time, names: Collection[str], grant: Grant | None = None, *, lock: bool = False
+    ) -> float:
+        query = _rows_sql(self._connection.dialect.name, marks := _marks(names), marks)
+        if grant is None:
+            return self._read(time, query, (*names, *names), lock=lock)
+        return self._read(time, query + _GRANT_ROW, (*names, *names, grant.id), grant, lock=lock)
 
     def _read(
         self, time: Time, query: str, values: Sequence[Any], grant: Grant | None = None, *, lock: bool = False
@@ -306,7 +315,7 @@ class Rows:
         self._now = now = float(rows[0][2]) if time is database_time else time(self._connection)
         for kind, name, since, until, note, data in rows:
             if kind == "scope":
-                self._take_scope(Scope.parse(name), data)
+                self._take_scope(self._scope_of.get(name) or Scope.parse(name), data)
             elif kind == Rule.BREAKER:
                 breaker = name.removeprefix(_PREFIX)
                 self._budget.breakers[breaker] = self._breakers[breaker] = _BREAKER.decode(data)
@@ -322,7 +331,7 @@ class Rows:
 
     def _take_scope(self, scope: Scope, text: str) -> None:
         budget = self._budget
-        state = budget.scopes[scope] = ScopeState.from_json(scope, budget.rules_for(scope), text)
+        state = budget.scopes[scope] = ScopeState(scope, budget.rules_for(scope), self._now, text)
         self._scopes[state.name] = text
         if state.ledger is not None:
             budget.last_token, expiry = state.ledger.last_token, state.ledger.next_expiry
@@ -356,7 +365,7 @@ def _rows_sql(dialect: str, scopes: str, gates: str) -> str:
     return _CLOCK_ROW.format(clock_sql(dialect)) + _SCOPE_ROWS.format(scopes) + _GATE_ROWS.format(gates)
 
 
-def _marks(values: Sequence[Any]) -> str:
+def _marks(values: Collection[Any]) -> str:
     return ", ".join("?" * len(values))
 
 
@@ -373,13 +382,9 @@ def _upsert_sql(table: Table, rows: int) -> str:
     return _UPSERT.format(table.name, ", ".join(names), ", ".join([row] * rows), ", ".join(keys), changes)
 
 
-def _to_json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
 def _grant_row(grant: Grant, counted: bool, owner: str) -> tuple[Any, ...]:
     """Return the values of a grant in the order of the columns."""
-    scopes = _to_json([str(scope) for scope in grant.scopes])
+    scopes = msgspec.json.encode([str(scope) for scope in grant.scopes]).decode()
     call = (scopes, int(grant.priority), grant.cost, grant.source, grant.is_probe)
     return (grant.id, grant.token, *call, counted, owner[:120], grant.granted_at, grant.expires_at)
 

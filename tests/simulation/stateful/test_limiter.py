@@ -99,7 +99,7 @@ class LimitMachine(RuleBasedStateMachine):
     @invariant()
     def it_stays_within_bounds(self) -> None:
         """At least one call may always be in flight, and never more than the most."""
-        assert LIMIT.minimum <= self.limit.slots(LIMIT) <= LIMIT.maximum
+        assert LIMIT.minimum <= self.limit.value <= LIMIT.maximum
 
 
 TestBucket = BucketMachine.TestCase

@@ -2,25 +2,28 @@
 
 from dataclasses import replace
 from math import inf
+from random import Random
 
 import pytest
 
-from adwarm.backpressure.admission import CallRequest, Rejected, Wait
-from adwarm.backpressure.admission_rules import (
+from adwarm.backpressure.admission import CallRequest, Grant, Rejected, Wait
+from adwarm.backpressure.breakers import ScopedBreaker
+from adwarm.backpressure.concurrency import LimitRules
+from adwarm.backpressure.scope_state import Parking, ScopeRules, ScopeState
+from adwarm.backpressure.shared_budget import (
     AdmissionRequest,
+    SharedBudget,
     check_capacity,
     check_hard_limits,
     check_rate,
     check_slots,
     longer_wait,
 )
-from adwarm.backpressure.breakers import ScopedBreaker
-from adwarm.backpressure.concurrency import LimitRules
-from adwarm.backpressure.scope_state import Parking, ScopeRules, ScopeState
 from adwarm.backpressure.token_bucket import BucketRules
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 from adwarm.foundation.gate import CALLS_SWITCH, FOREVER, Gate, Rule
 from adwarm.model import Priority, Scope
+from adwarm.settings import BackpressureSettings
 
 NOW = 10_000.0
 RULES = ScopeRules(LimitRules(maximum=4), BucketRules(5.0, 8.0), 3600.0, True, 86_400.0)
@@ -117,9 +120,15 @@ def test_an_open_breaker_rejects_and_probes_are_waited_for() -> None:
 
 
 def test_a_call_past_a_breaker_that_is_not_closed_is_a_probe() -> None:
-    """Whether it is open or half-open."""
-    found = [_request(breakers=each).is_probe for each in ((), (CLOSED,), (CLOSED, OPEN), (TESTED, CLOSED))]
-    assert found == [False, False, True, True]
+    """Whether it is open or half-open; a call past closed ones is none."""
+    found = []
+    for state in (CLOSED, Breaker(BreakerState.OPEN, NOW - 30, NOW), Breaker(BreakerState.HALF_OPEN, NOW)):
+        budget = SharedBudget(BackpressureSettings(), Random(1))
+        budget.breakers["meta"] = state
+        grant = budget.admit(CallRequest((), Priority.LOW, "meta"), NOW)
+        assert isinstance(grant, Grant)
+        found.append(grant.is_probe)
+    assert found == [False, True, True]
 
 
 def test_a_slot_is_polled_for_as_long_as_a_call_takes() -> None:

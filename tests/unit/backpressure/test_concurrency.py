@@ -22,7 +22,7 @@ def test_the_limit_stays_in_bounds_and_is_cut_at_most_once_a_second(
         now += passed
         before = limit
         limit = limit.after_success(RULES, in_flight) if success else limit.after_overload(RULES, now)
-        assert 1 <= limit.slots(RULES) <= 20
+        assert 1 <= limit.value <= 20
         if limit.decreased_at != before.decreased_at:
             cuts.append(now)
 
@@ -35,7 +35,7 @@ def test_it_grows_by_one_in_a_limits_worth_of_successes() -> None:
     for _ in range(11):
         limit = limit.after_success(RULES, 10)
 
-    assert limit.slots(RULES) == 11
+    assert 11 <= limit.value < 12
 
 
 def test_an_idle_limit_does_not_grow() -> None:
@@ -43,19 +43,13 @@ def test_an_idle_limit_does_not_grow() -> None:
     assert ConcurrencyLimit(10.0) == ConcurrencyLimit(10.0).after_success(RULES, 2)
 
 
-def test_a_smaller_setting_takes_effect_at_once() -> None:
-    """A stored value above the maximum counts as the maximum."""
-    assert ConcurrencyLimit(500.0).slots(RULES) == 20
-
-
 def test_it_grows_when_half_of_it_is_in_use() -> None:
-    """By one by the limit, within its bounds; a sum that falls short by rounding is a whole call."""
+    """By one by the limit, within its bounds."""
     assert ConcurrencyLimit(10.0) == ConcurrencyLimit(10.0, 0.0)
     assert ConcurrencyLimit(10.0, 5.0).after_success(RULES, 5) == ConcurrencyLimit(10.1, 5.0)
     assert ConcurrencyLimit(10.0).after_success(RULES, 4) == ConcurrencyLimit(10.0)
     assert ConcurrencyLimit(0.5).after_success(RULES, 1).value == 1.5
     assert ConcurrencyLimit(19.99).after_success(RULES, 15).value == 20
-    assert [ConcurrencyLimit(value).slots(RULES) for value in (0.2, 4.99, 5 - 1e-10)] == [1, 4, 5]
 
 
 def test_it_is_cut_by_a_fifth_once_a_second() -> None:

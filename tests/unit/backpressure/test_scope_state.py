@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.backpressure import FLEET
+from adwarm.backpressure.concurrency import ConcurrencyLimit
 from adwarm.backpressure.quota_usage import Pace
 from adwarm.backpressure.scope_state import Parking, ScopeRules, ScopeState
 from adwarm.backpressure.token_bucket import BucketRules
@@ -193,6 +194,15 @@ def test_the_highest_figure_about_the_scope_itself_counts() -> None:
     assert 0.5 <= state.parking.remaining_seconds(NOW) <= 0.56
 
 
+def test_the_limit_in_whole_calls_is_within_its_bounds() -> None:
+    """A smaller setting takes effect at once, and a sum that falls short by rounding is a whole call."""
+    state, found = make(max_concurrent=20), []
+    for value in (0.2, 4.99, 5 - 1e-10, 500.0):
+        state.limit = ConcurrencyLimit(value)
+        found.append(state.slots())
+    assert found == [1, 4, 5, 20]
+
+
 def test_a_stored_scope_is_unchanged() -> None:
     """Limit, rate, figures, latencies and demand come back as they were; the parking is a gate of its own."""
     state = make(max_concurrent=10)
@@ -203,7 +213,7 @@ def test_a_stored_scope_is_unchanged() -> None:
     state.record_grant(Priority.HIGH, 1.0, NOW + 31)
     state.slot_demand.record_wait(Priority.LOW, NOW + 31)
     state.rate_demand.record_wait(Priority.CRITICAL, NOW + 31)
-    again = ScopeState.from_json(APP, state.rules, state.to_json())
+    again = ScopeState(APP, state.rules, NOW, state.to_json())
     assert again.to_json() == state.to_json()
     assert again.latency_baseline.observe(60.0, NOW + 40)
     assert (again.mean_latency, again.in_flight_by_class) == (state.mean_latency, [0, 1, 0, 0])

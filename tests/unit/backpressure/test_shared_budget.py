@@ -271,4 +271,4 @@ def test_a_park_that_was_cut_is_reported() -> None:
     budget = make()
     for scope, seconds in ((ACCOUNT, 9e9), (OTHER, 60.0)):
         budget.release(call(budget, scope, APP), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), seconds, scope), NOW)
-    assert budget.list_overlong_parks() == [(ACCOUNT, 9e9)]
+    assert budget.scopes[ACCOUNT].overlong_park_seconds == 9e9
