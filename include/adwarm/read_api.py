@@ -14,9 +14,9 @@ from adwarm.serving.api.app import Startable, build_application
 from adwarm.serving.chain_steps import LibraryLoader
 from adwarm.serving.drainers import BATCH_SIZE, describe_fetching, make_drainer
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.local_caches import QueryWatcher
 from adwarm.serving.misses import QueueMissHandler
 from adwarm.serving.open_log import OpenLog
+from adwarm.serving.query_watcher import QueryWatcher
 from adwarm.serving.services import ServingMetrics, ServingServices
 from adwarm.serving.tokens import TokenAuthenticator
 

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import BaseNotifier
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
-from adwarm.recovery.channels import Message
+from adwarm.recovery.messages import Message
 from adwarm.settings.recovery_sections import NotifierChannel
 
 _PLACEHOLDER = re.compile(r"\{(title|text|html|kind|key)\}")

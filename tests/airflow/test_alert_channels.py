@@ -24,7 +24,8 @@ from airflow.sdk.listener import get_listener_manager
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, ReportKey
-from adwarm.recovery.channels import AD_FATIGUE, WEEKLY_DIGEST, AppriseSender, LogSender, Message, build_message
+from adwarm.recovery.channels import AppriseSender, LogSender
+from adwarm.recovery.messages import AD_FATIGUE, WEEKLY_DIGEST, Message, build_message
 from adwarm.runtime import Runtime
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
 from adwarm.store.alerts import OPENED, Channels, NewAlert, StoredAlert, list_alerts, list_deliveries, open_event

@@ -111,7 +111,8 @@ def send_tests(*, as_json: bool) -> None:
 
 
 def _send_test(channel: "Channel") -> SentMessage:
-    from adwarm.recovery.channels import build_test_message, describe_failure
+    from adwarm.recovery.channels import describe_failure
+    from adwarm.recovery.messages import build_test_message
 
     try:
         channel.send(build_test_message(channel.name))

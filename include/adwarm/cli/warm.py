@@ -88,7 +88,7 @@ def _parse_keys(accounts: "Sequence[str]", date_ranges: "Sequence[str]", report:
 
 def _print_result(result: "BatchResult", *, as_json: bool) -> None:
     """Print what was fetched; exits with 1 unless every report is served."""
-    from adwarm.prefetch.progress_log import describe_result, describe_stored_days
+    from adwarm.prefetch.outcome_texts import describe_result, describe_stored_days
 
     calls = _calls_by_account(result.outcomes)
     if as_json:
@@ -120,7 +120,8 @@ def _fetch(runtime: "Runtime", keys: "Sequence[ReportKey]", priority: "Priority"
     from adwarm.actions.warm_now import describe_keys, name_accounts
     from adwarm.foundation.clock import SystemClock
     from adwarm.prefetch import KeyRequest
-    from adwarm.prefetch.progress_log import ProgressLog, describe_result
+    from adwarm.prefetch.outcome_texts import describe_result
+    from adwarm.prefetch.progress_log import ProgressLog
 
     requests = [KeyRequest(key) for key in keys]
     services = replace(runtime.action_services, clock=SystemClock())  # `--at` is not when it was done

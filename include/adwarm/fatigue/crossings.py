@@ -22,7 +22,7 @@ from adwarm.fatigue.recommendation import describe_loss, identify, recommend
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.recovery import RecoveryPipeline
-from adwarm.recovery.channels import AD_FATIGUE
+from adwarm.recovery.messages import AD_FATIGUE
 from adwarm.store import Context, fatigue_days
 from adwarm.store.alerts import NewAlert, list_alerted_ads
 from adwarm.store.scores import EarlierScore, StoredScore, find_earlier, find_newest_days, list_parts, list_worst

@@ -11,6 +11,15 @@ from adwarm.foundation.wording import format_some
 from adwarm.model import MANUAL_CAUSE, CallCause, ReportKey, Window
 from adwarm.store.entries import Entry
 
+_SEVERITY_ORDER: tuple[type[AdwarmError], ...] = (TokenDead, NoCapacity, Refused, Transient, Denied, Permanent)
+"""Which error represents many, the most severe first.
+
+A dead token comes first: no retry helps until a human has renewed it. Errors that pass by themselves follow, a
+requested wait before a guessed one. Permanent ones come last, so that one bad key does not cost the others their retry.
+An error of none of these classes comes before `Denied` and `Permanent`.
+"""
+_UNKNOWN_SEVERITY = _SEVERITY_ORDER.index(Denied) - 0.5
+
 
 class KeyStatus(StrEnum):
     """How a key ended; every outcome but `fetched` and `fresh` has a reason."""
@@ -130,16 +139,6 @@ def make_fetched(request: KeyRequest, published: Published, seconds: float | Non
 
 def _passes_by_itself(error: AdwarmError | None) -> bool:
     return isinstance(error, Transient) and not isinstance(error, Blocked)
-
-
-_SEVERITY_ORDER: tuple[type[AdwarmError], ...] = (TokenDead, NoCapacity, Refused, Transient, Denied, Permanent)
-"""Which error represents many, the most severe first.
-
-A dead token comes first: no retry helps until a human has renewed it. Errors that pass by themselves follow, a
-requested wait before a guessed one. Permanent ones come last, so that one bad key does not cost the others their retry.
-An error of none of these classes comes before `Denied` and `Permanent`.
-"""
-_UNKNOWN_SEVERITY = _SEVERITY_ORDER.index(Denied) - 0.5
 
 
 def most_severe_error(errors: Iterable[AdwarmError]) -> AdwarmError | None:

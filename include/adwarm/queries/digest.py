@@ -18,7 +18,7 @@ from adwarm.queries.fatigue_ads import AccountFilter, ListedAd, get_first_fresh_
 from adwarm.queries.fatigue_overview import count_due, list_due
 from adwarm.queries.worth import get_worth
 from adwarm.recovery.alerts import StoredAlerts
-from adwarm.recovery.channels import WEEKLY_DIGEST
+from adwarm.recovery.messages import WEEKLY_DIGEST
 from adwarm.settings import Settings
 from adwarm.store import Context, access_tokens, alerts, read_traffic, warm_usage
 from adwarm.store.gates import list_closed

@@ -14,14 +14,8 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Engine
 
 from adwarm.foundation.redaction import log_unexpected
-from adwarm.recovery.channels import (
-    LOG_CHANNEL,
-    Channel,
-    LogSender,
-    build_message,
-    combine_messages,
-    describe_failure,
-)
+from adwarm.recovery.channels import LOG_CHANNEL, Channel, LogSender, describe_failure
+from adwarm.recovery.messages import build_message, combine_messages
 from adwarm.settings import AlertSettings
 from adwarm.store.alerts import Channels, ClaimedNotice, StoredAlert, claim_notices, finish_notice
 

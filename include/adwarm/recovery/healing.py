@@ -23,6 +23,8 @@ from adwarm.store.healing_runs import HealingRun, HealingStore
 log = logging.getLogger(__name__)
 _LONGEST_WAIT_SECONDS = 10.0
 _POLL_SECONDS = 0.2
+HealingFunction = Callable[..., Any]
+"""Called with the keyword arguments of `describe_failure`; its result says what it did."""
 
 
 class Healer(Protocol):
@@ -112,10 +114,6 @@ def _build_run(healer: Healer, failure: Failure, started: datetime, clock: Clock
     seconds = max(0.0, (clock.now() - started).total_seconds())
     scope, source = redact(healer.scope(failure)), failure.call.source
     return HealingRun(started, healer.action, scope, source, failure.kind, seconds=seconds, owner=owner)
-
-
-HealingFunction = Callable[..., Any]
-"""Called with the keyword arguments of `describe_failure`; its result says what it did."""
 
 
 class CustomHealer:

@@ -1,22 +1,22 @@
-"""Caches of one process, and how it learns that one is to be cleared or that a report has another query."""
+"""Caches of one process, and how it learns that one is to be cleared."""
 
 import asyncio
-import logging
 import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from sqlalchemy import Engine
 
-from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import ReportKey
 from adwarm.recovery import Failure
 from adwarm.recovery.call import STORED_DATA
 from adwarm.recovery.retry import ErrorFilter
-from adwarm.settings import Settings
-from adwarm.store import entries, report_versions
+from adwarm.store import entries
+
+ClearScope = Literal["key", "account", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,6 @@ def run_in_loop(loop: asyncio.AbstractEventLoop | None, work: Callable[[], None]
         work()
     else:
         loop.call_soon_threadsafe(work)
-
-
-ClearScope = Literal["key", "account", "all"]
 
 
 class CacheClear:
@@ -140,45 +137,3 @@ def _parse_key(text: str | None) -> ReportKey | None:
         return ReportKey.parse(*text.replace("[", "").replace("]", "").split()) if text else None
     except (BadRequest, TypeError):
         return None
-
-
-log = logging.getLogger(__name__)
-POLL_SECONDS: Final = 1.0
-
-
-class QueryWatcher:
-    """Reads once a second which queries are in use. Start it in the event loop that serves.
-
-    Args:
-        settings: the settings that the readers of this process share.
-    """
-
-    def __init__(self, engine: Engine, settings: Settings, seconds: float = POLL_SECONDS) -> None:
-        self._engine = engine
-        self._settings = settings
-        self._seconds = seconds
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop reading."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def refresh(self) -> None:
-        """Read which queries are in use; the last known ones stay while the database cannot be reached."""
-        try:
-            specs = report_versions.load_specs(self._engine, self._settings.reports)
-        except Transient as error:
-            log.debug("the queries of reports cannot be read: %s", error)
-            return
-        self._settings.use_specs(specs)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds)
-            await asyncio.to_thread(self.refresh)

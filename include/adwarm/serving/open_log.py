@@ -49,6 +49,8 @@ _LINES_AT_ONCE = 1_000
 _WARN_SECONDS = 60.0
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 log = logging.getLogger(__name__)
+_ENCODER: Final = msgspec.json.Encoder()
+_PARSE: Final = pj.ParseOptions(explicit_schema=OPEN_FILE_SCHEMA, unexpected_field_behavior="error")
 
 
 class Open(msgspec.Struct, frozen=True, gc=False):
@@ -273,9 +275,7 @@ def make_instance_id() -> str:
     return f"{host}_{os.getpid()}_{secrets.token_hex(4)}"
 
 
-_ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(_OpenLine)
-_PARSE: Final = pj.ParseOptions(explicit_schema=OPEN_FILE_SCHEMA, unexpected_field_behavior="error")
 
 
 def publish_lines(files: OpenFiles, path: Path) -> int:

@@ -52,6 +52,8 @@ _COMPLETE_SOURCES = frozenset({"entry", "upstream"})
 _FRESH_STATUSES = frozenset({ReadStatus.HIT, ReadStatus.FETCHED})
 STORE_ERRORS: Final = (Transient, OSError, SQLAlchemyError)
 """What reading an entry raises when its database cannot be reached or is too slow."""
+_SHOWN = 20
+_LOOKED_UP = frozenset({KeyStatus.FAILED, KeyStatus.STALE})
 
 
 def order_steps(steps: Sequence[FallbackSettings], *, wants_fresh: bool) -> tuple[FallbackSettings, ...]:
@@ -258,10 +260,6 @@ def _describe(run: FallbackRun[ReadResult], first: ReadResult) -> ReadResult:
 
 def _join(texts: Sequence[str]) -> str:
     return "; ".join(dict.fromkeys(text for text in texts if text))
-
-
-_SHOWN = 20
-_LOOKED_UP = frozenset({KeyStatus.FAILED, KeyStatus.STALE})
 
 
 def look_up_fallbacks(chain: ReadChain, result: BatchResult) -> BatchResult:

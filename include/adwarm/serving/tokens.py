@@ -65,6 +65,8 @@ ID_READS_PER_SECOND: Final = 20.0
 """The most statements a second that read the list of ids, whatever is sent."""
 _THREADS: Final = 2
 _NO_HASH: Final = "0" * 64
+Credentials = tuple[str, str]
+"""Id of a token, and the hash of the secret that came with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,6 @@ def make_token() -> NewToken:
 def hash_secret(secret: str) -> str:
     """Return the SHA-256 of a secret in hex, as it is stored."""
     return sha256(secret.encode()).hexdigest()
-
-
-Credentials = tuple[str, str]
-"""Id of a token, and the hash of the secret that came with it."""
 
 
 @dataclass(slots=True)

@@ -48,6 +48,8 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "spend": ("cost", "amount_spent"),
     "inline_link_clicks": ("link_clicks",),
 }
+_VERSIONS: Final = ("updated_time", "_fivetran_synced")
+_SYNCED: Final = ("_fivetran_synced",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,6 @@ class Layout:
     account_table: LookupTable | None = None
     loads_table: LoadsTable | None = None
 
-
-_VERSIONS: Final = ("updated_time", "_fivetran_synced")
-_SYNCED: Final = ("_fivetran_synced",)
 
 LAYOUTS: Final[Mapping[str, Layout]] = {
     layout.name: layout

@@ -51,6 +51,7 @@ _CONNECT_LIMIT = {"postgresql", "mysql", "mariadb"}
 
 _ALWAYS_ZONED = {"bigquery": "TIMESTAMP"}
 """Types with a zone whose name does not say so, by dialect."""
+_used_engines: "WeakSet[Engine]" = WeakSet()
 
 
 class SqlSource(TabularSource):
@@ -227,6 +228,5 @@ def _forget_connections() -> None:
         engine.dispose(close=False)
 
 
-_used_engines: "WeakSet[Engine]" = WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_connections)

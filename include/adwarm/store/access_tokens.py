@@ -17,6 +17,11 @@ from adwarm.model import AccessToken, TokenScope
 from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import read_transaction, write_transaction
 
+Counter = Literal["new_keys", "refetches"]
+_COUNTERS: Final = ("new_keys", "refetches")
+MAX_SESSIONS: Final = 20
+"""Sessions of one token; a login beyond it ends the oldest one."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
@@ -116,10 +121,6 @@ def _stored(row: Row[Any]) -> StoredToken:
     return StoredToken(read_token(row), row.secret_hash, row.last_used_at)
 
 
-Counter = Literal["new_keys", "refetches"]
-_COUNTERS: Final = ("new_keys", "refetches")
-
-
 def add_day_count(connection: Connection, name: tuple[str, date, Counter], count: int, limit: int) -> bool:
     """Add to the count of a token on a day, unless that would exceed its limit.
 
@@ -145,10 +146,6 @@ def get_day_count(connection: Connection, token_id: str, day: date, counter: Cou
     """Return one count of a token on a UTC day."""
     query = select(table.c[counter]).where(table.c.id == token_id, table.c.counted_day >= day)
     return int(connection.execute(query).scalar_one_or_none() or 0)
-
-
-MAX_SESSIONS: Final = 20
-"""Sessions of one token; a login beyond it ends the oldest one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,26 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 T = TypeVar("T")
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+ROW_ID = BigInteger().with_variant(Integer, "sqlite")
+"""Type of an id that the database counts up."""
+_FACTS: Final[dict[str, tuple[Any, ...]]] = {
+    "id": (ROW_ID, "Sequence number."),
+    "account_id": (24, "Account id."),
+    "spec_hash": (12, "Hash of the query: level, fields and attribution."),
+    "date_range": (40, "Preset, or `YYYY-MM-DD..YYYY-MM-DD`."),
+    "report": (40, "Report of the settings."),
+    "since": ("First day, included.",),
+    "until": ("Last day, included.",),
+}
+"""What a column of the name is in every table, unless its annotation says otherwise."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -122,28 +142,7 @@ def _compile_seconds_between_for_sqlite(element: seconds_between, compiler: SQLC
     return f"((julianday({end}) - julianday({start})) * 86400.0)"
 
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-ROW_ID = BigInteger().with_variant(Integer, "sqlite")
-"""Type of an id that the database counts up."""
 _TYPES: Final[dict[Any, Any]] = {bool: Boolean, int: Integer, float: Float, date: Date, datetime: UtcDateTime}
-_FACTS: Final[dict[str, tuple[Any, ...]]] = {
-    "id": (ROW_ID, "Sequence number."),
-    "account_id": (24, "Account id."),
-    "spec_hash": (12, "Hash of the query: level, fields and attribution."),
-    "date_range": (40, "Preset, or `YYYY-MM-DD..YYYY-MM-DD`."),
-    "report": (40, "Report of the settings."),
-    "since": ("First day, included.",),
-    "until": ("Last day, included.",),
-}
-"""What a column of the name is in every table, unless its annotation says otherwise."""
 
 
 def table_of(kind: Any, name: str, *more: SchemaItem, key: Sequence[str], grows: str, bound: str) -> Table:

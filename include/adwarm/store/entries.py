@@ -31,6 +31,7 @@ payload = Table(
     value_column("body", LargeBinary),
     value_column("created_at", UtcDateTime()),
 )
+_ZONES = select(account.c.id, account.c.data_zone).where(account.c.id.in_(bindparam("names", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +383,6 @@ def delete_orphans(engine: Engine, before: datetime) -> Iterator[int]:
 
 
 _KEY = tuple_(*(table.c[name] for name in ("account_id", "since", "until", "spec_hash")))
-_ZONES = select(account.c.id, account.c.data_zone).where(account.c.id.in_(bindparam("names", expanding=True)))
 _WITH_ZONES = (
     select(account.c.data_zone, table)
     .select_from(table.outerjoin(account, account.c.id == table.c.account_id))

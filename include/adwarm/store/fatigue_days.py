@@ -18,6 +18,8 @@ DayKey = tuple[str, date]
 """Account id and as-of day."""
 _NEW = "-"
 """Input hash of a row that is locked and not stored yet."""
+MonthKey = tuple[str, date]
+"""Account id and the first day of the month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,6 @@ def save(connection: Connection, inputs: Mapping[DayKey, ScoreInputs], at: datet
         for (account_id, as_of), item in sorted(inputs.items())
     ]
     upsert(connection, table, rows)
-
-
-MonthKey = tuple[str, date]
-"""Account id and the first day of the month."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ _CONTENT_TYPES = {
 }
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")
+OnDamage = Callable[[Exception, str | None, str | None], object]
+"""Gets the error about damaged data, the account that the data belongs to, and what it holds, such as a report key."""
 
 
 class StoredObject(NamedTuple):
@@ -307,10 +309,6 @@ def _write(path: Path, data: bytes) -> None:
         write_private_file(path, data, verify=True)
     except FileNotFoundError as error:  # which to callers of `get` means that the object is absent
         raise OSError(errno.ESTALE, "the folder was deleted meanwhile") from error
-
-
-OnDamage = Callable[[Exception, str | None, str | None], object]
-"""Gets the error about damaged data, the account that the data belongs to, and what it holds, such as a report key."""
 
 
 def ignore_damage(error: Exception, account_id: str | None, subject: str | None) -> None:

@@ -17,6 +17,8 @@ from adwarm.store.database import read_statement, read_transaction, upsert
 TOTAL: Final = "total"
 _SHORT: Final = f"groups {TOTAL}: "
 """Begins the part of `missing` that says what the groups of a day lack beside the rows without breakdowns."""
+ContentSums = tuple[int, int, int]
+"""Number of stored days, sum of their versions, and number of settled ones: one of them grows with every change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +134,6 @@ def list_contents(
         for account_id, *values in connection.execute(query):
             contents.setdefault(account_id, []).append(DayContent(*values))
     return contents
-
-
-ContentSums = tuple[int, int, int]
-"""Number of stored days, sum of their versions, and number of settled ones: one of them grows with every change."""
 
 
 def sum_contents(engine: Engine, account_ids: Iterable[str], spec_hash: str, since: date) -> dict[str, ContentSums]:

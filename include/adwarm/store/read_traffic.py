@@ -55,6 +55,15 @@ READ = "read"
 """Answering a reader of the read API or of the command line."""
 LatencyKey = tuple[datetime, str]
 """First moment of an hour or of a day (UTC), and what was done."""
+# Grows with hours times causes. Maintenance deletes old rows.
+call_hour = Table(
+    "call_hour",
+    metadata,
+    key_column("hour", UtcDateTime()),
+    key_column("cause", String(16)),
+    key_column("strategy", String(80)),
+    value_column("calls", Integer, 0),
+)
 
 
 def add_latencies(connection: Connection, latencies: Mapping[LatencyKey, Latencies]) -> None:
@@ -186,17 +195,6 @@ def add_up(hours: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _sum(name: str, condition: ColumnElement[bool] | None = None) -> Label[Any]:
     column = table.c[name] if condition is None else case((condition, table.c[name]), else_=0)
     return func.coalesce(func.sum(column), 0).label(name)
-
-
-# Grows with hours times causes. Maintenance deletes old rows.
-call_hour = Table(
-    "call_hour",
-    metadata,
-    key_column("hour", UtcDateTime()),
-    key_column("cause", String(16)),
-    key_column("strategy", String(80)),
-    value_column("calls", Integer, 0),
-)
 
 
 @dataclass(frozen=True, slots=True)

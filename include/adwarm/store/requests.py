@@ -26,6 +26,8 @@ from adwarm.model import Priority, ReportKey
 from adwarm.store.columns import UtcDateTime, from_row, table_of, to_row
 from adwarm.store.database import BATCH_ROWS, read_transaction
 
+_TIMESTAMP_COLUMNS = frozenset({"enqueued_at", "deadline", "lease_until", "finished_at", "not_before"})
+
 
 class RequestStatus(StrEnum):
     """The state of a request. The last four are final, and each of them except `completed` has an error."""
@@ -268,9 +270,6 @@ def delete_finished(connection: Connection, before: float) -> int:
     """Delete requests that ended before `before`, at most `BATCH_ROWS` of them, and return how many."""
     old = select(table.c.id).where(table.c.finished_at < to_datetime(before)).order_by(table.c.finished_at)
     return connection.execute(delete(table).where(table.c.id.in_(old.limit(BATCH_ROWS)))).rowcount
-
-
-_TIMESTAMP_COLUMNS = frozenset({"enqueued_at", "deadline", "lease_until", "finished_at", "not_before"})
 
 
 def to_datetime(seconds: float) -> datetime:

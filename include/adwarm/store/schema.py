@@ -28,6 +28,8 @@ from adwarm.store.upgrades import (
 )
 
 _ANEW = "delete all that is stored and start anew with `adwarm db reset --yes`"
+_STEPS = 1_000
+"""Instructions of SQLite's machine between two looks at the time."""
 
 
 def upgrade(engine: Engine, clock: Clock | None = None) -> str:
@@ -185,10 +187,6 @@ def require_objects(context: Context) -> None:
     if is_used:
         text, advice = "the folder of the stored days is gone", "mount it, or restore a backup"
         raise StorageError(describe_storage_problem(path, DATA_SETTING, text, advice), code="objects_gone")
-
-
-_STEPS = 1_000
-"""Instructions of SQLite's machine between two looks at the time."""
 
 
 class QuickCheck(NamedTuple):

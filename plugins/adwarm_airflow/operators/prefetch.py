@@ -87,7 +87,7 @@ class PrefetchInsightsOperator(BaseOperator):
 
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; Airflow calls this again after each deferral."""
-        from adwarm.prefetch.progress_log import describe_denied, describe_result, list_denied
+        from adwarm.prefetch.outcome_texts import describe_denied, describe_result, list_denied
         from adwarm.serving.read_chain import describe_fallbacks
         from adwarm_airflow.task_context import connection_change_warnings
 

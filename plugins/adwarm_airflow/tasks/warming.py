@@ -23,7 +23,7 @@ from adwarm.planning.strategy_schedule import (
 )
 from adwarm.planning.strategy_use import check_unused, report_strategies
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
-from adwarm.prefetch.progress_log import describe_denied, describe_left_out
+from adwarm.prefetch.outcome_texts import describe_denied, describe_left_out
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back

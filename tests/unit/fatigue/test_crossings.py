@@ -14,7 +14,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus
 from adwarm.recovery import RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
-from adwarm.recovery.channels import build_message
+from adwarm.recovery.messages import build_message
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, alerts
 from adwarm.store.error_events import ErrorLog

@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.model import ReportKey
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest, KeyStatus
-from adwarm.prefetch.progress_log import (
+from adwarm.prefetch.outcome_texts import (
     describe_denied,
     describe_left_out,
     describe_outcomes,

@@ -14,7 +14,8 @@ from adwarm.model import AccessToken, Account, CallCause, CauseKind, TokenScope
 from adwarm.queries.digest import build_digest, send_digest
 from adwarm.recovery import StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
-from adwarm.recovery.channels import AppriseSender, build_message
+from adwarm.recovery.channels import AppriseSender
+from adwarm.recovery.messages import build_message
 from adwarm.settings import Settings
 from adwarm.settings.recovery_sections import AppriseChannel
 from adwarm.store import (

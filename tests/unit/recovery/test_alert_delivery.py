@@ -14,7 +14,7 @@ from adwarm.maintenance.runner import StepBudget
 from adwarm.maintenance.steps import make_deliver_alerts
 from adwarm.recovery import StoredAlerts, alert_delivery
 from adwarm.recovery.alert_delivery import NoticeSender, flush_notices
-from adwarm.recovery.channels import Message
+from adwarm.recovery.messages import Message
 from adwarm.settings import AlertSettings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
 from adwarm.store.alerts import alert_delivery as notices

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.recovery.alerts import get_next_step
-from adwarm.recovery.channels import build_message, build_test_message, combine_messages
+from adwarm.recovery.messages import build_message, build_test_message, combine_messages
 from adwarm.store.alerts import OPENED, RESOLVED, StoredAlert
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from adwarm.foundation.errors import BadRequest, Transient
-from adwarm.recovery.channels import AppriseSender, LogSender, Message, describe_failure
+from adwarm.recovery.channels import AppriseSender, LogSender, describe_failure
+from adwarm.recovery.messages import Message
 from adwarm.settings.recovery_sections import AppriseChannel
 from tests.support.alert_sink import run_sink
 

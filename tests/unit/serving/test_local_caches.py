@@ -13,9 +13,10 @@ from adwarm.foundation.errors import Corrupt, Transient
 from adwarm.model import ReportKey
 from adwarm.recovery import Call, Failure
 from adwarm.recovery.retry import ErrorFilter
-from adwarm.serving import local_caches
+from adwarm.serving import query_watcher
 from adwarm.serving.hit_parts import HitParts
-from adwarm.serving.local_caches import CacheClear, CacheSelection, LocalCaches, QueryWatcher
+from adwarm.serving.local_caches import CacheClear, CacheSelection, LocalCaches
+from adwarm.serving.query_watcher import QueryWatcher
 from adwarm.settings import Settings
 from adwarm.store import Context, entries, report_versions
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, ReaderHarness
@@ -169,6 +170,6 @@ def test_a_switch_is_noticed(engine: Engine, monkeypatch: pytest.MonkeyPatch) ->
     def lost(*arguments: object) -> None:
         raise Transient("the database is away")
 
-    monkeypatch.setattr(local_caches.report_versions, "load_specs", lost)
+    monkeypatch.setattr(query_watcher.report_versions, "load_specs", lost)
     QueryWatcher(engine, old).refresh()
     assert old.spec("default").level == "campaign"

@@ -31,6 +31,31 @@ _THREADS = 4
 """Threads of the routes: few, so that a flood of slow requests leaves connections and memory to the hits."""
 _DESCRIPTION = """Reads reports from adwarm's cache. Every route but `/healthz` and `/readyz` needs a token:
 `Authorization: Bearer adwarm_...`. Errors are problem details (RFC 9457)."""
+ALLOWED_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "If-None-Match",
+    "Prefer",
+    "Adwarm-Actor",
+    "Adwarm-Priority",
+    "Adwarm-Request",
+    "Adwarm-Trigger",
+)
+EXPOSED_HEADERS: Final = (
+    "ETag",
+    "Age",
+    "Cache-Status",
+    "Retry-After",
+    "Location",
+    "Preference-Applied",
+    "Adwarm-Actions",
+    "Adwarm-Degraded",
+    "Adwarm-Reason",
+    "Adwarm-Request",
+    "Adwarm-Source",
+    "Adwarm-Window",
+)
+_PREFLIGHT_SECONDS = 600
 
 
 def create_app(services: ServingServices) -> FastAPI:
@@ -135,33 +160,6 @@ async def _answer_status(request: Request, error: Exception) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=headers)
     return _respond(describe_status(status, headers))
-
-
-ALLOWED_HEADERS: Final = (
-    "Authorization",
-    "Content-Type",
-    "If-None-Match",
-    "Prefer",
-    "Adwarm-Actor",
-    "Adwarm-Priority",
-    "Adwarm-Request",
-    "Adwarm-Trigger",
-)
-EXPOSED_HEADERS: Final = (
-    "ETag",
-    "Age",
-    "Cache-Status",
-    "Retry-After",
-    "Location",
-    "Preference-Applied",
-    "Adwarm-Actions",
-    "Adwarm-Degraded",
-    "Adwarm-Reason",
-    "Adwarm-Request",
-    "Adwarm-Source",
-    "Adwarm-Window",
-)
-_PREFLIGHT_SECONDS = 600
 
 
 def with_cors(app: ASGIApp, settings: ServingSettings) -> ASGIApp:

@@ -43,6 +43,10 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"referrer-policy", b"no-referrer"),
 )
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+log = logging.getLogger(__name__)
+_TITLES = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large"}
+_MAX_ERRORS = 5
+_INVALID_JSON = "the body is not valid JSON"
 
 
 def describe_problem(problem: Problem) -> tuple[list[Header], bytes]:
@@ -82,12 +86,6 @@ def _describe(status: int) -> dict[str, Any]:
     headers = _RETRY_AFTER if status in {429, 503} else {}
     content = {CONTENT_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}}
     return {"description": _TEXTS[status], "content": content, **({"headers": headers} if headers else {})}
-
-
-log = logging.getLogger(__name__)
-_TITLES = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large"}
-_MAX_ERRORS = 5
-_INVALID_JSON = "the body is not valid JSON"
 
 
 def find_problem(error: Exception) -> Problem | None:

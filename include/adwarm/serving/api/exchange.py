@@ -20,9 +20,9 @@ from adwarm.serving import http_headers
 from adwarm.serving.api.errors import NO_STORE, SECURITY_HEADERS, Header, describe_problem
 from adwarm.serving.api.heads import ParsedRequest
 from adwarm.serving.api.insights_request import InsightsQuery, choose_shape, is_insights_path
-from adwarm.serving.hit_parts import Representations, Selection
 from adwarm.serving.problems import ANSWER_SECONDS, Problem
 from adwarm.serving.reader import ReadResult, ReadStatus
+from adwarm.serving.representations import Representations, Selection
 from adwarm_client import api_headers
 
 ACTOR_HEADER: Final = b"adwarm-actor"
@@ -31,6 +31,7 @@ TRIGGER_HEADER: Final = b"adwarm-trigger"
 """Why the client asks: `open`, `poll` or `revalidate`."""
 _RELOADS = frozenset({b"poll", b"revalidate"})
 _ACTORS = {actor.value: actor for actor in (Actor.HUMAN, Actor.EMBEDDED, Actor.API)}
+T = TypeVar("T")
 
 
 def is_reload(trigger: bytes | None) -> bool:
@@ -123,9 +124,6 @@ def _describe(result: ReadResult, now: datetime) -> list[Header]:
     if result.other_window is not None:
         named.append((api_headers.WINDOW, str(result.other_window)))
     return [(name.lower().encode(), text.encode()) for name, text in named]
-
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)

@@ -29,6 +29,10 @@ MAX_PATH_BYTES: Final = 2_048
 """The most bytes of a path with its query."""
 MAX_BODY_BYTES: Final = 65_536
 _TOKEN_KEY = "adwarm.token"
+ACTOR_TEXT = "Who opens the report; only the token of a trusted backend may say so."
+PARTIAL_TEXT = "`allow-partial` allows an answer of other days than those asked for, which names its days."
+ActorHeader = Annotated[ActorName | None, Header(alias="Adwarm-Actor", description=ACTOR_TEXT)]
+AccountPath = Annotated[str, Path(description="Account id, such as `act_1234`.")]
 
 
 def check_path_bytes(size: int) -> None:
@@ -167,7 +171,3 @@ NEEDS_READ = Depends(_demand(TokenScope.READ))
 NEEDS_ADMIN = Depends(_demand(TokenScope.ADMIN))
 CHECKS_QUERY = Depends(_check_query)
 Services = Annotated[ServingServices, Depends(_services)]
-ACTOR_TEXT = "Who opens the report; only the token of a trusted backend may say so."
-PARTIAL_TEXT = "`allow-partial` allows an answer of other days than those asked for, which names its days."
-ActorHeader = Annotated[ActorName | None, Header(alias="Adwarm-Actor", description=ACTOR_TEXT)]
-AccountPath = Annotated[str, Path(description="Account id, such as `act_1234`.")]

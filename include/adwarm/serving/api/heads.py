@@ -23,8 +23,8 @@ from adwarm.serving.api.insights_request import (
     choose_shape,
     parse_query,
 )
-from adwarm.serving.hit_parts import Selection
 from adwarm.serving.pointers import Pointer
+from adwarm.serving.representations import Selection
 from adwarm.store.entries import Entry
 from adwarm_client.date_ranges import PRESETS
 

@@ -26,6 +26,19 @@ _SECONDS_PER_MINUTE = 60.0
 _INSIGHTS = "ads_insights"
 _USE_OF_CODE = {80003: "custom_audience", 80004: "ads_management"}
 _FULL_PERCENT = 100.0
+VERSION_ENDS: Mapping[str, date | None] = {
+    "v27.0": None,
+    "v26.0": None,
+    "v25.0": date(2027, 2, 23),
+    "v24.0": date(2026, 11, 10),
+}
+"""The last day of each version of the Marketing API; None while none is announced. The platform's table, 2026-11-29:
+developers.facebook.com/documentation/ads-commerce/marketing-api/marketing-api-changelog/versions"""
+_VERSION = re.compile(r"v\d{1,3}\.\d{1,2}", re.ASCII)
+_MAX_WARNING = 300
+MAX_WAIT_SECONDS = 365 * 86_400.0
+"""Longer waits are cut, so that no computed time exceeds the calendar."""
+_SAMPLES = 9
 
 
 def parse_usage_headers(
@@ -114,30 +127,12 @@ _READERS = {
 }
 
 
-VERSION_ENDS: Mapping[str, date | None] = {
-    "v27.0": None,
-    "v26.0": None,
-    "v25.0": date(2027, 2, 23),
-    "v24.0": date(2026, 11, 10),
-}
-"""The last day of each version of the Marketing API; None while none is announced. The platform's table, 2026-11-29:
-developers.facebook.com/documentation/ads-commerce/marketing-api/marketing-api-changelog/versions"""
-_VERSION = re.compile(r"v\d{1,3}\.\d{1,2}", re.ASCII)
-_MAX_WARNING = 300
-
-
 def parse_api_version(headers: Mapping[str, str]) -> tuple[str, str]:
     """Return the version that answered, and the platform's warning about it; each empty where there is none."""
     lowered = {name.lower(): value for name, value in headers.items()}
     version, warning = lowered.get("facebook-api-version", ""), lowered.get("x-ad-api-version-warning", "")
     text = "".join(character for character in warning if character.isprintable())
     return version if _VERSION.fullmatch(version) else "", text[:_MAX_WARNING]
-
-
-MAX_WAIT_SECONDS = 365 * 86_400.0
-"""Longer waits are cut, so that no computed time exceeds the calendar."""
-
-_SAMPLES = 9
 
 
 class ClockOffset:

@@ -10,17 +10,11 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
+from adwarm.sources.meta.account_bodies import parse_account, parse_account_list
 from adwarm.sources.meta.creatives import creative_params, download_thumbnail, parse_creative
 from adwarm.sources.meta.graph_errors import name_refused_fields, naming_refused_fields
-from adwarm.sources.meta.response_bodies import (
-    POLL_FIELDS,
-    next_cursor,
-    parse_account,
-    parse_account_list,
-    parse_progress,
-    parse_rows,
-    parse_run_id,
-)
+from adwarm.sources.meta.report_progress import POLL_FIELDS, parse_progress, parse_run_id
+from adwarm.sources.meta.response_bodies import next_cursor, parse_rows
 from adwarm.sources.meta.response_headers import VERSION_ENDS
 from adwarm.sources.meta.tokens import extend_token, read_token_life
 from adwarm.sources.meta.transport import BatchCall, GraphResponse, GraphTransport, MetaCredentials
@@ -72,6 +66,9 @@ _STATUSES = {
     ),
 }
 """Every status of an object: without this list, a call restricted to objects returns the active ones only."""
+_ACCOUNT_FIELDS = "account_id,name,timezone_name,currency,account_status"
+_NODES_PER_PAGE = 100
+_EDGES = {"campaign": "campaigns", "adset": "adsets", "ad": "ads"}
 
 
 def async_report_params(unit: FetchUnit) -> dict[str, Any]:
@@ -152,11 +149,6 @@ def _filtering(unit: FetchUnit) -> list[dict[str, Any]]:
 
 def _value(operator: str, value: str) -> Any:
     return value.split(",") if operator in {"IN", "NOT_IN"} else value
-
-
-_ACCOUNT_FIELDS = "account_id,name,timezone_name,currency,account_status"
-_NODES_PER_PAGE = 100
-_EDGES = {"campaign": "campaigns", "adset": "adsets", "ad": "ads"}
 
 
 class MetaSource:

@@ -38,6 +38,13 @@ from adwarm.sources.meta.response_headers import (
 from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body
 from adwarm.sources.units import CONNECT_SECONDS, MAX_RESPONSE_BYTES
 
+_WRONG_ADDRESS: Final = (
+    requests.URLRequired,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class MetaCredentials:
@@ -325,14 +332,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-_WRONG_ADDRESS: Final = (
-    requests.URLRequired,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidSchema,
-)
 
 
 def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:

@@ -15,7 +15,7 @@ import zstandard
 
 from adwarm.compression.document import Shape
 from adwarm.model import Account, Actor, Priority, ReportKey, TokenScope
-from adwarm.serving import hit_parts
+from adwarm.serving import representations
 from adwarm.serving.api.heads import parse_request
 from adwarm.serving.api.insights_request import (
     PARAMETERS,
@@ -431,13 +431,13 @@ def test_opens_are_recorded_with_their_actor(route: HitHarness) -> None:
 def test_other_shapes_are_made_once(reading: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape is rendered from the document, has its own type and tag, and the second request does not render."""
     rendered = []
-    render = hit_parts.render_shape
+    render = representations.render_shape
 
     def count(*arguments: Any) -> bytes:
         rendered.append(arguments[1:])
         return render(*arguments)
 
-    monkeypatch.setattr(hit_parts, "render_shape", count)
+    monkeypatch.setattr(representations, "render_shape", count)
     route = HitHarness(reading, tmp_path)
     reading.warm(KEY)
     first = route.get(f"{PATH}?table=summary", accept="text/csv, */*;q=0.1", accept_encoding="gzip")

@@ -18,6 +18,7 @@ router = APIRouter(tags=["health"])
 _CHECK_SECONDS = 1.0
 DatabaseState = Literal["ok", "unreachable", "needs_upgrade"]
 ObjectsState = Literal["ok", "missing"]
+metrics_router = APIRouter(tags=["state"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,6 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
         objects=state.objects,
         fetch_mode=check.services.fetch_mode,
     )
-
-
-metrics_router = APIRouter(tags=["state"])
 
 
 @metrics_router.get(

@@ -34,6 +34,19 @@ from adwarm.store import accounts, creatives, scores
 from adwarm.store.creatives import AdCreative
 from adwarm.store.scores import ScorePosition, ScoreQuery, StoredScore
 
+router = APIRouter(tags=["scores"])
+_PAGE: Final = 100
+_MAX_PAGE: Final = 1_000
+_HEADERS: Final = {
+    "ETag": text_header("Strong validator of this body."),
+    "Cache-Control": text_header("Only the caller may keep the answer, and asks again before each use."),
+}
+_NOT_MODIFIED: Final[dict[str, Any]] = {"description": "The copy at hand is current.", "headers": _HEADERS}
+_CURSOR_HINT: Final = "cursor is not valid; send `next_cursor` of the page before, unchanged"
+IfNoneMatch = Annotated[
+    str, Header(alias="If-None-Match", max_length=1_000, description="Validators of the copies at hand.")
+]
+
 
 class ShownCreative(Document):
     """What an ad shows, as the platform last named it."""
@@ -163,17 +176,6 @@ class ScoreSummary(Document):
     settled: bool = Field(description="Whether the data behind the scores can no longer change.")
 
 
-router = APIRouter(tags=["scores"])
-_PAGE: Final = 100
-_MAX_PAGE: Final = 1_000
-_HEADERS: Final = {
-    "ETag": text_header("Strong validator of this body."),
-    "Cache-Control": text_header("Only the caller may keep the answer, and asks again before each use."),
-}
-_NOT_MODIFIED: Final[dict[str, Any]] = {"description": "The copy at hand is current.", "headers": _HEADERS}
-_CURSOR_HINT: Final = "cursor is not valid; send `next_cursor` of the page before, unchanged"
-
-
 class ScoreFilter(BaseModel):
     """The query of the score route."""
 
@@ -198,11 +200,6 @@ class SummaryFilter(BaseModel):
     """The query of the summary route."""
 
     as_of: date | None = Field(None, description="The newest scores up to this day; default: the newest.")
-
-
-IfNoneMatch = Annotated[
-    str, Header(alias="If-None-Match", max_length=1_000, description="Validators of the copies at hand.")
-]
 
 
 @router.get(
