@@ -398,7 +398,10 @@ class Fetcher:
         version = ""
         while pages.count == 0 or pages.cursor is not None:
             try:
-                page, target = self._fetch_page(target, pages.cursor)
+                page = self.call(unit.account_id, partial(self._read_page, target, pages.cursor))
+            except TooMuchData as error:
+                target = self._make_pages_smaller(target, pages.cursor, error)
+                continue
             except RETRY_LATER_ERRORS:
                 self._save_interrupted(target, rows, pages)
                 raise
@@ -441,18 +444,6 @@ class Fetcher:
             digest = self.context.objects.put(pack_rows(list(rows.rows()))) if pages.count else None
             leased.save_pages(PagesRead(pages.cursor, digest, pages.size_bytes, pages.count))
 
-    def _fetch_page(self, target: Target, cursor: str | None) -> tuple[ResultPage | AsyncReportHandle, Target]:
-        """Return a page and the target for the next one: its pages are smaller after one that was too large."""
-        while True:
-            try:
-                return self.call(_unit_of(target).account_id, partial(self._read_page, target, cursor)), target
-            except TooMuchData as error:
-                smaller = self._with_smaller_page(target) if error.smaller_page else None
-                if smaller is None or not (self._smaller_pages_help or cursor or isinstance(target, AsyncReportHandle)):
-                    self._smaller_pages_help = self._smaller_pages_help and not error.smaller_page
-                    raise
-                target = smaller
-
     def _read_page(self, target: Target, cursor: str | None) -> ResultPage | AsyncReportHandle:
         if isinstance(target, FetchUnit) and cursor is None:
             return self.source.submit(target)
@@ -461,12 +452,14 @@ class Fetcher:
     def _page_size(self, target: Target) -> int:
         return _unit_of(target).page_size or self.source.capabilities.max_page_rows
 
-    def _with_smaller_page(self, target: Target) -> Target | None:
-        """Return the target with a quarter of the rows per page; None when its pages are already small."""
-        size = self._page_size(target) // _PAGE_STEP
-        if size < _SMALLEST_PAGE or has_one_row(_unit_of(target)):
-            return None
-        unit = replace(_unit_of(target), page_size=size)
+    def _make_pages_smaller(self, target: Target, cursor: str | None, error: TooMuchData) -> Target:
+        """Return the target with a quarter of the rows per page; raise the error where that does not help."""
+        size, unit = self._page_size(target) // _PAGE_STEP, _unit_of(target)
+        may_help = self._smaller_pages_help or cursor or isinstance(target, AsyncReportHandle)
+        if not (error.smaller_page and may_help) or size < _SMALLEST_PAGE or has_one_row(unit):
+            self._smaller_pages_help = self._smaller_pages_help and not error.smaller_page
+            raise error
+        unit = replace(unit, page_size=size)
         return replace(target, unit=unit) if isinstance(target, AsyncReportHandle) else unit
 
     def list_object_ids(self, unit: FetchUnit, level: str) -> list[str]:
