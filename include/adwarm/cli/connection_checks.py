@@ -113,7 +113,7 @@ def check_groups(runtime: "Runtime") -> Finding:
 
     short, total = list_short_groups(runtime.engine, runtime.settings, runtime.clock.now(), _SHOWN)
     more = f"; and {total - len(short):,} more" if total > len(short) else ""
-    texts = [f"{item.account_id} {item.report}: {item.lack}" for item in short]
+    texts = [f"{account_id} {report}: {lack}" for account_id, report, lack in short]
     if short:
         texts[-1] += f"{more}; enable the breakdown in Ads Manager, or compare with the platform's own page"
     texts += [

@@ -6,7 +6,7 @@ A figure of groups that differed says which account and report to look at; their
 import math
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, Row, and_, case, cast, func, literal, null, select, union_all
 from sqlalchemy.types import Integer, String, Text
@@ -33,15 +33,6 @@ _SHORT_SINCE: Final = timedelta(days=35)
 """How far back groups were compared: days that are opened are read again within a week."""
 
 
-class ReportCost(NamedTuple):
-    """What the fetches of a report took: their number, their calls, and the seconds of one on average."""
-
-    report: str
-    fetches: int
-    calls: int
-    seconds: float | None
-
-
 @dataclass(frozen=True, slots=True)
 class DayCalls:
     """The calls of a whole day in UTC, beside those of warming everything. The day is over, so neither changes.
@@ -63,38 +54,13 @@ class DayCalls:
     everything: int
 
 
-@dataclass(frozen=True, slots=True)
-class FailedWork:
-    """Something whose last run failed.
-
-    Attributes:
-        kind: `DAG` or `step of maintenance`.
-        name: of the DAG or the step.
-        at: when the run started.
-        run_id: the run; None for a step.
-        failed: reports that failed in it; None for a step.
-        error: why the step failed; None for a DAG.
-    """
-
-    kind: str
-    name: str
-    at: datetime
-    run_id: str | None
-    failed: int | None
-    error: str | None
-
-
-def list_report_costs(engine: Engine, since: datetime, limit: int) -> list[ReportCost]:
-    """Return what the fetches of each report took since then, the most calls first."""
-    calls = func.sum(warm.c.requests).label("calls")
-    query = select(warm.c.report, func.count(), calls, func.avg(warm.c.seconds)).where(*_is_fetched(since))
+def list_report_costs(engine: Engine, since: datetime, limit: int) -> list[Row[Any]]:
+    """Return `fetches`, `calls` and mean `seconds` of each `report` since then, the most calls first."""
+    calls, seconds = func.sum(warm.c.requests).label("calls"), func.avg(warm.c.seconds).label("seconds")
+    query = select(warm.c.report, func.count().label("fetches"), calls, seconds).where(*_is_fetched(since))
     query = query.group_by(warm.c.report).order_by(calls.desc(), warm.c.report).limit(limit)
     with read_transaction(engine) as connection:
-        rows = connection.execute(query).all()
-    return [
-        ReportCost(report, int(fetches), int(count), None if seconds is None else float(seconds))
-        for report, fetches, count, seconds in rows
-    ]
+        return list(connection.execute(query))
 
 
 def compare_last_day(engine: Engine, now: datetime) -> DayCalls | None:
@@ -130,8 +96,12 @@ def _is_fetched(since: datetime) -> tuple[ColumnElement[bool], ...]:
     return warm.c.decided_at >= since - _DAY, warm.c.fetched_at >= since, is_live
 
 
-def list_failures(engine: Engine, since: datetime, limit: int) -> list[FailedWork]:
-    """Return what failed when it ran last: DAGs that made a plan since then, and steps of maintenance."""
+def list_failures(engine: Engine, since: datetime, limit: int) -> list[Row[Any]]:
+    """Return what failed when it ran last: DAGs that made a plan since then, and steps of maintenance.
+
+    A row has its `kind`, `name` and start `at`; of a DAG its `run_id` and how many reports `failed`, of a step its
+    `error`.
+    """
     job, step = warming_job.c, maintenance_step.c
     order = func.row_number().over(partition_by=job.dag_id, order_by=job.started_at.desc())
     ended = select(job.dag_id, job.run_id, job.status, job.started_at, job.failed, order.label("place")).where(
@@ -156,8 +126,7 @@ def list_failures(engine: Engine, since: datetime, limit: int) -> list[FailedWor
     ).where(step.error.is_not(None))
     rows = union_all(dags, steps).subquery()
     with read_transaction(engine) as connection:
-        failures = connection.execute(select(rows).order_by(rows.c.at.desc()).limit(limit))
-        return [FailedWork(**row._mapping) for row in failures]
+        return list(connection.execute(select(rows).order_by(rows.c.at.desc()).limit(limit)))
 
 
 def get_situation(engine: Engine) -> Row[Any]:
@@ -188,21 +157,13 @@ def list_grants(engine: Engine, now: datetime) -> list[Row[Any]]:
         return list(connection.execute(grouped.limit(100)))
 
 
-@dataclass(frozen=True, slots=True)
-class ShortGroups:
-    """An account and report whose groups do not add up.
+def list_short_groups(
+    engine: Engine, settings: Settings, now: datetime, limit: int
+) -> tuple[list[tuple[str, str, str]], int]:
+    """Return up to `limit` accounts and reports whose groups do not add up, and how many there are.
 
-    Attributes:
-        lack: on which days, and what the first of them lacks, in the words of an answer that holds them.
+    Behind each stands on which days, and what the first of them lacks, in the words of an answer that holds them.
     """
-
-    account_id: str
-    report: str
-    lack: str
-
-
-def list_short_groups(engine: Engine, settings: Settings, now: datetime, limit: int) -> tuple[list[ShortGroups], int]:
-    """Return up to `limit` accounts and reports whose groups do not add up, and how many there are."""
     figures = [item for item in list_newest(engine, DAYS, now - _SHORT_SINCE) if item.differs]
     named = [(item.account_id, item.metric.partition(" (")[2].removesuffix(")")) for item in figures]
     short = []
@@ -210,7 +171,7 @@ def list_short_groups(engine: Engine, settings: Settings, now: datetime, limit: 
         states = partitions.list_short(engine, account_id, settings.spec(report).hash)
         if states:
             lack = name_short_days(states[0].missing or "", [state.day for state in states])
-            short.append(ShortGroups(account_id, report, lack))
+            short.append((account_id, report, lack))
     return short, len(named)
 
 

@@ -7,7 +7,6 @@ the expected number of first opens.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -95,28 +94,6 @@ class MonitoredPolicy:
         self.observed += np.bincount(self._opens.account[opened[evaluated[opened]]], minlength=size)
 
 
-@dataclass(frozen=True, slots=True)
-class AccountDrift:
-    """The drift of one account.
-
-    Attributes:
-        before: first opens in training.
-        after: first opens since.
-        stability: population stability index; None with too few opens.
-        stated: expected first opens by the probabilities, over spans that do not overlap.
-        came: first opens in those spans.
-        why: what drifted, in words; empty when nothing did.
-    """
-
-    account_id: str
-    before: int
-    after: int
-    stability: float | None
-    stated: float
-    came: int
-    why: str
-
-
 def measure_drift(opens: Opens, start: int, test: int, end: int, monitored: MonitoredPolicy) -> dict[str, Any]:
     """Return the drift of all opens, and the accounts that drifted, the worst first, as JSON values.
 
@@ -128,13 +105,13 @@ def measure_drift(opens: Opens, start: int, test: int, end: int, monitored: Moni
     before, after = (_first_opens_by_account(opens, *span) for span in ((start, test), (test, end)))
     owner = {int(number): str(name) for number, name in zip(opens.account, opens.account_id, strict=True)}
     accounts = [_account_drift(owner[n], before[n], after[n], monitored, n) for n in range(len(before))]
-    moved = sorted((account for account in accounts if account.why), key=_severity, reverse=True)
+    moved = sorted((account for account in accounts if account["why"]), key=_severity, reverse=True)
     return {
         "stability": stability_index(before.sum(axis=0), after.sum(axis=0)),
         "accounts": len(accounts),
-        "judged": sum(account.stability is not None for account in accounts),
+        "judged": sum(account["stability"] is not None for account in accounts),
         "moved": len(moved),
-        "worst": [{name: getattr(account, name) for name in AccountDrift.__slots__} for account in moved[:MAX_LISTED]],
+        "worst": moved[:MAX_LISTED],
     }
 
 
@@ -153,7 +130,8 @@ def expected_stability_index(before: float, after: float) -> float:
 
 def _account_drift(
     account_id: str, before: Floats, after: Floats, monitored: MonitoredPolicy, number: int
-) -> AccountDrift:
+) -> dict[str, Any]:
+    """Return first opens in training and since, their stability, and what was stated and came since, with `why`."""
     index = stability_index(before, after)
     stated, came = float(monitored.expected[number]), float(monitored.observed[number])
     why = []
@@ -162,19 +140,20 @@ def _account_drift(
     gap, sure = came - stated, MIN_SIGMAS * max(float(monitored.variance[number]), 1.0) ** 0.5
     if max(stated, came) >= MIN_ACCOUNT_OPENS and abs(gap) > max(sure, MIN_RELATIVE_ERROR * stated):
         why.append(f"{'more' if gap > 0 else 'fewer'} opens than stated")
-    return AccountDrift(
-        account_id=account_id,
-        before=int(before.sum()),
-        after=int(after.sum()),
-        stability=index,
-        stated=round(stated, 1),
-        came=int(came),
-        why="; ".join(why),
-    )
+    return {
+        "account_id": account_id,
+        "before": int(before.sum()),
+        "after": int(after.sum()),
+        "stability": index,
+        "stated": round(stated, 1),
+        "came": int(came),
+        "why": "; ".join(why),
+    }
 
 
-def _severity(drift: AccountDrift) -> float:
-    return (drift.stability or 0.0) + abs(drift.came - drift.stated) / max(drift.stated, 1.0)
+def _severity(drift: dict[str, Any]) -> float:
+    stated = drift["stated"]
+    return float((drift["stability"] or 0.0) + abs(drift["came"] - stated) / max(stated, 1.0))
 
 
 def _first_opens_by_account(opens: Opens, start: int, end: int) -> Floats:

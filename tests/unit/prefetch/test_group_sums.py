@@ -47,7 +47,7 @@ class Groups(Division):
     def named(self) -> list[str]:
         """Return what the page and `adwarm doctor` name."""
         now = self.staging.clock.now()
-        return [item.lack for item in list_short_groups(self.engine.engine, self.engine.settings, now, 10)[0]]
+        return [lack for _, _, lack in list_short_groups(self.engine.engine, self.engine.settings, now, 10)[0]]
 
     def groups(self, window: Window = WEEK) -> Document:
         """Return the stored document of the groups."""
