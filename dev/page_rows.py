@@ -16,13 +16,13 @@ from adwarm.store import Context, read_transaction, write_transaction
 from adwarm.store.accounts import table as account_table
 from adwarm.store.action_events import record_action
 from adwarm.store.alerts import alert as alert_table
+from adwarm.store.amounts import table as amount_table
 from adwarm.store.capacity import capacity_sample, capacity_scope
 from adwarm.store.database import upsert
 from adwarm.store.error_events import error_event
 from adwarm.store.gates import table as gate_table
 from adwarm.store.gates import to_row
-from adwarm.store.healing_runs import healing_run
-from adwarm.store.read_traffic import call_hour
+from adwarm.store.healing_runs import HealingRun, HealingStore
 from adwarm.store.read_traffic import table as traffic_hour
 from adwarm.store.requests import table as request_table
 from adwarm.store.scores import table as fatigue_score
@@ -104,7 +104,11 @@ def _add_earlier_days(writer: _Writer) -> None:
     with write_transaction(writer.context.engine) as connection:
         traffic, calls, fetched = (
             [dict(row._mapping) for row in connection.execute(query)]
-            for query in (select(traffic_hour), select(call_hour), select(warm_table).where(warm_table.c.seconds > 0))
+            for query in (
+                select(traffic_hour),
+                select(amount_table).where(amount_table.c.name == "calls"),
+                select(warm_table).where(warm_table.c.seconds > 0),
+            )
         )
         hours = [row["hour"] for row in traffic if row["first_opens"]]
         span = max(hours) - min(hours) + _HOUR
@@ -114,7 +118,7 @@ def _add_earlier_days(writer: _Writer) -> None:
             for row in moved[back % 9 :: 9]:
                 row["hits"], row["first_hits"] = max(0, row["hits"] - row["first_hits"]), 0
             upsert(connection, traffic_hour, moved)
-            upsert(connection, call_hour, [{**row, "hour": row["hour"] - earlier} for row in calls])
+            upsert(connection, amount_table, [{**row, "since": row["since"] - earlier} for row in calls])
             if fetched:
                 rows = [_move_warm(row, number, earlier) for number, row in enumerate(fetched)]
                 connection.execute(insert(warm_table), rows)
@@ -150,12 +154,12 @@ def _add_trouble(writer: _Writer) -> None:
         (95, "TooMuchData", "100", slow, "Please reduce the amount of data you're asking for"),
         (400, "Transient", "503", slow, "the platform answered 503"),
     ]
+    healing = HealingStore(writer.context.engine)
+    for at, account_id in ((now - timedelta(minutes=95), slow), (now - timedelta(hours=9), writer.accounts[8])):
+        run = _healing(at, account_id)
+        healing.finish(run.action, succeeded=True, detail=run.detail, run=run)
     with write_transaction(writer.context.engine) as connection:
         connection.execute(insert(error_event), [_error(now, *error) for error in errors])
-        connection.execute(
-            insert(healing_run),
-            [_healing(now - timedelta(minutes=95), slow), _healing(now - timedelta(hours=9), writer.accounts[8])],
-        )
         connection.execute(
             insert(alert_table),
             [
@@ -187,18 +191,18 @@ def _error(now: datetime, minutes: int, kind: str, code: str, account_id: str, m
     }
 
 
-def _healing(at: datetime, account_id: str) -> Row:
-    return {
-        "at": at,
-        "action": "partition_refetch",
-        "scope": f"account:{account_id}",
-        "source": "meta",
-        "error_kind": "Corrupt",
-        "succeeded": True,
-        "detail": "3 days were fetched again",
-        "seconds": 4.2,
-        "owner": "worker-2",
-    }
+def _healing(at: datetime, account_id: str) -> HealingRun:
+    return HealingRun(
+        at=at,
+        action="partition_refetch",
+        scope=f"account:{account_id}",
+        source="meta",
+        error_kind="Corrupt",
+        succeeded=True,
+        detail="3 days were fetched again",
+        seconds=4.2,
+        owner="worker-2",
+    )
 
 
 def _add_limits(writer: _Writer) -> None:

@@ -21,7 +21,7 @@ from adwarm.store import warms
 from adwarm.store.alerts import list_alerts
 from adwarm.store.database import read_transaction
 from adwarm.store.error_events import ErrorFilter
-from adwarm.store.healing_runs import HealingStore, healing_run
+from adwarm.store.healing_runs import HealingStore
 from adwarm.store.quarantine import table as quarantined_item
 from adwarm_airflow.task_context import open_runtime
 from graph_simulator.config import SimulatorConfig
@@ -126,7 +126,7 @@ def _rows(runtime: Runtime, table: Table) -> list[Any]:
 
 def _healed(runtime: Runtime) -> list[tuple[str, str, bool]]:
     """Action, scope and success of every healing run, the oldest first."""
-    return [(row.action, row.scope, bool(row.succeeded)) for row in _rows(runtime, healing_run)]
+    return [(run.action, run.scope, run.succeeded) for run in reversed(HealingStore(runtime.engine).list_recent(100))]
 
 
 def _statuses(runtime: Runtime, finished: Any) -> list[str]:
@@ -291,7 +291,7 @@ def test_an_action_of_the_user_heals(
 
     assert finished.state == "success"
     assert _statuses(runtime, finished) == ["fetched"]
-    assert [row.detail for row in _rows(runtime, healing_run)] == ["the proxy was restarted"]
+    assert [run.detail for run in HealingStore(runtime.engine).list_recent(10)] == ["the proxy was restarted"]
     assert [(item["source"], item["connection"], item["kind"]) for item in told] == [("meta", CONNECTION, "Transient")]
 
 

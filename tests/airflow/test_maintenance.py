@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
+from adwarm.compression.statistics import add_counts
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, TokenDead
 from adwarm.maintenance import compaction
@@ -30,7 +31,7 @@ from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import accounts, compression_days, entries, maintenance_steps, write_transaction
+from adwarm.store import accounts, entries, maintenance_steps, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.gates import SqlGates
 from adwarm.store.strategies import save_strategy
@@ -177,12 +178,12 @@ def test_what_is_past_its_retention_is_deleted() -> None:
     now = runtime.clock.now()
     for age in (0, 401):
         counts = {"zstd": CompressionCounts(packed=1)}
-        compression_days.add_counts(runtime.engine, now - timedelta(days=age), counts)
+        add_counts(runtime.engine, now - timedelta(days=age), counts)
     files = OpenFiles(runtime.settings.data)
     for age in (10, 500):
         files.put((now - timedelta(days=age)).date(), "a", OPEN_FILE_SCHEMA.empty_table())
     deleted = run_step(_form(), "apply_retention")["counts"]
-    assert {name: count for name, count in deleted.items() if count} == {"compression_day": 1, "open_log_files": 1}
+    assert {name: count for name, count in deleted.items() if count} == {"amount": 1, "open_log_files": 1}
     assert files.list_days() == [(now - timedelta(days=10)).date()]
     with pytest.raises(AirflowSkipException, match="due again at"):
         run_step(_form(), "apply_retention")

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from adwarm.backpressure import CallRequest, Grant
+from adwarm.compression.statistics import get_compression_totals
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, NotAdmitted, Permanent, Throttled, Transient
 from adwarm.model import Account, Priority
 from adwarm.runtime import Runtime
-from adwarm.store import accounts, compression_days, denials, entries
+from adwarm.store import accounts, denials, entries
 from adwarm.store.capacity import MachineLoad, renew_load
 from graph_simulator.server import SimulatorServer
 
@@ -295,9 +296,9 @@ def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None
     assert (packed["entries"], packed["corrupt"]) == (1, 0)
     assert packed["bytes_after"] <= packed["bytes_before"] == runtime_bytes(packed, runtime)
     (tmp_path / "a.json").write_text('{"a": 1}' * 2_000)
-    before = compression_days.get_totals(runtime.engine, datetime.now(UTC) - timedelta(days=1)).total
+    before = get_compression_totals(runtime.engine, datetime.now(UTC) - timedelta(days=1)).total
     files = CompressEntriesOperator(task_id="t", path=str(tmp_path), include=["a.json"]).execute(CONTEXT)
-    counted = compression_days.get_totals(runtime.engine, datetime.now(UTC) - timedelta(days=1)).total
+    counted = get_compression_totals(runtime.engine, datetime.now(UTC) - timedelta(days=1)).total
     assert counted.raw_bytes - before.raw_bytes == files["raw_bytes"]
     assert before.packed >= 2  # the report, twice
     assert files["stored_bytes"] < files["raw_bytes"]

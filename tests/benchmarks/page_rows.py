@@ -136,7 +136,7 @@ def _reviews(now: datetime) -> list[Row]:
         {
             "run_id": f"adwarm_policy_review/scheduled__{number}",
             "at": now - timedelta(weeks=number),
-            "verdict": "kept",
+            "result": "kept",
             "live_kind": "boosted",
             "figures": {"why": "no policy is surely better than boosted"},
         }

@@ -214,11 +214,6 @@ ON CONFLICT (name) DO UPDATE SET outlook = excluded.outlook, outlook_at = exclud
 INSERT INTO access_aggregate (hour, object_hash, opens, keys, updated_at)
 SELECT date_trunc('hour', :now) - i * interval '1 hour', md5(i::text) || md5('a' || i), 9000, 4000, :now
 FROM generate_series(0, 9599) AS i""",
-    "healing_run": """
-INSERT INTO healing_run (at, action, scope, source, error_kind, succeeded, detail, seconds, owner)
-SELECT :now - i * interval '31 minutes', (ARRAY['token_refresh', 'session_restart', 'partition_refetch'])[1 + i % 3],
-  'connection:default', 'meta', 'Transient', i % 5 > 0, CASE WHEN i % 40 = 0 THEN :hostile ELSE 'read again' END, 0.4,
-  'worker-1' FROM generate_series(0, 4999) AS i""",
     "reconciliation": f"""
 INSERT INTO reconciliation (at, account_id, comparison, since, until, metric, expected, actual, differs)
 SELECT :now - i * interval '20 minutes', {_ACCOUNT.format("i % :accounts")}, 'account', :today - 8, :today - 2,
@@ -228,7 +223,11 @@ FROM generate_series(0, 4999) AS i""",
 INSERT INTO action_event (at, actor, via, action, subject, arguments, succeeded, detail)
 SELECT :now - i * interval '97 minutes', CASE WHEN i % 9 = 0 THEN :hostile ELSE 'admin' END, 'page',
   (ARRAY['warm_now', 'shadow_on', 'open_gate', 'purge'])[1 + i % 4], 'act_1000001 last_7d', '{}', i % 17 > 0, 'done'
-FROM generate_series(0, 4999) AS i""",
+FROM generate_series(0, 4999) AS i UNION ALL
+SELECT :now - i * interval '31 minutes', 'worker-1', 'healing',
+  (ARRAY['token_refresh', 'session_restart', 'partition_refetch'])[1 + i % 3], 'connection:default',
+  '{"source": "meta", "error_kind": "Transient", "seconds": 0.4}', i % 5 > 0,
+  CASE WHEN i % 40 = 0 THEN :hostile ELSE 'read again' END FROM generate_series(0, 4999) AS i""",
     "data_arrival": f"""
 INSERT INTO data_arrival (account_id, day, arrived_at, origin, planned_at, planned_run)
 SELECT {_ACCOUNT.format("i / 5")}, :today - i % 5, :now - (i % 5) * interval '1 day', 'notify-data', NULL, NULL
@@ -237,17 +236,18 @@ FROM generate_series(0, :accounts * 5 - 1) AS i""",
 INSERT INTO lease (name, owner, token, expires_at)
 SELECT {_ACCOUNT.format("i / 5")} || ' default ' || i % 5, 'worker-1', i, :now - interval '1 hour'
 FROM generate_series(0, :accounts * 5 - 1) AS i""",
-    "integrity_day": """
-INSERT INTO integrity_day (day, kind, checked, damaged, healed, bytes)
-SELECT :today - i, 'object', 90000, i % 30 / 29, i % 30 / 29, 900000000 FROM generate_series(0, 59) AS i""",
+    "amount": """
+INSERT INTO amount (since, name, subject, amount)
+SELECT :now - i * interval '1 day', name, subject, amount FROM generate_series(0, 89) AS i, (VALUES
+  ('integrity.checked', 'entry', 90000), ('integrity.bytes', 'entry', 900000000),
+  ('compression.packed', 'zstd', 30000), ('compression.unpacked', 'zstd', 50000),
+  ('compression.raw_bytes', 'zstd', 1800000000), ('compression.stored_bytes', 'zstd', 270000000),
+  ('compression.pack_seconds', 'zstd', 40), ('compression.unpack_seconds', 'zstd', 20)
+) AS amounts (name, subject, amount)""",
     "quarantined_item": f"""
 INSERT INTO quarantined_item (found_at, kind, name, account_id, reason, healed_at)
 SELECT :now - i * interval '9 hours', 'object', md5(i::text), {_ACCOUNT.format("i")}, 'the checksum does not match',
   CASE WHEN i > 1 THEN :now END FROM generate_series(0, 99) AS i""",
-    "compression_day": """
-INSERT INTO compression_day (day, codec, packed, unpacked, raw_bytes, stored_bytes, pack_seconds, unpack_seconds,
-  errors)
-SELECT :today - i, 'zstd', 30000, 50000, 1800000000, 270000000, 40, 20, 0 FROM generate_series(0, 89) AS i""",
 }
 """Statements by table, apart from the two largest tables; all of them take the same parameters."""
 

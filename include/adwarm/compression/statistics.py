@@ -1,4 +1,4 @@
-"""Statistics of compression: counted in memory, and added to the table `compression_day` in batches.
+"""Statistics of compression: counted in memory, and added to those of the UTC day in batches.
 
 `PROCESS_STATISTICS` counts every payload that this process compresses or decompresses. Whoever ends a batch calls
 `flush_statistics`: the prefetch engine, maintenance, a command at its end, a server at most once a second. A payload
@@ -8,19 +8,24 @@ never causes a transaction of its own.
 import logging
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass, fields
+from datetime import date, datetime
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import CompressionCounts, Latencies
-from adwarm.store import compression_days
-from adwarm.store.compression_days import CompressionTotals
+from adwarm.store import amounts
+from adwarm.store.database import write_transaction
 
 UNKNOWN: Final = "unknown"
 """Stands for the codec of bytes whose envelope is damaged."""
+_TIMES = {"pack": "pack_latencies", "unpack": "unpack_latencies"}
+_AMOUNTS = {
+    f"compression.{item.name}": item.name for item in fields(CompressionCounts) if item.name not in _TIMES.values()
+}
 log = logging.getLogger(__name__)
 
 
@@ -92,10 +97,48 @@ def flush_statistics(engine: Engine, at: datetime, statistics: CompressionStats 
     """
     counts = statistics.take_counts()
     try:
-        compression_days.add_counts(engine, at, counts)
+        add_counts(engine, at, counts)
     except AdwarmError as error:
         statistics.add(counts)
         log.warning("the statistics of compression are written later: %s", error)
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionTotals:
+    """The counts since a moment.
+
+    Attributes:
+        since: the first UTC day that is counted.
+        codecs: the counts by codec, in alphabetical order.
+    """
+
+    since: date
+    total: CompressionCounts
+    codecs: dict[str, CompressionCounts]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values: the totals, and the same of each codec in `codecs`."""
+        codecs = [{"codec": name, **counts.to_dict()} for name, counts in self.codecs.items()]
+        return {"since": self.since, **self.total.to_dict(), "codecs": codecs}
+
+
+def add_counts(engine: Engine, at: datetime, counts: Mapping[str, CompressionCounts]) -> None:
+    """Add counts by codec to the UTC day of `at`, in one transaction; without counts there is none."""
+    if not counts:
+        return
+    start = amounts.start_of_day(at)
+    counted = {
+        (start, name, codec): getattr(added, field)
+        for codec, added in counts.items()
+        for name, field in _AMOUNTS.items()
+    }
+    times = {
+        (start, f"{operation} {codec}"): getattr(added, field)
+        for codec, added in counts.items()
+        for operation, field in _TIMES.items()
+    }
+    with write_transaction(engine) as connection:
+        amounts.add(connection, counted | amounts.latency_amounts(times))
 
 
 def get_compression_totals(engine: Engine, since: datetime) -> CompressionTotals:
@@ -103,4 +146,14 @@ def get_compression_totals(engine: Engine, since: datetime) -> CompressionTotals
 
     Counts that a process has not flushed yet are missing.
     """
-    return compression_days.get_totals(engine, since)
+    start = amounts.start_of_day(since)
+    codecs: dict[str, dict[str, Any]] = {}
+    for (name, codec), amount in amounts.get_totals(engine, _AMOUNTS, start).items():
+        field = _AMOUNTS[name]
+        codecs.setdefault(codec, {})[field] = amount if field.endswith("_seconds") else int(amount)
+    for name, took in amounts.get_latencies(engine, start).items():
+        operation, _, codec = name.partition(" ")
+        if operation in _TIMES:
+            codecs.setdefault(codec, {})[_TIMES[operation]] = took
+    counts = {codec: CompressionCounts(**codecs[codec]) for codec in sorted(codecs)}
+    return CompressionTotals(start.date(), sum(counts.values(), CompressionCounts()), counts)

@@ -16,6 +16,7 @@ from adwarm.foundation.clock import Clock, utc
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.store import Context, alerts, quarantine, retention, snapshots
+from adwarm.store.action_events import HEALING
 from adwarm.store.database import BATCH_ROWS
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.gates import SqlGates
@@ -57,7 +58,7 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
     before = now - timedelta(days=keep.history_days)
     defaults = {item.name for item in DEFAULT_STRATEGIES}
     columns = {name: table.c for name, table in metadata.tables.items()}
-    versions = columns["report_version"]
+    versions, actions = columns["report_version"], columns["action_event"]
 
     def older(column: ColumnElement[Any], days: float, condition: ColumnElement[bool] | None = None) -> Rule:
         return lambda: retention.delete_older(engine, column, timedelta(days=days), now, condition)
@@ -65,9 +66,8 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
     return {
         "warm": older(columns["warm"].decided_at, keep.history_days),
         "warming_job": older(columns["warming_job"].started_at, keep.history_days),
-        "call_hour": older(columns["call_hour"].hour, keep.traffic_days),
         "traffic_hour": older(columns["traffic_hour"].hour, keep.traffic_days),
-        "latency_count": older(columns["latency_count"].since, keep.traffic_days),
+        "amount": older(columns["amount"].since, keep.traffic_days),
         "error_event": lambda: iter([ErrorLog(engine, keep).prune(now)]),
         "fatigue_score": older(columns["fatigue_score"].as_of, keep.score_days),
         "fatigue_day": older(columns["fatigue_day"].as_of, keep.score_days),
@@ -80,15 +80,13 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "forecast_snapshot": lambda: iter([snapshots.delete_unused(engine, before)]),
         "access_aggregate": older(columns["access_aggregate"].hour, aggregate_days),
         "partition": lambda: retention.delete_partitions(engine, timedelta(days=keep.partition_days), now),
-        "healing_run": older(columns["healing_run"].at, keep.history_days),
+        "healing": older(actions.at, keep.history_days, actions.via == HEALING),
         "alert": lambda: iter([alerts.delete_resolved(engine, before)]),
         "quarantined_item": lambda: iter([quarantine.delete_before(context, before)]),
-        "integrity_day": older(columns["integrity_day"].day, keep.traffic_days),
-        "compression_day": older(columns["compression_day"].day, keep.traffic_days),
         "reconciliation": older(columns["reconciliation"].at, keep.history_days),
         "strategy_state": lambda: retention.delete_removed_strategies(engine, before, defaults),
         "page_session": older(columns["page_session"].expires_at, 1),
-        "action_event": older(columns["action_event"].at, keep.action_days),
+        "action_event": older(actions.at, keep.action_days, actions.via != HEALING),
         "data_arrival": older(columns["data_arrival"].arrived_at, keep.action_days),
         "report_version": older(versions.since, keep.action_days, versions.state == "retired"),
         "capacity_sample": older(columns["capacity_sample"].at, keep.history_days),

@@ -62,24 +62,18 @@ class DeployedPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReview:
-    """A review of the deployed policy.
+    """What a review of the deployed policy found and proposed, and how it ended."""
 
-    Attributes:
-        at: the moment it looks back from.
-        result: what it came to; after a decision, what was decided.
-        proposed_kind: the kind it proposes; None when it proposes nothing.
-        proposed_snapshot: the trained snapshot of that kind.
-        page: path or URL of the HTML page; None when nothing was replayed.
-        figures: JSON values: `why`, and the figures that the result rests on.
-    """
-
-    run_id: str
-    at: datetime
-    result: str
-    live_kind: str | None
-    proposed_kind: str | None
-    proposed_snapshot: str | None
-    page: str | None
-    figures: Mapping[str, Any]
-    decided_by: str | None = None
-    decided_at: datetime | None = None
+    run_id: Annotated[str, 250, "Airflow run of the review."]
+    at: Annotated[datetime, "Moment it looks back from."]
+    result: Annotated[str, 24, "What it came to, such as `kept` or `proposed`; after a decision, what was decided."]
+    live_kind: Annotated[str | None, 40, "Kind that was live."]
+    proposed_kind: Annotated[str | None, 40, "Kind that it proposes; None when it proposes nothing."]
+    proposed_snapshot: Annotated[str | None, "Snapshot that goes live on approval."]
+    page: Annotated[str | None, "Path or URL of the HTML page; None when nothing was replayed."]
+    figures: Annotated[
+        Mapping[str, Any],
+        "`why`, and the figures of each kind that it rests on: hit ratio, calls, calibration.",
+    ]
+    decided_by: Annotated[str | None, 250, "Who approved or rejected."] = None
+    decided_at: Annotated[datetime | None, "When that was."] = None

@@ -23,8 +23,9 @@ from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
 from adwarm.model import FIRST_OPEN_QUIET, Actor, EntryKey, Latencies, ReportKey
 from adwarm.store import entries, read_traffic
+from adwarm.store.amounts import READ, LatencyKey
 from adwarm.store.entries import Entry
-from adwarm.store.read_traffic import READ, LatencyKey, TrafficKey
+from adwarm.store.read_traffic import TrafficKey
 
 K = TypeVar("K")
 V = TypeVar("V", int, float)

@@ -1,4 +1,4 @@
-"""What people did: one row for each action on the page or the command line, also for one that failed.
+"""What people and healers did: one row for each action, also for one that failed.
 
 Text is stored without secrets and without control characters, and shortened, so that any input can be recorded.
 """
@@ -16,6 +16,8 @@ from adwarm.store.columns import from_row, table_of
 from adwarm.store.database import read_transaction, write_transaction
 
 _MAX_NAME, _MAX_VALUE, _MAX_DETAIL, _MAX_ITEMS = 250, 500, 2_000, 500
+HEALING = "healing"
+"""`via` of what a healer did, which no list of what people did shows."""
 _UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -34,15 +36,15 @@ class ActionFields(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
-    """What somebody did on the page or the command line, also what failed."""
+    """What somebody did on the page or the command line, or a healer in a process; also what failed."""
 
     id: int
     at: Annotated[datetime, "When it was done."]
-    actor: Annotated[str, 250, "Who did it: the user of Airflow, the token, or the user of the operating system."]
-    via: Annotated[str, 16, "`airflow`, `token` or `cli`."]
-    action: Annotated[str, 40, "What was done, such as `warm_now` or `purge`."]
+    actor: Annotated[str, 250, "Who did it: a user of Airflow or of the operating system, a token, or a process."]
+    via: Annotated[str, 16, "`airflow`, `token`, `cli` or `healing`."]
+    action: Annotated[str, 40, "What was done, such as `warm_now` or `token_refresh`."]
     subject: Annotated[str | None, 250, "What it was done to, such as a scope or an account; None when it has none."]
-    arguments: Annotated[Mapping[str, Any], "The values of the form or command; values of JSON."]
+    arguments: Annotated[Mapping[str, Any], "JSON values of the form or command; of healing the error and the seconds."]
     succeeded: Annotated[bool, "Whether it was carried out."]
     detail: Annotated[str, "The result, or why it failed."]
 
@@ -52,8 +54,8 @@ table = table_of(
     "action_event",
     Index(None, "at"),
     key=("id",),
-    grows="actions",
-    bound="deleted after `ADWARM_RETENTION__ACTION_DAYS`",
+    grows="actions, and healing: at most one per action, scope and cool-down",
+    bound="deleted after `ADWARM_RETENTION__ACTION_DAYS`, healing after `ADWARM_RETENTION__HISTORY_DAYS`",
 )
 
 
@@ -74,8 +76,8 @@ def record_action(engine: Engine, **fields: Unpack[ActionFields]) -> int:
 
 
 def list_actions(engine: Engine, before_id: int | None = None, limit: int = 50) -> list[ActionEvent]:
-    """Return up to `limit` actions, newest first; with `before_id`, those recorded before that one."""
-    query = select(table).order_by(table.c.id.desc()).limit(limit)
+    """Return up to `limit` actions of people, newest first; with `before_id`, those recorded before that one."""
+    query = select(table).where(table.c.via != HEALING).order_by(table.c.id.desc()).limit(limit)
     if before_id is not None:
         query = query.where(table.c.id < before_id)
     with read_transaction(engine) as connection:

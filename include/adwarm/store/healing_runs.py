@@ -7,44 +7,41 @@ Times are the database's.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated
 
-from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.schema import Index
+from sqlalchemy import Connection, Engine, select
 
 from adwarm.foundation.gate import Gate, OpenedBy, Rule
-from adwarm.store.columns import from_row, shorten, table_of, to_row
-from adwarm.store.database import database_time, read_statement, read_transaction, write_transaction
+from adwarm.store.action_events import HEALING, record_action, table
+from adwarm.store.columns import from_row
+from adwarm.store.database import database_time, read_statement, read_transaction
 from adwarm.store.gates import MAX_SCOPE_LENGTH, SqlGates
 
 
 @dataclass(frozen=True, slots=True)
 class HealingRun:
-    """One run of a healing action."""
+    """One run of a healing action.
 
-    at: Annotated[datetime, "When it started."]
-    action: Annotated[str, 40, "`token_refresh`, `session_restart`, `partition_refetch`, `cache_clear` or `custom`."]
-    scope: Annotated[str, 200, "What was healed, such as a connection or an object."]
-    source: Annotated[str, 80, "Source whose error led to it."]
-    error_kind: Annotated[str, 40, "Class of that error."]
-    succeeded: Annotated[bool, "Whether another attempt may succeed now."] = False
-    detail: Annotated[str, "What it did, or why it failed, without secrets."] = ""
-    seconds: Annotated[float, "How long it took."] = 0.0
-    owner: Annotated[str, 80, "Process that ran it."] = ""
+    Attributes:
+        scope: what was healed, such as a connection or an object.
+        source: whose error of the class `error_kind` led to it.
+        succeeded: whether another attempt may succeed now.
+        detail: what it did, or why it failed, without secrets.
+        owner: the process that ran it.
+    """
 
-
-healing_run = table_of(
-    HealingRun,
-    "healing_run",
-    Index(None, "at"),
-    key=("id",),
-    grows="healing runs: at most one per action, scope and cool-down",
-    bound="deleted after `ADWARM_RETENTION__HISTORY_DAYS`",
-)
+    at: datetime
+    action: str
+    scope: str
+    source: str
+    error_kind: str
+    succeeded: bool = False
+    detail: str = ""
+    seconds: float = 0.0
+    owner: str = ""
 
 
 class HealingStore:
-    """Cool-downs in gates of the rule `cooldown`, and the history of runs in `healing_run`."""
+    """Cool-downs in gates of the rule `cooldown`, and the history of runs among the actions."""
 
     def __init__(self, engine: Engine, *, database_time: Callable[[Connection], float] = database_time) -> None:
         self._engine = engine
@@ -71,8 +68,18 @@ class HealingStore:
         ended = {"is_running": False, "succeeded": succeeded}
         self._gates.change(_scope(name), Rule.COOLDOWN, lambda gate: replace(gate, why=detail, data=ended))
         if run is not None:
-            with write_transaction(self._engine) as connection:
-                connection.execute(insert(healing_run), [shorten(to_row(run), healing_run)])
+            facts = {"source": run.source, "error_kind": run.error_kind, "seconds": run.seconds}
+            record_action(
+                self._engine,
+                at=run.at,
+                actor=run.owner,
+                via=HEALING,
+                action=run.action,
+                subject=run.scope,
+                arguments=facts,
+                succeeded=run.succeeded,
+                detail=run.detail,
+            )
 
     def is_running(self, name: str, seconds: float) -> bool:
         """Return whether the action was acquired less than `seconds` ago and has not finished."""
@@ -81,12 +88,14 @@ class HealingStore:
 
     def list_recent(self, limit: int, since: datetime | None = None) -> list[HealingRun]:
         """Return the newest runs first, of those since a time if one is given."""
-        query = select(healing_run).order_by(healing_run.c.id.desc()).limit(limit)
+        query = select(table).where(table.c.via == HEALING).order_by(table.c.id.desc()).limit(limit)
         if since is not None:
-            query = query.where(healing_run.c.at >= since)
+            query = query.where(table.c.at >= since)
         with read_transaction(self._engine) as connection:
-            rows = connection.execute(query).all()
-        return [from_row(HealingRun, row) for row in rows]
+            return [
+                from_row(HealingRun, row, scope=row.subject, owner=row.actor, **row.arguments)
+                for row in connection.execute(query)
+            ]
 
     def _now(self) -> float:
         with read_statement(self._engine) as connection:

@@ -1,7 +1,4 @@
-"""Traffic by hour: reads by account, actor and result, how long they took, and calls to the platform with their causes.
-
-Latencies are counted by hour or day and by what was done, in buckets; see `adwarm.model.Latencies`.
-"""
+"""Traffic by hour: reads by account, actor and result, how long they took, and calls by cause."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,11 +8,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Label, case, func, literal, select, union_all
 from sqlalchemy.schema import Column, Index, Table
-from sqlalchemy.types import BigInteger, Float, Integer, String
+from sqlalchemy.types import Float, Integer, String
 
 from adwarm.foundation.clock import Clock, floor_to
 from adwarm.foundation.errors import NoCapacity, NotAdmitted, Refused, Throttled
 from adwarm.model import Actor, CallCause, CauseKind, Latencies
+from adwarm.store import amounts
+from adwarm.store.amounts import READ, LatencyKey
 from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import add_up as add_rows
 from adwarm.store.database import read_transaction, write_transaction
@@ -40,53 +39,7 @@ table = Table(
     Index(None, "hour"),  # rows come in the order of hours, which the planner does not see in the primary key
 )
 
-# One row per hour or day, operation and bucket of time. Maintenance deletes old rows.
-latency_count = Table(
-    "latency_count",
-    metadata,
-    key_column("since", UtcDateTime()),
-    key_column("operation", String(24)),
-    key_column("bucket", Integer),
-    value_column("count", BigInteger),
-)
-
-
-READ = "read"
-"""Answering a reader of the read API or of the command line."""
-LatencyKey = tuple[datetime, str]
-"""First moment of an hour or of a day (UTC), and what was done."""
-# Grows with hours times causes. Maintenance deletes old rows.
-call_hour = Table(
-    "call_hour",
-    metadata,
-    key_column("hour", UtcDateTime()),
-    key_column("cause", String(16)),
-    key_column("strategy", String(80)),
-    value_column("calls", Integer, 0),
-)
-
-
-def add_latencies(connection: Connection, latencies: Mapping[LatencyKey, Latencies]) -> None:
-    """Add to the counts, in the transaction of `connection`."""
-    # In one order, so that two processes cannot wait for each other's rows.
-    added = sorted((*key, bucket, count) for key, item in latencies.items() for bucket, count in item.counts.items())
-    if added:
-        names = ("since", "operation", "bucket", "count")
-        add_rows(connection, latency_count, [dict(zip(names, values, strict=True)) for values in added])
-
-
-def get_latencies(engine: Engine, since: datetime, until: datetime) -> dict[str, Latencies]:
-    """Return the counts of the half-open window by what was done."""
-    key = (latency_count.c.operation, latency_count.c.bucket)
-    query = select(*key, func.sum(latency_count.c.count)).group_by(*key)
-    query = query.where(latency_count.c.since >= since, latency_count.c.since < until)
-    counts: dict[str, dict[int, int]] = {}
-    with read_transaction(engine) as connection:
-        for operation, bucket, count in connection.execute(query):
-            counts.setdefault(operation, {})[bucket] = int(count)
-    return {operation: Latencies(by_bucket) for operation, by_bucket in counts.items()}
-
-
+_CALLS_BY_CAUSE = "calls"
 _FIRST = ("first_opens", "first_hits")
 _READS = ("hits", "stale", "misses", "latency_ms", *_FIRST)
 _CALLS = ("errors", "upstream_calls", "throttles", "postponed")
@@ -116,7 +69,7 @@ def increment_many(
     """Add to the counts of hours, and to latencies of reads, in one transaction; the names are those of `increment`."""
     with write_transaction(engine) as connection:
         add_counts(connection, counts)
-        add_latencies(connection, took)
+        amounts.add(connection, amounts.latency_amounts(took))
 
 
 def add_counts(connection: Connection, counts: Mapping[TrafficKey, Mapping[str, float]]) -> None:
@@ -151,7 +104,7 @@ def get_week_totals(engine: Engine, now: datetime) -> dict[str, Any]:
 
 def get_day_latency(engine: Engine, now: datetime) -> dict[str, Any]:
     """Return median and 95th percentile of the reads of the last 24 hours, in milliseconds; None without a read."""
-    took = get_latencies(engine, get_day_start(now), now + timedelta(hours=1))
+    took = amounts.get_latencies(engine, get_day_start(now), now + timedelta(hours=1))
     return took.get(READ, Latencies()).to_dict("latency")
 
 
@@ -254,8 +207,7 @@ def count_calls_within(
         return
     add_counts(connection, {(hour, account_id, Actor.WARMER.value): counts})
     if calls:
-        of_cause = {"hour": hour, "cause": str(cause.kind), "strategy": cause.strategy, "calls": calls}
-        add_rows(connection, call_hour, [of_cause])
+        amounts.add(connection, {(hour, _CALLS_BY_CAUSE, f"{cause.kind} {cause.strategy}".strip()): calls})
 
 
 def count_refusals(error: BaseException | None) -> dict[str, int]:
@@ -291,16 +243,21 @@ def get_calls(engine: Engine, since: datetime, until: datetime) -> CallCounts:
 
     Hours that were counted before there was a record of causes count as `unknown`.
     """
-    of_cause, calls = (call_hour.c.cause, call_hour.c.strategy), func.sum(call_hour.c.calls)
-    by_cause = select(*of_cause, calls).where(call_hour.c.hour >= since, call_hour.c.hour < until).group_by(*of_cause)
+    of = amounts.table.c
+    by_cause = select(of.subject, func.sum(of.amount)).group_by(of.subject)
+    by_cause = by_cause.where(of.name == _CALLS_BY_CAUSE, of.since >= since, of.since < until)
     made = func.coalesce(func.sum(table.c.upstream_calls), 0)
-    all_calls = select(literal(""), literal(""), made).where(table.c.hour >= since, table.c.hour < until)
-    query = union_all(all_calls, by_cause)
+    all_calls = select(literal(""), made).where(table.c.hour >= since, table.c.hour < until)
     with read_transaction(engine) as connection:
-        rows = [(str(cause), str(strategy), int(count)) for cause, strategy, count in connection.execute(query)]
-    [total] = [count for cause, _, count in rows if not cause]
-    causes = [CauseCalls(CallCause(CauseKind(cause), strategy), count) for cause, strategy, count in rows if cause]
+        calls = {subject: int(count) for subject, count in connection.execute(union_all(all_calls, by_cause))}
+    total = calls.pop("")
+    causes = [CauseCalls(_parse_cause(subject), count) for subject, count in calls.items()]
     causes.sort(key=lambda item: (-item.calls, item.cause))
     rest = total - sum(item.calls for item in causes)
     causes += [CauseCalls(CallCause(CauseKind.UNKNOWN), rest)] if rest else []
     return CallCounts(total, tuple(causes))
+
+
+def _parse_cause(subject: str) -> CallCause:
+    kind, _, strategy = subject.partition(" ")
+    return CallCause(CauseKind(kind), strategy)

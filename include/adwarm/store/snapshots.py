@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, case, delete, select, update
-from sqlalchemy.schema import Column, ForeignKey, Index, Table
-from sqlalchemy.types import JSON, String, Text
+from sqlalchemy.schema import Column, ForeignKey, Index
+from sqlalchemy.types import JSON, String
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import DeployedPolicy, Mode, PolicyReview, Snapshot
-from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
+from adwarm.store.columns import UtcDateTime, from_row, table_of, to_row
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 
 forecast_snapshot = table_of(
@@ -33,21 +33,14 @@ policy = table_of(
     bound="one row",
 )
 
-# Grows by one row a week. Maintenance deletes old rows.
-policy_review = Table(
+policy_review = table_of(
+    PolicyReview,
     "policy_review",
-    metadata,
-    key_column("run_id", String(250)),
-    value_column("at", UtcDateTime()),
-    value_column("verdict", String(24)),
-    Column("live_kind", String(40)),
-    Column("proposed_kind", String(40)),
     Column("proposed_snapshot", String(64), ForeignKey("forecast_snapshot.id")),
-    Column("report", Text),
-    value_column("figures", JSON, dict),
-    Column("decided_by", String(250)),
-    Column("decided_at", UtcDateTime()),
     Index(None, "at"),
+    key=("run_id",),
+    grows="reviews: one a week",
+    bound="deleted after `ADWARM_RETENTION__ACTION_DAYS`",
 )
 
 
@@ -190,20 +183,19 @@ def delete_unused(engine: Engine, before: datetime) -> int:
 
 def save_review(connection: Connection, review: PolicyReview) -> None:
     """Insert a review; one of the same run is replaced."""
-    row = to_row(review, without=("result", "page"))
-    upsert(connection, policy_review, [{**row, "verdict": review.result, "report": review.page}])
+    upsert(connection, policy_review, [to_row(review)])
 
 
 def find_review(connection: Connection, run_id: str) -> PolicyReview | None:
     """Return the review of a run, or None."""
     row = connection.execute(select(policy_review).where(policy_review.c.run_id == run_id)).one_or_none()
-    return None if row is None else _review(row)
+    return None if row is None else from_row(PolicyReview, row)
 
 
 def list_reviews(connection: Connection, limit: int) -> list[PolicyReview]:
     """Return at most `limit` reviews, the latest first."""
     query = select(policy_review).order_by(policy_review.c.at.desc(), policy_review.c.run_id.desc()).limit(limit)
-    return [_review(row) for row in connection.execute(query)]
+    return [from_row(PolicyReview, row) for row in connection.execute(query)]
 
 
 def find_newest_review(connection: Connection) -> PolicyReview | None:
@@ -213,16 +205,12 @@ def find_newest_review(connection: Connection) -> PolicyReview | None:
 
 def save_decision(connection: Connection, run_id: str, decision: str, *, by: str, at: datetime) -> None:
     """Record what was decided on a review's proposal, and who decided."""
-    values = {"verdict": decision, "decided_by": by[:250], "decided_at": at}
+    values = {"result": decision, "decided_by": by[:250], "decided_at": at}
     connection.execute(update(policy_review).where(policy_review.c.run_id == run_id).values(values))
 
 
 def _snapshot(row: Row[Any]) -> Snapshot:
     return from_row(Snapshot, row, features=tuple(row.features))
-
-
-def _review(row: Row[Any]) -> PolicyReview:
-    return from_row(PolicyReview, row, result=row.verdict, page=row.report)
 
 
 def get_live_snapshot(engine: Engine) -> Snapshot:

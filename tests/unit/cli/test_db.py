@@ -49,11 +49,11 @@ def test_the_database_is_checked(adwarm: Adwarm, home: Path) -> None:
     (whole,) = adwarm("doctor", "--only", "schema", "--json").json
     assert (whole["name"], whole["ok"]) == ("schema", True)
     with sqlite3.connect(home / "adwarm.db") as connection:
-        connection.execute("DROP TABLE healing_run")
+        connection.execute("DROP TABLE machine_load")
 
     checked = adwarm("doctor", "--only", "schema")
 
-    assert (checked.exit_code, "healing_run" in checked.stdout) == (1, True)
+    assert (checked.exit_code, "machine_load" in checked.stdout) == (1, True)
     assert "there is no check 'scheme'; the checks are settings" in adwarm("doctor", "--only", "scheme").stderr
 
 

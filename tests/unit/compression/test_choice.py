@@ -16,7 +16,7 @@ from adwarm.compression.envelope import CODECS, Codec, decode_envelope, encode_e
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.model import CompressionCounts, Latencies
 from adwarm.settings import CompressionSettings, SqlSettings
-from adwarm.store.compression_days import table as compression_day
+from adwarm.store import amounts
 from adwarm.store.database import open_engine, write_transaction
 
 SETTINGS = CompressionSettings()
@@ -165,7 +165,7 @@ def test_counts_survive_a_database_that_cannot_be_written(tmp_path: Path, sqlite
     statistics.record_cache_hit("zstd")
     impatient = open_engine(str(sqlite_engine.url), SqlSettings(lock_timeout_seconds=0.01))
     with write_transaction(sqlite_engine) as connection:
-        connection.execute(compression_day.delete())
+        connection.execute(amounts.table.delete())
         flush_statistics(impatient, AT, statistics)
     assert get_compression_totals(sqlite_engine, AT).total.packed == 0
     flush_statistics(impatient, AT, statistics)

@@ -9,13 +9,14 @@ from sqlalchemy import Engine
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.backpressure import RequestQueue
+from adwarm.compression.statistics import add_counts
 from adwarm.foundation.clock import VirtualClock
 from adwarm.maintenance.retention import build_rules, make_apply_retention, prune_open_log
 from adwarm.maintenance.runner import StepBudget
 from adwarm.model import CompressionCounts, ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import RetentionSettings, Settings
-from adwarm.store import Context, ObjectStore, aggregates, compression_days, read_transaction, retention
+from adwarm.store import Context, ObjectStore, aggregates, read_transaction, retention
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.tables import metadata
 from tests.support.user_log import UserLog
@@ -63,7 +64,7 @@ def test_every_table_is_bounded(context: Context, queue: RequestQueue, clock: Vi
     """A table has a rule or another bound that is stated here, and the reference names no table without one."""
     rules = set(build_rules(context, queue, clock.now())) | RULES_OF_OTHERS
     assert set(metadata.tables) - rules == set(BOUNDED_OTHERWISE)
-    assert rules - set(metadata.tables) == {"open_log_files"}
+    assert rules - set(metadata.tables) == {"healing", "open_log_files"}
     described = tomllib.loads((ROOT / "docs" / "reference_pages" / "tables.toml").read_text("utf-8"))
     bounds = {
         name: described.get(name, {}).get("bound") or item.info["bound"] for name, item in metadata.tables.items()
@@ -75,7 +76,7 @@ def test_old_rows_are_deleted_and_counted(context: Context, queue: RequestQueue,
     """Each table keeps what its setting says; a second run has nothing to do."""
     engine, now = context.engine, clock.now()
     for age in (0, 399, 401):
-        compression_days.add_counts(engine, now - age * DAY, {"zstd": CompressionCounts(packed=1)})
+        add_counts(engine, now - age * DAY, {"zstd": CompressionCounts(packed=1)})
     log = ErrorLog(engine)
     for age in (0, 91):
         log.record(ErrorEvent(now - age * DAY, "meta", "Transient", "x"))
@@ -85,7 +86,7 @@ def test_old_rows_are_deleted_and_counted(context: Context, queue: RequestQueue,
     step = make_apply_retention(context, queue, clock)
     first = step(None, StepBudget.of(clock, 60))
     deleted = {name: count for name, count in first.counts.items() if count}
-    assert deleted == {"compression_day": 1, "error_event": 1, "open_log_files": 1}
+    assert deleted == {"amount": 1, "error_event": 1, "open_log_files": 1}
     assert set(step(None, StepBudget.of(clock, 60)).counts.values()) == {0}
 
 
@@ -95,13 +96,13 @@ def test_a_run_without_time_goes_on_with_its_rule(
     """One batch a run: every rule has its turn in the end, and a rule with more rows keeps its turn."""
     monkeypatch.setattr(retention, "BATCH_ROWS", 2)
     for age in [0, *range(401, 406)]:
-        compression_days.add_counts(context.engine, clock.now() - age * DAY, {"zstd": CompressionCounts(packed=1)})
-    step, cursor, visited = make_apply_retention(context, queue, clock), "compression_day", []
+        add_counts(context.engine, clock.now() - age * DAY, {"zstd": CompressionCounts(packed=1)})
+    step, cursor, visited = make_apply_retention(context, queue, clock), "amount", []
     while cursor is not None:
         result = step(cursor, StepBudget.of(clock, 0))
         cursor = result.cursor
-        visited.append((result.counts.get("compression_day"), cursor))
-    assert visited[:3] == [(2, "compression_day"), (2, "compression_day"), (1, "compression_day")]
+        visited.append((result.counts.get("amount"), cursor))
+    assert visited[:3] == [(2, "amount"), (2, "amount"), (1, "amount")]
 
 
 def test_hours_that_were_deleted_are_not_read_again(

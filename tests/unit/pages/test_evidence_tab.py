@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from adwarm.charts import CalibrationPoint
+from adwarm.compression.statistics import add_counts
 from adwarm.model import (
     CompressionCounts,
     Latencies,
@@ -18,7 +19,7 @@ from adwarm.model import (
     WarmUse,
 )
 from adwarm.pages.views.evidence_tab import get_calibration, get_calibration_error
-from adwarm.store import compression_days, read_traffic, warms, write_transaction
+from adwarm.store import read_traffic, warms, write_transaction
 from adwarm.store.snapshots import save_review
 from adwarm.store.warm_usage import count_marks
 from tests.unit.pages.conftest import START, Page
@@ -91,8 +92,8 @@ def test_compression_shows_its_times_and_the_hits_of_the_cache(page: Page) -> No
     assert 'class="empty"' in page.tile("evidence", "compression")
     took = Latencies({-60: 19, 0: 2})
     counts = CompressionCounts(packed=21, raw_bytes=5_000, stored_bytes=1_000, cache_hits=1_234, pack_latencies=took)
-    compression_days.add_counts(page.runtime.engine, START - 6 * DAY, {"zstd": counts})
-    compression_days.add_counts(page.runtime.engine, START - 7 * DAY, {"gzip": counts})
+    add_counts(page.runtime.engine, START - 6 * DAY, {"zstd": counts})
+    add_counts(page.runtime.engine, START - 7 * DAY, {"gzip": counts})
     for milliseconds in (2.0, 2.0, 9.0):
         read_traffic.increment(page.runtime.engine, START, "act_1", "human", latency_ms=milliseconds, hits=1)
     text = " ".join(page.tile("evidence", "compression").split())

@@ -1,6 +1,5 @@
 """The tab Flow: what each tile shows of stored rows, on either database, and hostile names as text."""
 
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +9,11 @@ from sqlalchemy import Table
 from adwarm.maintenance.platform_watch import NOTHING, STEP
 from adwarm.model import CallCause, CauseKind
 from adwarm.pages.views.flow_tab import TABS
-from adwarm.store import capacity, gates, healing_runs, maintenance_steps, partitions, reconciliations, requests
+from adwarm.store import capacity, gates, maintenance_steps, partitions, reconciliations, requests
 from adwarm.store.database import write_transaction
 from adwarm.store.denials import refuse_fields
 from adwarm.store.error_events import ErrorEvent
-from adwarm.store.healing_runs import HealingRun
+from adwarm.store.healing_runs import HealingRun, HealingStore
 from adwarm.store.read_traffic import count_calls
 from tests.support.gate_rows import breaker_row, isolation_row, park_row
 from tests.unit.pages.conftest import START, Page
@@ -190,7 +189,7 @@ def test_errors_are_counted_and_the_newest_are_shown(page: Page) -> None:
 def test_healing_shows_results(page: Page) -> None:
     """The newest actions of the last day, with what they did."""
     run = HealingRun(START - MINUTE, "token_refresh", "connection:x", "meta", "TokenDead", True, HOSTILE)
-    _insert(page, healing_runs.healing_run, asdict(run))
+    HealingStore(page.runtime.engine).finish("x", succeeded=True, detail=HOSTILE, run=run)
     text = page.tile("flow", "healing")
     assert "token refresh" in text
     assert ESCAPED in text

@@ -13,7 +13,7 @@ from adwarm.foundation.errors import Transient
 from adwarm.model import FIRST_OPEN_QUIET, Actor, Latencies, ReportKey
 from adwarm.serving import read_counter
 from adwarm.serving.read_counter import FirstOpenTracker, ReadCounter
-from adwarm.store import entries, read_traffic
+from adwarm.store import amounts, entries, read_traffic
 from tests.unit.conftest import NOW, ReaderHarness
 
 KEY = ReportKey("act_1", "yesterday")
@@ -47,7 +47,7 @@ def test_reads_are_stored_by_hour_account_and_actor(reading: ReaderHarness) -> N
     assert _totals(reading.engine) == (2, 1, 3, 10.0)
     counter.flush()
     assert _totals(reading.engine) == (2, 1, 3, 10.0)
-    took = read_traffic.get_latencies(reading.engine, NOW, NOW + timedelta(days=1))[read_traffic.READ]
+    took = amounts.get_latencies(reading.engine, NOW, NOW + timedelta(days=1))[amounts.READ]
     assert took.counts == {Latencies.get_bucket(0.01): 6}
 
 

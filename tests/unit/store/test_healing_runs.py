@@ -57,8 +57,8 @@ def test_each_run_is_kept_in_the_history(engine: Engine) -> None:
     store.acquire("alert:meta", 60)
     store.finish("alert:meta", succeeded=True, detail="10 errors")
 
-    assert store.list_recent(10) == [replace(second, scope="x" * 200), first]
-    assert store.list_recent(1) == [replace(second, scope="x" * 200)]
+    assert store.list_recent(10) == [replace(second, scope="x" * 250), first]
+    assert store.list_recent(1) == [replace(second, scope="x" * 250)]
 
 
 def test_concurrent_failures_heal_once(engine: Engine) -> None:

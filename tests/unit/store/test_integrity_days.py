@@ -30,11 +30,3 @@ def test_passes_are_no_data(engine: Engine) -> None:
     totals = integrity_days.get_totals(engine, NOW)
     assert (totals.kinds, totals.total.checked) == ({}, 0)
     assert (totals.pass_started, totals.pass_ended) == (date(2026, 10, 26), date(2026, 11, 1))
-
-
-def test_old_days_are_deleted(engine: Engine) -> None:
-    """The day itself stays."""
-    for days_ago in (0, 1, 2):
-        integrity_days.add(engine, NOW - timedelta(days=days_ago), {"entry": IntegrityCounts(1)})
-    assert integrity_days.delete_before(engine, NOW.date() - timedelta(days=1)) == 1
-    assert integrity_days.get_totals(engine, NOW - timedelta(days=9)).total.checked == 2

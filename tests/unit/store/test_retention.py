@@ -200,9 +200,8 @@ def snapshots(engine: Engine) -> None:
             }
             connection.execute(forecast_snapshot.insert().values(**values))
         connection.execute(policy.insert().values(name="live", mode="live", snapshot_id="s0", updated_at=NOW))
-        connection.execute(
-            policy_review.insert().values(run_id="r", at=NOW, verdict="proposed", proposed_snapshot="s1")
-        )
+        review = {"run_id": "r", "at": NOW, "result": "proposed", "proposed_snapshot": "s1", "figures": {}}
+        connection.execute(policy_review.insert().values(review))
 
 
 @pytest.mark.usefixtures("snapshots")

@@ -27,14 +27,14 @@ def test_differences_are_named(fresh: Engine) -> None:
     upgrade(fresh)
     assert find_differences(fresh) == []
     with write_transaction(fresh) as connection:
-        connection.execute(text("DROP INDEX ix_healing_run_at"))
+        connection.execute(text("DROP INDEX ix_action_event_at"))
         connection.execute(text("ALTER TABLE payload ADD COLUMN extra INTEGER"))
         connection.execute(text("DROP TABLE machine_load"))
         connection.execute(text("CREATE TABLE of_somebody_else (id INTEGER)"))
 
     found = "\n".join(sorted(find_differences(fresh)))
 
-    assert "add index: ix_healing_run_at" in found
+    assert "add index: ix_action_event_at" in found
     assert "remove column" in found
     assert "extra" in found
     assert "add table: machine_load" in found
