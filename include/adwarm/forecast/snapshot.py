@@ -12,7 +12,7 @@ from adwarm.forecast.models.seasonal import KIND, SeasonalForecast
 from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
-from adwarm.model import Mode, Snapshot
+from adwarm.model import Snapshot
 from adwarm.store import Context, quarantine, read_transaction, write_transaction
 from adwarm.store.snapshots import (
     find_deployed_snapshot,
@@ -58,7 +58,7 @@ def save_snapshot(context: Context, forecast: Forecast, *, metrics: Mapping[str,
         return find_snapshot(connection, forecast.id) or snapshot
 
 
-def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
+def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime) -> None:
     """Make the snapshot live.
 
     Raises:
@@ -67,7 +67,7 @@ def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mo
     with write_transaction(engine) as connection:
         if find_snapshot(connection, snapshot_id) is None:
             raise _no_such(snapshot_id)
-        set_policy(connection, snapshot_id, utc(at), mode=mode)
+        set_policy(connection, snapshot_id, utc(at))
     quarantine.mark_snapshots_healed(engine, utc(at))
 
 

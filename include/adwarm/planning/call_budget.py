@@ -1,10 +1,8 @@
-"""The hourly budget of upstream calls, and the outlook on the next 24 hours. Pure arithmetic.
+"""What fits an hour's budget of upstream calls, and the outlook on the next 24 hours. Pure arithmetic.
 
-The outlook of a run: expected opens, due warms and expected calls of each of the next 24 hours. Pure arithmetic.
-
-It is an estimate, made in one pass over the probabilities of the run. A key falls due in the first hour from which an
-open is likely enough within the lifetime of its entry, and again after that lifetime. Later plans differ from it: they
-see opens that are still to come, and the outlook takes the lifetime of a date range as it is in UTC.
+The outlook is an estimate, made in one pass over the probabilities of the run. A key falls due in the first hour from
+which an open is likely enough within the lifetime of its entry, and again after that lifetime. Later plans differ from
+it: they see opens that are still to come, and the outlook takes the lifetime of a date range as it is in UTC.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,18 +27,6 @@ _HOUR: Final = timedelta(hours=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _HOUR_MS: Final = 3_600_000
 _LONGEST_MS: Final = 2 * HOURS * _HOUR_MS
-
-
-def get_calls_left(settings: Settings, spent_this_hour: int, *, cap: int | None = None) -> int:
-    """Return the calls left in the current hour, at least 0.
-
-    Args:
-        settings: `planning.max_calls_per_hour` is the limit.
-        spent_this_hour: requests that warms have made since the hour began.
-        cap: a lower limit, such as a strategy's own `max_calls_per_hour`.
-    """
-    limit = settings.planning.max_calls_per_hour
-    return max(0, (limit if cap is None else min(limit, cap)) - max(0, spent_this_hour))
 
 
 def split_by_budget(
@@ -110,12 +96,7 @@ def build_outlook(
 
 
 def _find_due(slots: SlotArrays, hour: Ints, likely: Ints, lifetime: Ints, covered: Ints) -> Ints:
-    """Return the rows at which keys fall due: each likely row that no earlier warm of its key covers.
-
-    Args:
-        lifetime: per row, how long an entry would be fresh, in milliseconds.
-        covered: per key, until when its entry is fresh, in milliseconds after the decision; changed in place.
-    """
+    """Return the rows at which keys fall due: each likely row that no earlier warm of its key covers."""
     likely = likely[np.argsort(hour[likely], kind="stable")]
     bounds = np.searchsorted(hour[likely], np.arange(HOURS + 1))
     parts = [np.zeros(0, np.int64)]

@@ -24,7 +24,7 @@ from adwarm.foundation.redaction import log_context
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode, ReportKey
 from adwarm.patterns.open_history import load_opens
-from adwarm.planning.call_budget import build_outlook, get_calls_left, split_by_budget
+from adwarm.planning.call_budget import build_outlook, split_by_budget
 from adwarm.planning.further_warms import (
     PlanState,
     find_closing_accounts,
@@ -230,26 +230,14 @@ def save_plan(
     return save_batches(context.engine, run_id, decided_at, mode=mode, batches=batches, left_out=left_out)
 
 
-def build_forecast_plan(
-    context: Context,
-    decided_at: datetime,
-    run_id: str = LIVE_DAG,
-    view: StoreView | None = None,
-    on_problem: OnProblem | None = None,
-) -> WarmPlan:
+def build_forecast_plan(context: Context, decided_at: datetime) -> WarmPlan:
     """Return the plan of the forecast at `decided_at` without storing it.
-
-    Args:
-        run_id: the run, or its DAG, whose hourly count of calls applies.
-        view: a view of the store as of `decided_at`; made here by default.
-        on_problem: called when the live forecast cannot be read; an older one takes over.
 
     Raises:
         NotFound: no forecast has been trained yet.
         Corrupt: neither the live forecast nor an older one can be read.
     """
-    view = view or StoreView(context, decided_at)
-    return _plan_forecast(context, decided_at, run_id, view=view, on_problem=on_problem)[0]
+    return _plan_forecast(context, decided_at, LIVE_DAG, view=StoreView(context, decided_at), on_problem=None)[0]
 
 
 def _plan_forecast(
@@ -273,10 +261,8 @@ def get_timing(context: Context, decided_at: datetime) -> PlanTiming:
 
 
 def _predict(context: Context, decided_at: datetime, on_problem: OnProblem | None = None) -> pd.DataFrame:
-    """Return the live forecast's probabilities.
-
-    A function of its own so that the forecast and the opens it reads, which are large, are freed before planning.
-    """
+    """Return the live forecast's probabilities."""
+    # A function of its own so that the forecast and the opens it reads, which are large, are freed before planning.
     forecast = get_live_forecast(context, on_problem)
     recent = get_recent_opens(context, forecast, decided_at)
     return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
@@ -292,14 +278,14 @@ def _build_outlook(context: Context, slots: SlotArrays, plan: WarmPlan, decided_
     return build_outlook(slots, decided_at, plan, fresh, context.settings)
 
 
-def find_next_due(context: Context, decided_at: datetime, days: int = 7) -> PlanHour | None:
-    """Return the first hour from `decided_at` on in which warms are expected to fall due; None without one.
+def find_next_due(context: Context, decided_at: datetime) -> PlanHour | None:
+    """Return the first hour, of the week from `decided_at` on, in which warms are expected to fall due; None without.
 
     Raises:
         NotFound: no forecast has been trained yet.
         Corrupt: neither the live forecast nor an older one can be read.
     """
-    for at in (decided_at + day * LOOKAHEAD for day in range(days)):
+    for at in (decided_at + day * LOOKAHEAD for day in range(7)):
         plan, slots = _plan_forecast(context, at, LIVE_DAG, view=StoreView(context, at), on_problem=None)
         due = next((hour for hour in _build_outlook(context, slots, plan, at) if hour.due_warms), None)
         if due is not None:
@@ -350,12 +336,13 @@ def _get_quota(context: Context, at: datetime, run_id: str) -> CallQuota:
     )
 
 
-def get_calls_left_this_hour(context: Context, at: datetime, run_id: str, cap: int | None = None) -> int:
+def get_calls_left_this_hour(context: Context, at: datetime, run_id: str) -> int:
     """Return the upstream calls that plans of the DAG of `run_id` may still make in the hour of `at`.
 
     Each DAG has its own count, so that a backfill does not use up the calls of live warming.
     """
-    return get_calls_left(context.settings, sum(_get_spent_calls(context.engine, at, run_id).values()), cap=cap)
+    spent = sum(_get_spent_calls(context.engine, at, run_id).values())
+    return max(0, context.settings.planning.max_calls_per_hour - spent)
 
 
 def _get_spent_calls(engine: Engine, at: datetime, run_id: str) -> dict[str, int]:

@@ -138,21 +138,22 @@ def read_listed(engine: Engine, chosen: Select[Any], *more: str) -> list[tuple[L
     return listed
 
 
-def list_losses(engine: Engine, ads: Sequence[ListedAd], days: int = SPARK_DAYS) -> dict[AdKey, list[float | None]]:
-    """Return what each ad lost on the `days` days up to its newest score, as shares, oldest first."""
+def list_losses(engine: Engine, ads: Sequence[ListedAd]) -> dict[AdKey, list[float | None]]:
+    """Return what each ad lost on the `SPARK_DAYS` days up to its newest score, as shares, oldest first."""
     if not ads:
         return {}
     ends = {ad.key: ad.stored.score.as_of for ad in ads}
     table = fatigue_score.c
     query = select(table.account_id, table.ad_id, table.as_of, table.loss).where(
-        tuple_(table.account_id, table.ad_id).in_(list(ends)), table.as_of > min(ends.values()) - timedelta(days=days)
+        tuple_(table.account_id, table.ad_id).in_(list(ends)),
+        table.as_of > min(ends.values()) - timedelta(days=SPARK_DAYS),
     )
     losses: dict[AdKey, dict[date, float | None]] = defaultdict(dict)
     with read_transaction(engine) as connection:
         for row in connection.execute(query):
             losses[row.account_id, row.ad_id][row.as_of] = row.loss
     return {
-        key: [losses[key].get(end - timedelta(days=back)) for back in range(days - 1, -1, -1)]
+        key: [losses[key].get(end - timedelta(days=back)) for back in range(SPARK_DAYS - 1, -1, -1)]
         for key, end in ends.items()
     }
 

@@ -22,11 +22,9 @@ PRIOR_WEEKS = 4.0
 """Weeks that the prior is worth: the population's weekly profile at the key's own rate."""
 
 
-def count_opens(history: Opens, since: int, until: int | None = None) -> Floats:
-    """Return, per key, the opens in `[since, until)`."""
-    recent = history.since(since)
-    key = recent.key if until is None else recent.before(until).key
-    return np.bincount(key, minlength=history.key_count).astype(float)
+def count_opens(history: Opens, since: int) -> Floats:
+    """Return, per key, the opens since then."""
+    return np.bincount(history.since(since).key, minlength=history.key_count).astype(float)
 
 
 class NoWarming(SimplePolicy):

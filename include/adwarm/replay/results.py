@@ -200,7 +200,7 @@ class CurvePoints:
     resampled: Floats
 
 
-def curve_points(counts: SimulationCounts, calls: Ints32, read_at: Floats, rounds: int = ROUNDS) -> CurvePoints:
+def curve_points(counts: SimulationCounts, calls: Ints32, read_at: Floats) -> CurvePoints:
     """Return the curve read at the multiples `read_at`, with bootstrap copies.
 
     Equal logs are resampled alike, so that the difference of two policies can be taken round by round.
@@ -210,10 +210,10 @@ def curve_points(counts: SimulationCounts, calls: Ints32, read_at: Floats, round
     multiple, ratio = _weighted_curve(np.ones((1, len(used))), called, hits, first)
     rng = np.random.default_rng(SEED)
     samples = []
-    for _ in range(-(-rounds // _ROUNDS_PER_BLOCK)):
+    for _ in range(-(-ROUNDS // _ROUNDS_PER_BLOCK)):
         weights = _draw_weights(rng, len(used), _ROUNDS_PER_BLOCK)
         samples.append(_interpolate(*_weighted_curve(weights, called, hits, first), read_at))
-    resampled = np.concatenate(samples)[:rounds]
+    resampled = np.concatenate(samples)[:ROUNDS]
     return CurvePoints(multiple[0], ratio[0], _interpolate(multiple, ratio, read_at)[0], resampled)
 
 
@@ -223,11 +223,11 @@ def confidence_interval(samples: Floats) -> list[float]:
     return [float(low), float(high)]
 
 
-def resampled_ratio(counts: SimulationCounts, column: int, rounds: int = ROUNDS) -> Floats:
+def resampled_ratio(counts: SimulationCounts, column: int) -> Floats:
     """Return the first-open hit ratio at one threshold per bootstrap round."""
     used = np.flatnonzero(counts.opens)
     rng = np.random.default_rng(SEED)
-    weights = _draw_weights(rng, len(used), rounds)
+    weights = _draw_weights(rng, len(used), ROUNDS)
     return np.asarray((weights @ counts.first_hits[used, column]) / np.maximum(weights @ counts.first_opens[used], 1.0))
 
 

@@ -125,12 +125,6 @@ class Flights:
         self._nobody_waits.set()
         self._is_closing = False
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits, and no task or flight is left."""
-        is_polling = self._poller is not None and not self._poller.done()
-        return not (self._flights or self._tasks or is_polling)
-
     async def enqueue(self, request: ReportRequest) -> Ticket:
         """Enqueue or join a request that nobody waits for.
 

@@ -165,11 +165,6 @@ class QueueMissHandler:
         """How many readers wait."""
         return self._slots.total()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits, and nothing is left of those who did."""
-        return self._flights.is_idle and not self._slots and not self._revalidations
-
     def start(self) -> None:
         """Start the drainer. Call it in the event loop."""
         loop = asyncio.get_running_loop()

@@ -133,9 +133,9 @@ def delete_other_profiles(engine: Engine, ids: Collection[str]) -> int:
     return len(gone)
 
 
-def find_summary(connection: Connection, account_id: str = ALL_ACCOUNTS) -> ProfileSummary | None:
-    """Return the summary of an account's profile, by default of the one over all accounts; None when there is none."""
-    row = connection.execute(select(access_profile).where(access_profile.c.account_id == account_id)).one_or_none()
+def find_summary(connection: Connection) -> ProfileSummary | None:
+    """Return the summary of the profile over all accounts; None when there is none."""
+    row = connection.execute(select(access_profile).where(access_profile.c.account_id == ALL_ACCOUNTS)).one_or_none()
     return None if row is None else from_row(ProfileSummary, row)
 
 

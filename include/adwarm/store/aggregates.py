@@ -23,7 +23,7 @@ watermark = Table(
 )
 
 
-WATERMARK = "access_log"
+_WATERMARK = "access_log"
 LATE = timedelta(hours=48)
 """Events up to this late reopen their hour: a log that is delivered once a day may miss a delivery."""
 
@@ -135,19 +135,19 @@ def delete_log_files(connection: Connection, paths: Iterable[str]) -> None:
         connection.execute(delete(log_file).where(log_file.c.path == path))
 
 
-def get_watermark(connection: Connection, name: str = WATERMARK) -> datetime | None:
+def get_watermark(connection: Connection) -> datetime | None:
     """Return the time up to which the log has been read; None before the first run."""
-    return connection.execute(select(watermark.c.until).where(watermark.c.name == name)).scalar_one_or_none()
+    return connection.execute(select(watermark.c.until).where(watermark.c.name == _WATERMARK)).scalar_one_or_none()
 
 
-def find_last_reading(connection: Connection, name: str = WATERMARK) -> datetime | None:
+def find_last_reading(connection: Connection) -> datetime | None:
     """Return when the log was read last; None before the first run."""
-    return connection.execute(select(watermark.c.updated_at).where(watermark.c.name == name)).scalar_one_or_none()
+    return connection.execute(select(watermark.c.updated_at).where(watermark.c.name == _WATERMARK)).scalar_one_or_none()
 
 
-def set_watermark(connection: Connection, until: datetime, at: datetime, name: str = WATERMARK) -> None:
+def set_watermark(connection: Connection, until: datetime, at: datetime) -> None:
     """Store the time up to which the log has been read."""
-    upsert(connection, watermark, [{"name": name, "until": until, "updated_at": at}])
+    upsert(connection, watermark, [{"name": _WATERMARK, "until": until, "updated_at": at}])
 
 
 def find_log_end(engine: Engine) -> datetime | None:

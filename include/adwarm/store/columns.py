@@ -216,9 +216,9 @@ def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return origin or hint, ()
 
 
-def key_column(name: str, kind: Any, doc: str | None = None) -> Column[Any]:
+def key_column(name: str, kind: Any) -> Column[Any]:
     """Return a column of the primary key."""
-    return Column(name, kind, primary_key=True, doc=doc)
+    return Column(name, kind, primary_key=True)
 
 
 def value_column(name: str, kind: Any, default: Any = None, doc: str | None = None) -> Column[Any]:

@@ -117,7 +117,7 @@ def _describe(difference: Any) -> str:
     return f"{action.replace('_', ' ')}: {' '.join(parts)}"
 
 
-def reset(engine: Engine, clock: Clock | None = None) -> str:
+def reset(engine: Engine) -> str:
     """Drop every table of this version with its rows, create them anew, and return the revision.
 
     Other tables of the database are left alone; `count_other_rows` names them. Objects that no row names any more are
@@ -130,7 +130,7 @@ def reset(engine: Engine, clock: Clock | None = None) -> str:
         existing.drop_all(connection)
         create_tables(connection, metadata)
 
-    run_alone(engine, start_anew, clock or SystemClock())
+    run_alone(engine, start_anew, SystemClock())
     return get_head_revision()
 
 

@@ -78,15 +78,15 @@ def find_snapshot(connection: Connection, snapshot_id: str) -> Snapshot | None:
     return None if row is None else _snapshot(row)
 
 
-def find_policy(connection: Connection, name: str = LIVE) -> DeployedPolicy | None:
-    """Return a policy, or None before the first forecast is deployed."""
-    row = connection.execute(select(policy).where(policy.c.name == name)).one_or_none()
+def find_policy(connection: Connection) -> DeployedPolicy | None:
+    """Return the live policy, or None before the first forecast is deployed."""
+    row = connection.execute(select(policy).where(policy.c.name == LIVE)).one_or_none()
     return None if row is None else from_row(DeployedPolicy, row)
 
 
-def find_deployed_snapshot(connection: Connection, name: str = LIVE) -> Snapshot | None:
-    """Return the snapshot that a policy names, or None."""
-    deployed = find_policy(connection, name)
+def find_deployed_snapshot(connection: Connection) -> Snapshot | None:
+    """Return the snapshot that the live policy names, or None."""
+    deployed = find_policy(connection)
     if deployed is None or deployed.snapshot_id is None:
         return None
     return find_snapshot(connection, deployed.snapshot_id)
@@ -119,21 +119,19 @@ def list_deployed_ids(connection: Connection) -> set[str]:
     return {str(name) for name in ids}
 
 
-def set_policy(
-    connection: Connection, snapshot_id: str, at: datetime, *, name: str = LIVE, mode: Mode = Mode.LIVE
-) -> None:
-    """Deploy a snapshot under a policy. The recorded choice of a kind stays."""
-    row = {"name": name, "snapshot_id": snapshot_id, "mode": mode, "updated_at": at}
+def set_policy(connection: Connection, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
+    """Deploy a snapshot. The recorded choice of a kind stays."""
+    row = {"name": LIVE, "snapshot_id": snapshot_id, "mode": mode, "updated_at": at}
     upsert(connection, policy, [row])
 
 
-def record_choice(connection: Connection, kind: str, *, by: str, why: str, at: datetime, name: str = LIVE) -> None:
-    """Record who chose the kind of forecast of a policy, and why; training then keeps that kind."""
+def record_choice(connection: Connection, kind: str, *, by: str, why: str, at: datetime) -> None:
+    """Record who chose the kind of forecast, and why; training then keeps that kind."""
     values = {"chosen_kind": kind, "chosen_by": by[:250], "chosen_why": why, "chosen_at": at}
-    connection.execute(update(policy).where(policy.c.name == name).values(values))
+    connection.execute(update(policy).where(policy.c.name == LIVE).values(values))
 
 
-def save_outlook(engine: Engine, hours: Sequence[PlanHour], name: str = LIVE) -> bool:
+def save_outlook(engine: Engine, hours: Sequence[PlanHour]) -> bool:
     """Store the outlook of a plan with the policy that it follows, in place of the earlier one.
 
     Returns:
@@ -144,14 +142,14 @@ def save_outlook(engine: Engine, hours: Sequence[PlanHour], name: str = LIVE) ->
     planned_at = hours[0].planned_at
     outlook = [{**to_row(hour, without=("planned_at",)), "hour": hour.hour.isoformat()} for hour in hours]
     is_newer = policy.c.outlook_at.is_(None) | (policy.c.outlook_at <= planned_at)
-    change = update(policy).where(policy.c.name == name, is_newer).values(outlook=outlook, outlook_at=planned_at)
+    change = update(policy).where(policy.c.name == LIVE, is_newer).values(outlook=outlook, outlook_at=planned_at)
     with write_transaction(engine) as connection:
         return bool(connection.execute(change).rowcount)
 
 
-def list_outlook(engine: Engine, since: datetime, name: str = LIVE) -> list[PlanHour]:
+def list_outlook(engine: Engine, since: datetime) -> list[PlanHour]:
     """Return the hours of the outlook from `since` on, in order."""
-    query = select(policy.c.outlook, policy.c.outlook_at).where(policy.c.name == name)
+    query = select(policy.c.outlook, policy.c.outlook_at).where(policy.c.name == LIVE)
     with read_transaction(engine) as connection:
         row = connection.execute(query).one_or_none()
     if row is None or row.outlook is None:

@@ -71,6 +71,8 @@ FAILED = frozenset({WarmStatus.FAILED, WarmStatus.STALE})
 """Statuses that another attempt tries again."""
 DENIED = frozenset({WarmStatus.DENIED})
 """Tried again only when a human asks for it."""
+_SAMPLE = 500
+"""Newest fetches whose times stand for those to come."""
 _NOT_TRIED = ("cut", "shadow")
 _ENDED = frozenset(status for status in WarmStatus if status.is_served) | FAILED | DENIED
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
@@ -246,21 +248,21 @@ def get_calls_by_account(
         return {str(account): int(calls) for account, calls in connection.execute(query)}
 
 
-def get_p95_seconds(engine: Engine, sample: int = 500) -> float:
+def get_p95_seconds(engine: Engine) -> float:
     """Return the 95th percentile of the duration of the newest fetches in seconds; 0 before the first one."""
-    query = select(table.c.seconds).where(table.c.seconds.is_not(None)).order_by(table.c.id.desc()).limit(sample)
+    query = select(table.c.seconds).where(table.c.seconds.is_not(None)).order_by(table.c.id.desc()).limit(_SAMPLE)
     with read_transaction(engine) as connection:
         seconds = sorted(float(value) for value in connection.execute(query).scalars())
     return seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))] if seconds else 0.0
 
 
-def get_seconds_per_request(engine: Engine, sample: int = 500) -> float | None:
+def get_seconds_per_request(engine: Engine) -> float | None:
     """Return the mean seconds per upstream call of the newest fetches, waiting included; None before the first one."""
     newest = (
         select(table.c.seconds, table.c.requests)
         .where(table.c.seconds.is_not(None), table.c.requests > 0)
         .order_by(table.c.id.desc())
-        .limit(sample)
+        .limit(_SAMPLE)
         .subquery()
     )
     with read_transaction(engine) as connection:

@@ -7,7 +7,7 @@ import pytest
 
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS
 from adwarm.model import ReportKey
-from adwarm.planning.call_budget import HOURS, build_outlook, get_calls_left, split_by_budget
+from adwarm.planning.call_budget import HOURS, build_outlook, split_by_budget
 from adwarm.planning.plan import SlotArrays
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 from adwarm.settings import Settings
@@ -19,13 +19,6 @@ SETTINGS = Settings(planning={"max_calls_per_hour": 10})
 
 def _item(account: str, benefit: float, calls: float = 1.0) -> Recommendation:
     return Recommendation(ReportKey(account, "today"), NOW, benefit, NOW, benefit=benefit, calls=calls)
-
-
-def test_calls_left_of_the_hour(subtests: pytest.Subtests) -> None:
-    """The limit, or a lower cap, less what was spent; never negative."""
-    for spent, cap, left in [(0, None, 10), (4, None, 6), (12, None, 0), (4, 5, 1), (0, 50, 10)]:
-        with subtests.test(spent=spent):
-            assert get_calls_left(SETTINGS, spent, cap=cap) == left
 
 
 def test_best_benefit_per_call_first() -> None:

@@ -98,7 +98,7 @@ def run(work: Callable[[], Any], *processes: Process) -> Any:
             for process in processes:
                 await process.misses.close()
             await asyncio.sleep(0)
-            assert [process.misses.is_idle for process in processes] == [True] * len(processes)
+            assert not any(process.misses.waiting or process.misses._flights._flights for process in processes)
             assert len(asyncio.all_tasks()) == 1
 
     result = asyncio.run(serve())

@@ -49,8 +49,7 @@ def key(number: int) -> ReportKey:
 def assert_nothing_left(harness: MissHarness) -> None:
     """No reader, task or flight is left in the handler or in its loop."""
     harness.run(settle())
-    assert harness.misses.is_idle
-    assert harness.misses.waiting == 0
+    assert (harness.misses.waiting, harness.misses._flights._flights) == (0, {})
     assert asyncio.all_tasks(harness.loop) == set()
 
 

@@ -87,7 +87,6 @@ def test_accounts_that_are_gone_vanish(engine: Engine) -> None:
     assert {row.account_id for row in access_patterns.list_hours(engine)} == {"act_7"}
     assert {row.account_id for row in access_patterns.list_ranges(engine)} == {"act_7"}
     with read_transaction(engine) as connection:
-        assert access_patterns.find_summary(connection, "act_8") is None
         assert access_patterns.find_summary(connection) is None
 
 

@@ -37,10 +37,8 @@ def test_the_watermark_moves_by_name(engine: Engine) -> None:
     with write_transaction(engine) as connection:
         aggregates.set_watermark(connection, START, START)
         aggregates.set_watermark(connection, START + timedelta(hours=1), START)
-        aggregates.set_watermark(connection, START, START, name="other")
     with read_transaction(engine) as connection:
         assert aggregates.get_watermark(connection) == START + timedelta(hours=1)
-        assert aggregates.get_watermark(connection, "other") == START
 
 
 def test_files_are_saved_and_deleted(engine: Engine) -> None:
