@@ -260,10 +260,8 @@ def _before(moment: int, since: int | None) -> bool:
 
 
 def _unit(column: Any, *, is_utc: bool) -> str:
-    """Return the unit of the stored integers of `ts`: "number" when it depends on their size, empty without one.
-
-    Statistics of local times are not used.
-    """
+    """Return the unit of the stored integers of `ts`: "number" when it depends on their size, empty without one."""
+    # Statistics of local times are not used.
     kind = json.loads(column.logical_type.to_json())
     if kind["Type"] in {"Timestamp", "Date"}:
         if not is_utc and not kind.get("isAdjustedToUTC"):

@@ -125,10 +125,8 @@ class JsonLinesParser:
 
 
 def _holds_objects(block: LineBlock) -> bool:
-    """Whether each line looks like one object, and none holds what Arrow takes for a number and JSON does not.
-
-    Arrow does not tell where a line ends: two objects in one and none in another would pass as one in each.
-    """
+    """Whether each line looks like one object, and none holds what Arrow takes for a number and JSON does not."""
+    # Arrow does not tell where a line ends: two objects in one and none in another would pass as one in each.
     text, ends = np.frombuffer(block.text, np.uint8), block.ends
     first, last = text[np.append(0, ends[:-1] + 1)], text[ends - 1]
     last = np.where(last == ord("\r"), text[ends - 2], last)
@@ -212,10 +210,8 @@ class CsvParser:
         )
 
     def _split_plain(self, texts: list[str]) -> list[str] | None:
-        """Return the fields of all lines, one after the other; None unless each has the header's number, unquoted.
-
-        A list for each line would take most of the time.
-        """
+        """Return the fields of all lines, one after the other; None unless each has the header's number, unquoted."""
+        # A list for each line would take most of the time.
         delimiter = self.delimiter
         marks = self._width - 1
         if any(text.count(delimiter) != marks for text in texts):

@@ -61,11 +61,10 @@ _LONGEST_PATH = 160
 
 
 class _CrawlerPatterns:
-    """The published patterns. Literal patterns, which most are, are indexed by their first characters.
+    """The published patterns. Literal patterns, which most are, are indexed by their first characters."""
 
-    A name with which all its published examples begin is searched at the beginning only: elsewhere it may name the
-    application in which a human's browser runs.
-    """
+    # A name with which all its published examples begin is searched at the beginning only: elsewhere it may name the
+    # application in which a human's browser runs.
 
     def __init__(self) -> None:
         from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # half a megabyte, which only web server logs need

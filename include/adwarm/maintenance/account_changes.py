@@ -166,12 +166,7 @@ def _decide(
 def _choose_connection(
     names: Sequence[str], record: AccountRecord, credentials: Mapping[str, str], unread: set[str]
 ) -> str:
-    """Return the connection that is to read a stored account.
-
-    Args:
-        names: the connections that list it; those that were not denied, if there are any.
-        unread: those whose list could not be read to its end.
-    """
+    """Return the connection that is to read a stored account."""
     present = record.platform_connection
     if present in names or (present in unread and present not in record.denials):
         return present

@@ -78,12 +78,7 @@ def _position(month: CompactableMonth) -> tuple[str, ...]:
 
 
 def _compact_month(context: Context, month: CompactableMonth) -> int:
-    """Write a month's rows as one object, point its days at it, and return the number of days.
-
-    Raises:
-        Corrupt: the rows differ from those that were fetched; nothing is changed.
-        NotFound: an object is lost; nothing is changed.
-    """
+    """Write a month's rows as one object, point its days at it, and return the number of days."""
     states = partitions.list_states(context.engine, month.account_id, month.spec_hash, month.month)
     packed = pack_rows(daily_rows(context.objects, states, month.month))
     _check_unchanged(packed, states)

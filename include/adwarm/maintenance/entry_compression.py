@@ -64,10 +64,8 @@ def describe_compression(counts: Mapping[str, Any], codec: str) -> str:
 def _compress(
     engine: Engine, entry: Entry, name: str, settings: CompressionSettings
 ) -> CompressedPayload | Corrupt | None:
-    """Return the verified document of an entry, compressed again, or the error when it is damaged.
-
-    None when it has changed since it was listed, or is larger than what may be decoded.
-    """
+    """Return the verified document of an entry, compressed again, or the error when it is damaged."""
+    # None when it has changed since it was listed, or is larger than what may be decoded.
     stored = entries.find(engine, entry.key)
     if stored is None or stored[0].payload_hash != entry.payload_hash or entry.raw_bytes > settings.max_decoded_bytes:
         return None

@@ -209,20 +209,13 @@ def make_scrub(
 
 @dataclass(slots=True)
 class _Position:
-    """Where a pass goes on.
-
-    Attributes:
-        total: things that there were then.
-        done: things that were checked so far.
-        kind: position in `KINDS`.
-        after: cursor within the kind; None at its begin.
-    """
+    """Where a pass goes on."""
 
     started: datetime
     total: int
     done: int = 0
-    kind: int = 0
-    after: Any = None
+    kind: int = 0  # position in `KINDS`
+    after: Any = None  # cursor within the kind
 
     @classmethod
     def from_json(cls, cursor: Any) -> "_Position":

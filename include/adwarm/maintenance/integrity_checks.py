@@ -159,11 +159,7 @@ def _check_document(document: Document, key: EntryKey) -> None:
 
 
 def _check_account(table: ColumnTable, account_ids: set[str]) -> None:
-    """Check that rows which name their account name one of these.
-
-    Raises:
-        Corrupt: a row belongs to another account.
-    """
+    """Check that rows which name their account name one of these."""
     for value in set(table.columns.get("account_id", ())):
         if value is not None and f"act_{str(value).removeprefix('act_')}" not in account_ids:
             raise Corrupt("it holds rows of another account")

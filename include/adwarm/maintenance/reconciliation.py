@@ -286,11 +286,7 @@ class _Run:
         return True
 
     def _wait(self, case: _Case, handle: AsyncReportHandle, requested_at: float) -> bool:
-        """Poll a report until it is ready; False when time is used up.
-
-        Raises:
-            AdwarmError: it failed, or took too long.
-        """
+        """Poll a report until it is ready; False when time is used up."""
         while True:
             progress = self.calls.call(case.source, case.account.id, lambda: case.source.poll([handle])[handle])
             if progress.state is AsyncReportState.READY:

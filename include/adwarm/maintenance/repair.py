@@ -41,13 +41,9 @@ _MAX_PAUSES = 5_000
 
 @dataclass
 class _Pauses:
-    """Keys that were requested and still need repair: how often, and until when they are left.
+    """Keys that were requested and still need repair: how often, and until when they are left."""
 
-    Attributes:
-        by_key: number of attempts, and seconds since the epoch.
-    """
-
-    by_key: dict[str, tuple[int, float]] = field(default_factory=dict)
+    by_key: dict[str, tuple[int, float]] = field(default_factory=dict)  # attempts, and seconds since the epoch
 
     @classmethod
     def load(cls, stored: Mapping[str, Any]) -> "_Pauses":

@@ -106,12 +106,10 @@ def _effective(opens: Floats, observed: Floats, dispersion: Floats) -> tuple[Flo
 
 
 def _quiet_probability(counts: Floats, expected: Floats, even: float) -> Floats:
-    """Return the probability that the rate behind each count is less than half the mean.
-
-    Which rates occur in the account's own week is estimated from all of its counts together (empirical Bayes): a
-    mixture of Poisson distributions, fitted by expectation maximization. In an even week it has one rate, the mean, and
-    no count is evidence for less. The colder the rest of the week, the less it takes to call one more hour quiet.
-    """
+    """Return the probability that the rate behind each count is less than half the mean."""
+    # Which rates occur in the account's own week is estimated from all of its counts together (empirical Bayes): a
+    # mixture of Poisson distributions, fitted by expectation maximization. In an even week it has one rate, the mean,
+    # and no count is evidence for less. The colder the rest of the week, the less it takes to call one more hour quiet.
     likelihood = counts[:, :, np.newaxis] * np.log(_RATES) - expected[:, :, np.newaxis] * _RATES
     likelihood = np.exp(likelihood - likelihood.max(axis=2, keepdims=True))
     weights = np.full((len(counts), len(_RATES)), 1 / len(_RATES))
@@ -292,10 +290,8 @@ def _sum_by(group: Ints, values: Ints) -> tuple[Ints, Ints]:
 
 
 def _observed_hours(counts: OpenCounts, size: int, until: datetime) -> tuple[Floats, Ints]:
-    """Return how often each hour of the week occurred in the observed time of each row, and when that began.
-
-    Where a row has several zones, the mean of their hours, weighted by opens.
-    """
+    """Return how often each hour of the week occurred in the observed time of each row, and when that began."""
+    # Where a row has several zones, the mean of their hours, weighted by opens.
     account, zone, opens = counts.zones
     zones, all_opens = _sum_by(zone, opens)
     row = np.concatenate([np.zeros(len(zones), np.int64), account + 1])

@@ -166,14 +166,9 @@ def _judge(key: Ints, first: Ints, last: Ints, opens: Ints) -> tuple[Bools, Bool
 
 
 def _log_chance(first: Ints, last: Ints, opens: Ints, interval: float) -> float:
-    """Return a bound of the logarithm of the chance that independent opens, as many an hour, are as regular as a run.
-
-    The distances of independent opens vary as much as their mean, and sums of them by its square root: the squared
-    deviations of the distances between slots, and of the lengths of slots, follow a chi-squared distribution.
-
-    Args:
-        interval: the mean distance of the run's opens.
-    """
+    """Return a bound of the log chance that independent opens, as many an hour, are as regular as a run."""
+    # The distances of independent opens vary as much as their mean, and sums of them by its square root: the squared
+    # deviations of the distances between slots, and of the lengths of slots, follow a chi-squared distribution.
     distances = np.maximum(opens - 1, 1)
     within = (last - first - distances * interval)[opens > 1] / (interval * np.sqrt(distances[opens > 1]))
     between = (first[1:] - last[:-1]) / interval - 1.0

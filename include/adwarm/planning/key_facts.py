@@ -120,10 +120,9 @@ class KeyForecasts:
 
 
 class _PastView(StoreView):
-    """The store as it was at a decision, as far as that is recorded.
+    """The store as it was at a decision, as far as that is recorded."""
 
-    Entries and days that were fetched later are left out; when the entry of the key itself was fresh is known better.
-    """
+    # Entries and days that were fetched later are left out; when the entry of the key itself was fresh is known better.
 
     def __init__(self, context: Context, at: datetime, key: ReportKey, spans: Sequence[FreshSpan]) -> None:
         super().__init__(context, at, known_at=at)
@@ -298,10 +297,8 @@ class KeyExplainer:
         return None
 
     def _find_run(self, connection: Connection, question: _Question, warms: Sequence[Warm]) -> RunState | None:
-        """Return the run whose decision belongs to a moment; for one to come, the last decision before it.
-
-        A run that has a job has stored its plan: a task makes both, in this order.
-        """
+        """Return the run whose decision belongs to a moment; for one to come, the last decision before it."""
+        # A run that has a job has stored its plan: a task makes both, in this order.
         at, now, step = question.at, question.now, self._context.settings.step
         if at > now and floor_to(at, step) > now:
             return RunState(floor_to(at, step))

@@ -294,11 +294,9 @@ class StrategyPlanner:
         *,
         is_cut: bool,
     ) -> datetime | None:
-        """Return when the next key gets its turn while the due time `slot` is open; None when none does.
-
-        A key gets its turn when the entry expires that it had before its turn, when its range covers other days, and,
-        when the budget has cut it, in the next hour.
-        """
+        """Return when the next key gets its turn while the due time `slot` is open; None when none does."""
+        # A key gets its turn when the entry expires that it had before its turn, when its range covers other days, and,
+        # when the budget has cut it, in the next hour.
         closes = get_closing_time(strategy, slot)
         moments = [end for end in expiries.values() if end is not None]
         moments += [floor_to(self._at, _HOUR) + _HOUR] if is_cut else []
@@ -337,11 +335,9 @@ class StrategyPlanner:
 def _split(
     candidates: Sequence[Recommendation], calls: int, limit: int
 ) -> tuple[list[Recommendation], list[Recommendation]]:
-    """Return the candidates that get their turn within `calls` upstream calls, and the others, which say why.
-
-    The first that does not fit ends the turn, so that nothing overtakes it. One that takes more than the whole hourly
-    `limit` gets its turn when all of that is left.
-    """
+    """Return the candidates that get their turn within `calls` upstream calls, and the others, which say why."""
+    # The first that does not fit ends the turn, so that nothing overtakes it. One that takes more than the whole hourly
+    # `limit` gets its turn when all of that is left.
     left, number = float(calls), 0
     while number < len(candidates) and min(candidates[number].calls, limit) <= left:
         left -= candidates[number].calls

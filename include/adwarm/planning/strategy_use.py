@@ -152,15 +152,10 @@ def check_unused(context: Context, at: datetime) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _LogState:
-    """Whether the access log says anything about the use of warms.
+    """Whether the access log says anything about the use of warms."""
 
-    Attributes:
-        is_current: whether it was read to within three days.
-        opens: opens that it holds in the last 30 days.
-    """
-
-    is_current: bool
-    opens: int
+    is_current: bool  # read to within three days
+    opens: int  # of the last 30 days
 
     @classmethod
     def read(cls, context: Context, at: datetime) -> "_LogState":

@@ -97,11 +97,7 @@ def find_used_strategies(context: Context, at: datetime) -> set[str]:
 def _find_successors(
     pending: list[Warm], fetches: Sequence[tuple[ReportKey, datetime, int]]
 ) -> dict[int, tuple[datetime, int]]:
-    """Return, by id of a warm, when the next warm of its key was fetched, and that one's id.
-
-    Args:
-        fetches: key, time and id of every warm fetched since the first of them, oldest first.
-    """
+    """Return, by id of a warm, when the next warm of its key was fetched, and that one's id."""
     by_key: dict[ReportKey, list[tuple[datetime, int]]] = defaultdict(list)
     for key, at, warm_id in fetches:
         by_key[key].append((at, warm_id))
@@ -115,10 +111,8 @@ def _find_successors(
 
 
 def _simulate_fetches(shadow_warms: list[Warm]) -> tuple[list[Warm], list[Warm]]:
-    """Return shadow warms as if fetched at their warm time, and those that would have found their key fresh.
-
-    One that was marked has ended before every warm that is unmarked.
-    """
+    """Return shadow warms as if fetched at their warm time, and those that would have found their key fresh."""
+    # One that was marked has ended before every warm that is unmarked.
     fresh_until: dict[ReportKey, datetime] = {}
     fetched, covered = [], []
     for warm in sorted(shadow_warms, key=lambda warm: (_start(warm), warm.id)):
@@ -147,13 +141,7 @@ def _load_opens(context: Context, since: datetime, until: datetime) -> dict[Repo
 def _evaluate(
     warm: Warm, opens: dict[ReportKey, list[TimeSpan]], now: datetime, newer: tuple[datetime, int] | None
 ) -> WarmUse | None:
-    """Return the mark of a warm; None while it is open.
-
-    Args:
-        opens: first and last open of each slot, by key.
-        now: the opens are complete up to here.
-        newer: when the next warm of its key was fetched, and that one's id.
-    """
+    """Return the mark of a warm; None while it is open."""
     end, replaced_by = _end(warm), None
     if newer is not None and newer[0] < end:
         end, replaced_by = newer

@@ -408,10 +408,8 @@ def _resolve(
 
 
 def _has_ended(at: datetime) -> ColumnElement[bool]:
-    """Return whether a quiet alert has ended.
-
-    A failing connection may be quiet because few calls are made by it, so one about a connection ends when it works.
-    """
+    """Return whether a quiet alert has ended."""
+    # A failing connection may be quiet because few calls are made by it, so one about a connection ends when it works.
     rows = account.join(partition, partition.c.account_id == account.c.id)
     is_recent = and_(partition.c.day >= (at - 3 * _LONGEST_QUIET).date(), partition.c.fetched_at > alert.c.last_at)
     works = exists().select_from(rows).where(alert.c.scope == _CONNECTION + CONNECTION, is_recent).correlate(alert)

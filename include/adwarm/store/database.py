@@ -169,10 +169,8 @@ def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
 
 
 def _check_only_idle(engine: Engine) -> None:
-    """Let the pool check a connection before use only when it was idle for `IDLE_SECONDS`.
-
-    A busy process takes a connection from the pool hundreds of times a second, and each check is a round trip.
-    """
+    """Let the pool check a connection before use only when it was idle for `IDLE_SECONDS`."""
+    # A busy process takes a connection from the pool hundreds of times a second, and each check is a round trip.
     returned: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
     check = engine.dialect.do_ping
 
@@ -227,11 +225,9 @@ def _busy_milliseconds(seconds: float) -> int:
 
 
 def _close_cursors_at_return(engine: Engine) -> None:
-    """Close what a transaction of SQLite has not read to its end, when its connection goes back to the pool.
-
-    Neither COMMIT nor ROLLBACK ends an unfinished SELECT, and a raised error keeps its cursor alive. As long as that is
-    open, the connection reads the state of then, and each of its writes fails at once as if the file was locked.
-    """
+    """Close what a transaction of SQLite has not read to its end, when its connection goes back to the pool."""
+    # Neither COMMIT nor ROLLBACK ends an unfinished SELECT, and a raised error keeps its cursor alive. As long as that
+    # is open, the connection reads the state of then, and each of its writes fails at once as if the file was locked.
 
     @event.listens_for(engine, "after_cursor_execute")
     def _remember(connection: Connection, cursor: Any, *_arguments: Any) -> None:
@@ -302,11 +298,9 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def _autocommitting(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection to PostgreSQL whose statements are transactions of their own.
-
-    By the attribute of the driver: SQLAlchemy's isolation level `AUTOCOMMIT` sets the level of the session back at each
-    return to the pool, which is another round trip.
-    """
+    """Yield a connection to PostgreSQL whose statements are transactions of their own."""
+    # By the attribute of the driver: SQLAlchemy's isolation level `AUTOCOMMIT` sets the level of the session back at
+    # each return to the pool, which is another round trip.
     with open_connection(engine) as connection:
         driver: Any = connection.connection.dbapi_connection
         driver.autocommit = True

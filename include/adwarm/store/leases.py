@@ -217,10 +217,8 @@ def save_hints(engine: Engine, lease: Lease, hints: FetchHints, at: datetime) ->
 
 @cache
 def _build_acquire(dialect: str, seconds: float) -> ReturningUpdate[Any]:
-    """Return the statement that takes a free lease and returns its row; no row when it is held or does not exist.
-
-    It changes a row that exists when it starts, so it reads a floor that is above every earlier deletion of that row.
-    """
+    """Return the statement that takes a free lease and returns its row; no row when it is held or does not exist."""
+    # It changes a row that exists when it starts, so it reads a floor that is above every earlier deletion of that row.
     floors = table.alias("floors")
     floor = func.coalesce(select(floors.c.token).where(floors.c.name == FLOOR).scalar_subquery(), 0)
     token = case((floor > table.c.token, floor), else_=table.c.token) + 1

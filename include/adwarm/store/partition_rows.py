@@ -95,11 +95,7 @@ def read_partition_table(data: bytes, days: Iterable[date] | None = None) -> Col
 
 
 def _read_text_table(data: bytes, days: Iterable[date], names: AbstractSet[str]) -> "pa.Table":
-    """Return some fields of the rows of some days of a Parquet file as columns of text, lists and objects as JSON.
-
-    Raises:
-        Corrupt: the bytes are not a Parquet file of rows.
-    """
+    """Return some fields of the rows of some days of a Parquet file as columns of text, lists and objects as JSON."""
     with _corrupt_unless_readable():
         table = _read_texts(data, days, names)
         for name in _list_coded(table).intersection(table.column_names):

@@ -153,11 +153,7 @@ def _stored(row: Row[Any]) -> StoredStrategy:
 
 
 def _value(name: str, value: Any) -> Any:
-    """Return the value of a column as the model has it.
-
-    Raises:
-        BadRequest: a JSON column does not hold a list of texts.
-    """
+    """Return the value of a column as the model has it."""
     if name not in _LISTS or (name == "accounts" and value is None):
         return value
     if not isinstance(value, list | None) or not all(isinstance(text, str) for text in value or ()):

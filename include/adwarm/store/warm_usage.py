@@ -156,11 +156,7 @@ def count_by_status(engine: Engine) -> dict[str, int]:
 
 
 def _find_median(younger: Sequence[int], count: int) -> float | None:
-    """Return about the median age in seconds: on a straight line between the two limits around half of the warms.
-
-    Args:
-        younger: how many warms are younger than each of `_AGES`.
-    """
+    """Return about the median age in seconds: on a straight line between the two limits around half of the warms."""
     if not count:
         return None
     for place in range(1, len(_AGES)):

@@ -93,10 +93,9 @@ class WriterQueue:
 
 
 class _Wait:
-    """A wait in a thread of its own, because the operating system's queue is fair but has no timeout.
+    """A wait in a thread of its own, because the operating system's queue is fair but has no timeout."""
 
-    It has its own file descriptors, so that a wait that was abandoned and gets the lock later releases only its own.
-    """
+    # It has its own file descriptors, so that a wait that was abandoned and gets the lock later releases only its own.
 
     def __init__(self, files: Files) -> None:
         self._files = files

@@ -113,11 +113,7 @@ def add_arrivals(context: FeatureContext) -> None:
 
 
 def _shares_of_days(context: FeatureContext, totals: Ints32, lags: Sequence[tuple[int, float]]) -> dict[Window, Floats]:
-    """Return, per window, the share of working days with a count above 0 in it.
-
-    Args:
-        lags: days before, and the weight of each.
-    """
+    """Return, per window, the share of working days with a count above 0 in it."""
     counted = {window: np.zeros(len(context.key)) for window in _ARRIVAL_WINDOWS}
     observed = np.zeros(len(context.key))
     for lag, decay in lags:

@@ -327,11 +327,9 @@ class BoostedForecast:
         return SlotChances(start, len(self.keys), zones)
 
     def _predict_lifetimes(self, opens: Opens, cutoffs: Sequence[datetime]) -> Floats:
-        """Return, per cutoff and key of the weekly profile, the model's chance within the lifetime from the cutoff on.
-
-        It is NaN for keys without an open in the lookback, and for keys of inactive accounts: none was opened in the
-        last hours, and the weekly profile expects none soon.
-        """
+        """Return, per cutoff and key of the weekly profile, the model's chance within the lifetime from then on."""
+        # It is NaN for keys without an open in the lookback, and for keys of inactive accounts: none was opened in the
+        # last hours, and the weekly profile expects none soon.
         moments = [to_micros(cutoff) for cutoff in cutoffs]
         opens = opens.before(moments[-1])
         index = self._key_indices(opens)
@@ -366,11 +364,7 @@ class BoostedForecast:
     def _seasonal_chances(
         self, zone_rows: tuple[str, Ints], countries: Mapping[str, str], start: datetime, end: datetime
     ) -> list[SlotChance]:
-        """Return the weekly profile's chances per slot for the keys of one zone, reduced on public holidays.
-
-        Args:
-            countries: by account id, the countries of holidays that accounts have of their own.
-        """
+        """Return the weekly profile's chances per slot for the keys of one zone, reduced on public holidays."""
         zone_name, rows = zone_rows
         own = self._own_countries(rows, countries)
         parts: list[SlotChance] = []
@@ -388,10 +382,8 @@ class BoostedForecast:
         return np.array([countries.get(str(name), "") for name in names], dtype=object)
 
     def _spread_over_slots(self, slots: list[SlotChance], chance: Floats) -> list[SlotChance]:
-        """Distribute the model's chance over the slots; keys whose chance is NaN keep the weekly profile's chances.
-
-        The chance of at least one open over all slots is the model's.
-        """
+        """Distribute the model's chance over the slots; keys whose chance is NaN keep the weekly profile's chances."""
+        # The chance of at least one open over all slots is the model's.
         hazards = [-np.log1p(-seasonal) for _, seasonal in slots]
         total, seconds, is_modeled = (
             sum(hazards, np.zeros(len(chance))),

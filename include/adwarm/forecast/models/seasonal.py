@@ -176,25 +176,16 @@ class SeasonalForecast:
 
 @dataclass(frozen=True)
 class _Profiles:
-    """Weekly profiles and levels that follow from the observations.
-
-    Attributes:
-        clock: per key, the hours of its local week that have passed at the end of training.
-        exposures: how often each hour of the week was observed.
-        bounds: per hour of the week, the first of its cells; one more at the end.
-        population: per hour of the week, the chance of an average key.
-        accounts: accounts x hours of the week, the chance of an average key of the account.
-        level: per key, its opens divided by those that its account's profile expects.
-    """
+    """Weekly profiles and levels that follow from the observations."""
 
     observations: Observations
-    clock: Floats
-    exposures: "Exposures"
+    clock: Floats  # per key, the hours of its local week that have passed at the end of training
+    exposures: "Exposures"  # how often each hour of the week was observed
     account_of: Ints
-    bounds: Ints
-    population: Floats
-    accounts: Floats32
-    level: Floats
+    bounds: Ints  # per hour of the week, the first of its cells; one more at the end
+    population: Floats  # per hour of the week, the chance of an average key
+    accounts: Floats32  # accounts x hours of the week, the chance of an average key of the account
+    level: Floats  # per key, its opens divided by those that its account's profile expects
 
     @classmethod
     def from_observations(cls, observations: Observations) -> "_Profiles":

@@ -43,15 +43,10 @@ _SEED = 1_986
 
 @dataclass(frozen=True)
 class _History:
-    """The opens to learn from.
+    """The opens to learn from."""
 
-    Attributes:
-        feature_grid: the opens in the columns in which they became known; features come from it.
-        label_grid: the opens in the columns in which they happened; labels come from it. The same grid without a delay.
-    """
-
-    feature_grid: OpenGrid
-    label_grid: OpenGrid
+    feature_grid: OpenGrid  # opens in the columns in which they became known
+    label_grid: OpenGrid  # opens in the columns in which they happened; the same grid without a delay
     horizons: Horizons
 
     @classmethod
@@ -138,14 +133,8 @@ def _pays(history: _History, classifier: Classifier, split: int) -> bool:
 
 
 def _calibrate(history: _History, classifier: Classifier, split: int, half: int) -> Calibration:
-    """Return the calibration of a classifier that was fitted on the time before the held-out days.
-
-    A model is used for a week or less until the next training, so calibration weeks after the split says little.
-
-    Args:
-        split: column at which the held-out days begin.
-        half: column at which their second half begins.
-    """
+    """Return the calibration of a classifier that was fitted on the time before the held-out days."""
+    # A model is used for a week or less until the next training, so calibration weeks after the split says little.
     held_out = _draw_training_set(history, split, half, _CALIBRATION_ROWS)
     chance = classifier.predict_proba(held_out.rows)[-1]
     return calibrate(chance, held_out.labels[-1], held_out.weight).shrunk(_CALIBRATION_TRUST)
@@ -181,10 +170,8 @@ def _draw_training_set(history: _History, start: int, end: int, rows: int) -> Tr
 
 
 def _draw_pairs(history: _History, start: int, end: int, rows: int) -> tuple[Ints, Ints, Floats, Bools]:
-    """Draw keys, columns, their weights and their labels; what it draws from is freed before features are built.
-
-    Pairs with an open soon, or with activity in the account, are drawn more often; weights undo that.
-    """
+    """Draw keys, columns, their weights and their labels; what it draws from is freed before features are built."""
+    # Pairs with an open soon, or with activity in the account, are drawn more often; weights undo that.
     generator, grid = np.random.default_rng(_SEED), history.feature_grid
     columns = history.working_columns(start, end)
     pairs = len(columns) * grid.key_count

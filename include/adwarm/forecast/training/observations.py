@@ -139,10 +139,8 @@ def _events(frame: pd.DataFrame, row: npt.NDArray[Any], keys: pd.DataFrame, unti
 
 
 def _localize(moments: pd.Series, zones: pd.Series) -> pd.DataFrame:
-    """Return `hour_of_week`, `minute` (with fractions) and `occurrence` of each UTC moment in its own zone.
-
-    Two moments have the same `occurrence` when they fall into the same hour of the same local day.
-    """
+    """Return `hour_of_week`, `minute` (with fractions) and `occurrence` of each UTC moment in its own zone."""
+    # Two moments have the same `occurrence` when they fall into the same hour of the same local day.
     micros = moments.to_numpy("datetime64[us]").astype(np.int64)
     local = np.zeros(len(moments), np.int64)
     names = zones.to_numpy(dtype=object)

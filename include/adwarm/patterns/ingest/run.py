@@ -187,10 +187,8 @@ def _continue_progress(first: LogFileProgress, then: LogFileProgress) -> LogFile
 def _choose_hours(
     old: list[HourAggregate], new: list[HourAggregate], gone: list[LogFileProgress]
 ) -> list[HourAggregate]:
-    """Return the new hours, except where the old hour has more opens and may come from a file that is gone.
-
-    A file that was rotated away must not take its events with it when its hours are read again.
-    """
+    """Return the new hours, except where the old hour has more opens and may come from a file that is gone."""
+    # A file that was rotated away must not take its events with it when its hours are read again.
     chosen = {row.hour: row for row in new}
     last = max((hour for row in gone if (hour := Checkpoints(row.checkpoints).latest) is not None), default=None)
     for row in old:
