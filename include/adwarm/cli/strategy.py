@@ -115,7 +115,7 @@ def _print_strategy(name: str, *, as_json: bool) -> None:
     runs = strategy_warms.list_runs(runtime.engine, name, _SHOWN_RUNS)
     fields = report_fields(report, at)
     if as_json:
-        document = {"due": times, "runs": [{field: getattr(run, field) for field in run.__slots__} for run in runs]}
+        document = {"due": times, "runs": [run._asdict() for run in runs]}
         print_json({**fields, **document})
         return
     definition = {key: _text(value, key) for key, value in definition_fields(report).items()}
@@ -129,8 +129,7 @@ def _print_strategy(name: str, *, as_json: bool) -> None:
     coverage = {"fresh": cells[3], "oldest": cells[4], "next run": cells[8]}
     print_fields("Now, and in the last 30 days", {**coverage, **{key[:-4]: fields[key] for key in _USAGE}})
     columns = ("run", "decided", "fetched", "failed", "cut", "calls")
-    rows = [(x.run_id, x.decided_at, x.fetched, x.failed, x.cut, x.calls) for x in runs]
-    print_table("Latest runs", columns, rows, "none yet")
+    print_table("Latest runs", columns, [tuple(run) for run in runs], "none yet")
 
 
 @app.command("set")

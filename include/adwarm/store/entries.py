@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Annotated, Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, literal, or_, select, text, tuple_
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, literal, or_, select, text, tuple_
 from sqlalchemy.schema import DefaultClause, ForeignKey, Index, Table
 from sqlalchemy.types import BigInteger, LargeBinary, String
 
@@ -87,23 +87,6 @@ class EntryLifetime(NamedTuple):
     fetched_at: datetime
     expires_at: datetime
     payload_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class DegradedEntries:
-    """The entries that are degraded for one reason.
-
-    Attributes:
-        oldest: when the oldest was fetched.
-        example: an account with one.
-        total: degraded entries, whatever their reason.
-    """
-
-    reason: str | None
-    entries: int
-    oldest: datetime
-    example: str
-    total: int
 
 
 def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
@@ -292,8 +275,11 @@ def list_to_repair(engine: Engine, after: EntryKey | None, now: datetime, limit:
         return [from_row(Entry, row) for row in connection.execute(query)]
 
 
-def list_degraded(engine: Engine, limit: int) -> list[DegradedEntries]:
-    """Return the reasons of degraded entries, the most frequent first."""
+def list_degraded(engine: Engine, limit: int) -> list[Row[Any]]:
+    """Return the `reason` of degraded `entries`, the most frequent first, and the `total` of all reasons.
+
+    `oldest` is when the oldest of them was fetched, `example` an account with one.
+    """
     columns = (
         table.c.degraded_reason.label("reason"),
         func.count().label("entries"),
@@ -304,7 +290,7 @@ def list_degraded(engine: Engine, limit: int) -> list[DegradedEntries]:
     query = select(*columns).where(table.c.degraded).group_by(table.c.degraded_reason)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(func.count().desc(), table.c.degraded_reason).limit(limit))
-        return [DegradedEntries(**row._mapping) for row in rows]
+        return list(rows)
 
 
 def add_reads(engine: Engine, counts: Mapping[EntryKey, int], at: datetime) -> None:

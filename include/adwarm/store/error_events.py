@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, Engine, cast, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, cast, delete, func, insert, select
 from sqlalchemy.schema import Index
 from sqlalchemy.types import BigInteger
 
@@ -79,17 +79,6 @@ class PeriodCount:
     source: str
     kind: str
     errors: int
-
-
-@dataclass(frozen=True, slots=True)
-class KindCount:
-    """Errors of one kind and source, how many accounts they are about, and the time of the last one."""
-
-    kind: str
-    source: str
-    errors: int
-    accounts: int
-    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +152,8 @@ class ErrorLog:
             PeriodCount(datetime.fromtimestamp(int(row.start), UTC), row.source, row.kind, row.errors) for row in rows
         ]
 
-    def count_by_kind(self, error_filter: ErrorFilter, limit: int) -> list[KindCount]:
-        """Return the errors by kind and source, the most frequent first."""
+    def count_by_kind(self, error_filter: ErrorFilter, limit: int) -> list[Row[Any]]:
+        """Return `errors`, `accounts` and `last_at` of each `kind` and `source`, the most frequent first."""
         table = error_event.c
         columns = (
             func.count().label("errors"),
@@ -178,7 +167,7 @@ class ErrorLog:
         )
         with read_transaction(self._engine) as connection:
             rows = connection.execute(query.order_by(func.count().desc(), table.kind, table.source).limit(limit))
-            return [KindCount(**row._mapping) for row in rows]
+            return list(rows)
 
     def prune(self, now: datetime) -> int:
         """Delete rows that are too old or too many, and return how many."""

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, and_, case, exists, func, null, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, and_, case, exists, func, null, or_, select, update
 
 from adwarm.model import ReportKey, Warm
 from adwarm.store import jobs
@@ -40,18 +41,6 @@ class StrategyUsage:
     runs: int | None
     first_at: datetime
     last_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StrategyRun:
-    """What one run did for one strategy."""
-
-    run_id: str
-    decided_at: datetime
-    fetched: int
-    failed: int
-    cut: int
-    calls: int
 
 
 def get_calls(
@@ -197,8 +186,8 @@ def list_fetching(engine: Engine, names: Sequence[str], since: datetime, until: 
         return set(connection.execute(query).scalars())
 
 
-def list_runs(engine: Engine, strategy: str, limit: int = 10) -> list[StrategyRun]:
-    """Return the latest runs that planned warms of a strategy, newest first; dry runs are left out."""
+def list_runs(engine: Engine, strategy: str, limit: int = 10) -> list[Row[Any]]:
+    """Return `run_id`, `decided_at`, `fetched`, `failed`, `cut` and `calls` of a strategy's latest live runs."""
 
     def count(*statuses: str) -> ColumnElement[int]:
         return func.sum(case((table.c.status.in_(statuses), 1), else_=0))
@@ -219,7 +208,7 @@ def list_runs(engine: Engine, strategy: str, limit: int = 10) -> list[StrategyRu
         .limit(limit)
     )
     with read_transaction(engine) as connection:
-        return [StrategyRun(**row._asdict()) for row in connection.execute(query)]
+        return list(connection.execute(query))
 
 
 def list_strategies_of_run(engine: Engine, run_id: str) -> set[str]:
