@@ -13,6 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
@@ -38,34 +39,28 @@ _HOOK_SECONDS = 60.0
 """How long the other threads of a process wait for one that renews the token."""
 
 
+@dataclass(eq=False)
 class TokenRefresh:
     """Reads a connection again whose token is dead, after the user's hooks, if any, have renewed it.
 
     Without a hook it takes over what a human has renewed.
 
-    Args:
+    Attributes:
         cooldown_seconds: the shortest time between two runs for one connection, over all workers.
         hooks: renew the token where it is stored; those of the installed packages by default.
     """
 
     action = "token_refresh"
 
-    def __init__(
-        self,
-        get_pool: Callable[[], SourcePool],
-        errors: ErrorFilter,
-        cooldown_seconds: float,
-        hooks: Sequence[TokenHook] | None = None,
-    ) -> None:
-        self._get_pool = get_pool
-        self._errors = errors
-        self.cooldown_seconds = cooldown_seconds
-        self._hooks = hooks
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+    get_pool: Callable[[], SourcePool]
+    errors: ErrorFilter
+    cooldown_seconds: float
+    hooks: Sequence[TokenHook] | None = None
+    _locks: defaultdict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock), init=False)
 
     def matches(self, failure: Failure) -> bool:
         """Return whether the error is one that it is for, and the connection one of this process."""
-        return self._errors.matches(failure.error) and self._get_pool().has(failure.call.connection)
+        return self.errors.matches(failure.error) and self.get_pool().has(failure.call.connection)
 
     def scope(self, failure: Failure) -> str:
         """Return the name of the connection."""
@@ -80,10 +75,10 @@ class TokenRefresh:
         """
         name = self.scope(failure)
         with self._turn(name):
-            hooks = list_token_hooks() if self._hooks is None else self._hooks
+            hooks = list_token_hooks() if self.hooks is None else self.hooks
             for hook in hooks:
                 _call_hook(hook, name)
-            if self._get_pool().reload(name, than=_credential_of(failure), force=True):
+            if self.get_pool().reload(name, than=_credential_of(failure), force=True):
                 return f"connection {name} has another token" + (", which the hook renewed" if hooks else "")
         did = "the hook did not renew it" if hooks else "it was not renewed"
         raise TokenDead(f"connection {name} still has the token that was refused; {did}: renew it there")
@@ -95,7 +90,7 @@ class TokenRefresh:
         """
         name = self.scope(failure)
         with self._turn(name):
-            return self._get_pool().is_renewed(name, _credential_of(failure))
+            return self.get_pool().is_renewed(name, _credential_of(failure))
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
@@ -109,19 +104,19 @@ class TokenRefresh:
             lock.release()
 
 
+@dataclass(eq=False)
 class SessionRestart:
     """Gives every thread of this process a new HTTP session for a connection whose calls keep failing.
 
-    Args:
+    Attributes:
         cooldown_seconds: the shortest time between two runs for one connection of this process.
     """
 
     action = "session_restart"
 
-    def __init__(self, get_pool: Callable[[], SourcePool], errors: ErrorFilter, cooldown_seconds: float) -> None:
-        self._get_pool = get_pool
-        self._errors = errors
-        self.cooldown_seconds = cooldown_seconds
+    get_pool: Callable[[], SourcePool]
+    errors: ErrorFilter
+    cooldown_seconds: float
 
     def matches(self, failure: Failure) -> bool:
         """Return whether the error is one that it is for, and the connection one of this process.
@@ -129,9 +124,9 @@ class SessionRestart:
         Throttling is never one: a new session would not end it.
         """
         error = failure.error
-        if isinstance(error, NoCapacity) or not self._errors.matches(error):
+        if isinstance(error, NoCapacity) or not self.errors.matches(error):
             return False
-        return self._get_pool().has(failure.call.connection)
+        return self.get_pool().has(failure.call.connection)
 
     def scope(self, failure: Failure) -> str:
         """Return the connection with this process, since sessions belong to a process."""
@@ -139,39 +134,37 @@ class SessionRestart:
 
     def heal(self, failure: Failure) -> str:
         """Let the threads make new sessions."""
-        self._get_pool().restart(failure.call.connection)
+        self.get_pool().restart(failure.call.connection)
         return f"connection {failure.call.connection} gets new HTTP sessions"
 
     def adopt(self, failure: Failure) -> bool:
         """Return whether the calling thread still has a session from before the restart."""
-        return self._get_pool().is_outdated(failure.call.connection)
+        return self.get_pool().is_outdated(failure.call.connection)
 
 
+@dataclass(eq=False)
 class PartitionRefetch:
     """Sets damaged or lost objects with stored days aside and deletes their days, so that they are fetched again.
 
     A refresh of the account fetches them at once. For every other reader they are enqueued with low priority, so that
     they are fetched within the budget.
 
-    Args:
+    Attributes:
         queue: takes the days that the reader does not fetch by itself.
         cooldown_seconds: the shortest time between two runs for the same objects, over all workers.
     """
 
     action = "partition_refetch"
 
-    def __init__(
-        self, context: Context, queue: RequestQueue, clock: Clock, errors: ErrorFilter, cooldown_seconds: float
-    ) -> None:
-        self._context = context
-        self._queue = queue
-        self._clock = clock
-        self._errors = errors
-        self.cooldown_seconds = cooldown_seconds
+    context: Context
+    queue: RequestQueue
+    clock: Clock
+    errors: ErrorFilter
+    cooldown_seconds: float
 
     def matches(self, failure: Failure) -> bool:
         """Return whether the error is about objects with stored days."""
-        return isinstance(failure.error, DamagedObjects) and self._errors.matches(failure.error)
+        return isinstance(failure.error, DamagedObjects) and self.errors.matches(failure.error)
 
     def scope(self, failure: Failure) -> str:
         """Return the hash of the object, or one hash for several."""
@@ -185,11 +178,11 @@ class PartitionRefetch:
             AdwarmError: the store cannot be written.
         """
         error, call = failure.error, failure.call
-        digests, now = _digests_of(failure), self._clock.now()
-        lost = [span for digest in digests for span in partitions.list_spans_of_object(self._context.engine, digest)]
+        digests, now = _digests_of(failure), self.clock.now()
+        lost = [span for digest in digests for span in partitions.list_spans_of_object(self.context.engine, digest)]
         for digest in digests:
             item = DamagedItem("partition", digest, call.account_id, str(error), now)
-            quarantine.set_aside(self._context, item)
+            quarantine.set_aside(self.context, item)
         objects = format_count(len(digests), "object")
         spans = "; ".join(f"{account_id} {window}" for account_id, _, window in lost) or "no day needs them any more"
         if isinstance(error, DamagedObjects) and error.refetched_by_reader:
@@ -198,18 +191,18 @@ class PartitionRefetch:
 
     def adopt(self, failure: Failure) -> bool:
         """Return whether no stored day refers to the objects any more."""
-        return not any(partitions.list_spans_of_object(self._context.engine, digest) for digest in _digests_of(failure))
+        return not any(partitions.list_spans_of_object(self.context.engine, digest) for digest in _digests_of(failure))
 
     def _enqueue(self, lost: Sequence[tuple[str, str, Window]]) -> str:
         """Request the days, and return the result."""
-        reports = _reports_by_hash(self._context.settings)
+        reports = _reports_by_hash(self.context.settings)
         numbers: list[int] = []
         for account_id, spec_hash, window in lost:
             if spec_hash not in reports:
                 continue  # no report reads them any more
             key = ReportKey(account_id, str(window), reports[spec_hash])
             try:
-                numbers.append(self._queue.enqueue(key, Priority.LOW).id)
+                numbers.append(self.queue.enqueue(key, Priority.LOW).id)
             except Refused as refused:
                 return f"the queue takes no request ({refused}); the next warming of the account fetches them"
         return f"requested as {', '.join(map(str, numbers))}" if numbers else "nothing was requested"

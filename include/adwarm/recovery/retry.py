@@ -11,7 +11,7 @@ on a failing upstream.
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
 
@@ -114,25 +114,18 @@ def backoff_seconds(settings: RecoverySettings, attempt: int, error: BaseExcepti
     return min(settings.max_delay_seconds, requested + delay)
 
 
+@dataclass(eq=False)
 class Retrier:
     """Runs an operation as often as the settings and the budget allow."""
 
-    def __init__(
-        self,
-        settings: RecoverySettings,
-        budget: RetryBudget,
-        rng: Random,
-        sleep: Callable[[float], None],
-        source: str = "*",
-    ) -> None:
-        self._settings = settings
-        self._budget = budget
-        self._rng = rng
-        self._sleep = sleep
-        self._source = source
-        self._delay = 0.0
-        self.attempts = 0
-        """How often the operation was called."""
+    settings: RecoverySettings
+    budget: RetryBudget
+    rng: Random
+    sleep: Callable[[float], None]
+    source: str = "*"
+    attempts: int = field(default=0, init=False)
+    """How often the operation was called."""
+    _delay: float = field(default=0.0, init=False)
 
     def run(self, operation: Callable[[], T], on_failure: Callable[[Exception], None]) -> T:
         """Return the operation's result, or raise its last error unchanged.
@@ -144,7 +137,7 @@ class Retrier:
             on_failure: called with the error of every failed attempt, the last one included.
         """
         last_error: Exception | None = None
-        self._budget.record_first_attempt()
+        self.budget.record_first_attempt()
         attempt = 0
         while True:
             attempt += 1
@@ -161,14 +154,14 @@ class Retrier:
                     if is_refused and last_error is not None:
                         raise last_error from error
                     raise
-            self._sleep(self._delay)
+            self.sleep(self._delay)
 
     def _may_retry(self, error: Exception, attempt: int) -> bool:
         """Return whether to retry; the budget comes last, so that it is used only by retries that happen."""
-        if not is_retryable(self._settings, self._source, error) or attempt >= self._settings.max_attempts:
+        if not is_retryable(self.settings, self.source, error) or attempt >= self.settings.max_attempts:
             return False
-        self._delay = backoff_seconds(self._settings, attempt, error, self._rng)
-        return self._delay < seconds_left() and self._budget.try_acquire()
+        self._delay = backoff_seconds(self.settings, attempt, error, self.rng)
+        return self._delay < seconds_left() and self.budget.try_acquire()
 
 
 def _keep_reason(error: Exception, last_error: Exception | None) -> None:

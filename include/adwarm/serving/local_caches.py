@@ -75,36 +75,29 @@ def run_in_loop(loop: asyncio.AbstractEventLoop | None, work: Callable[[], None]
         loop.call_soon_threadsafe(work)
 
 
+@dataclass(eq=False)
 class CacheClear:
     """Clears the caches of the process that met the error: decoded reports, pointers, bodies and body files.
 
     Other processes keep theirs. They verify the hash of what they read from the database, and of a file that was
     changed, so they serve nothing that is damaged.
 
-    Args:
+    Attributes:
         cooldown_seconds: the shortest time between two runs for the same key or account, over all workers.
         clears: the report of the failed operation, its account, or everything.
     """
 
     action = "cache_clear"
 
-    def __init__(
-        self,
-        engine: Engine,
-        get_caches: Callable[[], LocalCaches],
-        errors: ErrorFilter,
-        cooldown_seconds: float,
-        clears: ClearScope = "key",
-    ) -> None:
-        self._engine = engine
-        self._get_caches = get_caches
-        self._errors = errors
-        self.cooldown_seconds = cooldown_seconds
-        self._clears = clears
+    engine: Engine
+    get_caches: Callable[[], LocalCaches]
+    errors: ErrorFilter
+    cooldown_seconds: float
+    clears: ClearScope = "key"
 
     def matches(self, failure: Failure) -> bool:
         """Return whether the error is one that it is for, of an operation on stored data."""
-        return failure.call.source == STORED_DATA and self._errors.matches(failure.error)
+        return failure.call.source == STORED_DATA and self.errors.matches(failure.error)
 
     def scope(self, failure: Failure) -> str:
         """Return the report or the account, or `all`."""
@@ -113,21 +106,21 @@ class CacheClear:
 
     def heal(self, failure: Failure) -> str:
         """Clear the caches of this process."""
-        count = self._get_caches().clear(self._select(failure, with_hashes=True))
+        count = self.get_caches().clear(self._select(failure, with_hashes=True))
         return f"cleared {self.scope(failure)} in {count} caches of one process"
 
     def adopt(self, failure: Failure) -> bool:
         """Clear the caches of this process too, and return True: the next attempt reads the database."""
-        self._get_caches().clear(self._select(failure, with_hashes=True))
+        self.get_caches().clear(self._select(failure, with_hashes=True))
         return True
 
     def _select(self, failure: Failure, *, with_hashes: bool = False) -> CacheSelection:
         call = failure.call
-        key = _parse_key(call.subject) if self._clears == "key" else None
+        key = _parse_key(call.subject) if self.clears == "key" else None
         account_id = key.account_id if key else call.account_id
-        if self._clears == "all" or account_id is None:
+        if self.clears == "all" or account_id is None:
             return CacheSelection()
-        hashes = [item.payload_hash for item in entries.list_entries(self._engine, account_id)] if with_hashes else []
+        hashes = [item.payload_hash for item in entries.list_entries(self.engine, account_id)] if with_hashes else []
         return CacheSelection(account_id, key, frozenset(hashes))
 
 
