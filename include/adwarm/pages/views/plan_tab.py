@@ -118,8 +118,8 @@ def load_keys(request: TileRequest) -> Mapping[str, Any]:
 def load_question(request: TileRequest) -> Mapping[str, Any]:
     """Return the values of the form that asks whether a report was warm, and the accounts that it offers."""
     try:
-        if (asked := _read_words(request)) and asked[1]:
-            check_field("at", partial(read_moment, zone_name="UTC", now=request.now), asked[1])
+        if (words := _read_words(request)) and words[1]:
+            check_field("at", partial(read_moment, zone_name="UTC", now=request.now), words[1])
         wrong = ""
     except InvalidField as error:
         wrong = error.field
@@ -138,10 +138,10 @@ def load_answer(request: TileRequest) -> Mapping[str, Any]:
     Raises:
         BadRequest: account, date range, report or moment is not valid.
     """
-    asked = _read_words(request)
-    if asked is None:
+    words = _read_words(request)
+    if words is None:
         return {"answer": None}
-    explainer, (key, text) = request.services.explainer, asked
+    explainer, (key, text) = request.services.explainer, words
     moment = explainer.read_moment(key.account_id, text, request.now) if text else request.now
     answer = explainer.explain(key, moment, request.now)
     return {"answer": answer, "steps": [(step, _list_facts(step)) for step in answer.steps]}
