@@ -162,7 +162,7 @@ def test_a_closed_gate_is_announced_and_the_stored_report_stays(product: Product
 
     assert re.search(r"\d+ of \d+ calls of \d+ accounts or more failed", banner.inner_text())
     assert "The next test is at" in banner.inner_text()
-    assert "Platform is not called" in page.locator(".system").inner_text()
+    assert "Calls to the ad platform are paused" in page.locator(".system").inner_text()
     assert "new data is held back" in status_of(page, "stale").inner_text()
     choose(page, "act_1003")
     page.get_by_text("It is fetched once the ad platform is called again").wait_for()

@@ -60,14 +60,14 @@ function Fact({name, value}: {readonly name: string; readonly value: string}) {
   )
 }
 
-/** Draws the bytes on the wire as a part of the report's bytes. */
+/** Draws the bytes that compression saves as a part of the report's bytes. */
 function Saved({wireBytes, decodedBytes}: {readonly wireBytes: number; readonly decodedBytes: number}) {
   const share = decodedBytes > 0 ? wireBytes / decodedBytes : 0
   const saved = Math.floor((1 - share) * 1_000) / 10
   return (
     <div className="saved">
       <div className="saved-bar" aria-hidden="true">
-        <div className="saved-sent" style={{width: `${share * 100}%`}} />
+        <div className="saved-part" style={{width: `${saved}%`}} />
       </div>
       <p>
         <strong>{saved} %</strong> saved

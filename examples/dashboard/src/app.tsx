@@ -91,11 +91,21 @@ function Dashboard({session, onSignOut}: DashboardProps) {
   )
 }
 
-/** The queue, and whether the platform is called, in a few words. */
+/** The queue, and whether the platform is called, in a few words; what is known from before an error is not shown. */
 function SystemStatus() {
   const queue = useQueueStatus(STATUS_SECONDS)
   const gates = useGates(STATUS_SECONDS)
   const isHeld = gatesOf(gates.data ?? [], null).length > 0
+  if ([gates.error, queue.error].some((error) => error !== null && (error.status === 0 || error.status >= 500))) {
+    return (
+      <p className="system">
+        <span className="system-held">
+          <span className="system-dot" aria-hidden="true" />
+          The read API does not answer
+        </span>
+      </p>
+    )
+  }
   return (
     <p className="system">
       {queue.data !== null && (
@@ -104,7 +114,7 @@ function SystemStatus() {
       {gates.data !== null && (
         <span className={isHeld ? 'system-held' : 'system-fine'}>
           <span className="system-dot" aria-hidden="true" />
-          {isHeld ? 'Platform is not called' : 'Platform is called'}
+          {isHeld ? 'Calls to the ad platform are paused' : 'Calls to the ad platform are on'}
         </span>
       )}
     </p>
