@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -45,7 +47,7 @@ class PageDemo:
         self._hours = hours
         self._model = model
         self._platform = SimulatorServer(SimulatorConfig(zone=ZONE, token=TOKEN, ads=18, decoys=0.2))
-        self._server: subprocess.Popen[bytes] | None = None
+        self._stack = ExitStack()
         self._own = {
             "ADWARM_HOME": str(home),
             "ADWARM_SOURCE__GRAPH_URL": self._platform.url,
@@ -64,30 +66,19 @@ class PageDemo:
         self._platform.__enter__()
         try:
             self._fill()
-            self._server = self._serve()
+            self.url = self._stack.enter_context(serve(self.environment, self.home / "serve.log"))
         except BaseException:
             self._platform.__exit__(None, None, None)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._server is not None:
-            self._server.terminate()
-            self._server.wait(timeout=30)
+        self._stack.close()
         self._platform.__exit__(None, None, None)
 
     def run(self, *words: str) -> dict[str, str]:
-        """Run an `adwarm` command, and return its JSON document.
-
-        Raises:
-            AdwarmError: it failed.
-        """
-        command = [sys.executable, "-m", "adwarm", *words, "--json"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode:
-            raise AdwarmError(f"adwarm {words[0]} failed: {done.stderr[-2000:]}")
-        document: dict[str, str] = json.loads(done.stdout)
-        return document
+        """Run an `adwarm` command, and return its JSON document."""
+        return run_adwarm(self.environment, *words)
 
     def make_token(self, name: str, *more: str) -> str:
         """Return a new token: `admin` may do everything, any other name may look."""
@@ -122,15 +113,39 @@ class PageDemo:
         run_if_due(runtime.maintenance_parts(), "read_creatives", run_now=True)
         runtime.engine.dispose()
 
-    def _serve(self) -> subprocess.Popen[bytes]:
-        with (self.home / "serve.log").open("wb") as log:
-            command = [sys.executable, "-m", "adwarm", "serve", "--port", "0", "--json"]
-            server = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=log)  # noqa: S603
+
+def run_adwarm(environment: Mapping[str, str], *words: str) -> dict[str, str]:
+    """Run an `adwarm` command, and return its JSON document.
+
+    Raises:
+        AdwarmError: it failed.
+    """
+    command = [sys.executable, "-m", "adwarm", *words, "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise AdwarmError(f"adwarm {words[0]} failed: {done.stderr[-2000:]}")
+    document: dict[str, str] = json.loads(done.stdout)
+    return document
+
+
+@contextmanager
+def serve(environment: Mapping[str, str], log: Path) -> Iterator[str]:
+    """Run `adwarm serve` on a free port, and return its address.
+
+    Raises:
+        AdwarmError: it does not start.
+    """
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", "adwarm", "serve", "--port", "0", "--json"]
+        server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=file)  # noqa: S603
+    try:
         document = b""
         while server.stdout is not None and not document.endswith(b"}\n"):
             line = server.stdout.readline()
             if not line:
-                raise AdwarmError((self.home / "serve.log").read_text(encoding="utf-8")[-2000:])
+                raise AdwarmError(log.read_text(encoding="utf-8")[-2000:])
             document += line
-        self.url = json.loads(document)["url"]
-        return server
+        yield json.loads(document)["url"]
+    finally:
+        server.terminate()
+        server.wait(timeout=30)

@@ -1,7 +1,7 @@
 """`make screenshots`: pictures of every tab of the page over demo data, light and dark, for the documentation.
 
 `python -m dev.screenshots fatigue` takes those of some tabs alone. They go to `.adwarm/screenshots`; those that the
-documentation shows also go to `docs/assets/page`.
+documentation shows also go to `docs/assets/page`. The picture of the README is taken where `make demo` has run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from adwarm.foundation.errors import AdwarmError
 from adwarm.pages.views import TABS
-from dev.environment import ROOT
-from dev.page_demo import PageDemo
+from dev.demo import UNREACHABLE_URL
+from dev.environment import DEMO_HOME, ROOT, local_environment, log_url
+from dev.page_demo import PageDemo, run_adwarm, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -82,8 +83,6 @@ def take_pictures(demo: PageDemo, browser: Browser, names: Sequence[str] = ()) -
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             open_tab(page, f"{demo.url}/adwarm/{tab.name}")
             page.screenshot(path=ALL / f"{tab.name}-{scheme}.png", full_page=True)
-            if tab.name == _FIRST:
-                save_small(page, SHOWN / f"{tab.name}-top-{scheme}.webp", _TOP_HEIGHT)
             if scheme == "light":
                 save_small(page, SHOWN / f"{tab.name}-{scheme}.webp")
             if tab.name == _WITH_ADS:
@@ -97,6 +96,20 @@ def take_pictures(demo: PageDemo, browser: Browser, names: Sequence[str] = ()) -
     open_tab(page, f"{demo.url}/adwarm/{_FIRST}")
     page.screenshot(path=ALL / f"{_FIRST}-narrow.png", full_page=True)
     context.close()
+
+
+def take_top(browser: Browser) -> None:
+    """Take the pictures of the README, whose figures are those of `make demo`: its home, at its time."""
+    environment = local_environment(DEMO_HOME, UNREACHABLE_URL, log_url())
+    with serve(environment, DEMO_HOME / "serve.log") as url:
+        made = run_adwarm(environment, "token", "create", f"pictures {os.getpid()}", "--scope", "read")
+        page = browser.new_page(viewport=WIDE, reduced_motion="reduce", locale="en-GB")  # type: ignore[arg-type]
+        log_in(page, url, made["token"])
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            open_tab(page, f"{url}/adwarm/{_FIRST}")
+            save_small(page, SHOWN / f"{_FIRST}-top-{scheme}.webp", _TOP_HEIGHT)
+        page.close()
 
 
 def save_small(page: Page, target: Path, most: int = _MAX_HEIGHT) -> None:
@@ -116,6 +129,8 @@ def main(names: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory() as home, PageDemo(Path(home)) as demo, open_browser() as browser:
             take_pictures(demo, browser, names)
+            if (DEMO_HOME / "env").exists():
+                take_top(browser)
     except AdwarmError as error:
         print(error, file=sys.stderr)
         return 1

@@ -104,11 +104,11 @@ def _reason(evidence: Evidence, chance: Chance) -> str:
 
 
 def format_percent(probability: float) -> str:
-    """Return a probability in percent; one that is neither 0 nor 1 never reads as "0%" or "100%"."""
+    """Return a probability in percent, near 1 with a decimal; only 0 reads as "0%", and only 1 as "100%"."""
     if 0.0 < probability < 0.005:
         return "under 1%"
-    if 0.995 <= probability < 1.0:
-        return "over 99%"
+    if 0.985 <= probability < 1.0:
+        return f"{probability:.1%}" if probability < 0.9995 else "over 99.9%"
     return f"{probability:.0%}"
 
 

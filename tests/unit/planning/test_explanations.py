@@ -80,7 +80,14 @@ def test_small_amounts_keep_their_digits(subtests: pytest.Subtests) -> None:
 
 def test_a_probability_never_reads_as_certain(subtests: pytest.Subtests) -> None:
     """Only 0 is 0%, and only 1 is 100%."""
-    for value, text in [(0.0, "0%"), (0.004, "under 1%"), (0.125, "12%"), (0.996, "over 99%"), (1.0, "100%")]:
+    for value, text in [
+        (0.0, "0%"),
+        (0.004, "under 1%"),
+        (0.125, "12%"),
+        (0.996, "99.6%"),
+        (0.9999, "over 99.9%"),
+        (1.0, "100%"),
+    ]:
         with subtests.test(value=value, text=text):
             assert format_percent(value) == text
 
