@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
-from adwarm.access_log import Quarantine, log_span, read_events, web_requests
-from adwarm.access_log.web_requests import RequestFilter, classify_actor, redact_path
+from adwarm.access_log import Quarantine, log_span, read_events, user_agents
+from adwarm.access_log.user_agents import classify_actor
+from adwarm.access_log.web_requests import RequestFilter, redact_path
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Actor
 from adwarm.settings import AccessLogSettings, Settings
@@ -156,7 +157,7 @@ def test_published_crawlers_are_programs() -> None:
     examples = [(entry["pattern"], example) for entry in CRAWLER_USER_AGENTS_DATA for example in entry["instances"]]
     missed = {pattern for pattern, example in examples if classify_actor(example) is not Actor.API}
     assert len(examples) > 2000
-    assert missed == web_requests._HUMAN_PATTERNS  # a build of Android, two editors, browsers inside of applications
+    assert missed == user_agents._HUMAN_PATTERNS  # a build of Android, two editors, browsers inside of applications
 
 
 def test_browsers_are_human() -> None:
@@ -186,16 +187,16 @@ def test_adwarm_is_the_warmer_and_an_unknown_agent_is_human() -> None:
 
 def test_the_cache_is_bounded() -> None:
     """A very long agent is truncated before it is cached, and classified by its beginning."""
-    web_requests._classify.cache_clear()
+    user_agents._classify.cache_clear()
     tail = "x" * 60_000
     assert {classify_actor(f"curl/8 {number} {tail}") for number in range(50)} == {Actor.API}
-    assert web_requests._classify.cache_info().currsize == 50
+    assert user_agents._classify.cache_info().currsize == 50
     assert classify_actor("Mozilla/5.0 " + tail + " Googlebot/2.1") is Actor.HUMAN
 
 
 def test_an_agent_is_classified_once() -> None:
     """Further lines of two hundred agents cost cache look-ups."""
-    web_requests._classify.cache_clear()
+    user_agents._classify.cache_clear()
     for agent in BROWSERS * 3:
         classify_actor(agent)
-    assert web_requests._classify.cache_info().misses == len(BROWSERS)
+    assert user_agents._classify.cache_info().misses == len(BROWSERS)
