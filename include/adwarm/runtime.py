@@ -21,7 +21,7 @@ from adwarm.foundation.clock import Clock, ShiftedClock, SystemClock
 from adwarm.foundation.errors import StorageError
 from adwarm.foundation.simulation_note import read_note
 from adwarm.model import Scope
-from adwarm.recovery import Healer, IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
+from adwarm.recovery import Healer, IsolationTracker, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.recovery.channels import AppriseSender, Channel
@@ -149,14 +149,12 @@ class Runtime:
             self.errors,
             self.clock,
             random.SystemRandom(),
-            RecoveryOptions(
-                alerts=self.alerts,
-                ledger=HealingStore(self.engine),
-                gates=SqlGates(self.engine),
-                is_source_failing=self.admission.is_source_failing,
-                owner=self.owner,
-                healers=build_healers(self.settings.recovery.healers, self),
-            ),
+            alerts=self.alerts,
+            ledger=HealingStore(self.engine),
+            gates=SqlGates(self.engine),
+            is_source_failing=self.admission.is_source_failing,
+            owner=self.owner,
+            healers=build_healers(self.settings.recovery.healers, self),
         )
 
     @cached_property

@@ -85,7 +85,7 @@ def _fetch(runtime: Runtime, rows: list[dict[str, object]], keys: list[ReportKey
     source = ScriptedSource({key.account_id: answer for key in keys})
     clock = SystemClock()
     pipeline = RecoveryPipeline(
-        runtime.settings.recovery, ErrorLog(runtime.engine), clock, random.Random(1), memory_options(clock)
+        runtime.settings.recovery, ErrorLog(runtime.engine), clock, random.Random(1), **memory_options(clock)
     )
     engine = PrefetchEngine(
         runtime.context, SourcePool(lambda: source), runtime.admission, pipeline, SystemClock(), runtime.owner

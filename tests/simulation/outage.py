@@ -166,7 +166,7 @@ class Simulation:
         options = memory_options(
             self.clock, alerts=self.journal, gates=states, is_source_failing=self._is_source_failing
         )
-        self.pipeline = RecoveryPipeline(settings, self.journal, self.clock, Random(self.seed + 3), options)
+        self.pipeline = RecoveryPipeline(settings, self.journal, self.clock, Random(self.seed + 3), **options)
         self._order = count()
 
     @property

@@ -81,7 +81,9 @@ def fail_many_times(database: str, url: str, failures: int) -> None:
     assert isinstance(channel, AppriseChannel)
     sender, errors = NoticeSender(engine, settings, [AppriseSender(channel)]), ErrorLog(engine)
     options = memory_options(clock, alerts=StoredAlerts(engine, settings, errors, sender, clock))
-    pipeline = RecoveryPipeline(RecoverySettings(max_attempts=1, heal=False), errors, clock, random.Random(1), options)
+    pipeline = RecoveryPipeline(
+        RecoverySettings(max_attempts=1, heal=False), errors, clock, random.Random(1), **options
+    )
 
     def fail(number: int) -> None:
         def operation() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.gate import Gate, Rule
-from adwarm.recovery import ErrorEvent, RecoveryOptions
+from adwarm.recovery import ErrorEvent
 from adwarm.recovery.alerts import BuildAlert
 from adwarm.store.gates import Change
 from adwarm.store.healing_runs import HealingRun
@@ -14,9 +14,9 @@ from adwarm.store.healing_runs import HealingRun
 log = logging.getLogger(__name__)
 
 
-def memory_options(clock: Clock, **parts: Any) -> RecoveryOptions:
+def memory_options(clock: Clock, **parts: Any) -> dict[str, Any]:
     """Return the options of a pipeline, whose state is in memory but for the given parts."""
-    return RecoveryOptions(**{"alerts": NoAlerts(), "ledger": MemoryLedger(clock), "gates": MemoryGates(), **parts})
+    return {"alerts": NoAlerts(), "ledger": MemoryLedger(clock), "gates": MemoryGates(), **parts}
 
 
 class NoAlerts:

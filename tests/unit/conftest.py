@@ -159,7 +159,7 @@ def harness(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     queue = RequestQueue(engine, settings.backpressure, owner="test")
     healers = [PartitionRefetch(context, queue, clock, ErrorFilter(("Corrupt",)), 60)]
     pipeline = RecoveryPipeline(
-        settings.recovery, ErrorLog(engine), clock, random.Random(1), memory_options(clock, healers=healers)
+        settings.recovery, ErrorLog(engine), clock, random.Random(1), **memory_options(clock, healers=healers)
     )
     admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
     prefetch = PrefetchEngine(context, SourcePool(lambda: source), admission, pipeline, clock, "test")

@@ -140,15 +140,12 @@ class StrategyPlan:
         cut: some of the keys that the budget cut; each says why.
         counts: as in `StrategyPlanSummary.strategies`.
         recheck_at: when it is to be planned again before its next due time; None when it is not.
-        cut_calls: upstream calls that all cut keys would take.
     """
 
     tasks: list[list[Recommendation]]
     cut: list[Recommendation]
     counts: dict[str, int]
     recheck_at: datetime | None
-    calls: float
-    cut_calls: float
 
 
 def decide_strategies(
@@ -268,15 +265,7 @@ class StrategyPlanner:
         }
         expiries = {key: end for key, end in zip(keys, fresh_until, strict=True) if key not in tried}
         recheck_at = None if is_form else self._find_recheck(strategy, slot, keys, expiries, is_cut=bool(cut))
-        calls, cut_calls = (sum(item.calls for item in items) for items in (planned, cut))
-        return StrategyPlan(
-            tasks=tasks,
-            cut=cut[:MAX_LISTED_CUTS],
-            counts=counts,
-            recheck_at=recheck_at,
-            calls=calls,
-            cut_calls=cut_calls,
-        )
+        return StrategyPlan(tasks, cut[:MAX_LISTED_CUTS], counts, recheck_at)
 
     def _is_tried(self, key: ReportKey, tried_at: datetime | None, slot: datetime) -> bool:
         """Whether the days that the key covers now were tried since the due time `slot`."""

@@ -5,7 +5,7 @@ from adwarm.recovery.call import Call, ErrorEvent, Failure
 from adwarm.recovery.fallback import Fallback
 from adwarm.recovery.healing import Healer
 from adwarm.recovery.isolation import IsolationTracker
-from adwarm.recovery.pipeline import RecoveryOptions, RecoveryPipeline, RunOptions
+from adwarm.recovery.pipeline import RecoveryPipeline, RunOptions
 
 __all__ = [
     "Call",
@@ -14,7 +14,6 @@ __all__ = [
     "Fallback",
     "Healer",
     "IsolationTracker",
-    "RecoveryOptions",
     "RecoveryPipeline",
     "RunOptions",
     "StoredAlerts",

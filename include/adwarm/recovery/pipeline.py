@@ -20,7 +20,7 @@ of the bookkeeping are logged and never replace the operation's own result.
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from random import Random
 from typing import Generic, TypeVar
@@ -96,18 +96,25 @@ class _Run(Generic[T]):
     actions: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryOptions:
-    """Where alerts and shared state of a pipeline go, and its optional parts.
+@dataclass(eq=False)
+class RecoveryPipeline:
+    """Runs operations through the steps above. Safe to share between threads.
 
     Attributes:
         alerts: decides which errors raise an alert.
         ledger: cool-downs of healers.
         gates: those of connections, accounts and fallbacks.
+        healers: tried in order.
         is_source_failing: returns whether the circuit breaker of a whole source is not closed, so that its errors are
             nobody else's; by default none is known.
+        owner: the process that heals.
     """
 
+    settings: RecoverySettings
+    journal: ErrorLog
+    clock: Clock
+    rng: Random
+    _: KW_ONLY
     alerts: StoredAlerts
     ledger: HealingStore
     gates: SqlGates
@@ -115,33 +122,14 @@ class RecoveryOptions:
     is_source_failing: Callable[[str], bool] | None = None
     owner: str = ""
 
-
-class RecoveryPipeline:
-    """Runs operations through the steps above. Safe to share between threads."""
-
-    def __init__(
-        self,
-        settings: RecoverySettings,
-        journal: ErrorLog,
-        clock: Clock,
-        rng: Random,
-        options: RecoveryOptions,
-    ) -> None:
-        self._settings = settings
-        self._rng = rng
-        self._journal = journal
-        self._clock = clock
-        self._healers = tuple(options.healers)
-        self._ledger = options.ledger
-        self._alerts = options.alerts
-        self._owner = options.owner
+    def __post_init__(self) -> None:
         self._budget = RetryBudget(RETRY_BUDGET)
         self._token_checks: dict[str, float] = {}
         self._lock = threading.Lock()
         self._checking_token = threading.Lock()
-        self._isolation = IsolationTracker(options.gates, settings, clock)
-        self._outcomes = RunOutcomes(self._isolation, clock, options.is_source_failing)
-        self._chain = FallbackChain(self._isolation, clock)
+        self._isolation = IsolationTracker(self.gates, self.settings, self.clock)
+        self._outcomes = RunOutcomes(self._isolation, self.clock, self.is_source_failing)
+        self._chain = FallbackChain(self._isolation, self.clock)
 
     def run(
         self,
@@ -164,8 +152,8 @@ class RecoveryPipeline:
                 them, and its notes say what was done, and how each fallback failed.
         """
         options = options or RunOptions()
-        healers = self._healers if options.healers is None else options.healers
-        run = _Run(operation, call, options.policy or self._settings, healers)
+        healers = self.healers if options.healers is None else options.healers
+        run = _Run(operation, call, options.policy or self.settings, healers)
         try:
             result = self._call(run)
             if isinstance(result, Outcome):
@@ -179,22 +167,22 @@ class RecoveryPipeline:
         finally:
             if run.last_event is not None:
                 event = run.last_event
-                self._best_effort("checking the alert threshold", lambda: self._alerts.observe(event))
+                self._best_effort("checking the alert threshold", lambda: self.alerts.observe(event))
 
     def alert(self, source: str, kind: str, message: str) -> None:
         """Alert a human about something other than a failed attempt; `message` is redacted here."""
-        event = ErrorEvent(self._clock.now(), source, kind, redact(message))
-        self._best_effort("the delivery of an alert", lambda: self._alerts.raise_once(event))
+        event = ErrorEvent(self.clock.now(), source, kind, redact(message))
+        self._best_effort("the delivery of an alert", lambda: self.alerts.raise_once(event))
 
     def alert_about(self, build: BuildAlert) -> None:
         """Alert a human about an event that `build` describes, if any; see `adwarm.recovery.alerts.BuildAlert`."""
-        self._best_effort("the delivery of an alert", lambda: self._alerts.raise_about(build))
+        self._best_effort("the delivery of an alert", lambda: self.alerts.raise_about(build))
 
     def record(self, error: Exception, *, call: Call) -> None:
         """Record an error that was met outside of `run`, and alert when there are enough of its kind."""
-        event = build_error_event(error, call, self._clock.now())
-        self._best_effort("recording an error", lambda: self._journal.record(event))
-        self._best_effort("checking the alert threshold", lambda: self._alerts.observe(event))
+        event = build_error_event(error, call, self.clock.now())
+        self._best_effort("recording an error", lambda: self.journal.record(event))
+        self._best_effort("checking the alert threshold", lambda: self.alerts.observe(event))
 
     def heal(self, error: Exception, *, call: Call) -> str | None:
         """Record an error that was met outside of `run`, and try to heal its cause, once for all workers.
@@ -203,7 +191,7 @@ class RecoveryPipeline:
             The action that healed it, so that another attempt may succeed; None when none did.
         """
         self.record(error, call=call)
-        run = _Run(lambda: None, call, self._settings, self._healers)
+        run = _Run(lambda: None, call, self.settings, self.healers)
         healed = self._heal(run, error)
         return None if healed is None else healed.action
 
@@ -216,7 +204,7 @@ class RecoveryPipeline:
         if refusal is not None and not self._fix_token(run, refusal):
             run.actions.append(f"not called: {refusal.scope} is isolated for another {refusal.retry_after:.0f} s")
             return refusal
-        started = self._clock.now()
+        started = self.clock.now()
         result: Outcome[T] | Exception
         try:
             result = self._attempt(run)
@@ -229,7 +217,7 @@ class RecoveryPipeline:
 
     def _attempt(self, run: _Run[T]) -> Outcome[T]:
         """Call the operation, with retries."""
-        retrier = Retrier(run.policy, self._budget, self._rng, self._clock.sleep, run.call.source)
+        retrier = Retrier(run.policy, self._budget, self.rng, self.clock.sleep, run.call.source)
         try:
             value = retrier.run(run.operation, lambda error: self._record(run, error))
         finally:
@@ -267,7 +255,7 @@ class RecoveryPipeline:
 
     def _may_check_token(self, scope: str) -> bool:
         """Return whether this process has not looked for a renewed token lately; thousands of keys may be refused."""
-        now = self._clock.now().timestamp()
+        now = self.clock.now().timestamp()
         with self._lock:
             if now - self._token_checks.get(scope, 0.0) < _TOKEN_CHECK_SECONDS:
                 return False
@@ -279,7 +267,7 @@ class RecoveryPipeline:
         if not run.policy.heal:
             return None
         try:
-            healed = heal(run.healers, Failure(run.call, error), self._ledger, self._clock, self._owner)
+            healed = heal(run.healers, Failure(run.call, error), self.ledger, self.clock, self.owner)
         except Exception as problem:
             log_unexpected(log, problem, "healing could not be attempted")
             return None
@@ -323,9 +311,9 @@ class RecoveryPipeline:
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):
             return
-        event = build_error_event(error, run.call, self._clock.now())
+        event = build_error_event(error, run.call, self.clock.now())
         run.last_event = event
-        self._best_effort("recording an error", lambda: self._journal.record(event))
+        self._best_effort("recording an error", lambda: self.journal.record(event))
 
     @staticmethod
     def _best_effort(what: str, call: Callable[[], object]) -> None:

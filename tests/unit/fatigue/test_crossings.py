@@ -62,7 +62,7 @@ class Alerting:
         log = ErrorLog(engine)
         stored = StoredAlerts(engine, settings.alerts, log, NoticeSender(engine, settings.alerts), self.clock)
         options = memory_options(self.clock, alerts=stored)
-        self.pipeline = RecoveryPipeline(settings.recovery, log, self.clock, random.Random(1), options)
+        self.pipeline = RecoveryPipeline(settings.recovery, log, self.clock, random.Random(1), **options)
         self.version = 0
 
     def run(self, *published: FatigueScore, at: datetime = NOW) -> int:

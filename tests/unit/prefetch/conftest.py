@@ -158,7 +158,7 @@ def make_staging(sqlite_engine: Engine, objects: ObjectStore) -> Any:
         server.state.set_fault_profile(server.state.fault_profile)
         settings = Settings(workers=4, source=SourceSettings(graph_url=server.url, **source))
         errors = ErrorLog(sqlite_engine)
-        pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1), memory_options(clock))
+        pipeline = RecoveryPipeline(settings.recovery, errors, clock, random.Random(1), **memory_options(clock))
         admission = UnlimitedAdmission(clock)
         sources = SourcePool(make_source_factory(settings.source, TOKEN, clock))
         context = Context(sqlite_engine, objects, settings)

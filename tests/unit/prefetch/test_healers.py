@@ -70,7 +70,7 @@ class Renewal:
         healer = TokenRefresh(lambda: pool, TOKENS, 60, [self.hook] if hooks else [])
         options = memory_options(self.staging.clock, healers=[healer])
         pipeline = RecoveryPipeline(
-            prefetch.settings.recovery, self.staging.errors, self.staging.clock, random.Random(1), options
+            prefetch.settings.recovery, self.staging.errors, self.staging.clock, random.Random(1), **options
         )
         engine = replace(prefetch, sources=pool, pipeline=pipeline)
         return replace(self.staging, prefetch=engine)

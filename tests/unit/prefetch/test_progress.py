@@ -130,7 +130,7 @@ def make_limited_stage(database: Engine, folder: Path, ads: int, page: int, call
     """Return an engine that may make `calls` a run, over pages of `page` rows."""
     clock, upstream = VirtualClock(NOW), PagedSource(ads=ads, page=page)
     values = Settings(workers=1, source=SourceSettings(**source))
-    pipeline = RecoveryPipeline(values.recovery, ErrorLog(database), clock, random.Random(1), memory_options(clock))
+    pipeline = RecoveryPipeline(values.recovery, ErrorLog(database), clock, random.Random(1), **memory_options(clock))
     admission = FewCalls(clock, calls=calls)
     objects = ObjectStore(str(folder / "data"))
     engine = PrefetchEngine(

@@ -58,7 +58,7 @@ def test_an_error_met_elsewhere_is_recorded_and_may_raise_an_alert(journal: Memo
     """It gets the kind of its class and the names of the call; no healer runs."""
     inbox, healer = Inbox(), Renewal()
     options = memory_options(clock, alerts=inbox, healers=[healer])
-    pipeline = RecoveryPipeline(RecoverySettings(), journal, clock, Random(1), options)
+    pipeline = RecoveryPipeline(RecoverySettings(), journal, clock, Random(1), **options)
     pipeline.record(Corrupt("damaged"), call=Call("store", account_id="act_1", subject="act_1 last_7d"))
     (event,) = inbox.observed
     assert journal.events == [event]
@@ -117,7 +117,7 @@ def make(clock: VirtualClock, journal: MemoryJournal, monkeypatch: pytest.Monkey
     def _make(*, settings: dict[str, Any] | None = None, **parts: Any) -> RecoveryPipeline:
         chosen = RecoverySettings(**(settings or {}))
         journal_used = parts.pop("journal", journal)
-        return RecoveryPipeline(chosen, journal_used, clock, Random(1), memory_options(clock, **parts))
+        return RecoveryPipeline(chosen, journal_used, clock, Random(1), **memory_options(clock, **parts))
 
     return _make
 

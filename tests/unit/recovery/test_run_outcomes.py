@@ -50,7 +50,7 @@ class Runs:
             journal,
             clock,
             Random(1),
-            memory_options(clock, gates=self.store, is_source_failing=self.failing_sources.__contains__),
+            **memory_options(clock, gates=self.store, is_source_failing=self.failing_sources.__contains__),
         )
 
     def run(self, call: Call, error: Exception | None = None, options: RunOptions | None = None) -> Exception | None:
@@ -280,7 +280,7 @@ def test_a_healed_run_is_a_success(runs: Runs) -> None:
 def test_an_isolation_store_that_fails_stops_no_call(clock: VirtualClock, journal: MemoryJournal) -> None:
     """Calls are made, and their own errors raised."""
     failing: Callable[[str], bool] = lambda source: 1 / 0 > 1  # noqa: E731
-    pipeline = RecoveryPipeline(ONE_TRY, journal, clock, Random(1), memory_options(clock, is_source_failing=failing))
+    pipeline = RecoveryPipeline(ONE_TRY, journal, clock, Random(1), **memory_options(clock, is_source_failing=failing))
 
     def down() -> str:
         raise Transient("down")
