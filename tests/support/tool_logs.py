@@ -21,6 +21,7 @@ ACCOUNTS = ("1234567890", "2345678901", "3456789012", "4567890123")
 RANGES = ("last_7d", "yesterday", "last_30d")
 AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0 Safari/537.36"
 Rows = list[dict[str, Any]]
+Shapes = dict[str, tuple[str, Callable[[], bytes]]]
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ def events() -> Iterator[Event]:
                 yield Event(number, at + timedelta(seconds=offset), account, date_range, kind)
 
 
-def _json(rows: Rows) -> bytes:
+def to_json(rows: Rows) -> bytes:
+    """Return rows as JSON lines."""
     return b"".join(json.dumps(row, default=str).encode() + b"\n" for row in rows)
 
 
-def _csv(rows: Rows) -> bytes:
+def to_csv(rows: Rows) -> bytes:
+    """Return rows as CSV with a header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
@@ -87,7 +90,7 @@ def _parquet(rows: Rows) -> bytes:
 
 def nginx_json() -> bytes:
     """http://nginx.org/en/docs/http/ngx_http_log_module.html, with the variables of a usual `log_format`."""
-    return _json([
+    return to_json([
         {
             "time_iso8601": e.at.strftime("%Y-%m-%dT%H:%M:%S+00:00"), "remote_addr": "10.0.0.9",
             "request_method": "GET",
@@ -100,7 +103,7 @@ def nginx_json() -> bytes:
 
 def ingress_nginx_json() -> bytes:
     """https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/log-format/."""
-    return _json([
+    return to_json([
         {
             "time": e.at.isoformat(), "remote_addr": "10.0.0.9", "x_forward_for": "10.0.0.9",
             "request_id": f"{e.number:032x}",
@@ -122,7 +125,7 @@ def combined() -> bytes:
 
 def caddy() -> bytes:
     """https://caddyserver.com/docs/logging: structured access logs."""
-    return _json([
+    return to_json([
         {
             "level": "info", "ts": e.at.timestamp(), "logger": "http.log.access", "msg": "handled request",
             "request": {
@@ -137,7 +140,7 @@ def caddy() -> bytes:
 
 def cloudflare() -> bytes:
     """https://developers.cloudflare.com/logs/logpush/logpush-job/datasets/zone/http_requests/."""
-    return _json([
+    return to_json([
         {
             "ClientIP": "10.0.0.9", "ClientRequestHost": "app.example", "ClientRequestMethod": "GET",
             "ClientRequestPath": e.path.partition("?")[0], "ClientRequestURI": e.path, "ClientRequestUserAgent": AGENT,
@@ -211,7 +214,7 @@ def superset() -> bytes:
         "login": "welcome",
         "denied": "DashboardRestApi.get_list",
     }
-    return _csv([
+    return to_csv([
         {
             "id": n, "action": actions[e.kind], "user_id": 3 + e.number % 5,
             "json": json.dumps({"path": f"/superset/dashboard/{e.board}/", "dashboard_id": e.board,
@@ -227,7 +230,7 @@ def superset() -> bytes:
 def metabase_query_execution() -> bytes:
     """https://www.metabase.com/docs/latest/usage-and-performance-tools/usage-analytics-reference."""
     contexts = {"open": "dashboard", "asset": "csv-download", "login": "ad-hoc", "denied": "pulse"}
-    return _csv([
+    return to_csv([
         {
             "id": n, "hash": f"{n:064x}", "started_at": f"{e.at:%Y-%m-%d %H:%M:%S.%f}+00", "running_time": 250,
             "result_rows": 20, "native": "f", "context": contexts[e.kind], "error": "", "executor_id": 4,
@@ -241,7 +244,7 @@ def metabase_query_execution() -> bytes:
 def metabase_view_log() -> bytes:
     """https://www.metabase.com/docs/latest/usage-and-performance-tools/usage-analytics-reference: view log."""
     models = {"open": "dashboard", "asset": "table", "login": "collection", "denied": "database"}
-    return _json([
+    return to_json([
         {
             "id": n, "user_id": 4, "model": models[e.kind], "model_id": e.board, "timestamp": e.at, "metadata": "{}",
             "has_access": True, "context": None,
@@ -271,7 +274,7 @@ def _posthog(*, as_text: bool) -> Rows:
 
 def posthog_jsonl() -> bytes:
     """https://posthog.com/docs/data-pipelines/batch-exports/s3: events model."""
-    return _json(_posthog(as_text=False))
+    return to_json(_posthog(as_text=False))
 
 
 def posthog_parquet() -> bytes:
@@ -310,12 +313,12 @@ def _ga4(*, is_flat: bool) -> Rows:
 
 def ga4_flat() -> bytes:
     """https://support.google.com/analytics/answer/7029846, with the parameters as columns."""
-    return _csv(_ga4(is_flat=True))
+    return to_csv(_ga4(is_flat=True))
 
 
 def ga4_jsonl() -> bytes:
     """https://support.google.com/analytics/answer/7029846: the BigQuery export."""
-    return _json(_ga4(is_flat=False))
+    return to_json(_ga4(is_flat=False))
 
 
 def ga4_parquet() -> bytes:
@@ -326,7 +329,7 @@ def ga4_parquet() -> bytes:
 def looker() -> bytes:
     """https://cloud.google.com/looker/docs/usage-reports-with-system-activity-explores: History."""
     sources = {"open": "Dashboard", "asset": "Scheduled Task", "login": "SQL Runner", "denied": "API 4.0"}
-    return _csv([
+    return to_csv([
         {
             "History ID": 900 + n, "History Created Time": f"{e.at:%Y-%m-%d %H:%M:%S}",
             "History Completed Time": f"{e.at + timedelta(seconds=3):%Y-%m-%d %H:%M:%S}",
@@ -342,7 +345,7 @@ def redash() -> bytes:
     """https://github.com/getredash/redash/blob/master/redash/models/__init__.py: class Event."""
     actions = {"open": "view", "asset": "execute", "login": "login", "denied": "edit"}
     kinds = {"open": "dashboard", "asset": "data_source", "login": "redash", "denied": "dashboard"}
-    return _json([
+    return to_json([
         {
             "id": n, "org_id": 1, "user_id": 5, "action": actions[e.kind], "object_type": kinds[e.kind],
             "object_id": str(e.board),
@@ -355,7 +358,7 @@ def redash() -> bytes:
 def grafana() -> bytes:
     """https://grafana.com/docs/grafana/latest/setup-grafana/configure-security/export-logs/: usage insights."""
     names = {"open": "dashboard-view", "asset": "data-request", "login": "data-request", "denied": "data-request"}
-    return _json([
+    return to_json([
         {
             "eventName": names[e.kind], "dashboardId": e.board, "dashboardUid": f"nErXDvC{e.board}",
             "dashboardName": "Ads",
@@ -368,7 +371,7 @@ def grafana() -> bytes:
 def matomo() -> bytes:
     """https://developer.matomo.org/api-reference/reporting-api: Live.getLastVisitsDetails, one action a line."""
     kinds = {"open": "action", "asset": "download", "login": "outlink", "denied": "event"}
-    return _json([
+    return to_json([
         {
             "idSite": 1, "idVisit": 70 + e.number, "type": kinds[e.kind], "url": f"https://app.example{e.path}",
             "pageTitle": "Ad overview", "pageIdAction": str(30 + e.board), "idpageview": f"{e.number:06x}",
@@ -381,7 +384,7 @@ def matomo() -> bytes:
 
 def snowflake() -> bytes:
     """https://docs.snowflake.com/en/sql-reference/parameters#timestamp-tz-output-format: a space before the offset."""
-    return _csv([
+    return to_csv([
         {"OPENED_AT": f"{e.at:%Y-%m-%d %H:%M:%S}.250 +0000", "AD_ACCOUNT": e.account, "PRESET": e.date_range}
         for e in events()
         if e.kind == "open"
@@ -430,17 +433,17 @@ def _tableau(number: int, e: Event) -> dict[str, Any]:
 
 def tableau_csv() -> bytes:
     """https://tableau.github.io/tableau-data-dictionary: http_requests, whose paths have no leading slash."""
-    return _csv([_tableau(n, e) for n, e in enumerate(events())])
+    return to_csv([_tableau(n, e) for n, e in enumerate(events())])
 
 
 def tableau_jsonl() -> bytes:
     """The same as JSON lines."""
-    return _json([_tableau(n, e) for n, e in enumerate(events())])
+    return to_json([_tableau(n, e) for n, e in enumerate(events())])
 
 
 def looker_titles() -> bytes:
     """https://cloud.google.com/looker/docs/usage-reports-with-system-activity-explores: accounts in titles only."""
-    return _csv([
+    return to_csv([
         {
             "History ID": 900 + n, "History Created Time": f"{e.at:%Y-%m-%d %H:%M:%S}",
             "History Source": "Dashboard" if e.kind == "open" else "API 4.0", "Dashboard Title": f"Account {e.account}",
@@ -451,7 +454,7 @@ def looker_titles() -> bytes:
 
 def row_numbers() -> bytes:
     """Paths beside a number of the row, which is no status."""
-    return _csv([
+    return to_csv([
         {"id": 110 + 12 * n, "time": e.at.isoformat(), "url": e.path}
         for n, e in enumerate(e for e in events() if e.kind != "denied")
     ])
@@ -505,7 +508,7 @@ def own_web_format() -> bytes:
     ).encode()
 
 
-SHAPES: dict[str, tuple[str, Callable[[], bytes]]] = {
+SHAPES: Shapes = {
     "nginx JSON": ("access.json", nginx_json),
     "ingress-nginx JSON": ("ingress.log", ingress_nginx_json),
     "combined": ("access.log", combined),
@@ -543,9 +546,9 @@ SHAPES: dict[str, tuple[str, Callable[[], bytes]]] = {
 """By tool, the name and the content of its log."""
 
 
-def write_log(folder: Path, shape: str) -> Path:
+def write_log(folder: Path, shape: str, shapes: Shapes = SHAPES) -> Path:
     """Write the log of a tool, and return its path."""
-    name, make = SHAPES[shape]
+    name, make = shapes[shape]
     path = folder / name
     path.write_bytes(make())
     return path

@@ -36,12 +36,13 @@ _ACCOUNT = re.compile(r"(?:act_)?[0-9]{1,20}(?:\.0)?")
 _URL = re.compile(r"(?:[A-Z]{3,7} )?(?:https?://[^\s]+|/[^\s]*|[^\s/?#=&:,;]+(?:/[^\s/?#]+)*\?[^\s=]+=\S*)")
 _QUERY = re.compile(r"\??[\w.%$\[\]{}:-]+=[^=&\s]*(?:&[^&\s]*)*")
 _AGENT = re.compile(r"[A-Za-z][\w.-]*/[0-9v]")
+_RUN_TOGETHER = re.compile(r"(account|advertiser|dashboard|report|workbook|resource|object|entity|page)(u?u?id)$")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _VERBS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"})
 _DIGITS = re.compile(r"[0-9].*[0-9].*[0-9]")
 MOST = 0.8
 _OPEN = re.compile(
-    r"view|open|visit|mount|dashboard|report|question|chart|card|explore|render|navigat|pageload|page_?load|display|"
+    r"view|open|visit|mount|^pages?$|workbook|dashboard|report|question|chart|card|explore|render|navigat|pageload|page_?load|display|"
     r"^action$",  # a page view, as Matomo calls it
     re.I,
 )
@@ -50,14 +51,16 @@ _NO_OPEN = re.compile(
     r"api|share|favou?r|subscri|email|pulse|first|engage|session|autocapture|identify|flag|list|csv|xlsx|json|error|fail|"
     r"refresh|cache|warm|search|copy|clone|archive|thumbnail|screenshot|ad.?hoc|cron|background|prefetch", re.I
 )  # fmt: skip
-_BOARD = re.compile(r"dashboard|report", re.I)
+_BOARDS = re.compile(r"dashboard|report", re.I), re.compile(r"page|workbook", re.I)
+_BY_CLOCK = re.compile(r"schedul|subscri|cron|refresh", re.I)
 _SURELY = re.compile(r"view|open|visit|mount", re.I)
 _MAX_KINDS = 60
 
 
 def split_words(name: str) -> list[str]:
-    """Return the words of a name such as `adAccount.id` or `cs(User-Agent)`, in lower case."""
-    return [word.lower() for word in _WORDS.findall(name)]
+    """Return the words of a name such as `adAccount.id`, `cs(User-Agent)` or `dashboardid`, in lower case."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    return [part for word in words for part in (_RUN_TOGETHER.sub(r" \1 \2", word).split() or [word])]
 
 
 _ACCOUNT_WORDS = frozenset(split_words("account accounts adaccount act acct advertiser customer client"))
@@ -310,7 +313,10 @@ def find_kinds(columns: Sequence[Column], *, is_narrow: bool) -> dict[str, list[
             continue
         opens = [text for text in counts if _OPEN.search(text) and not _NO_OPEN.search(text)]
         opens = [text for text in opens if _SURELY.search(text)] or opens
-        opens = [text for text in opens if is_narrow and _BOARD.search(text)] or opens
+        narrow = ([text for text in opens if is_narrow and board.search(text)] for board in _BOARDS)
+        opens = next(filter(None, narrow), opens)
+        if not opens and any(map(_BY_CLOCK.search, counts)):
+            opens = [text for text in counts if not _NO_OPEN.search(text)]
         if opens and len(opens) < len(counts) and all(len(text) < _MAX_KINDS for text in counts):
             kinds[column.name] = sorted(opens)
     return kinds

@@ -56,6 +56,13 @@ class _Lines:
     rows: list[dict[str, str]]
 
 
+def are_pairs(texts: Sequence[str]) -> bool:
+    """Whether the lines hold pairs of key and value, whatever stands between them."""
+    probed = texts[:_PROBED]
+    pairs = [sum(bool(token[1]) for token in _TOKEN.finditer(text)) for text in probed if text[:1] not in {"{", "["}]
+    return sum(count >= _MANY for count in pairs) > MOST * len(probed)
+
+
 def propose_lines(texts: Sequence[str], settings: AccessLogSettings) -> Proposal | None:
     """Return the settings that read lines of text, with one pattern for all of a line; None where none was found."""
     lines = _split(texts)

@@ -14,7 +14,7 @@ from adwarm.access_log.sample_rows import read_sample, read_texts
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
 from adwarm.log_check.check import FileCheck, LogCheck
-from adwarm.log_check.line_patterns import propose_lines
+from adwarm.log_check.line_patterns import are_pairs, propose_lines
 from adwarm.log_check.proposal import Proposal, propose, propose_more
 from adwarm.settings import Settings
 
@@ -57,7 +57,7 @@ def find_next_step(check: LogCheck, settings: Settings) -> NextStep | None:
         proposal = propose_more(rows, settings.access_log, by_field, check.rejected_values.get("date_range", []))
         return _test(check, settings, item.file, proposal, before) if proposal.values else None
     step = NextStep()
-    if rows:
+    if rows and not are_pairs(texts):
         proposal = propose(rows, settings.access_log, is_web_log=item.file.format == "combined")
         step = _test(check, settings, item.file, proposal, before)
     lines = None if step.command or not texts else propose_lines(texts, settings.access_log)

@@ -22,10 +22,11 @@ END = r"(?:[/?&#\s]|$)"
 """Ends an id that is a part of the path."""
 _REQUEST = re.compile(r"(?:[A-Z]{3,7} )?(?:[a-z]{2,6}://[^/\s]*)?(\S+)")
 _WRAPPED = re.compile(r"[\W_]*((?:act_)?[0-9]{1,20})[\W_]*")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-", re.IGNORECASE)
 _LONG = re.compile(r"(?<![A-Za-z0-9])(act_[0-9]{1,20}|[0-9]{9,20})(?![A-Za-z0-9])")
 _KEY_WORDS = frozenset({"uid", "id", "db", "slug"})
 _NOT_IDS = frozenset({*_KEY_WORDS, "", "list", "new", "edit", "index", "home", "all"})
-_LONG_ID = 9
+_LONG_ID, _FEW = 9, 5
 
 IsRange = Callable[[str], bool]
 Position = tuple[str, int | str]
@@ -159,6 +160,8 @@ def _find_within(values: Sequence[tuple[Position, str, str]]) -> list[tuple[Posi
     accounts_within = []
     for place, name, raw in values:
         value = unquote(raw)
+        if _UUID.search(value):
+            continue
         accounts = [match[1]] if (match := _WRAPPED.fullmatch(value)) else _LONG.findall(value)
         if len(accounts) == 1 and accounts[0] != raw:
             accounts_within.append((place, name, accounts[0]))
@@ -220,9 +223,11 @@ def _write_value(name: str, text: str) -> str:
 
 def propose_text_pattern(texts: Sequence[str]) -> str | None:
     """Return the pattern of texts such as titles that each name one account; None where they do not."""
-    accounts_by_text = [_LONG.findall(text) for text in texts]
+    accounts_by_text = [[] if _UUID.search(text) else _LONG.findall(text) for text in texts]
     if not texts or sum(len(accounts) == 1 for accounts in accounts_by_text) <= MOST * len(texts):
         return None
+    if len(texts) > _FEW and len({tuple(accounts) for accounts in accounts_by_text}) == 1:
+        return None  # the account of the tool's owner
     heads = {
         text[: text.index(accounts[0])]
         for text, accounts in zip(texts, accounts_by_text, strict=True)

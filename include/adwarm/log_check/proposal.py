@@ -21,7 +21,7 @@ from adwarm.model import Actor, normalize_account_id
 from adwarm.settings import AccessLogSettings
 
 DEFAULT_RANGE = "last_30d"
-_MAX_IDS, _MAX_WORDS = 500, 20
+_MAX_IDS, _MAX_WORDS, _FEW, _LONGEST_KEY = 500, 20, 5, 200
 _HALF = 0.5
 _DAYS = re.compile(
     r"\b[0-9]{1,3} ?(?:\w+ )?(?:tage|jours|d[ií]as|giorni|dagen|dn[ií]|dage?r?|p[äa]iv[äa]{2}|nap|zile|g[üu]n|days)\b",
@@ -44,6 +44,7 @@ _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "status": kinds.is_status,
     "actor": lambda value: value in set(Actor),
 }
+_PEOPLE = frozenset(["user", "actor", "person", "visitor", "viewer", "session", "device", "owner", "author", "member"])
 _OF_REQUESTS = ("method", "status")
 
 
@@ -192,6 +193,8 @@ class _Finder:
         """Choose where account and range are read: columns first, then a path or URL, then the id of a dashboard."""
         has_range = self._choose_range()
         account = self._find_account()
+        if account is not None and self._is_of_owner(account):
+            account = None
         if account is not None:
             self._chosen["account_id"] = account.name
             if account.share(kinds.is_account) < MOST:
@@ -295,9 +298,18 @@ class _Finder:
                 ranked.append((has_prefix > _HALF, is_named, "id" in column.words, len(column.present), column.name))
         return self._by_name[max(ranked)[-1]] if ranked else None
 
+    def _is_of_owner(self, account: Column) -> bool:
+        """Whether all rows are of one account, that of the tool's owner, beside dashboards that tell them apart."""
+        is_given = account.name in {"account_id", self._settings.columns.get("account_id")}
+        is_one = len(account.present) > _FEW and len(set(map(to_text, account.present))) == 1
+        board = self._find_board() if is_one and not is_given else None
+        return board is not None and len(set(map(to_text, board.present))) > 1
+
     def _find_long_ids(self) -> Column | None:
-        """Return a column of few long numbers, whatever it is called."""
+        """Return a column of few long numbers, whatever it is called unless after a person."""
         for column in self._free():
+            if not _PEOPLE.isdisjoint(kinds.split_words(column.name)):
+                continue
             texts = {to_text(value) for value in column.present}
             is_long = all(text.isdecimal() and 9 <= len(text) <= 20 for text in texts)
             if is_long and len(texts) * 2 <= len(column.present):
@@ -383,7 +395,7 @@ class _Finder:
             is_id = not {"id", "uid", "uuid", "slug", "key"}.isdisjoint(words)
             rank = kinds.rank_board(words)
             texts = {to_text(value) for value in column.present}
-            is_key = all(len(text) <= 64 and " " not in text for text in texts)
+            is_key = all(len(text) <= _LONGEST_KEY and " " not in text for text in texts)
             if is_id and is_key and rank < kinds.rank_board([]) and len(texts) < max(len(column.present), 2):
                 candidates.append((len(column.present) < len(column.values) * 0.1, rank, column.name))
         return self._by_name[min(candidates)[-1]] if candidates else None

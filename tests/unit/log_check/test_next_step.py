@@ -12,6 +12,7 @@ from adwarm.log_check.check import LogCheck, check_log
 from adwarm.log_check.next_step import find_next_step
 from adwarm.log_check.suggestions import suggest
 from adwarm.settings import AccessLogSettings, Settings, load_settings
+from tests.support.other_tool_logs import OTHER_SHAPES
 from tests.support.tool_logs import OPENS, SHAPES, events, write_log
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
@@ -35,14 +36,15 @@ def follow(path: Path, monkeypatch: pytest.MonkeyPatch, steps: int = 3) -> LogCh
 
 def test_the_advice_reads_the_logs_of_tools(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """Following the commands of the check and nothing else reads each open of each tool's log, and nothing more."""
-    for shape in SHAPES:
+    shapes = SHAPES | OTHER_SHAPES
+    for shape in shapes:
         with subtests.test(shape=shape), pytest.MonkeyPatch.context() as patch:
-            check = follow(write_log(tmp_path, shape), patch)
+            check = follow(write_log(tmp_path, shape, shapes), patch)
             assert (check.events, check.quarantine.count) == (OPENS, 0)
             assert check.learnable is not None
             assert check.learnable.accounts == 4
             times = {e.at.replace(second=0, microsecond=0) for e in events() if e.kind == "open"}
-            batches = read_events(str(tmp_path / SHAPES[shape][0]), load_settings())
+            batches = read_events(str(tmp_path / shapes[shape][0]), load_settings())
             read = {at.replace(second=0, microsecond=0) for batch in batches for at in batch["ts"].to_pylist()}
             assert read == times
 
