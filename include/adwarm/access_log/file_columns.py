@@ -1,22 +1,18 @@
 """Lists the columns of a log file, and which of them gives each field."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
 
 from adwarm.access_log import parquet_log
 from adwarm.access_log.column_mapping import ColumnMapping
-from adwarm.access_log.json_documents import LIST, is_list
-from adwarm.access_log.lines import line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.log_reader import read_header
 from adwarm.access_log.named_groups import GroupPattern
 from adwarm.access_log.parsers import CsvHead
+from adwarm.access_log.sample_rows import read_sample
 from adwarm.settings import AccessLogSettings
 
-_OBJECTS, _DEPTH, _MAX_NAMES = 200, 3, 300
+_OBJECTS, _MAX_NAMES = 200, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
             head = CsvHead.read(read_header(file)[0])
             names, delimiter = head.columns, head.delimiter
         else:
-            names = _list_json_columns(file)
+            names = list(dict.fromkeys(name for row in read_sample(file, _OBJECTS) for name in row))[:_MAX_NAMES]
     except FILE_ERRORS as error:
         if not is_file_error(error):
             raise
@@ -84,33 +80,3 @@ def _how(name: str, columns: Mapping[str, str], mapping: ColumnMapping) -> str:
     if name in columns:
         return "setting" if mapping.columns.get(name) == columns[name] else "same name"
     return "constant" if name in mapping.constants else "not found"
-
-
-def _list_json_columns(file: LogFile) -> list[str]:
-    names: dict[str, None] = {}
-    with file.open() as stream:
-        block = next(line_blocks(stream, _skip_line), None)
-    for line in (block.lines if block else [])[:_OBJECTS]:
-        try:
-            document = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
-        except orjson.JSONDecodeError:
-            document = None  # reading the file rejects the line
-        for item in document if isinstance(document, list) else [document]:
-            if isinstance(item, dict):
-                names |= dict.fromkeys(_paths(item, "", _DEPTH))
-    return list(names)[:_MAX_NAMES]
-
-
-def _skip_line(reason: str, offset: int, line: bytes) -> None:
-    """Leave a line out; reading the file counts it."""
-    del reason, offset, line
-
-
-def _paths(item: Mapping[str, Any], prefix: str, depth: int) -> Iterator[str]:
-    for name, value in item.items():
-        yield prefix + name
-        if isinstance(value, dict) and depth > 1:
-            yield from _paths(value, f"{prefix}{name}.", depth - 1)
-        elif is_list(value) and depth > 1:
-            yield prefix + name + LIST
-            yield from _paths(value[0], f"{prefix}{name}{LIST}.", depth)

@@ -1,7 +1,7 @@
 """Reads the first rows of a log with all their columns, so that settings can be proposed by what the columns hold."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import orjson
 
@@ -15,6 +15,7 @@ from adwarm.access_log.nested_values import flatten
 from adwarm.access_log.parsers import CsvParser, split_request
 
 ROWS = 2_000
+Item = TypeVar("Item")
 
 
 class _AllColumns(ColumnMapping):
@@ -25,44 +26,46 @@ class _AllColumns(ColumnMapping):
         return {name: name for name in available if name}
 
 
-def read_sample(file: LogFile) -> list[dict[str, Any]]:
+def read_sample(file: LogFile, limit: int = ROWS) -> list[dict[str, Any]]:
     """Return the plain values of the first rows by path, see `nested_values`; none when the file cannot be read."""
-    if file.problem or not file.size:
-        return []
-    try:
-        rows = parquet_log.read_rows(file, ROWS) if file.format == "parquet" else _read_text(file)
-    except FILE_ERRORS as error:
-        if not is_file_error(error):
-            raise
-        return []  # reading the file reports it
+    rows = _try(
+        file, lambda: parquet_log.read_rows(file, limit) if file.format == "parquet" else _read_rows(file, limit)
+    )
     return [dict(flatten(row)) for row in rows]
 
 
 def read_texts(file: LogFile) -> list[str]:
     """Return the first lines of a text; none when it cannot be read."""
-    if file.problem or file.format == "parquet":
+    lines = _try(file, lambda: _read_lines(file, 0)) if file.format != "parquet" else []
+    return [line.decode("utf-8", "replace") for line in lines if line.strip()]
+
+
+def _try(file: LogFile, read: Callable[[], list[Item]]) -> list[Item]:
+    if file.problem or not file.size:
         return []
     try:
-        with file.open() as stream:
-            block = next(line_blocks(stream, _skip), None)
+        return read()
     except FILE_ERRORS as error:
         if not is_file_error(error):
             raise
         return []  # reading the file reports it
-    return [line.decode("utf-8", "replace") for line in (block.lines if block else [])[:ROWS] if line.strip()]
 
 
-def _read_text(file: LogFile) -> list[dict[str, Any]]:
-    head, start = read_header(file) if file.format == "csv" else (b"", 0)
+def _read_lines(file: LogFile, start: int) -> list[bytes]:
     with file.open_at(start) as stream:
         block = next(line_blocks(stream, _skip, start=start), None)
-    lines = block.lines[:ROWS] if block else []
-    if file.format == "csv":
-        columns = CsvParser(head, _AllColumns()).parse(lines, _skip_row).columns
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return block.lines[:ROWS] if block else []
+
+
+def _read_rows(file: LogFile, limit: int) -> list[dict[str, Any]]:
+    head, start = read_header(file) if file.format == "csv" else (b"", 0)
+    lines = _read_lines(file, start)[:limit]
     if file.format == "jsonl":
-        return [row for line in lines for item in _load(line) for row in open_list(item, find_list(item))][:ROWS]
-    return [row for line in lines if (row := split_request(line)) is not None]
+        return [row for line in lines for item in _load(line) for row in open_list(item, find_list(item))][:limit]
+    if file.format == "combined":
+        return [row for line in lines if (row := split_request(line)) is not None]
+    columns = CsvParser(head, _AllColumns()).parse(lines, _skip_row).columns
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _load(line: bytes) -> list[dict[str, Any]]:

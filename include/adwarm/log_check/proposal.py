@@ -24,7 +24,7 @@ DEFAULT_RANGE = "last_30d"
 _MAX_IDS, _MAX_WORDS, _FEW, _LONGEST_KEY = 500, 20, 5, 200
 _HALF = 0.5
 _DAYS = re.compile(
-    r"\b[0-9]{1,3} ?(?:\w+ )?(?:tage|jours|d[ií]as|giorni|dagen|dn[ií]|dage?r?|p[äa]iv[äa]{2}|nap|zile|g[üu]n|days)\b",
+    r"\b[0-9]{1,3} ?(?:\w+ )?(?:tage|jours|d[ií]as|giorni|dagen|dn[ií]|dag[ae]?r?|p[äa]iv[äa]{2}|nap|zile|days)\b",
     re.IGNORECASE,
 )
 """A range in another language."""
