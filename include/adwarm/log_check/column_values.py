@@ -65,8 +65,8 @@ def split_words(name: str) -> list[str]:
 
 _ACCOUNT_WORDS = frozenset(split_words("account accounts adaccount act acct advertiser customer client"))
 _BOARD_WORDS = split_words(
-    "dashboard dashboards dash board boards workbook report reports object model entity resource page look looks "
-    "card cards chart charts question questions slice view views explore visualization item d"
+    "dashboard dashboards dash liveboard board boards workbook report reports object model entity resource page look "
+    "looks card cards chart charts question questions slice view views explore visualization item d"
 )
 _LATE = frozenset(
     split_words(
