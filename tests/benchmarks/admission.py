@@ -1,7 +1,8 @@
 """Benchmark of committed permits by four processes, beside another limiter.
 
 Every row admits under four limits at once: account, app, token and fleet. Databases write each commit to the disk
-(SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peer, pyrate-limiter, has no slots,
+(SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on), but for the return of a permit, which
+PostgreSQL writes within a second. The peer, pyrate-limiter, has no slots,
 shares, parking or adaptation; it shows the cost of a minimal limiter.
 """
 

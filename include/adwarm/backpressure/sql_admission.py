@@ -5,6 +5,9 @@ granted before its time, and the grants of a dead worker stop counting at their 
 
 Each operation is a short write transaction of its own, and one at a time: it locks the budget and reads its part in one
 round trip, and saves what changed in another. All times are the database's own.
+
+PostgreSQL writes every grant, renewal and closed gate to the disk before the operation ends. The return of a grant may
+follow within a second: when the server crashes before, the grant counts until it expires, as if its worker had died.
 """
 
 import logging
@@ -45,6 +48,8 @@ Time = Callable[[Connection], float]
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(7230117)"
 """Locks the budget until the transaction ends; SQLite's write transactions are exclusive already."""
+_LATER: Final = "SET LOCAL synchronous_commit TO off"
+"""Lets PostgreSQL end the transaction before it is on the disk."""
 _CLOCK_ROW: Final = (
     "SELECT 'clock' AS kind, '' AS name, CAST({} AS FLOAT) AS since, CAST(NULL AS FLOAT) AS until, '' AS note, "
     "'' AS data"
@@ -145,7 +150,7 @@ class SqlAdmission:
         if outcome.parked_scope is not None:
             scopes.append(outcome.parked_scope)
         breakers = breaker_names(grant.source, grant.scopes)
-        self._run(lambda budget, now: budget.release(grant, outcome, now), scopes, breakers, grant)
+        self._run(lambda budget, now: budget.release(grant, outcome, now), scopes, breakers, grant, is_return=True)
 
     def is_source_failing(self, source: str) -> bool:
         """Return whether the circuit breaker of a whole source is open or half-open. Only reads."""
@@ -183,13 +188,15 @@ class SqlAdmission:
         scopes: Iterable[Scope] = (),
         breakers: Iterable[str] = (),
         grant: Grant | None = None,
+        *,
+        is_return: bool = False,
     ) -> T:
         """Run an operation on the part of the budget that it needs, while the budget is locked."""
         budget = SharedBudget(self._settings, self._rng, self._rules)
         with self._writer_queue.acquire(), write_transaction(self._engine) as connection:
             rows = Rows(connection, budget)
             result = run_on(budget, rows.load(self._time, scopes, breakers, grant, lock=True))
-            rows.save(self._owner)
+            rows.save(self._owner, is_return=is_return)
         for state in budget.scopes.values():
             if state.overlong_park_seconds is not None:
                 self._on_overlong_park(state.scope, state.overlong_park_seconds)
@@ -254,8 +261,12 @@ class Rows:
                 budget.grants[id_] = replace(grant, scopes=tuple(s for s in grant.scopes if s in budget.scopes))
         return now
 
-    def save(self, owner: str) -> None:
-        """Save what changed since it was loaded."""
+    def save(self, owner: str, *, is_return: bool = False) -> None:
+        """Save what changed since it was loaded.
+
+        Args:
+            is_return: whether a grant is returned, and no other grant changed but those that expired.
+        """
         budget, statements = self._budget, list[Statement]()
         expiry = None if budget.next_expiry == float("inf") else budget.next_expiry
         budget.scope_state(FLEET, self._now).ledger = Ledger(budget.last_token, expiry)
@@ -277,6 +288,12 @@ class Rows:
             for id_, (grant, counted) in current.items()
             if id_ in self._grants and self._grants[id_] != (grant, counted)
         ]
+        if (
+            is_return
+            and self._connection.dialect.name == "postgresql"
+            and not any(closed for _, _, _, closed, *_ in changed)
+        ):
+            statements.insert(0, (_LATER, ()))
         if statements:
             execute_together(self._connection, statements)
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Connection, Engine, func, insert, select, text
+from sqlalchemy import Connection, Engine, event, func, insert, select, text
 
 from adwarm.backpressure import (
     FLEET,
@@ -367,3 +367,28 @@ def test_the_time_is_read_after_the_lock_was_taken(engine: Engine) -> None:
             wait_until(lambda: connection.execute(WAITING).scalar_one(), "the second caller waits", 30)
             released = database_time(connection)
         assert waiter.result(30) >= released > first
+
+
+def test_only_the_return_of_a_grant_need_not_be_on_disk(make: Make, engine: Engine) -> None:
+    """A grant, a renewal and a gate that closes are, so that no limit is exceeded after a crash of PostgreSQL."""
+    later = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        later.append("synchronous_commit" in statement)
+
+    def is_later(operation: Callable[[], object]) -> bool:
+        later.clear()
+        operation()
+        return any(later)
+
+    admission = make()
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        grants = [acquire(admission) for _ in range(2)]
+        assert not any(later)
+        assert not is_later(lambda: admission.renew(grants[1]))
+        assert is_later(lambda: admission.release(grants[0], OK)) is (engine.dialect.name == "postgresql")
+        throttled = CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT)
+        assert not is_later(lambda: admission.release(acquire(admission, scope=OTHER), throttled))
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
