@@ -197,7 +197,11 @@ def _read_detail(response: ApiResponse) -> str:
     fallback = "the server refused the request" if response.status < 500 else "the server cannot answer now"
     problem = _read_fields(response)
     text = problem.get("detail") or problem.get("title")
-    return redact(text)[:_MAX_DETAIL] if isinstance(text, str) else fallback
+    if isinstance(text, str):
+        return redact(text)[:_MAX_DETAIL]
+    # Every refusal of the read API is a problem document; what stands between may answer for it while it is down.
+    is_other = 400 <= response.status < 500
+    return f"{fallback}, and is not adwarm's read API: check the base URL" if is_other else fallback
 
 
 def _read_fields(response: ApiResponse) -> dict[str, Any]:

@@ -223,6 +223,14 @@ class Client(_BaseClient):
         """
         return self._get(f"/v1/requests/{request_id:d}")
 
+    def accounts(self) -> dict[str, Any]:
+        """Return the accounts that the token may read, and the reports and presets to ask for.
+
+        Raises:
+            AdwarmError: see the class.
+        """
+        return self._get("/v1/accounts")
+
     def queue(self) -> dict[str, Any]:
         """Return the state of the request queue, by class.
 
@@ -363,6 +371,10 @@ class AsyncClient(_BaseClient):
     async def request(self, request_id: int) -> dict[str, Any]:
         """Return the state of a queued request."""
         return await self._get(f"/v1/requests/{request_id:d}")
+
+    async def accounts(self) -> dict[str, Any]:
+        """Return the accounts that the token may read; see `Client.accounts`."""
+        return await self._get("/v1/accounts")
 
     async def queue(self) -> dict[str, Any]:
         """Return the state of the request queue, by class."""

@@ -49,8 +49,14 @@ def to_frame(table: ColumnTable) -> "pd.DataFrame":
 
     Ids and names are text, account ids `act_` and digits. A field that adwarm does not know is a number where each of
     its values is one, and as it was stored otherwise.
+
+    Raises:
+        ImportError: pandas is not installed.
     """
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise ImportError("a DataFrame needs pandas: pip install 'adwarm-client[frame]'") from error
 
     frame = pd.DataFrame(table.columns, index=range(table.rows))
     for name in frame.columns:

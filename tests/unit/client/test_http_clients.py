@@ -162,6 +162,13 @@ def test_no_page_of_a_proxy_is_repeated(stub: ClientHarness) -> None:
     assert len(stub.api.requests) == 5
 
 
+def test_another_server_is_named(stub: ClientHarness) -> None:
+    """A page of a server that is not the read API says that the base URL is wrong."""
+    stub.api.scripted = [Sent(404, {"Content-Type": "text/html"}, b"<html></html>")]
+    with pytest.raises(NotFound, match="is not adwarm's read API: check the base URL"):
+        stub.client().accounts()
+
+
 def test_the_token_is_nowhere_but_in_its_header(stub: ClientHarness) -> None:
     """Neither the representation nor an error, a URL, a file name or a file contains it."""
 
@@ -314,7 +321,7 @@ def test_scores_follow_all_pages(stub: ClientHarness) -> None:
 def test_the_other_routes(stub: ClientHarness) -> None:
     """Each method calls its route, and returns its document."""
     client = stub.client()
-    stub.api.scripted = [json_answer(202 if n == 3 else 200, {"n": n, "items": [n]}) for n in range(5)]
+    stub.api.scripted = [json_answer(202 if n == 3 else 200, {"n": n, "items": [n]}) for n in range(6)]
     key = ReportKey("act_1", "last_7d")
     answers = [
         client.queue(),
@@ -324,6 +331,7 @@ def test_the_other_routes(stub: ClientHarness) -> None:
     ]
     assert [answer["n"] for answer in answers] == [0, 1, 2, 3]
     assert client.batch([key]) == [4]
+    assert client.accounts()["n"] == 5
     asked = [(request.method, request.url.path, request.content) for request in stub.api.requests]
     assert asked == [
         ("GET", "/v1/queue", b""),
@@ -339,6 +347,7 @@ def test_the_other_routes(stub: ClientHarness) -> None:
             "/v1/batch",
             b'{"items":[{"account":"act_1","range":"last_7d","report":"default"}],"priority":"normal"}',
         ),
+        ("GET", "/v1/accounts", b""),
     ]
 
 
@@ -359,12 +368,13 @@ def test_the_async_client_does_the_same(stub: ClientHarness) -> None:
             assert len(await client.frame("act_1", "last_7d")) == 7 * 30
             assert (await client.report("act_1", "last_7d", allow_partial=True)).coding == "cached"
             assert stub.api.requests[-1].headers["Prefer"] == "wait=30, allow-partial"
-            stub.api.scripted = [json_answer(200, {"scores": [1], "n": n, "items": [2]}) for n in range(6)]
+            stub.api.scripted = [json_answer(200, {"scores": [1], "n": n, "items": [2]}) for n in range(7)]
             assert await client.scores("act_1") == [1]
             calls = (client.queue(), client.gates(), client.request(1))
             assert [(await call)["n"] for call in calls] == [1, 2, 3]
             assert (await client.enqueue("act_1", "last_7d"))["n"] == 4
             assert await client.batch([ReportKey("act_1", "last_7d")]) == [2]
+            assert (await client.accounts())["n"] == 6
             stub.api.scripted = [json_answer(401, {"detail": "renew it"})]
             with pytest.raises(TokenDead, match="renew it"):
                 await client.queue()
