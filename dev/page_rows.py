@@ -12,6 +12,7 @@ from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.foundation.cron import find_latest
 from adwarm.foundation.gate import Gate, OpenedBy, Rule
 from adwarm.model import PolicyReview, Strategy, WarmReason
+from adwarm.model.fatigue_score import CREATIVE_KEY
 from adwarm.store import Context, read_transaction, write_transaction
 from adwarm.store.accounts import table as account_table
 from adwarm.store.action_events import record_action
@@ -81,12 +82,13 @@ def add_history(context: Context, now: datetime, accounts: Sequence[str]) -> Non
 
 
 def _add_names(writer: _Writer) -> None:
+    own = fatigue_score.c
     with write_transaction(writer.context.engine) as connection:
         for number, account_id in enumerate(writer.accounts):
             name = SHOPS[number % len(SHOPS)] + (f" {number // len(SHOPS) + 1}" if number >= len(SHOPS) else "")
             connection.execute(update(account_table).where(account_table.c.id == account_id).values(name=name))
-        ids = connection.execute(select(fatigue_score.c.ad_id).distinct().order_by(fatigue_score.c.ad_id))
-        for number, (ad_id,) in enumerate(ids.all()):
+        ads = select(own.ad_id).where(~own.ad_id.startswith(CREATIVE_KEY)).distinct().order_by(own.ad_id)
+        for number, (ad_id,) in enumerate(connection.execute(ads).all()):
             name = f"{_ADS[number % len(_ADS)]} {number // len(_ADS) + 1}"
             connection.execute(update(fatigue_score).where(fatigue_score.c.ad_id == ad_id).values(ad_name=name))
 

@@ -41,6 +41,7 @@ _COLUMNS = (
 )
 _WORDS = ("recommendation", "reasons", "note", "caution")
 _CHANGE_COLUMNS = ("what", "id", "name", "change")
+_WORST_COLUMNS = ("id", "name", "status", "clicks lost", "alarm")
 _WORST = 10
 """Creatives that are listed without an account."""
 
@@ -276,12 +277,13 @@ def _show_worst(*, as_json: bool) -> None:
     if as_json:
         print_json({"scores": _documents(runtime, [ad.stored for ad in listed])})
         return
-    accounts = {ad.stored.score.account_id: ad.currency for ad in listed}
-    rows = [
-        (item.score.account_id, *_describe_row(runtime, item), accounts[item.score.account_id], item.score.as_of)
-        for item in _with_parts(runtime, [ad.stored for ad in listed])
-    ]
-    columns = ("account", *_COLUMNS, "currency", "day")
+    currencies = {ad.stored.score.account_id: ad.currency for ad in listed}
+    rows = []
+    for item in _with_parts(runtime, [ad.stored for ad in listed]):
+        cells = dict(zip(_COLUMNS, _describe_row(runtime, item), strict=True))
+        spend = f"{cells['spend 7 d'] or 'unknown'} {currencies[item.score.account_id]}"
+        rows.append((item.score.account_id, *(cells[name] for name in _WORST_COLUMNS), spend, cells["what to do"]))
+    columns = ("account", *_WORST_COLUMNS, "spend 7 d", "what to do")
     print_table("Most spend times loss, all accounts", columns, rows, "no ad is scored yet")
 
 
