@@ -14,8 +14,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,7 @@ from adwarm.store.fatigue_days import DayKey, MonthKey, ScoreInputs, StoredPrior
 from adwarm.store.partitions import DayContent
 
 _DAY: Final = timedelta(days=1)
+_get_day = attrgetter("day")
 Frequency = tuple[str, str]
 """Where the frequencies of an account's week come from: start of the hash of the document, empty without one; and hash
 of the frequencies, empty without any."""
@@ -212,7 +214,7 @@ class BlockInputs:
         if key not in self._checked:
             self._checked.add(key)
             days = self.prior_days(account_id, month)
-            made_from = short_hash(f"{item.day} {item.content_hash}" for item in days) if days else ""
+            made_from = short_hash(map(_describe_day, days)) if days else ""
             stored = self.priors.get(key)
             if (
                 stored is None
@@ -226,8 +228,9 @@ class BlockInputs:
 
     def prior_days(self, account_id: str, month: date) -> list[DayContent]:
         """Return the days that the prior of a month is measured on: the settled ones of its window."""
-        window = prior_window(month, self.settings)
-        return [item for item in self.contents.get(account_id, ()) if item.day in window and item.settled]
+        window, contents = prior_window(month, self.settings), self.contents.get(account_id, [])
+        first = bisect_left(contents, window.since, key=_get_day)
+        return [item for item in contents[first : bisect_right(contents, window.until, key=_get_day)] if item.settled]
 
     def day_inputs(self, account_id: str, days: Collection[date], requested: Collection[date]) -> dict[date, DayInputs]:
         """Return what the scores of an account depend on, by as-of day; a day without any stored day is left out.
@@ -247,23 +250,21 @@ class BlockInputs:
         """Return the inputs of as-of days of one month, in order."""
         contents, month = self.contents.get(account_id, []), month_of(days[0])
         prior_hash = " ".join(self.find_prior(account_id, each).input_hash for each in (month_before(month), month))
-        stored = [item.day for item in contents]
-        position = start = bisect_left(stored, scan_start(month))
+        position = start = bisect_left(contents, scan_start(month), key=_get_day)
         digest, version, unsettled = hashlib.sha256(), 0, 0
         results = {}
         # Other creatives are like other settings: they change the scores of days that are asked for, and no others.
         of_account = self.creatives.get(account_id, {}).values()
         shared = [f"{item.ad_id} {item.creative_id} {item.title}" for item in of_account]
         for as_of in days:
-            end = bisect_right(stored, as_of)
-            for item in contents[position:end]:
-                digest.update(f"{item.day} {item.content_hash}\n".encode())
-                version += item.data_version
-                unsettled += not item.settled
+            end = bisect_right(contents, as_of, position, key=_get_day)
+            digest.update("".join(f"{_describe_day(item)}\n" for item in contents[position:end]).encode())
+            version += sum(item.data_version for item in contents[position:end])
+            unsettled += sum(not item.settled for item in contents[position:end])
             position = end
             if end == start:
                 continue
-            history = end - bisect_left(stored, as_of - timedelta(days=HISTORY_DAYS - 1), start)
+            history = end - bisect_left(contents, as_of - timedelta(days=HISTORY_DAYS - 1), start, key=_get_day)
             settled = not unsettled and history == HISTORY_DAYS
             source, frequency_hash = frequencies.get(as_of, ("", ""))
             data_hash = short_hash([digest.hexdigest(), prior_hash, frequency_hash, str(settled)])
@@ -276,7 +277,7 @@ class BlockInputs:
                 frequency_hash=frequency_hash,
                 calculator_version=CALCULATOR_VERSION,
             )
-            results[as_of] = DayInputs(inputs, settled, stored[end - 1] == as_of)
+            results[as_of] = DayInputs(inputs, settled, contents[end - 1].day == as_of)
         return results
 
     def frequencies(
@@ -360,6 +361,12 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
         creatives=creatives.list_shared(context.engine, requested),
         since=since,
     )
+
+
+@lru_cache(maxsize=4_096)
+def _describe_day(item: DayContent) -> str:
+    """Return a stored day as it stands in hashes; it is in those of several months."""
+    return f"{item.day} {item.content_hash}"
 
 
 def _hash_figures(figures: Mapping[str, float]) -> str:

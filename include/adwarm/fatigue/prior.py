@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -240,10 +240,12 @@ class _Figure:
             df = float(weight.sum()) * (2 * _NOISE_SD**2) ** 2 / (1 + lag)
             seen = float(excess.sum()) / max(2 * float(weight.sum()), 1e-12)
             target.append((df * max(0.0, seen) + _MEMORY_DF * expect) / (df + _MEMORY_DF))
-        if not len(lags):
+        if len(lags) < _SHAPES.shape[1]:
             return _NOISE_SD, _LASTING_SHARE
+        from scipy.optimize import nnls
+
         scale = 1 / np.sqrt(lags)
-        white, lasting, _ = _fit_non_negative(_SHAPES[: len(lags)] * scale[:, None], np.array(target) * scale)
+        (white, lasting, _), _ = nnls(_SHAPES[: len(lags)] * scale[:, None], np.array(target) * scale)
         variance = max(white + lasting, _LEAST_NOISE**2)
         return float(np.sqrt(variance)), lasting / variance
 
@@ -273,32 +275,6 @@ def _without_moves(
     ads = np.count_nonzero(usable, axis=0)
     share = float((ads[ads > 1] - 1).sum() / max(1, ads[ads > 1].sum())) or 1.0
     return np.where(usable, relative - move, 1.0), 1 / share
-
-
-def _fit_non_negative(shapes: FloatArray, target: FloatArray) -> tuple[float, ...]:
-    """Return the non-negative weights of some columns with the least squares, by trying each set of columns.
-
-    With all columns the squares are least, so that the sets are tried only where that needs a negative weight, or where
-    the lags are too few for it.
-    """
-    columns, is_enough = np.arange(shapes.shape[1]), len(target) >= shapes.shape[1]
-    products, moments = shapes.T @ shapes, shapes.T @ target
-    best, least = np.zeros(len(columns)), float(target @ target)
-    if is_enough and ((solution := np.linalg.solve(products, moments)) >= 0).all():
-        return tuple(solution.tolist())
-    for chosen in product((False, True), repeat=len(columns)):
-        used = columns[list(chosen)]
-        if not len(used):
-            continue
-        if is_enough:
-            solution = np.linalg.solve(products[np.ix_(used, used)], moments[used])
-        else:
-            solution = np.linalg.lstsq(shapes[:, used], target, rcond=None)[0]
-        error = float(((shapes[:, used] @ solution - target) ** 2).sum())
-        if (solution >= 0).all() and error < least:
-            best, least = np.zeros(len(columns)), error
-            best[used] = solution
-    return tuple(best.tolist())
 
 
 def _weekly(values: npt.NDArray[Any]) -> FloatArray:

@@ -170,7 +170,8 @@ def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]
         name: list(chain.from_iterable(values[name][first:last] for values, first, last in spans))
         for name in SCORE_FIELDS
     }
-    columns["ad_name"] = [name.replace("\0", "")[:_MAX_NAME] for name in columns["ad_name"]]
+    names = {name: name.replace("\0", "")[:_MAX_NAME] for name in set(columns["ad_name"])}
+    columns["ad_name"] = [names[name] for name in columns["ad_name"]]
     counts = [sum(last - first for _, first, last in day.spans) for day in listed]
     stamps: dict[str, list[Any]] = {
         "data_version": [day.inputs.data_version for day in listed],
@@ -195,11 +196,13 @@ def list_scored_accounts(engine: Engine, account_ids: Sequence[str], as_of: date
 
 def list_frequencies(engine: Engine, account_id: str, days: Collection[date]) -> dict[date, dict[str, float]]:
     """Return the frequency by ad id that the scores of some days were computed with; ads without one are left out."""
+    frequencies: dict[date, dict[str, float]] = {}
+    if not days:
+        return frequencies
     query = select(table.c.as_of, table.c.ad_id, table.c.baseline)
     query = query.where(table.c.account_id == account_id, table.c.as_of.in_(sorted(days)))
-    frequencies: dict[date, dict[str, float]] = {}
     with read_transaction(engine) as connection:
-        for as_of, ad_id, baseline in connection.execute(query) if days else ():
+        for as_of, ad_id, baseline in connection.execute(query):
             if baseline.get("frequency") is not None:
                 frequencies.setdefault(as_of, {})[ad_id] = float(baseline["frequency"])
     return frequencies
