@@ -233,7 +233,7 @@ class DemoReport:
             examples=_examples(planned),
             upstream={"total": calls["total"], "insights": insights, "by_status": calls["statuses"]},
             stored=entries.get_totals(runtime.engine),
-            fatigue=scores.count_all_by_status(runtime.engine),
+            fatigue=scores.count_by_status(runtime.engine),
             served={
                 "opens": counts.opens,
                 "first_opens": counts.first_opens,

@@ -182,8 +182,7 @@ def _write(path: Path, option: str, text: str) -> None:
 def _list_history(selection: _Selection, ad: str) -> "list[StoredScore]":
     from adwarm.store import scores
 
-    since = selection.day - timedelta(days=_HISTORY_DAYS - 1)
-    return scores.list_ad_history(selection.runtime.engine, selection.account.id, ad, since, selection.day)
+    return scores.list_ad_history(selection.runtime.engine, selection.account.id, ad, _HISTORY_DAYS, selection.day)
 
 
 def _changes(selection: _Selection, ad: str | None = None) -> "list[AdChange]":

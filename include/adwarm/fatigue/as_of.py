@@ -104,7 +104,6 @@ class AccountWork:
         replaced: what the stored scores of those days were computed from.
         rescored: those of the days that were not requested, but whose data changed.
         unchanged: requested days whose scores need not be computed again.
-        without_data: requested days without any stored day to look at.
     """
 
     account_id: str
@@ -113,7 +112,6 @@ class AccountWork:
     replaced: dict[date, ScoreInputs] = field(default_factory=dict)
     rescored: set[date] = field(default_factory=set)
     unchanged: int = 0
-    without_data: int = 0
 
     @cached_property
     def months(self) -> dict[date, list[date]]:
@@ -144,7 +142,6 @@ def select_days(
         current, stored = now.get(day), before.get(day)
         if day in requested:
             if current is None:
-                work.without_data += 1
                 continue
             if stored is not None and stored.input_hash == current.inputs.input_hash:
                 work.unchanged += 1

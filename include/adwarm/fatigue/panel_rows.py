@@ -304,9 +304,11 @@ def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
         unique, numbers = np.unique(cells.flat[stated], return_inverse=True)
         ads, columns = unique // cells.days, unique % cells.days
         # A day with several values, as of a creative in several ad sets, differs if it shares none with the day before.
-        pairs = np.unique(numbers * len(texts) + codes[stated])
-        continued = pairs[np.isin(pairs - len(texts), pairs)] // len(texts)
-        differs = np.setdiff1d(np.flatnonzero(ads[1:] == ads[:-1]) + 1, continued)
+        pairs = np.sort(numbers * len(texts) + codes[stated])
+        before = pairs[np.searchsorted(pairs[:-1], pairs - len(texts))]
+        continued = np.zeros(len(unique), bool)
+        continued[pairs[before == pairs - len(texts)] // len(texts)] = True
+        differs = np.flatnonzero((ads[1:] == ads[:-1]) & ~continued[1:]) + 1
         changes.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
     return np.concatenate(changes, axis=1)
 

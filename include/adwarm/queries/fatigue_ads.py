@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from sqlalchemy import CTE, Engine, Select, and_, case, func, or_, select, tuple_
+from sqlalchemy import CTE, Engine, Select, and_, func, or_, select, tuple_
 
 from adwarm.model import AlarmLevel, FatigueStatus
 from adwarm.store import creatives, read_transaction
@@ -28,7 +28,6 @@ _FRESH_DAYS: Final = 4
 """An account whose newest scores are older needs no action today: it has ended, or its data has not come."""
 AdKey = tuple[str, str]
 """Account id and ad id."""
-AdOrder = Literal["loss", "soon"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +52,12 @@ class AdQuery:
     """Which ads to list, and from which page.
 
     Attributes:
-        sort: by what they lose of what is spent, or by when they become critical.
         page: 1 is the first one.
     """
 
     accounts: AccountFilter = field(default_factory=AccountFilter)
     status: FatigueStatus | None = None
     alarm: AlarmLevel | None = None
-    sort: AdOrder = "loss"
     page: int = 1
 
 
@@ -103,7 +100,7 @@ def get_first_fresh_day(now: datetime) -> date:
 def list_ads(engine: Engine, query: AdQuery, limit: int = PAGE_SIZE) -> tuple[list[ListedAd], bool]:
     """Return a page of up to `limit` ads by their newest score, and whether another page follows."""
     chosen = _choose_ads(query).offset((query.page - 1) * limit).limit(limit + 1)
-    ads = sorted((ad for ad, _ in read_listed(engine, chosen)), key=lambda ad: _sort_key(ad, query.sort))
+    ads = sorted((ad for ad, _ in read_listed(engine, chosen)), key=lambda ad: ad.stored.score.rank)
     return ads[:limit], len(ads) > limit
 
 
@@ -193,13 +190,4 @@ def _choose_ads(query: AdQuery) -> Select[Any]:
     conditions += [] if query.alarm is None else [score.alarm == query.alarm]
     is_newest = and_(score.account_id == newest.c.id, score.as_of == newest.c.day, score.part_of == "")
     selected = select(score.account_id, score.ad_id, score.as_of).join(newest, is_newest).where(*conditions)
-    if query.sort == "soon":
-        days_left = case((score.status != "critical", score.days_to_critical))
-        return selected.order_by(days_left.is_(None), days_left, *rank_columns(score))
     return selected.order_by(*rank_columns(score))
-
-
-def _sort_key(ad: ListedAd, sort: AdOrder) -> tuple[Any, ...]:
-    score = ad.stored.score
-    days_left = None if score.status == "critical" or sort == "loss" else score.days_to_critical
-    return days_left is None, days_left, *score.rank

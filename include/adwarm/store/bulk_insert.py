@@ -33,20 +33,22 @@ def insert_columns(connection: Connection, table: Table, columns: dict[str, Valu
     if connection.dialect.name == "postgresql":
         texts = [_to_texts(table.c[name], values) for name, values in columns.items()]
         lines = io.StringIO("\n".join(map("\t".join, zip(*texts, strict=True))) + "\n")
-        _copy(connection, f"COPY {table.name} ({names}) FROM STDIN", lines)
+        statement = f"COPY {table.name} ({names}) FROM STDIN"
+        _run(connection, statement, lambda cursor: cursor.copy_expert(statement, lines))
     else:
         marks = ", ".join("?" * len(columns))
         converted = [_to_sqlite(table.c[name], values) for name, values in columns.items()]
         statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of columns alone
-        connection.exec_driver_sql(statement, list(zip(*converted, strict=True)))
+        # Row by row: a list of many rows would be looked through by the garbage collector again and again.
+        _run(connection, statement, lambda cursor: cursor.executemany(statement, zip(*converted, strict=True)))
 
 
-def _copy(connection: Connection, statement: str, lines: io.StringIO) -> None:
-    """Run COPY on the driver's cursor, and raise its errors as SQLAlchemy does."""
+def _run(connection: Connection, statement: str, run: Callable[[Any], object]) -> None:
+    """Run a statement on the driver's cursor, and raise its errors as SQLAlchemy does."""
     driver = connection.dialect.loaded_dbapi.Error
     cursor = connection.connection.cursor()
     try:
-        cursor.copy_expert(statement, lines)
+        run(cursor)
     except driver as error:
         is_lost = connection.dialect.is_disconnect(error, connection.connection, cursor)
         raise DBAPIError.instance(

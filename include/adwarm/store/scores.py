@@ -228,16 +228,8 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str
     return sorted(sorted(outdated, key=lambda item: sha256(f"{turn} {item[0]}".encode()).digest())[:limit])
 
 
-def count_by_status(engine: Engine, as_of: date) -> dict[str, int]:
-    """Return the number of creatives of all accounts by status on a day."""
-    query = select(table.c.status, func.count()).where(table.c.as_of == as_of, IS_LISTED).group_by(table.c.status)
-    with read_transaction(engine) as connection:
-        counts = {row[0]: int(row[1]) for row in connection.execute(query)}
-    return {status: counts.get(status, 0) for status in STATUSES}
-
-
-def count_all_by_status(engine: Engine) -> dict[str, int]:
-    """Return the number of scores of all days by status."""
+def count_by_status(engine: Engine) -> dict[str, int]:
+    """Return the number of listed scores of all accounts and days by status."""
     with read_transaction(engine) as connection:
         query = select(table.c.status, func.count()).where(IS_LISTED).group_by(table.c.status)
         counts = {row[0]: int(row[1]) for row in connection.execute(query)}
@@ -357,18 +349,12 @@ def list_parts(engine: Engine, scores: Iterable[FatigueScore]) -> dict[tuple[str
     return parts
 
 
-def list_ad_history(engine: Engine, account_id: str, ad_id: str, since: date, until: date) -> list[StoredScore]:
-    """Return the scores of one ad in a span of days, both ends included, oldest first."""
-    query = select(table).where(
-        table.c.account_id == account_id, table.c.ad_id == ad_id, table.c.as_of.between(since, until)
-    )
-    with read_transaction(engine) as connection:
-        return [read_score(row) for row in connection.execute(query.order_by(table.c.as_of)).mappings()]
-
-
-def list_newest_of_ad(engine: Engine, account_id: str, ad_id: str, limit: int) -> list[StoredScore]:
-    """Return the newest scores of one ad, oldest first."""
+def list_ad_history(
+    engine: Engine, account_id: str, ad_id: str, limit: int, until: date | None = None
+) -> list[StoredScore]:
+    """Return up to `limit` scores of one ad or creative, the newest ones up to `until`, oldest first."""
     query = select(table).where(table.c.account_id == account_id, table.c.ad_id == ad_id)
+    query = query if until is None else query.where(table.c.as_of <= until)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(table.c.as_of.desc()).limit(limit)).mappings()
         return [read_score(row) for row in rows][::-1]

@@ -209,8 +209,8 @@ def test_many_changes_are_cut_by_kind(page: Page) -> None:
     assert "and 2 more" in html
 
 
-def test_ads_are_sorted_by_what_is_chosen(page: Page) -> None:
-    """Most spend times loss or soonest critical first; ads without the figure come last."""
+def test_ads_are_listed_by_what_they_lose(page: Page) -> None:
+    """Most spend times loss first; ads without a loss come last. Each has its change since the day before."""
     rows = [
         _score("1", 20.0, recent_spend=5.0, days_to_critical=20.0),
         _score("2", 80.0, recent_spend=None, days_to_critical=0.0),
@@ -222,38 +222,29 @@ def test_ads_are_sorted_by_what_is_chosen(page: Page) -> None:
     html = page.tile("fatigue", "ads")
     assert _names(html) == ["ad 1", "ad 4", "ad 2", "ad 3"]
     assert [text for text in ("+15.0", "+1.0", "-1.5") if text not in html] == []
-    assert _names(page.tile("fatigue", "ads", sort="soon")) == ["ad 4", "ad 1", "ad 2", "ad 3"]
 
 
-def test_filters_and_pages_cover_every_ad_once(page: Page, subtests: pytest.Subtests) -> None:
+def test_filters_and_pages_cover_every_ad_once(page: Page) -> None:
     """The pages of a filter list each of its ads once, in order."""
-    for sort in ["loss", "soon"]:
-        with subtests.test(sort=sort):
-            rows = [
-                _score(f"{n:03}", float(n % 90), account="act_77", recent_spend=n % 7, days_to_critical=n % 11)
-                for n in range(60)
-            ]
-            _store(page, [*rows, _score("900", 99.0)])
-            seen: list[str] = []
-            for number in (1, 2, 3):
-                query = AdQuery(AccountFilter("ACT_77"), sort=sort, page=number)  # type: ignore[arg-type]
-                ads, has_more = fatigue_ads.list_ads(page.runtime.engine, query)
-                seen += [ad.stored.score.ad_id for ad in ads]
-                assert has_more == (number < 3)
-            assert len(seen) == 60
-            assert set(seen) == {row.ad_id for row in rows}
-            html = page.tile("fatigue", "ads", text="act_77", sort=sort, page="2")
-            assert f"text=act_77&amp;sort={sort}&amp;page=3" in html
-            assert "Creatives 26 to 50" in html
+    rows = [_score(f"{n:03}", float(n % 90), account="act_77", recent_spend=n % 7) for n in range(60)]
+    _store(page, [*rows, _score("900", 99.0)])
+    seen: list[str] = []
+    for number in (1, 2, 3):
+        ads, has_more = fatigue_ads.list_ads(page.runtime.engine, AdQuery(AccountFilter("ACT_77"), page=number))
+        seen += [ad.stored.score.ad_id for ad in ads]
+        assert has_more == (number < 3)
+    assert seen == [row.ad_id for row in sorted(rows, key=lambda row: row.rank)]
+    html = page.tile("fatigue", "ads", text="act_77", page="2")
+    assert "text=act_77&amp;page=3" in html
+    assert "Creatives 26 to 50" in html
 
 
 def test_status_and_alarm_filters_look_at_the_newest_day_only(page: Page) -> None:
     """An ad that was critical or in alarm yesterday and is not today is not listed as such."""
     earlier = [_score("1", 90.0, YESTERDAY, alarm="alarm"), _score("3", 20.0, YESTERDAY)]
     _store(page, [*earlier, _score("1", 20.0), _score("2", 80.0), _score("3", 20.0, alarm="alarm")])
-    for sort in fatigue_ads.AdOrder.__args__:  # type: ignore[attr-defined]
-        assert _names(page.tile("fatigue", "ads", status="critical", sort=sort)) == ["ad 2"]
-        assert _names(page.tile("fatigue", "ads", alarm="alarm", sort=sort)) == ["ad 3"]
+    assert _names(page.tile("fatigue", "ads", status="critical")) == ["ad 2"]
+    assert _names(page.tile("fatigue", "ads", alarm="alarm")) == ["ad 3"]
 
 
 def test_an_account_is_chosen_exactly(page: Page) -> None:
@@ -271,7 +262,6 @@ def test_values_that_are_not_offered_are_refused(page: Page, subtests: pytest.Su
     for query, message in [
         ({"status": "bad"}, "no status"),
         ({"alarm": "bad"}, "no alarm level"),
-        ({"sort": "name"}, "cannot be sorted"),
         ({"page": "0"}, "page must be"),
     ]:
         with subtests.test(query=query, message=message):
@@ -316,7 +306,7 @@ def test_the_file_has_the_ads_of_the_filter(page: Page) -> None:
     found = _read_csv(answer)
     assert [row["ad_id"] for row in found] == [f"{n:02}" for n in range(39, 0, -2)]
     assert (found[0]["currency"], found[0]["recent_spend"], found[0]["status"]) == ("EUR", "1.5", "warning")
-    assert 'href="downloads/fatigue/ads?alarm=alarm&amp;sort=loss"' in page.tile("fatigue", "ads", alarm="alarm")
+    assert 'href="downloads/fatigue/ads?alarm=alarm"' in page.tile("fatigue", "ads", alarm="alarm")
 
 
 @SQLITE_ONLY

@@ -110,18 +110,15 @@ def test_newest_days(engine: Engine) -> None:
 
 
 def test_one_ad_over_time(engine: Engine) -> None:
-    """The scores of an ad within a span, oldest first."""
+    """The newest scores of an ad up to a day, oldest first."""
     for back in range(5):
         day = DAY - timedelta(days=back)
         fatigue_scores.publish(
             engine, [_score("1", 10.0 + back, as_of=day), _score("2", None, as_of=day)], 1, False, AT
         )
-    span = (DAY - timedelta(days=2), DAY)
-    assert [item.score.total for item in scores.list_ad_history(engine, "act_1", "1", *span)] == [
-        12.0,
-        11.0,
-        10.0,
-    ]
+    for until, totals in ((None, [12.0, 11.0, 10.0]), (DAY - timedelta(days=1), [13.0, 12.0, 11.0])):
+        history = scores.list_ad_history(engine, "act_1", "1", 3, until)
+        assert [item.score.total for item in history] == totals
 
 
 def test_earlier_scores(engine: Engine) -> None:

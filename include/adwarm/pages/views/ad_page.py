@@ -21,7 +21,7 @@ from adwarm.model import FatigueScore, Window, normalize_account_id
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.fatigue_tab import COLORS, MEANINGS, describe_driver, link_ad, list_components
 from adwarm.store import accounts, creatives
-from adwarm.store.scores import StoredScore, list_newest_of_ad, list_parts
+from adwarm.store.scores import StoredScore, list_ad_history, list_parts
 
 HISTORY_DAYS: Final = 90
 DAILY_DAYS: Final = 60
@@ -32,7 +32,7 @@ SMOOTH_DAYS: Final = 3
 def _load_score(request: TileRequest) -> Mapping[str, Any]:
     context = request.services.context
     account_id, ad_id = _read_ad(request)
-    history = list_newest_of_ad(context.engine, account_id, ad_id, HISTORY_DAYS)
+    history = list_ad_history(context.engine, account_id, ad_id, HISTORY_DAYS)
     if not history:
         return {"stored": None, "account_id": account_id, "ad_id": ad_id}
     newest, settings = history[-1], context.settings.fatigue
@@ -64,7 +64,7 @@ def _load_daily(request: TileRequest) -> Mapping[str, Any]:
     """Return the daily figures from the first day with delivery on."""
     context = request.services.context
     account_id, ad_id = _read_ad(request)
-    history = list_newest_of_ad(context.engine, account_id, ad_id, HISTORY_DAYS)
+    history = list_ad_history(context.engine, account_id, ad_id, HISTORY_DAYS)
     if not history:
         return {"days": [], "problem": ""}
     score = history[-1].score
@@ -98,7 +98,7 @@ def _load_daily(request: TileRequest) -> Mapping[str, Any]:
 
 
 def _load_history(request: TileRequest) -> Mapping[str, Any]:
-    history = list_newest_of_ad(request.services.context.engine, *_read_ad(request), HISTORY_DAYS)
+    history = list_ad_history(request.services.context.engine, *_read_ad(request), HISTORY_DAYS)
     by_day = {item.score.as_of: item.score for item in history}
     days = _fill_days(list(by_day))
     scores = [by_day.get(day) for day in days]

@@ -26,10 +26,6 @@ from adwarm.store.scores import StoredScore, list_parts
 
 STATUSES: Final[tuple[FatigueStatus, ...]] = ("critical", "warning", "healthy", "pending")
 ALARMS: Final[dict[AlarmLevel, str]] = {"alarm": "alarm", "watch": "watch", "none": "no alarm"}
-SORTS: Final = {
-    "loss": "most spend times loss",
-    "soon": "soonest critical",
-}
 MOST_ROWS: Final = 10_000
 """Ads of a download."""
 COLORS: Final = {"creative": "c1", "audience": "c2", "algorithm": "c4"}
@@ -99,7 +95,7 @@ def _load_today(request: TileRequest) -> Mapping[str, Any]:
         "links": {
             "alarm": request.link("fatigue", **chosen, alarm="alarm") + "#ads",
             "critical": request.link("fatigue", **chosen, status="critical") + "#ads",
-            "soon": request.link("fatigue", **chosen, status="warning", sort="soon") + "#ads",
+            "soon": request.link("fatigue", **chosen, status="warning") + "#ads",
         },
     }
 
@@ -132,7 +128,7 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
     context = request.services.context
     query = _read_query(request)
     ads, has_more = fatigue_ads.list_ads(context.engine, query)
-    filters = {"status": query.status, "alarm": query.alarm, "sort": query.sort}
+    filters = {"status": query.status, "alarm": query.alarm}
     chosen = {**_accounts_query(query.accounts), **filters}
     more = has_more and query.page < fatigue_ads.MOST_PAGES
     return {
@@ -140,7 +136,6 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
         "query": query,
         "statuses": STATUSES,
         "alarms": ALARMS,
-        "sorts": SORTS,
         "first": (query.page - 1) * fatigue_ads.PAGE_SIZE + 1,
         "days": fatigue_ads.SPARK_DAYS,
         "is_filtered": bool(_accounts_query(query.accounts) or query.status or query.alarm or query.page > 1),
@@ -183,16 +178,14 @@ def _accounts_query(accounts: AccountFilter) -> dict[str, str]:
 def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
     """Return the filter of the URL."""
     status, alarm = request.get("status") or None, request.get("alarm") or None
-    sort, page = request.get("sort") or "loss", page or request.get("page") or "1"
+    page = page or request.get("page") or "1"
     if status not in {None, *get_args(FatigueStatus)}:
         raise BadRequest(f"there is no status {str(status)[:40]!r}; choose one of {', '.join(STATUSES)}")
     if alarm not in {None, *ALARMS}:
         raise BadRequest(f"there is no alarm level {str(alarm)[:40]!r}; choose one of {', '.join(ALARMS)}")
-    if sort not in SORTS:
-        raise BadRequest(f"ads cannot be sorted by {sort[:40]!r}; choose one of {', '.join(SORTS)}")
     if not (page.isascii() and page.isdigit() and 1 <= int(page) <= fatigue_ads.MOST_PAGES):
         raise BadRequest(f"page must be a number from 1 to {fatigue_ads.MOST_PAGES}")
-    return AdQuery(_read_accounts(request), status, alarm, sort, int(page))  # type: ignore[arg-type]
+    return AdQuery(_read_accounts(request), status, alarm, int(page))  # type: ignore[arg-type]
 
 
 def _show_ads(request: TileRequest, ads: Sequence[ListedAd], kinds: Sequence[DueKind] = ()) -> list[Mapping[str, Any]]:
