@@ -91,14 +91,15 @@ def list_due(engine: Engine, since: date, before: datetime) -> dict[str, list[st
     is_due, is_soon = (or_(table.c.read_at.is_(None), table.c.read_at < end) for end in (before, before + _SOON))
     of_account = func.max(case((is_due, 1), else_=0)).over(partition_by=shown.c.account_id).label("is_due")
     is_chosen = or_(table.c.read_at.is_(None), and_(shown.c.rank <= SHOWN_ADS, is_soon))
-    query = select(shown, of_account).outerjoin(table, read).where(is_chosen)
+    place = func.row_number().over(partition_by=shown.c.account_id, order_by=shown.c.rank).label("place")
+    query = select(shown, of_account, place).outerjoin(table, read).where(is_chosen)
     ads = query.subquery("ads").c
-    query = select(ads.account_id, ads.ad_id).where(ads.is_due == 1).order_by(ads.account_id, ads.rank)
+    query = select(ads.account_id, ads.ad_id).where(ads.is_due == 1, ads.place <= SHOWN_ADS)
     due: dict[str, list[str]] = defaultdict(list)
     with read_transaction(engine) as connection:
-        for account_id, ad_id in connection.execute(query):
+        for account_id, ad_id in connection.execute(query.order_by(ads.account_id, ads.place)):
             due[account_id].append(ad_id)
-    return {account_id: ads[:SHOWN_ADS] for account_id, ads in due.items()}
+    return due
 
 
 def save(engine: Engine, account_id: str, items: Sequence[AdCreative], at: datetime) -> None:
