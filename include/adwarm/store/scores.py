@@ -79,6 +79,7 @@ table = table_of(
     ),
     Column("ad_name", String(400)),
     Column("alarm", String(8), nullable=False, default="none", server_default="none"),
+    Column("part_of", String(80), nullable=False, default="", server_default=""),
     key=("account_id", "ad_id", "as_of"),
     grows="ads times days",
     bound="deleted after `ADWARM_RETENTION__SCORE_DAYS`",
