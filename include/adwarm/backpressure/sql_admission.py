@@ -293,7 +293,7 @@ class Rows:
             and self._connection.dialect.name == "postgresql"
             and not any(closed for _, _, _, closed, *_ in changed)
         ):
-            statements.insert(0, (_LATER, ()))
+            statements.append((_LATER, ()))
         if statements:
             execute_together(self._connection, statements)
 
