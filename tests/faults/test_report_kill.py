@@ -35,10 +35,13 @@ from adwarm.store import leases
 async_reports.POLL_SECONDS = 0.3
 
 if sys.argv[1] == "stop":
-    def stop(*_):
-        print("submitted", flush=True)
-        sys.stdin.read()
-    leases.save_report_id = stop
+    save = leases.save_report
+    def stop(engine, lease, report):
+        if report and report.run_id:
+            print("submitted", flush=True)
+            sys.stdin.read()
+        return save(engine, lease, report)
+    leases.save_report = stop
 print("ready", flush=True)
 wanted = [KeyRequest(ReportKey(account, "last_90d")) for account in sys.argv[2:]]
 print(Runtime().prefetch_engine().run(wanted, Priority.LOW).summary(), flush=True)

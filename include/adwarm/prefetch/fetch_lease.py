@@ -18,7 +18,7 @@ that were read of it. A report requested by a worker that died before it could s
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
@@ -208,30 +208,35 @@ class LeasedReport:
         if self._current and self._current.run_id:
             self.on_orphan(OrphanReport(f"report {self._current.run_id} is abandoned: another request is sent instead"))
         now = self.clock.now()
-        self._check_lease(leases.announce_report(self.engine, self.lease, unit.hash, now))
+        announced = leases.SavedReport(unit.hash, now, None, 0.0, now)
+        self._record(announced)
         try:
             handle = submit()
         except AdwarmError:
             self.clear()
             raise
-        self._check_lease(leases.save_report_id(self.engine, self.lease, handle.id))
-        self._current = leases.SavedReport(unit.hash, now, handle.id, 0.0, now)
+        self._record(replace(announced, run_id=handle.id))
         return RunningReport(handle, requested_at=now)
 
     def save_progress(self, percent: float, stalled_seconds: float) -> None:
         """Record the report's percentage, and for how many seconds it has not risen."""
-        progressed_at = self.clock.now() - timedelta(seconds=stalled_seconds)
-        leases.save_report_progress(self.engine, self.lease, percent, progressed_at)
+        if self._current is not None:
+            progressed_at = self.clock.now() - timedelta(seconds=stalled_seconds)
+            self._current = replace(self._current, percent=percent, progressed_at=progressed_at)
+            leases.save_report(self.engine, self.lease, self._current)
 
     def save_pages(self, pages: leases.PagesRead) -> None:
         """Record which pages were read, so that the next holder continues behind them."""
-        leases.save_pages(self.engine, self.lease, pages)
+        if self._current is not None:
+            self._current = replace(self._current, pages=pages)
+            leases.save_report(self.engine, self.lease, self._current)
 
     def clear(self) -> None:
         """Remove the report from the lease: it was read, or it failed."""
         self._current = None
-        leases.clear_report(self.engine, self.lease)
+        leases.save_report(self.engine, self.lease, None)
 
-    def _check_lease(self, is_current: bool) -> None:
-        if not is_current:
+    def _record(self, report: leases.SavedReport) -> None:
+        if not leases.save_report(self.engine, self.lease, report):
             raise LeaseLost(f"{self.lease.name}: the lease was lost; its new holder continues")
+        self._current = report

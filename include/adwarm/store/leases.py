@@ -54,14 +54,6 @@ table = Table(
 FLOOR = "(floor)"
 """Name of the row whose token every new token exceeds."""
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
-_NO_REPORT: dict[str, object] = dict.fromkeys((
-    "report_unit",
-    "report_at",
-    "report_run_id",
-    "report_percent",
-    "report_moved_at",
-    "report_pages",
-))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,29 +169,17 @@ def read_report(row: Row[Any]) -> SavedReport | None:
     return SavedReport(row.report_unit, row.report_at, row.report_run_id, percent, moved_at, pages=pages)
 
 
-def announce_report(engine: Engine, lease: Lease, unit: str, at: datetime) -> bool:
-    """Store that an async report of `unit` is about to be requested; False when the lease was lost."""
-    return _update_lease(engine, lease, **_NO_REPORT | {"report_unit": unit, "report_at": at})
-
-
-def save_report_id(engine: Engine, lease: Lease, run_id: str) -> bool:
-    """Store the id of the announced report; False when the lease was lost."""
-    return _update_lease(engine, lease, report_run_id=run_id)
-
-
-def save_report_progress(engine: Engine, lease: Lease, percent: float, progressed_at: datetime) -> bool:
-    """Store the progress of the report for the next owner; False when the lease was lost."""
-    return _update_lease(engine, lease, report_percent=percent, report_moved_at=progressed_at)
-
-
-def clear_report(engine: Engine, lease: Lease) -> bool:
-    """Delete the stored report after it was read or has failed; False when the lease was lost."""
-    return _update_lease(engine, lease, **_NO_REPORT)
-
-
-def save_pages(engine: Engine, lease: Lease, pages: PagesRead) -> bool:
-    """Store which pages of the report have been read; False when the lease was lost."""
-    return _update_lease(engine, lease, report_pages=asdict(pages))
+def save_report(engine: Engine, lease: Lease, report: SavedReport | None) -> bool:
+    """Store the async report for the next owner, None when there is none any more; False when the lease was lost."""
+    values = {
+        "report_unit": report and report.unit,
+        "report_at": report and report.requested_at,
+        "report_run_id": report and report.run_id,
+        "report_percent": report and report.percent,
+        "report_moved_at": report and report.progressed_at,
+        "report_pages": asdict(report.pages) if report and report.pages else None,
+    }
+    return _update_lease(engine, lease, **values)
 
 
 def read_hints(learned: Mapping[str, Any] | None, since: datetime) -> FetchHints:

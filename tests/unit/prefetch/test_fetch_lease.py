@@ -62,7 +62,7 @@ def test_a_report_whose_worker_died_before_it_knew_the_id_is_an_orphan(engine: E
     record = leases.acquire(engine, NAME, "dead", 30)
     assert record is not None
     unit = FetchUnit("act_1", (Window(clock.now().date(), clock.now().date()),), Increment.DAY, QuerySpec())
-    leases.announce_report(engine, record, unit.hash, clock.now())
+    leases.save_report(engine, record, leases.SavedReport(unit.hash, clock.now(), None, 0.0, clock.now()))
     leases.release(engine, record)
     orphans: list[OrphanReport] = []
     for _ in range(2):

@@ -295,7 +295,8 @@ def test_a_submit_without_a_saved_id_costs_one_orphan(staging: PlatformHarness) 
     engine = staging.prefetch.engine
     lease = leases.acquire(engine, f"fetch:act_1:{spec}", "dead", 30)
     assert lease is not None
-    assert leases.announce_report(engine, lease, "1234", staging.clock.now())
+    now = staging.clock.now()
+    assert leases.save_report(engine, lease, leases.SavedReport("1234", now, None, 0.0, now))
     leases.release(engine, lease)
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 1

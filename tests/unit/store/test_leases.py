@@ -1,6 +1,7 @@
 """One owner at a time by the database's clock, and tokens that only grow."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -117,20 +118,19 @@ def test_the_next_owner_gets_the_async_report(engine: Engine, at: DatabaseClock)
     """Announcement, id and progress survive other owners until the report is cleared."""
     held = _claimed(engine, "a")
     assert _find_report(engine, held) is None
-    assert leases.announce_report(engine, held, "abcd", NOON)
-    assert _find_report(engine, held) == SavedReport("abcd", NOON, None, 0.0, NOON)
-    assert leases.save_report_id(engine, held, "6023")
-    later = NOON + timedelta(minutes=1)
-    assert leases.save_report_progress(engine, held, 40.0, later)
+    announced, later = SavedReport("abcd", NOON, None, 0.0, NOON), NOON + timedelta(minutes=1)
+    assert leases.save_report(engine, held, announced)
+    assert _find_report(engine, held) == announced
+    running = replace(announced, run_id="6023", percent=40.0, progressed_at=later)
+    assert leases.save_report(engine, held, running)
     at.now += 31
     successor = _claimed(engine, "b")
     assert held.report is None
-    assert successor.report == _find_report(engine, successor) == SavedReport("abcd", NOON, "6023", 40.0, later)
-    assert not leases.save_report_id(engine, held, "late"), "a late holder writes nothing"
-    assert not leases.clear_report(engine, held)
-    assert leases.announce_report(engine, successor, "efgh", later)
-    assert _find_report(engine, successor) == SavedReport("efgh", later, None, 0.0, later)
-    assert leases.clear_report(engine, successor)
+    assert successor.report == _find_report(engine, successor) == running
+    assert not leases.save_report(engine, held, announced), "a late holder writes nothing"
+    assert not leases.save_report(engine, held, None)
+    assert _find_report(engine, successor) == running
+    assert leases.save_report(engine, successor, None)
     assert _find_report(engine, successor) is None
 
 
@@ -151,14 +151,11 @@ def test_hints_are_kept_for_a_while(engine: Engine) -> None:
 def test_the_next_owner_gets_the_pages_read(engine: Engine) -> None:
     """They are cleared together with the report."""
     held = _claimed(engine, "a")
-    assert leases.announce_report(engine, held, "abcd", NOON)
-    assert leases.save_report_id(engine, held, "6023")
-    assert leases.save_pages(engine, held, PagesRead("MTA", "f" * 64, 1_000, 2))
-    found = _find_report(engine, held)
-    assert found is not None
-    assert found.pages == PagesRead("MTA", "f" * 64, 1_000, 2)
-    assert leases.announce_report(engine, held, "efgh", NOON)
-    assert _find_report(engine, held) == SavedReport("efgh", NOON, None, 0.0, NOON)
+    read = SavedReport("abcd", NOON, "6023", 0.0, NOON, PagesRead("MTA", "f" * 64, 1_000, 2))
+    other = SavedReport("efgh", NOON, None, 0.0, NOON)
+    for report in (read, other):
+        assert leases.save_report(engine, held, report)
+        assert _find_report(engine, held) == report
 
 
 OWNERS = st.sampled_from(["a", "b", "c"])
