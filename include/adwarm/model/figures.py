@@ -81,18 +81,8 @@ class CompressionCounts:
     unpack_latencies: Latencies = field(default_factory=Latencies)
 
     def __add__(self, other: "CompressionCounts") -> "CompressionCounts":
-        return CompressionCounts(
-            packed=self.packed + other.packed,
-            unpacked=self.unpacked + other.unpacked,
-            raw_bytes=self.raw_bytes + other.raw_bytes,
-            stored_bytes=self.stored_bytes + other.stored_bytes,
-            pack_seconds=self.pack_seconds + other.pack_seconds,
-            unpack_seconds=self.unpack_seconds + other.unpack_seconds,
-            errors=self.errors + other.errors,
-            cache_hits=self.cache_hits + other.cache_hits,
-            pack_latencies=self.pack_latencies + other.pack_latencies,
-            unpack_latencies=self.unpack_latencies + other.unpack_latencies,
-        )
+        names = CompressionCounts.__slots__
+        return CompressionCounts(*(getattr(self, name) + getattr(other, name) for name in names))
 
     @property
     def ratio(self) -> float | None:

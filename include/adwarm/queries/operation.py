@@ -4,8 +4,7 @@ A figure of groups that differed says which account and report to look at; their
 """
 
 import math
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, Row, and_, case, cast, func, literal, null, select, union_all
@@ -33,27 +32,6 @@ _SHORT_SINCE: Final = timedelta(days=35)
 """How far back groups were compared: days that are opened are read again within a week."""
 
 
-@dataclass(frozen=True, slots=True)
-class DayCalls:
-    """The calls of a whole day in UTC, beside those of warming everything. The day is over, so neither changes.
-
-    Attributes:
-        made: all calls of the day.
-        keys: reports that the forecast of that day knew.
-        lifetime: mean seconds that a fetched report stayed fresh.
-        per_fetch: mean calls of a fetch.
-        everything: estimated calls, had each of `keys` been fetched whenever it was no longer fresh. What was made for
-            other reasons counts as well, so they are never fewer than `made`.
-    """
-
-    day: date
-    made: int
-    keys: int
-    lifetime: float
-    per_fetch: float
-    everything: int
-
-
 def list_report_costs(engine: Engine, since: datetime, limit: int) -> list[Row[Any]]:
     """Return `fetches`, `calls` and mean `seconds` of each `report` since then, the most calls first."""
     calls, seconds = func.sum(warm.c.requests).label("calls"), func.avg(warm.c.seconds).label("seconds")
@@ -63,8 +41,12 @@ def list_report_costs(engine: Engine, since: datetime, limit: int) -> list[Row[A
         return list(connection.execute(query))
 
 
-def compare_last_day(engine: Engine, now: datetime) -> DayCalls | None:
-    """Return the calls of the last whole day in UTC and those of warming everything; None without fetches in it."""
+def compare_last_day(engine: Engine, now: datetime) -> dict[str, Any] | None:
+    """Return the calls `made` on the last whole `day` in UTC, and those of warming `everything`; None without fetches.
+
+    It rests on the `keys` that the forecast of that day knew, the mean `lifetime` of a fetched report in seconds and
+    the mean calls `per_fetch`. What was made for other reasons counts as well, so `everything` is never fewer.
+    """
     end = floor_to(now, _DAY)
     snapshot = forecast_snapshot.c
     keys = select(snapshot["keys"]).where(snapshot.created_at < end).order_by(snapshot.created_at.desc()).limit(1)
@@ -80,14 +62,14 @@ def compare_last_day(engine: Engine, now: datetime) -> DayCalls | None:
     planned = sum(item.calls for item in counted.causes if item.cause.kind.is_planned)
     all_planned = math.ceil(known_keys * _DAY.total_seconds() / float(seconds) * per_fetch)
     everything = counted.made - planned + max(planned, all_planned)
-    return DayCalls(
-        day=(end - _DAY).date(),
-        made=counted.made,
-        keys=known_keys,
-        lifetime=float(seconds),
-        per_fetch=per_fetch,
-        everything=everything,
-    )
+    return {
+        "day": (end - _DAY).date(),
+        "made": counted.made,
+        "keys": known_keys,
+        "lifetime": float(seconds),
+        "per_fetch": per_fetch,
+        "everything": everything,
+    }
 
 
 def _is_fetched(since: datetime) -> tuple[ColumnElement[bool], ...]:

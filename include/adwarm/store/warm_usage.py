@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, and_, case, func, or_, select
 
 from adwarm.model import Mode, WarmReason, WarmStatus
 from adwarm.store.columns import from_row, seconds_between
@@ -78,15 +78,6 @@ class MarkCounts:
     chance: float
 
 
-@dataclass(frozen=True, slots=True)
-class PlanCount:
-    """How many warms of a run have a status, for one reason."""
-
-    status: WarmStatus
-    reason: WarmReason
-    count: int
-
-
 def get_usage(engine: Engine, since: datetime | None) -> list[WarmUsage]:
     """Return how many of the warms decided since then were used, by mode and reason; with None, of all stored ones."""
     is_used, unmarked = table.c.used.is_(True), table.c.used.is_(None)
@@ -132,12 +123,12 @@ def count_marks(engine: Engine, since: datetime) -> list[MarkCounts]:
         return [MarkCounts(**row._mapping) for row in connection.execute(query)]
 
 
-def count_run(engine: Engine, run_id: str) -> list[PlanCount]:
-    """Return how many warms a run has, by status and reason, the most first."""
+def count_run(engine: Engine, run_id: str) -> list[Row[Any]]:
+    """Return how many `warms` a run has, by `status` and `reason`, the most first."""
     group = (table.c.status, table.c.reason)
-    query = select(*group, func.count()).where(table.c.run_id == run_id).group_by(*group)
+    query = select(*group, func.count().label("warms")).where(table.c.run_id == run_id).group_by(*group)
     with read_transaction(engine) as connection:
-        return [PlanCount(*row) for row in connection.execute(query.order_by(func.count().desc(), *group))]
+        return list(connection.execute(query.order_by(func.count().desc(), *group)))
 
 
 def count_cut(engine: Engine, reason: WarmReason) -> int:
