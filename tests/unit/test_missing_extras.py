@@ -14,6 +14,8 @@ import adwarm
 from adwarm.foundation import tracing
 from adwarm.foundation.errors import BadRequest
 from adwarm.store import database, open_engine
+from adwarm_client.column_table import ColumnTable
+from adwarm_client.report_fields import to_frame
 
 
 @pytest.fixture
@@ -55,6 +57,13 @@ def test_the_read_api_needs_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delitem(sys.modules, f"adwarm.serving.api.{name}", raising=False)
     with pytest.raises(BadRequest, match=r"adwarm\[serve\]"):
         importlib.import_module("adwarm.serving.api.server")
+
+
+def test_a_frame_needs_the_extra_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pandas the error of the client names the extra."""
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"adwarm-client\[frame\]"):
+        to_frame(ColumnTable(0, {}))
 
 
 def test_optional_packages_are_imported_inside_functions() -> None:

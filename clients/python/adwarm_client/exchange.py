@@ -195,6 +195,8 @@ def find_request_id(response: ApiResponse) -> int | None:
 def _read_detail(response: ApiResponse) -> str:
     """Return the detail or the title of a problem document; never any other body, which may be a page of a proxy."""
     fallback = "the server refused the request" if response.status < 500 else "the server cannot answer now"
+    if response.status in {404, 405}:
+        fallback = "the server does not answer as adwarm does; check that the base URL is that of its API"
     problem = _read_fields(response)
     text = problem.get("detail") or problem.get("title")
     if isinstance(text, str):

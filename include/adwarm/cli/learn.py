@@ -2,6 +2,7 @@
 
 import shlex
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,5 +57,6 @@ def learn(
         f"{until:%Y-%m-%d %H:%M} UTC; the forecast {figures['kind']} is live: {figures['why']}"
     )
     print_note("`adwarm patterns` shows when reports are opened, `adwarm plan` what is warmed next")
-    if log not in {None, configured}:
-        print_note(f"set ADWARM_ACCESS_LOG__URL={shlex.quote(str(log))} to go on learning from it")
+    if log is not None and log != configured:
+        url = log if "://" in log else str(Path(log).expanduser().absolute())
+        print_note(f"set ADWARM_ACCESS_LOG__URL={shlex.quote(url)} to go on learning from it")

@@ -198,6 +198,4 @@ def _describe(snapshot: Snapshot) -> str:
 
 
 def _no_such(snapshot_id: str) -> NotFound:
-    return NotFound(
-        f"there is no forecast snapshot {snapshot_id[:12]!r}; train one with the DAG adwarm_access_patterns"
-    )
+    return NotFound(f"there is no forecast snapshot {snapshot_id[:12]!r}; `adwarm learn` trains one")

@@ -48,6 +48,7 @@ from adwarm.planning.why_not_warm import Explanation, ForecastState, FreshSpan, 
 from adwarm.store import Context, accounts, entry_versions, key_history, read_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.error_events import ErrorFilter, ErrorLog
+from adwarm.store.snapshots import NO_FORECAST
 from adwarm.store.strategies import list_strategies
 from adwarm.store.switches import to_switches
 
@@ -147,7 +148,7 @@ class _PastView(StoreView):
 def _describe_absence(*, is_assumed: bool) -> str:
     if is_assumed:
         return "no forecast of that time is stored any more; ADWARM_RETENTION__HISTORY_DAYS keeps unused ones longer"
-    return "no forecast is live yet; `adwarm learn` trains one, as the DAG adwarm_access_patterns does"
+    return NO_FORECAST
 
 
 @dataclass(frozen=True, slots=True)

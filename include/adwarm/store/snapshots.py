@@ -14,6 +14,7 @@ from adwarm.model import DeployedPolicy, Mode, PolicyReview, Snapshot
 from adwarm.store.columns import UtcDateTime, from_row, table_of, to_row
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 
+NO_FORECAST = "no forecast is live yet; `adwarm learn` trains one, as the DAG adwarm_access_patterns does"
 forecast_snapshot = table_of(
     Snapshot,
     "forecast_snapshot",
@@ -220,7 +221,5 @@ def get_live_snapshot(engine: Engine) -> Snapshot:
     with read_transaction(engine) as connection:
         snapshot = find_deployed_snapshot(connection)
     if snapshot is None:
-        raise NotFound(
-            "no forecast is live yet; run the DAG adwarm_access_patterns over an access log with some weeks of opens"
-        )
+        raise NotFound(NO_FORECAST)
     return snapshot

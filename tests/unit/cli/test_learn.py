@@ -17,8 +17,12 @@ from .conftest import Adwarm
 START = datetime(2026, 10, 5, 9, tzinfo=UTC)
 
 
-def test_a_log_gives_a_forecast_at_once(adwarm: Adwarm, tmp_path: Path) -> None:
-    """The named log is read and trained on up to its last hour; what was read is not read again."""
+def test_a_log_gives_a_forecast_at_once(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The named log is read and trained on up to its last hour; what was read is not read again.
+
+    Before that, `plan` names the command; after it, the setting is advised with the whole path.
+    """
+    assert "`adwarm learn` trains one" in adwarm("plan").stderr
     for day in range(4):
         UserLog(tmp_path / "a.jsonl").append(START + timedelta(days=day), ReportKey("act_1", "today"))
     words = ("learn", str(tmp_path / "a.jsonl"), "--at", "2026-12-01", "--json")
@@ -26,7 +30,8 @@ def test_a_log_gives_a_forecast_at_once(adwarm: Adwarm, tmp_path: Path) -> None:
     assert (first["opens"], first["accounts"], first["forecast"]["keys"]) == (4, 1, 1)
     assert first["trained_until"] == "2026-10-08T10:00:00+00:00"
     assert adwarm("patterns", "--json").json["first_opens"] == 4
-    again = adwarm(*words[:-1])
+    monkeypatch.chdir(tmp_path)
+    again = adwarm("learn", "a.jsonl", *words[2:-1])
     assert "read 0 events" in again.stderr
     assert f"set ADWARM_ACCESS_LOG__URL={tmp_path / 'a.jsonl'} " in again.stderr
     assert "trained on 4 first opens of 1 report up to 2026-10-08 10:00 UTC" in again.stdout

@@ -123,6 +123,13 @@ def test_a_server_that_never_ends_to_say_wait_is_left(stub: ClientHarness) -> No
     assert 5 <= len(stub.api.requests) <= 11
 
 
+def test_a_server_that_is_no_adwarm_is_told_so(stub: ClientHarness) -> None:
+    """An unknown path without a problem document means that the base URL is another server's."""
+    stub.api.scripted = [json_answer(404, {"error": "no such page"})]
+    with pytest.raises(NotFound, match="does not answer as adwarm does; check that the base URL"):
+        stub.client().report("act_1", "last_7d")
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
