@@ -85,9 +85,9 @@ CASES: list[tuple[Any, str]] = [
     (WarmOutcomes(3, 1, 0), "3 were opened while fresh, 1 expired unopened"),
     (WarmOutcomes(0, 0, 0), "none to evaluate"),
     (
-        ScoringResult(2, 1, 1, errors=["x"], bands={"healthy": 5, "critical": 1}, ads=6),
+        ScoringResult(2, 1, 1, errors=["x"], bands={"healthy": 5, "critical": 1}, creatives=6),
         (
-            "scored 6 ads of 2 accounts (1 critical, 5 healthy); 1 account unchanged since the last score; "
+            "scored 6 creatives of 2 accounts (1 critical, 5 healthy); 1 account unchanged since the last score; "
             "1 account without a stored day; 1 could not be scored"
         ),
     ),

@@ -239,7 +239,7 @@ class ScoringResult:
         rescored_days: days of accounts that were scored again although nobody asked for them, as their data changed.
         errors: a message per account whose data could not be read.
         bands: scores by status, on the days that were asked for.
-        ads: ads with such a score, each once.
+        creatives: those with such a score, each once; an ad may stand for itself.
         left_out: rows that are not used, as a figure in them is not a number of 0 or more, with the reason.
         without_delivery: days of accounts as of which no ad had any delivery.
         without_history: scores that are pending because too many of the days before are not stored.
@@ -252,7 +252,7 @@ class ScoringResult:
     rescored_days: int = 0
     errors: list[str] = field(default_factory=list)
     bands: dict[str, int] = field(default_factory=dict)
-    ads: int = 0
+    creatives: int = 0
     left_out: list[str] = field(default_factory=list)
     without_delivery: int = 0
     without_history: int = 0
@@ -265,11 +265,13 @@ class ScoringResult:
     def __str__(self) -> str:
         if not self.accounts + self.unchanged + self.without_data + len(self.errors):
             return "no account to score"
-        ads, scores = format_count(self.ads, "ad"), sum(self.bands.values())
+        creatives, scores = format_count(self.creatives, "creative"), sum(self.bands.values())
         bands = ", ".join(f"{count:,} {name}" for name, count in sorted(self.bands.items()))
         accounts = format_count(self.accounts, "account")
-        on_days = f", {format_count(scores, 'score')}" if scores != self.ads else ""
-        parts = [f"scored {ads} of {accounts}{on_days}" + (f" ({bands})" if bands else "")] if self.accounts else []
+        on_days = f", {format_count(scores, 'score')}" if scores != self.creatives else ""
+        parts = (
+            [f"scored {creatives} of {accounts}{on_days}" + (f" ({bands})" if bands else "")] if self.accounts else []
+        )
         if self.without_delivery:
             parts.append(f"{format_count(self.without_delivery, 'account-day')} without delivery of any ad up to it")
         if self.without_history:
@@ -331,7 +333,7 @@ class _Run:
     result: ScoringResult
     lost: Sequence[LostDays]
     counted: set[str] = field(default_factory=set)
-    ads: set[tuple[str, str]] = field(default_factory=set)
+    creatives: set[tuple[str, str]] = field(default_factory=set)
     stored: set[tuple[str, date]] = field(default_factory=set)
 
     def score(self, requested: Mapping[str, set[date]]) -> None:
@@ -405,12 +407,12 @@ class _Run:
             for item in group:
                 if (item.account_id, item.as_of) in rescored:
                     continue
-                self.ads |= {(item.account_id, ad_id) for ad_id in item.values("ad_id")}
+                self.creatives |= {(item.account_id, ad_id) for ad_id in item.values("ad_id")}
                 flags = "".join(item.values("baseline"))  # to count a name is faster than to decode each
                 self.result.without_delivery += not flags
                 self.result.without_history += flags.count('"history_missing"')
                 self.result.without_frequency += flags.count('"frequency_missing"')
-                self.result.ads = len(self.ads)
+                self.result.creatives = len(self.creatives)
                 for status, count in Counter(item.values("status")).items():
                     self.result.bands[status] = self.result.bands.get(status, 0) + count
 

@@ -102,7 +102,9 @@ REQUESTS: Final = _counter(
 ERRORS: Final = _counter("adwarm.errors", "errors", ("kind",), "Recorded errors, by class.")
 HEALINGS: Final = _counter("adwarm.healings", "actions", ("action", "result"), "Healing actions: `helped`, `failed`.")
 ALERTS: Final = _counter("adwarm.alerts", "alerts", ("kind", "change"), "Alerts that were `opened` or `resolved`.")
-SCORED_ADS: Final = _counter("adwarm.fatigue.ads", "ads", ("status",), "Ads that were scored, by status.")
+SCORED_ADS: Final = _counter(
+    "adwarm.fatigue.ads", "ads", ("status",), "Ads that were scored, by status; those of one creative count once."
+)
 STEP_SECONDS: Final = _timer("adwarm.maintenance.duration", ("step", "status"), "Time of a step of maintenance.")
 
 QUEUE_PENDING: Final = _gauge("adwarm.queue.pending", "requests", ("priority",), "Requests that wait, by class.")

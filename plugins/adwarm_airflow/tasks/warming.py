@@ -164,7 +164,7 @@ def score_and_announce(
     result = score_accounts(runtime.context, sorted({*pairs, *outdated}), now, runtime.pipeline)
     counts = summarize_scores(result)
     days = sorted({day for _, day in pairs})
-    event = {"days": [day.isoformat() for day in days], "accounts": result.accounts, "ads": result.ads}
+    event = {"days": [day.isoformat() for day in days], "accounts": result.accounts, "creatives": result.creatives}
     announce_if(context, SCORES, event, is_written=result.accounts > 0)
     announce_complete_days(context, runtime, days, is_written=result.accounts > 0)
     return counts

@@ -81,8 +81,8 @@ def test_the_first_scores_of_a_table_say_what_is_missing(
     pending = "1 of them pending because too few of the days before are stored; `adwarm backfill run` fetches them"
     audience = "the audience component is left out: the frequency of no ad is known"
     for day, expected in (
-        ("2026-01-10", "scored 0 ads of 1 account; 1 account-day without delivery of any ad up to it"),
-        ("2026-03-10", f"scored 1 ad of 1 account (1 pending); {pending}; {audience}"),
+        ("2026-01-10", "scored 0 creatives of 1 account; 1 account-day without delivery of any ad up to it"),
+        ("2026-03-10", f"scored 1 creative of 1 account (1 pending); {pending}; {audience}"),
     ):
         fetched = adwarm("backfill", "run", "--accounts", "act_1", "--from", f"{day[:8]}01", "--to", day)
         assert fetched.exit_code == 0, fetched.stderr

@@ -14,13 +14,16 @@ from sqlalchemy import Engine
 
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.fatigue.ad_days import list_ad_days
-from adwarm.model import Window
+from adwarm.fatigue.by_creative import add_frequencies
+from adwarm.fatigue.panel_rows import parse_rows
+from adwarm.model import ColumnTable, Window
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, creatives, scores
 from adwarm.store.creatives import AdCreative
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 from adwarm.store.scores import StoredScore
+from tests.support import fatigue_scores
 from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, NOW, store_rows
 
 DAYS = 45
@@ -86,6 +89,7 @@ def test_ads_with_creatives_of_their_own_stand_for_themselves(plain: dict[str, S
     assert plain["1"].score.alarm == "alarm"
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.3, 0.5, 1.0]), min_size=DAYS, max_size=DAYS))
 def test_an_ad_split_in_two_of_one_creative_keeps_its_figures(
@@ -128,7 +132,7 @@ def test_creatives_that_become_known_count_from_the_next_scores_on(engine: Engin
     context = Context(engine, objects, Settings())
     assert sorted(_score(context, _make_rows(), {})) == ["1", "2", "3"]
     creatives.save(engine, ACCOUNT, [AdCreative("2", "9"), AdCreative("3", "9")], NOW)
-    assert score_accounts(context, [(ACCOUNT, LAST_DAY)], NOW).ads == 2
+    assert score_accounts(context, [(ACCOUNT, LAST_DAY)], NOW).creatives == 2
     assert score_accounts(context, [(ACCOUNT, LAST_DAY)], NOW).unchanged == 1
 
 
@@ -145,3 +149,18 @@ def test_a_creative_in_several_ad_sets_keeps_its_history(engine: Engine, objects
     score = found["creative-9"].score
     assert score.baseline["age_days"] == DAYS
     assert "audience_changed" not in score.baseline["flags"]
+
+
+def test_the_frequency_of_a_creative() -> None:
+    """Impressions of the week over the sum of the people of each ad; ads of equal frequency have it together."""
+    listed = [
+        {"account_id": "1", "ad_id": ad, "date_start": str(LAST_DAY - timedelta(days=back)), "impressions": shown}
+        for ad, shown in (("1", "100"), ("2", "300"), ("3", "50"))
+        for back in (0, 1, 9)
+    ]
+    rows = parse_rows(fatigue_scores.to_text_table(ColumnTable.from_rows(listed)))
+    part_of = {"1": "creative-9", "2": "creative-9", "4": "creative-8"}
+    frequency_of = add_frequencies({"1": 4.0, "2": 2.0, "3": 3.0}, part_of, rows, LAST_DAY)
+    assert frequency_of == {"1": 4.0, "2": 2.0, "3": 3.0, "creative-9": 800 / (200 / 4 + 600 / 2)}
+    assert add_frequencies({"1": 2.0, "2": 2.0}, part_of, rows, LAST_DAY)["creative-9"] == 2.0
+    assert "creative-9" not in add_frequencies({"3": 3.0}, part_of, rows, LAST_DAY)
