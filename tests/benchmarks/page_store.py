@@ -222,8 +222,8 @@ FROM generate_series(0, 4999) AS i""",
     "action_event": """
 INSERT INTO action_event (at, actor, via, action, subject, arguments, succeeded, detail)
 SELECT :now - i * interval '97 minutes', CASE WHEN i % 9 = 0 THEN :hostile ELSE 'admin' END, 'page',
-  (ARRAY['warm_now', 'shadow_on', 'open_gate', 'purge'])[1 + i % 4], 'act_1000001 last_7d', '{}', i % 17 > 0, 'done'
-FROM generate_series(0, 4999) AS i UNION ALL
+  (ARRAY['warm_now', 'shadow_on', 'open_gate', 'purge'])[1 + i % 4], 'act_1000001 last_7d', '{}'::json, i % 17 > 0,
+  'done' FROM generate_series(0, 4999) AS i UNION ALL
 SELECT :now - i * interval '31 minutes', 'worker-1', 'healing',
   (ARRAY['token_refresh', 'session_restart', 'partition_refetch'])[1 + i % 3], 'connection:default',
   '{"source": "meta", "error_kind": "Transient", "seconds": 0.4}', i % 5 > 0,
@@ -238,7 +238,7 @@ SELECT {_ACCOUNT.format("i / 5")} || ' default ' || i % 5, 'worker-1', i, :now -
 FROM generate_series(0, :accounts * 5 - 1) AS i""",
     "amount": """
 INSERT INTO amount (since, name, subject, amount)
-SELECT :now - i * interval '1 day', name, subject, amount FROM generate_series(0, 89) AS i, (VALUES
+SELECT date_trunc('day', :now) - i * interval '1 day', name, subject, amount FROM generate_series(0, 89) AS i, (VALUES
   ('integrity.checked', 'entry', 90000), ('integrity.bytes', 'entry', 900000000),
   ('compression.packed', 'zstd', 30000), ('compression.unpacked', 'zstd', 50000),
   ('compression.raw_bytes', 'zstd', 1800000000), ('compression.stored_bytes', 'zstd', 270000000),
