@@ -17,10 +17,10 @@ def _path(event: Event) -> str:
 
 
 def haproxy() -> bytes:
-    """HAProxy's manual, 8.2.3: `option httplog`, which syslog prefixes; the status comes long before the request."""
+    """HAProxy's manual, 8.2.3: `option httplog`, prefixed by syslog; headers with blanks precede the request."""
     return "".join(
         f"{e.at:%b %d %H:%M:%S} lb01 haproxy[14389]: 10.0.1.2:{33000 + n} [{e.at:%d/%b/%Y:%H:%M:%S}.250] http-in~ "
-        f"web/srv{n % 2} 0/0/30/69/109 {e.status} 2750 - - ---- 1/1/1/1/0 0/0 {{app.example|{AGENT}}} {{}} "
+        f"web/srv{n % 2} 0/0/30/69/109 {e.status} 2750 - - ---- 1/1/1/1/0 0/0 {{app.example|{AGENT[: 60 + n]}}} {{}} "
         f'"GET {_path(e)} HTTP/1.1"\n'
         for n, e in enumerate(events())
     ).encode()

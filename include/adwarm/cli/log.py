@@ -63,7 +63,7 @@ def check(
     from adwarm.log_check.report import to_document
     from adwarm.log_check.saved_settings import save_settings
     from adwarm.log_check.suggestions import suggest
-    from adwarm.settings import load_settings
+    from adwarm.settings import AccessLogSettings, load_settings
 
     settings = load_settings()
     files = OpenFiles(settings.data)
@@ -78,7 +78,8 @@ def check(
         step = find_next_step(result, settings)
         if save is None or step is None or not step.command:
             break
-        settings = settings.model_copy(update={"access_log": settings.access_log.model_copy(update=step.values)})
+        log_settings = AccessLogSettings.model_validate(settings.access_log.model_dump() | dict(step.values))
+        settings = settings.model_copy(update={"access_log": log_settings})
     document = to_document(result, suggest(result, settings, SystemClock().now(), step), step)
     if as_json:
         print_json(document)

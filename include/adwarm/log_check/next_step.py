@@ -22,6 +22,8 @@ _PREFIX = "ADWARM_ACCESS_LOG__"
 _SHOWN, _LENGTH = 3, 160
 _WELL_READ = 0.5
 """A log of which this share is read needs no other columns."""
+_WHOLE = 0.95
+"""A text of which fewer lines are rows of a table is no table: words between blanks vary in number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +58,19 @@ def find_next_step(check: LogCheck, settings: Settings) -> NextStep | None:
         by_field = {} if item.file.format == "combined" else item.columns.by_field
         proposal = propose_more(rows, settings.access_log, by_field, check.rejected_values.get("date_range", []))
         return _test(check, settings, item.file, proposal, before) if proposal.values else None
-    step = NextStep()
-    if rows and not are_pairs(texts):
-        proposal = propose(rows, settings.access_log, is_web_log=item.file.format == "combined")
-        step = _test(check, settings, item.file, proposal, before)
-    lines = None if step.command or not texts else propose_lines(texts, settings.access_log)
-    if lines is not None:
-        by_line = _test(check, settings, item.file, lines, [redact(text)[:_LENGTH] for text in texts[:_SHOWN]])
-        step = by_line if by_line.command else step
-    return step
+    is_table = item.columns.delimiter != " " or len(rows) >= _WHOLE * len(texts)
+    is_lines_first = are_pairs(texts) or not is_table
+    steps = []
+    for is_line in (is_lines_first, not is_lines_first):
+        shown = [redact(text)[:_LENGTH] for text in texts[:_SHOWN]] if is_line else before
+        candidate = propose_lines(texts, settings.access_log) if is_line else None
+        if not is_line and rows:
+            candidate = propose(rows, settings.access_log, is_web_log=item.file.format == "combined")
+        step = NextStep() if candidate is None else _test(check, settings, item.file, candidate, shown)
+        if step.command:
+            return step
+        steps.append(step)
+    return max(steps, key=lambda step: bool(step.missing))
 
 
 def _test(check: LogCheck, settings: Settings, file: LogFile, proposal: Proposal, before: Sequence[str]) -> NextStep:
