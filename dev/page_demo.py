@@ -23,7 +23,7 @@ from adwarm.settings import load_settings
 from dev.environment import EXAMPLE_LOG, ROOT, TOKEN
 from dev.page_rows import add_rows
 from dev.prepare import move_to_now
-from dev.simulated_day import PLANNING, SCORED_ACCOUNTS, SimulatedDay
+from dev.simulated_day import SCORED_ACCOUNTS, SETTINGS, SimulatedDay
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -92,7 +92,7 @@ class PageDemo:
             access_log={"url": self._own["ADWARM_ACCESS_LOG__URL"]},
             source={"graph_url": self._platform.url, "access_token": TOKEN},
             forecast={"model": self._model},
-            planning=PLANNING,
+            **SETTINGS,
         )
         return Runtime(settings, clock or SystemClock())
 

@@ -109,7 +109,7 @@ def _add_earlier_days(writer: _Writer) -> None:
             for query in (
                 select(traffic_hour),
                 select(amount_table).where(amount_table.c.name == "calls"),
-                select(warm_table).where(warm_table.c.seconds > 0),
+                select(warm_table).where(warm_table.c.seconds > 0, warm_table.c.fetched_at.is_not(None)),
             )
         )
         hours = [row["hour"] for row in traffic if row["first_opens"]]

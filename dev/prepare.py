@@ -18,7 +18,7 @@ from adwarm.settings import Settings, load_settings
 from adwarm.store.snapshots import get_live_snapshot
 from dev.environment import TOKEN, UP_HOME
 from dev.page_rows import add_history
-from dev.simulated_day import PLANNING, SCORED_ACCOUNTS, SimulatedDay
+from dev.simulated_day import SCORED_ACCOUNTS, SETTINGS, SimulatedDay
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -64,7 +64,7 @@ def fill(log: Path) -> None:
 
         def open_runtime(clock: Clock) -> Runtime:
             source = {"graph_url": platform.url, "access_token": TOKEN}
-            return Runtime(load_settings(source=source, planning=PLANNING), clock)
+            return Runtime(load_settings(source=source, **SETTINGS), clock)
 
         now = SystemClock().now()
         day = SimulatedDay(open_runtime, platform, hours=HOURS, unread=UNREAD_HOURS)

@@ -23,8 +23,8 @@ from dev.demo_day import Open, Readers, read_opens
 from graph_simulator.server import SimulatorServer
 
 STEP = timedelta(hours=1)
-PLANNING = {"step_minutes": 60}
-"""The settings of plans for `open_runtime`: one plan a step."""
+SETTINGS = {"planning": {"step_minutes": 60}, "backpressure": {"cpu_percent": 100, "memory_percent": 100}}
+"""Settings for `open_runtime`: one plan a step, and the same work however loaded the machine is."""
 MIN_OPENS = 10
 """Opens that are read at least: the example log has hardly any from 5:00 to 9:30 UTC."""
 SCORED_ACCOUNTS = 4
