@@ -77,7 +77,7 @@ _OR_BUSIEST: Final = (
 )
 _NO_GATE: Final = "'-'"
 _EVERY_GRANT: Final = select(capacity_grant)
-_CHANGE_GRANT: Final = "UPDATE capacity_grant SET token = ?, expires_at = ?, counted = ? WHERE id = ?"
+_CHANGE_GRANT: Final = "UPDATE capacity_grant SET (token, expires_at, counted) = (?, ?, ?) WHERE id = ?"
 _DROP_GRANTS: Final = "DELETE FROM capacity_grant WHERE id IN ({})"
 _DROP_BREAKERS: Final = "DELETE FROM gate WHERE rule = 'breaker' AND scope IN ({})"
 _UPSERT: Final = "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}"
