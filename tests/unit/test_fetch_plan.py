@@ -17,6 +17,7 @@ from adwarm.fetch_plan import (
     combine_request,
     count_calls,
     expect_rows,
+    find_expiry,
     get_day_close_windows,
     get_request_cost,
     is_large,
@@ -186,6 +187,20 @@ def test_incomplete_days_are_fetched_again() -> None:
     stored = {day: state(day, complete=day != date(2026, 11, 21)) for day in WEEK.days()}
 
     assert plan_fetch([WEEK], stored, CALENDAR, NOW).spans == (Window(date(2026, 11, 21), date(2026, 11, 21)),)
+
+
+def test_an_entry_is_fresh_until_the_first_of_its_days_is_due() -> None:
+    """A missing day makes it due at once, days ahead of today do not count, and final days never end it."""
+    stored = {day: state(day, fetched_at=NOW) for day in WEEK.days()}
+    ends = [find_expiry(Window(day, day), stored, CALENDAR, NOW) for day in WEEK.days()]
+    assert find_expiry(WEEK, stored, CALENDAR, NOW) == min(end for end in ends if end is not None) > NOW
+    assert find_expiry(
+        Window(WEEK.since, TODAY + DAY * 9), {**stored, TODAY: state(TODAY, fetched_at=NOW)}, CALENDAR, NOW
+    )
+    missing = {day: item for day, item in stored.items() if day != WEEK.since}
+    assert find_expiry(WEEK, missing, CALENDAR, NOW) == NOW
+    old = date(2025, 6, 1)
+    assert find_expiry(Window(old, old), {old: state(old, fetched_at=NOW)}, CALENDAR, NOW) is None
 
 
 def test_the_future_is_not_fetched() -> None:

@@ -218,3 +218,22 @@ def test_a_stored_scope_is_unchanged() -> None:
     assert again.latency_baseline.observe(60.0, NOW + 40)
     assert (again.mean_latency, again.in_flight_by_class) == (state.mean_latency, [0, 1, 0, 0])
     assert again.parking == Parking()
+
+
+def test_a_parking_is_a_gate_that_is_kept_for_a_while() -> None:
+    """The gate closes until the end of the park, since its begin; one that never began counts from its end."""
+    gate = Parking(NOW + 60, "throttled", NOW).to_gate("account:act_1")
+    assert (gate.since, gate.closed_until, gate.why) == (NOW, NOW + 60, "throttled")
+    assert gate.kept_until is not None
+    assert gate.kept_until > NOW + 60
+    old = Parking(NOW + 60).to_gate("account:act_1")
+    assert (old.since, old.kept_until) == (NOW + 60, gate.kept_until)
+    free = Parking().to_gate("account:act_1")
+    assert (free.since, free.closed_until, free.kept_until) == (0.0, None, gate.kept_until - NOW - 60)
+
+
+def test_a_parking_that_was_stored_with_a_later_end_is_cut() -> None:
+    """Only what is longer than the longest park changes."""
+    assert Parking(NOW + 500).bounded(NOW, 100.0) == Parking(NOW + 100)
+    assert Parking(NOW + 50).bounded(NOW, 100.0) == Parking(NOW + 50)
+    assert Parking().bounded(NOW, 100.0) == Parking()

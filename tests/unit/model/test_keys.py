@@ -487,3 +487,19 @@ def test_a_day_settles_after_28_days_by_the_fetch() -> None:
     midnight = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
     assert not is_settled(day, "America/Los_Angeles", midnight - timedelta(seconds=1))
     assert is_settled(day, "America/Los_Angeles", midnight)
+
+
+@given(
+    st.integers(-2, 40),
+    st.integers(1, 40),
+    st.lists(st.integers(1, 200), min_size=4, max_size=4),
+    st.integers(2, 12),
+)
+def test_days_fetched_together_are_fresh_as_long_as_the_shortest(
+    newest: int, days: int, hours: list[int], daily_days: int
+) -> None:
+    """Whatever the lives of the ages are, the first of the days to end counts; settled days never end."""
+    lives = [timedelta(hours=value) for value in hours]
+    rules = FreshnessRules(*lives, settle_days=28, daily_days=daily_days)
+    ends = [end for age in range(newest, newest + days) if (end := rules.max_age(age)) is not None]
+    assert rules.lifetime(newest, days) == min(ends, default=None)
