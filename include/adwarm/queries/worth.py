@@ -24,12 +24,11 @@ class Worth:
     Attributes:
         opens: first opens by people; those of the same report within 30 minutes are one.
         hits: those of them that found a fresh report.
-        saved: seconds that readers would have waited for the reports that were warmed and then opened.
+        saved: seconds that the fetches took whose reports were warmed and then opened; each counts once.
         spread: half the width of the 90 % range of `saved`, in seconds.
         calls: calls to the platform beyond those that these readers would have made.
     """
 
-    since: datetime
     until: datetime
     opens: int
     hits: int
@@ -52,9 +51,10 @@ class Worth:
 def get_worth(engine: Engine, week: Mapping[str, Any], now: datetime) -> Worth | None:
     """Return what the last 7 days were worth; None when nobody opened a report through adwarm.
 
-    Each warm that was opened while fresh saved one reader a fetch like its own: later opens of the same report would
-    have found what that reader fetched. What those fetches would have taken instead is another draw from the same
-    distribution, so that the difference of the two sums has twice the variance of one: `2 n s^2`.
+    Warms of an account in one run are one fetch. If one of them was opened while fresh, a reader was saved a fetch like
+    it; it counts once, although each of several readers would have waited, so that the sum is rather too low. What the
+    fetches of readers would have taken is another draw from the same distribution, so that the difference of the two
+    sums has twice the variance of one: `2 n s^2`.
 
     Args:
         week: as `read_traffic.get_week_totals` returns it.
@@ -62,15 +62,21 @@ def get_worth(engine: Engine, week: Mapping[str, Any], now: datetime) -> Worth |
     since = read_traffic.get_week_start(now)
     if not week["first_opens"]:
         return None
-    seconds = warm.c.seconds
+    used = (
+        select(func.max(warm.c.seconds).label("seconds"), func.sum(warm.c.requests).label("requests"))
+        .where(
+            warm.c.mode == Mode.LIVE,
+            warm.c.status == WarmStatus.FETCHED,
+            warm.c.used.is_(True),
+            warm.c.decided_at >= since,
+            warm.c.decided_at <= now,
+        )
+        .group_by(warm.c.run_id, warm.c.account_id)
+        .subquery()
+    )
+    seconds = used.c.seconds
     query = select(
-        func.count(seconds), func.sum(seconds), func.sum(seconds * seconds), func.coalesce(func.sum(warm.c.requests), 0)
-    ).where(
-        warm.c.mode == Mode.LIVE,
-        warm.c.status == WarmStatus.FETCHED,
-        warm.c.used.is_(True),
-        warm.c.decided_at >= since,
-        warm.c.decided_at <= now,
+        func.count(seconds), func.sum(seconds), func.sum(seconds * seconds), func.coalesce(func.sum(used.c.requests), 0)
     )
     with read_transaction(engine) as connection:
         count, total, squares, own = connection.execute(query).one()
@@ -80,7 +86,6 @@ def get_worth(engine: Engine, week: Mapping[str, Any], now: datetime) -> Worth |
     causes = read_traffic.get_week_calls(engine, now).causes
     planned = sum(item.calls for item in causes if item.cause.kind.is_planned)
     return Worth(
-        since=since,
         until=now,
         opens=int(week["first_opens"]),
         hits=int(week["first_hits"]),

@@ -97,7 +97,7 @@ def test_a_week_in_one_message(context: Context) -> None:
     _fill(context)
     title, text = build_digest(context, NOW)
     assert title == "adwarm: 90% of opens fresh, 3 things to do, 7 creatives need action"
-    saved = "about 18 s of waiting saved (90% range: 18 s to 18 s), for 248 more calls to the platform"
+    saved = "about 6.0 s of waiting saved (90% range: 6.0 s to 6.0 s), for 248 more calls to the platform"
     own = "20 fetches put off by adwarm's own limits"
     loss = "gives 38% fewer clicks than in its good weeks: Replace the creative"
     assert text.splitlines() == [

@@ -24,7 +24,7 @@ def _warm(seconds: float | None, **changes: Any) -> dict[str, Any]:
 
 
 def test_used_warms_of_the_week_save_their_own_fetch(engine: Engine) -> None:
-    """Unused, shadow and older warms save nothing; calls are those of plans without those that readers would make."""
+    """A fetch of two reports saves once; unused, shadow and older warms nothing; calls are those beyond readers'."""
     assert get_worth(engine, get_week_totals(engine, NOW), NOW) is None
     read_traffic.increment(engine, NOW - DAY, "act_1", "human", first_opens=20, first_hits=15)
     read_traffic.count_calls(engine, NOW - DAY, "act_1", CallCause(CauseKind.FORECAST), calls=100)
@@ -39,7 +39,9 @@ def test_used_warms_of_the_week_save_their_own_fetch(engine: Engine) -> None:
         _warm(500.0, decided_at=NOW - 9 * DAY), _warm(None),
     ]  # fmt: skip
     with write_transaction(engine) as connection:
-        connection.execute(warms.table.insert(), [*(_warm(seconds) for seconds in (40.0, 60.0, 80.0)), *others])
+        fetches = [_warm(seconds, run_id=f"dag/{seconds}") for seconds in (40.0, 60.0, 80.0)]
+        second = _warm(80.0, run_id="dag/80.0", date_range="today", requests=0)
+        connection.execute(warms.table.insert(), [*fetches, second, *others])
     worth = get_worth(engine, get_week_totals(engine, NOW), NOW)
     assert worth is not None
     assert (worth.opens, worth.hits, worth.saved, worth.calls) == (20, 15, 180.0, 100 - 4 * 10)
