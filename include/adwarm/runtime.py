@@ -290,11 +290,11 @@ class Runtime:
         return AccountDiscovery(self.context, self.call_admission, pipeline, self.clock)
 
     def maintenance_parts(self) -> "MaintenanceParts":
-        """Return what the steps of maintenance work with; they act at the time of the machine."""
+        """Return what the steps of maintenance work with; they act at the time of the machine or of its home."""
         from adwarm.maintenance.platform_calls import PlatformCalls
         from adwarm.maintenance.steps import MaintenanceParts
 
-        clock = SystemClock()
+        clock = self.clock if isinstance(self.clock, SystemClock) else SystemClock()
         calls = PlatformCalls(self.context, self.call_admission, clock, self.source_factories, self.isolation)
         return MaintenanceParts(
             context=self.context,

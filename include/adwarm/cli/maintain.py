@@ -64,7 +64,7 @@ def maintain(
         _verify(runtime, repair=repair, as_json=as_json)
         return
     if list_steps:
-        _show_steps(runtime.context, names, as_json=as_json)
+        _show_steps(runtime.context, names, runtime.clock.now(), as_json=as_json)
         return
     parts = runtime.maintenance_parts()
     reports = [_run(parts, name, run_now=bool(step), until_done=until_done) for name in names]
@@ -112,10 +112,8 @@ def print_maintenance(fields: dict[str, Any]) -> None:
         )
 
 
-def _show_steps(context: "Context", names: list[str], *, as_json: bool) -> None:
-    from adwarm.foundation.clock import SystemClock
-
-    fields = maintenance_fields(context, SystemClock().now())
+def _show_steps(context: "Context", names: list[str], now: datetime, *, as_json: bool) -> None:
+    fields = maintenance_fields(context, now)
     fields["steps"] = [item for item in fields["steps"] if item["step"] in names]
     if as_json:
         print_json(fields)

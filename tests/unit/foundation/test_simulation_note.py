@@ -24,5 +24,7 @@ def test_a_home_stands_at_the_time_of_its_note(tmp_path: Path) -> None:
     assert (real.simulation, noted.simulation) == (None, SimulationNote("Simulated."))
     assert abs(noted.clock.now() - real.clock.now()) < timedelta(hours=1)
     assert END < moved.clock.now() < END + timedelta(hours=1)
+    assert END < moved.maintenance_parts().clock.now() < END + timedelta(hours=1)
+    assert given.maintenance_parts().clock.now() > END + timedelta(days=1_000)
     assert given.clock.now() == END - timedelta(days=1)
     assert moved.page_services.simulation == SimulationNote("Simulated.", END)
