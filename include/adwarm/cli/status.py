@@ -92,14 +92,16 @@ def status(
 def _print_summary(runtime: "Runtime") -> None:
     """Print the verdict, and what a person asks first, each in a line."""
     from adwarm.queries.digest import describe_cost, list_needs
-    from adwarm.queries.headline import evaluate_situation, load_situation
+    from adwarm.queries.headline import State, evaluate_situation, load_situation
     from adwarm.queries.worth import get_worth
     from adwarm.store.read_traffic import get_week_totals
 
     now = runtime.clock.now()
     situation = load_situation(runtime.engine, runtime.queue.status(), now)
     headline, needs = evaluate_situation(situation, now), list_needs(runtime.engine, now)
-    more = f"; {len(needs) - 1:,} more: adwarm status --digest" if len(needs) > 1 else ""
+    first = headline.next_step if not needs or headline.state in {State.STOPPED, State.STUCK} else needs[0]
+    others = sum(need != first for need in needs)
+    more = f" And {others:,} more: adwarm status --digest" if others else ""
     run = "never" if situation.newest_run is None else format_ago(situation.newest_run, now)
     lines = {
         "Worth": get_worth(runtime.engine, get_week_totals(runtime.engine, now), now)
@@ -107,7 +109,7 @@ def _print_summary(runtime: "Runtime") -> None:
         "Cost": f"{describe_cost(runtime.context, now)} (last 7 days)",
         "Work": f"last plan {run}; {format_count(situation.waiting, 'request waits', 'requests wait')}",
         "Forecast": _describe_forecast(_forecast_fields(runtime)),
-        "To do": f"{needs[0]}{more}" if needs else headline.next_step or "nothing",
+        "To do": f"{first or 'nothing'}{more}",
     }
     note = [(2, runtime.simulation.text)] if runtime.simulation else []
     verdict = (2, f"{headline.sentence} {headline.reason}")

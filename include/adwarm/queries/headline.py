@@ -165,7 +165,7 @@ def _stopped(situation: Situation, now: datetime) -> Headline | None:
     switch = next(item for name, item in situation.switches.items() if name != "shadow" and not item.is_on)
     why = f": {format_visible(switch.why)}" if switch.why else ""
     reason = f"{format_visible(switch.changed_by)} switched it off {format_ago(switch.changed_at or now, now)}{why}."
-    step = f"Switch {switch.name} on under Actions when the reason no longer applies."
+    step = f"Switch {switch.name} on, in the tab Actions, when the reason no longer applies."
     sentence = "Warming is switched off: nothing is fetched ahead."
     if switch.name == "calls":
         sentence = "Calls are switched off: nothing is fetched, also not for readers."
@@ -180,7 +180,7 @@ def _broken(situation: Situation, now: datetime) -> Headline | None:
         f"the next test is {format_ago(probe, now)}" if probe is not None and probe > now else "the next call is a test"
     )
     reason = f"Calls to {name} kept failing, so they are paused; {test}."
-    step = "Read the newest errors under Flow. Stored reports are served; calls go on by themselves after a good test."
+    step = "Read the newest errors, in the tab Flow. Stored reports are served; calls go on by themselves after a good test."
     return Headline(State.STUCK, f"Stuck: {name} does not answer.", reason, step, "flow")
 
 
@@ -211,7 +211,7 @@ def _waiting(situation: Situation, now: datetime) -> Headline | None:
         return None
     waits = format_count(situation.waiting, "request waits", "requests wait")
     reason = f"{waits} in the queue, the oldest was made {format_duration(situation.oldest_seconds)} ago."
-    step = "See under Flow what limits the calls, and in Airflow whether the DAG adwarm_request_queue runs."
+    step = "See in the tab Flow what limits the calls, and in Airflow whether the DAG adwarm_request_queue runs."
     return Headline(State.STUCK, "Stuck: requested reports are not fetched in time.", reason, step, "flow")
 
 
@@ -219,7 +219,7 @@ def _shadow(situation: Situation, now: datetime) -> Headline | None:
     del now
     if not situation.is_shadow:
         return None
-    step = "Compare what it would have warmed under Evidence, then switch shadow mode off under Actions."
+    step = "Compare what it would have warmed, in the tab Evidence, then switch shadow mode off in the tab Actions."
     return Headline(
         State.PARTLY,
         "Shadow mode plans warms and fetches none of them.",
@@ -233,7 +233,7 @@ def _empty(situation: Situation, now: datetime) -> Headline | None:
     del now
     if situation.has_entries:
         return None
-    step = "Run the DAG adwarm_intelligent_warming in Airflow, or warm one report now under Actions."
+    step = "Run the DAG adwarm_intelligent_warming in Airflow, or warm one report now in the tab Actions."
     reason = f"No report is stored now. {_describe_hits(situation)}"
     return Headline(State.PARTLY, "Nothing is stored.", reason, step, "actions")
 
@@ -243,7 +243,7 @@ def _alerted(situation: Situation, now: datetime) -> Headline | None:
     if not situation.open_alerts:
         return None
     alerts = format_count(situation.open_alerts, "alert is open", "alerts are open")
-    step = "Follow the next step of each open alert below."
+    step = "Follow the next step of each open alert."
     return Headline(State.PARTLY, f"{alerts}.", _describe_hits(situation), step, "now#alerts")
 
 
@@ -261,7 +261,7 @@ def _cold(situation: Situation, now: datetime) -> Headline | None:
     ratio = situation.first_hit_ratio
     if ratio is None or ratio >= GOOD_RATIO:
         return None
-    step = "See under Plan which reports were cut and why; a larger call budget warms more of them."
+    step = "See in the tab Plan which reports were cut and why; a larger call budget warms more of them."
     if not situation.first_hits:
         return Headline(State.COLD, "Cold: every reader has to wait.", _describe_hits(situation), step, "plan")
     return Headline(State.PARTLY, "Partly warm: many readers have to wait.", _describe_hits(situation), step, "plan")
