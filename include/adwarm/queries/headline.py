@@ -180,7 +180,7 @@ def _broken(situation: Situation, now: datetime) -> Headline | None:
         f"the next test is {format_ago(probe, now)}" if probe is not None and probe > now else "the next call is a test"
     )
     reason = f"Calls to {name} kept failing, so they are paused; {test}."
-    step = "Read the newest errors, in the tab Flow. Stored reports are served; calls go on by themselves after a good test."
+    step = "Read the newest errors in the tab Flow. Stored reports are served; calls go on after a good test."
     return Headline(State.STUCK, f"Stuck: {name} does not answer.", reason, step, "flow")
 
 

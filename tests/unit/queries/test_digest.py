@@ -122,9 +122,11 @@ def test_a_week_has_one_message(context: Context) -> None:
         settings = context.settings.alerts.model_copy(update={"channels": (AppriseChannel(name="chat", url=sink.url),)})
         sender = NoticeSender(context.engine, settings, [AppriseSender(settings.channels[0])])
         to = StoredAlerts(context.engine, settings, ErrorLog(context.engine), sender, VirtualClock(NOW))
-        sent = [send_digest(context, to, NOW + late * DAY) for late in (0, 0, 2, 6.8, 7)]
-        to.deliver()
-        assert sender.wait(30)
+        sent = []
+        for late in (0, 0, 2, 6.8, 7):  # what waits for a slow channel is sent together
+            sent.append(send_digest(context, to, NOW + late * DAY))
+            to.deliver()
+            assert sender.wait(30)
     assert sent == [True, False, False, False, True]
     assert [body["title"] for body in sink.received] == ["adwarm: no opens, 0 things to do"] * 2
     assert {body["type"] for body in sink.received} == {"success"}
