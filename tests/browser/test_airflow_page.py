@@ -206,7 +206,7 @@ def test_outage_of_the_platform(installation: Installation, open_page: OpenPage)
     with platform.outage():
         now.get_by_text("Stuck: meta does not answer.").wait_for(timeout=SLOW)
         now.get_by_text("so they are paused; the next test is").wait_for()
-        now.get_by_text("calls go on by themselves after a good test").wait_for()
+        now.get_by_text("calls go on after a good test").wait_for()
         flow = installation.show_tab(page, "Flow")
         flow.locator("#gates").get_by_text(re.compile("^(not called|being tested)$")).first.wait_for()
         flow.locator("#errors").get_by_text("the connection to Meta failed").first.wait_for()

@@ -210,7 +210,7 @@ def test_the_fatigue_tab_leads_from_the_list_to_an_ad(demo: PageDemo, admin: Any
     admin.wait_for_function(
         "[...document.querySelectorAll('.picture img')].every((image) => image.naturalWidth === 160)"
     )
-    assert 0 < pictures.count() < admin.locator("main .picture").count()  # some links had ended when they were read
+    assert pictures.count() > 0  # which ads have one depends on the day: a ninth of the links end before they are read
     assert all(url.startswith(f"{demo.url}/") for url in pictures.evaluate_all("images => images.map(i => i.src)"))
 
     form = admin.locator("#ads form")
