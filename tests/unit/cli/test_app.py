@@ -106,7 +106,7 @@ def test_help_lists_the_commands_in_panels(adwarm: Adwarm, monkeypatch: pytest.M
 
 
 NEVER_LOADED = {
-    *("airflow", "alembic", "facebook_business", "fastapi", "holidays", "httpx", "jinja2"),
+    *("airflow", "alembic", "fastapi", "holidays", "httpx", "jinja2"),
     *("numpy", "pandas", "pyarrow", "requests", "sklearn", "tornado", "upath"),
 }
 """What neither help nor a stored report nor the status needs."""

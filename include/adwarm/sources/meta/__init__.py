@@ -1,1 +1,1 @@
-"""Meta's Marketing API as a source: `source.MetaSource`. The facebook-business SDK serves as transport only."""
+"""Meta's Marketing API as a source: `source.MetaSource`."""

@@ -16,8 +16,8 @@ import requests
 
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound, Transient
 from adwarm.settings import SourceSettings
-from adwarm.sources.meta.transport import RAISED_BY_LIBRARIES, is_loopback, network_error
-from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body
+from adwarm.sources.meta.transport import RAISED_BY_LIBRARIES, network_error
+from adwarm.sources.meta.wire import BoundedSession, CallBounds, read_body
 from adwarm.sources.protocol import Creative
 from adwarm.sources.units import CONNECT_SECONDS
 
@@ -87,13 +87,11 @@ def download_thumbnail(url: str, settings: SourceSettings) -> bytes:
     head_seconds = min(MAX_SECONDS, settings.read_timeout)
     bounds = CallBounds(head_seconds, MAX_SECONDS, MAX_BYTES, when_too_large=_WHEN_TOO_LARGE)
     failure: Exception | None = None
-    with requests.Session() as session:
-        apply_bounds(session, bounds)
+    with BoundedSession(bounds, url) as session:
         session.auth = _send_no_credentials
-        session.trust_env = not is_loopback(urlsplit(url).hostname or "")
         try:
             timeout = bounds.connect_timeout_seconds(CONNECT_SECONDS)
-            response = session.get(url, allow_redirects=False, stream=True, timeout=timeout)
+            response = session.get(url, timeout=timeout)
             bounds.mark_head_complete()
             if response.status_code == 200:
                 return read_body(response, bounds)

@@ -1,23 +1,20 @@
 """Calls the Graph API; a call returns a decoded object or raises an error of `adwarm.foundation.errors`.
 
-facebook-business makes the call (session, signature, version, URL). This module adds what the SDK lacks: the token is
-sent in the `Authorization` header only, a call has one deadline and a size limit (both in `wire`), status, content type
-and body are checked before the SDK sees them, and redirects are not followed. No error contains a token or a URL, and
-none is an exception class of a library.
+The token is sent in the `Authorization` header only; with an app secret, `appsecret_proof` signs it. A call has one
+deadline and a size limit (both in `wire`). No error contains a token or a URL, and none is an exception class of a
+library.
 """
 
 import hashlib
+import hmac
 import http.client
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
 import requests
-from facebook_business.api import FacebookAdsApi
-from facebook_business.session import FacebookSession
 from pydantic import SecretStr
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
@@ -35,7 +32,7 @@ from adwarm.sources.meta.response_headers import (
     parse_retry_after,
     parse_usage_headers,
 )
-from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body
+from adwarm.sources.meta.wire import BoundedSession, CallBounds, read_body
 from adwarm.sources.units import CONNECT_SECONDS, MAX_RESPONSE_BYTES
 
 _WRONG_ADDRESS: Final = (
@@ -155,13 +152,14 @@ class GraphTransport:
         self._offset = ClockOffset(clock)
         self._bounds = CallBounds(settings.read_timeout, settings.call_timeout, MAX_RESPONSE_BYTES)
         self._full_access = settings.access_tier == "standard_access"
-        self._received: _Received | None = None
-        self._session = _session(credentials, settings)
-        self._http = self._session.requests
-        apply_bounds(self._http, self._bounds)
-        self._http.hooks["response"].append(self._receive)
         self._version = settings.api_version
-        self._api = FacebookAdsApi(self._session, api_version=settings.api_version)
+        self._url = f"{settings.graph_url.rstrip('/')}/{self._version}/"
+        self._http = BoundedSession(self._bounds, self._url)
+        token, secret = credentials.access_token.get_secret_value(), credentials.app_secret
+        self._http.auth = _Bearer(token)
+        if secret:
+            proof = hmac.new(secret.get_secret_value().encode(), token.encode(), hashlib.sha256)
+            self._http.params = {"appsecret_proof": proof.hexdigest()}
 
     @property
     def clock_offset_seconds(self) -> float | None:
@@ -219,36 +217,27 @@ class GraphTransport:
         )
 
     def _call(self, method: str, path: tuple[str, ...], params: Mapping[str, Any]) -> _Received:
-        self._received = None
         self._bounds.start()
-        self._session.timeout = self._bounds.connect_timeout_seconds(CONNECT_SECONDS)
-        failure: AdwarmError | None = None
+        timeout = self._bounds.connect_timeout_seconds(CONNECT_SECONDS)
+        query = {name: value if isinstance(value, str) else orjson.dumps(value) for name, value in params.items()}
+        url, form = self._url + "/".join(path), query if method == "POST" else None
         try:
-            self._api.call(method, path, params=dict(params))
-        except AdwarmError:
-            self._http.close()
-            raise
+            return self._receive(
+                self._http.request(method, url, params=None if form else query, data=form, timeout=timeout)
+            )
+        except AdwarmError as error:
+            failure = error
         except RAISED_BY_LIBRARIES as error:
             failure = network_error(error, self._bounds)
-        if failure is not None:  # outside the handler, so that no chained exception shows the URL
-            self._http.close()  # the rest of the response must not be read by a later call
-            raise failure
-        if self._received is None:
-            raise Transient("Meta sent no response", code="no_answer")
-        return self._received
+        self._http.close()  # the rest of the response must not be read by a later call
+        raise failure  # outside the handler, so that no chained exception shows the URL
 
-    def _receive(self, response: requests.Response, **_: Any) -> requests.Response:
-        """Read the response within its bounds, and hand the SDK an empty one, so that rows are parsed once."""
-        # The SDK sees no redirect either, which it would follow.
+    def _receive(self, response: requests.Response) -> _Received:
         self._bounds.mark_head_complete()
         self._offset.record(response.headers.get("Date"))
         content = read_body(response, self._bounds)
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        self._received = _Received(response.status_code, kind, response.headers, content)
-        empty = requests.Response()
-        empty.status_code, empty.request, empty.url, empty.encoding = 200, response.request, response.url, "utf-8"
-        empty.raw = response.raw
-        return empty
+        return _Received(response.status_code, kind, response.headers, content)
 
     def _parse_response(self, received: _Received, caller: CallContext) -> GraphResponse:
         body = self._decoded(received, caller)
@@ -306,32 +295,6 @@ class GraphTransport:
     def _retry_after(self, received: _Received) -> float | None:
         lowered = {name.lower(): value for name, value in received.headers.items()}
         return parse_retry_after(lowered.get("retry-after"), lowered.get("date"), self._clock.now())
-
-
-def _session(credentials: MetaCredentials, settings: SourceSettings) -> Any:
-    token = credentials.access_token.get_secret_value()
-    secret = credentials.app_secret.get_secret_value() if credentials.app_secret else None
-    session = FacebookSession(credentials.app_id, secret, token)
-    session.access_token = session.app_secret = None
-    session.GRAPH = settings.graph_url.rstrip("/")
-    http = session.requests
-    http.params.pop("access_token")
-    http.auth = _Bearer(token)
-    http.stream = True
-    host = urlsplit(session.GRAPH).hostname or ""
-    if not host.endswith("facebook.com"):
-        http.verify = True  # the SDK's own bundle knows Meta's certificates only
-    if is_loopback(host):
-        http.trust_env = False  # a proxy cannot reach this machine's loopback
-    return session
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:

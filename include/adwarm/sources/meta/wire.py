@@ -9,12 +9,14 @@ steps.
 
 import http.client
 import io
+import ipaddress
 import socket
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -157,13 +159,26 @@ class BoundedAdapter(HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools
 
 
-def apply_bounds(session: requests.Session, bounds: CallBounds) -> None:
-    """Bound every call of `session`, request only encodings that are decompressed in steps, and store no cookies."""
-    adapter = BoundedAdapter(bounds)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    session.headers["Accept-Encoding"] = "gzip, deflate"
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+class BoundedSession(requests.Session):
+    """A session whose calls are bounded. It follows no redirect, stores no cookies and asks for no other encodings than
+    those that are decompressed in steps.
+
+    Args:
+        url: an address that is called; on this machine's loopback, which a proxy cannot reach, none is used.
+    """
+
+    def __init__(self, bounds: CallBounds, url: str) -> None:
+        super().__init__()
+        adapter = BoundedAdapter(bounds)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+        self.stream = True
+        self.headers["Accept-Encoding"] = "gzip, deflate"
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.trust_env = not _is_loopback(urlsplit(url).hostname or "")
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return None: where a response has a target, requests reads its body at once, whatever its size."""
 
 
 def read_body(response: requests.Response, bounds: CallBounds) -> bytes:
@@ -234,6 +249,13 @@ def _read_all(response: requests.Response, bounds: CallBounds, decompressor: _De
     if decompressor is not None and not decompressor.is_whole:
         raise Transient("Meta's response is cut short: it cannot be unpacked to its end", code="encoding")
     return bytes(content)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _bounded_pools(bounds: CallBounds) -> dict[str, type[HTTPConnectionPool]]:
