@@ -13,12 +13,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
 from adwarm.settings import HealerSettings, RecoverySettings
 from adwarm.settings.recovery_sections import ANY_ERROR
+
+if TYPE_CHECKING:
+    from tenacity import Retrying
 
 
 def matches_errors(names: Sequence[str], error: BaseException | None) -> bool:
@@ -125,7 +128,6 @@ class Retrier:
     source: str = "*"
     attempts: int = field(default=0, init=False)
     """How often the operation was called."""
-    _delay: float = field(default=0.0, init=False)
 
     def run(self, operation: Callable[[], T], on_failure: Callable[[Exception], None]) -> T:
         """Return the operation's result, or raise its last error unchanged.
@@ -136,35 +138,56 @@ class Retrier:
             operation: must be safe to repeat.
             on_failure: called with the error of every failed attempt, the last one included.
         """
-        last_error: Exception | None = None
-        self.budget.record_first_attempt()
-        attempt = 0
-        while True:
-            attempt += 1
+        errors: list[Exception] = []
+
+        def attempt() -> T:
             self.attempts += 1
             try:
                 return operation()
             except Exception as error:
                 on_failure(error)
-                is_refused = isinstance(error, Refused)
-                if not is_refused:
-                    _keep_reason(error, last_error)
-                    last_error = error
-                if not self._may_retry(error, attempt):
-                    if is_refused and last_error is not None:
-                        raise last_error from error
-                    raise
-            self.sleep(self._delay)
+                errors.append(error)
+                raise
 
-    def _may_retry(self, error: Exception, attempt: int) -> bool:
-        """Return whether to retry; the budget comes last, so that it is used only by retries that happen."""
-        if not is_retryable(self.settings, self.source, error) or attempt >= self.settings.max_attempts:
-            return False
-        self._delay = backoff_seconds(self.settings, attempt, error, self.rng)
-        return self._delay < seconds_left() and self.budget.try_acquire()
+        self.budget.record_first_attempt()
+        try:
+            return attempt()
+        except Exception as error:
+            if not self._is_retryable(error):
+                raise
+        retrying = self._build_retrying(errors)
 
+        def attempt_again() -> T:
+            if retrying.statistics["attempt_number"] == 1:  # it has been made
+                raise errors[0]
+            return attempt()
 
-def _keep_reason(error: Exception, last_error: Exception | None) -> None:
-    """Keep the reason of a retry visible that adwarm itself did not admit."""
-    if last_error is not None and isinstance(error, AdwarmError) and error.own_refusal:
-        error.__cause__ = error.__cause__ or last_error
+        try:
+            return retrying(attempt_again)
+        except AdwarmError as error:
+            if isinstance(error, Refused):
+                raise errors[-2] from error
+            if error.own_refusal:
+                error.__cause__ = error.__cause__ or errors[-2]  # the reason of the retry
+            raise
+
+    def _is_retryable(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and is_retryable(self.settings, self.source, error)
+
+    def _build_retrying(self, errors: Sequence[Exception]) -> "Retrying":
+        """Return the loop, which is imported after a failure only: that takes a tenth of a second."""
+        from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+        is_last = stop_after_attempt(self.settings.max_attempts)
+
+        def stop(state: RetryCallState) -> bool:
+            # The budget comes last, so that it is used only by retries that happen.
+            return is_last(state) or state.upcoming_sleep >= seconds_left() or not self.budget.try_acquire()
+
+        return Retrying(
+            retry=retry_if_exception(self._is_retryable),
+            wait=lambda state: backoff_seconds(self.settings, state.attempt_number, errors[-1], self.rng),
+            stop=stop,
+            sleep=self.sleep,
+            reraise=True,
+        )

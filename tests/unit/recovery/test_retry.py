@@ -1,6 +1,9 @@
 """Tests of retries."""
 
 import builtins
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from random import Random
 from typing import Literal
@@ -201,16 +204,18 @@ def test_the_budget_ends_retries_of_an_outage() -> None:
 
 
 def test_interrupts_are_not_failures() -> None:
-    """Ctrl-C and Airflow's own signals are passed through."""
-    failures: list[Exception] = []
-    retrier = Retrier(SETTINGS, RetryBudget(1.0), Random(3), lambda seconds: None)
+    """Ctrl-C and Airflow's own signals are passed through, also from a retry, whatever the settings let retry."""
+    settings = RecoverySettings(retryable={"*": ("any",)})
+    for first in ([], [Transient("down")]):
+        failures: list[Exception] = []
+        retrier, left = Retrier(settings, RetryBudget(1.0), Random(3), lambda seconds: None), iter(first)
 
-    def interrupted() -> str:
-        raise KeyboardInterrupt
+        def interrupted(left: Iterator[Exception] = left) -> str:
+            raise next(left, KeyboardInterrupt)
 
-    with pytest.raises(KeyboardInterrupt):
-        retrier.run(interrupted, failures.append)
-    assert failures == []
+        with pytest.raises(KeyboardInterrupt):
+            retrier.run(interrupted, failures.append)
+        assert failures == first
 
 
 def test_a_refused_retry_keeps_the_first_error() -> None:
@@ -266,6 +271,31 @@ def test_a_call_is_not_repeated_beyond_its_time() -> None:
             error, slept, failures = run(operation, settings)
         assert isinstance(error, Transient)
         assert (slept, len(failures)) == (waits, len(waits) + 1)
+
+
+ONLY_AFTER_A_FAILURE = """
+import random, sys
+import adwarm.prefetch.warm_batch, adwarm.runtime
+from adwarm.foundation.errors import Transient
+from adwarm.recovery.retry import Retrier, RetryBudget
+from adwarm.settings import RecoverySettings
+retrier = Retrier(RecoverySettings(), RetryBudget(1.0), random.Random(3), lambda seconds: None)
+errors = [Transient("down")]
+def fail_once():
+    if errors:
+        raise errors.pop()
+    return "rows"
+print(retrier.run(str, print), "tenacity" in sys.modules)
+print(retrier.run(fail_once, print), "tenacity" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_without_a_failure_no_library_of_retries_is_loaded() -> None:
+    """A process that warms imports tenacity at its first failure, since that takes a tenth of a second."""
+    done = subprocess.run([sys.executable, "-c", ONLY_AFTER_A_FAILURE], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == [" False", "down", "rows True"]
 
 
 SESSION = next(item for item in DEFAULT_HEALERS if item.action == "session_restart")
