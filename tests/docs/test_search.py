@@ -12,23 +12,48 @@ import pytest
 
 from tests.docs.blocks import ROOT
 
-SEARCHES = {
-    "limit calls per hour": "how-to/limit-calls.html",
-    "exclude an account": "how-to/accounts.html",
-    "does warming pay": "how-to/limit-calls.html",
-    "kubernetes": "how-to/kubernetes.html",
-    "throttled": "how-to/runbook/throttled-platform.html",
-    "pause": "how-to/stop-and-resume.html",
-    "cost": "how-to/limit-calls.html",
-    "slow": "how-to/why-not-warm.html",
-    "timezone": "explanation/time-zones.html",
-    "gdpr": "explanation/personal-data.html",
-    "mwaa": "how-to/managed-airflow.html",
-    "mixpanel": "how-to/own-log.html",
-    "replace": "how-to/uninstall.html",
-    "uninstall": "how-to/uninstall.html",
-    "not warm why": "how-to/why-not-warm.html",
+FIRST = {
+    "how-to/limit-calls": ("limit calls per hour", "does warming pay", "cost", "rate limit", "quota"),
+    "how-to/accounts": ("exclude an account", "account id", "holiday"),
+    "how-to/kubernetes": ("kubernetes", "helm"),
+    "how-to/runbook/throttled-platform": ("throttled",),
+    "how-to/stop-and-resume": ("pause",),
+    "how-to/why-not-warm": ("slow", "not warm why"),
+    "explanation/time-zones": ("timezone",),
+    "explanation/personal-data": ("gdpr",),
+    "how-to/managed-airflow": ("mwaa", "composer"),
+    "how-to/own-log": (
+        "mixpanel",
+        "tableau",
+        "power bi",
+        "powerbi",
+        "looker",
+        "ga4",
+        "google analytics",
+        "csv",
+        "log format",
+    ),
+    "how-to/uninstall": ("replace", "uninstall"),
+    "how-to/read-api": ("token", "python client", "cors"),
+    "how-to/runbook/dead-token": ("token expired",),
+    "how-to/own-ad-account": ("access token",),
+    "how-to/react": ("react",),
+    "how-to/backfill": ("backfill",),
+    "how-to/alerts": ("alert", "slack"),
+    "how-to/fatigue": ("creative fatigue", "excel"),
+    "how-to/run-in-production": ("postgres", "sqlite", "docker", "memory"),
+    "how-to/other-sources": ("snowflake", "bigquery", "airbyte", "fivetran"),
+    "how-to/upgrade": ("upgrade",),
+    "how-to/back-up": ("restore", "backup"),
+    "how-to/install": ("install",),
+    "how-to/object-storage": ("s3",),
+    "how-to/observe": ("grafana",),
+    "how-to/warm-superset": ("superset",),
+    "how-to/runbook/stale-reports": ("stale",),
+    "how-to/strategies": ("cron",),
 }
+"""What users type, by the page that answers it."""
+SEARCHES = {query: f"{page}.html" for page, queries in FIRST.items() for query in queries}
 LAST = ("explanation/decisions.html", "project/", "index.html")
 
 
