@@ -23,7 +23,7 @@ from typing import Any
 from .environments import ROOT, Distributions, Environment, build_distributions, find_interpreter, uv
 from .test_bare_airflow import DAGS, SECONDS, trial_shell
 
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 AIRFLOWS = ("3.3.0", "3.3.1", "newest")
 LOWEST = "lowest"
 WIDTHS = (10, 10, 10, 12, 9)

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 import adwarm
 from adwarm.foundation import tracing
 from adwarm.foundation.errors import BadRequest
+from adwarm.recovery.channels import AppriseSender
+from adwarm.recovery.messages import Message
+from adwarm.settings.recovery_sections import AppriseChannel
 from adwarm.store import database, open_engine
 from adwarm_client.column_table import ColumnTable
 from adwarm_client.report_fields import to_frame
@@ -59,6 +63,16 @@ def test_the_read_api_needs_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> 
         importlib.import_module("adwarm.serving.api.server")
 
 
+def test_a_channel_of_apprise_needs_the_extra_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Apprise the check of the doctor and a message are errors that name the extra, and nothing of the URL."""
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    channel = AppriseSender(AppriseChannel(name="chat", url=SecretStr("json://secret-4711@127.0.0.1:1/")))
+    for use in (channel.check, lambda: channel.send(Message("title", "text", "Transient"))):
+        with pytest.raises(BadRequest, match=r"adwarm\[alerts\]") as caught:
+            use()
+        assert "secret-4711" not in str(caught.value)
+
+
 def test_a_frame_needs_the_extra_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pandas the error of the client names the extra."""
     monkeypatch.setitem(sys.modules, "pandas", None)
@@ -68,7 +82,7 @@ def test_a_frame_needs_the_extra_frame(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_optional_packages_are_imported_inside_functions() -> None:
     """No module of the product imports a driver, a cloud's client or uvloop when it is itself imported."""
-    top_level = re.compile(r"^(?:from|import) (?:psycopg2|s3fs|gcsfs|uvloop)\b", re.MULTILINE)
+    top_level = re.compile(r"^(?:from|import) (?:apprise|psycopg2|s3fs|gcsfs|uvloop)\b", re.MULTILINE)
     package = Path(adwarm.__file__).parent
     sources = [path for path in package.rglob("*.py") if top_level.search(path.read_text(encoding="utf-8"))]
     assert [path.relative_to(package).as_posix() for path in sources] == []
@@ -79,7 +93,7 @@ def test_importing_the_product_imports_no_optional_package() -> None:
     """Neither do the packages that it imports: a fresh process has none of them after the imports."""
     code = (
         "import sys, adwarm.replay.replay_page, adwarm.store, adwarm.runtime;"
-        "print([name for name in ('psycopg2', 's3fs', 'gcsfs', 'uvloop') if name in sys.modules])"
+        "print([name for name in ('apprise', 'psycopg2', 's3fs', 'gcsfs', 'uvloop') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -140,17 +140,16 @@ def check_switches(runtime: "Runtime") -> Finding:
 
 def check_read_api(runtime: "Runtime") -> Finding:
     """Ask the read API of this machine's settings whether it is ready; that none runs here is a note."""
-    import httpx
+    import requests
 
     serving = runtime.settings.serving
     host = "127.0.0.1" if serving.host in {"0.0.0.0", "::"} else serving.host  # noqa: S104 -- compared, not bound
     address = f"http://{host}:{serving.port}"
     try:
-        with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client:
-            response = client.get(f"{address}/readyz")
-    except httpx.HTTPError:
+        response = requests.get(f"{address}/readyz", timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+    except requests.RequestException:
         return Finding(f"nothing responds at {address}; `adwarm serve` starts it, if it belongs here", warning=True)
-    if response.is_success:
+    if response.status_code == 200:
         return Finding(f"ready at {address}")
     raise Transient(f"{address}/readyz answers {response.status_code}: it runs and is not ready; see its log")
 

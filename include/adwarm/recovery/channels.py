@@ -116,8 +116,7 @@ class AppriseSender:
             import apprise
         except ImportError:
             raise BadRequest(
-                f"the channel {self.name!r} needs the package apprise; install it, or take the channel out of "
-                "ADWARM_ALERTS__CHANNELS"
+                f"the channel {self.name!r} needs Apprise, which is not installed; run pip install 'adwarm[alerts]'"
             ) from None
         client = apprise.Apprise()
         with _collect_warnings(self._secrets):
