@@ -31,7 +31,7 @@ def test_the_client_is_small(alone: Environment) -> None:
 
 
 def test_it_works_without_adwarm(alone: Environment) -> None:
-    """Clients and errors are there, a document is read, and pandas is asked for only by a frame."""
+    """Clients and errors are there, a document is read, and pandas and mcp are asked for by what needs them alone."""
     code = (
         "import sys, adwarm_client as a, adwarm_client.document, adwarm_client.codings;"
         "client = a.Client('http://127.0.0.1:9', 'adwarm_id_secret-part', False);"
@@ -42,15 +42,17 @@ def test_it_works_without_adwarm(alone: Environment) -> None:
     version, place, has_more = done.stdout.split()
     assert (version, has_more) == (__version__, "False")
     assert Path(place).is_relative_to(alone.folder)
+    script = subprocess.run([alone.folder / "bin/adwarm-mcp"], capture_output=True, text=True)
+    assert (script.returncode, "adwarm-client[mcp]" in script.stderr) == (1, True)
 
 
 def test_its_metadata_names_a_few_parts(distributions: Distributions) -> None:
-    """Six parts and one extra; types and licence are in the wheel, and nothing but the package."""
+    """Six parts and two extras; types and licence are in the wheel, and nothing but the package."""
     with zipfile.ZipFile(distributions.client) as archive:
         names = archive.namelist()
         [metadata] = [message_from_string(archive.read(name).decode()) for name in names if name.endswith("METADATA")]
     needs = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
     assert {text.partition(">")[0] for text in needs} == PARTS
-    assert metadata.get_all("Provides-Extra") == ["frame"]
+    assert metadata.get_all("Provides-Extra") == ["frame", "mcp"]
     assert {"adwarm_client/py.typed", f"adwarm_client-{__version__}.dist-info/licenses/LICENSE"} <= set(names)
     assert {name.split("/")[0] for name in names} == {"adwarm_client", f"adwarm_client-{__version__}.dist-info"}

@@ -18,6 +18,7 @@ from adwarm.recovery.channels import AppriseSender
 from adwarm.recovery.messages import Message
 from adwarm.settings.recovery_sections import AppriseChannel
 from adwarm.store import database, open_engine
+from adwarm_client import mcp_script
 from adwarm_client.column_table import ColumnTable
 from adwarm_client.report_fields import to_frame
 
@@ -78,6 +79,13 @@ def test_a_frame_needs_the_extra_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"adwarm-client\[frame\]"):
         to_frame(ColumnTable(0, {}))
+
+
+def test_tools_for_assistants_need_the_extra_mcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package the script names the extra, before it reads anything."""
+    monkeypatch.setattr(mcp_script, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"adwarm-client\[mcp\]"):
+        mcp_script.main()
 
 
 def test_optional_packages_are_imported_inside_functions() -> None:

@@ -263,7 +263,7 @@ def test_a_file_that_is_not_toml_says_where(tmp_path: Path, monkeypatch: pytest.
 
 def test_every_name_in_the_repository_is_known() -> None:
     """Scripts, containers and the local stack use no name that would be refused."""
-    folders = ("dags", "plugins", "dev", "config", "examples")
+    folders = ("dags", "plugins", "dev", "config", "examples", "clients/python")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     files = [path for path in files if not {"node_modules", "dist"} & set(path.parts)]
     files += [ROOT / name for name in ("Makefile", "Dockerfile", "docker-compose.yaml", ".env.example")]

@@ -3,7 +3,7 @@
 from typing import Final
 
 ACTOR: Final = "Adwarm-Actor"
-"""Request: who opens the report, `human`, `embedded`, `api` or `warmer`; only a trusted token's is used."""
+"""Request: who opens the report, `human`, `embedded`, `api` or `warmer`; only `api` is taken from every token."""
 
 REQUEST: Final = "Adwarm-Request"
 """Request: the id of the queued request that an earlier 202 named, so that the retry is counted as the same open."""

@@ -170,7 +170,9 @@ def to_not_ready(
         retry_after: when to ask again; what the response says by default.
     """
     stored_window = read_stored_window(response)
-    message = f"{key} is not stored yet" if response.status == 202 else f"{key}: {_read_detail(response)}"
+    reason = _read_fields(response).get("reason")
+    why = f": {redact(reason)[:_MAX_DETAIL]}" if isinstance(reason, str) else ""
+    message = f"{key} is not stored yet{why}" if response.status == 202 else f"{key}: {_read_detail(response)}"
     if stored_window is not None:
         message += f"; other days are stored, {stored_window}, which allow_partial=True returns"
     seconds = response.retry_after if retry_after is None else retry_after

@@ -82,7 +82,7 @@ class Client(_BaseClient):
         base_url: URL of the API, such as `https://adwarm.example.com`.
         token: a token of `adwarm token create`.
         cache_folder: where reports are kept; None for the user's cache folder, False for nowhere.
-        actor: who opens the reports, `human`, `embedded` or `api`; only a trusted token may say so.
+        actor: who opens the reports, `human`, `embedded` or `api`; only a trusted token may say the first two.
         http: used instead of a client of its own, for proxies and certificates; it is not closed.
         sleep: waits for some seconds; None for a real wait.
     """
@@ -286,7 +286,7 @@ class AsyncClient(_BaseClient):
         base_url: URL of the API, such as `https://adwarm.example.com`.
         token: a token of `adwarm token create`.
         cache_folder: where reports are kept; None for the user's cache folder, False for nowhere.
-        actor: who opens the reports, `human`, `embedded` or `api`; only a trusted token may say so.
+        actor: who opens the reports, `human`, `embedded` or `api`; only a trusted token may say the first two.
         http: used instead of a client of its own, for proxies and certificates; it is not closed.
         sleep: waits for some seconds; None for a real wait.
     """

@@ -59,7 +59,7 @@ class Operations:
     Attributes:
         base_url: URL of the API without a slash at its end.
         cache: reports on disk; None keeps nothing.
-        actor: who opens the reports; sent when a trusted backend names it.
+        actor: who opens the reports; sent when it is named.
     """
 
     base_url: str

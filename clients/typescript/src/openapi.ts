@@ -1645,7 +1645,7 @@ export interface operations {
                 Prefer?: string;
                 /** @description Class of the request for a missing or stale report, cut to the token's highest. */
                 "Adwarm-Priority"?: "critical" | "high" | "normal" | "low";
-                /** @description Who opens the report; only the token of a trusted backend may say so. */
+                /** @description Who opens the report: `api` from any token, another class from that of a trusted backend only. */
                 "Adwarm-Actor"?: ("human" | "embedded" | "api") | null;
                 /** @description Why the client asks; only `open` counts as an open by a human. */
                 "Adwarm-Trigger"?: "open" | "poll" | "revalidate";
@@ -1912,7 +1912,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Who opens the report; only the token of a trusted backend may say so. */
+                /** @description Who opens the report: `api` from any token, another class from that of a trusted backend only. */
                 "Adwarm-Actor"?: ("human" | "embedded" | "api") | null;
                 /** @description `allow-partial` allows an answer of other days than those asked for, which names its days. */
                 prefer?: string;

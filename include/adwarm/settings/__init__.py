@@ -82,6 +82,7 @@ __all__ = [
 OTHER_VARIABLES = (
     "ADWARM_CONFIG",  # the settings file
     "ADWARM_SECRETS_HOOK",  # a function that returns settings
+    "ADWARM_API_TOKEN",  # of `adwarm-mcp`
     "ADWARM_IMAGE",  # docker-compose.yaml
     "ADWARM_POSTGRES_PASSWORD",
     "ADWARM_LOCAL_STACK",  # `make up`

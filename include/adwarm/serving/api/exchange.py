@@ -44,17 +44,17 @@ def choose_actor(token: AccessToken, header: bytes | None = None, *, is_hook_pol
 
     Args:
         token: whose request it is; its class is the default.
-        header: the value of `Adwarm-Actor`, which counts for a trusted token only.
+        header: the value of `Adwarm-Actor`; `api` counts for every token, another class for a trusted one only.
         is_hook_poll: whether the client announced that it polls or revalidates; see `is_reload`.
 
     Raises:
         Problem: 400, a trusted token names an unknown actor.
     """
-    if is_hook_poll:
+    actor = None if header is None else _ACTORS.get(header.decode("latin-1").strip().lower())
+    if is_hook_poll or actor is Actor.API:
         return Actor.API
     if header is None or not token.is_trusted:
         return token.actor
-    actor = _ACTORS.get(header.decode("latin-1").strip().lower())
     if actor is None:
         raise Problem(400, "Bad Request", f"Adwarm-Actor is one of {', '.join(_ACTORS)}")
     return actor

@@ -29,7 +29,7 @@ MAX_PATH_BYTES: Final = 2_048
 """The most bytes of a path with its query."""
 MAX_BODY_BYTES: Final = 65_536
 _TOKEN_KEY = "adwarm.token"
-ACTOR_TEXT = "Who opens the report; only the token of a trusted backend may say so."
+ACTOR_TEXT = "Who opens the report: `api` from any token, another class from that of a trusted backend only."
 PARTIAL_TEXT = "`allow-partial` allows an answer of other days than those asked for, which names its days."
 ActorHeader = Annotated[ActorName | None, Header(alias="Adwarm-Actor", description=ACTOR_TEXT)]
 AccountPath = Annotated[str, Path(description="Account id, such as `act_1234`.")]

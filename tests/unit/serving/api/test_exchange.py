@@ -20,10 +20,11 @@ TRUSTED = replace(TOKEN, is_trusted=True)
 
 
 def test_who_opens(subtests: pytest.Subtests) -> None:
-    """Only a trusted token's header counts, and a poll is nobody's open."""
+    """`api` counts from every token, another class from a trusted one only, and a poll is nobody's open."""
     for token, header, poll, actor in [
         (TOKEN, None, False, Actor.EMBEDDED),
         (TOKEN, b"human", False, Actor.EMBEDDED),
+        (TOKEN, b"API", False, Actor.API),
         (TRUSTED, None, False, Actor.EMBEDDED),
         (TRUSTED, b" Human ", False, Actor.HUMAN),
         (TRUSTED, b"api", False, Actor.API),

@@ -115,10 +115,10 @@ def test_a_full_answer_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @SQLITE_ONLY
 def test_only_a_trusted_backend_names_the_actor(api: Api, subtests: pytest.Subtests) -> None:
-    """`Adwarm-Actor` counts for trusted tokens alone."""
-    for trusted, actor in [(True, Actor.API), (False, Actor.HUMAN)]:
+    """A class other than `api` counts in `Adwarm-Actor` for trusted tokens alone."""
+    for trusted, actor in [(True, Actor.EMBEDDED), (False, Actor.HUMAN)]:
         with subtests.test(trusted=trusted, actor=actor):
-            api.post("/v1/batch", api.token(is_trusted=trusted), {"items": [BODY]}, **{"Adwarm-Actor": "api"})
+            api.post("/v1/batch", api.token(is_trusted=trusted), {"items": [BODY]}, **{"Adwarm-Actor": "embedded"})
             assert api.opens.items[-1].actor is actor
 
 
