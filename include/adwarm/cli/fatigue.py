@@ -42,8 +42,6 @@ _COLUMNS = (
 _WORDS = ("recommendation", "reasons", "note", "caution")
 _CHANGE_COLUMNS = ("what", "id", "name", "change")
 _WORST_COLUMNS = ("id", "name", "status", "clicks lost", "alarm")
-_WORST = 10
-"""Creatives that are listed without an account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class _Selection:
 
 
 def fatigue(
-    account: Annotated[str | None, typer.Argument(help="Account id; without one, the worst of all accounts.")] = None,
+    account: Annotated[str | None, typer.Argument(help="Account id; without one, what needs action in all.")] = None,
     *,
     ad: Annotated[
         str | None, typer.Option(help="Show this ad or creative in detail; the file then holds its history.")
@@ -83,7 +81,7 @@ def fatigue(
     day = parse_day(as_of) if as_of else None
     if account is None:
         if ad or as_of or changes or status or csv or score:
-            raise BadRequest("name an account: without one, the worst creatives of all accounts are shown")
+            raise BadRequest("name an account: without one, the creatives of all accounts that need action are shown")
         _show_worst(as_json=as_json)
         return
     if score:
@@ -266,13 +264,15 @@ def _describe_row(runtime: "Runtime", item: "StoredScore") -> tuple[str | None, 
 
 
 def _show_worst(*, as_json: bool) -> None:
-    """Show the creatives of all accounts with most spend times loss, each by its newest score."""
-    from adwarm.queries.fatigue_ads import AccountFilter, AdQuery, get_first_fresh_day, list_ads
+    """Show the creatives of all accounts that need action, as the page does."""
+    from adwarm.queries.fatigue_ads import AccountFilter, get_first_fresh_day
+    from adwarm.queries.fatigue_overview import count_due, list_due
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    query = AdQuery(AccountFilter(since=get_first_fresh_day(runtime.clock.now())))
-    listed = list_ads(runtime.engine, query, _WORST)[0]
+    accounts = AccountFilter(since=get_first_fresh_day(runtime.clock.now()))
+    counts = count_due(runtime.engine, accounts)
+    listed = list_due(runtime.engine, accounts) if counts.total else []
     if as_json:
         print_json({"scores": _documents(runtime, [ad.stored for ad in listed])})
         return
@@ -283,7 +283,9 @@ def _show_worst(*, as_json: bool) -> None:
         spend = f"{cells['spend 7 d'] or 'unknown'} {currencies[item.score.account_id]}"
         rows.append((item.score.account_id, *(cells[name] for name in _WORST_COLUMNS), spend, cells["what to do"]))
     columns = ("account", *_WORST_COLUMNS, "spend 7 d", "what to do")
-    print_table("Most spend times loss, all accounts", columns, rows, "no ad is scored yet")
+    day = f"; the newest scores are of {counts.last_day}" if counts.last_day else ": no ad is scored yet"
+    title = f"{counts.total:,} of {counts.scored:,} creatives need action, most spend times loss first"
+    print_table(title, columns, rows, f"nothing needs action{day}")
 
 
 def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:

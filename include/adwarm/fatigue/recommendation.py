@@ -36,10 +36,8 @@ LIMITED_FROM: Final = 1.005
 """From here on the cost per result shows as above its past; Meta then calls a creative limited."""
 _REASON_FROM: Final = 15.0
 """A lower component is not a reason for a warning."""
-OUTCOMES: Final = (
-    "of 17 such alarms on real ads of one advertiser 15 still had a rate at least 5 % lower over the two weeks that "
-    "followed; any day: 1 of 3"
-)
+_HELD: Final = "held: a rate at least 5 % lower over the two weeks that followed"
+OUTCOMES: Final = f"15 of 17 such alarms {_HELD}, on real ads of one advertiser; any day: 1 of 3"
 """How alarms turned out on 40 daily series, each account judged without it; shown until there are own outcomes."""
 LEAST_OUTCOMES: Final = 20
 _NAME_LENGTH: Final = 60
@@ -75,12 +73,14 @@ class Recommendation:
         reasons: figures behind it, the strongest first.
         caution: why score and alarm may be wrong; empty when nothing speaks against them.
         note: why score and alarm differ; empty when they agree.
+        certainty: how sure it is that the ad wears out, and on what evidence; empty without a score.
     """
 
     action: str
     reasons: tuple[str, ...] = ()
     caution: str = ""
     note: str = ""
+    certainty: str = ""
 
 
 def recommend(score: FatigueScore, settings: FatigueSettings, outcomes: str = OUTCOMES) -> Recommendation:
@@ -96,8 +96,8 @@ def recommend(score: FatigueScore, settings: FatigueSettings, outcomes: str = OU
         return _recommend_pending(score, settings)
     figures = *_describe_figures(score), *_describe_cost(score)
     reasons = filter(None, (describe_loss(score), *figures, *describe_alarm(score, outcomes)))
-    action, note = _choose_action(score), _explain_difference(score)
-    return Recommendation(action, tuple(reasons), _describe_caution(score), note)
+    action, caution, note = _choose_action(score), _describe_caution(score), _explain_difference(score)
+    return Recommendation(action, tuple(reasons), caution, note, _describe_certainty(score, caution, outcomes))
 
 
 def find_days_ahead(score: FatigueScore) -> tuple[int, int | None] | None:
@@ -139,8 +139,7 @@ def find_outcomes(engine: Engine) -> str:
     ended, followed = counts.get("known", 0), counts.get("followed", 0)
     if ended < LEAST_OUTCOMES:
         return OUTCOMES
-    lower = "had a rate at least 5 % lower over the two weeks that followed"
-    return f"of {ended:,} such alarms here {followed:,} still {lower}"
+    return f"{followed:,} of {ended:,} such alarms here {_HELD}"
 
 
 def describe_alarm(score: FatigueScore, outcomes: str = OUTCOMES) -> tuple[str, ...]:
@@ -151,6 +150,19 @@ def describe_alarm(score: FatigueScore, outcomes: str = OUTCOMES) -> tuple[str, 
     if score.alarm == "watch":
         return (f"first signs of a falling click-through rate{since}",)
     return (f"click-through rate falling{since}{_describe_month(score)}", outcomes)
+
+
+def _describe_certainty(score: FatigueScore, caution: str, outcomes: str) -> str:
+    if caution:
+        return f"not sure. {caution}"
+    if score.alarm == "alarm":
+        since = f" since {score.alarm_since:%b} {score.alarm_since.day}" if score.alarm_since else ""
+        return f"likely: alarm{since}, and {outcomes.partition(':')[0]}"
+    if score.alarm == "watch":
+        return f"maybe: {describe_alarm(score)[0]}"
+    if _find_cause(score) == "algorithm":
+        return "the price is measured; alarms watch clicks alone"
+    return "maybe: no alarm, so chance may explain a part"
 
 
 def _describe_month(score: FatigueScore) -> str:

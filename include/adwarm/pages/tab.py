@@ -104,6 +104,7 @@ class Tile:
         load: returns the values of its template; `AdwarmError` becomes a message inside the tile.
         template: below `templates/`, such as `now/hits.html`; the default is the tab's folder and the tile's name.
         refresh_seconds: how often the browser loads it again; None for never.
+        is_folded: whether it shows its title alone until it is opened; it is loaded then.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Tile:
     template: str | None = None
     refresh_seconds: int | None = None
     is_wide: bool = False
+    is_folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

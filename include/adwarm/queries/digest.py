@@ -70,8 +70,8 @@ def build_digest(context: Context, now: datetime) -> tuple[str, str]:
     if due.last_day is not None:  # dashboards have no ads
         title += f", {format_count(due.total, 'creative needs action', 'creatives need action')}"
         listed = list_due(context.engine, accounts) if due.total else []
-        ads = list_parts(context.engine, [item.ad.stored.score for item in listed])
-        lines = [_describe_ad(item.ad, ads.get(item.ad.key, ()), context.settings) for item in listed]
+        ads = list_parts(context.engine, [ad.stored.score for ad in listed])
+        lines = [_describe_ad(ad, ads.get(ad.key, ()), context.settings) for ad in listed]
         parts["Creatives that need action"] = _shorten(lines, "the tab Fatigue", due.total) or [
             f"none: the newest scores are of {due.last_day}, too old to act on" if due.is_old else "none"
         ]

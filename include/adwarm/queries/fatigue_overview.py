@@ -20,47 +20,32 @@ from adwarm.store import read_transaction
 from adwarm.store.scores import STATUSES, rank_columns
 from adwarm.store.scores import table as fatigue_score
 
-DUE_ROWS: Final = 12
+DUE_ROWS: Final = 10
 CHANGED_ROWS: Final = 6
 """Ads that are listed of each kind of change."""
 WORST_ACCOUNTS: Final = 10
 _RANKS: Final = {"healthy": 0, "warning": 1, "critical": 2}
-DueKind = Literal["alarm", "critical", "soon"]
-DUE_KINDS: Final[tuple[DueKind, ...]] = ("alarm", "critical", "soon")
 ChangeKind = Literal["alarm", "worse", "ended", "better"]
 CHANGE_KINDS: Final[tuple[ChangeKind, ...]] = ("alarm", "worse", "ended", "better")
 
 
 @dataclass(frozen=True, slots=True)
 class DueCounts:
-    """The ads of the chosen accounts by what they need.
+    """The ads of the chosen accounts that need action: with an alarm, critical, or a warning that soon becomes so.
 
     Attributes:
-        ads: number of ads of each kind of `DUE_KINDS`; an ad counts in the first kind that it is of.
+        total: number of ads that need action.
         scored: number of ads.
         spend: spend of seven days in the ads that need action, by currency.
         last_day: the newest day of all scores; None without any.
         is_old: whether even the newest scores are too old to act on; nothing needs action then.
     """
 
-    ads: Mapping[DueKind, int]
+    total: int
     scored: int
     spend: Mapping[str, float]
     last_day: date | None
     is_old: bool
-
-    @property
-    def total(self) -> int:
-        """Number of ads that need action."""
-        return sum(self.ads.values())
-
-
-@dataclass(frozen=True, slots=True)
-class DueAd:
-    """An ad that needs action."""
-
-    kind: DueKind
-    ad: ListedAd
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,39 +152,33 @@ class AccountSums:
 def count_due(engine: Engine, accounts: AccountFilter) -> DueCounts:
     """Return how many ads need action."""
     newest, score = newest_days(accounts), fatigue_score.alias("score")
-    kind = _due_kind(score).label("kind")
+    is_due = case((_is_due(score), 1), else_=0)
     query = (
-        select(kind, newest.c.currency, func.count(), func.sum(score.c.recent_spend), func.max(newest.c.day))
+        select(is_due, newest.c.currency, func.count(), func.sum(score.c.recent_spend), func.max(newest.c.day))
         .join(score, _is_listed_on(score, newest, score.c.as_of == newest.c.day))
-        .group_by(kind, newest.c.currency)
+        .group_by(is_due, newest.c.currency)
     )
     with read_transaction(engine) as connection:
         rows = connection.execute(query).all()
-    ads: dict[DueKind, int] = dict.fromkeys(DUE_KINDS, 0)
-    spend: dict[str, float] = defaultdict(float)
     last_day = max((row[4] for row in rows), default=None)
     is_old = last_day is not None and accounts.since is not None and last_day < accounts.since
-    for number, currency, count, amount, _ in rows:
-        if number < len(DUE_KINDS) and not is_old:
-            ads[DUE_KINDS[number]] += int(count)
-            spend[currency] += amount or 0.0
-    scored = sum(int(row[2]) for row in rows)
-    return DueCounts(ads, scored, {name: spend[name] for name in sorted(spend)}, last_day, is_old)
+    due = [row for row in rows if row[0] and not is_old]
+    spend = {currency: amount or 0.0 for _, currency, _, amount, _ in sorted(due, key=lambda row: row[1])}
+    total, scored = (sum(int(row[2]) for row in part) for part in (due, rows))
+    return DueCounts(total, scored, spend, last_day, is_old)
 
 
-def list_due(engine: Engine, accounts: AccountFilter) -> list[DueAd]:
+def list_due(engine: Engine, accounts: AccountFilter) -> list[ListedAd]:
     """Return up to `DUE_ROWS` ads that need action, those first that lose most of what is spent."""
     newest, score = newest_days(accounts), fatigue_score.alias("score")
-    kind = _due_kind(score).label("kind")
     chosen = (
-        select(score.c.account_id, score.c.ad_id, score.c.as_of, kind)
+        select(score.c.account_id, score.c.ad_id, score.c.as_of)
         .join(newest, _is_listed_on(score, newest, score.c.as_of == newest.c.day))
-        .where(kind < len(DUE_KINDS))
+        .where(_is_due(score))
         .order_by(*rank_columns(score.c))
         .limit(DUE_ROWS)
     )
-    due_ads = [DueAd(DUE_KINDS[values["kind"]], ad) for ad, values in read_listed(engine, chosen, "kind")]
-    return sorted(due_ads, key=lambda item: item.ad.stored.score.rank)
+    return sorted((ad for ad, _ in read_listed(engine, chosen)), key=lambda ad: ad.stored.score.rank)
 
 
 def list_changes(engine: Engine, accounts: AccountFilter) -> list[ChangedAd]:
@@ -304,13 +283,10 @@ def _is_listed_on(score: Any, newest: CTE, is_day: ColumnElement[bool]) -> Colum
     return and_(score.c.account_id == newest.c.id, score.c.part_of == "", is_day)
 
 
-def _due_kind(score: Any) -> ColumnElement[int]:
-    """Return the place in `DUE_KINDS` of an ad; a larger number for the others."""
+def _is_due(score: Any) -> ColumnElement[bool]:
+    """Return whether an ad needs action."""
     is_soon = and_(score.c.status == "warning", score.c.days_to_critical <= SOON_DAYS)
-    return case(
-        (score.c.alarm == "alarm", literal(0)), (score.c.status == "critical", literal(1)), (is_soon, literal(2)),
-        else_=literal(3),
-    )  # fmt: skip
+    return or_(score.c.alarm == "alarm", score.c.status == "critical", is_soon)
 
 
 def _pair_days(accounts: AccountFilter) -> Subquery:

@@ -191,7 +191,7 @@ def test_a_critical_ad_without_an_alarm_says_why_there_is_none(subtests: pytest.
 def test_no_number_of_days_stands_beside_an_alarm() -> None:
     """What is said is how such alarms turned out; a watch is a first sign."""
     text = "; ".join(describe_alarm(_score(25.0, alarm="alarm")))
-    assert "of 17 such alarms" in text
+    assert "15 of 17 such alarms held: a rate at least 5 % lower" in text
     assert "chance" not in text
     assert describe_alarm(_score(25.0, alarm="watch")) == ("first signs of a falling click-through rate",)
     assert describe_alarm(_score(25.0)) == ()
@@ -230,7 +230,7 @@ def test_the_outcomes_of_alarms_are_those_that_were_measured() -> None:
     record = Path(__file__).parents[3] / "docs/reference_pages/records/fatigue-worlds.json"
     real = json.loads(record.read_text(encoding="utf-8"))["real"][0]
     assert real["what"] == "each account left out"
-    assert OUTCOMES.startswith(f"of {real['known']} such alarms on real ads of one advertiser {real['followed']} still")
+    assert OUTCOMES.startswith(f"{real['followed']} of {real['known']} such alarms held")
     assert OUTCOMES.endswith(f"any day: 1 of {round(1 / real['any day'])}")
 
 

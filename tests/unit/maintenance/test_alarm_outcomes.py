@@ -48,4 +48,4 @@ def test_outcomes_of_the_installation_replace_those_of_others(engine: Engine, tm
     assert find_outcomes(engine) == OUTCOMES
     _publish(engine, *[lower] * (LEAST_OUTCOMES - 1), as_before)
     assert _run(engine, tmp_path) == {"known": LEAST_OUTCOMES, "followed": LEAST_OUTCOMES - 1}
-    assert find_outcomes(engine).startswith(f"of {LEAST_OUTCOMES} such alarms here {LEAST_OUTCOMES - 1} still had")
+    assert find_outcomes(engine).startswith(f"{LEAST_OUTCOMES - 1} of {LEAST_OUTCOMES} such alarms here held")

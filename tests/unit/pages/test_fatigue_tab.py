@@ -64,44 +64,34 @@ def _names(html: str) -> list[str]:
 
 
 def test_what_needs_action_is_listed_by_what_it_loses(page: Page) -> None:
-    """An ad counts once, in the first group that it belongs to; of all, most spend times loss comes first."""
+    """Alarms, critical ads and warnings that soon become so, most spend times loss first, each with how sure it is."""
     rows = [
         _score("1", 80.0, recent_spend=500.0),
         _score("2", 20.0, alarm="alarm", recent_spend=1.0, alarm_since=DAY - timedelta(days=4)),
         _score("3", 90.0, alarm="alarm", recent_spend=2.0, alarm_since=DAY),
         _score("4", 70.0, recent_spend=700.0),
-        _score("5", 55.0, days_to_critical=3.2, days_to_critical_low=2.0, days_to_critical_high=5.5),
+        _score("5", 55.0, days_to_critical=3.2, days_to_critical_low=2.0, days_to_critical_high=5.5, data_quality=0.3),
         _score("6", 50.0, days_to_critical=9.0),
         _score("7", 20.0, days_to_critical=3.0),
         _score("8", 20.0),
     ]
     _store(page, rows)
     counts = overview.count_due(page.runtime.engine, ALL)
-    assert counts.ads == {"alarm": 2, "critical": 2, "soon": 1}
     assert (counts.total, counts.scored, counts.spend, counts.last_day) == (5, 8, {"EUR": 1303.0}, DAY)
     html = page.tile("fatigue", "today")
     assert _names(html) == ["ad 4", "ad 1", "ad 5", "ad 3", "ad 2"]
-    for text in ("since Feb 27", ">new<", "since Mar 3", "critical in 2 to 6 days", "1,303 EUR"):
+    assert re.findall(r'class="sure">([^<:.]+)', html) == ["Maybe", "Maybe", "Not sure", "Likely", "Likely"]
+    for text in ("alarm since Feb 27, and 15 of 17 such", "quality is 30%", "<strong>245</strong> EUR", "1,303 EUR"):
         assert text in html, text
 
 
-def test_the_start_of_a_critical_time_is_found_in_the_last_days(page: Page) -> None:
-    """A critical ad says since when; further back than the shown days it says so."""
-    days = [DAY - timedelta(days=back) for back in range(20)]
-    _store(page, [_score("1", 80.0, day) for day in days])
-    _store(page, [_score("2", 80.0 if back < 3 else 40.0, day, "act_2") for back, day in enumerate(days)])
-    html = page.tile("fatigue", "today")
-    assert "since Feb 18 or earlier" in html
-    assert "since Mar 1<" in html
-
-
 def test_more_ads_than_are_listed_are_linked(page: Page) -> None:
-    """Beyond the listed ads the tile says how many more there are, and links the lists of each kind."""
+    """Beyond the listed ads the tile says how many more there are, and links the list of all, which is folded."""
     _store(page, [_score(f"{number:02}", 80.0) for number in range(15)])
     html = page.tile("fatigue", "today", account="act_1")
-    assert len(_names(html)) == overview.DUE_ROWS
-    assert "3 more:" in html
-    assert 'href="fatigue?account=act_1&amp;status=critical#ads"' in html
+    assert len(_names(html)) == overview.DUE_ROWS == 10
+    assert '<a href="#ads">All creatives</a> lists the other 5' in html
+    assert '<details class="tile wide" id="ads"' in page.get("/fatigue?account=act_1").text
 
 
 def test_spend_of_several_currencies_is_not_added(page: Page) -> None:
@@ -364,14 +354,14 @@ def _store_creative(page: Page) -> None:
 
 
 def test_ads_stand_beneath_their_creative(page: Page) -> None:
-    """In what needs action and in the list; only the creative counts. Each leads to the other."""
+    """In what needs action only their number stands; only the creative counts. Each leads to the other."""
     _store_creative(page)
     path = _show_picture(page, "2")
-    for tile in ("today", "ads"):
-        html = page.tile("fatigue", tile)
-        assert _names(html) == ["ad 9", "ad 2", "ad 1", "ad 3"]
-        assert "2 ads</summary>" in html
-        assert html.count(path) == 1
+    html = {tile: page.tile("fatigue", tile) for tile in ("today", "ads")}
+    assert [_names(html[tile]) for tile in html] == [["ad 9", "ad 3"], ["ad 9", "ad 2", "ad 1", "ad 3"]]
+    assert "act_1 · 2 ads · 40% fewer clicks" in html["today"]
+    assert "2 ads</summary>" in html["ads"]
+    assert [html[tile].count(path) for tile in html] == [1, 1]
     assert overview.count_due(page.runtime.engine, ALL).total == 2
     assert "New alarms: 1" in page.tile("fatigue", "changes")
     assert 'href="ad?account=act_1&amp;ad=1"' in page.tile("ad", "score", account="1", ad="creative-9")

@@ -163,14 +163,26 @@
     delete body.dataset.loading;
   };
 
+  // A link to a folded tile opens it.
+  const unfold = () => {
+    const target = document.getElementById(window.location.hash.slice(1));
+    if (target?.matches("details")) target.open = true;
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
     document.addEventListener("input", (event) => (event.target.dataset.touched = "1"));
+    unfold();
+    window.addEventListener("hashchange", unfold);
     const bodies = [...document.querySelectorAll("[data-src]")];
     document.querySelectorAll(".body:not([data-src])").forEach(prepare);
-    Promise.all(bodies.map(load)).then(() => bodies.every((body) => body.dataset.loaded) && say("All parts are loaded."));
+    const isShown = (body) => !body.closest("details:not([open])");
+    const shown = bodies.filter(isShown);
+    Promise.all(shown.map(load)).then(() => shown.every((body) => body.dataset.loaded) && say("All parts are loaded."));
+    const loadOpened = ({ target }) => bodies.filter((body) => target.open && body.parentElement === target).forEach(load);
+    document.addEventListener("toggle", loadOpened, true);
     for (const body of bodies) {
       const seconds = Number(body.dataset.refresh);
-      if (seconds > 0) setInterval(() => document.visibilityState === "visible" && load(body), seconds * 1000);
+      if (seconds > 0) setInterval(() => document.visibilityState === "visible" && isShown(body) && load(body), seconds * 1000);
     }
     const closeHelp = (event) => {
       for (const help of document.querySelectorAll(".help[open]")) {

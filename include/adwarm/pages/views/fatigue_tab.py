@@ -2,25 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from itertools import zip_longest
 from typing import Any, Final, get_args
 
 from adwarm.fatigue.recommendation import (
-    describe_loss,
     describe_projection,
     find_outcomes,
     recommend,
 )
 from adwarm.fatigue.report import CSV_COLUMNS, DRIVER_WORDS, list_csv_cells
-from adwarm.fatigue.score import CRITICAL_FROM
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_csv
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, normalize_account_id
 from adwarm.pages.tab import Download, Tab, Tile, TileRequest
 from adwarm.queries import fatigue_ads, fatigue_overview
-from adwarm.queries.fatigue_ads import AccountFilter, AdKey, AdQuery, ListedAd, get_first_fresh_day
-from adwarm.queries.fatigue_overview import ChangedAd, ChangeKind, DueKind
+from adwarm.queries.fatigue_ads import AccountFilter, AdQuery, ListedAd, get_first_fresh_day
+from adwarm.queries.fatigue_overview import ChangedAd, ChangeKind
 from adwarm.settings import FatigueSettings
 from adwarm.store.scores import StoredScore, list_parts
 
@@ -34,8 +30,6 @@ MEANINGS: Final = {
     "audience": "how often one person saw the ad",
     "algorithm": "increased price",
 }
-_SHOWN_REASONS: Final = 2
-_KINDS: Final[dict[DueKind, str]] = {"alarm": "alarm", "critical": "critical", "soon": "critical soon"}
 _CHANGES: Final[dict[ChangeKind, str]] = {
     "alarm": "New alarms",
     "worse": "Worse status",
@@ -82,21 +76,12 @@ def _load_today(request: TileRequest) -> Mapping[str, Any]:
     engine, accounts = request.services.context.engine, _read_accounts(request)
     counts = fatigue_overview.count_due(engine, accounts)
     due = fatigue_overview.list_due(engine, accounts) if counts.total else []
-    ads = [item.ad for item in due]
-    shown, chosen = _show_ads(request, ads, [item.kind for item in due]), _accounts_query(accounts)
     return {
         "counts": counts,
-        "due": [(item.kind, row) for item, row in zip(due, shown, strict=True)],
-        "kinds": _KINDS,
-        "spend": [f"{amount:,.0f} {currency}" for currency, amount in counts.spend.items()],
-        "shown_reasons": _SHOWN_REASONS,
-        "is_filtered": bool(chosen),
+        "due": _show_ads(request, due),
+        "spend": " and ".join(f"{amount:,.0f} {currency}" for currency, amount in counts.spend.items()),
+        "is_filtered": bool(_accounts_query(accounts)),
         "all_link": request.link("fatigue"),
-        "links": {
-            "alarm": request.link("fatigue", **chosen, alarm="alarm") + "#ads",
-            "critical": request.link("fatigue", **chosen, status="critical") + "#ads",
-            "soon": request.link("fatigue", **chosen, status="warning") + "#ads",
-        },
     }
 
 
@@ -188,13 +173,12 @@ def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
     return AdQuery(_read_accounts(request), status, alarm, int(page))  # type: ignore[arg-type]
 
 
-def _show_ads(request: TileRequest, ads: Sequence[ListedAd], kinds: Sequence[DueKind] = ()) -> list[Mapping[str, Any]]:
-    """Return what is shown of the ads of a list; `kinds` are what they need."""
+def _show_ads(request: TileRequest, ads: Sequence[ListedAd]) -> list[Mapping[str, Any]]:
+    """Return what is shown of the ads of a list."""
     engine = request.services.context.engine
     losses, outcomes = fatigue_ads.list_losses(engine, ads), find_outcomes(engine)
     parts = list_parts(engine, [ad.stored.score for ad in ads])
-    pairs = zip_longest(ads, kinds)
-    return [_show_ad(request, ad, parts.get(ad.key, ()), losses, outcomes=outcomes, kind=kind) for ad, kind in pairs]
+    return [_show_ad(request, ad, parts.get(ad.key, ()), losses[ad.key], outcomes=outcomes) for ad in ads]
 
 
 def link_ad(request: TileRequest, score: FatigueScore) -> str:
@@ -206,10 +190,9 @@ def _show_ad(
     request: TileRequest,
     ad: ListedAd,
     parts: Sequence[StoredScore],
-    losses: Mapping[AdKey, Sequence[float | None]],
+    losses: Sequence[float | None],
     *,
     outcomes: str,
-    kind: DueKind | None,
 ) -> Mapping[str, Any]:
     """Return an ad of a list, with its score in words and the percentages of clicks that it lost, oldest first."""
     score, settings = ad.stored.score, request.services.context.settings.fatigue
@@ -220,28 +203,10 @@ def _show_ad(
         "projection": describe_projection(score),
         "recommendation": recommend(score, settings, outcomes),
         "driver": describe_driver(score),
-        "lost": [None if loss is None else max(0.0, 100 * loss) for loss in losses[ad.key]],
-        "loss": describe_loss(score),
-        "since": _describe_since(score, losses[ad.key], kind),
+        "lost": [None if loss is None else max(0.0, 100 * loss) for loss in losses],
+        "lost_spend": (score.recent_spend or 0.0) * max(0.0, score.loss or 0.0),
         "link": link_ad(request, score),
     }
-
-
-def _describe_since(score: FatigueScore, losses: Sequence[float | None], kind: DueKind | None) -> str:
-    """Return since when an ad is in alarm, or critical, as far back as `losses` goes."""
-    if kind == "alarm" and score.alarm_since is not None:
-        if score.alarm_since == score.as_of:
-            return "new"
-        return f"since {score.alarm_since:%b} {score.alarm_since.day}"
-    if kind != "critical":
-        return ""
-    days = 0
-    for loss in reversed(losses):
-        if loss is None or loss < CRITICAL_FROM:
-            break
-        days += 1
-    start = score.as_of - timedelta(days=max(0, days - 1))
-    return f"since {start:%b} {start.day}" + (" or earlier" if days == len(losses) else "")
 
 
 TABS: Final = (
@@ -250,11 +215,10 @@ TABS: Final = (
         "Fatigue",
         (
             Tile("today", "What needs action today", _load_today, is_wide=True),
-            Tile("changes", "Changed since the scored day before", _load_changes, is_wide=True),
-            Tile("overview", "Accounts", _load_overview, is_wide=True),
-            Tile("ads", "All creatives", _load_ads, is_wide=True),
+            Tile("changes", "Changed since the scored day before", _load_changes, is_wide=True, is_folded=True),
+            Tile("overview", "Accounts", _load_overview, is_wide=True, is_folded=True),
+            Tile("ads", "All creatives", _load_ads, is_wide=True, is_folded=True),
         ),
-        summary="Which creatives wear out, each compared with its own past, and what to do about it.",
         downloads=(Download("ads", "fatigue-ads.csv", "text/csv; charset=utf-8", _load_csv),),
     ),
 )
