@@ -43,7 +43,7 @@ def create(
         int,
         typer.Option(help="Fetches of stored reports that it may cause a day; of others a tenth of that."),
     ] = 1_000,
-    rate: Annotated[float | None, typer.Option(help="Requests per second; default: that of the settings.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests per second; default: 1,000.")] = None,
     expires: Annotated[str, typer.Option(help="Days from now, a date (YYYY-MM-DD), or never.")] = "365",
     as_json: JsonOption = False,
 ) -> None:
