@@ -327,6 +327,13 @@ def test_the_readme_is_short() -> None:
     assert 5 <= len(re.findall(r"^\| `ADWARM_", text, re.MULTILINE)) <= 8
 
 
+def test_how_to_and_explanation_are_short() -> None:
+    """They have at most 44,000 words, tables and code included; the runbook and the decisions are not counted."""
+    pages = [*(DOCS / "how-to").glob("*.md"), *(DOCS / "explanation").glob("*.md")]
+
+    assert sum(len(_text(page).split()) for page in pages if page.name != "decisions.md") <= 44_000
+
+
 def test_make_help_fits_a_terminal() -> None:
     """`make help` shows eight targets, `make help-all` each that is documented; no line is wider than 80 columns."""
     listed = {
