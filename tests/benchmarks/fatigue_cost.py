@@ -116,7 +116,6 @@ def _run(path: Path) -> dict[str, float]:
         spend=spend,
         results=empty_figures(ads, DAYS),
         is_stored=np.ones((ads, DAYS), bool),
-        clicks_from=("clicks",) * ads,
     )
     priors = dict.fromkeys(panel.account_ids, DEFAULT_PRIOR)
     score_seconds, alarm_seconds = [], []

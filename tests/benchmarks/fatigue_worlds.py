@@ -179,7 +179,6 @@ def make_panel(impressions: FloatArray, clicks: FloatArray, spend: FloatArray, a
         spend=spend,
         results=empty_figures(ads, days),
         is_stored=np.ones((ads, days), bool),
-        clicks_from=("clicks",) * ads,
     )
 
 
@@ -222,7 +221,6 @@ def panel_from_rows(rows: Any) -> AdPanel:
         first_day=first,
         results=empty_figures(len(ads), days),
         is_stored=np.ones((len(ads), days), bool),
-        clicks_from=("clicks",) * len(ads),
         **figures,
     )
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 from adwarm.fatigue.panel import cut_panel, empty_figures
-from adwarm.fatigue.panel_rows import parse_rows
+from adwarm.fatigue.panel_rows import AdRows, parse_rows
 from adwarm.fatigue.prior import measure_priors
 from adwarm.fatigue.score import SCAN_DAYS, ScoreTable, make_columns, score_panel
-from adwarm.fatigue.text_columns import read_ad_key, read_frequencies
-from adwarm.model import ColumnTable, FatigueScore
+from adwarm.fatigue.text_columns import read_ad_key, read_day, read_frequencies
+from adwarm.model import ColumnTable, FatigueScore, Window
 from adwarm.settings import FatigueSettings
 from adwarm.store.fatigue_days import ScoreInputs
 from adwarm.store.scores import DayScores, StoredScore, find_newest_day, list_day, publish_days
@@ -89,12 +89,13 @@ def score_rows(
     rows: Sequence[Mapping[str, Any]], range_rows: Sequence[Mapping[str, Any]], as_of: date, settings: FatigueSettings
 ) -> list[FatigueScore]:
     """Return the scores of rows of ads by day, with the frequencies of `range_rows`."""
-    by_account: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        by_account[read_ad_key(row)[0]].append(dict(row))
-    parsed = {name: parse_rows(to_text_table(ColumnTable.from_rows(own))) for name, own in by_account.items()}
+    by_account: dict[str, list[dict[str, Any]]] = defaultdict(list, {} if rows else {"act_1": []})
     month = as_of.replace(day=1)
-    panel = cut_panel(parsed, month - timedelta(days=SCAN_DAYS), as_of)
+    span = Window(month - timedelta(days=SCAN_DAYS), as_of)
+    for row in rows:
+        by_account[read_ad_key(row)[0]] += [dict(row)] if read_day(row, "date_start") in span else []
+    tables = {name: to_text_table(ColumnTable.from_rows(own)) for name, own in sorted(by_account.items())}
+    panel = cut_panel(AdRows.join([parse_rows(name, table, span) for name, table in tables.items()]), span)
     frequency, by_ad = empty_figures(len(panel.ad_ids), panel.days), read_frequencies(range_rows, as_of)
     for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):
         frequency[number, -1] = by_ad.get(key, np.nan)

@@ -32,7 +32,7 @@ from adwarm.fatigue.as_of import (
 from adwarm.fatigue.by_creative import add_frequencies, add_up
 from adwarm.fatigue.crossings import alert_on_crossings
 from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, cut_panel, empty_figures
-from adwarm.fatigue.panel_rows import AccountRows, parse_rows
+from adwarm.fatigue.panel_rows import AdRows, parse_rows
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score import make_columns, score_panel
 from adwarm.foundation import telemetry
@@ -64,39 +64,38 @@ class BlockResult:
     Attributes:
         scores: by account, one item per as-of day.
         errors: by account, why it could not be scored; such an account has no scores.
-        left_out: by account, why rows of it are left out.
+        left_out: rows that are left out, and why.
     """
 
     scores: dict[str, list[DayScores]] = field(default_factory=lambda: defaultdict(list))
     errors: dict[str, AdwarmError] = field(default_factory=dict)
-    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    """The rows of an account.
+    """The rows of a block.
 
     Attributes:
-        rows: with the ads of a creative as one.
-        ads: of each ad; the same when no two ads share a creative.
-        part_of: the keys of creatives, by id of each ad that shares one.
+        rows: of all accounts, with the ads of a creative as one.
+        ads: of each ad, by account; only of accounts in which ads share a creative.
+        part_of: by account, the keys of creatives, by id of each ad that shares one.
     """
 
-    rows: AccountRows
-    ads: AccountRows
-    part_of: Mapping[str, str]
+    rows: AdRows
+    ads: dict[str, AdRows] = field(default_factory=dict)
+    part_of: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime) -> BlockResult:
     """Return the scores of the accounts of a block, and store the priors that were measured for them."""
     result = BlockResult()
-    read = inputs.context.objects.map(lambda work: _read_table(inputs, work, result.errors), block)
-    tables = {work.account_id: table for work, table in zip(block, read, strict=True) if table is not None}
-    result.left_out.update({name: table.ads.left_out for name, table in tables.items() if table.ads.left_out})
-    readable = [work for work in block if work.account_id in tables]
-    used = sorted({month for work in readable for month in work.prior_months})
-    for month in used:
-        _measure_priors(inputs, [work for work in readable if month in work.prior_months], tables, month)
+    tables = _read_tables(inputs, block, result)
+    if tables is None:
+        return result
+    readable = [work for work in block if work.account_id not in result.errors]
+    for month in sorted({month for work in readable for month in work.prior_months}):
+        _measure_priors(inputs, [work for work in readable if month in work.prior_months], tables.rows, month)
     keys = [(work.account_id, month) for work in readable for month in work.prior_months]
     new = {key: prior for key in keys if not (prior := inputs.find_prior(*key)).version and prior.input_hash}
     fatigue_days.save_priors(inputs.context.engine, new, now)
@@ -108,34 +107,47 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
     return result
 
 
-def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, AdwarmError]) -> _Tables | None:
-    """Return the rows of all days that the account's scores use; None when they cannot be read."""
+def _read_tables(inputs: BlockInputs, block: Sequence[AccountWork], result: BlockResult) -> _Tables | None:
+    """Return the rows of all days that the scores use; None when none can be read."""
+    windows = {work.account_id: _list_windows(inputs, work) for work in block}
+    listed = [*chain.from_iterable(windows.values())]
+    span = Window(min(window.since for window in listed), max(window.until for window in listed))
+    ads: dict[str, AdRows] = {}
+    part_of: dict[str, dict[str, str]] = {}
+
+    def read(work: AccountWork) -> AdRows | None:
+        name, of_account = work.account_id, windows[work.account_id]
+        contents = {item.day: item for item in work.contents if any(item.day in window for window in of_account)}
+        try:
+            table = daily_texts(inputs.context.objects, contents, span, FIELDS)
+            added, keys = add_up(table, inputs.creatives.get(name, {}))
+            if keys:
+                ads[name], part_of[name] = parse_rows(name, table, span), keys
+            return parse_rows(name, added, span)
+        except DAMAGE as error:
+            result.errors[name] = error
+            return None
+
+    parts = {work.account_id: rows for work, rows in zip(block, inputs.context.objects.map(read, block), strict=True)}
+    by_account = {name: rows for name, rows in sorted(parts.items()) if rows is not None}
+    result.left_out += chain.from_iterable(ads.get(name, rows).left_out for name, rows in by_account.items())
+    return _Tables(AdRows.join([*by_account.values()]), ads, part_of) if by_account else None
+
+
+def _list_windows(inputs: BlockInputs, work: AccountWork) -> list[Window]:
+    """Return the days that the scores of an account use."""
+    months = [month for month in work.prior_months if not inputs.find_prior(work.account_id, month).figures]
     windows = [Window(scan_start(month), days[-1]) for month, days in work.months.items()]
-    windows += [
-        prior_window(month, inputs.settings)
-        for month in work.prior_months
-        if not inputs.find_prior(work.account_id, month).figures
-    ]
-    contents = {item.day: item for item in work.contents if any(item.day in window for window in windows)}
-    span = Window(min(window.since for window in windows), max(window.until for window in windows))
-    try:
-        table = daily_texts(inputs.context.objects, contents, span, FIELDS)
-        added, part_of = add_up(table, inputs.creatives.get(work.account_id, {}))
-        ads = parse_rows(table)
-        return _Tables(parse_rows(added) if part_of else ads, ads, part_of)
-    except DAMAGE as error:
-        errors[work.account_id] = error
-        return None
+    return windows + [prior_window(month, inputs.settings) for month in months]
 
 
-def _measure_priors(
-    inputs: BlockInputs, works: Iterable[AccountWork], tables: Mapping[str, _Tables], month: date
-) -> None:
+def _measure_priors(inputs: BlockInputs, works: Iterable[AccountWork], rows: AdRows, month: date) -> None:
     """Measure the priors of a month that are not stored."""
     missing = [work.account_id for work in works if not inputs.find_prior(work.account_id, month).figures]
+    if not missing:
+        return
     days = {name: [item.day for item in inputs.prior_days(name, month)] for name in missing}
-    window = prior_window(month, inputs.settings)
-    panel = cut_panel({name: tables[name].rows for name in missing}, window.since, window.until, days, stored_only=True)
+    panel = cut_panel(rows, prior_window(month, inputs.settings), days, stored_only=True)
     measured = measure_priors(panel, month)
     for name in missing:
         figures = measured.get(name, DEFAULT_PRIOR).to_dict()
@@ -143,17 +155,13 @@ def _measure_priors(
 
 
 def _score_month(
-    inputs: BlockInputs,
-    works: Sequence[AccountWork],
-    tables: Mapping[str, _Tables],
-    month: date,
-    result: BlockResult,
+    inputs: BlockInputs, works: Sequence[AccountWork], tables: _Tables, month: date, result: BlockResult
 ) -> None:
     """Add the scores of one month to the result."""
     if not works:
         return
     columns, spans = _score_rows(inputs, works, tables, month, result.errors)
-    shared = [work for work in works if tables[work.account_id].part_of]
+    shared = [work for work in works if work.account_id in tables.ads]
     parts, part_spans = _score_rows(inputs, shared, tables, month, result.errors, of_parts=True) if shared else ({}, {})
     for work in works:
         for day in work.months[month]:
@@ -177,7 +185,7 @@ def _score_month(
 def _score_rows(
     inputs: BlockInputs,
     works: Sequence[AccountWork],
-    tables: Mapping[str, _Tables],
+    tables: _Tables,
     month: date,
     errors: dict[str, AdwarmError],
     *,
@@ -190,8 +198,8 @@ def _score_rows(
     days = {work.account_id: work.months[month] for work in works}
     span = Window(scan_start(month), max(listed[-1] for listed in days.values()))
     stored = {work.account_id: [item.day for item in work.contents] for work in works}
-    rows = {name: tables[name].ads if of_parts else tables[name].rows for name in days}
-    panel = cut_panel(rows, span.since, span.until, stored)
+    rows = AdRows.join([tables.ads[name] for name in sorted(days)]) if of_parts else tables.rows
+    panel = cut_panel(rows, span, stored)
     earlier, priors = (
         {name: AccountPrior.from_dict(inputs.find_prior(name, of_month).figures) for name in days}
         for of_month in (month_before(month), month)
@@ -201,15 +209,14 @@ def _score_rows(
     since = panel.column(min(listed[0] for listed in days.values()))
     table = score_panel(panel, priors, frequencies, settings, since)
     alarms = detect(panel, priors, settings, earlier, panel.column(month))
-    part_of = {(name, ad_id): key for name in days for ad_id, key in tables[name].part_of.items()}
-    return make_columns(table, alarms, days, part_of if of_parts else None)
+    return make_columns(table, alarms, days, tables.part_of if of_parts else None)
 
 
 def _frequencies(
     inputs: BlockInputs,
     panel: AdPanel,
     days: Mapping[str, Sequence[date]],
-    tables: Mapping[str, _Tables],
+    tables: _Tables,
     errors: dict[str, AdwarmError],
 ) -> FloatArray:
     """Return the frequency of each ad in the week that ends on each scored day, nan where it is unknown."""
@@ -223,7 +230,8 @@ def _frequencies(
             continue
         for day, by_ad in figures.items():
             if by_ad:
-                frequency_of = add_frequencies(by_ad, tables[account_id].part_of, tables[account_id].ads, day)
+                rows, part_of = tables.ads.get(account_id), tables.part_of.get(account_id, {})
+                frequency_of = by_ad | ({} if rows is None else add_frequencies(by_ad, part_of, rows, day))
                 values = [frequency_of.get(ad_id, np.nan) for ad_id in panel.ad_ids[first:last]]
                 frequencies[first:last, panel.column(day)] = values
     return frequencies
@@ -352,8 +360,7 @@ class _Run:
         for block in _split(listed, lambda work: sum(item.rows for item in work.contents), _BLOCK_ROWS):
             done = score_block(inputs, block, self.now)
             failed |= set(done.errors)
-            reasons = [f"{name} {text}" for name, listed in done.left_out.items() for text in listed]
-            self.result.left_out += [text for text in reasons if text not in self.result.left_out]
+            self.result.left_out += [text for text in done.left_out if text not in self.result.left_out]
             for work in block:
                 if (error := done.errors.get(work.account_id)) is not None:
                     self._fail(work.account_id, max(work.days), error)

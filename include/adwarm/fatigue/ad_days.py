@@ -69,8 +69,7 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
         ) from None
     if ad_id.startswith(CREATIVE_KEY):
         table, _ = add_up(table, creatives.list_shared(context.engine, [account_id]).get(account_id, {}))
-    rows = {account_id: parse_rows(table)}
-    panel = cut_panel(rows, window.since, window.until, {account_id: list(contents)})
+    panel = cut_panel(parse_rows(account_id, table, window), window, {account_id: contents})
     if ad_id not in panel.ad_ids:
         return []
     row = panel.ad_ids.index(ad_id)

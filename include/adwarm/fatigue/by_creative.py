@@ -6,13 +6,13 @@ known stands for itself. The creatives are those that were last read, also for d
 """
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.fatigue.panel_rows import AccountRows
+from adwarm.fatigue.panel_rows import AdRows
 from adwarm.fatigue.text_columns import get_column
 from adwarm.fatigue.usual import WEEK
 from adwarm.model.fatigue_score import CREATIVE_KEY
@@ -40,19 +40,17 @@ def add_up(table: pa.Table, shown: Mapping[str, AdCreative]) -> tuple[pa.Table, 
 
 
 def add_frequencies(
-    by_ad: Mapping[str, float], part_of: Mapping[str, str], rows: AccountRows, until: date
+    by_ad: Mapping[str, float], part_of: Mapping[str, str], rows: AdRows, until: date
 ) -> dict[str, float]:
-    """Return the frequencies of a week with those of creatives: their impressions by the sum of the people of each ad.
+    """Return the frequencies of creatives in a week: their impressions by the sum of the people of each ad.
 
     People who saw several of its ads count several times, so that a creative was seen at least so often.
     """
-    if not part_of:
-        return dict(by_ad)
-    columns, _ = rows.locate(until - timedelta(days=WEEK - 1), WEEK)
-    shown = np.nansum(rows.figures["impressions"][:, columns], axis=1)
+    end = (until - rows.first_day).days + 1
+    shown = np.nansum(rows.figures["impressions"][:, end - WEEK : end], axis=1)
     sums: dict[str, tuple[float, float]] = {}
     for ad_id, impressions in zip(rows.ad_ids, shown.tolist(), strict=True):
         if ad_id in part_of and by_ad.get(ad_id):
             before, people = sums.get(part_of[ad_id], (0.0, 0.0))
             sums[part_of[ad_id]] = before + impressions, people + impressions / by_ad[ad_id]
-    return {**by_ad, **{key: impressions / people for key, (impressions, people) in sums.items() if people}}
+    return {key: impressions / people for key, (impressions, people) in sums.items() if people}

@@ -1,7 +1,9 @@
-"""The rows of one account, parsed once: figures of ads x days, of which panels of any span are cut."""
+"""The rows of accounts, parsed once: figures of ads x days, of which panels of any span are cut."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, read_ad_key, read_day
+from adwarm.model import Window
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -85,24 +88,25 @@ def _decode(text: str | None) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountRows:
-    """The parsed rows of an account.
+class AdRows:
+    """The parsed rows of the ads of some accounts, sorted by account and ad.
 
     Attributes:
-        ad_ids: ids of the ads, sorted.
+        account_ids: account of each ad; equal ones are adjacent.
         first_day: day of column 0.
         has_row: ads x days, whether the ad has a row.
-        figures: by name, ads x days of sums: zero without a row, nan where no row of the day has the figure.
+        figures: by name, ads x days of sums: zero without a row, nan where no row of the account's day has the figure.
         results: ad, column and kind of each count of results, sorted by these and the count.
-        states_results: by column, whether any row states results.
+        states_results: ads x days, whether any row of the account's day states results.
         changes: ad, column and the column of the ad's rows before, of days that share no value of a field of
             `CHANGE_COLUMNS` with that one.
-        names: the different names, sorted.
-        name_codes: ads x days, index in `names` of the name in the ad's row; -1 without a row.
+        names: the different names of each account.
+        name_codes: ads x days, index in `names` of the name in the ad's row.
         left_out: why rows are left out; the figures of their ads are unknown on those days.
     """
 
-    ad_ids: list[str]
+    account_ids: tuple[str, ...]
+    ad_ids: tuple[str, ...]
     first_day: date
     has_row: BoolArray
     figures: dict[str, FloatArray]
@@ -114,12 +118,28 @@ class AccountRows:
     name_codes: IntArray
     left_out: tuple[str, ...] = ()
 
-    def locate(self, first_day: date, days: int) -> tuple[slice, slice]:
-        """Return the columns of a span that the rows have, and where in the span they are."""
-        offset = (self.first_day - first_day).days
-        start, end = max(0, offset), min(days, offset + self.has_row.shape[1])
-        end = max(start, end)
-        return slice(start - offset, end - offset), slice(start, end)
+    @classmethod
+    def join(cls, parts: "Sequence[AdRows]") -> "AdRows":
+        """Return the rows of one or more accounts together; all of the same span, and in the order of their ids."""
+        first_ads = np.cumsum([0, *(len(part.ad_ids) for part in parts)])
+        first_names = np.cumsum([0, *(len(part.names) for part in parts)])
+        of_ads = [np.array([[first], [0], [0]]) for first in first_ads]
+        return cls(
+            account_ids=tuple(chain.from_iterable(part.account_ids for part in parts)),
+            ad_ids=tuple(chain.from_iterable(part.ad_ids for part in parts)),
+            first_day=parts[0].first_day,
+            has_row=np.concatenate([part.has_row for part in parts]),
+            figures={name: np.concatenate([part.figures[name] for part in parts]) for name in FIGURES},
+            results=np.concatenate([part.results + first for part, first in zip(parts, of_ads, strict=False)], axis=1),
+            result_counts=np.concatenate([part.result_counts for part in parts]),
+            states_results=np.concatenate([part.states_results for part in parts]),
+            changes=np.concatenate([part.changes + first for part, first in zip(parts, of_ads, strict=False)], axis=1),
+            names=np.concatenate([part.names for part in parts]),
+            name_codes=np.concatenate([
+                part.name_codes + first for part, first in zip(parts, first_names, strict=False)
+            ]),
+            left_out=tuple(chain.from_iterable(part.left_out for part in parts)),
+        )
 
     def count_results(self, columns: slice, used: BoolArray) -> FloatArray:
         """Return ads x days of results in some columns, nan where unknown; see `adwarm.fatigue.panel_rows`.
@@ -127,24 +147,18 @@ class AccountRows:
         An ad keeps the kind of the first of those days that has any.
 
         Args:
-            used: which of them count.
+            used: ads x days, which of them count.
         """
-        shape = len(self.ad_ids), columns.stop - columns.start
-        counted = np.full(shape, np.nan)
-        counted[:, self.states_results[columns] & used] = 0.0
+        counted = np.where(self.states_results[:, columns] & used, 0.0, np.nan)
         ads, days, kinds = self.results
         chosen = np.flatnonzero((days >= columns.start) & (days < columns.stop))
-        chosen = chosen[used[days[chosen] - columns.start]]
-        if not len(chosen):
-            return counted
+        chosen = chosen[used[ads[chosen], days[chosen] - columns.start]]
         ads, days, kinds = ads[chosen], days[chosen] - columns.start, kinds[chosen]
         owners, first = np.unique(ads, return_index=True)
         kind_of_ad = np.full(len(self.ad_ids), -1)
         kind_of_ad[owners] = kinds[first]
         same = kinds == kind_of_ad[ads]
-        cells = ads[same] * shape[1] + days[same]
-        weights = self.result_counts[chosen][same]
-        counted += np.bincount(cells, weights=weights, minlength=counted.size).reshape(shape)
+        np.add.at(counted, (ads[same], days[same]), self.result_counts[chosen][same])
         return counted
 
     def find_changes(self, columns: slice) -> BoolArray | None:
@@ -157,24 +171,27 @@ class AccountRows:
         changed[ads[chosen], days[chosen] - columns.start] = True
         return changed
 
-    def find_names(self, columns: slice, places: IntArray) -> npt.NDArray[np.object_]:
-        """Return ads x places: the name in the newest row up to each place among the columns, or in the first row."""
-        codes = self.name_codes[:, columns]
-        has_row = codes >= 0
-        newest = np.maximum.accumulate(np.where(has_row, np.arange(codes.shape[1]), -1), axis=1)
+    def find_names(self, columns: slice) -> npt.NDArray[np.object_]:
+        """Return ads x days: the name in the newest row up to each day in the columns, or in the first row of them."""
+        has_row = self.has_row[:, columns]
+        newest = np.maximum.accumulate(np.where(has_row, np.arange(has_row.shape[1]), -1), axis=1)
         newest = np.maximum(newest, has_row.argmax(axis=1)[:, None])
-        filled = np.take_along_axis(codes, newest, 1)
-        return self.names[filled[:, np.clip(places, 0, codes.shape[1] - 1)]]
+        return self.names[np.take_along_axis(self.name_codes[:, columns], newest, 1)]
 
 
-def parse_rows(table: pa.Table) -> AccountRows:
+def parse_rows(account_id: str, table: pa.Table, span: Window) -> AdRows:
     """Parse the rows of one account, columns of text with lists as JSON.
 
     The figures of a row of which one is not a number of 0 or more are left out, with the reason: they are unknown.
 
+    Args:
+        account_id: counts as it is, as Meta's rows name the account by digits alone; yet each row must state its own.
+        span: the days of the columns, which all rows are of.
+
     Raises:
         BadRequest: a row's id or day cannot be read; the message names the ad and the field.
     """
+    cells = _locate_rows(table, span)
     parsed = {name: parse_numbers(table, name) for name in FIGURES}
     results = count_results(table)
     bad: dict[int, str] = {}
@@ -182,7 +199,6 @@ def parse_rows(table: pa.Table) -> AccountRows:
         bad |= {row: reason for row, reason in reasons.items() if row not in bad}
     is_bad = np.zeros(table.num_rows, bool)
     is_bad[list(bad)] = True
-    cells = _locate_rows(table)
     has_row = cells.has(np.ones(table.num_rows, bool))
     figures = {}
     for name, (numbers, _) in parsed.items():
@@ -192,18 +208,19 @@ def parse_rows(table: pa.Table) -> AccountRows:
     order = order[~is_bad[results.rows[order]]]
     rows, kinds, counts = results.rows[order], results.kinds[order], results.counts[order]
     names, name_codes = _read_names(table, cells)
-    return AccountRows(
+    return AdRows(
+        account_ids=(account_id,) * len(cells.ad_ids),
         ad_ids=cells.ad_ids,
-        first_day=cells.first_day,
+        first_day=span.since,
         has_row=has_row,
         figures=figures,
         results=np.stack([cells.ads[rows], cells.columns[rows], kinds]),
         result_counts=counts,
-        states_results=cells.days_of(results.states & ~is_bad),
+        states_results=np.broadcast_to(cells.days_of(results.states & ~is_bad), has_row.shape),
         changes=_read_changes(table, cells),
         names=names,
         name_codes=name_codes,
-        left_out=tuple(bad.values()),
+        left_out=tuple(f"{account_id} {reason}" for reason in bad.values()),
     )
 
 
@@ -213,15 +230,13 @@ class _Cells:
 
     Attributes:
         ad_ids: ids of the ads, sorted.
-        first_day: day of column 0.
         days: number of columns.
         ads: index of each row's ad.
         columns: index of each row's day.
         are_unique: whether no ad has two rows on a day.
     """
 
-    ad_ids: list[str]
-    first_day: date
+    ad_ids: tuple[str, ...]
     days: int
     ads: IntArray
     columns: IntArray
@@ -254,7 +269,7 @@ class _Cells:
         return cells.reshape(len(self.ad_ids), self.days)
 
 
-def _locate_rows(table: pa.Table) -> _Cells:
+def _locate_rows(table: pa.Table, span: Window) -> _Cells:
     """Return the ad and the day of each row.
 
     Raises:
@@ -264,18 +279,16 @@ def _locate_rows(table: pa.Table) -> _Cells:
     if any(column.null_count for column in keys.values()):
         for row in range(table.num_rows):
             read_ad_key({name: column[row].as_py() for name, column in keys.items() if column[row].is_valid})
-    dates = get_column(table, "date_start")
-    day_codes, day_texts = encode_column(dates)
+    day_codes, day_texts = encode_column(get_column(table, "date_start"))
     days = [_read_day(keys["ad_id"], day_codes, code, text) for code, text in enumerate(day_texts)]
-    first_day = min(days, default=date.min)
-    offsets = np.array([(day - first_day).days for day in days], np.int64)
+    columns = np.array([(day - span.since).days for day in days], np.int64)[day_codes]
     ad_codes, ad_texts = encode_column(keys["ad_id"])
-    ad_ids = sorted(str(text) for text in ad_texts)
+    ad_ids = tuple(sorted(str(text) for text in ad_texts))
     index = {ad_id: number for number, ad_id in enumerate(ad_ids)}
     ads = np.array([index[str(text)] for text in ad_texts], np.int64)[ad_codes]
-    columns, count = offsets[day_codes], int(offsets.max(initial=-1)) + 1
+    count = (span.until - span.since).days + 1
     is_unique = len(np.unique(ads * count + columns)) == table.num_rows
-    return _Cells(ad_ids=ad_ids, first_day=first_day, days=count, ads=ads, columns=columns, are_unique=is_unique)
+    return _Cells(ad_ids=ad_ids, days=count, ads=ads, columns=columns, are_unique=is_unique)
 
 
 def _read_day(ad_ids: pa.Array, codes: IntArray, code: int, text: str | None) -> date:
@@ -294,7 +307,7 @@ def _sum_figure(numbers: FloatArray, cells: _Cells, present: BoolArray, has_row:
 
 
 def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
-    """Return ad, column and the column before, of rows that differ from the ad's row before; see `AccountRows`."""
+    """Return ad, column and the column before, of rows that differ from the ad's row before; see `AdRows`."""
     changes = [np.zeros((3, 0), np.int64)]
     for name in CHANGE_COLUMNS:
         codes, texts = encode_column(get_column(table, name))

@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -103,63 +102,51 @@ def measure_priors(panel: AdPanel, until: date) -> dict[str, AccountPrior]:
     """
     end = min(max(panel.column(until), 0), panel.days)
     start = max(0, end - PRIOR_DAYS)
-    bounds = [*panel.account_starts.tolist(), len(panel.ad_ids)]
-    weekdays = (panel.first_day.weekday() + np.arange(start, end)) % 7
-    priors = {}
-    for first, last in pairwise(bounds):
-        ads = slice(first, last)
-        impressions = np.nan_to_num(panel.impressions[ads, start:end])
-        clicks, spend = panel.clicks[ads, start:end], panel.spend[ads, start:end]
-        priors[panel.account_ids[first]] = _measure(impressions, clicks, spend, weekdays)
-    return priors
-
-
-def _measure(
-    impressions: FloatArray, clicks: FloatArray, spend: FloatArray, weekdays: npt.NDArray[np.int_]
-) -> AccountPrior:
-    """Return the prior of one account from ads x days."""
-    rates = _Figure(impressions, clicks, weekdays, _MIN_AD_CLICKS)
-    prices = _Figure(impressions, spend, weekdays, _MIN_AD_IMPRESSIONS, is_price=True)
+    if not len(panel.ad_ids):
+        return {}
+    rates = _Figure(panel, panel.clicks, slice(start, end), _MIN_AD_CLICKS)
+    prices = _Figure(panel, panel.spend, slice(start, end), _MIN_AD_IMPRESSIONS, is_price=True)
     noise, lasting = rates.measure_memory()
     price_noise = prices.measure_price_noise()
     figures = {
-        "ctr_mean": np.nan if rates.mean is None else rates.mean,
+        "ctr_mean": rates.measure_mean(),
         "ctr_spread": rates.measure_spread(_CTR_SPREAD, noise),
         "noise_sd": noise,
         "lasting_share": lasting,
+        "ctr_weekdays": rates.weekday_factors,
         "cpm_spread": prices.measure_spread(_CPM_SPREAD, price_noise),
         "price_noise_sd": price_noise,
+        "cpm_weekdays": prices.weekday_factors,
     }
-    rounded = round_figures(np.r_[list(figures.values()), rates.weekday_factors, prices.weekday_factors]).tolist()
-    values: dict[str, Any] = {
-        name: None if math.isnan(value) else value for name, value in zip(figures, rounded, strict=False)
+    rounded = {name: round_figures(values).tolist() for name, values in figures.items()}
+    rounded["ctr_mean"] = [None if math.isnan(rate) else rate for rate in rounded["ctr_mean"]]
+    accounts = (panel.account_ids[first] for first in panel.account_starts)
+    return {
+        account_id: AccountPrior.from_dict(dict(zip(rounded, values, strict=True)))
+        for account_id, *values in zip(accounts, *rounded.values(), strict=True)
     }
-    return AccountPrior(
-        **values,
-        ctr_weekdays=tuple(rounded[-14:-7]),
-        cpm_weekdays=tuple(rounded[-7:]),
-    )
 
 
 class _Figure:
-    """A rate of one account: events (clicks, or spend) per impression, ads x days."""
+    """A rate: events (clicks, or spend) per impression, ads x days; what is measured of it has a row per account."""
 
     def __init__(
-        self,
-        impressions: FloatArray,
-        events: FloatArray,
-        weekdays: npt.NDArray[np.int_],
-        min_total: float,
-        *,
-        is_price: bool = False,
+        self, panel: AdPanel, events: FloatArray, days: slice, min_total: float, *, is_price: bool = False
     ) -> None:
+        events, impressions = events[:, days], panel.impressions[:, days]
         is_counted = (impressions > 0) & np.isfinite(events)
         self.impressions = np.where(is_counted, impressions, 0.0)
         self.events = np.where(is_counted, events, 0.0)
-        self.weekdays, self.min_total, self.is_price = weekdays, min_total, is_price
-        total, count = float(self.impressions.sum()), float(self.events.sum())
-        self.mean = count / total if total and count else None
+        self.min_total, self.is_price, self._starts = min_total, is_price, panel.account_starts
+        self._account = np.repeat(np.arange(len(self._starts)), np.diff([*self._starts, len(events)]))
+        self._weekdays = (panel.first_day.weekday() + days.start + np.arange(events.shape[1])) % 7
         self.weekday_factors = self._measure_weekdays()
+        self._adjusted = self.impressions * self.weekday_factors[self._account][:, self._weekdays]
+
+    def _sum(self, values: npt.NDArray[Any]) -> FloatArray:
+        """Return the sums of the ads of each account: of values of ads, or of ads x days."""
+        sums: FloatArray = np.add.reduceat(values, self._starts, dtype=np.float64)
+        return sums
 
     def _count_variance(self, impressions: FloatArray, expected: FloatArray) -> FloatArray:
         """Return the relative variance that remains without any noise by day."""
@@ -167,43 +154,44 @@ class _Figure:
         variance: FloatArray = events / np.maximum(base, 1e-9)
         return variance
 
+    def measure_mean(self) -> FloatArray:
+        """Return the events per impression of all ads together; nan without events."""
+        events, impressions = self._sum(self.events.sum(axis=1)), self._sum(self.impressions.sum(axis=1))
+        return np.where(events > 0, events / np.where(impressions > 0, impressions, 1.0), np.nan)
+
     def _measure_weekdays(self) -> FloatArray:
         """Return the events of each weekday as a multiple of those expected from the week around each day."""
         days = self.events.shape[1]
-        factors = np.ones(7)
-        if days < 14 or self.mean is None:
-            return factors
+        if days < 14:
+            return np.ones((len(self._starts), 7))
         events, impressions = self.events[:, 3 : days - 3], self.impressions[:, 3 : days - 3]
-        is_full = _weekly(self.impressions > 0) == 7
-        around = _weekly(self.impressions)
-        expected = impressions * _weekly(self.events) / np.maximum(around, 1e-9)
-        usable = is_full & (expected > 0)
-        cells = np.count_nonzero(usable, axis=0)
+        expected = impressions * _weekly(self.events) / np.maximum(_weekly(self.impressions), 1e-9)
+        usable = (_weekly(self.impressions > 0) == 7) & (expected > 0)
+        cells = self._sum(usable)
         # Expected events, events, impressions, days of ads, and days, each by weekday.
-        of_days = [np.where(usable, values, 0.0).sum(axis=0) for values in (expected, events, impressions)]
-        weekdays = self.weekdays[3 : days - 3]
+        of_days = [self._sum(np.where(usable, values, 0.0)) for values in (expected, events, impressions)]
+        first = int(self._weekdays[3])
         of_day, seen, base, count, weeks = (
-            np.bincount(weekdays, weights=values, minlength=7).astype(np.float64)
+            np.stack([values[:, (day - first) % 7 :: 7].sum(axis=1) for day in range(7)], axis=1)
             for values in (*of_days, cells, cells > 0)
         )
         measured = of_day > 0
-        of_day, seen, base, count, weeks = (values[measured] for values in (of_day, seen, base, count, weeks))
+        of_day, count, weeks = (np.where(measured, values, 1.0) for values in (of_day, count, weeks))
         noise = _PRICE_NOISE_SD if self.is_price else _NOISE_SD
         variance = self._count_variance(base, of_day) + noise**2 / count + 0.02**2 / weeks
-        log = np.log(np.maximum(seen, 1e-12) / of_day)
-        factors[measured] = np.exp(log * _WEEKDAY_SD**2 / (_WEEKDAY_SD**2 + variance))
-        relative: FloatArray = factors / np.exp(np.log(factors).mean())
+        log = np.where(measured, np.log(np.maximum(seen, 1e-12) / of_day), 0.0)
+        factors = np.exp(log * _WEEKDAY_SD**2 / (_WEEKDAY_SD**2 + variance))
+        relative: FloatArray = factors / np.exp(np.log(factors).mean(axis=1, keepdims=True))
         return relative
 
-    def measure_price_noise(self) -> float:
+    def measure_price_noise(self) -> FloatArray:
         """Return the daily sd of the price, averaged with its default.
 
         The relative deviation of a day from its two neighbors has the variance 1.5 * sd^2 plus that of the impressions.
         """
-        adjusted = self.impressions * self.weekday_factors[self.weekdays]
         near_events = self.events[:, :-2] + self.events[:, 2:]
-        near = adjusted[:, :-2] + adjusted[:, 2:]
-        expected = adjusted[:, 1:-1] * near_events / np.maximum(near, 1e-9)
+        near = self._adjusted[:, :-2] + self._adjusted[:, 2:]
+        expected = self._adjusted[:, 1:-1] * near_events / np.maximum(near, 1e-9)
         complete = (self.impressions[:, :-2] > 0) & (self.impressions[:, 2:] > 0) & (self.impressions[:, 1:-1] > 0)
         usable = complete & (near >= _MIN_NEIGHBOR_IMPRESSIONS) & (expected > 0)
         counted = self._count_variance(self.impressions[:, 1:-1], expected)
@@ -211,70 +199,76 @@ class _Figure:
         default = 1.5 * _PRICE_NOISE_SD**2
         weight = np.where(usable, 1 / (default + counted) ** 2, 0.0)
         deviation = np.where(usable, self.events[:, 1:-1] / np.where(usable, expected, 1.0) - 1, 0.0)
-        variance = max(0.0, float((weight * (deviation**2 - counted)).sum()) / max(1.5 * float(weight.sum()), 1e-12))
+        excess, weights = (self._sum(values.sum(axis=1)) for values in (weight * (deviation**2 - counted), weight))
+        variance = np.maximum(0.0, excess / np.maximum(1.5 * weights, 1e-12))
         # The information about sd^2, relative to days without counting noise; neighbors overlap, so half of it.
-        df = 0.5 * float((weight * default**2).sum())
-        return float(np.sqrt((df * variance + _DEFAULT_DF * _PRICE_NOISE_SD**2) / (df + _DEFAULT_DF)))
+        return _average(variance, 0.5 * weights * default**2, _PRICE_NOISE_SD)
 
-    def measure_memory(self) -> tuple[float, float]:
+    def measure_memory(self) -> tuple[FloatArray, FloatArray]:
         """Return the sd of a day beyond counting without a walk of the usual rate, and the share of it that lasts.
 
         Half the mean squared difference of the rates of two days, without counting, is the white part, plus the lasting
         part times `1 - MEMORY ** lag`, plus half the variance of the walk times the lag. The three are fitted at
         several lags by non-negative least squares, each lag averaged with its default by degrees of freedom.
         """
+        lags = _LAGS[: int(np.searchsorted(_LAGS, self.events.shape[1]))]
+        shapes, accounts = _SHAPES[: len(lags)], len(self._starts)
+        if len(lags) < shapes.shape[1]:
+            return np.full(accounts, _NOISE_SD), np.full(accounts, _LASTING_SHARE)
         default = np.array([(1 - _LASTING_SHARE) * _NOISE_SD**2, _LASTING_SHARE * _NOISE_SD**2, _WALK_SD**2])
         usual = self.events.sum(axis=1, keepdims=True) / np.maximum(self.impressions.sum(axis=1, keepdims=True), 1e-9)
-        expected = self.impressions * self.weekday_factors[self.weekdays] * usual
+        expected = self._adjusted * usual
         usable = expected >= _MIN_DAY_EVENTS
         counted = 1 / np.where(usable, expected, 1.0)
-        relative = np.where(usable, self.events * counted, 1.0)
-        relative, inflation = _without_moves(relative, usable, counted)
-        lags = _LAGS[: int(np.searchsorted(_LAGS, relative.shape[1]))]
-        target = []
-        for lag, expect in zip(lags.tolist(), (_SHAPES[: len(lags)] @ default).tolist(), strict=True):
+        relative, inflation = self._without_moves(np.where(usable, self.events * counted, 1.0), usable, counted)
+        targets = []
+        for lag, expect in zip(lags.tolist(), (shapes @ default).tolist(), strict=True):
             both = usable[:, lag:] & usable[:, :-lag]
             noise = counted[:, lag:] + counted[:, :-lag]
             weight = np.where(both, 1 / (2 * _NOISE_SD**2 + noise) ** 2, 0.0)
             excess = ((relative[:, lag:] - relative[:, :-lag]) ** 2 * inflation - noise) * weight
-            df = float(weight.sum()) * (2 * _NOISE_SD**2) ** 2 / (1 + lag)
-            seen = float(excess.sum()) / max(2 * float(weight.sum()), 1e-12)
-            target.append((df * max(0.0, seen) + _MEMORY_DF * expect) / (df + _MEMORY_DF))
-        if len(lags) < _SHAPES.shape[1]:
-            return _NOISE_SD, _LASTING_SHARE
+            excesses, weights = self._sum(excess.sum(axis=1)), self._sum(weight.sum(axis=1))
+            df = weights * (2 * _NOISE_SD**2) ** 2 / (1 + lag)
+            seen = np.maximum(0.0, excesses / np.maximum(2 * weights, 1e-12))
+            targets.append((df * seen + _MEMORY_DF * expect) / (df + _MEMORY_DF))
         from scipy.optimize import nnls
 
         scale = 1 / np.sqrt(lags)
-        (white, lasting, _), _ = nnls(_SHAPES[: len(lags)] * scale[:, None], np.array(target) * scale)
-        variance = max(white + lasting, _LEAST_NOISE**2)
-        return float(np.sqrt(variance)), lasting / variance
+        fitted = np.array([nnls(shapes * scale[:, None], target * scale)[0] for target in np.array(targets).T])
+        variance = np.maximum(fitted[:, 0] + fitted[:, 1], _LEAST_NOISE**2)
+        return np.sqrt(variance), fitted[:, 1] / variance
 
-    def measure_spread(self, default: float, noise: float) -> float:
+    def _without_moves(
+        self, relative: FloatArray, usable: npt.NDArray[np.bool_], counted: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the relative rates without the moves that all ads share, and what that shrinks their variance by."""
+        weight = np.where(usable, 1 / (_NOISE_SD**2 + counted), 0.0)
+        move = self._sum(weight * (relative - 1)) / np.maximum(self._sum(weight), 1e-9)
+        ads = self._sum(usable)
+        several = np.where(ads > 1, ads, 0.0).sum(axis=1)
+        share = np.where(several > 0, np.where(ads > 1, ads - 1, 0.0).sum(axis=1) / np.maximum(several, 1.0), 1.0)
+        are_many = np.bincount(self._account) >= _MIN_MARKET_ADS
+        moves = np.where(are_many[:, None], move, 0.0)[self._account]
+        return np.where(usable, relative - moves, 1.0), np.where(are_many, 1 / share, 1.0)[self._account, None]
+
+    def measure_spread(self, default: float, noise: FloatArray) -> FloatArray:
         """Return the sd between the usual rates of ads, averaged with `default`."""
         events, impressions = self.events.sum(axis=1), self.impressions.sum(axis=1)
         days = np.count_nonzero(self.impressions > 0, axis=1)
         usable = ((impressions if self.is_price else events) >= self.min_total) & (events > 0)
-        if np.count_nonzero(usable) < 3:
-            return default
-        logs = np.log(events[usable] / impressions[usable])
-        counted = self._count_variance(impressions[usable], events[usable]) + noise**2 / days[usable]
-        variance = max(0.0, float(logs.var(ddof=1) - counted.mean()))
-        df = float(len(logs) - 1)
-        return float(np.sqrt((df * variance + _DEFAULT_DF * default**2) / (df + _DEFAULT_DF)))
+        ads = self._sum(usable)
+        logs = np.log(np.where(usable, events / np.where(usable, impressions, 1.0), 1.0))
+        counted = self._count_variance(impressions, events) + noise[self._account] ** 2 / np.maximum(days, 1)
+        mean = self._sum(logs) / np.maximum(ads, 1)
+        squares = self._sum(np.where(usable, (logs - mean[self._account]) ** 2, 0.0)) / np.maximum(ads - 1, 1)
+        variance = np.maximum(0.0, squares - self._sum(np.where(usable, counted, 0.0)) / np.maximum(ads, 1))
+        return np.where(ads < 3, default, _average(variance, ads - 1, default))
 
 
-def _without_moves(
-    relative: FloatArray, usable: npt.NDArray[np.bool_], counted: FloatArray
-) -> tuple[FloatArray, float]:
-    """Return the relative rates without the moves that all ads share, and what that shrinks their variance by."""
-    if len(relative) < _MIN_MARKET_ADS:
-        return relative, 1.0
-    weight = np.where(usable, 1 / (_NOISE_SD**2 + counted), 0.0)
-    total = weight.sum(axis=0)
-    move = (weight * (relative - 1)).sum(axis=0) / np.maximum(total, 1e-9)
-    ads = np.count_nonzero(usable, axis=0)
-    share = float((ads[ads > 1] - 1).sum() / max(1, ads[ads > 1].sum())) or 1.0
-    return np.where(usable, relative - move, 1.0), 1 / share
+def _average(variance: FloatArray, df: FloatArray, default: float) -> FloatArray:
+    """Return the sd of a variance averaged with that of `default`, by degrees of freedom."""
+    averaged: FloatArray = np.sqrt((df * variance + _DEFAULT_DF * default**2) / (df + _DEFAULT_DF))
+    return averaged
 
 
 def _weekly(values: npt.NDArray[Any]) -> FloatArray:

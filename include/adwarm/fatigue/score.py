@@ -163,15 +163,14 @@ def make_columns(
     table: ScoreTable,
     alarms: AlarmTable | None,
     days: Mapping[str, Iterable[date]],
-    part_of: Mapping[tuple[str, str], str] | None = None,
+    part_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[dict[str, list[Any]], dict[tuple[str, date], tuple[int, int]]]:
     """Return the scores of some accounts and days by column, sorted by account, day and ad, and where each day is.
 
     Args:
         alarms: the alarms of the same panel; None for none.
         days: by account id, the as-of days.
-        part_of: by account and ad id, the keys of creatives; other ads are left out. None for scores that are of no
-            part.
+        part_of: by account and ad id, the keys of creatives; other ads are left out. None for scores of no part.
 
     Returns:
         The values of each field of `FatigueScore`, `baseline` as JSON text; and by account and day, the index of its
@@ -183,7 +182,7 @@ def make_columns(
         is_chosen[first:last, [panel.column(day) for day in days.get(panel.account_ids[first], ())]] = True
     keys = [""] * len(panel.ad_ids)
     if part_of is not None:
-        keys = [part_of.get(key, "") for key in zip(panel.account_ids, panel.ad_ids, strict=True)]
+        keys = [part_of[name].get(ad_id, "") for name, ad_id in zip(panel.account_ids, panel.ad_ids, strict=True)]
         is_chosen &= np.array([bool(key) for key in keys], bool)[:, None]
     ads, columns = np.nonzero(table.is_listed & is_chosen)
     owners = np.searchsorted(panel.account_starts, ads, side="right")

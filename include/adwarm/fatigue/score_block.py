@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from adwarm.fatigue.panel import CLICKS, LINK_CLICKS, AdPanel, BoolArray, FloatArray
+from adwarm.fatigue.panel import AdPanel, BoolArray, FloatArray
 from adwarm.fatigue.prior import PRICE_DISPERSION, AccountPrior
 from adwarm.fatigue.usual import (
     ALGORITHM_CURVE,
@@ -31,8 +31,6 @@ from adwarm.fatigue.usual import (
 from adwarm.model.fatigue_score import FLAGS
 from adwarm.settings import FatigueSettings
 
-CLICK_KINDS: Final = (None, CLICKS, LINK_CLICKS)
-"""By clicks code."""
 MAX_PLAUSIBLE_CTR: Final = 0.10
 """A higher click-through rate counts as an error in the data."""
 NOTABLE_FREQUENCY: Final = 20.0
@@ -57,7 +55,6 @@ BUDGET_RATIO: Final = 2.0
 """Spend a day, as a multiple of the week before, that is flagged as a change of the budget."""
 QUALITY_IMPRESSIONS: Final = 1_000.0
 _DAMPED_FROM: Final = 1.5
-_CLICKS, _LINKS = CLICK_KINDS.index(CLICKS), CLICK_KINDS.index(LINK_CLICKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,33 +157,33 @@ class ScoreBlock:
         )
 
     @cached_property
-    def clicks(self) -> Change:
-        """The change of the click-through rate, of the kind of clicks that can be compared."""
-        return self._clicks_and_kind[0]
-
-    @cached_property
-    def clicks_from(self) -> IndexArray:
-        """Index in `CLICK_KINDS` of the kind that is compared."""
-        return self._clicks_and_kind[1]
-
-    @cached_property
-    def _clicks_and_kind(self) -> tuple[Change, IndexArray]:
+    def _click_changes(self) -> tuple[Change, Change]:
+        """The changes of all clicks, and of those on the link; the same where all clicks are complete."""
         prior = RatePrior(
             mean=_as_column([np.nan if item.ctr_mean is None else item.ctr_mean for item in self.priors]),
             spread=_as_column([item.ctr_spread for item in self.priors]),
             noise=_as_column([item.noise_sd * item.noise_factor**0.5 for item in self.priors]),
         )
         weekdays = np.array([item.ctr_weekdays for item in self.priors]).reshape(-1, 7)
-        everything, links = self.panel.clicks_of_all_kinds
-        change = self._compare(everything, prior, weekdays, is_price=False)
-        own = _as_column([float(_CLICKS if kind == CLICKS else _LINKS) for kind in self.panel.clicks_from])
-        if self.panel.all_clicks is None:
-            return change, np.where(change.is_comparable, own, 0).astype(np.int64)
-        other = self._compare(links, prior, weekdays, is_price=False)
-        use = ~change.is_comparable & other.is_comparable
+        if self.panel.all_clicks is None or self.panel.link_clicks is None:
+            return (self._compare(self.panel.clicks, prior, weekdays, is_price=False),) * 2
+        kinds = self.panel.all_clicks, self.panel.link_clicks
+        every, links = (self._compare(clicks, prior, weekdays, is_price=False) for clicks in kinds)
+        return every, links
+
+    @cached_property
+    def uses_links(self) -> BoolArray:
+        """Whether only clicks on the link can be compared."""
+        every, links = self._click_changes
+        uses_links: BoolArray = ~every.is_comparable & links.is_comparable
+        return uses_links
+
+    @cached_property
+    def clicks(self) -> Change:
+        """The change of the click-through rate, of the kind of clicks that can be compared."""
+        every, links = self._click_changes
         names = [field.name for field in fields(Change)]
-        merged = Change(*(np.where(use, getattr(other, name), getattr(change, name)) for name in names))
-        return merged, np.where(use, _LINKS, np.where(change.is_comparable, _CLICKS, 0))
+        return Change(*(np.where(self.uses_links, getattr(links, name), getattr(every, name)) for name in names))
 
     @cached_property
     def price(self) -> Change:
@@ -245,7 +242,7 @@ class ScoreBlock:
         """Creative, audience and algorithm, 0 to 100; nan where unknown or pending."""
         parts = (CREATIVE_CURVE(-self.clicks.change), AUDIENCE_CURVE(self.frequency), self._algorithm())
         creative, audience, algorithm = (np.where(self.has_enough, part, np.nan) for part in parts)
-        return np.where(self.clicks_from > 0, creative, np.nan), audience, algorithm
+        return np.where(self.clicks.is_comparable, creative, np.nan), audience, algorithm
 
     @cached_property
     def loss(self) -> FloatArray:
@@ -255,7 +252,7 @@ class ScoreBlock:
         """
         price = np.where(np.isfinite(self.price.change), self.price.change, 0.0)
         loss = 1 - (1 + self.clicks.change) / (1 + price)
-        return np.where(self.has_enough & (self.clicks_from > 0), loss, np.nan)
+        return np.where(self.has_enough & self.clicks.is_comparable, loss, np.nan)
 
     def _algorithm(self) -> FloatArray:
         """Return the score of the price, up to halved when delivery grew by half or more: a larger budget costs more.
@@ -285,7 +282,7 @@ class ScoreBlock:
     def measure_trend(self) -> tuple[FloatArray, FloatArray]:
         """Return the percentage points of clicks that are lost a day, and the standard error of that."""
         losses = np.where(np.isfinite(self.total), 100 * self.loss, np.nan)
-        return measure_slopes(losses, self.clicks_from + 10.0 * np.isfinite(self.price.change))
+        return measure_slopes(losses, self.uses_links + 2.0 * np.isfinite(self.price.change))
 
     @cached_property
     def month_ctr(self) -> FloatArray:
@@ -332,17 +329,16 @@ class ScoreBlock:
     def flags(self) -> dict[str, BoolArray]:
         """What was missing, looked wrong or changed, by name, in the order of `FLAGS`."""
         implausible = np.fmax(self.clicks.recent, self.clicks.past) > MAX_PLAUSIBLE_CTR
-        uses_links = self.clicks_from == _LINKS
         flags = {
             "audience_changed": self._audience_changed(),
             "budget_changed": self._budget_changed(),
-            "clicks_missing": uses_links | (self.clicks.known_days < self.age_days),
+            "clicks_missing": self.uses_links | (self.clicks.known_days < self.age_days),
             "ctr_implausible": implausible,
             "frequency_missing": np.isnan(self.frequency),
             "frequency_notable": self.frequency > NOTABLE_FREQUENCY,
             "history_missing": self.history_missing,
             "impressions_missing": self.lacks_impressions,
-            "link_clicks_used": uses_links,
+            "link_clicks_used": self.uses_links,
             "spend_missing": self.price.known_days < self.age_days,
             "suspended": self._is_suspended(),
         }
@@ -382,7 +378,7 @@ class ScoreBlock:
         impressions, days = self.recent.impressions, np.maximum(1.0, self.age_days)
         quality = 0.4 * np.minimum(1.0, self.age_days / self.span)
         quality += 0.4 * impressions / (impressions + QUALITY_IMPRESSIONS) + 0.2 * np.isfinite(self.frequency)
-        clicked = self.clicks.known_days / days * np.where(self.clicks_from == _LINKS, 0.5, 1.0)
+        clicked = self.clicks.known_days / days * np.where(self.uses_links, 0.5, 1.0)
         quality *= 1 - 0.25 * (1 - clicked) - 0.25 * (1 - self.price.known_days / days)
         halved = self.flags["ctr_implausible"] | self.flags["impressions_missing"]
         return np.where(halved, quality / 2, quality)

@@ -60,7 +60,7 @@ def _first_days(panel: AdPanel, days: int) -> AdPanel:
 
 def _ads(panel: AdPanel, order: list[int]) -> AdPanel:
     figures = ("impressions", "clicks", "spend", "results", "is_stored")
-    names = ("account_ids", "ad_ids", "clicks_from")
+    names = ("account_ids", "ad_ids")
     return replace(
         panel,
         **{name: getattr(panel, name)[order] for name in figures},

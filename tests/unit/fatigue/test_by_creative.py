@@ -158,9 +158,10 @@ def test_the_frequency_of_a_creative() -> None:
         for ad, shown in (("1", "100"), ("2", "300"), ("3", "50"))
         for back in (0, 1, 9)
     ]
-    rows = parse_rows(fatigue_scores.to_text_table(ColumnTable.from_rows(listed)))
+    table = fatigue_scores.to_text_table(ColumnTable.from_rows(listed))
+    rows = parse_rows(ACCOUNT, table, Window(LAST_DAY - timedelta(days=9), LAST_DAY))
     part_of = {"1": "creative-9", "2": "creative-9", "4": "creative-8"}
     frequency_of = add_frequencies({"1": 4.0, "2": 2.0, "3": 3.0}, part_of, rows, LAST_DAY)
-    assert frequency_of == {"1": 4.0, "2": 2.0, "3": 3.0, "creative-9": 800 / (200 / 4 + 600 / 2)}
+    assert frequency_of == {"creative-9": 800 / (200 / 4 + 600 / 2)}
     assert add_frequencies({"1": 2.0, "2": 2.0}, part_of, rows, LAST_DAY)["creative-9"] == 2.0
-    assert "creative-9" not in add_frequencies({"3": 3.0}, part_of, rows, LAST_DAY)
+    assert add_frequencies({"3": 3.0}, part_of, rows, LAST_DAY) == {}

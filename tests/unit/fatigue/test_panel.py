@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.fatigue.panel import FIELDS, AdPanel, cut_panel, round_figures
-from adwarm.fatigue.panel_rows import parse_rows
+from adwarm.fatigue.panel_rows import AdRows, parse_rows
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import ColumnTable
+from adwarm.model import ColumnTable, Window
 from tests.support.fatigue_scores import to_text_table
 
 FIRST = date(2026, 11, 1)
 DAYS = 10
 LAST = FIRST + timedelta(days=DAYS - 1)
+ROWS = Window(FIRST - timedelta(days=4), LAST + timedelta(days=4))
 
 
 def _row(day: int = 0, ad: str = "7", **values: Any) -> dict[str, Any]:
@@ -31,7 +32,8 @@ def read_panel(
     tables: Mapping[str, ColumnTable], *span: date, stored: Mapping[str, list[date]] | None = None
 ) -> AdPanel:
     """Return the panel of tables of rows by account."""
-    return cut_panel({name: parse_rows(to_text_table(table)) for name, table in tables.items()}, *span, stored)
+    parts = [parse_rows(name, to_text_table(table), ROWS) for name, table in sorted(tables.items())]
+    return cut_panel(AdRows.join(parts), Window(*span), stored)
 
 
 def _panel(*rows: dict[str, Any], stored: list[date] | None = None) -> AdPanel:
@@ -86,15 +88,14 @@ def test_the_kind_of_clicks_is_that_of_the_first_day() -> None:
         _row(1, impressions="100", inline_link_clicks="4", clicks="9"),
         _row(2, impressions="100", clicks="8"),
     )
-    assert panel.clicks_from == ("inline_link_clicks",)
     assert panel.clicks[0, :2].tolist() == [3, 4]
     assert np.isnan(panel.clicks[0, 2])
     assert panel.all_clicks is not None
     assert np.isnan(panel.all_clicks[0, 0])
     assert panel.all_clicks[0, 1:3].tolist() == [9, 8]
     complete = _panel(_row(0, impressions="100", inline_link_clicks="3", clicks="9"))
-    assert (complete.clicks_from, complete.all_clicks, complete.clicks[0, 0]) == (("clicks",), None, 9)
-    assert _panel(_row(0, impressions="100")).clicks_from == ("",)
+    assert (complete.all_clicks, complete.clicks[0, 0]) == (None, 9)
+    assert np.isnan(_panel(_row(0, impressions="100")).clicks[0, 0])
 
 
 def test_names_are_those_of_the_day() -> None:
@@ -127,7 +128,7 @@ def test_an_invalid_number_is_named(subtests: pytest.Subtests) -> None:
         for name in ("impressions", "clicks", "inline_link_clicks", "spend"):
             with subtests.test(value=value, name=name):
                 rows = [_row(**{"impressions": "1", name: "1"}), _row(0, "8", **{"impressions": "5", name: value})]
-                found = parse_rows(to_text_table(ColumnTable.from_rows(rows)))
+                found = parse_rows("act_1", to_text_table(ColumnTable.from_rows(rows)), ROWS)
                 (reason,) = found.left_out
                 assert re.search(rf"ad 8: {name} is .*, not a number of 0 or more", reason)
                 panel = _panel(*rows)
@@ -164,13 +165,15 @@ def test_accounts_are_read_together_as_alone() -> None:
     }
     both = read_panel(tables, FIRST, LAST)
     assert (both.account_ids, both.account_starts.tolist()) == (("act_1", "act_2"), [0, 1])
-    assert both.clicks_from == ("clicks", "inline_link_clicks")
+    assert both.clicks[:, 0].tolist() == [1, 1]
     for number, name in enumerate(both.account_ids):
         alone = read_panel({name: tables[name]}, FIRST, LAST)
         np.testing.assert_array_equal(both.clicks[number], alone.clicks[0])
         np.testing.assert_array_equal(both.impressions[number], alone.impressions[0])
         np.testing.assert_array_equal(both.names[number], alone.names[0])  # type: ignore[index]
-    assert read_panel({}, FIRST, LAST).impressions.shape == (0, DAYS)
+    assert read_panel({"act_3": tables["act_3"]}, FIRST, LAST).impressions.shape == (0, DAYS)
+    parts = [parse_rows(name, to_text_table(table), ROWS) for name, table in sorted(tables.items())]
+    assert cut_panel(AdRows.join(parts), Window(FIRST, LAST), {"act_2": []}).account_ids == ("act_2",)
 
 
 @given(seed=st.integers(0, 1_000))
@@ -206,7 +209,7 @@ def test_a_span_cut_of_parsed_rows_equals_its_rows_read_alone(seed: int) -> None
     first, last = sorted(draw.sample(range(DAYS), 2))
     span = FIRST + timedelta(days=first), FIRST + timedelta(days=last)
     stored = [FIRST + timedelta(days=day) for day in range(DAYS) if draw.random() < 0.8]
-    parsed = {"act_1": parse_rows(to_text_table(ColumnTable.from_rows(rows)))}
+    parsed = parse_rows("act_1", to_text_table(ColumnTable.from_rows(rows)), ROWS)
 
     def read_alone(days: list[date] | None) -> AdPanel:
         texts = {str(span[0] + timedelta(days=day)) for day in range(last - first + 1)}
@@ -214,9 +217,9 @@ def test_a_span_cut_of_parsed_rows_equals_its_rows_read_alone(seed: int) -> None
         table = ColumnTable.from_rows([row for row in rows if row["date_start"] in texts])
         return read_panel({"act_1": table}, *span, stored={"act_1": stored})
 
-    whole = cut_panel(parsed, *span, {"act_1": stored})
-    strict = cut_panel(parsed, *span, {"act_1": stored}, stored_only=True)
-    figures = ("ad_ids", "impressions", "clicks", "spend", "results", "is_stored", "clicks_from")
+    whole = cut_panel(parsed, Window(*span), {"act_1": stored})
+    strict = cut_panel(parsed, Window(*span), {"act_1": stored}, stored_only=True)
+    figures = ("ad_ids", "impressions", "clicks", "spend", "results", "is_stored")
     for cut, alone, names in (
         (whole, read_alone(None), tuple(AdPanel.__dataclass_fields__)),
         (strict, read_alone(stored), figures),

@@ -40,7 +40,6 @@ def _account(
         spend=impressions / 1000 * price,
         results=empty_figures(ads, DAYS),
         is_stored=np.ones((ads, DAYS), bool),
-        clicks_from=("clicks",) * ads,
     )
 
 

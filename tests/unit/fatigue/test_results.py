@@ -9,7 +9,7 @@ from adwarm.fatigue.panel import FloatArray
 from adwarm.fatigue.panel_rows import count_results, parse_rows
 from adwarm.model import ColumnTable
 from tests.support.fatigue_scores import to_text_table
-from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, _row, read_panel
+from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, ROWS, _row, read_panel
 
 
 def _results(*rows: dict[str, Any]) -> FloatArray:
@@ -69,7 +69,7 @@ def test_results_of_another_indicator_are_not_compared() -> None:
 
 def test_an_invalid_plain_number_is_named() -> None:
     """A number of results below zero is an error in the data: the row is left out, with its reason."""
-    found = parse_rows(to_text_table(ColumnTable.from_rows([_row(0, conversions="-1", impressions="5")])))
+    found = parse_rows("1", to_text_table(ColumnTable.from_rows([_row(0, conversions="-1", impressions="5")])), ROWS)
     assert "ad 7: conversions is '-1'" in found.left_out[0]
     assert not found.states_results.any()
 

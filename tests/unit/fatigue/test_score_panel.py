@@ -44,7 +44,6 @@ def _panel(ads: int = 1, seed: int = 0, days: int = DAYS) -> AdPanel:
         spend=np.round(impressions * 0.006 * np.exp(rng.normal(0, 0.08, (ads, days))), 2),
         results=rng.binomial(clicks.astype(int), 0.05).astype(float),
         is_stored=np.ones((ads, days), bool),
-        clicks_from=("clicks",) * ads,
     )
 
 
@@ -150,9 +149,7 @@ def test_any_exchange_rate_gives_the_same_scores(seed: int, factor: float) -> No
 
 def _slice(panel: AdPanel, ads: Any) -> AdPanel:
     chosen = np.arange(len(panel.ad_ids))[ads]
-    names = {
-        name: tuple(getattr(panel, name)[ad] for ad in chosen) for name in ("account_ids", "ad_ids", "clicks_from")
-    }
+    names = {name: tuple(getattr(panel, name)[ad] for ad in chosen) for name in ("account_ids", "ad_ids")}
     return replace(panel, **names, **{name: getattr(panel, name)[chosen] for name in (*FIGURES, "is_stored")})
 
 
