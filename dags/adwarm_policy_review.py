@@ -13,7 +13,7 @@ A review page and JSON, a row in `policy_review`, and after an approval another 
 #### Knobs
 The form, and `ADWARM_ALERTS__WEEKLY_DIGEST`.
 #### Failure modes
-Too short a log fails the task `review`, whose log says how many weeks are missing. The live forecast stays.
+Too short a log ends with the result `too_little_log`: the task's log says what a review needs. The live forecast stays.
 """
 
 from datetime import timedelta
