@@ -1,12 +1,11 @@
 """The generated blocks of the commands page: usage, arguments and options of each command."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
 
-from adwarm.cli.app import app
+from adwarm.cli.app import app, describe_value
 from reference_pages.markdown import described, table, value
 
 
@@ -46,9 +45,7 @@ def _is_option(param: Any) -> bool:
 
 
 def _metavar(param: Any) -> str:
-    annotation = param.type_descriptor.annotation
-    kinds = {int: "N", float: "N", Path: "FILE"}
-    return str(param.metavar or kinds.get(annotation) or "TEXT")
+    return str(param.metavar or describe_value(param))
 
 
 def _label(param: Any) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.home import absolute_path
-from adwarm.foundation.wording import format_count
+from adwarm.foundation.wording import format_count, format_part
 from adwarm.model import ColumnTable, QuerySpec, Window, normalize_account_id
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
@@ -136,7 +136,7 @@ def _describe(missing: dict[str, dict[str, str]], window: Window) -> str:
     account, days = next(iter(missing.items()))
     (day, what), others = next(iter(days.items())), len(missing) - 1
     more = f", and days of {format_count(others, 'other account')}" if others else ""
-    return f"{len(days)} of {format_count(len(window), 'day')} of {account} are missing, the first {day}: {what}{more}"
+    return f"{account} lacks {format_part(len(days), len(window), 'day')}, the first {day}: {what}{more}"
 
 
 def _read_account(context: Context, account: str, states: dict[date, PartitionState], window: Window) -> ColumnTable:

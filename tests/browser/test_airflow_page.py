@@ -219,7 +219,7 @@ def test_outage_of_the_platform(installation: Installation, open_page: OpenPage)
     assert stack.run_state(DAG, RUN) == "success", stack.tasks(DAG, RUN)
     now = installation.show_tab(page, "Now")
     assert "Stuck" not in now.locator("#headline").inner_text()
-    now.locator("#jobs").get_by_text(f"of {KEYS} reports are fresh").wait_for()
+    now.locator("#jobs").get_by_text(f"all {KEYS} reports fresh").wait_for()
 
     page.goto(f"{stack.url}/dags/{DAG}/runs/{RUN}/plugin/adwarm-run")
     page.frame_locator("iframe").locator("#keys tbody tr").first.wait_for()

@@ -131,7 +131,7 @@ def test_duckdb_reads_the_same(context: Context, duck: duckdb.DuckDBPyConnection
 def test_missing_days_are_no_data_unless_allowed(context: Context) -> None:
     """A day that is not stored, or not whole, is an error that names it; with the permission a warning."""
     _store(context, "act_2", [_row("act_2", DAYS[0], 1)], 3, missing="ad 2: denied")
-    message = r"1 of 4 days of act_1 are missing, the first 2026-10-04: not stored, and days of 1 other account"
+    message = r"act_1 lacks 1 of 4 days, the first 2026-10-04: not stored, and days of 1 other account"
     with pytest.raises(NotReady, match=message):
         load_days(["act_1", "act_2"], DAYS[0], "2026-10-04", context=context)
     with pytest.warns(ReportWarning, match=message) as given:
@@ -139,7 +139,7 @@ def test_missing_days_are_no_data_unless_allowed(context: Context) -> None:
     assert (len(given), len(frame), Path(given[0].filename).name) == (1, 11, Path(__file__).name)
     lacks = {"2026-10-01": "ad 2: denied", "2026-10-04": "not stored"}
     assert frame.attrs["adwarm"]["missing"] == {"act_1": {"2026-10-04": "not stored"}, "act_2": lacks}
-    with pytest.raises(NotReady, match="3 of 3 days of act_3"):
+    with pytest.raises(NotReady, match="act_3 lacks all 3 days"):
         load_days("act_3", DAYS[0], DAYS[-1], context=context)
     with pytest.warns(ReportWarning):
         nothing = load_days("act_3", DAYS[0], DAYS[-1], allow_partial=True, context=context)

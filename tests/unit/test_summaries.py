@@ -76,7 +76,7 @@ CASES: list[tuple[Any, str]] = [
         StrategyPlanSummary("dag/1"),
         "nothing is planned",
     ),
-    (_job(16, 15, 1, 20), "15 of 16 reports are fresh, 1 failed; 20 requests"),
+    (_job(16, 15, 1, 20), "15 of 16 reports fresh, 1 failed; 20 requests"),
     (_job(0, 0, 0, 0), "nothing was planned, so nothing was fetched"),
     (
         WarmOutcomes(3, 1, 5),

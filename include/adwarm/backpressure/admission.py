@@ -55,6 +55,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
+from adwarm.foundation.wording import format_duration
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
 log = logging.getLogger(__name__)
@@ -319,5 +320,6 @@ def _sleep_or_give_up(wait: Wait, clock: Clock, deadline: datetime, call: CallRe
     until = add_seconds(clock.now(), wait.seconds)
     if until > deadline:
         reason = call.describe_limit(wait.reason, wait.scope or "")
-        raise NotAdmitted(f"{reason}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
+        reason = f"{reason}; try again in {format_duration(wait.seconds)}"
+        raise NotAdmitted(reason, scope=wait.scope, until=until, retry_after=wait.seconds)
     clock.sleep(max(wait.seconds, _SHORTEST_SLEEP_SECONDS))

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure.admission import Wait
 from adwarm.foundation.clock import Clock
+from adwarm.foundation.wording import format_count
 from adwarm.model import Priority
 from adwarm.settings import BackpressureSettings
 from adwarm.store import capacity
@@ -140,7 +141,7 @@ class MachineGuard:
                 self._calls += 1
                 self._most_calls = max(self._most_calls, self._calls)
                 return None
-        return Wait(WAIT_SECONDS, f"{describe_load(load)}: {describe_limit(load)}", self.scope)
+        return Wait(WAIT_SECONDS, f"{describe_load(load)}; {describe_limit(load)}", self.scope)
 
     def end(self) -> None:
         """Count a call that has ended."""
@@ -155,7 +156,7 @@ class MachineGuard:
         if load is None or not _is_fresh(load, now):
             load = self._renew(now)
         if before is not None and before.limit != load.limit:
-            log.warning("%s: %s", describe_load(load), describe_limit(load))
+            log.warning("%s; %s", describe_load(load), describe_limit(load))
         self._load, self._most_calls = load, self._calls
         return load
 
@@ -220,12 +221,13 @@ def list_machines(engine: Engine, now: datetime) -> list[MachineStatus]:
 
 def describe_load(load: MachineLoad) -> str:
     """Return the reading in words."""
-    cpu = "" if load.cpu_percent is None else f", its processors at {load.cpu_percent:.0f} %"
-    return f"memory of {load.machine} is at {load.memory_percent:.0f} %{cpu}"
+    cpu = "" if load.cpu_percent is None else f", processors {load.cpu_percent:.0f} %"
+    state = "is overloaded" if load.is_high else "is not overloaded" if load.limit is None else "was just overloaded"
+    return f"the machine {load.machine} {state} (memory {load.memory_percent:.0f} %{cpu})"
 
 
 def describe_limit(load: MachineLoad) -> str:
     """Return the limit in words."""
     if load.limit is None:
         return "its calls are not limited"
-    return f"at most {load.limit} of its calls at a time; critical ones pass"
+    return f"it may make {format_count(load.limit, 'call')} at a time, and those that a reader waits for"

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from adwarm.cli.terminal import print_error, print_unexpected_error, print_usage_error, show_version
 from adwarm.foundation.clock import SystemClock, bound_waits_together
@@ -70,6 +70,17 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 """Every command by the panel of the help that lists it, the most used first: where it is, and its line there."""
 UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]  # typer publishes no base class
 """What typer raises for a command line that it cannot read."""
+
+
+def describe_value(param: Any, _: Any = None) -> str:
+    """Return what help writes for a value, such as `FILE`: nothing for a flag or an argument, whose name says it."""
+    if param.param_type_name == "argument" or param.is_flag:
+        return ""
+    return {int: "N", float: "N", Path: "FILE"}.get(param.type_descriptor.annotation, "TEXT")
+
+
+for _kind in (TyperArgument, TyperOption):
+    _kind.display_type = describe_value  # type: ignore[assignment, method-assign]  # typer would write the type of Python
 
 
 def describe_unexpected_error(error: Exception) -> tuple[str, Path | None]:
@@ -173,7 +184,6 @@ app = typer.Typer(
     name="adwarm",
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=_MARKUP,
 )

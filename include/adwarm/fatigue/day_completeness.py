@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 
 from adwarm.fetch_plan import HISTORY_DAYS
 from adwarm.foundation.local_time import local_midnight
-from adwarm.foundation.wording import format_count, format_some
+from adwarm.foundation.wording import format_part, format_some
 from adwarm.model import Account, Window
 from adwarm.store import Context, accounts, partitions, scores
 from adwarm.store.partitions import PartitionState
@@ -44,7 +44,7 @@ class DayCompleteness:
         return {"day": self.day.isoformat(), "accounts": self.accounts, "complete": self.complete}
 
     def __str__(self) -> str:
-        text = f"{self.day}: {self.complete:,} of {format_count(self.accounts, 'active account')} complete and scored"
+        text = f"{self.day}: {format_part(self.complete, self.accounts, 'active account')} complete and scored"
         return f"{text}; still waiting: {format_some(self.waiting, 3)}" if self.waiting else text
 
 

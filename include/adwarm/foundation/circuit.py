@@ -44,6 +44,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from adwarm.foundation.wording import format_part
+
 _INTERVALS = 10
 _MAX_ACCOUNTS_PER_INTERVAL = 16
 """Failing accounts named per interval; a failure of a further account counts as an account of its own."""
@@ -266,7 +268,7 @@ class Breaker(msgspec.Struct, frozen=True):
         if calls < rules.min_calls or not is_failing or accounts < rules.min_accounts:
             return self
         whose = f" of {accounts} accounts or more" if are_named else ""
-        return self._opened(rules, now, f"{failures} of {calls} calls{whose} failed in {seconds:.0f} s")
+        return self._opened(rules, now, f"{format_part(failures, calls, 'call')}{whose} failed in {seconds:.0f} s")
 
     def _with_failed_probe(self, rules: BreakerRules, now: float, ticket: str, account: str | None) -> "Breaker":
         failed = tuple(dict.fromkeys((*self.failed_probe_accounts, account or ticket)))

@@ -21,7 +21,9 @@ __all__ = [
     "format_count",
     "format_csv",
     "format_duration",
+    "format_part",
     "format_plain",
+    "format_sentence",
     "format_some",
     "format_utc",
     "format_visible",
@@ -48,6 +50,14 @@ def format_count(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def format_part(part: int, whole: int, noun: str) -> str:
+    """Return how many of all there are, such as `3 of 12 days`; `all 12 days` when it is each of them."""
+    count = format_count(whole, noun)
+    if part != whole:
+        return f"{part:,} of {count}"
+    return f"all {count}" if whole > 1 else count
+
+
 def format_some(names: Sequence[str], shown: int, separator: str = ", ") -> str:
     """Return the first names and how many more there are, such as `act_1, act_2 and 14 more`; `none` without names."""
     if not names:
@@ -55,6 +65,12 @@ def format_some(names: Sequence[str], shown: int, separator: str = ", ") -> str:
     more = len(names) - shown
     text = separator.join(names[:shown])
     return f"{text} and {more:,} more" if more > 0 else text
+
+
+def format_sentence(text: str) -> str:
+    """Return a text that begins with a capital letter, unless it begins with an id, a name or code."""
+    is_word = text.partition(" ")[0].rstrip(",.:;").replace("-", "").isalpha()
+    return f"{text[:1].upper()}{text[1:]}" if is_word else text
 
 
 def format_bytes(count: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_FIELDS, REQUEST_ID
 from adwarm.access_log.named_groups import GroupPattern
+from adwarm.foundation.wording import format_part
 from adwarm.log_check import column_values as kinds
 from adwarm.log_check.column_values import FORMATS, MOST, Column
 from adwarm.log_check.path_patterns import END
@@ -84,7 +85,7 @@ def propose_lines(texts: Sequence[str], settings: AccessLogSettings) -> Proposal
     proposal.values["pattern"] = pattern
     read = len(GroupPattern(pattern).read(texts)[0])
     proposal.notes[:] = [
-        f"a pattern that reads {read:,} of {len(texts):,} lines seen is in the command below",
+        f"a pattern that reads {format_part(read, len(texts), 'line')} seen is in the command below",
         *(note.replace("LOG__WHERE", "LOG__PATTERN") for note in proposal.notes if "paths seen" not in note),
     ]
     proposal.values |= {"timestamp_format": lines.format} if lines.format else {}

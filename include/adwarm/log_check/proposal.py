@@ -14,6 +14,7 @@ from adwarm.access_log.open_rules import to_text
 from adwarm.access_log.timestamps import INVALID, TimestampRules, parse_values
 from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.wording import format_part
 from adwarm.log_check import column_values as kinds
 from adwarm.log_check.column_values import MOST, Column
 from adwarm.log_check.path_patterns import PathPattern, propose_path_pattern, propose_text_pattern
@@ -365,9 +366,8 @@ class _Finder:
         if not self._is_web_log:
             self._chosen["path"] = column.name
         _, read = GroupPattern(pattern.pattern).read([*map(str, column.present)])
-        self._proposal.notes.append(
-            f"a pattern that reads {pattern.matched} of {len(column.present)} paths seen is in the command below"
-        )
+        paths = format_part(pattern.matched, len(column.present), "path")
+        self._proposal.notes.append(f"a pattern that reads {paths} seen is in the command below")
         if "account_id" in fields and not pattern.is_account:
             self._propose_accounts(column.name, read["account_id"])
         if "date_range" in fields and not pattern.has_range:

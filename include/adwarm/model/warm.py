@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from adwarm.foundation.wording import format_count
+from adwarm.foundation.wording import format_count, format_part
 from adwarm.model.policy import Mode, WarmReason
 from adwarm_client.keys import Priority, ReportKey
 
@@ -125,7 +125,7 @@ class Job:
     def __str__(self) -> str:
         if not self.total:
             return "nothing was planned, so nothing was fetched"
-        reports = f"{self.done:,} of {format_count(self.total, 'report')} are fresh, {self.failed:,} failed"
+        reports = f"{format_part(self.done, self.total, 'report')} fresh, {self.failed:,} failed"
         return f"{reports}; {format_count(self.requests, 'request')}"
 
     def is_over(self, now: datetime) -> bool:

@@ -18,7 +18,14 @@ from starlette.responses import Response
 from adwarm import charts
 from adwarm.charts import load_templates
 from adwarm.fatigue.recommendation import format_loss
-from adwarm.foundation.wording import describe_scope, format_ago, format_bytes, format_duration, format_visible
+from adwarm.foundation.wording import (
+    describe_scope,
+    format_ago,
+    format_bytes,
+    format_duration,
+    format_sentence,
+    format_visible,
+)
 from adwarm.planning.explanations import format_percent
 
 _ERROR_KINDS: Final = {
@@ -93,6 +100,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "number": format_number,
     "about": format_about,
     "visible": format_visible,
+    "sentence": format_sentence,
     "share": format_share,
     "loss": format_loss,
     "time": format_time,

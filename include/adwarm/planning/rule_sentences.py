@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from adwarm.foundation.wording import format_duration, format_some, format_utc
+from adwarm.foundation.wording import format_duration, format_sentence, format_some, format_utc
 from adwarm.planning.explanations import format_amount, format_percent
 from adwarm.planning.recommendation import Recommendation
 from adwarm.planning.rules import LEFT_OUT, MORE, RULES, Rule
@@ -99,7 +99,7 @@ def _fill(sentence: str, facts: KeyFacts) -> str:
 def _fill_step(step: str, rule: Rule, facts: KeyFacts) -> str:
     text = _fill(rule.sentence, facts)
     more = _fill(MORE.get(step, "") if rule.advice else "", facts)
-    return f"{text[:1].upper()}{text[1:]}.{more}"
+    return f"{format_sentence(text)}.{more}"
 
 
 class _Words:
@@ -144,7 +144,7 @@ class _Words:
         by = f" by the strategy {row.strategy!r}" if row.strategy else ""
         worth = f", worth {format_amount(row.benefit)} calls at a price of {format_amount(row.price)}"
         why = str(row.explanation.get("why") or "")
-        sentence = f" {why[:1].upper()}{why[1:]}." if why else ""
+        sentence = f" {format_sentence(why)}." if why else ""
         what = f"{row.status}, reason {str(row.reason).replace('_', ' ')}{by}{due}{worth}"
         return f"The run {row.run_id}, decided at {format_utc(row.decided_at)}, has it: {what}.{sentence}"
 

@@ -14,7 +14,7 @@ from adwarm.fetch_plan import RequestCost
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.cron import find_latest
 from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.wording import format_count
+from adwarm.foundation.wording import format_count, format_part
 from adwarm.model import Mode, ReportKey, Strategy, WarmReason
 from adwarm.planning.recommendation import MAX_LISTED_CUTS, Recommendation, batch_by_account, save_batches
 from adwarm.planning.rule_sentences import leave_out
@@ -122,7 +122,7 @@ class StrategyPlanSummary:
 
 def _describe_counts(name: str, counts: Mapping[str, int], recheck_at: datetime | None) -> str:
     total = sum(counts[what] for what in ("planned", "fresh", "cut", "in_flight", "tried")) + counts.get("stopped", 0)
-    reports = f"{counts['planned']:,} of {format_count(total, 'report')}"
+    reports = format_part(counts["planned"], total, "report")
     tasks = f" in {format_count(counts['tasks'], 'task')}" if counts["tasks"] else ""
     elsewhere = f", {counts['in_flight']:,} being fetched by another run" if counts["in_flight"] else ""
     elsewhere += f", {counts['stopped']:,} left out while it is stopped" if counts.get("stopped") else ""

@@ -35,6 +35,7 @@ from adwarm.foundation.wording import (
     format_ago,
     format_count,
     format_duration,
+    format_sentence,
     format_utc,
     format_visible,
 )
@@ -277,7 +278,7 @@ def _describe_hits(situation: Situation) -> str:
         return "Nobody opened a report through adwarm in the last 24 hours."
     opens = format_count(situation.first_opens, "first open", "first opens")
     share = format_percent(ratio)
-    return f"{share[:1].upper()}{share[1:]} of {opens} in the last 24 hours found a fresh report."
+    return f"{format_sentence(share)} of {opens} in the last 24 hours found a fresh report."
 
 
 _RULES: Final[tuple[Callable[[Situation, datetime], Headline | None], ...]] = (

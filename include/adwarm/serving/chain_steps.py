@@ -11,7 +11,7 @@ from functools import cache
 from hashlib import sha256
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
-from adwarm.foundation.wording import format_count
+from adwarm.foundation.wording import format_part
 from adwarm.model import (
     CallCause,
     CauseKind,
@@ -235,7 +235,7 @@ def read_partitions(reader: Reader, key: ReportKey, *, with_document: bool = Tru
     states = partitions.list_states(context.engine, key.account_id, query.spec.hash, window)
     lacking = [day for day in window.days() if day not in states]
     if lacking:
-        raise NotFound(f"{len(lacking)} of {format_count(len(window), 'day')} are not stored, the first {lacking[0]}")
+        raise NotFound(f"not stored: {format_part(len(lacking), len(window), 'day')}, the first {lacking[0]}")
     oldest = min(state.fetched_at for state in states.values())
     unique = None if len(window) == 1 else _describe_unique(query.spec, window)
     source = context.settings.source.kind

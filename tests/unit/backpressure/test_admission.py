@@ -86,7 +86,7 @@ def test_the_limit_of_a_token_names_its_connection(clock: VirtualClock, subtests
             admission = ScriptedAdmission([Wait(600.0, f"{token} is at its rate limit", token)])
             with pytest.raises(NotAdmitted) as caught, acquire_grant(admission, clock, call, timeout_seconds=30):
                 pytest.fail("the call must not be made")
-            assert redact(str(caught.value)) == f"the token of the {owner} is at its rate limit; come back then"
+            assert redact(str(caught.value)) == f"the token of the {owner} is at its rate limit; try again in 10 min"
             assert caught.value.scope == token
 
 

@@ -148,7 +148,8 @@ def test_processes_of_a_machine_share_its_limit(engine: Engine, clock: VirtualCl
     assert isinstance(answer, Wait)
     assert answer.scope == "machine:one"
     assert answer.reason == (
-        "memory of one is at 81 %, its processors at 20 %: at most 3 of its calls at a time; critical ones pass"
+        "the machine one is overloaded (memory 81 %, processors 20 %); "
+        "it may make 3 calls at a time, and those that a reader waits for"
     )
     assert isinstance(admit(third, Priority.CRITICAL), Grant)
     assert isinstance(admit(processes.start("two:1")), Grant)

@@ -1,6 +1,7 @@
 """The command line as a whole: help, `python -m adwarm`, and errors that every command reports in one line."""
 
 import os
+import re
 import runpy
 import stat
 import subprocess
@@ -9,9 +10,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import adwarm as adwarm_package
-from adwarm.cli.app import COMMANDS
+from adwarm.cli.app import COMMANDS, app
 from adwarm.foundation.errors import Transient
 from adwarm.recovery import Call, Fallback
 from adwarm.runtime import Runtime
@@ -128,6 +130,28 @@ def _modules_of(*words: str) -> set[str]:
     code, *modules = done.stderr.splitlines()[-1].split()
     assert (code, bool(done.stdout)) == ("0", True)
     return set(modules)
+
+
+def test_help_names_values_and_no_types(adwarm: Adwarm) -> None:
+    """An option says what to write after it, a flag nothing, and neither a type of Python."""
+    text = adwarm("warm", "--help").stdout
+    assert re.search(r"--range +TEXT +Date", text)
+    assert re.search(r"--json +Print", text)
+    assert not re.search(r"<[a-z]|range \[", text)
+
+
+def test_a_shell_completes_commands_and_options(subtests: pytest.Subtests) -> None:
+    """What is typed is completed by commands, their commands and their options."""
+    for line, words in [
+        ("adwarm stra", ["strategy"]),
+        ("adwarm strategy ", ["list", "set", "remove"]),
+        ("adwarm status --dig", ["--digest"]),
+    ]:
+        with subtests.test(line=line):
+            *typed, _ = line.split(" ")
+            environment = {"COMP_WORDS": line, "COMP_CWORD": str(len(typed)), "_ADWARM_COMPLETE": "complete_bash"}
+            result = CliRunner().invoke(app, env=environment, prog_name="adwarm")
+            assert result.stdout.split() == words
 
 
 def test_help_imports_no_command_and_nothing_heavy() -> None:

@@ -255,7 +255,7 @@ def test_a_busy_upstream_that_fails_completely_opens_it_within_a_tenth_of_the_wi
 
     several = [f"act_{index % 5}" for index in range(10)]
     assert fail(several).state is BreakerState.OPEN
-    assert fail(several).reason == "10 of 10 calls of 5 accounts or more failed in 6 s"
+    assert fail(several).reason == "all 10 calls of 5 accounts or more failed in 6 s"
     assert fail(several[:9]).state is BreakerState.CLOSED
     assert fail(several, successes=1).state is BreakerState.CLOSED
     assert fail(["act_1"] * 50).state is BreakerState.CLOSED

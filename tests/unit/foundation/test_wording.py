@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.wording import format_count, format_csv, format_duration, format_plain, format_some
+from adwarm.foundation.wording import (
+    format_count,
+    format_csv,
+    format_duration,
+    format_part,
+    format_plain,
+    format_sentence,
+    format_some,
+)
 
 
 def test_a_count_agrees_with_its_noun(subtests: pytest.Subtests) -> None:
@@ -17,6 +25,21 @@ def test_a_count_agrees_with_its_noun(subtests: pytest.Subtests) -> None:
     for count, text in [(0, "0 batches"), (1, "1 batch"), (2, "2 batches"), (1_200, "1,200 batches")]:
         with subtests.test(count=count, text=text):
             assert format_count(count, "batch", "batches") == text
+
+
+def test_all_of_them_are_called_all() -> None:
+    """A part is counted of the whole; the whole is not counted twice."""
+    texts = [format_part(part, whole, "day") for part, whole in ((3, 12), (12, 12), (1, 1), (0, 1))]
+    assert texts == ["3 of 12 days", "all 12 days", "1 day", "0 of 1 day"]
+
+
+@given(st.text(max_size=40))
+def test_a_sentence_begins_with_a_capital_letter_but_no_id_does(text: str) -> None:
+    """Only a word of letters gets one; ids, names of settings and code stay as they are."""
+    assert format_sentence(f"word {text}") == f"Word {text}"
+    assert format_sentence(f"click-through: {text}") == f"Click-through: {text}"
+    for first in ("act_1000", "creative-9", "`upstream`", "93%", "2026-11-01", "meta/act_1", "b7"):
+        assert format_sentence(f"{first} {text}") == f"{first} {text}"
 
 
 def test_a_long_list_is_cut() -> None:

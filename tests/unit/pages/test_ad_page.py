@@ -49,7 +49,7 @@ def test_the_action_comes_first_with_its_figures(page: Page) -> None:
     _store(page, [_score("1", 70.0, **values), _score("1", 60.0, DAY - timedelta(days=1))], settled=True)
     html = _tile(page, "score")
     texts = ("Replace the creative", "since 2026-03-01", "+10.0 since the day before", "1.00%", "2.00%", "40%")
-    for text in (*texts, "35%", "25%", "Final, ", "canonical-6", "in America/New_York", "17 such alarms on real ads"):
+    for text in (*texts, "35%", "25%", "Final, ", "canonical-6", "in America/New_York", "17 such alarms held"):
         assert text in html, text
     assert html.index("Replace the creative") < html.index("Components of the score")
 

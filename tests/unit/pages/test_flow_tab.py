@@ -164,7 +164,10 @@ def test_a_loaded_machine_is_named(page: Page) -> None:
     _insert(page, capacity.machine_load, load, {**load, **calm}, {**load, "machine": "gone", "read_at": NOW - 3_601})
     text = _text(page.tile("flow", "grants"))
     assert f'{ESCAPED}</th><td class="num">83%</td><td class="num">not known yet</td>' in text
-    assert '<span class="warn">at most 4 of its calls at a time; critical ones pass</span>, limited since' in text
+    assert (
+        '<span class="warn">it may make 4 calls at a time, and those that a reader waits for</span>, limited since'
+        in text
+    )
     assert "its calls are not limited" in text
     assert "gone" not in text
 

@@ -60,7 +60,7 @@ def test_five_failures_isolate_for_five_minutes(store: SqlGates, clock: VirtualC
     (state,) = list_isolated(tracker)
     assert (state.scope, state.state, state.data["failures"], state.data["kind"]) == (SCOPE, "closed", 5, "Transient")
     assert (state.since, state.closed_until) == (clock.now().timestamp(), clock.now().timestamp() + 300)
-    assert state.why == "5 of 5 calls failed in 300 s; the last: Transient: down"
+    assert state.why == "all 5 calls failed in 300 s; the last: Transient: down"
     clock.sleep(100)
     assert tracker.remaining_seconds(SCOPE) == pytest.approx(200)
     clock.sleep(200)
@@ -222,7 +222,7 @@ def test_the_longest_isolation_is_the_error(tracker: IsolationTracker, clock: Vi
     assert (error.scope, error.retry_after, error.kind) == ("connection:main", 290, "TokenDead")
     since, until = (f"{clock.now() + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}" for seconds in (-10, 290))
     assert str(error) == (
-        f"connection:main is isolated since {since} until {until} UTC: 5 of 5 calls failed in 300 s; the last: "
+        f"connection:main is isolated since {since} until {until} UTC: all 5 calls failed in 300 s; the last: "
         "TokenDead: expired; it is tested then"
     )
 

@@ -144,7 +144,7 @@ def test_a_missing_day_is_no_document(reading: ReaderHarness) -> None:
     reading.warm(KEY)
     result = make_chain(reading, step("partitions")).read(WEEK)
     assert result.status == ReadStatus.MISS
-    assert "6 of 7 days are not stored, the first 2026-11-18" in result.actions[0]
+    assert "not stored: 6 of 7 days, the first 2026-11-18" in result.actions[0]
     assert result.reason == "nothing is stored for 2026-11-18..2026-11-24"
 
 

@@ -337,7 +337,7 @@ class HitRoute:
         check_served(key.date_range, local_day(reading.at, pointer.data_zone))
         if pointer.is_known:
             self._record(reading, None, "miss", 0)
-        todo = "it is not fetched when it is read: the fallback chain does not reach `upstream`"
+        todo = "nothing fetches it when it is read, by ADWARM_RECOVERY__FALLBACKS; warm it"
         if not token.allows(TokenScope.ENQUEUE):
             todo = "this token cannot request it; warm it, or use a token with the scope `enqueue`"
         raise Problem(404, "Not Stored", f"{key} is not stored for {pointer.window}, and {todo}")

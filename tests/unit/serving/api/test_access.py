@@ -310,7 +310,7 @@ def test_gates_hide_other_accounts(api: Api) -> None:
         ("isolation", "closed", "probes")
     ] * 3
     reason = api.get("/v1/gates", admin).json()["gates"][0]["why"]
-    assert reason == "5 of 5 calls failed in 300 s; the last: Transient: act_2 failed"
+    assert reason == "all 5 calls failed in 300 s; the last: Transient: act_2 failed"
 
 
 def test_a_revoked_token_stops_within_a_second(api: Api) -> None:
