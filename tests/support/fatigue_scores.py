@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 from sqlalchemy import Engine
 
+from adwarm.fatigue.alarm import AlarmTable
 from adwarm.fatigue.panel import cut_panel, empty_figures
 from adwarm.fatigue.panel_rows import AdRows, parse_rows
 from adwarm.fatigue.prior import measure_priors
@@ -80,7 +81,9 @@ def _to_text(value: Any) -> str | None:
 
 def list_scores(table: ScoreTable, day: date) -> list[FatigueScore]:
     """Return the scores of a day without alarms, sorted by account and ad."""
-    columns, _ = make_columns(table, None, {name: [day] for name in table.panel.account_ids})
+    nothing = np.full(table.is_listed.shape, -1, np.int16)
+    alarms = AlarmTable(nothing.astype(np.float32), np.zeros(nothing.shape, np.int8), nothing, nothing)
+    columns, _ = make_columns(table, alarms, {name: [day] for name in table.panel.account_ids})
     rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     return [FatigueScore(**{**row, "baseline": orjson.loads(row["baseline"])}) for row in rows]
 
@@ -96,7 +99,7 @@ def score_rows(
         by_account[read_ad_key(row)[0]] += [dict(row)] if read_day(row, "date_start") in span else []
     tables = {name: to_text_table(ColumnTable.from_rows(own)) for name, own in sorted(by_account.items())}
     panel = cut_panel(AdRows.join([parse_rows(name, table, span) for name, table in tables.items()]), span)
-    frequency, by_ad = empty_figures(len(panel.ad_ids), panel.days), read_frequencies(range_rows, as_of)
+    frequency, by_ad = empty_figures(len(panel.ad_ids), panel.days), read_frequencies(range_rows)
     for number, key in enumerate(zip(panel.account_ids, panel.ad_ids, strict=True)):
         frequency[number, -1] = by_ad.get(key, np.nan)
     return list_scores(score_panel(panel, measure_priors(panel, month), frequency, settings, panel.days - 1), as_of)

@@ -324,7 +324,7 @@ class BlockInputs:
             keys = list(hashes)[start : start + _PAYLOADS_AT_ONCE]
             for entry, sealed in entries.find_many(self.context.engine, {key: hashes[key] for key in keys}):
                 table = unpack_document(sealed, self.settings.compression).window_table
-                self._figures[account_id, entry.key.window.until] = _read_figures(table, entry.key.window.until)
+                self._figures[account_id, entry.key.window.until] = _read_figures(table)
         gone = [day for day in missing if (account_id, day) not in self._figures]
         scored = [day for day in gone if day in self.stored.get(account_id, {})]
         self._figures.update({(account_id, day): {} for day in gone})
@@ -370,8 +370,8 @@ def _hash_figures(figures: Mapping[str, float]) -> str:
     return short_hash(f"{ad_id} {value!r}" for ad_id, value in sorted(figures.items())) if figures else ""
 
 
-def _read_figures(table: ColumnTable, until: date) -> dict[str, float]:
+def _read_figures(table: ColumnTable) -> dict[str, float]:
     """Return the frequency by ad id, rounded as in stored scores, so that these can stand in for the document."""
-    figures = {ad_id: value for (_, ad_id), value in read_frequencies(table.to_rows(), until).items()}
+    figures = {ad_id: value for (_, ad_id), value in read_frequencies(table.to_rows()).items()}
     rounded = round_figures(np.array(list(figures.values()), np.float64))
     return dict(zip(figures, rounded.tolist(), strict=True))

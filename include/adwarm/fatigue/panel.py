@@ -21,7 +21,6 @@ from adwarm.model import Window
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-
 FIELDS: Final = frozenset({
     "account_id",
     "ad_id",

@@ -12,55 +12,48 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, read_ad_key, read_day
+from adwarm.fatigue.text_columns import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    encode_column,
+    get_column,
+    parse_numbers,
+    read_ad_key,
+    read_day,
+)
 from adwarm.model import Window
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 RESULT_COLUMNS: Final = ("results", "conversions")
 """Fields with results: what the platform counts for the ad, as a list or a number; or else a number of conversions."""
-IntArray = npt.NDArray[np.int64]
 FIGURES: Final = ("impressions", "clicks", "inline_link_clicks", "spend")
 """Fields with numbers."""
 CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
 
 
-@dataclass(frozen=True, slots=True)
-class ResultCounts:
-    """What rows count as results.
+def count_results(table: pa.Table) -> tuple[BoolArray, IntArray, FloatArray, dict[int, str]]:
+    """Return the results in rows of text columns; docs/explanation/fatigue.md has the rule.
 
-    Attributes:
-        states: by row, whether it states any field with results.
-        rows: the rows with more than zero results.
-        kinds: index in `RESULT_COLUMNS`; the platform's lists have a higher number for each indicator.
-        bad: why a plain number is not 0 or more, by row; such a row has no results.
+    Returns:
+        By row, whether it states any field with results; their kind, an index in `RESULT_COLUMNS`, or a higher number
+        for each indicator of the platform's lists; their number, 0 without any; and why a plain number is not 0 or
+        more, for rows with such a one.
     """
-
-    states: BoolArray
-    rows: IntArray
-    kinds: IntArray
-    counts: FloatArray
-    bad: dict[int, str]
-
-
-def count_results(table: pa.Table) -> ResultCounts:
-    """Return the results in rows of text columns; docs/explanation/fatigue.md has the rule."""
-    states = np.zeros(table.num_rows, bool)
-    parts, bad = [], dict[int, str]()
+    states, kinds, counts = np.zeros(table.num_rows, bool), np.zeros(table.num_rows, int), np.zeros(table.num_rows)
+    bad = dict[int, str]()
     for kind, name in enumerate(RESULT_COLUMNS):
         column = get_column(table, name)
         is_list = pc.fill_null(pc.starts_with(pc.utf8_ltrim_whitespace(column), "["), False)
         numbers, reasons = parse_numbers(table, name, pc.if_else(is_list, pa.scalar(None, pa.string()), column))
-        kinds = np.full(table.num_rows, kind)
+        of_field = np.full(table.num_rows, kind)
         if name == "results":
             numbers = numbers.copy()
-            _read_lists(pc.if_else(is_list, column, pa.scalar(None, pa.string())), kinds, numbers)
+            _read_lists(pc.if_else(is_list, column, pa.scalar(None, pa.string())), of_field, numbers)
         bad = reasons | bad
-        rows = np.flatnonzero((numbers > 0) & ~states)
-        parts.append((rows, kinds[rows], numbers[rows]))
+        chosen = (numbers > 0) & ~states
+        kinds[chosen], counts[chosen] = of_field[chosen], numbers[chosen]
         states |= pc.fill_null(pc.not_equal(column, ""), False).to_numpy(zero_copy_only=False)
-    rows, kinds, counts = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return ResultCounts(states, rows, kinds, counts, bad)
+    return states, kinds, counts, bad
 
 
 def _read_lists(lists: pa.Array, kinds: IntArray, numbers: FloatArray) -> None:
@@ -193,9 +186,9 @@ def parse_rows(account_id: str, table: pa.Table, span: Window) -> AdRows:
     """
     cells = _locate_rows(table, span)
     parsed = {name: parse_numbers(table, name) for name in FIGURES}
-    results = count_results(table)
+    states, kinds, counts, bad_results = count_results(table)
     bad: dict[int, str] = {}
-    for reasons in (*(reasons for _, reasons in parsed.values()), results.bad):
+    for reasons in (*(reasons for _, reasons in parsed.values()), bad_results):
         bad |= {row: reason for row, reason in reasons.items() if row not in bad}
     is_bad = np.zeros(table.num_rows, bool)
     is_bad[list(bad)] = True
@@ -204,9 +197,8 @@ def parse_rows(account_id: str, table: pa.Table, span: Window) -> AdRows:
     for name, (numbers, _) in parsed.items():
         figures[name] = _sum_figure(numbers, cells, np.isfinite(numbers) & ~is_bad, has_row)
         figures[name][cells.ads[is_bad], cells.columns[is_bad]] = np.nan
-    order = np.lexsort((results.counts, results.kinds, cells.columns[results.rows], cells.ads[results.rows]))
-    order = order[~is_bad[results.rows[order]]]
-    rows, kinds, counts = results.rows[order], results.kinds[order], results.counts[order]
+    rows = np.lexsort((counts, kinds, cells.columns, cells.ads))
+    rows = rows[(counts[rows] > 0) & ~is_bad[rows]]
     names, name_codes = _read_names(table, cells)
     return AdRows(
         account_ids=(account_id,) * len(cells.ad_ids),
@@ -214,9 +206,9 @@ def parse_rows(account_id: str, table: pa.Table, span: Window) -> AdRows:
         first_day=span.since,
         has_row=has_row,
         figures=figures,
-        results=np.stack([cells.ads[rows], cells.columns[rows], kinds]),
-        result_counts=counts,
-        states_results=np.broadcast_to(cells.days_of(results.states & ~is_bad), has_row.shape),
+        results=np.stack([cells.ads[rows], cells.columns[rows], kinds[rows]]),
+        result_counts=counts[rows],
+        states_results=np.broadcast_to(cells.days_of(states & ~is_bad), has_row.shape),
         changes=_read_changes(table, cells),
         names=names,
         name_codes=name_codes,

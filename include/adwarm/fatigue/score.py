@@ -161,14 +161,14 @@ def _list_codes(block: ScoreBlock) -> dict[str, npt.NDArray[Any]]:
 
 def make_columns(
     table: ScoreTable,
-    alarms: AlarmTable | None,
+    alarms: AlarmTable,
     days: Mapping[str, Iterable[date]],
     part_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[dict[str, list[Any]], dict[tuple[str, date], tuple[int, int]]]:
     """Return the scores of some accounts and days by column, sorted by account, day and ad, and where each day is.
 
     Args:
-        alarms: the alarms of the same panel; None for none.
+        alarms: the alarms of the same panel.
         days: by account id, the as-of days.
         part_of: by account and ad id, the keys of creatives; other ads are left out. None for scores of no part.
 
@@ -196,7 +196,7 @@ def make_columns(
     return {**_columns(table, alarms, ads, columns), "part_of": _decode(ads, keys)}, spans
 
 
-def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, columns: _Indices) -> dict[str, list[Any]]:
+def _columns(table: ScoreTable, alarms: AlarmTable, ads: _Indices, columns: _Indices) -> dict[str, list[Any]]:
     """Return the values of each field of `FatigueScore` for some cells of the tables."""
     panel = table.panel
     figures = {name: values[ads, columns].astype(np.float64) for name, values in table.figures.items()}
@@ -204,17 +204,12 @@ def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, column
     losses, limit = 100 * figures["loss"], 100 * CRITICAL_FROM
     figures |= dict(zip(_PROJECTED, project(losses, figures["trend"], figures["trend_error"], limit), strict=True))
     days = [*(panel.first_day + timedelta(days=number) for number in range(panel.days)), None]
-    raised: dict[str, list[Any]]
-    if alarms is None:
-        raised = {"alarm": ["none"] * len(ads), "alarm_since": [None] * len(ads), "onset": [None] * len(ads)}
-    else:
-        raised = {
-            "alarm": _decode(alarms.level[ads, columns], _LEVELS),
-            "alarm_since": _decode(alarms.alarm_since[ads, columns], days),
-            "onset": _decode(alarms.onset[ads, columns], days),
-        }
-    values: dict[str, list[Any]] = {name: _to_numbers(array) for name, array in figures.items()}
-    values |= raised | {
+    rounded = {name: round_figures(array) for name, array in figures.items()}
+    values: dict[str, list[Any]] = {name: _to_numbers(rounded[name]) for name in rounded if name in _NAMES}
+    values |= {
+        "alarm": _decode(alarms.level[ads, columns], _LEVELS),
+        "alarm_since": _decode(alarms.alarm_since[ads, columns], days),
+        "onset": _decode(alarms.onset[ads, columns], days),
         "account_id": _decode(ads, panel.account_ids),
         "ad_id": _decode(ads, panel.ad_ids),
         "as_of": _decode(columns, days),
@@ -222,29 +217,30 @@ def _columns(table: ScoreTable, alarms: AlarmTable | None, ads: _Indices, column
         "status": _decode(codes["status"], STATUSES),
         "driver": _decode(codes["driver"], _DRIVERS),
         "data_quality": [value or 0.0 for value in values["data_quality"]],
-        "trend_per_day": values["trend"],
-        "baseline": _baselines(codes, values),
+        "trend_per_day": _to_numbers(rounded["trend"]),
+        "baseline": _baselines(codes, rounded),
         "calculator_version": [CALCULATOR_VERSION] * len(ads),
     }
     return {name: values[name] for name in _NAMES if name != "part_of"}
 
 
-def _baselines(codes: Mapping[str, npt.NDArray[Any]], values: Mapping[str, list[Any]]) -> list[str]:
+def _baselines(codes: Mapping[str, npt.NDArray[Any]], figures: Mapping[str, FloatArray]) -> list[str]:
     """Return the JSON texts of `FatigueScore.baseline`."""
     bits = codes["flags"]
     columns = {
-        "ctr": values["ctr"],
-        "cpm": values["cpm"],
-        "age_days": codes["age_days"].tolist(),
-        "impressions": values["impressions"],
-        **{name: values[name] for name in _COMPARED},
+        "ctr": figures["ctr"],
+        "cpm": figures["cpm"],
+        "age_days": codes["age_days"],
+        "impressions": figures["impressions"],
+        **{name: figures[name] for name in _COMPARED},
     }
     flags = {
         value: orjson.dumps([name for bit, name in enumerate(FLAGS) if value >> bit & 1]).decode()
         for value in np.unique(bits).tolist()
     }
     # Texts of whole columns take less time than a text of each row.
-    texts = [orjson.dumps(column).decode()[1:-1].split(",") for column in columns.values()]
+    dumped = (orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY) for column in columns.values())
+    texts = [text.decode()[1:-1].split(",") for text in dumped]
     template = "{" + "".join(f'"{name}":%s,' for name in columns) + '"flags":%s}'
     return [template % row for row in zip(*texts, map(flags.get, bits.tolist()), strict=True)] if len(bits) else []
 
@@ -255,9 +251,8 @@ def _decode(codes: npt.NDArray[Any], meanings: Sequence[Any]) -> list[Any]:
 
 
 def _to_numbers(values: npt.NDArray[np.float64]) -> list[float | None]:
-    """Return numbers with six significant digits, None for nan."""
-    rounded = round_figures(values)
-    numbers: list[float | None] = rounded.tolist()
-    for index in np.flatnonzero(np.isnan(rounded)).tolist():
+    """Return numbers, None for nan."""
+    numbers: list[float | None] = values.tolist()
+    for index in np.flatnonzero(np.isnan(values)).tolist():
         numbers[index] = None
     return numbers

@@ -40,6 +40,8 @@ NEEDED_DAYS: Final = 30
 """Days before the recent ones that must be stored for the most part; good weeks may be older."""
 RECENT_DAYS: Final = 7
 """Recent days that are compared with the baseline: a whole week; of an ad with fewer than 14 days, half of them."""
+LISTED_DAYS: Final = RECENT_DAYS + NEEDED_DAYS
+"""Days that decide whether an ad is listed, and whether enough of them is stored."""
 MONTH_DAYS: Final = 28
 """Days with delivery before the recent ones, whose click-through rate an alarm is compared with in words."""
 PENDING_DAYS: Final = 2
@@ -103,11 +105,7 @@ class ScoreBlock:
         self.timeline = Timeline.of(self.delivered, panel.changed)
         self._ranks = np.pad(self.timeline.rank, ((0, 0), (WEEK, 0)))
         self.last = self._last_before(0)
-        # A change of audience or creative starts a new history.
-        self.start = np.zeros_like(self.last)
-        if panel.changed is not None:
-            changes = np.where(panel.changed, self.timeline.rank[:, :-1], 0)
-            self.start = np.maximum.accumulate(changes, axis=1)[:, since:]
+        self.start = self.timeline.start[:, since:]
         self.cut = np.maximum(self._last_before(RECENT_DAYS), self.start)  # the last day of the baseline
         used = self.last - self.start
         half = self.start + (used + 1) // 2
@@ -204,14 +202,9 @@ class ScoreBlock:
         return age
 
     @cached_property
-    def span(self) -> int:
-        """Days that decide whether an ad is listed, and whether enough of them is stored."""
-        return RECENT_DAYS + NEEDED_DAYS
-
-    @cached_property
     def history_missing(self) -> BoolArray:
         """Whether more than 30 % of the days looked back on, those of the trend included, are not stored."""
-        days = self.span + TREND_DAYS - RECENT_DAYS
+        days = LISTED_DAYS + TREND_DAYS - RECENT_DAYS
         seen = np.minimum(np.arange(self._since + 1, self.panel.days + 1), days)
         missing: BoolArray = self._sum_last(~self.panel.is_stored, days) > MAX_MISSING * seen
         return missing
@@ -219,13 +212,13 @@ class ScoreBlock:
     @cached_property
     def lacks_impressions(self) -> BoolArray:
         """Whether the impressions of a stored day that is looked back on are unknown."""
-        lacks: BoolArray = self._sum_last(np.isnan(self.panel.impressions) & self.panel.is_stored, self.span) > 0
+        lacks: BoolArray = self._sum_last(np.isnan(self.panel.impressions) & self.panel.is_stored, LISTED_DAYS) > 0
         return lacks
 
     @cached_property
     def is_listed(self) -> BoolArray:
         """Whether the ad had delivery, or unknown delivery, in the days looked back on."""
-        listed: BoolArray = (self._sum_last(self.delivered, self.span) > 0) | self.lacks_impressions
+        listed: BoolArray = (self._sum_last(self.delivered, LISTED_DAYS) > 0) | self.lacks_impressions
         return listed
 
     @cached_property
@@ -240,7 +233,8 @@ class ScoreBlock:
     @cached_property
     def components(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Creative, audience and algorithm, 0 to 100; nan where unknown or pending."""
-        parts = (CREATIVE_CURVE(-self.clicks.change), AUDIENCE_CURVE(self.frequency), self._algorithm())
+        frequency, lost = np.interp(self.frequency, *AUDIENCE_CURVE), np.interp(-self.clicks.change, *CREATIVE_CURVE)
+        parts = (lost, frequency, self._algorithm())
         creative, audience, algorithm = (np.where(self.has_enough, part, np.nan) for part in parts)
         return np.where(self.clicks.is_comparable, creative, np.nan), audience, algorithm
 
@@ -263,7 +257,7 @@ class ScoreBlock:
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = (self.recent.impressions / self.recent.days) / (week.impressions / week.days)
         damping = 1 - 0.5 * np.clip((growth - _DAMPED_FROM) / (BUDGET_RATIO - _DAMPED_FROM), 0, 1)
-        score: FloatArray = ALGORITHM_CURVE(self.price.change) * damping
+        score: FloatArray = np.interp(self.price.change, *ALGORITHM_CURVE) * damping
         return score
 
     @cached_property
@@ -376,7 +370,7 @@ class ScoreBlock:
         if half the days had none. It is halved when a rate is implausible or impressions are unknown.
         """
         impressions, days = self.recent.impressions, np.maximum(1.0, self.age_days)
-        quality = 0.4 * np.minimum(1.0, self.age_days / self.span)
+        quality = 0.4 * np.minimum(1.0, self.age_days / LISTED_DAYS)
         quality += 0.4 * impressions / (impressions + QUALITY_IMPRESSIONS) + 0.2 * np.isfinite(self.frequency)
         clicked = self.clicks.known_days / days * np.where(self.uses_links, 0.5, 1.0)
         quality *= 1 - 0.25 * (1 - clicked) - 0.25 * (1 - self.price.known_days / days)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Final
 
 import numpy as np
@@ -12,33 +12,31 @@ import pyarrow.compute as pc
 
 from adwarm.foundation.errors import BadRequest
 
+BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 InsightsRow = Mapping[str, Any]
 """An insights row: numbers as numeric strings, days as ISO text, absent where zero or undefined."""
 
 AdKey = tuple[str, str]
 """Account id and ad id."""
 
-MAX_RANGE_AGE_DAYS: Final = 7
-"""A range summary that ended this many days ago or more is too old to use."""
 _TEXT: Final = pa.string()
 
 
-def read_frequencies(rows: Iterable[InsightsRow], until: date) -> dict[AdKey, float]:
-    """Return each ad's frequency from its newest range summary that ends by `until`; ads without one are left out.
+def read_frequencies(rows: Iterable[InsightsRow]) -> dict[AdKey, float]:
+    """Return each ad's frequency from range summaries of one week; ads without one are left out.
 
     Reach does not add up over days, so frequency can come from a range summary only.
     """
-    newest: dict[AdKey, tuple[date, float]] = {}
+    frequencies: dict[AdKey, float] = {}
     for row in rows:
-        ad, end = read_ad_key(row), read_day(row, "date_stop")
-        frequency = read_number(row, "frequency")
-        reach = read_number(row, "reach")
+        ad, frequency, reach = read_ad_key(row), read_number(row, "frequency"), read_number(row, "reach")
         if not frequency and reach:
             frequency = read_number(row, "impressions") / reach
-        if frequency and until - timedelta(days=MAX_RANGE_AGE_DAYS) < end <= until:
-            newest[ad] = max(newest.get(ad, (end, frequency)), (end, frequency))
-    return {ad: frequency for ad, (_, frequency) in newest.items()}
+        if frequency:
+            frequencies[ad] = max(frequency, frequencies.get(ad, 0.0))
+    return frequencies
 
 
 def read_ad_key(row: InsightsRow) -> AdKey:
@@ -96,11 +94,11 @@ def get_column(table: pa.Table, name: str) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def encode_column(column: pa.Array) -> tuple[npt.NDArray[np.int64], list[str | None]]:
+def encode_column(column: pa.Array) -> tuple[IntArray, list[str | None]]:
     """Return the index of each row's text in the list of different texts, and that list; None is one of them."""
     encoded = pc.dictionary_encode(column, null_encoding="encode")
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    indices: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    indices: IntArray = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return indices, encoded.dictionary.to_pylist()
 
 

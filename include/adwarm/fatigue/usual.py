@@ -7,7 +7,6 @@ week and `g` the month's rate, the derivative of the mean by `g` is at least `(1
 `w (1 - w)`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +15,6 @@ import numpy.typing as npt
 
 from adwarm.fatigue.panel import BoolArray, FloatArray
 
-ScoreCurve = Callable[[FloatArray], FloatArray]
-"""Returns the score at each value; nan where it is nan."""
 TREND_DAYS: Final = 7
 """Days in the slope, the day of the score included."""
 MAX_DAYS_AHEAD: Final = 365.0
@@ -42,24 +39,13 @@ ERROR_SHARE: Final = 0.5
 IndexArray = npt.NDArray[np.int64]
 
 
-def _make_curve(*points: tuple[float, float]) -> ScoreCurve:
-    """Return the linear interpolation through points, constant before the first and after the last."""
-    xs, ys = zip(*points, strict=True)
-
-    def curve(values: FloatArray) -> FloatArray:
-        scores: FloatArray = np.interp(values, xs, ys)
-        return scores
-
-    return curve
-
-
-CREATIVE_CURVE: Final = _make_curve((0.0, 0.0), (0.10, 20.0), (0.25, 60.0), (0.50, 90.0), (0.75, 100.0))
+Curve = tuple[tuple[float, ...], tuple[float, ...]]
+"""Values, and the score at each: linear between them, constant before the first and after the last."""
+CREATIVE_CURVE: Final[Curve] = (0.0, 0.10, 0.25, 0.50, 0.75), (0.0, 20.0, 60.0, 90.0, 100.0)
 """By the share of its usual click-through rate that an ad lost."""
-
-AUDIENCE_CURVE: Final = _make_curve((1.0, 0.0), (2.0, 20.0), (3.5, 65.0), (5.0, 90.0), (8.0, 100.0))
+AUDIENCE_CURVE: Final[Curve] = (1.0, 2.0, 3.5, 5.0, 8.0), (0.0, 20.0, 65.0, 90.0, 100.0)
 """By frequency: how often a person saw the ad in the range."""
-
-ALGORITHM_CURVE: Final = _make_curve((0.0, 0.0), (0.10, 20.0), (0.20, 50.0), (0.40, 90.0), (0.80, 100.0))
+ALGORITHM_CURVE: Final[Curve] = (0.0, 0.10, 0.20, 0.40, 0.80), (0.0, 20.0, 50.0, 90.0, 100.0)
 """By the increase of the price of a thousand impressions, as a share of the usual price."""
 
 
@@ -128,27 +114,29 @@ class Timeline:
         rank: number of the last day with delivery.
         cells: flat index of each day with delivery in ads x (days + 1), by its number.
         delivered: ads x days, whether there is delivery.
-        segment_start: by number, the last number before the ad's last change; nothing before it is comparable.
+        start: ads x days, the last number before the ad's last change; nothing before it is comparable.
+        segment_start: the same by number.
     """
 
     rank: IndexArray
     cells: IndexArray
-    delivered: npt.NDArray[np.bool_]
+    delivered: BoolArray
+    start: IndexArray
     segment_start: IndexArray
 
     @classmethod
-    def of(cls, delivered: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_] | None) -> "Timeline":
+    def of(cls, delivered: BoolArray, changed: BoolArray | None) -> "Timeline":
         """Return the timeline of ads x days; a change is before the delivery of its day."""
         ads, days = delivered.shape
         rank = np.zeros((ads, days + 1), np.int64)
         np.cumsum(delivered, axis=1, out=rank[:, 1:])
         cells = (rank[:, 1:] + np.arange(ads)[:, None] * (days + 1))[delivered]
-        start = np.zeros((ads, days + 1), np.int64)
+        start, segment_start = np.zeros((ads, days), np.int64), np.zeros((ads, days + 1), np.int64)
         if changed is not None and changed.any():
-            since = np.maximum.accumulate(np.where(changed, rank[:, :-1], 0), axis=1)
-            start.reshape(-1)[cells] = since[delivered]
-            np.maximum.accumulate(start, axis=1, out=start)
-        return cls(rank, cells, delivered, start)
+            np.maximum.accumulate(np.where(changed, rank[:, :-1], 0), axis=1, out=start)
+            segment_start.reshape(-1)[cells] = start[delivered]
+            np.maximum.accumulate(segment_start, axis=1, out=segment_start)
+        return cls(rank, cells, delivered, start, segment_start)
 
     def accumulate(self, values: FloatArray) -> FloatArray:
         """Return the sums of daily values up to each day's end, by its number; ads x (days + 1)."""
@@ -191,10 +179,9 @@ class Sums:
 
     def between(self, first: IndexArray, last: IndexArray) -> "Sums":
         """Return the sums after the day `first` up to `last`."""
-        parts = (
-            np.take_along_axis(values, last, 1) - np.take_along_axis(values, first, 1)
-            for values in (self.events, self.impressions, self.days)
-        )
+        row = np.arange(len(self.days))[:, None] * self.days.shape[1]
+        start, end = row + first, row + last
+        parts = (values.take(end) - values.take(start) for values in (self.events, self.impressions, self.days))
         return Sums(*parts)
 
     @property

@@ -77,6 +77,6 @@ def test_an_invalid_plain_number_is_named() -> None:
 def test_rows_without_results_are_unknown() -> None:
     """A table without any of the fields has no results."""
     assert np.isnan(_results(_row(0, impressions="5"))).sum() == DAYS
-    found = count_results(to_text_table(ColumnTable.from_rows([_row(0)])))
-    assert not found.states.any()
-    assert not len(found.rows)
+    states, _, counts, _ = count_results(to_text_table(ColumnTable.from_rows([_row(0)])))
+    assert not states.any()
+    assert not counts.any()
