@@ -6,16 +6,20 @@ import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 import adwarm
+from adwarm.cli.schedule_checks import check_read_api
 from adwarm.foundation import tracing
 from adwarm.foundation.errors import BadRequest
 from adwarm.recovery.channels import AppriseSender
 from adwarm.recovery.messages import Message
+from adwarm.serving import api
+from adwarm.serving.api import connections
 from adwarm.settings.recovery_sections import AppriseChannel
 from adwarm.store import database, open_engine
 from adwarm_client import mcp_script
@@ -55,13 +59,15 @@ def test_spans_need_the_extra_otel(without: Any, monkeypatch: pytest.MonkeyPatch
     assert tracing._is_installed("no_such_package.module") is False
 
 
-def test_the_read_api_needs_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without httptools the server's module is an error that names the extra."""
+def test_limits_of_the_read_api_need_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without httptools the read API is served without them, and the doctor names the extra and the proxy."""
     monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)
-    for name in ("server", "connections"):
-        monkeypatch.delitem(sys.modules, f"adwarm.serving.api.{name}", raising=False)
-    with pytest.raises(BadRequest, match=r"adwarm\[serve\]"):
-        importlib.import_module("adwarm.serving.api.server")
+    monkeypatch.setattr(api, "connections", connections)  # restored after the test
+    monkeypatch.delitem(sys.modules, connections.__name__)
+    runtime: Any = SimpleNamespace(settings=SimpleNamespace(serving=SimpleNamespace(host="127.0.0.1", port=1)))
+    finding = check_read_api(runtime)
+    assert finding.warning
+    assert "run pip install 'adwarm[serve]', or let a proxy in front set them" in str(finding)
 
 
 def test_a_channel_of_apprise_needs_the_extra_alerts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,15 +142,19 @@ def check_read_api(runtime: "Runtime") -> Finding:
     """Ask the read API of this machine's settings whether it is ready; that none runs here is a note."""
     import requests
 
+    from adwarm.serving.api.connections import missing_limits
+
     serving = runtime.settings.serving
     host = "127.0.0.1" if serving.host in {"0.0.0.0", "::"} else serving.host  # noqa: S104 -- compared, not bound
     address = f"http://{host}:{serving.port}"
+    lacking = f"; it has {missing_limits}" if missing_limits else ""
     try:
         response = requests.get(f"{address}/readyz", timeout=_TIMEOUT_SECONDS, allow_redirects=False)
     except requests.RequestException:
-        return Finding(f"nothing responds at {address}; `adwarm serve` starts it, if it belongs here", warning=True)
+        absent = f"nothing responds at {address}; `adwarm serve` starts it, if it belongs here{lacking}"
+        return Finding(absent, warning=True)
     if response.status_code == 200:
-        return Finding(f"ready at {address}")
+        return Finding(f"ready at {address}{lacking}", warning=bool(lacking))
     raise Transient(f"{address}/readyz answers {response.status_code}: it runs and is not ready; see its log")
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from adwarm.runtime import Runtime
 
+_STARTUP_FAILURE = 3
+"""The exit status at which uvicorn ends all workers."""
 _USED_LATER = (
     "adwarm.planning.strategies",
     "adwarm.prefetch.healers",
@@ -67,8 +69,6 @@ def build_worker() -> "ASGIApp":
     import logging
     from contextlib import ExitStack
 
-    from uvicorn.config import STARTUP_FAILURE
-
     from adwarm.foundation.arrow_arrays import system_memory_pool
     from adwarm.runtime import Runtime
     from adwarm.serving.api.server import end_with_supervisor, favor_loop
@@ -82,7 +82,7 @@ def build_worker() -> "ASGIApp":
         app = _build(Runtime())
     except Exception:
         logging.getLogger(__name__).exception("the worker does not start")
-        sys.exit(STARTUP_FAILURE)
+        sys.exit(_STARTUP_FAILURE)
     favor_loop()
     return app
 

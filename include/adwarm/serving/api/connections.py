@@ -22,7 +22,6 @@ from typing import Any, Final
 
 from cachetools import LRUCache
 
-from adwarm.foundation.errors import BadRequest
 from adwarm.serving.api.anonymous import RECOGNITION
 from adwarm.serving.api.errors import SECURITY_HEADERS, describe_problem
 from adwarm.serving.problems import Problem
@@ -40,14 +39,23 @@ _MAX_REPEATED_BYTES: Final = 1_024
 """How many requests are answered again without parsing them, and the most bytes of one. Their hashes are stored."""
 
 
+# None of this is uvicorn's public interface; without it uvicorn serves with its own protocol.
+_USED: Final = (
+    "_start_asgi_task app_state cycle flow headers loop on_headers_complete on_message_begin on_message_complete "
+    "on_response_complete scope send_400_response server_state timeout_keep_alive transport"
+)
 try:
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-except ModuleNotFoundError:
-    raise BadRequest(
-        "the read API parses HTTP with httptools, which is not installed; run pip install 'adwarm[serve]'",
-        code="no_httptools",
-    ) from None
 
+    if _gone := {*_USED.split()} - {*dir(HttpToolsProtocol), *HttpToolsProtocol.__init__.__code__.co_names}:
+        raise ImportError(f"uvicorn's HttpToolsProtocol has no {', '.join(sorted(_gone))}")
+    missing_limits = ""
+except ImportError as error:
+    HttpToolsProtocol = RequestResponseCycle = object  # type: ignore[misc,assignment]
+    missing_limits = (
+        f"no limits of slow requests, large heads and the connections of one client, because {error}; run "
+        "pip install 'adwarm[serve]', or let a proxy in front set them"
+    )
 MAX_HEAD_BYTES: Final = 16_384
 """The most bytes of a request line with its headers."""
 REQUEST_SECONDS: Final = 10.0

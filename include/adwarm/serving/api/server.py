@@ -14,15 +14,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
-from uvicorn.supervisors.multiprocess import Multiprocess
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.serving.api.connections import ConnectionLimit, build_protocol
+from adwarm.serving.api.connections import ConnectionLimit, build_protocol, missing_limits
 from adwarm.serving.services import WORKERS_FOLDER
+
+try:  # not uvicorn's public interface, and older ones lack the last name; `uvicorn.run` then starts the workers
+    from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+    _ = Process.wait_until_ready
+except (ImportError, AttributeError):
+    Multiprocess = None  # type: ignore[misc,assignment]
 
 KEEP_ALIVE_SECONDS: Final = 75
 """How long a connection stays open between two requests."""
@@ -64,7 +71,7 @@ class QuietServer(uvicorn.Server):
         self.should_exit = True
 
 
-class Supervisor(Multiprocess):
+class Supervisor(Multiprocess or object):  # type: ignore[misc]
     """Starts the workers of one port, and another one for each that ends.
 
     Args:
@@ -127,7 +134,7 @@ def run_server(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], Non
     listening = _listen(host, port)
     url = _url(listening)
     favor_loop()
-    server = QuietServer(_configure(app), lambda: on_ready(url))
+    server = QuietServer(uvicorn.Config(app, **_options()), lambda: on_ready(url))
     try:
         server.run([listening])
     finally:
@@ -153,8 +160,13 @@ def run_workers(build: str, workers: int, host: str, port: int, on_ready: Callab
     try:
         with tempfile.TemporaryDirectory(prefix="adwarm-metrics-") as folder:
             os.environ[WORKERS_FOLDER] = folder
-            config = _configure(build, factory=True, workers=workers)
-            supervisor = Supervisor(config, [listening], lambda: on_ready(url))
+            options = _options() | {"factory": True, "workers": workers}
+            if Multiprocess is None:
+                listening.close()
+                on_ready(url)
+                uvicorn.run(build, host=host, port=urlsplit(url).port or port, **options)
+                return
+            supervisor = Supervisor(uvicorn.Config(build, **options), [listening], lambda: on_ready(url))
             supervisor.run()
     finally:
         listening.close()
@@ -199,7 +211,7 @@ def serve_in_thread(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Ite
         BadRequest: the address cannot be used, or the application does not start.
     """
     listening, is_decided = _listen(host, port), threading.Event()
-    server = QuietServer(_configure(app), is_decided.set)
+    server = QuietServer(uvicorn.Config(app, **_options()), is_decided.set)
 
     def run() -> None:
         try:
@@ -227,25 +239,26 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if listening.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
-def _configure(app: ASGIApp | str, **options: Any) -> uvicorn.Config:
-    protocol = build_protocol(ConnectionLimit(fit_connections()))
-    return uvicorn.Config(
-        app,
-        loop="auto",  # uvloop where it is installed
-        http=protocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        log_level=logging.WARNING,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        timeout_worker_healthcheck=_START_SECONDS,
-        **options,
-    )
+def _options() -> dict[str, Any]:
+    connections = fit_connections()
+    if missing_limits:
+        log.warning("%s", missing_limits)
+    return {
+        "loop": "auto",  # uvloop where it is installed
+        "http": "auto" if missing_limits else build_protocol(ConnectionLimit(connections)),
+        "limit_concurrency": connections if missing_limits else None,
+        "ws": "none",
+        "lifespan": "on",
+        "log_config": None,
+        "log_level": logging.WARNING,
+        "access_log": False,
+        "proxy_headers": False,
+        "server_header": False,
+        "backlog": _BACKLOG,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": DRAIN_SECONDS,
+        "timeout_worker_healthcheck": _START_SECONDS,
+    }
 
 
 def _listen(host: str, port: int) -> socket.socket:

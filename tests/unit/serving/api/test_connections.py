@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import orjson
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
@@ -21,7 +22,7 @@ from adwarm.serving.api.connections import (
     ConnectionLimit,
     build_protocol,
 )
-from adwarm.serving.api.server import KEEP_ALIVE_SECONDS, _configure
+from adwarm.serving.api.server import KEEP_ALIVE_SECONDS, _options
 
 T = TypeVar("T")
 GET = b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -103,7 +104,7 @@ class Serving:
 
     def __init__(self, limit: int = 100, app: Any = None) -> None:
         self.app = Echo()
-        self.config = _configure(app or self.app)
+        self.config = uvicorn.Config(app or self.app, **_options())
         self.make_protocol = build_protocol(ConnectionLimit(limit))
         self.state = ServerState()
         self.lifespan: dict[str, Any] = {}

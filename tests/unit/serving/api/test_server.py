@@ -2,19 +2,27 @@
 
 import asyncio
 import contextlib
+import importlib
+import os
 import socket
+import subprocess
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.serving import api as serving_api
 from adwarm.serving.api import server as api_server
 from adwarm.serving.api.app import Lifespan
 from adwarm.serving.api.connections import REQUEST_SECONDS
-from adwarm.serving.api.server import QuietServer, _configure, _listen, run_server, serve_in_thread
+from adwarm.serving.api.server import QuietServer, _listen, _options, run_server, serve_in_thread
 
 
 class Running:
@@ -23,7 +31,7 @@ class Running:
     def __init__(self, app: Any) -> None:
         self.listening = _listen("127.0.0.1", 0)
         self.ready = threading.Event()
-        self.server = QuietServer(_configure(app), self.ready.set)
+        self.server = QuietServer(uvicorn.Config(app, **_options()), self.ready.set)
         self.thread = threading.Thread(target=self.server.run, args=([self.listening],), daemon=True)
         self.thread.start()
         assert self.ready.wait(20)
@@ -185,6 +193,80 @@ def test_it_serves_in_a_thread_while_a_block_runs(app: App) -> None:
     assert app.events == ["startup", "answered", "shutdown"]
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
+
+
+def _import_without(path: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a new copy of the server's module that was imported while uvicorn lacked a name."""
+    module, _, names = path.partition(":")
+    part, _, method = names.partition(".")
+    original = importlib.import_module(module)
+    lacking = types.ModuleType(module)
+    vars(lacking).update(vars(original))
+    delattr(lacking, part)
+    if method:
+        cls = vars(original)[part]
+        setattr(lacking, part, type(part, (), {name: item for name, item in vars(cls).items() if name != method}))
+    monkeypatch.setitem(sys.modules, module, lacking)
+    for name in ("connections", "server"):
+        monkeypatch.setattr(serving_api, name, getattr(serving_api, name))  # restored after the test
+        monkeypatch.delitem(sys.modules, f"{serving_api.__name__}.{name}")
+    copy = importlib.import_module(f"{serving_api.__name__}.server")
+    monkeypatch.setitem(sys.modules, module, original)
+    return copy
+
+
+@pytest.mark.parametrize(
+    "name", ["HttpToolsProtocol", "RequestResponseCycle", "STATUS_LINE", "HttpToolsProtocol._start_asgi_task"]
+)
+def test_it_serves_without_what_uvicorn_does_not_promise(monkeypatch: pytest.MonkeyPatch, app: App, name: str) -> None:
+    """Without a name that is not public, uvicorn's own protocol answers, and it is said which limits are missing."""
+    copy = _import_without(f"uvicorn.protocols.http.httptools_impl:{name}", monkeypatch)
+    assert name.rpartition(".")[2] in copy.missing_limits
+    with copy.serve_in_thread(app) as url:
+        assert [httpx.get(url).text for _ in range(2)] == ["ok", "ok"]
+    assert api_server.missing_limits == ""
+
+
+WORKERS = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+def build():
+    return app
+
+if __name__ == "__main__":
+    import sys, uvicorn, uvicorn.supervisors.multiprocess as parts
+    exec(sys.argv[1])
+    from adwarm.serving.api.server import run_workers
+    run_workers("script:build", 2, "127.0.0.1", 0, lambda url: print(url, flush=True))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["pass", "del parts.Multiprocess", "del parts.Process.wait_until_ready"])
+def test_workers_serve_without_what_uvicorn_does_not_promise_real_clock(tmp_path: Path, change: str) -> None:
+    """Two processes answer on one port, and end with SIGTERM, with uvicorn's supervisor and without its parts."""
+    script = tmp_path / "script.py"
+    script.write_text(WORKERS)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, str(script), change]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url, answer = process.stdout.readline().strip(), ""
+            while not answer and process.poll() is None:  # without its own supervisor the URL comes first
+                with contextlib.suppress(httpx.TransportError):
+                    answer = httpx.get(url).text
+            assert answer == "ok"
+        finally:
+            process.terminate()
+        assert process.wait(60) == 0
 
 
 def test_an_application_that_does_not_start_is_an_error() -> None:
