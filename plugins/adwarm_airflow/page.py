@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
 
+_PATIENCE_SECONDS = 0.5
+"""How long a browser shows nothing; then it shows that the page comes."""
+_LOADING = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>adwarm</title>'
+    '<meta name="color-scheme" content="light dark"><meta http-equiv="refresh" content="1"></head>'
+    '<body><p role="status">Loading ...</p></body></html>'
+)
 WARMING_DAG = "adwarm_intelligent_warming"
 STRATEGY_DAG = "adwarm_strategy_warming"
 _TEXT = "This page is part of Airflow: log in there, then open it again."
@@ -36,7 +43,7 @@ class PageApp:
     """The ASGI application that Airflow mounts at `PAGE_PREFIX`.
 
     The page is built at the first request, because workers load the plugin too, and in a thread, because imports take
-    seconds, in which Airflow's web server has other requests to answer.
+    seconds, in which Airflow's web server has other requests to answer, and browsers show that the page comes.
     """
 
     def __init__(self) -> None:
@@ -45,17 +52,28 @@ class PageApp:
 
     async def __call__(self, scope: "Message", receive: "Receive", send: "Send") -> None:
         """Answer a request."""
-        app = self._app
-        if app is None:
+        if self._app is None:
+            from anyio import move_on_after
             from anyio.to_thread import run_sync
+            from starlette.responses import HTMLResponse
 
-            app = await run_sync(self._build)
-        await app(scope, receive, send)
+            with move_on_after(_PATIENCE_SECONDS if _is_of_browser(scope) else None):
+                await run_sync(self._build, abandon_on_cancel=True)
+            if self._app is None:
+                await HTMLResponse(_LOADING, headers={"Cache-Control": "no-store"})(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
     def _build(self) -> "FastAPI":
         with self._lock:
             self._app = self._app or build_app()
             return self._app
+
+
+def _is_of_browser(scope: "MutableMapping[str, Any]") -> bool:
+    """Return whether a browser asks for a page, and not a script for a part of one."""
+    is_get = scope["type"] == "http" and scope["method"] == "GET"
+    return is_get and dict(scope["headers"]).get(b"sec-fetch-dest") in {b"document", b"iframe"}
 
 
 def build_app() -> "FastAPI":

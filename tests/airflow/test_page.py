@@ -4,10 +4,12 @@ import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from adwarm.model import PolicyReview
 from adwarm.pages.access import Permission, make_csrf_token
@@ -15,6 +17,7 @@ from adwarm.runtime import Runtime
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.snapshots import save_review
+from tests.support.asgi_client import AsgiClient
 from tests.unit.pages.probes import PROBE, check_forms
 
 RUN = "adwarm_policy_review/manual__2026-03-02T03:00:00+00:00/Ä %"
@@ -48,6 +51,29 @@ def _get_plugin_app() -> Any:
 
     apps, _ = plugins_manager.get_fastapi_plugins()
     return next(item["app"] for item in apps if item["url_prefix"] == "/adwarm")
+
+
+def test_a_browser_shows_that_the_page_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While imports take their time, a document is answered with one that asks again; what a script asks for waits."""
+    from adwarm_airflow import page
+
+    built = Event()
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("the page")(scope, receive, send)
+
+    def build() -> Any:
+        built.wait(10)
+        return answer
+
+    monkeypatch.setattr(page, "_PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(page, "build_app", build)
+    browser = AsgiClient(page.PageApp())
+    first = browser.get("/fatigue", headers={"sec-fetch-dest": "iframe"})
+    assert ("Loading ..." in first.text, 'http-equiv="refresh"' in first.text) == (True, True)
+    built.set()
+    assert browser.get("/tiles/fatigue/today", headers={"sec-fetch-dest": "empty"}).text == "the page"
+    assert browser.get("/fatigue", headers={"sec-fetch-dest": "document"}).text == "the page"
 
 
 def make_jwt(role: str, name: str = "ada") -> str:

@@ -1074,6 +1074,11 @@ export interface components {
              * @enum {string}
              */
             fetch_mode: "drains" | "waits";
+            /**
+             * Database Id
+             * @description Tells its database from those of other installations; says nothing of it.
+             */
+            database_id: string;
         };
         /**
          * RequestState

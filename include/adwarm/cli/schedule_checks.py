@@ -139,10 +139,11 @@ def check_switches(runtime: "Runtime") -> Finding:
 
 
 def check_read_api(runtime: "Runtime") -> Finding:
-    """Ask the read API of this machine's settings whether it is ready; that none runs here is a note."""
+    """Ask whether the read API of the settings runs, is ready, and serves this database; that none runs is a note."""
     import requests
 
     from adwarm.serving.api.connections import missing_limits
+    from adwarm.store.database import identify_database
 
     serving = runtime.settings.serving
     host = "127.0.0.1" if serving.host in {"0.0.0.0", "::"} else serving.host  # noqa: S104 -- compared, not bound
@@ -153,6 +154,14 @@ def check_read_api(runtime: "Runtime") -> Finding:
     except requests.RequestException:
         absent = f"nothing responds at {address}; `adwarm serve` starts it, if it belongs here{lacking}"
         return Finding(absent, warning=True)
+    try:
+        database = response.json()["database_id"]
+    except (ValueError, KeyError, TypeError):
+        advice = f"end it, or set ADWARM_SERVING__PORT to another port than {serving.port}"
+        raise BadRequest(f"what answers at {address} is no read API of adwarm; {advice}") from None
+    if database != identify_database(runtime.engine):
+        advice = "set ADWARM_SERVING__PORT to that of this installation, or ADWARM_HOME to the home of the other"
+        raise BadRequest(f"the read API at {address} serves the database of another installation; {advice}")
     if response.status_code == 200:
         return Finding(f"ready at {address}{lacking}", warning=bool(lacking))
     raise Transient(f"{address}/readyz answers {response.status_code}: it runs and is not ready; see its log")

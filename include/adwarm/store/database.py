@@ -9,6 +9,7 @@ setting to change. A thread must not open a second connection while it holds one
 itself.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -84,6 +85,14 @@ def open_engine(url: str, limits: SqlSettings | None = None) -> Engine:
         BadRequest: the URL is malformed or names another kind of database.
     """
     return _open(url, limits or SqlSettings(), os.getpid())
+
+
+def identify_database(engine: Engine) -> str:
+    """Return what tells a database from others, the same in each process that uses it, without its address."""
+    url = engine.url
+    place = os.path.realpath(url.database or "") if url.get_backend_name() == "sqlite" else url.database
+    text = f"{url.host} {url.port or 5432} {place} {url.query.get('host')}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def get_limits(engine: Engine) -> SqlSettings:

@@ -1,5 +1,6 @@
 """The checks of `adwarm doctor` about databases, quotas, clocks, schedules, alerts and what must respond."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from adwarm.settings import Settings
 from adwarm.store import aggregates, jobs, maintenance_steps
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.alerts import Channels, NewAlert, claim_notices, finish_notice, open_or_extend
-from adwarm.store.database import open_engine, write_transaction
+from adwarm.store.database import identify_database, open_engine, write_transaction
 from adwarm.store.switches import Switch, SwitchState, set_switch
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.store.migrated_schema import make_database
@@ -287,9 +288,18 @@ def _runtime_with(tmp_path: Path, **serving: Any) -> Runtime:
 
 
 def test_the_read_api_is_asked(answers: tuple[dict[str, Any], str], tmp_path: Path) -> None:
-    """None here is a note; one that is not ready is to fix."""
+    """None here is a note; one that is not ready, of another installation, or no adwarm at all, is to fix."""
     answer, url = answers
     runtime = _runtime_with(tmp_path, port=int(url.rpartition(":")[2]))
+    for body, said in [
+        (b"<html>", "is no read API of adwarm"),
+        (b"[]", "is no read API of adwarm"),
+        (b'{"database_id": "0123456789abcdef"}', "serves the database of another installation"),
+    ]:
+        answer["body"] = body
+        with pytest.raises(BadRequest, match=said):
+            check_read_api(runtime)
+    answer["body"] = json.dumps({"database_id": identify_database(runtime.engine)}).encode()
     assert check_read_api(runtime).detail == f"ready at {url}"
     answer["status"] = 503
     with pytest.raises(Transient, match="answers 503"):

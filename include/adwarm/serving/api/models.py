@@ -268,3 +268,4 @@ class Readiness(Document):
             "that does."
         )
     )
+    database_id: str = Field(description="Tells its database from those of other installations; says nothing of it.")

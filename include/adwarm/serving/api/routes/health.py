@@ -12,6 +12,7 @@ from adwarm.serving.api.errors import problems
 from adwarm.serving.api.guard import NEEDS_ADMIN, Services
 from adwarm.serving.api.models import Health, Readiness
 from adwarm.serving.services import METRICS_TYPE, ServingServices
+from adwarm.store.database import identify_database
 from adwarm.store.schema import require_current, require_objects
 
 router = APIRouter(tags=["health"])
@@ -94,6 +95,7 @@ async def get_readiness(request: Request, response: Response) -> Readiness:
         database=state.database,
         objects=state.objects,
         fetch_mode=check.services.fetch_mode,
+        database_id=identify_database(check.services.context.engine),
     )
 
 
