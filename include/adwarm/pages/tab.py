@@ -167,7 +167,6 @@ class Tab:
         name: its URL, such as `now`.
         title: in the navigation.
         is_listed: whether the navigation shows it.
-        summary: one sentence beside the heading.
     """
 
     name: str
@@ -175,5 +174,4 @@ class Tab:
     tiles: tuple[Tile, ...]
     forms: tuple[Form, ...] = ()
     is_listed: bool = True
-    summary: str = ""
     downloads: tuple[Download, ...] = ()

@@ -119,6 +119,5 @@ TABS: Final = (
             Tile("done", "What was done", _show_done, is_wide=True),
         ),
         actions_forms.FORMS,
-        summary="What you can do here, and what was done. Every action is recorded with who and why.",
     ),
 )

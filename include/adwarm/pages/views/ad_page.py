@@ -220,9 +220,8 @@ TABS: Final = (
         (
             Tile("score", "What to do", _load_score, is_wide=True),
             Tile("daily", "Day by day", _load_daily, is_wide=True),
-            Tile("history", "Score over time", _load_history, is_wide=True),
+            Tile("history", "Score over time", _load_history, is_wide=True, is_folded=True),
         ),
         is_listed=False,
-        summary="What to do about one ad or creative, and the figures behind it.",
     ),
 )

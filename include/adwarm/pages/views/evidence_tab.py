@@ -110,6 +110,5 @@ TABS: Final = (
             Tile("review", "Newest weekly review", load_review, is_wide=True),
             Tile("compression", "What does compression save?", load_compression, is_wide=True),
         ),
-        summary="How good the forecast is, what the reviews found, and what compression saves.",
     ),
 )

@@ -196,6 +196,5 @@ TABS: Final = (
                 "dead", "Requested reports that did not come", load_dead, refresh_seconds=REFRESH_SECONDS, is_wide=True
             ),
         ),
-        summary="What limits the calls to the platform, what waits, and what has failed.",
     ),
 )

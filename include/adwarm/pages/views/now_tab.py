@@ -26,7 +26,6 @@ from adwarm.store.read_traffic import (
     get_day_start,
     get_day_totals,
     get_week_start,
-    get_week_totals,
     list_hours,
 )
 
@@ -56,7 +55,7 @@ def load_headline(request: TileRequest) -> Values:
 
 
 def load_hits(request: TileRequest) -> Values:
-    """Return the first-open hit ratio of a day and a week, and its trend by hour."""
+    """Return the first-open hit ratio of a day and a week, its trend by hour, and what warms of the week were worth."""
     rows = list_hours(request.services.context.engine, get_week_start(request.now), request.now + HOUR)
     recent = [row for row in rows if row["hour"] >= get_day_start(request.now)]
     by_hour = {row["hour"]: row for row in recent}
@@ -67,6 +66,7 @@ def load_hits(request: TileRequest) -> Values:
     return {
         "day": day,
         "week": week,
+        "worth": get_worth(request.services.context.engine, week, request.now),
         "series": [Series("% found a fresh report", [None if r is None else 100 * r for r in ratios])],
         "labels": [f"{hour:%H}:00" for hour in hours],
         "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in points],
@@ -74,11 +74,9 @@ def load_hits(request: TileRequest) -> Values:
 
 
 def load_efficiency(request: TileRequest) -> Values:
-    """Return how many warms of the last week were used, by reason, and what they were worth."""
-    engine = request.services.context.engine
-    rows = warm_usage.get_usage(engine, request.now - WEEK)
-    worth = get_worth(engine, get_week_totals(engine, request.now), request.now) if rows else None
-    return {"rows": rows, "reasons": _REASONS, "total": warm_usage.add_up(rows), "worth": worth}
+    """Return how many warms of the last week were used, by reason."""
+    rows = warm_usage.get_usage(request.services.context.engine, request.now - WEEK)
+    return {"rows": rows, "reasons": _REASONS, "total": warm_usage.add_up(rows)}
 
 
 def load_calls(request: TileRequest) -> Values:
@@ -127,7 +125,7 @@ def load_jobs(request: TileRequest) -> Values:
     latest = jobs.list_latest(request.services.context.engine, _MAX_ROWS, request.now)
     return {
         "running": [job for job in latest if not job.is_over(request.now)],
-        "ended": [job for job in latest if job.is_over(request.now)][:5],
+        "ended": [job for job in latest if job.is_over(request.now)][:3],
     }
 
 
@@ -172,6 +170,5 @@ TABS: Final = (
             Tile("alerts", "Open alerts", load_alerts, refresh_seconds=REFRESH_SECONDS, is_wide=True),
             Tile("failures", "Runs that failed", load_failures, refresh_seconds=REFRESH_SECONDS, is_wide=True),
         ),
-        summary="Is the cache warm, what does it cost, and is anything stuck?",
     ),
 )

@@ -21,7 +21,7 @@ from adwarm.store.warms import WarmFilter
 
 _HOUR: Final = timedelta(hours=1)
 _RUNS: Final = 12
-FIRST_ROWS: Final = 12
+FIRST_ROWS: Final = 10
 PAGE_ROWS: Final = 50
 MOST_PAGES: Final = 200
 MOST_OFFERED: Final = 1_000
@@ -226,10 +226,9 @@ TABS: Final = (
             Tile("question", "Was this warm?", load_question, is_wide=True),
             Tile("outlook", "The next 24 hours", load_outlook, refresh_seconds=60),
             Tile("week", "When reports are opened", load_week),
-            Tile("runs", "The last runs", load_runs, refresh_seconds=60, is_wide=True),
+            Tile("runs", "The last runs", load_runs, refresh_seconds=60, is_wide=True, is_folded=True),
             Tile("keys", "Reports of one plan", load_keys, is_wide=True),
         ),
-        summary="What is expected to be opened, what is warmed for it, and what is left out and why.",
     ),
     Tab(
         "why",
@@ -239,6 +238,5 @@ TABS: Final = (
             Tile("answer", "Answer", load_answer, is_wide=True),
         ),
         is_listed=False,
-        summary="Every decision that led to a report being warm, or not, at a moment.",
     ),
 )

@@ -51,6 +51,5 @@ TABS: Final = (
         "strategies",
         "Strategies",
         (Tile("list", "Strategies", _load_list, is_wide=True),),
-        summary="Reports that are kept warm on a schedule, whatever the forecast says.",
     ),
 )
