@@ -134,8 +134,7 @@ FROM generate_series(0, :keys - 1) AS i""",
     "fatigue_score": f"""
 INSERT INTO fatigue_score (account_id, ad_id, as_of, ad_name, status, loss, total, creative, audience, algorithm,
   data_quality, driver, trend_per_day, days_to_critical, days_to_critical_low, days_to_critical_high, alarm,
-  alarm_since, onset, cost_ratio, recent_spend, baseline, calculator_version, data_version, input_hash, settled,
-  calculated_at)
+  alarm_since, onset, cost_ratio, recent_spend, baseline)
 SELECT {_ACCOUNT.format("i / 100")}, (23850000000 + i / 10)::text, :today - 1 - i % 10,
   CASE WHEN i % 500 < 10 THEN :hostile ELSE 'Ad ' || i / 10 END, status, total / 170, total, least(100, total * 1.1),
   total * 0.9, total, 0.6 + (i % 40) / 100.0,
@@ -143,13 +142,16 @@ SELECT {_ACCOUNT.format("i / 100")}, (23850000000 + i / 10)::text, :today - 1 - 
   END, slope, days, days * 0.7, CASE WHEN i / 10 % 3 > 0 THEN days * 1.6 END, alarm,
   CASE WHEN alarm = 'alarm' THEN :today - 2 - i % 10 END,
   CASE WHEN alarm <> 'none' THEN :today - 8 - i % 10 - i / 10 % 9 END, 0.8 + total / 60, 20 + i / 10 * 7919 % 4000,
-  '{{"ctr": 0.012, "recent_ctr": 0.009, "cpm": 8.5, "recent_cpm": 9.1, "frequency": 1.8}}',
-  'canonical-6', 1, '', false, :now - (i % 10) * interval '1 day'
+  '{{"ctr": 0.012, "recent_ctr": 0.009, "cpm": 8.5, "recent_cpm": 9.1, "frequency": 1.8}}'
 FROM (SELECT *, CASE WHEN total > 60 THEN 'critical' WHEN total > 30 THEN 'warning' ELSE 'healthy' END AS status,
     CASE WHEN total > 60 THEN 0 WHEN slope > 0 THEN (60 - total) / slope END AS days,
     CASE WHEN i / 10 % 23 = 0 AND i % 10 < 7 THEN 'alarm' WHEN i / 10 % 19 = 0 THEN 'watch' ELSE 'none' END AS alarm
   FROM (SELECT i, ((i / 10) * 37 % 100) + (i % 10) * 0.3 AS total, ((i / 10) % 7 - 3) / 2.0 AS slope
     FROM generate_series(0, :keys * 2 - 1) AS i) AS drawn) AS rated""",
+    "fatigue_day": """
+INSERT INTO fatigue_day (account_id, as_of, input_hash, data_hash, data_version, stored_days, frequency_source,
+  frequency_hash, calculator_version, settled, calculated_at)
+SELECT DISTINCT account_id, as_of, '', '', 1, 60, '', '', 'canonical-6', false, :now FROM fatigue_score""",
     "access_pattern": f"""
 INSERT INTO access_pattern (account_id, weekday, hour, weekday_name, opens, observed_hours, opens_per_hour,
   active_weeks, is_busy, is_peak, is_quiet, time_zone, observed_weeks, computed_at)

@@ -39,18 +39,25 @@ def make_score(ad_id: str, as_of: date, **values: Any) -> FatigueScore:
         "trend_per_day": None,
         "days_to_critical": None,
         "baseline": {},
-        "calculator_version": "1",
     }
     return FatigueScore(**{**defaults, **values, "ad_id": ad_id, "as_of": as_of})
 
 
-def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
+def publish(
+    engine: Engine,
+    scores: Sequence[FatigueScore],
+    data_version: int,
+    settled: bool,
+    at: datetime,
+    calculator_version: str = "1",
+) -> int:
     """Store the scores of each account and day in `scores`, and return how many were stored."""
+    inputs = ScoreInputs("", "", data_version, calculator_version=calculator_version, settled=settled)
     groups: dict[tuple[str, date], list[FatigueScore]] = defaultdict(list)
     for score in scores:
         groups[score.account_id, score.as_of].append(score)
     days = [
-        DayScores(account_id, as_of, to_columns(group), 0, len(group), _inputs(group[0], data_version), settled)
+        DayScores(account_id, as_of, to_columns(group), 0, len(group), inputs)
         for (account_id, as_of), group in groups.items()
     ]
     return sum(len(groups[key]) for key in publish_days(engine, days, at))
@@ -60,10 +67,6 @@ def to_columns(scores: Sequence[FatigueScore]) -> dict[str, Sequence[Any]]:
     """Return the values of each field of scores, as `DayScores` has them."""
     columns: dict[str, Sequence[Any]] = {name: [getattr(score, name) for score in scores] for name in _FIELDS}
     return {**columns, "baseline": [orjson.dumps(values).decode() for values in columns["baseline"]]}
-
-
-def _inputs(score: FatigueScore, data_version: int) -> ScoreInputs:
-    return ScoreInputs("", "", data_version, calculator_version=score.calculator_version)
 
 
 def to_text_table(table: ColumnTable) -> pa.Table:

@@ -175,7 +175,6 @@ def _score_month(
                 first=first,
                 last=last,
                 inputs=work.days[day].inputs,
-                settled=work.days[day].settled,
                 replaces=None if before is None else before.input_hash,
                 parts=beneath and (parts, *beneath),
             )

@@ -87,10 +87,9 @@ def short_hash(parts: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DayInputs:
-    """What the scores of an account and as-of day are computed from, and whether that is final."""
+    """What the scores of an account and as-of day are computed from, and whether the day itself is stored."""
 
     inputs: ScoreInputs
-    settled: bool
     is_stored: bool
 
 
@@ -273,8 +272,9 @@ class BlockInputs:
                 frequency_source=source,
                 frequency_hash=frequency_hash,
                 calculator_version=CALCULATOR_VERSION,
+                settled=settled,
             )
-            results[as_of] = DayInputs(inputs, settled, contents[end - 1].day == as_of)
+            results[as_of] = DayInputs(inputs, contents[end - 1].day == as_of)
         return results
 
     def frequencies(

@@ -219,7 +219,6 @@ def _columns(table: ScoreTable, alarms: AlarmTable, ads: _Indices, columns: _Ind
         "data_quality": [value or 0.0 for value in values["data_quality"]],
         "trend_per_day": _to_numbers(rounded["trend"]),
         "baseline": _baselines(codes, rounded),
-        "calculator_version": [CALCULATOR_VERSION] * len(ads),
     }
     return {name: values[name] for name in _NAMES if name != "part_of"}
 

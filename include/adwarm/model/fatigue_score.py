@@ -47,7 +47,6 @@ class FatigueScore:
     trend_per_day: Annotated[float | None, "Percentage points that `loss` grows by a day."]
     days_to_critical: Annotated[float | None, "At that pace; 0 when it is, None when not within a year."]
     baseline: Annotated[Mapping[str, Any], "JSON values: rates, days with delivery, frequency, and `flags`."]
-    calculator_version: Annotated[str, 24, "Version of the formula."]
     loss: Annotated[
         float | None, "Share of its clicks for the same money that it lost against its good weeks; below 0 for a gain."
     ] = None

@@ -17,7 +17,8 @@ from adwarm.store import creatives, read_transaction
 from adwarm.store.accounts import table as account
 from adwarm.store.columns import day_before
 from adwarm.store.creatives import AdCreative
-from adwarm.store.scores import StoredScore, rank_columns, read_score
+from adwarm.store.fatigue_days import table as fatigue_day
+from adwarm.store.scores import IS_SAME_DAY, STAMPS, StoredScore, rank_columns, read_score
 from adwarm.store.scores import table as fatigue_score
 
 PAGE_SIZE: Final = 25
@@ -117,9 +118,10 @@ def read_listed(engine: Engine, chosen: Select[Any], *more: str) -> list[tuple[L
     earlier = (previous.c.account_id == keys.c.account_id, previous.c.ad_id == keys.c.ad_id)
     own = (account.c.name, account.c.data_zone, account.c.currency, previous.c.total.label("earlier"))
     query = (
-        select(fatigue_score, *own, *(keys.c[name] for name in more))
+        select(fatigue_score, *STAMPS, *own, *(keys.c[name] for name in more))
         .select_from(keys)
         .join(fatigue_score, and_(*same_ad, fatigue_score.c.as_of == keys.c.as_of))
+        .join(fatigue_day, IS_SAME_DAY)
         .join(account, account.c.id == keys.c.account_id)
         .outerjoin(previous, and_(*earlier, previous.c.as_of == day_before(keys.c.as_of)))
     )

@@ -7,7 +7,7 @@ snapshots with a version that counts up with every restatement.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from sqlalchemy import Column, Connection, Date, Engine, Index, select
 
@@ -35,6 +35,7 @@ class ScoreInputs:
     ] = ""
     frequency_hash: Annotated[str, 16, "Hash of the frequencies; empty without any."] = ""
     calculator_version: Annotated[str, 24, "Version of the formula."] = ""
+    settled: Annotated[bool, "Whether none of those days can change any more."] = False
 
 
 table = table_of(
@@ -49,10 +50,13 @@ table = table_of(
 )
 
 
+IS_SCORED: Final = table.c.input_hash != _NEW
+
+
 def list_inputs(engine: Engine, account_ids: Iterable[str]) -> dict[str, dict[date, ScoreInputs]]:
     """Return what all scores of up to some hundreds of accounts were computed from, by account and as-of day."""
     columns = [table.c.account_id, table.c.as_of, *columns_of(ScoreInputs, table)]
-    query = select(*columns).where(table.c.account_id.in_(sorted(account_ids)), table.c.input_hash != _NEW)
+    query = select(*columns).where(table.c.account_id.in_(sorted(account_ids)), IS_SCORED)
     inputs: dict[str, dict[date, ScoreInputs]] = {}
     with read_transaction(engine) as connection:
         for account_id, as_of, *values in connection.execute(query):

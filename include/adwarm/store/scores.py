@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 from hashlib import sha256
-from itertools import chain, repeat
-from typing import Annotated, Any, Final, get_args
+from itertools import chain
+from typing import Any, Final, get_args
 
-from sqlalchemy import Engine, and_, delete, func, or_, select, tuple_, union
-from sqlalchemy.schema import Column, DefaultClause, Index
+from sqlalchemy import Engine, Select, and_, delete, func, or_, select, tuple_
+from sqlalchemy.schema import Column, Index
 from sqlalchemy.types import String
 
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus
@@ -22,7 +22,7 @@ from adwarm.store import fatigue_days
 from adwarm.store.bulk_insert import insert_columns
 from adwarm.store.columns import table_of
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.fatigue_days import DayKey, ScoreInputs
+from adwarm.store.fatigue_days import IS_SCORED, DayKey, ScoreInputs
 from adwarm.store.fatigue_days import table as fatigue_day
 
 STATUSES: Final = get_args(FatigueStatus)
@@ -31,21 +31,21 @@ _STILL_LOWER: Final = 0.95
 _FOLLOWED_ALARMS: Final = 1_000
 _MAX_NAME = 400
 _KEYS_PER_QUERY = 500
-STAMP_FIELDS: Final = ("data_version", "settled", "calculated_at", "input_hash")
+STAMP_FIELDS: Final = ("calculator_version", "data_version", "settled", "calculated_at", "input_hash")
+"""Columns of `fatigue_day` that a stored score has."""
 SCORE_FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredScore:
-    """The score of an ad and day, with the data it was calculated from."""
+    """The score of an ad and day, with what `fatigue_day` has of all scores of the account and day."""
 
     score: FatigueScore
-    data_version: Annotated[int, "Sum of the versions of the days behind it; grows with every restatement."]
-    settled: Annotated[bool, "Whether none of those days can change any more."]
-    calculated_at: Annotated[datetime, "When it was computed."]
-    input_hash: Annotated[
-        str, 16, DefaultClause(""), "Hash of all that it was computed from; equal inputs, equal scores."
-    ] = ""
+    calculator_version: str
+    data_version: int
+    settled: bool
+    calculated_at: datetime
+    input_hash: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -53,13 +53,13 @@ class StoredScore:
         return self.score.account_id, self.score.ad_id
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the columns of the table, in its order."""
+        """Return the columns of both tables."""
         stamp = {name: getattr(self, name) for name in STAMP_FIELDS}
         return {**asdict(self.score), **stamp}
 
 
 table = table_of(
-    StoredScore,
+    FatigueScore,
     "fatigue_score",
     Index(None, "as_of", "status"),
     # Sums and lists over the newest scores of all accounts are read from this index alone. Its own name is short,
@@ -98,7 +98,6 @@ class DayScores:
         columns: the values of each field of `FatigueScore`, `baseline` as JSON text; of this day and others.
         first: index of the first value of this day.
         last: index after its last value; equal to `first` when no ad is scored.
-        settled: whether none of its inputs can change any more.
         replaces: the input hash that was stored when the inputs were read; None when nothing was.
         parts: columns and indices of the ads beneath creatives.
     """
@@ -109,7 +108,6 @@ class DayScores:
     first: int
     last: int
     inputs: ScoreInputs
-    settled: bool
     replaces: str | None = None
     parts: ScoreSpan | None = None
 
@@ -130,6 +128,8 @@ class DayScores:
 
 IS_LISTED: Final = table.c.part_of == ""
 """Whether lists and sums name a score, which is that of a creative, or of an ad that is no part of one."""
+IS_SAME_DAY: Final = and_(table.c.account_id == fatigue_day.c.account_id, table.c.as_of == fatigue_day.c.as_of)
+STAMPS: Final = [fatigue_day.c[name] for name in STAMP_FIELDS]
 
 
 def publish_days(engine: Engine, days: Sequence[DayScores], at: datetime) -> set[DayKey]:
@@ -147,7 +147,7 @@ def publish_days(engine: Engine, days: Sequence[DayScores], at: datetime) -> set
             replaced[account_id].append(as_of)
         for account_ids, listed in fatigue_days.group_accounts(replaced):
             connection.execute(delete(table).where(table.c.account_id.in_(account_ids), table.c.as_of.in_(listed)))
-        insert_columns(connection, table, _columns([fresh[key] for key in sorted(fresh)], at))
+        insert_columns(connection, table, _columns([fresh[key] for key in sorted(fresh)]))
         fatigue_days.save(connection, {key: day.inputs for key, day in fresh.items()}, at)
     return set(fresh)
 
@@ -158,7 +158,7 @@ def _replaces(day: DayScores, stored: ScoreInputs | None) -> bool:
     return stored.data_version <= day.inputs.data_version
 
 
-def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]]:
+def _columns(days: Sequence[DayScores]) -> dict[str, Sequence[Any]]:
     """Return the rows of the table by column."""
     listed = [day for day in days if day.ads]
     if not listed:
@@ -173,26 +173,14 @@ def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]
     }
     names = {name: name.replace("\0", "")[:_MAX_NAME] for name in set(columns["ad_name"])}
     columns["ad_name"] = [names[name] for name in columns["ad_name"]]
-    counts = [sum(last - first for _, first, last in day.spans) for day in listed]
-    stamps: dict[str, list[Any]] = {
-        "data_version": [day.inputs.data_version for day in listed],
-        "settled": [day.settled for day in listed],
-        "input_hash": [day.inputs.input_hash for day in listed],
-        "calculated_at": [at] * len(listed),
-    }
-    for name, values in stamps.items():
-        columns[name] = list(chain.from_iterable(map(repeat, values, counts)))
     return columns
 
 
 def list_scored_accounts(engine: Engine, account_ids: Sequence[str], as_of: date) -> set[str]:
     """Return those of up to some hundreds of accounts that were scored as of a day, also when none of their ads was."""
-    chosen = [
-        select(item.c.account_id).where(item.c.account_id.in_(account_ids), item.c.as_of == as_of)
-        for item in (table, fatigue_day)
-    ]
+    query = select(fatigue_day.c.account_id).where(fatigue_day.c.account_id.in_(account_ids), IS_SCORED)
     with read_transaction(engine) as connection:
-        return set(connection.execute(union(*chosen)).scalars())
+        return set(connection.execute(query.where(fatigue_day.c.as_of == as_of)).scalars())
 
 
 def list_frequencies(engine: Engine, account_id: str, days: Collection[date]) -> dict[date, dict[str, float]]:
@@ -216,14 +204,10 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str
         turn: decides which of more than `limit` accounts are returned; with another text at each call, accounts that
             cannot be scored again keep no other ones waiting.
     """
-    newest = select(table.c.account_id, func.max(table.c.as_of).label("as_of")).group_by(table.c.account_id).subquery()
-    same = and_(table.c.account_id == newest.c.account_id, table.c.as_of == newest.c.as_of)
-    query = (
-        select(table.c.account_id, table.c.as_of)
-        .join(newest, same)
-        .where(table.c.calculator_version != calculator_version)
-        .distinct()
-    )
+    day = fatigue_day.c
+    newest = select(day.account_id, func.max(day.as_of).label("as_of")).group_by(day.account_id).subquery()
+    same = and_(day.account_id == newest.c.account_id, day.as_of == newest.c.as_of)
+    query = select(day.account_id, day.as_of).join(newest, same).where(day.calculator_version != calculator_version)
     with read_transaction(engine) as connection:
         outdated = [(row.account_id, row.as_of) for row in connection.execute(query)]
     return sorted(sorted(outdated, key=lambda item: sha256(f"{turn} {item[0]}".encode()).digest())[:limit])
@@ -237,8 +221,13 @@ def count_by_status(engine: Engine) -> dict[str, int]:
     return {status: counts.get(status, 0) for status in STATUSES}
 
 
+def select_scores() -> Select[Any]:
+    """Return a query for scores with their stamps, see `read_score`."""
+    return select(table, *STAMPS).join(fatigue_day, IS_SAME_DAY)
+
+
 def read_score(columns: Mapping[Any, Any]) -> StoredScore:
-    """Return the score in the columns of the table."""
+    """Return the score in the columns of `fatigue_score` and `STAMPS`."""
     values: dict[str, Any] = dict(columns)
     stamp = {name: values.pop(name) for name in STAMP_FIELDS}
     return StoredScore(FatigueScore(**values), **stamp)
@@ -292,9 +281,9 @@ def find_newest_day(engine: Engine, account_id: str, until: date | None = None) 
 
 def is_settled(engine: Engine, account_id: str, day: date) -> bool:
     """Return whether no data behind the account's scores of a day can change any more."""
-    unsettled = select(table.c.ad_id).where(table.c.account_id == account_id, table.c.as_of == day, ~table.c.settled)
+    query = select(fatigue_day.c.settled).where(fatigue_day.c.account_id == account_id, fatigue_day.c.as_of == day)
     with read_transaction(engine) as connection:
-        return connection.execute(unsettled.limit(1)).first() is None
+        return bool(connection.execute(query).scalar())
 
 
 def find_newest_days(engine: Engine, account_ids: Collection[str]) -> dict[str, date]:
@@ -306,7 +295,7 @@ def find_newest_days(engine: Engine, account_ids: Collection[str]) -> dict[str, 
 
 def list_day(engine: Engine, account_id: str, day: date) -> list[StoredScore]:
     """Return the account's scores of a day, those of creatives and of other ads, in their order."""
-    query = select(table).where(table.c.account_id == account_id, table.c.as_of == day, IS_LISTED)
+    query = select_scores().where(table.c.account_id == account_id, table.c.as_of == day, IS_LISTED)
     with read_transaction(engine) as connection:
         return [read_score(row) for row in connection.execute(query.order_by(*rank_columns())).mappings()]
 
@@ -314,7 +303,7 @@ def list_day(engine: Engine, account_id: str, day: date) -> list[StoredScore]:
 def list_worst(engine: Engine, account_id: str, day: date, statuses: Collection[FatigueStatus]) -> list[FatigueScore]:
     """Return the account's scores of a day that have an alarm or one of some statuses."""
     is_bad = or_(table.c.alarm == "alarm", table.c.status.in_(sorted(statuses)))
-    query = select(table).where(table.c.account_id == account_id, table.c.as_of == day, IS_LISTED, is_bad)
+    query = select_scores().where(table.c.account_id == account_id, table.c.as_of == day, IS_LISTED, is_bad)
     with read_transaction(engine) as connection:
         return [read_score(row).score for row in connection.execute(query.order_by(*rank_columns())).mappings()]
 
@@ -325,7 +314,7 @@ def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePositio
     Pages that follow a position stay on its day, also when newer scores are published meanwhile.
     """
     day: Any = _newest_day(query.account_id, query.as_of).scalar_subquery() if after is None else after.as_of
-    selected = select(table).where(table.c.account_id == query.account_id, table.c.as_of == day)
+    selected = select_scores().where(table.c.account_id == query.account_id, table.c.as_of == day)
     selected = selected if query.ad_id is not None else selected.where(IS_LISTED)
     for name in ("ad_id", "status", "alarm"):
         value = getattr(query, name)
@@ -344,7 +333,7 @@ def list_parts(engine: Engine, scores: Iterable[FatigueScore]) -> dict[tuple[str
     with read_transaction(engine) as connection:
         for start in range(0, len(keys), _KEYS_PER_QUERY):
             chosen = keys[start : start + _KEYS_PER_QUERY]
-            query = select(table).where(tuple_(table.c.account_id, table.c.as_of, table.c.part_of).in_(chosen))
+            query = select_scores().where(tuple_(table.c.account_id, table.c.as_of, table.c.part_of).in_(chosen))
             for row in connection.execute(query.order_by(*rank_columns())).mappings():
                 parts[row["account_id"], row["part_of"]].append(read_score(row))
     return parts
@@ -354,7 +343,7 @@ def list_ad_history(
     engine: Engine, account_id: str, ad_id: str, limit: int, until: date | None = None
 ) -> list[StoredScore]:
     """Return up to `limit` scores of one ad or creative, the newest ones up to `until`, oldest first."""
-    query = select(table).where(table.c.account_id == account_id, table.c.ad_id == ad_id)
+    query = select_scores().where(table.c.account_id == account_id, table.c.ad_id == ad_id)
     query = query if until is None else query.where(table.c.as_of <= until)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(table.c.as_of.desc()).limit(limit)).mappings()

@@ -10,7 +10,7 @@ from adwarm.model import Account
 from adwarm.runtime import Runtime
 from adwarm.store import accounts
 from adwarm.store.database import write_transaction
-from adwarm.store.scores import table as fatigue_score
+from adwarm.store.fatigue_days import table as fatigue_day
 from tests.support import fatigue_scores
 from tests.unit.fatigue.stored_ads import ACCOUNT, DAYS, EVIL, LAST_DAY, NOW, make_score, store_account
 
@@ -135,7 +135,7 @@ def test_changes_after_a_backfill(stored: Adwarm) -> None:
     late = "were calculated again or later; that day may have shown others"
     assert late not in stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19").stdout
     with write_transaction(Runtime().engine) as connection:
-        connection.execute(update(fatigue_score).values(calculated_at=NOW))
+        connection.execute(update(fatigue_day).values(calculated_at=NOW))
     assert stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19").stdout.count(late) == 1
 
 

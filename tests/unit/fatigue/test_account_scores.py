@@ -229,8 +229,8 @@ def _tiring_ads(unit: FetchUnit) -> ResultPage:
 def test_scores_of_an_earlier_calculator_are_replaced_some_at_a_time(engine: Engine, objects: ObjectStore) -> None:
     """Earlier scores are read as they are; the account that is scored again gets new ones, the others wait."""
     accounts = ("act_1", "act_2", "act_3")
-    earlier = [make_score("1", DAY, account_id=name, total=12.5, calculator_version="canonical-2") for name in accounts]
-    fatigue_scores.publish(engine, earlier, 1, True, NOW)
+    earlier = [make_score("1", DAY, account_id=name, total=12.5) for name in accounts]
+    fatigue_scores.publish(engine, earlier, 1, True, NOW, "canonical-2")
     context = Context(engine, objects, Settings())
     for number in range(40):
         row = {"ad_id": "1", "impressions": "5000", "clicks": "60", "spend": "25"}
@@ -241,5 +241,5 @@ def test_scores_of_an_earlier_calculator_are_replaced_some_at_a_time(engine: Eng
     result = score_accounts(context, scores.list_outdated(engine, CALCULATOR_VERSION, 10), NOW)
 
     assert (result.accounts, result.without_data, result.errors) == (1, 2, [])
-    versions = {name: fatigue_scores.list_latest(engine, name)[0].score.calculator_version for name in accounts}
+    versions = {name: fatigue_scores.list_latest(engine, name)[0].calculator_version for name in accounts}
     assert versions == {"act_1": CALCULATOR_VERSION, "act_2": "canonical-2", "act_3": "canonical-2"}

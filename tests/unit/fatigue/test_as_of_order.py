@@ -23,6 +23,7 @@ from adwarm.store.fatigue_days import table as fatigue_day
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.store.partitions import table as partition
+from adwarm.store.scores import select_scores
 from adwarm.store.scores import table as fatigue_score
 
 FIRST, LAST = date(2025, 11, 1), date(2026, 3, 31)
@@ -87,7 +88,7 @@ def _score(context: Context, days: Sequence[date], accounts: Sequence[str] = ACC
 
 def _stored(engine: Engine) -> list[dict[str, Any]]:
     """Return all columns of all scores but the time of the calculation."""
-    query = select(fatigue_score).order_by(*fatigue_score.primary_key.columns)
+    query = select_scores().order_by(*fatigue_score.primary_key.columns)
     with read_transaction(engine) as connection:
         rows = [dict(row) for row in connection.execute(query).mappings()]
     return [{name: value for name, value in row.items() if name != "calculated_at"} for row in rows]

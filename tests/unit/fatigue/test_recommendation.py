@@ -59,7 +59,6 @@ def _score(percent: float | None, **values: Any) -> FatigueScore:
         algorithm=total,
         data_quality=0.9,
         baseline=FIGURES,
-        calculator_version="v",
     )
     return replace(score, **values)
 

@@ -20,7 +20,7 @@ SETTINGS = FatigueSettings()
 
 
 def _stored(*listed: FatigueScore, days_ago: int = 0) -> list[StoredScore]:
-    return [StoredScore(score, 3, True, NOW - timedelta(days=days_ago)) for score in listed]
+    return [StoredScore(score, "1", 3, True, NOW - timedelta(days=days_ago)) for score in listed]
 
 
 CHANGES = [

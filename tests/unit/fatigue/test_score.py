@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.score import CALCULATOR_VERSION, STATUSES, find_bands
+from adwarm.fatigue.score import STATUSES, find_bands
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
@@ -63,7 +63,6 @@ def test_a_steady_ad_is_healthy() -> None:
         "healthy",
         pytest.approx(0),
     )
-    assert result.calculator_version == CALCULATOR_VERSION
     assert (result.account_id, result.ad_id, result.ad_name, result.as_of) == ("act_1", "7", "ad 7", AS_OF)
 
 

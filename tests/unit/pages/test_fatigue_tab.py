@@ -43,7 +43,6 @@ def _score(ad_id: str, total: float | None, day: date = DAY, account: str = "act
         data_quality=0.9,
         trend_per_day=None if total is None else 5.0,
         baseline=BASELINE,
-        calculator_version="canonical-6",
         recent_spend=100.0,
     )
     return replace(score, **values)
@@ -56,7 +55,7 @@ def _store(page: Page, items: Iterable[FatigueScore], *, settled: bool = False, 
         for item in rows
     }
     accounts.save(page.runtime.engine, list(found.values()), AT)
-    fatigue_scores.publish(page.runtime.engine, rows, 1, settled, AT)
+    fatigue_scores.publish(page.runtime.engine, rows, 1, settled, AT, "canonical-6")
 
 
 def _names(html: str) -> list[str]:

@@ -35,7 +35,6 @@ def _score(
         trend_per_day=1.5,
         days_to_critical=12.0,
         baseline={"ctr": 0.01, "flags": []},
-        calculator_version="v1",
     )
     return replace(score, **values)
 
@@ -44,8 +43,8 @@ def test_scores_survive_the_table(engine: Engine) -> None:
     """Every value comes back, missing ones as None."""
     assert fatigue_scores.publish(engine, [_score()], 3, True, AT) == 1
     (row,) = fatigue_scores.list_latest(engine, "act_1")
-    assert row == StoredScore(_score(), 3, True, AT)
-    stamp = {"data_version": 3, "settled": True, "calculated_at": AT, "input_hash": ""}
+    assert row == StoredScore(_score(), "1", 3, True, AT)
+    stamp = {"calculator_version": "1", "data_version": 3, "settled": True, "calculated_at": AT, "input_hash": ""}
     assert row.to_dict() == {**asdict(_score()), **stamp}
 
 
@@ -91,7 +90,7 @@ def _day(total: float, version: int, input_hash: str, replaces: str | None = Non
     listed = [_score(str(number), total) for number in range(ads)]
     columns = fatigue_scores.to_columns(listed) if listed else {}
     inputs = ScoreInputs(input_hash, "data", version, 5, "s", "f", "v1")
-    return DayScores("act_1", DAY, columns, 0, ads, inputs, settled=False, replaces=replaces)
+    return DayScores("act_1", DAY, columns, 0, ads, inputs, replaces=replaces)
 
 
 def test_a_day_that_was_published_meanwhile_stays_unless_the_data_is_newer(engine: Engine) -> None:
@@ -162,7 +161,6 @@ def test_two_publishers_of_the_same_days_do_not_block_each_other(engine: Engine,
                 0,
                 1,
                 _inputs(number),
-                settled=False,
             )
             for name in ("act_1", "act_2")
             for day in days
