@@ -51,8 +51,15 @@ class SupersetSource(SynchronousSource):
         self._bounds = CallBounds(rules.read_timeout, rules.call_timeout, MAX_RESPONSE_BYTES)
 
     def get_account(self, account_id: str) -> Account:
-        """Return the dashboard."""
-        return self._account(self._call("GET", f"dashboard/{account_id.removeprefix('act_')}", account_id)["result"])
+        """Return the dashboard.
+
+        Raises:
+            BadRequest: it is a slug or a UUID; the log, and so the accounts, have the integer.
+        """
+        number = account_id.removeprefix("act_")
+        if not number.isdecimal():
+            raise BadRequest(f"{account_id} is not the integer id of a dashboard, which the log has")
+        return self._account(self._call("GET", f"dashboard/{number}", account_id)["result"])
 
     def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
         """Return a hundred dashboards; the cursor is the number of the page."""

@@ -40,7 +40,7 @@ def load_days(
     """Return the stored daily rows of accounts: one row per object of the report's level and day.
 
     Args:
-        accounts: one account id or several, `act_` and digits.
+        accounts: one account id or several, such as `act_1234`.
         since: the first day, in the data zone of each account, as a date or `YYYY-MM-DD`.
         until: the last day.
         report: a report of the settings.

@@ -150,7 +150,7 @@ def accounts_param(description: str) -> Param:
         type=["null", "array"],
         items={"type": "string"},
         title="Accounts",
-        description=f"{description} An id is act_ and up to 20 digits, such as act_1234. A line that is not an "
+        description=f"{description} An id is what its platform calls it, such as act_1234. A line that is not an "
         "account id fails the run before it does anything.",
     )
 

@@ -76,7 +76,7 @@ def test_lines_of_accounts_are_checked(dags: dict[str, Any], dag_id: str) -> Non
     lines = ["act_1", " 22 ", ""]
     check_conf({"dag": dags[dag_id], "dag_run": SimpleNamespace(conf={"accounts": lines})})
     assert get_lines_param({"accounts": lines}, "accounts") == ["act_1", "22"]
-    for text in ("act_1, act_2", "shop", "act_", "ACT_1", "act_\u0661", "act_123456789012345678901"):
+    for text in ("act_1, act_2", "a shop", "_1", "act_\u0661", "1" * 65):
         _refuse(dags[dag_id], {"accounts": [text]}, "accounts: account id ")
 
 

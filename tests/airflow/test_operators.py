@@ -332,7 +332,7 @@ def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) ->
     again = ScoreFatigueOperator(task_id="t", as_of=day).execute(CONTEXT)
     assert (scored["accounts"], again["unchanged"], simulator.calls()["total"]) == (1, 1, calls), scored
     with pytest.raises(BadRequest, match="account id"):
-        ScoreFatigueOperator(task_id="t", accounts=["x"], as_of=day).execute(CONTEXT)
+        ScoreFatigueOperator(task_id="t", accounts=["/x"], as_of=day).execute(CONTEXT)
     with pytest.raises(BadRequest):
         ScoreFatigueOperator(task_id="t", as_of="then").execute(CONTEXT)
 

@@ -29,8 +29,8 @@ UNICODE = (
     "last_\uff17d",
     "\ud800",
 )
-LONG = ("act_" + "1" * 21, "act_" + "9" * 100_000, "a" * 1_000_000)
-EMPTY = ("", " ", "act_", "act_-1", "act_1.5", "ACT_1")
+LONG = ("act_" + "1" * 61, "act_" + "9" * 100_000, "a" * 1_000_000)
+EMPTY = ("", " ", "_act_1", "-1", ".5", "act_1,2")
 
 HOSTILE_TEXTS = (*TRAVERSAL, *SQL, *TEMPLATES, *SHELL, *MARKUP, *FORMULAS, *UNICODE, *LONG, *EMPTY)
 """None of them is an account id, a date range or the name of a report."""

@@ -47,7 +47,7 @@ class Header:
     """What a document says about its data.
 
     Attributes:
-        account_id: `act_` and digits.
+        account_id: such as `act_1234`.
         time_zone: the zone of the days.
         days_fetched_at: when the oldest day was fetched, UTC; None without a stored day.
         complete: whether nothing is missing.

@@ -3,24 +3,48 @@
 import re
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Final
 
 from adwarm_client.date_ranges import validate_date_range
 from adwarm_client.errors import BadRequest
 
-_ACCOUNT = re.compile(r"(act_)?([0-9]{1,20})")
+MAX_ACCOUNT_ID: Final = 64
+"""The most characters of an account id."""
+_ACCOUNT = re.compile(rf"(?!all$)[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_ACCOUNT_ID - 1}}}")
+_META_DIGITS = re.compile(r"[0-9]{1,20}")
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
+def find_account_id(text: str) -> str | None:
+    """Return the canonical account id, as `normalize_account_id` does; None for a text that is not valid."""
+    account = text.strip()
+    if not _ACCOUNT.fullmatch(account):
+        return None
+    return f"act_{account}" if _META_DIGITS.fullmatch(account) else account
+
+
 def normalize_account_id(text: str) -> str:
-    """Return the canonical account id, `act_` and digits.
+    """Return the canonical account id: what its platform calls the account; `act_` and the digits of one of Meta's.
+
+    An id begins with a letter or digit, then come letters, digits and `._:-`. Ids that differ in case are two accounts.
+    `all` is none, since it stands for every account.
 
     Raises:
         BadRequest: `text` is not a valid account id.
     """
-    match = _ACCOUNT.fullmatch(text.strip())
-    if not match:
-        raise BadRequest(f"account id {text[:60]!r} is not valid; write act_ and up to 20 digits, such as act_1234")
-    return f"act_{match[2]}"
+    account_id = find_account_id(text)
+    if account_id is None:
+        raise BadRequest(
+            f"account id {text[:70]!r} is not valid; it is up to {MAX_ACCOUNT_ID} letters, digits and ._:- "
+            "and begins with a letter or digit, such as act_1234"
+        )
+    return account_id
+
+
+def spell_account_id(account_id: str) -> list[str]:
+    """Return how a table may write a canonical account id: one of Meta's with `act_` and without it."""
+    digits = account_id.removeprefix("act_")
+    return [digits, account_id] if _META_DIGITS.fullmatch(digits) else [account_id]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,7 +52,7 @@ class ReportKey:
     """What a dashboard opens: an account, a date range and a report.
 
     Attributes:
-        account_id: `act_` and digits.
+        account_id: as `normalize_account_id` returns it.
         date_range: a preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.
         report: name of the query in the settings.
     """

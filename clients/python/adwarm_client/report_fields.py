@@ -47,7 +47,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 def to_frame(table: ColumnTable) -> "pd.DataFrame":
     """Return rows as a DataFrame: days as timestamps, counts as whole numbers, amounts and ratios as floats.
 
-    Ids and names are text, account ids `act_` and digits. A field that adwarm does not know is a number where each of
+    Ids and names are text, account ids such as `act_1234`. A field that adwarm does not know is a number where each of
     its values is one, and as it was stored otherwise.
 
     Raises:

@@ -29,7 +29,7 @@ export function Controls({accounts, recent, choice, onChoose}: ControlsProps) {
   function submitAccount(event: FormEvent) {
     event.preventDefault()
     const value = account.trim()
-    const full = /^\d+$/.test(value) ? `act_${value}` : value
+    const full = !listed.has(value) && listed.has(`act_${value}`) ? `act_${value}` : value
     setAccount(full)
     if (full !== '' && full !== choice.account) onChoose({...choice, account: full})
   }

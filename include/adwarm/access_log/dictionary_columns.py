@@ -26,7 +26,9 @@ _NOT_TEXT = "\0"
 """Stands for values that are not text. It has no canonical form where one is required."""
 _EXACT_FLOAT = 2.0**53
 _WHOLE = re.compile(r"([0-9]{1,20})\.0*")
-_SCIENTIFIC = re.compile(r"([0-9])(?:\.([0-9]{1,20}))?[eE]\+?([0-9]{1,2})")
+_SCIENTIFIC = re.compile(r"([0-9])(?:\.([0-9]{1,20}))?[eE]\+([0-9]{1,2})")
+_NO_IDS = frozenset({"null", "none", "nan", "undefined"})
+"""What programs write where they have no id."""
 _REJECTED_KEPT = 10
 
 Canonical = Callable[[str | None], str | None]
@@ -172,7 +174,12 @@ def _record(encoder: ValueEncoder, text: str) -> str:
 
 def _undo_number(text: str) -> str:
     """Return the digits of an account id that was written as a number, if none of them was rounded away."""
-    text = text.strip().lstrip("'").lower()
+    text = text.strip().lstrip("'")
+    word = text.lower()
+    if word in _NO_IDS:
+        return ""
+    if word.startswith("act_") and word[4:].isdecimal():
+        return word
     if match := _WHOLE.fullmatch(text):
         return match[1]
     if not (match := _SCIENTIFIC.fullmatch(text)):

@@ -19,7 +19,7 @@ from adwarm.access_log.lines import LineBlock
 from adwarm.access_log.named_groups import GroupPattern
 from adwarm.access_log.nested_values import find_source
 from adwarm.access_log.timestamps import INVALID, parse_log_time, parse_values
-from adwarm.access_log.web_requests import IgnorePath, RequestFilter, is_answered, to_status, unquote_range
+from adwarm.access_log.web_requests import IgnorePath, RequestFilter, is_answered, to_status, unquote_field
 from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]
@@ -411,8 +411,7 @@ class LineParser:
         opens = [at for at, (method, status) in enumerate(requests) if is_answered(method or "GET", to_status(status))]
         for _ in range(len(rows) - len(opens)):
             self._ignore(None)
-        if "date_range" in columns:
-            columns["date_range"] = [*map(unquote_range, columns["date_range"])]
+        columns |= {name: [*map(unquote_field, columns[name])] for name in REQUIRED_FIELDS[1:] if name in columns}
         return RawColumns(
             [rows[at] for at in opens], {name: [column[at] for at in opens] for name, column in columns.items()}
         )

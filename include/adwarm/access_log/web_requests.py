@@ -61,9 +61,7 @@ class RequestFilter:
         for row, path in enumerate(paths) if len(rows) < len(paths) else ():
             if row not in is_open:
                 self._ignore(path if answered[row] else None)
-        if "date_range" in columns:
-            columns["date_range"] = [*map(unquote_range, columns["date_range"])]
-        return rows, {name: columns[name] for name in self._groups}
+        return rows, {name: [*map(unquote_field, columns[name])] for name in self._groups}
 
     def classify(self, agent: str | None) -> str:
         """Return the actor class of a user agent, and count a program's."""
@@ -123,8 +121,8 @@ def is_answered(method: str, status: int) -> bool:
     return method == "GET" and (status < 400 or status == CLIENT_CLOSED_REQUEST)
 
 
-def unquote_range(text: str | None) -> str | None:
-    """Return a date range as the page wrote it into its path."""
+def unquote_field(text: str | None) -> str | None:
+    """Return an account or a date range as the page wrote it into its path."""
     return unquote(unquote(text)) if text and "%" in text else text
 
 

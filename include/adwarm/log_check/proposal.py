@@ -18,7 +18,7 @@ from adwarm.foundation.wording import format_part
 from adwarm.log_check import column_values as kinds
 from adwarm.log_check.column_values import MOST, Column
 from adwarm.log_check.path_patterns import PathPattern, propose_path_pattern, propose_text_pattern
-from adwarm.model import Actor, normalize_account_id
+from adwarm.model import Actor, find_account_id, normalize_account_id
 from adwarm.settings import AccessLogSettings
 
 DEFAULT_RANGE = "last_30d"
@@ -289,9 +289,10 @@ class _Finder:
             return own
         ranked = []
         for column in self._free():
-            share = column.share(lambda value: kinds.is_account(value) and _is_valid(value))
-            has_prefix = column.share(lambda value: isinstance(value, str) and value.startswith("act_"))
             words = set(column.words) | set(kinds.split_words(column.name))
+            is_one = _is_text_id if "id" in words else kinds.is_account
+            share = column.share(lambda value, is_one=is_one: is_one(value) and _is_valid(value))
+            has_prefix = column.share(lambda value: isinstance(value, str) and value.startswith("act_"))
             is_named = "account" in " ".join(words) or "advertiser" in words
             is_repeated = 2 * len(set(map(to_text, column.present))) <= len(column.present)
             is_client = is_repeated and not words.isdisjoint({"customer", "client"})
@@ -460,8 +461,10 @@ def _guess_range(word: str) -> str:
     return next((preset for preset, stems in _STEMS.items() if re.search(stems, word, re.IGNORECASE)), DEFAULT_RANGE)
 
 
+def _is_text_id(value: Any) -> bool:
+    """Whether a value may be the id of an account on any platform: a word alone, which a name may be, is none."""
+    return not isinstance(value, bool) and any(map(str.isdecimal, to_text(value)))
+
+
 def _is_valid(value: Any) -> bool:
-    try:
-        return bool(normalize_account_id(to_text(value).removesuffix(".0")))
-    except BadRequest:
-        return False
+    return find_account_id(to_text(value).removesuffix(".0")) is not None

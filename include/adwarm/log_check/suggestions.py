@@ -32,7 +32,7 @@ _REASONS = {
     "truncated": "the gzip file ends early; copy it again",
     "future": "these times are more than a year after the file was written; check the unit and the clock",
     "ts": f"no time is read there; map `ts` in {_PREFIX}COLUMNS, or describe it in {_PREFIX}TIMESTAMP_FORMAT",
-    "account_id": f"an account id is act_ and digits, or digits; map `account_id` in {_PREFIX}COLUMNS",
+    "account_id": f"an account id is up to 64 letters, digits and ._:-; map `account_id` in {_PREFIX}COLUMNS",
     "date_range": f"map `date_range` in {_PREFIX}COLUMNS, or the words in {_PREFIX}DATE_RANGES",
     "report": "name each report in ADWARM_REPORTS, or map `report` to another column",
     "unreadable": "the list of problems says why",
@@ -144,7 +144,9 @@ def _about_values(check: LogCheck) -> Iterator[str]:
         yield f"reports that are not configured: {values['report']}; set ADWARM_REPORTS__NAME__LEVEL for each"
     if "account_id" in values:
         rounded = any("e+" in value.lower() for value in check.rejected_values["account_id"])
-        hint = "a spreadsheet has rounded them; export the column as text" if rounded else "write act_ and digits"
+        hint = (
+            "a spreadsheet has rounded them; export the column as text" if rounded else "write letters, digits and ._:-"
+        )
         yield f"account ids not understood: {values['account_id']}; {hint}"
     if "time_zone" in values:
         yield f"time zones not understood, treated as absent: {values['time_zone']}; write names such as Europe/Berlin"

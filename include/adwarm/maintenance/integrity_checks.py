@@ -16,7 +16,7 @@ from adwarm.compression.stored_bytes import verify_bytes, verify_document
 from adwarm.forecast.snapshot import read_snapshot
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError, Transient
 from adwarm.foundation.redaction import redact
-from adwarm.model import ColumnTable, EntryKey, ReportKey, Snapshot
+from adwarm.model import ColumnTable, EntryKey, ReportKey, Snapshot, find_account_id
 from adwarm.store import Context, aggregates, entries, partitions, read_transaction, snapshots
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import read_partition_table
@@ -161,7 +161,7 @@ def _check_document(document: Document, key: EntryKey) -> None:
 def _check_account(table: ColumnTable, account_ids: set[str]) -> None:
     """Check that rows which name their account name one of these."""
     for value in set(table.columns.get("account_id", ())):
-        if value is not None and f"act_{str(value).removeprefix('act_')}" not in account_ids:
+        if value is not None and find_account_id(str(value)) not in account_ids:
             raise Corrupt("it holds rows of another account")
 
 

@@ -48,7 +48,7 @@ from adwarm.model.warm import (
 )
 from adwarm_client.column_table import ColumnTable, Row
 from adwarm_client.date_ranges import PRESETS, Window
-from adwarm_client.keys import Actor, Priority, ReportKey, normalize_account_id
+from adwarm_client.keys import Actor, Priority, ReportKey, find_account_id, normalize_account_id, spell_account_id
 
 __all__ = [
     "ALL_ACCOUNTS",
@@ -98,10 +98,12 @@ __all__ = [
     "WarmUse",
     "Window",
     "expires_at",
+    "find_account_id",
     "find_cause",
     "is_settled",
     "matches_key",
     "normalize_account_id",
     "resolve_key",
     "resolve_window",
+    "spell_account_id",
 ]

@@ -19,7 +19,7 @@ class Account:
     """An ad account.
 
     Attributes:
-        id: `act_` and digits.
+        id: what its platform calls it, see `normalize_account_id`.
         data_zone: IANA time zone of the account, in which its days and windows are counted.
         reader_zone: IANA time zone of its readers, in which opens are aggregated.
         currency: ISO code; empty for an account that only the access log names. Its data zone is then a guess.

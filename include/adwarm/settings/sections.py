@@ -111,7 +111,7 @@ class AccessLogSettings(Section):
         description="Format of the timestamps as in Python's `strptime`, such as `%d/%m/%Y %H:%M`; unset: detected.",
     )
     pattern: str = Field(
-        r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.%-]+)",
+        r"/(?:accounts|act)/(?P<account_id>[A-Za-z0-9][\w.:%-]*)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.%-]+)",
         description="Regular expression (RE2) whose groups read `account_id` and `date_range` from the path of a "
         "request; with a group `ts`, it reads whole lines of any text.",
     )

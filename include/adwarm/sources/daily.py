@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest, Corrupt
-from adwarm.model import QuerySpec, Row, Window, normalize_account_id
+from adwarm.model import QuerySpec, Row, Window, normalize_account_id, spell_account_id
 from adwarm.sources.formats import (
     ADDITIVE_FIELDS,
     compute_ratios,
@@ -109,7 +109,7 @@ def _read_row(raw: Mapping[str, Any], table_format: TableFormat) -> DailyRow:
             f"{table_format.level}_id is missing in a row of {day}; if the table holds rows by another level than "
             f"{table_format.level}, set ADWARM_SOURCE__LEVEL, or adwarm_level in the connection's extra"
         )
-    row["account_id"] = normalize_account_id(row["account_id"]).removeprefix("act_")
+    row["account_id"] = spell_account_id(normalize_account_id(row["account_id"]))[0]
     return DailyRow(
         row,
         figures,

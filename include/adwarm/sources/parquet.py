@@ -14,7 +14,7 @@ from adwarm.foundation.errors import BadRequest, StorageError
 from adwarm.foundation.redaction import register_url
 from adwarm.foundation.remote_files import translating_remote_errors
 from adwarm.foundation.storage import SOURCE_SETTING, find_family, options_for, translating_storage_errors
-from adwarm.model import Window
+from adwarm.model import Window, spell_account_id
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
 
@@ -84,10 +84,10 @@ class ParquetSource(TabularSource):
 
 
 def _of_account(schema: Any, column: str, account: str) -> Any:
-    digits = account.removeprefix("act_")
+    names = spell_account_id(account)
     if pa.types.is_integer(schema.field(column).type):
-        return pc.field(column) == pa.scalar(int(digits))
-    return pc.field(column).cast(pa.string()).isin([digits, account])
+        return pc.field(column).isin([int(name) for name in names if name.isdecimal()])
+    return pc.field(column).cast(pa.string()).isin(names)
 
 
 def _of_days(schema: Any, column: str, window: Window, day_zone: str) -> Any:

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import QuerySpec, Row
+from adwarm.model import QuerySpec, Row, find_account_id
 from adwarm.model.breakdowns import BREAKDOWNS
 from adwarm.model.keys import row_key
 from adwarm.sources.protocol import FetchUnit, Increment
@@ -43,7 +43,6 @@ _PLAIN_LINES = re.compile(r"(?:-?\d{1,15}(?:\.\d{1,32})?\n)*", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,32}(\.\d{1,32})?([eE][+-]?\d{1,3})?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DIGITS = re.compile(r"\d{1,32}", re.ASCII)
-_ACCOUNT = re.compile(r"(?:act_)?\d{1,20}", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf(inity)?)", re.IGNORECASE)
 _LONGEST_NOT_FINITE = len("-infinity")
 _FIELD = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
@@ -138,14 +137,14 @@ def _find_missing(columns: _Columns, name: str) -> _FieldFault | None:
 
 
 def _find_foreign_account(columns: _Columns, account_id: str) -> _FieldFault | None:
-    name, owner = "account_id", account_id.removeprefix("act_")
+    name = "account_id"
     if missing := _find_missing(columns, name):
         return missing
     ids = _distinct(columns[name])
     if fault := _rule_for(name, True)(ids):
         return name, fault
-    foreign = [value for value in ids if value.removeprefix("act_") != owner]
-    return (name, f"is {_shown(foreign[0])}: a row of another account than act_{owner}") if foreign else None
+    foreign = [value for value in ids if find_account_id(value) != account_id]
+    return (name, f"is {_shown(foreign[0])}: a row of another account than {account_id}") if foreign else None
 
 
 def _find_foreign_day(columns: _Columns, days: AbstractSet[tuple[str, str]]) -> _FieldFault | None:
@@ -223,7 +222,7 @@ def _each(rule: Callable[[Any], str | None], values: Iterable[Any]) -> str | Non
 
 
 def _account(value: Any) -> str | None:
-    is_valid = isinstance(value, str) and _ACCOUNT.fullmatch(value)
+    is_valid = isinstance(value, str) and value == value.strip() and find_account_id(value)
     return None if is_valid else f"is {_shown(value)}, which is not an account id"
 
 

@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, S
 from adwarm.foundation.clock import seconds_left
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.redaction import register_secret
-from adwarm.model import Window
+from adwarm.model import Window, spell_account_id
 from adwarm.settings import SqlSettings
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 from adwarm.store.database import CONNECT_SECONDS, POOL_SECONDS
@@ -180,12 +180,12 @@ def session_zone_statement(dialect: str, day_zone: str) -> str | None:
 
 
 def _for_account(query: Any, table: Table, account: tuple[str, str] | None) -> Any:
-    """Return the query restricted to one account: by its number, or as text with and without the prefix `act_`."""
+    """Return the query restricted to one account: by its number, or as text in each of its spellings."""
     if account is None:
         return query
-    column, (name, digits) = table.c[account[0]], (account[1], account[1].removeprefix("act_"))
+    column, names = table.c[account[0]], spell_account_id(account[1])
     is_number = isinstance(column.type, Integer | Numeric)
-    return query.where(column == int(digits) if is_number else column.in_([digits, name]))
+    return query.where(column.in_([int(name) for name in names if name.isdecimal()] if is_number else names))
 
 
 def _shared_engine(url: str, limits: SqlSettings) -> Engine:

@@ -17,7 +17,7 @@ from typing import Any
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import Account, QuerySpec, Row, Window, normalize_account_id
+from adwarm.model import Account, QuerySpec, Row, Window, normalize_account_id, spell_account_id
 from adwarm.sources.daily import (
     DailyRow,
     TableFormat,
@@ -206,7 +206,7 @@ class TabularSource(SynchronousSource):
     def _account(
         self, account: str, details: Mapping[str, Mapping[str, str]], currencies: Mapping[str, set[str]]
     ) -> Account:
-        own = details.get(account.removeprefix("act_"), {})
+        own = next((details[name] for name in spell_account_id(account) if name in details), {})
         data_zone = self._options.data_zone or own.get("data_zone") or self._options.default_zone
         zone(data_zone)
         in_rows = currencies.get(account, set())

@@ -38,7 +38,7 @@ from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.gate import Rule
 from adwarm.model import Account, AccountRecord, normalize_account_id
 from adwarm.store import denials
-from adwarm.store.columns import UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
+from adwarm.store.columns import ACCOUNT_ID, UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 from adwarm.store.gates import table as gate
 
@@ -46,7 +46,7 @@ from adwarm.store.gates import table as gate
 table = Table(
     "account",
     metadata,
-    key_column("id", String(24)),
+    key_column("id", ACCOUNT_ID),
     value_column("connection", String(250), "default"),
     value_column("data_zone", String(64)),
     value_column("reader_zone", String(64)),

@@ -30,6 +30,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
+from adwarm_client.keys import MAX_ACCOUNT_ID
+
 T = TypeVar("T")
 metadata = MetaData(
     naming_convention={
@@ -39,11 +41,12 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+ACCOUNT_ID = String(MAX_ACCOUNT_ID)
 ROW_ID = BigInteger().with_variant(Integer, "sqlite")
 """Type of an id that the database counts up."""
 _FACTS: Final[dict[str, tuple[Any, ...]]] = {
     "id": (ROW_ID, "Sequence number."),
-    "account_id": (24, "Account id."),
+    "account_id": (MAX_ACCOUNT_ID, "Account id."),
     "spec_hash": (12, "Hash of the query: level, fields and attribution."),
     "date_range": (40, "Preset, or `YYYY-MM-DD..YYYY-MM-DD`."),
     "report": (40, "Report of the settings."),

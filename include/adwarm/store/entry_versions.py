@@ -13,14 +13,14 @@ from sqlalchemy.schema import Index, Table
 from sqlalchemy.types import Date, String
 
 from adwarm.model import EntryKey
-from adwarm.store.columns import UtcDateTime, key_column, metadata, to_row
+from adwarm.store.columns import ACCOUNT_ID, UtcDateTime, key_column, metadata, to_row
 from adwarm.store.database import BATCH_ROWS, insert_new, write_transaction
 
 # When each entry was published. Maintenance deletes rows after `LIFETIME`.
 table = Table(
     "entry_version",
     metadata,
-    key_column("account_id", String(24)),
+    key_column("account_id", ACCOUNT_ID),
     key_column("since", Date),
     key_column("until", Date),
     key_column("spec_hash", String(12)),

@@ -216,7 +216,7 @@ def _in_scope(scope: str) -> ColumnElement[bool]:
     table = error_event.c
     category, _, name = scope.partition(":")
     if category == "account" and name:
-        return table.account_id == name[:24]
+        return table.account_id == name
     if category == "connection" and name:
         return func.coalesce(table.connection, table.source) == name[:80]
     return table.source == scope[:80]

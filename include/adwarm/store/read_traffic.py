@@ -15,7 +15,7 @@ from adwarm.foundation.errors import NoCapacity, NotAdmitted, Refused, Throttled
 from adwarm.model import Actor, CallCause, CauseKind, Latencies
 from adwarm.store import amounts
 from adwarm.store.amounts import READ, LatencyKey
-from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
+from adwarm.store.columns import ACCOUNT_ID, UtcDateTime, key_column, metadata, value_column
 from adwarm.store.database import add_up as add_rows
 from adwarm.store.database import read_transaction, write_transaction
 
@@ -24,7 +24,7 @@ table = Table(
     "traffic_hour",
     metadata,
     key_column("hour", UtcDateTime()),
-    key_column("account_id", String(24)),
+    key_column("account_id", ACCOUNT_ID),
     key_column("actor", String(16)),
     value_column("hits", Integer, 0),
     value_column("stale", Integer, 0),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from adwarm.access_log import dictionary_columns
 from adwarm.access_log.dictionary_columns import REJECTED
 from adwarm.access_log.events import date_range_reader
+from adwarm.model import find_account_id
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner), max_leaves=3
@@ -23,15 +24,16 @@ def test_nothing_in_a_column_of_accounts_raises(values: list[object]) -> None:
     assert len(codes) == len(values)
     ids = accounts.to_arrow(codes[codes != REJECTED])
     ids.validate(full=True)
-    assert all(account_id.startswith("act_") for account_id in ids.to_pylist())
+    assert all(find_account_id(account_id) == account_id for account_id in ids.to_pylist())
 
 
 def test_spellings_of_an_account_share_a_code() -> None:
-    """Text with or without the prefix and whole numbers mean the same account; true is not account 1."""
+    """Text with or without the prefix and whole numbers mean the same account; true and null are none."""
     same = ["act_1", "1", 1, " act_1 ", 1.0, "1.0", "'1", "ACT_1", "1E+0"]
     accounts = dictionary_columns.account_encoder()
     assert accounts.encode(same).tolist() == [0] * len(same)
-    assert accounts.encode([True, 1.5, 2.0**53, float("nan")]).tolist() == [REJECTED] * 4
+    assert accounts.encode([True, 1.5, 2.0**53, float("nan"), "null", "None"]).tolist() == [REJECTED] * 6
+    assert len({*accounts.encode(["T2_ABC", "t2_abc", "1e5", "18e54", 100000])}) == 5
 
 
 def test_an_id_that_a_spreadsheet_rounded_is_no_account(subtests: pytest.Subtests) -> None:

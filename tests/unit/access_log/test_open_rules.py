@@ -69,7 +69,7 @@ def test_a_table_that_cannot_be_used_names_the_setting(tmp_path: Path, subtests:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     WRITERS["log.csv"](tmp_path / "log.csv", [{"ts": AT, "account_id": "1", "date_range": "today"}])
     for accounts, words in [
-        ({"17": "somebody"}, "ACCOUNTS: '17' needs an account"),
+        ({"17": "some/body"}, "ACCOUNTS: '17' needs an account"),
         ({"17": "act_1 sometimes"}, "ACCOUNTS: '17' needs an account"),
         (str(tmp_path / "a.csv"), "must name an id, account_id"),
         (str(tmp_path / "none.csv"), "cannot be read as CSV"),

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pyarrow as pa
@@ -200,3 +201,12 @@ def test_an_agent_is_classified_once() -> None:
     for agent in BROWSERS * 3:
         classify_actor(agent)
     assert user_agents._classify.cache_info().misses == len(BROWSERS)
+
+
+def test_a_path_names_an_account_of_any_platform(tmp_path: Path) -> None:
+    """Ids come as they are, their case and what a page had to quote included; a path that leads elsewhere is none."""
+    ids = ["3f2504e0-4f89-11d3-9a0c-0305e82c3301", "T2_ABC", "t2_abc", "18e54", "google_ads:123-456-7890", "act_7"]
+    paths = [*map(quote, ids), "7", "..%2fact_1", "%2e%2e", "t2%00", "%22t2%22"]
+    rows = [_nginx(f"GET /accounts/{path}/insights/last_7d HTTP/1.1") for path in paths]
+    read = _read(_write(tmp_path / "access.jsonl", rows), columns=NGINX)
+    assert [row["account_id"] for row in read] == [*ids, "act_7"]

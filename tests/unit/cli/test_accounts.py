@@ -61,7 +61,7 @@ def test_bad_input(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
         (["act_1", "--clear", "zone"], "reader-zone"),
         (["act_1", "--status", "closed", "--clear", "status"], "set and cleared at once"),
         (["act_1"], "nothing to set"),
-        (["abc", "--status", "closed"], "act_1234"),
+        (["a/c", "--status", "closed"], "act_1234"),
         (["act_9", "--status", "closed"], "not a stored account"),
     ]:
         with subtests.test(words=words, message=message):

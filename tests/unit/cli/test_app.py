@@ -39,8 +39,8 @@ def test_missing_data_names_the_dag_that_creates_it(adwarm: Adwarm, subtests: py
 
 BAD = {
     "account": (("get", "../etc/passwd", "today"), "account id"),
-    "account to warm": (("warm", "x", "--range", "today"), "account id"),
-    "account to score": (("fatigue", "act_x"), "account id"),
+    "account to warm": (("warm", "/x", "--range", "today"), "account id"),
+    "account to score": (("fatigue", "act/x"), "account id"),
     "range": (("get", "act_1", "sometime"), "date range"),
     "range to warm": (("warm", "act_1", "--range", "2026-02-30..2026-03-01"), "2026-02-30"),
     "moment": (("plan", "--at", "soon"), "is not a timestamp"),
@@ -175,7 +175,7 @@ def test_python_m_adwarm_is_the_same(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The module runs like the command, and an error is one line there too."""
-    monkeypatch.setattr(sys, "argv", ["adwarm", "get", "nobody", "today"])
+    monkeypatch.setattr(sys, "argv", ["adwarm", "get", "no/body", "today"])
     with pytest.raises(SystemExit) as stop:
         runpy.run_module("adwarm", run_name="__main__", alter_sys=True)
     shown = capfd.readouterr().err

@@ -76,7 +76,7 @@ def test_options_that_do_not_fit_are_refused(adwarm: Adwarm, log: Path, tmp_path
     for words, message in {
         ("--out", "x.parquet"): "--out writes the counts of a log",
         (str(log), "--days", "3"): "--days looks back from the stored log",
-        (str(log), "--account", "everyone"): "act_ and up to 20 digits",
+        (str(log), "--account", "every one"): "up to 64 letters, digits",
         (str(log), "--account", "act_9"): "act_9 was not opened by a human in the 14 observed days; 3 accounts were",
         (): "no access log has been read yet",
     }.items():

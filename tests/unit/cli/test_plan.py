@@ -88,7 +88,7 @@ def test_why_a_report_was_not_warm(adwarm: Adwarm, learn_forecast: Callable[[], 
     assert "1. Account (ok)" in shown
     made = adwarm(*words, "--json").json
     assert (made["is_warm"], made["steps"][-1]["status"]) == (False, "not reached")
-    assert "is not valid" in adwarm("plan", "nobody", "today", "--json").json["error"]
+    assert "is not valid" in adwarm("plan", "no body", "today", "--json").json["error"]
     assert "is not a time" in adwarm("plan", "act_1", "today", "--at", "noon", "--json").json["error"]
     assert adwarm("plan", "act_1", "Today", "--at", "9:10", "--json").json["date_range"] == "today"
     assert "name the date range" in adwarm("plan", "act_1").stderr

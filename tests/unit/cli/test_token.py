@@ -84,7 +84,7 @@ def test_bad_input_says_what_to_do(adwarm: Adwarm, subtests: pytest.Subtests) ->
     """A value that is not valid makes no token, and the error says what to write."""
     for words, hint in [
         ("--scope write", "read, enqueue, admin"),
-        ("--account x", "act_"),
+        ("--account /x", "act_"),
         ("--actor warmer", "human, embedded, api, backend"),
         ("--priority urgent", "critical, high, normal, low"),
         ("--daily-fetches -1", "at least 0"),

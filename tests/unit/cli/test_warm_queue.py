@@ -72,7 +72,7 @@ def test_options_of_another_use_are_rejected(adwarm: Adwarm) -> None:
 def test_invalid_requests_are_rejected(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
     """A request that no worker could process is not queued."""
     for words, advice in [
-        (("x", "--range", "today"), "account id"),
+        (("/x", "--range", "today"), "account id"),
         (("act_1", "--range", "someday"), "someday"),
         (("act_1", "--range", "today", "--report", "none"), "not configured"),
         (("act_1", "--range", "today", "--priority", "asap"), "priority"),

@@ -207,11 +207,11 @@ def test_bad_arguments_cause_no_call(stub: ClientHarness) -> None:
     """Account, range, report, priority, actor and token are checked before anything is sent."""
     client = stub.client()
     calls = [
-        lambda: client.report("x", "last_7d"),
+        lambda: client.report("a/b", "last_7d"),
         lambda: client.report("act_1", "soon"),
         lambda: client.report("act_1", "last_7d", "No Report"),
         lambda: client.report("act_1", "last_7d", priority="urgent"),  # type: ignore[arg-type]
-        lambda: client.scores("x"),
+        lambda: client.scores("a b"),
         lambda: stub.client(actor="robot"),
         lambda: stub.client(token="two words"),
         lambda: stub.client(token="line\nbreak"),

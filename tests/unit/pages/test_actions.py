@@ -203,7 +203,7 @@ def test_input_that_is_not_valid_is_an_error_in_words(page: Page, subtests: pyte
 def test_a_form_that_is_not_valid_keeps_what_was_typed(page: Page, subtests: pytest.Subtests) -> None:
     """It comes back with the reason above, the wrong field marked, and every value that was sent."""
     for form, fields, wrong in [
-        ("warm-now", {"accounts": "act_1 shop", "date_ranges": "last_7d", "more_ranges": "today"}, "accounts"),
+        ("warm-now", {"accounts": "act_1 /shop", "date_ranges": "last_7d", "more_ranges": "today"}, "accounts"),
         ("warm-now", {"accounts": "act_1", "date_ranges": "last_7d", "more_ranges": "soon"}, "more_ranges"),
         ("warm-now", {"accounts": "act_1"}, "date_ranges"),
         ("warm-now", {"accounts": "act_1", "date_ranges": "last_7d", "why": ""}, "why"),

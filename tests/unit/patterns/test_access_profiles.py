@@ -75,5 +75,5 @@ def test_nothing_is_stored_before_a_log_was_read(sqlite_engine: Engine, objects:
     assert update_patterns(context, END, END).why == "no open is stored yet"
     assert load_patterns(context).empty
     assert "is_peak" in load_patterns(context).columns
-    with pytest.raises(BadRequest, match="act_ and up to 20 digits"):
-        load_patterns(context, "everyone")
+    with pytest.raises(BadRequest, match="up to 64 letters"):
+        load_patterns(context, "every one")

@@ -61,7 +61,7 @@ def test_includes_and_excludes() -> None:
 def test_invalid_values_are_refused(subtests: pytest.Subtests) -> None:
     """Each invalid value is refused with the reason."""
     for values, message in [
-        ({"accounts": ("act_x",)}, "account id 'act_x' is not valid"),
+        ({"accounts": ("act/x",)}, "account id 'act/x' is not valid"),
         ({"excluded_accounts": ("act_1; drop",)}, "is not valid"),
         ({"accounts": ("act_1",), "excluded_accounts": ("act_1",)}, "names no account"),
         ({"accounts": ()}, "names no account"),

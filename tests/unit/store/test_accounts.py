@@ -42,8 +42,8 @@ def test_a_name_or_an_open_replaces_nothing(engine: Engine) -> None:
 def test_somebody_names_an_account(engine: Engine) -> None:
     """It exists from then on, in the default zone; a call with an id that is not valid adds none."""
     accounts.add_named(engine, ["act_7", "7"], "Europe/Rome", AT)
-    with pytest.raises(BadRequest, match="account id 'x'"):
-        accounts.add_named(engine, ["act_8", "x"], "Europe/Rome", AT)
+    with pytest.raises(BadRequest, match="account id '/x'"):
+        accounts.add_named(engine, ["act_8", "/x"], "Europe/Rome", AT)
     assert accounts.get_many(engine) == {"act_7": Account("act_7", "Europe/Rome", "Europe/Rome", currency="")}
 
 

@@ -64,7 +64,7 @@ def test_a_class_declares_its_table(engine: Engine, declared: Table) -> None:
     assert [name for name, column in made.items() if column["nullable"]] == ["status"]
     lengths = {name: getattr(column["type"], "length", None) for name, column in made.items()}
     assert {name: length for name, length in lengths.items() if length} == {
-        "account_id": 24, "spec_hash": 12, "kind": 8, "status": 12,
+        "account_id": 64, "spec_hash": 12, "kind": 8, "status": 12,
     }  # fmt: skip
     assert "0" in str(made["reads"]["default"])
     assert declared.c.share.default.arg == 0.5

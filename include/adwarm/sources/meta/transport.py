@@ -8,6 +8,7 @@ library.
 import hashlib
 import hmac
 import http.client
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -93,6 +94,8 @@ class MetaCredentials:
         return Scope(ScopeKind.APP, self.app_id) if self.app_id else self.token_scope
 
 
+_SUBJECT = re.compile(r"me|debug_token|oauth|(?:act_)?[0-9]+", re.ASCII)
+"""What calls are about; an account of another platform could be a path of its own here."""
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})
 RAISED_BY_LIBRARIES: Final = (
     requests.RequestException,
@@ -217,6 +220,8 @@ class GraphTransport:
         )
 
     def _call(self, method: str, path: tuple[str, ...], params: Mapping[str, Any]) -> _Received:
+        if path and not _SUBJECT.fullmatch(path[0]):
+            raise BadRequest(f"{path[0]} is no account of Meta, whose ids are act_ and digits")
         self._bounds.start()
         timeout = self._bounds.connect_timeout_seconds(CONNECT_SECONDS)
         query = {name: value if isinstance(value, str) else orjson.dumps(value) for name, value in params.items()}

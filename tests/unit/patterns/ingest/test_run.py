@@ -250,7 +250,7 @@ def test_bad_lines_are_counted_once_and_kept_with_their_offset(pipeline: Pipelin
     """Lines that are read again for their hour are not counted again; the quarantine is an object of JSON lines."""
     pipeline.append([START])
     with (pipeline.log / "a.jsonl").open("ab") as file:
-        file.write(b"broken\n" + _line(START, "nobody"))
+        file.write(b"broken\n" + _line(START, "no body"))
     report = pipeline.ingest(START + HOUR)
     assert report.rejected_by_reason == {"account_id": 1, "json": 1}
     assert report.quarantine_hash is not None

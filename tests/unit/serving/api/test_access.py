@@ -25,6 +25,8 @@ from adwarm.serving.services import ServingServices
 from adwarm.settings import RecoverySettings
 from adwarm.store import access_tokens, accounts, write_transaction
 from adwarm.store.gates import SqlGates
+from adwarm.store.gates import table as gate
+from tests.support.gate_rows import park_row
 from tests.support.route_list import list_routes
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
@@ -335,3 +337,24 @@ def test_a_token_stops_when_it_expires(api: Api) -> None:
     assert api.get("/v1/queue", token).status_code == 200
     api.clock.sleep(0.3)
     assert api.get("/v1/queue", token).status_code == 401
+
+
+@SQLITE_ONLY
+def test_ids_of_any_platform_are_read_and_kept_apart(api: Api) -> None:
+    """A path may hold any id, quoted or not; a token reads the account of its own case, and no gate names another's."""
+    ids = ("google_ads:123-456-7890", "t2_abc", "T2_ABC")
+    accounts.save(api.engine, [Account(name) for name in ids], api.clock.now())
+    api.reading.warm(*(ReportKey(name, "yesterday") for name in ids))
+    token = api.token(accounts=frozenset({"T2_ABC", ids[0]}))
+    answers = {path: api.get(f"/v1/insights/{path}/yesterday", token) for path in (*ids, "google_ads%3A123-456-7890")}
+    assert [answer.status_code for answer in answers.values()] == [200, 404, 200, 200]
+    assert answers["T2_ABC"].json()["account_id"] == "T2_ABC"
+    for path in ("..%2fact_1", "%2e%2e", "t2_abc%00", "%22t2%22"):
+        assert api.get(f"/v1/insights/{path}/yesterday", token).status_code in {400, 404}, path
+    why = {"source:a": "for T2_ABC: 2 calls", "source:b": "calls for t2_abc failed", "account:t2_abc": "its own"}
+    until = api.clock.now().timestamp() + 60
+    with write_transaction(api.engine) as connection:
+        connection.execute(gate.insert(), [park_row(scope, until, text) for scope, text in why.items()])
+    shown = {gate["scope"]: gate["why"] for gate in api.get("/v1/gates", token).json()["gates"]}
+    assert set(shown) == {"source:a", "source:b"}
+    assert ("T2_ABC" in shown["source:a"], "t2_abc" in shown["source:b"]) == (True, False)

@@ -348,7 +348,7 @@ def test_damaged_and_lost_bytes_are_never_sent(route: HitHarness, is_lost: bool)
 def test_bad_input_says_what_to_write(route: HitHarness, subtests: pytest.Subtests) -> None:
     """Malformed parts get 400 with a sentence about the part, before anything is requested."""
     for path in [
-        "/v1/insights/act_x/yesterday",
+        "/v1/insights/_x/yesterday",
         "/v1/insights/act_1/sometimes",
         f"{PATH}?report=No",
         f"{PATH}?shape=xml",

@@ -1,12 +1,12 @@
 """Routes that show the state: the queue, and what is not called now."""
 
 import re
+from collections.abc import Collection
 from dataclasses import asdict
 
 from fastapi import APIRouter
 
 from adwarm.foundation.gate import Gate, Rule
-from adwarm.model import AccessToken
 from adwarm.serving.api.errors import problems
 from adwarm.serving.api.guard import NEEDS_READ, ReadToken, Services
 from adwarm.serving.api.models import (
@@ -16,6 +16,7 @@ from adwarm.serving.api.models import (
     QueueClasses,
     QueueState,
 )
+from adwarm.store import accounts
 from adwarm.store.gates import list_closed
 
 router = APIRouter(tags=["state"], responses=problems())
@@ -35,32 +36,30 @@ def get_queue(services: Services) -> QueueState:
     )
 
 
-_ACCOUNT_ID = re.compile(r"act_[0-9A-Za-z]+")
+_ID = re.compile(r"(?=\b([A-Za-z0-9][\w.:-]*))")
+"""What may be the id of an account, also behind a colon; punctuation may follow it."""
 _HIDDEN = "hidden: it names accounts that the token may not read"
 
 
 @router.get("/gates", summary="What is not called now", operation_id="list_gates")
 def list_gates(token: ReadToken, services: Services) -> GatePage:
     """Everything that is closed or tested, but for the gates of accounts that the token may not read."""
-    now = services.clock.now()
-    gates = list_closed(services.context.engine, now.timestamp())
+    now, engine = services.clock.now(), services.context.engine
+    others = {account_id for account_id in accounts.get_many(engine) if not token.may_read(account_id)}
     items = [
-        GateItem.model_validate({**gate.to_dict(), "why": _describe_why(token, gate)})
-        for gate in gates
-        if _names_only_own(token, gate.scope)
+        GateItem.model_validate({**gate.to_dict(), "why": _describe_why(gate, others)})
+        for gate in list_closed(engine, now.timestamp())
+        if (gate.account_id is None or token.may_read(gate.account_id)) and _names_none(gate.scope, others)
     ]
     return GatePage(at=now, gates=items)
 
 
-def _describe_why(token: AccessToken, gate: Gate) -> str:
-    """Return why a gate is closed; who turned a switch is nothing for readers."""
-    return "a person has switched it" if gate.rule is Rule.SWITCH else _visible(token, gate.why)
+def _describe_why(gate: Gate, others: Collection[str]) -> str:
+    """Return why a gate is closed; who turned a switch is nothing for readers, nor what names accounts of others."""
+    if gate.rule is Rule.SWITCH:
+        return "a person has switched it"
+    return gate.why if _names_none(gate.why, others) else _HIDDEN
 
 
-def _visible(token: AccessToken, text: str) -> str:
-    """Return a message that may name any account, unless it names one that the token may not read."""
-    return text if _names_only_own(token, text) else _HIDDEN
-
-
-def _names_only_own(token: AccessToken, text: str) -> bool:
-    return all(token.may_read(account_id) for account_id in _ACCOUNT_ID.findall(text))
+def _names_none(text: str, others: Collection[str]) -> bool:
+    return not others or all(name.rstrip(".:-") not in others for name in _ID.findall(text))
