@@ -2,6 +2,7 @@
 
 import asyncio
 
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from adwarm.foundation import telemetry, tracing
@@ -58,7 +59,7 @@ def build_read_api(runtime: Runtime) -> ASGIApp:
     has_partitions = any(step.kind == "partitions" for step in runtime.read_chain.steps)
     startables += [LibraryLoader()] if has_partitions else []
     api = build_application(services, parts, startables, close)
-    application = EndAnonymous(PageMount(api, _build_page(runtime, authenticator)))
+    application = EndAnonymous(PageMount(api, build_token_page(runtime, authenticator)))
     # Spans are sent where the environment says, if it says so.
     is_traced = tracing.start_provider("adwarm-serve") and tracing.instrument(runtime.engine)
     return tracing.trace_requests(application) if is_traced else application
@@ -71,9 +72,11 @@ def build_miss_handler(runtime: Runtime) -> QueueMissHandler:
     return QueueMissHandler(runtime.engine, runtime.settings, runtime.clock, runtime.queue, drainer)
 
 
-def _build_page(runtime: Runtime, authenticator: TokenAuthenticator) -> ASGIApp:
+def build_token_page(runtime: Runtime, authenticator: TokenAuthenticator | None = None) -> FastAPI:
     """Return the web page with a login by tokens."""
-    access = SessionAccess(runtime.engine, runtime.clock, authenticator)
+    access = SessionAccess(
+        runtime.engine, runtime.clock, authenticator or TokenAuthenticator(runtime.engine, runtime.clock)
+    )
     page = build_page(TABS, lambda: runtime.page_services, access)
     add_session_routes(page, access)
     return page

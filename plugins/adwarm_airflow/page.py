@@ -5,6 +5,8 @@ itself, through Airflow's auth manager. What a visitor may do on the page is wha
 """
 
 import base64
+import importlib
+import logging
 from functools import partial
 from importlib import resources
 from threading import Lock
@@ -36,6 +38,7 @@ _LOADING = (
 )
 WARMING_DAG = "adwarm_intelligent_warming"
 STRATEGY_DAG = "adwarm_strategy_warming"
+log = logging.getLogger(__name__)
 _TEXT = "This page is part of Airflow: log in there, then open it again."
 
 
@@ -77,11 +80,21 @@ def _is_of_browser(scope: "MutableMapping[str, Any]") -> bool:
 
 
 def build_app() -> "FastAPI":
-    """Return the page with Airflow's login; its runtime is opened at the first request of a visitor."""
+    """Return the page with Airflow's login; its runtime is opened at the first request of a visitor.
+
+    Where Airflow has not what the login is made of, which it does not promise, visitors log in with a token.
+    """
     from adwarm.pages.application import build_page
     from adwarm.pages.views import TABS
     from adwarm_airflow.task_context import open_runtime
 
+    try:
+        importlib.import_module("adwarm_airflow.airflow_login")
+    except ImportError as error:
+        from adwarm.read_api import build_token_page
+
+        log.warning("the page takes tokens of the read API, because Airflow's login cannot be used: %s", error)
+        return build_token_page(open_runtime())
     runtimes: list[Runtime] = []
     lock = Lock()
 

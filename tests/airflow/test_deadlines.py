@@ -1,6 +1,7 @@
 """The deadline of warming: by when each run must be finished, and what happens when it is not."""
 
 import asyncio
+import sys
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,6 +119,13 @@ def test_the_setting_adds_the_deadline(airflow_home: Path, monkeypatch: pytest.M
     monkeypatch.setenv("ADWARM_WARM_BY", "morning")
     with pytest.raises(BadRequest, match="ADWARM_WARM_BY"):
         warming_deadline()
+
+
+def test_without_the_table_of_runs_there_is_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Airflow lacks the model of runs, which it does not promise, a run is scheduled without a deadline."""
+    monkeypatch.setitem(sys.modules, "airflow.models", None)
+    session: Any = None
+    assert WarmByDeadline()._evaluate_with(session=session, dag_id="adwarm_intelligent_warming", run_id="a") is None
 
 
 def context(state: str = "running") -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The page in Airflow's web server: Airflow's login and permissions, no route without them, and stored reviews."""
 
 import base64
+import importlib
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 import pytest
 from starlette.responses import PlainTextResponse
 
-from adwarm.model import PolicyReview
+from adwarm.model import AccessToken, PolicyReview, TokenScope
 from adwarm.pages.access import Permission, make_csrf_token
 from adwarm.runtime import Runtime
+from adwarm.serving.tokens import make_token
 from adwarm.store import write_transaction
+from adwarm.store.access_tokens import insert_token
 from adwarm.store.page_files import PageFolder
 from adwarm.store.snapshots import save_review
 from tests.support.asgi_client import AsgiClient
@@ -115,6 +119,40 @@ def list_routes() -> list[tuple[str, str]]:
         path = route.path.replace("{name}", "page.css").replace("{run_id:path}", "newest")  # type: ignore[attr-defined]
         found += [(method, f"/adwarm{path}") for method in route.methods]  # type: ignore[attr-defined]
     return sorted(found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "airflow.api_fastapi.app:get_auth_manager",
+        "airflow.api_fastapi.auth.managers.models.resource_details:DagDetails",
+        "airflow.api_fastapi.auth.tokens:get_signing_key",
+        "airflow.api_fastapi.core_api.security:get_user",
+        "airflow.models.dag:DagModel",
+    ],
+)
+def test_without_airflows_login_the_page_takes_tokens(client: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Where Airflow lacks a name that it does not promise, nobody is let in without a token, and a token opens it."""
+    from fastapi.testclient import TestClient
+
+    import adwarm_airflow
+    from adwarm_airflow import airflow_login, page
+
+    module, _, part = name.partition(":")
+    with monkeypatch.context() as patch:
+        patch.setattr(adwarm_airflow, "airflow_login", airflow_login)  # restored with the rest
+        patch.delitem(sys.modules, "adwarm_airflow.airflow_login")
+        patch.delattr(importlib.import_module(module), part)
+        app = page.build_app()
+    runtime, new = Runtime(), make_token()
+    token = AccessToken(id=new.id, name="ada", scopes=frozenset({TokenScope.READ}), created_at=runtime.clock.now())
+    insert_token(runtime.engine, token, new.secret_hash)
+    with TestClient(app, base_url="https://testserver", follow_redirects=False) as browser:
+        assert browser.get("/now", headers=log_in(client, "ADMIN")).status_code == 401
+        sent = browser.post("/login", data={"token": new.text}, headers={"Origin": "https://testserver"})
+        assert sent.status_code == 303
+        session = sent.headers["set-cookie"].partition(";")[0]
+        assert browser.get("/now", headers={"Cookie": session}).status_code == 200
 
 
 def test_no_route_answers_without_a_login(client: Any) -> None:

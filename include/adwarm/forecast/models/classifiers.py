@@ -216,20 +216,37 @@ class Trees:
 
     @classmethod
     def from_model(cls, model: Any) -> "Trees":
-        """Return the trees of a fitted ensemble whose features are bins."""
-        trees = [predictor.nodes for (predictor,) in model._predictors]
-        nodes, sizes = np.concatenate(trees), [len(tree) for tree in trees]
+        """Return the trees of a fitted ensemble of either kind whose features are bins.
+
+        Raises:
+            AttributeError, TypeError, ValueError: those of histograms are not where scikit-learn kept them, privately.
+        """
+        if hasattr(model, "estimators_"):  # public, and fitted in twelve times the CPU
+            trees = [estimator.tree_ for (estimator,) in model.estimators_]
+            odds, depth = np.log(model.init_.class_prior_), max(tree.max_depth for tree in trees)
+            nodes = [(t.children_left, t.children_right, t.feature, t.threshold, t.value.ravel()) for t in trees]
+            return cls._join(odds[1] - odds[0], depth, nodes, model.learning_rate)
+        names = "left", "right", "feature_idx", "num_threshold", "value"
+        parts = [predictor.nodes for (predictor,) in model._predictors]
+        depth = max(part["depth"].max() for part in parts)
+        return cls._join(model._baseline_prediction.item(), depth, [[part[name] for name in names] for part in parts])
+
+    @classmethod
+    def _join(cls, base: float, depth: int, trees: Sequence[Sequence[Any]], rate: float = 1.0) -> "Trees":
+        """Return trees whose nodes are given as left, right, feature, threshold, value; a leaf has no larger child."""
+        sizes = [len(tree[0]) for tree in trees]
+        left, right, feature, threshold, value = (np.concatenate(column) for column in zip(*trees, strict=True))
         roots = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
-        sides = np.stack([nodes["left"], nodes["right"]], axis=1) + np.repeat(roots, sizes)[:, None]
-        children = np.where(nodes["is_leaf"][:, None], np.arange(len(nodes))[:, None], sides)
+        sides = np.stack([left, right], axis=1).astype(np.int64) + np.repeat(roots, sizes)[:, None]
+        own = np.arange(len(sides))[:, None]
         return cls(
-            base=model._baseline_prediction.item(),
-            depth=int(nodes["depth"].max()),
+            base=float(base),
+            depth=int(depth),
             roots=roots,
-            feature=nodes["feature_idx"].astype(np.int64),
-            highest=np.floor(nodes["num_threshold"]).astype(np.int16),
-            children=children.astype(np.int64).ravel(),
-            value=nodes["value"].copy(),
+            feature=np.maximum(feature, 0).astype(np.int64),
+            highest=np.floor(threshold).astype(np.int16),
+            children=np.where(sides > own, sides, own).ravel(),
+            value=rate * value,
         )
 
     def predict_proba(self, bins: Ints16) -> Floats:
@@ -350,21 +367,24 @@ def _fit_regression(rows: Floats, label: Bools, weight: Floats, looseness: float
 
 def _fit_trees(training_set: TrainingSet, bins: Floats, label: Bools) -> Trees:
     leaves = 31 if label.sum() > _LARGE_TREE_LABELS else 10
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
-    model = HistGradientBoostingClassifier(
-        max_iter=_ITERATIONS,
-        learning_rate=0.07,
-        max_leaf_nodes=leaves,
-        min_samples_leaf=60,
-        l2_regularization=5.0,
-        max_features=0.5,
-        early_stopping=False,
-        random_state=_SEED,
-    )
+    usual: dict[str, Any] = {
+        "learning_rate": 0.07,
+        "max_leaf_nodes": leaves,
+        "min_samples_leaf": 60,
+        "max_features": 0.5,
+        "random_state": _SEED,
+    }
+    model = HistGradientBoostingClassifier(max_iter=_ITERATIONS, l2_regularization=5.0, early_stopping=False, **usual)
     # One OpenMP thread per model: threads that wait for each other at every split are slow on a busy machine.
     with threadpool_limits(1, "openmp"):
+        model.fit(bins, label, sample_weight=training_set.weight)
+    try:
+        return Trees.from_model(model)
+    except (AttributeError, TypeError, ValueError):
+        model = GradientBoostingClassifier(n_estimators=_ITERATIONS, **usual)
         return Trees.from_model(model.fit(bins, label, sample_weight=training_set.weight))
 
 

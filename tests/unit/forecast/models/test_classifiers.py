@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 
-from adwarm.forecast.models.classifiers import Calibration, Trees, calibrate
+from adwarm.forecast.models.classifiers import BoostedTrees, Calibration, TrainingSet, Trees, calibrate
 
 
 def test_overstated_chances_are_corrected() -> None:
@@ -69,13 +69,36 @@ def test_a_shrunk_curve_lies_between_the_identity_and_itself(
 
 
 @pytest.mark.parametrize("leaves", [2, 31])
-def test_trees_predict_what_the_library_predicts(leaves: int) -> None:
+@pytest.mark.parametrize("kind", [HistGradientBoostingClassifier, GradientBoostingClassifier])
+def test_trees_predict_what_the_library_predicts(kind: type[Any], leaves: int) -> None:
     """Chances from the arrays equal those of the fitted ensemble, also of bins that no tree has seen."""
     generator = np.random.default_rng(leaves)
     bins = generator.integers(-1, 40, (1_500, 6), np.int16)
     label = generator.random(1_500) < bins[:, 0] * bins[:, 1] / 1_600
-    model = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=leaves, early_stopping=False).fit(bins, label)
+    rounds = {"max_iter" if kind is HistGradientBoostingClassifier else "n_estimators": 5}
+    model = kind(max_leaf_nodes=leaves, **rounds).fit(bins, label)
     unseen = np.concatenate([bins, np.full((1, 6), 300, np.int16)])
     expected = model.predict_proba(unseen)[:, 1]
-    assert np.allclose(Trees.from_model(model).predict_proba(unseen), expected, rtol=1e-14, atol=0)
+    assert np.allclose(Trees.from_model(model).predict_proba(unseen), expected, rtol=1e-13, atol=0)
     assert len(np.unique(expected)) > leaves
+
+
+@pytest.mark.parametrize("name", ["_predictors", "_baseline_prediction"])
+def test_trees_are_learned_where_the_library_keeps_them_elsewhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Without a private name of the library, trees are read from what it documents, and tell the labels apart."""
+    generator = np.random.default_rng(5)
+    rows = generator.normal(size=(1_500, 4)).astype(np.float32)
+    label = rows[:, 0] + rows[:, 1] > 0
+    training_set = TrainingSet(rows, ["a", "b", "c", "d"], np.ones(1_500), np.stack([label, label]))
+    fit = HistGradientBoostingClassifier.fit
+
+    def fit_without(model: Any, *arguments: Any, **options: Any) -> Any:
+        fit(model, *arguments, **options)
+        delattr(model, name)
+        return model
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit_without)
+    chances = BoostedTrees.fit(training_set).predict_proba(rows)
+    assert chances.shape == (2, 1_500)
+    assert chances[:, label].mean() > 0.9
+    assert chances[:, ~label].mean() < 0.1
