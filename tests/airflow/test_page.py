@@ -132,7 +132,7 @@ def list_routes() -> list[tuple[str, str]]:
     ],
 )
 def test_without_airflows_login_the_page_takes_tokens(client: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Where Airflow lacks a name that it does not promise, nobody is let in without a token, and a token opens it."""
+    """Where Airflow lacks a name that it does not promise, only a token opens it."""
     from fastapi.testclient import TestClient
 
     import adwarm_airflow
