@@ -14,7 +14,6 @@ from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
     from adwarm.patterns.profile import AccessProfiles
 
@@ -86,7 +85,7 @@ def patterns(
 
 def _load_profiles(days: int | None) -> "AccessProfiles":
     from adwarm.foundation.errors import NotFound
-    from adwarm.patterns.open_counts import count_first_opens
+    from adwarm.patterns.open_counts import load_open_counts
     from adwarm.patterns.profile import build_profiles
     from adwarm.runtime import Runtime
     from adwarm.store import aggregates, read_transaction
@@ -98,19 +97,17 @@ def _load_profiles(days: int | None) -> "AccessProfiles":
         raise NotFound("no access log has been read yet; run `adwarm learn`, or the DAG adwarm_access_patterns")
     until = newest + timedelta(hours=1)
     since = until - timedelta(days=days or runtime.settings.forecast.history_days)
-    return build_profiles(count_first_opens(runtime.context, since, until), until)
+    return build_profiles(load_open_counts(runtime.context, since, until), until)
 
 
-def _profile_log(log: str, out: Path | None) -> tuple["AccessProfiles", "pa.Table"]:
-    import pyarrow.parquet as pq
-
+def _profile_log(log: str, out: Path | None) -> tuple["AccessProfiles", "pd.DataFrame"]:
     from adwarm.patterns.access_profiles import profile_and_count_log
     from adwarm.settings import load_settings
 
     profiles, counts = profile_and_count_log(log, load_settings())
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(counts, out, compression="zstd")
+        counts.to_parquet(out, compression="zstd", index=False)
     return profiles, counts
 
 
@@ -182,17 +179,15 @@ def _print_lists(document: dict[str, Any], reports: dict[str, Any]) -> None:
         )
 
 
-def _describe_reports(counts: "pa.Table", account_id: str, limit: int) -> dict[str, Any]:
+def _describe_reports(frame: "pd.DataFrame", account_id: str, limit: int) -> dict[str, Any]:
     """Return the most opened reports of a log, of all accounts or of one, with their busiest hours."""
     from adwarm.model import ALL_ACCOUNTS
 
-    frame = counts.to_pandas()
     if account_id != ALL_ACCOUNTS:
         frame = frame[frame["account_id"] == account_id]
     totals = frame.groupby(["account_id", "date_range"], observed=True)["opens"].sum()
-    rows = [
-        _report_counts(frame, account, name, int(total)) for (account, name), total in totals.nlargest(limit).items()
-    ]
+    most = totals.nlargest(limit).reset_index()
+    rows = [_report_counts(frame, *row) for row in most.itertuples(index=False, name=None)]
     return {"reports": len(totals), "most_opened": rows}
 
 

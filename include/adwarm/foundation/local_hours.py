@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from adwarm.foundation.arrow_arrays import Codes, Ints, Micros
+from adwarm.foundation.arrow_arrays import Ints, Micros
 from adwarm.foundation.local_time import WEEK_HOURS, zone
 
 HOUR_MICROS = 3_600_000_000
@@ -36,21 +36,6 @@ def to_local_micros(moments: Micros, zone_name: str) -> Micros:
 def hours_of_week(local_hours: Ints) -> Ints:
     """Return the hour of the week, 0 to 167 from Monday 00:00, of whole hours since 1970 on a local clock."""
     return (local_hours + _EPOCH_HOUR) % WEEK_HOURS
-
-
-def local_hours_in_zones(slots: Micros, zone: Codes, zone_names: list[str]) -> Ints:
-    """Return the whole hours since 1970 on the local clock at the start of each slot of 15 minutes.
-
-    Each pair of slot and zone is converted once. No zone has changed its clocks within a quarter of an hour since 2022.
-
-    Args:
-        slots: starts of slots, in any order.
-        zone: the index of each slot's zone in `zone_names`.
-    """
-    starts, row = np.unique(slots, return_inverse=True)
-    hours = np.stack([to_local_micros(starts, name) // HOUR_MICROS for name in zone_names])
-    local: Ints = hours[zone, row]
-    return local
 
 
 @lru_cache(maxsize=4096)

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
-import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from adwarm.forecast.training import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT, MIN_WORKING_DAYS
-from adwarm.foundation.arrow_arrays import DictionaryEncoder, Ints, to_numpy
-from adwarm.foundation.local_hours import DAY_MICROS
-from adwarm.patterns.opens import KEY_COLUMNS, FirstOpenFinder
-from adwarm.patterns.slot_counts import CellCounts
+from adwarm.patterns.open_counts import mark_first_opens
+from adwarm.patterns.opens import KEY_COLUMNS
 from adwarm.replay import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING, MIN_TRAINING, WEEK
 
 REPLAY_MIN_OPENS = 20
 """Opens that a key needs in a replay unless `--min-opens` says otherwise."""
-_BITS = {"account_id": 28, "date_range": 24, "report": 11}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,77 +63,35 @@ class Learnable:
     requirements: tuple[Requirement, ...] = ()
 
 
-class _KeyCounts:
-    """Opens and first opens by key, which packs the codes of account, range and report into one number."""
-
-    def __init__(self) -> None:
-        self.opens, self.first_opens = CellCounts(), CellCounts()
-        self._encoders = {name: DictionaryEncoder() for name in KEY_COLUMNS}
-        self._finder = FirstOpenFinder()
-
-    @property
-    def accounts(self) -> int:
-        """Number of accounts."""
-        return len(self._encoders["account_id"].values)
-
-    def add(self, table: pa.Table) -> None:
-        """Count slots, which are of later days than those before."""
-        columns = zip(*map(self._columns, table.to_batches()), strict=True)
-        key, opens, first, last = (np.concatenate(parts) for parts in columns)
-        order = np.lexsort((first, key))
-        key = key[order]
-        self.opens.add(key, opens[order])
-        self.first_opens.add(key, self._finder.find(key, first[order], last[order]).astype(np.int64))
-
-    def _columns(self, batch: pa.RecordBatch) -> tuple[Ints, Ints, Ints, Ints]:
-        key = np.zeros(batch.num_rows, np.int64)
-        for name in KEY_COLUMNS:
-            key = (key << _BITS[name]) | self._encoders[name].encode_column(batch.column(name))
-        opens = np.asarray(to_numpy(batch.column("opens"))).astype(np.int64)
-        first, last = (np.asarray(to_numpy(batch.column(name))).astype(np.int64) for name in ("first_ts", "last_ts"))
-        return key, opens, first, last
-
-
 def measure_learnable(tables: Iterable[pa.Table], history_days: int) -> Learnable:
     """Return what a forecast could learn from slots.
 
     Args:
         tables: slots by UTC day, in order; memory is bounded by one table and the number of keys.
     """
-    counts, days = _KeyCounts(), set[int]()
-    first, last = None, 0
-    for table in tables:
-        if not len(table):
-            continue  # reloads only
-        counts.add(table)
-        opened, last_opened = to_numpy(table["first_ts"]), to_numpy(table["last_ts"])
-        days.update(np.unique(opened // DAY_MICROS).tolist())
-        first, last = int(opened.min()) if first is None else first, int(last_opened.max())
-    if first is None:
-        return Learnable(
-            opens=0,
-            first_opens=0,
-            accounts=0,
-            keys=0,
-            days_with_opens=0,
-            days_without_opens=0,
-            first_opens_per_key=0.0,
-            keys_with_enough_opens=0,
-            requirements=_list_requirements(0, 0),
-        )
-    (keys, opens), (_, first_opens) = counts.opens.merge(), counts.first_opens.merge()
-    newest = max(days)
-    recent = sum(day > newest - history_days for day in days)
+    counts = list[pd.DataFrame]()
+    days, moments = set[date](), list[datetime]()
+    for slots in mark_first_opens(tables):
+        by_key = slots.groupby(KEY_COLUMNS, observed=True)
+        some = by_key.agg(opens=("opens", "sum"), first_opens=("is_first", "sum")).reset_index()
+        some = pd.concat([*counts, some.astype(dict.fromkeys(KEY_COLUMNS, object))])
+        counts = [some.groupby(KEY_COLUMNS, as_index=False).sum()]
+        days.update(slots["first_ts"].dt.date)
+        moments += [slots["first_ts"].min(), slots["last_ts"].max()]
+    [keys] = counts
+    span = max(moments) - min(moments) if days else timedelta(0)
+    newest = max(days, default=date.min)
+    recent = sum(day > newest - timedelta(days=history_days) for day in days)
     return Learnable(
-        opens=int(opens.sum()),
-        first_opens=int(first_opens.sum()),
-        accounts=counts.accounts,
+        opens=int(keys["opens"].sum()),
+        first_opens=int(keys["first_opens"].sum()),
+        accounts=keys["account_id"].nunique(),
         keys=len(keys),
         days_with_opens=len(days),
-        days_without_opens=newest - min(days) + 1 - len(days),
-        first_opens_per_key=float(np.median(first_opens)),
-        keys_with_enough_opens=int(np.count_nonzero(opens >= REPLAY_MIN_OPENS)),
-        requirements=_list_requirements((last - first) // DAY_MICROS, recent),
+        days_without_opens=(newest - min(days)).days + 1 - len(days) if days else 0,
+        first_opens_per_key=float(keys["first_opens"].median()) if len(keys) else 0.0,
+        keys_with_enough_opens=int((keys["opens"] >= REPLAY_MIN_OPENS).sum()),
+        requirements=_list_requirements(span.days, recent),
     )
 
 

@@ -7,11 +7,9 @@ from adwarm.model.accounts import (
     ALL_ACCOUNTS,
     NO_CURRENCY,
     WEEKDAYS,
-    AccessProfile,
     AccessToken,
     Account,
     AccountRecord,
-    PopularRange,
     TokenScope,
 )
 from adwarm.model.fatigue_score import AlarmLevel, Component, FatigueScore, FatigueStatus
@@ -57,7 +55,6 @@ __all__ = [
     "NO_CURRENCY",
     "PRESETS",
     "WEEKDAYS",
-    "AccessProfile",
     "AccessToken",
     "Account",
     "AccountRecord",
@@ -78,7 +75,6 @@ __all__ = [
     "Mode",
     "PlannedWarm",
     "PolicyReview",
-    "PopularRange",
     "Priority",
     "QuerySpec",
     "ReportKey",

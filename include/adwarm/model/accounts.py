@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from adwarm_client.keys import Actor, Priority
 
@@ -76,60 +76,6 @@ class AccountRecord:
     holiday_country: str = ""
     opens_from: str = ""
     denials: dict[str, str] = field(default_factory=dict)
-
-
-class PopularRange(NamedTuple):
-    """How often a date range is opened.
-
-    Attributes:
-        share: fraction of the account's first opens.
-    """
-
-    date_range: str
-    opens: int
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class AccessProfile:
-    """When the reports of an account are opened.
-
-    Hours of the week run from 0, Monday 00:00 on the reader's clock, to 167. Counts are of first opens.
-
-    Attributes:
-        account_id: the account, or `all`.
-        keys: report keys that were opened.
-        since: first observed moment, the start of the local day of the first open.
-        time_zones: first opens by reader zone, the zone with the most first.
-        hour_of_week: first opens in each hour of the week.
-        observed: how often each hour of the week was observed.
-        rate: first opens per observed hour, for each hour of the week.
-        active_weeks: in how many weeks each hour of the week had a first open.
-        weekday: first opens per observed day, Monday first.
-        busy_hours: hours of the week with a rate significantly above the mean of the week.
-        peak_hours: the up to three busiest of each weekday's busy hours.
-        quiet_hours: hours of the week that are very likely opened at less than half the mean rate.
-        popular_ranges: the most popular date ranges, the most popular first.
-        evidence: what is missing for a statement on busy or quiet hours; empty when there are some.
-    """
-
-    account_id: str
-    first_opens: int
-    keys: int
-    since: datetime
-    until: datetime
-    weeks: float
-    time_zones: dict[str, int]
-    hour_of_week: tuple[int, ...]
-    observed: tuple[float, ...]
-    rate: tuple[float, ...]
-    active_weeks: tuple[int, ...]
-    weekday: tuple[float, ...]
-    busy_hours: tuple[int, ...]
-    peak_hours: tuple[int, ...]
-    quiet_hours: tuple[int, ...]
-    popular_ranges: tuple[PopularRange, ...]
-    evidence: str
 
 
 class TokenScope(StrEnum):

@@ -8,23 +8,29 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from sqlalchemy import Engine
 
 from adwarm.access_log.log_reader import read_events
 from adwarm.foundation.arrow_arrays import system_memory_pool
 from adwarm.foundation.background_iterator import iterate_in_background
-from adwarm.foundation.local_hours import HOUR_MICROS
-from adwarm.model import ALL_ACCOUNTS, AccessProfile, normalize_account_id
-from adwarm.patterns.hour_of_week import count_slots, format_peaks, format_week
-from adwarm.patterns.open_counts import FirstOpenCounter, count_first_opens
+from adwarm.foundation.clock import floor_to
+from adwarm.foundation.local_time import WEEK_HOURS
+from adwarm.model import ALL_ACCOUNTS, WEEKDAYS, normalize_account_id
+from adwarm.patterns.hour_of_week import format_peaks, format_week
+from adwarm.patterns.open_counts import count_first_opens, count_hours_of_week, load_open_counts
+from adwarm.patterns.pattern_document import list_popular_ranges
 from adwarm.patterns.profile import AccessProfiles, build_profiles
 from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from adwarm.store import Context, access_patterns, read_transaction
-from adwarm.store.access_patterns import DescribedProfile, PatternHour, ProfileSummary, StoredRange, list_profile_hours
+from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour, ProfileSummary, StoredRange
 from adwarm.store.aggregates import find_log_end
 
 UPDATE_INTERVAL = timedelta(hours=24)
+_ACCOUNTS_AT_ONCE = 50
+"""Accounts of one transaction: about 8,500 rows, so that other writers wait for a moment only."""
+_HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,13 +69,14 @@ def update_patterns(context: Context, until: datetime, now: datetime, *, force: 
     if stored and not force and until < stored.observed_until + UPDATE_INTERVAL:
         return PatternUpdate(why=f"patterns up to {stored.observed_until:%Y-%m-%d %H:%M} UTC are stored")
     since = until - timedelta(days=context.settings.forecast.history_days)
-    profiles = build_profiles(count_first_opens(context, since, until), until)
-    total, *rows = profiles.ids
-    access_patterns.replace_profiles(context.engine, _describe(profiles.row(n) for n in range(1, len(rows) + 1)), now)
+    profiles = build_profiles(load_open_counts(context, since, until), until)
+    total, *rows = profiles.accounts.index
+    for start in range(1, len(rows) + 1, _ACCOUNTS_AT_ONCE):
+        _store(context.engine, profiles, slice(start, start + _ACCOUNTS_AT_ONCE), now)
     removed = access_patterns.delete_other_profiles(context.engine, {total, *rows})
-    access_patterns.replace_profiles(context.engine, _describe([profiles.get()]), now)
-    busy, quiet = (int(hours[1:].any(axis=1).sum()) for hours in (profiles.busy, profiles.quiet))
-    return PatternUpdate(len(rows), removed, busy, quiet)
+    _store(context.engine, profiles, slice(1), now)
+    busy, quiet = (profiles.accounts[name].iloc[1:].map(bool).sum() for name in ("busy_hours", "quiet_hours"))
+    return PatternUpdate(len(rows), removed, int(busy), int(quiet))
 
 
 def load_patterns(context: Context, account_id: str | None = None) -> pd.DataFrame:
@@ -132,33 +139,76 @@ def _account(text: str | None) -> str | None:
     return text if text is None or text == ALL_ACCOUNTS else normalize_account_id(text)
 
 
-def _describe(profiles: Iterable[AccessProfile]) -> Iterator[DescribedProfile]:
-    for profile in profiles:
-        yield DescribedProfile(
-            profile,
-            format_week(profile.busy_hours),
-            format_peaks(profile.peak_hours),
-            format_week(profile.quiet_hours),
-        )
+def _store(engine: Engine, profiles: AccessProfiles, rows: slice, at: datetime) -> None:
+    """Store the profiles of some accounts, by the position of each."""
+    some = AccessProfiles(
+        profiles.hours.iloc[(rows.start or 0) * WEEK_HOURS : rows.stop * WEEK_HOURS],
+        profiles.accounts.iloc[rows],
+        profiles.until,
+    )
+    summaries = [_summarize(account, profiles.until, at) for account in some.accounts.itertuples()]
+    columns = {str(name): values.tolist() for name, values in list_hours(some).items()}
+    records = [dict(zip(columns, row, strict=True), computed_at=at) for row in zip(*columns.values(), strict=True)]
+    access_patterns.replace_profiles(engine, summaries, records)
 
 
-def profile_and_count_log(url: str, settings: Settings) -> tuple[AccessProfiles, pa.Table]:
-    """Return the profiles of a log, observed to the end of its last hour, and its counts in `HOUR_SCHEMA`.
+def _summarize(account: Any, until: datetime, at: datetime) -> ProfileSummary:
+    return ProfileSummary(
+        account_id=account.Index,
+        first_opens=account.first_opens,
+        keys=account.keys,
+        observed_from=account.since.to_pydatetime(),
+        observed_until=until,
+        observed_weeks=round(account.weeks, 2),
+        time_zones=account.time_zones,
+        busy_hours=format_week(account.busy_hours),
+        peak_hours=format_peaks(account.peak_hours),
+        quiet_hours=format_week(account.quiet_hours),
+        evidence=account.evidence,
+        popular_ranges=list_popular_ranges(account.ranges),
+        computed_at=at,
+    )
+
+
+def list_hours(profiles: AccessProfiles) -> pd.DataFrame:
+    """Return the columns of the table `access_pattern` but the last one, by account and hour of the week."""
+    hours = profiles.hours.reset_index()
+    zones = profiles.accounts["time_zones"].map(lambda zones: SEVERAL_ZONES if len(zones) > 1 else "".join(zones))
+    return pd.DataFrame({
+        "account_id": hours["account_id"],
+        "weekday": hours["hour_of_week"] // 24 + 1,
+        "hour": hours["hour_of_week"] % 24,
+        "weekday_name": (hours["hour_of_week"] // 24).map(dict(enumerate(WEEKDAYS))),
+        "opens": hours["opens"],
+        "observed_hours": hours["observed"].round(3),
+        "opens_per_hour": hours["rate"].round(4),
+        **hours[["active_weeks", "is_busy", "is_peak", "is_quiet"]],
+        "time_zone": hours["account_id"].map(zones),
+        "observed_weeks": hours["account_id"].map(profiles.accounts["weeks"].round(2)),
+    })
+
+
+def profile_and_count_log(url: str, settings: Settings) -> tuple[AccessProfiles, pd.DataFrame]:
+    """Return the profiles of a log, observed to the end of its last hour, and all opens by report and hour of the week.
 
     Raises:
         NotFound: there is no log at `url`.
         BadRequest: none of its files can be read.
     """
-    slots, counter, newest = SlotAggregator(), FirstOpenCounter(settings.default_zone), 0
+    slots, newest = SlotAggregator(), _EPOCH
+
+    def list_days() -> Iterator[pa.Table]:
+        nonlocal newest
+        for table in drop_reloads(table for _, table in slots.days()):
+            newest = max([newest, *table["slot"][-1:].to_pylist()])
+            yield table
+
     with system_memory_pool():
         for batch in iterate_in_background(read_events(url, settings)):
             slots.add(batch)
-        for table in drop_reloads(table for _, table in slots.days()):
-            counter.add_day([table])
-            newest = max(newest, table["slot"].cast(pa.int64()).to_numpy().max())
-        counts = count_slots(drop_reloads(table for _, table in slots.days()), settings.default_zone)
-    until = _EPOCH + timedelta(hours=int(newest) // HOUR_MICROS + 1)
-    return build_profiles(counter.counts(), until), counts
+        counts = count_first_opens(list_days(), settings.default_zone)
+        hours = count_hours_of_week(list_days(), settings.default_zone)
+    return build_profiles(counts, floor_to(newest, _HOUR) + _HOUR), hours
 
 
 def profile_log(url: str, settings: Settings, account_id: str = ALL_ACCOUNTS) -> pd.DataFrame:
@@ -177,5 +227,7 @@ def profile_log(url: str, settings: Settings, account_id: str = ALL_ACCOUNTS) ->
         BadRequest: the account id is not valid, or none of the log's files can be read.
     """
     name = account_id if account_id == ALL_ACCOUNTS else normalize_account_id(account_id)
-    profile = profile_and_count_log(url, settings)[0].get(name)
-    return _to_frame(PatternHour, list_profile_hours(profile, profile.until))
+    profiles = profile_and_count_log(url, settings)[0]
+    profiles.require(name)
+    hours = list_hours(profiles).assign(computed_at=profiles.until)
+    return hours[hours["account_id"] == name].reset_index(drop=True)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _QUIET_MICROS = FIRST_OPEN_QUIET // timedelta(microseconds=1)
 _HUMAN_ACTORS = frozenset(str(actor) for actor in Actor if actor.is_human)
-_NEVER = np.iinfo(np.int64).min // 2
 KEY_COLUMNS = ["account_id", "date_range", "report"]
 
 
@@ -178,42 +177,6 @@ def first_open_mask(key: npt.NDArray[Any], opened: Micros, last_opened: Micros) 
     first = np.ones(len(key), np.bool_)
     first[1:] = (key[1:] != key[:-1]) | (opened[1:] - last_opened[:-1] >= _QUIET_MICROS)
     return first
-
-
-class FirstOpenFinder:
-    """Finds the first opens in the slots of one day after the other.
-
-    Attributes:
-        keys: the numbers of the keys so far, ascending.
-    """
-
-    def __init__(self) -> None:
-        self.keys: Ints = np.empty(0, np.int64)
-        self._last: Micros = np.empty(0, np.int64)
-
-    def find(self, key: Ints, opened: Micros, last: Micros) -> Bools:
-        """Return which slots begin with a first open, and remember the latest open of each key.
-
-        Args:
-            key: number of the key of each row, not negative; rows are sorted by key, then by `opened`.
-            opened: the first open in each slot.
-            last: the last one.
-        """
-        latest = last.copy()
-        # A slot has a row for each reader zone, so that the latest open is not always that of the row before.
-        while (is_older := (latest[1:] < latest[:-1]) & (key[1:] == key[:-1])).any():
-            latest[1:][is_older] = latest[:-1][is_older]
-        first = first_open_mask(key, opened, latest)
-        starts = np.flatnonzero(np.diff(key, prepend=-1))
-        names = key[starts]
-        at = np.searchsorted(self.keys, names)
-        is_new = np.append(self.keys, -1)[at] != names
-        self.keys = np.insert(self.keys, at[is_new], names[is_new])
-        self._last = np.insert(self._last, at[is_new], _NEVER)
-        row = np.searchsorted(self.keys, names)
-        first[starts] = opened[starts] - self._last[row] >= _QUIET_MICROS
-        self._last[row] = np.maximum(self._last[row], latest[np.append(starts[1:], len(key)) - 1])
-        return first
 
 
 def keep_human_events(events: pa.RecordBatch) -> pa.RecordBatch:

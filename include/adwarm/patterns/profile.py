@@ -8,19 +8,19 @@ hour of the week. Opens come in sessions, so counts vary more from week to week 
 divided by that dispersion before any test. docs/how-to/read-patterns.md explains the tests, and what they say of logs.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
+from adwarm.foundation.arrow_arrays import Bools, Floats
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import NotFound
-from adwarm.foundation.local_hours import DAY_MICROS, HOUR_MICROS, hours_of_week, to_local_micros
-from adwarm.foundation.local_time import WEEK_HOURS, local_midnight
-from adwarm.model import ALL_ACCOUNTS, AccessProfile, PopularRange
-from adwarm.patterns.open_counts import OpenCounts
+from adwarm.foundation.local_time import WEEK_HOURS, local_day, local_midnight, zone
+from adwarm.model import ALL_ACCOUNTS
+from adwarm.patterns.open_counts import OpenCounts, hours_of_week
 
 MIN_WEEKS = 3
 """A busy hour was opened in at least this many weeks; with fewer observed weeks no hour is busy or quiet."""
@@ -38,13 +38,9 @@ _EVEN_HOURS, _EVEN_TIMES, _EVEN_DAYS = 4.0, 2.0, 1.5
 _STEPS = 60
 _ACCOUNTS_AT_ONCE = 256
 PEAKS_PER_DAY = 3
-MAX_RANGES = 20
-"""Popular ranges of a profile, at most."""
 _FEW_OPENS = 40
 _SESSIONS = 1.5
 """Dispersion from which opens are said to come in sessions."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_DAY = date(1970, 1, 1)
 
 
 def estimate_dispersion(opens: Floats, squares: Floats, observed: Floats) -> Floats:
@@ -127,97 +123,34 @@ def _quiet_probability(counts: Floats, expected: Floats, even: float) -> Floats:
 
 @dataclass(frozen=True)
 class AccessProfiles:
-    """Profiles of all accounts, as arrays with a row per account and a column per hour of the week. Row 0 is of all.
+    """Profiles of all accounts together (`all`), which come first, and of each, by account id.
 
     Attributes:
-        ids: `all`, then account ids.
-        opens: first opens.
-        observed: how often each hour of the week was observed.
-        active_weeks: in how many weeks each hour had a first open.
-        busy: whether the rate is significantly above the mean.
-        peak: whether it is one of the up to three busiest busy hours of its weekday.
-        quiet: whether the hour is very likely opened at less than half the mean rate.
-        started: per row, start of the local day of the first open, microseconds.
+        hours: by account and hour of the week, 168 rows for each account. `opens`: first opens, `observed`: how often
+            the hour was observed, `active_weeks`: in how many weeks it had a first open, `rate`: first opens per
+            observed hour, `is_busy`, `is_peak`, `is_quiet`.
+        accounts: by account. `first_opens`, `keys` that were opened, `since`: the start of the local day of the first
+            open, `weeks` observed, `time_zones` and `ranges`: first opens by name, the most first, `busy_hours`,
+            `peak_hours` and `quiet_hours` of the week, `evidence`: why no hour is called busy or quiet; else empty.
+        until: the end of the observed period.
     """
 
-    ids: list[str]
-    opens: Ints
-    observed: Floats
-    active_weeks: Ints
-    busy: Bools
-    peak: Bools
-    quiet: Bools
-    started: Ints
-    dispersion: Floats
+    hours: pd.DataFrame
+    accounts: pd.DataFrame
     until: datetime
-    counts: OpenCounts
 
-    def __iter__(self) -> Iterator[AccessProfile]:
-        return (self.row(number) for number in range(len(self.ids)))
-
-    @property
-    def rate(self) -> Floats:
-        """First opens per observed hour."""
-        return _divide(self.opens, self.observed)
-
-    def get(self, account_id: str = ALL_ACCOUNTS) -> AccessProfile:
-        """Return the profile of an account, by default that of all.
+    def require(self, account_id: str) -> None:
+        """Check that the account was opened.
 
         Raises:
-            NotFound: the account was not opened.
+            NotFound: it was not.
         """
-        if account_id not in self.ids:
+        if account_id not in self.accounts.index:
+            days = (self.until - self.accounts["since"].iloc[0]).days
             raise NotFound(
-                f"{account_id} was not opened by a human in the {(self.until - self._since(0)).days} observed days; "
-                f"{len(self.ids) - 1:,} accounts were"
+                f"{account_id} was not opened by a human in the {days} observed days; "
+                f"{len(self.accounts) - 1:,} accounts were"
             )
-        return self.row(self.ids.index(account_id))
-
-    def row(self, number: int) -> AccessProfile:
-        """Return the profile in a row."""
-        opens, observed, keys = self.opens[number], self.observed[number], self.counts.keys
-        rate = _divide(opens, observed)
-        return AccessProfile(
-            account_id=self.ids[number],
-            first_opens=int(opens.sum()),
-            keys=int(keys[number - 1] if number else keys.sum()),
-            since=self._since(number),
-            until=self.until,
-            weeks=round(float(observed.mean()), 2),
-            time_zones=dict(_named_sums(self.counts.zones, self.counts.zone_names, number)),
-            hour_of_week=tuple(opens.tolist()),
-            observed=tuple(observed.round(3).tolist()),
-            rate=tuple(rate.round(4).tolist()),
-            active_weeks=tuple(self.active_weeks[number].tolist()),
-            weekday=tuple(rate.reshape(7, 24).sum(axis=1).round(3).tolist()),
-            busy_hours=tuple(np.flatnonzero(self.busy[number]).tolist()),
-            peak_hours=tuple(np.flatnonzero(self.peak[number]).tolist()),
-            quiet_hours=tuple(np.flatnonzero(self.quiet[number]).tolist()),
-            popular_ranges=self._popular_ranges(number),
-            evidence=self._evidence(number),
-        )
-
-    def _since(self, number: int) -> datetime:
-        return _EPOCH + timedelta(microseconds=int(self.started[number]))
-
-    def _popular_ranges(self, number: int) -> tuple[PopularRange, ...]:
-        total = max(int(self.opens[number].sum()), 1)
-        rows = _named_sums(self.counts.ranges, self.counts.range_names, number)[:MAX_RANGES]
-        return tuple(PopularRange(name, opens, round(opens / total, 4)) for name, opens in rows)
-
-    def _evidence(self, number: int) -> str:
-        """Return why no hour is called busy or quiet; empty when some are."""
-        if self.busy[number].any() or self.quiet[number].any():
-            return ""
-        opens, weeks = int(self.opens[number].sum()), float(self.observed[number].mean())
-        if not opens:
-            return "nobody opened a report"
-        if weeks < MIN_WEEKS:
-            return f"observed for {weeks:.1f} weeks; busy and quiet hours need at least {MIN_WEEKS}"
-        if opens / self.dispersion[number] < _FEW_OPENS:
-            sessions = "" if self.dispersion[number] < _SESSIONS else ", many of them in the same sessions"
-            return f"too few first opens: {opens:,} in {weeks:.1f} weeks{sessions}"
-        return "opens are spread over the week: no hour differs significantly from the others"
 
 
 def build_profiles(counts: OpenCounts, until: datetime) -> AccessProfiles:
@@ -226,128 +159,109 @@ def build_profiles(counts: OpenCounts, until: datetime) -> AccessProfiles:
     Args:
         until: end of the observed period, after the last open; the hours of this moment are not observed any more.
     """
-    order = sorted(range(len(counts.accounts)), key=lambda code: counts.accounts[code])
-    counts = _reordered(counts, order)
-    size = len(counts.accounts)
-    opens, squares, active = _hour_sums(counts, size)
-    observed, started = _observed_hours(counts, size, utc(until))
-    dispersion = estimate_dispersion(opens, squares, observed)
-    enough = (observed.mean(axis=1) >= MIN_WEEKS)[:, np.newaxis]
-    busy = enough & find_busy_hours(opens, observed, active, dispersion)
-    quiet = enough & find_quiet_hours(opens, observed, dispersion)
-    return AccessProfiles(
-        ids=[ALL_ACCOUNTS, *counts.accounts],
-        opens=opens.astype(np.int64),
-        observed=observed,
-        active_weeks=active.astype(np.int64),
-        busy=busy,
-        peak=_find_peaks(busy, _divide(opens, observed)),
-        quiet=quiet,
-        started=started,
-        dispersion=dispersion,
-        until=utc(until),
-        counts=counts,
+    ids = [ALL_ACCOUNTS, *counts.keys.index]
+    zones, ranges = _rank(counts.zones), _rank(counts.ranges)
+    observed, since = _observe(zones, counts.started, ids, utc(until))
+    hours = _count_week(counts.hours, ids).assign(observed=observed.to_numpy().ravel())
+    opens, squares, active, times = (
+        hours[name].to_numpy(np.float64).reshape(-1, WEEK_HOURS)
+        for name in ("opens", "squares", "active_weeks", "observed")
     )
-
-
-def _reordered(counts: OpenCounts, order: list[int]) -> OpenCounts:
-    """Return the counts with the accounts numbered in the given order."""
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-
-    def renumber(cells: Ints) -> Ints:
-        renumbered = np.stack([rank[cells[0]], cells[1], cells[2]])
-        return renumbered[:, np.argsort(renumbered[0], kind="stable")]
-
-    return replace(
-        counts,
-        accounts=[counts.accounts[code] for code in order],
-        started=counts.started[order],
-        keys=counts.keys[order],
-        hours=renumber(counts.hours),
-        zones=renumber(counts.zones),
-        ranges=renumber(counts.ranges),
+    dispersion = estimate_dispersion(opens, squares, times)
+    enough = (times.mean(axis=1) >= MIN_WEEKS)[:, np.newaxis]
+    hours["rate"] = (hours["opens"] / hours["observed"]).where(hours["observed"] > 0, 0.0)
+    hours["is_busy"] = (enough & find_busy_hours(opens, times, active, dispersion)).ravel()
+    hours["is_quiet"] = (enough & find_quiet_hours(opens, times, dispersion)).ravel()
+    account, hour = hours.index.get_level_values("account_id"), hours.index.get_level_values("hour_of_week")
+    busiest = hours["rate"].where(hours["is_busy"]).groupby([account, hour // 24]).rank("first", ascending=False)
+    hours["is_peak"] = busiest <= PEAKS_PER_DAY
+    accounts = pd.DataFrame(
+        {
+            "first_opens": opens.sum(axis=1).astype(np.int64),
+            "keys": [counts.keys.sum(), *counts.keys],
+            "since": since,
+            "weeks": times.mean(axis=1),
+            "dispersion": dispersion,
+            "time_zones": _list_counts(zones, ids),
+            "ranges": _list_counts(ranges, ids),
+            **{f"{name}_hours": _list_hours(hours[f"is_{name}"]) for name in ("busy", "peak", "quiet")},
+        },
+        index=ids,
     )
+    accounts["evidence"] = [_explain(row) for row in accounts.itertuples()]
+    return AccessProfiles(hours.drop(columns="squares"), accounts, utc(until))
 
 
-def _hour_sums(counts: OpenCounts, size: int) -> tuple[Floats, Floats, Floats]:
-    """Return opens, squared opens of single weeks, and weeks with an open, by row and hour of the week."""
-    account, hour, opens = counts.hours
-    cell = (account + 1) * WEEK_HOURS + hours_of_week(hour)
-    together, all_opens = _sum_by(hour, opens)
-    cells = np.concatenate([hours_of_week(together), cell])
-    values = np.concatenate([all_opens, opens]).astype(np.float64)
-
-    def sums(weights: Floats) -> Floats:
-        return np.bincount(cells, weights, (size + 1) * WEEK_HOURS).astype(np.float64).reshape(size + 1, WEEK_HOURS)
-
-    return sums(values), sums(values**2), sums(np.ones(len(values)))
+def _rank(counts: pd.Series) -> pd.Series:
+    """Return the counts of all accounts together and of each, the highest first; of equal ones by name."""
+    return _with_all(counts).sort_index().sort_values(ascending=False, kind="stable")
 
 
-def _sum_by(group: Ints, values: Ints) -> tuple[Ints, Ints]:
-    names, number = np.unique(group, return_inverse=True)
-    return names, np.bincount(number, values, len(names)).astype(np.int64)
+def _list_counts(counts: pd.Series, ids: list[str]) -> list[dict[str, int]]:
+    """Return the counts of each account by name."""
+    by_account: dict[str, dict[str, int]] = {name: {} for name in ids}
+    for account, name, count in counts.reset_index().itertuples(index=False):
+        by_account[account][name] = count
+    return list(by_account.values())
 
 
-def _observed_hours(counts: OpenCounts, size: int, until: datetime) -> tuple[Floats, Ints]:
-    """Return how often each hour of the week occurred in the observed time of each row, and when that began."""
-    # Where a row has several zones, the mean of their hours, weighted by opens.
-    account, zone, opens = counts.zones
-    zones, all_opens = _sum_by(zone, opens)
-    row = np.concatenate([np.zeros(len(zones), np.int64), account + 1])
-    zone, opens = np.concatenate([zones, zone]), np.concatenate([all_opens, opens])
-    earliest = counts.started.min(initial=np.iinfo(np.int64).max)
-    opened = np.append(earliest, counts.started)[row]
-    day = np.empty(len(row), np.int64)
-    for number in zones.tolist():
-        own = zone == number
-        day[own] = to_local_micros(opened[own], counts.zone_names[number]) // DAY_MICROS
-    spans, which = np.unique(np.stack([zone, day]), axis=1, return_inverse=True)
-    end = (until - _EPOCH) // timedelta(microseconds=1)
-    starts = [_midnight(int(day), counts.zone_names[int(zone)]) for zone, day in spans.T]
-    hours = np.stack(
-        [_hours_between(start, end, counts.zone_names[int(zone)]) for start, zone in zip(starts, spans[0], strict=True)]
-        or [np.zeros(WEEK_HOURS)]
+def _list_hours(flags: pd.Series) -> list[list[int]]:
+    """Return the hours of the week that are set for each account."""
+    return [np.flatnonzero(week).tolist() for week in flags.to_numpy().reshape(-1, WEEK_HOURS)]
+
+
+def _with_all(counts: pd.Series) -> pd.Series:
+    """Return the counts of all accounts together, then those of each."""
+    everyone = counts.groupby(level=1).sum()
+    together: pd.Series = pd.concat([pd.concat({ALL_ACCOUNTS: everyone}), counts])
+    return together.rename_axis(counts.index.names)
+
+
+def _count_week(hours: pd.Series, ids: list[str]) -> pd.DataFrame:
+    """Return opens, squared opens of single weeks, and weeks with an open, by account and hour of the week."""
+    opens = _with_all(hours).rename("opens").reset_index()
+    opens["hour_of_week"] = hours_of_week(opens["hour"])
+    opens["squares"] = opens["opens"] ** 2
+    week = opens.groupby(["account_id", "hour_of_week"]).agg(
+        opens=("opens", "sum"), squares=("squares", "sum"), active_weeks=("opens", "size")
     )
-    total = np.bincount(row, opens, size + 1)
-    share = opens / total[row]
-    observed, began = np.zeros((size + 1, WEEK_HOURS)), np.full(size + 1, end)
-    np.add.at(observed, row, share[:, np.newaxis] * hours[which.ravel()])
-    np.minimum.at(began, row, np.array(starts, np.int64)[which.ravel()])
-    return observed, began
+    every = pd.MultiIndex.from_product([ids, range(WEEK_HOURS)], names=["account_id", "hour_of_week"])
+    return week.reindex(every, fill_value=0)
 
 
-def _midnight(day: int, zone_name: str) -> int:
-    moment = local_midnight(_EPOCH_DAY + timedelta(days=day), zone_name)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+def _observe(zones: pd.Series, started: pd.Series, ids: list[str], until: datetime) -> tuple[pd.DataFrame, pd.Series]:
+    """Return how often each hour of the week occurred in the observed time of each account, and when that began."""
+    # Where an account has several zones, the mean of their hours, weighted by opens.
+    first = pd.concat([pd.Series({ALL_ACCOUNTS: started.min()}), started])
+    spans = zones.rename("opens").reset_index()
+    spans["share"] = spans["opens"] / spans.groupby("account_id")["opens"].transform("sum")
+    spans["start"] = [
+        local_midnight(local_day(first[account], name), name)
+        for account, name in zip(spans["account_id"], spans["time_zone"], strict=True)
+    ]
+    spans["start"] = pd.to_datetime(spans["start"], utc=True)
+    observed = pd.DataFrame(0.0, index=ids, columns=range(WEEK_HOURS))
+    for _, part in spans.groupby(["start", "time_zone"]):
+        hours = _hours_between(part["start"].iloc[0], until, part["time_zone"].iloc[0])
+        observed.loc[part["account_id"]] += np.outer(part["share"], hours)
+    return observed, spans.groupby("account_id")["start"].min().reindex(ids).fillna(pd.Timestamp(until))
 
 
-def _hours_between(start: int, end: int, zone_name: str) -> Floats:
-    """Return how often each hour of the zone's week begins in the half-open span, given in microseconds."""
-    hours = to_local_micros(np.arange(start, end, HOUR_MICROS), zone_name) // HOUR_MICROS
-    return np.bincount(hours_of_week(hours), minlength=WEEK_HOURS).astype(np.float64)
+def _hours_between(start: datetime, end: datetime, zone_name: str) -> Floats:
+    """Return how often each hour of the zone's week begins in the half-open span."""
+    local = pd.date_range(start, end, freq="h", inclusive="left").tz_convert(zone(zone_name)).to_series()
+    return np.bincount(hours_of_week(local), minlength=WEEK_HOURS).astype(np.float64)
 
 
-def _find_peaks(busy: Bools, rate: Floats) -> Bools:
-    """Return the up to three busy hours of each weekday with the highest rates; of equal rates the earlier one."""
-    ranked = np.where(busy, rate, -1.0).reshape(-1, 7, 24)
-    order = np.argsort(-ranked, axis=2, kind="stable")
-    rank = np.argsort(order, axis=2, kind="stable").reshape(busy.shape)
-    peak: Bools = busy & (rank < PEAKS_PER_DAY)
-    return peak
-
-
-def _divide(opens: Floats | Ints, observed: Floats) -> Floats:
-    result: Floats = np.divide(opens, observed, out=np.zeros(observed.shape), where=observed > 0)
-    return result
-
-
-def _named_sums(cells: Ints, names: list[str], number: int) -> list[tuple[str, int]]:
-    """Return names and counts of a row, the highest count first; `cells` is sorted by account."""
-    if number:
-        begin, end = np.searchsorted(cells[0], [number - 1, number])
-        codes, counts = cells[1, begin:end], cells[2, begin:end]
-    else:
-        codes, counts = _sum_by(cells[1], cells[2])
-    rows = [(names[code], count) for code, count in zip(codes.tolist(), counts.tolist(), strict=True)]
-    return sorted(rows, key=lambda row: (-row[1], row[0]))
+def _explain(account: Any) -> str:
+    """Return why no hour is called busy or quiet; empty when some are."""
+    if account.busy_hours or account.quiet_hours:
+        return ""
+    if not account.first_opens:
+        return "nobody opened a report"
+    if account.weeks < MIN_WEEKS:
+        return f"observed for {account.weeks:.1f} weeks; busy and quiet hours need at least {MIN_WEEKS}"
+    if account.first_opens / account.dispersion < _FEW_OPENS:
+        sessions = "" if account.dispersion < _SESSIONS else ", many of them in the same sessions"
+        return f"too few first opens: {account.first_opens:,} in {account.weeks:.1f} weeks{sessions}"
+    return "opens are spread over the week: no hour differs significantly from the others"

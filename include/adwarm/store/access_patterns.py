@@ -3,16 +3,15 @@
 An account's rows are replaced in one transaction, so that a reader sees either the earlier or the later ones.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.types import BigInteger
 
-from adwarm.model import ALL_ACCOUNTS, WEEKDAYS, AccessProfile
+from adwarm.model import ALL_ACCOUNTS
 from adwarm.store.columns import from_row, table_of, to_row
 from adwarm.store.database import read_transaction, upsert, write_transaction
 
@@ -97,28 +96,11 @@ access_profile = table_of(
 )
 
 
-class DescribedProfile(NamedTuple):
-    """A profile with its hours as text."""
-
-    profile: AccessProfile
-    busy_hours: str
-    peak_hours: str
-    quiet_hours: str
-
-
-def replace_profiles(engine: Engine, profiles: Iterable[DescribedProfile], at: datetime) -> int:
-    """Store profiles in place of earlier ones of the same accounts, and return how many.
-
-    Profiles are stored in their order, some at a time; each account changes at once.
-    """
-    count = 0
-    remaining = iter(profiles)
-    while some := list(islice(remaining, _ACCOUNTS_AT_ONCE)):
-        with write_transaction(engine) as connection:
-            upsert(connection, access_profile, [to_row(_summary(item, at)) for item in some])
-            upsert(connection, access_pattern, [to_row(row) for item in some for row in _hours(item.profile, at)])
-        count += len(some)
-    return count
+def replace_profiles(engine: Engine, profiles: Sequence[ProfileSummary], hours: list[dict[str, Any]]) -> None:
+    """Store profiles and the rows of their hours in place of earlier ones of the same accounts, all at once."""
+    with write_transaction(engine) as connection:
+        upsert(connection, access_profile, [to_row(profile) for profile in profiles])
+        upsert(connection, access_pattern, hours)
 
 
 def delete_other_profiles(engine: Engine, ids: Collection[str]) -> int:
@@ -164,51 +146,3 @@ def _rows(engine: Engine, table: Any, account_id: str | None) -> list[Any]:
         query = query.where(table.c.account_id == account_id)
     with read_transaction(engine) as connection:
         return list(connection.execute(query))
-
-
-def _summary(item: DescribedProfile, at: datetime) -> ProfileSummary:
-    profile = item.profile
-    return ProfileSummary(
-        account_id=profile.account_id,
-        first_opens=profile.first_opens,
-        keys=profile.keys,
-        observed_from=profile.since,
-        observed_until=profile.until,
-        observed_weeks=profile.weeks,
-        time_zones=profile.time_zones,
-        busy_hours=item.busy_hours,
-        peak_hours=item.peak_hours,
-        quiet_hours=item.quiet_hours,
-        evidence=profile.evidence,
-        popular_ranges=[item._asdict() for item in profile.popular_ranges],
-        computed_at=at,
-    )
-
-
-def list_profile_hours(profile: AccessProfile, at: datetime) -> list[PatternHour]:
-    """Return the rows of a profile, by hour of the week; `at` is when it was computed."""
-    return list(_hours(profile, at))
-
-
-def _hours(profile: AccessProfile, at: datetime) -> Iterable[PatternHour]:
-    busy, peak, quiet = set(profile.busy_hours), set(profile.peak_hours), set(profile.quiet_hours)
-    zone = next(iter(profile.time_zones), "") if len(profile.time_zones) < 2 else SEVERAL_ZONES
-    columns = zip(profile.hour_of_week, profile.observed, profile.rate, profile.active_weeks, strict=True)
-    for hour, (opens, observed, rate, weeks) in enumerate(columns):
-        day, of_day = divmod(hour, 24)
-        yield PatternHour(
-            account_id=profile.account_id,
-            weekday=day + 1,
-            hour=of_day,
-            weekday_name=WEEKDAYS[day],
-            opens=opens,
-            observed_hours=observed,
-            opens_per_hour=rate,
-            active_weeks=weeks,
-            is_busy=hour in busy,
-            is_peak=hour in peak,
-            is_quiet=hour in quiet,
-            time_zone=zone,
-            observed_weeks=profile.weeks,
-            computed_at=at,
-        )

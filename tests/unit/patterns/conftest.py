@@ -1,14 +1,16 @@
 """Events that the tests of slots and hours count."""
 
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
 
 from adwarm.access_log.events import EVENT_SCHEMA
-from adwarm.model import FIRST_OPEN_QUIET, AccessProfile
-from adwarm.patterns.open_counts import FirstOpenCounter, OpenCounts
-from adwarm.patterns.profile import build_profiles
+from adwarm.model import FIRST_OPEN_QUIET
+from adwarm.patterns.open_counts import OpenCounts, count_first_opens
+from adwarm.patterns.pattern_document import describe_profile
+from adwarm.patterns.profile import AccessProfiles, build_profiles
 from adwarm.patterns.slot_counts import SlotAggregator
 
 Event = tuple[int, str, str, str, str]
@@ -44,22 +46,25 @@ def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names).sort_values(["ts", *names[:3]], ignore_index=True)
 
 
-def count_opens(start: datetime, events: list[Event], counter: FirstOpenCounter | None = None) -> OpenCounts:
+def count_opens(start: datetime, events: list[Event], default_zone: str = "UTC") -> OpenCounts:
     """Return the first opens of the events, their times counted from `start`."""
-    slots, counter = SlotAggregator(), counter or FirstOpenCounter("UTC")
+    slots = SlotAggregator()
     slots.add(event_batch(start, events))
-    for _, table in slots.days():
-        counter.add_day([table])
-    return counter.counts()
+    return count_first_opens((table for _, table in slots.days()), default_zone)
 
 
 def profile_moments(
     moments: pd.DatetimeIndex, zone: str = "UTC", date_range: str = "today", until: datetime | None = None
-) -> AccessProfile:
+) -> SimpleNamespace:
     """Return the profile of one account that is opened at `moments`, observed to the end of the last hour."""
     start = moments.min().to_pydatetime()
     seconds = ((moments - moments.min()) // pd.Timedelta(seconds=1)).tolist()
     counts = count_opens(start, [(at, "act_1", date_range, zone, "human") for at in seconds])
-    return build_profiles(counts, until or (moments.max().floor("h") + pd.Timedelta(hours=1)).to_pydatetime()).get(
-        "act_1"
-    )
+    until = until or (moments.max().floor("h") + pd.Timedelta(hours=1)).to_pydatetime()
+    return get_profile(build_profiles(counts, until), "act_1")
+
+
+def get_profile(profiles: AccessProfiles, account_id: str) -> SimpleNamespace:
+    """Return the fields of a profile as attributes, lists as tuples."""
+    fields = describe_profile(profiles, account_id).items()
+    return SimpleNamespace(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields})

@@ -7,22 +7,20 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns import slot_counts
+from adwarm.patterns import open_counts
 from adwarm.patterns.access_profiles import profile_and_count_log
 from adwarm.patterns.hour_of_week import (
-    HOUR_SCHEMA,
     SHORT_DAYS,
-    count_slots,
     format_day,
     format_peaks,
     format_week,
     list_times,
 )
+from adwarm.patterns.open_counts import count_hours_of_week
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from tests.unit.patterns.conftest import Event, event_batch
@@ -56,11 +54,11 @@ EVENT = st.tuples(
 )
 
 
-def _table(*parts: list[Event], default_zone: str = "UTC") -> pa.Table:
+def _table(*parts: list[Event], default_zone: str = "UTC") -> pd.DataFrame:
     slots = SlotAggregator()
     for events in parts:
         slots.add(event_batch(START, events))
-    return count_slots((table for _, table in slots.days()), default_zone)
+    return count_hours_of_week((table for _, table in slots.days()), default_zone)
 
 
 def _counted(events: list[Event], default_zone: str = "UTC") -> list[object]:
@@ -78,32 +76,32 @@ def _counted(events: list[Event], default_zone: str = "UTC") -> list[object]:
 @given(st.lists(EVENT, max_size=80))
 def test_counts_equal_a_count_of_single_events(events: list[Event]) -> None:
     """Holds in eight zones with whole, half and quarter hour offsets, over clock changes; programs do not count."""
-    assert _table(events).to_pylist() == _counted(events)
+    assert _table(events).to_dict("records") == _counted(events)
 
 
 @given(st.lists(EVENT, max_size=80), st.integers(1, 7), st.integers(1, 3))
-def test_counts_do_not_depend_on_how_slots_are_split(events: list[Event], size: int, merge_rows: int) -> None:
-    """Batches of any size, slots in one table or one a day, and early merges give the same table."""
+def test_counts_do_not_depend_on_how_slots_are_split(events: list[Event], size: int, rows_at_once: int) -> None:
+    """Batches of any size, slots in one table or one a day, and few rows at once give the same table."""
     whole = _table(events)
     pieces = [events[at : at + size] for at in range(0, len(events), size)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slot_counts, "_MERGE_ROWS", merge_rows)
+        patch.setattr(open_counts, "_ROWS_AT_ONCE", rows_at_once)
         assert _table(*pieces).equals(whole)
     slots = SlotAggregator()
     slots.add(event_batch(START, events))
-    assert count_slots([slots.table()]).equals(whole)
+    assert count_hours_of_week([slots.table()], "UTC").equals(whole)
 
 
 @given(st.lists(EVENT, max_size=40))
 def test_events_without_a_zone_take_the_default(events: list[Event]) -> None:
     """The setting decides where the log names no zone."""
-    assert _table(events, default_zone="Asia/Kolkata").to_pylist() == _counted(events, "Asia/Kolkata")
+    assert _table(events, default_zone="Asia/Kolkata").to_dict("records") == _counted(events, "Asia/Kolkata")
 
 
 def test_no_human_opens_give_an_empty_table() -> None:
-    """The schema stays."""
-    assert count_slots([]).equals(HOUR_SCHEMA.empty_table())
-    assert _table([(0, "act_1", "today", "", "api")]).equals(HOUR_SCHEMA.empty_table())
+    """The columns stay."""
+    for counts in (count_hours_of_week([], "UTC"), _table([(0, "act_1", "today", "", "api")])):
+        assert (len(counts), list(counts)) == (0, ["account_id", "date_range", "hour_of_week", "opens"])
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
@@ -118,7 +116,7 @@ def test_a_log_of_any_format_is_counted_in_the_default_zone(tmp_path: Path, suff
         frame.to_parquet(path, index=False, row_group_size=50)
     else:
         frame.to_json(path, orient="records", lines=True, date_format="iso")
-    found = profile_and_count_log(str(path), Settings(default_zone="Asia/Kathmandu"))[1].to_pandas()
+    found = profile_and_count_log(str(path), Settings(default_zone="Asia/Kathmandu"))[1]
     expected = moments.tz_convert("Asia/Kathmandu")
     counts = pd.Series(expected.day_of_week * 24 + expected.hour).value_counts()
     assert dict(zip(found["hour_of_week"], found["opens"], strict=True)) == counts.to_dict()

@@ -16,7 +16,7 @@ from adwarm.model import Account
 from adwarm.patterns import open_counts
 from adwarm.patterns.access_profiles import profile_and_count_log
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.open_counts import FirstOpenCounter, OpenCounts, count_first_opens
+from adwarm.patterns.open_counts import count_first_opens, load_open_counts
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from adwarm.store import Context, accounts
@@ -47,28 +47,24 @@ def _first_events(events: list[Event]) -> list[Event]:
     return first
 
 
-def _hours(counts: OpenCounts) -> dict[tuple[str, int], int]:
-    return {(counts.accounts[account], hour): opens for account, hour, opens in counts.hours.T.tolist()}
-
-
 @given(st.lists(EVENT, max_size=60), st.sampled_from([1, 3, 50_000]))
 def test_counts_equal_a_count_of_single_events(events: list[Event], rows_at_once: int) -> None:
     """Hours, zones, ranges, keys and starts of each account are exact, over midnight and changes of clocks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(open_counts, "_ROWS_AT_ONCE", rows_at_once)
-        counts = count_opens(START, events, FirstOpenCounter("Asia/Kolkata"))
+        counts = count_opens(START, events, "Asia/Kolkata")
 
     first = _first_events(events)
-    hours: Counter[tuple[str, int]] = Counter()
+    hours: Counter[tuple[str, datetime]] = Counter()
     for at, account, _, zone, _ in first:
-        local = (START + timedelta(seconds=at)).astimezone(ZoneInfo(zone or "Asia/Kolkata")).replace(tzinfo=None)
-        hours[account, (local - datetime(1970, 1, 1)) // timedelta(hours=1)] += 1
-    assert _hours(counts) == hours
-    assert sum(counts.zones[2]) == sum(counts.ranges[2]) == len(first)
-    names = {(counts.accounts[a], counts.zone_names[z]): n for a, z, n in counts.zones.T.tolist()}
-    assert names == Counter((event[1], event[3] or "Asia/Kolkata") for event in first)
-    keys = dict(zip(counts.accounts, counts.keys.tolist(), strict=True))
-    assert keys == Counter(account for account, _ in {event[1:3] for event in first})
+        local = (START + timedelta(seconds=at)).astimezone(ZoneInfo(zone or "Asia/Kolkata"))
+        hours[account, local.replace(minute=0, second=0, tzinfo=None)] += 1
+    assert counts.hours.to_dict() == hours
+    assert counts.zones.to_dict() == Counter((event[1], event[3] or "Asia/Kolkata") for event in first)
+    assert counts.ranges.to_dict() == Counter(event[1:3] for event in first)
+    assert counts.keys.to_dict() == Counter(account for account, _ in {event[1:3] for event in first})
+    started = {event[1]: START + timedelta(seconds=event[0]) for event in reversed(first)}
+    assert counts.started.to_dict() == started
 
 
 def test_a_session_over_midnight_is_one_first_open() -> None:
@@ -76,15 +72,14 @@ def test_a_session_over_midnight_is_one_first_open() -> None:
     events = [
         (86_400 - 600 + 60 * n, "act_1", "today", zone, "human") for n, zone in enumerate(("UTC", "Asia/Tokyo") * 10)
     ]
-    assert count_opens(START, events).hours[2].tolist() == [1]
+    assert count_opens(START, events).hours.tolist() == [1]
 
 
 def test_tables_of_a_day_may_come_in_any_order() -> None:
     """A day's slots are sorted together: later hours may be in an object that is read first."""
     batches = [event_batch(START, [(at, "act_1", "today", "UTC", "human")]) for at in (7_200, 6_000)]
-    counter = FirstOpenCounter("UTC")
-    counter.add_day([_slots(batch) for batch in batches])
-    assert counter.counts().hours[2].tolist() == [1]
+    day = pa.concat_tables([_slots(batch) for batch in batches])
+    assert count_first_opens([day], "UTC").hours.tolist() == [1]
 
 
 def _slots(batch: pa.RecordBatch) -> pa.Table:
@@ -105,9 +100,8 @@ def test_stored_slots_take_the_accounts_zone_where_the_log_names_none(
     pd.DataFrame({"ts": moments, "account_id": names, "date_range": "today"}).to_parquet(path, index=False)
     context = Context(sqlite_engine, objects, Settings(access_log={"url": str(path)}, default_zone="Europe/Berlin"))
     ingest(context, at + timedelta(days=3))
-    counts = count_first_opens(context, at, at + timedelta(days=2))
-    zones = {(counts.accounts[a], counts.zone_names[z]): n for a, z, n in counts.zones.T.tolist()}
-    assert zones == {("act_1", "Asia/Tokyo"): 2, ("act_2", "Europe/Berlin"): 1}
+    counts = load_open_counts(context, at, at + timedelta(days=2))
+    assert counts.zones.to_dict() == {("act_1", "Asia/Tokyo"): 2, ("act_2", "Europe/Berlin"): 1}
 
 
 @pytest.mark.slow
@@ -118,4 +112,4 @@ def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path) -> Non
     gap = frame.groupby(["account_id", "date_range"])["ts"].diff()
     expected = frame[gap.isna() | (gap >= QUIET)]["account_id"].value_counts().to_dict()
     profiles, _ = profile_and_count_log(str(shared_log), Settings(access_log={"url": str(shared_log)}))
-    assert dict(zip(profiles.ids[1:], profiles.opens[1:].sum(axis=1).tolist(), strict=True)) == expected
+    assert profiles.accounts["first_opens"].drop("all").to_dict() == expected

@@ -8,9 +8,8 @@ import pytest
 
 from adwarm.foundation.errors import NotFound
 from adwarm.foundation.local_time import WEEK_HOURS
-from adwarm.patterns.open_counts import FirstOpenCounter
 from adwarm.patterns.profile import build_profiles
-from tests.unit.patterns.conftest import count_opens, profile_moments
+from tests.unit.patterns.conftest import count_opens, get_profile, profile_moments
 
 MONDAY = datetime(2026, 2, 2, tzinfo=UTC)
 
@@ -83,7 +82,7 @@ def test_only_the_three_busiest_hours_of_a_weekday_are_peaks() -> None:
         for hour in range(9, 18)
         for name in (("today", "last_7d") if hour in {11, 14, 15, 16} else ("today",))
     ]
-    profile = build_profiles(count_opens(MONDAY, events), MONDAY + timedelta(days=280)).get("act_1")
+    profile = get_profile(build_profiles(count_opens(MONDAY, events), MONDAY + timedelta(days=280)), "act_1")
     for day in range(7):
         assert [hour % 24 for hour in profile.peak_hours if hour // 24 == day] == [11, 14, 15]
         assert [hour % 24 for hour in profile.busy_hours if hour // 24 == day] == list(range(9, 18))
@@ -120,29 +119,32 @@ def test_the_profile_of_all_adds_up_and_each_account_has_its_own() -> None:
         (3600 * 10, "act_1", "today", "UTC", "api"),
     ]
     profiles = build_profiles(count_opens(MONDAY, events), MONDAY + timedelta(days=21))
-    everyone, first, second = profiles
-    assert [row.account_id for row in (everyone, first, second)] == profiles.ids == ["all", "act_1", "act_2"]
+    assert list(profiles.accounts.index) == ["all", "act_1", "act_2"]
+    everyone, first, second = (get_profile(profiles, name) for name in profiles.accounts.index)
     assert [row.first_opens for row in (everyone, first, second)] == [4, 2, 2]
     assert [row.keys for row in (everyone, first, second)] == [3, 2, 1]
     assert list(everyone.time_zones.items()) == [("Europe/Berlin", 2), ("Asia/Tokyo", 1), ("UTC", 1)]
-    assert [tuple(item) for item in everyone.popular_ranges] == [("today", 3, 0.75), ("last_7d", 1, 0.25)]
-    assert [tuple(item) for item in second.popular_ranges] == [("today", 2, 1.0)]
+    assert [tuple(item.values()) for item in everyone.popular_ranges] == [("today", 3, 0.75), ("last_7d", 1, 0.25)]
+    assert [tuple(item.values()) for item in second.popular_ranges] == [("today", 2, 1.0)]
     assert {at: n for at, n in enumerate(first.hour_of_week) if n} == {18: 1, 10: 1}  # each on its reader's clock
     with pytest.raises(NotFound, match=r"act_9 was not opened by a human in the 21 observed days; 2 accounts were"):
-        profiles.get("act_9")
+        profiles.require("act_9")
 
 
 def test_an_account_is_observed_from_its_first_open() -> None:
     """An account that is opened for the first time in the sixth of eight weeks has been observed for three."""
     events = [(at, account, "today", "UTC", "human") for account, at in (("act_1", 0), ("act_2", 5 * 7 * 86_400))]
-    _, first, second = build_profiles(count_opens(MONDAY, events), MONDAY + timedelta(weeks=8))
+    profiles = build_profiles(count_opens(MONDAY, events), MONDAY + timedelta(weeks=8))
+    first, second = (get_profile(profiles, name) for name in ("act_1", "act_2"))
     assert (first.weeks, second.weeks) == (8, 3)
     assert second.since == MONDAY + timedelta(weeks=5)
 
 
 def test_the_profile_of_nothing_is_empty() -> None:
     """No opens give zeros and no division by zero."""
-    [profile] = build_profiles(FirstOpenCounter("UTC").counts(), MONDAY)
+    profiles = build_profiles(count_opens(MONDAY, []), MONDAY)
+    assert list(profiles.accounts.index) == ["all"]
+    profile = get_profile(profiles, "all")
     assert profile.hour_of_week == (0,) * WEEK_HOURS
     assert (profile.first_opens, profile.peak_hours, profile.quiet_hours, profile.popular_ranges) == (0, (), (), ())
     assert profile.evidence == "nobody opened a report"

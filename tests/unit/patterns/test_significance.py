@@ -113,9 +113,9 @@ def test_decisions_are_consistent(counts: list[list[list[int]]], chance: npt.NDA
 def test_real_logs_have_nights(shared_log: Path) -> None:
     """All accounts of each real log together have quiet nights, busy days, and never both."""
     profiles, _ = profile_and_count_log(str(shared_log), Settings(access_log={"url": str(shared_log)}))
-    everyone = profiles.get()
+    everyone = profiles.accounts.loc["all"]
     nights = {day * 24 + hour for day in range(7) for hour in (3, 4)}
-    assert nights <= set(everyone.quiet_hours)
-    assert 15 <= len(everyone.busy_hours) <= 84
-    assert len(everyone.peak_hours) <= 21
-    assert not (profiles.busy & profiles.quiet).any()
+    assert nights <= set(everyone["quiet_hours"])
+    assert 15 <= len(everyone["busy_hours"]) <= 84
+    assert len(everyone["peak_hours"]) <= 21
+    assert not (profiles.hours["is_busy"] & profiles.hours["is_quiet"]).any()
