@@ -204,7 +204,7 @@ def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "Databa
     assert (refused.scope, pytest.approx(refused.retry_after)) == ("source:meta", 30)
     [source] = [found for found in list_closed(engine, time.now) if found.account_id is None]
     assert (source.scope, source.state) == ("source:meta", GateState.CLOSED)
-    assert source.why == "10 of 10 calls of 5 accounts or more failed in 60 s"
+    assert source.why == "all 10 calls of 5 accounts or more failed in 60 s"
     time.now += 30
     probes = [acquire(two), acquire(one), acquire(two)]
     assert all(probe.is_probe for probe in probes)
