@@ -1,7 +1,7 @@
-"""`make screenshots`: pictures of every tab of the page over demo data, light and dark, for the documentation.
+"""`make screenshots`: pictures of every tab of the page over demo data, at five widths, light and dark.
 
-`python -m dev.screenshots fatigue` takes those of some tabs alone. They go to `.adwarm/screenshots`; those that the
-documentation shows also go to `docs/assets/page`. The picture of the README is taken where `make demo` has run.
+`python -m dev.screenshots fatigue` takes those of some tabs alone. They go to `.adwarm/screenshots`, and those that the
+documentation shows to `docs/assets/page`. The picture of the README is taken where `make demo` has run.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ALL = ROOT / ".adwarm" / "screenshots"
 SHOWN = ROOT / "docs" / "assets" / "page"
 SCHEMES = ("light", "dark")
 WIDE = {"width": 1280, "height": 900}
-NARROW = {"width": 390, "height": 844}
+WIDTHS = (390, 768, 1024, 1440, 1920)
 _FIRST = "now"
-_WITH_ADS, _FIRST_AD = "fatigue", "#today h3 a, #ads th a"
+_WITH_ADS, _FIRST_AD = "fatigue", "#today h3 a"
 _MAX_HEIGHT = 2_600
 _TOP_HEIGHT = 860
 """Of the picture in the README: its first tiles."""
@@ -74,28 +74,29 @@ def open_tab(page: Page, url: str) -> None:
 
 
 def take_pictures(demo: PageDemo, browser: Browser, names: Sequence[str] = ()) -> None:
-    """Take a picture of each tab in both schemes, of an ad, and of the first tab on a phone; or of some tabs alone."""
+    """Take pictures of each tab and of an ad, or of some tabs alone."""
     context = browser.new_context(viewport=WIDE, reduced_motion="reduce", locale="en-GB")  # type: ignore[arg-type]
     page = context.new_page()
     log_in(page, demo.url, demo.make_token("admin"))
     for tab in (tab for tab in TABS if tab.is_listed and (not names or tab.name in names)):
-        for scheme in SCHEMES:
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            open_tab(page, f"{demo.url}/adwarm/{tab.name}")
-            page.screenshot(path=ALL / f"{tab.name}-{scheme}.png", full_page=True)
-            if scheme == "light":
-                save_small(page, SHOWN / f"{tab.name}-{scheme}.webp")
-            if tab.name == _WITH_ADS:
-                ad = page.locator(_FIRST_AD).first.get_attribute("href")
-                open_tab(page, f"{demo.url}/adwarm/{ad}")
-                page.screenshot(path=ALL / f"ad-{scheme}.png", full_page=True)
-                if scheme == "light":
-                    save_small(page, SHOWN / f"ad-{scheme}.webp")
-    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-    page.emulate_media(color_scheme="light")
-    open_tab(page, f"{demo.url}/adwarm/{_FIRST}")
-    page.screenshot(path=ALL / f"{_FIRST}-narrow.png", full_page=True)
+        take_widths(page, tab.name, f"{demo.url}/adwarm/{tab.name}")
+        if tab.name == _WITH_ADS:
+            ad = page.locator(_FIRST_AD).first.get_attribute("href")
+            take_widths(page, "ad", f"{demo.url}/adwarm/{ad}")
     context.close()
+
+
+def take_widths(page: Page, name: str, url: str) -> None:
+    """Take pictures of an address at each width in both schemes, and the one of the documentation."""
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        open_tab(page, url)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": WIDE["height"]})
+            page.screenshot(path=ALL / f"{name}-{width}-{scheme}.png", full_page=True)
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+        if scheme == "light":
+            save_small(page, SHOWN / f"{name}-{scheme}.webp")
 
 
 def take_top(browser: Browser) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adwarm.model import PlannedWarm, ReportKey, WarmReason, WarmStatus
-from adwarm.store import jobs, warms, write_transaction
+from adwarm.model import Account, PlannedWarm, ReportKey, WarmReason, WarmStatus
+from adwarm.store import accounts, jobs, warms, write_transaction
 from adwarm.store.access_patterns import access_pattern
 from adwarm.store.snapshots import PlanHour, policy, save_outlook
 from tests.unit.conftest import SQLITE_ONLY
@@ -150,6 +150,8 @@ def test_a_row_links_to_its_explanation(page: Page) -> None:
     assert "act_1 today will not be warm at 2026-03-04 11:00 UTC" in html
     assert "because cut by the budget" in html
     assert "act_1 last_7d will not be warm" in page.tile("why", "answer", **{**query, "range": "Last 7 days"})
+    accounts.save(page.runtime.engine, [Account("act_1", name="Harbor Coffee")], START)
+    assert "act_1 today will not be warm" in page.tile("why", "answer", **{**query, "account": "harbor coffee"})
     assert HOSTILE not in html
     assert html.count('<th scope="row">1. Account') == 1
     response = page.get("/why?account=act_1&range=today")
