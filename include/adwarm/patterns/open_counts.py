@@ -125,7 +125,7 @@ def count_hours_of_week(days: Iterable[pa.Table], default_zone: str) -> pd.DataF
 
 def to_local_time(moments: pd.Series, zones: pd.Series) -> pd.Series:
     """Return what clocks in the zone of each row show, without a zone."""
-    local: pd.Series = moments.dt.tz_localize(None)
+    local: pd.Series = moments.dt.tz_localize(None).copy()
     for name in zones.unique():
         is_there = zones == name
         local[is_there] = moments[is_there].dt.tz_convert(zone(name)).dt.tz_localize(None)

@@ -232,7 +232,7 @@ def _count_week(hours: pd.Series, ids: list[str]) -> pd.DataFrame:
 def _observe(zones: pd.Series, started: pd.Series, ids: list[str], until: datetime) -> tuple[pd.DataFrame, pd.Series]:
     """Return how often each hour of the week occurred in the observed time of each account, and when that began."""
     # Where an account has several zones, the mean of their hours, weighted by opens.
-    first = pd.concat([pd.Series({ALL_ACCOUNTS: started.min()}), started])
+    first = {**started, ALL_ACCOUNTS: started.min()}
     spans = zones.rename("opens").reset_index()
     spans["share"] = spans["opens"] / spans.groupby("account_id")["opens"].transform("sum")
     spans["start"] = [
