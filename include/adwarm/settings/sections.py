@@ -277,7 +277,7 @@ class SourceSettings(Section):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
         description="SQL: table, optionally with its schema; unset: the layout's table, or `insights`.",
     )
-    layout: Literal["plain", "fivetran", "airbyte", "dlt"] = Field(
+    layout: Literal["plain", "fivetran", "airbyte", "dlt", "ad_reporting"] = Field(
         "plain", description="Tables and files: the loader that wrote them."
     )
     level: Literal["ad", "adset", "campaign", "account"] = Field(

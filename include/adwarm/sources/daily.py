@@ -36,6 +36,7 @@ class TableFormat:
         constants: fields that every row has and the table has no column for.
         day_zone: zone in which times with a zone are turned into days.
         null_as_zero: fields whose null is a zero.
+        platform_column: the column whose value is the first part of the account's id.
         load_column: the column by which a newer load is known.
         deletion_columns: columns that mark a deleted row.
         breakdown_columns: columns that may divide an object's day.
@@ -46,6 +47,7 @@ class TableFormat:
     constants: Mapping[str, str] = field(default_factory=dict)
     day_zone: str = "UTC"
     null_as_zero: frozenset[str] = frozenset()
+    platform_column: str | None = None
     load_column: str | None = None
     deletion_columns: tuple[str, ...] = ()
     breakdown_columns: tuple[str, ...] = ()
@@ -109,6 +111,8 @@ def _read_row(raw: Mapping[str, Any], table_format: TableFormat) -> DailyRow:
             f"{table_format.level}_id is missing in a row of {day}; if the table holds rows by another level than "
             f"{table_format.level}, set ADWARM_SOURCE__LEVEL, or adwarm_level in the connection's extra"
         )
+    if table_format.platform_column:
+        row["account_id"] = f"{format_id(raw[table_format.platform_column])}:{row['account_id']}"
     row["account_id"] = spell_account_id(normalize_account_id(row["account_id"]))[0]
     return DailyRow(
         row,

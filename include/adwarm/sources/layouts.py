@@ -89,6 +89,7 @@ class Layout:
         null_as_zero: fields whose null is a zero, as in the loader's own models.
         lookup_tables: tables that supply fields which the rows lack, each before those that need it.
         account_table: the table with an account's `data_zone` and `currency`.
+        platform_column: the column with the platform of a row's account, which is then part of the account's id.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Layout:
     lookup_tables: tuple[LookupTable, ...] = ()
     account_table: LookupTable | None = None
     loads_table: LoadsTable | None = None
+    platform_column: str | None = None
 
 
 LAYOUTS: Final[Mapping[str, Layout]] = {
@@ -128,6 +130,12 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             ),
         ),
         Layout("airbyte", "ads_insights"),
+        Layout(
+            "ad_reporting",
+            "ad_reporting__ad_report",
+            columns={"adset_id": "ad_group_id", "adset_name": "ad_group_name"},
+            platform_column="platform",
+        ),
         Layout(
             "dlt",
             "facebook_insights",

@@ -15,7 +15,7 @@ from adwarm.foundation.redaction import register_url
 from adwarm.foundation.remote_files import translating_remote_errors
 from adwarm.foundation.storage import SOURCE_SETTING, find_family, options_for, translating_storage_errors
 from adwarm.model import Window, spell_account_id
-from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
+from adwarm.sources.tabular import Owner, TableOptions, TabularSource, day_bounds
 
 
 class ParquetSource(TabularSource):
@@ -55,9 +55,9 @@ class ParquetSource(TabularSource):
     def _columns(self) -> Sequence[str]:
         return list(self._dataset().schema.names)
 
-    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
+    def _distinct(self, columns: Sequence[str], owner: Owner) -> Iterable[tuple[Any, ...]]:
         dataset, names = self._dataset(), list(dict.fromkeys(columns))
-        account_filter = _of_account(dataset.schema, *account) if account else None
+        account_filter = _of_account(dataset.schema, owner)
         values: set[tuple[Any, ...]] = set()
         with self._typed_errors():
             for batch in dataset.scanner(columns=names, filter=account_filter).to_batches():
@@ -65,29 +65,30 @@ class ParquetSource(TabularSource):
                 values.update(tuple(row[name] for name in columns) for row in distinct.to_pylist())
         return values
 
-    def _has_account(self, account: str, column: str) -> bool:
+    def _has_account(self, owner: Owner) -> bool:
         dataset = self._dataset()
-        account_filter = _of_account(dataset.schema, column, account)
         with self._typed_errors():
-            return bool(dataset.head(1, columns=[column], filter=account_filter).num_rows)
+            rows = dataset.head(1, columns=list(owner), filter=_of_account(dataset.schema, owner))
+            return bool(rows.num_rows)
 
-    def _load(
-        self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
-    ) -> Iterable[Mapping[str, Any]]:
+    def _load(self, owner: Owner, window: Window, day: str, columns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
         dataset = self._dataset()
         row_filter = _of_days(dataset.schema, day, window, self._options.day_zone)
-        if account:
-            row_filter &= _of_account(dataset.schema, *account)
+        row_filter &= _of_account(dataset.schema, owner)
         with self._typed_errors():
             rows: list[dict[str, Any]] = dataset.to_table(columns=list(columns), filter=row_filter).to_pylist()
         return rows
 
 
-def _of_account(schema: Any, column: str, account: str) -> Any:
-    names = spell_account_id(account)
-    if pa.types.is_integer(schema.field(column).type):
-        return pc.field(column).isin([int(name) for name in names if name.isdecimal()])
-    return pc.field(column).cast(pa.string()).isin(names)
+def _of_account(schema: Any, owner: Owner) -> Any:
+    rows = pc.scalar(True)
+    for column, account in owner.items():
+        names = spell_account_id(account)
+        if pa.types.is_integer(schema.field(column).type):
+            rows &= pc.field(column).isin([int(name) for name in names if name.isdecimal()])
+        else:
+            rows &= pc.field(column).cast(pa.string()).isin(names)
+    return rows
 
 
 def _of_days(schema: Any, column: str, window: Window, day_zone: str) -> Any:

@@ -28,7 +28,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.redaction import register_secret
 from adwarm.model import Window, spell_account_id
 from adwarm.settings import SqlSettings
-from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
+from adwarm.sources.tabular import NO_OWNER, Owner, TableOptions, TabularSource, day_bounds
 from adwarm.store.database import CONNECT_SECONDS, POOL_SECONDS
 
 _SESSION_ZONE = {
@@ -108,32 +108,30 @@ class SqlSource(TabularSource):
     def _columns(self) -> Sequence[str]:
         return [column.name for column in self._table.columns]
 
-    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
+    def _distinct(self, columns: Sequence[str], owner: Owner) -> Iterable[tuple[Any, ...]]:
         query = select(*(self._table.c[name].label(f"c{at}") for at, name in enumerate(columns))).distinct()
-        return [tuple(row) for row in self._rows_of(_for_account(query, self._table, account))]
+        return [tuple(row) for row in self._rows_of(_for_account(query, self._table, owner))]
 
-    def _load(
-        self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
-    ) -> Iterable[Mapping[str, Any]]:
+    def _load(self, owner: Owner, window: Window, day: str, columns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
         table = self._table
         column = table.c[day]
         kind = datetime if isinstance(column.type, DateTime) else date if isinstance(column.type, Date) else str
         first, end = day_bounds(kind, window, self._options.day_zone if self._is_zoned(column.type) else None)
-        query = _for_account(select(*(table.c[name] for name in columns)), table, account)
+        query = _for_account(select(*(table.c[name] for name in columns)), table, owner)
         return [row._mapping for row in self._rows_of(query.where(column >= first, column < end))]
 
-    def _has_account(self, account: str, column: str) -> bool:
-        query = _for_account(select(self._table.c[column]), self._table, (column, account))
+    def _has_account(self, owner: Owner) -> bool:
+        query = _for_account(select(*(self._table.c[name] for name in owner)), self._table, owner)
         return bool(self._rows_of(query.limit(1)))
 
     def _read_other_table(
-        self, table: str, columns: Sequence[str], account: tuple[str, str] | None = None
+        self, table: str, columns: Sequence[str], owner: Owner = NO_OWNER
     ) -> list[Mapping[str, Any]] | None:
         other = self._reflected(table)
         present = [other.c[name] for name in columns if name in other.c] if other is not None else []
         if other is None or not present or columns[0] not in other.c:
             return None
-        query = _for_account(select(*present), other, account if account and account[0] in other.c else None)
+        query = _for_account(select(*present), other, owner if set(owner) <= set(other.c.keys()) else NO_OWNER)
         return [row._mapping for row in self._rows_of(query)]
 
     def _is_zoned(self, kind: Any) -> bool:
@@ -179,13 +177,12 @@ def session_zone_statement(dialect: str, day_zone: str) -> str | None:
     return statement.format("+00:00" if by_offset else day_zone) if statement else None
 
 
-def _for_account(query: Any, table: Table, account: tuple[str, str] | None) -> Any:
+def _for_account(query: Any, table: Table, owner: Owner) -> Any:
     """Return the query restricted to one account: by its number, or as text in each of its spellings."""
-    if account is None:
-        return query
-    column, names = table.c[account[0]], spell_account_id(account[1])
-    is_number = isinstance(column.type, Integer | Numeric)
-    return query.where(column.in_([int(name) for name in names if name.isdecimal()] if is_number else names))
+    for column, names in ((table.c[name], spell_account_id(value)) for name, value in owner.items()):
+        is_number = isinstance(column.type, Integer | Numeric)
+        query = query.where(column.in_([int(name) for name in names if name.isdecimal()] if is_number else names))
+    return query
 
 
 def _shared_engine(url: str, limits: SqlSettings) -> Engine:

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
@@ -53,6 +53,9 @@ from adwarm.sources.units import LEVELS, levels_above
 from adwarm_client.date_ranges import ONE_DAY
 from adwarm_client.report_fields import TEXT_SUFFIXES
 
+Owner = Mapping[str, str]
+"""The values of columns that only the rows of one account have; none where every row is meant."""
+NO_OWNER: Final[Owner] = {}
 _PAGE_ROWS = 5_000
 
 
@@ -120,24 +123,22 @@ class TabularSource(SynchronousSource):
         """Return the names of the table's columns."""
 
     @abstractmethod
-    def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
-        """Return the distinct values of some columns; `account` is a column and an id to restrict the rows to."""
+    def _distinct(self, columns: Sequence[str], owner: Owner) -> Iterable[tuple[Any, ...]]:
+        """Return the distinct values of some columns in the rows of an account."""
 
     @abstractmethod
-    def _has_account(self, account: str, column: str) -> bool:
+    def _has_account(self, owner: Owner) -> bool:
         """Return whether there is a row of the account."""
 
     @abstractmethod
-    def _load(
-        self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
-    ) -> Iterable[Mapping[str, Any]]:
-        """Return the rows of the days in `window`, by the column `day`; of one account by its column, or of all."""
+    def _load(self, owner: Owner, window: Window, day: str, columns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
+        """Return the rows of an account of the days in `window`, by the column `day`."""
 
     def _read_other_table(
-        self, table: str, columns: Sequence[str], account: tuple[str, str] | None = None
+        self, table: str, columns: Sequence[str], owner: Owner = NO_OWNER
     ) -> list[Mapping[str, Any]] | None:
         """Return the existing ones of `columns` of another table; None when there is no such table."""
-        del table, columns, account
+        del table, columns, owner
         return None
 
     def close(self) -> None:
@@ -152,7 +153,7 @@ class TabularSource(SynchronousSource):
         """
         columns = self._mapping()
         fixed = self._fixed_account(columns)
-        exists = account_id == fixed if fixed else self._has_account(account_id, columns["account_id"])
+        exists = account_id == fixed if fixed else self._has_account(self._owner(columns, account_id))
         if not exists:
             raise BadRequest(f"the table has no row of {account_id}; check the id, or wait for its first day")
         return self._account(account_id, self._account_details(account_id), self._currencies(columns, account_id))
@@ -167,8 +168,8 @@ class TabularSource(SynchronousSource):
         del cursor, page_size
         columns = self._mapping()
         fixed = self._fixed_account(columns)
-        values = [(fixed,)] if fixed else self._distinct([columns["account_id"]])
-        ids, problems = _valid_ids(value for (value,) in values if not is_absent(value))
+        values = [(fixed,)] if fixed else self._distinct(self._id_columns(columns), NO_OWNER)
+        ids, problems = _valid_ids(values)
         details, currencies = self._account_details(fixed), self._currencies(columns, fixed)
         accounts = []
         for account_id in ids:
@@ -203,6 +204,18 @@ class TabularSource(SynchronousSource):
         """Return the account that every row belongs to, where the table has no column for it."""
         return normalize_account_id(self._constants["account_id"]) if "account_id" not in columns else None
 
+    def _id_columns(self, columns: Mapping[str, str]) -> list[str]:
+        """Return the table's columns that make an account's id, in its order."""
+        names = (self._layout.platform_column, "account_id")
+        return [columns[name] for name in names if name and name in columns]
+
+    def _owner(self, columns: Mapping[str, str], account: str | None) -> Owner:
+        """Return what the rows of an account have in the columns of its id; nothing for all rows."""
+        names = self._id_columns(columns)
+        if account is None or not names:
+            return NO_OWNER
+        return dict(zip(names, account.partition(":")[::2] if len(names) > 1 else [account], strict=True))
+
     def _account(
         self, account: str, details: Mapping[str, Mapping[str, str]], currencies: Mapping[str, set[str]]
     ) -> Account:
@@ -221,15 +234,14 @@ class TabularSource(SynchronousSource):
 
     def _currencies(self, columns: Mapping[str, str], account: str | None) -> dict[str, set[str]]:
         """Return the currencies in the rows of one account, or of all."""
-        owner, column = columns.get("account_id"), columns.get("account_currency")
+        column = columns.get("account_currency")
         if column is None or self._options.currency:
             return {}
-        pairs = self._distinct([owner or column, column], (owner, account) if owner and account else None)
         by_account: dict[str, set[str]] = {}
-        for value, currency in pairs:
-            if not is_absent(value) and not is_absent(currency):
-                owner_id = account or next(iter(_valid_ids([value])[0]), "")
-                by_account.setdefault(owner_id, set()).add(format_id(currency))
+        for *values, currency in self._distinct([*self._id_columns(columns), column], self._owner(columns, account)):
+            for owner_id in [account] if account else _valid_ids([values])[0]:
+                if not is_absent(currency):
+                    by_account.setdefault(owner_id, set()).add(format_id(currency))
         return by_account
 
     def _mapping(self) -> dict[str, str]:
@@ -266,6 +278,7 @@ class TabularSource(SynchronousSource):
             constants={name: value for name, value in self._constants.items() if name not in columns},
             day_zone=self._options.day_zone,
             null_as_zero=self._layout.null_as_zero,
+            platform_column=columns.get(self._layout.platform_column or ""),
             load_column=columns.get(LOADED_AT),
             deletion_columns=tuple(columns[name] for name in DELETED_COLUMNS if name in columns),
             breakdown_columns=tuple(columns[name] for name in BREAKDOWN_COLUMNS if name in columns),
@@ -294,14 +307,14 @@ class TabularSource(SynchronousSource):
     def _completed_rows(self, unit: FetchUnit, table_format: TableFormat, columns: Mapping[str, str]) -> list[DailyRow]:
         """Return the rows of completed loads in the days from the first to the last window of the unit."""
         span = Window(min(w.since for w in unit.windows), max(w.until for w in unit.windows))
-        owner = columns.get("account_id")
         markers = [
+            *self._id_columns(columns),
             *table_format.deletion_columns,
             *table_format.breakdown_columns,
             *([table_format.load_column] if table_format.load_column else []),
         ]
         names = list(dict.fromkeys([*table_format.columns.values(), *markers]))
-        raw_rows = self._load((owner, unit.account_id) if owner else None, span, columns["date_start"], names)
+        raw_rows = self._load(self._owner(columns, unit.account_id), span, columns["date_start"], names)
         rows = read_daily_rows(raw_rows, table_format)
         loads = self._layout.loads_table
         if loads is None or not table_format.load_column:
@@ -322,7 +335,7 @@ class TabularSource(SynchronousSource):
     def _versions(self, lookup: LookupTable, account: str | None) -> dict[str, dict[str, str]]:
         names = list(dict.fromkeys([lookup.key, *lookup.version_columns, *lookup.fields.values()]))
         owner = lookup.key if lookup.row_field == "account_id" else "account_id"
-        rows = self._read_other_table(lookup.table, names, (owner, account) if account else None)
+        rows = self._read_other_table(lookup.table, names, {owner: account} if account else NO_OWNER)
         return newest_versions(rows or (), lookup)
 
 
@@ -337,13 +350,15 @@ def _validate_constants(constants: Mapping[str, str]) -> dict[str, str]:
     return {name: str(value).strip() for name, value in constants.items()}
 
 
-def _valid_ids(values: Iterable[Any]) -> tuple[list[str], list[str]]:
-    """Return the account ids in `values`, sorted, and what is wrong with the values that are none."""
+def _valid_ids(values: Iterable[Sequence[Any]]) -> tuple[list[str], list[str]]:
+    """Return the account ids whose parts are in `values`, sorted, and what is wrong with the values that are none."""
     ids: set[str] = set()
     problems: list[str] = []
-    for value in values:
+    for parts in values:
+        if any(map(is_absent, parts)):
+            continue
         try:
-            ids.add(normalize_account_id(format_id(value)))
+            ids.add(normalize_account_id(":".join(map(format_id, parts))))
         except BadRequest as error:
             problems.append(f"rows are left out: {error}")
     return sorted(ids), sorted(problems)
