@@ -72,11 +72,9 @@ def build_miss_handler(runtime: Runtime) -> QueueMissHandler:
     return QueueMissHandler(runtime.engine, runtime.settings, runtime.clock, runtime.queue, drainer)
 
 
-def build_token_page(runtime: Runtime, authenticator: TokenAuthenticator | None = None) -> FastAPI:
+def build_token_page(runtime: Runtime, authenticator: TokenAuthenticator) -> FastAPI:
     """Return the web page with a login by tokens."""
-    access = SessionAccess(
-        runtime.engine, runtime.clock, authenticator or TokenAuthenticator(runtime.engine, runtime.clock)
-    )
+    access = SessionAccess(runtime.engine, runtime.clock, authenticator)
     page = build_page(TABS, lambda: runtime.page_services, access)
     add_session_routes(page, access)
     return page

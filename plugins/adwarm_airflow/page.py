@@ -92,9 +92,11 @@ def build_app() -> "FastAPI":
         importlib.import_module("adwarm_airflow.airflow_login")
     except ImportError as error:
         from adwarm.read_api import build_token_page
+        from adwarm.serving.tokens import TokenAuthenticator
 
         log.warning("the page takes tokens of the read API, because Airflow's login cannot be used: %s", error)
-        return build_token_page(open_runtime())
+        runtime = open_runtime()
+        return build_token_page(runtime, TokenAuthenticator(runtime.engine, runtime.clock))
     runtimes: list[Runtime] = []
     lock = Lock()
 

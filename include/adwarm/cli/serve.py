@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from adwarm.runtime import Runtime
 
-_STARTUP_FAILURE = 3
-"""The exit status at which uvicorn ends all workers."""
 _USED_LATER = (
     "adwarm.planning.strategies",
     "adwarm.prefetch.healers",
@@ -82,7 +80,7 @@ def build_worker() -> "ASGIApp":
         app = _build(Runtime())
     except Exception:
         logging.getLogger(__name__).exception("the worker does not start")
-        sys.exit(_STARTUP_FAILURE)
+        sys.exit(3)  # at which uvicorn ends all workers
     favor_loop()
     return app
 

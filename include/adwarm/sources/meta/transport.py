@@ -11,13 +11,13 @@ import http.client
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
 import requests
 from pydantic import SecretStr
-from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as WireTimeout
 
@@ -98,7 +98,6 @@ _SUBJECT = re.compile(r"me|debug_token|oauth|(?:act_)?[0-9]+", re.ASCII)
 """What calls are about; an account of another platform could be a path of its own here."""
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})
 RAISED_BY_LIBRARIES: Final = (
-    requests.RequestException,
     HTTPError,
     http.client.HTTPException,
     OSError,
@@ -135,17 +134,6 @@ class _Received:
     content: bytes
 
 
-class _Bearer(AuthBase):
-    """Puts the token in the header; unlike a session header, this takes precedence over a .netrc file."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
 class GraphTransport:
     """Calls the Graph API with one token. Used by one thread at a time; keeps its connection open between calls."""
 
@@ -159,7 +147,7 @@ class GraphTransport:
         self._url = f"{settings.graph_url.rstrip('/')}/{self._version}/"
         self._http = BoundedSession(self._bounds, self._url)
         token, secret = credentials.access_token.get_secret_value(), credentials.app_secret
-        self._http.auth = _Bearer(token)
+        self._http.auth = partial(_send_token, token)  # unlike a header of the session, before a .netrc file
         if secret:
             proof = hmac.new(secret.get_secret_value().encode(), token.encode(), hashlib.sha256)
             self._http.params = {"appsecret_proof": proof.hexdigest()}
@@ -227,22 +215,17 @@ class GraphTransport:
         query = {name: value if isinstance(value, str) else orjson.dumps(value) for name, value in params.items()}
         url, form = self._url + "/".join(path), query if method == "POST" else None
         try:
-            return self._receive(
-                self._http.request(method, url, params=None if form else query, data=form, timeout=timeout)
-            )
+            response = self._http.request(method, url, params=None if form else query, data=form, timeout=timeout)
+            self._bounds.mark_head_complete()
+            self._offset.record(response.headers.get("Date"))
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return _Received(response.status_code, kind, response.headers, read_body(response, self._bounds))
         except AdwarmError as error:
             failure = error
         except RAISED_BY_LIBRARIES as error:
             failure = network_error(error, self._bounds)
         self._http.close()  # the rest of the response must not be read by a later call
         raise failure  # outside the handler, so that no chained exception shows the URL
-
-    def _receive(self, response: requests.Response) -> _Received:
-        self._bounds.mark_head_complete()
-        self._offset.record(response.headers.get("Date"))
-        content = read_body(response, self._bounds)
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return _Received(response.status_code, kind, response.headers, content)
 
     def _parse_response(self, received: _Received, caller: CallContext) -> GraphResponse:
         body = self._decoded(received, caller)
@@ -300,6 +283,11 @@ class GraphTransport:
     def _retry_after(self, received: _Received) -> float | None:
         lowered = {name.lower(): value for name, value in received.headers.items()}
         return parse_retry_after(lowered.get("retry-after"), lowered.get("date"), self._clock.now())
+
+
+def _send_token(token: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
 
 
 def network_error(error: Exception, bounds: CallBounds) -> AdwarmError:

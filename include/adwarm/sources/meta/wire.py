@@ -32,8 +32,8 @@ _STEP = 262_144
 _HEAD_BYTES = 8 * 2**20
 _SHORTEST_SECONDS = 0.001
 _UNCOMPRESSED = frozenset({"", "identity"})
-_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
-_GZIP_OR_ZLIB, _RAW_DEFLATE = 47, -15
+_COMPRESSED = frozenset({"gzip", "x-gzip"})
+_GZIP = 31
 
 
 class CallBounds:
@@ -173,7 +173,7 @@ class BoundedSession(requests.Session):
         self.mount("https://", adapter)
         self.mount("http://", adapter)
         self.stream = True
-        self.headers["Accept-Encoding"] = "gzip, deflate"
+        self.headers["Accept-Encoding"] = "gzip"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.trust_env = not _is_loopback(urlsplit(url).hostname or "")
 
@@ -202,11 +202,11 @@ def read_body(response: requests.Response, bounds: CallBounds) -> bytes:
 
 
 class _Decompressor:
-    """Decompresses gzip (also of several members), zlib and raw deflate in bounded steps."""
+    """Decompresses gzip, also of several members, in bounded steps."""
 
     def __init__(self) -> None:
-        self._inner = zlib.decompressobj(_GZIP_OR_ZLIB)
-        self._fresh = True
+        self._inner = zlib.decompressobj(_GZIP)
+        self.is_whole = True
 
     def decompress(self, data: bytes) -> Iterator[bytes]:
         """Yield the decompressed `data` in steps, so that the caller can stop at its limit.
@@ -219,21 +219,11 @@ class _Decompressor:
             if self._inner.eof:
                 if not data:
                     return
-                self._inner, self._fresh = zlib.decompressobj(_GZIP_OR_ZLIB), True
-            try:
-                step = self._inner.decompress(data, _STEP)
-            except zlib.error:
-                if not self._fresh:
-                    raise
-                self._inner = zlib.decompressobj(_RAW_DEFLATE)
-                step = self._inner.decompress(data, _STEP)
-            self._fresh = False
+                self._inner = zlib.decompressobj(_GZIP)
+            step = self._inner.decompress(data, _STEP)
+            self.is_whole = self._inner.eof
             data = self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
             yield step
-
-    @property
-    def is_whole(self) -> bool:
-        return self._inner.eof or self._fresh
 
 
 def _read_all(response: requests.Response, bounds: CallBounds, decompressor: _Decompressor | None) -> bytes:

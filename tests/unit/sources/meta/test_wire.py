@@ -4,7 +4,6 @@ import gzip
 import socket
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -249,16 +248,11 @@ def test_what_a_lying_length_leaves_behind(raw: RawServer, graph: GraphTransport
     assert graph.get(("act_1",), {}).body == {"ok": 1}
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, lambda data: zlib.compress(data)[2:-4]])
-def test_a_bomb_is_not_unpacked(raw: RawServer, graph: GraphTransport, pack: Callable[[bytes], bytes]) -> None:
+def test_a_bomb_is_not_unpacked(raw: RawServer, graph: GraphTransport) -> None:
     """An answer that unpacks to more than it may is too much data, and one that does not is read."""
-    raw.script = at_once(
-        HEAD
-        + b"Content-Encoding: %s\r\n\r\n" % (b"deflate" if pack is not gzip.compress else b"gzip")
-        + pack(b" " * 5_000_000)
-    )
+    raw.script = at_once(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b" " * 5_000_000))
     assert isinstance(failure(graph), TooMuchData)
-    raw.script = at_once(HEAD + b"Content-Encoding: deflate\r\n\r\n" + pack(b'{"ok": 1}' + b" " * 100_000))
+    raw.script = at_once(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b'{"ok": 1}' + b" " * 100_000))
     assert graph.get(("act_1",), {}).body == {"ok": 1}
 
 
@@ -273,13 +267,12 @@ def test_unpacking_in_steps(members: list[bytes], step: int) -> None:
     assert unpacker.is_whole
 
 
-@given(st.integers(-300, 300), st.integers(1, 3), st.sampled_from([-15, 15, 31]))
-def test_unpacking_what_fills_whole_steps(beyond: int, steps: int, form: int) -> None:
-    """A body of about a number of steps is unpacked to its end, in steps, whatever its form."""
+@given(st.integers(-300, 300), st.integers(1, 3))
+def test_unpacking_what_fills_whole_steps(beyond: int, steps: int) -> None:
+    """A body of about a number of steps is unpacked to its end, in steps."""
     whole = (b"0123456789" * 80_000)[: max(0, steps * _STEP + beyond)]
-    packer = zlib.compressobj(wbits=form)
     unpacker = _Decompressor()
-    found = list(unpacker.decompress(packer.compress(whole) + packer.flush()))
+    found = list(unpacker.decompress(gzip.compress(whole)))
     assert b"".join(found) == whole
     assert max(map(len, found)) <= _STEP
     assert unpacker.is_whole
