@@ -18,6 +18,7 @@ from urllib.parse import quote
 import orjson
 import requests
 from pydantic import SecretStr
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as WireTimeout
 
@@ -36,12 +37,7 @@ from adwarm.sources.meta.response_headers import (
 from adwarm.sources.meta.wire import BoundedSession, CallBounds, read_body
 from adwarm.sources.units import CONNECT_SECONDS, MAX_RESPONSE_BYTES
 
-_WRONG_ADDRESS: Final = (
-    requests.URLRequired,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidSchema,
-)
+_WRONG_ADDRESS: Final = (InvalidSchema, InvalidURL, MissingSchema)
 
 
 @dataclass(frozen=True, slots=True)
