@@ -216,7 +216,7 @@ class Trees:
 
     @classmethod
     def from_model(cls, model: Any) -> "Trees":
-        """Return the trees of a fitted ensemble of bins; fails where the library keeps those of histograms elsewhere."""
+        """Return the trees of a fitted ensemble of bins; fails where those of histograms are kept elsewhere."""
         if hasattr(model, "estimators_"):  # public, and fitted in twelve times the CPU
             trees = [estimator.tree_ for (estimator,) in model.estimators_]
             odds, depth = np.log(model.init_.class_prior_), max(tree.max_depth for tree in trees)
