@@ -7,7 +7,7 @@
 | `warm`                                  | 3,000,000 over 90 days, in runs of 15 minutes                        |
 | `traffic_hour`                          | 2,104,000 over 400 days, mostly of the last 14                      |
 | `error_event`                           | 20,000, the most that is kept, over 30 days                          |
-| `fatigue_score`                         | 200,000: 10 ads per account over 10 days                             |
+| `fatigue_day`, `fatigue_score`          | 20,000; 200,000: 10 ads per account over 10 days                     |
 | `partition`                             | 100,000: 50 days per account                                         |
 | `access_pattern`, `access_profile`      | 336,000 and 2,000                                                    |
 | `request`                               | 20,000 that ended, 600 open                                          |
