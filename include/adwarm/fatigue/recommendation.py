@@ -52,7 +52,7 @@ _REFRESHES: Final = {
     "algorithm": "Check bid, budget and competing ads: delivery has become more expensive.",
 }
 _PREPARATIONS: Final = {
-    "creative": "Prepare a replacement of the creative now",
+    "creative": "Prepare a new creative now",
     "audience": "Prepare a wider audience or a frequency cap now",
     "algorithm": "Check bid and budget now",
 }
@@ -157,12 +157,12 @@ def _describe_certainty(score: FatigueScore, caution: str, outcomes: str) -> str
         return f"not sure. {caution}"
     if score.alarm == "alarm":
         since = f" since {score.alarm_since:%b} {score.alarm_since.day}" if score.alarm_since else ""
-        return f"likely: alarm{since}, and {outcomes.partition(':')[0]}"
+        return f"likely: alarm{since} ({outcomes.partition(' such')[0]} held)"
     if score.alarm == "watch":
         return f"maybe: {describe_alarm(score)[0]}"
     if _find_cause(score) == "algorithm":
-        return "the price is measured; alarms watch clicks alone"
-    return "maybe: no alarm, so chance may explain a part"
+        return "the price rose; alarms watch clicks"
+    return "maybe by chance: there is no alarm"
 
 
 def _describe_month(score: FatigueScore) -> str:

@@ -4,10 +4,9 @@ Everything about all ads is read from the index `ix_fatigue_score_newest` alone;
 ads only. Sums of spend are by currency, because accounts have different ones.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Final, Literal
 
 from sqlalchemy import CTE, ColumnElement, Engine, Select, Subquery, and_, case, func, literal, or_, select, union_all
@@ -253,29 +252,6 @@ def sum_account(engine: Engine, account_id: str, until: date | None = None) -> A
     """Return the sums of the ads of one account as of its newest scored day, not later than `until`."""
     overall, listed = sum_accounts(engine, AccountFilter(account_id=account_id, until=until))
     return listed[0].now if listed else overall.now
-
-
-def list_account_scores(
-    engine: Engine, account_ids: Sequence[str], last_day: date, days: int
-) -> dict[str, list[float | None]]:
-    """Return the score of each account, weighted by spend, on the `days` days up to `last_day`, oldest first."""
-    if not account_ids:
-        return {}
-    table = fatigue_score.c
-    weighted = func.sum(table.total * table.recent_spend)
-    weight = func.sum(case((table.total.is_not(None), table.recent_spend)))
-    query = (
-        select(table.account_id, table.as_of, weighted, weight, func.avg(table.total))
-        .where(table.account_id.in_(account_ids), table.part_of == "")
-        .where(table.as_of > last_day - timedelta(days=days), table.as_of <= last_day)
-        .group_by(table.account_id, table.as_of)
-    )
-    scores: dict[str, dict[date, float | None]] = defaultdict(dict)
-    with read_transaction(engine) as connection:
-        for account_id, day, *sums in connection.execute(query):
-            scores[account_id][day] = _mean_score(*sums)
-    first = last_day - timedelta(days=days - 1)
-    return {key: [scores[key].get(first + timedelta(days=number)) for number in range(days)] for key in account_ids}
 
 
 def _is_listed_on(score: Any, newest: CTE, is_day: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -161,7 +161,7 @@ def test_the_loss_is_said_in_words(subtests: pytest.Subtests) -> None:
 def test_a_warning_that_becomes_critical_soon_is_prepared_for() -> None:
     """Within a week the replacement is prepared, with the days that are left; later it is only planned."""
     action = recommend(_soon(6.2, 4.6, 8.4, driver="creative"), SETTINGS).action
-    assert action == "Prepare a replacement of the creative now: at this pace it is critical in 4 to 9 days."
+    assert action == "Prepare a new creative now: at this pace it is critical in 4 to 9 days."
     later = _soon(SOON_DAYS + 1.0, 5.0, 12.0, driver="creative")
     assert recommend(later, SETTINGS).action.startswith("Plan")
 

@@ -89,13 +89,9 @@ def _load_overview(request: TileRequest) -> Mapping[str, Any]:
     engine = request.services.context.engine
     overall, worst = fatigue_overview.sum_accounts(engine, _read_accounts(request))
     ids = [item.account_id for item in worst if item.account_id is not None]
-    days = fatigue_ads.SPARK_DAYS
-    trends = fatigue_overview.list_account_scores(engine, ids, overall.last_day, days) if overall.last_day else {}
     return {
         "overall": overall,
         "worst": worst,
-        "trends": trends,
-        "days": days,
         "statuses": STATUSES,
         "links": {account_id: request.link("fatigue", account=account_id) for account_id in ids},
     }
