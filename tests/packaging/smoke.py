@@ -12,14 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-NOT_IMPORTED = ("adwarm.__main__", "adwarm.store.migrations.env")
-"""A program, and a script that runs inside alembic only."""
+NOT_IMPORTED = ("adwarm.__main__", "adwarm.store.migrations.env", "adwarm_client.mcp_server")
+"""A program, a script that runs inside alembic only, and what needs an extra of the client."""
 
 
 EXTRA_MODULES = (
     "airflow.providers.celery.executors.celery_executor",
     "airflow.providers.fab.auth_manager.fab_auth_manager",
     "airflow.providers.redis.hooks.redis",
+    "apprise",
     "gcsfs",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.instrumentation.asgi",
