@@ -12,6 +12,7 @@ from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import AdwarmError, NotFound
 from adwarm.maintenance.steps import run_if_due
+from adwarm.patterns.access_profiles import update_patterns
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings, load_settings
@@ -54,6 +55,7 @@ def prepare(runtime: Runtime, source: str, target: Path) -> str:
     except NotFound:
         ingest(runtime.context, now)
         figures = train_and_promote(runtime.context, now, now)
+        update_patterns(runtime.context, now, now)
         return f"trained on {figures['opens']:,} opens of {figures['keys']:,} keys"
     return f"the data is there; the forecast was trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 

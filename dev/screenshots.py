@@ -1,7 +1,8 @@
 """`make screenshots`: pictures of every tab of the page over demo data, at five widths, light and dark.
 
 `python -m dev.screenshots fatigue` takes those of some tabs alone. They go to `.adwarm/screenshots`, and those that the
-documentation shows to `docs/assets/page`. The picture of the README is taken where `make demo` has run.
+documentation shows to `docs/assets/page`. Where `make demo` has run, pictures of its home are taken, too, and those of
+the README.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 ALL = ROOT / ".adwarm" / "screenshots"
 SHOWN = ROOT / "docs" / "assets" / "page"
-SCHEMES = ("light", "dark")
+SCHEMES = ("dark", "light")
 WIDE = {"width": 1280, "height": 900}
 WIDTHS = (390, 768, 1024, 1440, 1920)
 _FIRST = "now"
@@ -80,14 +81,16 @@ def take_pictures(demo: PageDemo, browser: Browser, names: Sequence[str] = ()) -
     log_in(page, demo.url, demo.make_token("admin"))
     for tab in (tab for tab in TABS if tab.is_listed and (not names or tab.name in names)):
         take_widths(page, tab.name, f"{demo.url}/adwarm/{tab.name}")
+        save_small(page, SHOWN / f"{tab.name}-light.webp")
         if tab.name == _WITH_ADS:
             ad = page.locator(_FIRST_AD).first.get_attribute("href")
             take_widths(page, "ad", f"{demo.url}/adwarm/{ad}")
+            save_small(page, SHOWN / "ad-light.webp")
     context.close()
 
 
 def take_widths(page: Page, name: str, url: str) -> None:
-    """Take pictures of an address at each width in both schemes, and the one of the documentation."""
+    """Take pictures of an address at each width in both schemes; the page is light at the end."""
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         open_tab(page, url)
@@ -95,12 +98,10 @@ def take_widths(page: Page, name: str, url: str) -> None:
             page.set_viewport_size({"width": width, "height": WIDE["height"]})
             page.screenshot(path=ALL / f"{name}-{width}-{scheme}.png", full_page=True)
         page.set_viewport_size(WIDE)  # type: ignore[arg-type]
-        if scheme == "light":
-            save_small(page, SHOWN / f"{name}-{scheme}.webp")
 
 
-def take_top(browser: Browser) -> None:
-    """Take the pictures of the README, whose figures are those of `make demo`: its home, at its time."""
+def take_demo(browser: Browser) -> None:
+    """Take pictures of the home of `make demo`, at its time, and those of the README, whose figures are its own."""
     environment = local_environment(DEMO_HOME, UNREACHABLE_URL, log_url())
     with serve(environment, DEMO_HOME / "serve.log") as url:
         made = run_adwarm(environment, "token", "create", f"pictures {os.getpid()}", "--scope", "read")
@@ -110,6 +111,8 @@ def take_top(browser: Browser) -> None:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             open_tab(page, f"{url}/adwarm/{_FIRST}")
             save_small(page, SHOWN / f"{_FIRST}-top-{scheme}.webp", _TOP_HEIGHT)
+        for tab in (tab for tab in TABS if tab.is_listed):
+            take_widths(page, f"demo-{tab.name}", f"{url}/adwarm/{tab.name}")
         page.close()
 
 
@@ -131,7 +134,7 @@ def main(names: Sequence[str]) -> int:
         with tempfile.TemporaryDirectory() as home, PageDemo(Path(home)) as demo, open_browser() as browser:
             take_pictures(demo, browser, names)
             if (DEMO_HOME / "env").exists():
-                take_top(browser)
+                take_demo(browser)
     except AdwarmError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,6 +15,7 @@ from adwarm.queries.worth import get_worth
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import read_transaction
+from adwarm.store.access_patterns import list_hours
 from adwarm.store.read_traffic import get_week_totals
 from adwarm.store.snapshots import find_newest_review
 from dev import prepare as module
@@ -44,7 +45,7 @@ def test_a_later_start_neither_reads_nor_trains(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_the_first_look_is_at_a_week_of_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After `fill` the page has opens, used warms, what they were worth, scores and a review, and nothing is wrong."""
+    """After `fill` the page has opens, used warms, their worth, hours, scores and a review, and nothing is wrong."""
     log = tmp_path / "access_log.parquet"
     for name, value in {
         "ADWARM_HOME": tmp_path / "home",
@@ -68,3 +69,4 @@ def test_the_first_look_is_at_a_week_of_work(tmp_path: Path, monkeypatch: pytest
     with read_transaction(engine) as connection:
         assert find_newest_review(connection) is not None
     assert count_due(engine, AccountFilter(since=get_first_fresh_day(now))).last_day is not None
+    assert list_hours(engine)
