@@ -145,7 +145,7 @@ def test_missing_days_are_no_data_unless_allowed(context: Context) -> None:
         nothing = load_days("act_3", DAYS[0], DAYS[-1], allow_partial=True, context=context)
     assert (len(nothing), str(nothing["clicks"].dtype), nothing["spend"].sum()) == (0, "Int64", 0)
     with pytest.raises(BadRequest):
-        load_days("everyone", DAYS[0], DAYS[-1], context=context)
+        load_days("every one", DAYS[0], DAYS[-1], context=context)
 
 
 def test_damage_is_recorded(context: Context) -> None:

@@ -135,7 +135,7 @@ def test_a_bad_notice_says_what_to_write(home: Home, subtests: pytest.Subtests) 
     """Unknown accounts, other words, the future and too many days are refused, and nothing is recorded."""
     for account, days, kind, message in [
         ("act_9", YESTERDAY, NotFound, "act_9 is not stored"),
-        ("x", YESTERDAY, BadRequest, "account id"),
+        ("x y", YESTERDAY, BadRequest, "account id"),
         ("act_1", "soon", BadRequest, "2026-11-24"),
         ("act_1", "2026-11-26", BadRequest, "in the future"),
         ("act_1", "2026-01-01..2026-11-01", BadRequest, "at most 90"),
