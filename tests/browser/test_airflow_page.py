@@ -110,8 +110,10 @@ class Installation:
 
 
 def wait_for_tiles(frame: Any) -> None:
-    """Wait until every tile shows something, and check that none of them is an error."""
+    """Unfold every tile, wait until each shows something, and check that none of them is an error."""
     frame.locator(".tiles").wait_for()
+    for folded in frame.locator("details.tile > summary").all():
+        folded.click()
     frame.locator("body:not(:has(.body:not([data-loaded])))").wait_for()
     assert frame.locator(".notice.failed").count() == 0
     assert frame.get_by_text("this part of the page failed").count() == 0
@@ -219,7 +221,7 @@ def test_outage_of_the_platform(installation: Installation, open_page: OpenPage)
     assert stack.run_state(DAG, RUN) == "success", stack.tasks(DAG, RUN)
     now = installation.show_tab(page, "Now")
     assert "Stuck" not in now.locator("#headline").inner_text()
-    now.locator("#jobs").get_by_text(f"all {KEYS} reports fresh").wait_for()
+    now.locator("#jobs").get_by_text(f"of {KEYS} reports fresh").wait_for()
 
     page.goto(f"{stack.url}/dags/{DAG}/runs/{RUN}/plugin/adwarm-run")
     page.frame_locator("iframe").locator("#keys tbody tr").first.wait_for()

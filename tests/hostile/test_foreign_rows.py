@@ -42,18 +42,18 @@ class _WrongSql(SqlSource):
     """A database whose view ignores the condition on the account for one of them."""
 
     def _load(
-        self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
+        self, owner: Mapping[str, str], window: Window, day: str, columns: Sequence[str]
     ) -> Iterable[Mapping[str, Any]]:
-        return super()._load(None if account and account[1] == BAD else account, window, day, columns)
+        return super()._load({} if BAD in owner.values() else owner, window, day, columns)
 
 
 class _WrongParquet(ParquetSource):
     """Files whose reader does the same."""
 
     def _load(
-        self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
+        self, owner: Mapping[str, str], window: Window, day: str, columns: Sequence[str]
     ) -> Iterable[Mapping[str, Any]]:
-        return super()._load(None if account and account[1] == BAD else account, window, day, columns)
+        return super()._load({} if BAD in owner.values() else owner, window, day, columns)
 
 
 def _sql(folder: Path) -> InsightsSource:

@@ -11,7 +11,7 @@ import adwarm
 
 from .environments import ROOT, Distributions
 
-EXTRAS = {"celery", "fab", "gcs", "otel", "postgres", "s3", "serve"}
+EXTRAS = {"alerts", "celery", "fab", "gcs", "otel", "postgres", "s3", "serve"}
 
 
 @pytest.fixture
