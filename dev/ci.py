@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".adwarm/ci"
-FULL = 1.5
+FULL = 1.25
 """Times the cores that parts may take together by the table: now and then, each of them waits."""
 
 
@@ -52,7 +52,7 @@ CLIENTS = ("clients/*", "examples/dashboard/*", "docs/reference/openapi.json")
 
 ALONE = 99.0
 """Cores of a part beside which no other one runs."""
-FIRST = (Part("setup", 10, ALONE), Part("lint", 50, 1.0), Part("test", 290, 1.6))
+FIRST = (Part("setup", 10, ALONE), Part("lint", 50, 1.0), Part("test", 290, 1.5))
 """These run before all others, for every change; what the first one installs all others use."""
 
 # What parts write in the checkout is apart: .adwarm/interop (test-interop), .adwarm/site (docs-build), .adwarm/bench

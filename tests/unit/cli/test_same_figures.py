@@ -296,7 +296,7 @@ def test_what_is_closed_open_or_waits(surfaces: Surfaces) -> None:
 def test_fatigue(surfaces: Surfaces) -> None:
     """Creatives that need action, sums and changes of each account and of all; a shown loss agrees with its status."""
     today, overview = surfaces.tile("fatigue", "today"), surfaces.tile("fatigue", "overview")
-    due = surfaces.number(r"^\|?([\d,]+)\|creatives\|of [\d,]+\|", today)
+    due = surfaces.number(r"^\|?([\d,]+)\|of [\d,]+ creatives", today)
     digest = surfaces.json("status", "--digest")
     assert surfaces.number(r"([\d,]+) creatives need action", digest["title"]) == due
     assert surfaces.number(r"and ([\d,]+) more: the tab Fatigue", digest["text"]) == due - 5

@@ -80,7 +80,7 @@ def test_parts_run_beside_each_other_while_there_is_room() -> None:
     assert choose_next([wide, half], [], 2.0) is wide
     assert choose_next([wide, half], [half], 2.0) is half
     assert choose_next([wide, npm, other], [half, npm], 2.0) is other
-    assert choose_next([other], [half, npm, other], 1.6) is None
+    assert choose_next([other], [half, npm, other], 2.0) is None
 
 
 @pytest.fixture
