@@ -177,6 +177,6 @@ def _open_page(url: str) -> None:
         page.get_by_role("link", name="adwarm").first.wait_for()
         page.goto(f"{url}/adwarm/")
         page.get_by_role("link", name="Fatigue").first.wait_for()
-        page.goto(f"{url}/adwarm/fatigue?account=act_1#ads")
-        page.locator("#ads").get_by_text("act_1").first.wait_for()
+        page.goto(f"{url}/adwarm/fatigue?account=act_1")
+        page.get_by_text("All parts are loaded.").wait_for(state="attached")
         browser.close()
