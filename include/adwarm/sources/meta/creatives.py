@@ -98,7 +98,10 @@ def download_thumbnail(url: str, settings: SourceSettings) -> bytes:
             failure = _status_error(response.status_code)
         except RAISED_BY_LIBRARIES as error:
             failure = network_error(error, bounds)
-    raise failure  # outside the handler, so that no chained exception shows the link
+    try:
+        raise failure  # outside the handler, so that no chained exception shows the link
+    finally:
+        del failure  # it holds this frame, which would hold it until garbage is collected
 
 
 def _send_no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:

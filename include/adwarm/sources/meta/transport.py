@@ -221,7 +221,10 @@ class GraphTransport:
         except RAISED_BY_LIBRARIES as error:
             failure = network_error(error, self._bounds)
         self._http.close()  # the rest of the response must not be read by a later call
-        raise failure  # outside the handler, so that no chained exception shows the URL
+        try:
+            raise failure  # outside the handler, so that no chained exception shows the URL
+        finally:
+            del failure  # it holds this frame, which would hold it and what was read until garbage is collected
 
     def _parse_response(self, received: _Received, caller: CallContext) -> GraphResponse:
         body = self._decoded(received, caller)

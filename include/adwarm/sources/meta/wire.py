@@ -233,7 +233,6 @@ def _read_all(response: requests.Response, bounds: CallBounds, decompressor: _De
             for step in (data,) if decompressor is None else decompressor.decompress(data):
                 content += step
                 if len(content) > bounds.max_bytes:
-                    content.clear()  # the error keeps this frame, and lives until the garbage is collected
                     raise bounds.too_large_error()
     except zlib.error:
         raise Transient("Meta's response is damaged: it cannot be unpacked", code="encoding") from None
