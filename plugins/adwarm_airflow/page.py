@@ -51,6 +51,7 @@ class PageApp:
 
     def __init__(self) -> None:
         self._app: FastAPI | None = None
+        self._has_failed = False
         self._lock = Lock()
 
     async def __call__(self, scope: "Message", receive: "Receive", send: "Send") -> None:
@@ -60,7 +61,8 @@ class PageApp:
             from anyio.to_thread import run_sync
             from starlette.responses import HTMLResponse
 
-            with move_on_after(_PATIENCE_SECONDS if _is_of_browser(scope) else None):
+            is_patient = self._has_failed or not _is_of_browser(scope)
+            with move_on_after(None if is_patient else _PATIENCE_SECONDS):
                 await run_sync(self._build, abandon_on_cancel=True)
             if self._app is None:
                 await HTMLResponse(_LOADING, headers={"Cache-Control": "no-store"})(scope, receive, send)
@@ -69,7 +71,11 @@ class PageApp:
 
     def _build(self) -> "FastAPI":
         with self._lock:
-            self._app = self._app or build_app()
+            try:
+                self._app = self._app or build_app()
+            except Exception:
+                self._has_failed = True  # the browser that waited is gone; the next one waits for the error
+                raise
             return self._app
 
 

@@ -80,6 +80,27 @@ def test_a_browser_shows_that_the_page_comes(monkeypatch: pytest.MonkeyPatch) ->
     assert browser.get("/fatigue", headers={"sec-fetch-dest": "document"}).text == "the page"
 
 
+def test_a_page_that_cannot_be_built_is_no_page_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the build fails behind a page that asks again, the next request of the browser raises the error."""
+    from adwarm_airflow import page
+
+    is_asked_again = Event()
+
+    def build() -> Any:
+        is_asked_again.wait(10)
+        raise ImportError("no jinja2")
+
+    monkeypatch.setattr(page, "_PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(page, "build_app", build)
+    app = page.PageApp()
+    assert "Loading ..." in AsgiClient(app).get("/fatigue", headers={"sec-fetch-dest": "iframe"}).text
+    is_asked_again.set()
+    with app._lock:  # the first build has ended
+        pass
+    with pytest.raises(ImportError, match="no jinja2"):
+        AsgiClient(app).get("/fatigue", headers={"sec-fetch-dest": "iframe"})
+
+
 def make_jwt(role: str, name: str = "ada") -> str:
     """Return the login of a user with a role."""
     from airflow.api_fastapi.app import get_auth_manager
