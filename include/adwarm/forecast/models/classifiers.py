@@ -9,6 +9,7 @@ Each predicts two chances per pair of key and slot of 15 minutes: of a first ope
 the lifetime of an entry fetched now.
 """
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 
 from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints, Ints16
 
+log = logging.getLogger(__name__)
 _LEAST_CHANCE = 1e-6
 _CALIBRATION_LABELS = 30
 _MIN_CHANCE = 1e-5
@@ -379,7 +381,10 @@ def _fit_trees(training_set: TrainingSet, bins: Floats, label: Bools) -> Trees:
         model.fit(bins, label, sample_weight=training_set.weight)
     try:
         return Trees.from_model(model)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError) as error:
+        log.warning(
+            "the usual trees of scikit-learn cannot be read (%s); others are trained, which takes longer", error
+        )
         model = GradientBoostingClassifier(n_estimators=_ITERATIONS, **usual)
         return Trees.from_model(model.fit(bins, label, sample_weight=training_set.weight))
 
