@@ -161,7 +161,8 @@ def check_read_api(runtime: "Runtime") -> Finding:
         raise BadRequest(f"what answers at {address} is no read API of adwarm; {advice}") from None
     if database != identify_database(runtime.engine):
         advice = "set ADWARM_SERVING__PORT to that of this installation, or ADWARM_HOME to the home of the other"
-        raise BadRequest(f"the read API at {address} serves the database of another installation; {advice}")
+        other = "another database, or this one by another address"
+        raise BadRequest(f"the read API at {address} serves {other}; {advice}")
     if response.status_code == 200:
         return Finding(f"ready at {address}{lacking}", warning=bool(lacking))
     raise Transient(f"{address}/readyz answers {response.status_code}: it runs and is not ready; see its log")

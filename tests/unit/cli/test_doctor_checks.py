@@ -294,7 +294,7 @@ def test_the_read_api_is_asked(answers: tuple[dict[str, Any], str], tmp_path: Pa
     for body, said in [
         (b"<html>", "is no read API of adwarm"),
         (b"[]", "is no read API of adwarm"),
-        (b'{"database_id": "0123456789abcdef"}', "serves the database of another installation"),
+        (b'{"database_id": "0123456789abcdef"}', "serves another database, or this one by another address"),
     ]:
         answer["body"] = body
         with pytest.raises(BadRequest, match=said):
