@@ -152,9 +152,10 @@ def _read_words(request: TileRequest) -> tuple[ReportKey, str] | None:
     account, date_range = request.get("account"), request.get("range")
     if not account or not date_range:
         return None
-    if not account.removeprefix("act_").isdigit():
-        names = list_names(request.services.context.engine, MOST_OFFERED)
-        account = next((key for key, name in names if (name or "").lower() == account.lower()), account)
+    if not account.removeprefix("act_").isdigit():  # an id of Meta's is no name
+        names = dict(list_names(request.services.context.engine, MOST_OFFERED))
+        if account not in names:
+            account = next((key for key, name in names.items() if (name or "").lower() == account.lower()), account)
     parse = partial(request.services.explainer.read_key, check_field("account", normalize_account_id, account))
     key = check_field("range", partial(parse, report=request.get("report") or "default"), date_range)
     return key, request.get("at")

@@ -45,10 +45,11 @@ _HIDDEN = "hidden: it names accounts that the token may not read"
 def list_gates(token: ReadToken, services: Services) -> GatePage:
     """Everything that is closed or tested, but for the gates of accounts that the token may not read."""
     now, engine = services.clock.now(), services.context.engine
-    others = {account_id for account_id in accounts.get_many(engine) if not token.may_read(account_id)}
+    gates = list_closed(engine, now.timestamp())
+    others = {name for name in accounts.get_many(engine) if not token.may_read(name)} if gates else set[str]()
     items = [
         GateItem.model_validate({**gate.to_dict(), "why": _describe_why(gate, others)})
-        for gate in list_closed(engine, now.timestamp())
+        for gate in gates
         if (gate.account_id is None or token.may_read(gate.account_id)) and _names_none(gate.scope, others)
     ]
     return GatePage(at=now, gates=items)
