@@ -220,7 +220,7 @@ def test_the_fatigue_tab_leads_from_the_list_to_an_ad(demo: PageDemo, admin: Any
     assert due.count() > 0
     for item in due.all():
         assert item.locator(".what strong").inner_text()
-        assert item.locator(".sure").inner_text().startswith(("Likely", "Maybe", "Not sure", "The price"))
+        assert item.locator(".sure").inner_text().startswith(("Alarm since", "Maybe", "Not sure", "The price"))
     assert admin.locator("#ads tbody tr").count() == 0  # loaded when it is opened
     unfold(admin, "ads")
     assert due.locator(".picture").count() == due.count()

@@ -35,8 +35,8 @@ _ADDITIVE = ("spend", "impressions", "clicks", "inline_link_clicks")
 """Figures that add up over ads and days; people, such as reach, do not."""
 _FIGURES = (*_ADDITIVE[:3], "ctr", "reach", "frequency")
 _SCORE_FIELDS = (
-    *("ad_id", "ad_name", "recommendation", "loss", "status", "alarm", "alarm_since", "recent_spend", "driver"),
-    *("data_quality", "settled", "days_to_critical", "reasons", "note", "caution"),
+    *("ad_id", "ad_name", "recommendation", "certainty", "loss", "status", "alarm", "alarm_since", "recent_spend"),
+    *("driver", "data_quality", "settled", "days_to_critical", "reasons", "note", "caution"),
 )
 Count = Annotated[int, Field(ge=0)]
 
@@ -125,8 +125,8 @@ class AdwarmTools:
     ) -> str:
         """List the ads that are critical or in alarm, those that lose most of what is spent first.
 
-        Each has what to do (`recommendation`), the share of clicks for the same money that it lost (`loss`), and how
-        sure that is: an `alarm` is more than chance explains, `data_quality` is 0 to 1, `caution` speaks against it.
+        Each has what to do (`recommendation`), how sure that is (`certainty`), and the share of clicks for the same
+        money that it lost (`loss`). An `alarm` is more than chance explains; `data_quality` is 0 to 1.
 
         Args:
             as_of: the newest scores up to this day; the newest of all by default.

@@ -478,6 +478,11 @@ export interface components {
              */
             recommendation: string;
             /**
+             * Certainty
+             * @description How sure it is that the ad wears out, and on what evidence; empty without a score.
+             */
+            certainty: string;
+            /**
              * Reasons
              * @description The figures behind it, in words, the strongest first.
              */
@@ -1277,6 +1282,11 @@ export interface components {
              * @description What to do, in words.
              */
             recommendation: string;
+            /**
+             * Certainty
+             * @description How sure it is that the ad wears out, and on what evidence; empty without a score.
+             */
+            certainty: string;
             /**
              * Reasons
              * @description The figures behind it, in words, the strongest first.

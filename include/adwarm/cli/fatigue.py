@@ -39,7 +39,7 @@ _COLUMNS = (
     "spend 7 d",
     "what to do",
 )
-_WORDS = ("recommendation", "reasons", "note", "caution")
+_WORDS = ("recommendation", "certainty", "reasons", "note", "caution")
 _CHANGE_COLUMNS = ("what", "id", "name", "change")
 _WORST_COLUMNS = ("id", "name", "status", "clicks lost", "alarm")
 
@@ -283,9 +283,13 @@ def _show_worst(*, as_json: bool) -> None:
         spend = f"{cells['spend 7 d'] or 'unknown'} {currencies[item.score.account_id]}"
         rows.append((item.score.account_id, *(cells[name] for name in _WORST_COLUMNS), spend, cells["what to do"]))
     columns = ("account", *_WORST_COLUMNS, "spend 7 d", "what to do")
-    day = f"; the newest scores are of {counts.last_day}" if counts.last_day else ": no ad is scored yet"
+    empty = f"nothing needs action; the newest scores are of {counts.last_day}"
+    if counts.last_day is None:
+        empty = "no ad is scored yet"
+    elif counts.is_old:
+        empty = f"the newest scores are of {counts.last_day}, too old to act on"
     title = f"{counts.total:,} of {counts.scored:,} creatives need action, most spend times loss first"
-    print_table(title, columns, rows, f"nothing needs action{day}")
+    print_table(title, columns, rows, empty)
 
 
 def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:

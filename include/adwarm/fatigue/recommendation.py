@@ -157,7 +157,7 @@ def _describe_certainty(score: FatigueScore, caution: str, outcomes: str) -> str
         return f"not sure. {caution}"
     if score.alarm == "alarm":
         since = f" since {score.alarm_since:%b} {score.alarm_since.day}" if score.alarm_since else ""
-        return f"likely: alarm{since} ({outcomes.partition(' such')[0]} held)"
+        return f"alarm{since}; {outcomes.partition(' such')[0]} such alarms held"
     if score.alarm == "watch":
         return f"maybe: {describe_alarm(score)[0]}"
     if _find_cause(score) == "algorithm":

@@ -40,7 +40,7 @@ DRIVER_WORDS: Final[Mapping[str, str]] = {
 _INTERNAL: Final = frozenset({"baseline", "input_hash"})
 CSV_COLUMNS: Final = (
     *(name for name in (*SCORE_FIELDS, *STAMP_FIELDS) if name not in _INTERNAL),
-    *("recommendation", "reasons", "note", "caution", "flags"),
+    *("recommendation", "certainty", "reasons", "note", "caution", "flags"),
 )
 """Columns of an export: the fields of a document, lists as texts."""
 
@@ -153,6 +153,7 @@ def describe_document(item: StoredScore, settings: FatigueSettings, outcomes: st
     values = {name: value for name, value in item.to_dict().items() if name not in _INTERNAL}
     words = {
         "recommendation": advice.action,
+        "certainty": advice.certainty,
         "reasons": list(advice.reasons),
         "note": advice.note,
         "caution": advice.caution,

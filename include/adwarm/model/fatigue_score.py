@@ -77,4 +77,9 @@ class FatigueScore:
         """The place in every list: most spend times loss first, then most loss; in SQL `store.scores.rank_columns`."""
         if self.loss is None:
             return LAST_RANK, LAST_RANK, self.account_id, self.ad_id
-        return -(self.recent_spend or 0.0) * self.loss, -self.loss, self.account_id, self.ad_id
+        return -self.lost_spend, -self.loss, self.account_id, self.ad_id
+
+    @property
+    def lost_spend(self) -> float:
+        """Spend of seven days times the loss; below zero for one above its usual, 0 where one of both is unknown."""
+        return (self.recent_spend or 0.0) * (self.loss or 0.0)

@@ -1,6 +1,7 @@
 """`adwarm fatigue`: an account, an ad, what changed, files, and clear errors."""
 
 import csv
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def test_what_needs_action_in_all_accounts(stored: Adwarm) -> None:
     assert [item["ad_id"] for item in stored("fatigue", "--json").json["scores"]] == ["creative-9", "1"]
     refused = stored("fatigue", "--changes")
     assert (refused.exit_code, "name an account" in refused.stderr) == (1, True)
+
+
+def test_old_scores_are_not_called_fine(stored: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When even the newest scores are too old to act on, the command says so, as page and digest do."""
+    after = LAST_DAY + timedelta(days=1)
+    monkeypatch.setattr("adwarm.queries.fatigue_ads.get_first_fresh_day", lambda now: after)
+    text = " ".join(stored("fatigue").stdout.split())
+    assert f"the newest scores are of {LAST_DAY}, too old to act on" in text
+    assert "nothing needs action" not in text
 
 
 def test_an_earlier_day_and_a_status(stored: Adwarm) -> None:

@@ -224,6 +224,14 @@ def test_an_ad_that_is_off_needs_nothing() -> None:
     assert recommend(score, SETTINGS).action == "Nothing to do while it is off."
 
 
+def test_how_sure_an_alarm_is_are_its_outcomes_alone() -> None:
+    """Where few alarms held, nothing calls the next one likely; without an alarm, chance is named."""
+    score = _score(40.0, creative=90.0, driver="creative", alarm="alarm", alarm_since=date(2026, 2, 27))
+    few = f"5 of 20 such alarms here {OUTCOMES.partition('such alarms ')[2]}"
+    assert recommend(score, SETTINGS, few).certainty == "alarm since Feb 27; 5 of 20 such alarms held"
+    assert "chance" in recommend(_score(40.0, creative=90.0, driver="creative"), SETTINGS).certainty
+
+
 def test_the_outcomes_of_alarms_are_those_that_were_measured() -> None:
     """The sentence has the counts of the record of the benchmark, with each account left out, and its base rate."""
     record = Path(__file__).parents[3] / "docs/reference_pages/records/fatigue-worlds.json"

@@ -200,7 +200,6 @@ def _show_ad(
         "recommendation": recommend(score, settings, outcomes),
         "driver": describe_driver(score),
         "lost": [None if loss is None else max(0.0, 100 * loss) for loss in losses],
-        "lost_spend": (score.recent_spend or 0.0) * max(0.0, score.loss or 0.0),
         "link": link_ad(request, score),
     }
 

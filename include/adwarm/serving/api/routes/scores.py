@@ -87,6 +87,9 @@ class AdScore(Document):
     cost_ratio: float | None = Field(description="Recent cost per result as a multiple of the ad's past.")
     recent_spend: float | None = Field(description="Spend of the last seven days, in the account's currency.")
     recommendation: str = Field(description="What to do, in words.")
+    certainty: str = Field(
+        description="How sure it is that the ad wears out, and on what evidence; empty without a score."
+    )
     reasons: list[str] = Field(description="The figures behind it, in words, the strongest first.")
     note: str = Field(description="Why score and alarm differ; empty when they agree.")
     caution: str = Field(description="Why both may be wrong; empty when nothing speaks against them.")
