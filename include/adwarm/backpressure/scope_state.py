@@ -22,6 +22,7 @@ changes in place and is pure: callers pass the time and the random generator.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import isfinite, isnan
+from operator import attrgetter
 from random import Random
 
 import msgspec
@@ -156,6 +157,7 @@ class _Stored(msgspec.Struct, omit_defaults=True):
 
 
 _DECODER = msgspec.json.Decoder(_Stored)
+_STORED = attrgetter(*_Stored.__struct_fields__)
 
 
 class ScopeState:
@@ -317,4 +319,4 @@ class ScopeState:
 
     def to_json(self) -> str:
         """Return what is stored of this scope."""
-        return msgspec.json.encode(_Stored(*(getattr(self, name) for name in _Stored.__struct_fields__))).decode()
+        return msgspec.json.encode(_Stored(*_STORED(self))).decode()

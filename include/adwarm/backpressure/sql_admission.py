@@ -36,6 +36,7 @@ from adwarm.store.database import (
     clock_sql,
     database_time,
     execute_together,
+    insert_sql,
     read_transaction,
     write_transaction,
 )
@@ -80,7 +81,6 @@ _EVERY_GRANT: Final = select(capacity_grant)
 _CHANGE_GRANT: Final = "UPDATE capacity_grant SET (token, expires_at, counted) = (?, ?, ?) WHERE id = ?"
 _DROP_GRANTS: Final = "DELETE FROM capacity_grant WHERE id IN ({})"
 _DROP_BREAKERS: Final = "DELETE FROM gate WHERE rule = 'breaker' AND scope IN ({})"
-_UPSERT: Final = "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}"
 _ORDER: Final = {"clock": 0, "scope": 1}
 """Kinds of rows that are taken in before the others."""
 _COUNTED: Final = {"counted": True, "expired": False}
@@ -267,20 +267,19 @@ class Rows:
         Args:
             is_return: whether a grant is returned, and no other grant changed but those that expired.
         """
-        budget, statements = self._budget, list[Statement]()
+        budget = self._budget
         expiry = None if budget.next_expiry == float("inf") else budget.next_expiry
         budget.scope_state(FLEET, self._now).ledger = Ledger(budget.last_token, expiry)
         scopes = [(state.name, state.meter.percent, state.to_json()) for state in budget.scopes.values()]
-        if scopes := [row for row in scopes if self._scopes.get(row[0]) != row[2]]:
-            statements.append(_upsert(capacity_scope, scopes))
-        if changed := self._changed_gates():
-            statements.append(_upsert(gates.table, changed))
+        scopes = [row for row in scopes if self._scopes.get(row[0]) != row[2]]
+        changed = self._changed_gates()
+        current = {id_: (grant, id_ in budget.counted_grant_ids) for id_, grant in budget.grants.items()}
+        added = [_grant_row(*value, owner) for id_, value in current.items() if id_ not in self._grants]
+        rows = {capacity_scope: scopes, gates.table: changed, capacity_grant: added}
+        statements = [self._upsert(table, some) for table, some in rows.items() if some]
         if removed := self._breakers.keys() - budget.breakers.keys():
             names = [source_scope(name) for name in removed]
             statements.append((_DROP_BREAKERS.format(_marks(names)), names))
-        current = {id_: (grant, id_ in budget.counted_grant_ids) for id_, grant in budget.grants.items()}
-        if added := [_grant_row(*value, owner) for id_, value in current.items() if id_ not in self._grants]:
-            statements.append(_upsert(capacity_grant, added))
         if ended := list(self._grants.keys() - current.keys()):
             statements.append((_DROP_GRANTS.format(_marks(ended)), ended))
         statements += [
@@ -296,6 +295,11 @@ class Rows:
             statements.append((_LATER, ()))
         if statements:
             execute_together(self._connection, statements)
+
+    def _upsert(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> Statement:
+        """Return the statement that inserts or replaces rows, whose values are in the order of the columns."""
+        sql = insert_sql(self._connection.dialect, table, tuple(table.columns.keys()), len(rows))
+        return sql, [value for row in rows for value in row]
 
     def _changed_gates(self) -> list[tuple[Any, ...]]:
         budget = self._budget
@@ -384,19 +388,6 @@ def _rows_sql(dialect: str, scopes: str, gates: str) -> str:
 
 def _marks(values: Collection[Any]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _upsert(table: Table, rows: Sequence[tuple[Any, ...]]) -> Statement:
-    """Return the statement that inserts rows, or replaces those of the same keys; values in the order of columns."""
-    return _upsert_sql(table, len(rows)), [value for row in rows for value in row]
-
-
-@lru_cache(maxsize=64)
-def _upsert_sql(table: Table, rows: int) -> str:
-    names, keys = [column.name for column in table.columns], [column.name for column in table.primary_key]
-    row = f"({', '.join('?' * len(names))})"
-    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
-    return _UPSERT.format(table.name, ", ".join(names), ", ".join([row] * rows), ", ".join(keys), changes)
 
 
 def _grant_row(grant: Grant, counted: bool, owner: str) -> tuple[Any, ...]:

@@ -62,7 +62,7 @@ from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
 from adwarm.sources.units import CONNECT_SECONDS
 from adwarm.store import accounts, denials, entries, leases, quarantine, zone_changes
-from adwarm.store.database import write_transaction
+from adwarm.store.database import inserting_together, write_transaction
 from adwarm.store.fetch_state import FetchState, read_fetch_state
 from adwarm.store.leases import FetchHints
 from adwarm.store.read_traffic import count_calls_within, count_refusals
@@ -272,12 +272,15 @@ class AccountFetch:
         ready = {index: published[key] for index, key in stale.items() if key in published}
         fetched = {index: make_fetched(self.requests[index], item, seconds) for index, item in ready.items()}
         finished = self._finished | fetched
-        closes = is_last and may_close
+        closes, outcomes = is_last and may_close, self._build_outcomes(None, finished)
         with write_transaction(self.context.engine) as connection:
             lease.check(connection, release=closes)
-            yield connection
-            if closes:
-                self._record(connection, self._build_outcomes(None, finished), None)
+            with inserting_together(connection):
+                yield connection
+                if closes:
+                    self._count_calls(connection, outcomes, None)
+            if closes and self.record:
+                self.record(connection, outcomes)
         self._finished = finished
         lease.is_released = self._is_recorded = closes
 
@@ -471,12 +474,14 @@ class AccountFetch:
         """Store the outcomes, unless the last publication did, and pass them to `progress`."""
         if not self._is_recorded and (self.record or self._fetcher.calls or error):
             with write_transaction(self.context.engine) as connection:
-                self._record(connection, outcomes, error)
+                self._count_calls(connection, outcomes, error)
+                if self.record:
+                    self.record(connection, outcomes)
         if self.progress:
             self.progress(outcomes)
 
-    def _record(self, connection: Connection, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
-        """Store the outcomes, and count the account's calls in the hour, by the cause of their key."""
+    def _count_calls(self, connection: Connection, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
+        """Count the account's calls in the hour, by the cause of their key."""
         payer = next((outcome for outcome in outcomes if outcome.calls), outcomes[0])
         count_calls_within(
             connection,
@@ -487,5 +492,3 @@ class AccountFetch:
             **count_refusals(error),
             errors=int(any(outcome.status in {KeyStatus.FAILED, KeyStatus.STALE} for outcome in outcomes)),
         )
-        if self.record:
-            self.record(connection, outcomes)

@@ -10,9 +10,9 @@ from datetime import UTC, date
 from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, Connection, Date, Float, Integer, Table
-from sqlalchemy.exc import DBAPIError
 
 from adwarm.store.columns import UtcDateTime
+from adwarm.store.database import run_on_driver
 
 Values = Sequence[Any]
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -34,28 +34,13 @@ def insert_columns(connection: Connection, table: Table, columns: dict[str, Valu
         texts = [_to_texts(table.c[name], values) for name, values in columns.items()]
         lines = io.StringIO("\n".join(map("\t".join, zip(*texts, strict=True))) + "\n")
         statement = f"COPY {table.name} ({names}) FROM STDIN"
-        _run(connection, statement, lambda cursor: cursor.copy_expert(statement, lines))
+        run_on_driver(connection, statement, lambda cursor: cursor.copy_expert(statement, lines))
     else:
         marks = ", ".join("?" * len(columns))
         converted = [_to_sqlite(table.c[name], values) for name, values in columns.items()]
         statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of columns alone
         # Row by row: a list of many rows would be looked through by the garbage collector again and again.
-        _run(connection, statement, lambda cursor: cursor.executemany(statement, zip(*converted, strict=True)))
-
-
-def _run(connection: Connection, statement: str, run: Callable[[Any], object]) -> None:
-    """Run a statement on the driver's cursor, and raise its errors as SQLAlchemy does."""
-    driver = connection.dialect.loaded_dbapi.Error
-    cursor = connection.connection.cursor()
-    try:
-        run(cursor)
-    except driver as error:
-        is_lost = connection.dialect.is_disconnect(error, connection.connection, cursor)
-        raise DBAPIError.instance(
-            statement, None, error, driver, hide_parameters=True, connection_invalidated=is_lost
-        ) from None  # the original repeats a row
-    finally:
-        cursor.close()
+        run_on_driver(connection, statement, lambda cursor: cursor.executemany(statement, zip(*converted, strict=True)))
 
 
 def _to_texts(column: Column[Any], values: Values) -> list[str]:

@@ -12,7 +12,7 @@ itself.
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -27,6 +27,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
+    Dialect,
     Engine,
     create_engine,
     event,
@@ -34,11 +35,9 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.schema import Table
-from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import DateTime
 
 from adwarm.foundation.clock import bound_wait
@@ -49,6 +48,7 @@ from adwarm.settings import SqlSettings
 from adwarm.store.database_errors import translate_error, translating_errors
 from adwarm.store.database_file import watch_file
 
+Names = tuple[str, ...]
 Statement = tuple[str, Sequence[Any]]
 """SQL that both databases understand, with a `?` for each value."""
 BATCH_ROWS = 1_000
@@ -62,6 +62,13 @@ _SQLITE_MOMENT = "%Y-%m-%d %H:%M:%f000"
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
 _BUSY = "adwarm_busy_ms"
+_POSTPONED = "adwarm_postponed"
+_TOGETHER = "adwarm_together"
+"""Execution option: the statements of a script, which SQLite executes one by one."""
+_REPLACE = "{0} = excluded.{0}"
+_INSERT = "INSERT INTO {} ({}) VALUES {} ON CONFLICT {}"
+_ROWS_AT_ONCE = 500
+"""Rows of one `INSERT`; SQLite takes at most 32,766 values."""
 _MODE = "sqlite_begin"
 """Execution option: how a transaction begins; that of a write has the value `IMMEDIATE`."""
 IDLE_SECONDS = 1.0
@@ -216,13 +223,20 @@ def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        busy_ms = _busy_milliseconds(seconds)
-        if connection.info.get(_BUSY) != busy_ms:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_ms}")
-            connection.info[_BUSY] = busy_ms
+        busy_ms, info = _busy_milliseconds(seconds), connection.info
+        if info.get(_BUSY) != busy_ms:
+            run_on_driver(connection, f"PRAGMA busy_timeout={busy_ms}")
+            info[_BUSY] = busy_ms
         mode = connection.get_execution_options().get(_MODE, "DEFERRED")
         if mode:
-            connection.exec_driver_sql(f"BEGIN {mode}")
+            run_on_driver(connection, f"BEGIN {mode}")
+
+    @event.listens_for(engine, "do_execute")
+    def _execute_each(cursor: Any, _statement: str, _values: Any, context: Any) -> bool:
+        statements = context.execution_options.get(_TOGETHER, ())
+        for sql, values in statements:
+            cursor.execute(sql, values)
+        return bool(statements)
 
     _close_cursors_at_return(engine)
     return engine
@@ -259,11 +273,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def open_connection(engine: Engine) -> Connection:
-    """Return a connection of the pool; most callers use a transaction of this module instead.
-
-    Raises:
-        Transient: the database cannot be reached, or no connection is free; the message says what to do.
-    """
+    """Return a connection of the pool; most callers use a transaction of this module instead."""
     try:
         return engine.connect()
     except DBAPIError as error:
@@ -279,38 +289,20 @@ def open_connection(engine: Engine) -> Connection:
 
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[Connection]:
-    """Run a read-only transaction.
-
-    Raises:
-        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
-        StorageError: its disk is full, read-only or damaged; nothing is committed.
-    """
+    """Run a read-only transaction."""
     with translating_errors(engine), open_connection(engine) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def read_statement(engine: Engine) -> Iterator[Connection]:
-    """Run one statement that reads; it is its own transaction, which saves `BEGIN` and `COMMIT`.
-
-    Raises:
-        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
-        StorageError: its disk is full, read-only or damaged; nothing is committed.
-    """
-    if engine.dialect.name != "postgresql":
-        with translating_errors(engine), open_connection(engine) as connection:
+    """Run one statement that reads; it is its own transaction, which saves `BEGIN` and `COMMIT`."""
+    with translating_errors(engine), open_connection(engine) as connection:
+        if engine.dialect.name != "postgresql":
             yield connection.execution_options(**{_MODE: ""})
-        return
-    with translating_errors(engine), _autocommitting(engine) as connection:
-        yield connection
-
-
-@contextmanager
-def _autocommitting(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection to PostgreSQL whose statements are transactions of their own."""
-    # By the attribute of the driver: SQLAlchemy's isolation level `AUTOCOMMIT` sets the level of the session back at
-    # each return to the pool, which is another round trip.
-    with open_connection(engine) as connection:
+            return
+        # By the attribute of the driver: SQLAlchemy's isolation level `AUTOCOMMIT` sets the level of the session back
+        # at each return to the pool, which is another round trip.
         driver: Any = connection.connection.dbapi_connection
         driver.autocommit = True
         try:
@@ -322,22 +314,16 @@ def _autocommitting(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def write_transaction(engine: Engine) -> Iterator[Connection]:
-    """Run a write transaction: committed at the end, rolled back on an error. Do no other I/O inside it.
-
-    Raises:
-        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
-        StorageError: its disk is full, read-only or damaged; nothing is committed.
-    """
+    """Run a write transaction: committed at the end, rolled back on an error. Do no other I/O inside it."""
     with translating_errors(engine), open_connection(engine) as plain:
         connection = plain.execution_options(**{_MODE: "IMMEDIATE"})
         with connection.begin():
             yield connection
 
 
-def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, preserve: tuple[str, ...] = ()) -> None:
+def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, preserve: Names = ()) -> None:
     """Insert `rows`, and update those whose primary key exists, except their columns in `preserve`."""
-    if rows:
-        connection.execute(_build_upsert(connection.dialect.name, table, tuple(rows[0]), preserve), rows)
+    _insert(connection, table, rows, _REPLACE, preserve)
 
 
 def add_up(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -345,34 +331,57 @@ def add_up(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> 
 
     The rows are of different keys, and in one order, so that two processes cannot wait for each other's rows.
     """
-    if rows:
-        connection.execute(_build_upsert(connection.dialect.name, table, tuple(rows[0]), (), adds=True), rows)
-
-
-@lru_cache(maxsize=256)
-def _build_upsert(
-    dialect: str, table: Table, names: tuple[str, ...], preserve: tuple[str, ...], adds: bool = False
-) -> Insert:
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    keys = [column.name for column in table.primary_key]
-    changed: dict[str, ColumnElement[Any]] = {
-        name: table.c[name] + insert.excluded[name] if adds else insert.excluded[name]
-        for name in names
-        if name not in keys and name not in preserve
-    }
-    statement: Insert = (
-        insert.on_conflict_do_update(index_elements=keys, set_=changed)
-        if changed
-        else insert.on_conflict_do_nothing(index_elements=keys)
-    )
-    return statement
+    _insert(connection, table, rows, "{0} = {1}.{0} + excluded.{0}")
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     """Insert those of `rows` whose primary key does not exist yet."""
-    if rows:
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-        connection.execute(insert.on_conflict_do_nothing(), rows)
+    _insert(connection, table, rows)
+
+
+def _insert(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], change: str = "", preserve: Names = ()
+) -> None:
+    """Insert rows that all have the columns of the first one; other columns get their defaults."""
+    # As text: with a row of twenty columns SQLAlchemy is busy for longer than SQLite.
+    if not rows:
+        return
+    binds, defaults = _prepare_row(connection.dialect, table, tuple(rows[0]))
+    names, preserve = (*rows[0], *defaults), (*preserve, *defaults)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some, values = rows[start : start + _ROWS_AT_ONCE], list[Any]()
+        for row in some:
+            values += [value if bind is None else bind(value) for bind, value in zip(binds, row.values(), strict=True)]
+            values += defaults.values()
+        sql = insert_sql(connection.dialect, table, names, len(some), change=change, preserve=preserve)
+        postponed: list[Statement] | None = connection.info.get(_POSTPONED)
+        if postponed is None:
+            execute_together(connection, [(sql, values)])
+        else:
+            postponed.append((sql, values))
+
+
+@lru_cache(maxsize=256)
+def _prepare_row(dialect: Dialect, table: Table, names: Names) -> tuple[list[Any], dict[str, Any]]:
+    """Return how the driver gets the value of each column, and the defaults of the columns that are not in `names`."""
+    binds: dict[str, Any] = {c.name: c.type.dialect_impl(dialect).bind_processor(dialect) for c in table.columns}
+    others: dict[str, Any] = {c.name: c.default for c in table.columns if c.default and c.name not in names}
+    values = {name: item.arg if item.is_scalar else item.arg(None) for name, item in others.items()}
+    defaults = {name: binds[name](value) if binds[name] else value for name, value in values.items()}
+    return [binds[name] for name in names], defaults
+
+
+@lru_cache(maxsize=256)
+def insert_sql(
+    dialect: Dialect, table: Table, names: Names, rows: int, *, change: str = _REPLACE, preserve: Names = ()
+) -> str:
+    """Return the SQL that inserts rows, and does `change` to the columns of those that exist, except to `preserve`."""
+    quote, title = dialect.identifier_preparer.quote, dialect.identifier_preparer.format_table(table)
+    keys = [column.name for column in table.primary_key]
+    changes = [change.format(quote(name), title) for name in names if change and name not in {*keys, *preserve}]
+    action = f"({', '.join(map(quote, keys))}) DO UPDATE SET {', '.join(changes)}" if changes else "DO NOTHING"
+    row = f"({', '.join('?' * len(names))})"
+    return _INSERT.format(title, ", ".join(map(quote, names)), ", ".join([row] * rows), action)
 
 
 def database_time(connection: Connection) -> float:
@@ -397,8 +406,34 @@ def clock_sql(dialect: str) -> str:
 
 def execute_together(connection: Connection, statements: Sequence[Statement]) -> CursorResult[Any]:
     """Execute statements in their order, on PostgreSQL in one round trip, and return the result of the last one."""
+    script, values = "; ".join(sql for sql, _ in statements), tuple(value for _, some in statements for value in some)
     if connection.dialect.name == "postgresql":
-        script = "; ".join(sql for sql, _ in statements).replace("%", "%%").replace("?", "%s")
-        return connection.exec_driver_sql(script, tuple(value for _, values in statements for value in values))
-    results = [connection.exec_driver_sql(sql, tuple(values)) for sql, values in statements]
-    return results[-1]
+        return connection.exec_driver_sql(script.replace("%", "%%").replace("?", "%s"), values)
+    return connection.exec_driver_sql(script, values, execution_options={_TOGETHER: statements})
+
+
+@contextmanager
+def inserting_together(connection: Connection) -> Iterator[None]:
+    """Send all that the block inserts at its end; the block executes no other statement on this connection."""
+    postponed = connection.info[_POSTPONED] = list[Statement]()
+    try:
+        yield
+    finally:
+        del connection.info[_POSTPONED]
+    if postponed:
+        execute_together(connection, postponed)
+
+
+def run_on_driver(connection: Connection, statement: str, run: Callable[[Any], object] | None = None) -> None:
+    """Run a statement on the driver's cursor, by `run` where it is given, and raise its errors as SQLAlchemy does."""
+    driver = connection.dialect.loaded_dbapi.Error
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(statement) if run is None else run(cursor)
+    except driver as error:
+        is_lost = connection.dialect.is_disconnect(error, connection.connection, cursor)
+        raise DBAPIError.instance(
+            statement, None, error, driver, hide_parameters=True, connection_invalidated=is_lost
+        ) from None  # the original repeats a row
+    finally:
+        cursor.close()

@@ -24,7 +24,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, or_, select
 
 from adwarm.foundation.errors import VersionEnded
 from adwarm.foundation.gate import Gate, OpenedBy, Rule
@@ -151,8 +151,12 @@ def list_active(engine: Engine, account_id: str, at: datetime) -> list[Gate]:
 
 def read_active(transaction: Connection, account_id: str, at: datetime) -> list[Gate]:
     """Return what `list_active` does, with a connection of the caller."""
-    values = {**_patterns(account_id), "now": at.timestamp()}
-    return [read_row(row) for row in transaction.execute(_ACTIVE, values).mappings()]
+    return [read_row(row) for row in transaction.execute(_ACTIVE, active_values(account_id, at)).mappings()]
+
+
+def active_values(account_id: str, at: datetime) -> dict[str, Any]:
+    """Return the values with which `IS_ACTIVE` selects what `list_active` returns."""
+    return {**_patterns(account_id), "now": at.timestamp()}
 
 
 def list_denied(engine: Engine, at: datetime) -> dict[str, str]:
@@ -262,12 +266,10 @@ def _delete(transaction: Connection, scopes: Sequence[str], rule: Rule = Rule.DE
         transaction.execute(delete(gate).where(gate.c.rule == rule, some))
 
 
-_ACTIVE = (
-    select(gate)
-    .where(
-        gate.c.rule.in_([Rule.DENIAL, Rule.FIELD]),
-        or_(_select_denials(bindparam("whole"), bindparam("by_connection")), gate.c.rule == Rule.FIELD),
-        gate.c.kept_until > bindparam("now"),
-    )
-    .order_by(gate.c.scope)
+IS_ACTIVE = and_(
+    gate.c.rule.in_([Rule.DENIAL, Rule.FIELD]),
+    or_(_select_denials(bindparam("whole"), bindparam("by_connection")), gate.c.rule == Rule.FIELD),
+    gate.c.kept_until > bindparam("now"),
 )
+"""Selects the denials of an account and the refused fields of every connection that are valid."""
+_ACTIVE = select(gate).where(IS_ACTIVE).order_by(gate.c.scope)

@@ -28,6 +28,7 @@ _QUERY: Select[Any] = select(
     lease.c.owner,
     lease.c.token,
     _HAS_DAMAGE,
+    exists().where(denials.IS_ACTIVE).label("has_gates"),
     *(entry.c[name] for name in ("since", "until", "fetched_at", "expires_at", "payload_hash")),
 ).select_from(
     accounts
@@ -57,17 +58,17 @@ class FetchState:
 
 
 def read_fetch_state(engine: Engine, account_id: str, spec_hash: str, lease_name: str, at: datetime) -> FetchState:
-    """Return the state of an account and query by two statements: the gates, then all else as of one moment.
+    """Return the state of an account and query by one statement, and by one more its gates where there are any.
 
     Args:
         lease_name: the lease under which its entries are published.
         at: the time that gates are judged by.
     """
-    values = {"account": account_id, "spec": spec_hash, "lease": lease_name}
+    values = {"account": account_id, "spec": spec_hash, "lease": lease_name, **denials.active_values(account_id, at)}
     with read_statement(engine) as connection:
-        gates = denials.read_active(connection, account_id, at)
         rows = connection.execute(_QUERY, values).all()
-    first = rows[0]
+        first = rows[0]
+        gates = denials.read_active(connection, account_id, at) if first.has_gates else ()
     lifetimes = {
         EntryKey(account_id, Window(row.since, row.until), spec_hash): EntryLifetime(
             row.fetched_at, row.expires_at or FOREVER, row.payload_hash

@@ -5,14 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, case, func, select, update
+from sqlalchemy import Connection, Engine, Row, and_, case, func, select, update
 from sqlalchemy.schema import Index
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Job
 from adwarm.model.warm import LONGEST_RUN
 from adwarm.store.columns import from_row, table_of, to_row
-from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.database import execute_together, read_transaction, upsert, write_transaction
 
 table = table_of(
     Job,
@@ -24,11 +24,7 @@ table = table_of(
 )
 
 
-_ADD_DONE = (
-    update(table)
-    .where(table.c.run_id == bindparam("run"), table.c.finished_at.is_(None))
-    .values(done=table.c.done + bindparam("more"), requests=table.c.requests + bindparam("calls"))
-)
+_ADD_DONE = "UPDATE warming_job SET done = done + ?, requests = requests + ? WHERE run_id = ? AND finished_at IS NULL"
 MAX_ERRORS = 50
 
 
@@ -61,7 +57,7 @@ def add_progress(
 
 def add_done(connection: Connection, run_id: str, *, done: int, requests: int) -> bool:
     """Add to the counts of a running job by one statement, which locks it; False when the run has no running job."""
-    return bool(connection.execute(_ADD_DONE, {"run": run_id, "more": done, "calls": requests}).rowcount)
+    return bool(execute_together(connection, [(_ADD_DONE, (done, requests, run_id))]).rowcount)
 
 
 def add_counts(

@@ -136,9 +136,7 @@ def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | No
 
 def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
     """Extend a lease by `seconds` from now; False when it was lost."""
-    with write_transaction(engine) as connection:
-        until = database_clock(connection.dialect.name, seconds)
-        return bool(connection.execute(_update_if_owned(lease).values(expires_at=until)).rowcount)
+    return _update_lease(engine, lease, expires_at=database_clock(engine.dialect.name, seconds))
 
 
 def release(engine: Engine, lease: Lease) -> None:
@@ -216,9 +214,6 @@ def _build_release(dialect: str) -> Update:
 
 
 def _update_lease(engine: Engine, lease: Lease, **values: object) -> bool:
+    own = (table.c.name == lease.name, table.c.token == lease.token, table.c.owner == lease.owner)
     with write_transaction(engine) as connection:
-        return bool(connection.execute(_update_if_owned(lease).values(**values)).rowcount)
-
-
-def _update_if_owned(lease: Lease) -> Update:
-    return update(table).where(table.c.name == lease.name, table.c.token == lease.token, table.c.owner == lease.owner)
+        return bool(connection.execute(update(table).where(*own).values(**values)).rowcount)
