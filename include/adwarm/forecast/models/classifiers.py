@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints, Ints16
+from adwarm.foundation.arrow_arrays import Bools, Bytes, Floats, Floats32, Ints, Ints16
 
 log = logging.getLogger(__name__)
 _LEAST_CHANCE = 1e-6
@@ -27,6 +27,8 @@ _MIN_CHANCE = 1e-5
 _SEED = 20_130
 _ITERATIONS = 100
 _BINS = 160
+_MOST_BINS = _BINS + 2
+"""With those of values below the lowest edge and of no value."""
 _LARGE_TREE_LABELS = 3_000
 """Positive labels from which trees get 31 leaves instead of 10."""
 _ROWS_PER_BLOCK = 1_000
@@ -282,8 +284,7 @@ class BoostedTrees:
     def fit(cls, training_set: TrainingSet) -> "BoostedTrees":
         """Return trees fitted to the training set; they have fewer leaves when it has few positive labels."""
         edges = _bin_edges(training_set.rows)
-        bins = _to_bins(training_set.rows, edges).astype(np.float64)  # what the library would copy for each window
-        fit = partial(_fit_trees, training_set, bins)
+        fit = partial(_fit_trees, training_set, edges, _number_bins(_to_bins(training_set.rows, edges)))
         with ThreadPoolExecutor(2) as pool:
             return cls(edges, list(pool.map(fit, training_set.labels)))
 
@@ -354,6 +355,17 @@ def _to_bins(rows: Floats32, edges: Floats32) -> Ints16:
     return result
 
 
+def _number_bins(bins: Ints16) -> tuple[Bytes, list[Floats]]:
+    """Return the bins as the library numbers them, without those of no row, and the thresholds between a column's."""
+    numbers, thresholds = np.empty(bins.shape, np.uint8, order="F"), []
+    for index, column in enumerate(bins.T + 1):
+        is_used = np.bincount(column) > 0
+        numbers[:, index] = (np.cumsum(is_used) - 1)[column]
+        lower = np.flatnonzero(is_used) - 1.0
+        thresholds.append((lower[1:] + lower[:-1]) / 2)
+    return numbers, thresholds
+
+
 def _fit_regression(rows: Floats, label: Bools, weight: Floats, looseness: float) -> Any:
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -363,7 +375,7 @@ def _fit_regression(rows: Floats, label: Bools, weight: Floats, looseness: float
         return LogisticRegression(C=looseness, max_iter=200).fit(rows, label, weight)
 
 
-def _fit_trees(training_set: TrainingSet, bins: Floats, label: Bools) -> Trees:
+def _fit_trees(training_set: TrainingSet, edges: Floats32, numbered: tuple[Bytes, list[Floats]], label: Bools) -> Trees:
     leaves = 31 if label.sum() > _LARGE_TREE_LABELS else 10
     from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
@@ -375,17 +387,31 @@ def _fit_trees(training_set: TrainingSet, bins: Floats, label: Bools) -> Trees:
         "max_features": 0.5,
         "random_state": _SEED,
     }
-    model = HistGradientBoostingClassifier(max_iter=_ITERATIONS, l2_regularization=5.0, early_stopping=False, **usual)
-    # One OpenMP thread per model: threads that wait for each other at every split are slow on a busy machine.
-    with threadpool_limits(1, "openmp"):
-        model.fit(bins, label, sample_weight=training_set.weight)
+    own: dict[str, Any] = {"max_iter": _ITERATIONS, "max_bins": _MOST_BINS, "l2_regularization": 5.0}
+    model = HistGradientBoostingClassifier(early_stopping=False, **own, **usual)
+    numbers, thresholds = numbered
+
+    def use_bins(*_: Any, **__: Any) -> Bytes:
+        """Give the library the bins of all windows; it would sort every column again for each."""
+        mapper = model._bin_mapper
+        mapper.bin_thresholds_, mapper.missing_values_bin_idx_ = thresholds, _MOST_BINS
+        mapper.n_bins_non_missing_ = np.array([len(column) + 1 for column in thresholds], np.uint32)
+        return numbers
+
     try:
+        model._bin_data = use_bins
+        # One OpenMP thread per model: threads that wait for each other at every split are slow on a busy machine.
+        with threadpool_limits(1, "openmp"):
+            model.fit(np.broadcast_to(0.0, numbers.shape), label, sample_weight=training_set.weight)
+        if model._bin_mapper.bin_thresholds_ is not thresholds:
+            raise AttributeError("it makes bins elsewhere")
         return Trees.from_model(model)
     except (AttributeError, TypeError, ValueError) as error:
         log.warning(
             "the usual trees of scikit-learn cannot be read (%s); others are trained, which takes longer", error
         )
         model = GradientBoostingClassifier(n_estimators=_ITERATIONS, **usual)
+        bins = _to_bins(training_set.rows, edges)
         return Trees.from_model(model.fit(bins, label, sample_weight=training_set.weight))
 
 

@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 
-from adwarm.forecast.models.classifiers import BoostedTrees, Calibration, TrainingSet, Trees, calibrate
+from adwarm.forecast.models.classifiers import (
+    BoostedTrees,
+    Calibration,
+    TrainingSet,
+    Trees,
+    _bin_edges,
+    _to_bins,
+    calibrate,
+)
 
 
 def test_overstated_chances_are_corrected() -> None:
@@ -83,7 +92,30 @@ def test_trees_predict_what_the_library_predicts(kind: type[Any], leaves: int) -
     assert len(np.unique(expected)) > leaves
 
 
-@pytest.mark.parametrize("name", ["_predictors", "_baseline_prediction"])
+def test_bins_made_once_give_the_trees_of_the_bins_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns of few and of many values, of gaps, of one value and of none give the trees that the library grows."""
+    generator = np.random.default_rng(8)
+    rows = generator.normal(size=(1_200, 6)).astype(np.float32)
+    rows[:, 1], rows[:, 2], rows[generator.random(1_200) < 0.4, 3], rows[:, 4] = rows[:, 1].round(), 7.0, np.nan, np.nan
+    label, weight = rows[:, 0] + rows[:, 1] > 0, generator.uniform(0.5, 9.0, 1_200)
+    bins = _to_bins(rows, _bin_edges(rows)).astype(np.float64)
+    fit, pairs = HistGradientBoostingClassifier.fit, []
+
+    def fit_both(model: Any, given: Any, *arguments: Any, **options: Any) -> Any:
+        own = fit(clone(model), bins, *arguments, **options)
+        pairs.append((Trees.from_model(fit(model, given, *arguments, **options)), Trees.from_model(own)))
+        return model
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit_both)
+    BoostedTrees.fit(TrainingSet(rows, [*"abcdef"], weight, np.stack([label, rows[:, 5] > 0])))
+    assert len(pairs) == 2
+    for trees, of_library in pairs:
+        assert len(trees.value) > 500
+        for name, values in vars(trees).items():
+            assert np.array_equal(values, getattr(of_library, name)), name
+
+
+@pytest.mark.parametrize("name", ["_predictors", "_baseline_prediction", "_bin_mapper"])
 def test_trees_are_learned_where_the_library_keeps_them_elsewhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Without a private name of the library, trees are read from what it documents, and tell the labels apart."""
     generator = np.random.default_rng(5)
