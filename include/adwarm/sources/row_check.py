@@ -296,17 +296,32 @@ def _actions(values: Collection[Any]) -> str | None:
 
 def _values(values: Collection[Any], depth: int = 0) -> str | None:
     """Check a field that this module does not know: bounded size, and only finite numbers."""
-    if _are_all(values, str):
-        return _each(_value, values)
-    dicts, lists, flat = list[dict[Any, Any]](), list[list[Any]](), list[Any]()
-    for value in values:
-        (dicts if isinstance(value, dict) else lists if isinstance(value, list) else flat).append(value)
-    if (dicts or lists) and depth >= MAX_DEPTH:
+    kind, *others = dict.fromkeys(map(type, values)) or [str]
+    if others:
+        return _each(lambda own: _values([value for value in values if type(value) is own], depth), [kind, *others])
+    if not issubclass(kind, dict | list):
+        return _texts(values) if issubclass(kind, str) else _each(_value, values)
+    sizes = {*map(len, values)}
+    if depth >= MAX_DEPTH:
         return f"is nested deeper than {MAX_DEPTH}"
-    if (items := max(map(len, chain(dicts, lists)), default=0)) > MAX_ITEMS:
+    if (items := max(sizes)) > MAX_ITEMS:
         return f"holds {items} items, more than {MAX_ITEMS}"
-    inner = _distinct([*chain.from_iterable([*map(dict.values, dicts), *lists])])
-    return _each(_value, _distinct([*flat, *chain(*dicts)])) or (inner and _values(inner, depth + 1)) or None
+    inner: Iterable[Iterable[Any]] = [chain.from_iterable(values)]
+    if issubclass(kind, dict):
+        if fault := _each(_value, {*chain.from_iterable(values)}):
+            return fault
+        contents = map(kind.values, values)
+        inner = zip(*contents, strict=True) if len(sizes) == 1 else [chain.from_iterable(contents)]
+    return _each(lambda column: _values(_distinct([*column]), depth + 1), inner)
+
+
+def _texts(values: Collection[str]) -> str | None:
+    lines = "\n".join(values)
+    lowered = lines.lower()
+    if lines.isascii() and not ("\0" in lines or "nan" in lowered or "inf" in lowered):
+        if max(map(len, values), default=0) <= MAX_TEXT:
+            return None  # nearly every column, at once
+    return _each(_value, values)
 
 
 def _value(value: Any) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
+from itertools import groupby
 from operator import le
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -114,11 +115,8 @@ def _corrupt_unless_readable() -> Iterator[None]:
 
 
 def _read_texts(data: bytes, days: Iterable[date] | None, names: AbstractSet[str] | None = None) -> "pa.Table":
-    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from adwarm.foundation.arrow_arrays import to_bool_array
 
     file = pq.ParquetFile(pa.BufferReader(data))
     chosen = None if names is None else [name for name in file.schema_arrow.names if name in names]
@@ -126,10 +124,12 @@ def _read_texts(data: bytes, days: Iterable[date] | None, names: AbstractSet[str
     if days is None:
         return table
     selected = {day.isoformat() for day in days}
-    is_selected = [text in selected for text in table["date_start"].to_pylist()]
-    if all(is_selected):
-        return table  # filtering imports `pyarrow.compute`, which takes 11 MB
-    return table.filter(to_bool_array(np.array(is_selected, np.bool_)))
+    parts, start = [table.slice(0, 0)], 0  # to filter imports `pyarrow.compute`, which takes 11 MB
+    for is_selected, rows in groupby(text in selected for text in table["date_start"].to_pylist()):
+        length = len([*rows])
+        parts += [table.slice(start, length)] if is_selected else []
+        start += length
+    return pa.concat_tables(parts)
 
 
 def _list_coded(table: "pa.Table") -> frozenset[str]:
@@ -169,10 +169,12 @@ def by_day(rows: Iterable[Row]) -> dict[date, list[Row]]:
 def in_order(rows: Iterable[Row]) -> list[Row]:
     """Return rows sorted by day, then by their ids from ad to account, then by their groups."""
     rows = list(rows)
-    columns = ([row.get(name) for row in rows] for name in _SORTED_BY)
-    texts = (column if set(map(type, column)) == {str} else list(map(_sort_text, column)) for column in columns)
-    keys: list[tuple[str, ...]] = list(zip(*texts, strict=True))
-    if len(set(keys)) < len(keys):  # only rows of one object have groups to compare
+    keys: list[tuple[str, ...]] = []
+    for names in (_SORTED_BY[:3], _SORTED_BY):  # the first few tell ads apart
+        keys = [*zip(*(_sort_texts([row.get(name) for row in rows]) for name in names), strict=True)]
+        if len(set(keys)) == len(rows):
+            break
+    else:  # only rows of one object have groups to compare
         keys = [(*key, *_group_key(row)) for key, row in zip(keys, rows, strict=True)]
     return [rows[index] for index in sorted(range(len(rows)), key=keys.__getitem__)]
 
@@ -193,7 +195,9 @@ def _group_key(row: Row) -> tuple[str, ...]:
 
 def without_duplicates(rows: Iterable[Row], identity: Sequence[str]) -> list[Row]:
     """Return one row per identity; of duplicates the last one wins."""
-    return list({row_key(row, identity): row for row in rows}.values())
+    rows = list(rows)
+    columns = ([row.get(name) for row in rows] for name in ("date_start", "date_stop", *identity))
+    return list(dict(zip(zip(*columns, strict=True), rows, strict=True)).values())  # by `row_key`
 
 
 def check_not_emptied(account_id: str, rows_before: int, rows_now: int) -> None:
@@ -323,14 +327,14 @@ def _read_objects(
 
 def _sorted_table(table: ColumnTable) -> ColumnTable:
     """Return a table in the order that `in_order` gives rows."""
-    columns = [[_sort_text(value) for value in table.columns[name]] for name in _SORTED_BY if name in table.columns]
+    columns = [_sort_texts(table.columns[name]) for name in _SORTED_BY if name in table.columns]
     columns += [[_group_text(value) for value in table.columns[name]] for name in BREAKDOWNS if name in table.columns]
     keys = list(zip(*columns, strict=True))
     return table if all(map(le, keys, keys[1:])) else table.take(sorted(range(table.rows), key=keys.__getitem__))
 
 
-def _sort_text(value: object) -> str:
-    return "" if value is None else str(value)
+def _sort_texts(values: list[Any]) -> list[str]:
+    return values if {*map(type, values)} == {str} else ["" if value is None else str(value) for value in values]
 
 
 def _group_text(value: object) -> str:

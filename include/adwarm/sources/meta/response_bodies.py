@@ -20,13 +20,12 @@ def parse_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
         Transient: the body has no list of rows.
     """
     rows = body.get("data")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or not {*map(type, rows)} <= {dict}:
         raise Transient("Meta's response has no list of rows", code="no_data")
-    return [_without_nulls(row) for row in rows]
-
-
-def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None} if None in row.values() else row
+    return [
+        {name: value for name, value in row.items() if value is not None} if None in row.values() else row
+        for row in rows
+    ]
 
 
 def next_cursor(body: dict[str, Any], before: str | None) -> str | None:
