@@ -45,11 +45,23 @@ class Pivot:
         lists: the values of each field by type, in the order of the items of a cell; None where a row has none.
         items: the same as the document holds them.
         exceptions: the rows of cells that the lists do not hold, in order.
+        groups: the rows of cells by the types of their items.
     """
 
     lists: dict[str, Fields]
     items: dict[str, Any]
     exceptions: list[int]
+    groups: dict[Types, list[int]]
+
+    def cut(self, start: int, stop: int) -> "Pivot | None":
+        """Return what `pivot` does of the cells of some rows; None where that is quicker."""
+        some = {own: [row for row in rows if start <= row < stop] for own, rows in self.groups.items()}
+        groups = {own: rows for own, rows in some.items() if rows}
+        order = _order(groups)
+        if self.exceptions or any([*own] != _in_order(own, order) for own in groups):
+            return None
+        lists = {kind: {name: values[start:stop] for name, values in self.lists[kind].items()} for kind in order}
+        return _build(lists, stop - start, [], groups)
 
     def to_json(self, cells: Sequence[Any]) -> dict[str, Any]:
         """Return the column as the document holds it."""
@@ -67,24 +79,43 @@ def pivot(cells: Sequence[Any]) -> Pivot | None:
     pivoted: set[int] = set()
     for start in range(0, len(cells), _BLOCK_ROWS):
         pivoted.update(_add_block(cells[start : start + _BLOCK_ROWS], start, fields, groups))
-    order = order_types({own: len(rows) for own, rows in groups.items()})
-    places = {kind: place for place, kind in enumerate(order)}
+    order = _order(groups)
     for own, rows in groups.items():
-        if [*own] != sorted({*own}, key=places.__getitem__):
+        if [*own] != _in_order(own, order):
             pivoted.difference_update(rows)
             for column, row in product([by_type[kind] for by_type in fields.values() for kind in own], rows):
                 column[row] = None
-    lists = {
-        kind: {name: by_type[kind] for name, by_type in fields.items() if any(v is not None for v in by_type[kind])}
-        for kind in order
-    }
-    lists = {kind: own for kind, own in lists.items() if own}
     exceptions = [row for row, cell in enumerate(cells) if cell is not None and row not in pivoted]
-    columns = [*chain.from_iterable(own.values() for own in lists.values())]
-    size, nulls = len(cells) * len(columns), sum(values.count(None) for values in columns)
     if len(exceptions) > (len(exceptions) + len(pivoted)) * _MAX_EXCEPTIONS:
         return None
-    return None if size > (size - nulls) * _MAX_SPARSENESS else Pivot(*_share_lists(lists), exceptions)
+    lists = {kind: {name: by_type[kind] for name, by_type in fields.items()} for kind in order}
+    return _build(lists, len(cells), exceptions, groups)
+
+
+def _build(
+    lists: Mapping[str, Fields], rows: int, exceptions: list[int], groups: dict[Types, list[int]]
+) -> Pivot | None:
+    """Return the pivot of lists without those that have no value; None where most values would be null."""
+    present = {
+        kind: {name: values for name, values in own.items() if any(v is not None for v in values)}
+        for kind, own in lists.items()
+    }
+    present = {kind: own for kind, own in present.items() if own}
+    columns = [*chain.from_iterable(own.values() for own in present.values())]
+    size, nulls = rows * len(columns), sum(values.count(None) for values in columns)
+    if size > (size - nulls) * _MAX_SPARSENESS:
+        return None
+    return Pivot(*_share_lists(present), exceptions, groups)
+
+
+def _order(groups: Mapping[Types, list[int]]) -> dict[str, int]:
+    """Return the place of each type in the order of a column."""
+    order = order_types({own: len(rows) for own, rows in groups.items()})
+    return {kind: place for place, kind in enumerate(order)}
+
+
+def _in_order(own: Types, places: Mapping[str, int]) -> list[str]:
+    return sorted({*own}, key=places.__getitem__)
 
 
 def _add_block(cells: Sequence[Any], start: int, fields: dict[str, Fields], groups: dict[Types, list[int]]) -> set[int]:

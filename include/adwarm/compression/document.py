@@ -15,12 +15,14 @@ The shapes in which a stored document is returned: columns as stored, rows, NDJS
 """
 
 import io
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, get_args
 
 import orjson
 
@@ -28,6 +30,7 @@ from adwarm.compression.action_columns import Pivot, order_types, pivot
 from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope, open_envelope
 from adwarm.foundation.errors import BadRequest, TooMuchData
 from adwarm.foundation.wording import format_csv
+from adwarm.model import Window
 from adwarm.settings import CompressionSettings
 from adwarm_client.column_table import ColumnTable
 from adwarm_client.derived_columns import (
@@ -50,6 +53,7 @@ from adwarm_client.document import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+T = TypeVar("T")
 _MAX_EXCEPTIONS: Final = 1 / 2
 """Of the cells of a column; with more it is stored as it is, since an exception takes its row number as well."""
 TableName = Literal["daily", "summary"]
@@ -105,8 +109,57 @@ def summary_fields(summary: Summary) -> dict[str, Any]:
     return {"fetched_at": summary.fetched_at, "versions": summary.versions, "missing": summary.missing}
 
 
+@dataclass(frozen=True, slots=True)
+class WindowTable(ColumnTable):
+    """The daily rows of a window, some of those of a longer one: what was computed of these is not computed again.
+
+    Attributes:
+        whole: the rows of the longer window.
+        start: number of the first row in `whole`.
+        computed: pivots of `whole`, and rows whose cells a formula does not give, by what they are.
+    """
+
+    whole: ColumnTable
+    start: int = 0
+    computed: dict[Any, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: ColumnTable) -> "WindowTable":
+        """Return the rows of the longest window, as `daily_table` returns them."""
+        return cls(table.rows, table.columns, table)
+
+    def take(self, window: Window) -> "WindowTable":
+        """Return the rows of a window within this one, equal to its own `daily_table`."""
+        days = self.whole.columns.get("date_start", [])
+        start, stop = bisect_left(days, str(window.since)), bisect_right(days, str(window.until))
+        rows = stop - start
+        columns = {name: values[start:stop] for name, values in self.whole.columns.items()}
+        columns = {name: values for name, values in columns.items() if values.count(None) < rows}
+        return WindowTable(rows, columns, self.whole, start, self.computed)
+
+    def find(self, what: object, compute: Callable[[], T]) -> T:
+        """Return what is computed of `whole`, once."""
+        if what not in self.computed:
+            self.computed[what] = compute()
+        result: T = self.computed[what]
+        return result
+
+    def select(self, rows: Iterable[int]) -> list[int]:
+        """Return those of some rows of `whole` that are in this window, by their numbers in it."""
+        return [row - self.start for row in rows if self.start <= row < self.start + self.rows]
+
+
+def _pivot(table: ColumnTable, name: str) -> Pivot | None:
+    if not isinstance(table, WindowTable):
+        return pivot(table.columns[name])
+    whole = table.find(name, lambda: pivot(table.whole.columns[name]))
+    if whole is None or table.rows == table.whole.rows:
+        return whole if table.rows == table.whole.rows else pivot(table.columns[name])
+    return whole.cut(table.start, table.start + table.rows) or pivot(table.columns[name])
+
+
 def _table_fields(table: ColumnTable) -> dict[str, Any]:
-    pivots = {name: own for name, cells in table.columns.items() if (own := pivot(cells)) is not None}
+    pivots = {name: own for name in table.columns if (own := _pivot(table, name)) is not None}
     columns: dict[str, Any] = table.columns | find_derived_columns(table, pivots)
     for name, own in pivots.items():
         if columns[name] is table.columns[name]:  # it does not follow from others
@@ -137,13 +190,11 @@ def _describe(
     """Return a column as its formula; None: too many of its cells are not what the formula gives."""
     ratio, cells = FORMULAS[name], table.columns[name]
     if name in pivots and ratio.divisor in pivots:
-        dividends = read_once(table.columns, ratio.dividend, read)
         types: list[str] | None = list(pivots[name].lists)
-        rows = _find_other_lists(pivots[name], pivots[ratio.divisor], dividends, ratio.times)
+        rows = _find_other_lists(table, name, pivots, read)
     else:
         types = _list_types(cells)
-        computed = compute_column(table.columns, ratio, types, read)
-        rows = [] if computed == cells else [row for row, cell in enumerate(cells) if computed[row] != cell]
+        rows = _find_other_cells(table, name, types, read)
     if len(rows) > (table.rows - cells.count(None)) * _MAX_EXCEPTIONS:
         return None
     column: dict[str, Any] = {"ratio": (ratio.dividend, ratio.divisor)}
@@ -156,19 +207,53 @@ def _describe(
     return column
 
 
-def _find_other_lists(own: Pivot, divisors: Pivot, dividends: Numbers, times: int) -> list[int]:
+def _find_other_cells(
+    table: ColumnTable, name: str, types: Sequence[str] | None, read: dict[str, Numbers]
+) -> list[int]:
+    """Return the rows of cells that are not what the formula gives."""
+    ratio, cells = FORMULAS[name], table.columns[name]
+    if isinstance(table, WindowTable) and types is None:
+        whole = table.whole
+        if len({kind is list for kind in {*map(type, whole.columns[ratio.divisor])} - {NoneType}}) < 2:
+            numbers = table.find(Numbers, dict[str, Numbers])
+            rows = table.find((name, "cells"), lambda: _find_other_cells(whole, name, None, numbers))
+            return table.select(rows)
+    computed = compute_column(table.columns, ratio, types, read)
+    return [] if computed == cells else [row for row, cell in enumerate(cells) if computed[row] != cell]
+
+
+def _find_other_lists(
+    table: ColumnTable, name: str, pivots: Mapping[str, Pivot], read: dict[str, Numbers]
+) -> list[int]:
     """Return the rows of lists that are not the quotients of other lists, without making those lists."""
-    other = {*own.exceptions, *divisors.exceptions}
-    no_values: list[Any] = [None] * len(dividends[0])
-    pairs = ((sent, divisors.lists.get(kind, {})) for kind, sent in own.lists.items())
-    for sent, divided in {(id(sent), id(divided)): (sent, divided) for sent, divided in pairs}.values():
-        quotients, odd = divide_fields(dividends, divided, times)
-        other.update(odd)
-        for name in sent.keys() | quotients.keys():
-            texts, computed = sent.get(name, no_values), quotients.get(name, no_values)
+    own, divisor = pivots[name], FORMULAS[name].divisor
+    other = {*own.exceptions, *pivots[divisor].exceptions}
+    if isinstance(table, WindowTable):
+        of_whole = {item: table.computed[item] for item in (name, divisor)}
+        if all(item is not None and not item.exceptions for item in of_whole.values()):
+            numbers = table.find(Numbers, dict[str, Numbers])
+            whole = table.find((name, "lists"), lambda: [*_compare_lists(table.whole, name, of_whole, numbers)])
+            return sorted(other.union(*(table.select(rows) for kinds, rows in whole if kinds & own.lists.keys())))
+    return sorted(other.union(*(rows for _, rows in _compare_lists(table, name, pivots, read))))
+
+
+def _compare_lists(
+    table: ColumnTable, name: str, pivots: Mapping[str, Pivot], read: dict[str, Numbers]
+) -> Iterator[tuple[set[str], set[int]]]:
+    """Yield types that have the same lists, and the rows of these that are not the quotients of other lists."""
+    ratio, own, kinds = FORMULAS[name], pivots[name].lists, dict[tuple[int, int], set[str]]()
+    divisors, dividends = pivots[ratio.divisor].lists, read_once(table.columns, ratio.dividend, read)
+    no_values: list[Any] = [None] * table.rows
+    for kind, sent in own.items():
+        kinds.setdefault((id(sent), id(divisors.get(kind))), set()).add(kind)
+    for group in kinds.values():
+        kind = next(iter(group))
+        sent, (quotients, other) = own[kind], divide_fields(dividends, divisors.get(kind, {}), ratio.times)
+        for item in sent.keys() | quotients.keys():
+            texts, computed = sent.get(item, no_values), quotients.get(item, no_values)
             if computed != texts:
                 other.update(row for row, cell in enumerate(texts) if cell != computed[row])
-    return sorted(other)
+        yield group, other
 
 
 def _list_types(cells: Sequence[Any]) -> list[str] | None:

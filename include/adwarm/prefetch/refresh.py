@@ -20,6 +20,7 @@ from functools import cached_property
 
 from sqlalchemy import Connection
 
+from adwarm.compression.document import WindowTable
 from adwarm.fetch_plan import (
     REPORT_ROWS,
     FetchPlan,
@@ -63,7 +64,6 @@ from adwarm.store.partition_rows import (
     hash_in_order,
     in_order,
     pack_table,
-    take_window,
     to_table,
 )
 from adwarm.store.partitions import PartitionState
@@ -344,7 +344,7 @@ class AccountRefresh:
     def _build_ready(self) -> dict[EntryKey, Published]:
         """Build the entries whose days and summary are complete. A window within another one shares its rows."""
         built: dict[EntryKey, Published] = {}
-        covered, table = None, ColumnTable(0, {})
+        covered, table = None, WindowTable.of(ColumnTable(0, {}))
         for entry_key, key in sorted(self._remaining.items(), key=lambda item: -len(item[0].window)):
             window = entry_key.window
             summary = self._summary(window) if len(window) > 1 else None
@@ -353,8 +353,9 @@ class AccountRefresh:
             query = EntryQuery(key, entry_key, self.spec, self.account)
             provenance = Provenance(self.fetcher.source.name, self.fetcher.api_version, self._fetched_at())
             if covered is None or window.since not in covered or window.until not in covered:
-                covered, table = window, daily_table(self.context.objects, self._states, window, self._written)
-            daily = take_window(table, window)
+                rows_of_days = daily_table(self.context.objects, self._states, window, self._written)
+                covered, table = window, WindowTable.of(rows_of_days)
+            daily = table.take(window)
             entry, sealed = build_entry(self.context, query, self._states, summary, provenance, daily=daily)
             rows = sum(self._states[day].rows for day in window.days() if day in self._states)
             built[entry_key] = Published(entry, sealed, rows, provenance.built_at)

@@ -6,7 +6,6 @@ values of the report's breakdowns.
 
 import hashlib
 import io
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -257,17 +256,6 @@ def daily_table(
         numbers = [number for number, day in enumerate(table.columns["date_start"]) if day in days]
         tables.append(table if len(numbers) == table.rows else table.take(numbers))
     return _sorted_table(ColumnTable.concatenate(tables))
-
-
-def take_window(table: ColumnTable, window: Window) -> ColumnTable:
-    """Return the rows of a window from the `daily_table` of one that covers it, equal to its own `daily_table`."""
-    days = table.columns.get("date_start", [])
-    chosen = slice(bisect_left(days, str(window.since)), bisect_right(days, str(window.until)))
-    rows = len(days[chosen])
-    if rows == table.rows:
-        return table
-    columns = {name: values[chosen] for name, values in table.columns.items()}
-    return ColumnTable(rows, {name: values for name, values in columns.items() if values.count(None) < rows})
 
 
 def daily_texts(

@@ -1,5 +1,8 @@
 """Columns that follow from others are stored as formulas where that pays, and every cell comes back as it was sent."""
 
+from dataclasses import replace
+from datetime import date, timedelta
+from itertools import product
 from typing import Any
 
 import orjson
@@ -7,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression.document import Shape, encode_document, find_derived_columns, render_shape
+from adwarm.compression.document import Shape, WindowTable, encode_document, find_derived_columns, render_shape
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import ColumnTable, Row
+from adwarm.model import ColumnTable, Row, Window
 from adwarm_client.derived_columns import FORMULAS, compute_column
 from adwarm_client.document import CONTENT_TYPE, decode_document
 
@@ -55,6 +58,20 @@ def test_any_ratios_come_back(rows: list[Row]) -> None:
     assert decode_document(raw, CONTENT_TYPE) == document
     body = orjson.loads(render_shape(raw, Shape.ROWS))
     assert orjson.dumps(body["daily"], option=orjson.OPT_SORT_KEYS) == orjson.dumps(rows, option=orjson.OPT_SORT_KEYS)
+
+
+@given(st.one_of(TABLE, st.tuples(TABLE, TABLE).map(lambda parts: [*parts[0], *parts[1]])), st.integers(1, 4))
+def test_a_window_of_a_longer_one_is_written_as_by_itself(rows: list[Row], rows_per_day: int) -> None:
+    """Documents of all windows within one are byte for byte those of their own rows, whatever the cells are."""
+    first = date(2026, 11, 1)
+    days = [first + timedelta(days=number // rows_per_day) for number in range(len(rows))]
+    dated = [{**row, "date_start": str(day)} for row, day in zip(rows, days, strict=True)]
+    whole = WindowTable.of(ColumnTable.from_rows(dated))
+    for since, until in [(first, max(days, default=first)), *product([*dict.fromkeys(days)], repeat=2)]:
+        if since <= until:
+            document = make_document([row for row in dated if str(since) <= row["date_start"] <= str(until)])
+            nested = replace(document, daily=whole.take(Window(since, until)))
+            assert encode_document(nested) == encode_document(document)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 
 from adwarm.compression import CONTENT_TYPE, decode_envelope, decompress, unpack_document
+from adwarm.compression.document import WindowTable
 from adwarm.fetch_plan import RefetchSchedule
 from adwarm.foundation.errors import Corrupt, NotFound, Transient
 from adwarm.model import Account, ColumnTable, EntryKey, Priority, QuerySpec, ReportKey, Row, Window
@@ -22,7 +23,7 @@ from adwarm.prefetch.entry_builder import (
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, ObjectStore, entries, open_engine
-from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, daily_table, pack_rows, take_window
+from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, daily_table, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm_client.document import QueryFields, Summary
 from tests.support.stored_damage import store_bomb
@@ -87,9 +88,10 @@ def test_a_window_is_taken_from_a_wider_one(objects: ObjectStore) -> None:
         WIDE.since: replace(_states(objects, days[0])[WIDE.since], object_hash=objects.put(_odd(WIDE.since)))
     }
     del states[WIDE.until]
-    wide = daily_table(objects, states, WIDE)
+    wide = WindowTable.of(daily_table(objects, states, WIDE))
     for window in (WIDE, WEEK, *days):
-        assert take_window(wide, window) == daily_table(objects, states, window)
+        taken = wide.take(window)
+        assert ColumnTable(taken.rows, taken.columns) == daily_table(objects, states, window)
 
 
 def _odd(day: date) -> bytes:
