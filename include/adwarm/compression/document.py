@@ -128,7 +128,7 @@ class WindowTable(ColumnTable):
         """Return the rows of the longest window, as `daily_table` returns them."""
         return cls(table.rows, table.columns, table)
 
-    def take(self, window: Window) -> "WindowTable":
+    def take_window(self, window: Window) -> "WindowTable":
         """Return the rows of a window within this one, equal to its own `daily_table`."""
         days = self.whole.columns.get("date_start", [])
         start, stop = bisect_left(days, str(window.since)), bisect_right(days, str(window.until))

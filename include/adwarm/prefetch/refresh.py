@@ -355,7 +355,7 @@ class AccountRefresh:
             if covered is None or window.since not in covered or window.until not in covered:
                 rows_of_days = daily_table(self.context.objects, self._states, window, self._written)
                 covered, table = window, WindowTable.of(rows_of_days)
-            daily = table.take(window)
+            daily = table.take_window(window)
             entry, sealed = build_entry(self.context, query, self._states, summary, provenance, daily=daily)
             rows = sum(self._states[day].rows for day in window.days() if day in self._states)
             built[entry_key] = Published(entry, sealed, rows, provenance.built_at)

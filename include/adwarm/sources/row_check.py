@@ -317,11 +317,10 @@ def _values(values: Collection[Any], depth: int = 0) -> str | None:
 
 def _texts(values: Collection[str]) -> str | None:
     lines = "\n".join(values)
-    lowered = lines.lower()
-    if lines.isascii() and not ("\0" in lines or "nan" in lowered or "inf" in lowered):
-        if max(map(len, values), default=0) <= MAX_TEXT:
-            return None  # nearly every column, at once
-    return _each(_value, values)
+    may_be_odd = not lines.isascii() or any(part in lines.lower() for part in ("\0", "nan", "inf"))
+    if may_be_odd or max(map(len, values), default=0) > MAX_TEXT:
+        return _each(_value, values)
+    return None  # nearly every column, at once
 
 
 def _value(value: Any) -> str | None:

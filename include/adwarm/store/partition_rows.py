@@ -194,9 +194,7 @@ def _group_key(row: Row) -> tuple[str, ...]:
 
 def without_duplicates(rows: Iterable[Row], identity: Sequence[str]) -> list[Row]:
     """Return one row per identity; of duplicates the last one wins."""
-    rows = list(rows)
-    columns = ([row.get(name) for row in rows] for name in ("date_start", "date_stop", *identity))
-    return list(dict(zip(zip(*columns, strict=True), rows, strict=True)).values())  # by `row_key`
+    return list({row_key(row, identity): row for row in rows}.values())
 
 
 def check_not_emptied(account_id: str, rows_before: int, rows_now: int) -> None:

@@ -70,7 +70,7 @@ def test_a_window_of_a_longer_one_is_written_as_by_itself(rows: list[Row], rows_
     for since, until in [(first, max(days, default=first)), *product([*dict.fromkeys(days)], repeat=2)]:
         if since <= until:
             document = make_document([row for row in dated if str(since) <= row["date_start"] <= str(until)])
-            nested = replace(document, daily=whole.take(Window(since, until)))
+            nested = replace(document, daily=whole.take_window(Window(since, until)))
             assert encode_document(nested) == encode_document(document)
 
 

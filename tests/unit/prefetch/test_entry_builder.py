@@ -90,7 +90,7 @@ def test_a_window_is_taken_from_a_wider_one(objects: ObjectStore) -> None:
     del states[WIDE.until]
     wide = WindowTable.of(daily_table(objects, states, WIDE))
     for window in (WIDE, WEEK, *days):
-        taken = wide.take(window)
+        taken = wide.take_window(window)
         assert ColumnTable(taken.rows, taken.columns) == daily_table(objects, states, window)
 
 

@@ -241,7 +241,7 @@ class GraphTransport:
     def _first(self) -> tuple[requests.PreparedRequest, dict[str, Any]]:
         """A GET that others are copies of: it takes a third of a call to prepare each anew."""
         request = self._http.prepare_request(requests.Request("GET", self._url))
-        return request, self._http.merge_environment_settings(str(request.url), {}, None, None, None)
+        return request, {**self._http.merge_environment_settings(str(request.url), {}, None, None, None)}
 
     def _parse_response(self, received: _Received, caller: CallContext) -> GraphResponse:
         body = self._decoded(received, caller)
