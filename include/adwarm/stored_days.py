@@ -13,10 +13,11 @@ from sqlalchemy import make_url
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.home import absolute_path
 from adwarm.foundation.wording import format_count, format_part
-from adwarm.model import ColumnTable, QuerySpec, Window, normalize_account_id
+from adwarm.model import ColumnTable, QuerySpec, Window
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import Context, partitions
+from adwarm.store.accounts import find_id
 from adwarm.store.partition_rows import daily_table
 from adwarm.store.partitions import PartitionState
 from adwarm_client import NotReady, ReportWarning
@@ -62,7 +63,7 @@ def load_days(
     context = context or Runtime().context
     spec = context.settings.spec(report)
     window = Window(_to_date(since), _to_date(until))
-    ids = dict.fromkeys(map(normalize_account_id, [accounts] if isinstance(accounts, str) else accounts))
+    ids = dict.fromkeys(find_id(context, text) for text in ([accounts] if isinstance(accounts, str) else accounts))
     states = {name: partitions.list_states(context.engine, name, spec.hash, window) for name in ids}
     missing = {name: lacks for name in ids if (lacks := _find_missing(states[name], window))}
     if missing:

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 from adwarm_client.date_ranges import validate_date_range
-from adwarm_client.keys import normalize_account_id
+from adwarm_client.keys import check_account_id
 
 T = TypeVar("T")
-_CHECKS: dict[str, Callable[[str], str]] = {"accounts": normalize_account_id, "date_ranges": validate_date_range}
+_CHECKS: dict[str, Callable[[str], str]] = {"accounts": check_account_id, "date_ranges": validate_date_range}
 """What checks each line of a param, before any task of the run does something."""
 _SHOWN = 60
 log = logging.getLogger(__name__)

@@ -97,7 +97,7 @@ class Product:
             created_at=now,
         )
         access_tokens.insert_token(runtime.engine, token, made.secret_hash)
-        accounts.add_named(runtime.engine, ACCOUNTS, runtime.settings.default_zone, now)
+        accounts.add_named(runtime.context, ACCOUNTS, now)
         runtime.engine.dispose()
         self._token_ids[made.text] = made.id
         return made.text

@@ -18,6 +18,7 @@ import orjson
 from adwarm_client.column_table import ColumnTable
 from adwarm_client.derived_columns import BY, Numbers, Ratio, compute_column, divide_fields, divide_lists, read_once
 from adwarm_client.errors import Corrupt
+from adwarm_client.keys import spell_account_id
 
 FORMAT_VERSION: Final = 3
 CONTENT_TYPE: Final = f"application/vnd.adwarm.report+json;version={FORMAT_VERSION}"
@@ -128,7 +129,8 @@ def decode_document(raw: bytes, content_type: str) -> Document:
         header, summary = msgspec.convert(body, Header), body["summary"]
         if body["format_version"] != FORMAT_VERSION:
             raise Corrupt(f"the document is not of version {FORMAT_VERSION} as its content type says; fetch it again")
-        return Document(header, None if summary is None else _read_summary(summary), _read_table(body["daily"]))
+        daily = _read_table(body["daily"], header.account_id)
+        return Document(header, None if summary is None else _read_summary(summary, header.account_id), daily)
     except (
         orjson.JSONDecodeError,
         msgspec.ValidationError,
@@ -158,16 +160,24 @@ def check_content_type(content_type: str) -> None:
         )
 
 
-def _read_summary(fields: Mapping[str, Any]) -> Summary:
+def name_account(columns: dict[str, list[Any]], account_id: str) -> dict[str, list[Any]]:
+    """Return columns that name the account as adwarm does; the platform may leave out its `act_`."""
+    spelled = spell_account_id(account_id)
+    if len(spelled) == 1 or "account_id" not in columns:
+        return columns
+    return {**columns, "account_id": [account_id if name in spelled else name for name in columns["account_id"]]}
+
+
+def _read_summary(fields: Mapping[str, Any], account_id: str) -> Summary:
     return Summary(
-        _read_table(fields),
+        _read_table(fields, account_id),
         fetched_at=msgspec.convert(fields["fetched_at"], datetime),
         versions=msgspec.convert(fields["versions"], int),
         missing=msgspec.convert(fields["missing"], str | None),
     )
 
 
-def _read_table(fields: Mapping[str, Any]) -> ColumnTable:
+def _read_table(fields: Mapping[str, Any], account_id: str) -> ColumnTable:
     rows = fields["rows"]
     if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
         raise TypeError("the number of rows is not a number")
@@ -177,7 +187,8 @@ def _read_table(fields: Mapping[str, Any]) -> ColumnTable:
     derived = {
         name: _read_derived(column, stored, columns, read) for name, column in stored.items() if _is_derived(column)
     }
-    return ColumnTable(rows, {name: derived[name] if name in derived else columns[name] for name in stored})
+    in_order = {name: derived[name] if name in derived else columns[name] for name in stored}
+    return ColumnTable(rows, name_account(in_order, account_id))
 
 
 def _is_derived(column: Any) -> bool:

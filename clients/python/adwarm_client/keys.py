@@ -1,6 +1,7 @@
 """What a dashboard opens, who opens it, and how urgent it is."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
@@ -16,15 +17,13 @@ _REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 def find_account_id(text: str) -> str | None:
-    """Return the canonical account id, as `normalize_account_id` does; None for a text that is not valid."""
-    account = text.strip()
-    if not _ACCOUNT.fullmatch(account):
-        return None
-    return f"act_{account}" if _META_DIGITS.fullmatch(account) else account
+    """Return the account id in a text, as it is written there; None for a text that is none."""
+    account_id = text.strip()
+    return account_id if _ACCOUNT.fullmatch(account_id) else None
 
 
-def normalize_account_id(text: str) -> str:
-    """Return the canonical account id: what its platform calls the account; `act_` and the digits of one of Meta's.
+def check_account_id(text: str) -> str:
+    """Return the account id in a text, as it is written there.
 
     An id begins with a letter or digit, then come letters, digits and `._:-`. Ids that differ in case are two accounts.
     `all` is none, since it stands for every account.
@@ -41,10 +40,29 @@ def normalize_account_id(text: str) -> str:
     return account_id
 
 
+def normalize_account_id(text: str, stored: Container[str] = (), *, is_meta: bool = True) -> str:
+    """Return the canonical id of the account that a text means: what its platform calls it.
+
+    Bare digits are the account with this id in `stored`, else one of Meta's: `act_` and the digits.
+
+    Args:
+        is_meta: whether bare digits are one of Meta's that `stored` lacks.
+
+    Raises:
+        BadRequest: `text` is not a valid account id.
+    """
+    account_id = check_account_id(text)
+    of_meta = f"act_{account_id}"
+    if not _META_DIGITS.fullmatch(account_id) or account_id in stored:
+        return account_id
+    return of_meta if is_meta or of_meta in stored else account_id
+
+
 def spell_account_id(account_id: str) -> list[str]:
-    """Return how a table may write a canonical account id: one of Meta's with `act_` and without it."""
+    """Return how a table may write a canonical account id: one of Meta's without `act_` and with it."""
     digits = account_id.removeprefix("act_")
-    return [digits, account_id] if _META_DIGITS.fullmatch(digits) else [account_id]
+    is_meta = digits != account_id and _META_DIGITS.fullmatch(digits)
+    return [digits, account_id] if is_meta else [account_id]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,7 +70,7 @@ class ReportKey:
     """What a dashboard opens: an account, a date range and a report.
 
     Attributes:
-        account_id: as `normalize_account_id` returns it.
+        account_id: as the server has it; bare digits are what `normalize_account_id` says.
         date_range: a preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.
         report: name of the query in the settings.
     """
@@ -70,7 +88,7 @@ class ReportKey:
         """
         if not _REPORT.fullmatch(report):
             raise BadRequest(f"report {report[:60]!r} is not a valid name; use lower-case letters, digits and _")
-        return cls(normalize_account_id(account), validate_date_range(date_range.strip()), report)
+        return cls(check_account_id(account), validate_date_range(date_range.strip()), report)
 
     def __str__(self) -> str:
         suffix = "" if self.report == "default" else f" [{self.report}]"

@@ -4,7 +4,6 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from adwarm_client.column_table import ColumnTable
-from adwarm_client.keys import normalize_account_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +46,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 def to_frame(table: ColumnTable) -> "pd.DataFrame":
     """Return rows as a DataFrame: days as timestamps, counts as whole numbers, amounts and ratios as floats.
 
-    Ids and names are text, account ids such as `act_1234`. A field that adwarm does not know is a number where each of
+    Ids and names are text. A field that adwarm does not know is a number where each of
     its values is one, and as it was stored otherwise.
 
     Raises:
@@ -66,8 +65,6 @@ def to_frame(table: ColumnTable) -> "pd.DataFrame":
             frame[name] = pd.to_numeric(frame[name]).round().astype("Int64")
         elif name in AMOUNT_FIELDS:
             frame[name] = pd.to_numeric(frame[name]).astype("float64")
-        elif name == "account_id":
-            frame[name] = [value and normalize_account_id(value) for value in table.columns[name]]
         elif not name.endswith(TEXT_SUFFIXES) and all(map(_is_number_or_missing, table.columns[name])):
             frame[name] = pd.to_numeric(frame[name])
     return frame

@@ -121,9 +121,9 @@ class ValueEncoder(dict[Any, int]):
         return self._encoder.to_arrow(codes)
 
 
-def account_encoder(default: str | None = None) -> ValueEncoder:
+def account_encoder(default: str | None = None, normalize: Callable[[str], str] = normalize_account_id) -> ValueEncoder:
     """Return an encoder of account ids; one that a table wrote as `1234.0` or `1.234E+3` is understood when exact."""
-    return ValueEncoder(_checked(lambda text: normalize_account_id(_undo_number(text))), default)
+    return ValueEncoder(_checked(lambda text: normalize(_undo_number(text))), default)
 
 
 def date_range_encoder(read: Callable[[str], str], default: str | None = None) -> ValueEncoder:

@@ -20,7 +20,7 @@ from adwarm.foundation.arrow_arrays import (
     to_python_values,
 )
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import PRESETS
+from adwarm.model import PRESETS, normalize_account_id
 from adwarm.settings import Settings
 from adwarm_client.date_ranges import validate_date_range
 
@@ -126,9 +126,16 @@ class EventBuilder:
 
     Args:
         with_request_ids: whether the events are in `EVENT_WITH_ID_SCHEMA`.
+        normalize: returns the canonical id of an account.
     """
 
-    def __init__(self, settings: Settings, *, with_request_ids: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        normalize: Callable[[str], str] = normalize_account_id,
+        *,
+        with_request_ids: bool = False,
+    ) -> None:
         self.max_timestamp: int | None = None
         self._with_request_ids = with_request_ids
         log = settings.access_log
@@ -136,7 +143,7 @@ class EventBuilder:
         self._uses_row_zones = log.timestamp_zone is None
         defaults = log.constants
         self._encoders: dict[str, ValueEncoder] = {
-            "account_id": dictionary_columns.account_encoder(defaults.get("account_id")),
+            "account_id": dictionary_columns.account_encoder(defaults.get("account_id"), normalize),
             "date_range": dictionary_columns.date_range_encoder(
                 date_range_reader(log.date_ranges), defaults.get("date_range")
             ),

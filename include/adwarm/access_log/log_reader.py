@@ -4,9 +4,10 @@ All reading goes through `LogReader.read_file`. A line, row or file that cannot 
 network or disk raises.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,6 +42,7 @@ from adwarm.foundation.arrow_arrays import (
 )
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.model import normalize_account_id
 from adwarm.settings import AccessLogSettings, Settings
 
 _CLOCK_SLACK = 366 * 86_400
@@ -61,6 +63,7 @@ class LogReader:
 
     Args:
         with_request_ids: whether the events also hold the ids of their requests, in `EVENT_WITH_ID_SCHEMA`.
+        stored: the accounts that exist; bare digits are one of these, see `normalize_account_id`.
 
     Attributes:
         unreadable: paths of files that could not be read to their end.
@@ -70,15 +73,21 @@ class LogReader:
     """
 
     def __init__(
-        self, settings: Settings, quarantine: Quarantine | None = None, *, with_request_ids: bool = False
+        self,
+        settings: Settings,
+        quarantine: Quarantine | None = None,
+        stored: Container[str] = (),
+        *,
+        with_request_ids: bool = False,
     ) -> None:
         self.quarantine = quarantine if quarantine is not None else Quarantine()
         self.unreadable: set[str] = set()
         log = settings.access_log
+        normalize = partial(normalize_account_id, stored=stored, is_meta=settings.source.has_meta_ids)
         self._layout = columnar.ParquetLayout.from_settings(log, with_request_ids=with_request_ids)
         self._mapping = self._layout.mapping
-        self._events = EventBuilder(settings, with_request_ids=with_request_ids)
-        self._rules = OpenRules(log, self.quarantine.ignore)
+        self._events = EventBuilder(settings, normalize, with_request_ids=with_request_ids)
+        self._rules = OpenRules(log, self.quarantine.ignore, normalize)
         self._has_conditions = bool(log.where)
         elsewhere = {*log.constants, *self._mapping.given}
         if self._mapping.reads_paths:

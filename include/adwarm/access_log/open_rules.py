@@ -9,7 +9,6 @@ from adwarm.access_log.column_mapping import WHERE
 from adwarm.access_log.events import date_range_reader
 from adwarm.access_log.web_requests import Columns
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import normalize_account_id
 from adwarm.settings import AccessLogSettings
 
 _SETTING = "ADWARM_ACCESS_LOG__ACCOUNTS"
@@ -22,14 +21,17 @@ class OpenRules:
 
     Args:
         ignore: is called for each row that is left out, with the id that the table of accounts lacks.
+        normalize: returns the canonical id of an account.
 
     Raises:
         BadRequest: the table of accounts cannot be read, or holds what is not an account or range.
     """
 
-    def __init__(self, settings: AccessLogSettings, ignore: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, settings: AccessLogSettings, ignore: Callable[[str | None], None], normalize: Callable[[str], str]
+    ) -> None:
         self._where = {WHERE + column: frozenset(values) for column, values in settings.where.items()}
-        self._accounts = _load_table(settings)
+        self._accounts = _load_table(settings, normalize)
         self._ignore = ignore
 
     @property
@@ -75,7 +77,7 @@ def to_text(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _load_table(settings: AccessLogSettings) -> Table:
+def _load_table(settings: AccessLogSettings, normalize: Callable[[str], str]) -> Table:
     given = settings.accounts
     if not given:
         return {}
@@ -84,7 +86,7 @@ def _load_table(settings: AccessLogSettings) -> Table:
     table = {}
     for name, words in lines.items():
         try:
-            account, date_range = normalize_account_id(words[0]), " ".join(words[1:])
+            account, date_range = normalize(words[0]), " ".join(words[1:])
             table[name.strip()] = (account, read(date_range) if date_range else None)
         except (BadRequest, IndexError) as error:
             raise BadRequest(f"{_SETTING}: {name[:60]!r} needs an account, and perhaps a range: {error}") from None

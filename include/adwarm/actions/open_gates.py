@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from adwarm.actions.audit import ActionServices, Doer, audited, require_reason
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.gate import Gate, Rule
-from adwarm.model import Scope, ScopeKind, normalize_account_id
-from adwarm.store import denials
+from adwarm.model import Scope, ScopeKind
+from adwarm.store import Context, accounts, denials
 from adwarm.store.action_events import clean_text
 from adwarm.store.gates import list_closed
 from adwarm.store.switches import DEFAULTS, SWITCH, Switch, SwitchState, set_switch
@@ -88,7 +88,7 @@ def open_gates(services: ActionServices, doer: Doer, scope: str, why: str = "") 
         BadRequest: `scope` is not the name of a scope, or it is a switch and there is no reason.
     """
     with audited(services, doer, "open_gate", scope, {"why": why}) as action:
-        scope = parse_scope(scope)
+        scope = parse_scope(services.context, scope)
         gates = list_gates(services, scope)
         ended = [describe_gate(gate) for gate in gates] + _forget_fields(services, scope)
         action.arguments["ended"] = ended
@@ -124,7 +124,7 @@ def _open(services: ActionServices, doer: Doer, gates: Sequence[Gate], why: str)
     denials.lift(engine, {str(gate.account_id) for gate in gates if gate.rule is Rule.DENIAL})
 
 
-def parse_scope(name: str) -> str:
+def parse_scope(context: Context, name: str) -> str:
     """Return the scope that somebody names; the id of an account may lack its `act_`.
 
     Raises:
@@ -136,7 +136,7 @@ def parse_scope(name: str) -> str:
         raise BadRequest(
             f"{name[:80]!r} is not a scope; `adwarm gate list` lists those that are held back, such as account:act_1"
         )
-    return f"{kind}:{normalize_account_id(rest)}" if kind == ScopeKind.ACCOUNT else name
+    return f"{kind}:{accounts.find_id(context, rest)}" if kind == ScopeKind.ACCOUNT else name
 
 
 def turn_switch(services: ActionServices, doer: Doer, name: Switch, why: str, *, is_on: bool) -> str:

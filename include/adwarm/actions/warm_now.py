@@ -17,8 +17,7 @@ from adwarm.foundation.errors import BadRequest, NotFound, Refused
 from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Priority, ReportKey, TokenScope
 from adwarm.planning.store_view import StoreView
-from adwarm.settings import Settings
-from adwarm.store import accounts, requests, warms
+from adwarm.store import Context, accounts, requests, warms
 
 MAX_KEYS: Final = 200
 """The most reports of one action."""
@@ -57,26 +56,27 @@ class RequestResult:
         return "; ".join(parts)
 
 
-def parse_keys(settings: Settings, accounts: str, date_ranges: str, report: str = "default") -> list[ReportKey]:
+def parse_keys(context: Context, names: str, date_ranges: str, report: str = "default") -> list[ReportKey]:
     """Return the report keys of a form: every account with every date range, each once.
 
     Args:
-        accounts: account ids, separated by spaces, commas or lines.
+        names: account ids, separated by spaces, commas or lines.
         date_ranges: presets or `YYYY-MM-DD..YYYY-MM-DD`, separated likewise.
 
     Raises:
         BadRequest: a part is missing or not valid, or there are more than `MAX_KEYS` keys.
     """
-    names, ranges = split_names(accounts), split_names(date_ranges)
-    if not names or not ranges:
+    ids, ranges = split_names(names), split_names(date_ranges)
+    if not ids or not ranges:
         raise BadRequest("name at least one account, such as act_1234, and one date range, such as last_7d")
-    if len(names) * len(ranges) > MAX_KEYS:
+    if len(ids) * len(ranges) > MAX_KEYS:
         raise BadRequest(
-            f"{len(names):,} accounts with {format_count(len(ranges), 'date range')} are more than {MAX_KEYS} reports; "
+            f"{len(ids):,} accounts with {format_count(len(ranges), 'date range')} are more than {MAX_KEYS} reports; "
             "name fewer at a time, or create a strategy for them"
         )
-    settings.spec(report)
-    return list(dict.fromkeys(ReportKey.parse(name, each, report) for name in names for each in ranges))
+    context.settings.spec(report)
+    found = [accounts.find_id(context, text) for text in ids]
+    return list(dict.fromkeys(ReportKey.parse(name, each, report) for name in found for each in ranges))
 
 
 def warm_now(
@@ -149,8 +149,7 @@ def _require_known(services: ActionServices, keys: Sequence[ReportKey]) -> None:
 
 def name_accounts(services: ActionServices, keys: Sequence[ReportKey]) -> None:
     """Store the accounts of reports that somebody names."""
-    context, ids = services.context, [key.account_id for key in keys]
-    accounts.add_named(context.engine, ids, context.settings.default_zone, services.clock.now())
+    accounts.add_named(services.context, [key.account_id for key in keys], services.clock.now())
 
 
 def describe_keys(keys: Sequence[ReportKey]) -> str:

@@ -46,15 +46,14 @@ def list_accounts(
     A star marks what was set by hand. `--json` also has currency, holiday country, and when discovery last saw it.
     """
     from adwarm.foundation.errors import BadRequest
-    from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.sources.factory import find_noun
     from adwarm.store import accounts as account_table
 
     if status is not None and status not in _STATUSES:
         raise BadRequest(f"--status {status[:40]!r} is not one of {', '.join(_STATUSES)}")
-    ids = {normalize_account_id(text) for text in accounts or ()}
     runtime = Runtime()
+    ids = {account_table.find_id(runtime.context, text) for text in accounts or ()}
     stored = account_table.list_records(runtime.engine, runtime.clock.now())
     records = [
         record
@@ -169,11 +168,9 @@ def set_account(
     the forecast after its next daily training; no log is read again. The choice of a log applies to what is read from
     then on.
     """
-    from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import accounts as account_table
 
-    account_id = normalize_account_id(account)
     given = {
         "reader-zone": reader_zone,
         "holiday-country": holiday_country,
@@ -183,6 +180,7 @@ def set_account(
     }
     values = _collect_values(given, clear or ())
     runtime = Runtime()
+    account_id = account_table.find_id(runtime.context, account)
     account_table.set_by_user(runtime.engine, account_id, values)
     record = account_table.list_records(runtime.engine, runtime.clock.now())[account_id]
     fields = _record_fields(record)

@@ -76,7 +76,7 @@ def run(
     names = "named" if accounts else "none named: every active account"
     typer.echo(f"{format_count(len(chosen), 'account')}, {names}", err=True)
     typer.echo(f"estimate: {_estimate(runtime, chosen, window, report)}", err=True)
-    add_named(runtime.engine, split_commas(accounts), runtime.settings.default_zone, runtime.clock.now())
+    add_named(runtime.context, split_commas(accounts), runtime.clock.now())
     engine = runtime.prefetch_engine()
     result = run_backfill(engine, chosen, window, report=report, write=write_to_stderr)
     fields = result.to_dict()
@@ -105,7 +105,7 @@ def _select_accounts(runtime: "Runtime", names: Sequence[str] | None, report: st
     from adwarm.store import accounts
 
     settings = runtime.settings
-    chosen = accounts.list_selected(runtime.engine, split_commas(names), runtime.clock.now(), settings.default_zone)
+    chosen = accounts.list_selected(runtime.context, split_commas(names), runtime.clock.now())
     refused = {}
     for connection in sorted({account.connection for account in chosen}):
         try:

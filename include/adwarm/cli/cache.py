@@ -43,12 +43,13 @@ def list_entries(
     from adwarm.model import ReportKey
     from adwarm.runtime import Runtime
 
-    if account is not None and date_range is not None:
-        _print_key(ReportKey.parse(account, date_range, report), as_json=as_json)
+    runtime = Runtime()
+    account_id = _find_account(runtime, account)
+    if account_id is not None and date_range is not None:
+        _print_key(runtime, ReportKey.parse(account_id, date_range, report), as_json=as_json)
         return
 
-    runtime = Runtime()
-    stored = list_stored(runtime.context, runtime.clock.now(), _parse_account(account))
+    stored = list_stored(runtime.context, runtime.clock.now(), account_id)
     shown = sorted(stored, key=lambda item: item.entry.fetched_at, reverse=True)[:limit]
     size, limit_bytes = sum(item.entry.stored_bytes for item in stored), runtime.settings.cache.max_bytes
     if as_json:
@@ -60,13 +61,11 @@ def list_entries(
     print_table(title + more, _COLUMNS, [_row(item) for item in shown], "nothing is stored yet")
 
 
-def _print_key(key: "ReportKey", *, as_json: bool) -> None:
+def _print_key(runtime: "Runtime", key: "ReportKey", *, as_json: bool) -> None:
     """Print everything that is known about the entries of one report key, the one that answers it now first."""
     from adwarm.maintenance.eviction import find_evictions, list_stored
     from adwarm.model import resolve_key
-    from adwarm.runtime import Runtime
 
-    runtime = Runtime()
     now, spec = runtime.clock.now(), runtime.settings.spec(key.report)
     current = resolve_key(key, runtime.reader.get_account(key.account_id), spec, now)
     everything = list_stored(runtime.context, now)
@@ -121,7 +120,7 @@ def purge(
     runtime = Runtime()
     now = runtime.clock.now()
     stored = list_stored(runtime.context, now)
-    account_id = _parse_account(account)
+    account_id = _find_account(runtime, account)
     chosen = {item.entry.key: item for item in stored if _is_chosen(item, account_id, date_range)}
     if expired:
         chosen = {key: item for key, item in chosen.items() if not item.entry.is_fresh(now)}
@@ -150,10 +149,10 @@ def _delete(runtime: "Runtime", evictions: "list[Eviction]", conditions: dict[st
     return result
 
 
-def _parse_account(account: str | None) -> str | None:
-    from adwarm.model import normalize_account_id
+def _find_account(runtime: "Runtime", account: str | None) -> str | None:
+    from adwarm.store.accounts import find_id
 
-    return None if account is None else normalize_account_id(account)
+    return None if account is None else find_id(runtime.context, account)
 
 
 def _is_chosen(item: "StoredEntry", account_id: str | None, date_range: str | None) -> bool:

@@ -172,8 +172,8 @@ def errors(
     With --alerts, those without a recent error are resolved first.
     """
     from adwarm.foundation.errors import BadRequest
-    from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
+    from adwarm.store.accounts import find_id
     from adwarm.store.error_events import ErrorFilter
 
     if alerts:
@@ -185,12 +185,13 @@ def errors(
         raise BadRequest("--open goes with --alerts")
     if counts not in (None, *_PERIODS):
         raise BadRequest(f"--counts {counts[:20]!r} is not known; write hour or day")
+    runtime = Runtime()
     error_filter = ErrorFilter(
-        account_id=normalize_account_id(account) if account else None,
+        account_id=find_id(runtime.context, account) if account else None,
         kind=kind,
         since=parse_timestamp(since, "--since") if since else None,
     )
-    log = Runtime().errors
+    log = runtime.errors
     if counts is None:
         _print_errors(list(log.list_recent(limit, error_filter)), limit, as_json=as_json)
     else:

@@ -114,13 +114,13 @@ def _parse_statuses(texts: Sequence[str] | None) -> set[str]:
 
 def _select(account: str, ad: str | None, as_of: date | None, statuses: set[str]) -> _Selection:
     """Return the scores to show."""
-    from adwarm.model import Account, normalize_account_id
+    from adwarm.model import Account
     from adwarm.runtime import Runtime
     from adwarm.store import accounts
     from adwarm.store.scores import find_newest_day, list_day
 
     runtime = Runtime()
-    account_id = normalize_account_id(account)
+    account_id = accounts.find_id(runtime.context, account)
     stored = accounts.get(runtime.engine, account_id)
     day = find_newest_day(runtime.engine, account_id, as_of)
     if day is None:
@@ -324,11 +324,11 @@ def _documents(runtime: "Runtime", items: "Sequence[StoredScore]") -> list[dict[
 def _score(account: str, day: date | None, *, as_json: bool) -> None:
     """Score an account from its stored days; exits with 1 when it cannot be scored."""
     from adwarm.fatigue.account_scores import score_accounts
-    from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
-    from adwarm.store import partitions
+    from adwarm.store import accounts, partitions
 
-    runtime, account_id = Runtime(), normalize_account_id(account)
+    runtime = Runtime()
+    account_id = accounts.find_id(runtime.context, account)
     stored = partitions.find_newest_complete_days(runtime.engine, [account_id], runtime.settings.spec("default").hash)
     day = day or stored.get(account_id)
     result = (

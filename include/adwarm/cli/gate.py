@@ -52,7 +52,7 @@ def open_scopes(
 
     services = Runtime().action_services
     opened = []
-    for scope in map(parse_scope, scopes):
+    for scope in [parse_scope(services.context, name) for name in scopes]:
         gates = [gate.to_dict() for gate in list_gates(services, scope)]
         opened.append({"scope": scope, "ended": gates, "detail": open_gates(services, get_doer(), scope, why)})
         if not as_json:

@@ -49,10 +49,11 @@ def get(
     from adwarm.model import Actor, ReportKey
     from adwarm.runtime import Runtime
     from adwarm.serving.read_chain import require_entry
+    from adwarm.store.accounts import find_id
 
     chosen_shape, chosen_table = _parse_shape(shape, as_json), parse_table(table)
     runtime = Runtime(clock=clock_at(at))
-    key = ReportKey.parse(account, date_range, report)
+    key = ReportKey.parse(find_id(runtime.context, account), date_range, report)
     if fetch:
         from adwarm.actions.warm_now import name_accounts
 

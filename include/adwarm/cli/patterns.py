@@ -67,17 +67,16 @@ def patterns(
 
     With a log, count its opens by report and hour of the reader's week; all days count and nothing is stored.
     """
-    from adwarm.model import ALL_ACCOUNTS, normalize_account_id
-
-    account_id = ALL_ACCOUNTS if account is None else normalize_account_id(account)
     if log is None:
         if out is not None:
             raise BadRequest("--out writes the counts of a log; name the log, as in `adwarm patterns LOG --out FILE`")
-        _print_profile(_load_profiles(days), account_id, limit, {}, as_json=as_json)
+        profiles = _load_profiles(days)
+        _print_profile(profiles, profiles.find_account(account), limit, {}, as_json=as_json)
     else:
         if days is not None:
             raise BadRequest("--days looks back from the stored log; a log that is named is counted whole")
         profiles, counts = _profile_log(log, out)
+        account_id = profiles.find_account(account)
         reports = _describe_reports(counts, account_id, limit)
         reports["written_to"] = None if out is None else str(out)
         _print_profile(profiles, account_id, limit, reports, as_json=as_json)

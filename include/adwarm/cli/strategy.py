@@ -152,9 +152,9 @@ def set_strategies(
     definitions = _read_toml(file)
     runtime = Runtime()
     at = runtime.clock.now()
-    changes = check_changes(runtime.engine, runtime.settings, definitions, at)
+    changes = check_changes(runtime.context, definitions, at)
     if not dry_run:
-        apply_changes(runtime.engine, runtime.settings, changes, at)
+        apply_changes(runtime.context, changes, at)
     _, reports, _ = _load(runtime)
     others = [name for name in reports if name not in definitions]
     if as_json:

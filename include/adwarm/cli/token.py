@@ -52,7 +52,7 @@ def create(
     `read` returns what is stored. `enqueue` also requests what is missing or old. `admin` also shows the state of the
     whole system, and reads every account.
     """
-    from adwarm.model import AccessToken, normalize_account_id
+    from adwarm.model import AccessToken
     from adwarm.runtime import Runtime
     from adwarm.serving.tokens import make_token
     from adwarm.store import access_tokens, accounts
@@ -64,7 +64,7 @@ def create(
         id=new.id,
         name=_check_name(name),
         scopes=_parse_scopes(scope),
-        accounts=frozenset(map(normalize_account_id, account)) if account else None,
+        accounts=frozenset(accounts.find_id(runtime.context, text) for text in account) if account else None,
         **_parse_actor(actor),
         highest_priority=_parse_priority(priority),
         daily_new_keys=-(-fetches // _FETCHES_PER_NEW_KEY),
@@ -75,7 +75,7 @@ def create(
     )
     _check_consistent(token)
     access_tokens.insert_token(runtime.engine, token, new.secret_hash)
-    accounts.add_named(runtime.engine, token.accounts or (), runtime.settings.default_zone, now)
+    accounts.add_named(runtime.context, token.accounts or (), now)
     if as_json:
         print_json({"token": new.text, **token_fields(token, now)})
         return

@@ -65,25 +65,30 @@ def warm(
         return
     if why:
         raise BadRequest("--why goes with --failed")
-    keys = _parse_keys(accounts or (), split_commas(date_ranges), report)
+    runtime = Runtime(clock=clock_at(at))
+    keys = _parse_keys(runtime, accounts or (), split_commas(date_ranges), report)
     chosen = parse_option(Priority.parse, priority or ("normal" if queue else "low"))
     if queue:
         if at:
             raise BadRequest("--at goes with a fetch now; leave it out, or leave out --queue")
         queue_reports(keys, chosen, as_json=as_json)
     else:
-        _print_result(_fetch(Runtime(clock=clock_at(at)), keys, chosen), as_json=as_json)
+        _print_result(_fetch(runtime, keys, chosen), as_json=as_json)
 
 
-def _parse_keys(accounts: "Sequence[str]", date_ranges: "Sequence[str]", report: str) -> "list[ReportKey]":
+def _parse_keys(
+    runtime: "Runtime", accounts: "Sequence[str]", date_ranges: "Sequence[str]", report: str
+) -> "list[ReportKey]":
     from adwarm.foundation.errors import BadRequest
     from adwarm.model import ReportKey
+    from adwarm.store.accounts import find_id
 
     if not accounts:
         raise BadRequest("name an account, such as act_1234; or --failed")
     if not date_ranges:
         raise BadRequest("--range names no date range; write one such as yesterday")
-    return list(dict.fromkeys(ReportKey.parse(account, name, report) for account in accounts for name in date_ranges))
+    ids = [find_id(runtime.context, account) for account in accounts]
+    return list(dict.fromkeys(ReportKey.parse(account, name, report) for account in ids for name in date_ranges))
 
 
 def _print_result(result: "BatchResult", *, as_json: bool) -> None:

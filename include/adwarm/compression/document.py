@@ -48,6 +48,7 @@ from adwarm_client.document import (
     Header,
     Summary,
     decode_document,
+    name_account,
 )
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ _JSON_COLUMN: Final = {b"adwarm.encoding": b"json"}
 
 def encode_document(document: Document) -> bytes:
     """Return the bytes of a document, whose content type is `CONTENT_TYPE`."""
-    summary = document.summary
+    summary, account_id = document.summary, document.header.account_id
     return orjson.dumps({
         "format_version": FORMAT_VERSION,
         **header_fields(document.header),
-        "summary": None if summary is None else {**summary_fields(summary), **_table_fields(summary.table)},
-        "daily": _table_fields(document.daily),
+        "summary": None if summary is None else {**summary_fields(summary), **_table_fields(summary.table, account_id)},
+        "daily": _table_fields(document.daily, account_id),
     })
 
 
@@ -158,9 +159,9 @@ def _pivot(table: ColumnTable, name: str) -> Pivot | None:
     return whole.cut(table.start, table.start + table.rows) or pivot(table.columns[name])
 
 
-def _table_fields(table: ColumnTable) -> dict[str, Any]:
+def _table_fields(table: ColumnTable, account_id: str) -> dict[str, Any]:
     pivots = {name: own for name in table.columns if (own := _pivot(table, name)) is not None}
-    columns: dict[str, Any] = table.columns | find_derived_columns(table, pivots)
+    columns: dict[str, Any] = name_account(table.columns, account_id) | find_derived_columns(table, pivots)
     for name, own in pivots.items():
         if columns[name] is table.columns[name]:  # it does not follow from others
             columns[name] = own.to_json(table.columns[name])

@@ -16,7 +16,7 @@ from adwarm.compression.stored_bytes import verify_bytes, verify_document
 from adwarm.forecast.snapshot import read_snapshot
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError, Transient
 from adwarm.foundation.redaction import redact
-from adwarm.model import ColumnTable, EntryKey, ReportKey, Snapshot, find_account_id
+from adwarm.model import ColumnTable, EntryKey, ReportKey, Snapshot, spell_account_id
 from adwarm.store import Context, aggregates, entries, partitions, read_transaction, snapshots
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import read_partition_table
@@ -160,8 +160,9 @@ def _check_document(document: Document, key: EntryKey) -> None:
 
 def _check_account(table: ColumnTable, account_ids: set[str]) -> None:
     """Check that rows which name their account name one of these."""
+    spelled = {name for account_id in account_ids for name in spell_account_id(account_id)}
     for value in set(table.columns.get("account_id", ())):
-        if value is not None and find_account_id(str(value)) not in account_ids:
+        if value is not None and value not in spelled:
             raise Corrupt("it holds rows of another account")
 
 

@@ -46,7 +46,15 @@ from adwarm.model.warm import (
 )
 from adwarm_client.column_table import ColumnTable, Row
 from adwarm_client.date_ranges import PRESETS, Window
-from adwarm_client.keys import Actor, Priority, ReportKey, find_account_id, normalize_account_id, spell_account_id
+from adwarm_client.keys import (
+    Actor,
+    Priority,
+    ReportKey,
+    check_account_id,
+    find_account_id,
+    normalize_account_id,
+    spell_account_id,
+)
 
 __all__ = [
     "ALL_ACCOUNTS",
@@ -93,6 +101,7 @@ __all__ = [
     "WarmStatus",
     "WarmUse",
     "Window",
+    "check_account_id",
     "expires_at",
     "find_account_id",
     "find_cause",

@@ -15,7 +15,7 @@ from adwarm.foundation.arrow_arrays import system_memory_pool
 from adwarm.foundation.background_iterator import iterate_in_background
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.local_time import WEEK_HOURS
-from adwarm.model import ALL_ACCOUNTS, WEEKDAYS, normalize_account_id
+from adwarm.model import ALL_ACCOUNTS, WEEKDAYS
 from adwarm.patterns.hour_of_week import format_peaks, format_week
 from adwarm.patterns.open_counts import count_first_opens, count_hours_of_week, load_open_counts
 from adwarm.patterns.pattern_document import list_popular_ranges
@@ -23,7 +23,7 @@ from adwarm.patterns.profile import AccessProfiles, build_profiles
 from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
-from adwarm.store import Context, access_patterns, read_transaction
+from adwarm.store import Context, access_patterns, accounts, read_transaction
 from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour, ProfileSummary, StoredRange
 from adwarm.store.aggregates import find_log_end
 
@@ -94,7 +94,7 @@ def load_patterns(context: Context, account_id: str | None = None) -> pd.DataFra
     Raises:
         BadRequest: the account id is not valid.
     """
-    return _to_frame(PatternHour, access_patterns.list_hours(context.engine, _account(account_id)))
+    return _to_frame(PatternHour, access_patterns.list_hours(context.engine, _find_account(context, account_id)))
 
 
 def load_popular_ranges(context: Context, account_id: str | None = None) -> pd.DataFrame:
@@ -110,7 +110,7 @@ def load_popular_ranges(context: Context, account_id: str | None = None) -> pd.D
     Raises:
         BadRequest: the account id is not valid.
     """
-    rows = access_patterns.list_ranges(context.engine, _account(account_id))
+    rows = access_patterns.list_ranges(context.engine, _find_account(context, account_id))
     return pd.DataFrame(rows, columns=list(StoredRange._fields))
 
 
@@ -127,7 +127,7 @@ def load_access_profiles(context: Context, account_id: str | None = None) -> pd.
     Raises:
         BadRequest: the account id is not valid.
     """
-    return _to_frame(ProfileSummary, access_patterns.list_summaries(context.engine, _account(account_id)))
+    return _to_frame(ProfileSummary, access_patterns.list_summaries(context.engine, _find_account(context, account_id)))
 
 
 def _to_frame(kind: Any, rows: Iterable[Any]) -> pd.DataFrame:
@@ -135,8 +135,8 @@ def _to_frame(kind: Any, rows: Iterable[Any]) -> pd.DataFrame:
     return pd.DataFrame(map(attrgetter(*names), rows), columns=names)
 
 
-def _account(text: str | None) -> str | None:
-    return text if text is None or text == ALL_ACCOUNTS else normalize_account_id(text)
+def _find_account(context: Context, text: str | None) -> str | None:
+    return text if text is None or text == ALL_ACCOUNTS else accounts.find_id(context, text)
 
 
 def _store(engine: Engine, profiles: AccessProfiles, rows: slice, at: datetime) -> None:
@@ -226,8 +226,8 @@ def profile_log(url: str, settings: Settings, account_id: str = ALL_ACCOUNTS) ->
         NotFound: there is no log at `url`, or it has no human open of the account.
         BadRequest: the account id is not valid, or none of the log's files can be read.
     """
-    name = account_id if account_id == ALL_ACCOUNTS else normalize_account_id(account_id)
     profiles = profile_and_count_log(url, settings)[0]
+    name = profiles.find_account(account_id)
     profiles.require(name)
     hours = list_hours(profiles).assign(computed_at=profiles.until)
     return hours[hours["account_id"] == name].reset_index(drop=True)

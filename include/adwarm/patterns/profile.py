@@ -19,7 +19,7 @@ from adwarm.foundation.arrow_arrays import Bools, Floats
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import NotFound
 from adwarm.foundation.local_time import WEEK_HOURS, local_day, local_midnight, zone
-from adwarm.model import ALL_ACCOUNTS
+from adwarm.model import ALL_ACCOUNTS, normalize_account_id
 from adwarm.patterns.open_counts import OpenCounts, hours_of_week
 
 MIN_WEEKS = 3
@@ -138,6 +138,14 @@ class AccessProfiles:
     hours: pd.DataFrame
     accounts: pd.DataFrame
     until: datetime
+
+    def find_account(self, text: str | None) -> str:
+        """Return the id of the account that a text means; `all` without one.
+
+        Raises:
+            BadRequest: the id is not valid.
+        """
+        return normalize_account_id(text, self.accounts.index) if text not in {None, ALL_ACCOUNTS} else ALL_ACCOUNTS
 
     def require(self, account_id: str) -> None:
         """Check that the account was opened.

@@ -17,7 +17,7 @@ from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_some
-from adwarm.model import Priority, ReportKey, WarmReason, Window, normalize_account_id, resolve_window
+from adwarm.model import Priority, ReportKey, WarmReason, Window, resolve_window
 from adwarm.planning.plan import PlanningView, find_expected_keys, select_expected_keys
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation
@@ -109,7 +109,7 @@ def notify_data(
         NotFound: the account is not stored.
         Refused: the token may not cause so many fetches today; nothing is recorded.
     """
-    account_id, window = normalize_account_id(account), parse_days(days)
+    account_id, window = accounts.find_id(context, account), parse_days(days)
     at = utc(arrived_at or now)
     stored = accounts.get(context.engine, account_id)
     if stored is None:

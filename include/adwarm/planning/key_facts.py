@@ -176,7 +176,7 @@ class KeyExplainer:
             BadRequest: a part is not valid.
         """
         read = date_range_reader(self._context.settings.access_log.date_ranges)
-        return ReportKey.parse(account, read(date_range), report)
+        return ReportKey.parse(accounts.find_id(self._context, account), read(date_range), report)
 
     def read_moment(self, account_id: str, text: str, now: datetime) -> datetime:
         """Return the moment in a text, in the zone of the account's readers unless it names an offset."""
@@ -333,8 +333,9 @@ def _describe_strategy(stored: StoredStrategy, key: ReportKey, at: datetime, *, 
     if strategy is None:
         return StrategyState(stored.name, f"is not valid: {stored.problem}", "")
     due = find_latest(strategy.cron, strategy.time_zone, at)
-    excluded = {normalize_account_id(name) for name in strategy.excluded_accounts}
-    named = None if strategy.accounts is None else {normalize_account_id(name) for name in strategy.accounts}
+    own = {key.account_id}
+    excluded = {normalize_account_id(name, own) for name in strategy.excluded_accounts}
+    named = None if strategy.accounts is None else {normalize_account_id(name, own) for name in strategy.accounts}
     reasons = {
         "is disabled": not stored.enabled,
         f"warms the report {strategy.report!r}": strategy.report != key.report,

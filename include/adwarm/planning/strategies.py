@@ -172,7 +172,7 @@ def decide_strategies(
     """
     stop = None if dry_run else find_stop(context.engine)
     chosen = [form, *selection.strategies] if form else selection.strategies
-    add_accounts(context.engine, context.settings, chosen, decided_at)
+    add_accounts(context, chosen, decided_at)
     planner = StrategyPlanner(context, decided_at, run_id)
     summary = StrategyPlanSummary(run_id, problems=dict(selection.problems))
     tasks: list[list[Recommendation]] = []

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import StoredStrategy, Strategy, normalize_account_id
+from adwarm.model import StoredStrategy, Strategy
 from adwarm.planning.strategy_schedule import check_names, load_strategies
-from adwarm.settings import Settings
-from adwarm.store import accounts, write_transaction
+from adwarm.store import Context, accounts, write_transaction
 from adwarm.store.strategies import remove_strategy, save_strategy
 
 FIELDS = tuple(field.name for field in fields(Strategy) if field.name != "name")
@@ -42,9 +42,7 @@ class StrategyChange:
         return "changed" if self.changes else "unchanged"
 
 
-def check_changes(
-    engine: Engine, settings: Settings, definitions: Mapping[str, Mapping[str, Any]], at: datetime
-) -> list[StrategyChange]:
+def check_changes(context: Context, definitions: Mapping[str, Mapping[str, Any]], at: datetime) -> list[StrategyChange]:
     """Return what the definitions change, and write nothing.
 
     Args:
@@ -54,11 +52,11 @@ def check_changes(
     Raises:
         BadRequest: some definition is not valid; the message names each problem.
     """
-    stored = {item.name: item for item in load_strategies(engine, at)}
+    stored = {item.name: item for item in load_strategies(context.engine, at)}
     changes, problems = [], []
     for name, values in definitions.items():
         try:
-            changes.append(_check(name, values, stored.get(name), settings))
+            changes.append(_check(context, name, values, stored.get(name)))
         except BadRequest as error:
             problems.append(str(error))
     if problems:
@@ -66,19 +64,19 @@ def check_changes(
     return changes
 
 
-def apply_changes(engine: Engine, settings: Settings, changes: Sequence[StrategyChange], at: datetime) -> None:
+def apply_changes(context: Context, changes: Sequence[StrategyChange], at: datetime) -> None:
     """Store changes in one transaction, and the accounts that they name; unchanged strategies are left as they are."""
-    with write_transaction(engine) as connection:
+    with write_transaction(context.engine) as connection:
         for change in changes:
             if change.kind != "unchanged":
                 save_strategy(connection, change.strategy, at)
-    add_accounts(engine, settings, [change.strategy for change in changes], at)
+    add_accounts(context, [change.strategy for change in changes], at)
 
 
-def add_accounts(engine: Engine, settings: Settings, strategies: Iterable[Strategy], at: datetime) -> None:
+def add_accounts(context: Context, strategies: Iterable[Strategy], at: datetime) -> None:
     """Store the accounts that strategies name."""
     names = [name for strategy in strategies for name in strategy.accounts or ()]
-    accounts.add_named(engine, names, settings.default_zone, at)
+    accounts.add_named(context, names, at)
 
 
 def remove_strategies(engine: Engine, names: Sequence[str], at: datetime) -> None:
@@ -93,7 +91,7 @@ def remove_strategies(engine: Engine, names: Sequence[str], at: datetime) -> Non
             remove_strategy(connection, name, at)
 
 
-def _check(name: str, values: Mapping[str, Any], stored: StoredStrategy | None, settings: Settings) -> StrategyChange:
+def _check(context: Context, name: str, values: Mapping[str, Any], stored: StoredStrategy | None) -> StrategyChange:
     if unknown := [field for field in values if field not in FIELDS]:
         raise BadRequest(f"strategy {name!r}: there is no field {unknown[0]!r}; the fields are {', '.join(FIELDS)}")
     if stored is None and "date_ranges" not in values:
@@ -102,11 +100,11 @@ def _check(name: str, values: Mapping[str, Any], stored: StoredStrategy | None, 
     if values.get("accounts") == _ALL_ACCOUNTS:  # TOML has no null
         values = {**values, "accounts": None}
     try:
-        strategy = _normalized(msgspec.convert({**before, **values, "name": name}, Strategy))
+        strategy = _normalized(context, msgspec.convert({**before, **values, "name": name}, Strategy))
     except msgspec.ValidationError as error:
         raise BadRequest(f"strategy {name!r}: {error}") from None
     try:
-        settings.spec(strategy.report)
+        context.settings.spec(strategy.report)
     except BadRequest as error:
         raise BadRequest(f"strategy {name!r}: {error}") from None
     after = {field: getattr(strategy, field) for field in FIELDS}
@@ -116,10 +114,11 @@ def _check(name: str, values: Mapping[str, Any], stored: StoredStrategy | None, 
     return StrategyChange(strategy, stored is None, changed)
 
 
-def _normalized(strategy: Strategy) -> Strategy:
+def _normalized(context: Context, strategy: Strategy) -> Strategy:
     """Return the strategy with its accounts in the canonical spelling."""
-    excluded = tuple(map(normalize_account_id, strategy.excluded_accounts))
-    named = strategy.accounts if strategy.accounts is None else tuple(map(normalize_account_id, strategy.accounts))
+    find = partial(accounts.find_id, context)
+    excluded = tuple(map(find, strategy.excluded_accounts))
+    named = strategy.accounts if strategy.accounts is None else tuple(map(find, strategy.accounts))
     return replace(strategy, accounts=named, excluded_accounts=excluded)
 
 

@@ -194,8 +194,8 @@ def expand_keys(strategy: Strategy, view: StoreView) -> list[ReportKey]:
         BadRequest: what was opened lately cannot be read.
     """
     by_id = {account.id: account for account in view.list_accounts()}
-    excluded = {normalize_account_id(text) for text in strategy.excluded_accounts}
-    named = by_id if strategy.accounts is None else {normalize_account_id(text) for text in strategy.accounts}
+    excluded = {normalize_account_id(text, by_id) for text in strategy.excluded_accounts}
+    named = by_id if strategy.accounts is None else {normalize_account_id(text, by_id) for text in strategy.accounts}
     chosen = sorted(name for name in named if name not in excluded)
     active = [name for name in chosen if name not in by_id or by_id[name].status == "active"]
     ranges = dict.fromkeys(strategy.date_ranges)

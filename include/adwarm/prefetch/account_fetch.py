@@ -442,7 +442,7 @@ class AccountFetch:
         """Record the denial of this credential, also for an account that only the caller of this fetch names."""
         context, name, source = self.context, self._account_id, self._fetcher.source
         now = context.clock.now()
-        accounts.add_named(context.engine, [name], context.settings.default_zone, now)
+        accounts.add_named(context.context, [name], now)
         denials.record(context.engine, name, source.connection, credential=source.credential, reason=str(error), at=now)
 
     def _find_with_older_entry(self, indexes: Iterable[int]) -> set[int]:

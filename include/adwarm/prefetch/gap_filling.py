@@ -78,6 +78,7 @@ def fill_gaps(
     """
     if not missing:
         return list(rows)
+    identity = [name for name in identity if name != "account_id"]  # all are of one, which documents name in full
     filled = {row_key(row, identity): row for row in rows}
     for row in older:
         key = row_key(row, identity)

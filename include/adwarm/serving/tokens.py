@@ -36,10 +36,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, DatabaseBusy, Transient
 from adwarm.foundation.redaction import redact, register_secret
-from adwarm.model import AccessToken, Priority, ReportKey, TokenScope, normalize_account_id
+from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.serving.problems import ANSWER_SECONDS, Problem, forbidden, unauthorized, unknown_report
-from adwarm.settings import Settings
-from adwarm.store import access_tokens
+from adwarm.store import Context, access_tokens, accounts
 
 USUAL_RATE = 1_000.0
 """Requests per second and process of a token that has no rate of its own: a fifth of what a core answers."""
@@ -369,30 +368,30 @@ def require_scope(token: AccessToken, scope: TokenScope) -> None:
         )
 
 
-def check_account(token: AccessToken, account: str) -> str:
+def check_account(context: Context, token: AccessToken, account: str) -> str:
     """Return the canonical id of an account that the token may read.
 
-    Nothing is looked up, so that the answer says nothing about accounts outside the token's list.
+    The answer says nothing about accounts outside the token's list.
 
     Raises:
         BadRequest: the id is not valid.
         Problem: 404, the token may not read it; the same as for an unknown account.
     """
-    account_id = normalize_account_id(account)
+    account_id = accounts.find_id(context, account)
     if not token.may_read(account_id):
         raise unknown_report()
     return account_id
 
 
-def check_key(token: AccessToken, account: str, date_range: str, report: str, settings: Settings) -> ReportKey:
+def check_key(context: Context, token: AccessToken, account: str, date_range: str, report: str) -> ReportKey:
     """Return the report key of external input that the token may read.
 
     Raises:
         BadRequest: a part is not valid; the message says which one and what to write.
         Problem: 404, there is no such report, or the token may not read the account.
     """
-    key = ReportKey.parse(account, date_range, report)
-    if key.report not in settings.reports or not token.may_read(key.account_id):
+    key = ReportKey.parse(accounts.find_id(context, account), date_range, report)
+    if key.report not in context.settings.reports or not token.may_read(key.account_id):
         raise unknown_report()
     return key
 

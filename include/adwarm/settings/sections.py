@@ -243,6 +243,10 @@ class FatigueSettings(Section):
     )
 
 
+META_LAYOUTS: Final = frozenset({"plain", "fivetran", "airbyte", "dlt"})
+"""The layouts whose accounts are Meta's."""
+
+
 class SourceSettings(Section):
     """Where insights come from when no Airflow connection is set."""
 
@@ -291,6 +295,11 @@ class SourceSettings(Section):
     currency: str | None = Field(
         None, pattern=r"^[A-Z]{3}$", description="Tables and files: currency; unset: the rows' own currency, or USD."
     )
+
+    @property
+    def has_meta_ids(self) -> bool:
+        """Whether bare digits are the id of an account of Meta's: in all but tables of other platforms."""
+        return self.kind not in {"parquet", "sql"} or self.layout in META_LAYOUTS
 
     @field_validator("day_zone")
     @classmethod

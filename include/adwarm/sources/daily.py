@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest, Corrupt
-from adwarm.model import QuerySpec, Row, Window, normalize_account_id, spell_account_id
+from adwarm.model import QuerySpec, Row, Window, check_account_id, spell_account_id
 from adwarm.sources.formats import (
     ADDITIVE_FIELDS,
     compute_ratios,
@@ -113,7 +113,7 @@ def _read_row(raw: Mapping[str, Any], table_format: TableFormat) -> DailyRow:
         )
     if table_format.platform_column:
         row["account_id"] = f"{format_id(raw[table_format.platform_column])}:{row['account_id']}"
-    row["account_id"] = spell_account_id(normalize_account_id(row["account_id"]))[0]
+    row["account_id"] = spell_account_id(check_account_id(row["account_id"]))[0]
     return DailyRow(
         row,
         figures,

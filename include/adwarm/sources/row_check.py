@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import QuerySpec, Row, find_account_id
+from adwarm.model import QuerySpec, Row, find_account_id, spell_account_id
 from adwarm.model.breakdowns import BREAKDOWNS
 from adwarm.model.keys import row_key
 from adwarm.sources.protocol import FetchUnit, Increment
@@ -143,7 +143,8 @@ def _find_foreign_account(columns: _Columns, account_id: str) -> _FieldFault | N
     ids = _distinct(columns[name])
     if fault := _rule_for(name, True)(ids):
         return name, fault
-    foreign = [value for value in ids if find_account_id(value) != account_id]
+    spelled = spell_account_id(account_id)
+    foreign = [value for value in ids if value not in spelled]
     return (name, f"is {_shown(foreign[0])}: a row of another account than {account_id}") if foreign else None
 
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import Account, QuerySpec, Row, Window, normalize_account_id, spell_account_id
+from adwarm.model import Account, QuerySpec, Row, Window, check_account_id, normalize_account_id, spell_account_id
+from adwarm.settings.sections import META_LAYOUTS
 from adwarm.sources.daily import (
     DailyRow,
     TableFormat,
@@ -169,7 +170,7 @@ class TabularSource(SynchronousSource):
         columns = self._mapping()
         fixed = self._fixed_account(columns)
         values = [(fixed,)] if fixed else self._distinct(self._id_columns(columns), NO_OWNER)
-        ids, problems = _valid_ids(values)
+        ids, problems = self._valid_ids(values)
         details, currencies = self._account_details(fixed), self._currencies(columns, fixed)
         accounts = []
         for account_id in ids:
@@ -200,14 +201,31 @@ class TabularSource(SynchronousSource):
             self._last_read = None
         return page
 
+    def _normalize(self, text: str) -> str:
+        """Return the canonical id of an account of the table; bare digits are Meta's in a table of Meta's only."""
+        return normalize_account_id(text, is_meta=self._layout.name in META_LAYOUTS)
+
     def _fixed_account(self, columns: Mapping[str, str]) -> str | None:
         """Return the account that every row belongs to, where the table has no column for it."""
-        return normalize_account_id(self._constants["account_id"]) if "account_id" not in columns else None
+        return self._normalize(self._constants["account_id"]) if "account_id" not in columns else None
 
     def _id_columns(self, columns: Mapping[str, str]) -> list[str]:
         """Return the table's columns that make an account's id, in its order."""
         names = (self._layout.platform_column, "account_id")
         return [columns[name] for name in names if name and name in columns]
+
+    def _valid_ids(self, values: Iterable[Sequence[Any]]) -> tuple[list[str], list[str]]:
+        """Return the account ids whose parts are in `values`, sorted, and what is wrong with those that are none."""
+        ids: set[str] = set()
+        problems: list[str] = []
+        for parts in values:
+            if any(map(is_absent, parts)):
+                continue
+            try:
+                ids.add(self._normalize(":".join(map(format_id, parts))))
+            except BadRequest as error:
+                problems.append(f"rows are left out: {error}")
+        return sorted(ids), sorted(problems)
 
     def _owner(self, columns: Mapping[str, str], account: str | None) -> Owner:
         """Return what the rows of an account have in the columns of its id; nothing for all rows."""
@@ -239,7 +257,7 @@ class TabularSource(SynchronousSource):
             return {}
         by_account: dict[str, set[str]] = {}
         for *values, currency in self._distinct([*self._id_columns(columns), column], self._owner(columns, account)):
-            for owner_id in [account] if account else _valid_ids([values])[0]:
+            for owner_id in [account] if account else self._valid_ids([values])[0]:
                 if not is_absent(currency):
                     by_account.setdefault(owner_id, set()).add(format_id(currency))
         return by_account
@@ -346,22 +364,8 @@ def _validate_constants(constants: Mapping[str, str]) -> dict[str, str]:
                 f"{name[:40]!r} cannot be a constant; only ids, names and currencies that are not empty can"
             )
     if "account_id" in constants:
-        normalize_account_id(str(constants["account_id"]))
+        check_account_id(str(constants["account_id"]))
     return {name: str(value).strip() for name, value in constants.items()}
-
-
-def _valid_ids(values: Iterable[Sequence[Any]]) -> tuple[list[str], list[str]]:
-    """Return the account ids whose parts are in `values`, sorted, and what is wrong with the values that are none."""
-    ids: set[str] = set()
-    problems: list[str] = []
-    for parts in values:
-        if any(map(is_absent, parts)):
-            continue
-        try:
-            ids.add(normalize_account_id(":".join(map(format_id, parts))))
-        except BadRequest as error:
-            problems.append(f"rows are left out: {error}")
-    return sorted(ids), sorted(problems)
 
 
 def _is_requested(daily: DailyRow, unit: FetchUnit) -> bool:

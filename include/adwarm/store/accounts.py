@@ -36,11 +36,12 @@ from sqlalchemy import (
 
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.gate import Rule
-from adwarm.model import Account, AccountRecord, normalize_account_id
+from adwarm.model import Account, AccountRecord, check_account_id, normalize_account_id
 from adwarm.store import denials
 from adwarm.store.columns import ACCOUNT_ID, UtcDateTime, from_row, key_column, metadata, table_of, to_row, value_column
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 from adwarm.store.gates import table as gate
+from adwarm.store.objects import Context
 
 # One row per ad account.
 table = Table(
@@ -115,7 +116,21 @@ def get_as_of(engine: Engine, account_id: str, at: datetime) -> Account | None:
     return None if row is None else read(row)
 
 
-def list_selected(engine: Engine, selected: Sequence[str], at: datetime, default_zone: str) -> list[Account]:
+def find_id(context: Context, text: str) -> str:
+    """Return the canonical id of the account that somebody names.
+
+    Bare digits are the stored account with this id, else the one of Meta's with these digits; without Meta as the
+    source they stay, unless that one is stored.
+
+    Raises:
+        BadRequest: the id is not valid.
+    """
+    names = [check_account_id(text), normalize_account_id(text)]
+    stored = get_many(context.engine, names) if names[0] != names[1] else ()
+    return normalize_account_id(text, stored, is_meta=context.settings.source.has_meta_ids)
+
+
+def list_selected(context: Context, selected: Sequence[str], at: datetime) -> list[Account]:
     """Return the accounts with the ids `selected`, or all active ones when it is empty.
 
     An account that is not stored yet gets the default zone until the upstream reports its own.
@@ -123,10 +138,10 @@ def list_selected(engine: Engine, selected: Sequence[str], at: datetime, default
     Raises:
         BadRequest: an id is not valid.
     """
-    stored = list_as_of(engine, at)
+    stored, default_zone = list_as_of(context.engine, at), context.settings.default_zone
     if not selected:
         return [account for account in stored.values() if account.status == "active"]
-    ids = [normalize_account_id(text) for text in selected]
+    ids = [find_id(context, text) for text in selected]
     return [stored.get(name) or Account(name, default_zone, default_zone, currency="") for name in ids]
 
 
@@ -206,7 +221,7 @@ def mark_seen(connection: Connection, ids: Sequence[str], at: datetime) -> None:
         connection.execute(update(table).where(some).values(last_seen_at=at))
 
 
-def add_named(engine: Engine, ids: Iterable[str], default_zone: str, at: datetime) -> None:
+def add_named(context: Context, ids: Iterable[str], at: datetime) -> None:
     """Store accounts that somebody names, in the default zone until the upstream returns theirs.
 
     Accounts that are stored already do not change.
@@ -214,11 +229,11 @@ def add_named(engine: Engine, ids: Iterable[str], default_zone: str, at: datetim
     Raises:
         BadRequest: an id is not valid.
     """
-    names = dict.fromkeys(map(normalize_account_id, ids))
-    stored = get_many(engine, list(names))
+    names = dict.fromkeys(find_id(context, text) for text in ids)
+    stored = get_many(context.engine, list(names))
     if new := {name: "" for name in names if name not in stored}:
-        with write_transaction(engine) as connection:
-            add_logged(connection, new, default_zone, at)
+        with write_transaction(context.engine) as connection:
+            add_logged(connection, new, context.settings.default_zone, at)
 
 
 def add_logged(connection: Connection, zones: Mapping[str, str], default_zone: str, at: datetime) -> None:

@@ -41,7 +41,6 @@ class ScoreFatigueOperator(BaseOperator):
         from datetime import date
 
         from adwarm.fatigue.account_scores import score_accounts
-        from adwarm.model import normalize_account_id
         from adwarm.store import accounts as account_table
         from adwarm_airflow.params import parse_param
         from adwarm_airflow.task_context import open_runtime
@@ -52,7 +51,7 @@ class ScoreFatigueOperator(BaseOperator):
         ids = (
             list(account_table.get_many(runtime.engine))
             if self.accounts is None
-            else [normalize_account_id(text) for text in self.accounts]
+            else [account_table.find_id(runtime.context, text) for text in self.accounts]
         )
         day = parse_param(date.fromisoformat, self.as_of)
         result = score_accounts(runtime.context, [(name, day) for name in ids], runtime.clock.now(), runtime.pipeline)

@@ -51,13 +51,16 @@ class KeysWarmSensor(BaseSensorOperator):
         from adwarm.foundation.wording import format_some
         from adwarm.model import ReportKey
         from adwarm.serving import list_cold
+        from adwarm.store.accounts import find_id
         from adwarm_airflow.task_context import open_runtime
 
         del context
-        keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]
+        runtime = open_runtime()
+        ids = [find_id(runtime.context, text) for text in self.accounts]
+        keys = [ReportKey.parse(account, name, self.report) for account in ids for name in self.date_ranges]
         if not keys or not 0 < self.min_share <= 1:
             raise BadRequest("KeysWarmSensor needs an account and a date range, and a min_share above 0 and up to 1")
-        cold = list_cold(open_runtime().reader, keys)
+        cold = list_cold(runtime.reader, keys)
         warm = len(keys) - len(cold)
         names = [str(key) for key in cold]
         self.log.info("%d of %d reports are warm; not yet: %s", warm, len(keys), format_some(names, 3))

@@ -76,14 +76,13 @@ class PrefetchInsightsOperator(BaseOperator):
 
     def prepare_attempt(self, context: Context, *, by_human: bool) -> None:
         """Prepare an attempt: lift the denials of the accounts when a human cleared the task."""
-        from adwarm.model import normalize_account_id
-        from adwarm.store import denials
+        from adwarm.store import accounts, denials
         from adwarm_airflow.task_context import open_runtime
 
         del context
         if by_human:
             runtime = open_runtime()
-            denials.lift(runtime.engine, [normalize_account_id(text) for text in self.accounts])
+            denials.lift(runtime.engine, [accounts.find_id(runtime.context, text) for text in self.accounts])
 
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; Airflow calls this again after each deferral."""
@@ -181,10 +180,11 @@ class PrefetchInsightsOperator(BaseOperator):
         from adwarm_airflow.task_context import open_runtime
 
         del context
-        keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]
         priority = parse_param(Priority.parse, self.priority)
         runtime = open_runtime(conn_id=self.conn_id)
-        accounts.add_named(runtime.engine, self.accounts, runtime.settings.default_zone, runtime.clock.now())
+        ids = [accounts.find_id(runtime.context, text) for text in self.accounts]
+        keys = [ReportKey.parse(account, name, self.report) for account in ids for name in self.date_ranges]
+        accounts.add_named(runtime.context, ids, runtime.clock.now())
         engine = runtime.prefetch_engine()
         with ProgressLog(len(keys), self.log.log) as progress:
             return engine.run(

@@ -60,9 +60,9 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     account_ids = get_lines_param(context["params"], "accounts")
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
-    accounts.add_named(runtime.engine, account_ids, runtime.settings.default_zone, now)
+    accounts.add_named(runtime.context, account_ids, now)
     closing = {item.id for item in StoreView(runtime.context, now).list_closing()}
-    selected = accounts.list_selected(runtime.engine, account_ids, now, runtime.settings.default_zone)
+    selected = accounts.list_selected(runtime.context, account_ids, now)
     chosen = [item for item in selected if item.id in closing]
     log.info("%s", describe_selection([item.id for item in chosen], is_named=bool(account_ids)))
     pairs = [(item, each) for each in days for item in chosen if local_day(now, item.data_zone) > each]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, NotFound, Permanent
 from adwarm.foundation.wording import format_count, format_some
-from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
+from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies
 from adwarm.planning.strategy_schedule import (
     StrategySelection,
@@ -27,7 +27,7 @@ from adwarm.prefetch.outcome_texts import describe_denied, describe_left_out
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
-from adwarm.store import denials, jobs, partitions, quarantine, scores, warms
+from adwarm.store import accounts, denials, jobs, partitions, quarantine, scores, warms
 from adwarm.store.switches import find_stop
 from adwarm_airflow.assets import DAY_COMPLETE, SCORES, announce, announce_if, withhold
 from adwarm_airflow.params import get_lines_param, get_window_param
@@ -90,7 +90,7 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not dry_run and (stop := find_stop(runtime.engine)):
         skip_task(stop)
     form = _strategy_from_form(context["params"])
-    form_accounts = [normalize_account_id(text) for text in (form and form.accounts) or ()]
+    form_accounts = [accounts.find_id(runtime.context, text) for text in (form and form.accounts) or ()]
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
         denials.lift(runtime.engine, form_accounts)

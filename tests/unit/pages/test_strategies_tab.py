@@ -12,8 +12,8 @@ from tests.unit.pages.conftest import START, Page
 
 def _make(page: Page, name: str, **values: Any) -> None:
     definition = {name: {"date_ranges": ["yesterday"], **values}}
-    changes = check_changes(page.runtime.engine, page.runtime.settings, definition, START)
-    apply_changes(page.runtime.engine, page.runtime.settings, changes, START)
+    changes = check_changes(page.runtime.context, definition, START)
+    apply_changes(page.runtime.context, changes, START)
 
 
 def test_the_list_shows_schedule_use_and_actions(page: Page) -> None:

@@ -92,7 +92,7 @@ def test_accounts_that_do_not_exist_are_not_warmed(learned: Engine, objects: Obj
         connection.execute(delete(accounts.table).where(accounts.table.c.id == "act_2"))
     decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
     assert [row[0] for row in _stored(learned)] == ["act_1", "act_3"]
-    accounts.add_named(learned, ["act_2"], "UTC", NINE)
+    accounts.add_named(_context(learned, objects), ["act_2"], NINE)
     decide(_context(learned, objects), NINE, f"{RUN}2", Mode.LIVE)
     assert [row[0] for row in _stored(learned, f"{RUN}2")] == ["act_1", "act_2", "act_3"]
 

@@ -334,12 +334,7 @@ def test_a_strategy_that_includes_the_key_is_named(world: World) -> None:
         "disabled": {"date_ranges": ["today"], "enabled": False},
         "opened": {"date_ranges": ["today"], "opened_only": True},
     }
-    apply_changes(
-        world.engine,
-        world.context.settings,
-        check_changes(world.engine, world.context.settings, definitions, NINE),
-        NINE,
-    )
+    apply_changes(world.context, check_changes(world.context, definitions, NINE), NINE)
     step = next(item for item in world.explain(NINE).steps if item.name == "strategies")
     reasons = {"names other accounts", "excludes the account", "is disabled", "warms last_7d"}
     assert reasons <= set(step.facts.values())
@@ -347,9 +342,7 @@ def test_a_strategy_that_includes_the_key_is_named(world: World) -> None:
     step = next(item for item in world.explain(NINE, never).steps if item.name == "strategies")
     assert step.facts["opened"] == "warms only what was opened in the 30 days before"
     kept = {"keep": {"date_ranges": ["today"], "max_calls_per_hour": 1, "accounts": ["act_1", "act_2"]}}
-    apply_changes(
-        world.engine, world.context.settings, check_changes(world.engine, world.context.settings, kept, NINE), NINE
-    )
+    apply_changes(world.context, check_changes(world.context, kept, NINE), NINE)
     selection = select_named(world.engine, ["keep"], NINE)
     decide_strategies(world.context, selection, NINE, "adwarm_strategy_warming/s1")
     cut = ReportKey("act_2", "today")

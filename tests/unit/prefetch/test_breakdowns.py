@@ -20,7 +20,7 @@ from adwarm.prefetch.backfill import estimate, find_missing_spans, run_backfill
 from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import Increment
 from tests.unit.prefetch.conftest import PlatformHarness
-from tests.unit.prefetch.test_levels import WEEK, Stage, sums
+from tests.unit.prefetch.test_levels import WEEK, Stage, rows_of, sums
 
 PLACEMENT = ("publisher_platform", "platform_position")
 REPORT = "divided"
@@ -101,7 +101,7 @@ def test_groups_of_a_split_request_add_up(divide: MakeDivision, level: str, brea
     document = stage.answer(REPORT, WEEK)
     assert (document.header.complete, document.header.missing) == (True, None)
     assert document.header.query.fields[-len(breakdowns) :] == breakdowns
-    whole = document.window_table.to_rows()
+    whole = rows_of(document.window_table)
     assert stage.in_order(whole) == stage.own_rows(increment=Increment.RANGE)
     stage.check_sums(whole, increment=Increment.RANGE)
 
@@ -149,8 +149,8 @@ def test_actions_by_device_are_stored_as_they_come(divide: MakeDivision) -> None
     stage.fetch()
     assert stage.rows() == stage.own_rows()
     document = stage.answer(REPORT, WEEK)
-    assert stage.in_order(document.daily.to_rows()) == stage.own_rows()
-    assert stage.in_order(document.window_table.to_rows()) == stage.own_rows(increment=Increment.RANGE)
+    assert stage.in_order(rows_of(document.daily)) == stage.own_rows()
+    assert stage.in_order(rows_of(document.window_table)) == stage.own_rows(increment=Increment.RANGE)
     devices = {item["action_device"] for row in stage.rows() for item in row.get("actions", ())}
     assert len(devices) == 3
     plain = stage.truth("campaign", WEEK, Increment.DAY)

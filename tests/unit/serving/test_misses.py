@@ -134,7 +134,7 @@ def test_a_new_account_may_be_requested_within_a_second(harness: MissHarness) ->
     """A process that has just answered 404 for it reads the account again a second later."""
     with pytest.raises(Problem):
         harness.fetch(key(999))
-    accounts.add_named(harness.engine, ["act_999"], "UTC", NOW)
+    accounts.save(harness.engine, [Account("act_999")], NOW)
     harness.loop.now += 1
     assert harness.fetch(key(999)).request_id
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -22,7 +23,7 @@ from adwarm.serving import tokens
 from adwarm.serving.problems import Problem
 from adwarm.serving.tokens import ID_READS_PER_SECOND, TokenAuthenticator, check_key, make_token
 from adwarm.settings import Settings
-from adwarm.store import access_tokens
+from adwarm.store import Context, ObjectStore, access_tokens
 from tests.unit.conftest import SQLITE_ONLY
 
 T = TypeVar("T")
@@ -632,14 +633,15 @@ def test_the_rights_of_a_token_survive_storage(engine: Engine, clock: VirtualClo
     assert again.token == replace(token, revoked_at=now)
 
 
-def test_a_key_names_a_report_of_the_settings_and_an_account_of_the_token() -> None:
+def test_a_key_names_a_report_of_the_settings_and_an_account_of_the_token(engine: Engine, tmp_path: Path) -> None:
     """Anything else is the same problem, so that nobody learns which accounts exist."""
     read = frozenset({TokenScope.READ})
     token = AccessToken(
         id="a", name="t", scopes=read, accounts=frozenset({"act_1"}), created_at=datetime(2026, 11, 25, tzinfo=UTC)
     )
-    assert check_key(token, "act_1", "last_7d", "default", Settings()) == ReportKey("act_1", "last_7d")
+    context = Context(engine, ObjectStore(str(tmp_path)), Settings(home=tmp_path))
+    assert check_key(context, token, "act_1", "last_7d", "default") == ReportKey("act_1", "last_7d")
     for account, report in (("act_1", "other"), ("act_2", "default")):
         with pytest.raises(Problem) as raised:
-            check_key(token, account, "last_7d", report, Settings())
+            check_key(context, token, account, "last_7d", report)
         assert raised.value.status == 404

@@ -4,13 +4,15 @@ import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account
-from adwarm.store import accounts, denials, write_transaction
+from adwarm.settings import Settings
+from adwarm.store import Context, ObjectStore, accounts, denials, write_transaction
 
 ROOTS = [Path(__file__).parents[3] / name for name in ("include/adwarm", "plugins", "dags", "dev")]
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -26,25 +28,56 @@ def test_saving_replaces_everything_but_the_reader_zone(engine: Engine) -> None:
     assert accounts.get(engine, "act_1") == Account("act_1", "Europe/Rome", "Asia/Tokyo", "EUR", "main", "active")
 
 
+def _context(engine: Engine, folder: Path, **settings: Any) -> Context:
+    return Context(engine, ObjectStore(str(folder)), Settings(home=folder, **settings))
+
+
 def _log(engine: Engine, **zones: str) -> None:
     with write_transaction(engine) as connection:
         accounts.add_logged(connection, zones, "UTC", AT)
 
 
-def test_a_name_or_an_open_replaces_nothing(engine: Engine) -> None:
+def test_a_name_or_an_open_replaces_nothing(engine: Engine, tmp_path: Path) -> None:
     """A stored account does not change when the log opens it, nor when somebody names it."""
     accounts.save(engine, [TOLD], AT)
     _log(engine, act_1="Asia/Tokyo")
-    accounts.add_named(engine, ["1"], "Asia/Tokyo", AT)
+    accounts.add_named(_context(engine, tmp_path), ["1"], AT)
     assert accounts.get(engine, "act_1") == TOLD
 
 
-def test_somebody_names_an_account(engine: Engine) -> None:
+def test_somebody_names_an_account(engine: Engine, tmp_path: Path) -> None:
     """It exists from then on, in the default zone; a call with an id that is not valid adds none."""
-    accounts.add_named(engine, ["act_7", "7"], "Europe/Rome", AT)
+    context = _context(engine, tmp_path, default_zone="Europe/Rome")
+    accounts.add_named(context, ["act_7", "7"], AT)
     with pytest.raises(BadRequest, match="account id '/x'"):
-        accounts.add_named(engine, ["act_8", "/x"], "Europe/Rome", AT)
+        accounts.add_named(context, ["act_8", "/x"], AT)
     assert accounts.get_many(engine) == {"act_7": Account("act_7", "Europe/Rome", "Europe/Rome", currency="")}
+
+
+@pytest.mark.parametrize(
+    ("layout", "stored", "expected"),
+    [
+        ("fivetran", [], "act_12"),
+        ("fivetran", ["act_12"], "act_12"),
+        ("fivetran", ["12"], "12"),
+        ("fivetran", ["12", "act_12"], "12"),
+        ("ad_reporting", [], "12"),
+        ("ad_reporting", ["act_12"], "act_12"),
+        ("ad_reporting", ["12", "act_12"], "12"),
+    ],
+)
+def test_bare_digits_are_the_stored_account(
+    engine: Engine, tmp_path: Path, layout: str, stored: list[str], expected: str
+) -> None:
+    """An account of another platform may be called by digits; else they are those of Meta's where it is read."""
+    context = _context(engine, tmp_path, source={"kind": "sql", "layout": layout})
+    accounts.save(engine, [Account(name) for name in stored], AT)
+    assert accounts.find_id(context, " 12 ") == expected
+    assert accounts.find_id(context, expected) == expected
+    assert accounts.find_id(context, "act_12") == "act_12"
+    accounts.add_named(context, ["12"], AT)
+    assert set(accounts.get_many(engine)) == {*stored, expected}
+    assert [item.id for item in accounts.list_selected(context, ["12"], AT)] == [expected]
 
 
 def test_only_three_causes_make_an_account() -> None:
@@ -110,7 +143,7 @@ def test_a_guessed_reader_zone_gives_way_to_the_data_zone(engine: Engine) -> Non
     assert accounts.get(engine, "act_1") == TOLD
 
 
-def test_what_the_user_sets_outranks_the_upstream(engine: Engine) -> None:
+def test_what_the_user_sets_outranks_the_upstream(engine: Engine, tmp_path: Path) -> None:
     """It survives what the upstream saves later, and clearing it shows the upstream's values again."""
     accounts.save(engine, [TOLD, Account("act_2")], AT)
     values = {"user_reader_zone": "Asia/Tokyo", "user_status": "closed", "user_connection": "mine"}
@@ -118,7 +151,7 @@ def test_what_the_user_sets_outranks_the_upstream(engine: Engine) -> None:
     accounts.save(engine, [TOLD], AT)
     expected = Account("act_1", "Europe/Rome", "Asia/Tokyo", "EUR", "mine", "closed")
     assert accounts.get(engine, "act_1") == accounts.list_as_of(engine, AT)["act_1"] == expected
-    assert accounts.list_selected(engine, [], AT, "UTC") == [Account("act_2")]
+    assert accounts.list_selected(_context(engine, tmp_path), [], AT) == [Account("act_2")]
     assert accounts.get_user_zones(engine) == {"act_1": "Asia/Tokyo"}
     assert accounts.get_holiday_countries(engine) == {"act_1": "JP"}
     record = accounts.list_records(engine, AT)["act_1"]

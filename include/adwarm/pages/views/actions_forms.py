@@ -18,7 +18,7 @@ from adwarm.actions.warm_now import (
     warm_now,
 )
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import normalize_account_id
+from adwarm.model import check_account_id
 from adwarm.pages.access import Permission
 from adwarm.pages.tab import Form, InvalidField, Redirect, TileRequest, check_field
 from adwarm.store.switches import Switch
@@ -43,18 +43,18 @@ def _warm_now(request: TileRequest) -> Redirect:
     services, fields = request.services.actions, request.fields
     accounts, ranges = fields.get("accounts", ""), _join_ranges(fields)
     for each in split_names(accounts):
-        check_field("accounts", normalize_account_id, each)
+        check_field("accounts", check_account_id, each)
     for each in split_names(ranges):
         check_field("more_ranges", validate_date_range, each)
     if accounts.strip() and not ranges.strip():
         raise InvalidField("choose a date range", "date_ranges")
-    keys = parse_keys(services.context.settings, accounts, ranges, fields.get("report") or "default")
+    keys = parse_keys(services.context, accounts, ranges, fields.get("report") or "default")
     result, action_id = warm_now(services, _doer(request), keys, why=_read_reason(request))
     return Redirect(request.link(_TO, action=action_id), str(result))
 
 
 def _open_gate(request: TileRequest) -> Redirect:
-    scope, why = parse_scope(request.fields.get("scope", "")), _read_reason(request)
+    scope, why = parse_scope(request.services.context, request.fields.get("scope", "")), _read_reason(request)
     return Redirect(_TO, open_gates(request.services.actions, _doer(request), scope, why))
 
 

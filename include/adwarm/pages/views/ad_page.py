@@ -17,7 +17,7 @@ from adwarm.fatigue.recommendation import (
 from adwarm.fatigue.score import CRITICAL_FROM, WARNING_FROM
 from adwarm.fatigue.score_block import RECENT_DAYS
 from adwarm.foundation.errors import AdwarmError, BadRequest
-from adwarm.model import FatigueScore, Window, normalize_account_id
+from adwarm.model import FatigueScore, Window
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.fatigue_tab import COLORS, MEANINGS, describe_driver, link_ad, list_components
 from adwarm.store import accounts, creatives
@@ -182,7 +182,7 @@ def _read_ad(request: TileRequest) -> tuple[str, str]:
     account, ad = request.get("account"), request.get("ad")
     if not account or not ad:
         raise BadRequest("no ad is chosen; open one from the tab Fatigue")
-    return normalize_account_id(account), ad.replace("\0", "")
+    return accounts.find_id(request.services.context, account), ad.replace("\0", "")
 
 
 def _fill_days(days: list[date]) -> list[date]:

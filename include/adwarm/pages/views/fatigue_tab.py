@@ -12,12 +12,13 @@ from adwarm.fatigue.recommendation import (
 from adwarm.fatigue.report import CSV_COLUMNS, DRIVER_WORDS, list_csv_cells
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_csv
-from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, normalize_account_id
+from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus
 from adwarm.pages.tab import Download, Tab, Tile, TileRequest
 from adwarm.queries import fatigue_ads, fatigue_overview
 from adwarm.queries.fatigue_ads import AccountFilter, AdQuery, ListedAd, get_first_fresh_day
 from adwarm.queries.fatigue_overview import ChangedAd, ChangeKind
 from adwarm.settings import FatigueSettings
+from adwarm.store.accounts import find_id
 from adwarm.store.scores import StoredScore, list_parts
 
 STATUSES: Final[tuple[FatigueStatus, ...]] = ("critical", "warning", "healthy", "pending")
@@ -145,7 +146,7 @@ def _read_accounts(request: TileRequest) -> AccountFilter:
     account, text = (request.get(name).replace("\0", "") for name in ("account", "text"))
     since = get_first_fresh_day(request.now)
     try:
-        return AccountFilter(text, normalize_account_id(account) if account else None, since)
+        return AccountFilter(text, find_id(request.services.context, account) if account else None, since)
     except BadRequest:
         return AccountFilter(account, since=since)  # a part of its name or id
 

@@ -8,14 +8,14 @@ from typing import Any, Final
 from adwarm import charts
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import ALL_ACCOUNTS, PRESETS, ReportKey, Warm, WarmReason, WarmStatus, normalize_account_id
+from adwarm.model import ALL_ACCOUNTS, PRESETS, ReportKey, Warm, WarmReason, WarmStatus, check_account_id
 from adwarm.pages.tab import InvalidField, Tab, Tile, TileRequest, check_field
 from adwarm.patterns.hour_of_week import SHORT_DAYS
 from adwarm.planning.moments import read_moment
 from adwarm.planning.why_not_warm import Step
 from adwarm.store import access_patterns, jobs, warm_usage, warms
 from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour
-from adwarm.store.accounts import list_names
+from adwarm.store.accounts import find_id, list_names
 from adwarm.store.snapshots import list_outlook
 from adwarm.store.warms import WarmFilter
 
@@ -156,7 +156,7 @@ def _read_words(request: TileRequest) -> tuple[ReportKey, str] | None:
         names = dict(list_names(request.services.context.engine, MOST_OFFERED))
         if account not in names:
             account = next((key for key, name in names.items() if (name or "").lower() == account.lower()), account)
-    parse = partial(request.services.explainer.read_key, check_field("account", normalize_account_id, account))
+    parse = partial(request.services.explainer.read_key, check_field("account", check_account_id, account))
     key = check_field("range", partial(parse, report=request.get("report") or "default"), date_range)
     return key, request.get("at")
 
@@ -198,7 +198,7 @@ def _link_page(request: TileRequest, page: int) -> str:
 
 def _read_account(request: TileRequest) -> str:
     text = request.get("account")
-    return check_field("account", normalize_account_id, text) if text else ""
+    return check_field("account", partial(find_id, request.services.context), text) if text else ""
 
 
 def _read_page(request: TileRequest) -> int:

@@ -28,7 +28,7 @@ from adwarm.patterns.ingest.open_matching import CandidateFilter, add_zones, fin
 from adwarm.patterns.ingest.plan import IngestPlan, LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import AccessLogSettings
-from adwarm.store import Context
+from adwarm.store import Context, accounts
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.objects import ObjectStore
 
@@ -86,7 +86,8 @@ class _SplitState:
 def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetime) -> SplitResult:
     """Read the split and store its slots."""
     candidates = CandidateFilter(context.objects, plan) if plan.open_days or plan.sources.splits_user_log else None
-    reader = LogReader(context.settings, Quarantine(), with_request_ids=candidates is not None)
+    stored = accounts.get_many(context.engine)
+    reader = LogReader(context.settings, Quarantine(), stored, with_request_ids=candidates is not None)
     state = _SplitState(plan, reader, context.settings.access_log, now, candidates)
     writers, zones = max(_WRITERS, context.objects.width), dict[str, str]()
     with system_memory_pool():

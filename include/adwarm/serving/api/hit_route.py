@@ -33,13 +33,14 @@ from functools import partial
 from typing import Final
 
 import orjson
+from cachetools import TTLCache
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.foundation import tracing
 from adwarm.foundation.clock import TimeLimit, limited
 from adwarm.foundation.errors import AdwarmError, Corrupt, restore_error
 from adwarm.foundation.local_time import local_day
-from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope
+from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope, normalize_account_id
 from adwarm.model.keys import check_served
 from adwarm.recovery.retry import matches_errors
 from adwarm.serving import http_headers
@@ -64,7 +65,9 @@ from adwarm.serving.api.exchange import (
 )
 from adwarm.serving.api.heads import VARY, Described, ParsedRequest, parse_request
 from adwarm.serving.api.insights_request import (
+    PREFIX,
     allows_partial,
+    find_bare_account,
     find_request_id,
     parse_priority,
     parse_wait,
@@ -82,9 +85,11 @@ from adwarm.serving.services import ServingServices
 from adwarm.serving.shared_runs import SharedRuns
 from adwarm.serving.tokens import Credentials, parse_credentials
 from adwarm.settings.recovery_sections import FallbackSettings
+from adwarm.store import accounts
 from adwarm.store.entries import Entry
 from adwarm_client import api_headers
 
+_MAX_IDS: Final = 10_000
 _LOST_SECONDS: Final = 0.5
 """How long reports in memory are sent without another try, after the database could not be reached."""
 _JSON: Final = b"application/json"
@@ -117,6 +122,7 @@ class HitRoute:
         self._misses = services.misses
         self._chain = services.chain
         self._runs = SharedRuns(services.chain, parts)
+        self._ids: TTLCache[str, str] = TTLCache(_MAX_IDS, services.context.settings.serving.pointer_seconds, loop_time)
         self._store_lost_at = -math.inf
         self._reports = frozenset(services.context.settings.reports)
         self._max_wait = services.context.settings.backpressure.timeout_seconds
@@ -147,7 +153,10 @@ class HitRoute:
             if b"origin" in headers:
                 return None
             credentials = parse_credentials(headers.get(b"authorization"))
-            parsed = parse_request(scope, headers)
+            number = find_bare_account(scope["path"])
+            if number and number not in self._ids:
+                return None
+            parsed = parse_request(self._name_account(scope, number), headers)
         except (AdwarmError, Problem, ValueError):
             return None  # the application describes it
         used = {name: value for name, value in headers.items() if name in _USED_AT_ONCE}
@@ -192,7 +201,11 @@ class HitRoute:
             exchange.headers.get(b"authorization"), partial(recognize_client, exchange.scope)
         )
         now = self._clock.now()
-        reading = self._read(exchange, token, parse_request(exchange.scope, exchange.headers), now)
+        number = find_bare_account(exchange.scope["path"])
+        if number and number not in self._ids:
+            await self._find_account(number, exchange.seconds)
+        parsed = parse_request(self._name_account(exchange.scope, number), exchange.headers)
+        reading = self._read(exchange, token, parsed, now)
         key = reading.query.key
         try:
             pointer = self._parts.pointers.get(key, now)
@@ -210,6 +223,21 @@ class HitRoute:
             await self._answer_without_store(reading, error)
             return
         await self._answer_miss(reading, pointer)
+
+    async def _find_account(self, number: str, seconds: float) -> None:
+        """Find out which account bare digits mean; those of Meta's while the database is lost."""
+        try:
+            async with asyncio.timeout(seconds):
+                self._ids[number] = await asyncio.to_thread(accounts.find_id, self._services.context, number)
+        except STORE_ERRORS as error:
+            log.debug("%s is taken for an account of Meta's: %s", number, type(error).__name__)
+
+    def _name_account(self, scope: Scope, number: str) -> Scope:
+        """Return a request with the account that its bare digits mean."""
+        if not number:
+            return scope
+        found = self._ids.get(number) or normalize_account_id(number)
+        return {**scope, "path": scope["path"].replace(f"{PREFIX}{number}", f"{PREFIX}{found}")}
 
     async def _load_pointer(self, exchange: HttpExchange, key: ReportKey) -> Pointer:
         """Read a pointer; where the process has an older one, no longer than the step `entry` of the chain allows."""

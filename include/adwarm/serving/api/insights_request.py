@@ -19,6 +19,7 @@ _ONE_TABLE: Final = (Shape.NDJSON, Shape.CSV, Shape.ARROW)
 _SHAPES_BY_TYPE: Final = {MEDIA_TYPES[shape].partition(";")[0]: shape for shape in _ONE_TABLE} | {
     "application/ndjson": Shape.NDJSON
 }
+_BARE_ACCOUNT = re.compile(rf"{PREFIX}([0-9]{{1,20}})/")
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
 _ALLOW_PARTIAL = re.compile(rf"(?:^|,)\s*{ALLOW_PARTIAL}\s*(?=$|[,;])", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -41,6 +42,12 @@ class InsightsQuery:
 def is_insights_path(path: str) -> bool:
     """Whether a path is `/v1/insights/{account}/{range}`."""
     return path.startswith(PREFIX) and path.count("/", len(PREFIX)) == 1
+
+
+def find_bare_account(path: str) -> str:
+    """Return the account of a path when it is bare digits, which leave open whose it is; else an empty text."""
+    match = _BARE_ACCOUNT.match(path)
+    return match[1] if match else ""
 
 
 def parse_query(path: str, query_string: bytes) -> InsightsQuery:

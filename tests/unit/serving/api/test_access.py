@@ -117,7 +117,7 @@ def test_a_new_account_is_there_within_a_second(api: Api, make: str) -> None:
     assert {api.get(path, token).json()["detail"] for path in paths} == {unknown}
     now = api.clock.now()
     if make == "named":
-        accounts.add_named(api.engine, ["99"], "UTC", now)
+        accounts.add_named(api.services.context, ["99"], now)
     else:
         with write_transaction(api.engine) as connection:
             if make == "logged":
@@ -153,7 +153,7 @@ def test_ids_are_the_same_everywhere(api: Api, subtests: pytest.Subtests) -> Non
 
 def _list_verdicts(api: Api, text: str) -> dict[str, bool]:
     """Return by surface whether it takes an account id."""
-    token, name, settings = api.token(TokenScope.ENQUEUE), quote(text, safe=""), api.services.context.settings
+    token, name, context = api.token(TokenScope.ENQUEUE), quote(text, safe=""), api.services.context
     key, days = {"account": text, "range": "last_7d"}, {"account": text, "days": "2026-11-24"}
     values = {"date_ranges": ("yesterday",), "accounts": (text,)}
 
@@ -171,9 +171,9 @@ def _list_verdicts(api: Api, text: str) -> dict[str, bool]:
         "request": api.post("/v1/requests", token, key).status_code != 400,
         "arrival": api.post("/v1/data-arrived", token, days).status_code != 400,
         "batch": '"invalid"' not in api.post("/v1/batch", token, {"items": [key]}).text,
-        "strategy": takes(lambda: check_changes(api.engine, settings, {"x": values}, api.clock.now())),
-        "named": takes(lambda: accounts.add_named(api.engine, [text], "UTC", api.clock.now())),
-        "form": takes(lambda: parse_keys(settings, text, "last_7d")),
+        "strategy": takes(lambda: check_changes(context, {"x": values}, api.clock.now())),
+        "named": takes(lambda: accounts.add_named(context, [text], api.clock.now())),
+        "form": takes(lambda: parse_keys(context, text, "last_7d")),
     }
 
 

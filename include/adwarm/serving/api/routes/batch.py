@@ -99,7 +99,7 @@ def _read(
     started = time.perf_counter()
     named = {"account": body.account, "range": body.range, "report": body.report}
     try:
-        key = check_key(token, body.account, body.range, body.report, services.context.settings)
+        key = check_key(services.context, token, body.account, body.range, body.report)
         result = services.chain.read(key, record_traffic=False, allow_partial=allow_partial)
         is_open = result.entry is not None or _is_of_stored_account(services, token, result)
     except Problem as problem:

@@ -103,7 +103,7 @@ async def request_report(
     token: EnqueueToken, services: Services, body: NewRequest, response: Response
 ) -> NewRequestState:
     """Queue a request, or join an equal one. A report that is fresh is not requested."""
-    key = check_key(token, body.account, body.range, body.report, services.context.settings)
+    key = await run_in_threadpool(check_key, services.context, token, body.account, body.range, body.report)
     stored = await run_in_threadpool(services.reader.read, key, record_traffic=False)
     if stored.status is ReadStatus.HIT:
         return _fresh(key, response)
@@ -142,7 +142,7 @@ def report_data_arrival(token: EnqueueToken, services: Services, body: NewArriva
     The next plan warms those that are likely to be opened. The same report again changes nothing. Each report that it
     makes old counts as one of the fetches that the token may cause a day.
     """
-    account_id = check_account(token, body.account)
+    account_id = check_account(services.context, token, body.account)
     limits = TokenLimits.of(token, services.context.settings.serving.max_queued_per_token)
     by = Reporter(f"api:{token.id}", limits)
     notice = notify_data(

@@ -227,7 +227,7 @@ def list_scores(
 
     A page's `next_cursor` leads to the next.
     """
-    account_id = check_account(token, account)
+    account_id = check_account(services.context, token, account)
     page, cursor = _read_page(services, account_id, query)
     document = ScorePage(
         account=account_id,
@@ -252,7 +252,7 @@ def get_picture(
     name: Annotated[str, Path(max_length=80, description="The end of `picture` of a creative.")],
 ) -> Response:
     """What an ad of the account shows: at most 160 by 160, PNG, JPEG, GIF or WebP. It never changes under its name."""
-    data, media_type = creatives.read_picture(services.context, name, check_account(token, account))
+    data, media_type = creatives.read_picture(services.context, name, check_account(services.context, token, account))
     return Response(data, 200, {"Cache-Control": "private, max-age=31536000, immutable"}, media_type)
 
 
@@ -271,7 +271,7 @@ def list_score_changes(
     if_none_match: IfNoneMatch = "",
 ) -> Response:
     """New alarms, statuses that got worse or better, alarms that ended, what began or ended."""
-    account_id = check_account(token, account)
+    account_id = check_account(services.context, token, account)
     engine = services.context.engine
     _check_known(engine, account_id)
     day = scores.find_newest_day(engine, account_id, query.as_of)
@@ -301,7 +301,7 @@ def get_score_summary(
     if_none_match: IfNoneMatch = "",
 ) -> Response:
     """Its score weighted by spend, the share of spend in fatigued creatives, creatives by status, and alarms."""
-    account_id = check_account(token, account)
+    account_id = check_account(services.context, token, account)
     engine = services.context.engine
     stored = accounts.get(engine, account_id)
     if stored is None:
