@@ -75,8 +75,8 @@ def parse_keys(context: Context, names: str, date_ranges: str, report: str = "de
             "name fewer at a time, or create a strategy for them"
         )
     context.settings.spec(report)
-    found = [accounts.find_id(context, text) for text in ids]
-    return list(dict.fromkeys(ReportKey.parse(name, each, report) for name in found for each in ranges))
+    account_ids = [accounts.find_id(context, text) for text in ids]
+    return list(dict.fromkeys(ReportKey.parse(name, each, report) for name in account_ids for each in ranges))
 
 
 def warm_now(

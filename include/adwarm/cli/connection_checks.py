@@ -64,7 +64,7 @@ def _quick_runtime(runtime: "Runtime") -> "Runtime":
 
 def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory") -> str:
     from adwarm.maintenance.account_changes import describe_error
-    from adwarm.sources.factory import find_capabilities
+    from adwarm.sources.factory import find_capabilities, find_source
     from adwarm.store.denials import lift_outdated
 
     until = runtime.clock.now() + _LONGEST_LIST
@@ -80,7 +80,9 @@ def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory
     noun = noun if len(listed.accounts) == 1 else f"{noun}s"
     reasons = Counter(account.status_reason for account in listed.accounts.values() if account.status_reason)
     notes = "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(3))
-    return f"{count} {noun}" + (f", {sum(reasons.values()):,} not simply active: {notes}" if reasons else "") + problems
+    source = find_source(runtime.settings, name)
+    count += f" {noun}" + (f" by the layout {source.layout}" if source.kind in {"parquet", "sql"} else "")
+    return count + (f", {sum(reasons.values()):,} not simply active: {notes}" if reasons else "") + problems
 
 
 def check_fetching(runtime: "Runtime") -> Finding:

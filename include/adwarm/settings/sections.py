@@ -19,6 +19,8 @@ from adwarm.model import QuerySpec
 from adwarm.model.breakdowns import check_breakdowns, is_counted
 from adwarm.model.keys import DEFAULT_FIELDS
 
+META_LAYOUTS: Final = frozenset({"plain", "fivetran", "airbyte", "dlt"})
+"""The layouts whose accounts are Meta's."""
 _OPTIONS: Final = TypeAdapter(dict[str, Any])
 
 
@@ -243,10 +245,6 @@ class FatigueSettings(Section):
     )
 
 
-META_LAYOUTS: Final = frozenset({"plain", "fivetran", "airbyte", "dlt"})
-"""The layouts whose accounts are Meta's."""
-
-
 class SourceSettings(Section):
     """Where insights come from when no Airflow connection is set."""
 
@@ -281,9 +279,17 @@ class SourceSettings(Section):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
         description="SQL: table, optionally with its schema; unset: the layout's table, or `insights`.",
     )
-    layout: Literal["plain", "fivetran", "airbyte", "dlt", "ad_reporting"] = Field(
-        "plain", description="Tables and files: the loader that wrote them."
-    )
+    layout: Literal[
+        "plain",
+        "fivetran",
+        "airbyte",
+        "dlt",
+        "ad_reporting",
+        "google_ads",
+        "tiktok_ads",
+        "pinterest_ads",
+        "linkedin_ads",
+    ] = Field("plain", description="Tables and files: the loader that wrote them, or the platform they are of.")
     level: Literal["ad", "adset", "campaign", "account"] = Field(
         "ad", description="Tables and files: level of a row; reports of higher levels are sums."
     )

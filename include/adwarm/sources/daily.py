@@ -23,6 +23,7 @@ from adwarm.sources.formats import (
 from adwarm.sources.units import LEVELS
 from adwarm_client.report_fields import TEXT_SUFFIXES
 
+_MICROS = 1_000_000
 _NOT_TOTALS = frozenset({"reach", "frequency", "cpp"})
 
 
@@ -36,6 +37,8 @@ class TableFormat:
         constants: fields that every row has and the table has no column for.
         day_zone: zone in which times with a zone are turned into days.
         null_as_zero: fields whose null is a zero.
+        added: a second column whose figure is added to a field's own.
+        segments: columns that divide an object's day into rows that add up.
         platform_column: the column whose value is the first part of the account's id.
         load_column: the column by which a newer load is known.
         deletion_columns: columns that mark a deleted row.
@@ -47,6 +50,8 @@ class TableFormat:
     constants: Mapping[str, str] = field(default_factory=dict)
     day_zone: str = "UTC"
     null_as_zero: frozenset[str] = frozenset()
+    added: Mapping[str, str] = field(default_factory=dict)
+    segments: tuple[str, ...] = ()
     platform_column: str | None = None
     load_column: str | None = None
     deletion_columns: tuple[str, ...] = ()
@@ -61,6 +66,7 @@ class DailyRow:
     figures: dict[str, Decimal]
     load_marker: Any = None
     breakdown: tuple[Any, ...] = ()
+    segment: tuple[Any, ...] = ()
 
     @property
     def has_delivery(self) -> bool:
@@ -96,7 +102,7 @@ def _read_row(raw: Mapping[str, Any], table_format: TableFormat) -> DailyRow:
         if is_absent(value) and name in table_format.null_as_zero:
             value = 0
         if name in ADDITIVE_FIELDS and not is_absent(value):
-            figures[name] = parse_decimal(name, value)
+            value = figures[name] = _read_figure(raw, name, value, table_format)
         if name.endswith("_id"):
             text = None if is_absent(value) or value == f"no_{name}" else format_id(value)
         else:
@@ -119,7 +125,16 @@ def _read_row(raw: Mapping[str, Any], table_format: TableFormat) -> DailyRow:
         figures,
         raw[table_format.load_column] if table_format.load_column else None,
         tuple(str(raw[name]) for name in table_format.breakdown_columns),
+        tuple(str(raw[name]) for name in table_format.segments),
     )
+
+
+def _read_figure(raw: Mapping[str, Any], name: str, value: Any, table_format: TableFormat) -> Decimal:
+    """Return a figure with the one that is added to it; columns of millionths say so in their names."""
+    figure, other = parse_decimal(name, value), raw.get(table_format.added.get(name, ""))
+    if not is_absent(other):
+        figure += parse_decimal(name, other)
+    return figure / _MICROS if "micro" in table_format.columns[name].casefold() else figure
 
 
 def _check_one_day(raw: Mapping[str, Any], table_format: TableFormat, day: str) -> None:
@@ -132,15 +147,16 @@ def _check_one_day(raw: Mapping[str, Any], table_format: TableFormat, day: str) 
 
 
 def keep_newest_load(daily_rows: Iterable[DailyRow], level: str) -> list[DailyRow]:
-    """Return one row per object and day: of several rows the one of the newest load.
+    """Return one row per object, day and segment: of several rows the one of the newest load.
 
     Raises:
         BadRequest: the newest load is unknown, or the rows belong to a breakdown.
     """
-    groups: dict[tuple[str, str, str], list[DailyRow]] = {}
+    groups: dict[tuple[str, ...], list[DailyRow]] = {}
     for daily in daily_rows:
         row = daily.row
-        groups.setdefault((row["account_id"], row[f"{level}_id"], row["date_start"]), []).append(daily)
+        key = row["account_id"], row[f"{level}_id"], row["date_start"], *daily.segment
+        groups.setdefault(key, []).append(daily)
     return [group[0] if len(group) == 1 else _newest(group, level) for group in groups.values()]
 
 

@@ -45,6 +45,14 @@ def build_factory(
     return lambda: SqlSource(url, source.table, options, limits=settings.sql, call_timeout=source.call_timeout)
 
 
+def find_source(settings: Settings, connection: str) -> SourceSettings:
+    """Return how the source of a connection is read: what it says itself, then what the settings say for all."""
+    further = settings.connections.get(connection)
+    shared = settings.source.model_dump(exclude_unset=True)
+    own = further and SourceSettings.model_validate({**shared, **further.model_dump(exclude_unset=True)})
+    return own or (settings.source if connection == "default" else SourceSettings())
+
+
 def find_capabilities(settings: Settings, connection: str) -> Capabilities:
     """Return what the source of a connection declares, if a user wrote it, else the levels and breakdowns that it has.
 
@@ -53,10 +61,7 @@ def find_capabilities(settings: Settings, connection: str) -> Capabilities:
     Raises:
         BadRequest: the user's source cannot be built.
     """
-    further = settings.connections.get(connection)
-    shared = settings.source.model_dump(exclude_unset=True)
-    own = further and SourceSettings.model_validate({**shared, **further.model_dump(exclude_unset=True)})
-    source = own or (settings.source if connection == "default" else SourceSettings())
+    source = find_source(settings, connection)
     if source.kind in _BUILT_IN:
         is_meta = source.kind == "meta"
         lowest = "ad" if is_meta else source.level

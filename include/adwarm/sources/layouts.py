@@ -10,7 +10,7 @@ from typing import Any, Final
 from adwarm.foundation.errors import BadRequest
 from adwarm.model.breakdowns import BREAKDOWNS
 from adwarm.sources.daily import DailyRow, load_sort_key
-from adwarm.sources.formats import format_id, is_absent
+from adwarm.sources.formats import ADDITIVE_FIELDS, format_id, is_absent
 
 LOADED_AT: Final = "loaded_at"
 """The name in a column map for the column by which a newer load is known."""
@@ -50,6 +50,9 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _VERSIONS: Final = ("updated_time", "_fivetran_synced")
 _SYNCED: Final = ("_fivetran_synced",)
+_UPDATED: Final = ("updated_at", "_fivetran_synced")
+_MODIFIED: Final = ("last_modified_at", "last_modified_time", "_fivetran_synced")
+_SUMMED: Final = frozenset(ADDITIVE_FIELDS) - {"inline_link_clicks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,10 @@ class Layout:
 
     Attributes:
         table: the table of its rows, unless the connection says otherwise.
-        columns: its column for each field with a name of its own; `ALIASES` are known anyway.
+        columns: its columns for each field with a name of its own, the first one that exists; none where a column of
+            the field's name is something else. `ALIASES` are known anyway.
+        added: a second column whose figure is added to a field's own.
+        segments: columns that divide an ad's day into rows that add up.
         null_as_zero: fields whose null is a zero, as in the loader's own models.
         lookup_tables: tables that supply fields which the rows lack, each before those that need it.
         account_table: the table with an account's `data_zone` and `currency`.
@@ -94,7 +100,9 @@ class Layout:
 
     name: str
     table: str
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    added: Mapping[str, str] = field(default_factory=dict)
+    segments: tuple[str, ...] = ()
     null_as_zero: frozenset[str] = frozenset()
     lookup_tables: tuple[LookupTable, ...] = ()
     account_table: LookupTable | None = None
@@ -137,6 +145,113 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             platform_column="platform",
         ),
         Layout(
+            "google_ads",
+            "google_ads.ad_stats",
+            columns={
+                "account_id": "customer_id",
+                "account_name": "customer_descriptive_name",
+                "account_currency": "customer_currency_code",
+                "adset_id": "ad_group_id",
+                "adset_name": "ad_group_name",
+                "ad_id": "ad_group_ad_ad_id",
+                "date_start": "segments_date",
+                "impressions": "metrics_impressions",
+                "clicks": "metrics_clicks",
+                "spend": ("cost_micros", "metrics_cost_micros"),
+            },
+            segments=("device", "ad_network_type", "keyword_ad_group_criterion", "segments_ad_network_type"),
+            null_as_zero=_SUMMED,
+            lookup_tables=(
+                LookupTable("ad_history", "ad_id", {"adset_id": "ad_group_id", "ad_name": "name"}, _UPDATED),
+                LookupTable("ad_group_history", "adset_id", {"adset_name": "name"}, _UPDATED),
+                LookupTable("campaign_history", "campaign_id", {"campaign_name": "name"}, _UPDATED),
+            ),
+            account_table=LookupTable(
+                "account_history",
+                "account_id",
+                {"data_zone": "time_zone", "currency": "currency_code", "name": "descriptive_name"},
+                _UPDATED,
+            ),
+        ),
+        Layout(
+            "tiktok_ads",
+            "tiktok_ads.ad_report_daily",
+            columns={
+                "account_id": "advertiser_id",
+                "account_name": "advertiser_name",
+                "adset_id": ("adgroup_id", "ad_group_id"),
+                "adset_name": ("adgroup_name", "ad_group_name"),
+                "date_start": ("stat_time_day", "stat_time_hour"),
+                "cost_per_result": (),
+            },
+            segments=("stat_time_hour",),
+            null_as_zero=_SUMMED,
+            lookup_tables=(
+                LookupTable(
+                    "ad_history",
+                    "ad_id",
+                    {"adset_id": "adgroup_id", "campaign_id": "campaign_id", "ad_name": "ad_name"},
+                    _UPDATED,
+                    "ad_id",
+                ),
+            ),
+            account_table=LookupTable(
+                "advertiser", "account_id", {"data_zone": "timezone", "currency": "currency", "name": "name"}, _SYNCED
+            ),
+        ),
+        Layout(
+            "pinterest_ads",
+            "pinterest_ads.pin_promotion_report",
+            columns={
+                "account_id": "advertiser_id",
+                "account_name": "advertiser_name",
+                "adset_id": "ad_group_id",
+                "adset_name": "ad_group_name",
+                "ad_id": "pin_promotion_id",
+                "impressions": "impression_1",
+                "clicks": ("clickthrough_1", "total_clickthrough"),
+                "spend": "spend_in_micro_dollar",
+            },
+            added={"impressions": "impression_2", "clicks": "clickthrough_2"},
+            null_as_zero=_SUMMED,
+            lookup_tables=(
+                LookupTable("pin_promotion_history", "ad_id", {"ad_name": "name"}, _VERSIONS),
+                LookupTable("ad_group_history", "adset_id", {"adset_name": "name"}, _VERSIONS),
+                LookupTable("campaign_history", "campaign_id", {"campaign_name": "name"}, _VERSIONS),
+            ),
+            account_table=LookupTable(
+                "advertiser_history", "account_id", {"currency": "currency", "name": "name"}, _VERSIONS
+            ),
+        ),
+        Layout(
+            "linkedin_ads",
+            "linkedin_ads.ad_analytics_by_creative",
+            columns={
+                "campaign_id": "campaign_group_id",
+                "campaign_name": "campaign_group_name",
+                "adset_id": "campaign_id",
+                "adset_name": "campaign_name",
+                "ad_id": ("creative_id", "pivotvalue"),
+                "date_start": "start_date",
+                "date_stop": "end_date",
+                "spend": ("cost_in_local_currency", "costinlocalcurrency"),
+            },
+            null_as_zero=_SUMMED,
+            lookup_tables=(
+                LookupTable("creative_history", "ad_id", {"adset_id": "campaign_id"}, _MODIFIED),
+                LookupTable(
+                    "campaign_history",
+                    "adset_id",
+                    {"campaign_id": "campaign_group_id", "adset_name": "name"},
+                    _MODIFIED,
+                ),
+                LookupTable("campaign_group_history", "campaign_id", {"campaign_name": "name"}, _MODIFIED),
+            ),
+            account_table=LookupTable(
+                "account_history", "account_id", {"currency": "currency", "name": "name"}, _MODIFIED
+            ),
+        ),
+        Layout(
             "dlt",
             "facebook_insights",
             columns={LOADED_AT: "_dlt_load_id"},
@@ -161,13 +276,13 @@ def get_layout(name: str) -> Layout:
 def find_columns(present: Iterable[str], layout: Layout, overrides: Mapping[str, str]) -> dict[str, str]:
     """Return the table's column for each field; a column with an unknown name is a field of that name.
 
-    Case is ignored, because warehouses differ in it. `overrides` take precedence over the layout, the layout over a
-    field's own name, and that over its aliases.
+    Case is ignored, and a dot is as good as `_`, because warehouses differ in them. `overrides` take precedence over
+    the layout, the layout over a field's own name, and that over its aliases.
 
     Raises:
         BadRequest: a column in `overrides` does not exist.
     """
-    by_name = {column.casefold(): column for column in present}
+    by_name = {column.casefold().replace(".", "_"): column for column in present}
     columns = dict(by_name)
     for name, others in ALIASES.items():
         other = next((by_name[column] for column in others if column in by_name), None)
@@ -176,13 +291,18 @@ def find_columns(present: Iterable[str], layout: Layout, overrides: Mapping[str,
     load_column = next((by_name[column] for column in LOAD_MARKER_COLUMNS if column in by_name), None)
     if load_column is not None:
         columns[LOADED_AT] = load_column
-    for name, column in layout.columns.items():
-        if column in by_name:
-            columns[name] = by_name[column]
+    for name, own in layout.columns.items():
+        listed = (own,) if isinstance(own, str) else own
+        column = next((by_name[each] for each in listed if each in by_name), None)
+        if column is not None:
+            columns[name] = column
+        elif not listed:
+            columns.pop(name, None)
     for name, column in overrides.items():
-        if column.casefold() not in by_name:
+        key = column.casefold().replace(".", "_")
+        if key not in by_name:
             raise BadRequest(f"the column map says {column!r} for {name}, and the table has no such column")
-        columns[name] = by_name[column.casefold()]
+        columns[name] = by_name[key]
     return columns
 
 

@@ -154,7 +154,8 @@ class TabularSource(SynchronousSource):
         """
         columns = self._mapping()
         fixed = self._fixed_account(columns)
-        exists = account_id == fixed if fixed else self._has_account(self._owner(columns, account_id))
+        is_own = self._normalize(spell_account_id(account_id)[0]) == account_id
+        exists = account_id == fixed if fixed else is_own and self._has_account(self._owner(columns, account_id))
         if not exists:
             raise BadRequest(f"the table has no row of {account_id}; check the id, or wait for its first day")
         return self._account(account_id, self._account_details(account_id), self._currencies(columns, account_id))
@@ -296,6 +297,8 @@ class TabularSource(SynchronousSource):
             constants={name: value for name, value in self._constants.items() if name not in columns},
             day_zone=self._options.day_zone,
             null_as_zero=self._layout.null_as_zero,
+            added={name: columns[column] for name, column in self._layout.added.items() if column in columns},
+            segments=tuple(columns[name] for name in self._layout.segments if name in columns),
             platform_column=columns.get(self._layout.platform_column or ""),
             load_column=columns.get(LOADED_AT),
             deletion_columns=tuple(columns[name] for name in DELETED_COLUMNS if name in columns),
@@ -307,14 +310,15 @@ class TabularSource(SynchronousSource):
         fixed = self._fixed_account(columns)
         if fixed and fixed != unit.account_id:
             raise BadRequest(f"the table is about {fixed} alone, and has no row of {unit.account_id}")
-        completed = self._completed_rows(unit, self._table_format(columns, unit.spec), columns)
+        table_format = self._table_format(columns, unit.spec)
+        completed = self._completed_rows(unit, table_format, columns)
         newest = keep_newest_load(completed, self._level)
         daily_rows = [daily for daily in newest if daily.has_delivery and _is_requested(daily, unit)]
         daily_rows.sort(key=lambda daily: (daily.row["date_start"], daily.row[f"{self._level}_id"]))
         self._add_lookup_fields(daily_rows, unit)
         if unit.increment is Increment.RANGE:
             rows = sum_windows(daily_rows, unit.windows, unit.spec)
-        elif unit.spec.level == self._level:
+        elif unit.spec.level == self._level and not table_format.segments:
             rows = select_fields(daily_rows, unit.spec)
         else:
             days = dict.fromkeys(date.fromisoformat(daily.row["date_start"]) for daily in daily_rows)
@@ -329,6 +333,8 @@ class TabularSource(SynchronousSource):
             *self._id_columns(columns),
             *table_format.deletion_columns,
             *table_format.breakdown_columns,
+            *table_format.added.values(),
+            *table_format.segments,
             *([table_format.load_column] if table_format.load_column else []),
         ]
         names = list(dict.fromkeys([*table_format.columns.values(), *markers]))

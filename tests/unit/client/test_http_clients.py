@@ -31,7 +31,7 @@ PENDING = json_answer(202, {"status": "queued"}, Location="/v1/requests/17", Ret
 
 def test_a_first_visit_gets_the_whole_report(stub: ClientHarness) -> None:
     """The answer says how it came, and the document is what the server holds."""
-    answer = stub.client().report("1", "last_7d")
+    answer = stub.client().report(" act_1 ", "last_7d")
     (request,) = stub.api.requests
     assert str(request.url) == f"{URL}/v1/insights/act_1/last_7d"
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"

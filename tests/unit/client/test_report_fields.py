@@ -10,7 +10,7 @@ def test_types_do_not_depend_on_the_values_of_known_fields() -> None:
         ColumnTable(
             2,
             {
-                "account_id": ["12", "act_12"],
+                "account_id": ["act_12", "12"],
                 "ad_id": ["007", None],
                 "adset_name": ["2026", "1e3"],
                 "clicks": [None, None],
@@ -21,7 +21,7 @@ def test_types_do_not_depend_on_the_values_of_known_fields() -> None:
             },
         )
     )
-    assert frame["account_id"].tolist() == ["act_12", "act_12"]
+    assert frame["account_id"].tolist() == ["act_12", "12"]
     assert (frame["ad_id"][0], frame["adset_name"].tolist()) == ("007", ["2026", "1e3"])
     assert {str(frame[name].dtype) for name in ("clicks", "unique_clicks")} == {"Int64"}
     assert (frame["spend"].tolist(), frame["spend"].dtype.kind) == ([4.0, 2.0], "f")

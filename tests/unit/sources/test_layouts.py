@@ -459,7 +459,7 @@ def test_the_precedence_of_column_names() -> None:
     assert (found["spend"], found[LOADED_AT]) == ("cost", "etl")
     with pytest.raises(BadRequest, match="'kost' for spend"):
         find_columns(present, layout, {"spend": "kost"})
-    with pytest.raises(BadRequest, match="airbyte, dlt, fivetran, plain"):
+    with pytest.raises(BadRequest, match="the layouts are ad_reporting, airbyte, dlt, fivetran"):
         get_layout("stitch")
 
 

@@ -89,7 +89,6 @@ from adwarm.store import accounts
 from adwarm.store.entries import Entry
 from adwarm_client import api_headers
 
-_MAX_IDS: Final = 10_000
 _LOST_SECONDS: Final = 0.5
 """How long reports in memory are sent without another try, after the database could not be reached."""
 _JSON: Final = b"application/json"
@@ -122,7 +121,7 @@ class HitRoute:
         self._misses = services.misses
         self._chain = services.chain
         self._runs = SharedRuns(services.chain, parts)
-        self._ids: TTLCache[str, str] = TTLCache(_MAX_IDS, services.context.settings.serving.pointer_seconds, loop_time)
+        self._ids: TTLCache[str, str] = TTLCache(10_000, services.context.settings.serving.pointer_seconds, loop_time)
         self._store_lost_at = -math.inf
         self._reports = frozenset(services.context.settings.reports)
         self._max_wait = services.context.settings.backpressure.timeout_seconds
@@ -236,8 +235,8 @@ class HitRoute:
         """Return a request with the account that its bare digits mean."""
         if not number:
             return scope
-        found = self._ids.get(number) or normalize_account_id(number)
-        return {**scope, "path": scope["path"].replace(f"{PREFIX}{number}", f"{PREFIX}{found}")}
+        account_id = self._ids.get(number) or normalize_account_id(number)
+        return {**scope, "path": scope["path"].replace(f"{PREFIX}{number}", f"{PREFIX}{account_id}")}
 
     async def _load_pointer(self, exchange: HttpExchange, key: ReportKey) -> Pointer:
         """Read a pointer; where the process has an older one, no longer than the step `entry` of the chain allows."""

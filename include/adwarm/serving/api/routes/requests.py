@@ -103,7 +103,7 @@ async def request_report(
     token: EnqueueToken, services: Services, body: NewRequest, response: Response
 ) -> NewRequestState:
     """Queue a request, or join an equal one. A report that is fresh is not requested."""
-    key = await run_in_threadpool(check_key, services.context, token, body.account, body.range, body.report)
+    key = await run_in_threadpool(lambda: check_key(services.context, token, body.account, body.range, body.report))
     stored = await run_in_threadpool(services.reader.read, key, record_traffic=False)
     if stored.status is ReadStatus.HIT:
         return _fresh(key, response)
