@@ -229,11 +229,12 @@ def _object_rows(data: bytes) -> list[Row]:
 
 
 def _is_true(row: Row, name: str) -> bool:
-    """Whether a row is one that the account really has."""
+    """Whether a row is one that the account really has; entries name it in full."""
     try:
+        row = row | {"account_id": row["account_id"].removeprefix("act_")}
         since, until = date.fromisoformat(row["date_start"]), date.fromisoformat(row["date_stop"])
         return (until - since).days < 100 and row in window_rows(name, since, until)
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return False
 
 

@@ -15,7 +15,7 @@ from adwarm.compression.document import encode_document, pack_document, unpack_d
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, Row
 from adwarm.settings import CompressionSettings
-from adwarm_client.document import CONTENT_TYPE, Document, check_content_type, decode_document
+from adwarm_client.document import CONTENT_TYPE, Document, Summary, check_content_type, decode_document
 
 from .documents import ACTIONS, DAILY, HEADER, SUMMARY, make_document
 
@@ -97,6 +97,18 @@ def test_a_packed_document(document: Document) -> None:
     assert decode_envelope(packed.blob).content_type == CONTENT_TYPE
     assert sha256(decompress(packed.blob, SETTINGS)).hexdigest() == digest
     assert unpack_document(packed.blob, SETTINGS) == document
+
+
+def test_a_document_names_its_account_in_full() -> None:
+    """Rows that the platform wrote without `act_` are named as the header is, before and after; others stay."""
+    table = ColumnTable(3, {"account_id": ["1", "act_1", "2"], "ad_id": ["7", "8", "9"]})
+    summary = Summary(table, HEADER.fetched_at, 1, None)
+    for account_id, names in (("act_1", ["act_1", "act_1", "2"]), ("1", ["1", "act_1", "2"])):
+        raw = encode_document(Document(replace(HEADER, account_id=account_id), summary, table))
+        body = orjson.loads(raw)
+        assert [body[part]["columns"]["account_id"] for part in ("daily", "summary")] == [names, names]
+        stored = orjson.dumps(body | {"daily": {"rows": 3, "columns": table.columns}})  # as before an upgrade
+        assert decode_document(stored, CONTENT_TYPE).daily.columns["account_id"] == names
 
 
 def test_the_rows_over_the_window(document: Document) -> None:

@@ -121,7 +121,7 @@ class HitRoute:
         self._misses = services.misses
         self._chain = services.chain
         self._runs = SharedRuns(services.chain, parts)
-        self._ids: TTLCache[str, str] = TTLCache(10_000, services.context.settings.serving.pointer_seconds, loop_time)
+        self._ids: TTLCache[str, str] = TTLCache(10_000, 1, lambda: services.clock.now().timestamp())
         self._store_lost_at = -math.inf
         self._reports = frozenset(services.context.settings.reports)
         self._max_wait = services.context.settings.backpressure.timeout_seconds

@@ -135,6 +135,27 @@ def test_a_new_account_is_there_within_a_second(api: Api, make: str) -> None:
 
 
 @SQLITE_ONLY
+def test_bare_digits_are_a_stored_account_or_metas(api: Api) -> None:
+    """Every route means the same account by them; a new one of that id is found within a second."""
+    token = api.token(TokenScope.ENQUEUE)
+    accounts.save(api.engine, [Account("77"), Account("act_88"), Account("act_99")], api.clock.now())
+
+    def find(text: str) -> list[str]:
+        read = api.get(f"/v1/insights/{text}/last_7d", api.token(TokenScope.READ)).json()["detail"].split()[0]
+        key = {"account": text, "range": "last_7d"}
+        number = api.post("/v1/requests", token, key).json()["request_id"]
+        queued = api.get(f"/v1/requests/{number}", token).json()["account"]
+        return [read, queued, api.get(f"/v1/scores/{text}", token).json()["account"]]
+
+    assert [find(text) for text in ("77", "88", "act_88", "99")] == [
+        [name] * 3 for name in ("77", "act_88", "act_88", "act_99")
+    ]
+    accounts.save(api.engine, [Account("99")], api.clock.now())
+    api.clock.sleep(2)
+    assert find("99") == ["99"] * 3
+
+
+@SQLITE_ONLY
 def test_ids_are_the_same_everywhere(api: Api, subtests: pytest.Subtests) -> None:
     """Every route, form, command and strategy takes the ids that `normalize_account_id` takes, and no others."""
     for text in [
