@@ -24,7 +24,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, literal_column, or_, select
 
 from adwarm.foundation.errors import VersionEnded
 from adwarm.foundation.gate import Gate, OpenedBy, Rule
@@ -39,6 +39,7 @@ FIELD_PERIOD = timedelta(days=7)
 EVERY_ACCOUNT = 3
 """A field that so many accounts of a connection met is not requested for the others, whose requests would fail too."""
 _MAX_REASON = 500
+_DENIAL, _FIELD = literal_column("'denial'"), literal_column("'field'")
 _ESCAPED = r"/\g<0>"
 _IDS_PER_QUERY = 500
 
@@ -156,7 +157,8 @@ def read_active(transaction: Connection, account_id: str, at: datetime) -> list[
 
 def active_values(account_id: str, at: datetime) -> dict[str, Any]:
     """Return the values with which `IS_ACTIVE` selects what `list_active` returns."""
-    return {**_patterns(account_id), "now": at.timestamp()}
+    whole = _scope(account_id)
+    return {"whole": whole, "by_connection": f" {re.sub('[/%_]', _ESCAPED, whole)}", "now": at.timestamp()}
 
 
 def list_denied(engine: Engine, at: datetime) -> dict[str, str]:
@@ -235,20 +237,6 @@ def open_accounts(transaction: Connection, account_ids: Iterable[str]) -> None:
     _delete(transaction, [_scope(name) for name in account_ids])
 
 
-def of_account(account_id: str) -> ColumnElement[bool]:
-    """Return the condition on `gate` that selects the denials of an account."""
-    return _select_denials(**_patterns(account_id))
-
-
-def _select_denials(whole: Any, by_connection: Any) -> ColumnElement[bool]:
-    return (gate.c.rule == Rule.DENIAL) & or_(gate.c.scope == whole, gate.c.scope.like(by_connection, escape="/"))
-
-
-def _patterns(account_id: str) -> dict[str, str]:
-    whole = _scope(account_id)
-    return {"whole": whole, "by_connection": f"% {re.sub('[/%_]', _ESCAPED, whole)}"}
-
-
 def _scope(account_id: str, connection: str | None = None) -> str:
     return f"account:{account_id}" if connection is None else f"connection:{connection} account:{account_id}"
 
@@ -266,9 +254,11 @@ def _delete(transaction: Connection, scopes: Sequence[str], rule: Rule = Rule.DE
         transaction.execute(delete(gate).where(gate.c.rule == rule, some))
 
 
+# Not `like` with a value alone: SQLite would plan the statement anew at each execution.
+_IS_OF_ACCOUNT = or_(gate.c.scope == bindparam("whole"), gate.c.scope.endswith(bindparam("by_connection"), escape="/"))
 IS_ACTIVE = and_(
-    gate.c.rule.in_([Rule.DENIAL, Rule.FIELD]),
-    or_(_select_denials(bindparam("whole"), bindparam("by_connection")), gate.c.rule == Rule.FIELD),
+    gate.c.rule.in_([_DENIAL, _FIELD]),
+    or_(_IS_OF_ACCOUNT, gate.c.rule == _FIELD),
     gate.c.kept_until > bindparam("now"),
 )
 """Selects the denials of an account and the refused fields of every connection that are valid."""
