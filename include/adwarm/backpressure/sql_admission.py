@@ -32,8 +32,8 @@ from adwarm.settings import BackpressureSettings
 from adwarm.store import gates
 from adwarm.store.capacity import capacity_grant, capacity_scope
 from adwarm.store.database import (
+    CLOCKS,
     Statement,
-    clock_sql,
     database_time,
     execute_together,
     insert_sql,
@@ -332,7 +332,8 @@ class Rows:
         statements: list[Statement] = [(query, values)]
         if lock and self._connection.dialect.name == "postgresql":
             statements.insert(0, (_LOCK, ()))
-        rows = sorted(map(tuple, execute_together(self._connection, statements)), key=lambda row: _ORDER.get(row[0], 2))
+        result = execute_together(self._connection, statements).all()
+        rows = sorted(map(tuple, result), key=lambda row: _ORDER.get(row[0], 2))
         self._now = now = float(rows[0][2]) if time is database_time else time(self._connection)
         for kind, name, since, until, note, data in rows:
             if kind == "scope":
@@ -383,7 +384,7 @@ class Rows:
 @lru_cache(maxsize=64)
 def _rows_sql(dialect: str, scopes: str, gates: str) -> str:
     """Return the query of the clock, of scopes and of gates, the conditions of which are given."""
-    return _CLOCK_ROW.format(clock_sql(dialect)) + _SCOPE_ROWS.format(scopes) + _GATE_ROWS.format(gates)
+    return _CLOCK_ROW.format(CLOCKS[dialect]) + _SCOPE_ROWS.format(scopes) + _GATE_ROWS.format(gates)
 
 
 def _marks(values: Collection[Any]) -> str:

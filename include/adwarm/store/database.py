@@ -53,10 +53,11 @@ Statement = tuple[str, Sequence[Any]]
 """SQL that both databases understand, with a `?` for each value."""
 BATCH_ROWS = 1_000
 """Rows that one transaction deletes, so that no other writer waits for long."""
-_CLOCKS = {
+CLOCKS = {
     "postgresql": "extract(epoch FROM clock_timestamp())",
     "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
 }
+"""By dialect the expression of the database's clock in seconds since the epoch."""
 _SQLITE_MOMENT = "%Y-%m-%d %H:%M:%f000"
 """How SQLite stores a moment, to the microsecond; it reads its clock to the millisecond."""
 _LIMITS = "adwarm_limits"
@@ -386,7 +387,7 @@ def insert_sql(
 
 def database_time(connection: Connection) -> float:
     """Return the database's clock in seconds since the epoch. Expiry of leases and grants is decided by it alone."""
-    return float(connection.execute(text(f"SELECT {_CLOCKS[connection.dialect.name]}")).scalar_one())
+    return float(connection.execute(text(f"SELECT {CLOCKS[connection.dialect.name]}")).scalar_one())
 
 
 def database_clock(dialect: str, seconds: float = 0.0) -> ColumnElement[datetime]:
@@ -397,11 +398,6 @@ def database_clock(dialect: str, seconds: float = 0.0) -> ColumnElement[datetime
     if dialect == "postgresql":
         return func.clock_timestamp(type_=DateTime(timezone=True)) + timedelta(seconds=seconds)
     return func.strftime(_SQLITE_MOMENT, "now", f"{seconds:+.3f} seconds", type_=DateTime())
-
-
-def clock_sql(dialect: str) -> str:
-    """Return the expression of the database's clock in seconds since the epoch."""
-    return _CLOCKS[dialect]
 
 
 def execute_together(connection: Connection, statements: Sequence[Statement]) -> CursorResult[Any]:

@@ -39,7 +39,6 @@ FIELD_PERIOD = timedelta(days=7)
 EVERY_ACCOUNT = 3
 """A field that so many accounts of a connection met is not requested for the others, whose requests would fail too."""
 _MAX_REASON = 500
-_DENIAL, _FIELD = literal_column("'denial'"), literal_column("'field'")
 _ESCAPED = r"/\g<0>"
 _IDS_PER_QUERY = 500
 
@@ -256,8 +255,9 @@ def _delete(transaction: Connection, scopes: Sequence[str], rule: Rule = Rule.DE
 
 # Not `like` with a value alone: SQLite would plan the statement anew at each execution.
 _IS_OF_ACCOUNT = or_(gate.c.scope == bindparam("whole"), gate.c.scope.endswith(bindparam("by_connection"), escape="/"))
+_FIELD: ColumnElement[str] = literal_column(f"'{Rule.FIELD}'")
 IS_ACTIVE = and_(
-    gate.c.rule.in_([_DENIAL, _FIELD]),
+    gate.c.rule.in_([literal_column(f"'{Rule.DENIAL}'"), _FIELD]),
     or_(_IS_OF_ACCOUNT, gate.c.rule == _FIELD),
     gate.c.kept_until > bindparam("now"),
 )
