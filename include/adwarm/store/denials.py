@@ -41,6 +41,16 @@ EVERY_ACCOUNT = 3
 _MAX_REASON = 500
 _ESCAPED = r"/\g<0>"
 _IDS_PER_QUERY = 500
+# Not `like` with a value alone: SQLite would plan the statement anew at each execution.
+_IS_OF_ACCOUNT = or_(gate.c.scope == bindparam("whole"), gate.c.scope.endswith(bindparam("by_connection"), escape="/"))
+_FIELD: ColumnElement[str] = literal_column(f"'{Rule.FIELD}'")
+IS_ACTIVE = and_(
+    gate.c.rule.in_([literal_column(f"'{Rule.DENIAL}'"), _FIELD]),
+    or_(_IS_OF_ACCOUNT, gate.c.rule == _FIELD),
+    gate.c.kept_until > bindparam("now"),
+)
+"""Selects the denials of an account and the refused fields of every connection that are valid."""
+_ACTIVE = select(gate).where(IS_ACTIVE).order_by(gate.c.scope)
 
 
 def refuse_fields(
@@ -251,15 +261,3 @@ def _delete(transaction: Connection, scopes: Sequence[str], rule: Rule = Rule.DE
     for start in range(0, len(scopes), _IDS_PER_QUERY):
         some = gate.c.scope.in_(scopes[start : start + _IDS_PER_QUERY])
         transaction.execute(delete(gate).where(gate.c.rule == rule, some))
-
-
-# Not `like` with a value alone: SQLite would plan the statement anew at each execution.
-_IS_OF_ACCOUNT = or_(gate.c.scope == bindparam("whole"), gate.c.scope.endswith(bindparam("by_connection"), escape="/"))
-_FIELD: ColumnElement[str] = literal_column(f"'{Rule.FIELD}'")
-IS_ACTIVE = and_(
-    gate.c.rule.in_([literal_column(f"'{Rule.DENIAL}'"), _FIELD]),
-    or_(_IS_OF_ACCOUNT, gate.c.rule == _FIELD),
-    gate.c.kept_until > bindparam("now"),
-)
-"""Selects the denials of an account and the refused fields of every connection that are valid."""
-_ACTIVE = select(gate).where(IS_ACTIVE).order_by(gate.c.scope)
