@@ -146,7 +146,7 @@ class Sums:
         for row in rows:
             for name in ("impressions", "clicks", "spend"):
                 value = round(float(row.get(name, 0)) * (100 if name == "spend" else 1))
-                found[row[f"{level}_id"], row["date_start"], name] += value
+                found[row[f"{level}_id"].removeprefix("act_"), row["date_start"], name] += value
             self.rows += 1
         truth = self._server.state.sums(ACCOUNT, level, DateRange(window.since, window.until), daily=daily)
         true = {

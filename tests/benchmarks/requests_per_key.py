@@ -147,6 +147,7 @@ def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], di
             result = entries.find(runtime.engine, key)
             document = unpack_document(result[1], runtime.settings.compression) if result else None
             rows = document.window_table.to_rows() if document else []
+            rows = [{**row, "account_id": row["account_id"].removeprefix("act_")} for row in rows]
             difference.add(rows, expected_rows(server, name, [key.window], Increment.RANGE))
 
 
