@@ -154,10 +154,12 @@ class TabularSource(SynchronousSource):
         """
         columns = self._mapping()
         fixed = self._fixed_account(columns)
-        is_own = self._normalize(spell_account_id(account_id)[0]) == account_id
+        name = spell_account_id(account_id)[0]
+        is_own = self._normalize(name) == account_id
         exists = account_id == fixed if fixed else is_own and self._has_account(self._owner(columns, account_id))
         if not exists:
-            raise BadRequest(f"the table has no row of {account_id}; check the id, or wait for its first day")
+            advice = "check the id" if is_own else f"{name} is another once `adwarm accounts discover` has listed it"
+            raise BadRequest(f"the table has no row of {account_id}; {advice}, or wait for its first day")
         return self._account(account_id, self._account_details(account_id), self._currencies(columns, account_id))
 
     def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:

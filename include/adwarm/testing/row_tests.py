@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Row, Window
+from adwarm.model import Row, Window, spell_account_id
 from adwarm.sources.protocol import Increment
 from adwarm.testing.hooks import (
     LEVELS,
@@ -110,8 +110,8 @@ class RowTests(SourceHooks):
             )
             for row in self.read(source, data.window, increment):
                 key = row_key(row, data.level)
-                owner = str(row.get("account_id")).removeprefix("act_")
-                check(f"act_{owner}" == account.id, f"{key} has account_id {row.get('account_id')!r}, not {account.id}")
+                owner = row.get("account_id")
+                check(owner in spell_account_id(account.id), f"{key} has account_id {owner!r}, not {account.id}")
                 check(key[1:] in expected_days, f"{key} has days that were not requested ({increment})")
                 check(isinstance(row.get(f"{data.level}_id"), str), f"{key}: {data.level}_id is not text")
                 for name in SUMS:
