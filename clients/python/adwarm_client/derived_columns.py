@@ -107,7 +107,7 @@ def read_numbers(cells: Sequence[Any]) -> Numbers:
         text = ",".join(["null" if cell is None else cell for cell in cells])
         digits = text.replace("null", "").replace(",", "").replace(".", "")
         numbers = orjson.loads(f"[{text}]") if digits.isascii() and digits.isdigit() else []
-        largest = max((number for number in numbers if number is not None), default=_LIMIT)
+        largest = max(filter(None, numbers), default=0)
         if len(numbers) == len(cells):
             if "." not in text and largest < _LIMIT:
                 return numbers, 0

@@ -54,6 +54,7 @@ def zone_or_default(name: object, default: str) -> str:
         return default
 
 
+@lru_cache(maxsize=4096)
 def local_day(moment: datetime, zone_name: str) -> date:
     """Return the calendar day of `moment` in `zone_name`."""
     return utc(moment).astimezone(zone(zone_name)).date()
