@@ -151,12 +151,13 @@ class WindowTable(ColumnTable):
 
 
 def _pivot(table: ColumnTable, name: str) -> Pivot | None:
-    if not isinstance(table, WindowTable):
-        return pivot(table.columns[name])
-    whole = table.find(name, lambda: pivot(table.whole.columns[name]))
-    if whole is None or table.rows == table.whole.rows:
-        return whole if table.rows == table.whole.rows else pivot(table.columns[name])
-    return whole.cut(table.start, table.start + table.rows) or pivot(table.columns[name])
+    if isinstance(table, WindowTable):
+        whole = table.find(name, lambda: pivot(table.whole.columns[name]))
+        if table.rows == table.whole.rows:
+            return whole
+        if whole is not None and (own := whole.cut(table.start, table.start + table.rows)) is not None:
+            return own
+    return pivot(table.columns[name])
 
 
 def _table_fields(table: ColumnTable, account_id: str) -> dict[str, Any]:
