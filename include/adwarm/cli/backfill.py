@@ -171,8 +171,8 @@ def notify_data(
     The reports that contain a day are no longer fresh. The next run of adwarm_intelligent_warming warms those that are
     likely to be opened, within its budget. Days that were fetched after the data had arrived are left as they are.
     """
-    from adwarm.planning.data_arrival import Reporter
-    from adwarm.planning.data_arrival import notify_data as notify
+    from adwarm.planning.arrival_notice import Reporter
+    from adwarm.planning.arrival_notice import notify_data as notify
     from adwarm.runtime import Runtime
 
     runtime = Runtime()

@@ -212,7 +212,7 @@ def record_arrivals(context: Mapping[str, Any], runtime: Runtime) -> bool:
     An event names an account and its days: `{"account_id": "act_1234", "days": "2026-11-24..2026-11-25"}`. One that
     does not is logged and left out.
     """
-    from adwarm.planning.data_arrival import Reporter, notify_data
+    from adwarm.planning.arrival_notice import Reporter, notify_data
 
     now = runtime.clock.now()
     for key, events in dict(context.get("triggering_asset_events") or {}).items():

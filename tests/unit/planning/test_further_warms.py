@@ -15,7 +15,7 @@ from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.planning.data_arrival import Reporter, notify_data, parse_days
+from adwarm.planning.arrival_notice import Reporter, notify_data, parse_days
 from adwarm.planning.decide import PlanScope, PlanSummary, decide
 from adwarm.planning.further_warms import CLOSE_AFTER_MINUTES, SPREAD_MINUTES, find_closing_accounts, get_close_time
 from adwarm.prefetch import KeyRequest

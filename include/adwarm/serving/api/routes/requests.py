@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from adwarm.backpressure import TokenLimits
 from adwarm.foundation.redaction import redact
 from adwarm.model import Priority, ReportKey
-from adwarm.planning.data_arrival import Reporter, notify_data
+from adwarm.planning.arrival_notice import Reporter, notify_data
 from adwarm.serving.api.errors import problems, text_header
 from adwarm.serving.api.guard import EnqueueToken, ReadToken, Services
 from adwarm.serving.api.models import ArrivalState, NewArrival, NewRequest, NewRequestState, RequestState
