@@ -39,14 +39,22 @@ from tests.support.schema_template import SCHEMA_TESTS, SchemaTemplate
 from tests.support.wall_clock import WallClock
 
 ROOT = Path(__file__).resolve().parents[1]
+_MEMORY, _MEMORY_BYTES = "/dev/shm", 4 << 30
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
     del os.environ[_name]  # the user's own settings must not reach a test
+
+
+def _find_memory() -> str | None:
+    """Return a folder in memory with enough room, where a test does not wait for a disk; None for the usual folder."""
+    is_roomy = "TMPDIR" not in os.environ and Path(_MEMORY).is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES
+    return _MEMORY if is_roomy else None
+
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # Temporary files of each run have a folder of their own. In a common one, a second pytest closes the folders of the
     # first to other users, so to the user that PostgreSQL runs as when root starts the tests; and a file that locks
     # the start of servers belongs to the user who came first.
-    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="adwarm-tests-")
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="adwarm-tests-", dir=_find_memory())
     atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
     tempfile.tempdir = None  # it is found again when it is next asked for
     if os.geteuid() == 0:
@@ -76,6 +84,46 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 _WALL_CLOCK = WallClock()
 _WALL_CLOCK.install()
+
+
+class ConnectionCounter:
+    """Counts the connections that each thread of a test holds at once."""
+
+    def __init__(self) -> None:
+        self.start_test()
+        event.listen(QueuePool, "invalidate", self._on_invalidate)
+        event.listen(QueuePool, "checkout", self._on_checkout)
+        event.listen(QueuePool, "checkin", self._on_checkin)
+
+    def start_test(self) -> None:
+        """Count anew."""
+        self._thread_state, self.nested = threading.local(), list[str]()
+
+    def _on_checkout(self, connection: object, record: Any, _proxy: object) -> None:
+        if isinstance(connection, sqlite3.Connection) and "unsafe" not in record.info:
+            record.info["unsafe"] = connection.execute("PRAGMA synchronous=OFF")  # no test cuts the machine's power
+        counts, pool = self._counts(), _pool(record)
+        counts[pool] += 1
+        if counts[pool] > 1:
+            self.nested.append("".join(traceback.format_stack(limit=25)))
+
+    def _on_checkin(self, _connection: object, record: Any) -> None:
+        self._counts()[_pool(record)] -= 1
+
+    def _on_invalidate(self, connection: object, record: Any, error: object) -> None:
+        if isinstance(error, DisconnectionError):  # the pool opens another one in its place
+            self._on_checkin(connection, record)
+
+    def _counts(self) -> Counter[int]:
+        counts: Counter[int] = self._thread_state.__dict__.setdefault("counts", Counter())
+        return counts  # by pool: Airflow has one of its own
+
+
+def _pool(record: Any) -> int:
+    return id(record._ConnectionRecord__pool)
+
+
+_CONNECTIONS = ConnectionCounter()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -272,33 +320,7 @@ def nothing_of_other_tests() -> None:
 @pytest.fixture(autouse=True)
 def no_nested_connections() -> Iterator[None]:
     """Fail the test when a thread opens a second connection while it holds one: with a full pool it would deadlock."""
-    thread_state, nested = threading.local(), list[str]()
-
-    def on_checkout(connection: object, record: Any, _proxy: object) -> None:
-        if isinstance(connection, sqlite3.Connection) and "unsafe" not in record.info:
-            record.info["unsafe"] = connection.execute("PRAGMA synchronous=OFF")  # no test cuts the machine's power
-        counts = thread_state.__dict__.setdefault("counts", Counter())  # by pool: Airflow has one of its own
-        counts[_pool(record)] += 1
-        if counts[_pool(record)] > 1:
-            nested.append("".join(traceback.format_stack(limit=25)))
-
-    def on_checkin(_connection: object, record: Any) -> None:
-        thread_state.__dict__.setdefault("counts", Counter())[_pool(record)] -= 1
-
-    def _pool(record: Any) -> int:
-        return id(record._ConnectionRecord__pool)
-
-    def on_invalidate(connection: object, record: Any, error: object) -> None:
-        if isinstance(error, DisconnectionError):  # the pool opens another one in its place
-            on_checkin(connection, record)
-
-    event.listen(QueuePool, "invalidate", on_invalidate)
-    event.listen(QueuePool, "checkout", on_checkout)
-    event.listen(QueuePool, "checkin", on_checkin)
-    try:
-        yield
-    finally:
-        event.remove(QueuePool, "invalidate", on_invalidate)
-        event.remove(QueuePool, "checkout", on_checkout)
-        event.remove(QueuePool, "checkin", on_checkin)
+    _CONNECTIONS.start_test()
+    yield
+    nested = _CONNECTIONS.nested
     assert not nested, f"a second connection was opened here:\n{nested[0]}"

@@ -12,6 +12,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def list_revisions(metadata: MetaData) -> list[str]:
     return sorted(revisions, key=lambda name: name not in before) or [UNRELEASED + _fingerprint(metadata)]
 
 
+@cache
 def _fingerprint(metadata: MetaData) -> str:
     """Return what differs between two schemas, in 12 characters."""
     facts = [
