@@ -61,7 +61,7 @@ dashboard: ## Build the example dashboard; needs Node.js and npm
 ## Check
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
-	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) --no-loadscope-reorder
 
 lint: $(READY) ## Check style, types and the layers of the product
 	@$(BIN)/ruff check .
@@ -79,15 +79,15 @@ format: $(READY) ## Format the code and sort the imports
 ALL_TESTS := tests/unit tests/airflow tests/integration tests/faults tests/simulation tests/hostile tests/docs tests/rehearsal
 
 test-all: $(READY) ## Run the tests, and those that take a second or more
-	@HYPOTHESIS_EXAMPLES=100 $(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	@HYPOTHESIS_EXAMPLES=100 $(BIN)/pytest -q --numprocesses $(WORKERS) --no-loadscope-reorder \
 		-m 'not faults and not syscalls' $(ALL_TESTS)
 
 test-slow: $(READY) ## Run only the tests that `make test` leaves out
-	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) --no-loadscope-reorder \
 		-m 'slow and not faults and not syscalls'
 
 test-times: $(READY) ## Fail tests of a second of CPU without the mark `slow`
-	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) --no-loadscope-reorder --durations 20 --seconds-allowed 1
 
 test-dates: $(READY) ## Run what bears on dates on other dates; DATE=leap-day: one
 	@$(BIN)/python -m tests.support.dates $(DATE)

@@ -22,6 +22,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
+from xdist.scheduler import LoadFileScheduling
 
 from adwarm.backpressure import machine_load
 from adwarm.foundation.clock import VirtualClock, bound_waits_together
@@ -75,6 +76,8 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 _LONG_FILES = re.compile(r"tests/(?!unit/)|tests/unit/(test_|forecast/|replay/|fatigue/|patterns/)")
 """Files whose tests start processes or train models; those of the others take milliseconds."""
 
+_AIRFLOW = "tests/airflow/"
+
 _FILLED_TABLES = " UNION ALL ".join(
     f"SELECT '{table.name}' WHERE EXISTS (SELECT 1 FROM {table.name})" for table in reversed(metadata.sorted_tables)
 )
@@ -124,6 +127,19 @@ def _pool(record: Any) -> int:
 
 
 _CONNECTIONS = ConnectionCounter()
+
+
+class FileScheduling(LoadFileScheduling):
+    """Gives a worker whole files, and to one all files of Airflow, which takes seconds to begin with."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _AIRFLOW if nodeid.startswith(_AIRFLOW) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    """Say how the tests are shared out."""
+    return FileScheduling(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -128,7 +128,7 @@ def run(name: str, parts: Sequence[str]) -> tuple[int, str]:
     """Run the tests on a date, and return pytest's exit code and a line for the table."""
     date, library = DATES[name], find_library()
     print(f"{name}: {date.local:%A %Y-%m-%d %H:%M} {date.zone}, {date.why}", flush=True)
-    command = [sys.executable, "-m", "pytest", "-q", "--numprocesses", "2", "--dist", "loadfile", *parts]
+    command = [sys.executable, "-m", "pytest", "-q", "--numprocesses", "2", *parts]
     before = _child_seconds()
     with subprocess.Popen(
         command,
