@@ -5,6 +5,7 @@ from inspect import signature
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def _measure(opens: list[tuple[int, int, int]], history_days: int = 56, at_least
 
 @example(TWO_ZONES, 1)
 @given(OPENS, st.integers(1, 60))
+@pytest.mark.slow
 def test_first_opens_are_those_that_training_counts(opens: list[tuple[int, int, int]], at_least: int) -> None:
     """Counting days one by one, or some together, gives what the whole log gives at once, also across midnight.
 

@@ -34,6 +34,7 @@ def follow(path: Path, monkeypatch: pytest.MonkeyPatch, steps: int = 3) -> LogCh
     return check
 
 
+@pytest.mark.slow
 def test_the_advice_reads_the_logs_of_tools(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """Following the commands of the check and nothing else reads each open of each tool's log, and nothing more."""
     shapes = SHAPES | OTHER_SHAPES
