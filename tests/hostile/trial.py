@@ -254,7 +254,8 @@ def expected_rows(name: str, rows: list[Row]) -> list[Row]:
     spans = [(date.fromisoformat(row["date_start"]), date.fromisoformat(row["date_stop"])) for row in rows]
     since, until = max(spans, key=lambda span: span[1] - span[0])
     windows = [(since, until), *((day, day) for day in days(since, until))]
-    return sort_rows([row for first, last in windows for row in window_rows(name, first, last)])
+    rows = [row for first, last in windows for row in window_rows(name, first, last)]
+    return sort_rows([{**row, "account_id": name} for row in rows])
 
 
 def sort_rows(rows: list[Row]) -> list[Row]:
