@@ -111,8 +111,10 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     calibration, never_warms = _calibrate(history, tried, split, half), not _pays(history, tried, split)
     del trial  # its rows would stay beside those of the larger set
     holidays = HolidayEffect.fit(history.label_grid)  # before the training set, which takes the most memory
-    classifier = _fit_blend(_draw_training_set(history, start, history.end, _ROWS), first_opens)
-    return BoostedModel(horizons, classifier, history.siblings, calibration, never_warms=never_warms, holidays=holidays)
+    siblings, training_set = history.siblings, _draw_training_set(history, start, history.end, _ROWS)
+    del history, grid  # fitting needs no opens, and takes memory of its own
+    classifier = _fit_blend(training_set, first_opens)
+    return BoostedModel(horizons, classifier, siblings, calibration, never_warms=never_warms, holidays=holidays)
 
 
 def _fit_blend(training_set: TrainingSet, first_opens: int) -> Ensemble:
