@@ -22,7 +22,7 @@ from adwarm.foundation.local_hours import DAY_MICROS
 from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens, factorize, first_open_mask
 from adwarm.patterns.reloads import CONTEXT, drop_reloads
-from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
+from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA, order_by
 from adwarm.store import Context, accounts, aggregates, read_transaction
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _KEY = ["account_id", "date_range", "report"]
 _HOUR = timedelta(hours=1)
 _CONTEXT = timedelta(microseconds=CONTEXT)
 _NAMES = ("account_id", "date_range", "report", "time_zone")
+_LATEST = int(np.iinfo(np.int64).max)
 _DTYPES = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
 
 
@@ -136,19 +137,19 @@ def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     keys, key = _number_keys(columns[:3], encoders)
     key, first, last, zone = _one_per_slot(key, *columns[3:])
     is_first = first_open_mask(key, first, last)
-    order = np.lexsort((key, first))
+    order = order_by([first - first.min(initial=_LATEST), key])
     key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
-    _, at, sorted_number = np.unique(key, return_index=True, return_inverse=True)
+    rows, at, latest = np.arange(len(key)), *np.empty((2, len(keys[0])), np.int64)
+    at[key[::-1]], latest[key] = rows[::-1], rows  # of several rows of a key the last one that is written stays
     appearance = np.argsort(at)
     number = np.empty(len(appearance), np.int32)
     number[appearance] = np.arange(len(appearance), dtype=np.int32)
-    at = at[appearance]
+    at, latest = at[appearance], latest[appearance]
     account_id, date_range, report = (column[key[at]] for column in keys)
-    latest = (len(key) - 1 - np.unique(key[::-1], return_index=True)[1])[appearance]
     zones = _zones(context, _decode(encoders["time_zone"], zone[latest]), account_id)
     return Opens(
         ts=first,
-        key=number[sorted_number],
+        key=number[key],
         first=is_first,
         account_id=account_id,
         date_range=date_range,
@@ -188,7 +189,9 @@ def _number_keys(codes: list[Codes], encoders: dict[str, DictionaryEncoder]) -> 
 
 def _one_per_slot(key: Codes, zone: Codes, first: Ints, span: Codes) -> tuple[Codes, Ints, Ints, Codes]:
     """Return key, first and last timestamp and zone by key and slot; rows of several reader zones are merged."""
-    order = np.lexsort((span, first, key))
+    order = order_by([key, first - first.min(initial=_LATEST)], "stable")
+    if (np.diff(key[order]) == 0)[np.diff(first[order]) == 0].any():
+        order = np.lexsort((span, first, key))
     key, zone, first, last = key[order], zone[order], first[order], (first + span)[order]
     slot = first // SLOT_MICROS
     new = np.ones(len(key), np.bool_)

@@ -6,7 +6,7 @@ bounded by a buffer: what exceeds it goes to a temporary file and is merged day 
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -186,7 +186,7 @@ class SlotAggregator:
             "time_zone": aspects & 0xFFFFFFFF,
         }
         ranks = {name: order[name][1][code] for name, code in codes.items()}
-        place = _order([slot - slot.min(), *ranks.values()])
+        place = order_by([slot - slot.min(), *ranks.values()])
         words = [_column(order[name][0], ranks[name][place]) for name in ranks]
         opens = to_arrow_array(np.minimum(rows["opens"], _MAX_OPENS)[place].astype(np.uint32), pa.uint32())
         moments = [_timestamps(values[place]) for values in (slot * SLOT_MICROS, rows["first"], rows["last"])]
@@ -204,7 +204,7 @@ def _reduce(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "quic
     """Return one row per key, zone and slot, sorted by slot."""
     if not len(rows):
         return rows
-    rows = rows.take(_order([rows["place"], rows["pair"] >> 32, rows["pair"] & 0xFFFFFFFF], kind))
+    rows = rows.take(order_by([rows["place"], rows["pair"] >> 32, rows["pair"] & 0xFFFFFFFF], kind))
     place, pair = rows["place"], rows["pair"]
     starts = np.flatnonzero(np.concatenate([[True], (place[1:] != place[:-1]) | (pair[1:] != pair[:-1])]))
     if len(starts) == len(rows):
@@ -216,12 +216,12 @@ def _reduce(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "quic
     return result
 
 
-def _order(columns: list[Ints], kind: Literal["quicksort", "stable"] = "quicksort") -> Ints:
+def order_by(columns: Sequence[Ints | Codes], kind: Literal["quicksort", "stable"] = "quicksort") -> Ints:
     """Return the order by the first column, then the next; values are not negative."""
-    widths = [int(column.max()).bit_length() for column in columns]
+    widths = [int(column.max(initial=0)).bit_length() for column in columns]
     if sum(widths) > _KEY_BITS:
         return np.lexsort(columns[::-1])
-    key = columns[0].copy()
+    key = columns[0].astype(np.int64)
     for column, width in zip(columns[1:], widths[1:], strict=True):
         key <<= width
         key |= column

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.slot_counts import SLOT_SCHEMA, SlotAggregator, _order
+from adwarm.patterns.slot_counts import SLOT_SCHEMA, SlotAggregator, order_by
 from tests.unit.patterns.conftest import Event, event_batch
 
 START = datetime(2026, 3, 7, 22, tzinfo=UTC)
@@ -107,5 +107,5 @@ def test_days_are_cut_at_midnight_utc(subtests: pytest.Subtests) -> None:
 @given(st.lists(st.tuples(*[st.one_of(st.integers(0, 3), st.integers(0, 2**40))] * 3), min_size=1))
 def test_rows_are_ordered_the_same_however_wide_their_numbers(rows: list[tuple[int, int, int]]) -> None:
     """Rows sorted by one packed key, or by column where it does not fit, are in the order of their tuples."""
-    order = _order(list(np.array(rows, np.int64).T))
+    order = order_by(list(np.array(rows, np.int64).T))
     assert [rows[at] for at in order] == sorted(rows)
