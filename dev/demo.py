@@ -31,11 +31,18 @@ from adwarm.planning.plan import START_LATENCY
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from dev.dag_runs import DagRuns, list_bundles
-from dev.demo_day import DemoReport, Readers, ReplayDay, choose_day, measure_times, replay_without_warming
+from dev.demo_day import (
+    DemoReport,
+    Readers,
+    ReplayDay,
+    choose_day,
+    measure_times,
+    release_memory,
+    replay_without_warming,
+)
 from dev.demo_reading import ApiReaders, ApiReading, make_demo_token
-from dev.environment import DEMO_HOME, ROOT, TOKEN, local_environment, log_url, write_shell_environment
-from graph_simulator.config import SimulatorConfig
-from graph_simulator.server import SimulatorServer
+from dev.environment import DEMO_HOME, ROOT, local_environment, log_url, write_shell_environment
+from dev.simulator_process import SimulatorProcess
 
 STEP = timedelta(hours=1)
 STRATEGY_ACCOUNTS = 5
@@ -72,11 +79,11 @@ class Demo:
             os.environ.setdefault(f"ADWARM_BACKPRESSURE__{limit}_PERCENT", "100")
         self.console.print(f"reading {url}")
         day = choose_day(url, load_settings())
-        with SimulatorServer(SimulatorConfig(zone=day.zone, now=day.start, token=TOKEN)) as simulator:
-            os.environ.update(local_environment(self.home, simulator.url, url))
-            return self._run_dags(day, simulator)
+        simulator = SimulatorProcess(self.home, day.zone, day.start)
+        os.environ.update(local_environment(self.home, simulator.url, url))
+        return self._run_dags(day, simulator)
 
-    def _run_dags(self, day: ReplayDay, simulator: SimulatorServer) -> int:
+    def _run_dags(self, day: ReplayDay, simulator: SimulatorProcess) -> int:
         from adwarm_airflow.connections import connection_source_factory  # reads Airflow's environment on import
 
         settings = load_settings()
@@ -89,20 +96,22 @@ class Demo:
             readers = Readers(Runtime(settings, clock, connection_source_factory(settings, clock=clock)), clock)
             announce("training on the access log")
             learned = dags.run("adwarm_access_patterns", training_conf(day.start, settings.forecast.history_days))
-            self._step_through_day(day, simulator, dags, readers, announce)
-            announce("warming by strategy")
-            simulator.set_now(day.end, frozen=True)
-            dags.run("adwarm_strategy_warming", {**closing, "accounts": chosen, "delay_seconds": 0})
-            announce("completing and scoring the day before")
-            yesterday = (day.day - timedelta(days=1)).isoformat()
-            dags.run("adwarm_daily_insights", {**closing, "day": yesterday, "accounts": chosen})
-            report = DemoReport.gather(
-                readers, day, learned, simulator.calls(), replay_without_warming(day, readers.runtime)
-            )
-            announce("reading through the API")
-            reading = self._read_through_api(day, simulator, readers)
+            release_memory()
+            with simulator:  # after the training, which takes most memory
+                self._step_through_day(day, simulator, dags, readers, announce)
+                announce("warming by strategy")
+                simulator.set_now(day.end)
+                dags.run("adwarm_strategy_warming", {**closing, "accounts": chosen, "delay_seconds": 0})
+                announce("completing and scoring the day before")
+                yesterday = (day.day - timedelta(days=1)).isoformat()
+                dags.run("adwarm_daily_insights", {**closing, "day": yesterday, "accounts": chosen})
+                report = DemoReport.gather(
+                    readers, day, learned, simulator.calls(), replay_without_warming(day, readers.runtime)
+                )
+                announce("reading through the API")
+                reading = self._read_through_api(day, simulator, readers)
+                times = measure_times(time.monotonic() - self.started, simulator.get_memory()) | reading.times
         report.api = reading.figures
-        times = measure_times(time.monotonic() - self.started) | reading.times
         report.show(self.console, times)
         report.write(self.home / "summary.json", times)
         text = "The demo: opens of a real log of flights, reports of a simulated ad platform."
@@ -110,14 +119,10 @@ class Demo:
         self._show_next_steps(day, report.log["first_account"], make_demo_token(readers.runtime, Actor.HUMAN))
         return report.exit_code(self.console)
 
-    def _read_through_api(self, day: ReplayDay, simulator: SimulatorServer, readers: Readers) -> ApiReading:
+    def _read_through_api(self, day: ReplayDay, simulator: SimulatorProcess, readers: Readers) -> ApiReading:
         """Read over HTTP, then read the log again, and count the opens that are new: those of the API's own log."""
         runtime = readers.runtime
-
-        def set_platform_time(moment: datetime) -> None:
-            simulator.set_now(moment, frozen=True)
-
-        api_readers = ApiReaders(runtime, readers.clock, day, set_platform_time, self.home / "client")
+        api_readers = ApiReaders(runtime, readers.clock, day, simulator.set_now, self.home / "client")
         since, until = api_readers.hours
         before = ingest(runtime.context, until, window=(since, until)).opens
         reading = api_readers.read()
@@ -141,7 +146,7 @@ class Demo:
     def _step_through_day(
         self,
         day: ReplayDay,
-        simulator: SimulatorServer,
+        simulator: SimulatorProcess,
         dags: DagRuns,
         readers: Readers,
         announce: Callable[[str], None],
@@ -158,7 +163,7 @@ class Demo:
             remaining = remaining[len(due) :]
             readers.read_all(due)
             announce(f"{moment.astimezone(zone(day.zone)):%H:%M} plan, warm, serve")
-            simulator.set_now(moment, frozen=True)
+            simulator.set_now(moment)
             ingest(runtime.context, moment, window=(moment - STEP, moment))
             dags.run("adwarm_intelligent_warming", {"decision_time": moment.isoformat()})
             moment += STEP

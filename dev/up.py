@@ -65,10 +65,10 @@ def main() -> int:
         _say(f"this installation was made from {before.source_log}; to use {log_url()}, remove {UP_HOME} first")
         return 1
     (UP_HOME / "airflow").mkdir(parents=True, exist_ok=True)
-    port = int(os.environ.get("ADWARM_UP_PORT") or _free_port(_port_of(before.url) or 8080))
-    simulator = _free_port(_port_of(before.simulator) or 8900)
-    docs = _free_port(_port_of(before.docs) or 8002)
-    read_api = _free_port(_port_of(before.read_api) or 8950)
+    port = int(os.environ.get("ADWARM_UP_PORT") or find_free_port(_port_of(before.url) or 8080))
+    simulator = find_free_port(_port_of(before.simulator) or 8900)
+    docs = find_free_port(_port_of(before.docs) or 8002)
+    read_api = find_free_port(_port_of(before.read_api) or 8950)
     now = Installation(
         url=f"http://127.0.0.1:{port}",
         simulator=f"http://127.0.0.1:{simulator}",
@@ -297,7 +297,7 @@ def _is_answered(url: str) -> bool:
         return False
 
 
-def _free_port(preferred: int) -> int:
+def find_free_port(preferred: int) -> int:
     """Return `preferred`, or any free port when it is in use."""
     for port in (preferred, 0):
         with socket.socket() as probe:

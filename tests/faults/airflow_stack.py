@@ -18,7 +18,7 @@ import psutil
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from dev.environment import ROOT, TOKEN, local_environment
-from dev.up import _free_port
+from dev.up import find_free_port
 
 PARTS = ("api-server", "dag-processor", "triggerer", "scheduler")
 START_SECONDS = 180.0
@@ -154,7 +154,7 @@ def airflow_stack(home: Path, server_url: str, graph_url: str, settings: Mapping
         settings: further environment variables.
     """
     urls = {name: _create_database(server_url, name) for name in ("airflow", "adwarm")}
-    port = _free_port(0)
+    port = find_free_port(0)
     url = f"http://127.0.0.1:{port}"
     env = local_environment(home, graph_url, "")
     del env["ADWARM_ACCESS_LOG__URL"]
@@ -166,8 +166,8 @@ def airflow_stack(home: Path, server_url: str, graph_url: str, settings: Mapping
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__BASE_URL": url,
         # The servers of logs have fixed ports by default, which another Airflow on this machine may use.
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port(0)),
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port(0)),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(find_free_port(0)),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(find_free_port(0)),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests, long enough for a signature with SHA-512 of 64 bytes",
         "AIRFLOW_CONN_FACEBOOK_DEFAULT": json.dumps(connection),

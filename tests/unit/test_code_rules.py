@@ -69,6 +69,7 @@ SEEDED = {"random.default_rng", "random.Generator", "random.SeedSequence", "rand
 OWN_CLOCK = {
     "include/adwarm/foundation/clock.py",
     "include/graph_simulator/platform_clock.py",
+    "dev/simulator_process.py",  # waits for a real process
     "dev/up.py",  # waits for real processes
 }
 UNUSED_ALLOWED = Path(__file__).with_name("unused_allowed.txt")
