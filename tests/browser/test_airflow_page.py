@@ -18,7 +18,7 @@ from adwarm.model import ReportKey
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts, open_engine, upgrade
-from dev.up import _free_port
+from dev.up import find_free_port
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_kinds import FaultKind, Route
 from graph_simulator.fault_profile import FaultProfile, FaultRule
@@ -48,7 +48,7 @@ class Platform:
     """A simulated platform that stops and starts at one address, as a real one does in an outage."""
 
     def __init__(self) -> None:
-        self._port = _free_port(0)
+        self._port = find_free_port(0)
         self.url = f"http://127.0.0.1:{self._port}"
         self._server: SimulatorServer | None = None
 
