@@ -1,4 +1,4 @@
 from adwarm import ReportKey
 
-key = ReportKey.parse("1234567890", "last_30d")
+key = ReportKey.parse(" act_1234567890", "last_30d")
 assert key == ReportKey("act_1234567890", "last_30d", "default")
