@@ -352,7 +352,7 @@ def _insert(
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         some, values = rows[start : start + _ROWS_AT_ONCE], list[Any]()
         for row in some:
-            values += [value if bind is None else bind(value) for bind, value in zip(binds, row.values(), strict=True)]
+            values += [row[name] if bind is None else bind(row[name]) for name, bind in binds.items()]
             values += defaults.values()
         sql = insert_sql(connection.dialect, table, names, len(some), change=change, preserve=preserve)
         postponed: list[Statement] | None = connection.info.get(_POSTPONED)
@@ -363,13 +363,13 @@ def _insert(
 
 
 @lru_cache(maxsize=256)
-def _prepare_row(dialect: Dialect, table: Table, names: Names) -> tuple[list[Any], dict[str, Any]]:
+def _prepare_row(dialect: Dialect, table: Table, names: Names) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return how the driver gets the value of each column, and the defaults of the columns that are not in `names`."""
     binds: dict[str, Any] = {c.name: c.type.dialect_impl(dialect).bind_processor(dialect) for c in table.columns}
     others: dict[str, Any] = {c.name: c.default for c in table.columns if c.default and c.name not in names}
     values = {name: item.arg if item.is_scalar else item.arg(None) for name, item in others.items()}
     defaults = {name: binds[name](value) if binds[name] else value for name, value in values.items()}
-    return [binds[name] for name in names], defaults
+    return {name: binds[name] for name in names}, defaults
 
 
 @lru_cache(maxsize=256)

@@ -72,6 +72,13 @@ def test_numbers_are_added_and_columns_preserved(engine: Engine) -> None:
     assert amounts == [4.0, 2.0, 2.0, 9.0] + [2.0] * 1_096
 
 
+def test_rows_may_name_their_columns_in_any_order(engine: Engine) -> None:
+    """A value is stored in the column that it is named for, whatever stands first in its row."""
+    with write_transaction(engine) as connection:
+        upsert(connection, payload, [ROW, dict(reversed([*{**ROW, "hash": "b", "body": b"2"}.items()]))])
+    assert list_bodies(engine) == {"a": b"1", "b": b"2"}
+
+
 def test_inserts_of_a_block_are_one_statement_in_their_order(engine: Engine) -> None:
     """They are sent at the end of the block, so that a row may be inserted before it is replaced."""
     scripts: list[str] = []
