@@ -224,18 +224,19 @@ class HitRoute:
         await self._answer_miss(reading, pointer)
 
     async def _find_account(self, number: str, seconds: float) -> None:
-        """Find out which account bare digits mean; those of Meta's while the database is lost."""
+        """Find out which account bare digits mean; while the database is lost, the source decides."""
         try:
             async with asyncio.timeout(seconds):
                 self._ids[number] = await asyncio.to_thread(accounts.find_id, self._services.context, number)
         except STORE_ERRORS as error:
-            log.debug("%s is taken for an account of Meta's: %s", number, type(error).__name__)
+            log.debug("accounts cannot be read, the source decides whose %s is: %s", number, type(error).__name__)
 
     def _name_account(self, scope: Scope, number: str) -> Scope:
         """Return a request with the account that its bare digits mean."""
         if not number:
             return scope
-        account_id = self._ids.get(number) or normalize_account_id(number)
+        is_meta = self._services.context.settings.source.has_meta_ids
+        account_id = self._ids.get(number) or normalize_account_id(number, is_meta=is_meta)
         return {**scope, "path": scope["path"].replace(f"{PREFIX}{number}", f"{PREFIX}{account_id}")}
 
     async def _load_pointer(self, exchange: HttpExchange, key: ReportKey) -> Pointer:

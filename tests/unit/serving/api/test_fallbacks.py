@@ -22,6 +22,7 @@ from adwarm.serving.chain_steps import read_partitions
 from adwarm.serving.misses import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.serving.shared_runs import REUSE_SECONDS
+from adwarm.settings import SourceSettings
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
 from adwarm.store import accounts, entries
 from adwarm.store.database import write_transaction
@@ -368,6 +369,25 @@ def test_a_lost_database(route: HitHarness, monkeypatch: pytest.MonkeyPatch, err
     other = route.get(WEEK_PATH)
     assert (other.status, int(other.headers["retry-after"]) >= 1) == (503, True)
     assert "DATABASE_URL" not in other.body.decode()
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize(("is_meta", "status"), [(True, 200), (False, 503)])
+def test_bare_digits_are_of_the_source_while_the_database_is_lost(
+    route: HitHarness, monkeypatch: pytest.MonkeyPatch, is_meta: bool, status: int
+) -> None:
+    """They are Meta's account, whose copy is sent; where the table is of another platform they are never that one."""
+
+    def fail(*_: object) -> None:
+        raise Transient("the sqlite database cannot be reached")
+
+    route.reading.warm(KEY)
+    assert route.get(PATH).status == 200
+    lose_store(monkeypatch)
+    monkeypatch.setattr(accounts, "find_id", fail)
+    monkeypatch.setattr(SourceSettings, "has_meta_ids", is_meta)
+    route.clock.sleep(2)
+    assert route.get(PATH.replace("act_", "")).status == status
 
 
 @SQLITE_ONLY
