@@ -230,14 +230,13 @@ class HitRoute:
                 self._ids[number] = await asyncio.to_thread(accounts.find_id, self._services.context, number)
         except STORE_ERRORS as error:
             log.debug("accounts cannot be read, the source decides whose %s is: %s", number, type(error).__name__)
+            is_meta = self._services.context.settings.source.has_meta_ids
+            self._ids[number] = normalize_account_id(number, is_meta=is_meta)
 
     def _name_account(self, scope: Scope, number: str) -> Scope:
         """Return a request with the account that its bare digits mean."""
-        if not number:
-            return scope
-        is_meta = self._services.context.settings.source.has_meta_ids
-        account_id = self._ids.get(number) or normalize_account_id(number, is_meta=is_meta)
-        return {**scope, "path": scope["path"].replace(f"{PREFIX}{number}", f"{PREFIX}{account_id}")}
+        path = f"{PREFIX}{self._ids.get(number, number)}"
+        return {**scope, "path": scope["path"].replace(f"{PREFIX}{number}", path)} if number else scope
 
     async def _load_pointer(self, exchange: HttpExchange, key: ReportKey) -> Pointer:
         """Read a pointer; where the process has an older one, no longer than the step `entry` of the chain allows."""
