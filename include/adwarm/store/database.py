@@ -203,7 +203,7 @@ def _check_only_idle(engine: Engine) -> None:
 
 
 def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
-    pool: dict[str, Any] = {"hide_parameters": True}
+    pool: dict[str, Any] = {"hide_parameters": True, "execution_options": {_LIMITS: limits}}
     is_file = bool(database) and database != ":memory:"
     if database and is_file:
         _make_folder(Path(database).parent)
