@@ -135,14 +135,13 @@ class _BoundedPool(QueuePool):
     def _timeout(self, seconds: float) -> None: ...
 
 
+def _options(limits: SqlSettings) -> dict[str, Any]:
+    # Errors are logged, and parameters may be payloads.
+    return {"hide_parameters": True, "execution_options": {_LIMITS: limits}}
+
+
 def _pool(limits: SqlSettings) -> dict[str, Any]:
-    return {
-        "poolclass": _BoundedPool,
-        "pool_size": limits.pool_size,
-        "max_overflow": 0,
-        "hide_parameters": True,  # errors are logged, and parameters may be payloads
-        "execution_options": {_LIMITS: limits},
-    }
+    return {**_options(limits), "poolclass": _BoundedPool, "pool_size": limits.pool_size, "max_overflow": 0}
 
 
 def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
@@ -203,11 +202,10 @@ def _check_only_idle(engine: Engine) -> None:
 
 
 def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
-    pool: dict[str, Any] = {"hide_parameters": True, "execution_options": {_LIMITS: limits}}
     is_file = bool(database) and database != ":memory:"
     if database and is_file:
         _make_folder(Path(database).parent)
-        pool = _pool(limits)
+    pool = _pool(limits) if is_file else _options(limits)
     seconds = limits.lock_timeout_seconds
     engine = create_engine(url, connect_args={"check_same_thread": False}, **pool)
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")

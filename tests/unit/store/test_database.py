@@ -350,12 +350,13 @@ def test_many_threads_share_few_connections(postgres_url: str) -> None:
 
 
 def test_an_engine_carries_its_limits(tmp_path: Path) -> None:
-    """Other limits give another engine, on a file and in memory."""
+    """Other limits give another engine, on a file, in memory and on a server."""
     url = f"sqlite:///{tmp_path}/a.db"
 
     assert get_limits(open_engine(url, SHORT)) == SHORT
     assert open_engine(url) is not open_engine(url, SHORT)
     assert get_limits(open_engine("sqlite:///:memory:", SHORT)) == SHORT
+    assert get_limits(open_engine("postgresql://server/adwarm", SHORT)) == SHORT
 
 
 def test_errors_contain_no_parameters(sqlite_engine: Engine) -> None:
