@@ -216,7 +216,8 @@ def _find_other_cells(
     ratio, cells = FORMULAS[name], table.columns[name]
     if isinstance(table, WindowTable) and types is None:
         whole = table.whole
-        if len({kind is list for kind in {*map(type, whole.columns[ratio.divisor])} - {NoneType}}) < 2:
+        kinds = table.find((ratio.divisor, "kinds"), lambda: {*map(type, whole.columns[ratio.divisor])} - {NoneType})
+        if len(kinds) < 2 or list not in kinds:
             numbers = table.find(Numbers, dict[str, Numbers])
             rows = table.find((name, "cells"), lambda: _find_other_cells(whole, name, None, numbers))
             return table.select(rows)
