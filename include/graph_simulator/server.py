@@ -15,7 +15,7 @@ from graph_simulator.calls import CallCounts
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.error_responses import ServerUnavailable
 from graph_simulator.faulty_response import TransportInScope
-from graph_simulator.http_app import create_app
+from graph_simulator.http_app import PlatformApp
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 2.0
@@ -134,7 +134,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _uvicorn_config(config: SimulatorConfig, state: AppState, host: str) -> uvicorn.Config:
     return uvicorn.Config(
-        TransportInScope(create_app(config, state, host)),
+        TransportInScope(PlatformApp(config, state, host)),
         log_level="warning",
         access_log=False,
         lifespan="off",
