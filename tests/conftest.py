@@ -68,7 +68,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("adwarm")
 
-# The modules of a whole run are a million objects; Python looks through all of them too often by default.
+# The modules of a whole run are a million objects, none of them garbage; then Python looks for it too often by default.
+gc.disable()
 gc.set_threshold(100_000, 50, 100)
 # jsonschema, which Airflow imports too, compiles a grammar of IRIs for over a second where this one is installed.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
@@ -175,11 +176,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Leave what the modules hold out of garbage collection: a collection by a test would look through all of it."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
-    """Let modules be freed at the end; DuckDB complains of what is left of it."""
-    gc.unfreeze()
+    """Leave out all that is there, too, when pytest and Python collect garbage at the end, which take seconds each."""
+    gc.freeze()
+
+
+@atexit.register
+def _free_modules() -> None:
+    """Let what DuckDB holds be freed: it complains of what is left of it."""
+    if "duckdb" in sys.modules:
+        gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

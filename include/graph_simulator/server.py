@@ -1,5 +1,6 @@
 """Runs the simulator as a server: in a background thread, or in the foreground until interrupted."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -14,9 +15,38 @@ from graph_simulator.calls import CallCounts
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.error_responses import ServerUnavailable
 from graph_simulator.faulty_response import TransportInScope
-from graph_simulator.http_app import create_app
+from graph_simulator.http_app import PlatformApp
 
 _START_SECONDS = 20.0
+_STOP_SECONDS = 2.0
+
+
+class _PromptServer(uvicorn.Server):
+    """Stops at once: the server of uvicorn looks ten times a second whether it should, and then waits as long."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Stop, from another thread; calls that are being served may end before."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopped.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if not await self.on_tick(0):
+            await self._stopped.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=_STOP_SECONDS)
 
 
 class SimulatorServer:
@@ -39,7 +69,7 @@ class SimulatorServer:
         self.state = AppState(config)
         self._socket = _listen("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(_uvicorn_config(config, self.state, "127.0.0.1"))
+        self._server = _PromptServer(_uvicorn_config(config, self.state, "127.0.0.1"))
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="adwarm-simulator", daemon=True
         )
@@ -75,7 +105,7 @@ class SimulatorServer:
         self.state.reset()
 
     def _stop(self) -> None:
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join(timeout=_START_SECONDS)
         self._socket.close()
 
@@ -104,12 +134,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _uvicorn_config(config: SimulatorConfig, state: AppState, host: str) -> uvicorn.Config:
     return uvicorn.Config(
-        TransportInScope(create_app(config, state, host)),
+        TransportInScope(PlatformApp(config, state, host)),
         log_level="warning",
         access_log=False,
         lifespan="off",
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=int(_STOP_SECONDS),
     )

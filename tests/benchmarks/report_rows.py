@@ -20,10 +20,10 @@ def simulated_rows(ads: int, since: date, until: date, now: datetime = FINAL, fi
     """Return the daily rows of an account with about so many ads at a time, as stated at `now`, by day and ad."""
     from fastapi.testclient import TestClient
 
-    from graph_simulator.http_app import create_app
+    from graph_simulator.http_app import PlatformApp
 
     config = SimulatorConfig(ads=ads, seed=7, now=now)
-    client = TestClient(create_app(config, AppState(config)), headers={"Authorization": f"Bearer {config.token}"})
+    client = TestClient(PlatformApp(config, AppState(config)), headers={"Authorization": f"Bearer {config.token}"})
     span = orjson.dumps({"since": str(since), "until": str(until)}).decode()
     query = {"level": "ad", "time_increment": "1", "limit": "5000", "fields": fields, "time_range": span}
     rows: list[Row] = []

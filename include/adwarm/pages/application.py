@@ -16,7 +16,7 @@ templates escape every value, and the policy of the page allows no inline script
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from math import ceil
@@ -27,6 +27,7 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.backpressure.token_limits import TOKEN_LIMITS
@@ -108,20 +109,24 @@ def build_page(tabs: Sequence[Tab], get_services: Callable[[], PageServices], ac
     """
     app = FastAPI(title="adwarm", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     site = _Site(tabs, get_services, access)
-    app.add_api_route("/", site.show_start, methods=["GET"])
-    app.add_api_route("/static/{name}", site.send_static, methods=["GET"])
-    app.add_api_route("/pictures/{name}", site.send_picture, methods=["GET"])
-    app.add_api_route("/reviews/{run_id:path}", site.show_review, methods=["GET"])
+
+    def add(path: str, answer: Callable[[Request], Awaitable[Response]], method: str = "GET") -> None:
+        route = Route(path, answer)  # one of FastAPI examines the function, which takes far longer
+        route.methods = {method}
+        app.router.routes.append(route)
+
+    add("/", site.show_start)
+    add("/static/{name}", site.send_static)
+    add("/pictures/{name}", site.send_picture)
+    add("/reviews/{run_id:path}", site.show_review)
     for tab in tabs:
-        app.add_api_route(f"/{tab.name}", partial(site.show_tab, tab), methods=["GET"], name=tab.name)
+        add(f"/{tab.name}", partial(site.show_tab, tab))
         for tile in tab.tiles:
-            path = f"/tiles/{tab.name}/{tile.name}"
-            app.add_api_route(path, partial(site.show_tile, tab, tile), methods=["GET"], name=path)
+            add(f"/tiles/{tab.name}/{tile.name}", partial(site.show_tile, tab, tile))
         for download in tab.downloads:
-            path = f"/downloads/{tab.name}/{download.name}"
-            app.add_api_route(path, partial(site.send_download, download), methods=["GET"], name=path)
+            add(f"/downloads/{tab.name}/{download.name}", partial(site.send_download, download))
         for form in tab.forms:
-            app.add_api_route(f"/{form.name}", partial(site.carry_out, tab, form), methods=["POST"], name=form.name)
+            add(f"/{form.name}", partial(site.carry_out, tab, form), "POST")
     app.add_exception_handler(PageRefused, site.answer_refusal)
     app.add_exception_handler(FormRejected, site.answer_rejection)
     app.add_exception_handler(404, site.answer_not_found)
@@ -172,29 +177,29 @@ class _Site:
         await self._require(request, Permission.VIEW)
         return _redirect(next(tab.name for tab in self._tabs if tab.is_listed))
 
-    async def send_static(self, request: Request, name: str) -> Response:
+    async def send_static(self, request: Request) -> Response:
         """Return a file of the folder `static`; its URL changes with its content."""
         await self._require(request, Permission.VIEW)
-        if name not in STATIC:
+        if (name := request.path_params["name"]) not in STATIC:
             raise PageRefused(404, "Not found", "there is no such file")
         return Response(read_static(name), headers=_FOREVER, media_type=STATIC[name])
 
-    async def send_picture(self, request: Request, name: str) -> Response:
+    async def send_picture(self, request: Request) -> Response:
         """Return the picture of a creative; its name changes with its content."""
         await self._require(request, Permission.VIEW)
         services = await self._run(self._get_services)
         try:
-            data, media_type = await self._run(read_picture, services.context, name)
+            data, media_type = await self._run(read_picture, services.context, request.path_params["name"])
         except NotFound as error:
             raise PageRefused(404, "No picture", str(error)) from error
         return Response(data, headers=_FOREVER, media_type=media_type)
 
-    async def show_review(self, request: Request, run_id: str) -> Response:
+    async def show_review(self, request: Request) -> Response:
         """Return the stored page of a policy review."""
         await self._require(request, Permission.VIEW)
         services = await self._run(self._get_services)
         try:
-            return await self._run(show_review, services.context, run_id)
+            return await self._run(show_review, services.context, request.path_params["run_id"])
         except NotFound as error:
             raise PageRefused(404, "No page", str(error)) from error
 

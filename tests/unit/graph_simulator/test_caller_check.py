@@ -4,7 +4,7 @@ import pytest
 
 from graph_simulator.caller_check import find_refusal
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.http_app import create_app
+from graph_simulator.http_app import PlatformApp
 from tests.support.asgi_client import AsgiClient
 
 
@@ -52,7 +52,7 @@ def test_everybody_else_is_refused(subtests: pytest.Subtests) -> None:
 )
 def test_a_refused_call_changes_nothing(method: str, path: str) -> None:
     """A page gets 403 on every control route; the platform's own routes do not look at Host or Origin."""
-    app = create_app(SimulatorConfig(ads=4))
+    app = PlatformApp(SimulatorConfig(ads=4))
     http = AsgiClient(app, "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
     for headers in ({"Host": "attacker.example"}, {"Origin": "https://attacker.example"}):
         answer = http.request(method, path, headers=headers, json={"fault": [{"kind": "transient_1"}]})

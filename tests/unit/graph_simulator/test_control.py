@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.http_app import create_app
+from graph_simulator.http_app import PlatformApp
 from tests.support.asgi_client import AsgiClient
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -13,7 +13,7 @@ TOKEN = {"access_token": "simulated-token"}
 
 def client(**changes: Any) -> AsgiClient:
     """A client on this machine."""
-    app = create_app(SimulatorConfig(now=NOW, ads=4, **changes))
+    app = PlatformApp(SimulatorConfig(now=NOW, ads=4, **changes))
     return AsgiClient(app, "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
 
 

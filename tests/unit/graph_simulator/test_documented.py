@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from graph_simulator.app_state import AppState
-from graph_simulator.config import SimulatorConfig
-from graph_simulator.control import control_routes
+from graph_simulator.control import router
 from graph_simulator.fault_kinds import FaultKind, Route
 from graph_simulator.fault_profile import (
     FaultProfile,
@@ -28,7 +26,7 @@ PAGE = (ROOT / "docs/how-to/simulator.md").read_text(encoding="utf-8")
 
 def test_every_fault_and_route_is_documented() -> None:
     """Each kind of fault, each route and each control route is on the page."""
-    control = {str(getattr(route, "path", "")) for route in control_routes(AppState(SimulatorConfig())).routes}
+    control = {str(getattr(route, "path", "")) for route in router.routes}
 
     assert [kind for kind in FaultKind if f"`{kind}`" not in PAGE] == []
     assert [route for route in Route if f"`{route}`" not in PAGE and route is not Route.OTHER] == []

@@ -10,7 +10,7 @@ import pytest
 
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
-from graph_simulator.http_app import create_app
+from graph_simulator.http_app import PlatformApp
 from graph_simulator.server import SimulatorServer
 from tests.support.asgi_client import AsgiClient
 
@@ -82,6 +82,6 @@ def test_clock_skew(server: SimulatorServer) -> None:
 def test_reset_without_access_to_the_connection() -> None:
     """Without access to the connection, a reset is an error of the server."""
     profile = parse_fault_profile({"fault": [{"kind": "reset"}]}, "profile")
-    client = AsgiClient(create_app(SimulatorConfig(fault_profile=profile)))
+    client = AsgiClient(PlatformApp(SimulatorConfig(fault_profile=profile)))
     with pytest.raises(ConnectionResetError):
         client.get(PATH)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from graph_simulator.config import SimulatorConfig
-from graph_simulator.http_app import create_app
+from graph_simulator.http_app import PlatformApp
 from tests.support.asgi_client import AsgiClient
 from tests.unit.graph_simulator.conftest import ratio_text
 
@@ -21,7 +21,7 @@ PLAIN = "ad_id,impressions,reach,frequency,clicks,inline_link_clicks,ctr,cpm,cpc
 def client(host: str = "127.0.0.1", **changes: Any) -> AsgiClient:
     """A client of a fresh platform."""
     settings = {"now": NOW, "token": "tok", "ads": 6, **changes}
-    return AsgiClient(create_app(SimulatorConfig(**settings)), "http://localhost", client=(host, 50_000))
+    return AsgiClient(PlatformApp(SimulatorConfig(**settings)), "http://localhost", client=(host, 50_000))
 
 
 def insights(http: AsgiClient, **params: Any) -> Any:
