@@ -351,7 +351,7 @@ class Runtime:
             alerts=self.alerts,
             errors=self.errors,
             actions=self.action_services,
-            explainer=self.key_explainer,
+            get_explainer=lambda: self.key_explainer,
             noun=find_noun(self.settings),
             simulation=self.simulation,
         )

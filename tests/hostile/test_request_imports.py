@@ -30,7 +30,10 @@ def upstream() -> Iterator[HostileServer]:
 
 
 def test_no_request_imports_a_module(tmp_path: Path, upstream: HostileServer) -> None:
-    """After its start, `adwarm serve` imports nothing for any route, hit, miss, error, shape, coding, login or page."""
+    """After its start, `adwarm serve` imports nothing for any route, hit, miss, error, shape, coding, login or page.
+
+    It starts without pandas, and none of these needs it.
+    """
     runtime, token = Runtime(Settings(home=tmp_path)), make_token()
     now = SystemClock().now()
     accounts.save(runtime.engine, [Account("act_1001")], now)
@@ -57,7 +60,9 @@ def test_no_request_imports_a_module(tmp_path: Path, upstream: HostileServer) ->
         finally:
             process.terminate()
             process.wait(60)
-    assert " ".join(_IMPORT.findall(log.read_text(errors="replace")[started:])) == ""
+    text = log.read_text(errors="replace")
+    assert " ".join(_IMPORT.findall(text[started:])) == ""
+    assert {"pandas", "sklearn"}.isdisjoint(_IMPORT.findall(text)), "a process of 160 MB becomes one of 200 MB"
 
 
 def _ask_everything(client: httpx.Client, token: str) -> None:

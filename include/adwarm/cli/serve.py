@@ -22,8 +22,6 @@ _USED_LATER = (
     "adwarm.serving.local_caches",
     "encodings.unicode_escape",
     "psutil",
-    "pyarrow.pandas_compat",
-    "pyarrow.vendored.version",
 )
 """Modules that requests need and that nothing imports before: an import opens files, which may be used up by then."""
 

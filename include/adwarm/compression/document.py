@@ -400,10 +400,9 @@ def _render_arrow(header: Header, table: ColumnTable) -> bytes:
 
 def _to_arrow(values: list[Any]) -> "tuple[pa.Array, bool]":
     """Return a column in the type that its values share, or as JSON text; and whether it is JSON."""
-    import pyarrow as pa
+    from adwarm.foundation.arrow_arrays import to_array, to_string_array
 
     try:
-        return pa.array(values), False
-    except (pa.ArrowException, OverflowError):
-        texts = [None if value is None else orjson.dumps(value).decode() for value in values]
-        return pa.array(texts, pa.string()), True
+        return to_array(values), False
+    except (TypeError, OverflowError):
+        return to_string_array([None if value is None else orjson.dumps(value).decode() for value in values]), True

@@ -85,6 +85,40 @@ def to_string_array(values: Sequence[str | None]) -> pa.Array:
     return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(joined.encode()), valid)
 
 
+def to_array(values: Sequence[Any]) -> pa.Array:
+    """Return JSON values of one kind as an Arrow array of the type that `pa.array` infers; None is null.
+
+    Raises:
+        TypeError: values, or those in their lists and objects, are of several kinds.
+        OverflowError: an integer has more than 64 bits.
+    """
+    kinds = {*map(type, values)} - {type(None)}
+    if not kinds:
+        return pa.nulls(len(values))
+    if kinds == {str}:
+        return to_string_array(values)
+    is_null = to_bool_array(np.array([value is None for value in values], np.bool_))
+    if kinds == {list}:
+        ends = np.zeros(len(values) + 1, np.int32)
+        np.cumsum([len(value or ()) for value in values], out=ends[1:])
+        items = to_array([item for value in values for item in value or ()])
+        return pa.ListArray.from_arrays(to_arrow_array(ends, pa.int32()), items, mask=is_null)
+    if kinds == {dict} and (names := dict.fromkeys(name for value in values for name in value or ())):
+        fields = [to_array([value.get(name) if value else None for value in values]) for name in names]
+        return pa.StructArray.from_arrays(fields, [*names], mask=is_null)
+    if kinds == {bool}:
+        return _with_nulls(pa.bool_(), _bits(np.array([bool(value) for value in values], np.bool_)), values)
+    if kinds <= {int, float}:
+        numbers = np.array([value or 0 for value in values], np.int64 if kinds == {int} else np.float64)
+        return _with_nulls(pa.from_numpy_dtype(numbers.dtype), pa.py_buffer(numbers), values)
+    raise TypeError(f"values of several kinds: {sorted(kind.__name__ for kind in kinds)}")
+
+
+def _with_nulls(kind: pa.DataType, data: pa.Buffer, values: Sequence[Any]) -> pa.Array:
+    valid = _bits(np.array([value is not None for value in values], np.bool_)) if None in values else None
+    return pa.Array.from_buffers(kind, len(values), [valid, data])
+
+
 def to_bool_array(values: Bools) -> pa.BooleanArray:
     """Return flags as an Arrow array, such as a mask to filter by."""
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, _bits(values)])

@@ -77,3 +77,9 @@ class PolicyReview:
     ]
     decided_by: Annotated[str | None, 250, "Who approved or rejected."] = None
     decided_at: Annotated[datetime | None, "When that was."] = None
+
+    @property
+    def headline(self) -> str | None:
+        """What the live forecast achieved, in one sentence; None when nothing was replayed."""
+        headline = self.figures.get("headline")
+        return None if headline is None else str(headline["text"])

@@ -8,7 +8,7 @@ it gets the checked fields of a POST and says where to go.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from adwarm.actions.audit import ActionServices
@@ -18,11 +18,13 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.simulation_note import SimulationNote
 from adwarm.pages.access import Permission, Visitor
-from adwarm.planning.key_facts import KeyExplainer
 from adwarm.recovery import IsolationTracker, StoredAlerts
 from adwarm.serving.read_chain import ReadChain
 from adwarm.store import Context
 from adwarm.store.error_events import ErrorLog
+
+if TYPE_CHECKING:
+    from adwarm.planning.key_facts import KeyExplainer
 
 T = TypeVar("T")
 
@@ -32,6 +34,7 @@ class PageServices:
     """The objects of the process that shows the page.
 
     Attributes:
+        get_explainer: imports pandas, which takes longer than all that the other tiles need.
         noun: what an account of the source is called.
         simulation: what is simulated; None in an installation of its own data.
     """
@@ -45,7 +48,7 @@ class PageServices:
     alerts: StoredAlerts
     errors: ErrorLog
     actions: ActionServices
-    explainer: KeyExplainer
+    get_explainer: "Callable[[], KeyExplainer]"
     noun: str = "account"
     simulation: SimulationNote | None = None
 

@@ -133,7 +133,7 @@ def _figures(policy: Mapping[str, Any], compared: Mapping[str, Any] | None) -> d
 def summarize_review(review: PolicyReview) -> str:
     """Return the review as Markdown for whoever approves it; one sentence when it proposes nothing."""
     reason = str(review.figures["why"])
-    headline = get_review_headline(review)
+    headline = review.headline
     if review.result != ReviewResult.PROPOSED:
         return f"{headline}. {reason}" if headline else reason
     log, drift = review.figures["log"], review.figures["drift"]
@@ -157,12 +157,6 @@ def summarize_review(review: PolicyReview) -> str:
         "Approve: the proposed kind goes live, and training keeps it. Reject, or no answer: nothing changes.",
     ]
     return "\n".join(lines)
-
-
-def get_review_headline(review: PolicyReview) -> str | None:
-    """Return what the live forecast achieved, in one sentence; None when nothing was replayed."""
-    headline = review.figures.get("headline")
-    return None if headline is None else str(headline["text"])
 
 
 def _line(title: str, columns: list[Mapping[str, Any]], format_column: Callable[[Mapping[str, Any]], str]) -> str:
@@ -215,7 +209,7 @@ def describe_review(review: PolicyReview) -> dict[str, str | datetime | None]:
         "run_id": review.run_id,
         "at": review.at,
         "verdict": review.result,
-        "headline": get_review_headline(review),
+        "headline": review.headline,
         "why": str(figures["why"]),
         "live_kind": review.live_kind,
         "source": figures.get("source"),

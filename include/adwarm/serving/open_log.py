@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -284,9 +284,10 @@ def publish_lines(files: OpenFiles, path: Path) -> int:
     opens, digest = _parse(data), hashlib.sha256(data).hexdigest()[:12]
     days = opens["ts"].cast(pa.date32())
     instance, _, number = path.name.removesuffix(".jsonl").partition(".")
-    for day in pc.unique(days).to_pylist():
+    for day in pc.unique(days):  # a scalar of Arrow, and the number of a moment, do not import pandas
         some = opens.filter(pc.equal(days, day)).sort_by("ts")
-        files.put(day, f"{instance}-{some['ts'][0].as_py():%H%M%S}-{number or 0}-{digest}", some)
+        first = datetime.fromtimestamp(some["ts"][0].value // 1_000_000, UTC)
+        files.put(day.as_py(), f"{instance}-{first:%H%M%S}-{number or 0}-{digest}", some)
     return len(opens)
 
 

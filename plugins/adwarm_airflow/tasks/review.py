@@ -9,7 +9,7 @@ from adwarm.model import PolicyReview
 from adwarm.queries.digest import send_digest as send_weekly_digest
 from adwarm.replay.review import EVERY_KIND, ReviewScope, reject, review_policies
 from adwarm.replay.review import promote as promote_review
-from adwarm.replay.review_rules import ReviewResult, get_review_headline, summarize_review
+from adwarm.replay.review_rules import ReviewResult, summarize_review
 from adwarm_airflow.page_links import get_review_url
 from adwarm_airflow.params import get_lines_param
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
@@ -44,7 +44,7 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
         "proposed_kind": made.proposed_kind,
         "report": made.page,
         "page": None if made.page is None else get_review_url(made.run_id),
-        "headline": get_review_headline(made),
+        "headline": made.headline,
         "why": made.figures["why"],
         "body": summarize_review(made),
     }
@@ -68,7 +68,7 @@ def send_digest(context: Mapping[str, Any]) -> bool:
 
 def _log_review(made: PolicyReview) -> None:
     """Log what the live forecast achieved, the result, and where the page is."""
-    if headline := get_review_headline(made):
+    if headline := made.headline:
         log.info("%s: %s. %s.", made.live_kind, headline, made.figures["source"])
     log.info("%s: %s", made.result, made.figures["why"])
     if made.page is not None:

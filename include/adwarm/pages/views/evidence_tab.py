@@ -7,7 +7,6 @@ from typing import Any, Final
 from adwarm.charts import CalibrationPoint, calibration_chart
 from adwarm.compression import get_compression_totals
 from adwarm.pages.tab import Tab, Tile, TileRequest
-from adwarm.replay.review_rules import get_review_headline
 from adwarm.store import read_traffic, read_transaction
 from adwarm.store.snapshots import find_deployed_snapshot, list_reviews
 from adwarm.store.warm_usage import BINS, MarkCounts, count_marks
@@ -83,7 +82,7 @@ def load_review(request: TileRequest) -> Mapping[str, Any]:
         {
             "at": review.at,
             "result": _REVIEW_RESULTS.get(review.result, review.result),
-            "headline": get_review_headline(review),
+            "headline": review.headline,
             "why": review.figures.get("why", ""),
             "has_page": review.page is not None,
         }

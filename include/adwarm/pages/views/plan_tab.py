@@ -141,7 +141,7 @@ def load_answer(request: TileRequest) -> Mapping[str, Any]:
     words = _read_words(request)
     if words is None:
         return {"answer": None}
-    explainer, (key, text) = request.services.explainer, words
+    explainer, (key, text) = request.services.get_explainer(), words
     moment = explainer.read_moment(key.account_id, text, request.now) if text else request.now
     answer = explainer.explain(key, moment, request.now)
     return {"answer": answer, "steps": [(step, _list_facts(step)) for step in answer.steps]}
@@ -156,7 +156,7 @@ def _read_words(request: TileRequest) -> tuple[ReportKey, str] | None:
         names = dict(list_names(request.services.context.engine, MOST_OFFERED))
         if account not in names:
             account = next((key for key, name in names.items() if (name or "").lower() == account.lower()), account)
-    parse = partial(request.services.explainer.read_key, check_field("account", check_account_id, account))
+    parse = partial(request.services.get_explainer().read_key, check_field("account", check_account_id, account))
     key = check_field("range", partial(parse, report=request.get("report") or "default"), date_range)
     return key, request.get("at")
 
