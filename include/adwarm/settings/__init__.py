@@ -201,7 +201,9 @@ class Settings(BaseSettings):
         toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
         hook = os.environ.get("ADWARM_SECRETS_HOOK")
         secrets = (InitSettingsSource(settings_cls, call_secrets_hook(hook, "ADWARM_SECRETS_HOOK")),) if hook else ()
-        return (init_settings, env_settings, *toml, *secrets)
+        is_set = any(name.upper().startswith("ADWARM_") for name in os.environ)
+        # The source of the environment looks for each setting, also where none can be.
+        return (init_settings, *((env_settings,) if is_set else ()), *toml, *secrets)
 
     @cached_property
     def database(self) -> str:

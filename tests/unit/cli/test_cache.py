@@ -23,7 +23,7 @@ def test_list_shows_every_entry(adwarm: Adwarm, home: Path) -> None:
     assert [item["account_id"] for item in only["entries"]] == ["act_2"]
     assert "act_1" in adwarm("cache", "list").stdout
     assert adwarm("cache", "list", "2").stdout.strip().startswith("1 entry, ")
-    (zones,) = [check["detail"] for check in adwarm("doctor", "--json").json if check["name"] == "time zones"]
+    (zones,) = [check["detail"] for check in adwarm("doctor", "--only", "time zones", "--json").json]
     assert zones == "2 accounts"
 
 

@@ -95,7 +95,7 @@ def test_a_server_without_the_schema_names_the_command(
     """It is something to fix, and the command is there for programs."""
     with make_database(open_engine(postgres_url)) as fresh:
         monkeypatch.setenv("ADWARM_DATABASE_URL", fresh.url.render_as_string(hide_password=False))
-        (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
+        (database,) = adwarm("doctor", "--only", "database", "--json").json
 
     assert not database["ok"]
     assert database["fix"] == "adwarm db upgrade"

@@ -168,7 +168,7 @@ def test_the_doctor_checks_channels(adwarm: Adwarm, home: Path, monkeypatch: pyt
         "alerts": (True, "none is open"),
         "alert channels": (True, "only the log, where nobody may look; ADWARM_ALERTS__CHANNELS adds channels"),
     }
-    assert "note  alert channels: only the log" in adwarm("doctor").stdout
+    assert "note  alert channels: only the log" in adwarm("doctor", "--only", "alert channels").stdout
     with run_sink() as sink:
         use_channels(
             monkeypatch,

@@ -114,7 +114,7 @@ def test_the_doctor_counts_tokens(adwarm: Adwarm) -> None:
     """The doctor says how many tokens are valid, and warns of an administrator's token without expiry."""
 
     def check() -> tuple[bool, str]:
-        (found,) = [item for item in adwarm("doctor", "--json").json if item["name"] == "tokens"]
+        (found,) = adwarm("doctor", "--only", "tokens", "--json").json
         assert found["ok"]
         return found["warning"], found["detail"]
 
