@@ -131,7 +131,7 @@ class OpenLog:
         if len(self._buffer) >= self._limit:
             self.dropped += 1
             return
-        key, is_hit = item.key, item.status == "hit"
+        key = item.key
         line = _OpenLine(
             ts=item.at,
             account_id=key.account_id,
@@ -139,7 +139,7 @@ class OpenLog:
             report=key.report,
             actor=item.actor,
             status=item.status,
-            hit=is_hit,
+            hit=item.status == "hit",
             latency_ms=item.latency_ms,
             bytes=item.sent_bytes,
             request_id=item.request_id,

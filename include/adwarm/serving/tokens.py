@@ -225,10 +225,8 @@ class TokenAuthenticator:
         """Return the valid token of credentials if nothing has to be awaited for it."""
         token_id, secret_hash = credentials
         cached = self._recall(token_id, now.timestamp())
-        if cached is None:
-            return None
-        is_valid = compare_digest(secret_hash, cached.secret_hash) and cached.token.is_valid(now)
-        return cached.token if is_valid else None
+        matches = cached is not None and compare_digest(secret_hash, cached.secret_hash)
+        return cached.token if cached is not None and matches and cached.token.is_valid(now) else None
 
     def take(self, token: AccessToken, now: datetime) -> bool:
         """Count a request of a token that `find` returned; False, and nothing is counted, when it is used too often."""
