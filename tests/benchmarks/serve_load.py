@@ -5,12 +5,14 @@ counts from the time at which a request was due, so that a server that stalls ca
 """
 
 import asyncio
+import gc
 import random
 import re
 import statistics
 import sys
 from collections import deque
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import orjson
@@ -43,7 +45,7 @@ class Client(asyncio.Protocol):
         self.transport = transport
 
     def send(self, due: float, request: bytes) -> None:
-        """Send a request that was due at `due` of the loop's clock."""
+        """Send a request that was due at `due` of `perf_counter`."""
         self._due, self.is_busy = due, True
         self.transport.write(request)
 
@@ -64,8 +66,7 @@ class Client(asyncio.Protocol):
             self._finish()
 
     def _finish(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._result.latencies.append(loop.time() - self._due)
+        self._result.latencies.append(perf_counter() - self._due)
         self.is_busy = False
         if self._waiting:
             self.send(*self._waiting.popleft())
@@ -80,7 +81,10 @@ class Client(asyncio.Protocol):
 
 
 async def run(plan: dict[str, Any]) -> dict[str, Any]:
-    """Carry out a plan: host, port, rate, seconds, connections, and requests, each with its weight."""
+    """Carry out a plan: host, port, rate, seconds, connections, and requests, each with its weight.
+
+    Timers of the loop, which count milliseconds, end `busy_seconds` before a request is due; then it is awaited busily.
+    """
     loop, rng = asyncio.get_running_loop(), random.Random(plan["seed"])
     result, idle, waiting = Result(), deque[Client](), deque[tuple[float, bytes]]()
     for _ in range(plan["connections"]):
@@ -88,12 +92,14 @@ async def run(plan: dict[str, Any]) -> dict[str, Any]:
         idle.append(client)
     requests = [item["text"].encode() for item in plan["requests"]]
     weights = [item["weight"] for item in plan["requests"]]
-    start = due = loop.time()
+    gc.disable()  # a collection would delay requests that are due
+    start = due = perf_counter()
     sent = 0
     while due < start + plan["seconds"]:
-        now = loop.time()
-        if now < due:
-            await asyncio.sleep(due - now)
+        early = due - perf_counter()
+        while early > 0:
+            await asyncio.sleep(max(0.0, early - plan["busy_seconds"]))
+            early = due - perf_counter()
         chosen = rng.choices(requests, weights)[0]
         if idle:
             idle.popleft().send(due, chosen)

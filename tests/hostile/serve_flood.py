@@ -28,7 +28,7 @@ from typing import Any, Final
 import orjson
 
 from tests.benchmarks.measure import save_results
-from tests.benchmarks.serve import _free_port, _rss_mib
+from tests.benchmarks.serve_process import free_port, rss_mib
 from tests.benchmarks.serve_store import Store, fill
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ class Target:
 @contextmanager
 def serving(folder: Path, store: Store, source: Path, tokens: tuple[str, ...] = ()) -> Iterator[Target]:
     """Serve the home of this process's settings while the block runs."""
-    port, log = _free_port(), folder / f"server-{time.monotonic_ns()}.log"
+    port, log = free_port(), folder / f"server-{time.monotonic_ns()}.log"
     path = f"{source}/include{os.pathsep}{source}/plugins"
 
     def limit_files() -> None:
@@ -175,9 +175,9 @@ async def measure_memory(target: Target, requests: int) -> dict[str, Any]:
         return statuses
 
     await asyncio.gather(*(send(100) for _ in range(8)))
-    before = _rss_mib(target.pid)
+    before = rss_mib(target.pid)
     found = sum(await asyncio.gather(*(send(requests // 8) for _ in range(8))), Counter())
-    growth = _rss_mib(target.pid) - before
+    growth = rss_mib(target.pid) - before
     holds = growth <= MAX_GROWTH_MIB and set(found) <= {200, 304}
     return _row(f"{requests:,} requests with random headers: MiB grown", round(growth, 1), holds, dict(found))
 
@@ -380,7 +380,7 @@ async def _load_valid(target: Target, seconds: float) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.benchmarks.serve_load", stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     )
-    output, _ = await process.communicate(orjson.dumps({**plan, "seed": 1, "requests": requests}))
+    output, _ = await process.communicate(orjson.dumps({**plan, "seed": 1, "busy_seconds": 0, "requests": requests}))
     result: dict[str, Any] = orjson.loads(output)
     return result
 
@@ -398,11 +398,11 @@ async def soak(target: Target, seconds: float) -> list[dict[str, Any]]:
     counts, short = Counter[str](), max(3.0, seconds / 10)
     await _load_valid(target, 2)
     quiet = await _load_valid(target, short)
-    start = _rss_mib(target.pid)
+    start = rss_mib(target.pid)
     await flood(short)
-    before = _rss_mib(target.pid)
+    before = rss_mib(target.pid)
     busy = await flood(seconds)
-    growth = _rss_mib(target.pid) - before
+    growth = rss_mib(target.pid) - before
     refused = sum(count for status, count in busy["statuses"].items() if status != "200") + busy["errors"]
     return [
         _row(f"soak of {seconds:g} s: valid requests refused", refused, refused == 0, dict(busy["statuses"])),

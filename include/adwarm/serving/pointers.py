@@ -2,7 +2,8 @@
 
 A pointer is the entry's row with the window that it was resolved for. It is not reused after `serving.pointer_seconds`,
 nor after the midnight in the account's data zone that moves the window; whether the entry is fresh is decided by the
-clock at each request.
+clock at each request. From half of that time on a request starts to read it again and waits for nothing: while a key is
+awaited, as many readers wait as come meanwhile.
 
 Statements run in threads. One reads all keys that wait for it, so that many keys cost little more than one.
 """
@@ -93,11 +94,14 @@ class PointerCache:
         run_in_loop(self._loop, lambda: self._drop(selection))
 
     def get(self, key: ReportKey, now: datetime) -> Pointer | None:
-        """Return the pointer of a key if it may be reused at `now`, else None."""
+        """Return the pointer of a key if it may be reused at `now`, else None; one in use is read again in advance."""
         pointer = self._pointers.get(key)
-        if pointer is None or self._monotonic() - pointer.read_at >= self._seconds:
+        age = math.inf if pointer is None else self._monotonic() - pointer.read_at
+        if pointer is None or age >= self._seconds or not pointer.valid_from <= now < pointer.valid_until:
             return None
-        return pointer if pointer.valid_from <= now < pointer.valid_until else None
+        if age >= self._seconds / 2 and key not in self._waiting and key not in self._running:
+            self._wait(key).future.add_done_callback(asyncio.Future.exception)  # `load` raises it if it stays
+        return pointer
 
     def get_last(self, key: ReportKey) -> Pointer | None:
         """Return the last pointer of a key that had an entry, of any age: for the time when the database is lost."""

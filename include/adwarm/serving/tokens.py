@@ -208,12 +208,9 @@ class TokenAuthenticator:
         token_id, secret_hash = parse_credentials(authorization)
         now = self._clock.now()
         seconds = now.timestamp()
-        cached = self._cached.get(token_id)
-        age = seconds - cached.read_at if cached is not None else _LIFE_SECONDS
-        if not 0 <= age < _LIFE_SECONDS:  # below 0 when the clock was set back
-            cached = await self._read_or_keep(token_id, cached, seconds)
-        elif age >= _REFRESH_SECONDS:
-            self._start_read(token_id, seconds)
+        cached = self._recall(token_id, seconds)
+        if cached is None:
+            cached = await self._read_or_keep(token_id, self._cached.get(token_id), seconds)
         matches = compare_digest(secret_hash, cached.secret_hash if cached is not None else _NO_HASH)
         if cached is None or not matches or not cached.token.is_valid(now):
             raise unauthorized()
@@ -225,13 +222,11 @@ class TokenAuthenticator:
         return cached.token
 
     def find(self, credentials: Credentials, now: datetime) -> AccessToken | None:
-        """Return the valid token of credentials if it was read less than `_REFRESH_SECONDS` ago."""
+        """Return the valid token of credentials if nothing has to be awaited for it."""
         token_id, secret_hash = credentials
-        cached = self._cached.get(token_id)
-        if cached is None or not 0 <= now.timestamp() - cached.read_at < _REFRESH_SECONDS:
-            return None
-        is_valid = compare_digest(secret_hash, cached.secret_hash) and cached.token.is_valid(now)
-        return cached.token if is_valid else None
+        cached = self._recall(token_id, now.timestamp())
+        matches = cached is not None and compare_digest(secret_hash, cached.secret_hash)
+        return cached.token if cached is not None and matches and cached.token.is_valid(now) else None
 
     def take(self, token: AccessToken, now: datetime) -> bool:
         """Count a request of a token that `find` returned; False, and nothing is counted, when it is used too often."""
@@ -254,6 +249,15 @@ class TokenAuthenticator:
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+    def _recall(self, token_id: str, now: float) -> _Cached | None:
+        """Return a token that was read less than `_LIFE_SECONDS` ago; from `_REFRESH_SECONDS` on it is read again."""
+        cached = self._cached.get(token_id)
+        if cached is None or not 0 <= now - cached.read_at < _LIFE_SECONDS:  # below 0 when the clock was set back
+            return None
+        if now - cached.read_at >= _REFRESH_SECONDS:
+            self._start_read(token_id, now)
+        return cached
 
     async def _read_or_keep(self, token_id: str, cached: _Cached | None, now: float) -> _Cached | None:
         """Read a token; return the one in memory while the database cannot be reached."""

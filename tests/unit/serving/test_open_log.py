@@ -63,6 +63,21 @@ def test_what_is_recorded_is_read_back_as_an_access_log(settings: Settings) -> N
     assert not log.path.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own")
+def test_the_thread_gives_way_to_readers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does takes little from the loop on the same core; the rest of the process stays as it is."""
+    log, seen = OpenLog(settings), list[int]()
+
+    def rotate() -> None:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    monkeypatch.setattr(log, "rotate", rotate)
+    log.start()
+    log.close()
+    assert seen == [min(19, before + 5), before]
+
+
 def test_object_storage_gets_the_same_files(tmp_path: Path) -> None:
     """Any fsspec URL can be the data folder."""
     settings = Settings(home=tmp_path, data_url=f"memory://{tmp_path.name}")

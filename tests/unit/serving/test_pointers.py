@@ -41,15 +41,48 @@ def _cache(reading: ReaderHarness, executor: Executor, seconds: float) -> Pointe
 def test_a_new_entry_is_seen_within_the_setting(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """A pointer without an entry is reused for less than `pointer_seconds`; then the entry is found."""
     cache, clock = _cache(reading, executor, 1.0), reading.harness.clock
-    asyncio.run(cache.load(KEY))
-    reading.warm(KEY)
-    clock.sleep(0.9)
-    early = cache.get(KEY, clock.now())
-    clock.sleep(0.1)
+
+    async def read() -> tuple[Pointer | None, ...]:
+        await cache.load(KEY)
+        await asyncio.to_thread(reading.warm, KEY)
+        clock.sleep(0.9)
+        early = cache.get(KEY, clock.now())
+        clock.sleep(0.1)
+        return early, cache.get(KEY, clock.now()), await cache.load(KEY)
+
+    early, late, new = asyncio.run(read())
     assert early is not None
-    assert early.entry is None
-    assert cache.get(KEY, clock.now()) is None
-    assert asyncio.run(cache.load(KEY)).entry is not None
+    assert new is not None
+    assert (early.entry, late) == (None, None)
+    assert new.entry is not None
+
+
+@SQLITE_ONLY
+def test_a_key_in_use_is_read_again_in_advance(reading: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+    """From half of the setting on a reader starts one read and does not wait; a failed one changes nothing."""
+    cache, clock = _cache(reading, executor, 1.0), reading.harness.clock
+
+    async def use(seconds: float, count: int) -> Pointer | None:
+        clock.sleep(seconds)
+        pointers = [cache.get(KEY, clock.now()) for _ in range(3)]
+        await asyncio.gather(*cache._tasks)
+        assert (slow.count, len({id(pointer) for pointer in pointers})) == (count, 1)
+        return pointers[0]
+
+    async def read() -> None:
+        first = await cache.load(KEY)
+        assert await use(0.4, 1) is first
+        assert await use(0.2, 2) is first
+        second = await use(0.4, 2)
+        assert second not in (None, first)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cache, "read", lambda zones: 1 / 0)
+            assert await use(0.2, 2) is second
+        assert await use(0.1, 3) is second
+
+    with _SlowReads(reading) as slow:
+        slow.may_end.set()
+        asyncio.run(read())
 
 
 @SQLITE_ONLY
@@ -65,11 +98,11 @@ def test_freshness_is_not_cached(reading: ReaderHarness, executor: ThreadPoolExe
     """A cached pointer says when the entry expires; whether it has is asked by the clock."""
     reading.warm(KEY)
     cache, clock = _cache(reading, executor, 1.0), reading.harness.clock
-    clock.set(NOW + timedelta(hours=6, milliseconds=-500))
+    clock.set(NOW + timedelta(hours=6, milliseconds=-400))
     entry = asyncio.run(cache.load(KEY)).entry
     assert entry is not None
     assert entry.is_fresh(clock.now())
-    clock.sleep(0.5)
+    clock.sleep(0.4)
     assert cache.get(KEY, clock.now()) is not None
     assert not entry.is_fresh(clock.now())
 

@@ -150,16 +150,20 @@ def test_a_token_in_use_is_read_again_in_advance(lobby: Lobby) -> None:
     header = lobby.issue()
 
     async def work() -> None:
-        await lobby.authenticator.authenticate(header)
+        token = await lobby.authenticator.authenticate(header)
         lobby.clock.sleep(0.5)
         step = lobby.authenticator.authenticate(header)
         with pytest.raises(StopIteration):
             step.send(None)
         await finish_reads(lobby)
         assert len(lobby.reads) == 2
+        lobby.clock.sleep(0.5)
+        assert lobby.authenticator.find(tokens.parse_credentials(header), lobby.clock.now()) == token
+        await finish_reads(lobby)
+        assert len(lobby.reads) == 3
         lobby.clock.sleep(1)
         await lobby.authenticator.authenticate(header)
-        assert len(lobby.reads) == 3
+        assert len(lobby.reads) == 4
 
     run(work)
 
