@@ -4,6 +4,7 @@ Forecasts need no finer resolution than a quarter of an hour, so all opens of a 
 stay numbers until the end, which takes about 20 bytes per open.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -132,10 +133,11 @@ def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     encoders = {name: DictionaryEncoder() for name in _NAMES}
     tables = iter_slots(context, since, until)
     batches = [_encode_batch(batch, encoders) for table in tables for batch in table.cast(SLOT_SCHEMA).to_batches()]
-    columns = [_concatenate(batches, column, dtype) for column, dtype in enumerate(_DTYPES)]
-    batches.clear()
+    columns = [_concatenate(batches, dtype) for dtype in _DTYPES]
     keys, key = _number_keys(columns[:3], encoders)
-    key, first, last, zone = _one_per_slot(key, *columns[3:])
+    del columns[:3]
+    key, first, last, zone = _one_per_slot(key, *columns)
+    columns.clear()
     is_first = first_open_mask(key, first, last)
     order = order_by([first - first.min(initial=_LATEST), key])
     key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
@@ -168,8 +170,9 @@ def _encode_batch(batch: pa.RecordBatch, encoders: dict[str, DictionaryEncoder])
     return [*codes, first, (last - first).astype(np.int32)]
 
 
-def _concatenate(batches: list[list[npt.NDArray[Any]]], column: int, dtype: type) -> npt.NDArray[Any]:
-    return np.concatenate([np.empty(0, dtype), *(batch[column] for batch in batches)], dtype=dtype)
+def _concatenate(batches: list[list[npt.NDArray[Any]]], dtype: type) -> npt.NDArray[Any]:
+    """Return the first column of the batches, which lose it."""
+    return np.concatenate([np.empty(0, dtype), *(batch.pop(0) for batch in batches)], dtype=dtype)
 
 
 def _number_keys(codes: list[Codes], encoders: dict[str, DictionaryEncoder]) -> tuple[list[Strings], Codes]:
@@ -179,12 +182,20 @@ def _number_keys(codes: list[Codes], encoders: dict[str, DictionaryEncoder]) -> 
     for name, code, text in zip(_NAMES, codes, texts, strict=False):
         packed *= max(len(text), 1)
         packed += encoders[name].sorted_values()[1][code]
-    distinct, key = np.unique(packed, return_inverse=True)
+    size = math.prod(max(len(text), 1) for text in texts)
+    key: Codes
+    if size > max(len(packed), 1):
+        distinct, numbers = np.unique(packed, return_inverse=True)
+        key = numbers.astype(np.int32)
+    else:  # counting takes a tenth of the time and memory of sorting
+        occurs = np.zeros(size, np.bool_)
+        occurs[packed] = True
+        distinct, key = np.flatnonzero(occurs), (np.cumsum(occurs, dtype=np.int32) - 1)[packed]
     columns = []
     for text in reversed(texts):
         distinct, index = np.divmod(distinct, max(len(text), 1))
         columns.append(text[index])
-    return columns[::-1], key.astype(np.int32)
+    return columns[::-1], key
 
 
 def _one_per_slot(key: Codes, zone: Codes, first: Ints, span: Codes) -> tuple[Codes, Ints, Ints, Codes]:

@@ -174,14 +174,14 @@ def _find_key_changes(frame: pd.DataFrame) -> Bools:
     """Return, per row, whether it is the first or its key is another one than that of the row before."""
     changed: Bools = np.zeros(len(frame), np.bool_)
     changed[:1] = True
-    for column in (frame[name].to_numpy() for name in KEY_COLUMNS):
-        changed[1:] |= column[1:] != column[:-1]
+    for column in (frame[name].array for name in KEY_COLUMNS):  # as numbers of objects it takes 80 MB
+        changed[1:] |= np.asarray(column[1:] != column[:-1], np.bool_)
     return changed
 
 
 def _is_sorted(frame: pd.DataFrame, changed: Bools, start: Ints) -> bool:
     """Return whether the rows are in the order of key and time; forecasts return them so, and sorting takes longer."""
-    columns = (frame[name].to_numpy()[changed].tolist() for name in KEY_COLUMNS)
+    columns = (frame[name].array[changed].tolist() for name in KEY_COLUMNS)
     keys = list(zip(*columns, strict=True))
     return bool((changed[1:] | (start[1:] >= start[:-1])).all()) and all(a < b for a, b in pairwise(keys))
 

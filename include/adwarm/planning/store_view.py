@@ -42,13 +42,13 @@ def find_range_change(key: ReportKey, account: Account, at: datetime, before: da
 
     None when there is none within a week.
     """
-    window = resolve_window(key.date_range, account.data_zone, at)
     today = local_day(at, account.data_zone)
     for days in range(1, _MAX_DAYS_AHEAD):
         midnight = local_midnight(today + timedelta(days=days), account.data_zone)
         if midnight >= before:
             break
-        if resolve_window(key.date_range, account.data_zone, midnight) != window:
+        now, then = (resolve_window(key.date_range, account.data_zone, moment) for moment in (at, midnight))
+        if now != then:
             return midnight
     return None
 

@@ -18,7 +18,7 @@ SLOTS_PER_DAY = 96
 SLOTS_PER_WEEK = 7 * SLOTS_PER_DAY
 _EPOCH_WEEKDAY = 3
 NEVER = -100_000
-_AWAY_SLOTS = 8
+_AWAY_SLOTS, _COMPANY_SLOTS, _QUIET_SLOTS = 8, 4, 2
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class OpenGrid:
     Attributes:
         origin: slots from 1970 to column 0.
         start: the first column that was observed; the log begins there.
-        opens: slots with an open so far.
-        firsts: slots with a first open so far.
+        opens: per key, the columns with an open.
+        first_opens: per key, the columns with a first open.
         account: per key, number of its account.
         offset: per zone and column, how far the wall clock is ahead of UTC, in slots.
         zones: names of the zones, in the order of `offset`.
@@ -43,8 +43,8 @@ class OpenGrid:
 
     origin: int
     start: int
-    opens: Ints32
-    firsts: Ints32
+    opens: "Marks"
+    first_opens: "Marks"
     account: Ints
     offset: Ints
     zones: tuple[str, ...]
@@ -80,13 +80,14 @@ class OpenGrid:
         kinds, kind_of = np.unique((opens.date_range + "/" + opens.report).astype(str), return_inverse=True)
         offset = np.stack([_offsets(str(name), first, size + 1) for name in names]) if len(names) else _no_zone(size)
         column, key, is_first = _to_columns(opens, first, size, delay)
+        cell = key.astype(np.int64) * size + column
         appeared = np.clip((opens.first_ts + delay) // SLOT_MICROS - first, -1, size)
         account_keys = _appearances(opens.account, appeared, int(opens.account.max(initial=0)) + 1, size)
         return cls(
             origin=first,
             start=0,
-            opens=_totals(key, column, opens.key_count, size),
-            firsts=_totals(key[is_first], column[is_first], opens.key_count, size),
+            opens=Marks.from_cells(cell, opens.key_count, size),
+            first_opens=Marks.from_cells(cell[is_first], opens.key_count, size),
             account=opens.account.astype(np.int64),
             offset=offset,
             zones=tuple(map(str, names)),
@@ -108,7 +109,7 @@ class OpenGrid:
     @property
     def column_count(self) -> int:
         """Number of columns."""
-        return int(self.opens.shape[1]) - 1
+        return self.opens.width
 
     def column(self, at: int) -> int:
         """Return the column that contains `at`, microseconds since 1970."""
@@ -135,69 +136,67 @@ class OpenGrid:
         return back + shift
 
     @cached_property
-    def last_open(self) -> "LastColumns":
-        """Finds the last open of a key."""
-        return LastColumns(self.opens)
-
-    @cached_property
-    def last_first(self) -> "LastColumns":
-        """Finds the last first open of a key."""
-        return LastColumns(self.firsts)
+    def firsts(self) -> Ints32:
+        """Keys x (columns + 1): the first opens left of each column."""
+        return _running(self.first_opens.to_array())
 
     @cached_property
     def account_opens(self) -> Ints32:
-        """Accounts x columns: the sum of `opens` over the account's keys."""
-        return self._by_account(self.last_open)
+        """Accounts x (columns + 1): the sum over the account's keys of the columns with an open."""
+        return self._by_account(self.opens)
 
     @cached_property
     def account_firsts(self) -> Ints32:
-        """Accounts x columns: the sum of `firsts` over the account's keys."""
-        return self._by_account(self.last_first)
+        """Accounts x (columns + 1): the sum over the account's keys of the columns with a first open."""
+        return self._by_account(self.first_opens)
 
     @cached_property
-    def account_last(self) -> "LastColumns":
-        """Finds the last open of any key of an account."""
-        return LastColumns(self.account_opens)
+    def opens_of_account(self) -> "Marks":
+        """Per account, the columns with an open of any of its keys."""
+        return Marks.from_cells(self._to_account(self.opens), len(self.account_opens), self.column_count)
 
     @cached_property
-    def arrivals(self) -> Ints32:
-        """Accounts x columns: opens so far that came after two hours without an open in the account."""
-        opened = self.account_opens[:, 1:] > self.account_opens[:, :-1]
-        return _running(opened & ~_grew_within(self.account_opens, _AWAY_SLOTS))
+    def arrivals(self) -> "Marks":
+        """Per account, the columns with an open that came after two hours without an open in the account."""
+        opens = self.opens_of_account
+        came = np.ones(len(opens.row), np.bool_)
+        came[1:] = (opens.row[1:] != opens.row[:-1]) | (np.diff(opens.column) > _AWAY_SLOTS)
+        return opens.select(came)
 
     @cached_property
-    def account_arrived(self) -> "LastColumns":
-        """Finds the last such arrival of an account."""
-        return LastColumns(self.arrivals)
+    def arrival_totals(self) -> Ints32:
+        """Accounts x (columns + 1): the arrivals left of each column."""
+        return _running(self.arrivals.to_array())
 
     @cached_property
-    def quiet(self) -> Ints32:
-        """Per key and column, slots so far before which the key had not been opened for half an hour."""
-        return _running(self._is_quiet)
+    def busy(self) -> "Marks":
+        """Per key, the columns before which the key had been opened within half an hour."""
+        return self.opens.followed(_QUIET_SLOTS)
 
     @cached_property
-    def joinable(self) -> Ints32:
-        """Per key and column, those of `quiet` with an open of another key of the account within the hour before."""
-        return _running(self._is_quiet & self._has_company)
+    def account_company(self) -> Ints32:
+        """Accounts x (columns + 1): the columns so far with an open of the account in the hour before."""
+        before = np.pad(self.account_opens, ((0, 0), (_COMPANY_SLOTS, 0)))[:, : self.column_count]
+        return _running(self.account_opens[:, :-1] > before)
 
     @cached_property
-    def joined(self) -> Ints32:
-        """Per key and column, first opens so far with an open of another key of the account within the hour before."""
-        return _running((self.firsts[:, 1:] > self.firsts[:, :-1]) & self._has_company)
+    def not_joinable(self) -> "Marks":
+        """Per key, the columns of `account_company` that are busy, or where no other key of the account was opened."""
+        near = self.opens.followed(_COMPANY_SLOTS)
+        is_quiet = near.column - self.opens.last_before(near.row, near.column) > _QUIET_SLOTS
+        return near.select(~(self._has_company(near) & is_quiet))
 
     @cached_property
-    def _is_quiet(self) -> Bools:
-        return ~_grew_within(self.opens, 2)
+    def joined(self) -> "Marks":
+        """Per key, the columns with a first open and an open of another key of the account within the hour before."""
+        return self.first_opens.select(self._has_company(self.first_opens))
 
-    @cached_property
-    def _has_company(self) -> Bools:
-        slots = 4
-        company = _grew_within(self.account_opens, slots)[self.account]
+    def _has_company(self, marks: "Marks") -> Bools:
+        """Return, per marked column, whether another key of the account was opened within the hour before."""
+        account, column, before = self.account[marks.row], marks.column, np.maximum(marks.column - _COMPANY_SLOTS, 0)
         # Where the key itself was opened, the account needs more opens than that.
-        row, column = np.divmod(np.flatnonzero(_grew_within(self.opens, slots)), self.column_count)
-        account, before = self.account[row], np.maximum(column - slots, 0)
         opens = self.account_opens[account, column] - self.account_opens[account, before]
-        company[row, column] = opens > self.opens[row, column] - self.opens[row, before]
+        company: Bools = opens > self.opens.count(marks.row, before, column)
         return company
 
     def has_first_open(self, key: Ints, column: Ints, slots: int) -> Bools:
@@ -206,32 +205,65 @@ class OpenGrid:
         came: Bools = self.firsts[key, end] > self.firsts[key, column]
         return came
 
-    def _by_account(self, last: "LastColumns") -> Ints32:
+    def _by_account(self, marks: "Marks") -> Ints32:
         shape = int(self.account.max(initial=0)) + 1, self.column_count
-        place = self.account[last.row] * self.column_count + last.column
-        return _running(np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape))
+        return _running(np.bincount(self._to_account(marks), minlength=shape[0] * shape[1]).reshape(shape))
+
+    def _to_account(self, marks: "Marks") -> Ints:
+        return self.account[marks.row] * self.column_count + marks.column
 
 
-class LastColumns:
-    """Finds the last column left of another one in which a running total grew.
+class Marks:
+    """Marked columns of rows. It takes no memory for the others, of which there are a hundred times as many.
 
-    Attributes:
-        row: rows in which the total grew, ascending.
-        column: the column of each.
+    Args:
+        cell: row times `width` plus column of each, ascending, each once.
     """
 
-    def __init__(self, totals: Ints32) -> None:
-        self._totals = totals
-        grew = totals[:, 1:] != totals[:, :-1]
-        self.row, self.column = np.divmod(np.flatnonzero(grew), max(grew.shape[1], 1))
-        times = totals[self.row, self.column + 1] - totals[self.row, self.column]
-        self._columns = np.append(np.repeat(self.column, times), NEVER)
-        self._begins = np.cumsum(totals[:, -1], dtype=np.int64) - totals[:, -1]
+    def __init__(self, cell: Ints, rows: int, width: int) -> None:
+        self._cell, self.rows, self.width = cell, rows, width
+        self.row, self.column = np.divmod(cell, max(width, 1))
+        self._begins = np.searchsorted(cell, np.arange(rows) * width)
 
-    def before(self, row: Ints, column: Ints) -> Ints:
-        """Return, per pair, the last such column left of `column`, or `NEVER`."""
-        count = self._totals[row, column]
-        return np.where(count > 0, self._columns[self._begins[row] + count - 1], NEVER)
+    @classmethod
+    def from_cells(cls, cell: Ints, rows: int, width: int) -> "Marks":
+        """Return marks at cells in any order, some perhaps given twice."""
+        cell = np.sort(cell)
+        return cls(cell[np.diff(cell, prepend=-1) > 0], rows, width)
+
+    def count(self, row: Ints, start: Ints, end: Ints) -> Ints:
+        """Return how many columns in `[start, end)` are marked; all are within 0 and the width."""
+        return self._find(row, end) - self._find(row, start)
+
+    def last_before(self, row: Ints, column: Ints) -> Ints:
+        """Return the last marked column left of `column`, or `NEVER`."""
+        index = self._find(row, column)
+        return np.where(index > self._begins[row], np.append(self.column, NEVER)[index - 1], NEVER)
+
+    def followed(self, columns: int) -> "Marks":
+        """Return marks at so many next columns after each mark."""
+        sizes = np.minimum(np.append(np.diff(self._cell), columns), np.minimum(self.width - 1 - self.column, columns))
+        first = np.cumsum(sizes) - sizes
+        cell = np.repeat(self._cell + 1 - first, sizes) + np.arange(sizes.sum())
+        return Marks(cell, self.rows, self.width)
+
+    def select(self, chosen: Bools) -> "Marks":
+        """Return some of the marks."""
+        return Marks(self._cell[chosen], self.rows, self.width)
+
+    def take(self, rows: Ints) -> "Marks":
+        """Return the marks of some rows, ascending, which are renumbered."""
+        chosen = np.isin(self.row, rows)
+        return Marks(np.searchsorted(rows, self.row[chosen]) * self.width + self.column[chosen], len(rows), self.width)
+
+    def to_array(self) -> Bools:
+        """Return rows x columns."""
+        marked = np.zeros((self.rows, self.width), np.bool_)
+        marked[self.row, self.column] = True
+        return marked
+
+    def _find(self, row: Ints, column: Ints) -> Ints:
+        return np.searchsorted(self._cell, row * self.width + column)
 
 
 @dataclass(frozen=True)
@@ -283,12 +315,6 @@ def _population_totals(key: Codes, column: Ints, keys: int, size: int) -> Ints:
     return np.cumsum(np.bincount(once + 1, minlength=size + 1)[: size + 1])
 
 
-def _totals(key: Codes, column: Ints, keys: int, size: int) -> Ints32:
-    marks = np.zeros((keys, size + 1), np.int32)
-    marks[key, column + 1] = 1
-    return np.cumsum(marks, axis=1, dtype=np.int32, out=marks)
-
-
 def _appearances(account: Codes, appeared: Ints, accounts: int, size: int) -> Ints32:
     marks = np.zeros((accounts, size + 2), np.int32)
     np.add.at(marks, (account, appeared + 1), 1)
@@ -299,13 +325,6 @@ def _running(marks: Bools | Ints) -> Ints32:
     totals = np.zeros((marks.shape[0], marks.shape[1] + 1), np.int32)
     np.cumsum(marks, axis=1, dtype=np.int32, out=totals[:, 1:])
     return totals
-
-
-def _grew_within(totals: Ints32, slots: int) -> Bools:
-    """Return, per row and column, whether the total grew in the `slots` columns before it."""
-    grew: Bools = totals[:, :-1] > 0
-    np.greater(totals[:, slots:-1], totals[:, : -1 - slots], out=grew[:, slots:])
-    return grew
 
 
 def _offsets(name: str, first: int, size: int) -> Ints:

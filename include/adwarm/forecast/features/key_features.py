@@ -68,7 +68,7 @@ def add_recent_opens(context: FeatureContext) -> None:
     """Add opens of the last hours, of the key and of the account's other keys."""
     grid, column = context.grid, context.column
     for slots in (1, 4, 12):
-        own = context.count_between(grid.opens, context.key, column - slots, column)
+        own = grid.opens.count(context.key, np.maximum(column - slots, 0), column).astype(np.float64)
         context.features[f"own_{slots}"] = own
         context.features[f"others_{slots}"] = (
             context.count_between(grid.account_opens, context.account, column - slots, column) - own
@@ -78,11 +78,13 @@ def add_recent_opens(context: FeatureContext) -> None:
 def add_company(context: FeatureContext) -> None:
     """Add how often the key is opened while other keys of the account are in use, and while they are not."""
     grid, key, column = context.grid, context.key, context.column
-    start = column - SLOTS_PER_DAY * _DAYS
-    firsts = context.count_between(grid.firsts, key, start, column)
-    quiet = context.count_between(grid.quiet, key, start, column)
-    joined = context.count_between(grid.joined, key, start, column)
-    joinable = context.count_between(grid.joinable, key, start, column)
+    start = np.maximum(column - SLOTS_PER_DAY * _DAYS, 0)
+    firsts, busy, joined, not_joinable = (
+        marks.count(key, start, column).astype(np.float64)
+        for marks in (grid.first_opens, grid.busy, grid.joined, grid.not_joinable)
+    )
+    quiet = column - start - busy
+    joinable = context.count_between(grid.account_company, context.account, start, column) - not_joinable
     usual = firsts / np.maximum(quiet, 1.0)
     context.features |= {
         "rate_in_company": (joined + _COMPANY_PRIOR * usual) / (joinable + _COMPANY_PRIOR),
@@ -100,12 +102,12 @@ def add_arrivals(context: FeatureContext) -> None:
     grid = context.grid
     by_day = [(lag, DAY_DECAY**lag) for lag in range(1, _ARRIVAL_DAYS + 1)]
     by_week = [(7 * week, WEEK_DECAY**week) for week in range(1, _ARRIVAL_WEEKS + 1)]
-    last_arrival = grid.account_arrived.before(representatives.account, representatives.column)
+    last_arrival = grid.arrivals.last_before(representatives.account, representatives.column)
     arrivals = {"since_arrival": np.minimum(representatives.column - last_arrival, MAX_AGE_SLOTS)}
     for name, totals, lags in (
-        ("arrival_day", grid.arrivals, by_day),
+        ("arrival_day", grid.arrival_totals, by_day),
         ("there_day", grid.account_opens, by_day),
-        ("arrival_week", grid.arrivals, by_week),
+        ("arrival_week", grid.arrival_totals, by_week),
     ):
         shares = _shares_of_days(representatives, totals, lags)
         arrivals |= {f"{name}_{end}": share for (_, end), share in shares.items()}
@@ -132,7 +134,7 @@ def add_sibling_recency(context: FeatureContext, siblings: SiblingReports) -> No
     context.features["kind"] = np.where(rank == NO_KIND, np.nan, rank)
     keys = siblings.keys(grid)[context.account]
     for index in range(len(siblings.report_kinds)):
-        since = context.column - grid.last_open.before(keys[:, index], context.column)
+        since = context.column - grid.opens.last_before(keys[:, index], context.column)
         context.features[f"since_kind_{index}"] = np.where(
             (keys[:, index] == NO_KIND) | (since > MAX_AGE_SLOTS), np.nan, since
         )
@@ -250,9 +252,9 @@ def _add_window_rates(context: FeatureContext, window: Window, by_day: _Sums, by
 
 def _add_recency(context: FeatureContext) -> None:
     grid, key, column = context.grid, context.key, context.column
-    context.features["since_open"] = np.minimum(column - grid.last_open.before(key, column), MAX_AGE_SLOTS)
-    context.features["since_first"] = np.minimum(column - grid.last_first.before(key, column), MAX_AGE_SLOTS)
-    account_last = grid.account_last.before(context.account, column)
+    context.features["since_open"] = np.minimum(column - grid.opens.last_before(key, column), MAX_AGE_SLOTS)
+    context.features["since_first"] = np.minimum(column - grid.first_opens.last_before(key, column), MAX_AGE_SLOTS)
+    account_last = grid.opens_of_account.last_before(context.account, column)
     context.features["account_since"] = np.minimum(column - account_last, MAX_AGE_SLOTS)
     streak, unbroken = np.zeros(len(key)), np.ones(len(key), bool)
     for lag in range(1, 11):

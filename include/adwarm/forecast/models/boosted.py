@@ -115,7 +115,7 @@ def predict_in_batches(
     opens: Opens,
     moments: Sequence[int],
     *,
-    keys_at_once: int = 250,
+    keys_at_once: int = 1_000,
     selected: Bools | None = None,
 ) -> tuple[Floats, Floats]:
     """Return, per moment and key, the value of a warm then and the chance of a first open within the lifetime.

@@ -142,14 +142,14 @@ class SeasonalForecast:
                     parts.append(self._slot_columns(slot, rows[likely], chance[likely]))
         if not parts:
             return _empty()
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        order = np.lexsort((columns["slot_start"], columns["row"]))
-        columns = {name: values[order] for name, values in columns.items()}
+        order = np.lexsort([np.concatenate([part[name] for part in parts]) for name in ("slot_start", "row")])
+        # A part's column is freed when it has been joined, and the frame copies none.
+        columns = {name: np.concatenate([part.pop(name) for part in parts])[order] for name in list(parts[0])}
         row = columns.pop("row")
         data: dict[str, Any] = {name: values[row] for name, values in self._key_columns.items()} | columns
         for name in ("slot_start", "slot_end", "predicted_open"):
             data[name] = pd.DatetimeIndex(columns[name].view("datetime64[us]")).tz_localize("UTC")
-        return pd.DataFrame({name: data[name] for name in PROBABILITY_COLUMNS})
+        return pd.DataFrame({name: data[name] for name in PROBABILITY_COLUMNS}, copy=False)
 
     @cached_property
     def _key_columns(self) -> dict[str, Any]:

@@ -78,12 +78,14 @@ class Backtest:
         grid, step = self.grid, int(self.columns[1] - self.columns[0]) if len(self.columns) > 1 else 1
         stale_from = np.zeros((len(thresholds), grid.key_count), np.int64)
         calls, hits, firsts = *np.zeros((2, len(thresholds)), np.int64), 0
+        opened_keys = grid.opens.row[np.argsort(grid.opens.column, kind="stable")]
+        bounds = np.searchsorted(np.sort(grid.opens.column), np.arange(grid.column_count + 1))
         for decision, start in zip(value, self.columns.tolist(), strict=True):
             warm = (decision[None, :] >= thresholds[:, None]) & (stale_from <= start)
             calls += warm.sum(axis=1)
             stale_from[warm] = start + self.lifetime
             for column in range(start, min(start + step, grid.column_count)):
-                opened = np.flatnonzero(grid.opens[:, column + 1] > grid.opens[:, column])
+                opened = opened_keys[bounds[column] : bounds[column + 1]]
                 if not len(opened):
                     continue
                 fresh = stale_from[:, opened] > column

@@ -106,7 +106,7 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     trial = _draw_training_set(history, start, split - horizons.lifetime, _TRIAL_ROWS)
     if not can_learn(trial):
         return BoostedModel(horizons, seasonal, history.siblings)
-    first_opens = int(grid.firsts[:, -1].sum())
+    first_opens = len(grid.first_opens.row)
     tried = _fit_blend(trial, first_opens)
     calibration, never_warms = _calibrate(history, tried, split, half), not _pays(history, tried, split)
     del trial  # its rows would stay beside those of the larger set
@@ -155,8 +155,8 @@ def _sample_accounts(history: _History, split: int) -> Ints:
 def _take_keys(grid: OpenGrid, keys: Ints) -> OpenGrid:
     return replace(
         grid,
-        opens=grid.opens[keys],
-        firsts=grid.firsts[keys],
+        opens=grid.opens.take(keys),
+        first_opens=grid.first_opens.take(keys),
         account=grid.account[keys],
         zone_of=grid.zone_of[keys],
         report_kind_of=grid.report_kind_of[keys],

@@ -29,13 +29,17 @@ def test_lookups_equal_a_loop() -> None:
         for column in range(COLUMNS + 1):
             past, before = opened[:, :column], opened[:, max(0, column - 4) : column]
             at = np.array([number]), np.array([column])
-            assert grid.last_open.before(*at)[0] == max(last[:column][past[key]], default=NEVER)
+            assert grid.opens.last_before(*at)[0] == max(last[:column][past[key]], default=NEVER)
             in_account = grid.account[at[0]], at[1]
-            assert grid.account_last.before(*in_account)[0] == max(
+            assert grid.opens_of_account.last_before(*in_account)[0] == max(
                 last[:column][past[others].any(axis=0)], default=NEVER
             )
             assert grid.account_opens[in_account][0] == past[others].sum()
             if column < COLUMNS:
                 quiet, company = not before[key, -2:].any(), before[others].sum() > before[key].sum()
-                assert grid.quiet[number, column + 1] - grid.quiet[number, column] == quiet
-                assert grid.joinable[number, column + 1] - grid.joinable[number, column] == (quiet and company)
+                assert grid.busy.count(number, column, column + 1) == (not quiet)
+                active = np.diff(grid.account_company[in_account[0], column : column + 2])[0, 0]
+                assert active - grid.not_joinable.count(number, column, column + 1) == (quiet and company)
+                assert grid.joined.count(number, column, column + 1) == (
+                    grid.first_opens.count(number, column, column + 1) and company
+                )
