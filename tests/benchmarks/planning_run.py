@@ -4,7 +4,7 @@ A run does what a task does: load the live forecast, read the opens of the last 
 probabilities for every key, read expiries, stored entries and request costs, and select by price. Each run is a process
 of its own; its wall time (without imports), its CPU time and peak memory (with imports, from bytecode) are measured.
 The seasonal model, which reads no opens, is the baseline. Training is not included. The seconds that a run takes to
-store the outlook on the next 24 hours are measured apart.
+store the outlook on the next 24 hours are measured apart. A run has the allocator's settings that adwarm's Airflow has.
 
 `python -m tests.benchmarks.planning_run [accounts]`; each account has ten reports.
 """
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from adwarm.cli.airflow import ALLOCATOR
 from tests.benchmarks.measure import peak_mb, save_results, sized, train_fast_if_tiny
 
 END = datetime(2026, 3, 3, 8, tzinfo=UTC)
@@ -150,7 +151,8 @@ def run(accounts: int = sized(10_000, 4)) -> None:
 def _one(snapshot: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.planning_run", "--worker", snapshot]
     bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": f"{os.environ['ADWARM_HOME']}/bytecode"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **bytecode})
+    env = {**os.environ, **bytecode, **ALLOCATOR}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

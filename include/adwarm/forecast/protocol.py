@@ -140,7 +140,7 @@ class Forecast(Protocol):
         `slot_start` and `slot_end` (UTC) bound the part of the local hour inside the predicted time, `probability` is
         for that part, `predicted_open` (UTC) is an early estimate of the open inside it, `opens` and `weeks` are the
         evidence: in how many of how many occurrences of that hour of the week the key was opened; `hour_of_week` (0 is
-        Monday midnight) and `time_zone` are the reader's.
+        Monday midnight) and `time_zone` are the reader's. Names are categories.
 
         Args:
             start: UTC.

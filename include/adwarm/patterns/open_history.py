@@ -139,7 +139,7 @@ def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     key, first, last, zone = _one_per_slot(key, *columns)
     columns.clear()
     is_first = first_open_mask(key, first, last)
-    order = order_by([first - first.min(initial=_LATEST), key])
+    order = order_by([first - first.min(initial=_LATEST), key], "stable")
     key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
     rows, at, latest = np.arange(len(key)), *np.empty((2, len(keys[0])), np.int64)
     at[key[::-1]], latest[key] = rows[::-1], rows  # of several rows of a key the last one that is written stays

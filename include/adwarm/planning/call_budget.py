@@ -111,7 +111,7 @@ def _find_due(slots: SlotArrays, hour: Ints, likely: Ints, lifetime: Ints, cover
 
 def _get_lifetimes(slots: SlotArrays, at: datetime, settings: Settings) -> Ints:
     """Return, per row, how long an entry of its date range is fresh that is fetched at `at`, in milliseconds."""
-    number, names = pd.factorize(slots.frame["date_range"].to_numpy(dtype=object))
+    number, names = pd.factorize(slots.frame["date_range"])
     windows, today = [resolve_window(str(name), "UTC", at) for name in names], at.date()
     lives = [settings.freshness_rules.lifetime((today - window.until).days, len(window)) for window in windows]
     lengths = [_LONGEST_MS if life is None else min(life // _MILLISECOND, _LONGEST_MS) for life in lives]
@@ -135,8 +135,8 @@ def _find_covered(slots: SlotArrays, at: datetime, fresh_until: Mapping[ReportKe
 
 def _number_groups(slots: SlotArrays) -> Ints:
     """Return, per row, the number of its account and report, whose keys share requests."""
-    account = pd.factorize(slots.frame["account_id"].to_numpy(dtype=object))[0].astype(np.int64)
-    report, reports = pd.factorize(slots.frame["report"].to_numpy(dtype=object))
+    account = pd.factorize(slots.frame["account_id"])[0].astype(np.int64)
+    report, reports = pd.factorize(slots.frame["report"])
     result: Ints = account * max(len(reports), 1) + report
     return result
 

@@ -309,8 +309,8 @@ def _to_columns(opens: Opens, first: int, size: int, delay: int) -> tuple[Ints, 
 
 def _population_totals(key: Codes, column: Ints, keys: int, size: int) -> Ints:
     """Return running totals of pairs of key and column, each counted once."""
-    # The pairs are nearly sorted by column already, so sorting is many times faster than `np.unique`.
-    pair = np.sort(column * max(keys, 1) + key)
+    # The pairs are nearly sorted by column already, which this kind of sorting makes use of.
+    pair = np.sort(column * max(keys, 1) + key, kind="stable")
     once = pair[np.diff(pair, prepend=-1) > 0] // max(keys, 1)
     return np.cumsum(np.bincount(once + 1, minlength=size + 1)[: size + 1])
 

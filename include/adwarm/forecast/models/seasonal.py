@@ -153,8 +153,8 @@ class SeasonalForecast:
 
     @cached_property
     def _key_columns(self) -> dict[str, Any]:
-        """The columns of `keys`."""
-        return {name: self.keys[name].array for name in [*KEY_COLUMNS, "time_zone"]}
+        """The columns of `keys` as categories: a frame repeats each name for every slot of its key."""
+        return {name: pd.Categorical(self.keys[name].astype("str")) for name in [*KEY_COLUMNS, "time_zone"]}
 
     def _slot_columns(self, slot: LocalSlot, rows: Ints, chance: Floats) -> _SlotColumns:
         """Return the frame's columns of one slot for the keys at `rows`; moments in microseconds since 1970."""
@@ -333,6 +333,6 @@ def fingerprint(observations: Observations) -> str:
 
 
 def _empty() -> pd.DataFrame:
-    moment, number, text = "datetime64[us, UTC]", "int32", "object"
+    moment, number, text = "datetime64[us, UTC]", "int32", "category"
     kinds = [text, text, text, moment, moment, "float64", moment, number, number, "int64", text]
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in zip(PROBABILITY_COLUMNS, kinds, strict=True)})
