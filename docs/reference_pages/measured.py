@@ -43,5 +43,7 @@ def _section(words: dict[str, Any], record: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a figure with three digits after the point at most."""
+    """Return a figure with three digits after the point at most, and none where nothing was compared."""
+    if value is None:
+        return "-"
     return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
