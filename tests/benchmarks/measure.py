@@ -75,7 +75,8 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     for column in rows[0]:
         table.add_column(column, justify="left" if column in {"what", "fault"} else "right")
     for row in rows:
-        table.add_row(*(f"{value:,.3f}" if isinstance(value, float) else str(value) for value in row.values()))
+        cells = ("-" if value is None else value for value in row.values())
+        table.add_row(*(f"{cell:,.3f}" if isinstance(cell, float) else str(cell) for cell in cells))
     Console(width=118).print(table)
 
 

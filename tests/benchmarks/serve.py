@@ -179,7 +179,7 @@ def _row(
         "what": what,
         "value": value,
         "of nginx": share,
-        "hits / CPU s": figures.get("per_cpu_second", 0.0),
+        "hits / CPU s": figures.get("per_cpu_second"),
         "p99 ms": figures["p99_ms"],
         "target": target,
     }
@@ -294,9 +294,9 @@ def _soak(run: Run, store: Store) -> Iterator[dict[str, Any]]:
     start, warm, end = memory
     load = f"{run.minutes:g} min at {SOAK_RATE:,.0f}/s"
     own = f"{libraries[1] - libraries[0]:.1f} of them libraries"
-    yield _row(f"the first {load}, MiB filled over {start:.0f}, {own}", warm - start, 0.0, "-", result)
+    yield _row(f"the first {load}, MiB filled over {start:.0f}, {own}", warm - start, None, "-", result)
     goal = _met(end - warm <= SOAK_GROWTH_MIB, f"<= {SOAK_GROWTH_MIB:g}; no error")
-    yield _row(f"soak of {load} in the warm process, MiB grown", end - warm, 0.0, goal, result)
+    yield _row(f"soak of {load} in the warm process, MiB grown", end - warm, None, goal, result)
 
 
 def _saturate(
