@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.benchmarks.scale_stack import NOW, STRATEGY, Platform, PostgresServer
 from tests.benchmarks.scale_statements import StatementCounts, count_statements, log_statements
 from tests.benchmarks.scale_tasks import BATCH_TASK, RunTimes, read_run_times
 from tests.faults.airflow_stack import PARTS, AirflowStack, airflow_stack
+from tests.support.airflow_rest import AirflowRest
 
 DAG = "adwarm_strategy_warming"
 RUN = "scale"
@@ -130,7 +132,8 @@ def run_airflow(
 
 def _run_scheduled(stack: AirflowStack) -> None:
     """Unpause the DAG, and let the run end that its schedule starts then; it finds no enabled strategy."""
-    stack.run("dags", "unpause", "--yes", DAG)
+    with closing(AirflowRest(stack.url)) as airflow:
+        stack.unpause(airflow, DAG)
     stack.wait_until(lambda: _list_states(stack), "the scheduled run starts", 120)
     stack.wait_until(lambda: _list_states(stack) <= _ENDED, "the scheduled run ends", 120)
 

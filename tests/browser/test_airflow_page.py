@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from graph_simulator.fault_kinds import FaultKind, Route
 from graph_simulator.fault_profile import FaultProfile, FaultRule
 from graph_simulator.server import SimulatorServer
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
+from tests.support.airflow_rest import AirflowRest
 from tests.support.postgres_server import stop_server
 
 from .product import zone_where_it_is
@@ -167,8 +168,8 @@ def fill(stack: AirflowStack, platform: Platform, folder: Path) -> None:
     file = folder / "strategies.toml"
     file.write_text("\n".join(f"[strategies.{name}]\nenabled = false" for name in names))
     stack.adwarm("strategy", "set", "--file", str(file))
-    for dag in (DAG, "adwarm_request_queue"):
-        stack.run("dags", "unpause", "--yes", dag)
+    with closing(AirflowRest(stack.url, "admin", PASSWORDS["admin"])) as airflow:
+        stack.unpause(airflow, DAG, "adwarm_request_queue")
 
 
 def start_run(installation: Installation, page: Any) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from dev.environment import ROOT, TOKEN, local_environment
 from dev.up import find_free_port
+from tests.support.airflow_rest import AirflowRest
 
 PARTS = ("api-server", "dag-processor", "triggerer", "scheduler")
 START_SECONDS = 180.0
@@ -110,9 +111,16 @@ class AirflowStack:
         return json.loads(done.stdout)
 
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
-        """Unpause a DAG and start a run of it."""
-        self.run("dags", "unpause", "--yes", dag_id)
-        self.run("dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf))
+        """Unpause a DAG and start a run of it; everybody is an administrator."""
+        with closing(AirflowRest(self.url)) as airflow:
+            self.unpause(airflow, dag_id)
+            airflow.trigger(dag_id, run_id, conf)
+
+    def unpause(self, airflow: AirflowRest, *dag_ids: str) -> None:
+        """Let the scheduler start runs of DAGs, once the DAG processor has found them."""
+        self.wait_until(lambda: airflow.list_dags().issuperset(dag_ids), f"{dag_ids} are found", START_SECONDS)
+        for dag_id in dag_ids:
+            airflow.unpause(dag_id)
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
         """Return the state of a run."""

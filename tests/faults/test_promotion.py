@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from adwarm.settings import load_settings
 from adwarm.store import open_engine, read_transaction, upgrade
 from adwarm.store.snapshots import find_newest_review, find_policy
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
+from tests.support.airflow_rest import AirflowRest
 from tests.support.postgres_server import stop_server
-from tests.topology.airflow_rest import AirflowRest
 
 DAG, TASK = "adwarm_policy_review", "approve"
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -85,17 +86,13 @@ def test_an_approval_promotes_what_the_review_of_the_deployed_snapshots_proposed
             monkeypatch.setenv(name, value)
     runtime = Runtime(load_settings())
     _deploy(runtime)
-    stack.run("dags", "unpause", "--yes", DAG)
-    stack.wait_until(lambda: _find_waiting(stack), "the scheduled run waits for an approval", 300)
-    run_id = str(_find_waiting(stack))
-    assert get_live_snapshot(runtime.engine).kind == "population"
-
-    airflow = AirflowRest(stack.url, USER, PASSWORD)
-    try:
+    with closing(AirflowRest(stack.url, USER, PASSWORD)) as airflow:
+        stack.unpause(airflow, DAG)
+        stack.wait_until(lambda: _find_waiting(stack), "the scheduled run waits for an approval", 300)
+        run_id = str(_find_waiting(stack))
+        assert get_live_snapshot(runtime.engine).kind == "population"
         request = airflow.get_request(DAG, run_id, TASK)
         airflow.respond(DAG, run_id, TASK, "Approve")
-    finally:
-        airflow.close()
     stack.wait_until(lambda: stack.run_state(DAG, run_id) in {"success", "failed"}, "the run ends", 180)
 
     assert {task.task_id: task.state for task in stack.tasks(DAG, run_id)} == {

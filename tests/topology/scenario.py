@@ -20,8 +20,8 @@ from adwarm.backpressure import RequestQueue
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store import entries, jobs, open_engine, warms
+from tests.support.airflow_rest import ENDED, AirflowRest
 from tests.topology import postgres_folder
-from tests.topology.airflow_rest import ENDED, AirflowRest
 from tests.topology.compose_services import ROOT, load_services
 from tests.topology.loopback import EXTRA, EXTRA_ARGUMENTS, SECOND_SCHEDULER, find_places, list_used_ports
 from tests.topology.report_reader import ReportReader

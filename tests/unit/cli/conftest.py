@@ -70,6 +70,7 @@ def adwarm(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 
     def call(*words: str) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["adwarm", *words])
+        capfd.readouterr()  # what the test logged before is not the command's
         code = 0
         try:
             main()

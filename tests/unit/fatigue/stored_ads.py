@@ -33,11 +33,18 @@ def status_of(loss: float | None) -> FatigueStatus:
 
 def store_rows(context: Context, day: date, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store the rows of a day of the account."""
-    listed = [{"account_id": ACCOUNT, "date_start": str(day), "date_stop": str(day), **row} for row in rows]
-    digest = context.objects.put(pack_rows(listed))
-    state = PartitionState(day, digest, len(listed), content_hash(listed), NOW, True, True, 1, "v26.0")
+    store_days(context, {day: rows})
+
+
+def store_days(context: Context, days: Mapping[date, Sequence[Mapping[str, Any]]]) -> None:
+    """Store the rows of days of the account in one transaction."""
+    states = []
+    for day, rows in days.items():
+        listed = [{"account_id": ACCOUNT, "date_start": str(day), "date_stop": str(day), **row} for row in rows]
+        digest = context.objects.put(pack_rows(listed))
+        states.append(PartitionState(day, digest, len(listed), content_hash(listed), NOW, True, True, 1, "v26.0"))
     with write_transaction(context.engine) as connection:
-        partitions.publish(connection, ACCOUNT, context.settings.spec("default").hash, [state], 1)
+        partitions.publish(connection, ACCOUNT, context.settings.spec("default").hash, states, 1)
 
 
 def make_score(ad_id: str, day: date = LAST_DAY, **values: Any) -> FatigueScore:
@@ -62,18 +69,12 @@ def make_score(ad_id: str, day: date = LAST_DAY, **values: Any) -> FatigueScore:
 def store_account(context: Context) -> None:
     """Store 20 days of three ads: one that wears out and gets an alarm, a healthy one, and one that is pending."""
     accounts.save(context.engine, [Account(ACCOUNT, currency="EUR", name="Harbor <Coffee>")], NOW)
-    for number in range(DAYS):
-        day = LAST_DAY - timedelta(days=DAYS - 1 - number)
-        worn = number >= 10
-        clicks = 40 if worn else 100
-        store_rows(
-            context,
-            day,
-            [
-                {"ad_id": "1", "ad_name": EVIL, "impressions": "10000", "clicks": str(clicks), "spend": "50"},
-                {"ad_id": "2", "ad_name": "ad 2", "impressions": "10000", "clicks": "100", "spend": "50"},
-            ],
-        )
+    days = [LAST_DAY - timedelta(days=DAYS - 1 - number) for number in range(DAYS)]
+    figures = {"impressions": "10000", "clicks": "100", "spend": "50"}
+    healthy = {"ad_id": "2", "ad_name": "ad 2", **figures}
+    worn = [{**figures, "ad_id": "1", "ad_name": EVIL, "clicks": "40" if n >= 10 else "100"} for n in range(DAYS)]
+    store_days(context, {day: [row, healthy] for day, row in zip(days, worn, strict=True)})
+    for number, day in enumerate(days):
         fatigued = number >= 14
         published = [
             make_score(

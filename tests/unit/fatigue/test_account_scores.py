@@ -25,7 +25,7 @@ from adwarm.store.scores import DayScores
 from tests.support import fatigue_scores
 from tests.support.fatigue_scores import make_score
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
-from tests.unit.fatigue.stored_ads import store_rows
+from tests.unit.fatigue.stored_ads import store_days
 
 DAY = date(2026, 11, 24)
 SPEC = Settings().spec("default").hash
@@ -232,9 +232,8 @@ def test_scores_of_an_earlier_calculator_are_replaced_some_at_a_time(engine: Eng
     earlier = [make_score("1", DAY, account_id=name, total=12.5) for name in accounts]
     fatigue_scores.publish(engine, earlier, 1, True, NOW, "canonical-2")
     context = Context(engine, objects, Settings())
-    for number in range(40):
-        row = {"ad_id": "1", "impressions": "5000", "clicks": "60", "spend": "25"}
-        store_rows(context, DAY - timedelta(days=number), [row])
+    row = {"ad_id": "1", "impressions": "5000", "clicks": "60", "spend": "25"}
+    store_days(context, {DAY - timedelta(days=number): [row] for number in range(40)})
 
     turns = {tuple(scores.list_outdated(engine, CALCULATOR_VERSION, 1, str(turn))) for turn in range(20)}
     assert turns == {((name, DAY),) for name in accounts}

@@ -24,7 +24,7 @@ from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 from adwarm.store.scores import StoredScore
 from tests.support import fatigue_scores
-from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, NOW, store_rows
+from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, NOW, store_days
 
 DAYS = 45
 Row = dict[str, Any]
@@ -52,8 +52,7 @@ def _score(
     context: Context, days: Sequence[Sequence[Mapping[str, Any]]], shown: Mapping[str, str]
 ) -> dict[str, StoredScore]:
     """Store rows and creatives, score the last day, and return all scores by their key."""
-    for number, rows in enumerate(days):
-        store_rows(context, LAST_DAY - timedelta(days=len(days) - 1 - number), rows)
+    store_days(context, {LAST_DAY - timedelta(days=len(days) - 1 - number): rows for number, rows in enumerate(days)})
     items = [AdCreative(ad, creative, f"title {creative}") for ad, creative in shown.items()]
     creatives.save(context.engine, ACCOUNT, items, NOW)
     assert not score_accounts(context, [(ACCOUNT, LAST_DAY)], NOW).errors

@@ -22,7 +22,7 @@ from tests.support import fatigue_scores
 from tests.support.memory_recovery import memory_options
 from tests.unit.conftest import SQLITE_ONLY
 
-from .stored_ads import store_rows
+from .stored_ads import store_days
 
 DAY = date(2026, 11, 24)
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -218,10 +218,9 @@ def test_a_scoring_run_alerts(engine: Engine, objects: ObjectStore) -> None:
     """A run with a pipeline hands the days that it stored to the alerts; one without a pipeline alerts nobody."""
     alerting = Alerting(engine, objects)
     days = [DAY - timedelta(days=back) for back in range(29, -1, -1)]
-    for day in days:
-        clicks = "20" if day > DAY - timedelta(days=4) else "1000"
-        figures = {"impressions": "40000", "clicks": clicks, "spend": "100"}
-        store_rows(alerting.context, day, [{"ad_id": "1", "ad_name": "worn out", **figures}])
+    row = {"ad_id": "1", "ad_name": "worn out", "impressions": "40000", "spend": "100"}
+    clicks = {day: "20" if day > DAY - timedelta(days=4) else "1000" for day in days}
+    store_days(alerting.context, {day: [{**row, "clicks": clicks[day]}] for day in days})
     score_accounts(alerting.context, [("act_1", DAY - timedelta(days=4))], NOW)
     assert alerting.texts() == []
 

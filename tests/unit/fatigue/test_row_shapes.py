@@ -12,7 +12,7 @@ from adwarm.model import FatigueScore
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
 from tests.support import fatigue_scores
-from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, NOW, store_rows
+from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, NOW, store_days, store_rows
 
 Rows = Sequence[Mapping[str, Any]]
 AD = "120210000000000001"
@@ -23,8 +23,7 @@ PURCHASES = [{"action_type": "link_click", "value": "40"}, {"action_type": "purc
 def _score(engine: Engine, objects: ObjectStore, rows: Rows, days: int = 40) -> tuple[list[FatigueScore], list[str]]:
     """Store the same rows on each of the last days, and return the scores and errors."""
     context = Context(engine, objects, Settings())
-    for number in range(days):
-        store_rows(context, LAST_DAY - timedelta(days=number), rows)
+    store_days(context, {LAST_DAY - timedelta(days=number): rows for number in range(days)})
     result = score_accounts(context, [(ACCOUNT, LAST_DAY)], NOW)
     return [item.score for item in fatigue_scores.list_latest(engine, ACCOUNT)], result.errors
 
@@ -112,6 +111,8 @@ def test_a_number_that_cannot_be_read_is_named(
     sqlite_engine: Engine, objects: ObjectStore, subtests: pytest.Subtests
 ) -> None:
     """The reason names the ad, the field and the value; nothing is guessed, and other ads have their scores."""
+    context = Context(sqlite_engine, objects, Settings())
+    store_days(context, {LAST_DAY - timedelta(days=number): [PLAIN, PLAIN | {"ad_id": "8"}] for number in range(40)})
     for field, value in (
         ("spend", "25,50"),
         ("spend", "25.50 EUR"),
@@ -123,10 +124,7 @@ def test_a_number_that_cannot_be_read_is_named(
         ("conversions", "abc"),
     ):
         with subtests.test(field=field, value=value):
-            context = Context(sqlite_engine, objects, Settings())
-            for number in range(40):
-                wrong = {field: value} if number == 3 else {}
-                store_rows(context, LAST_DAY - timedelta(days=number), [PLAIN | wrong, PLAIN | {"ad_id": "8"}])
+            store_rows(context, LAST_DAY - timedelta(days=3), [PLAIN | {field: value}, PLAIN | {"ad_id": "8"}])
             result = score_accounts(context, [(ACCOUNT, LAST_DAY)], NOW)
             assert result.errors == []
             reason = f"{LAST_DAY - timedelta(days=3)}: ad {AD}: {field} is '{value}', not a number of 0 or more"

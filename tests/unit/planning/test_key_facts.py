@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, event
 
+from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import BadRequest
@@ -65,9 +66,9 @@ class World:
         return KeyExplainer(self.context).explain(key, at, now or at + 15 * MINUTE)
 
 
-@pytest.fixture
-def world(engine: Engine, objects: ObjectStore) -> World:
-    """The installation after eight weeks; a fourth account is opened a quarter of an hour before midnight."""
+@pytest.fixture(scope="module")
+def forecast() -> SeasonalForecast:
+    """What eight weeks teach; a fourth account is opened a quarter of an hour before midnight."""
     rows = [
         {
             "account_id": f"act_{n}",
@@ -81,8 +82,13 @@ def world(engine: Engine, objects: ObjectStore) -> World:
     ]
     rows += [{**row, "account_id": "act_4", "ts": row["ts"] + 14 * HOUR + 30 * MINUTE} for row in rows[::3]]
     opens = pd.DataFrame(rows).assign(ts=lambda frame: pd.to_datetime(frame["ts"], utc=True))
+    return train_seasonal(opens_from_frame(opens), Settings(planning={"step_minutes": 60}), MONDAY)
+
+
+@pytest.fixture
+def world(engine: Engine, objects: ObjectStore, forecast: SeasonalForecast) -> World:
+    """The installation after eight weeks."""
     context = Context(engine, objects, Settings(planning={"step_minutes": 60}))
-    forecast = train_seasonal(opens_from_frame(opens), context.settings, MONDAY)
     snapshot = save_snapshot(context, forecast, metrics={}, at=MONDAY)
     promote_snapshot(engine, snapshot.id, MONDAY)
     accounts.save(engine, [Account(f"act_{n}", currency="EUR") for n in (1, 2, 3, 4)], MONDAY)

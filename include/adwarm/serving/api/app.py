@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Final, Protocol
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.foundation.errors import AdwarmError
@@ -87,31 +89,32 @@ def _make_app() -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=_limit_threads,
+        routes=_routes(),
     )
-    app.include_router(health.router)
-    for module in (insights, batch, scores, requests, state):
-        app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), CHECKS_QUERY])
-    app.include_router(health.metrics_router, dependencies=[Depends(bearer)])
-    document: dict[str, Any] = {}
-
-    @app.get(OPENAPI_PATH, include_in_schema=False, dependencies=[Depends(bearer)])
-    async def get_openapi() -> JSONResponse:
-        """Return the OpenAPI document."""
-        return JSONResponse(document or app.openapi())
-
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_status)
     for kind in (Problem, AdwarmError):
         app.add_exception_handler(kind, _answer_error)
-    plain_openapi = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if not document:
-            document.update(_finish(plain_openapi()))
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to change the document
+    plain_openapi = app.openapi  # it keeps the document that it returns, which is finished once
+    app.openapi = lambda: app.openapi_schema or _finish(plain_openapi())  # type: ignore[method-assign]
     return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """Return what the applications of a process share: FastAPI takes long to examine the functions of routes."""
+    router = APIRouter()
+    router.include_router(health.router)
+    for module in (insights, batch, scores, requests, state):
+        router.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), CHECKS_QUERY])
+    router.include_router(health.metrics_router, dependencies=[Depends(bearer)])
+    router.get(OPENAPI_PATH, include_in_schema=False, dependencies=[Depends(bearer)])(_get_openapi)
+    return router.routes
+
+
+async def _get_openapi(request: Request) -> JSONResponse:
+    """Return the OpenAPI document."""
+    return JSONResponse(request.app.openapi())
 
 
 @asynccontextmanager
