@@ -68,12 +68,12 @@ def home(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def adwarm(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Adwarm:
     """Return a function that runs the command line with its arguments and returns output and exit code."""
+    # Airflow, in the same worker, leaves a handler that writes log lines to standard output.
+    own = [handler for handler in logging.root.handlers if type(handler) is not logging.StreamHandler]
+    monkeypatch.setattr(logging.root, "handlers", own)
 
     def call(*words: str) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["adwarm", *words])
-        # Airflow, in the same worker, leaves a handler that writes log lines to standard output.
-        own = [handler for handler in logging.root.handlers if type(handler) is not logging.StreamHandler]
-        monkeypatch.setattr(logging.root, "handlers", own)
         code = 0
         try:
             main()
