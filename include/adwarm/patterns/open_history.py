@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adwarm.access_log.timestamps import HOUR, to_micros
-from adwarm.foundation.arrow_arrays import Codes, DictionaryEncoder, Ints, Strings, to_bool_array, to_numpy
+from adwarm.foundation.arrow_arrays import Bools, Codes, DictionaryEncoder, Ints, Strings, to_bool_array, to_numpy
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.local_hours import DAY_MICROS
+from adwarm.foundation.ordering import order_by
 from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens, factorize, first_open_mask
 from adwarm.patterns.reloads import CONTEXT, drop_reloads
-from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA, order_by
+from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 from adwarm.store import Context, accounts, aggregates, read_transaction
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def iter_slots(context: Context, since: datetime, until: datetime) -> Iterator[p
     stored = _iter_stored(context, since - _CONTEXT, until)
     days = (pa.concat_tables(tables).unify_dictionaries() for _, tables in groupby(stored, key=_day))
     for table in drop_reloads(days):
-        yield table.filter(to_bool_array(to_numpy(table["slot"]) >= to_micros(since)))
+        yield _select(table, to_numpy(table["slot"]) >= to_micros(since))
 
 
 def _iter_stored(context: Context, since: datetime, until: datetime) -> Iterator[pa.Table]:
@@ -74,9 +75,14 @@ def _iter_stored(context: Context, since: datetime, until: datetime) -> Iterator
         slot = to_numpy(table["slot"])
         is_chosen = (slot >= to_micros(since)) & (slot < to_micros(until))
         is_chosen &= np.isin(slot // HOUR, [to_micros(hour) // HOUR for hour in hours])
-        selected = table.filter(to_bool_array(is_chosen))
+        selected = _select(table, is_chosen)
         if len(selected):
             yield selected
+
+
+def _select(table: pa.Table, is_chosen: Bools) -> pa.Table:
+    """Return some rows of a table; it is not copied where these are all."""
+    return table if is_chosen.all() else table.filter(to_bool_array(is_chosen))
 
 
 def _day(table: pa.Table) -> int:
@@ -136,10 +142,17 @@ def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     columns = [_concatenate(batches, dtype) for dtype in _DTYPES]
     keys, key = _number_keys(columns[:3], encoders)
     del columns[:3]
-    key, first, last, zone = _one_per_slot(key, *columns)
+    zone, first, span = columns
     columns.clear()
-    is_first = first_open_mask(key, first, last)
-    order = order_by([first - first.min(initial=_LATEST), key], "stable")
+    order, last = _one_per_slot(key, first, span)
+    is_first = np.zeros(len(key), np.bool_)
+    is_first[order] = first_open_mask(key[order], first[order], last)
+    if len(order) < len(key):
+        order = np.sort(order)
+        key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
+    order = order_by(
+        [first - first.min(initial=_LATEST), key], "stable"
+    )  # tables come by slot, so little is left to do
     key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
     rows, at, latest = np.arange(len(key)), *np.empty((2, len(keys[0])), np.int64)
     at[key[::-1]], latest[key] = rows[::-1], rows  # of several rows of a key the last one that is written stays
@@ -198,19 +211,21 @@ def _number_keys(codes: list[Codes], encoders: dict[str, DictionaryEncoder]) -> 
     return columns[::-1], key
 
 
-def _one_per_slot(key: Codes, zone: Codes, first: Ints, span: Codes) -> tuple[Codes, Ints, Ints, Codes]:
-    """Return key, first and last timestamp and zone by key and slot; rows of several reader zones are merged."""
-    order = order_by([key, first - first.min(initial=_LATEST)], "stable")
-    if (np.diff(key[order]) == 0)[np.diff(first[order]) == 0].any():
-        order = np.lexsort((span, first, key))
-    key, zone, first, last = key[order], zone[order], first[order], (first + span)[order]
-    slot = first // SLOT_MICROS
+def _one_per_slot(key: Codes, first: Ints, span: Codes) -> tuple[Ints, Ints]:
+    """Return a row per key and slot, by key and time, and its last timestamp; rows of several reader zones are one."""
+    slot = (first // SLOT_MICROS - first.min(initial=_LATEST) // SLOT_MICROS).astype(np.int32)
+    order = order_by([key, slot], "stable")
+    starts = _find_starts(key[order], slot[order])
+    if len(starts) == len(order):
+        return order, (first + span)[order]
+    order = np.lexsort((span, first, key))
+    return order[starts], np.maximum.reduceat((first + span)[order], starts)
+
+
+def _find_starts(key: Codes, slot: Codes) -> Ints:
     new = np.ones(len(key), np.bool_)
     new[1:] = (key[1:] != key[:-1]) | (slot[1:] != slot[:-1])
-    starts = np.flatnonzero(new)
-    if len(starts) == len(key):
-        return key, first, last, zone
-    return key[starts], first[starts], np.maximum.reduceat(last, starts), zone[starts]
+    return np.flatnonzero(new)
 
 
 def _decode(encoder: DictionaryEncoder, code: Codes) -> Strings:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from adwarm.access_log.timestamps import HOUR, SECOND
 from adwarm.foundation.arrow_arrays import Bools, Ints, to_arrow_array, to_bool_array, to_numpy
+from adwarm.foundation.ordering import order_by
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 
 MIN_OPENS, MIN_SPAN = 6, HOUR
@@ -103,7 +104,8 @@ def find_reloads(slots: pa.Table) -> tuple[Bools, Bools]:
         slots: in `SLOT_SCHEMA`, with unified dictionaries, in any order; several rows of a key and slot are one slot.
     """
     key, slot = _encode_keys(slots), _column(slots, "slot")
-    order = np.lexsort((slot, key))
+    earliest_slot = int(slot.min()) if len(slot) else 0
+    order = order_by([key, (slot - earliest_slot) // SLOT_MICROS], "stable")
     key, slot = key[order], slot[order]
     first, last = _column(slots, "first_ts")[order], _column(slots, "last_ts")[order]
     opens = to_numpy(slots["opens"]).astype(np.int64)[order]

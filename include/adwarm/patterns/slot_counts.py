@@ -6,7 +6,7 @@ bounded by a buffer: what exceeds it goes to a temporary file and is merged day 
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ from adwarm.foundation.arrow_arrays import (
     to_numpy,
 )
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.ordering import order_by
 from adwarm.patterns.opens import keep_human_events
 
 SLOT_SECONDS = 900
@@ -51,7 +52,6 @@ _Part = tuple[npt.NDArray[Any] | IO[bytes], Ints, Ints]
 """Sorted rows, or the file of them; their days, and where each day begins, followed by the number of rows."""
 _ASPECT_BITS = 13
 _ASPECT_MASK = (1 << _ASPECT_BITS) - 1
-_KEY_BITS = 63
 _MAX_OPENS = int(np.iinfo(np.uint32).max)
 
 
@@ -214,18 +214,6 @@ def _reduce(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "quic
     result["first"] = np.minimum.reduceat(rows["first"], starts)
     result["last"] = np.maximum.reduceat(rows["last"], starts)
     return result
-
-
-def order_by(columns: Sequence[Ints | Codes], kind: Literal["quicksort", "stable"] = "quicksort") -> Ints:
-    """Return the order by the first column, then the next; values are not negative."""
-    widths = [int(column.max(initial=0)).bit_length() for column in columns]
-    if sum(widths) > _KEY_BITS:
-        return np.lexsort(columns[::-1])
-    key = columns[0].astype(np.int64)
-    for column, width in zip(columns[1:], widths[1:], strict=True):
-        key <<= width
-        key |= column
-    return np.argsort(key, kind=kind)
 
 
 def _day_bounds(rows: npt.NDArray[Any]) -> tuple[Ints, Ints]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -181,9 +180,11 @@ def _find_key_changes(frame: pd.DataFrame) -> Bools:
 
 def _is_sorted(frame: pd.DataFrame, changed: Bools, start: Ints) -> bool:
     """Return whether the rows are in the order of key and time; forecasts return them so, and sorting takes longer."""
-    columns = (frame[name].array[changed].tolist() for name in KEY_COLUMNS)
-    keys = list(zip(*columns, strict=True))
-    return bool((changed[1:] | (start[1:] >= start[:-1])).all()) and all(a < b for a, b in pairwise(keys))
+    key = np.zeros(int(changed.sum()), np.int64)
+    for name in KEY_COLUMNS:
+        codes, values = pd.factorize(frame[name].array[changed], sort=True)
+        key = key * len(values) + codes
+    return bool((changed[1:] | (start[1:] >= start[:-1])).all()) and bool((key[1:] > key[:-1]).all())
 
 
 @dataclass(frozen=True)

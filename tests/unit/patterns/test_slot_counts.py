@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.slot_counts import SLOT_SCHEMA, SlotAggregator, order_by
+from adwarm.patterns.slot_counts import SLOT_SCHEMA, SlotAggregator
 from tests.unit.patterns.conftest import Event, event_batch
 
 START = datetime(2026, 3, 7, 22, tzinfo=UTC)
@@ -102,10 +101,3 @@ def test_days_are_cut_at_midnight_utc(subtests: pytest.Subtests) -> None:
             days = list(_slots(events).days())
             assert [table.num_rows for _, table in days] == [2, *[24] * (count - 1), 22]
             assert [day for day, _ in days] == sorted(day for day, _ in days)
-
-
-@given(st.lists(st.tuples(*[st.one_of(st.integers(0, 3), st.integers(0, 2**40))] * 3), min_size=1))
-def test_rows_are_ordered_the_same_however_wide_their_numbers(rows: list[tuple[int, int, int]]) -> None:
-    """Rows sorted by one packed key, or by column where it does not fit, are in the order of their tuples."""
-    order = order_by(list(np.array(rows, np.int64).T))
-    assert [rows[at] for at in order] == sorted(rows)

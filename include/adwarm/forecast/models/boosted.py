@@ -33,6 +33,7 @@ from adwarm.forecast.training.backtest import warm_value
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints, Ints32, Strings
 from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import local_slots
+from adwarm.foundation.ordering import order_by
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
@@ -134,7 +135,7 @@ def predict_in_batches(
     value, chance = np.full((2, len(moments), opens.key_count), np.nan)
     needed = np.ones(value.shape, np.bool_) if selected is None else selected
     population = PopulationTotals.from_opens(recent, last, delay)
-    by_key = np.argsort(recent.key, kind="stable")
+    by_key = order_by([recent.key], "stable")
     bounds = np.searchsorted(recent.key[by_key], np.arange(opens.key_count + 1))
     for keys in _batches(opens.account, np.asarray(needed.any(axis=0)), keys_at_once):
         rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
