@@ -1,7 +1,7 @@
 """Orders rows by columns of numbers."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ def order_by(columns: Sequence[Ints | Codes], kind: Literal["quicksort", "stable
     if sum(widths) > _KEY_BITS:
         return np.lexsort(columns[::-1])
     is_short = kind == "stable" and sum(widths) <= 2 * _DIGIT_BITS
-    key = columns[0].astype(np.uint32 if is_short else np.int64)
+    key: npt.NDArray[Any] = columns[0].astype(np.uint32 if is_short else np.int64)
     for column, width in zip(columns[1:], widths[1:], strict=True):
         key <<= width
         key |= column.astype(key.dtype, copy=False)
