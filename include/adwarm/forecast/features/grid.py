@@ -193,10 +193,11 @@ class OpenGrid:
 
     def _has_company(self, marks: "Marks") -> Bools:
         """Return, per marked column, whether another key of the account was opened within the hour before."""
-        account, column, before = self.account[marks.row], marks.column, np.maximum(marks.column - _COMPANY_SLOTS, 0)
+        width, before = self.account_opens.shape[1], np.maximum(marks.column - _COMPANY_SLOTS, 0)
+        account, totals = self.account[marks.row] * width, self.account_opens.ravel()
         # Where the key itself was opened, the account needs more opens than that.
-        opens = self.account_opens[account, column] - self.account_opens[account, before]
-        company: Bools = opens > self.opens.count(marks.row, before, column)
+        opens = totals.take(account + marks.column) - totals.take(account + before)
+        company: Bools = opens > self.opens.count(marks.row, before, marks.column)
         return company
 
     def has_first_open(self, key: Ints, column: Ints, slots: int) -> Bools:
