@@ -72,7 +72,7 @@ def build_outlook(
     hour: Ints = np.clip((slots.start + (decided_at - first) // _MILLISECOND) // _HOUR_MS, 0, HOURS - 1)
     opens = np.bincount(hour, slots.probability, HOURS)
     lifetime = _get_lifetimes(slots, decided_at, settings)
-    chance = slots.get_coverage(np.arange(len(slots.key)), slots.open + lifetime)[0]
+    chance = slots.get_coverage(np.arange(len(slots.key)), slots.open + lifetime)
     likely = np.flatnonzero(chance >= settings.planning.min_confidence)
     due = _find_due(slots, hour, likely, lifetime, _find_covered(slots, decided_at, fresh_until))
     group = _number_groups(slots)

@@ -150,23 +150,28 @@ class SlotArrays:
         result: Floats = -np.expm1(self.survival[last] - self.survival[:-1])
         return result
 
-    def get_coverage(self, rows: Ints, expiry: Ints) -> tuple[Floats, Floats]:
-        """Return, for each of `rows`, the probability of an open until `expiry`, and of its likeliest slot."""
+    def get_coverage(self, rows: Ints, expiry: Ints) -> Floats:
+        """Return, for each of `rows`, the probability of an open until `expiry`."""
         until = np.clip(expiry, 0, _MAX_HORIZON_MS - 1)
-        # One sorted axis for all keys: the key's index times the horizon, plus the time.
-        stop = np.searchsorted(self.key * _MAX_HORIZON_MS + self.start, self.key[rows] * _MAX_HORIZON_MS + until)
-        stop = np.maximum(stop, rows + 1)
+        stop = self._find_stop(rows, until)
         last = stop - 1
         covered = np.clip((until - self.start[last]) / (self.end[last] - self.start[last]), 0.0, 1.0)
         tail = (1.0 - covered) * np.log1p(-self.probability[last])
         chance: Floats = -np.expm1(self.survival[stop] - self.survival[rows] - tail)
-        return np.maximum(chance, 0.0), self._highest(rows, stop)
+        return np.maximum(chance, 0.0)
 
-    def _highest(self, rows: Ints, stop: Ints) -> Floats:
-        padded = np.append(self.probability, 0.0)
+    def get_highest(self, rows: Ints, expiry: Ints) -> Floats:
+        """Return, for each of `rows`, the highest probability of a slot until `expiry`."""
+        stop = self._find_stop(rows, np.clip(expiry, 0, _MAX_HORIZON_MS - 1))
         ends = np.stack([rows, stop], axis=1).ravel()
-        highest: Floats = np.maximum.reduceat(padded, ends)[::2]
+        highest: Floats = np.maximum.reduceat(np.append(self.probability, 0.0), ends)[::2]
         return highest
+
+    def _find_stop(self, rows: Ints, until: Ints) -> Ints:
+        """Return, for each of `rows`, the row after the last that begins before `until`, at least the next one."""
+        # One sorted axis for all keys: the key's index times the horizon, plus the time.
+        stop = np.searchsorted(self.key * _MAX_HORIZON_MS + self.start, self.key[rows] * _MAX_HORIZON_MS + until)
+        return np.maximum(stop, rows + 1)
 
 
 def _find_key_changes(frame: pd.DataFrame) -> Bools:
@@ -288,7 +293,7 @@ def find_expected_keys(
     now = [utc(decided_at)] * len(keys)
     ends = list(view.get_expiries(keys, now))
     expiry = to_ms(ends, decided_at)
-    chance, _ = slots.get_coverage(rows, expiry) if len(rows) else (np.zeros(0), None)
+    chance = slots.get_coverage(rows, expiry)
     return LikelyKeys(slots=slots, rows=rows, chance=chance.round(_DIGITS), keys=keys, warm_at=now, ends=ends)
 
 
@@ -374,7 +379,7 @@ def find_candidates(slots: SlotArrays, rows: Ints, view: ExpiryView, timing: Pla
     warm_at = [decided_at + timedelta(milliseconds=start) for start in starts]
     ends = list(view.get_expiries(keys, warm_at))
     expiry = to_ms(ends, decided_at)
-    chance, highest = slots.get_coverage(rows, expiry)
+    chance, highest = slots.get_coverage(rows, expiry), slots.get_highest(rows, expiry)
     # An entry that expires before the predicted open covers nothing; its own slot says how likely the open is.
     chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance).round(_DIGITS)
     return LikelyKeys(slots=slots, rows=rows, chance=chance, keys=keys, warm_at=warm_at, ends=ends), highest
