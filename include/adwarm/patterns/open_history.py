@@ -150,9 +150,8 @@ def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     if len(order) < len(key):
         order = np.sort(order)
         key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
-    order = order_by(
-        [first - first.min(initial=_LATEST), key], "stable"
-    )  # tables come by slot, so little is left to do
+    # Rows are by slot still, as they are stored, so this sort has little left to do.
+    order = order_by([first - first.min(initial=_LATEST), key], "stable")
     key, first, zone, is_first = key[order], first[order], zone[order], is_first[order]
     rows, at, latest = np.arange(len(key)), *np.empty((2, len(keys[0])), np.int64)
     at[key[::-1]], latest[key] = rows[::-1], rows  # of several rows of a key the last one that is written stays

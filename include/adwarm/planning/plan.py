@@ -189,7 +189,7 @@ def _is_sorted(frame: pd.DataFrame, changed: Bools, start: Ints) -> bool:
     for name in KEY_COLUMNS:
         codes, values = pd.factorize(frame[name].array[changed], sort=True)
         key = key * len(values) + codes
-    return bool((changed[1:] | (start[1:] >= start[:-1])).all()) and bool((key[1:] > key[:-1]).all())
+    return bool((changed[1:] | (start[1:] >= start[:-1])).all() and (key[1:] > key[:-1]).all())
 
 
 @dataclass(frozen=True)
