@@ -18,7 +18,6 @@ Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Ints32 = npt.NDArray[np.int32]
 Ints16 = npt.NDArray[np.int16]
-Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Strings = npt.NDArray[np.object_]
 Micros = Ints

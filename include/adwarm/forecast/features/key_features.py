@@ -18,6 +18,8 @@ from adwarm.foundation.arrow_arrays import Floats, Floats32, Ints, Ints32
 MAX_KINDS = 8
 """Report kinds that become features; an account seldom has more than a handful."""
 NO_KIND = -1
+NO_VALUE = -1.0
+"""Of a feature that a pair does not have; all others are 0 or more, so trees can tell them apart."""
 MAX_AGE_SLOTS = 4000
 """Longer ago counts as this long ago; slots of 15 minutes, about six weeks."""
 _DAYS = 28
@@ -128,15 +130,15 @@ def _shares_of_days(context: FeatureContext, totals: Ints32, lags: Sequence[tupl
 
 
 def add_sibling_recency(context: FeatureContext, siblings: SiblingReports) -> None:
-    """Add how long ago the account opened each sibling report, NaN if long ago or never, and the key's own kind."""
+    """Add the key's kind, and how long ago the account opened each sibling report; `NO_VALUE` if long ago or never."""
     grid = context.grid
     rank = siblings.rank(grid)[context.key].astype(np.float64)
-    context.features["kind"] = np.where(rank == NO_KIND, np.nan, rank)
+    context.features["kind"] = np.where(rank == NO_KIND, NO_VALUE, rank)
     keys = siblings.keys(grid)[context.account]
     for index in range(len(siblings.report_kinds)):
         since = context.column - grid.opens.last_before(keys[:, index], context.column)
         context.features[f"since_kind_{index}"] = np.where(
-            (keys[:, index] == NO_KIND) | (since > MAX_AGE_SLOTS), np.nan, since
+            (keys[:, index] == NO_KIND) | (since > MAX_AGE_SLOTS), NO_VALUE, since
         )
 
 
@@ -221,7 +223,7 @@ def _add_day(context: FeatureContext, lag: int, sums: dict[Window, _Sums]) -> No
         day.own += DAY_DECAY**lag * is_observed * opened
         day.observed += DAY_DECAY**lag * is_observed
         if lag in _LAGS and (begin, end) == _LAGGED:
-            context.features[f"lag_{lag}"] = np.where(is_observed, opened, np.nan)
+            context.features[f"lag_{lag}"] = np.where(is_observed, opened, NO_VALUE)
 
 
 def _add_week(context: FeatureContext, week: int, sums: dict[Window, _Sums]) -> None:

@@ -37,7 +37,7 @@ from adwarm.foundation.ordering import order_by
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
-VERSION = "6"
+VERSION = "7"
 HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
 """How much history the model reads, microseconds."""
 RECENT_ACTIVITY = timedelta(hours=3)

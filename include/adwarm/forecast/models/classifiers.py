@@ -9,7 +9,6 @@ Each predicts two chances per pair of key and slot of 15 minutes: of a first ope
 the lifetime of an entry fetched now.
 """
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,18 +16,16 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+import orjson
 
-from adwarm.foundation.arrow_arrays import Bools, Bytes, Floats, Floats32, Ints, Ints16
+from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints
 
-log = logging.getLogger(__name__)
 _LEAST_CHANCE = 1e-6
 _CALIBRATION_LABELS = 30
 _MIN_CHANCE = 1e-5
 _SEED = 20_130
 _ITERATIONS = 100
 _BINS = 160
-_MOST_BINS = _BINS + 2
-"""With those of values below the lowest edge and of no value."""
 _LARGE_TREE_LABELS = 3_000
 """Positive labels from which trees get 31 leaves instead of 10."""
 _ROWS_PER_BLOCK = 1_000
@@ -205,7 +202,7 @@ class Trees:
         depth: levels of the deepest tree.
         roots: per tree, its first node.
         feature: per node, the feature that decides.
-        highest: per node, the highest bin of it that goes left.
+        limit: per node, the value from which on a row goes right.
         children: per node, the left one and then the right one; a leaf is its own.
         value: per node, the log odds that a leaf adds.
     """
@@ -214,52 +211,46 @@ class Trees:
     depth: int
     roots: Ints
     feature: Ints
-    highest: Ints16
+    limit: Floats32
     children: Ints
     value: Floats
 
     @classmethod
-    def from_model(cls, model: Any) -> "Trees":
-        """Return the trees of a fitted ensemble of bins; fails where those of histograms are kept elsewhere."""
-        if hasattr(model, "estimators_"):  # public, and fitted in twelve times the CPU
-            trees = [estimator.tree_ for (estimator,) in model.estimators_]
-            odds, depth = np.log(model.init_.class_prior_), max(tree.max_depth for tree in trees)
-            nodes = [(t.children_left, t.children_right, t.feature, t.threshold, t.value.ravel()) for t in trees]
-            return cls._join(odds[1] - odds[0], depth, nodes, model.learning_rate)
-        names = "left", "right", "feature_idx", "num_threshold", "value"
-        parts = [predictor.nodes for (predictor,) in model._predictors]
-        depth = max(part["depth"].max() for part in parts)
-        return cls._join(model._baseline_prediction.item(), depth, [[part[name] for name in names] for part in parts])
-
-    @classmethod
-    def _join(cls, base: float, depth: int, trees: Sequence[Sequence[Any]], rate: float = 1.0) -> "Trees":
-        """Return trees whose nodes are given as left, right, feature, threshold, value; a leaf has no larger child."""
-        sizes = [len(tree[0]) for tree in trees]
-        left, right, feature, threshold, value = (np.concatenate(column) for column in zip(*trees, strict=True))
-        roots = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+    def from_model(cls, model: Any, base: float) -> "Trees":
+        """Return the trees of a fitted XGBoost model, as its documented JSON holds them."""
+        names = "left_children", "right_children", "split_indices", "split_conditions"
+        learner = orjson.loads(model.save_raw("json"))["learner"]
+        parts = [[np.array(tree[name]) for name in names] for tree in learner["gradient_booster"]["model"]["trees"]]
+        sizes = [len(part[0]) for part in parts]
+        left, right, feature, condition = (np.concatenate(column) for column in zip(*parts, strict=True))
+        roots, own, is_leaf = np.cumsum([0, *sizes[:-1]], dtype=np.int64), np.arange(len(left)), left < 0
         sides = np.stack([left, right], axis=1).astype(np.int64) + np.repeat(roots, sizes)[:, None]
-        own = np.arange(len(sides))[:, None]
+        children = np.where(is_leaf[:, None], own[:, None], sides)
+        depth, level = 0, roots[~is_leaf[roots]]
+        while len(level):
+            below = children[level].ravel()
+            depth, level = depth + 1, below[~is_leaf[below]]
         return cls(
-            base=float(base),
-            depth=int(depth),
+            base=base,
+            depth=depth,
             roots=roots,
-            feature=np.maximum(feature, 0).astype(np.int64),
-            highest=np.floor(threshold).astype(np.int16),
-            children=np.where(sides > own, sides, own).ravel(),
-            value=rate * value,
+            feature=feature.astype(np.int64),
+            limit=condition.astype(np.float32),  # that of a leaf is what it adds
+            children=children.ravel(),
+            value=np.where(is_leaf, condition, 0.0),
         )
 
-    def predict_proba(self, bins: Ints16) -> Floats:
-        """Return the chance per row of bins; works block by block, as nodes times rows have to fit into a cache."""
-        starts = range(0, max(len(bins), 1), _ROWS_PER_BLOCK)
-        return _to_chance(np.concatenate([self._sum_leaves(bins[start : start + _ROWS_PER_BLOCK]) for start in starts]))
+    def predict_proba(self, rows: Floats32) -> Floats:
+        """Return the chance per row; works block by block, as nodes times rows have to fit into a cache."""
+        starts = range(0, max(len(rows), 1), _ROWS_PER_BLOCK)
+        return _to_chance(np.concatenate([self._sum_leaves(rows[start : start + _ROWS_PER_BLOCK]) for start in starts]))
 
-    def _sum_leaves(self, bins: Ints16) -> Floats:
-        rows, features = bins.shape
-        flat, node = bins.ravel(), np.repeat(self.roots, rows)
+    def _sum_leaves(self, block: Floats32) -> Floats:
+        rows, features = block.shape
+        flat, node = block.ravel(), np.repeat(self.roots, rows)
         first = np.tile(np.arange(0, rows * features, features), len(self.roots))
         for _ in range(self.depth):
-            goes_right = flat.take(first + self.feature.take(node)) > self.highest.take(node)
+            goes_right = flat.take(first + self.feature.take(node)) >= self.limit.take(node)
             node = self.children.take(2 * node + goes_right)
         added = self.value.take(node).reshape(len(self.roots), rows)
         result: Floats = np.concatenate([np.full((1, rows), self.base), added]).sum(axis=0)
@@ -268,30 +259,24 @@ class Trees:
 
 @dataclass(frozen=True)
 class BoostedTrees:
-    """Gradient boosted trees on all features, each of which is binned beforehand.
-
-    The library would bin the features itself, but with weighted rows that takes longer than the trees.
+    """Gradient boosted trees on all features.
 
     Attributes:
-        edges: per feature, the lower edges of its bins; the rest is NaN, which is larger than any number.
         windows: the trees of each window.
     """
 
-    edges: Floats32
     windows: Sequence[Trees]
 
     @classmethod
     def fit(cls, training_set: TrainingSet) -> "BoostedTrees":
         """Return trees fitted to the training set; they have fewer leaves when it has few positive labels."""
-        edges = _bin_edges(training_set.rows)
-        fit = partial(_fit_trees, training_set, edges, _number_bins(_to_bins(training_set.rows, edges)))
+        fit = partial(_fit_trees, training_set.rows, training_set.weight)
         with ThreadPoolExecutor(2) as pool:
-            return cls(edges, list(pool.map(fit, training_set.labels)))
+            return cls(list(pool.map(fit, training_set.labels)))
 
     def predict_proba(self, rows: Floats32) -> Floats:
         """See `Classifier`."""
-        bins = _to_bins(rows, self.edges)
-        return np.stack([trees.predict_proba(bins) for trees in self.windows])
+        return np.stack([trees.predict_proba(rows) for trees in self.windows])
 
 
 @dataclass(frozen=True)
@@ -336,36 +321,6 @@ def can_learn(training_set: TrainingSet) -> bool:
     return all(min(int(label.sum()), int((~label).sum())) >= _MIN_LABELS for label in training_set.labels)
 
 
-def _bin_edges(rows: Floats32) -> Floats32:
-    quantiles = np.linspace(0.0, 1.0, _BINS)
-    edges: Floats32 = np.full((rows.shape[1], _BINS), np.nan, np.float32)
-    for column, lower in zip(rows.T, edges, strict=True):
-        values = np.sort(column[~np.isnan(column)])
-        if len(values):
-            distinct = np.unique(values[(quantiles * (len(values) - 1)).astype(np.int64)])
-            lower[: len(distinct)] = distinct
-    return edges
-
-
-def _to_bins(rows: Floats32, edges: Floats32) -> Ints16:
-    result = np.empty(rows.shape, np.int16)
-    for index, column_edges in enumerate(edges):
-        column = rows[:, index]
-        result[:, index] = np.where(np.isnan(column), -1, np.searchsorted(column_edges, column, "right"))
-    return result
-
-
-def _number_bins(bins: Ints16) -> tuple[Bytes, list[Floats]]:
-    """Return the bins as the library numbers them, without those of no row, and the thresholds between a column's."""
-    numbers, thresholds = np.empty(bins.shape, np.uint8, order="F"), []
-    for index, column in enumerate(bins.T + 1):
-        is_used = np.bincount(column) > 0
-        numbers[:, index] = (np.cumsum(is_used) - 1)[column]
-        lower = np.flatnonzero(is_used) - 1.0
-        thresholds.append((lower[1:] + lower[:-1]) / 2)
-    return numbers, thresholds
-
-
 def _fit_regression(rows: Floats, label: Bools, weight: Floats, looseness: float) -> Any:
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -375,44 +330,28 @@ def _fit_regression(rows: Floats, label: Bools, weight: Floats, looseness: float
         return LogisticRegression(C=looseness, max_iter=200).fit(rows, label, weight)
 
 
-def _fit_trees(training_set: TrainingSet, edges: Floats32, numbered: tuple[Bytes, list[Floats]], label: Bools) -> Trees:
-    leaves = 31 if label.sum() > _LARGE_TREE_LABELS else 10
-    from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits
+def _fit_trees(rows: Floats32, weight: Floats, label: Bools) -> Trees:
+    import xgboost
 
-    usual: dict[str, Any] = {
+    mean = np.average(label, weights=weight)
+    settings = {
+        "objective": "binary:logistic",
+        "base_score": mean,
+        "grow_policy": "lossguide",
+        "max_depth": 0,
+        "max_leaves": 31 if label.sum() > _LARGE_TREE_LABELS else 10,
+        "max_bin": _BINS,
         "learning_rate": 0.07,
-        "max_leaf_nodes": leaves,
-        "min_samples_leaf": 60,
-        "max_features": 0.5,
-        "random_state": _SEED,
+        "min_child_weight": 20.0,
+        "reg_lambda": 5.0,
+        "colsample_bynode": 0.5,
+        "seed": _SEED,
+        # One thread per model: threads that wait for each other at every split are slow on a busy machine.
+        "nthread": 1,
     }
-    own: dict[str, Any] = {"max_iter": _ITERATIONS, "max_bins": _MOST_BINS, "l2_regularization": 5.0}
-    model = HistGradientBoostingClassifier(early_stopping=False, **own, **usual)
-    numbers, thresholds = numbered
-
-    def use_bins(*_: Any, **__: Any) -> Bytes:
-        """Give the library the bins of all windows; it would sort every column again for each."""
-        mapper = model._bin_mapper
-        mapper.bin_thresholds_, mapper.missing_values_bin_idx_ = thresholds, _MOST_BINS
-        mapper.n_bins_non_missing_ = np.array([len(column) + 1 for column in thresholds], np.uint32)
-        return numbers
-
-    try:
-        model._bin_data = use_bins
-        # One OpenMP thread per model: threads that wait for each other at every split are slow on a busy machine.
-        with threadpool_limits(1, "openmp"):
-            model.fit(np.broadcast_to(0.0, numbers.shape), label, sample_weight=training_set.weight)
-        if model._bin_mapper.bin_thresholds_ is not thresholds:
-            raise AttributeError("it makes bins elsewhere")
-        return Trees.from_model(model)
-    except (AttributeError, TypeError, ValueError) as error:
-        log.warning(
-            "the usual trees of scikit-learn cannot be read (%s); others are trained, which takes longer", error
-        )
-        model = GradientBoostingClassifier(n_estimators=_ITERATIONS, **usual)
-        bins = _to_bins(training_set.rows, edges)
-        return Trees.from_model(model.fit(bins, label, sample_weight=training_set.weight))
+    # The rarest rows stand for one, so that the least weight of a leaf means the same for small logs and large ones.
+    data = xgboost.QuantileDMatrix(rows, label, weight=weight / weight.min(), max_bin=_BINS, nthread=1)
+    return Trees.from_model(xgboost.train(settings, data, _ITERATIONS), float(np.log(mean) - np.log1p(-mean)))
 
 
 def _transform(rows: Floats32, rates: Ints, sizes: Ints) -> Floats:

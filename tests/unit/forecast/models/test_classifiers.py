@@ -4,20 +4,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import clone
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 
+from adwarm.forecast.features.key_features import NO_VALUE
 from adwarm.forecast.models.classifiers import (
     BoostedTrees,
     Calibration,
     TrainingSet,
     Trees,
-    _bin_edges,
-    _to_bins,
     calibrate,
 )
 
@@ -77,60 +75,47 @@ def test_a_shrunk_curve_lies_between_the_identity_and_itself(
     assert np.allclose(curve.shrunk(1.0)(stated), calibrated)
 
 
-@pytest.mark.parametrize("leaves", [2, 31])
-@pytest.mark.parametrize("kind", [HistGradientBoostingClassifier, GradientBoostingClassifier])
-def test_trees_predict_what_the_library_predicts(kind: type[Any], leaves: int) -> None:
-    """Chances from the arrays equal those of the fitted ensemble, also of bins that no tree has seen."""
+@pytest.mark.parametrize("leaves", [1, 2, 31])
+def test_trees_predict_what_the_library_predicts(leaves: int) -> None:
+    """Chances from the arrays equal those of the fitted ensemble, also of values that no tree has seen."""
     generator = np.random.default_rng(leaves)
-    bins = generator.integers(-1, 40, (1_500, 6), np.int16)
-    label = generator.random(1_500) < bins[:, 0] * bins[:, 1] / 1_600
-    rounds = {"max_iter" if kind is HistGradientBoostingClassifier else "n_estimators": 5}
-    model = kind(max_leaf_nodes=leaves, **rounds).fit(bins, label)
-    unseen = np.concatenate([bins, np.full((1, 6), 300, np.int16)])
-    expected = model.predict_proba(unseen)[:, 1]
-    assert np.allclose(Trees.from_model(model).predict_proba(unseen), expected, rtol=1e-13, atol=0)
-    assert len(np.unique(expected)) > leaves
+    rows = generator.normal(size=(1_500, 6)).astype(np.float32).round(1)
+    label = rows[:, 0] * rows[:, 1] > 0.4
+    mean = float(label.mean())
+    settings = {"objective": "binary:logistic", "base_score": mean, "max_leaves": leaves, "grow_policy": "lossguide"}
+    if leaves == 1:
+        settings["min_child_weight"] = 1e9  # no split
+    model = xgboost.train(settings, xgboost.QuantileDMatrix(rows, label), 5)
+    unseen = np.concatenate([rows, np.full((1, 6), 300, np.float32), np.full((1, 6), -300, np.float32)])
+    expected = model.predict(xgboost.DMatrix(unseen))
+    trees = Trees.from_model(model, float(np.log(mean / (1 - mean))))
+    assert np.allclose(trees.predict_proba(unseen), expected, rtol=1e-5, atol=0)
+    assert len(np.unique(expected)) >= leaves
 
 
-def test_bins_made_once_give_the_trees_of_the_bins_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns of few and of many values, of gaps, of one value and of none give the trees that the library grows."""
+def test_trees_learn_from_gaps_and_weights() -> None:
+    """A feature without a value tells labels apart; rows of weight 0.01 hardly count."""
     generator = np.random.default_rng(8)
-    rows = generator.normal(size=(1_200, 6)).astype(np.float32)
-    rows[:, 1], rows[:, 2], rows[generator.random(1_200) < 0.4, 3], rows[:, 4] = rows[:, 1].round(), 7.0, np.nan, np.nan
-    label, weight = rows[:, 0] + rows[:, 1] > 0, generator.uniform(0.5, 9.0, 1_200)
-    bins = _to_bins(rows, _bin_edges(rows)).astype(np.float64)
-    fit, pairs = HistGradientBoostingClassifier.fit, []
-
-    def fit_both(model: Any, given: Any, *arguments: Any, **options: Any) -> Any:
-        own = fit(clone(model), bins, *arguments, **options)
-        pairs.append((Trees.from_model(fit(model, given, *arguments, **options)), Trees.from_model(own)))
-        return model
-
-    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit_both)
-    BoostedTrees.fit(TrainingSet(rows, [*"abcdef"], weight, np.stack([label, rows[:, 5] > 0])))
-    assert len(pairs) == 2
-    for trees, of_library in pairs:
-        assert len(trees.value) > 500
-        for name, values in vars(trees).items():
-            assert np.array_equal(values, getattr(of_library, name)), name
+    rows = generator.random((4_000, 3)).astype(np.float32)
+    rows[:2_000, 0] = NO_VALUE
+    label, weight = rows[:, 0] == NO_VALUE, np.ones(4_000)
+    weight[rows[:, 1] > 0.5] = 0.01
+    other = np.where(rows[:, 1] > 0.5, ~label, label)
+    trees = BoostedTrees.fit(TrainingSet(rows, [*"abc"], np.ones(4_000), np.stack([label, label])))
+    weighted = BoostedTrees.fit(TrainingSet(rows[:, [0]], ["a"], weight, np.stack([other, other])))
+    for chances in (trees.predict_proba(rows), weighted.predict_proba(rows[:, [0]])):
+        assert chances.shape == (2, 4_000)
+        assert chances[:, label].mean() > 0.9
+        assert chances[:, ~label].mean() < 0.1
 
 
-@pytest.mark.parametrize("name", ["_predictors", "_baseline_prediction", "_bin_mapper"])
-def test_trees_are_learned_where_the_library_keeps_them_elsewhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Without a private name of the library, trees are read from what it documents, and tell the labels apart."""
-    generator = np.random.default_rng(5)
-    rows = generator.normal(size=(1_500, 4)).astype(np.float32)
-    label = rows[:, 0] + rows[:, 1] > 0
-    training_set = TrainingSet(rows, ["a", "b", "c", "d"], np.ones(1_500), np.stack([label, label]))
-    fit = HistGradientBoostingClassifier.fit
-
-    def fit_without(model: Any, *arguments: Any, **options: Any) -> Any:
-        fit(model, *arguments, **options)
-        delattr(model, name)
-        return model
-
-    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", fit_without)
-    chances = BoostedTrees.fit(training_set).predict_proba(rows)
-    assert chances.shape == (2, 1_500)
-    assert chances[:, label].mean() > 0.9
-    assert chances[:, ~label].mean() < 0.1
+def test_the_least_weight_of_rows_changes_no_tree() -> None:
+    """Trees of a log of which each row stands for a thousand pairs are those of a small one."""
+    generator = np.random.default_rng(2)
+    rows = generator.normal(size=(2_000, 3)).astype(np.float32)
+    label, weight = rows[:, 0] + rows[:, 1] > 0, generator.integers(1, 9, 2_000).astype(np.float64)
+    small, large = (
+        BoostedTrees.fit(TrainingSet(rows, [*"abc"], factor * weight, np.stack([label, label])))
+        for factor in (1.0, 1_024.0)
+    )
+    assert np.array_equal(small.predict_proba(rows), large.predict_proba(rows))
