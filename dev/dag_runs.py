@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import logging
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,9 +63,10 @@ class DagRuns:
 
 @contextlib.contextmanager
 def repeat_less(done: set[str]) -> Iterator[None]:
-    """Let `dag.test` do once what it repeats in each run, a third of its time.
+    """Let `dag.test` do once what it repeats in each run, a third of its time, and not wait for nothing.
 
     It stores the DAGs of a bundle again, although no file has changed, and checks the schema of a param at each use.
+    It sleeps for a second where tasks were skipped and none began, although all tasks run in this process.
 
     Args:
         done: what was done before; added to.
@@ -72,7 +75,7 @@ def repeat_less(done: set[str]) -> Iterator[None]:
     from jsonschema import validators
 
     validator: Any = validators.validator_for({})
-    sync, check_schema = dagbag.sync_bag_to_db, validator.check_schema
+    sync, check_schema, sleep = dagbag.sync_bag_to_db, validator.check_schema, time.sleep
 
     def sync_once(bag: Any, *arguments: Any, **options: Any) -> None:
         files = sorted((dag_id, dag.fileloc, Path(dag.fileloc).stat().st_mtime_ns) for dag_id, dag in bag.dags.items())
@@ -85,7 +88,15 @@ def repeat_less(done: set[str]) -> Iterator[None]:
             check_schema(schema, *arguments, **options)
             done.add(name)
 
-    with patch.object(dagbag, "sync_bag_to_db", sync_once), patch.object(validator, "check_schema", check_once):
+    def sleep_elsewhere(seconds: float) -> None:
+        if sys._getframe(1).f_globals["__name__"] != "airflow.sdk.definitions.dag":
+            sleep(seconds)
+
+    with (
+        patch.object(dagbag, "sync_bag_to_db", sync_once),
+        patch.object(validator, "check_schema", check_once),
+        patch.object(time, "sleep", sleep_elsewhere),
+    ):
         yield
 
 
