@@ -233,7 +233,7 @@ def test_equal_training_gives_an_equal_id() -> None:
 
 def test_only_listed_types_are_read(stored: bytes) -> None:
     """A type that is not listed is rejected when stored and when read, and so are damaged bytes and another kind."""
-    with pytest.raises(Corrupt, match="is adwarm version 6, not another version 1"):
+    with pytest.raises(Corrupt, match="is adwarm version 7, not another version 1"):
         serialization.decode_model(stored, "another", "1", STORED_TYPES)
     for data, types in ((stored[: len(stored) // 2], STORED_TYPES), (b"", STORED_TYPES), (stored, (BoostedModel,))):
         with pytest.raises(Corrupt, match="cannot be read"):
