@@ -237,7 +237,7 @@ def test_only_listed_types_are_read(stored: bytes) -> None:
         serialization.decode_model(stored, "another", "1", STORED_TYPES)
     for data, types in ((stored[: len(stored) // 2], STORED_TYPES), (b"", STORED_TYPES), (stored, (BoostedModel,))):
         with pytest.raises(Corrupt, match="cannot be read"):
-            serialization.decode_model(data, "adwarm", "6", types)
+            serialization.decode_model(data, "adwarm", "7", types)
     for value in (MONDAY, np.array([MONDAY]), Horizons()):
         with pytest.raises(AdwarmError, match="cannot be stored"):
             serialization.encode_model({"id": value}, "adwarm", "1", (BoostedModel,))
