@@ -89,7 +89,7 @@ def repeat_less(done: set[str]) -> Iterator[None]:
             done.add(name)
 
     def sleep_elsewhere(seconds: float) -> None:
-        if sys._getframe(1).f_globals["__name__"] != "airflow.sdk.definitions.dag":
+        if sys._getframe(1).f_globals.get("__name__") != "airflow.sdk.definitions.dag":
             sleep(seconds)
 
     with (
