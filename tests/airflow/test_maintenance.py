@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.compression.statistics import add_counts
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, TokenDead
@@ -34,6 +33,7 @@ from adwarm.settings import load_settings
 from adwarm.store import accounts, entries, maintenance_steps, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.gates import SqlGates
+from adwarm.store.open_files import OpenFiles
 from adwarm.store.strategies import save_strategy
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.tasks import maintenance
@@ -181,7 +181,7 @@ def test_what_is_past_its_retention_is_deleted() -> None:
         add_counts(runtime.engine, now - timedelta(days=age), counts)
     files = OpenFiles(runtime.settings.data)
     for age in (10, 500):
-        files.put((now - timedelta(days=age)).date(), "a", OPEN_FILE_SCHEMA.empty_table())
+        files.put((now - timedelta(days=age)).date(), "a", b"")
     deleted = run_step(_form(), "apply_retention")["counts"]
     assert {name: count for name, count in deleted.items() if count} == {"amount": 1, "open_log_files": 1}
     assert files.list_days() == [(now - timedelta(days=10)).date()]

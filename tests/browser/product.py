@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from adwarm.access_log.open_files import OpenFiles
+from adwarm.access_log.open_tables import read_open_files
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.foundation.clock import FrozenClock, SystemClock
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
@@ -25,6 +25,7 @@ from adwarm.serving.api.server import serve_in_thread
 from adwarm.serving.tokens import make_token
 from adwarm.settings import load_settings
 from adwarm.store import access_tokens, accounts
+from adwarm.store.open_files import OpenFiles
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -146,7 +147,8 @@ class Product:
         self._stop_server()
         files = OpenFiles(load_settings(home=self._home).data)
         listed = [file for found in files.list_files(files.list_days()).values() for file in found]
-        rows = [row for table in files.read(listed) if not isinstance(table, str) for row in table.to_pylist()]
+        tables = [table for table in read_open_files(files, listed) if not isinstance(table, str)]
+        rows = [row for table in tables for row in table.to_pylist()]
         return sorted(rows, key=lambda row: str(row["ts"]))
 
     def count_opens(self, account: str) -> int:

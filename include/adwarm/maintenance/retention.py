@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 
-from adwarm.access_log.open_files import OpenFiles
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock, utc
 from adwarm.maintenance.runner import Step, StepBudget, StepResult
@@ -20,6 +19,7 @@ from adwarm.store.action_events import HEALING
 from adwarm.store.database import BATCH_ROWS
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.gates import SqlGates
+from adwarm.store.open_files import OpenFiles
 from adwarm.store.tables import metadata
 
 Rule = Callable[[], Iterator[int]]

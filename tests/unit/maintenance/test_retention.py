@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.backpressure import RequestQueue
 from adwarm.compression.statistics import add_counts
 from adwarm.foundation.clock import VirtualClock
@@ -18,6 +17,7 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import RetentionSettings, Settings
 from adwarm.store import Context, ObjectStore, aggregates, read_transaction, retention
 from adwarm.store.error_events import ErrorEvent, ErrorLog
+from adwarm.store.open_files import OpenFiles
 from adwarm.store.tables import metadata
 from tests.support.user_log import UserLog
 
@@ -82,7 +82,7 @@ def test_old_rows_are_deleted_and_counted(context: Context, queue: RequestQueue,
         log.record(ErrorEvent(now - age * DAY, "meta", "Transient", "x"))
     files = OpenFiles(context.settings.data)
     for age in (10, 500):
-        files.put((now - age * DAY).date(), "a", OPEN_FILE_SCHEMA.empty_table())
+        files.put((now - age * DAY).date(), "a", b"")
     step = make_apply_retention(context, queue, clock)
     first = step(None, StepBudget.of(clock, 60))
     deleted = {name: count for name, count in first.counts.items() if count}
@@ -137,7 +137,7 @@ def test_old_days_go_and_others_stay(sqlite_engine: Engine, tmp_path: Path, *, i
     days = [date(2026, 11, 25) - timedelta(days=age) for age in (0, 59, 60, 61, 400)]
     for day in days:
         for name in ("a", "b"):
-            files.put(day, name, OPEN_FILE_SCHEMA.empty_table())
+            files.put(day, name, b"")
     context = Context(sqlite_engine, ObjectStore(url), settings)
     assert prune_open_log(context, NOW) == 4
     assert [day for day in files.list_days() if files.list_files([day])] == sorted(days[:3])

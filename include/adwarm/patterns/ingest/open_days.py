@@ -1,6 +1,6 @@
 """Reads the open log by day, while an ingest is planned: every split of a run, and its commit, see the same opens.
 
-The files of a day are gathered into one object, so that workers read it by hash, and what is rotated meanwhile waits
+The files of a day are gathered into one object, so that workers read it by hash, and what is closed meanwhile waits
 for the next run. Memory is bounded by the opens of the busiest day.
 """
 
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFile, OpenFiles
+from adwarm.access_log.open_tables import OPEN_FILE_SCHEMA, read_open_files
 from adwarm.access_log.timestamps import HOUR
 from adwarm.store import Context, accounts
 from adwarm.store.aggregates import LogFileProgress
 from adwarm.store.objects import ObjectStore
+from adwarm.store.open_files import OpenFile, OpenFiles
 
 OpensFrom = Literal["user", "adwarm", "both"]
 ONE_DAY = timedelta(days=1)
@@ -109,7 +110,7 @@ class OpenDay:
 def list_open_files(
     context: Context, since: datetime | None = None, until: datetime | None = None
 ) -> dict[date, list[OpenFile]]:
-    """Return the rotated files of the days from `since` to `until`, by day; empty when there is no open log."""
+    """Return the closed files of the days from `since` to `until`, by day; empty when there is no open log."""
     files = OpenFiles(context.settings.data)
     first = None if since is None else since.astimezone(UTC).date()
     last = None if until is None else until.astimezone(UTC).date()
@@ -136,9 +137,9 @@ def load_open_day(objects: ObjectStore, day: OpenDay | None) -> pa.Table:
 
 
 def _read_day(context: Context, sources: OpenSources, day: date, files: Sequence[OpenFile]) -> OpenDay:
-    reader = OpenFiles(context.settings.data)
+    stored = OpenFiles(context.settings.data)
     tables = []
-    for result in reader.read(files):
+    for result in read_open_files(stored, files):
         if isinstance(result, str):
             log.warning("a file of the open log cannot be read and is left out: %s", result)
         else:
@@ -152,7 +153,7 @@ def _read_day(context: Context, sources: OpenSources, day: date, files: Sequence
     size = sum(file.size for file in files)
     return OpenDay(
         day=number,
-        path=f"{reader.url}/{day}",
+        path=f"{stored.url}/{day}",
         size=size,
         newest_hour=newest,
         digest=_store(context.objects, opens),

@@ -1,5 +1,6 @@
 """The open log is read without configuration, alone or beside the user's log, and an open in both counts once."""
 
+import gzip
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -8,14 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account
 from adwarm.patterns.ingest.run import IngestResult, commit_saved_plan, ingest, plan_ingest, read_saved_split, save_plan
@@ -24,6 +24,7 @@ from adwarm.settings import Settings
 from adwarm.store import Context, accounts, aggregates
 from adwarm.store.database import open_engine, read_transaction
 from adwarm.store.objects import ObjectStore
+from adwarm.store.open_files import OpenFiles
 from adwarm.store.schema import upgrade
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -81,7 +82,7 @@ class Pipeline:
             by_day.setdefault(at.date(), []).append({**row, **more})
         for day, rows in by_day.items():
             self.rotated += 1
-            self.files.put(day, f"host_1_{self.rotated}", pa.Table.from_pylist(rows, schema=OPEN_FILE_SCHEMA))
+            self.files.put(day, f"host_1_{self.rotated}", gzip.compress(msgspec.json.Encoder().encode_lines(rows)))
 
     def ingest(self, now: datetime, window: tuple[datetime, datetime] | None = None) -> IngestResult:
         return ingest(self.context(), now, window=window)
@@ -260,11 +261,17 @@ def test_the_setting_chooses_for_all(tmp_path: Path, choice: str, ranges: list[s
     assert [row["date_range"] for row in pipeline.slots()] == ranges
 
 
-def test_a_damaged_file_is_left_out(small: Pipeline) -> None:
-    """The others of its day are read."""
+def test_damage_costs_what_is_damaged(small: Pipeline) -> None:
+    """A file that is no gzip, is cut or fails its checksum is left out, and so is a line that is none."""
     small.own([START])
-    (Path(small.files.url) / "2026-03-02" / "broken.parquet").write_bytes(b"PAR1 no")
-    assert small.ingest(START + HOUR).opens == 1
+    folder = Path(small.files.url) / "2026-03-02"
+    (whole,) = folder.iterdir()
+    packed = whole.read_bytes()
+    line = gzip.decompress(packed)
+    for number, data in enumerate((b"PAR1 no", packed[:-9], packed[:-8] + bytes(8))):
+        (folder / f"broken{number}.jsonl.gz").write_bytes(data)
+    (folder / "holes.jsonl.gz").write_bytes(gzip.compress(line[:40] + bytes(9) + b"\n" + line))
+    assert small.ingest(START + HOUR).opens == 2
 
 
 _IDS = st.sampled_from(["", "", "a", "b", "c"])

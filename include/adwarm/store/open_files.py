@@ -1,47 +1,52 @@
-"""The rotated files of the open log, adwarm's own record of the opens that its read API served.
+"""The closed files of the open log, adwarm's own record of the opens that its read API served.
 
-A file is Parquet, lies in the folder of the UTC day of its opens (`opens/2026-11-25/` in the data folder), and never
-changes: its name holds a digest of what it was made of, so that writing it again writes the same file. It is complete
-or absent: locally it is renamed into place, and object storage shows a put when it is complete.
+A file holds JSON lines, an `OpenLine` each in any order, compressed by gzip. It lies in the folder of the UTC day of
+its opens (`opens/2026-11-25/` in the data folder), and never changes. It is complete or absent: locally it is renamed
+into place, and object storage shows a put when it is complete.
 """
 
-import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import msgspec
 
 from adwarm.foundation.home import make_private_folder, write_private_file
 from adwarm.foundation.remote_files import RemoteFolder
 from adwarm.foundation.storage import DATA_SETTING, translating_storage_errors
 
-OPEN_FILE_SCHEMA = pa.schema([
-    pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
-    pa.field("account_id", pa.string(), nullable=False),
-    pa.field("date_range", pa.string(), nullable=False),
-    pa.field("report", pa.string(), nullable=False),
-    pa.field("actor", pa.string(), nullable=False),
-    pa.field("status", pa.string(), nullable=False),
-    pa.field("hit", pa.bool_(), nullable=False),
-    pa.field("latency_ms", pa.float64(), nullable=False),
-    pa.field("bytes", pa.int64(), nullable=False),
-    pa.field("request_id", pa.string()),
-])
-"""One row per open. A log with these columns can be read by anything that reads an access log."""
 
-_FOLDER, _SUFFIX = "opens", ".parquet"
-_CONTENT_TYPE = "application/vnd.apache.parquet"
+class OpenLine(msgspec.Struct, gc=False):
+    """A line of the open log; one that any reader of an access log understands.
+
+    Attributes:
+        status: `hit`, `stale`, `miss` or `fetched`.
+        bytes: those of the body that was sent.
+    """
+
+    ts: datetime
+    account_id: str
+    date_range: str
+    report: str
+    actor: str
+    status: str
+    hit: bool
+    latency_ms: float
+    bytes: int
+    request_id: str | None = None
+
+
+_FOLDER, _SUFFIX = "opens", ".jsonl.gz"
+_CONTENT_TYPE = "application/gzip"
 _READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A rotated file.
+    """A closed file.
 
     Attributes:
         day: UTC day of its opens.
@@ -54,28 +59,26 @@ class OpenFile:
 
 
 class OpenFiles:
-    """The rotated files in a data folder, a local one or any fsspec URL."""
+    """The closed files in a data folder, a local one or any fsspec URL."""
 
     def __init__(self, data_url: str) -> None:
         self.url = f"{data_url.rstrip('/')}/{_FOLDER}"
         self._remote = RemoteFolder(self.url, DATA_SETTING) if "://" in data_url else None
         self._root = Path(self.url)
 
-    def put(self, day: date, name: str, opens: pa.Table) -> None:
-        """Store opens of one day, in `OPEN_FILE_SCHEMA`, as the file `name` without its suffix.
+    def put(self, day: date, name: str, data: bytes) -> None:
+        """Store lines of one day, compressed, as the file `name` without its suffix.
 
         Raises:
             StorageError: it cannot be written; nothing of it is stored.
         """
-        buffer = io.BytesIO()
-        pq.write_table(opens, buffer, compression="zstd")
         if self._remote is not None:
-            self._remote.write(f"{day}/{name}{_SUFFIX}", buffer.getvalue(), _CONTENT_TYPE)
+            self._remote.write(f"{day}/{name}{_SUFFIX}", data, _CONTENT_TYPE)
             return
         path = self._root / day.isoformat() / f"{name}{_SUFFIX}"
         with translating_storage_errors(path, DATA_SETTING):
             make_private_folder(path.parent)
-            write_private_file(path, buffer.getvalue(), verify=True)
+            write_private_file(path, data, verify=True)
 
     def list_days(self, since: date | None = None, until: date | None = None) -> list[date]:
         """Return the days from `since` to `until`, both included, that have a folder, oldest first."""
@@ -91,10 +94,13 @@ class OpenFiles:
                 files[day] += listed
         return {day: sorted(listed, key=lambda file: file.name) for day, listed in files.items() if listed}
 
-    def read(self, files: Sequence[OpenFile]) -> Iterator[pa.Table | str]:
-        """Yield the opens of each file, or why it cannot be read; a file that was removed meanwhile has none."""
-        with ThreadPoolExecutor(_READERS, "adwarm-opens") as pool:
-            yield from pool.map(self._read_file, files)
+    def read(self, file: OpenFile) -> bytes | None:
+        """Return the compressed lines of a file, or None when it was removed meanwhile."""
+        name = f"{file.day}/{file.name}"
+        try:
+            return self._remote.read(name) if self._remote is not None else (self._root / name).read_bytes()
+        except FileNotFoundError:
+            return None
 
     def delete_day(self, day: date) -> int:
         """Delete the files of a day; return how many there were."""
@@ -123,18 +129,6 @@ class OpenFiles:
             paths = (path for path in (self._root / day.isoformat()).iterdir() if path.name.endswith(_SUFFIX))
             listed = [(path.name, path.stat().st_size) for path in paths]
         return [OpenFile(day, name, size) for name, size in listed if name.endswith(_SUFFIX) and name[0] != "."]
-
-    def _read_file(self, file: OpenFile) -> pa.Table | str:
-        name = f"{file.day}/{file.name}"
-        try:
-            data = self._remote.read(name) if self._remote is not None else (self._root / name).read_bytes()
-        except FileNotFoundError:
-            return OPEN_FILE_SCHEMA.empty_table()  # retention deleted it
-        try:
-            table = pq.read_table(pa.BufferReader(data))
-            return table.select(OPEN_FILE_SCHEMA.names).cast(OPEN_FILE_SCHEMA)
-        except (pa.ArrowException, KeyError, ValueError, OSError) as error:
-            return f"{self.url}/{name}: {str(error)[:200]}"
 
 
 def _parse_day(name: str) -> date | None:
