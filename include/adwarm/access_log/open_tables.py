@@ -1,5 +1,6 @@
 """Reads the closed files of the open log as tables."""
 
+import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,6 @@ OPEN_FILE_SCHEMA = pa.schema([
 """One row per open; the fields of `OpenLine`."""
 
 _READERS = 8
-_GZIP = 31
 _READ: Final = pj.ReadOptions(use_threads=False)  # files are read beside each other
 _PARSE: Final = pj.ParseOptions(explicit_schema=OPEN_FILE_SCHEMA, unexpected_field_behavior="error")
 _DECODER: Final = msgspec.json.Decoder(OpenLine)
@@ -41,8 +41,8 @@ def read_open_files(files: OpenFiles, listed: Sequence[OpenFile]) -> Iterator[pa
     def read(file: OpenFile) -> pa.Table | str:
         data = files.read(file)
         try:
-            return _parse(b"" if data is None else zlib.decompress(data, _GZIP))
-        except (pa.ArrowException, zlib.error, ValueError) as error:
+            return _parse(b"" if data is None else gzip.decompress(data))
+        except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
             return f"{files.url}/{file.day}/{file.name}: {str(error)[:200]}"
 
     with ThreadPoolExecutor(_READERS, "adwarm-opens") as pool:

@@ -47,7 +47,8 @@ _LINES_AT_ONCE = 1_000
 _PIECE_BYTES, _PIECE_PAUSE_SECONDS = 64 * 2**10, 0.005
 """A closed file is compressed in pieces of about half a millisecond, with pauses: readers on the same core hardly wait,
 and a large file still takes less than a second."""
-_FAST, _GZIP = 1, 31
+_FAST, _GZIP = 1, 16 + zlib.MAX_WBITS
+"""The least work, and the value at which zlib writes gzip."""
 _NICENESS = 5
 """Of the thread: on a core that readers keep busy it gets a quarter, four times what the opens of these reads take."""
 _WARN_SECONDS = 60.0

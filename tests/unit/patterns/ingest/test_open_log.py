@@ -262,13 +262,13 @@ def test_the_setting_chooses_for_all(tmp_path: Path, choice: str, ranges: list[s
 
 
 def test_damage_costs_what_is_damaged(small: Pipeline) -> None:
-    """A file that is no gzip, is cut or fails its checksum is left out, and so is a line that is none."""
+    """A file that is no gzip, is cut, goes on after its end or fails its checksum is left out; so is a cut line."""
     small.own([START])
     folder = Path(small.files.url) / "2026-03-02"
     (whole,) = folder.iterdir()
     packed = whole.read_bytes()
     line = gzip.decompress(packed)
-    for number, data in enumerate((b"PAR1 no", packed[:-9], packed[:-8] + bytes(8))):
+    for number, data in enumerate((b"PAR1 no", packed[:-9], packed + b"more", packed[:-8] + bytes(8))):
         (folder / f"broken{number}.jsonl.gz").write_bytes(data)
     (folder / "holes.jsonl.gz").write_bytes(gzip.compress(line[:40] + bytes(9) + b"\n" + line))
     assert small.ingest(START + HOUR).opens == 2
