@@ -22,6 +22,7 @@ _USED_LATER = (
     "adwarm.serving.local_caches",
     "encodings.unicode_escape",
     "psutil",
+    "pyarrow.parquet",
 )
 """Modules that requests need and that nothing imports before: an import opens files, which may be used up by then."""
 
