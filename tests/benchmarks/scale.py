@@ -71,7 +71,7 @@ def _build_row(what: str, run: AirflowRun, core: CoreTimes, keys: int) -> dict[s
         "calls": run.calls,
         "stmts/key": run.statements.total / keys,
         "trips/key": run.statements.round_trips / keys,
-        "batch MB": max(run.memory.peaks),
+        "batch MB": run.memory.highest,
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -40,13 +41,20 @@ _RUN_SECONDS = 3_600.0
 
 @dataclass(frozen=True)
 class BatchMemory:
-    """The peak memory of the processes that fetched the batches, in the order in which they started; MB."""
+    """The peak memory of the processes that fetched the batches and were seen alive, in order of start; MB."""
 
     peaks: tuple[float, ...]
 
     @property
+    def highest(self) -> float:
+        """The highest peak, in MB; not a number when no process was seen."""
+        return max(self.peaks, default=nan)
+
+    @property
     def growth(self) -> float:
-        """The last quarter's mean over the first quarter's."""
+        """The last quarter's mean over the first quarter's; not a number when no process was seen."""
+        if not self.peaks:
+            return nan
         size = max(1, len(self.peaks) // 4)
         return mean(self.peaks[-size:]) / mean(self.peaks[:size])
 
@@ -153,8 +161,9 @@ def _assign_tasks(samples: Mapping[int, ProcessSample], times: RunTimes) -> Batc
     for task in times.tasks:
         if task.pid in samples:
             samples[task.pid].group = f"task {task.task_id}"
-    peaks = [samples[task.pid].peak_mb for task in times.tasks if task.task_id == BATCH_TASK and task.pid in samples]
-    return BatchMemory(tuple(peaks))
+    fetched = [samples[task.pid] for task in times.tasks if task.task_id == BATCH_TASK and task.pid in samples]
+    # The tasks of a tiny run take less than a second: one may be seen only when it has ended, and keeps no peak then.
+    return BatchMemory(tuple(sample.peak_mb for sample in fetched if sample.peak_mb))
 
 
 def count_processors() -> int:

@@ -22,7 +22,7 @@ class ProcessSample:
 
     Attributes:
         group: what it belongs to, such as `scheduler`.
-        peak_mb: its highest resident memory, as the kernel keeps it.
+        peak_mb: its highest resident memory, as the kernel keeps it; 0 when it was seen only after its end.
         cpu_seconds: its processor time while it was watched, of user and system.
         name: its title.
     """

@@ -1,16 +1,22 @@
 """The benchmark at 20,000 keys reads its figures from logs: of Airflow's tasks, and of the PostgreSQL server."""
 
 import json
+import math
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks.scale_airflow import BatchMemory
+from tests.benchmarks.scale_airflow import BatchMemory, _assign_tasks
+from tests.benchmarks.scale_sampling import ProcessSampler
 from tests.benchmarks.scale_statements import count_statements
-from tests.benchmarks.scale_tasks import RunTimes, TaskTimes, measure_union, read_work
+from tests.benchmarks.scale_tasks import BATCH_TASK, RunTimes, TaskTimes, measure_union, read_work
 
 _SPANS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (min(pair), max(pair))))
 
@@ -57,6 +63,26 @@ def test_growth_of_memory() -> None:
     growing = BatchMemory(tuple(100.0 + 10 * number for number in range(8)))
     assert growing.growth == pytest.approx(165 / 105)
     assert growing.slope_mb == pytest.approx(10)
+
+
+def test_a_batch_that_had_ended_when_it_was_seen_has_no_peak() -> None:
+    """The kernel keeps no memory of an ended process: its batch is left out; with no other there is no growth."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    alive = os.getpid()
+    with ProcessSampler({"tasks": lambda: [psutil.Process(ended.pid), psutil.Process(alive)]}) as sampler:
+        pass
+    ended.wait()
+    tasks = [
+        TaskTimes(BATCH_TASK, number, "success", pid, 0, 1, 2, ((1, 2),))
+        for number, pid in enumerate((ended.pid, alive))
+    ]
+    both = _assign_tasks(sampler.samples, RunTimes(0, 2, tasks))
+    assert both.peaks == (sampler.samples[alive].peak_mb,)
+    assert both.growth == 1.0
+    none = _assign_tasks(sampler.samples, RunTimes(0, 2, tasks[:1]))
+    assert math.isnan(none.growth)
+    assert math.isnan(none.highest)
 
 
 def test_statements_are_counted_from_the_servers_log(tmp_path: Path) -> None:
