@@ -325,11 +325,9 @@ class ProbabilityMetrics:
         """Return the average precision, with each bin as one score that its cases share."""
         if not self._true.any():
             return None
-        labels, bins = np.repeat([True, False], BINS), np.tile(np.arange(BINS), 2)
-        weights = np.concatenate([self._true, self._cases - self._true])
-        from sklearn.metrics import average_precision_score
-
-        return float(average_precision_score(labels, bins, sample_weight=weights))
+        true, cases = np.cumsum(self._true[::-1]), np.cumsum(self._cases[::-1])
+        recalls = self._true[::-1] / true[-1]
+        return float(recalls @ (true / np.maximum(cases, 1)))
 
 
 def _bin(probability: Floats) -> Ints:

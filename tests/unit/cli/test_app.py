@@ -109,7 +109,7 @@ def test_help_lists_the_commands_in_panels(adwarm: Adwarm, monkeypatch: pytest.M
 
 NEVER_LOADED = {
     *("airflow", "alembic", "fastapi", "holidays", "httpx", "jinja2"),
-    *("numpy", "pandas", "pyarrow", "requests", "sklearn", "tenacity", "tornado", "upath"),
+    *("numpy", "pandas", "pyarrow", "requests", "scipy", "tenacity", "tornado", "upath", "xgboost"),
 }
 """What neither help nor a stored report nor the status needs."""
 RUN = """

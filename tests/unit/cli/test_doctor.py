@@ -32,7 +32,7 @@ from .conftest import Adwarm
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> None:
     """What the checks import: no test of them is slow because it was the first."""
-    importlib.import_module("sklearn.ensemble")
+    importlib.import_module("xgboost")
 
 
 def test_without_a_log_two_checks_fail(adwarm: Adwarm) -> None:

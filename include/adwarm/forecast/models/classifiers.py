@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
+from adwarm.forecast.models.regression import fit_regression
 from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints
 
 _LEAST_CHANCE = 1e-6
@@ -92,11 +93,11 @@ def calibrate(chance: Floats, label: Bools, weight: Floats) -> Calibration:
     sides = np.stack([np.log(bounded), -np.log1p(-bounded)], axis=1)
     # A negative slope would reverse the order of chances; then one side alone is fitted.
     for columns in ([0, 1], [0], [1]):
-        fitted = _fit_regression(sides[:, columns], label, weight, 100.0)
+        fitted = fit_regression(sides[:, columns], label, weight, 100.0)
         slope = np.zeros(2)
-        slope[columns] = fitted.coef_[0]
+        slope[columns] = fitted.slopes
         if slope.min() >= 0.0 and slope.max() > 0.0:
-            return Calibration(float(slope[0]), float(slope[1]), float(fitted.intercept_[0]))
+            return Calibration(float(slope[0]), float(slope[1]), fitted.intercept)
     return Calibration()
 
 
@@ -174,17 +175,14 @@ class LogisticClassifier:
         scaled -= mean
         scaled /= spread
         weight = training_set.weight / training_set.weight.mean()
-        models = [_fit_regression(scaled, label, weight, 0.1) for label in training_set.labels]
-        slopes, intercepts = (
-            np.concatenate([getattr(model, name) for model in models]) for name in ("coef_", "intercept_")
-        )
+        models = [fit_regression(scaled, label, weight, 0.1) for label in training_set.labels]
         return cls(
             rate_columns=rates,
             size_columns=sizes,
             mean=mean,
             spread=spread,
-            slopes=slopes,
-            intercepts=intercepts,
+            slopes=np.stack([model.slopes for model in models]),
+            intercepts=np.array([model.intercept for model in models]),
         )
 
     def predict_proba(self, rows: Floats32) -> Floats:
@@ -319,15 +317,6 @@ def mean_of_odds(chances: Sequence[Floats], weights: Sequence[float]) -> Floats:
 def can_learn(training_set: TrainingSet) -> bool:
     """Return whether every window has enough positive and negative labels to fit anything."""
     return all(min(int(label.sum()), int((~label).sum())) >= _MIN_LABELS for label in training_set.labels)
-
-
-def _fit_regression(rows: Floats, label: Bools, weight: Floats, looseness: float) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    # One BLAS thread: for so few columns several take up to seven times the CPU, and most of it is waiting.
-    with threadpool_limits(1, "blas"):
-        return LogisticRegression(C=looseness, max_iter=200).fit(rows, label, weight)
 
 
 def _fit_trees(rows: Floats32, weight: Floats, label: Bools) -> Trees:

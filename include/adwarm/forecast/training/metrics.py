@@ -147,17 +147,15 @@ def _calibrate(chance: Floats, happened: Bools) -> Calibration:
 
 def _metrics(chance: Floats, happened: Bools, hits: float) -> Metrics:
     rate = float(happened.mean())
-    from sklearn.metrics import brier_score_loss, log_loss
-
-    brier, brier_of_rate = float(brier_score_loss(happened, chance, labels=[False, True])), rate * (1.0 - rate)
+    brier, brier_of_rate = float(np.mean((chance - happened) ** 2)), rate * (1.0 - rate)
     # A chance of exactly 0 or 1 that is wrong would make the log loss infinite.
-    bounded = np.where(happened, np.maximum(chance, _TINY), np.minimum(chance, 1.0 - _TINY))
+    bounded = np.clip(chance, _TINY, 1.0 - _TINY)
     likely = chance >= MIN_LIKELY_CHANCE
     return Metrics(
         hits=hits,
         brier=brier,
         skill=1.0 - brier / brier_of_rate if brier_of_rate else 0.0,
-        log_loss=float(log_loss(happened, bounded, labels=[False, True])),
+        log_loss=-float(np.mean(np.where(happened, np.log(bounded), np.log1p(-bounded)))),
         ece=_ece(chance[likely], happened[likely]),
         likely_share=float(likely.mean()),
         base_rate=rate,

@@ -1,14 +1,10 @@
 """Calibration corrects chances without changing their order; fitted trees predict as their library does."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_info
 
 from adwarm.forecast.features.key_features import NO_VALUE
 from adwarm.forecast.models.classifiers import (
@@ -29,20 +25,6 @@ def test_overstated_chances_are_corrected() -> None:
     for low, high in ((0.0, 0.3), (0.3, 0.6), (0.6, 0.9)):
         band = (stated >= low) & (stated < high)
         assert abs(result[band].mean() - happened[band].mean()) < 0.03
-
-
-def test_a_regression_is_fitted_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads of the library do not wait for each other, and its sums do not depend on how many cores there are."""
-    fit, counts = LogisticRegression.fit, set()
-
-    def watch(*arguments: Any) -> LogisticRegression:
-        counts.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
-        return fit(*arguments)
-
-    monkeypatch.setattr(LogisticRegression, "fit", watch)
-    calibrate(np.linspace(0.0, 1.0, 400), np.arange(400) % 2 > 0, np.ones(400))
-
-    assert counts == {1}
 
 
 def test_little_evidence_changes_nothing() -> None:
