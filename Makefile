@@ -38,7 +38,7 @@ $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml clients
 # Read when the process starts; later changes have no effect.
 demo: export MALLOC_ARENA_MAX := 2
 demo: export ARROW_DEFAULT_MEMORY_POOL := system
-demo: export MALLOC_MMAP_THRESHOLD_ := 8000000
+demo: export MALLOC_MMAP_THRESHOLD_ := 1000000
 demo: $(READY) ## Run the main job on real flights: learn, plan, warm and serve
 	@$(BIN)/python -m dev.demo
 

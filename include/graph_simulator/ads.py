@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 Days = npt.NDArray[np.int64]
+StoredDays = npt.NDArray[np.int32]
+"""Half of the memory, of which a simulator's thousands of ads take most. Sums are of 64 bits."""
 Floats = npt.NDArray[np.float64]
 WEAR_EXPONENT = -0.43
 _KIND_SHARES = (0.40, 0.35, 0.13, 0.12)
@@ -84,7 +86,7 @@ class Ad:
     slot: int
     generation: int
     audience: float
-    daily: Days
+    daily: StoredDays
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,9 @@ def generate_ad(profile: AccountProfile, ad_id: str, slot: int, generation: int,
     return Ad(truth, slot, generation, float(audience), daily)
 
 
-def _decoy(profile: AccountProfile, slot: int, generation: int, daily: Days) -> tuple[AdKind, int | None, Days]:
+def _decoy(
+    profile: AccountProfile, slot: int, generation: int, daily: StoredDays
+) -> tuple[AdKind, int | None, StoredDays]:
     """Turn a healthy ad into a decoy, or leave it as it is; return kind, day of the turn, and daily figures."""
     # A random stream of its own: switching decoys on must not change the figures of any other ad.
     rng = np.random.default_rng([profile.seed, profile.number, slot, generation, 1])
@@ -176,7 +180,7 @@ def _decoy(profile: AccountProfile, slot: int, generation: int, daily: Days) -> 
         changed[:, turn:] *= _REMAINING_BUDGET
     else:
         changed[Metric.SPEND_CENTS, turn:] *= _PRICE_RISE
-    whole = np.floor(changed).astype(np.int64)
+    whole = np.floor(changed).astype(np.int32)
     whole[Metric.FRESH] = np.maximum(whole[Metric.FRESH], np.minimum(whole[Metric.IMPRESSIONS], 1))
     return kind, turn, whole
 
@@ -193,7 +197,7 @@ def _price_rise(tired: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return rise
 
 
-def _daily(rng: np.random.Generator, profile: AccountProfile, shape: _Shape) -> Days:
+def _daily(rng: np.random.Generator, profile: AccountProfile, shape: _Shape) -> StoredDays:
     """Draw the figures of one ad, day by day. The order of the draws is part of what a seed means."""
     life = shape.days
     days = np.arange(life)
@@ -220,4 +224,4 @@ def _daily(rng: np.random.Generator, profile: AccountProfile, shape: _Shape) -> 
         carts,
         rng.binomial(carts, 0.33),
         carts * shape.has_leads,
-    ]).astype(np.int64)
+    ]).astype(np.int32)
