@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from adwarm.foundation.compute_turn import waiting
 from adwarm.foundation.errors import Transient
 
 MAX_SECONDS_AHEAD = 366 * 86_400.0
@@ -51,7 +52,8 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread for `seconds`."""
-        time.sleep(max(0.0, seconds))
+        with waiting():
+            time.sleep(max(0.0, seconds))
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class FrozenClock:
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread for `seconds`."""
-        time.sleep(max(0.0, seconds))
+        with waiting():
+            time.sleep(max(0.0, seconds))
 
 
 class ShiftedClock(SystemClock):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from cachetools import LRUCache
 
 from adwarm.foundation.clock import utc
+from adwarm.foundation.compute_turn import waiting
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.remote_errors import MissingBucket, is_broken_body, is_missing_bucket, remote_storage_error
@@ -85,7 +86,8 @@ def open_path(url: str, setting: str) -> "UPath":
 def translating_remote_errors(url: str, setting: str) -> Iterator[None]:
     """Raise an error of adwarm for what a driver raises; that a file is absent, or a folder, passes unchanged."""
     try:
-        yield
+        with waiting():
+            yield
     except AdwarmError:
         raise
     except (FileNotFoundError, IsADirectoryError) as error:

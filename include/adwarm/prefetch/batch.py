@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from adwarm.foundation.clock import TimeLimit, check_limits, limited
+from adwarm.foundation.compute_turn import taking_turns, waiting
 from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
 from adwarm.foundation.gate import FOREVER, Gate, OpenedBy, Rule, may_call
 from adwarm.model import Priority
@@ -59,6 +60,7 @@ class Batch:
         settings: `workers` accounts work at the same time (one that waits for a report does not count); a batch ends
             after `BATCH_SECONDS`, an account after `account_seconds`, calls that are under way included.
         on_heartbeat: called about once a second with the number of reports that the batch waits for.
+        takes_turns: whether its threads compute in turns.
     """
 
     settings: Settings
@@ -67,6 +69,7 @@ class Batch:
     poller: ReportPoller
     monotonic: Callable[[], float] = time.monotonic
     on_heartbeat: Callable[[int], None] | None = None
+    takes_turns: bool = False
     _slots: threading.Semaphore = field(init=False)
     _limit: TimeLimit = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -86,7 +89,7 @@ class Batch:
         seconds = self.settings.account_seconds
         with self._slots:
             limit = TimeLimit(seconds, "the account", "ADWARM_ACCOUNT_SECONDS", monotonic=self.monotonic)
-            with limited(limit, self._limit):
+            with limited(limit, self._limit), taking_turns() if self.takes_turns else nullcontext():
                 yield limit
 
     def wait_for_report(
@@ -103,12 +106,13 @@ class Batch:
             TokenDead: the token of the report is dead.
         """
         self._slots.release()
-        try:
-            return self.poller.wait(connection, report, limit.seconds_left)
-        finally:
-            ended = self.monotonic()
-            self._slots.acquire()
-            limit.extend(self.monotonic() - ended)
+        with waiting():
+            try:
+                return self.poller.wait(connection, report, limit.seconds_left)
+            finally:
+                ended = self.monotonic()
+                self._slots.acquire()
+                limit.extend(self.monotonic() - ended)
 
     def check_time(self) -> None:
         """Check that there is time left.

@@ -178,4 +178,6 @@ class PrefetchEngine(FetchContext):
 
         idle = wait if report_seconds is None else report_seconds
         poller = ReportPoller(self.clock, idle, make_schedule, self.get_source, self.heal_dead_token)
-        return Batch(self.settings, priority, wait, poller)
+        # A server of a database is waited for so often that turns cost more time than they save.
+        is_file = self.engine.dialect.name == "sqlite"
+        return Batch(self.settings, priority, wait, poller, takes_turns=is_file)

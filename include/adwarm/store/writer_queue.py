@@ -25,6 +25,7 @@ from weakref import finalize
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import TimeLimit, bound_wait, limited, note_timeout
+from adwarm.foundation.compute_turn import waiting
 from adwarm.foundation.errors import DatabaseBusy
 from adwarm.foundation.storage import DATABASE_SETTING, translating_storage_errors
 from adwarm.store.database import get_limits
@@ -54,7 +55,7 @@ class WriterQueue:
         """
         seconds = bound_wait(self._seconds)
         end = time.monotonic() + seconds
-        if not self._thread.acquire(timeout=seconds):
+        if not (self._thread.acquire(blocking=False) or self._wait_for_thread(seconds)):
             raise _timeout_error(self._path, seconds) if self._path else _busy_threads(seconds)
         try:
             if self._path is None:
@@ -68,6 +69,10 @@ class WriterQueue:
                 release()
         finally:
             self._thread.release()
+
+    def _wait_for_thread(self, seconds: float) -> bool:
+        with waiting():
+            return self._thread.acquire(timeout=seconds)
 
     def _enter(self, path: Path, end: float) -> Callable[[], None]:
         """Take the active lock, and return the function that releases it."""
@@ -107,7 +112,8 @@ class _Wait:
 
     def wait_until_entered(self, seconds: float) -> bool:
         """Return whether the lock was taken within `seconds`; otherwise the wait is abandoned."""
-        self._entered.wait(max(0.0, seconds))
+        with waiting():
+            self._entered.wait(max(0.0, seconds))
         with self._lock:
             self._is_abandoned = not self._entered.is_set()
         if self._error is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adwarm.compression import unpack_document
+from adwarm.foundation import compute_turn
 from adwarm.foundation.errors import BadRequest, Denied, Isolated, Refused, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import Account, EntryKey, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus, Window
 from adwarm.prefetch import KeyRequest, KeyStatus, account_fetch, engine
@@ -20,6 +21,7 @@ from adwarm.store.read_traffic import get_day_totals
 from adwarm.store.retention import delete_leases
 from adwarm.store.switches import Switch, SwitchState, set_switch
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
+from tests.unit.prefetch.test_async_reports import report
 
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 
@@ -51,6 +53,19 @@ def test_a_batch_collects_garbage_rarely(harness: PrefetchHarness, before: int, 
         assert gc.get_freeze_count() > frozen
     finally:
         gc.set_threshold(*thresholds)
+
+
+def test_threads_compute_in_turns_where_the_database_is_a_file(harness: PrefetchHarness) -> None:
+    """A thread of a batch has the turn in its slot, and not while it waits for a report; at a server there is none."""
+    batch, seen = harness.prefetch.make_batch(Priority.LOW, 1), list[bool]()
+    batch.poller.wait = lambda *_: seen.append(compute_turn._thread.takes_turns)  # type: ignore[assignment, method-assign]
+    with batch.acquire_slot() as limit:
+        seen.append(compute_turn._thread.takes_turns)
+        batch.wait_for_report("", report(1), limit)
+        seen.append(compute_turn._thread.takes_turns)
+    is_file = harness.engine.dialect.name == "sqlite"
+
+    assert seen == [is_file, False, is_file]
 
 
 def test_overlapping_ranges_share_two_requests(harness: PrefetchHarness) -> None:

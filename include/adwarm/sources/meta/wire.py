@@ -25,6 +25,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
 from adwarm.foundation.clock import seconds_left
+from adwarm.foundation.compute_turn import waiting
 from adwarm.foundation.errors import TooMuchData, Transient
 
 _CHUNK = 65_536
@@ -127,7 +128,8 @@ class _BoundedReads(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int | None:
         self._sock.settimeout(self._bounds.read_timeout_seconds())
-        count = cast("int | None", self._raw.readinto(buffer))
+        with waiting():
+            count = cast("int | None", self._raw.readinto(buffer))
         self._bounds.count_bytes(count or 0)
         return count
 
