@@ -60,6 +60,7 @@ class Batch:
         settings: `workers` accounts work at the same time (one that waits for a report does not count); a batch ends
             after `BATCH_SECONDS`, an account after `account_seconds`, calls that are under way included.
         on_heartbeat: called about once a second with the number of reports that the batch waits for.
+        on_wait: called by an account that begins to wait for a report, whose slot is free then.
         takes_turns: whether its threads compute in turns.
     """
 
@@ -69,6 +70,7 @@ class Batch:
     poller: ReportPoller
     monotonic: Callable[[], float] = time.monotonic
     on_heartbeat: Callable[[int], None] | None = None
+    on_wait: Callable[[], None] | None = None
     takes_turns: bool = False
     _slots: threading.Semaphore = field(init=False)
     _limit: TimeLimit = field(init=False)
@@ -106,6 +108,8 @@ class Batch:
             TokenDead: the token of the report is dead.
         """
         self._slots.release()
+        if self.on_wait:
+            self.on_wait()
         with waiting():
             try:
                 return self.poller.wait(connection, report, limit.seconds_left)

@@ -8,8 +8,10 @@ import gc
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cache
@@ -154,10 +156,7 @@ class PrefetchEngine(FetchContext):
         """Yield the outcomes of every account; those of accounts that are tried again replace earlier ones."""
         # Accounts that met a dead token are tried once more at the end, when the token was renewed meanwhile: then the
         # run ends green without a retry of the task, and the accounts cost one call each with the dead token at most.
-        # Each thread goes on in the span of the batch; a context can be entered by one thread at a time.
-        futures = [pool.submit(copy_context().run, fetch.run) for fetch in fetches]
-        batch.supervise(futures, threads)
-        yield from (future.result() for future in futures)
+        yield from self._run_each(pool, batch, fetches, threads)
         again: list[AccountFetch] = []
         for fetch in [fetch for fetch in fetches if fetch.is_unreported]:
             attempt = fetch.make_next_attempt()
@@ -168,6 +167,45 @@ class PrefetchEngine(FetchContext):
         if again:
             log.info("a token was renewed: trying %s again", format_count(len(again), "account"))
             yield from self._run_fetches(pool, batch, again, threads)
+
+    def _run_each(
+        self, pool: ThreadPoolExecutor, batch: Batch, fetches: Sequence[AccountFetch], threads: int
+    ) -> Iterator[list[KeyOutcome]]:
+        """Run every account, and yield its outcomes; a thread starts for each that may work, and for each that waits.
+
+        A thread for every account would be woken only to wait for a slot.
+        """
+        futures: list[Future[list[KeyOutcome]]] = [Future() for _ in fetches]
+        left = deque(zip(futures, fetches, strict=True))
+        context = copy_context()
+
+        def run_accounts() -> None:
+            with suppress(IndexError):  # none is left
+                while True:
+                    future, fetch = left.popleft()
+                    try:
+                        future.set_result(fetch.run())
+                    except BaseException as error:  # whoever asks for the outcomes gets it
+                        future.set_exception(error)
+
+        def start_thread() -> None:
+            # It goes on in the span of the batch; a context can be entered by one thread at a time.
+            pool.submit(context.copy().run, run_accounts)
+
+        def start_another() -> None:
+            with suppress(RuntimeError):  # without one more thread the others go on
+                if left:
+                    start_thread()
+
+        batch.on_wait = start_another
+        try:
+            for _ in range(min(len(fetches), self.settings.workers)):
+                start_thread()
+        except RuntimeError:
+            batch.stop("no more threads could be started")
+            raise
+        batch.supervise(futures, threads)
+        yield from (future.result() for future in futures)
 
     def make_batch(self, priority: Priority, wait_seconds: float | None, report_seconds: float | None = None) -> Batch:
         """Return a new batch in which calls are admitted in a class, and wait for that as in `run`."""

@@ -1,7 +1,9 @@
 """The batch engine: outcomes, shared requests, restated days, and each kind of failure."""
 
 import gc
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import Any
 
@@ -66,6 +68,47 @@ def test_threads_compute_in_turns_where_the_database_is_a_file(harness: Prefetch
     is_file = harness.engine.dialect.name == "sqlite"
 
     assert seen == [is_file, False, is_file]
+
+
+@SQLITE_ONLY
+def test_as_many_threads_start_as_accounts_work(harness: PrefetchHarness) -> None:
+    """Thirty accounts are run by as many threads as workers are set; while one waits for a report, another may work."""
+    prefetch, names = harness.prefetch, set[str]()
+
+    def note_thread(unit: FetchUnit) -> ResultPage:
+        names.add(threading.current_thread().name)
+        return one_ad_page(unit)
+
+    accounts_ = [f"act_{number}" for number in range(30)]
+    harness.source.script = dict.fromkeys(accounts_, note_thread)
+    result = prefetch.run([item for name in accounts_ for item in make_requests(name, "yesterday")], Priority.LOW)
+    assert result.count(KeyStatus.FETCHED) == 30
+    assert len(names) <= prefetch.settings.workers
+
+    batch, started = prefetch.make_batch(Priority.LOW, 1), list[str]()
+    batch.poller.wait = lambda *_: started.append("polled")  # type: ignore[assignment, method-assign]
+    batch.on_wait = lambda: started.append("another")
+    with batch.acquire_slot() as limit:
+        batch.wait_for_report("", report(1), limit)
+    assert started == ["another", "polled"]
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("started", [0, 1])
+def test_a_batch_whose_threads_cannot_start_ends(
+    harness: PrefetchHarness, monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
+    """A machine at its limit of threads fails the batch, so that it is tried again; accounts that ran are stored."""
+    submit = ThreadPoolExecutor.submit
+
+    def refuse(pool: ThreadPoolExecutor, /, *call: Any) -> Future[Any]:
+        if len(pool._threads) == started:
+            raise RuntimeError("can't start new thread")
+        return submit(pool, *call)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    with pytest.raises(RuntimeError, match="thread"):
+        harness.prefetch.run([*make_requests("act_1", "yesterday"), *make_requests("act_2", "yesterday")], Priority.LOW)
 
 
 def test_overlapping_ranges_share_two_requests(harness: PrefetchHarness) -> None:
